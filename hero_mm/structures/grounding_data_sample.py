@@ -1,0 +1,98 @@
+"""The data sample of a clip: its queries, their true and predicted tubes.
+
+Shape legend: K queries of the clip, T sampled frames, M tracks of the clip.
+Boxes are xyxy. Spans are half-open ``[start, end)`` in native frame numbers.
+"""
+
+from typing import Any, Optional
+
+from mmengine.structures import BaseDataElement, InstanceData
+
+
+class GroundingDataSample(BaseDataElement):
+    """One clip with K >= 1 queries.
+
+    Meta information (``metainfo``):
+
+    - ``video_id`` (str), ``video_path`` (str)
+    - ``frame_inds`` (np.ndarray): Native numbers of the sampled frames, int64,
+      strictly increasing, has shape (T,).
+    - ``segment`` (tuple[int, int]): The searched part, ``[start, end)``.
+    - ``fps`` (float), ``frame_count`` (int): Of the whole video.
+    - ``ori_shape`` (tuple[int, int]): (height, width) of the video.
+    - ``img_shape`` (tuple[int, int]): (height, width) given to the model,
+      before padding.
+    - ``crop_box`` (tuple[float, ...]): The part of the original frame that
+      was kept, xyxy in original pixels; the whole frame without a crop.
+    - ``flip`` (bool): The clip was mirrored left to right, after the crop.
+
+    Data fields, all :class:`mmengine.structures.InstanceData` of length K
+    (``gt_tracks``: M):
+
+    - ``queries``: ``texts`` (list[str]), ``query_ids`` (list[str]),
+      ``query_types`` (list[str]), ``predicates`` (list[str]), and in training
+      optionally ``negative_texts`` (list[list[str]]).
+    - ``gt_queries``: ``spans`` (K, 2) float, native frames; ``bboxes``
+      (K, T, 4), in pixels of the input; ``valid`` (K, T), True where the
+      target has a box and the frame lies inside the span.
+    - ``gt_tracks``: ``bboxes`` (M, T, 4), in pixels of the input; ``valid``
+      (M, T), for every annotated object, inside the span or not.
+    - ``pred_queries``: ``spans`` (K, 2) native frames; ``bboxes`` (K, T, 4),
+      in pixels of the original video; ``scores`` (K, T); ``span_scores``
+      (K,); ``action_consistency`` (K, T), in [0, 1].
+    """
+
+    def _set_instances(self, name: str, value: Optional[InstanceData]) -> None:
+        self.set_field(value, name, dtype=InstanceData)
+
+    @property
+    def queries(self) -> Any:
+        """InstanceData: The sentences of the clip."""
+        return self._queries
+
+    @queries.setter
+    def queries(self, value: InstanceData) -> None:
+        self._set_instances('_queries', value)
+
+    @queries.deleter
+    def queries(self) -> None:
+        del self._queries
+
+    @property
+    def gt_queries(self) -> Any:
+        """InstanceData: The true tubes, one a query."""
+        return self._gt_queries
+
+    @gt_queries.setter
+    def gt_queries(self, value: InstanceData) -> None:
+        self._set_instances('_gt_queries', value)
+
+    @gt_queries.deleter
+    def gt_queries(self) -> None:
+        del self._gt_queries
+
+    @property
+    def gt_tracks(self) -> Any:
+        """InstanceData: The boxes of all annotated objects of the clip."""
+        return self._gt_tracks
+
+    @gt_tracks.setter
+    def gt_tracks(self, value: InstanceData) -> None:
+        self._set_instances('_gt_tracks', value)
+
+    @gt_tracks.deleter
+    def gt_tracks(self) -> None:
+        del self._gt_tracks
+
+    @property
+    def pred_queries(self) -> Any:
+        """InstanceData: The predicted tubes, one a query."""
+        return self._pred_queries
+
+    @pred_queries.setter
+    def pred_queries(self, value: InstanceData) -> None:
+        self._set_instances('_pred_queries', value)
+
+    @pred_queries.deleter
+    def pred_queries(self) -> None:
+        del self._pred_queries
