@@ -1,0 +1,505 @@
+"""The annotation file: videos, their tracks, and the sentences about them.
+
+One format for every data set, described in ``docs/data.md``. Tracks stand once
+a video; their boxes lie in one memory-mapped array beside the JSON, so that
+many sentences load in seconds and worker processes share the boxes.
+
+Shape legend: N boxes of all tracks, T frames, R runs of a track. Boxes are
+xyxy in pixels, ``(x2, y2)`` exclusive. Frame numbers are native and 0-based;
+spans and segments are half-open ``[start, end)``.
+"""
+
+import functools
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+from mmengine import fileio
+
+from .annotation_checks import (
+    AnnotationError,
+    check_boxes,
+    check_clips,
+    check_video,
+)
+
+FORMAT = 'hero_mm/1'
+QUERY_TYPES = ('declarative', 'interrogative')
+
+__all__ = [
+    'AnnotationError',
+    'GroundingAnnotation',
+    'Track',
+    'TrackStore',
+    'VideoInfo',
+    'load_annotation',
+    'save_annotation',
+]
+
+
+@functools.lru_cache(maxsize=16)
+def _open_array(path: str, stamp: int, size: int) -> np.ndarray:
+    """Memory-map ``path``; the stamp and size renew it when it changes."""
+    return np.load(path, mmap_mode='r', allow_pickle=False)
+
+
+class TrackStore:
+    """The array of all boxes of an annotation file.
+
+    A local file is memory-mapped; its pickle holds the path alone, so that
+    worker processes share the pages instead of copying them.
+
+    Args:
+        path (str): The ``.npy`` file, or '' for an array in memory.
+        array (np.ndarray, optional): The boxes, has shape (N, 4). Defaults to
+            None, which maps ``path`` at the first access.
+    """
+
+    def __init__(self, path: str, array: Optional[np.ndarray] = None) -> None:
+        self.path = path
+        self._array = array
+
+    @property
+    def array(self) -> np.ndarray:
+        """np.ndarray: The boxes, has shape (N, 4), int16 or float32."""
+        if self._array is None:
+            stat = os.stat(self.path)
+            self._array = _open_array(
+                self.path, stat.st_mtime_ns, stat.st_size
+            )
+        return self._array
+
+    def __getstate__(self) -> dict:
+        state = self.__dict__.copy()
+        if self.path:
+            state['_array'] = None
+        return state
+
+
+@dataclass
+class Track:
+    """The boxes of one object.
+
+    Attributes:
+        category (str): What the object is.
+        runs (np.ndarray): int64, has shape (R, 3): frames ``begin .. end-1``
+            have their boxes in the rows from ``row`` on. Sorted by ``begin``.
+        boxes (np.ndarray, optional): The rows. None where they lie in the
+            store of the video.
+    """
+
+    category: str
+    runs: np.ndarray
+    boxes: Optional[np.ndarray] = None
+
+    @classmethod
+    def from_boxes(
+        cls, category: str, frames: Sequence[int], boxes: Any
+    ) -> 'Track':
+        """Make a track from its frames.
+
+        Args:
+            category (str): What the object is.
+            frames (Sequence[int]): Native frame numbers, in any order, each
+                once.
+            boxes (array-like): xyxy pixels, has shape (len(frames), 4).
+
+        Returns:
+            Track: With its own boxes.
+        """
+        order = np.argsort(np.asarray(frames, dtype=np.int64), kind='stable')
+        frames_T = np.asarray(frames, dtype=np.int64)[order]
+        if (np.diff(frames_T) == 0).any():
+            raise ValueError(
+                f'frame {frames_T[:-1][np.diff(frames_T) == 0][0]} occurs '
+                'twice in a track; give one box a frame'
+            )
+        boxes_T4 = np.asarray(boxes).reshape(-1, 4)[order]
+        starts = np.flatnonzero(np.diff(frames_T, prepend=-2) != 1)
+        ends = np.append(starts[1:], len(frames_T))
+        runs = np.stack(
+            [frames_T[starts], frames_T[starts] + (ends - starts), starts], 1
+        )
+        return cls(category, runs, boxes_T4)
+
+
+@dataclass
+class VideoInfo:
+    """One video and the objects annotated in it.
+
+    Attributes:
+        video_id (str): Name of the video in the annotation file.
+        path (str): Relative to ``data_prefix['video']``.
+        frame_count (int): Number of frames.
+        fps (float): Frames a second.
+        width (int), height (int): Size in pixels, as it is displayed.
+        tracks (dict[str, Track]): Track id to track.
+        store (TrackStore, optional): Boxes of tracks without own ones.
+    """
+
+    video_id: str
+    path: str
+    frame_count: int
+    fps: float
+    width: int
+    height: int
+    tracks: dict[str, Track] = field(default_factory=dict)
+    store: Optional[TrackStore] = None
+
+    def rows(self, track_id: str) -> np.ndarray:
+        """The array that the runs of a track point into.
+
+        Args:
+            track_id (str): Name of the track.
+
+        Returns:
+            np.ndarray: Boxes, has shape (N, 4).
+        """
+        boxes = self._track(track_id).boxes
+        if boxes is not None:
+            return boxes
+        if self.store is None:
+            raise ValueError(
+                f'track {track_id!r} of video {self.video_id!r} has runs but '
+                'the video has no array of boxes; give `store`'
+            )
+        return self.store.array
+
+    def track_boxes(
+        self, track_id: str, frames: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes of a track on some frames.
+
+        Args:
+            track_id (str): Name of the track.
+            frames (Sequence[int]): T native frame numbers.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Boxes, float32, has shape (T, 4),
+            zeros where there is none; and whether there is one, bool, has
+            shape (T,).
+        """
+        runs = self._track(track_id).runs
+        frames_T = np.asarray(frames, dtype=np.int64)
+        boxes_T4 = np.zeros((len(frames_T), 4), dtype=np.float32)
+        if len(runs) == 0:
+            return boxes_T4, np.zeros(len(frames_T), dtype=bool)
+        place = np.searchsorted(runs[:, 0], frames_T, side='right') - 1
+        run = runs[np.maximum(place, 0)]
+        valid_T = (place >= 0) & (frames_T < run[:, 1])
+        rows = run[:, 2] + frames_T - run[:, 0]
+        boxes_T4[valid_T] = self.rows(track_id)[rows[valid_T]]
+        return boxes_T4, valid_T
+
+    def _track(self, track_id: str) -> Track:
+        track = self.tracks.get(track_id)
+        if track is None:
+            raise KeyError(
+                f'video {self.video_id!r} has no track {track_id!r}; it has '
+                f'{sorted(self.tracks)}'
+            )
+        return track
+
+
+class GroundTruths(Mapping):
+    """Query id to its true tube, each made when it is asked for.
+
+    As a plain dictionary the boxes of a large split would fill the memory.
+    """
+
+    def __init__(self, annotation: 'GroundingAnnotation') -> None:
+        self._annotation = annotation
+        self._place = {
+            query['query_id']: (clip, query)
+            for clip in annotation.data_list
+            for query in clip['queries']
+        }
+
+    def __getitem__(self, query_id: str) -> dict:
+        clip, query = self._place[query_id]
+        video = self._annotation.videos[clip['video_id']]
+        start, end = query['span']
+        frames = np.arange(start, end)
+        boxes, valid = video.track_boxes(query['track_id'], frames)
+        return dict(
+            span=(start, end),
+            boxes=dict(zip(frames[valid].tolist(), boxes[valid].tolist())),
+            segment=tuple(clip['segment']),
+            fps=video.fps,
+            query_type=query['type'],
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+
+@dataclass
+class GroundingAnnotation:
+    """A loaded annotation file.
+
+    Attributes:
+        metainfo (dict): ``format``, ``dataset``, ``split`` and more.
+        videos (dict[str, VideoInfo]): Video id to video.
+        data_list (list[dict]): One entry a clip, as in the file.
+        path (str): Where it was read.
+    """
+
+    metainfo: dict
+    videos: dict[str, VideoInfo]
+    data_list: list[dict]
+    path: str = ''
+
+    def ground_truths(self) -> GroundTruths:
+        """The true tubes, in the form that ``evaluate_tubes`` takes.
+
+        Returns:
+            Mapping[str, dict]: Query id to ``span``, ``boxes`` (frame to
+            xyxy, inside the span), ``segment``, ``fps``, ``query_type``.
+        """
+        return GroundTruths(self)
+
+
+def load_annotation(
+    path: Union[str, Path], backend_args: Optional[dict] = None
+) -> GroundingAnnotation:
+    """Read and check an annotation file.
+
+    Args:
+        path (str | Path): The JSON file.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
+
+    Returns:
+        GroundingAnnotation: Its content; boxes of tracks are memory-mapped.
+
+    Raises:
+        FileNotFoundError: The file, or the boxes that it names, is missing.
+        AnnotationError: Something in it is wrong; names the entry and the
+            cure.
+    """
+    path = str(path)
+    raw = _read_json(path, backend_args)
+    for key in ('metainfo', 'videos', 'data_list'):
+        if key not in raw:
+            raise AnnotationError(
+                path,
+                'top level',
+                f'key {key!r} is missing, found {sorted(raw)}',
+                'convert the data with tools/dataset_converters',
+            )
+    store = _open_store(path, raw['metainfo'], backend_args)
+    rows = 0 if store is None else len(store.array)
+    videos = {
+        video_id: _parse_video(path, video_id, entry, store, rows)
+        for video_id, entry in raw['videos'].items()
+    }
+    if store is not None:
+        check_boxes(path, videos, store.array)
+    check_clips(path, videos, raw['data_list'], QUERY_TYPES)
+    return GroundingAnnotation(raw['metainfo'], videos, raw['data_list'], path)
+
+
+def _read_json(path: str, backend_args: Optional[dict]) -> dict:
+    if backend_args is None and not os.path.isfile(path):
+        raise FileNotFoundError(
+            f'annotation file {path} does not exist; make it with one of '
+            'tools/dataset_converters or correct `ann_file`'
+        )
+    text = fileio.get_text(path, backend_args=backend_args)
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise AnnotationError(
+            path,
+            f'line {error.lineno}',
+            f'not valid JSON ({error.msg}), {len(text)} characters',
+            'convert the data again',
+        ) from error
+    if not isinstance(raw, dict):
+        raise AnnotationError(
+            path,
+            'top level',
+            f'expected an object, found {type(raw).__name__}',
+            'a raw file of a data set must be converted first, with '
+            'tools/dataset_converters',
+        )
+    return raw
+
+
+def _open_store(
+    path: str, metainfo: dict, backend_args: Optional[dict]
+) -> Optional[TrackStore]:
+    name = metainfo.get('tracks_file')
+    if not name:
+        return None
+    if backend_args is not None:
+        where = fileio.join_path(
+            path.rsplit('/', 1)[0], name, backend_args=backend_args
+        )
+        data = fileio.get(where, backend_args=backend_args)
+        store = TrackStore('', np.load(io.BytesIO(data), allow_pickle=False))
+    else:
+        where = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+        if not os.path.isfile(where):
+            raise FileNotFoundError(
+                f'{path} keeps its boxes in {name}, but {where} does not '
+                'exist; copy it beside the JSON file or convert again'
+            )
+        store = TrackStore(where)
+    shape = store.array.shape
+    expected = metainfo.get('num_boxes', shape[0])
+    if store.array.ndim != 2 or shape[1:] != (4,) or shape[0] != expected:
+        raise AnnotationError(
+            path,
+            f'tracks_file {name}',
+            f'expected shape ({expected}, 4), found {shape}',
+            'the two files are not of the same conversion: convert again',
+        )
+    return store
+
+
+def _parse_video(
+    path: str,
+    video_id: str,
+    entry: dict,
+    store: Optional[TrackStore],
+    rows: int,
+) -> VideoInfo:
+    check_video(path, video_id, entry, rows)
+    tracks = {}
+    for track_id, raw in entry.get('tracks', {}).items():
+        if 'runs' in raw:
+            runs = np.array(raw['runs'], dtype=np.int64).reshape(-1, 3)
+            tracks[track_id] = Track(raw.get('category', ''), runs)
+        else:
+            frames = [int(frame) for frame in raw['boxes']]
+            boxes = np.array(list(raw['boxes'].values()), dtype=np.float32)
+            tracks[track_id] = Track.from_boxes(
+                raw.get('category', ''), frames, boxes
+            )
+    return VideoInfo(
+        video_id,
+        entry['path'],
+        entry['frame_count'],
+        float(entry['fps']),
+        entry['width'],
+        entry['height'],
+        tracks,
+        store,
+    )
+
+
+def save_annotation(
+    path: Union[str, Path],
+    metainfo: dict,
+    videos: Mapping[str, VideoInfo],
+    data_list: Sequence[dict],
+) -> None:
+    """Write an annotation file and, beside it, the boxes of its tracks.
+
+    Each file is written under another name and moved into place, the JSON
+    last. Boxes become int16 where all are whole numbers that fit.
+
+    Args:
+        path (str | Path): The JSON file; ``x.json`` gets ``x.tracks.npy``.
+        metainfo (dict): Says at least ``dataset`` and ``split``.
+        videos (Mapping[str, VideoInfo]): Video id to video.
+        data_list (Sequence[dict]): One entry a clip.
+
+    Raises:
+        AnnotationError: What would be written could not be read back.
+    """
+    path = Path(path)
+    entries, boxes_N4 = _pack_tracks(videos)
+    tracks_path = path.with_suffix('.tracks.npy')
+    raw = dict(
+        metainfo={
+            'format': FORMAT,
+            **metainfo,
+            'tracks_file': tracks_path.name,
+            'num_boxes': len(boxes_N4),
+        },
+        videos=entries,
+        data_list=list(data_list),
+    )
+    for video_id, entry in entries.items():
+        check_video(str(path), video_id, entry, len(boxes_N4))
+    store = TrackStore('', boxes_N4)
+    packed = {
+        video_id: _parse_video(
+            str(path), video_id, entry, store, len(boxes_N4)
+        )
+        for video_id, entry in entries.items()
+    }
+    check_boxes(str(path), packed, boxes_N4)
+    check_clips(str(path), packed, raw['data_list'], QUERY_TYPES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.save(buffer, boxes_N4, allow_pickle=False)
+    _write_atomic(tracks_path, buffer.getbuffer())
+    _write_atomic(path, json.dumps(raw).encode())
+
+
+def _pack_tracks(
+    videos: Mapping[str, VideoInfo],
+) -> tuple[dict[str, dict], np.ndarray]:
+    """Lay all tracks into one array and say where each one lies."""
+    parts: list[np.ndarray] = []
+    entries: dict[str, dict] = {}
+    row = 0
+    for video_id, video in videos.items():
+        tracks = {}
+        for track_id, track in video.tracks.items():
+            runs = []
+            for begin, end, start in track.runs.tolist():
+                parts.append(
+                    video.rows(track_id)[start : start + end - begin]
+                )
+                runs.append([begin, end, row])
+                row += end - begin
+            tracks[track_id] = dict(category=track.category, runs=runs)
+        entries[video_id] = dict(
+            path=video.path,
+            frame_count=video.frame_count,
+            fps=video.fps,
+            width=video.width,
+            height=video.height,
+            tracks=tracks,
+        )
+    boxes_N4 = np.concatenate(parts) if parts else np.zeros((0, 4), np.int16)
+    return entries, _narrow(boxes_N4)
+
+
+def _narrow(boxes_N4: np.ndarray) -> np.ndarray:
+    """int16 where nothing is lost, float32 otherwise."""
+    limits = np.iinfo(np.int16)
+    with np.errstate(invalid='ignore'):
+        small = boxes_N4.astype(np.int16)
+    fits = (small == boxes_N4).all() and (
+        boxes_N4.size == 0
+        or (boxes_N4.min() >= limits.min and boxes_N4.max() <= limits.max)
+    )
+    return small if fits else boxes_N4.astype(np.float32)
+
+
+def _write_atomic(path: Path, data: Union[bytes, memoryview]) -> None:
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f'.{path.name}.'
+    )
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
