@@ -1,1 +1,22 @@
-"""TBD."""
+"""What people see: drawn tubes, mp4 and PNG files."""
+
+from .drawing import TubePainter, draw_tube_frame, draw_tube_sheet
+from .style import GT_COLOR, PRED_COLOR
+from .tube_view import TubeView, resample_view, views_from_sample
+from .tube_visualizer import TubeVisualizer, write_tube_video
+from .video_writer import VideoWriter, write_png
+
+__all__ = [
+    'GT_COLOR',
+    'PRED_COLOR',
+    'TubePainter',
+    'TubeView',
+    'TubeVisualizer',
+    'VideoWriter',
+    'draw_tube_frame',
+    'draw_tube_sheet',
+    'resample_view',
+    'views_from_sample',
+    'write_png',
+    'write_tube_video',
+]

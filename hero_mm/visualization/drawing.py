@@ -1,0 +1,284 @@
+"""Draw a tube: boxes on the frame, the sentence, and a bar of the spans.
+
+Orange is the prediction (solid), blue the truth (dashed): two colours of the
+Okabe-Ito set, told apart with every common colour blindness, and by their
+line style without any colour. Below the frame stand the sentence and a bar of
+the segment: true span, predicted span, action consistency, playhead.
+
+Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from .style import (
+    FAINT_COLOR,
+    GT_COLOR,
+    HALO_COLOR,
+    MARGIN,
+    PANEL_COLOR,
+    PRED_COLOR,
+    TEXT_COLOR,
+    Color,
+    font,
+    wrap_text,
+)
+from .timeline import Timeline, frame_label
+from .tube_view import TubeView, choose_sheet_indices
+from .video_writer import check_picture
+
+MIN_SIDE = 384
+"""Small videos are enlarged by a whole factor to at least this size."""
+MAX_SIDE = 960
+"""Big videos are reduced to at most this size."""
+
+
+def fit_size(
+    height: int, width: int, min_side: int = MIN_SIDE, max_side: int = MAX_SIDE
+) -> tuple[int, int, float]:
+    """The size at which a frame is shown.
+
+    Args:
+        height (int): Of the video, in pixels.
+        width (int): Of the video, in pixels.
+        min_side (int): The longer side is at least this.
+        max_side (int): The longer side is at most this.
+
+    Returns:
+        tuple[int, int, float]: Height, width and the factor; a whole number
+        where the frame is enlarged.
+
+    Examples:
+        >>> fit_size(64, 64)
+        (384, 384, 6.0)
+        >>> fit_size(720, 1280)
+        (540, 960, 0.75)
+    """
+    side = max(height, width)
+    scale = 1.0
+    if side < min_side:
+        scale = float(-(-min_side // side))
+    elif side > max_side:
+        scale = max_side / side
+    return round(height * scale), round(width * scale), scale
+
+
+def _dashes(start: int, end: int, dash: int) -> list[tuple[int, int]]:
+    return [
+        (at, min(at + dash, end)) for at in range(start, end + 1, 2 * dash)
+    ]
+
+
+def draw_box(
+    image: np.ndarray,
+    box: Sequence[float],
+    color: Color,
+    thickness: int = 2,
+    dashed: bool = False,
+) -> None:
+    """Draw a box with a dark halo, in place.
+
+    Args:
+        image (np.ndarray): RGB uint8, has shape (H, W, 3).
+        box (Sequence[float]): xyxy in its pixels, x2 and y2 exclusive.
+        color (tuple[int, int, int]): RGB.
+        thickness (int): Of the line, in pixels.
+        dashed (bool): Dashes in place of a solid line.
+    """
+    height, width = image.shape[:2]
+    half = thickness // 2
+    x1, y1, x2, y2 = (round(float(value)) for value in box)
+    x1, x2 = max(x1, half), min(x2 - 1, width - 1 - half)
+    y1, y2 = max(y1, half), min(y2 - 1, height - 1 - half)
+    if x2 < x1 or y2 < y1:
+        return
+    if dashed:
+        dash = max(6, 5 * thickness)
+        lines = [
+            ((a, y), (b, y))
+            for y in (y1, y2)
+            for a, b in _dashes(x1, x2, dash)
+        ]
+        lines += [
+            ((x, a), (x, b))
+            for x in (x1, x2)
+            for a, b in _dashes(y1, y2, dash)
+        ]
+    else:
+        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+        lines = list(zip(corners, corners[1:] + corners[:1]))
+    for width_, paint in ((thickness + 2, HALO_COLOR), (thickness, color)):
+        for begin, end in lines:
+            cv2.line(image, begin, end, paint, width_)
+
+
+def _caption(view: TubeView, width: int) -> np.ndarray:
+    """The sentence and the note, wrapped, as a strip of the width."""
+    size = 20 if width > MAX_SIDE else 16
+    lines = wrap_text(view.text, width - 2 * MARGIN, size)
+    note = view.note
+    if not note and view.score is not None:
+        note = f'score {view.score:.2f}'
+    notes = wrap_text(note, width - 2 * MARGIN, 12) if note else []
+    step = size + 5
+    height = 10 + step * len(lines) + 17 * len(notes) + 5
+    image = Image.new('RGB', (width, height), PANEL_COLOR)
+    pen = ImageDraw.Draw(image)
+    top = 8
+    for line in lines:
+        pen.text((MARGIN, top), line, TEXT_COLOR, font(size))
+        top += step
+    for line in notes:
+        pen.text((MARGIN, top + 1), line, FAINT_COLOR, font(12))
+        top += 17
+    return np.array(image)
+
+
+def draw_boxes(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
+    """Show a frame at its drawn size, with the boxes on it.
+
+    Args:
+        frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
+        view (TubeView): What is drawn.
+        index (int): Of the frame, into the T of the view.
+
+    Returns:
+        np.ndarray: RGB uint8 of the size that :func:`fit_size` says.
+    """
+    height, width = check_picture(frame).shape[:2]
+    new_height, new_width, scale = fit_size(height, width)
+    if scale > 1:
+        way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_CUBIC
+    else:
+        way = cv2.INTER_AREA
+    image = cv2.resize(frame, (new_width, new_height), interpolation=way)
+    factors = np.array([new_width / width, new_height / height] * 2)
+    for box, color, line, dashed in (
+        (view.pred_box(index), PRED_COLOR, 3, False),
+        (view.gt_box(index), GT_COLOR, 2, True),
+    ):
+        if box is not None:
+            draw_box(image, box * factors, color, line, dashed)
+    return image
+
+
+def _centre(image: np.ndarray, width: int) -> np.ndarray:
+    """Pad a picture left and right to a width."""
+    missing = width - image.shape[1]
+    if missing <= 0:
+        return image
+    left = missing // 2
+    return cv2.copyMakeBorder(
+        image,
+        0,
+        0,
+        left,
+        missing - left,
+        cv2.BORDER_CONSTANT,
+        value=PANEL_COLOR,
+    )
+
+
+class TubePainter:
+    """Draw the frames of one tube; what they share is drawn once.
+
+    Args:
+        view (TubeView): What is drawn.
+        frame_shape (tuple[int, int]): (height, width) of the video.
+    """
+
+    def __init__(self, view: TubeView, frame_shape: tuple[int, int]) -> None:
+        self.view = view
+        self.width = max(fit_size(*frame_shape)[1], MIN_SIDE)
+        self.caption = _caption(view, self.width)
+        self.timeline = Timeline(view, self.width)
+
+    def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
+        """Draw a frame above the sentence and the span bar.
+
+        Args:
+            frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
+            index (int): Of the frame, into the T of the view.
+
+        Returns:
+            np.ndarray: RGB uint8; the same size for every frame.
+        """
+        boxes = _centre(draw_boxes(frame, self.view, index), self.width)
+        return np.concatenate(
+            [boxes, self.caption, self.timeline.draw([index])]
+        )
+
+
+def draw_tube_frame(
+    frame: np.ndarray, view: TubeView, index: int
+) -> np.ndarray:
+    """Draw one frame of a tube; for many use :class:`TubePainter`.
+
+    Args:
+        frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
+        view (TubeView): What is drawn.
+        index (int): Of the frame, into the T of the view.
+
+    Returns:
+        np.ndarray: RGB uint8, at least 384 pixels wide.
+    """
+    return TubePainter(view, check_picture(frame).shape[:2]).draw(frame, index)
+
+
+def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
+    """A frame of a sheet: reduced, with its time below."""
+    image = draw_boxes(frame, view, index)
+    height, width = image.shape[:2]
+    scale = 320 / max(height, width)
+    size = (round(width * scale), round(height * scale))
+    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    label = Image.new('RGB', (size[0], 20), PANEL_COLOR)
+    ImageDraw.Draw(label).text(
+        (size[0] / 2, 10),
+        frame_label(view, index),
+        FAINT_COLOR,
+        font(12),
+        anchor='mm',
+    )
+    return np.concatenate([image, np.array(label)])
+
+
+def draw_tube_sheet(
+    frames: np.ndarray, view: TubeView, count: int = 8, columns: int = 4
+) -> np.ndarray:
+    """Draw a contact sheet: the sentence, some frames and the span bar.
+
+    Args:
+        frames (np.ndarray): RGB uint8, has shape (T, H, W, 3).
+        view (TubeView): What is drawn, with T frames.
+        count (int): How many frames; half of them lie inside the span.
+        columns (int): Frames in a row.
+
+    Returns:
+        np.ndarray: RGB uint8.
+
+    Raises:
+        ValueError: If there is not one frame a frame of the view.
+    """
+    if len(frames) != len(view) or len(view) == 0:
+        raise ValueError(
+            f'The sheet needs the {len(view)} frames of the view, got '
+            f'{len(frames)}.'
+        )
+    indices = choose_sheet_indices(view, count)
+    tiles = [_tile(frames[index], view, index) for index in indices]
+    columns = min(columns, len(tiles))
+    tiles += [np.full_like(tiles[0], PANEL_COLOR)] * (-len(tiles) % columns)
+    gap = np.full((len(tiles[0]), 6, 3), PANEL_COLOR, np.uint8)
+    spaced = [np.concatenate([gap, tile], axis=1) for tile in tiles]
+    rows = [
+        np.concatenate([*spaced[at : at + columns], gap], axis=1)
+        for at in range(0, len(spaced), columns)
+    ]
+    width = max(rows[0].shape[1], MIN_SIDE)
+    rows = [_centre(row, width) for row in rows]
+    timeline = Timeline(view, width).draw(indices)
+    return np.concatenate([_caption(view, width), *rows, timeline])

@@ -1,0 +1,157 @@
+"""The visualizer of grounding results, in the form that MMEngine knows.
+
+Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import Visualizer
+
+from hero_mm.registry import VISUALIZERS
+from hero_mm.structures import GroundingDataSample
+
+from .drawing import TubePainter, draw_tube_sheet
+from .tube_view import TubeView, views_from_sample
+from .video_writer import PathLike, VideoWriter, write_png
+
+
+def safe_name(name: str) -> str:
+    """A name that is one file name everywhere.
+
+    Examples:
+        >>> safe_name('0001/a b.mp4')
+        '0001_a_b.mp4'
+    """
+    return re.sub(r'[^\w.\-]+', '_', name).strip('._') or 'unnamed'
+
+
+def playback_fps(view: TubeView) -> float:
+    """Frames a second at which the frames of a view last as long as in life.
+
+    Args:
+        view (TubeView): With T frames.
+
+    Returns:
+        float: In [1, 60].
+
+    Examples:
+        >>> playback_fps(TubeView('x', np.arange(0, 60, 3), (0, 60), 30.0))
+        10.0
+    """
+    if len(view) < 2:
+        return 1.0
+    step = float(np.diff(view.frame_inds).mean())
+    return min(max(view.fps / step, 1.0), 60.0)
+
+
+def write_tube_video(
+    path: PathLike, frames: Iterable[np.ndarray], view: TubeView
+) -> None:
+    """Draw every frame of a tube into an mp4 that plays in real time.
+
+    Args:
+        path (str | os.PathLike): File to write, ends in ``.mp4``.
+        frames (Iterable[np.ndarray]): T pictures, RGB uint8, (H, W, 3); they
+            may come from a generator, so that a long video fits in memory.
+        view (TubeView): What is drawn, with T frames.
+    """
+    painter: Optional[TubePainter] = None
+    with VideoWriter(path, playback_fps(view)) as writer:
+        for index, frame in enumerate(frames):
+            if painter is None:
+                painter = TubePainter(view, frame.shape[:2])
+            writer.write(painter.draw(frame, index))
+
+
+@VISUALIZERS.register_module()
+class TubeVisualizer(Visualizer):
+    """Draw true and predicted tubes as mp4 files and PNG sheets.
+
+    Args:
+        name (str): Of the instance. Defaults to ``'visualizer'``.
+        vis_backends (list[dict], optional): MMEngine's backends; they get
+            the sheets by ``add_image``, the scalars as always.
+        save_dir (str, optional): Folder of the backends.
+        num_frames (int): Frames of a sheet. Defaults to 8.
+    """
+
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        vis_backends: Optional[list[dict]] = None,
+        save_dir: Optional[str] = None,
+        num_frames: int = 8,
+    ) -> None:
+        super().__init__(
+            name=name, vis_backends=vis_backends, save_dir=save_dir
+        )
+        if num_frames < 2:
+            raise ValueError(
+                f'num_frames must be at least 2, got {num_frames}.'
+            )
+        self.num_frames = num_frames
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: Optional[GroundingDataSample] = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        step: int = 0,
+        out_dir: Optional[PathLike] = None,
+        video: bool = True,
+        max_queries: Optional[int] = None,
+    ) -> list[str]:
+        """Draw the queries of a clip.
+
+        Args:
+            name (str): First part of the file names; the query id follows.
+            image (np.ndarray): The frames of the clip at its
+                ``frame_inds``, RGB uint8 of the original size, has shape
+                (T, H, W, 3).
+            data_sample (GroundingDataSample): The clip.
+            draw_gt (bool): Draw the truth, where the sample has it.
+            draw_pred (bool): Draw the prediction, where it has one.
+            show (bool): Open a window with the sheet.
+            wait_time (float): Seconds that the window stays; 0 is forever.
+            step (int): Given to the backends.
+            out_dir (str | os.PathLike, optional): Folder for ``.png`` and
+                ``.mp4`` files. Without it only the backends get the sheets.
+            video (bool): Write the mp4 beside the sheet.
+            max_queries (int, optional): Draw the first few queries only.
+
+        Returns:
+            list[str]: The files written to ``out_dir``.
+
+        Raises:
+            TypeError: If there is no data sample.
+        """
+        if data_sample is None:
+            raise TypeError('add_datasample needs a GroundingDataSample.')
+        views = views_from_sample(data_sample, draw_gt, draw_pred)
+        paths: list[str] = []
+        for view in views[:max_queries]:
+            stem = safe_name(f'{name}_{view.query_id}')
+            sheet = draw_tube_sheet(image, view, self.num_frames)
+            self.add_image(stem, sheet, step)
+            if show:
+                self.show(sheet, win_name=stem, wait_time=wait_time)
+            if out_dir is None:
+                continue
+            png = Path(out_dir) / f'{stem}.png'
+            write_png(png, sheet)
+            paths.append(str(png))
+            if video:
+                mp4 = png.with_suffix('.mp4')
+                write_tube_video(mp4, image, view)
+                paths.append(str(mp4))
+        return paths

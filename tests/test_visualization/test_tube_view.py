@@ -1,0 +1,141 @@
+"""What is taken from a sample to be drawn."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from hero_mm.structures import GroundingDataSample
+from hero_mm.visualization.tube_view import (
+    TubeView,
+    choose_sheet_indices,
+    input_to_original,
+    resample_view,
+    views_from_sample,
+)
+
+
+def make_sample(flip: bool = False) -> GroundingDataSample:
+    """Two queries on four frames; the input is half of a 40x20 crop."""
+    sample = GroundingDataSample(
+        metainfo=dict(
+            frame_inds=np.array([10, 20, 30, 40]),
+            segment=(10, 50),
+            fps=10.0,
+            ori_shape=(60, 80),
+            img_shape=(10, 20),
+            crop_box=(8.0, 4.0, 48.0, 24.0),
+            flip=flip,
+        )
+    )
+    sample.queries = InstanceData(texts=['a', 'b'], query_ids=['7', '9'])
+    gt_boxes = torch.zeros(2, 4, 4)
+    gt_boxes[:] = torch.tensor([1.0, 2.0, 5.0, 6.0])
+    sample.gt_queries = InstanceData(
+        spans=torch.tensor([[20.0, 40.0], [10.0, 20.0]]),
+        bboxes=gt_boxes,
+        valid=torch.tensor([[0, 1, 1, 0], [1, 0, 0, 0]]).bool(),
+    )
+    sample.pred_queries = InstanceData(
+        spans=torch.tensor([[20.0, 30.5], [10.0, 50.0]]),
+        bboxes=torch.arange(32.0).view(2, 4, 4),
+        span_scores=torch.tensor([0.5, 0.25]),
+        action_consistency=torch.rand(2, 4),
+    )
+    return sample
+
+
+def test_boxes_of_the_truth_are_mapped_to_the_video():
+    view = views_from_sample(make_sample())[0]
+    np.testing.assert_allclose(view.gt_bboxes[0], [10, 8, 18, 16])
+
+
+def test_a_flipped_crop_is_unflipped():
+    view = views_from_sample(make_sample(flip=True))[0]
+    # 1..5 of 20 is 15..19 before the flip: 30..38 of the crop, which is at 8.
+    np.testing.assert_allclose(view.gt_bboxes[0], [38, 8, 46, 16])
+
+
+def test_mapping_without_crop_scales_only():
+    boxes = input_to_original(np.array([[1, 1, 2, 2]]), (30, 20), (15, 20))
+    np.testing.assert_allclose(boxes, [[1, 2, 2, 4]])
+
+
+def test_predictions_stay_in_pixels_of_the_video():
+    first, second = views_from_sample(make_sample())
+    np.testing.assert_allclose(first.pred_bboxes[1], [4, 5, 6, 7])
+    assert (first.text, first.query_id, first.score) == ('a', '7', 0.5)
+    assert second.pred_span == (10.0, 50.0)
+
+
+def test_boxes_show_inside_their_spans_only():
+    view = views_from_sample(make_sample())[0]
+    shown = [view.pred_box(i) is not None for i in range(4)]
+    assert shown == [False, True, True, False]
+    true = [view.gt_box(i) is not None for i in range(4)]
+    assert true == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    'draw_gt,draw_pred', [(True, False), (False, True), (False, False)]
+)
+def test_each_side_can_be_left_out(draw_gt, draw_pred):
+    view = views_from_sample(make_sample(), draw_gt, draw_pred)[0]
+    assert (view.gt_span is not None) is draw_gt
+    assert (view.pred_span is not None) is draw_pred
+
+
+def test_a_sample_without_truth_or_scores():
+    sample = make_sample()
+    del sample.gt_queries
+    pred = sample.pred_queries
+    del pred.span_scores, pred.action_consistency
+    view = views_from_sample(sample)[0]
+    assert view.gt_span is None and view.gt_box(0) is None
+    assert view.score is None and view.action is None
+
+
+def test_resampling_is_linear_and_held_at_the_ends():
+    view = TubeView(
+        'x',
+        np.array([10, 20]),
+        (0, 40),
+        10.0,
+        pred_span=(0, 40),
+        pred_bboxes=np.array([[0.0, 0, 10, 10], [10, 20, 30, 40]]),
+        gt_bboxes=np.zeros((2, 4)),
+        gt_valid=np.array([False, True]),
+        action=np.array([0.0, 1.0]),
+    )
+    dense = resample_view(view, np.array([5, 10, 14, 18, 30]))
+    np.testing.assert_allclose(
+        dense.pred_bboxes[:, 0], [0, 0, 4, 8, 10], atol=1e-6
+    )
+    np.testing.assert_allclose(dense.pred_bboxes[2], [4, 8, 18, 22])
+    np.testing.assert_allclose(dense.action, [0, 0, 0.4, 0.8, 1])
+    assert dense.gt_valid.tolist() == [False, False, False, True, True]
+    assert len(dense) == 5
+
+
+def test_resampling_keeps_what_is_missing_missing():
+    view = TubeView('x', np.array([0, 1]), (0, 2), 10.0)
+    dense = resample_view(view, np.array([0]))
+    assert dense.pred_bboxes is None and dense.gt_valid is None
+
+
+@pytest.mark.parametrize('count', [2, 5, 8])
+@pytest.mark.parametrize('span', [(0, 100), (40, 44), (90, 100), (200, 210)])
+def test_sheet_frames_are_spread_and_show_the_span(count, span):
+    view = TubeView('x', np.arange(100), (0, 100), 10.0, gt_span=span)
+    picked = choose_sheet_indices(view, count)
+    assert len(picked) == count and picked == sorted(set(picked))
+    inside = [i for i in picked if span[0] <= i < span[1]]
+    possible = max(0, min(span[1], 100) - span[0])
+    assert len(inside) >= min(possible, count // 2)
+    if count > 2 and 0 < span[0] and span[1] < 100:
+        assert picked[0] == 0 and picked[-1] == 99
+
+
+def test_a_short_clip_gives_all_its_frames():
+    view = TubeView('x', np.arange(3), (0, 3), 10.0, pred_span=(1, 2))
+    assert choose_sheet_indices(view, 8) == [0, 1, 2]
