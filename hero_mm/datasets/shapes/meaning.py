@@ -1,0 +1,186 @@
+"""What a sentence means, and for which events of a world it is true.
+
+A statement names an action, perhaps a look, and perhaps one relation to
+another object (at the time of the action) or to another event (in time). Its
+truth has three values: an event that is neither clearly right nor clearly
+wrong makes the statement useless, and it is dropped.
+
+Shape legend: T frames, N objects.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hero_mm.datasets.shapes.world import Event, Look, World
+
+SPATIAL = ('beside', 'far from', 'left of', 'right of', 'above', 'below')
+TEMPORAL = ('after', 'before')
+
+# Gaps between two outlines, in pixels.
+_NEAR, _NOT_NEAR = 5.0, 12.0
+_FAR, _NOT_FAR = 24.0, 14.0
+# Offsets between two centres, in pixels.
+_ASIDE, _NOT_ASIDE = 5.0, 0.0
+# A relation must hold on this share of an event's frames, and fail on as
+# many to be clearly wrong.
+_MOSTLY = 0.85
+
+
+@dataclass(frozen=True)
+class Description:
+    """The part of a look that a sentence tells; None is not told."""
+
+    size: str | None = None
+    colour: str | None = None
+    shape: str | None = None
+
+    def fits(self, look: Look) -> bool:
+        """Whether an object of this look is described."""
+        return (
+            self.size in (None, look.size)
+            and self.colour in (None, look.colour)
+            and self.shape in (None, look.shape)
+        )
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What sets the meant event apart.
+
+    Attributes:
+        word (str): One of ``SPATIAL`` or ``TEMPORAL``.
+        object (Description, optional): The related object; None is the
+            target itself ("after it blinks").
+        action (str, optional): What the related object does (temporal).
+    """
+
+    word: str
+    object: Description | None
+    action: str | None = None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The meaning of a sentence."""
+
+    look: Description
+    action: str
+    relation: Relation | None = None
+
+    @property
+    def kind(self) -> str:
+        """``'basic'``, ``'spatial'`` or ``'temporal'``."""
+        if self.relation is None:
+            return 'basic'
+        return 'spatial' if self.relation.word in SPATIAL else 'temporal'
+
+
+class Judge:
+    """Tells for which events of a world a statement is true.
+
+    Args:
+        world (World): The world.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.events = world.events
+        self.looks = [thing.look for thing in world.things]
+
+    def matches(self, look: Description) -> list[int]:
+        """Track ids of the objects that fit a description."""
+        return [i for i, own in enumerate(self.looks) if look.fits(own)]
+
+    def candidates(self, statement: Statement) -> list[Event]:
+        """Events of the right look and action, whatever the relation."""
+        return [
+            event
+            for event in self.events
+            if event.action == statement.action
+            and statement.look.fits(self.looks[event.tid])
+        ]
+
+    def verdicts(self, statement: Statement) -> dict[Event, bool | None]:
+        """True, False or None (unclear) for every candidate event."""
+        found = self.candidates(statement)
+        relation = statement.relation
+        if relation is None:
+            return dict.fromkeys(found, True)
+        if relation.word in SPATIAL:
+            return {event: self._aside(event, relation) for event in found}
+        return {event: self._in_time(event, relation) for event in found}
+
+    def answer(self, statement: Statement) -> Event | None:
+        """The one event that a statement is true for.
+
+        Args:
+            statement (Statement): The statement.
+
+        Returns:
+            Event, optional: None if there are several, none, or doubts.
+        """
+        verdicts = self.verdicts(statement)
+        right = [event for event, value in verdicts.items() if value]
+        if len(right) != 1 or None in verdicts.values():
+            return None
+        return right[0]
+
+    def _aside(self, event: Event, relation: Relation) -> bool | None:
+        """Whether a spatial relation holds while an event lasts."""
+        assert relation.object is not None
+        others = self.matches(relation.object)
+        if len(others) != 1:
+            return None
+        if others[0] == event.tid:
+            return False
+        frames = slice(event.begin, event.end)
+        yes, no = self._relations[relation.word]
+        pair = event.tid, others[0], frames
+        if yes[pair].mean() >= _MOSTLY:
+            return True
+        return False if no[pair].mean() >= _MOSTLY else None
+
+    @cached_property
+    def _relations(self) -> dict[str, tuple[NDArray, NDArray]]:
+        """A pair of (N, N, T) masks a word: clearly so, clearly not so."""
+        centre = np.stack([thing.centre for thing in self.world.things])
+        radius = np.stack([thing.radius for thing in self.world.things])
+        dx, dy = np.moveaxis(centre[None] - centre[:, None], -1, 0)
+        gap = np.hypot(dx, dy) - radius[None] - radius[:, None]
+        return {
+            'beside': (gap <= _NEAR, gap >= _NOT_NEAR),
+            'far from': (gap >= _FAR, gap <= _NOT_FAR),
+            'left of': (dx >= _ASIDE, dx <= _NOT_ASIDE),
+            'right of': (dx <= -_ASIDE, dx >= -_NOT_ASIDE),
+            'above': (dy >= _ASIDE, dy <= _NOT_ASIDE),
+            'below': (dy <= -_ASIDE, dy >= -_NOT_ASIDE),
+        }
+
+    def _in_time(self, event: Event, relation: Relation) -> bool | None:
+        """Whether a temporal relation holds for an event."""
+        if relation.object is None:
+            anchors = [
+                other
+                for other in self.world.things[event.tid].events
+                if other.action == relation.action
+            ]
+            if not anchors:
+                return False
+        else:
+            assert relation.action is not None
+            anchors = self.candidates(
+                Statement(relation.object, relation.action)
+            )
+        if len(anchors) != 1:
+            return None
+        anchor = anchors[0]
+        if anchor == event:
+            return False
+        if relation.word == 'after':
+            yes, no = event.begin >= anchor.end, event.begin <= anchor.begin
+        else:
+            yes, no = event.end <= anchor.begin, event.end >= anchor.end
+        return True if yes else (False if no else None)

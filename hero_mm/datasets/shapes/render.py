@@ -1,0 +1,226 @@
+"""From a world to pixels, visible boxes and an mp4 file.
+
+Shape legend: T frames, N objects, V corners of an outline.
+"""
+
+import io
+import math
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hero_mm.datasets.shapes.world import FPS, SIDE, Thing, World
+
+RGB = {
+    'red': (225, 35, 40),
+    'green': (30, 165, 50),
+    'blue': (40, 65, 235),
+    'yellow': (240, 220, 40),
+    'purple': (195, 50, 215),
+    'cyan': (45, 215, 225),
+}
+_WHITE = (250, 250, 250)
+_BAR = (70, 62, 55)
+_SHIFT = 5
+_ONE = 1 << _SHIFT
+
+Frames = NDArray[np.uint8]
+
+
+def _polygon(number: int, reach: float, inner: float | None = None) -> NDArray:
+    """Corners of a regular polygon, or of a star if ``inner`` is given."""
+    count = number if inner is None else 2 * number
+    radii = np.full(count, reach)
+    if inner is not None:
+        radii[1::2] = inner
+    turn = -math.pi / 2 + 2 * math.pi * np.arange(count) / count
+    return np.stack([radii * np.cos(turn), radii * np.sin(turn)], axis=1)
+
+
+def _square(reach: float) -> NDArray:
+    return np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * reach
+
+
+# Outlines at radius one; areas are alike, so that size words are fair.
+OUTLINES = {
+    'circle': _polygon(28, 1.0),
+    'square': _square(0.88),
+    'triangle': _polygon(3, 1.3),
+    'star': _polygon(5, 1.4, 0.6),
+}
+# A dark stripe from the middle outwards: even a circle is seen to spin.
+_STRIPE = np.array([[-0.14, 0.0], [0.14, 0.0], [0.14, -0.8], [-0.14, -0.8]])
+
+
+def outline(thing: Thing, unit: NDArray | None = None) -> NDArray:
+    """Corners of an object in every frame.
+
+    Args:
+        thing (Thing): The object.
+        unit (ndarray, optional): Corners at radius one, has shape (V, 2).
+            Defaults to those of the object's own shape.
+
+    Returns:
+        ndarray: Has shape (T, V, 2), pixels; a pixel's middle is at .5.
+    """
+    corners = OUTLINES[thing.look.shape] if unit is None else unit
+    cos, sin = np.cos(thing.angle), np.sin(thing.angle)
+    turn = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
+    turned = np.einsum('tij,vj->tvi', turn, corners)
+    moved: NDArray = turned * thing.radius[:, None, None]
+    return moved + thing.centre[:, None]
+
+
+def _fixed(corners: NDArray) -> NDArray[np.int32]:
+    """Pixels to OpenCV's fixed point, whose pixel middle is at 0."""
+    return np.round((corners - 0.5) * _ONE).astype(np.int32)
+
+
+def render(world: World) -> Frames:
+    """Draw a world.
+
+    Args:
+        world (World): What to draw.
+
+    Returns:
+        ndarray: RGB frames, has shape (T, 64, 64, 3), uint8.
+    """
+    frames = _backdrop(world)
+    layers = [_layer(world.things[tid]) for tid in world.order]
+    for index, frame in enumerate(frames):
+        for depth, (body, stripe, colours) in enumerate(layers):
+            if world.bar is not None and world.bar.depth == depth:
+                _draw_bar(frame, world)
+            corners = [body[index]]
+            colour, edge, dark = colours[index]
+            cv2.fillPoly(frame, corners, colour, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(frame, corners, True, edge, 1, cv2.LINE_AA, _SHIFT)
+            cv2.fillPoly(frame, [stripe[index]], dark, cv2.LINE_AA, _SHIFT)
+    return frames
+
+
+def _layer(thing: Thing) -> tuple[NDArray, NDArray, list]:
+    """Corners of body and stripe, and the colours, in every frame."""
+    fills = [_WHITE if w else RGB[thing.look.colour] for w in thing.white]
+    colours = [(fill, _dim(fill, 0.72), _dim(fill, 0.22)) for fill in fills]
+    # OpenCV's edge lies on the corners: pull them in by its half width.
+    shrunk = outline(thing) - thing.centre[:, None]
+    shrunk *= (1 - 0.35 / thing.radius)[:, None, None]
+    body = shrunk + thing.centre[:, None]
+    return _fixed(body), _fixed(outline(thing, _STRIPE)), colours
+
+
+def _dim(colour: tuple[int, ...], share: float) -> tuple[int, ...]:
+    return tuple(int(share * channel) for channel in colour)
+
+
+def _bar_corners(world: World) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and last pixel of the bar."""
+    bar = world.bar
+    assert bar is not None
+    first, last = round(bar.start), round(bar.start + bar.width) - 1
+    if bar.upright:
+        return (first, 0), (last, SIDE - 1)
+    return (0, first), (SIDE - 1, last)
+
+
+def _draw_bar(frame: NDArray, world: World) -> None:
+    cv2.rectangle(frame, *_bar_corners(world), _BAR, -1)
+
+
+def _backdrop(world: World) -> Frames:
+    """A smooth texture of low contrast that pans slowly."""
+    rng = np.random.default_rng(world.backdrop_seed)
+    grid = rng.uniform(-1, 1, size=(14, 14, 1)) * rng.uniform(12, 26)
+    tint = rng.uniform(-7, 7, size=(14, 14, 3))
+    noise = (rng.uniform(95, 135) + grid + tint).astype(np.float32)
+    texture = cv2.resize(noise, (140, 140), interpolation=cv2.INTER_CUBIC)
+    texture += rng.normal(0, 2.5, texture.shape)
+    texture = texture.clip(0, 255).astype(np.uint8)
+    speed, start = rng.uniform(-1, 1, size=2), rng.uniform(35, 41, size=2)
+    frames = np.empty((len(world.things[0].angle), SIDE, SIDE, 3), np.uint8)
+    for index, frame in enumerate(frames):
+        x, y = start + speed * index
+        move = np.array([[1, 0, x], [0, 1, y]], np.float32)
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        frame[:] = cv2.warpAffine(texture, move, (SIDE, SIDE), flags=how)
+    return frames
+
+
+def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
+    """Boxes around what is seen of every object.
+
+    Args:
+        world (World): The world.
+
+    Returns:
+        tuple[ndarray, ndarray]: ``boxes`` has shape (N, T, 4), integer
+        xyxy with 0 <= x1 < x2 <= 63 (x2, y2 exclusive but at the border);
+        ``seen`` has shape (N, T), the visible share of the object's area in
+        [0, 1], 0 where it has no box.
+    """
+    bodies = [_fixed(outline(thing)) for thing in world.things]
+    owner = np.zeros((len(bodies[0]), SIDE, SIDE), np.uint8)
+    for index, canvas in enumerate(owner):
+        for depth, tid in enumerate(world.order):
+            if world.bar is not None and world.bar.depth == depth:
+                cv2.rectangle(canvas, *_bar_corners(world), 0, -1)
+            corners = [bodies[tid][index]]
+            cv2.fillPoly(canvas, corners, tid + 1, cv2.LINE_8, _SHIFT)
+    boxes = np.zeros((len(bodies), len(owner), 4), np.int64)
+    seen = np.zeros((len(bodies), len(owner)))
+    for tid, thing in enumerate(world.things):
+        mask = owner == tid + 1
+        boxes[tid] = _mask_boxes(mask)
+        area = _area(OUTLINES[thing.look.shape]) * thing.radius**2
+        share = np.minimum(mask.sum(axis=(1, 2)) / area, 1)
+        wide = boxes[tid, :, 2:] - boxes[tid, :, :2] >= 2
+        seen[tid] = np.where(wide.all(axis=1) & (share > 0.12), share, 0)
+    boxes[seen == 0] = 0
+    return boxes, seen
+
+
+def _mask_boxes(mask: NDArray) -> NDArray[np.int64]:
+    """Boxes (T, 4) around masks (T, H, W)."""
+    sides = []
+    for axis in (1, 2):
+        line = mask.any(axis=axis)
+        first = line.argmax(axis=1)
+        last = line.shape[1] - line[:, ::-1].argmax(axis=1)
+        sides.append((first, np.minimum(last, SIDE - 1)))
+    (x1, x2), (y1, y2) = sides
+    return np.stack([x1, y1, x2, y2], axis=1)
+
+
+def _area(corners: NDArray) -> float:
+    x, y = corners.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+def encode_mp4(frames: Frames, preset: str = 'veryfast') -> bytes:
+    """Encode frames as h264 in yuv420p, which every browser plays.
+
+    Args:
+        frames (ndarray): RGB frames, has shape (T, H, W, 3), uint8.
+        preset (str): Preset of x264. Defaults to ``'veryfast'``.
+
+    Returns:
+        bytes: A whole mp4 file.
+    """
+    buffer = io.BytesIO()
+    height, width = frames.shape[1:3]
+    with av.open(buffer, 'w', format='mp4') as container:
+        stream = container.add_stream('libx264', rate=FPS)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = 'yuv420p'
+        stream.codec_context.thread_count = 1
+        stream.codec_context.gop_size = 16
+        stream.options = {'crf': '16', 'preset': preset}
+        for rgb in frames:
+            planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+            frame = av.VideoFrame.from_ndarray(planes, format='yuv420p')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()

@@ -1,0 +1,243 @@
+"""The language of the benchmark: from meanings to sentences.
+
+Every sentence is true for exactly one event of its video, and neither the
+look nor the action that it names is enough to find that event.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from hero_mm.datasets.shapes.meaning import (
+    SPATIAL,
+    TEMPORAL,
+    Description,
+    Judge,
+    Relation,
+    Statement,
+)
+from hero_mm.datasets.shapes.world import Event, Look
+
+# How often each kind is drawn where all three can be said.
+_WEIGHTS = {'basic': 0.6, 'spatial': 0.28, 'temporal': 0.12}
+_QUESTIONS = (0.2, 0.35, 0.45)
+_MAX_ENTRIES = 3
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence with what it means."""
+
+    text: str
+    interrogative: bool
+    statement: Statement
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The sentences about one event: one caption, up to two questions.
+
+    Attributes:
+        event (Event): What all of them name.
+        related (int): Track id of the related (or just another) object.
+        caption (Sentence): The declarative one.
+        questions (tuple[Sentence, ...]): The interrogative ones.
+    """
+
+    event: Event
+    related: int
+    caption: Sentence
+    questions: tuple[Sentence, ...]
+
+
+def verb_phrase(action: str) -> str:
+    """``'move_left'`` to ``'moves left'``."""
+    verb, *rest = action.split('_')
+    return ' '.join([verb + 's', *rest])
+
+
+def noun_phrase(look: Description, noun: str) -> str:
+    """``'red circle'``; ``noun`` stands in for a shape not told."""
+    size = None if look.size == 'plain' else look.size
+    words = [size, look.colour, look.shape or noun]
+    return ' '.join(word for word in words if word)
+
+
+def say(statement: Statement, interrogative: bool) -> str:
+    """Say a statement, or ask for the object it is about.
+
+    Args:
+        statement (Statement): The meaning.
+        interrogative (bool): Whether to ask.
+
+    Returns:
+        str: A sentence with its full stop or question mark.
+    """
+    look, relation = statement.look, statement.relation
+    verb, tail, aside = verb_phrase(statement.action), '', ''
+    if relation is not None and relation.word in SPATIAL:
+        assert relation.object is not None
+        thing = noun_phrase(relation.object, 'shape')
+        aside = f' {relation.word} the {thing}'
+    elif relation is not None:
+        assert relation.action is not None
+        who = 'it'
+        if relation.object is not None:
+            who = f'the {noun_phrase(relation.object, "shape")}'
+        tail = f' {relation.word} {who} {verb_phrase(relation.action)}'
+    if not interrogative:
+        return f'the {noun_phrase(look, "shape")}{aside} {verb}{tail}.'
+    if look == Description():
+        return f'what {verb}{aside}{tail}?'
+    if look.colour is None and look.shape is None:
+        return f'what {noun_phrase(look, "thing")}{aside} {verb}{tail}?'
+    return f'which {noun_phrase(look, "shape")}{aside} {verb}{tail}?'
+
+
+def draw_entries(
+    rng: np.random.Generator, judge: Judge, visible: set[Event]
+) -> list[Entry]:
+    """Choose what is said about a world.
+
+    Args:
+        rng (np.random.Generator): Source of everything random.
+        judge (Judge): Knows the world.
+        visible (set[Event]): The events that can be seen well.
+
+    Returns:
+        list[Entry]: At most three, in order of time.
+    """
+    entries = []
+    events = [event for event in judge.events if event in visible]
+    for index in rng.permutation(len(events)):
+        entry = _draw_entry(rng, judge, events[index])
+        if entry is not None:
+            entries.append(entry)
+    # An order in time can be told nearly always: it must not crowd out the
+    # other kinds.
+    by_kind = {kind: [] for kind in _WEIGHTS}
+    for entry in entries:
+        by_kind[entry.caption.statement.kind].append(entry)
+    chosen = by_kind['basic'] + by_kind['spatial'] + by_kind['temporal'][:1]
+    chosen = chosen[:_MAX_ENTRIES]
+    return sorted(chosen, key=lambda e: (e.event.begin, e.event.tid))
+
+
+def _draw_entry(
+    rng: np.random.Generator, judge: Judge, event: Event
+) -> Entry | None:
+    """Draw a caption and questions for one event, if there are any."""
+    if sum(e.action == event.action for e in judge.events) < 2:
+        return None
+    pools: dict[bool, dict[str, list[Statement]]] = {False: {}, True: {}}
+    for statement in _statements(judge, event):
+        for asks in (False, True):
+            if _can_say(statement, asks) and _is_hard(judge, statement, event):
+                pools[asks].setdefault(statement.kind, []).append(statement)
+    caption = _draw_sentence(rng, pools[False], False)
+    if caption is None:
+        return None
+    questions: list[Sentence] = []
+    for _ in range(rng.choice(3, p=_QUESTIONS)):
+        question = _draw_sentence(rng, pools[True], True)
+        if question is not None and question not in questions:
+            questions.append(question)
+    others = [t for t in range(len(judge.looks)) if t != event.tid]
+    related = int(rng.choice(others))
+    relation = caption.statement.relation
+    if relation is not None and relation.object is not None:
+        named = judge.matches(relation.object)
+        if len(named) == 1 and named[0] != event.tid:
+            related = named[0]
+    return Entry(event, related, caption, tuple(questions))
+
+
+def _draw_sentence(
+    rng: np.random.Generator, pool: dict[str, list[Statement]], asks: bool
+) -> Sentence | None:
+    """Draw a kind that is there, then a sentence of that kind."""
+    kinds = [kind for kind in _WEIGHTS if pool.get(kind)]
+    if not kinds:
+        return None
+    weights = np.array([_WEIGHTS[kind] for kind in kinds])
+    kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+    statement = pool[kind][rng.integers(len(pool[kind]))]
+    return Sentence(say(statement, asks), asks, statement)
+
+
+def _can_say(statement: Statement, asks: bool) -> bool:
+    """A caption tells the shape; a question hides a part of the look."""
+    look = statement.look
+    size = look.size not in (None, 'plain')
+    if not asks:
+        return look.shape is not None
+    return not (look.shape and look.colour) and not (size and look.colour)
+
+
+def _is_hard(judge: Judge, statement: Statement, event: Event) -> bool:
+    """Whether one event is meant, and looks or action do not tell it."""
+    if len(judge.matches(statement.look)) < 2:
+        return False
+    if statement.kind != 'basic' and len(judge.candidates(statement)) < 2:
+        return False
+    return judge.answer(statement) == event
+
+
+def _statements(judge: Judge, event: Event) -> Iterator[Statement]:
+    """Every statement that could be made about an event."""
+    looks = list(_descriptions(judge.looks[event.tid]))
+    relations = list(_relations(judge, event))
+    for look in looks:
+        if look != Description():
+            yield Statement(look, event.action)
+        for relation in relations:
+            yield Statement(look, event.action, relation)
+
+
+def _descriptions(look: Look) -> Iterator[Description]:
+    """Every part of a look; the plain size is never told."""
+    sizes = [None] if look.size == 'plain' else [None, look.size]
+    for parts in product(sizes, [None, look.colour], [None, look.shape]):
+        yield Description(*parts)
+
+
+def _relations(judge: Judge, event: Event) -> Iterator[Relation]:
+    """Every relation of an event to another object or event."""
+    for tid, look in enumerate(judge.looks):
+        if tid == event.tid:
+            continue
+        named = _shortest(look, judge.looks)
+        if named is not None:
+            yield from (Relation(word, named) for word in SPATIAL)
+    for anchor in judge.events:
+        if anchor == event:
+            continue
+        words = []
+        if anchor.end <= event.begin:
+            words = [TEMPORAL[0]]
+        elif anchor.begin >= event.end:
+            words = [TEMPORAL[1]]
+        named = None
+        if anchor.tid != event.tid:
+            same = [e for e in judge.events if e.action == anchor.action]
+            rivals = [judge.looks[e.tid] for e in same]
+            named = _shortest(judge.looks[anchor.tid], rivals)
+            if named is None:
+                continue
+        elif anchor.action == event.action:
+            continue
+        yield from (Relation(w, named, anchor.action) for w in words)
+
+
+def _shortest(look: Look, rivals: list[Look]) -> Description | None:
+    """The shortest description with a shape that fits one of the rivals."""
+    options = sorted(
+        (d for d in _descriptions(look) if d.shape),
+        key=lambda d: (d.size is not None) + (d.colour is not None),
+    )
+    for option in options:
+        if sum(option.fits(rival) for rival in rivals) == 1:
+            return option
+    return None

@@ -1,0 +1,209 @@
+"""One video of the benchmark: its world, sentences and annotation.
+
+The annotation has the official layout of VidOR and VidSTG.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hero_mm.datasets.shapes.meaning import Judge
+from hero_mm.datasets.shapes.render import visible_boxes
+from hero_mm.datasets.shapes.sentences import (
+    Entry,
+    Sentence,
+    draw_entries,
+    verb_phrase,
+)
+from hero_mm.datasets.shapes.world import (
+    FPS,
+    NUM_FRAMES,
+    SIDE,
+    Event,
+    World,
+    draw_world,
+)
+
+SPLITS = ('train', 'val', 'test')
+_MIN_SENTENCES = 5
+_MIN_SEEN = 0.5
+
+
+@dataclass
+class ShapesVideo:
+    """A video before it is rendered.
+
+    Attributes:
+        vid (str): Video id, ten digits as in VidOR.
+        subdir (str): Folder of the video and its annotation.
+        world (World): What happens in it.
+        entries (list[Entry]): What is said about it.
+        boxes (ndarray): Visible boxes, has shape (N, T, 4), xyxy.
+        seen (ndarray): Visible share, has shape (N, T), 0 without box.
+    """
+
+    vid: str
+    subdir: str
+    world: World
+    entries: list[Entry]
+    boxes: NDArray[np.int64]
+    seen: NDArray[np.float64]
+
+
+def draw_video(split: str, index: int, seed: int) -> ShapesVideo:
+    """Draw one video; it depends on nothing but the arguments.
+
+    Args:
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        index (int): Its number in the split.
+        seed (int): Seed of the benchmark.
+
+    Returns:
+        ShapesVideo: A video with at least five sentences.
+    """
+    number = SPLITS.index(split)
+    rng = np.random.default_rng([seed, number, index])
+    while True:
+        world = draw_world(rng)
+        boxes, seen = visible_boxes(world)
+        visible = {e for e in world.events if _well_seen(e, seen)}
+        entries = draw_entries(rng, Judge(world), visible)
+        sentences = sum(1 + len(entry.questions) for entry in entries)
+        if sentences >= _MIN_SENTENCES:
+            break
+    vid = f'{number + 1}{index:09d}'
+    subdir = f'{3000 * number + index // 1000:04d}'
+    return ShapesVideo(vid, subdir, world, entries, boxes, seen)
+
+
+def _well_seen(event: Event, seen: NDArray[np.float64]) -> bool:
+    """A box on every frame, and not mostly hidden."""
+    shares = seen[event.tid, event.begin : event.end]
+    return bool(shares.min() > 0 and shares.mean() >= _MIN_SEEN)
+
+
+def vidor_annotation(video: ShapesVideo) -> dict[str, Any]:
+    """The content of the video's VidOR file."""
+    trajectories = []
+    for frame in range(NUM_FRAMES):
+        present = []
+        for tid in range(len(video.world.things)):
+            if video.seen[tid, frame] == 0:
+                continue
+            sides = zip(
+                ('xmin', 'ymin', 'xmax', 'ymax'),
+                video.boxes[tid, frame].tolist(),
+                strict=True,
+            )
+            present.append(
+                {
+                    'bbox': dict(sides),
+                    'tracker': 'none',
+                    'generated': 0,
+                    'tid': tid,
+                }
+            )
+        trajectories.append(present)
+    return {
+        'version': 'VERSION 1.0',
+        'video_id': video.vid,
+        'video_hash': '',
+        'video_path': f'{video.subdir}/{video.vid}.mp4',
+        'frame_count': NUM_FRAMES,
+        'fps': FPS,
+        'width': SIDE,
+        'height': SIDE,
+        'subject/objects': _objects(video),
+        'trajectories': trajectories,
+        'relation_instances': _relation_instances(video),
+    }
+
+
+def _objects(video: ShapesVideo) -> list[dict[str, Any]]:
+    return [
+        {'tid': thing.tid, 'category': thing.look.shape}
+        for thing in video.world.things
+    ]
+
+
+def _relation_instances(video: ShapesVideo) -> list[dict[str, Any]]:
+    """All events; an event that is told of has the object told of it."""
+    related = {entry.event: entry.related for entry in video.entries}
+    number = len(video.world.things)
+    return [
+        _relation(event, related.get(event, (event.tid + 1) % number))
+        for event in sorted(
+            video.world.events, key=lambda e: (e.begin, e.tid)
+        )
+    ]
+
+
+def _relation(event: Event, related: int) -> dict[str, Any]:
+    return {
+        'subject_tid': event.tid,
+        'object_tid': related,
+        'predicate': event.action,
+        'begin_fid': event.begin,
+        'end_fid': event.end,
+    }
+
+
+def vidstg_entries(video: ShapesVideo) -> list[dict[str, Any]]:
+    """The video's entries in the VidSTG file."""
+    return [_vidstg_entry(video, entry) for entry in video.entries]
+
+
+def _vidstg_entry(video: ShapesVideo, entry: Entry) -> dict[str, Any]:
+    event = entry.event
+    return {
+        'vid': video.vid,
+        'fps': FPS,
+        'frame_count': NUM_FRAMES,
+        # As published: the segment's end is its last frame, the end of the
+        # truth is the frame after its last one.
+        'used_segment': {'begin_fid': 0, 'end_fid': NUM_FRAMES - 1},
+        'width': SIDE,
+        'height': SIDE,
+        'subject/objects': _objects(video),
+        'used_relation': _relation(event, entry.related),
+        'temporal_gt': {'begin_fid': event.begin, 'end_fid': event.end},
+        'captions': [_told(entry.caption, event)],
+        'questions': [_told(text, event) for text in entry.questions],
+    }
+
+
+def _told(sentence: Sentence, event: Event) -> dict[str, Any]:
+    return {
+        'description': sentence.text,
+        'type': 'object',
+        'target_id': event.tid,
+    }
+
+
+def meanings(video: ShapesVideo) -> list[dict[str, Any]]:
+    """What every sentence means, one item an entry; for analysis."""
+    looks = [asdict(thing.look) for thing in video.world.things]
+    return [
+        {
+            'vid': video.vid,
+            'looks': looks,
+            'captions': [_meaning(entry.caption)],
+            'questions': [_meaning(text) for text in entry.questions],
+        }
+        for entry in video.entries
+    ]
+
+
+def _meaning(sentence: Sentence) -> dict[str, Any]:
+    statement = sentence.statement
+    relation = None
+    if statement.relation is not None:
+        relation = asdict(statement.relation)
+    return {
+        'kind': statement.kind,
+        'look': asdict(statement.look),
+        'action': verb_phrase(statement.action),
+        'relation': relation,
+    }
