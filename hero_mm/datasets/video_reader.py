@@ -1,0 +1,575 @@
+"""Read chosen frames of a video, by index.
+
+The index of a frame is its rank in presentation order; what the container
+says about the number of frames is not trusted. Only what is needed is decoded.
+
+Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
+video is to be displayed.
+"""
+
+import importlib
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from mmengine import fileio
+
+# Up to here one decode from the start beats looking for key frames.
+_SEEK_FROM = 48
+# Frames that a seek must save to be worth the refilled decoder.
+_SEEK_GAIN = 8
+# No codec reorders frames farther than this.
+_REORDER = 64
+
+
+class VideoError(RuntimeError):
+    """A video cannot be read; says which, what was found and what to do.
+
+    Args:
+        path (str): The file.
+        found (str): What is wrong with it.
+        cure (str): What to do.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        found: str,
+        cure: str = 'fetch or encode the file again, or leave it out',
+    ) -> None:
+        super().__init__(f'video {path}: {found}. Cure: {cure}.')
+        self.path = path
+        self.found = found
+        self.cure = cure
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.path, self.found, self.cure)
+
+
+class VideoReader(ABC):
+    """Frames of one video by index; use it as a context manager.
+
+    Args:
+        path (str): Name of the video, for errors.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> 'VideoReader':
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def get_frames(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode frames.
+
+        Args:
+            indices (Sequence[int]): N frame numbers from 0 on, in any order.
+
+        Returns:
+            np.ndarray: uint8 RGB, has shape (N, H, W, 3).
+
+        Raises:
+            ValueError: An index is negative, or there is none.
+            VideoError: The file is broken, or ends before an index.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.ndim != 1 or len(wanted) == 0 or wanted.min() < 0:
+            raise ValueError(
+                f'video {self.path}: frame indices must be one or more '
+                f'numbers from 0 on, got {indices!r:.80}'
+            )
+        if len(wanted) == 1 or (np.diff(wanted) > 0).all():
+            return self._read(wanted)
+        unique, inverse = np.unique(wanted, return_inverse=True)
+        return self._read(unique)[inverse]
+
+    @abstractmethod
+    def _read(self, wanted: np.ndarray) -> np.ndarray:
+        """Decode strictly increasing frame numbers."""
+
+    @property
+    @abstractmethod
+    def frame_count(self) -> int:
+        """int: Number of frames, counted in the file."""
+
+    @property
+    @abstractmethod
+    def fps(self) -> float:
+        """float: Mean frames a second."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """tuple[int, int]: (width, height) as displayed, in pixels."""
+
+    def close(self) -> None:
+        """Free the file."""
+
+    def _too_short(self, count: int, wanted: np.ndarray) -> VideoError:
+        return VideoError(
+            self.path,
+            f'frame {int(wanted[-1])} was asked for, the file has {count} '
+            'frames that can be decoded',
+            'correct the frame numbers of its annotation, or fetch the file '
+            'again if it was cut off',
+        )
+
+
+class PyAVReader(VideoReader):
+    """Read through PyAV; the default.
+
+    Args:
+        path (str): The file.
+        data (bytes, optional): Its content, instead of reading ``path``.
+        num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
+    """
+
+    def __init__(
+        self, path: str, data: Optional[bytes] = None, num_threads: int = 1
+    ) -> None:
+        super().__init__(path)
+        self._data = data
+        self._num_threads = num_threads
+        self._pts: Optional[np.ndarray] = None
+        self._keys = np.zeros(0, dtype=np.int64)
+        self._complete = False
+        self._reformatter = VideoReformatter()
+        self._open()
+
+    def _open(self) -> None:
+        source = self.path if self._data is None else io.BytesIO(self._data)
+        try:
+            self._container = av.open(source)
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                self.path, f'not a readable video ({error})'
+            ) from error
+        if not self._container.streams.video:
+            self.close()
+            raise VideoError(self.path, 'no video stream in the file')
+        self._stream = self._container.streams.video[0]
+        threads = self._num_threads
+        self._stream.thread_type = 'NONE' if threads == 1 else 'AUTO'
+        self._stream.codec_context.thread_count = threads
+        self._fresh = True
+
+    def close(self) -> None:
+        """Free the file."""
+        self._container.close()
+
+    @property
+    def frame_count(self) -> int:
+        """int: Number of frames, counted in the file."""
+        if self._index(None):
+            return len(self._pts)  # type: ignore[arg-type]
+        return sum(1 for _ in self._decode())
+
+    @property
+    def fps(self) -> float:
+        """float: Mean frames a second."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        if not rate:
+            raise VideoError(self.path, 'the container gives no frame rate')
+        return float(rate)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """tuple[int, int]: (width, height) as displayed, in pixels."""
+        for frame in self._decode():
+            turned = (frame.rotation // 90) % 2
+            size = (frame.width, frame.height)
+            return size[::-1] if turned else size
+        raise VideoError(self.path, 'not one frame can be decoded')
+
+    def _read(self, wanted: np.ndarray) -> np.ndarray:
+        last = int(wanted[-1])
+        if last >= _SEEK_FROM and self._index(last):
+            if self._complete and last >= len(self._pts):  # type: ignore
+                raise self._too_short(len(self._pts), wanted)  # type: ignore
+            frames = self._read_seeking(wanted)
+            if frames is not None:
+                return frames
+        return self._read_in_order(wanted)
+
+    def _read_in_order(self, wanted: np.ndarray) -> np.ndarray:
+        """Decode from the start, keep what is wanted."""
+        out = np.empty(0, dtype=np.uint8)
+        place, rank = 0, -1
+        for rank, frame in enumerate(self._decode()):
+            if rank != wanted[place]:
+                continue
+            out = self._store(frame, out, place, len(wanted))
+            place += 1
+            if place == len(wanted):
+                return out
+        raise self._too_short(rank + 1, wanted)
+
+    def _read_seeking(self, wanted: np.ndarray) -> Optional[np.ndarray]:
+        """Jump to key frames; None where the file does not keep its word."""
+        pts = self._pts
+        if pts is None:
+            return None
+        out = np.empty(0, dtype=np.uint8)
+        frames: Iterator[Any] = iter(())
+        position = -_SEEK_GAIN
+        for place, rank in enumerate(wanted.tolist()):
+            key = self._keys[np.searchsorted(self._keys, rank, 'right') - 1]
+            if key - position >= _SEEK_GAIN:
+                frames = self._decode(int(pts[key]))
+            for frame in frames:
+                if frame.pts is None or frame.pts > pts[rank]:
+                    return None
+                if frame.pts == pts[rank]:
+                    break
+            else:
+                return None
+            if frame.is_corrupt:
+                return None
+            out = self._store(frame, out, place, len(wanted))
+            position = rank + 1
+        return out
+
+    def _store(
+        self, frame: Any, out: np.ndarray, place: int, count: int
+    ) -> np.ndarray:
+        """Write a frame into its place of the array, made by the first."""
+        if frame.is_corrupt:
+            raise VideoError(
+                self.path, f'the frame at {frame.time} seconds is damaged'
+            )
+        rgb = self._reformatter.reformat(frame, format='rgb24')
+        plane = rgb.planes[0]
+        height, width = rgb.height, rgb.width
+        image = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        image = image[:height, : width * 3].reshape(height, width, 3)
+        if frame.rotation:
+            image = np.rot90(image, frame.rotation // 90)
+        if place == 0:
+            out = np.empty((count, *image.shape), dtype=np.uint8)
+        elif image.shape != out.shape[1:]:
+            raise VideoError(
+                self.path,
+                f'the size changes from {out.shape[1:3]} to '
+                f'{image.shape[:2]} (height, width) at {frame.time} seconds',
+                'encode it again at one size',
+            )
+        out[place] = image
+        return out
+
+    def _decode(self, pts: Optional[int] = None) -> Iterator[Any]:
+        """Frames from the start, or from the key frame at ``pts`` on."""
+        count = 0
+        try:
+            if pts is not None:
+                self._container.seek(pts, stream=self._stream)
+            elif not self._fresh:
+                self.close()
+                self._open()
+            self._fresh = False
+            for frame in self._container.decode(self._stream):
+                yield frame
+                count += 1
+        except (av.FFmpegError, EOFError) as error:
+            raise VideoError(
+                self.path, f'decoding stops after {count} frames ({error})'
+            ) from error
+
+    def _index(self, last: Optional[int]) -> bool:
+        """Learn time stamps and key frames up to frame ``last``, or all.
+
+        Returns:
+            bool: Whether the time stamps say the rank of every frame.
+        """
+        if self._complete or (
+            last is not None
+            and self._pts is not None
+            and last + _REORDER < len(self._pts)
+        ):
+            return self._pts is not None
+        stop = None if last is None else last + 2 * _REORDER
+        if not self._fresh:
+            self.close()
+            self._open()
+        stamps, keys = self._scan(stop)
+        self._fresh = False
+        pts = np.array(
+            [-1 if stamp is None else stamp for stamp in stamps], np.int64
+        )
+        order = np.argsort(pts, kind='stable')
+        sound = (
+            len(pts) > 0
+            and None not in stamps
+            and keys[0]
+            and (np.diff(pts[order]) > 0).all()
+        )
+        if not sound:
+            self._complete, self._pts = True, None
+            return False
+        self._pts = pts[order]
+        self._keys = np.flatnonzero(np.array(keys)[order])
+        return len(self._keys) > 0 and self._keys[0] == 0
+
+    def _scan(self, stop: Optional[int]) -> tuple[list, list[bool]]:
+        """Time stamps and key flags of the packets, in file order."""
+        stamps: list[Optional[int]] = []
+        keys: list[bool] = []
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size and not packet.is_discard:
+                    stamps.append(packet.pts)
+                    keys.append(packet.is_keyframe)
+                if stop is not None and len(stamps) > stop:
+                    return stamps, keys
+        except av.FFmpegError:
+            # What can be decoded is found out by decoding.
+            stamps.append(None)
+            keys.append(False)
+        self._complete = True
+        return stamps, keys
+
+
+class OpenCVReader(VideoReader):
+    """Read through OpenCV, always from the start: its seeking is not exact.
+
+    Args:
+        path (str): The file.
+        num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
+    """
+
+    def __init__(self, path: str, num_threads: int = 1) -> None:
+        super().__init__(path)
+        self._num_threads = num_threads
+        self._open()
+
+    def _open(self) -> None:
+        options = [cv2.CAP_PROP_N_THREADS, self._num_threads]
+        self._capture = cv2.VideoCapture(
+            self.path, cv2.CAP_FFMPEG, options if self._num_threads else []
+        )
+        if not self._capture.isOpened():
+            raise VideoError(self.path, 'not a readable video')
+        self._fresh = True
+
+    def close(self) -> None:
+        """Free the file."""
+        self._capture.release()
+
+    def _rewind(self) -> None:
+        if not self._fresh:
+            self.close()
+            self._open()
+        self._fresh = False
+
+    @property
+    def frame_count(self) -> int:
+        """int: Number of frames, counted in the file."""
+        self._rewind()
+        count = 0
+        while self._capture.grab():
+            count += 1
+        return count
+
+    @property
+    def fps(self) -> float:
+        """float: Mean frames a second."""
+        return float(self._capture.get(cv2.CAP_PROP_FPS))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """tuple[int, int]: (width, height) as displayed, in pixels."""
+        height, width = self._read(np.array([0])).shape[1:3]
+        return width, height
+
+    def _read(self, wanted: np.ndarray) -> np.ndarray:
+        self._rewind()
+        frames: list[np.ndarray] = []
+        for rank in range(int(wanted[-1]) + 1):
+            if not self._capture.grab():
+                raise self._too_short(rank, wanted)
+            if rank == wanted[len(frames)]:
+                good, image = self._capture.retrieve()
+                if not good:
+                    raise VideoError(self.path, f'frame {rank} is damaged')
+                frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        return np.stack(frames)
+
+
+class DecordReader(VideoReader):
+    """Read through decord, where it is installed.
+
+    Args:
+        path (str): The file.
+        num_threads (int): Threads of the decoder; 0 lets it choose.
+    """
+
+    def __init__(self, path: str, num_threads: int = 1) -> None:
+        super().__init__(path)
+        decord = _optional('decord')
+        try:
+            self._reader = decord.VideoReader(path, num_threads=num_threads)
+        except (RuntimeError, decord.DECORDError) as error:
+            message = str(error).strip().splitlines()[-1]
+            raise VideoError(
+                path, f'not a readable video ({message})'
+            ) from error
+
+    @property
+    def frame_count(self) -> int:
+        """int: Number of frames."""
+        return len(self._reader)
+
+    @property
+    def fps(self) -> float:
+        """float: Mean frames a second."""
+        return float(self._reader.get_avg_fps())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """tuple[int, int]: (width, height) as displayed, in pixels."""
+        height, width = self._read(np.array([0])).shape[1:3]
+        return width, height
+
+    def _read(self, wanted: np.ndarray) -> np.ndarray:
+        if wanted[-1] >= len(self._reader):
+            raise self._too_short(len(self._reader), wanted)
+        return self._reader.get_batch(wanted.tolist()).asnumpy()
+
+
+class TorchCodecReader(VideoReader):
+    """Read through torchcodec, where it is installed.
+
+    Args:
+        path (str): The file.
+        num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
+    """
+
+    def __init__(self, path: str, num_threads: int = 1) -> None:
+        super().__init__(path)
+        decoders = _optional('torchcodec.decoders')
+        try:
+            self._decoder = decoders.VideoDecoder(
+                path, dimension_order='NHWC', num_ffmpeg_threads=num_threads
+            )
+        except (RuntimeError, ValueError) as error:
+            raise VideoError(
+                path, f'not a readable video ({error})'
+            ) from error
+
+    @property
+    def frame_count(self) -> int:
+        """int: Number of frames."""
+        return len(self._decoder)
+
+    @property
+    def fps(self) -> float:
+        """float: Mean frames a second."""
+        return float(self._decoder.metadata.average_fps)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """tuple[int, int]: (width, height) as displayed, in pixels."""
+        height, width = self._read(np.array([0])).shape[1:3]
+        return width, height
+
+    def _read(self, wanted: np.ndarray) -> np.ndarray:
+        if wanted[-1] >= len(self._decoder):
+            raise self._too_short(len(self._decoder), wanted)
+        return self._decoder.get_frames_at(wanted.tolist()).data.numpy()
+
+
+def _optional(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split('.')[0]
+        raise ImportError(
+            f'the video backend {package!r} is not installed ({error}); '
+            f"install it with `pip install {package}`, or use 'pyav'"
+        ) from error
+
+
+_READERS: dict[str, Any] = {
+    'pyav': PyAVReader,
+    'opencv': OpenCVReader,
+    'decord': DecordReader,
+    'torchcodec': TorchCodecReader,
+}
+
+
+@contextmanager
+def open_video(
+    path: Union[str, Path],
+    backend: str = 'pyav',
+    backend_args: Optional[dict] = None,
+    num_threads: int = 1,
+) -> Iterator[VideoReader]:
+    """Open a video to read frames by index.
+
+    Args:
+        path (str | Path): The file.
+        backend (str): 'pyav', 'opencv', 'decord' or 'torchcodec'.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
+        num_threads (int): Threads of the decoder; 0 lets it choose.
+
+    Yields:
+        VideoReader: Closed at the end of the ``with`` block.
+
+    Raises:
+        VideoError: The file is missing, empty or not a video.
+        ValueError: The backend is unknown.
+        ImportError: The backend is not installed.
+    """
+    path = str(path)
+    if backend not in _READERS:
+        raise ValueError(
+            f'unknown video backend {backend!r}; use one of {list(_READERS)}'
+        )
+    if backend_args is None:
+        _check_file(path)
+        with _READERS[backend](path, num_threads=num_threads) as reader:
+            yield reader
+    elif backend == 'pyav':
+        data = _fetch(path, backend_args)
+        with PyAVReader(path, data, num_threads) as reader:
+            yield reader
+    else:
+        with fileio.get_local_path(path, backend_args) as local:
+            _check_file(str(local))
+            with _READERS[backend](
+                str(local), num_threads=num_threads
+            ) as reader:
+                yield reader
+
+
+def _check_file(path: str) -> None:
+    if not os.path.isfile(path):
+        found = 'is a folder' if os.path.isdir(path) else 'does not exist'
+        raise VideoError(
+            path, found, "put it there or correct data_prefix['video']"
+        )
+    if os.path.getsize(path) == 0:
+        raise VideoError(path, 'the file is empty')
+
+
+def _fetch(path: str, backend_args: dict) -> bytes:
+    try:
+        data = fileio.get(path, backend_args=backend_args)
+    except OSError as error:
+        raise VideoError(
+            path, f'cannot be fetched ({error})', 'check path and backend_args'
+        ) from error
+    if not data:
+        raise VideoError(path, 'the file is empty')
+    return bytes(data)
