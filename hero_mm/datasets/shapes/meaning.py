@@ -89,18 +89,24 @@ class Judge:
         self.world = world
         self.events = world.events
         self.looks = [thing.look for thing in world.things]
+        self._matches: dict[Description, list[int]] = {}
+        self._aside_verdicts: dict[tuple[Event, Relation], bool | None] = {}
 
     def matches(self, look: Description) -> list[int]:
         """Track ids of the objects that fit a description."""
-        return [i for i, own in enumerate(self.looks) if look.fits(own)]
+        if look not in self._matches:
+            self._matches[look] = [
+                tid for tid, own in enumerate(self.looks) if look.fits(own)
+            ]
+        return self._matches[look]
 
     def candidates(self, statement: Statement) -> list[Event]:
         """Events of the right look and action, whatever the relation."""
+        fitting = self.matches(statement.look)
         return [
             event
             for event in self.events
-            if event.action == statement.action
-            and statement.look.fits(self.looks[event.tid])
+            if event.action == statement.action and event.tid in fitting
         ]
 
     def verdicts(self, statement: Statement) -> dict[Event, bool | None]:
@@ -110,7 +116,7 @@ class Judge:
         if relation is None:
             return dict.fromkeys(found, True)
         if relation.word in SPATIAL:
-            return {event: self._aside(event, relation) for event in found}
+            return {event: self._cached(event, relation) for event in found}
         return {event: self._in_time(event, relation) for event in found}
 
     def answer(self, statement: Statement) -> Event | None:
@@ -127,6 +133,13 @@ class Judge:
         if len(right) != 1 or None in verdicts.values():
             return None
         return right[0]
+
+    def _cached(self, event: Event, relation: Relation) -> bool | None:
+        """A spatial verdict; the same one is asked for by many looks."""
+        key = event, relation
+        if key not in self._aside_verdicts:
+            self._aside_verdicts[key] = self._aside(event, relation)
+        return self._aside_verdicts[key]
 
     def _aside(self, event: Event, relation: Relation) -> bool | None:
         """Whether a spatial relation holds while an event lasts."""

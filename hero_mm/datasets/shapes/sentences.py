@@ -133,9 +133,11 @@ def _draw_entry(
         return None
     pools: dict[bool, dict[str, list[Statement]]] = {False: {}, True: {}}
     for statement in _statements(judge, event):
-        for asks in (False, True):
-            if _can_say(statement, asks) and _is_hard(judge, statement, event):
-                pools[asks].setdefault(statement.kind, []).append(statement)
+        ways = [asks for asks in (False, True) if _can_say(statement, asks)]
+        if not ways or not _is_hard(judge, statement, event):
+            continue
+        for asks in ways:
+            pools[asks].setdefault(statement.kind, []).append(statement)
     caption = _draw_sentence(rng, pools[False], False)
     if caption is None:
         return None

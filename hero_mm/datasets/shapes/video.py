@@ -134,9 +134,7 @@ def _relation_instances(video: ShapesVideo) -> list[dict[str, Any]]:
     number = len(video.world.things)
     return [
         _relation(event, related.get(event, (event.tid + 1) % number))
-        for event in sorted(
-            video.world.events, key=lambda e: (e.begin, e.tid)
-        )
+        for event in sorted(video.world.events, key=lambda e: (e.begin, e.tid))
     ]
 
 
