@@ -1,0 +1,165 @@
+"""A small video backbone that learns from scratch on a CPU.
+
+Residual 2-D convolutions a frame whose channels look one frame back and ahead
+(temporal shift, TSM, arXiv 1811.08383): part of HERO's *shifted alignment*
+starts here. Padded frames and pixels are kept at zero, so that a clip gives
+the same features alone and padded beside a larger one.
+
+Shape legend: B clips, T frames, C channels, H W grid.
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hero_mm.registry import MODELS
+
+from ..layers import temporal_shift
+
+
+class ConvBN(nn.Sequential):
+    """3x3 convolution and batch normalisation."""
+
+    def __init__(self, in_dims: int, out_dims: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_dims, out_dims, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out_dims),
+        )
+
+
+class ShiftBlock(nn.Module):
+    """Residual block of two convolutions on temporally shifted channels."""
+
+    def __init__(self, dims: int, shift_div: int) -> None:
+        super().__init__()
+        self.shift = dims // shift_div if shift_div else 0
+        self.conv1 = ConvBN(dims, dims)
+        self.conv2 = ConvBN(dims, dims)
+
+    def forward(
+        self, x: Tensor, num_frames: int, mask: Optional[Tensor]
+    ) -> Tensor:
+        """Refine features of shape (B * T, C, H, W); mask is (B * T, 1, H, W).
+
+        ``mask`` is None where nothing is padding.
+        """
+        out = x
+        if self.shift:
+            clips = x.view(-1, num_frames, *x.shape[1:])
+            out = temporal_shift(clips, self.shift, dim=2).flatten(0, 1)
+        out = self.conv1(out).relu_()
+        if mask is not None:
+            out = out * mask
+        out = (x + self.conv2(out)).relu_()
+        return out if mask is None else out * mask
+
+
+@MODELS.register_module()
+class ShiftConvNet(BaseModule):
+    """Small residual network with temporal shift, one level a stage.
+
+    The stem sees each frame with its difference to the neighbours, which
+    makes motion visible from the first layer on.
+
+    Args:
+        stem_channels (int): Channels at stride 2.
+        channels (Sequence[int]): Channels of the stages; the first one has
+            stride 4, each next one doubles it.
+        num_blocks (Sequence[int]): Residual blocks a stage.
+        out_indices (Sequence[int]): Stages that are returned.
+        shift_div (int): 1/shift_div of the channels look back and as many
+            look ahead; 0 switches the shift off.
+        motion_stem (bool): Give the stem the frame differences too.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    input_layout = 'clip'
+
+    def __init__(
+        self,
+        stem_channels: int = 24,
+        channels: Sequence[int] = (40, 80),
+        num_blocks: Sequence[int] = (1, 2),
+        out_indices: Sequence[int] = (1,),
+        shift_div: int = 8,
+        motion_stem: bool = True,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(
+            init_cfg
+            or dict(type='Kaiming', layer='Conv2d', nonlinearity='relu')
+        )
+        if len(channels) != len(num_blocks):
+            raise ValueError(
+                'channels and num_blocks need one value a stage; got '
+                f'{tuple(channels)} and {tuple(num_blocks)}'
+            )
+        self.motion_stem = motion_stem
+        self.out_indices = tuple(out_indices)
+        self.stem = ConvBN(9 if motion_stem else 3, stem_channels, 2)
+        self.downs = nn.ModuleList()
+        self.stages = nn.ModuleList()
+        last = stem_channels
+        for dims, blocks in zip(channels, num_blocks):
+            self.downs.append(ConvBN(last, dims, 2))
+            self.stages.append(
+                nn.ModuleList(
+                    ShiftBlock(dims, shift_div) for _ in range(blocks)
+                )
+            )
+            last = dims
+
+    def _stem_input(self, imgs: Tensor, frame_mask: Tensor) -> Tensor:
+        if not self.motion_stem:
+            return imgs
+        # At the ends of a clip the difference is zero, as for a still scene.
+        step = imgs[:, 1:] - imgs[:, :-1]
+        real = frame_mask[:, 1:] & frame_mask[:, :-1]
+        step = step * real[:, :, None, None, None]
+        still = torch.zeros_like(imgs[:, :1])
+        before = torch.cat([still, step], dim=1)
+        after = torch.cat([step, still], dim=1)
+        return torch.cat([imgs, before, after], dim=2)
+
+    def forward(
+        self,
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Encode clips.
+
+        Args:
+            imgs (Tensor): Normalised frames, has shape (B, T, 3, H, W).
+            frame_mask (Tensor): True on real frames, has shape (B, T).
+            pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
+
+        Returns:
+            tuple[Tensor, ...]: The levels of ``out_indices``, each of shape
+            (B, T, C, H / stride, W / stride).
+        """
+        num_clips, num_frames = frame_mask.shape
+        mask = None
+        if not (frame_mask.all() and pixel_mask.all()):
+            mask = frame_mask[:, :, None, None] & pixel_mask[:, None]
+            mask = mask.flatten(0, 1)[:, None].to(imgs.dtype)
+        x = self._stem_input(imgs, frame_mask).flatten(0, 1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.stem(x).relu_()
+        outs = []
+        for index, (down, blocks) in enumerate(zip(self.downs, self.stages)):
+            if mask is not None:
+                mask = mask[..., ::2, ::2]
+                x = x * mask
+            x = down(x).relu_()
+            level_mask = None if mask is None else mask[..., ::2, ::2]
+            if level_mask is not None:
+                x = x * level_mask
+            for block in blocks:
+                x = block(x, num_frames, level_mask)
+            if index in self.out_indices:
+                outs.append(x.unflatten(0, (num_clips, num_frames)))
+        return tuple(outs)

@@ -1,0 +1,86 @@
+"""Normalise clips, pad them to one size and say what is padding.
+
+Shape legend: B clips, T frames, H W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from hero_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class GroundingDataPreprocessor(BaseDataPreprocessor):
+    """Collate clips of different length and size into one batch.
+
+    Args:
+        mean (Sequence[float]): Mean of each RGB channel, in [0, 255].
+        std (Sequence[float]): Standard deviation of each channel.
+        pad_size_divisor (int): Height and width are padded to a multiple of
+            it. Set it to the largest stride of the backbone. Defaults to 1.
+        non_blocking (bool): Copy to the device asynchronously.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        pad_size_divisor: int = 1,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        if len(mean) != 3 or len(std) != 3:
+            raise ValueError(
+                'mean and std need one value for each of R, G and B; got '
+                f'mean={mean} and std={std}'
+            )
+        self.pad_size_divisor = pad_size_divisor
+        self.register_buffer(
+            'mean', torch.tensor(mean).view(3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            'std', torch.tensor(std).view(3, 1, 1), persistent=False
+        )
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Move, normalise and pad.
+
+        Args:
+            data (dict): ``inputs``, a list of B clips, uint8 RGB, each of
+                shape (T, 3, H, W); ``data_samples``, a list of
+                :class:`GroundingDataSample`, or None.
+            training (bool): Unused: both modes are the same.
+
+        Returns:
+            dict: ``inputs``, a dict of ``imgs`` (B, T, 3, H, W), normalised
+            and zero on padding, ``frame_mask`` (B, T) and ``pixel_mask``
+            (B, H, W), both True on real data; ``data_samples`` as given, on
+            the device.
+        """
+        data = self.cast_data(data)
+        clips: list[Tensor] = list(data['inputs'])
+        samples: Optional[list] = data.get('data_samples')
+        divisor = self.pad_size_divisor
+        num_frames = max(clip.shape[0] for clip in clips)
+        height, width = (
+            -(-max(clip.shape[axis] for clip in clips) // divisor) * divisor
+            for axis in (2, 3)
+        )
+        imgs = self.mean.new_zeros(len(clips), num_frames, 3, height, width)
+        frame_mask = imgs.new_zeros(
+            len(clips), num_frames, dtype=torch.bool
+        )
+        pixel_mask = imgs.new_zeros(
+            len(clips), height, width, dtype=torch.bool
+        )
+        for index, clip in enumerate(clips):
+            t, _, h, w = clip.shape
+            imgs[index, :t, :, :h, :w] = (clip - self.mean) / self.std
+            frame_mask[index, :t] = True
+            pixel_mask[index, :h, :w] = True
+        inputs = dict(imgs=imgs, frame_mask=frame_mask, pixel_mask=pixel_mask)
+        return dict(inputs=inputs, data_samples=samples)

@@ -1,0 +1,5 @@
+"""Grounders: the models as a whole."""
+
+from .hero import HERO
+
+__all__ = ['HERO']

@@ -1,0 +1,249 @@
+"""HERO: from pixels and sentences to tubes (arXiv 2208.05818).
+
+Wires the parts and computes nothing itself. The video tower runs once a clip;
+all that follows runs once a query.
+
+Shape legend: B clips, Q queries (sum of the sentences of the clips), V hard
+negative sentences, T frames, N regions a frame, H W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from hero_mm.registry import MODELS
+from hero_mm.structures import GroundingDataSample
+
+from ..features import TextFeatures, VideoFeatures
+from ..heads.tube_head import TubeOutput
+from ..pruning import keep_frames, select_frames
+
+Samples = Sequence[GroundingDataSample]
+
+
+@MODELS.register_module()
+class HERO(BaseModel):
+    """Hierarchical reasoning with contrastive action correspondence.
+
+    Args:
+        video_encoder (dict): Config of a :class:`VideoEncoder`.
+        text_encoder (dict): Config of a text encoder.
+        tube_head (dict): Config of a :class:`TubeHead`.
+        neck (dict, optional): Config of a reasoning neck; None grounds on
+            the encoders alone.
+        action_head (dict, optional): Config of a
+            :class:`ContrastiveActionHead`; None leaves the contrastive
+            action correspondence out.
+        keep_ratio (float): At test time only this share of the frames, those
+            of highest action consistency, takes part in the reasoning of a
+            query. Needs an action head. Defaults to 1.0, all of them.
+        data_preprocessor (dict, optional): Config of a data preprocessor.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        video_encoder: dict,
+        text_encoder: dict,
+        tube_head: dict,
+        neck: Optional[dict] = None,
+        action_head: Optional[dict] = None,
+        keep_ratio: float = 1.0,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(
+            data_preprocessor or dict(type='GroundingDataPreprocessor'),
+            init_cfg,
+        )
+        if not 0 < keep_ratio <= 1:
+            raise ValueError(f'keep_ratio must be in (0, 1], got {keep_ratio}')
+        if keep_ratio < 1 and action_head is None:
+            raise ValueError(
+                f'keep_ratio={keep_ratio} needs action_head: the frames are '
+                'kept by their action consistency'
+            )
+        self.video_encoder = MODELS.build(video_encoder)
+        self.text_encoder = MODELS.build(text_encoder)
+        self.neck = MODELS.build(neck) if neck else None
+        self.action_head = MODELS.build(action_head) if action_head else None
+        self.tube_head = MODELS.build(tube_head)
+        self.keep_ratio = keep_ratio
+
+    def forward(
+        self,
+        inputs: dict[str, Tensor],
+        data_samples: Optional[Samples] = None,
+        mode: str = 'tensor',
+    ) -> Union[dict[str, Tensor], list[GroundingDataSample], TubeOutput]:
+        """Entry of MMEngine's loops.
+
+        Args:
+            inputs (dict): ``imgs`` (B, T, 3, H, W), ``frame_mask`` (B, T) and
+                ``pixel_mask`` (B, H, W) of the data preprocessor.
+            data_samples (Sequence[GroundingDataSample]): B samples with
+                ``queries``; for 'loss' with ``gt_queries`` too.
+            mode (str): 'loss', 'predict' or 'tensor'.
+
+        Returns:
+            dict, list or TubeOutput: Losses, samples with ``pred_queries``,
+            or what the tube head says.
+        """
+        if data_samples is None:
+            raise ValueError(
+                'HERO needs data_samples: they carry the sentences'
+            )
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            video = self.encode_video(inputs, data_samples)
+            clip_of_query = self._clip_of_query(data_samples, video)
+            text = self.text_encoder(_texts(data_samples))
+            return self._reason(video, text, clip_of_query)[0]
+        raise ValueError(
+            f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
+        )
+
+    def encode_video(
+        self, inputs: dict[str, Tensor], data_samples: Any = None
+    ) -> VideoFeatures:
+        """Encode B clips, whatever sentences will be asked.
+
+        Args:
+            inputs (dict): As in :meth:`forward`.
+            data_samples (Any): Unused; the sentences come with
+                :meth:`ground`.
+
+        Returns:
+            VideoFeatures: B clips.
+        """
+        video = self.video_encoder(**inputs)
+        return video if self.neck is None else self.neck.encode_clip(video)
+
+    def loss(
+        self, inputs: dict[str, Tensor], data_samples: Samples
+    ) -> dict[str, Tensor]:
+        """Losses of all parts; see :meth:`forward`."""
+        video = self.encode_video(inputs)
+        clip_of_query = self._clip_of_query(data_samples, video)
+        negatives, query_of_negative = _negatives(data_samples, video)
+        texts = _texts(data_samples)
+        # One pass of the text encoder for sentences and hard negatives.
+        both = self.text_encoder([*texts, *negatives])
+        text = both.select(slice(0, len(texts)))
+        output, clip_out, consistency = self._reason(video, text, clip_of_query)
+        of_query = video.of_queries(clip_of_query)
+        losses = self.tube_head.loss(
+            output, of_query, data_samples, clip_of_query
+        )
+        if 'gt_tracks' in data_samples[0]:
+            losses.update(
+                self.tube_head.track_loss(*clip_out, video, data_samples)
+            )
+        if self.action_head is not None:
+            swapped = both.select(slice(len(texts), None))
+            losses.update(
+                self.action_head.loss(
+                    video,
+                    text,
+                    clip_of_query,
+                    [p for s in data_samples for p in s.queries.predicates],
+                    swapped if negatives else None,
+                    query_of_negative if negatives else None,
+                )
+            )
+        return losses
+
+    def predict(
+        self, inputs: dict[str, Tensor], data_samples: Samples
+    ) -> list[GroundingDataSample]:
+        """Find the tubes; no ground truth is read. See :meth:`forward`."""
+        return self.ground(self.encode_video(inputs), data_samples)
+
+    def ground(
+        self, video: VideoFeatures, data_samples: Samples
+    ) -> list[GroundingDataSample]:
+        """Answer sentences on encoded clips.
+
+        Args:
+            video (VideoFeatures): B clips from :meth:`encode_video`.
+            data_samples (Sequence[GroundingDataSample]): B samples with
+                ``queries`` and the meta information of the clips.
+
+        Returns:
+            list[GroundingDataSample]: The same samples with
+            ``pred_queries``.
+        """
+        clip_of_query = self._clip_of_query(data_samples, video)
+        text = self.text_encoder(_texts(data_samples))
+        output, _, consistency = self._reason(
+            video, text, clip_of_query, self.keep_ratio
+        )
+        results = self.tube_head.predict(
+            output, data_samples, clip_of_query, consistency
+        )
+        for sample, result in zip(data_samples, results):
+            sample.pred_queries = result
+        return list(data_samples)
+
+    def _reason(
+        self,
+        video: VideoFeatures,
+        text: TextFeatures,
+        clip_of_query: Tensor,
+        keep_ratio: float = 1.0,
+    ) -> tuple[TubeOutput, tuple[Tensor, Tensor], Optional[Tensor]]:
+        """Everything after the encoders."""
+        consistency = None
+        if self.action_head is not None:
+            consistency = self.action_head(video, text, clip_of_query)
+        clip_out = self.tube_head.clip_outputs(video)
+        of_query = video.of_queries(clip_of_query)
+        raw = clip_out[1][clip_of_query]
+        gate, kept = consistency, None
+        if keep_ratio < 1 and consistency is not None:
+            kept = keep_frames(consistency, of_query.frame_mask_BT, keep_ratio)
+            of_query = select_frames(of_query, kept)
+            rows = torch.arange(len(kept), device=kept.device)[:, None]
+            raw, gate = raw[rows, kept], consistency[rows, kept]
+        if self.neck is not None:
+            regions, frames = self.neck(of_query, text, gate)
+        else:
+            regions = of_query.grid_BTHWD
+            frames = regions.mean((2, 3)) + text.sentence_QD[:, None]
+        output = self.tube_head(raw, regions, frames, of_query, text, gate)
+        output.kept_QS = kept
+        return output, clip_out, consistency
+
+    @staticmethod
+    def _clip_of_query(samples: Samples, video: VideoFeatures) -> Tensor:
+        counts = torch.tensor([len(s.queries.texts) for s in samples])
+        clips = torch.arange(len(samples)).repeat_interleave(counts)
+        return clips.to(video.grid_BTHWD.device)
+
+
+def _texts(samples: Samples) -> list[str]:
+    return [text for s in samples for text in s.queries.texts]
+
+
+def _negatives(
+    samples: Samples, video: VideoFeatures
+) -> tuple[list[str], Tensor]:
+    """Hard negative sentences and the query of each, has shape (V,)."""
+    texts, owners, query = [], [], 0
+    for sample in samples:
+        lists = sample.queries.get(
+            'negative_texts', [[]] * len(sample.queries.texts)
+        )
+        for negatives in lists:
+            texts.extend(negatives)
+            owners.extend([query] * len(negatives))
+            query += 1
+    return texts, torch.tensor(
+        owners, dtype=torch.long, device=video.grid_BTHWD.device
+    )

@@ -1,0 +1,292 @@
+"""Contrastive action correspondence: which frames show the named action.
+
+The abstract of HERO says that weakly supervised contrastive learning splits
+the frames into *action-consistent* and *action-independent* ones by the
+semantic correspondence of video and caption. It gives no formula. We choose:
+the similarity of each region to the action vector, its smooth maximum over
+the regions of a frame, the mean of the best frames as the score of a (video,
+caption) pair, and three terms, none of which sees a temporal label:
+
+- InfoNCE over the pairs of the batch in both directions, with captions in
+  which only the action phrase is replaced as hard negatives;
+- at the places that a caption selects, its own action must fit better than
+  the other actions named for the same video;
+- the best frames are parted from the rest.
+
+Shape legend: B clips, Q queries, V hard negatives, T frames, N regions a
+frame, E width of the common space.
+"""
+
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hero_mm.registry import MODELS
+
+from ..features import TextFeatures, VideoFeatures
+
+
+@MODELS.register_module()
+class ContrastiveActionHead(BaseModule):
+    """Score frames by their correspondence with the action of a sentence.
+
+    Args:
+        embed_dims (int): Width of the features of video and text.
+        common_dims (int): Width E of the common space.
+        top_ratio (float): Share of the frames whose mean is the score of a
+            video, and which the third term parts from the rest.
+        temperature (float): Start of the learned temperature of InfoNCE.
+        region_temperature (float): Of the smooth maximum over regions.
+        margin (float): Wanted distance of the best frames from the rest, in
+            units of cosine similarity.
+        loss_weight (float): Weight of the two contrastive terms.
+        part_weight (float): Weight of the third term, which confirms what
+            the others found and cannot find anything itself.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        common_dims: int = 32,
+        top_ratio: float = 0.25,
+        temperature: float = 0.1,
+        region_temperature: float = 0.1,
+        margin: float = 0.3,
+        loss_weight: float = 1.0,
+        part_weight: float = 0.1,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.video = nn.Linear(embed_dims, common_dims)
+        self.text = nn.Linear(embed_dims, common_dims)
+        self.log_scale = nn.Parameter(torch.tensor(1 / temperature).log())
+        self.offset = nn.Parameter(torch.tensor(0.3))
+        self.top_ratio = top_ratio
+        self.region_temperature = region_temperature
+        self.margin = margin
+        self.loss_weight = loss_weight
+        self.part_weight = part_weight
+
+    def _scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(max=100)
+
+    def _regions(self, video: VideoFeatures) -> Tensor:
+        """Regions in the common space, unit length, (B, T, N, E)."""
+        common = F.normalize(self.video(video.grid_BTHWD), dim=-1)
+        return common.flatten(2, 3)
+
+    def _frame_scores(self, sim: Tensor, region_mask: Tensor) -> Tensor:
+        """Smooth maximum over regions: (..., T, N) to (..., T)."""
+        sim = sim.masked_fill(~region_mask, -1e4)
+        tau = self.region_temperature
+        count = region_mask.sum(-1).clamp(min=1).log()
+        return tau * (torch.logsumexp(sim / tau, dim=-1) - count)
+
+    def forward(
+        self, video: VideoFeatures, text: TextFeatures, clip_of_query: Tensor
+    ) -> Tensor:
+        """Score the frames of each query's clip.
+
+        Args:
+            video (VideoFeatures): B clips.
+            text (TextFeatures): Q queries.
+            clip_of_query (Tensor): Clip of each query, has shape (Q,).
+
+        Returns:
+            Tensor: Logits of action consistency, has shape (Q, T); their
+            sigmoid is the degree in [0, 1].
+        """
+        regions = self._regions(video)[clip_of_query]
+        action = F.normalize(self.text(text.action_QD), dim=-1)
+        sim = torch.einsum('qtne,qe->qtn', regions, action)
+        mask = video.region_mask_BHW.flatten(1)[clip_of_query][:, None]
+        scores = self._frame_scores(sim, mask)
+        return self._scale() * (scores - self.offset)
+
+    def _top_mean(self, scores: Tensor, frame_mask: Tensor) -> Tensor:
+        """Mean over the best frames: (..., T) to (...)."""
+        scores = scores.masked_fill(~frame_mask, -1e4)
+        number = (frame_mask.sum(-1) * self.top_ratio).ceil().clamp(min=1)
+        ordered = scores.sort(-1, descending=True).values
+        steps = torch.arange(scores.shape[-1], device=scores.device)
+        chosen = (steps < number[..., None]).to(scores.dtype)
+        return (ordered * chosen).sum(-1) / number
+
+    def _pair_scores(
+        self, video: VideoFeatures, action_VE: Tensor
+    ) -> Tensor:
+        """Scores of all clips with all captions, (B, V)."""
+        regions = self._regions(video)
+        sim = torch.einsum('btne,ve->bvtn', regions, action_VE)
+        mask = video.region_mask_BHW.flatten(1)[:, None, None]
+        scores = self._frame_scores(sim, mask)
+        return self._top_mean(scores, video.frame_mask_BT[:, None])
+
+    def loss(
+        self,
+        video: VideoFeatures,
+        text: TextFeatures,
+        clip_of_query: Tensor,
+        predicates: list[str],
+        negatives: Optional[TextFeatures] = None,
+        query_of_negative: Optional[Tensor] = None,
+    ) -> dict[str, Tensor]:
+        """Contrast pairs; no temporal label is used.
+
+        Args:
+            video (VideoFeatures): B clips.
+            text (TextFeatures): Q queries.
+            clip_of_query (Tensor): Clip of each query, has shape (Q,).
+            predicates (list[str]): The action named by each query; queries
+                of a clip with the same one are not contrasted.
+            negatives (TextFeatures, optional): V captions in which only the
+                action is replaced.
+            query_of_negative (Tensor, optional): The query that each of them
+                was made from, has shape (V,).
+
+        Returns:
+            dict: ``loss_action_pair``, ``loss_action_place`` and
+            ``loss_action_part``.
+        """
+        action = F.normalize(self.text(text.action_QD), dim=-1)
+        hard = None
+        if negatives is not None and query_of_negative is not None:
+            swapped = F.normalize(self.text(negatives.action_QD), dim=-1)
+            regions = self._regions(video)[clip_of_query[query_of_negative]]
+            sim = torch.einsum('vtne,ve->vtn', regions, swapped)
+            clip = clip_of_query[query_of_negative]
+            hard = self._top_mean(
+                self._frame_scores(
+                    sim, video.region_mask_BHW.flatten(1)[clip][:, None]
+                ),
+                video.frame_mask_BT[clip],
+            )
+        return dict(
+            loss_action_pair=self.loss_weight
+            * self._pair_loss(
+                video, action, clip_of_query, hard, query_of_negative
+            ),
+            loss_action_place=self.loss_weight
+            * self._place_loss(video, action, clip_of_query, predicates),
+            loss_action_part=self.part_weight
+            * self._part_loss(video, text, clip_of_query),
+        )
+
+    def _pair_loss(
+        self,
+        video: VideoFeatures,
+        action_QE: Tensor,
+        clip_of_query: Tensor,
+        hard_V: Optional[Tensor],
+        query_of_negative: Optional[Tensor],
+    ) -> Tensor:
+        """Symmetric InfoNCE; captions come from all processes."""
+        captions, owner = action_QE, clip_of_query
+        if get_world_size() > 1:
+            captions, owner = _gather_captions(
+                action_QE, clip_of_query, len(video.grid_BTHWD)
+            )
+        scores = self._scale() * self._pair_scores(video, captions)
+        num_clips = len(scores)
+        offset = get_rank() * num_clips if get_world_size() > 1 else 0
+        rows = torch.arange(num_clips, device=scores.device) + offset
+        own = rows[:, None] == owner
+        # Caption to videos: which clip of the batch does it speak of?
+        mine = ((owner >= offset) & (owner < offset + num_clips)).nonzero()
+        mine = mine.squeeze(1)
+        to_video = F.cross_entropy(scores.t()[mine], owner[mine] - offset)
+        # Video to captions: its own one against those of other videos and
+        # those made from it; other captions of the video are true as well.
+        positive = scores[own]
+        clip, caption = own.nonzero(as_tuple=True)
+        others = scores.masked_fill(own, float('-inf'))[clip]
+        logits = torch.cat([positive[:, None], others], dim=1)
+        if hard_V is not None and query_of_negative is not None:
+            place = caption.new_full((len(captions),), -1)
+            place[caption] = torch.arange(len(caption), device=place.device)
+            first = mine.min() if len(mine) else 0
+            hard = torch.full_like(positive, float('-inf'))[:, None]
+            width = torch.bincount(query_of_negative).max()
+            hard = hard.repeat(1, int(width))
+            column = _rank_in_group(query_of_negative)
+            row = place[query_of_negative + first]
+            hard = hard.index_put((row, column), self._scale() * hard_V)
+            logits = torch.cat([logits, hard], dim=1)
+        target = torch.zeros_like(clip)
+        return (to_video + F.cross_entropy(logits, target)) / 2
+
+    def _place_loss(
+        self,
+        video: VideoFeatures,
+        action_QE: Tensor,
+        clip_of_query: Tensor,
+        predicates: list[str],
+    ) -> Tensor:
+        """Own action against the other actions of the video, in place."""
+        names = {name: index for index, name in enumerate(set(predicates))}
+        kind = torch.tensor(
+            [names[name] for name in predicates], device=action_QE.device
+        )
+        same_clip = clip_of_query[:, None] == clip_of_query
+        rival = same_clip & (kind[:, None] != kind)
+        if not rival.any():
+            return action_QE.sum() * 0
+        regions = self._regions(video)[clip_of_query]
+        real = video.frame_mask_BT[:, :, None, None]
+        real = (real & video.region_mask_BHW[:, None]).flatten(1)
+        flat = regions.flatten(1, 2)
+        sim = torch.einsum('qse,qe->qs', flat, action_QE)
+        sim = sim.masked_fill(~real[clip_of_query], -1e4)
+        weights = (sim * self._scale()).softmax(-1)
+        # What the caption selects, as one vector; then which action fits it.
+        chosen = torch.einsum('qs,qse->qe', weights, flat)
+        logits = self._scale() * chosen @ action_QE.t()
+        eye = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+        logits = logits.masked_fill(~(rival | eye), float('-inf'))
+        target = torch.arange(len(logits), device=logits.device)
+        keep = rival.any(1)
+        return F.cross_entropy(logits[keep], target[keep])
+
+    def _part_loss(
+        self, video: VideoFeatures, text: TextFeatures, clip_of_query: Tensor
+    ) -> Tensor:
+        """Best frames against the rest of the same video."""
+        logits = self.forward(video, text, clip_of_query)
+        scores = logits / self._scale() + self.offset
+        mask = video.frame_mask_BT[clip_of_query]
+        best = self._top_mean(scores, mask)
+        count = mask.sum(-1)
+        number = (count * self.top_ratio).ceil().clamp(min=1)
+        total = (scores * mask).sum(-1)
+        rest = (total - best * number) / (count - number).clamp(min=1)
+        has_rest = (count > number).to(scores.dtype)
+        return (F.relu(self.margin - (best - rest)) * has_rest).mean()
+
+
+def _rank_in_group(group: Tensor) -> Tensor:
+    """Number the members of each group from 0: [3, 3, 5] to [0, 1, 0]."""
+    same = group[:, None] == group
+    return torch.tril(same, diagonal=-1).sum(1)
+
+
+def _gather_captions(
+    action_QE: Tensor, clip_of_query: Tensor, num_clips: int
+) -> tuple[Tensor, Tensor]:
+    """Captions of all processes; those of the others carry no gradient."""
+    sizes = all_gather(torch.tensor([len(action_QE)], device=action_QE.device))
+    longest = int(torch.stack(list(sizes)).max())
+    grow = longest - len(action_QE)
+    captions = all_gather(F.pad(action_QE.detach(), (0, 0, 0, grow)))
+    owners = all_gather(F.pad(clip_of_query, (0, grow)))
+    captions[get_rank()] = F.pad(action_QE, (0, 0, 0, grow))
+    parts = [c[: int(n)] for c, n in zip(captions, sizes)]
+    owner = [
+        o[: int(n)] + rank * num_clips
+        for rank, (o, n) in enumerate(zip(owners, sizes))
+    ]
+    return torch.cat(parts), torch.cat(owner)

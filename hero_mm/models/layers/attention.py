@@ -1,0 +1,246 @@
+"""Attention in windows of space and time: the decoupled form of HERO.
+
+The abstract of HERO says that its layers *decouple fully connected multi-head
+attention*; we choose windows. One class does them all: a window (1, 4, 4) is
+spatial, (8, 1, 1) is temporal, None is the fully connected baseline.
+
+Shape legend: N sequences, Q queries, T frames, H W grid, S tokens of a
+window, D width.
+"""
+
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+Size3 = tuple[int, int, int]
+
+
+class Attention(nn.Module):
+    """Multi-head attention on torch's fused kernel.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads; D must be divisible by it.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise ValueError(
+                f'embed_dims={embed_dims} is not divisible by '
+                f'num_heads={num_heads}'
+            )
+        self.num_heads = num_heads
+        self.query = nn.Linear(embed_dims, embed_dims)
+        self.key_value = nn.Linear(embed_dims, 2 * embed_dims)
+        self.out = nn.Linear(embed_dims, embed_dims)
+
+    def forward(
+        self,
+        query: Tensor,
+        source: Tensor,
+        bias: Optional[Tensor] = None,
+    ) -> Tensor:
+        """Attend from ``query`` to ``source``.
+
+        Args:
+            query (Tensor): Has shape (N, S, D).
+            source (Tensor): Keys and values, has shape (N, S', D).
+            bias (Tensor, optional): Added to the logits, -inf hides; or
+                bool, False hides. Broadcasts to (N, heads, S, S').
+
+        Returns:
+            Tensor: Has shape (N, S, D).
+        """
+        heads = self.num_heads
+        q = rearrange(self.query(query), 'n s (h d) -> n h s d', h=heads)
+        k, v = self.key_value(source).chunk(2, dim=-1)
+        k = rearrange(k, 'n s (h d) -> n h s d', h=heads)
+        v = rearrange(v, 'n s (h d) -> n h s d', h=heads)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.out(rearrange(out, 'n h s d -> n s (h d)'))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with GELU between.
+
+    Args:
+        embed_dims (int): Width D.
+        ratio (float): Hidden width, in units of D.
+    """
+
+    def __init__(self, embed_dims: int, ratio: float) -> None:
+        hidden = int(embed_dims * ratio)
+        super().__init__(
+            nn.Linear(embed_dims, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, embed_dims),
+        )
+
+
+class JointLayer(nn.Module):
+    """A transformer layer: every token sees every other one.
+
+    Over all regions and words this is the fully connected baseline that HERO
+    replaces; over the frames of a query it is cheap.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads.
+        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+    """
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, ffn_ratio: float
+    ) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, ffn_ratio)
+
+    def forward(self, tokens_QSD: Tensor, real_QS: Tensor) -> Tensor:
+        """Let every token see every real token; shape (Q, S, D)."""
+        x = self.norm_attention(tokens_QSD)
+        mask = None if real_QS.all() else real_QS[:, None, None]
+        x = tokens_QSD + self.attention(x, x, mask)
+        return x + self.ffn(self.norm_ffn(x))
+
+
+def split_windows(x: Tensor, window: Size3) -> Tensor:
+    """Cut (Q, T, H, W, D) into windows: (Q, number, S, D)."""
+    t, h, w = window
+    return rearrange(
+        x,
+        'q (nt t) (nh h) (nw w) d -> q (nt nh nw) (t h w) d',
+        t=t,
+        h=h,
+        w=w,
+    )
+
+
+def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
+    """Undo :func:`split_windows`; ``size`` is (T, H, W)."""
+    (t, h, w), (big_t, big_h, big_w) = window, size
+    return rearrange(
+        x,
+        'q (nt nh nw) (t h w) d -> q (nt t) (nh h) (nw w) d',
+        t=t,
+        h=h,
+        w=w,
+        nt=big_t // t,
+        nh=big_h // h,
+        nw=big_w // w,
+    )
+
+
+class WindowAttention(nn.Module):
+    """Self-attention inside windows of a (T, H, W) grid.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads.
+        window (tuple[int, int, int] | None): Frames, rows and columns of a
+            window; None attends over the whole grid.
+        shift (bool): Move the windows by half their size, so that what one
+            layer cuts the next one joins (Swin, arXiv 2103.14030).
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        window: Optional[Size3],
+        shift: bool,
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(embed_dims, num_heads)
+        self.window = window
+        self.shift = shift
+
+    def _layout(self, size: Size3) -> tuple[Size3, Size3, Size3]:
+        """Window, shift and padding for a grid of (T, H, W)."""
+        wanted = self.window or size
+        window = tuple(min(w, s) for w, s in zip(wanted, size))
+        # A window that holds the whole axis has no edge to move.
+        shift = tuple(
+            w // 2 if self.shift and w < s else 0
+            for w, s in zip(window, size)
+        )
+        pad = tuple(-s % w for w, s in zip(window, size))
+        return window, shift, pad  # type: ignore[return-value]
+
+    @staticmethod
+    def _areas(size: Size3, window: Size3, shift: Size3) -> Tensor:
+        """Number the areas that a cyclic shift brings into one window."""
+        areas = torch.zeros(size, dtype=torch.long)
+        for axis, (s, w, by) in enumerate(zip(size, window, shift)):
+            number = torch.zeros(s, dtype=torch.long)
+            if by:
+                number[s - w : s - by] = 1
+                number[s - by :] = 2
+            shape = [1, 1, 1]
+            shape[axis] = s
+            areas = areas * 3 + number.view(shape)
+        return areas
+
+    def _mask(
+        self, real_QTHW: Tensor, window: Size3, shift: Size3
+    ) -> Optional[Tensor]:
+        """Which tokens of a window may see each other, or None for all."""
+        mask = None
+        if any(shift):
+            size: Size3 = tuple(real_QTHW.shape[1:])  # type: ignore
+            areas = self._areas(size, window, shift).to(real_QTHW.device)
+            areas = split_windows(areas[None, ..., None], window)[..., 0]
+            mask = areas[..., :, None] == areas[..., None, :]
+        if not real_QTHW.all():
+            real = split_windows(real_QTHW[..., None], window)[..., 0]
+            seen = real[..., None, :]
+            mask = seen if mask is None else mask & seen
+            # A token of padding sees itself, which keeps softmax finite.
+            eye = torch.eye(real.shape[-1], dtype=torch.bool)
+            mask = mask | eye.to(real.device)
+        return mask
+
+    def forward(self, x_QTHWD: Tensor, real_QTHW: Tensor) -> Tensor:
+        """Attend inside windows.
+
+        Args:
+            x_QTHWD (Tensor): Has shape (Q, T, H, W, D).
+            real_QTHW (Tensor): True on real tokens, has shape (Q, T, H, W).
+
+        Returns:
+            Tensor: Has the shape of the input; padding holds no meaning.
+        """
+        old_size: Size3 = tuple(real_QTHW.shape[1:])  # type: ignore
+        window, shift, pad = self._layout(old_size)
+        x, real = x_QTHWD, real_QTHW
+        if any(pad):
+            spread = (0, pad[2], 0, pad[1], 0, pad[0])
+            x = F.pad(x, (0, 0, *spread))
+            real = F.pad(real, spread)
+        if any(shift):
+            back = tuple(-s for s in shift)
+            x = x.roll(back, dims=(1, 2, 3))
+            real = real.roll(back, dims=(1, 2, 3))
+        size: Size3 = tuple(real.shape[1:])  # type: ignore
+        mask = self._mask(real, window, shift)
+        tokens = split_windows(x, window)
+        num_clips, num_windows = tokens.shape[:2]
+        if mask is not None:
+            mask = mask.expand(num_clips, num_windows, -1, -1)
+            mask = mask.flatten(0, 1)[:, None]
+        tokens = tokens.flatten(0, 1)
+        tokens = self.attention(tokens, tokens, mask)
+        tokens = tokens.unflatten(0, (num_clips, num_windows))
+        x = join_windows(tokens, window, size)
+        if any(shift):
+            x = x.roll(shift, dims=(1, 2, 3))
+        if any(pad):
+            t, h, w = old_size
+            x = x[:, :t, :h, :w]
+        return x

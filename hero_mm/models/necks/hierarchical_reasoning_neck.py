@@ -1,0 +1,322 @@
+"""Hierarchical reasoning: decoupled attention in place of the joint one.
+
+The abstract of HERO says that *hierarchical reasoning layers decouple fully
+connected multi-head attention and remove redundant interfering
+correlations*. We choose a layer of five steps, each linear in frames and in
+regions: spatial attention in local windows of a frame, regions to words with
+their neighbourhood (pyramid alignment), temporal attention along a window of
+frames at an aligned place with some channels shifted a frame (shifted
+alignment), one token a frame that sees all frames, and a feed-forward.
+
+Shape legend: B clips, Q queries, T frames, H W grid, L words, D width.
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hero_mm.registry import MODELS
+
+from ..features import TextFeatures, VideoFeatures
+from ..layers import (
+    Attention,
+    FeedForward,
+    GridPosition,
+    JointLayer,
+    PyramidAlignment,
+    WindowAttention,
+    temporal_shift,
+)
+
+
+class FrameTokens(nn.Module):
+    """One token a frame: gathers its regions and sees all frames.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads.
+        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+    """
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, ffn_ratio: float
+    ) -> None:
+        super().__init__()
+        self.norm_regions = nn.LayerNorm(embed_dims)
+        self.weight = nn.Linear(embed_dims, 1)
+        self.gather = nn.Linear(embed_dims, embed_dims)
+        self.norm_frames = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, ffn_ratio)
+        self.spread = nn.Linear(embed_dims, embed_dims)
+        # How much a frame that lacks the action is left out; see
+        # ContrastiveActionHead. Learned, from "a little".
+        self.gate = nn.Parameter(torch.tensor(0.5))
+
+    def forward(
+        self,
+        x_QTHWD: Tensor,
+        frames_QTD: Tensor,
+        real_QTHW: Tensor,
+        consistency_QT: Optional[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Exchange between regions of a frame and all frames.
+
+        Args:
+            x_QTHWD (Tensor): Regions, has shape (Q, T, H, W, D).
+            frames_QTD (Tensor): Frame tokens, has shape (Q, T, D).
+            real_QTHW (Tensor): True on real regions.
+            consistency_QT (Tensor, optional): Logits of action consistency;
+                consistent frames weigh more in the temporal attention.
+
+        Returns:
+            tuple[Tensor, Tensor]: Regions and frame tokens.
+        """
+        regions = self.norm_regions(x_QTHWD).flatten(2, 3)
+        logits = self.weight(regions).squeeze(-1)
+        logits = logits.masked_fill(~real_QTHW.flatten(2), -1e4)
+        gathered = torch.einsum('qtn,qtnd->qtd', logits.softmax(-1), regions)
+        frames = frames_QTD + self.gather(gathered)
+        real_frame = real_QTHW.flatten(2).any(-1)
+        bias = torch.zeros_like(frames[..., 0])
+        if consistency_QT is not None:
+            bias = F.softplus(self.gate) * F.logsigmoid(consistency_QT)
+        bias = bias.masked_fill(~real_frame, -1e4)
+        tokens = self.norm_frames(frames)
+        frames = frames + self.attention(tokens, tokens, bias[:, None, None])
+        frames = frames + self.ffn(self.norm_ffn(frames))
+        return x_QTHWD + self.spread(frames)[:, :, None, None], frames
+
+
+class ReasoningLayer(nn.Module):
+    """One layer of decoupled reasoning; every step can be left out.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads.
+        spatial_window (int): Side of the windows in a frame; 0 leaves the
+            spatial attention out.
+        temporal_window (int): Frames of a temporal window; 0 leaves it out.
+        scales (Sequence[int]): Of the pyramid alignment; empty: the layer
+            sees no words.
+        shift_windows (bool): Move the windows by half their size.
+        shift_div (int): 1/shift_div of the channels look one frame back and
+            as many ahead before the temporal attention; 0 leaves it out.
+        frame_tokens (bool): One token a frame that sees all frames.
+        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        spatial_window: int,
+        temporal_window: int,
+        scales: Sequence[int],
+        shift_windows: bool,
+        shift_div: int,
+        frame_tokens: bool,
+        ffn_ratio: float,
+    ) -> None:
+        super().__init__()
+        self.spatial = self.temporal = self.pyramid = self.frames = None
+        if spatial_window:
+            window = (1, spatial_window, spatial_window)
+            self.norm_spatial = nn.LayerNorm(embed_dims)
+            self.spatial = WindowAttention(
+                embed_dims, num_heads, window, shift_windows
+            )
+        if scales:
+            self.pyramid = PyramidAlignment(embed_dims, num_heads, scales)
+        self.shift = embed_dims // shift_div if shift_div else 0
+        if temporal_window:
+            window = (temporal_window, 1, 1)
+            self.norm_temporal = nn.LayerNorm(embed_dims)
+            self.temporal = WindowAttention(
+                embed_dims, num_heads, window, shift_windows
+            )
+        if frame_tokens:
+            self.frames = FrameTokens(embed_dims, num_heads, ffn_ratio)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, ffn_ratio)
+
+    def forward(
+        self,
+        x_QTHWD: Tensor,
+        frames_QTD: Tensor,
+        real_QTHW: Tensor,
+        text: Optional[TextFeatures],
+        consistency_QT: Optional[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Reason once; shapes as in :class:`FrameTokens`."""
+        x, frames = x_QTHWD, frames_QTD
+        if self.spatial is not None:
+            x = x + self.spatial(self.norm_spatial(x), real_QTHW)
+        if self.pyramid is not None and text is not None:
+            x = x + self.pyramid(
+                x, real_QTHW, text.words_QLD, text.word_mask_QL
+            )
+        if self.temporal is not None:
+            normed = self.norm_temporal(x)
+            if self.shift:
+                normed = normed * real_QTHW[..., None]
+                normed = temporal_shift(normed, self.shift)
+            x = x + self.temporal(normed, real_QTHW)
+        if self.frames is not None:
+            x, frames = self.frames(x, frames, real_QTHW, consistency_QT)
+        x = x + self.ffn(self.norm_ffn(x))
+        return x, frames
+
+
+@MODELS.register_module()
+class HierarchicalReasoningNeck(BaseModule):
+    """Reason over the regions of a clip and the words of a sentence.
+
+    ``num_clip_layers`` layers see no words and run once a clip, so that many
+    sentences of a clip share them; ``num_layers`` follow a sentence.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads.
+        num_clip_layers (int): Layers before the words, a clip.
+        num_layers (int): Layers with words, a query.
+        spatial_window (int): Side of the windows in a frame, in regions.
+        temporal_window (int): Frames of a temporal window.
+        scales (Sequence[int]): Sides of the neighbourhoods of the pyramid
+            alignment, 0 is the frame; ``(1,)`` switches the pyramid off.
+        shift_windows (bool): Windows of every second layer are shifted.
+        shift_div (int): 1/shift_div of the channels look one frame back and
+            as many ahead; 0 switches it off. With ``shift_windows=False``
+            this is HERO without shifted alignment.
+        frame_tokens (bool): One token a frame that sees all frames.
+        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+        attention (str): 'hierarchical', or 'joint' for the fully connected
+            attention over regions and words that HERO replaces.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int = 4,
+        num_clip_layers: int = 1,
+        num_layers: int = 2,
+        spatial_window: int = 4,
+        temporal_window: int = 8,
+        scales: Sequence[int] = (1, 3, 5, 0),
+        shift_windows: bool = True,
+        shift_div: int = 8,
+        frame_tokens: bool = True,
+        ffn_ratio: float = 2.0,
+        attention: str = 'hierarchical',
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if attention not in ('hierarchical', 'joint'):
+            raise ValueError(
+                "attention must be 'hierarchical' or 'joint', got "
+                f'{attention!r}'
+            )
+        self.position = GridPosition(embed_dims)
+        self.to_frame = nn.Linear(embed_dims, embed_dims)
+
+        def layer(index: int, with_words: bool) -> ReasoningLayer:
+            return ReasoningLayer(
+                embed_dims,
+                num_heads,
+                spatial_window,
+                temporal_window,
+                scales if with_words else (),
+                shift_windows and index % 2 == 1,
+                shift_div,
+                frame_tokens,
+                ffn_ratio,
+            )
+
+        self.attention = attention
+        self.clip_layers = nn.ModuleList()
+        self.layers = nn.ModuleList()
+        if attention == 'joint':
+            for layers, number in (
+                (self.clip_layers, num_clip_layers),
+                (self.layers, num_layers),
+            ):
+                layers.extend(
+                    JointLayer(embed_dims, num_heads, ffn_ratio)
+                    for _ in range(number)
+                )
+        else:
+            for index in range(num_clip_layers):
+                self.clip_layers.append(layer(index, False))
+            for index in range(num_layers):
+                self.layers.append(layer(num_clip_layers + index, True))
+
+    @staticmethod
+    def _real(video: VideoFeatures) -> Tensor:
+        frames = video.frame_mask_BT[:, :, None, None]
+        return frames & video.region_mask_BHW[:, None]
+
+    def encode_clip(self, video: VideoFeatures) -> VideoFeatures:
+        """Add positions and run the layers that see no words.
+
+        Args:
+            video (VideoFeatures): B clips.
+
+        Returns:
+            VideoFeatures: The same clips.
+        """
+        x = video.grid_BTHWD + self.position(*video.grid_BTHWD.shape[1:4])
+        real = self._real(video)
+        if self.attention == 'joint':
+            tokens = x.flatten(1, 3)
+            for layer in self.clip_layers:
+                tokens = layer(tokens, real.flatten(1))
+            x = tokens.view(x.shape)
+        else:
+            frames = x.new_zeros(*x.shape[:2], x.shape[-1])
+            for layer in self.clip_layers:
+                x, frames = layer(x, frames, real, None, None)
+        return VideoFeatures(
+            x, video.frame_mask_BT, video.region_mask_BHW, video.stride
+        )
+
+    def forward(
+        self,
+        video: VideoFeatures,
+        text: TextFeatures,
+        consistency_QT: Optional[Tensor] = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Reason with the words.
+
+        Args:
+            video (VideoFeatures): Clips, one a query (``of_queries``).
+            text (TextFeatures): The queries.
+            consistency_QT (Tensor, optional): Logits of action consistency,
+                has shape (Q, T).
+
+        Returns:
+            tuple[Tensor, Tensor]: Regions (Q, T, H, W, D) and frame tokens
+            (Q, T, D).
+        """
+        x = video.grid_BTHWD
+        real = self._real(video)
+        sentence = self.to_frame(text.sentence_QD)[:, None]
+        frames = sentence + self.position.frames(x.shape[1])
+        if self.attention == 'joint':
+            tokens = torch.cat([x.flatten(1, 3), text.words_QLD], dim=1)
+            seen = torch.cat([real.flatten(1), text.word_mask_QL], dim=1)
+            for layer in self.layers:
+                tokens = layer(tokens, seen)
+            x = tokens[:, : x[0, ..., 0].numel()].reshape(x.shape)
+            weight = real.flatten(2).to(x.dtype)
+            mean = torch.einsum('qtn,qtnd->qtd', weight, x.flatten(2, 3))
+            frames = frames + mean / weight.sum(-1, keepdim=True).clamp(min=1)
+            return x, frames
+        for layer in self.layers:
+            x, frames = layer(x, frames, real, text, consistency_QT)
+        return x, frames

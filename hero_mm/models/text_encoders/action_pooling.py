@@ -1,0 +1,60 @@
+"""From word features to the vectors that the other parts ask for.
+
+The abstract of HERO speaks of *action* semantic correspondence and does not
+say how the action is read from the caption. We choose attention pooling over
+the words, learned, with no parser.
+
+Shape legend: Q queries, L words, C encoder width, D width.
+"""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..features import TextFeatures
+
+
+class TextPooling(BaseModule):
+    """Project words and pool a sentence vector and an action vector.
+
+    Args:
+        in_dims (int): Width C of the word features.
+        embed_dims (int): Width D of the result.
+    """
+
+    def __init__(self, in_dims: int, embed_dims: int) -> None:
+        super().__init__()
+        self.project = nn.Sequential(
+            nn.Linear(in_dims, embed_dims), nn.LayerNorm(embed_dims)
+        )
+        self.sentence_attention = nn.Linear(embed_dims, 1)
+        self.action_attention = nn.Linear(embed_dims, 1)
+        self.action_out = nn.Linear(embed_dims, embed_dims)
+
+    def forward(self, words_QLC: Tensor, mask_QL: Tensor) -> TextFeatures:
+        """Pool the words.
+
+        Args:
+            words_QLC (Tensor): Contextual words, has shape (Q, L, C).
+            mask_QL (Tensor): True on real words, has shape (Q, L).
+
+        Returns:
+            TextFeatures: Words, sentence and action.
+        """
+        words_QLD = self.project(words_QLC)
+
+        def pool(attention: nn.Linear) -> tuple[Tensor, Tensor]:
+            logits_QL = attention(words_QLD).squeeze(-1)
+            logits_QL = logits_QL.masked_fill(~mask_QL, float('-inf'))
+            weights_QL = logits_QL.softmax(-1)
+            return torch.einsum('ql,qld->qd', weights_QL, words_QLD), weights_QL
+
+        sentence_QD, _ = pool(self.sentence_attention)
+        action_QD, weights_QL = pool(self.action_attention)
+        return TextFeatures(
+            words_QLD,
+            mask_QL,
+            sentence_QD,
+            self.action_out(action_QD),
+            weights_QL,
+        )

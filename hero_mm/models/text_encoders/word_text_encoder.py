@@ -1,0 +1,181 @@
+"""A small text encoder from scratch: words, positions, a few layers.
+
+For data sets whose language is small and for machines without weights of a
+language model. The vocabulary is built from the annotations and travels in
+the checkpoint.
+
+Shape legend: Q queries, L words, D width.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hero_mm.registry import MODELS
+
+from ..features import TextFeatures
+from .action_pooling import TextPooling
+
+PAD, UNKNOWN = '<pad>', '<unk>'
+
+
+def split_words(text: str) -> list[str]:
+    """Split a sentence into lower-case words and punctuation.
+
+    >>> split_words('What spins?')
+    ['what', 'spins', '?']
+    """
+    return re.findall(r"[a-z0-9']+|[^\sa-z0-9']", text.lower())
+
+
+def build_vocabulary(texts: Iterable[str], min_count: int = 1) -> list[str]:
+    """Collect the words of sentences, in alphabetical order.
+
+    Args:
+        texts (Iterable[str]): Sentences.
+        min_count (int): Rarer words become the unknown word.
+
+    Returns:
+        list[str]: The padding word, the unknown word and the words.
+    """
+    counts = Counter(word for text in texts for word in split_words(text))
+    words = sorted(w for w, count in counts.items() if count >= min_count)
+    return [PAD, UNKNOWN, *words]
+
+
+@MODELS.register_module()
+class WordTextEncoder(BaseModule):
+    """Embed the words of a sentence and let them see each other.
+
+    Args:
+        embed_dims (int): Width D.
+        ann_file (str, optional): Annotation file whose sentences give the
+            vocabulary. Not needed where a checkpoint is loaded: the words
+            are stored in it.
+        vocabulary (Sequence[str], optional): The words themselves, instead.
+        num_layers (int): Transformer layers over the words.
+        num_heads (int): Heads of a layer.
+        max_words (int): Longer sentences are cut there.
+        unknown_prob (float): In training, the share of words that is replaced
+            by the unknown word, so that new words do no harm.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        ann_file: Optional[str] = None,
+        vocabulary: Optional[Sequence[str]] = None,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        max_words: int = 64,
+        unknown_prob: float = 0.0,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if vocabulary is not None:
+            words = build_vocabulary([' '.join(vocabulary)])
+        elif ann_file is not None and Path(ann_file).is_file():
+            words = build_vocabulary(_sentences(ann_file))
+        else:
+            # A checkpoint brings its words; see _load_from_state_dict.
+            words = [PAD, UNKNOWN]
+        self.embed_dims = embed_dims
+        self.max_words = max_words
+        self.unknown_prob = unknown_prob
+        self._set_words(words)
+        self.position = nn.Parameter(torch.zeros(max_words, embed_dims))
+        nn.init.normal_(self.position, std=0.02)
+        layer = nn.TransformerEncoderLayer(
+            embed_dims,
+            num_heads,
+            2 * embed_dims,
+            dropout=0.0,
+            activation='gelu',
+            batch_first=True,
+            norm_first=True,
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, num_layers, enable_nested_tensor=False
+        )
+        self.pooling = TextPooling(embed_dims, embed_dims)
+
+    def _set_words(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        self._index = {word: index for index, word in enumerate(self.words)}
+        self.embedding = nn.Embedding(
+            len(self.words), self.embed_dims, padding_idx=0
+        )
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """dict: The vocabulary, stored in the checkpoint."""
+        return dict(words=self.words)
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Accept the vocabulary of a checkpoint (taken before the weights)."""
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        state = state_dict.get(prefix + '_extra_state')
+        if state is not None and list(state['words']) != self.words:
+            device = self.embedding.weight.device
+            self._set_words(state['words'])
+            self.embedding.to(device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Turn sentences into word numbers.
+
+        Args:
+            texts (Sequence[str]): Q sentences, none of them empty.
+
+        Returns:
+            Tensor: Word numbers, 0 on padding, has shape (Q, L).
+        """
+        rows = [split_words(text)[: self.max_words] for text in texts]
+        for text, row in zip(texts, rows):
+            if not row:
+                raise ValueError(
+                    f'the sentence {text!r} has no words; give a sentence '
+                    'that names an object'
+                )
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(
+                [self._index.get(word, 1) for word in row]
+            )
+        return ids
+
+    def forward(self, texts: Sequence[str]) -> TextFeatures:
+        """Encode sentences.
+
+        Args:
+            texts (Sequence[str]): Q sentences.
+
+        Returns:
+            TextFeatures: Of width D.
+        """
+        ids_QL = self.tokenize(texts).to(self.position.device)
+        mask_QL = ids_QL > 0
+        if self.training and self.unknown_prob:
+            drop = torch.rand(ids_QL.shape, device=ids_QL.device)
+            drop = (drop < self.unknown_prob) & mask_QL
+            ids_QL = ids_QL.masked_fill(drop, 1)
+        x_QLD = self.embedding(ids_QL) + self.position[: ids_QL.shape[1]]
+        x_QLD = self.layers(x_QLD, src_key_padding_mask=~mask_QL)
+        return self.pooling(x_QLD, mask_QL)
+
+
+def _sentences(ann_file: str) -> Iterable[str]:
+    from hero_mm.datasets.annotation import load_annotation
+
+    for item in load_annotation(ann_file).data_list:
+        for query in item['queries']:
+            yield query['text']
