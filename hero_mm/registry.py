@@ -44,7 +44,7 @@ METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,
     scope=SCOPE,
-    locations=['hero_mm.evaluation'],
+    locations=['hero_mm.evaluation.tube_metric'],
 )
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['hero_mm.engine']

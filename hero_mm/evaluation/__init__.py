@@ -1,1 +1,29 @@
-"""TBD."""
+"""Scores: plain numpy functions, the prediction file, MMEngine's metric.
+
+:class:`TubeMetric` is imported on first use, so that scoring alone needs
+neither torch nor MMEngine.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .functional import evaluate_tubes, score_tubes
+from .prediction_file import dump_predictions, load_predictions
+
+if TYPE_CHECKING:
+    from .tube_metric import TubeMetric
+
+__all__ = [
+    'TubeMetric',
+    'dump_predictions',
+    'evaluate_tubes',
+    'load_predictions',
+    'score_tubes',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'TubeMetric':
+        from .tube_metric import TubeMetric
+
+        return TubeMetric
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

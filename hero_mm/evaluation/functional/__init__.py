@@ -1,1 +1,21 @@
-"""TBD."""
+"""Scores as functions of plain arrays; nothing here needs torch."""
+
+from .boxes import interpolate_boxes, paired_box_iou
+from .protocols import PROTOCOLS, Protocol, get_protocol, sampled_grid
+from .table import format_scores
+from .tube_scores import TubeScores, evaluate_tubes, score_tubes
+from .tubes import boxes_to_arrays
+
+__all__ = [
+    'PROTOCOLS',
+    'Protocol',
+    'TubeScores',
+    'boxes_to_arrays',
+    'evaluate_tubes',
+    'format_scores',
+    'get_protocol',
+    'interpolate_boxes',
+    'paired_box_iou',
+    'sampled_grid',
+    'score_tubes',
+]

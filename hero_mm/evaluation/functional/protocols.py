@@ -1,0 +1,109 @@
+"""The ways in which the field scores a tube, as a table.
+
+``docs/metrics.md`` has the definitions and where they come from. Spans and
+segments are half-open ``[start, end)`` in native frames.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+import numpy as np
+
+from .boxes import IntArray
+
+SAMPLED_FPS = 5
+SAMPLED_MAX_FRAMES = 200
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How tubes are scored.
+
+    Attributes:
+        name (str): The name users give.
+        summary (str): One line for logs and tables.
+        grid (str): Frames that count: ``'sampled'``, five a second and at
+            most 200 of the segment, or ``'native'``, all of them.
+        gt_end (str): How the end of the true span is read. ``'exclusive'``:
+            as it is meant. ``'as_last'``: the exclusive end is taken for the
+            last frame, cut at the segment's last frame. ``'last'``: the true
+            last frame. In the two latter the last frame has a box to find
+            but adds no length.
+        tiou (str): ``'lengths'`` compares the lengths of the spans;
+            ``'frames'`` counts the frames on which both tubes have a box,
+            over the length of the hull of both spans.
+        interpolate (bool): Whether boxes between the given ones are
+            interpolated, and held before the first and after the last.
+            Otherwise a frame without a box scores 0.
+        accuracies (tuple[float, ...]): If set, the scores are the shares of
+            queries with a mean box overlap (on all true frames) of at least
+            these values, and their mean.
+    """
+
+    name: str
+    summary: str
+    grid: Literal['sampled', 'native']
+    gt_end: Literal['exclusive', 'as_last', 'last'] = 'exclusive'
+    tiou: Literal['lengths', 'frames'] = 'lengths'
+    interpolate: bool = False
+    accuracies: tuple[float, ...] = ()
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            'tubedetr',
+            '5 fps grid of at most 200 frames, half-open spans, strict >',
+            grid='sampled',
+        ),
+    )
+}
+
+
+def get_protocol(name: str, dataset: Optional[str] = None) -> Protocol:
+    """Look a protocol up by name.
+
+    Args:
+        name (str): One of :data:`PROTOCOLS`.
+        dataset (str, optional): Name of the data set; a protocol that reads
+            data sets differently has a variant ``'NAME_DATASET'``, which is
+            preferred.
+
+    Returns:
+        Protocol: The protocol.
+
+    Raises:
+        ValueError: If there is no such protocol.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(
+            f'Unknown protocol {name!r}, choose one of {", ".join(PROTOCOLS)}.'
+        )
+    return PROTOCOLS.get(f'{name}_{dataset}', PROTOCOLS[name])
+
+
+def sampled_grid(segment: tuple[int, int], fps: float) -> IntArray:
+    """Frames that the ``tubedetr`` protocol looks at.
+
+    A frame is taken where ``int(frame * 5 / fps)`` grows. The published code
+    walks over ``range(begin_fid, end_fid)`` of VidSTG's ``used_segment``,
+    whose end is inclusive, so the segment's last frame never counts.
+
+    Args:
+        segment (tuple[int, int]): ``[start, end)``.
+        fps (float): Frame rate of the video.
+
+    Returns:
+        np.ndarray: Increasing frame numbers, at most 200, has shape (N,).
+    """
+    start, end = segment
+    frames_N = np.arange(start, max(end - 1, start + 1), dtype=np.int64)
+    # In this order, so that the rounding is that of the published code.
+    ticks_N = (frames_N * (SAMPLED_FPS / fps)).astype(np.int64)
+    grid_N = frames_N[np.diff(ticks_N, prepend=ticks_N[0] - 1) > 0]
+    count = len(grid_N)
+    if count > SAMPLED_MAX_FRAMES:
+        picks = np.arange(SAMPLED_MAX_FRAMES) * count // SAMPLED_MAX_FRAMES
+        grid_N = grid_N[picks]
+    return grid_N

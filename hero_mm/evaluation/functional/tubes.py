@@ -1,0 +1,225 @@
+"""True and predicted tubes as they are given, checked and turned to arrays.
+
+Shape legend: N frames with a box. Boxes are xyxy in pixels of the original
+video; spans and segments are half-open ``[start, end)`` in native frames.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from .boxes import FloatArray, IntArray
+
+QUERY_TYPES = ('declarative', 'interrogative')
+
+BoxesOnFrames = Union[
+    Mapping[int, Sequence[float]],
+    Mapping[str, Sequence[float]],
+    tuple[Any, Any],
+]
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A span in time and boxes on frames.
+
+    Attributes:
+        span (tuple[float, float]): ``[start, end)`` in native frames.
+        frames (np.ndarray): Strictly increasing, int64, has shape (N,).
+        boxes (np.ndarray): xyxy, float64, has shape (N, 4).
+    """
+
+    span: tuple[float, float]
+    frames: IntArray
+    boxes: FloatArray
+
+
+@dataclass(frozen=True)
+class TrueTube(Tube):
+    """A tube of the annotation.
+
+    Attributes:
+        segment (tuple[int, int]): The part of the video that is searched.
+        fps (float, optional): Frame rate of the video.
+        query_type (str, optional): One of :data:`QUERY_TYPES`.
+    """
+
+    segment: tuple[int, int]
+    fps: Optional[float]
+    query_type: Optional[str]
+
+
+def boxes_to_arrays(
+    boxes: BoxesOnFrames, owner: str
+) -> tuple[IntArray, FloatArray]:
+    """Turn boxes by frame into sorted arrays.
+
+    Args:
+        boxes (Mapping or tuple): ``{frame: [x1, y1, x2, y2]}`` with int or
+            str frames, or a pair of arrays (N,) and (N, 4).
+        owner (str): Whose boxes they are, for error messages.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Strictly increasing frames, int64, has
+        shape (N,), and boxes, float64, has shape (N, 4).
+
+    Raises:
+        TypeError: If ``boxes`` is neither a mapping nor a pair.
+        ValueError: If a frame is no number or comes twice, or a box is not
+            four finite numbers.
+    """
+    if isinstance(boxes, Mapping):
+        keys: Any = list(boxes)
+        values: Any = list(boxes.values())
+    elif isinstance(boxes, tuple) and len(boxes) == 2:
+        keys, values = boxes
+    else:
+        raise TypeError(
+            f'{owner}: boxes must be a mapping from frame to [x1, y1, x2, '
+            f'y2] or a pair (frames, boxes), found {type(boxes).__name__}.'
+        )
+    frames = _frame_array(keys, owner)
+    array = _box_array(values, len(frames), owner)
+    if len(frames) > 1 and not (np.diff(frames) > 0).all():
+        order = np.argsort(frames, kind='stable')
+        frames, array = frames[order], array[order]
+        twice = frames[1:][np.diff(frames) == 0]
+        if len(twice):
+            raise ValueError(f'{owner}: frame {twice[0]} has two boxes.')
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(
+            f'{owner}: the box on frame {frames[row]} is '
+            f'{array[row].tolist()}. Boxes must be finite numbers.'
+        )
+    return frames, array
+
+
+def _frame_array(keys: Any, owner: str) -> IntArray:
+    try:
+        if isinstance(keys, np.ndarray):
+            if keys.dtype.kind not in 'iu':
+                raise ValueError(f'of type {keys.dtype}')
+            return keys.astype(np.int64).reshape(-1)
+        return np.fromiter(map(int, keys), np.int64, count=len(keys))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'{owner}: frame numbers must be whole numbers ({error}).'
+        ) from error
+
+
+def _box_array(values: Any, count: int, owner: str) -> FloatArray:
+    if not count and not len(values):
+        return np.zeros((0, 4))
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'{owner}: every box must be four numbers [x1, y1, x2, y2] '
+            f'({error}).'
+        ) from error
+    if array.shape != (count, 4):
+        raise ValueError(
+            f'{owner}: every box must be four numbers [x1, y1, x2, y2], '
+            f'found an array of shape {array.shape} for {count} frames.'
+        )
+    return array
+
+
+def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
+    """Check one prediction.
+
+    An empty span (end equal to start) is allowed and overlaps nothing; so is
+    a box without area.
+
+    Args:
+        query_id (str): Id of the query, for error messages.
+        item (Mapping): ``span`` and ``boxes``.
+
+    Returns:
+        Tube: The prediction as arrays.
+
+    Raises:
+        ValueError: If a key is missing, a number is not finite, the span
+            ends before it starts, or a box is malformed.
+        TypeError: If the boxes are of another type than allowed.
+    """
+    owner = f'prediction of query {query_id!r}'
+    span = _read_pair(item, 'span', owner)
+    if span[1] < span[0]:
+        raise ValueError(
+            f'{owner}: the span {list(span)} ends before it starts.'
+        )
+    frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
+    return Tube(span, frames, boxes)
+
+
+def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
+    """Check one true tube.
+
+    Args:
+        query_id (str): Id of the query, for error messages.
+        item (Mapping): ``span``, ``boxes``, ``segment`` and, where the
+            protocol or the report needs them, ``fps`` and ``query_type``.
+
+    Returns:
+        TrueTube: The ground truth as arrays.
+
+    Raises:
+        ValueError: If a key is missing, the span or the segment is empty,
+            there is no box, a number is malformed, or the query type is
+            unknown.
+        TypeError: If the boxes are of another type than allowed.
+    """
+    owner = f'ground truth of query {query_id!r}'
+    span = _read_pair(item, 'span', owner)
+    segment = _read_pair(item, 'segment', owner)
+    for name, (start, end) in (('span', span), ('segment', segment)):
+        if end <= start:
+            raise ValueError(f'{owner}: the {name} [{start}, {end}) is empty.')
+    frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
+    if not len(frames):
+        raise ValueError(f'{owner}: there is no box.')
+    query_type = item.get('query_type')
+    if query_type is not None and query_type not in QUERY_TYPES:
+        raise ValueError(
+            f'{owner}: unknown query_type {query_type!r}, allowed are '
+            f'{", ".join(QUERY_TYPES)}.'
+        )
+    fps = item.get('fps')
+    return TrueTube(
+        span,
+        frames,
+        boxes,
+        (int(segment[0]), int(segment[1])),
+        None if fps is None else float(fps),
+        query_type,
+    )
+
+
+def _require(item: Mapping[str, Any], key: str, owner: str) -> Any:
+    if not isinstance(item, Mapping) or key not in item:
+        found = sorted(item) if isinstance(item, Mapping) else item
+        raise ValueError(f'{owner}: no {key!r}, found {found}.')
+    return item[key]
+
+
+def _read_pair(
+    item: Mapping[str, Any], key: str, owner: str
+) -> tuple[float, float]:
+    value = _require(item, key, owner)
+    try:
+        start, end = (float(number) for number in value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'{owner}: {key} must be two numbers [start, end), found '
+            f'{value!r}.'
+        ) from error
+    if not (np.isfinite(start) and np.isfinite(end)):
+        raise ValueError(
+            f'{owner}: {key} must be finite, found [{start}, {end}].'
+        )
+    return start, end

@@ -1,0 +1,240 @@
+"""MMEngine's metric around the plain scoring functions.
+
+Shape legend: K queries of a clip, T sampled frames, F native frames of the
+segment. Boxes are xyxy in pixels of the original video; spans and segments
+are half-open ``[start, end)`` in native frames.
+"""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from hero_mm.registry import METRICS
+
+from .functional import (
+    TubeScores,
+    format_scores,
+    get_protocol,
+    interpolate_boxes,
+    score_tubes,
+)
+from .functional.tubes import read_prediction
+from .prediction_file import BOX_DECIMALS, SPAN_DECIMALS, dump_predictions
+
+
+@METRICS.register_module()
+class TubeMetric(BaseMetric):
+    """Scores of tubes by a named protocol.
+
+    The true tubes come from the annotation file, with a box on every native
+    frame, and not from the sampled frames of the data samples. Predictions
+    are made dense in the same way: one box on every native frame of the
+    segment, linear between sampled frames, held at the ends. So every
+    protocol can score the same predictions.
+
+    Args:
+        protocol (str): One of
+            :data:`hero_mm.evaluation.functional.PROTOCOLS`. Defaults to
+            ``'tubedetr'``.
+        ann_file (str, optional): Annotation file. Defaults to the one that
+            the data set names in its ``metainfo['ann_file']``.
+        dump (str, optional): Write the predictions to this ``.json`` file
+            (see :mod:`hero_mm.evaluation.prediction_file`).
+        strict (bool): Raise an error where a query has no prediction,
+            instead of a warning and a score of 0. Defaults to False.
+        collect_device (str): ``'cpu'`` or ``'gpu'``, where the results of
+            all processes are gathered. Defaults to ``'cpu'``.
+        prefix (str, optional): Prefix of the names. Defaults to ``'tube'``.
+        collect_dir (str, optional): Folder to gather results in.
+
+    Raises:
+        ValueError: If the protocol is unknown or ``dump`` is no ``.json``.
+    """
+
+    default_prefix = 'tube'
+
+    def __init__(
+        self,
+        protocol: str = 'tubedetr',
+        ann_file: Optional[str] = None,
+        dump: Optional[str] = None,
+        strict: bool = False,
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+        collect_dir: Optional[str] = None,
+    ) -> None:
+        super().__init__(
+            collect_device=collect_device,
+            prefix=prefix,
+            collect_dir=collect_dir,
+        )
+        get_protocol(protocol)
+        if dump is not None and Path(dump).suffix != '.json':
+            raise ValueError(
+                f'TubeMetric: dump must be the path of a .json file, found '
+                f'{dump!r}.'
+            )
+        self.protocol = protocol
+        self.ann_file = ann_file
+        self.dump = dump
+        self.strict = strict
+        self._annotation: Any = None
+
+    def process(
+        self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Keep the predictions of a batch, one result a clip.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence): :class:`GroundingDataSample` or what its
+                ``to_dict`` gives, with ``queries``, ``pred_queries`` and
+                the meta information ``frame_inds`` and ``segment``.
+
+        Raises:
+            ValueError: If predictions are missing, malformed or not finite;
+                the message names the query.
+        """
+        for sample in data_samples:
+            # One result a clip: MMEngine cuts the gathered list to the
+            # number of clips of the data set.
+            self.results.append(_read_sample(sample))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Score all predictions.
+
+        Args:
+            results (list): What :meth:`process` kept, of all processes.
+
+        Returns:
+            dict[str, float]: Scores in [0, 1]; see
+            :func:`hero_mm.evaluation.evaluate_tubes`.
+
+        Raises:
+            ValueError: If no annotation is known, or, with ``strict``,
+                predictions are missing.
+        """
+        annotation = self._load_annotation()
+        predictions: dict[str, dict[str, Any]] = {}
+        duplicates = 0
+        for clip in results:
+            for query_id, item in clip['queries'].items():
+                if query_id in predictions:
+                    duplicates += 1
+                else:
+                    predictions[query_id] = _densify(item, clip)
+        metainfo = dict(annotation.metainfo)
+        scores = self._score(annotation, predictions)
+        table = format_scores(scores)
+        print_log(
+            f'{table}\n{duplicates} queries were predicted more than once '
+            f'(first kept)',
+            logger='current',
+        )
+        if self.dump is not None:
+            kept = {
+                key: metainfo[key]
+                for key in ('dataset', 'split')
+                if key in metainfo
+            }
+            dump_predictions(self.dump, predictions, kept)
+            print_log(f'Predictions written to {self.dump}', logger='current')
+        return scores.summary()
+
+    def _score(
+        self, annotation: Any, predictions: dict[str, dict[str, Any]]
+    ) -> TubeScores:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            scores = score_tubes(
+                annotation.ground_truths(),
+                predictions,
+                self.protocol,
+                strict=self.strict,
+                dataset=annotation.metainfo.get('dataset'),
+            )
+        for warning in caught:
+            print_log(
+                f'TubeMetric: {warning.message}',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return scores
+
+    def _load_annotation(self) -> Any:
+        if self._annotation is None:
+            path = self.ann_file or (self.dataset_meta or {}).get('ann_file')
+            if path is None:
+                raise ValueError(
+                    'TubeMetric: no annotation file. The data set names none '
+                    'in metainfo["ann_file"]; set ann_file in the config of '
+                    'the metric.'
+                )
+            # Not at the top: data sets import decoders.
+            from hero_mm.datasets.annotation import load_annotation
+
+            self._annotation = load_annotation(path)
+        return self._annotation
+
+
+def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
+    video_id = sample.get('video_id')
+    for key in ('queries', 'pred_queries', 'frame_inds', 'segment'):
+        if sample.get(key) is None:
+            raise ValueError(
+                f'TubeMetric: the data sample of video {video_id!r} has no '
+                f'{key!r}. The model must return samples with pred_queries, '
+                f'and PackGroundingInputs must keep frame_inds and segment.'
+            )
+    predicted = sample['pred_queries']
+    query_ids = list(sample['queries']['query_ids'])
+    frames_T = _to_numpy(sample['frame_inds']).astype(np.int64)
+    spans_K2 = _to_numpy(predicted['spans']).astype(np.float64)
+    boxes_KT4 = _to_numpy(predicted['bboxes']).astype(np.float32)
+    expected = (len(query_ids), len(frames_T), 4)
+    if boxes_KT4.shape != expected or spans_K2.shape != (expected[0], 2):
+        raise ValueError(
+            f'TubeMetric: video {video_id!r} has {expected[0]} queries on '
+            f'{expected[1]} frames, so pred_queries.bboxes must have shape '
+            f'{expected} and spans {(expected[0], 2)}, found '
+            f'{boxes_KT4.shape} and {spans_K2.shape}.'
+        )
+    scores_K = predicted.get('span_scores')
+    if scores_K is not None:
+        scores_K = _to_numpy(scores_K).astype(np.float64)
+    queries = {}
+    for row, query_id in enumerate(query_ids):
+        item = dict(
+            span=spans_K2[row].round(SPAN_DECIMALS).tolist(),
+            boxes=(frames_T, boxes_KT4[row]),
+        )
+        read_prediction(query_id, item)
+        if scores_K is not None:
+            item['score'] = float(scores_K[row])
+        queries[query_id] = item
+    return dict(queries=queries, segment=tuple(map(int, sample['segment'])))
+
+
+def _densify(item: dict[str, Any], clip: dict[str, Any]) -> dict[str, Any]:
+    """Give the prediction a box on each native frame of its segment.
+
+    Rounded as in the prediction file, which then scores exactly the same.
+    """
+    frames_T, boxes_T4 = item['boxes']
+    frames_F = np.arange(*clip['segment'], dtype=np.int64)
+    boxes_F4 = interpolate_boxes(frames_T, boxes_T4, frames_F)
+    return dict(item, boxes=(frames_F, boxes_F4.round(BOX_DECIMALS)))
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    if hasattr(value, 'detach'):
+        # bfloat16 has no numpy type.
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+    return np.asarray(value)

@@ -1,0 +1,102 @@
+"""Fixtures of the score tests."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def reference() -> ModuleType:
+    """The slow second implementation in ``tube_reference.py``."""
+    path = Path(__file__).with_name('tube_reference.py')
+    spec = importlib.util.spec_from_file_location('tube_reference', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _as_ours(item: dict) -> tuple[dict, dict]:
+    """Map raw begin and end numbers of a case, as docs/metrics.md says."""
+    first, last = item['segment']
+    truth = dict(
+        span=item['gt_segment'],
+        boxes=item['gt_boxes'],
+        segment=[first, last + 1],
+        fps=item['fps'],
+        query_type=item.get('qtype'),
+    )
+    return truth, dict(span=item['pred_segment'], boxes=item['pred_boxes'])
+
+
+@pytest.fixture(scope='session')
+def eval_case(shared_data):
+    """Give truths, predictions and official answers of a file of cases."""
+
+    def load(name: str, run: str) -> tuple[dict, dict, dict, list]:
+        path = shared_data / 'eval_cases' / f'{name}.json'
+        if not path.is_file():
+            pytest.skip(f'no {path}')
+        content = json.loads(path.read_text())
+        truths, guesses = {}, {}
+        for item in content['items']:
+            query_id = str(item['id'])
+            truths[query_id], guesses[query_id] = _as_ours(item)
+        expected = content['expected'][run]['per_item']
+        return truths, guesses, expected, content['items']
+
+    return load
+
+
+@pytest.fixture
+def tiny_annotation(tmp_path) -> Path:
+    """An annotation file: one clip of ten frames, two sentences."""
+    boxes_a = {str(frame): [10, 10, 30, 30] for frame in range(10)}
+    boxes_b = {str(frame): [50, 10, 70, 30] for frame in range(10)}
+    content = {
+        'metainfo': {
+            'format': 'hero_mm/1',
+            'dataset': 'tiny',
+            'split': 'test',
+        },
+        'videos': {
+            'v': {
+                'path': 'v.mp4',
+                'frame_count': 10,
+                'fps': 5.0,
+                'width': 100,
+                'height': 50,
+                'tracks': {
+                    '0': {'category': 'cup', 'boxes': boxes_a},
+                    '1': {'category': 'cup', 'boxes': boxes_b},
+                },
+            }
+        },
+        'data_list': [
+            {
+                'video_id': 'v',
+                'segment': [0, 10],
+                'queries': [
+                    {
+                        'query_id': 'a',
+                        'text': 'the cup on the left turns',
+                        'type': 'declarative',
+                        'span': [2, 6],
+                        'track_id': '0',
+                    },
+                    {
+                        'query_id': 'b',
+                        'text': 'what turns on the right',
+                        'type': 'interrogative',
+                        'span': [4, 8],
+                        'track_id': '1',
+                    },
+                ],
+            }
+        ],
+    }
+    path = tmp_path / 'tiny.json'
+    path.write_text(json.dumps(content))
+    return path

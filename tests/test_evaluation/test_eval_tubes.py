@@ -1,0 +1,99 @@
+"""The command that scores a prediction file."""
+
+import importlib.util
+import json
+
+import pytest
+
+from hero_mm.evaluation import dump_predictions
+
+LEFT, RIGHT = [10, 10, 30, 30], [50, 10, 70, 30]
+
+
+@pytest.fixture(scope='module')
+def command(repo_root):
+    path = repo_root / 'tools' / 'analysis_tools' / 'eval_tubes.py'
+    spec = importlib.util.spec_from_file_location('eval_tubes', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def write(path, **predictions):
+    dump_predictions(
+        path,
+        {
+            key: dict(span=span, boxes=dict.fromkeys(range(10), box))
+            for key, (span, box) in predictions.items()
+        },
+        dict(model='by hand'),
+    )
+    return str(path)
+
+
+@pytest.fixture
+def paths(tiny_annotation, tmp_path):
+    pred = write(tmp_path / 'pred.json', a=([2, 6], LEFT), b=([4, 6], RIGHT))
+    return ['--ann', str(tiny_annotation), '--pred', pred]
+
+
+def test_prints_the_table(command, paths, capsys):
+    assert command(paths) == 0
+    out = capsys.readouterr().out
+    assert 'Protocol tubedetr' in out
+    assert 'interrogative' in out
+    # (1 + 0.5) / 2
+    assert '75.00' in out
+
+
+def test_writes_json(command, paths, tmp_path):
+    out = tmp_path / 'new' / 'scores.json'
+    assert command([*paths, '--json', str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result['protocol'] == 'tubedetr'
+    assert result['m_vIoU'] == 0.75
+    assert result['interrogative/m_tIoU'] == 0.5
+    assert (result['queries'], result['missing']) == (2, 0)
+    assert result['metainfo'] == {'model': 'by hand'}
+    assert 'per_query' not in result
+
+
+def test_per_query(command, paths, tmp_path):
+    out = tmp_path / 'scores.json'
+    assert command([*paths, '--per-query', '--json', str(out)]) == 0
+    per_query = json.loads(out.read_text())['per_query']
+    assert per_query['b'] == dict(tiou=0.5, viou=0.5, gt_viou=1.0)
+
+
+def test_missing_prediction(command, tiny_annotation, tmp_path, capsys):
+    pred = write(tmp_path / 'half.json', a=([2, 6], LEFT))
+    args = ['--ann', str(tiny_annotation), '--pred', pred]
+    assert command(args) == 0
+    printed = capsys.readouterr()
+    assert "warning: 1 of 2 queries have no prediction ('b')" in printed.err
+    assert command([*args, '--strict']) == 1
+    assert "'b'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['--ann', '--pred'])
+def test_absent_file_is_a_short_error(command, paths, capsys, flag):
+    assert command([*paths, flag, 'gone.json']) == 1
+    printed = capsys.readouterr()
+    assert 'gone.json' in printed.err
+    assert 'Traceback' not in printed.err
+
+
+def test_broken_prediction_names_the_query(
+    command, tiny_annotation, tmp_path, capsys
+):
+    pred = tmp_path / 'broken.json'
+    pred.write_text('{"predictions": {"a": {"span": [0, 1]}}}')
+    args = ['--ann', str(tiny_annotation), '--pred', str(pred)]
+    assert command(args) == 1
+    assert "query 'a' lacks 'boxes'" in capsys.readouterr().err
+
+
+def test_unknown_protocol_is_refused(command, paths, capsys):
+    with pytest.raises(SystemExit):
+        command([*paths, '--protocol', 'nope'])
+    assert 'tubedetr' in capsys.readouterr().err

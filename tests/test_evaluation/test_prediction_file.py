@@ -1,0 +1,125 @@
+"""The prediction file: what is written can be read, errors name places."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hero_mm.evaluation import (
+    dump_predictions,
+    evaluate_tubes,
+    load_predictions,
+)
+
+BOX = [1.23456, 2, 30, 40.5]
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / 'new' / 'predictions.json'
+    frames = np.arange(3, 6)
+    dump_predictions(
+        path,
+        {
+            'a': dict(span=(3.5, 5.25), score=0.75, boxes={4: BOX}),
+            'b': dict(span=[3, 6], boxes=(frames, np.ones((3, 4)))),
+        },
+        dict(model='hero'),
+    )
+    predictions, metainfo = load_predictions(path)
+    assert metainfo == {'model': 'hero'}
+    assert predictions['a'] == {
+        'span': [3.5, 5.25],
+        'score': 0.75,
+        'boxes': {'4': [1.235, 2.0, 30.0, 40.5]},
+    }
+    assert list(predictions['b']['boxes']) == ['3', '4', '5']
+    assert 'score' not in predictions['b']
+
+
+def test_scores_survive_the_file(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = np.arange(40)
+    truths, guesses = {}, {}
+    for index in range(20):
+        low = rng.uniform(0, 50, (40, 2))
+        boxes = np.concatenate([low, low + rng.uniform(5, 50, (40, 2))], 1)
+        noise = boxes + rng.normal(0, 4, boxes.shape)
+        start = int(rng.integers(0, 15))
+        span = [start + rng.uniform(0, 5), start + 15.0]
+        query_id = str(index)
+        truths[query_id] = dict(
+            span=[start, start + 14],
+            boxes=(frames, boxes),
+            segment=[0, 40],
+            fps=10,
+        )
+        guesses[query_id] = dict(span=span, boxes=(frames, noise))
+    path = tmp_path / 'predictions.json'
+    dump_predictions(path, guesses)
+    again = evaluate_tubes(truths, load_predictions(path)[0])
+    assert again == pytest.approx(evaluate_tubes(truths, guesses), abs=1e-4)
+
+
+def test_no_predictions_at_all(tmp_path):
+    path = tmp_path / 'predictions.json'
+    dump_predictions(path, {})
+    assert load_predictions(path) == ({}, {})
+
+
+def test_failed_dump_keeps_the_old_file(tmp_path):
+    path = tmp_path / 'predictions.json'
+    dump_predictions(path, {'a': dict(span=[0, 1], boxes={})})
+    before = path.read_text()
+    bad = {
+        'a': dict(span=[0, 1], boxes={}),
+        'b': dict(span=[0, float('nan')], boxes={}),
+    }
+    with pytest.raises(ValueError, match="'b'"):
+        dump_predictions(path, bad)
+    assert path.read_text() == before
+    assert [file.name for file in tmp_path.iterdir()] == ['predictions.json']
+
+
+def test_score_must_be_finite(tmp_path):
+    bad = dict(span=[0, 1], boxes={}, score=float('nan'))
+    with pytest.raises(ValueError, match="'b': the score is nan"):
+        dump_predictions(tmp_path / 'x.json', {'b': bad})
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'gone\.json.*--dump'):
+        load_predictions(tmp_path / 'gone.json')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('{"predictions": {', 'not a whole JSON'),
+        ('[]', 'no mapping "predictions"'),
+        ('{"metainfo": {}}', r"no mapping \"predictions\".*'metainfo'"),
+        ('{"predictions": []}', 'no mapping "predictions"'),
+    ],
+)
+def test_broken_file(tmp_path, content, message):
+    path = tmp_path / 'predictions.json'
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_predictions(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('entry', 'lacking'),
+    [
+        (dict(boxes={}), "'span'"),
+        (dict(span=[0, 1]), "'boxes'"),
+        (dict(span=[0, 1], boxes=[]), "'boxes'"),
+        ({}, "'span' and 'boxes'"),
+        (None, "'span' and 'boxes'"),
+    ],
+)
+def test_missing_key_names_query_and_key(tmp_path, entry, lacking):
+    path = tmp_path / 'predictions.json'
+    path.write_text(json.dumps({'predictions': {'q7': entry}}))
+    with pytest.raises(ValueError, match=f"'q7' lacks {lacking}\\."):
+        load_predictions(path)

@@ -1,0 +1,202 @@
+"""TubeMetric through MMEngine's evaluator, with made-up samples."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import InstanceData
+
+from hero_mm.evaluation import (
+    TubeMetric,
+    evaluate_tubes,
+    load_predictions,
+)
+from hero_mm.registry import METRICS
+from hero_mm.structures import GroundingDataSample
+
+LEFT = [10.0, 10.0, 30.0, 30.0]
+RIGHT = [50.0, 10.0, 70.0, 30.0]
+
+
+def make_sample(
+    spans=((2, 6), (4, 8)), boxes=(LEFT, RIGHT), frames=(0, 4, 8), ids='ab'
+):
+    """A clip with two sentences, each with one box on all frames."""
+    sample = GroundingDataSample(
+        metainfo=dict(
+            video_id='v', frame_inds=np.array(frames), segment=(0, 10)
+        )
+    )
+    sample.queries = InstanceData(query_ids=list(ids))
+    bboxes = torch.tensor(boxes).float()[:, None].repeat(1, len(frames), 1)
+    sample.pred_queries = InstanceData(
+        spans=torch.tensor(spans).float(),
+        bboxes=bboxes,
+        span_scores=torch.tensor([0.5, 0.25])[: len(spans)],
+    )
+    return sample
+
+
+def run(samples, meta_file, size=None, **config):
+    """Score samples the way a test loop does."""
+    evaluator = Evaluator(dict(type='hero_mm.TubeMetric', **config))
+    evaluator.dataset_meta = {'ann_file': meta_file}
+    evaluator.process(samples, None)
+    return evaluator.evaluate(size or len(samples))
+
+
+def test_perfect_predictions(tiny_annotation):
+    result = run([make_sample()], str(tiny_annotation))
+    assert result['tube/m_vIoU'] == 1.0
+    assert result['tube/declarative/vIoU@0.5'] == 1.0
+    assert result['tube/interrogative/m_tIoU'] == 1.0
+    assert all(isinstance(value, float) for value in result.values())
+
+
+def test_built_from_its_registry(tiny_annotation):
+    metric = METRICS.build(dict(type='TubeMetric', protocol='tubedetr'))
+    assert isinstance(metric, TubeMetric)
+    assert metric.prefix == 'tube'
+
+
+def test_ann_file_of_the_config_comes_first(tiny_annotation):
+    result = run([make_sample()], 'none.json', ann_file=str(tiny_annotation))
+    assert result['tube/m_vIoU'] == 1.0
+
+
+def test_wrong_span_and_box(tiny_annotation):
+    sample = make_sample(spans=((4, 8), (4, 8)), boxes=(LEFT, LEFT))
+    result = run([sample], str(tiny_annotation))
+    assert result['tube/declarative/m_tIoU'] == pytest.approx(2 / 6)
+    assert result['tube/declarative/m_vIoU'] == pytest.approx(2 / 6)
+    assert result['tube/interrogative/m_tIoU'] == 1.0
+    assert result['tube/interrogative/gt_m_vIoU'] == 0.0
+
+
+def test_several_queries_a_clip_survive_the_cut_to_size(tiny_annotation):
+    # The data set has one item (clip) but two sentences.
+    result = run([make_sample()], str(tiny_annotation), size=1)
+    assert result['tube/m_vIoU'] == 1.0
+
+
+def test_duplicates_keep_the_first(tiny_annotation):
+    second = make_sample(spans=((0, 1), (0, 1)))
+    result = run([make_sample(), second], str(tiny_annotation))
+    assert result['tube/m_vIoU'] == 1.0
+
+
+def test_missing_queries_score_zero(tiny_annotation):
+    sample = make_sample(ids='a', spans=((2, 6),), boxes=(LEFT,))
+    result = run([sample], str(tiny_annotation))
+    assert result['tube/m_vIoU'] == 0.5
+    assert result['tube/interrogative/m_vIoU'] == 0.0
+    with pytest.raises(ValueError, match="'b'"):
+        run([sample], str(tiny_annotation), strict=True)
+
+
+def test_dense_boxes_are_linear_and_held(tiny_annotation, tmp_path):
+    sample = make_sample(frames=(2, 6))
+    sample.pred_queries.bboxes[0, 1] += 8.0
+    path = tmp_path / 'dump.json'
+    run([sample], str(tiny_annotation), dump=str(path))
+    predictions, metainfo = load_predictions(path)
+    boxes = predictions['a']['boxes']
+    assert list(boxes) == [str(frame) for frame in range(10)]
+    left = [boxes[str(frame)][0] for frame in range(10)]
+    assert left == [10, 10, 10, 12, 14, 16, 18, 18, 18, 18]
+    assert metainfo == {'dataset': 'tiny', 'split': 'test'}
+    assert predictions['b']['score'] == 0.25
+
+
+def test_dump_scores_the_same(tiny_annotation, tmp_path):
+    from hero_mm.datasets.annotation import load_annotation
+
+    torch.manual_seed(0)
+    sample = make_sample()
+    sample.pred_queries.bboxes += torch.randn(2, 3, 4) * 3
+    sample.pred_queries.spans += torch.rand(2, 2)
+    path = tmp_path / 'dump.json'
+    result = run([sample], str(tiny_annotation), dump=str(path))
+    truths = load_annotation(tiny_annotation).ground_truths()
+    again = evaluate_tubes(truths, load_predictions(path)[0])
+    assert 0 < again['m_vIoU'] < 1
+    assert result == {f'tube/{key}': value for key, value in again.items()}
+
+
+def test_results_are_cleared_between_epochs(tiny_annotation):
+    metric = TubeMetric(ann_file=str(tiny_annotation))
+    for spans, expected in ((((2, 6), (4, 8)), 1.0), (((8, 9), (0, 1)), 0.0)):
+        metric.process(None, [make_sample(spans=spans).to_dict()])
+        assert metric.evaluate(1)['tube/m_vIoU'] == expected
+
+
+def test_log_has_protocol_and_counts(tiny_annotation, monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        'hero_mm.evaluation.tube_metric.print_log',
+        lambda text, logger, level=logging.INFO: lines.append((level, text)),
+    )
+    clip = make_sample(ids='ax')
+    run([clip, clip], str(tiny_annotation))
+    (level, warning), (_, table) = lines
+    assert level == logging.WARNING
+    assert "'b'" in warning and "'x'" in warning
+    assert 'Protocol tubedetr' in table
+    assert '2 queries, 1 without a prediction' in table
+    assert '2 queries were predicted more than once' in table
+
+
+def test_not_a_number_names_the_query(tiny_annotation):
+    sample = make_sample()
+    sample.pred_queries.bboxes[1, 2, 0] = float('nan')
+    with pytest.raises(ValueError, match="query 'b': the box on frame 8"):
+        run([sample], str(tiny_annotation))
+    sample = make_sample(spans=((2, 6), (float('inf'), 8)))
+    with pytest.raises(ValueError, match="query 'b': span must be finite"):
+        run([sample], str(tiny_annotation))
+
+
+@pytest.mark.parametrize('key', ['queries', 'pred_queries', 'segment'])
+def test_incomplete_sample_names_video_and_field(tiny_annotation, key):
+    sample = make_sample().to_dict()
+    del sample[key]
+    with pytest.raises(ValueError, match=f"video 'v' has no '{key}'"):
+        TubeMetric().process(None, [sample])
+
+
+def test_wrong_shape_names_the_video():
+    sample = make_sample(frames=(0, 4)).to_dict()
+    sample['frame_inds'] = np.arange(3)
+    with pytest.raises(ValueError, match=r"'v'.*\(2, 3, 4\).*\(2, 2, 4\)"):
+        TubeMetric().process(None, [sample])
+
+
+def test_half_precision_predictions(tiny_annotation):
+    sample = make_sample()
+    for name in ('spans', 'bboxes', 'span_scores'):
+        value = sample.pred_queries[name]
+        sample.pred_queries[name] = value.bfloat16()
+    assert run([sample], str(tiny_annotation))['tube/m_vIoU'] == 1.0
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match='Unknown protocol'):
+        TubeMetric(protocol='nope')
+    with pytest.raises(ValueError, match=r'\.json'):
+        TubeMetric(dump='predictions.pkl')
+
+
+def test_no_annotation_says_what_to_set():
+    metric = TubeMetric()
+    metric.process(None, [make_sample().to_dict()])
+    with pytest.raises(ValueError, match='ann_file'):
+        metric.evaluate(1)
+
+
+def test_dump_is_valid_json(tiny_annotation, tmp_path):
+    path = tmp_path / 'dump.json'
+    run([make_sample()], str(tiny_annotation), dump=str(path))
+    assert set(json.loads(path.read_text())) == {'metainfo', 'predictions'}
