@@ -1,0 +1,66 @@
+# make demo   renders the benchmark, trains HERO, tests it, draws a report
+# make test   runs the tests
+# make lint   checks style and types
+#
+# An active environment (virtualenv, conda) that has torch is used as it is;
+# otherwise .venv is made. PYTHON names the Python to make it with, and TORCH
+# what to install where there is no torch, for instance
+#   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
+
+SHELL := /bin/bash
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+WORKERS ?= 2
+DEMO := work_dirs/hero_shapes
+
+HAS_TORCH := -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'
+HAS_MMCV := -c 'import importlib.metadata as m; m.version("mmcv")'
+ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
+ENV := $(if $(ACTIVE),$(shell $(ACTIVE)/bin/python $(HAS_TORCH) && echo $(ACTIVE)))
+ENV := $(or $(ENV),.venv)
+PY := $(ENV)/bin/python
+# One stamp a checkout: an active environment may serve several.
+STAMP := $(ENV)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
+
+.PHONY: demo test lint install install-dev clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMP)
+	$(PY) tools/train.py configs/hero_shapes.py
+	$(PY) tools/test.py configs/hero_shapes.py $(DEMO) --dump $(DEMO)/predictions.json
+	$(PY) tools/analysis_tools/report.py $(DEMO)
+	@echo
+	@echo "Report:      $(DEMO)/report/index.html"
+	@echo "Checkpoint:  $(DEMO)/best_*.pth"
+	@echo "Ask it:      $(ENV)/bin/hero-mm ground VIDEO \"SENTENCE\" --out outputs"
+	@echo "Next:        README.md, section 'Where things are'; make test"
+
+test: $(STAMP)-dev
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+	@echo
+	@echo "Next: make demo; docs/install.md and docs/faq.md when something is amiss"
+
+lint: $(STAMP)-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy hero_mm
+
+install: $(STAMP)
+install-dev: $(STAMP)-dev
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# A compiled mmcv is kept: mmcv-lite (extra `lite`) would write over it.
+$(STAMP): setup.py pyproject.toml | $(PY)
+	@$(PY) $(HAS_TORCH) || $(PY) -m pip install $(TORCH)
+	@if $(PY) $(HAS_MMCV) 2>/dev/null; then extras=mmdet,mmaction,text,demo; else extras=all; fi; \
+	set -x; $(PY) -m pip install -e ".[$$extras]"
+	@touch $@
+
+$(STAMP)-dev: $(STAMP)
+	$(PY) -m pip install -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

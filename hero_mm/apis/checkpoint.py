@@ -1,0 +1,175 @@
+"""Checkpoints: find them, and load them whole or not at all.
+
+MMEngine loads what fits and logs the rest, so that a checkpoint of another
+config gives a model with random parts. Here a difference is an error.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, Union, cast
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+PathLike = Union[str, Path]
+SHOWN = 5
+REMOTE = ('http://', 'https://', 's3://', 'petrel://', 'openmmlab://')
+
+
+def find_checkpoint(path: PathLike) -> str:
+    """The checkpoint that a path means.
+
+    Args:
+        path (str or Path): A file, a URL, or a work dir, of which the newest
+            ``best_*.pth`` is taken, or else the last checkpoint.
+
+    Returns:
+        str: Path of a file, or the URL.
+
+    Raises:
+        FileNotFoundError: When there is no such file or no checkpoint in
+            the folder.
+    """
+    if str(path).startswith(REMOTE):
+        return str(path)
+    folder = Path(path).expanduser()
+    if folder.is_file():
+        return str(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'checkpoint {str(path)!r} does not exist; give a .pth file or '
+            'the work dir of a training'
+        )
+    for pattern in ('best_*.pth', '*.pth'):
+        found = sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime)
+        if found:
+            return str(found[-1])
+    raise FileNotFoundError(
+        f'no checkpoint (*.pth) in {str(path)!r}; train first: '
+        'python tools/train.py CONFIG --work-dir ' + str(path)
+    )
+
+
+def read_checkpoint(path: PathLike) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Args:
+        path (str or Path): A file, a URL or a work dir.
+
+    Returns:
+        dict: With ``state_dict`` (names without a leading ``module.``) and,
+        when the file has it, ``meta`` and the rest.
+
+    Raises:
+        FileNotFoundError: When the file does not exist.
+        ValueError: When the file is no checkpoint, is truncated, or wants to
+            run code.
+    """
+    path = find_checkpoint(path)
+    try:
+        found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        reason = str(error).strip().split('\n')[0]
+        raise ValueError(
+            f'{path} is not a readable checkpoint ({reason}). It may be '
+            'truncated, of another kind, or hold objects other than weights, '
+            'which are refused; copy it again or export its state_dict'
+        ) from error
+    if not isinstance(found, dict):
+        raise ValueError(
+            f'{path} holds a {type(found).__name__} where a checkpoint '
+            "(a dict with 'state_dict') is expected"
+        )
+    found = dict(found) if 'state_dict' in found else {'state_dict': found}
+    weights = found['state_dict']
+    if not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{path} has no 'state_dict' of tensors")
+    found['state_dict'] = {
+        name.removeprefix('module.'): value for name, value in weights.items()
+    }
+    return found
+
+
+def check_weights(
+    model: nn.Module, weights: dict[str, Tensor], path: PathLike
+) -> None:
+    """Refuse weights that do not fill a model exactly.
+
+    Args:
+        model (nn.Module): The model, wrapped or not.
+        weights (dict): Names and tensors.
+        path (str or Path): Where they come from, for the message.
+
+    Raises:
+        ValueError: Says which names and shapes differ, and the cure.
+    """
+    wanted = _unwrap(model).state_dict()
+    lines = []
+    for title, names in (
+        ('missing in the checkpoint', wanted.keys() - weights.keys()),
+        ('unknown to the model', weights.keys() - wanted.keys()),
+    ):
+        if names:
+            lines.append(_shorten(title, sorted(names)))
+    sizes = [
+        f'{name} {tuple(weights[name].shape)} in the checkpoint, '
+        f'{tuple(wanted[name].shape)} in the model'
+        for name in sorted(wanted.keys() & weights.keys())
+        if wanted[name].shape != weights[name].shape
+    ]
+    if sizes:
+        lines.append(_shorten('of another size', sizes))
+    if lines:
+        raise ValueError(
+            f'checkpoint {path} does not fit this config:\n  '
+            + '\n  '.join(lines)
+            + '\nUse the config that it was trained with (a copy lies in its '
+            'work dir), or start a training from it with '
+            f"--cfg-options load_from='{path}', which takes what fits"
+        )
+
+
+def load_weights(
+    model: nn.Module, path: PathLike, strict: bool = True
+) -> dict[str, Any]:
+    """Load the weights of a checkpoint into a model.
+
+    Args:
+        model (nn.Module): The model, wrapped or not.
+        path (str or Path): A file, a URL or a work dir.
+        strict (bool): Refuse a checkpoint that does not fill the model
+            exactly. Otherwise what fits is taken.
+
+    Returns:
+        dict: ``meta`` of the checkpoint, empty where it has none.
+
+    Raises:
+        FileNotFoundError: When the file does not exist.
+        ValueError: When the file cannot be read or, with ``strict``, does
+            not fit.
+    """
+    path = find_checkpoint(path)
+    checkpoint = read_checkpoint(path)
+    weights, model = checkpoint['state_dict'], _unwrap(model)
+    if strict:
+        check_weights(model, weights, path)
+    wanted = model.state_dict()
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name in wanted and wanted[name].shape == value.shape
+    }
+    model.load_state_dict(fitting, strict=strict)
+    return checkpoint.get('meta') or {}
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    inner = model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, inner)
+
+
+def _shorten(title: str, names: list[str]) -> str:
+    shown = ', '.join(names[:SHOWN])
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return f'{len(names)} {title}: {shown}{more}'

@@ -1,0 +1,357 @@
+"""Shims for upstream packages: one function each, with its upstream issue.
+
+Every shim does nothing where upstream is whole, may be applied twice, and
+imports no package of the family by itself: what must change inside a module
+is changed right after somebody imports it. :func:`apply_all` runs when
+``hero_mm`` is imported. Each shim can be deleted once its issue is solved.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, Callable, Optional
+
+Action = Callable[[ModuleType], None]
+
+
+class _AfterImport(MetaPathFinder):
+    """Runs an action on a module right after its import."""
+
+    def __init__(self) -> None:
+        self.actions: dict[str, Action] = {}
+        self._searching = False
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Optional[Sequence[str]] = None,
+        target: Optional[ModuleType] = None,
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        """Find a watched module by the other finders and wrap its loader."""
+        if self._searching or fullname not in self.actions:
+            return None
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searching = False
+        if spec is None or spec.loader is None:
+            return spec
+        run, action = spec.loader.exec_module, self.actions[fullname]
+
+        def exec_module(module: ModuleType) -> None:
+            run(module)
+            action(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+_AFTER_IMPORT = _AfterImport()
+
+
+def after_import(name: str, action: Action) -> None:
+    """Run an action on a module: now where it is imported, else then.
+
+    Args:
+        name (str): Full name of the module.
+        action (Callable): Called with the module, after its own code ran.
+    """
+    if name in sys.modules:
+        action(sys.modules[name])
+        return
+    _AFTER_IMPORT.actions[name] = action
+    if _AFTER_IMPORT not in sys.meta_path:
+        sys.meta_path.insert(0, _AFTER_IMPORT)
+
+
+def package_folder(name: str) -> Optional[Path]:
+    """Folder of a top-level package, without importing it; None if absent."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def has_compiled_mmcv() -> bool:
+    """Whether the installed mmcv has its compiled operators."""
+    folder = package_folder('mmcv')
+    if folder is None:
+        return False
+    suffixes = importlib.machinery.EXTENSION_SUFFIXES
+    return any((folder / f'_ext{suffix}').is_file() for suffix in suffixes)
+
+
+def provide_mmcv_ext() -> None:
+    """Serve ``mmcv._ext`` where mmcv has no compiled operators.
+
+    open-mmlab/mmdetection#11983: mmdet 3.3 and mmaction2 1.2 refuse
+    mmcv >= 2.2, and mmcv 2.1 has no wheels for torch >= 2.2; mmcv-lite has
+    the Python side of ``mmcv.ops`` only, so that ``import mmdet.models``
+    fails.
+    """
+    if package_folder('mmcv') is None or has_compiled_mmcv():
+        return
+    if 'mmcv._ext' not in sys.modules:
+        from .mmcv_ops import MMCVExtension
+
+        sys.modules['mmcv._ext'] = MMCVExtension('mmcv._ext')
+
+
+def provide_drn() -> None:
+    """Serve the package that the wheel of mmaction2 1.2.0 forgot.
+
+    open-mmlab/mmaction2#2714: ``mmaction/models/localizers/drn`` is missing,
+    so that ``import mmaction.models`` fails.
+    """
+    folder = package_folder('mmaction')
+    if folder is None or (folder / 'models/localizers/drn').is_dir():
+        return
+
+    class DRN:
+        """Placeholder of mmaction2's DRN, which its wheel lacks."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            raise NotImplementedError(
+                'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714); '
+                'install mmaction2 from its repository to use it'
+            )
+
+    name = 'mmaction.models.localizers.drn'
+    if name not in sys.modules:
+        package, module = ModuleType(name), ModuleType(f'{name}.drn')
+        package.__path__ = []
+        module.DRN = DRN  # type: ignore[attr-defined]
+        package.drn = module  # type: ignore[attr-defined]
+        sys.modules[name], sys.modules[f'{name}.drn'] = package, module
+
+
+def disable_vindlu() -> None:
+    """Keep mmaction2 from importing VindLU where it cannot be imported.
+
+    mmaction2 1.2.0 imports it as soon as transformers is installed, although
+    it needs timm too and names that transformers 5 dropped. Not reported
+    upstream.
+    """
+
+    def action(module: ModuleType) -> None:
+        if not _vindlu_imports():
+            module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
+
+    after_import('mmaction.utils.dependency', action)
+
+
+def _vindlu_imports() -> bool:
+    """Whether timm and the names of transformers 4 are there."""
+    if importlib.util.find_spec('timm') is None:
+        return False
+    try:
+        import timm  # noqa: F401
+        from transformers.modeling_utils import (  # noqa: F401
+            apply_chunking_to_forward,
+            find_pruneable_heads_and_indices,
+        )
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load`` read MMEngine's own checkpoints safely.
+
+    open-mmlab/mmengine#1655: MMEngine 0.10.7 leaves ``weights_only`` to
+    torch's default, which is True from torch 2.6, and its message hub is then
+    refused. The classes that it stores are put on torch's allow-list, so that
+    a checkpoint that wants to run something else is still refused.
+    """
+
+    def action(module: ModuleType) -> None:
+        import torch
+
+        if hasattr(torch.serialization, 'add_safe_globals'):
+            torch.serialization.add_safe_globals(_safe_globals())
+
+    after_import('mmengine.runner.checkpoint', action)
+
+
+def _safe_globals() -> list[Any]:
+    """What MMEngine's message hub and meta data are made of."""
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+
+    core = getattr(np, '_core', None) or np.core
+    allowed: list[Any] = [
+        HistoryBuffer,
+        np.ndarray,
+        np.dtype,
+        (_restricted_getattr, 'builtins.getattr'),
+    ]
+    for where in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        for name in ('_reconstruct', 'scalar'):
+            allowed.append((getattr(core.multiarray, name), f'{where}.{name}'))
+    kinds = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'b1')
+    allowed.extend({type(np.dtype(kind)) for kind in kinds})
+    return allowed
+
+
+def _restricted_getattr(owner: Any, name: str) -> Any:
+    """``getattr`` for unpickling: public methods of HistoryBuffer alone."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(owner, name)
+    raise ValueError(
+        f'a checkpoint asks for the attribute {name!r} of {owner!r}, which '
+        'no checkpoint of MMEngine needs; do not trust this file'
+    )
+
+
+def replace_pkg_resources() -> None:
+    """Find installed packages where setuptools has no ``pkg_resources``.
+
+    open-mmlab/mmengine#1676, fixed after the release: MMEngine 0.10.7
+    imports ``pkg_resources`` for ``_base_ = 'mmdet::...'`` and for its hub;
+    setuptools 82 removed it. The code of the three functions is replaced,
+    not their names, because other modules hold references to them.
+    """
+
+    def action(module: ModuleType) -> None:
+        if importlib.util.find_spec('pkg_resources') is not None:
+            return
+        for function in (_is_installed, _installed_path, _package2module):
+            name = {
+                '_is_installed': 'is_installed',
+                '_installed_path': 'get_installed_path',
+                '_package2module': 'package2module',
+            }[function.__name__]
+            upstream: FunctionType = getattr(module, name)
+            upstream.__code__ = function.__code__
+
+    after_import('mmengine.utils.package_utils', action)
+
+
+# The three functions below run with the globals of MMEngine's module, so that
+# they import what they need themselves.
+def _is_installed(package: str) -> bool:
+    import importlib.metadata
+    import importlib.util
+
+    try:
+        importlib.metadata.distribution(package)
+        return True
+    except importlib.metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+        return spec is not None and spec.origin is not None
+
+
+def _installed_path(package: str) -> str:
+    import importlib.util
+    import os
+
+    from hero_mm.compat import module_of_package
+
+    spec = importlib.util.find_spec(module_of_package(package))
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(
+            f'package {package!r} is not installed; try '
+            f'`pip install {package}`'
+        )
+    return os.path.dirname(spec.origin)
+
+
+def _package2module(package: str) -> str:
+    from hero_mm.compat import module_of_package
+
+    return module_of_package(package)
+
+
+def module_of_package(package: str) -> str:
+    """Name of the module that a distribution installs.
+
+    Args:
+        package (str): Name of a distribution (``mmaction2``) or of a module.
+    """
+    import importlib.metadata
+
+    try:
+        found = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return package
+    names = (found.read_text('top_level.txt') or '').split()
+    return names[0] if names else package.replace('-', '_')
+
+
+def register_scope() -> None:
+    """Tell MMEngine which distribution the scope ``hero_mm`` comes from.
+
+    MMEngine looks scopes of ``_base_ = 'pkg::...'`` and of inferencers up in
+    a fixed table, which plugins have to extend. Not reported upstream.
+    """
+
+    def action(module: ModuleType) -> None:
+        module.MODULE2PACKAGE.setdefault('hero_mm', 'hero-mm')
+
+    after_import('mmengine.config.utils', action)
+
+
+def init_cpu_launcher(cfg: Any) -> None:
+    """Make ``launcher='pytorch'`` work without an accelerator.
+
+    MMEngine 0.10.7 calls ``torch.cuda.set_device`` for every launcher (not
+    reported upstream). Called by the tools before the Runner is built: joins
+    a ``gloo`` group and gives the model wrapper no device. Does nothing with
+    ``launcher='none'`` or where an accelerator is present.
+
+    Args:
+        cfg (Config): The whole config; ``model_wrapper_cfg`` is changed.
+
+    Raises:
+        ValueError: With a launcher that cannot be used on a CPU.
+    """
+    from mmengine.device import get_device
+
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none' or get_device() != 'cpu':
+        return
+    if launcher != 'pytorch':
+        raise ValueError(
+            f'launcher {launcher!r} needs an accelerator and none is found; '
+            "on a CPU use torchrun with --launcher 'pytorch' "
+            '(tools/dist_train.sh)'
+        )
+    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
+    if missing:
+        raise ValueError(
+            f"launcher 'pytorch' needs the environment of torchrun, and "
+            f'{", ".join(sorted(missing))} is not set; start with '
+            'tools/dist_train.sh CONFIG PROCESSES'
+        )
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    wrapper.setdefault('broadcast_buffers', False)
+    wrapper.setdefault(
+        'find_unused_parameters', cfg.get('find_unused_parameters', False)
+    )
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+
+
+def apply_all() -> None:
+    """Apply every shim that needs no argument."""
+    provide_mmcv_ext()
+    provide_drn()
+    disable_vindlu()
+    allow_mmengine_checkpoints()
+    replace_pkg_resources()
+    register_scope()

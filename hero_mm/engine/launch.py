@@ -1,0 +1,208 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share.
+
+Configs are read and changed by the flags of MMAction2, processes are joined,
+data that a config can make is made, and errors of the user are shown without
+a traceback.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+
+from ..compat import init_cpu_launcher
+
+TRACEBACK = 'HERO_MM_TRACEBACK'
+PACKAGE = str(Path(__file__).resolve().parent.parent)
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+PREPARATION_LIMIT = timedelta(hours=6)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that training and testing share.
+
+    Args:
+        parser (ArgumentParser): Changed in place.
+    """
+    parser.add_argument(
+        '--work-dir', help='folder of logs, checkpoints and scores'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config: train_cfg.max_epochs=3, '
+        'key="[a,b]" or key="[(a,b),(c,d)]" without spaces',
+    )
+    parser.add_argument(
+        '--launcher', choices=LAUNCHERS, default='none', help='job launcher'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of a tool and apply the shared flags.
+
+    The work dir is, in this order: ``--work-dir``, the config's own, and
+    ``work_dirs/<name of the config>``.
+
+    Args:
+        args (Namespace): With ``config`` and the flags of
+            :func:`add_common_arguments`.
+
+    Raises:
+        FileNotFoundError: When there is no such config.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(
+            f'config {args.config!r} does not exist; those that come with '
+            'hero_mm lie in configs/'
+        )
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def join_processes(cfg: Config) -> None:
+    """Join the process group of the launcher, on any device.
+
+    Args:
+        cfg (Config): The whole config.
+    """
+    from mmengine.dist import init_dist, is_distributed
+
+    init_cpu_launcher(cfg)
+    if cfg.launcher != 'none' and not is_distributed():
+        init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
+
+
+def prepare_data(cfg: Config) -> None:
+    """Make the data of a config that knows how to.
+
+    A config with a dict ``shapes`` has the embedded benchmark rendered where
+    it is missing. The first process of each job works, the others wait.
+
+    Args:
+        cfg (Config): The whole config.
+    """
+    if not cfg.get('shapes'):
+        return
+    from mmengine.dist import is_distributed, is_main_process
+
+    if is_main_process():
+        from ..datasets.shapes import prepare_shapes
+
+        prepare_shapes(**cfg.shapes)
+    if is_distributed():
+        import torch.distributed as dist
+
+        # Rendering may outlast the timeout of the group of the training.
+        dist.barrier(dist.new_group(backend='gloo', timeout=PREPARATION_LIMIT))
+
+
+def build_runner(cfg: Config) -> Any:
+    """Build the runner of a config, MMEngine's own or that it names.
+
+    Args:
+        cfg (Config): The whole config.
+    """
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    from mmengine.runner import Runner
+
+    return Runner.from_cfg(cfg)
+
+
+def run_tool(main: Callable[[], None]) -> int:
+    """Run the body of a tool and explain errors of its user.
+
+    Errors that this package raises on purpose are shown as they are, without
+    a traceback (``HERO_MM_TRACEBACK=1`` shows it); others are left alone.
+
+    Args:
+        main (Callable): The body of the tool.
+
+    Returns:
+        int: Exit code: 0, 1 after an error, 130 when interrupted.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted\n')
+        return 130
+    except Exception as error:
+        message = explain(error)
+        if message is None or os.environ.get(TRACEBACK) == '1':
+            raise
+        sys.stderr.write(
+            f'\nerror: {message}\n({TRACEBACK}=1 shows where it was raised)\n'
+        )
+        return 1
+    return 0
+
+
+def explain(error: BaseException) -> Optional[str]:
+    """What to tell the user about an error; None when it is not the user's.
+
+    Args:
+        error (BaseException): As caught. MMEngine's registries and torch's
+            workers wrap what our code raised: the text below is looked for.
+    """
+    for link in _chain(error):
+        if isinstance(link, (NotImplementedError, AssertionError)):
+            continue
+        if not isinstance(link, (OSError, ValueError, TypeError, ImportError)):
+            continue
+        if str(getattr(link, 'name', '')).startswith('hero_mm'):
+            continue
+        if 'Original Traceback' in str(link):
+            text = _from_worker(link)
+            if text is not None:
+                return text
+        elif _raised_here(link):
+            return str(link)
+    return str(error) if isinstance(error, FileNotFoundError) else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, the first cause first."""
+    links: list[BaseException] = []
+    link: Optional[BaseException] = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return reversed(links)
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether the line that raised lies in this package."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(
+        PACKAGE
+    )
+
+
+def _from_worker(error: BaseException) -> Optional[str]:
+    """Message of an error that a data worker passed on as text."""
+    frames, _, _ = str(error).rpartition('\n' + type(error).__name__ + ': ')
+    text = str(error)[len(frames) :].strip()
+    last = frames.rpartition('File "')[2]
+    if not last.startswith(PACKAGE):
+        return None
+    return text.partition(': ')[2]

@@ -1,0 +1,109 @@
+"""Test a model: ``python tools/test.py CONFIG CHECKPOINT --dump F.json``."""
+
+import argparse
+import sys
+
+from mmengine.config import Config
+
+from hero_mm.apis.checkpoint import (
+    check_weights,
+    find_checkpoint,
+    read_checkpoint,
+)
+from hero_mm.engine import launch
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; the flags are those of MMAction2."""
+    parser = argparse.ArgumentParser(description='Test a grounding model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint', help='checkpoint file, or a work dir: its best one'
+    )
+    parser.add_argument(
+        '--dump',
+        metavar='FILE.json',
+        help='write the predicted tubes (.json), or what the model gave '
+        '(.pkl)',
+    )
+    parser.add_argument(
+        '--show-dir', help='folder to draw the predicted tubes in'
+    )
+    parser.add_argument(
+        '--interval', type=int, default=1, help='draw every n-th clip'
+    )
+    launch.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply the flags of testing to a config."""
+    if args.show_dir is not None:
+        draw_into(cfg, args.show_dir, args.interval)
+    if args.dump is not None:
+        dump_into(cfg, args.dump)
+
+
+def draw_into(cfg: Config, folder: str, interval: int) -> None:
+    """Turn the drawing hook of a config on.
+
+    Raises:
+        ValueError: When the config has none.
+    """
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ValueError(
+            '--show-dir needs a hook that draws, and the config has no '
+            'default_hooks.visualization; take it from '
+            'configs/_base_/default_runtime.py'
+        )
+    hook.update(enable=True, out_dir=folder, interval=interval)
+
+
+def dump_into(cfg: Config, path: str) -> None:
+    """Let the evaluator of a config write the predictions.
+
+    Raises:
+        ValueError: When the name or the evaluator does not allow it.
+    """
+    evaluators = cfg.test_evaluator
+    if not isinstance(evaluators, (list, tuple)):
+        evaluators = [evaluators]
+    evaluators = list(evaluators)
+    if path.endswith(('.pkl', '.pickle')):
+        evaluators.append(dict(type='DumpResults', out_file_path=path))
+    elif path.endswith('.json'):
+        tubes = [e for e in evaluators if e['type'].endswith('TubeMetric')]
+        if not tubes:
+            raise ValueError(
+                "--dump FILE.json needs a TubeMetric in the config's "
+                'test_evaluator'
+            )
+        tubes[0]['dump'] = path
+    else:
+        raise ValueError(
+            f'--dump {path!r}: the name must end in .json (tubes) or .pkl '
+            '(everything)'
+        )
+    cfg.test_evaluator = evaluators
+
+
+def main() -> None:
+    """Test by the command line."""
+    args = parse_args()
+    cfg = launch.load_config(args)
+    merge_args(cfg, args)
+    path = find_checkpoint(args.checkpoint)
+    cfg.load_from, cfg.resume = None, False
+    launch.join_processes(cfg)
+    launch.prepare_data(cfg)
+    runner = launch.build_runner(cfg)
+    weights = read_checkpoint(path)['state_dict']
+    check_weights(runner.model, weights, path)
+    # Through the runner, so that hooks (moving averages) see the checkpoint.
+    runner.load_checkpoint(path, strict=True)
+    runner.test()
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_tool(main))

@@ -1,0 +1,120 @@
+"""Train a model: ``python tools/train.py configs/hero_shapes.py``."""
+
+import argparse
+import sys
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import find_latest_checkpoint
+
+from hero_mm.apis.checkpoint import check_weights, read_checkpoint
+from hero_mm.engine import launch
+
+AMP_OF = {'OptimWrapper', 'AmpOptimWrapper'}
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; the flags are those of MMAction2."""
+    parser = argparse.ArgumentParser(description='Train a grounding model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or from the last one in the work dir',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='train in mixed precision'
+    )
+    parser.add_argument(
+        '--no-validate', action='store_true', help='train without validation'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size, see '
+        'auto_scale_lr.base_batch_size in the config',
+    )
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--diff-rank-seed',
+        action='store_true',
+        help='give every process a seed of its own',
+    )
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='use deterministic algorithms',
+    )
+    launch.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Apply the flags of training to a config.
+
+    Raises:
+        ValueError: When a flag does not go with the config.
+    """
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        use_amp(cfg)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(
+                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
+                f'in {args.config}'
+            )
+        cfg.auto_scale_lr.enable = True
+    randomness = {'seed': None, **(cfg.get('randomness') or {})}
+    for name in ('seed', 'diff_rank_seed', 'deterministic'):
+        value = getattr(args, name)
+        if value is not None and value is not False:
+            randomness[name] = value
+    cfg.randomness = randomness
+
+
+def use_amp(cfg: Config) -> None:
+    """Put a wrapper for mixed precision in the place of the plain one.
+
+    Raises:
+        ValueError: When the config has a wrapper of another kind.
+    """
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in AMP_OF:
+        raise ValueError(
+            f'--amp goes with {" or ".join(sorted(AMP_OF))}, and the config '
+            f'has optim_wrapper of type {kind!r}'
+        )
+    if get_device() == 'cpu':
+        cfg.optim_wrapper.type = 'hero_mm.BFloat16OptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):
+            cfg.optim_wrapper.pop(name, None)
+    else:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def main() -> None:
+    """Train by the command line."""
+    args = parse_args()
+    cfg = launch.load_config(args)
+    merge_args(cfg, args)
+    launch.join_processes(cfg)
+    launch.prepare_data(cfg)
+    runner = launch.build_runner(cfg)
+    if cfg.get('resume'):
+        path = cfg.load_from or find_latest_checkpoint(cfg.work_dir)
+        if path is not None:
+            weights = read_checkpoint(path)['state_dict']
+            check_weights(runner.model, weights, path)
+    runner.train()
+
+
+if __name__ == '__main__':
+    sys.exit(launch.run_tool(main))
