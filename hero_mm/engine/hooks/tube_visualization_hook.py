@@ -1,0 +1,170 @@
+"""Draw what the model found, beside the truth, while it is evaluated."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from hero_mm.datasets.video_reader import open_video
+from hero_mm.registry import HOOKS
+from hero_mm.structures import GroundingDataSample
+from hero_mm.visualization import TubeVisualizer
+
+DataBatch = Optional[Union[dict, tuple, list]]
+
+
+@HOOKS.register_module()
+class TubeVisualizationHook(Hook):
+    """Write sheets and videos of some samples of a validation or a test.
+
+    The frames are read again from the video: the input of the model was
+    resized. Only the main process draws, the samples that it sees.
+
+    Args:
+        enable (bool): Draw at all. Defaults to True.
+        interval (int): Every how many clips one is drawn. Defaults to 1.
+        max_samples (int): How many clips are drawn in one evaluation.
+            Defaults to 8.
+        max_queries (int): How many queries of a clip are drawn.
+            Defaults to 2.
+        video (bool): Write an mp4 beside each sheet. Defaults to True.
+        out_dir (str, optional): Folder of the files. Defaults to
+            ``vis`` in the work dir.
+        backend_args (dict, optional): Of the storage of the videos.
+
+    Raises:
+        ValueError: If a number is below 1.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        enable: bool = True,
+        interval: int = 1,
+        max_samples: int = 8,
+        max_queries: int = 2,
+        video: bool = True,
+        out_dir: Optional[str] = None,
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        for name, value in (
+            ('interval', interval),
+            ('max_samples', max_samples),
+            ('max_queries', max_queries),
+        ):
+            if value < 1:
+                raise ValueError(
+                    f'TubeVisualizationHook: {name} must be at least 1, got '
+                    f'{value}; enable=False switches the hook off.'
+                )
+        self.enable = enable
+        self.interval = interval
+        self.max_samples = max_samples
+        self.max_queries = max_queries
+        self.video = video
+        self.out_dir = out_dir
+        self.backend_args = backend_args
+        self._seen = 0
+        self._drawn = 0
+
+    def _restart(self, runner: Runner) -> None:
+        if self.enable and not isinstance(runner.visualizer, TubeVisualizer):
+            raise TypeError(
+                'TubeVisualizationHook needs a TubeVisualizer, the config '
+                f'has a {type(runner.visualizer).__name__}; set '
+                "visualizer = dict(type='TubeVisualizer', vis_backends=...) "
+                'or enable=False.'
+            )
+        self._seen = self._drawn = 0
+
+    def before_val(self, runner: Runner) -> None:
+        """Count the samples anew.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._restart(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Count the samples anew.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._restart(runner)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Optional[Sequence[GroundingDataSample]] = None,
+    ) -> None:
+        """Draw samples of the batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Of the batch.
+            data_batch (dict or tuple or list, optional): Not used.
+            outputs (Sequence[GroundingDataSample], optional): Of the model.
+        """
+        step = _trained_iters(runner)
+        self._draw_batch(runner, outputs or (), f'val_{step}', step)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DataBatch = None,
+        outputs: Optional[Sequence[GroundingDataSample]] = None,
+    ) -> None:
+        """Draw samples of the batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Of the batch.
+            data_batch (dict or tuple or list, optional): Not used.
+            outputs (Sequence[GroundingDataSample], optional): Of the model.
+        """
+        self._draw_batch(runner, outputs or (), 'test', _trained_iters(runner))
+
+    def _draw_batch(
+        self,
+        runner: Runner,
+        outputs: Sequence[GroundingDataSample],
+        folder: str,
+        step: int,
+    ) -> None:
+        if not self.enable or not is_main_process():
+            return
+        root = Path(self.out_dir or Path(runner.work_dir) / 'vis')
+        for sample in outputs:
+            due = self._seen % self.interval == 0
+            self._seen += 1
+            if not due or self._drawn >= self.max_samples:
+                continue
+            self._drawn += 1
+            with open_video(
+                sample.video_path, backend_args=self.backend_args
+            ) as reader:
+                frames = reader.get_frames(sample.frame_inds)
+            start, end = sample.segment
+            runner.visualizer.add_datasample(
+                f'{sample.video_id}_{start}-{end}',
+                frames,
+                sample,
+                step=step,
+                out_dir=root / folder,
+                video=self.video,
+                max_queries=self.max_queries,
+            )
+
+
+def _trained_iters(runner: Runner) -> int:
+    """Iterations trained so far; asking a runner that tests builds a loop."""
+    loop = runner._train_loop
+    return 0 if loop is None or isinstance(loop, dict) else runner.iter
