@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 from rich.progress import track
@@ -30,7 +30,7 @@ from hero_mm.datasets.shapes.video import (
 )
 
 # Changes whenever the same seed would give another benchmark.
-VERSION = 1
+VERSION = 2
 DEFAULT_SIZES = {'train': 6000, 'val': 200, 'test': 500}
 _MAX_SIZE = 1_000_000
 _CHUNK = 25
@@ -60,8 +60,8 @@ class _Done(NamedTuple):
 
 
 def build_shapes(
-    out: str | os.PathLike[str],
-    num_videos: Mapping[str, int] | None = None,
+    out: Union[str, os.PathLike[str]],
+    num_videos: Optional[Mapping[str, int]] = None,
     seed: int = 0,
     workers: int = 2,
     progress: bool = True,
@@ -94,7 +94,7 @@ def build_shapes(
         raise ValueError(f'out={str(out)!r} is a file; give a folder.')
     found = _read_summary(root, seed)
     if found is not None and _is_complete(root, found, sizes):
-        return found | {'rendered': 0}
+        return {**found, 'rendered': 0}
     write_bytes(root / 'shapes.json', _dump(_summary(seed, {})))
     chunks = [
         _Chunk(root, split, start, min(start + _CHUNK, sizes[split]), seed)
@@ -106,10 +106,10 @@ def build_shapes(
     counts = {split: _write_split(root, split, results) for split in SPLITS}
     summary = _summary(seed, counts)
     write_bytes(root / 'shapes.json', _dump(summary))
-    return summary | {'rendered': sum(done.rendered for done in results)}
+    return {**summary, 'rendered': sum(done.rendered for done in results)}
 
 
-def _checked_sizes(num_videos: Mapping[str, int] | None) -> dict[str, int]:
+def _checked_sizes(num_videos: Optional[Mapping[str, int]]) -> dict[str, int]:
     """Default sizes, updated and checked."""
     sizes = dict(DEFAULT_SIZES)
     for split, number in (num_videos or {}).items():
@@ -136,7 +136,7 @@ def _summary(seed: int, splits: dict[str, Any]) -> dict[str, Any]:
     return {'version': VERSION, 'seed': seed, 'splits': splits}
 
 
-def _read_summary(root: Path, seed: int) -> dict[str, Any] | None:
+def _read_summary(root: Path, seed: int) -> Optional[dict[str, Any]]:
     """Summary of an earlier run; it must be of the same benchmark."""
     path = root / 'shapes.json'
     if not path.exists():

@@ -10,6 +10,7 @@ Shape legend: T frames, N objects.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,9 @@ _MOSTLY = 0.85
 class Description:
     """The part of a look that a sentence tells; None is not told."""
 
-    size: str | None = None
-    colour: str | None = None
-    shape: str | None = None
+    size: Optional[str] = None
+    colour: Optional[str] = None
+    shape: Optional[str] = None
 
     def fits(self, look: Look) -> bool:
         """Whether an object of this look is described."""
@@ -58,8 +59,8 @@ class Relation:
     """
 
     word: str
-    object: Description | None
-    action: str | None = None
+    object: Optional[Description]
+    action: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Statement:
 
     look: Description
     action: str
-    relation: Relation | None = None
+    relation: Optional[Relation] = None
 
     @property
     def kind(self) -> str:
@@ -90,7 +91,7 @@ class Judge:
         self.events = world.events
         self.looks = [thing.look for thing in world.things]
         self._matches: dict[Description, list[int]] = {}
-        self._aside_verdicts: dict[tuple[Event, Relation], bool | None] = {}
+        self._aside_verdicts: dict[tuple[Event, Relation], Optional[bool]] = {}
 
     def matches(self, look: Description) -> list[int]:
         """Track ids of the objects that fit a description."""
@@ -109,7 +110,7 @@ class Judge:
             if event.action == statement.action and event.tid in fitting
         ]
 
-    def verdicts(self, statement: Statement) -> dict[Event, bool | None]:
+    def verdicts(self, statement: Statement) -> dict[Event, Optional[bool]]:
         """True, False or None (unclear) for every candidate event."""
         found = self.candidates(statement)
         relation = statement.relation
@@ -119,7 +120,7 @@ class Judge:
             return {event: self._cached(event, relation) for event in found}
         return {event: self._in_time(event, relation) for event in found}
 
-    def answer(self, statement: Statement) -> Event | None:
+    def answer(self, statement: Statement) -> Optional[Event]:
         """The one event that a statement is true for.
 
         Args:
@@ -134,14 +135,14 @@ class Judge:
             return None
         return right[0]
 
-    def _cached(self, event: Event, relation: Relation) -> bool | None:
+    def _cached(self, event: Event, relation: Relation) -> Optional[bool]:
         """A spatial verdict; the same one is asked for by many looks."""
         key = event, relation
         if key not in self._aside_verdicts:
             self._aside_verdicts[key] = self._aside(event, relation)
         return self._aside_verdicts[key]
 
-    def _aside(self, event: Event, relation: Relation) -> bool | None:
+    def _aside(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether a spatial relation holds while an event lasts."""
         assert relation.object is not None
         others = self.matches(relation.object)
@@ -172,7 +173,7 @@ class Judge:
             'below': (dy <= -_ASIDE, dy >= -_NOT_ASIDE),
         }
 
-    def _in_time(self, event: Event, relation: Relation) -> bool | None:
+    def _in_time(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether a temporal relation holds for an event."""
         if relation.object is None:
             anchors = [

@@ -5,6 +5,7 @@ Shape legend: T frames, N objects, V corners of an outline.
 
 import io
 import math
+from typing import Optional
 
 import av
 import cv2
@@ -35,7 +36,9 @@ _X264 = {
 Frames = NDArray[np.uint8]
 
 
-def _polygon(number: int, reach: float, inner: float | None = None) -> NDArray:
+def _polygon(
+    number: int, reach: float, inner: Optional[float] = None
+) -> NDArray:
     """Corners of a regular polygon, or of a star if ``inner`` is given."""
     count = number if inner is None else 2 * number
     radii = np.full(count, reach)
@@ -60,7 +63,7 @@ OUTLINES = {
 _STRIPE = np.array([[-0.14, 0.0], [0.14, 0.0], [0.14, -0.8], [-0.14, -0.8]])
 
 
-def outline(thing: Thing, unit: NDArray | None = None) -> NDArray:
+def outline(thing: Thing, unit: Optional[NDArray] = None) -> NDArray:
     """Corners of an object in every frame.
 
     Args:

@@ -7,6 +7,7 @@ look nor the action that it names is enough to find that event.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Optional
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from hero_mm.datasets.shapes.meaning import (
 from hero_mm.datasets.shapes.world import Event, Look
 
 # How often each kind is drawn where all three can be said.
-_WEIGHTS = {'basic': 0.6, 'spatial': 0.28, 'temporal': 0.12}
+_WEIGHTS = {'basic': 0.6, 'spatial': 0.22, 'temporal': 0.18}
 _QUESTIONS = (0.2, 0.35, 0.45)
 _MAX_ENTRIES = 3
 
@@ -127,7 +128,7 @@ def draw_entries(
 
 def _draw_entry(
     rng: np.random.Generator, judge: Judge, event: Event
-) -> Entry | None:
+) -> Optional[Entry]:
     """Draw a caption and questions for one event, if there are any."""
     if sum(e.action == event.action for e in judge.events) < 2:
         return None
@@ -158,7 +159,7 @@ def _draw_entry(
 
 def _draw_sentence(
     rng: np.random.Generator, pool: dict[str, list[Statement]], asks: bool
-) -> Sentence | None:
+) -> Optional[Sentence]:
     """Draw a kind that is there, then a sentence of that kind."""
     kinds = [kind for kind in _WEIGHTS if pool.get(kind)]
     if not kinds:
@@ -233,7 +234,7 @@ def _relations(judge: Judge, event: Event) -> Iterator[Relation]:
         yield from (Relation(w, named, anchor.action) for w in words)
 
 
-def _shortest(look: Look, rivals: list[Look]) -> Description | None:
+def _shortest(look: Look, rivals: list[Look]) -> Optional[Description]:
     """The shortest description with a shape that fits one of the rivals."""
     options = sorted(
         (d for d in _descriptions(look) if d.shape),

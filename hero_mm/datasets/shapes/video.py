@@ -15,7 +15,6 @@ from hero_mm.datasets.shapes.sentences import (
     Entry,
     Sentence,
     draw_entries,
-    verb_phrase,
 )
 from hero_mm.datasets.shapes.world import (
     FPS,
@@ -92,18 +91,10 @@ def vidor_annotation(video: ShapesVideo) -> dict[str, Any]:
         for tid in range(len(video.world.things)):
             if video.seen[tid, frame] == 0:
                 continue
-            sides = zip(
-                ('xmin', 'ymin', 'xmax', 'ymax'),
-                video.boxes[tid, frame].tolist(),
-                strict=True,
-            )
+            sides = video.boxes[tid, frame].tolist()
+            bbox = dict(zip(('xmin', 'ymin', 'xmax', 'ymax'), sides))
             present.append(
-                {
-                    'bbox': dict(sides),
-                    'tracker': 'none',
-                    'generated': 0,
-                    'tid': tid,
-                }
+                {'bbox': bbox, 'tracker': 'none', 'generated': 0, 'tid': tid}
             )
         trajectories.append(present)
     return {
@@ -202,6 +193,6 @@ def _meaning(sentence: Sentence) -> dict[str, Any]:
     return {
         'kind': statement.kind,
         'look': asdict(statement.look),
-        'action': verb_phrase(statement.action),
+        'action': statement.action,
         'relation': relation,
     }

@@ -8,6 +8,7 @@ Shape legend: T frames.
 
 import math
 from dataclasses import dataclass
+from typing import Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,13 @@ MOVES = {
 }
 # Every action with the fewest frames in which it can be seen.
 ACTIONS = {
-    'move_left': 5,
-    'move_right': 5,
-    'move_up': 5,
-    'move_down': 5,
-    'spin': 5,
-    'grow': 5,
-    'shrink': 5,
+    'move_left': 6,
+    'move_right': 6,
+    'move_up': 6,
+    'move_down': 6,
+    'spin': 6,
+    'grow': 6,
+    'shrink': 6,
     'blink': 6,
     'shake': 6,
     'loop': 8,
@@ -44,7 +45,7 @@ GROWTH = {'tiny': 2.0, 'plain': 1.7, 'huge': 1.4}
 SHRINKAGE = {'tiny': 0.5, 'plain': 0.45, 'huge': 0.45}
 
 MIN_IDLE = 3
-_LONGEST = {1: 14, 2: 11, 3: 8}
+_LONGEST = {1: 14, 2: 13, 3: 9}
 _PLACE_TRIES = 24
 
 Array = NDArray[np.float64]
@@ -122,7 +123,7 @@ class World:
 
     things: list[Thing]
     order: list[int]
-    bar: Bar | None
+    bar: Optional[Bar]
     backdrop_seed: int
 
     @property
@@ -169,7 +170,7 @@ def _draw_looks(rng: np.random.Generator) -> list[Look]:
     extra = _random_look(rng)
     while second == first or extra in (first, second):
         second, extra = _change_one(rng, first), _random_look(rng)
-    number = int(rng.choice([3, 4, 5], p=[0.2, 0.4, 0.4]))
+    number = int(rng.choice([3, 4, 5], p=[0.25, 0.45, 0.3]))
     rest = [first, second, second, extra]
     picks = [0, 1, 2, 3] if number == 5 else list(rng.permutation(4))
     if number == 5 and rng.random() < 0.5:
@@ -271,7 +272,7 @@ def _schedule(
     rng: np.random.Generator, tid: int, pool: list[str]
 ) -> list[Event]:
     """Draw one to three events that are parted by idle frames."""
-    number = int(rng.choice([1, 2, 3], p=[0.2, 0.5, 0.3]))
+    number = int(rng.choice([1, 2, 3], p=[0.25, 0.5, 0.25]))
     number = min(number, len(pool) + 1)
     repeats = len(pool) < number or rng.random() < 0.25
     actions = [str(a) for a in rng.choice(pool, size=number, replace=repeats)]
@@ -285,7 +286,7 @@ def _schedule(
         return _schedule(rng, tid, pool)
     cuts = np.sort(rng.integers(0, slack + 1, size=number))
     events, used = [], 0
-    for action, length, cut in zip(actions, lengths, cuts, strict=True):
+    for action, length, cut in zip(actions, lengths, cuts):
         begin = used + int(cut)
         events.append(Event(tid, action, begin, begin + length))
         used += length + MIN_IDLE

@@ -1,0 +1,378 @@
+"""What guesses score that have perfect boxes but lack something else.
+
+A guess takes its tubes from the annotation and is told only a part of the
+sentence. Where it has several tubes to choose from, its score is the mean over
+all of them: what a random choice is expected to get.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+
+from hero_mm.datasets.shapes.meaning import Description
+from hero_mm.datasets.shapes.world import Look
+from hero_mm.evaluation import score_tubes
+
+Span = tuple[int, int]
+Boxes = dict[int, list[float]]
+# Track id and span of one tube that a guess may answer.
+Choice = tuple[int, Span]
+
+METRICS = ('m_tIoU', 'm_vIoU', 'vIoU@0.3', 'vIoU@0.5', 'gt_m_vIoU')
+
+
+@dataclass
+class Question:
+    """A sentence with all that a guess may use.
+
+    Attributes:
+        kind (str): ``'basic'``, ``'spatial'`` or ``'temporal'``.
+        look (Description): What the sentence tells of the look.
+        action (str): The action that it names.
+        answer (tuple): Track id and span of the truth.
+        looks (list[Look]): Looks of the video's objects by track id.
+        events (list[tuple]): Track id, action and span of what happens.
+        tracks (list[dict]): Boxes by frame of each object.
+        clip (tuple[int, int]): The whole segment ``[start, end)``.
+        fps (float): Frame rate.
+        query_type (str): ``'declarative'`` or ``'interrogative'``.
+    """
+
+    kind: str
+    look: Description
+    action: str
+    answer: Choice
+    looks: list[Look]
+    events: list[tuple[int, str, Span]]
+    tracks: list[Boxes]
+    clip: Span
+    fps: float
+    query_type: str
+
+    def spans(self, tid: int) -> list[Span]:
+        """Spans of all that an object does, in order of time."""
+        return sorted(span for who, _, span in self.events if who == tid)
+
+    @property
+    def everyone(self) -> range:
+        """All track ids."""
+        return range(len(self.looks))
+
+    @property
+    def fitting(self) -> list[int]:
+        """Track ids of the objects that look as the sentence says."""
+        return [t for t in self.everyone if self.look.fits(self.looks[t])]
+
+
+Guess = Callable[[Question], Sequence[Choice]]
+
+
+def _any_span(question: Question, tids: Sequence[int]) -> list[Choice]:
+    """A random object, then a random one of its spans, equally weighted."""
+    return [(tid, span) for tid in tids for span in question.spans(tid)]
+
+
+def _length(span: Span) -> int:
+    return span[1] - span[0]
+
+
+def _longest(question: Question, tids: Sequence[int]) -> list[Choice]:
+    return [(tid, max(question.spans(tid), key=_length)) for tid in tids]
+
+
+def _middle(question: Question, tids: Sequence[int]) -> list[Choice]:
+    clip = sum(question.clip) / 2
+
+    def off(span: Span) -> float:
+        return abs(sum(span) / 2 - clip)
+
+    return [(tid, min(question.spans(tid), key=off)) for tid in tids]
+
+
+def _busiest(question: Question) -> list[int]:
+    counts = [len(question.spans(tid)) for tid in question.everyone]
+    return [t for t in question.everyone if counts[t] == max(counts)]
+
+
+def _largest(question: Question) -> list[int]:
+    """The object that covers most of the picture."""
+
+    def cover(tid: int) -> float:
+        boxes = question.tracks[tid].values()
+        return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes)
+
+    return [max(question.everyone, key=cover)]
+
+
+def _acting(question: Question) -> list[Choice]:
+    return [
+        (tid, span)
+        for tid, action, span in question.events
+        if action == question.action
+    ]
+
+
+def _fitting_and_acting(question: Question) -> list[Choice]:
+    return [c for c in _acting(question) if c[0] in question.fitting]
+
+
+# Name: (group, what may be answered). The groups have bounds of their own.
+GUESSES: dict[str, tuple[str, Guess]] = {
+    'random object, any of its spans': (
+        'blind',
+        lambda q: _any_span(q, q.everyone),
+    ),
+    'random object, its longest span': (
+        'blind',
+        lambda q: _longest(q, q.everyone),
+    ),
+    'random object, its middle span': (
+        'blind',
+        lambda q: _middle(q, q.everyone),
+    ),
+    'busiest object, any of its spans': (
+        'blind',
+        lambda q: _any_span(q, _busiest(q)),
+    ),
+    'largest object, its longest span': (
+        'blind',
+        lambda q: _longest(q, _largest(q)),
+    ),
+    'random object, whole clip': (
+        'blind',
+        lambda q: [(tid, q.clip) for tid in q.everyone],
+    ),
+    'right look, whole clip': (
+        'appearance',
+        lambda q: [(tid, q.clip) for tid in q.fitting],
+    ),
+    'right look, any of its spans': (
+        'appearance',
+        lambda q: _any_span(q, q.fitting),
+    ),
+    'right look, its longest span': (
+        'appearance',
+        lambda q: _longest(q, q.fitting),
+    ),
+    'right action, any object': ('action', _acting),
+    'right span, random object': (
+        'time',
+        lambda q: [(tid, q.answer[1]) for tid in q.everyone],
+    ),
+    'right look and action, no relation': ('relation', _fitting_and_acting),
+    'right object, whole clip': (
+        'object',
+        lambda q: [(q.answer[0], q.clip)],
+    ),
+    'right object, any of its spans': (
+        'object',
+        lambda q: _any_span(q, [q.answer[0]]),
+    ),
+}
+
+
+def read_questions(
+    root: Union[str, os.PathLike[str]], split: str
+) -> list[Question]:
+    """Read a split of the benchmark from its raw files.
+
+    Args:
+        root (str or PathLike): Folder of the benchmark.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+
+    Returns:
+        list[Question]: All sentences in the order of the files.
+
+    Raises:
+        FileNotFoundError: If the split is not there.
+    """
+    folder = Path(root)
+    notes = folder / 'vidstg' / f'{split}_annotations.json'
+    meta = folder / 'vidstg' / f'{split}_meta.json'
+    for path in (notes, meta):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path} is missing; render the benchmark first: '
+                f'python tools/dataset_converters/shapes.py --out {root}'
+            )
+    part = 'validation' if split == 'test' else 'training'
+    videos = {
+        path.stem: path
+        for path in (folder / 'vidor' / 'annotation' / part).glob('*/*.json')
+    }
+    questions: list[Question] = []
+    entries = zip(json.loads(notes.read_text()), json.loads(meta.read_text()))
+    for entry, told in entries:
+        video = json.loads(videos[entry['vid']].read_text())
+        questions.extend(_read_entry(entry, told, video))
+    return questions
+
+
+def _read_entry(
+    entry: dict[str, Any], told: dict[str, Any], video: dict[str, Any]
+) -> list[Question]:
+    """The sentences of one entry."""
+    tracks: list[Boxes] = [{} for _ in video['subject/objects']]
+    for frame, present in enumerate(video['trajectories']):
+        for item in present:
+            sides = item['bbox']
+            tracks[item['tid']][frame] = [
+                sides[side] for side in ('xmin', 'ymin', 'xmax', 'ymax')
+            ]
+    events = [
+        (r['subject_tid'], r['predicate'], (r['begin_fid'], r['end_fid']))
+        for r in video['relation_instances']
+    ]
+    truth, segment = entry['temporal_gt'], entry['used_segment']
+    return [
+        Question(
+            kind=meaning['kind'],
+            look=Description(**meaning['look']),
+            action=meaning['action'],
+            answer=(
+                sentence['target_id'],
+                (truth['begin_fid'], truth['end_fid']),
+            ),
+            looks=[Look(**look) for look in told['looks']],
+            events=events,
+            tracks=tracks,
+            clip=(segment['begin_fid'], segment['end_fid'] + 1),
+            fps=entry['fps'],
+            query_type=query_type,
+        )
+        for key, query_type in (
+            ('captions', 'declarative'),
+            ('questions', 'interrogative'),
+        )
+        for sentence, meaning in zip(entry[key], told[key])
+    ]
+
+
+def score_guess(
+    questions: Sequence[Question], guess: Guess, protocol: str = 'tubedetr'
+) -> dict[str, float]:
+    """Expected scores of a guess.
+
+    Args:
+        questions (Sequence[Question]): What is asked.
+        guess (Callable): Gives the tubes that it may answer; each is as
+            likely.
+        protocol (str): How tubes are scored. Defaults to ``'tubedetr'``.
+
+    Returns:
+        dict[str, float]: Mean scores in [0, 1], keys as in ``METRICS``.
+    """
+    answers = [
+        [(question.tracks[tid], span) for tid, span in guess(question)]
+        for question in questions
+    ]
+    return _score(questions, answers, protocol)
+
+
+def _score(
+    questions: Sequence[Question],
+    answers: Sequence[Sequence[tuple[Boxes, Span]]],
+    protocol: str,
+) -> dict[str, float]:
+    """Mean over questions of the mean over their answers."""
+    truths, predictions, weights = {}, {}, []
+    for index, (question, options) in enumerate(zip(questions, answers)):
+        tid, span = question.answer
+        truth = {
+            'span': span,
+            'boxes': question.tracks[tid],
+            'segment': question.clip,
+            'fps': question.fps,
+            'query_type': question.query_type,
+        }
+        for number, (boxes, guessed) in enumerate(options):
+            key = f'{index}-{number}'
+            truths[key] = truth
+            predictions[key] = {'span': guessed, 'boxes': boxes}
+            weights.append(1 / len(options))
+    scores = score_tubes(truths, predictions, protocol)
+    columns = (
+        scores.tiou,
+        scores.viou,
+        scores.viou > 0.3,
+        scores.viou > 0.5,
+        scores.gt_viou,
+    )
+    means = (np.average(column, weights=weights) for column in columns)
+    return {name: float(mean) for name, mean in zip(METRICS, means)}
+
+
+def constant_guess(
+    questions: Sequence[Question],
+) -> tuple[list[float], Span]:
+    """The best guess that sees neither video nor sentence.
+
+    Args:
+        questions (Sequence[Question]): What is asked.
+
+    Returns:
+        tuple: The median of all true boxes, and the span with the highest
+        mean overlap with the true ones.
+    """
+    boxes, spans = [], []
+    for question in questions:
+        tid, (begin, end) = question.answer
+        spans.append((begin, end))
+        boxes.extend(question.tracks[tid][f] for f in range(begin, end))
+    truth = np.array(spans)
+    start, stop = questions[0].clip
+    best, best_score = (start, stop), -1.0
+    for begin in range(start, stop):
+        for end in range(begin + 1, stop + 1):
+            common = np.minimum(truth[:, 1], end)
+            common = common - np.maximum(truth[:, 0], begin)
+            common = np.clip(common, 0, None)
+            lengths = truth[:, 1] - truth[:, 0] + end - begin
+            score = float((common / (lengths - common)).mean())
+            if score > best_score:
+                best, best_score = (begin, end), score
+    return np.median(boxes, axis=0).tolist(), best
+
+
+def score_oracles(
+    questions: Sequence[Question], protocol: str = 'tubedetr'
+) -> dict[str, dict[str, Any]]:
+    """Scores of all guesses.
+
+    Args:
+        questions (Sequence[Question]): What is asked.
+        protocol (str): How tubes are scored. Defaults to ``'tubedetr'``.
+
+    Returns:
+        dict: By name of the guess: its ``group`` and its scores.
+    """
+    box, span = constant_guess(questions)
+    held = [[(dict.fromkeys(range(*q.clip), box), span)] for q in questions]
+    rows: dict[str, dict[str, Any]] = {
+        'one box and one span for all': {
+            'group': 'blind',
+            **_score(questions, held, protocol),
+        },
+        'random object, best one span for all': {
+            'group': 'blind',
+            **score_guess(
+                questions,
+                lambda q: [(tid, span) for tid in q.everyone],
+                protocol,
+            ),
+        },
+    }
+    for name, (group, guess) in GUESSES.items():
+        scores = score_guess(questions, guess, protocol)
+        rows[name] = {'group': group, **scores}
+    return rows
+
+
+def best_of(rows: dict[str, dict[str, Any]], group: str) -> float:
+    """Highest m_vIoU of the guesses of a group."""
+    return max(r['m_vIoU'] for r in rows.values() if r['group'] == group)
