@@ -6,6 +6,7 @@ bare name and those of the family by prefix (``mmdet.ResNet``,
 searched, so ``import hero_mm`` stays cheap.
 """
 
+from mmengine import registry as root
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -66,4 +67,92 @@ INFERENCERS = Registry(
     parent=MMENGINE_INFERENCERS,
     scope=SCOPE,
     locations=['hero_mm.apis'],
+)
+
+# Nothing of ours is in these yet. They are here because MMEngine looks every
+# type of a config up in its default scope, and warns where that has none of
+# the kind. They name a location, or MMEngine would search ``hero_mm.utils``.
+RUNNERS = Registry(
+    'runner',
+    parent=root.RUNNERS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+RUNNER_CONSTRUCTORS = Registry(
+    'runner constructor',
+    parent=root.RUNNER_CONSTRUCTORS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+STRATEGIES = Registry(
+    'strategy',
+    parent=root.STRATEGIES,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+LOOPS = Registry(
+    'loop',
+    parent=root.LOOPS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+MODEL_WRAPPERS = Registry(
+    'model_wrapper',
+    parent=root.MODEL_WRAPPERS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+WEIGHT_INITIALIZERS = Registry(
+    'weight initializer',
+    parent=root.WEIGHT_INITIALIZERS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+OPTIMIZERS = Registry(
+    'optimizer',
+    parent=root.OPTIMIZERS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+PARAM_SCHEDULERS = Registry(
+    'parameter scheduler',
+    parent=root.PARAM_SCHEDULERS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+EVALUATOR = Registry(
+    'evaluator',
+    parent=root.EVALUATOR,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+TASK_UTILS = Registry(
+    'task util',
+    parent=root.TASK_UTILS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+VISBACKENDS = Registry(
+    'vis_backend',
+    parent=root.VISBACKENDS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+LOG_PROCESSORS = Registry(
+    'log_processor',
+    parent=root.LOG_PROCESSORS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
+)
+FUNCTIONS = Registry(
+    'function',
+    parent=root.FUNCTIONS,
+    scope=SCOPE,
+    locations=['hero_mm.engine'],
 )

@@ -18,6 +18,9 @@ default_hooks = dict(
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    progress=dict(type='ProgressBarHook'),
+    # Draws some tubes of a test; tools/test.py --show-dir turns it on.
+    visualization=dict(type='TubeVisualizationHook', enable=False),
 )
 
 env_cfg = dict(
@@ -30,7 +33,7 @@ log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
 log_level = 'INFO'
 
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='Visualizer', vis_backends=vis_backends)
+visualizer = dict(type='TubeVisualizer', vis_backends=vis_backends)
 
 load_from = None
 resume = False

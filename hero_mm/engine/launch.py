@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
+from mmengine.utils import get_object_from_string
 
 from ..compat import init_cpu_launcher
 
@@ -22,6 +23,13 @@ TRACEBACK = 'HERO_MM_TRACEBACK'
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)
+EXTRAS = {
+    'mmcv': 'lite',
+    'mmdet': 'mmdet',
+    'mmaction': 'mmaction',
+    'transformers': 'text',
+    'tensorboard': 'tensorboard',
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,25 +101,48 @@ def join_processes(cfg: Config) -> None:
 def prepare_data(cfg: Config) -> None:
     """Make the data of a config that knows how to.
 
-    A config with a dict ``shapes`` has the embedded benchmark rendered where
-    it is missing. The first process of each job works, the others wait.
+    ``prepare`` in a config is a step or a list of steps, each a dict with
+    ``type``, the full name of a function, and its arguments. The first
+    process takes the steps, the others wait.
 
     Args:
         cfg (Config): The whole config.
+
+    Raises:
+        ValueError: When a step names no function.
     """
-    if not cfg.get('shapes'):
+    steps = cfg.get('prepare') or []
+    if not steps:
         return
     from mmengine.dist import is_distributed, is_main_process
 
     if is_main_process():
-        from ..datasets.shapes import prepare_shapes
-
-        prepare_shapes(**cfg.shapes)
+        for step in [steps] if isinstance(steps, dict) else steps:
+            take_step(dict(step))
     if is_distributed():
         import torch.distributed as dist
 
         # Rendering may outlast the timeout of the group of the training.
         dist.barrier(dist.new_group(backend='gloo', timeout=PREPARATION_LIMIT))
+
+
+def take_step(step: dict[str, Any]) -> None:
+    """Call the function that a step of ``prepare`` names.
+
+    Args:
+        step (dict): ``type`` and the arguments.
+
+    Raises:
+        ValueError: When it names no function.
+    """
+    name = step.pop('type', None)
+    function = get_object_from_string(name) if name else None
+    if not callable(function):
+        raise ValueError(
+            f'prepare in the config: {name!r} is no function; give its full '
+            "name, for instance 'hero_mm.datasets.shapes.build_shapes'"
+        )
+    function(**step)
 
 
 def build_runner(cfg: Config) -> Any:
@@ -163,11 +194,12 @@ def explain(error: BaseException) -> Optional[str]:
             workers wrap what our code raised: the text below is looked for.
     """
     for link in _chain(error):
-        if isinstance(link, (NotImplementedError, AssertionError)):
-            continue
-        if not isinstance(link, (OSError, ValueError, TypeError, ImportError)):
-            continue
-        if str(getattr(link, 'name', '')).startswith('hero_mm'):
+        if isinstance(link, ModuleNotFoundError) and link.name in EXTRAS:
+            return (
+                f'{link.name} is not installed; '
+                f'pip install "hero-mm[{EXTRAS[link.name]}]" (docs/install.md)'
+            )
+        if not isinstance(link, (OSError, ValueError, TypeError)):
             continue
         if 'Original Traceback' in str(link):
             text = _from_worker(link)
