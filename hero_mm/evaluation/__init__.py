@@ -6,18 +6,21 @@ neither torch nor MMEngine.
 
 from typing import TYPE_CHECKING, Any
 
-from .functional import evaluate_tubes, score_tubes
+from .functional import evaluate_tubes, score_tubes, selection_report
+from .other_tracks import OtherTracks
 from .prediction_file import dump_predictions, load_predictions
 
 if TYPE_CHECKING:
     from .tube_metric import TubeMetric
 
 __all__ = [
+    'OtherTracks',
     'TubeMetric',
     'dump_predictions',
     'evaluate_tubes',
     'load_predictions',
     'score_tubes',
+    'selection_report',
 ]
 
 

@@ -65,6 +65,34 @@ def test_per_query(command, paths, tmp_path):
     assert per_query['b'] == dict(tiou=0.5, viou=0.5, gt_viou=1.0)
 
 
+def test_selection(command, tiny_annotation, tmp_path, capsys):
+    pred = write(tmp_path / 'p.json', a=([2, 6], RIGHT), b=([4, 6], RIGHT))
+    out = tmp_path / 'scores.json'
+    args = ['--ann', str(tiny_annotation), '--pred', pred, '--selection']
+    assert command([*args, '--json', str(out)]) == 0
+    assert 'Object picked' in capsys.readouterr().out
+    selection = json.loads(out.read_text())['selection']
+    assert selection['picked'] == selection['other'] == 0.5
+    assert selection['interrogative/picked_iou'] == 1.0
+    assert selection['declarative/picked_iou'] is None
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'key', 'value'),
+    [
+        ('tubedetr', 'm_vIoU', 0.75),
+        ('stcat', 'm_vIoU', 0.75),
+        ('hcstvg', 'm_tIoU', 0.75),
+        ('vid_sentence', 'acc_avg', 1.0),
+    ],
+)
+def test_every_protocol(command, paths, tmp_path, protocol, key, value):
+    out = tmp_path / 'scores.json'
+    args = [*paths, '--protocol', protocol, '--json', str(out)]
+    assert command(args) == 0
+    assert json.loads(out.read_text())[key] == value
+
+
 def test_missing_prediction(command, tiny_annotation, tmp_path, capsys):
     pred = write(tmp_path / 'half.json', a=([2, 6], LEFT))
     args = ['--ann', str(tiny_annotation), '--pred', pred]

@@ -23,14 +23,14 @@ LEFT_HALF = [10.0, 10.0, 20.0, 30.0]
 
 def make_truth(start, end, segment=(0, 20), box=BOX, fps=5, **more):
     """A true tube that stands still; at 5 fps every frame is graded."""
-    boxes = {frame: box for frame in range(start, end)}
+    boxes = dict.fromkeys(range(start, end), box)
     return dict(
         span=[start, end], boxes=boxes, segment=segment, fps=fps, **more
     )
 
 
 def make_guess(start, end, box=BOX, frames=range(20)):
-    return dict(span=[start, end], boxes={frame: box for frame in frames})
+    return dict(span=[start, end], boxes=dict.fromkeys(frames, box))
 
 
 def score_one(truth, guess, protocol='tubedetr', **more):

@@ -52,3 +52,66 @@ def tubedetr(truth, guess):
         if in_guess:
             inside += overlap
     return tiou, inside / max(hull, 1), total / max(graded, 1)
+
+
+def _between(boxes, frame):
+    """Box at a frame: linear between neighbours, held at the ends."""
+    known = sorted(boxes)
+    if frame <= known[0]:
+        return boxes[known[0]]
+    if frame >= known[-1]:
+        return boxes[known[-1]]
+    before = max(other for other in known if other <= frame)
+    after = min(other for other in known if other >= frame)
+    if before == after:
+        return boxes[frame]
+    part = (frame - before) / (after - before)
+    return [
+        low + part * (high - low)
+        for low, high in zip(boxes[before], boxes[after])
+    ]
+
+
+def stcat(truth, guess, hcstvg=False):
+    """Native frames; the end of the true span is read as its last frame."""
+    start, end = truth['span']
+    last = end - 1 if hcstvg else min(end, truth['segment'][1] - 1)
+    first, stop = guess['span']
+    common = max(0, min(last, stop) - max(start, first))
+    lengths = (last - start) + (stop - first) - common
+    hull = max(last, stop) - min(start, first)
+    inside = total = 0
+    for frame in range(start, last + 1):
+        if not guess['boxes']:
+            break
+        box = _between(guess['boxes'], frame)
+        overlap = box_iou(box, truth['boxes'][frame])
+        total += overlap
+        if max(start, first) <= frame < min(last, stop):
+            inside += overlap
+    tiou = common / lengths if common else 0.0
+    return tiou, inside / max(hull, 1), total / (last - start + 1)
+
+
+def hcstvg(truth, guess):
+    """Frames on which both have a box, over the hull, ends inclusive."""
+    true_boxes = {
+        frame: box
+        for frame, box in truth['boxes'].items()
+        if truth['span'][0] <= frame < truth['span'][1]
+    }
+    boxes = {
+        frame: box
+        for frame, box in guess['boxes'].items()
+        if guess['span'][0] <= frame < guess['span'][1]
+    }
+    both = set(true_boxes) & set(boxes)
+    last = max(truth['span'][1] - 1, guess['span'][1] - 1)
+    hull = last - min(truth['span'][0], guess['span'][0]) + 1
+    overlaps = [box_iou(boxes[frame], true_boxes[frame]) for frame in both]
+    total = sum(
+        box_iou(guess['boxes'][frame], box)
+        for frame, box in true_boxes.items()
+        if frame in guess['boxes']
+    )
+    return len(both) / hull, sum(overlaps) / hull, total / len(true_boxes)

@@ -1,13 +1,14 @@
-"""Score a prediction file of any model by a protocol of the field.
+r"""Score a prediction file of any model by a protocol of the field.
 
 Example::
 
-    python tools/analysis_tools/eval_tubes.py --ann ANNOTATION.json \\
+    python tools/analysis_tools/eval_tubes.py --ann ANNOTATION.json \
         --pred PREDICTIONS.json --protocol tubedetr --json scores.json
 """
 
 import argparse
 import json
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from hero_mm.datasets.annotation import load_annotation
+from hero_mm.evaluation import OtherTracks
 from hero_mm.evaluation.functional import (
     PROTOCOLS,
     format_scores,
+    format_selection,
     score_tubes,
+    selection_report,
 )
 from hero_mm.evaluation.prediction_file import load_predictions
 
@@ -32,7 +36,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
     Returns:
         argparse.Namespace: ``ann``, ``pred``, ``protocol``, ``json``,
-        ``per_query`` and ``strict``.
+        ``per_query``, ``selection`` and ``strict``.
     """
     parser = argparse.ArgumentParser(
         description='Score predicted tubes by a protocol of the field.'
@@ -55,6 +59,11 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help='add the scores of each query to the --json file',
     )
     parser.add_argument(
+        '--selection',
+        action='store_true',
+        help='also tell how often the true object was picked, and another',
+    )
+    parser.add_argument(
         '--strict',
         action='store_true',
         help='fail where a query has no prediction, or a prediction no query',
@@ -74,38 +83,54 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """
     args = parse_args(argv)
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter('always', UserWarning)
-            annotation = load_annotation(args.ann)
-            predictions, metainfo = load_predictions(args.pred)
-            scores = score_tubes(
-                annotation.ground_truths(),
-                predictions,
-                args.protocol,
-                strict=args.strict,
-                dataset=annotation.metainfo.get('dataset'),
-            )
+        result, table = _score(args)
     except (OSError, ValueError) as error:
         print(f'eval_tubes: {error}', file=sys.stderr)
         return 1
-    for warning in caught:
-        print(f'warning: {warning.message}', file=sys.stderr)
-    print(format_scores(scores))
+    print(table)
     if args.json:
-        result: dict[str, Any] = dict(
-            scores.summary(),
-            protocol=scores.protocol.name,
-            queries=len(scores.query_ids),
-            missing=len(scores.missing),
-            unknown=len(scores.unknown),
-            metainfo=metainfo,
-        )
-        if args.per_query:
-            result['per_query'] = scores.records()
         path = Path(args.json)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=2) + '\n')
     return 0
+
+
+def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    annotation = load_annotation(args.ann)
+    truths = annotation.ground_truths()
+    predictions, metainfo = load_predictions(args.pred)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', UserWarning)
+        scores = score_tubes(
+            truths,
+            predictions,
+            args.protocol,
+            strict=args.strict,
+            dataset=annotation.metainfo.get('dataset'),
+        )
+    for warning in caught:
+        print(f'warning: {warning.message}', file=sys.stderr)
+    table = format_scores(scores)
+    result: dict[str, Any] = dict(
+        scores.summary(),
+        protocol=scores.protocol.name,
+        queries=len(scores.query_ids),
+        missing=len(scores.missing),
+        unknown=len(scores.unknown),
+        metainfo=metainfo,
+    )
+    if args.per_query:
+        result['per_query'] = scores.records()
+    if args.selection:
+        others = OtherTracks(annotation)
+        selection = selection_report(truths, predictions, others)
+        table = f'{table}\n\n{format_selection(selection)}'
+        result['selection'] = {
+            # JSON has no NaN.
+            key: None if math.isnan(value) else value
+            for key, value in selection.summary().items()
+        }
+    return result, table
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 segments are half-open ``[start, end)`` in native frames.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Optional
 
 import numpy as np
@@ -27,8 +27,8 @@ class Protocol:
         gt_end (str): How the end of the true span is read. ``'exclusive'``:
             as it is meant. ``'as_last'``: the exclusive end is taken for the
             last frame, cut at the segment's last frame. ``'last'``: the true
-            last frame. In the two latter the last frame has a box to find
-            but adds no length.
+            last frame. In the latter two the last frame must be found but
+            adds no length.
         tiou (str): ``'lengths'`` compares the lengths of the spans;
             ``'frames'`` counts the frames on which both tubes have a box,
             over the length of the hull of both spans.
@@ -57,7 +57,40 @@ PROTOCOLS = {
             '5 fps grid of at most 200 frames, half-open spans, strict >',
             grid='sampled',
         ),
+        Protocol(
+            'stcat',
+            'every native frame, boxes interpolated, true end read as the '
+            'last frame, strict >',
+            grid='native',
+            gt_end='as_last',
+            interpolate=True,
+        ),
+        Protocol(
+            'hcstvg',
+            'official HC-STVG: frames with both boxes over the hull of both '
+            'spans, strict >',
+            grid='native',
+            tiou='frames',
+        ),
+        Protocol(
+            'vid_sentence',
+            'accuracy: mean box overlap on all true frames >= threshold, '
+            'predicted span not used',
+            grid='native',
+            accuracies=(0.4, 0.5, 0.6),
+        ),
     )
+}
+
+# The published code reads the end of the true span in one way for VidSTG and
+# in another for HC-STVG.
+_VARIANTS = {
+    ('stcat', 'hcstvg'): replace(
+        PROTOCOLS['stcat'],
+        summary='every native frame, boxes interpolated, true span ends at '
+        'its last frame (HC-STVG), strict >',
+        gt_end='last',
+    ),
 }
 
 
@@ -66,9 +99,9 @@ def get_protocol(name: str, dataset: Optional[str] = None) -> Protocol:
 
     Args:
         name (str): One of :data:`PROTOCOLS`.
-        dataset (str, optional): Name of the data set; a protocol that reads
-            data sets differently has a variant ``'NAME_DATASET'``, which is
-            preferred.
+        dataset (str, optional): Name of the data set, as in the annotation
+            file; ``stcat`` treats HC-STVG (``'hcstvg'``, ``'HC-STVG2'``)
+            in its own way.
 
     Returns:
         Protocol: The protocol.
@@ -80,7 +113,11 @@ def get_protocol(name: str, dataset: Optional[str] = None) -> Protocol:
         raise ValueError(
             f'Unknown protocol {name!r}, choose one of {", ".join(PROTOCOLS)}.'
         )
-    return PROTOCOLS.get(f'{name}_{dataset}', PROTOCOLS[name])
+    plain = ''.join(filter(str.isalnum, dataset or '')).lower()
+    for (variant, prefix), protocol in _VARIANTS.items():
+        if name == variant and plain.startswith(prefix):
+            return protocol
+    return PROTOCOLS[name]
 
 
 def sampled_grid(segment: tuple[int, int], fps: float) -> IntArray:

@@ -1,7 +1,10 @@
 """Scores as a table of plain text, one row a sentence type."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
+from .selection import Selection
 from .tube_scores import TubeScores
 from .tubes import QUERY_TYPES
 
@@ -16,23 +19,49 @@ def format_scores(scores: TubeScores) -> str:
         str: Protocol and counts, then one row for all queries and one for
         each sentence type that occurs; scores in percent.
     """
-    summary = scores.summary()
+    lines = [
+        f'Protocol {scores.protocol.name}: {scores.protocol.summary}',
+        f'{len(scores.query_ids)} queries, {len(scores.missing)} without a '
+        f'prediction (scored 0), {len(scores.unknown)} predictions of '
+        f'unknown queries (ignored); scores in percent',
+    ]
+    rows = _rows(scores.summary(), scores.query_types)
+    return '\n'.join([*lines, *_align(rows)])
+
+
+def format_selection(selection: Selection) -> str:
+    """Draw what was picked as a table.
+
+    Args:
+        selection (Selection): What :func:`selection_report` gave.
+
+    Returns:
+        str: One row for all queries and one for each sentence type that
+        occurs; values in percent.
+    """
+    line = (
+        'Object picked on the frames of the true span (share of frames; '
+        'picked_queries: on more than half of them; picked_iou: box overlap '
+        'where picked), in percent'
+    )
+    rows = _rows(selection.summary(), selection.query_types)
+    return '\n'.join([line, *_align(rows)])
+
+
+def _rows(
+    summary: Mapping[str, float], query_types: Sequence[Optional[str]]
+) -> list[list[str]]:
     keys = [key for key in summary if '/' not in key]
-    counts = Counter(scores.query_types)
-    rows = [['sentences', 'queries', *keys]]
-    total = len(scores.query_ids)
-    rows.append(['all', str(total), *(_percent(summary[k]) for k in keys)])
+    counts = Counter(query_types)
+    rows = [
+        ['sentences', 'queries', *keys],
+        ['all', str(len(query_types)), *(_percent(summary[k]) for k in keys)],
+    ]
     for query_type in QUERY_TYPES:
         if counts[query_type]:
             values = (_percent(summary[f'{query_type}/{k}']) for k in keys)
             rows.append([query_type, str(counts[query_type]), *values])
-    lines = [
-        f'Protocol {scores.protocol.name}: {scores.protocol.summary}',
-        f'{total} queries, {len(scores.missing)} without a prediction '
-        f'(scored 0), {len(scores.unknown)} predictions of unknown queries '
-        f'(ignored); scores in percent',
-    ]
-    return '\n'.join([*lines, *_align(rows)])
+    return rows
 
 
 def _percent(value: float) -> str:

@@ -2,27 +2,21 @@
 
 Plain numpy; :class:`hero_mm.evaluation.TubeMetric` wraps it for MMEngine.
 
-Shape legend: Q queries, F graded true frames. Boxes are xyxy; spans are
+Shape legend: Q queries. Boxes are xyxy; spans are
 half-open ``[start, end)`` in native frames.
 """
 
-import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
 
-from .boxes import BoolArray, FloatArray, IntArray, find_frames, iou_on_frames
-from .protocols import Protocol, get_protocol, sampled_grid
-from .tubes import (
-    QUERY_TYPES,
-    TrueTube,
-    Tube,
-    read_ground_truth,
-    read_prediction,
-)
+from .boxes import BoolArray, FloatArray
+from .overlaps import tube_overlaps
+from .protocols import Protocol, get_protocol
+from .tubes import QUERY_TYPES, read_ground_truth, read_prediction
 
 THRESHOLDS = (0.3, 0.5)
 _NAMED = 5
@@ -86,7 +80,7 @@ class TubeScores:
                 )
         return result
 
-    def _mean(self, chosen: np.ndarray) -> dict[str, float]:
+    def _mean(self, chosen: BoolArray) -> dict[str, float]:
         tiou, viou, gt_viou = (
             scores[chosen] for scores in (self.tiou, self.viou, self.gt_viou)
         )
@@ -111,6 +105,7 @@ def evaluate_tubes(
     strict: bool = False,
     per_query: bool = False,
     dataset: Optional[str] = None,
+    interpolate: Optional[bool] = None,
 ) -> dict[str, Any]:
     """Score predicted tubes.
 
@@ -127,6 +122,9 @@ def evaluate_tubes(
         per_query (bool): Add the scores of each query as ``'per_query'``.
         dataset (str, optional): Name of the data set, for protocols that
             read data sets differently.
+        interpolate (bool, optional): Whether to fill frames without a
+            predicted box from their neighbours. Defaults to what the
+            protocol does.
 
     Returns:
         dict: ``m_tIoU``, ``m_vIoU``, ``vIoU@0.3``, ``vIoU@0.5``,
@@ -149,7 +147,12 @@ def evaluate_tubes(
         (0.5, 0.25, 0.25)
     """
     scores = score_tubes(
-        ground_truths, predictions, protocol, strict=strict, dataset=dataset
+        ground_truths,
+        predictions,
+        protocol,
+        strict=strict,
+        dataset=dataset,
+        interpolate=interpolate,
     )
     result: dict[str, Any] = dict(scores.summary())
     if per_query:
@@ -163,6 +166,7 @@ def score_tubes(
     protocol: str = 'tubedetr',
     strict: bool = False,
     dataset: Optional[str] = None,
+    interpolate: Optional[bool] = None,
 ) -> TubeScores:
     """Score each query; see :func:`evaluate_tubes` for the arguments.
 
@@ -173,13 +177,17 @@ def score_tubes(
         ValueError: As :func:`evaluate_tubes`.
     """
     chosen = get_protocol(protocol, dataset)
+    if interpolate is not None:
+        chosen = replace(chosen, interpolate=interpolate)
     if not ground_truths:
         raise ValueError(
             'There is no ground truth to score against: give at least one '
             'query.'
         )
+    # A set, since a lazy mapping makes the item to say whether it has it.
+    known = set(ground_truths)
     missing = [key for key in ground_truths if key not in predictions]
-    unknown = [key for key in predictions if key not in ground_truths]
+    unknown = [key for key in predictions if key not in known]
     _report_strangers(missing, unknown, len(ground_truths), strict)
     rows = []
     query_types = []
@@ -190,7 +198,7 @@ def score_tubes(
             rows.append((0.0, 0.0, 0.0))
             continue
         prediction = read_prediction(query_id, predictions[query_id])
-        rows.append(_score(chosen, query_id, truth, prediction))
+        rows.append(tube_overlaps(chosen, query_id, truth, prediction))
     table = np.array(rows, dtype=np.float64)
     return TubeScores(
         protocol=chosen,
@@ -234,90 +242,3 @@ def _report_strangers(
 def _name_some(names: list[str]) -> str:
     shown = ', '.join(repr(name) for name in names[:_NAMED])
     return shown + (', ...' if len(names) > _NAMED else '')
-
-
-def _score(
-    protocol: Protocol, query_id: str, truth: TrueTube, prediction: Tube
-) -> tuple[float, float, float]:
-    """Give tIoU, vIoU and gt_vIoU of one query."""
-    (start, end), stop = true_extent(protocol, truth)
-    pred_start, pred_end = prediction.span
-    inner = (max(start, pred_start), min(end, pred_end))
-    hull = (min(start, pred_start), max(end, pred_end))
-    if protocol.grid == 'sampled':
-        grid_N = _sampled_grid(protocol, query_id, truth)
-        wanted_F = grid_N[_within(grid_N, start, stop)]
-        union = float(_within(grid_N, *hull).sum())
-    else:
-        wanted_F = np.arange(math.ceil(start), math.ceil(stop))
-        union = hull[1] - hull[0]
-    frames_F, boxes_F4 = _true_boxes(truth, wanted_F)
-    iou_F = iou_on_frames(
-        (frames_F, boxes_F4),
-        (prediction.frames, prediction.boxes),
-        interpolate=protocol.interpolate,
-    )
-    # Frames of the true span without a true box cannot be graded.
-    union -= len(wanted_F) - len(frames_F)
-    common = max(inner[1] - inner[0], 0.0)
-    lengths = end - start + pred_end - pred_start
-    tiou = common / (lengths - common) if common else 0.0
-    viou = _sum_in_order(iou_F[_within(frames_F, *inner)]) / max(union, 1)
-    return tiou, viou, _sum_in_order(iou_F) / max(len(frames_F), 1)
-
-
-def _sum_in_order(values_N: FloatArray) -> float:
-    # numpy adds in pairs; the published evaluators add one by one, and a tube
-    # that sits on a threshold is decided by the last digit.
-    return float(np.cumsum(values_N)[-1]) if len(values_N) else 0.0
-
-
-def _within(frames_N: IntArray, start: float, end: float) -> BoolArray:
-    return (frames_N >= start) & (frames_N < end)
-
-
-def true_extent(
-    protocol: Protocol, truth: TrueTube
-) -> tuple[tuple[float, float], float]:
-    """Read the true span as a protocol does.
-
-    Args:
-        protocol (Protocol): The protocol.
-        truth (TrueTube): The true tube.
-
-    Returns:
-        tuple: The span ``(start, end)`` whose length counts, and the end
-        (exclusive) of the frames on which a box must be found.
-    """
-    start, end = truth.span
-    if protocol.gt_end == 'exclusive':
-        return (start, end), end
-    last = end - 1
-    if protocol.gt_end == 'as_last':
-        last = max(start, min(end, truth.segment[1] - 1))
-    return (start, last), last + 1
-
-
-def _sampled_grid(
-    protocol: Protocol, query_id: str, truth: TrueTube
-) -> IntArray:
-    if truth.fps is None or not truth.fps > 0:
-        raise ValueError(
-            f'ground truth of query {query_id!r}: protocol '
-            f'{protocol.name!r} needs a positive fps, found {truth.fps}.'
-        )
-    return sampled_grid(truth.segment, truth.fps)
-
-
-def _true_boxes(
-    truth: TrueTube, wanted_F: IntArray
-) -> tuple[IntArray, FloatArray]:
-    """Give the wanted frames that have a true box, and the boxes."""
-    rows_F, there_F = find_frames(truth.frames, wanted_F)
-    past_end = (wanted_F >= truth.span[1]) & ~there_F
-    if past_end.any():
-        # A protocol may look one frame past the end: the box is held.
-        rows_F[past_end], there_F[past_end] = find_frames(
-            truth.frames, wanted_F[past_end] - 1
-        )
-    return wanted_F[there_F], truth.boxes[rows_F[there_F]]

@@ -1,0 +1,197 @@
+"""Was the right object picked, whatever span was predicted?
+
+A tube can be wrong because it follows another object, follows nothing, or
+follows the right one loosely. This counts the three on the frames of the true
+span that have a true box:
+
+- a frame is **picked** if the predicted box overlaps the true box by more
+  than :data:`MIN_IOU` and more than the box of any other object;
+- it is **other** if it is not picked and the box overlaps another object by
+  more than :data:`MIN_IOU`;
+- it is **nothing** otherwise, also where there is no prediction.
+
+Predicted boxes are interpolated between the given frames and held at the ends.
+
+Shape legend: Q queries, M other objects, F graded frames. Boxes are xyxy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+
+from .boxes import BoolArray, FloatArray, IntArray, find_frames, iou_on_frames
+from .tubes import (
+    QUERY_TYPES,
+    BoxesOnFrames,
+    boxes_to_arrays,
+    read_ground_truth,
+    read_prediction,
+)
+
+MIN_IOU = 0.1
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What each query picked.
+
+    Attributes:
+        query_ids (list[str]): In the order of the ground truths.
+        query_types (list[str, optional]): Their types.
+        picked (np.ndarray): Share of frames on which the true object was
+            picked, has shape (Q,).
+        other (np.ndarray): Share on which it was another, has shape (Q,).
+        nothing (np.ndarray): Share on which it was none, has shape (Q,).
+        iou (np.ndarray): Mean overlap with the true box on the picked
+            frames, NaN where there is none, has shape (Q,).
+    """
+
+    query_ids: list[str]
+    query_types: list[Optional[str]]
+    picked: FloatArray
+    other: FloatArray
+    nothing: FloatArray
+    iou: FloatArray
+
+    def records(self) -> dict[str, dict[str, float]]:
+        """What each query picked.
+
+        Returns:
+            dict[str, dict[str, float]]: ``picked``, ``other``, ``nothing``
+            and ``iou`` (NaN where nothing was picked) by query id.
+        """
+        columns = ('picked', 'other', 'nothing', 'iou')
+        table = np.stack([getattr(self, name) for name in columns], axis=1)
+        return {
+            query_id: dict(zip(columns, row))
+            for query_id, row in zip(self.query_ids, table.tolist())
+        }
+
+    def summary(self) -> dict[str, float]:
+        """Means over all queries and by sentence type.
+
+        Returns:
+            dict[str, float]: ``picked``, ``other``, ``nothing``: mean
+            shares, which add up to 1; ``picked_queries``: share of queries
+            that picked the true object on more than half of the frames;
+            ``picked_iou``: mean over queries of the overlap on picked
+            frames (NaN where no query picked any). Plain and prefixed by
+            each sentence type that occurs.
+        """
+        result = self._mean(np.ones(len(self.query_ids), np.bool_))
+        types = np.array(self.query_types, dtype=object)
+        for query_type in QUERY_TYPES:
+            chosen_Q = types == query_type
+            if chosen_Q.any():
+                part = self._mean(chosen_Q)
+                result.update({f'{query_type}/{k}': part[k] for k in part})
+        return result
+
+    def _mean(self, chosen_Q: BoolArray) -> dict[str, float]:
+        picked = self.picked[chosen_Q]
+        iou = self.iou[chosen_Q & ~np.isnan(self.iou)]
+        return dict(
+            picked=float(picked.mean()),
+            other=float(self.other[chosen_Q].mean()),
+            nothing=float(self.nothing[chosen_Q].mean()),
+            picked_queries=float((picked > 0.5).mean()),
+            picked_iou=float(iou.mean()) if len(iou) else float('nan'),
+        )
+
+
+def selection_report(
+    ground_truths: Mapping[str, Mapping[str, Any]],
+    predictions: Mapping[str, Mapping[str, Any]],
+    distractors: Mapping[str, Sequence[BoxesOnFrames]],
+) -> Selection:
+    """Find out which object each prediction follows.
+
+    Args:
+        ground_truths (Mapping): As :func:`evaluate_tubes` takes them.
+        predictions (Mapping): As :func:`evaluate_tubes` takes them. A query
+            without a prediction picked nothing.
+        distractors (Mapping): By query id: boxes of every other object of
+            the video, each ``{frame: box}`` or a pair of arrays. A query
+            that is not in it has no other objects.
+            :class:`hero_mm.evaluation.OtherTracks` gives it.
+
+    Returns:
+        Selection: Shares by query; its ``summary()`` has the means.
+
+    Raises:
+        ValueError: If there is no ground truth, or an entry is malformed;
+            the message names the query.
+
+    Examples:
+        >>> truth = dict(span=[0, 4], segment=[0, 4],
+        ...              boxes={frame: [0, 0, 4, 4] for frame in range(4)})
+        >>> guess = dict(span=[0, 4], boxes={0: [0, 0, 4, 3]})
+        >>> other = [{3: [0, 0, 4, 3]}]
+        >>> report = selection_report({'a': truth}, {'a': guess}, {'a': other})
+        >>> report.records()['a']
+        {'picked': 0.75, 'other': 0.25, 'nothing': 0.0, 'iou': 0.75}
+    """
+    if not ground_truths:
+        raise ValueError(
+            'There is no ground truth to compare with: give at least one '
+            'query.'
+        )
+    rows = []
+    query_types = []
+    for query_id, item in ground_truths.items():
+        truth = read_ground_truth(query_id, item)
+        query_types.append(truth.query_type)
+        inside_N = (truth.frames >= truth.span[0]) & (
+            truth.frames < truth.span[1]
+        )
+        frames_F, boxes_F4 = truth.frames[inside_N], truth.boxes[inside_N]
+        if query_id not in predictions or not len(frames_F):
+            rows.append((0.0, 0.0, 1.0, float('nan')))
+            continue
+        guess = read_prediction(query_id, predictions[query_id])
+        given = (guess.frames, guess.boxes)
+        true_F = iou_on_frames((frames_F, boxes_F4), given, interpolate=True)
+        others = distractors.get(query_id, ())
+        other_F = np.zeros(len(frames_F))
+        for boxes in others:
+            owner = f'distractor of query {query_id!r}'
+            track = boxes_to_arrays(boxes, owner)
+            np.maximum(
+                other_F, _iou_with_track(frames_F, track, given), out=other_F
+            )
+        rows.append(_shares(true_F, other_F))
+    table = np.array(rows, dtype=np.float64)
+    return Selection(
+        query_ids=list(ground_truths),
+        query_types=query_types,
+        picked=table[:, 0],
+        other=table[:, 1],
+        nothing=table[:, 2],
+        iou=table[:, 3],
+    )
+
+
+def _iou_with_track(
+    frames_F: IntArray,
+    track: tuple[IntArray, FloatArray],
+    given: tuple[IntArray, FloatArray],
+) -> FloatArray:
+    rows_F, there_F = find_frames(track[0], frames_F)
+    iou_F = np.zeros(len(frames_F))
+    wanted = (frames_F[there_F], track[1][rows_F[there_F]])
+    iou_F[there_F] = iou_on_frames(wanted, given, interpolate=True)
+    return iou_F
+
+
+def _shares(
+    true_F: FloatArray, other_F: FloatArray
+) -> tuple[float, float, float, float]:
+    picked_F = (true_F > MIN_IOU) & (true_F > other_F)
+    wrong_F = ~picked_F & (other_F > MIN_IOU)
+    iou = true_F[picked_F].mean() if picked_F.any() else float('nan')
+    nothing_F = ~picked_F & ~wrong_F
+    shares = (float(part.mean()) for part in (picked_F, wrong_F, nothing_F))
+    picked, wrong, nothing = shares
+    return picked, wrong, nothing, float(iou)
