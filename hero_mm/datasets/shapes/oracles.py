@@ -319,7 +319,8 @@ def constant_guess(
         tuple: The median of all true boxes, and the span with the highest
         mean overlap with the true ones.
     """
-    boxes, spans = [], []
+    boxes: list[list[float]] = []
+    spans: list[Span] = []
     for question in questions:
         tid, (begin, end) = question.answer
         spans.append((begin, end))

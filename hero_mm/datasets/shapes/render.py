@@ -115,9 +115,9 @@ def _layer(thing: Thing) -> tuple[NDArray, NDArray, list]:
     fills = [_WHITE if w else RGB[thing.look.colour] for w in thing.white]
     colours = [(fill, _dim(fill, 0.72), _dim(fill, 0.22)) for fill in fills]
     # OpenCV's edge lies on the corners: pull them in by its half width.
-    shrunk = outline(thing) - thing.centre[:, None]
-    shrunk *= (1 - 0.35 / thing.radius)[:, None, None]
-    body = shrunk + thing.centre[:, None]
+    still = outline(thing) - thing.centre[:, None]
+    scale = 1 - 0.35 / thing.radius
+    body = still * scale[:, None, None] + thing.centre[:, None]
     return _fixed(body), _fixed(outline(thing, _STRIPE)), colours
 
 
@@ -145,9 +145,9 @@ def _backdrop(world: World) -> Frames:
     grid = rng.uniform(-1, 1, size=(14, 14, 1)) * rng.uniform(12, 26)
     tint = rng.uniform(-7, 7, size=(14, 14, 3))
     noise = (rng.uniform(95, 135) + grid + tint).astype(np.float32)
-    texture = cv2.resize(noise, (140, 140), interpolation=cv2.INTER_CUBIC)
-    texture += rng.normal(0, 2, texture.shape)
-    texture = texture.clip(0, 255).astype(np.uint8)
+    smooth = cv2.resize(noise, (140, 140), interpolation=cv2.INTER_CUBIC)
+    rough = smooth + rng.normal(0, 2, smooth.shape)
+    texture = rough.clip(0, 255).astype(np.uint8)
     speed, start = rng.uniform(-1, 1, size=2), rng.uniform(35, 41, size=2)
     frames = np.empty((len(world.things[0].angle), SIDE, SIDE, 3), np.uint8)
     for index, frame in enumerate(frames):
@@ -181,7 +181,7 @@ def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
     boxes = np.zeros((len(bodies), len(owner), 4), np.int64)
     seen = np.zeros((len(bodies), len(owner)))
     for tid, thing in enumerate(world.things):
-        mask = owner == tid + 1
+        mask: NDArray = np.equal(owner, tid + 1)
         boxes[tid] = _mask_boxes(mask)
         area = _area(OUTLINES[thing.look.shape]) * thing.radius**2
         share = np.minimum(mask.sum(axis=(1, 2)) / area, 1)
@@ -195,9 +195,9 @@ def _mask_boxes(mask: NDArray) -> NDArray[np.int64]:
     """Boxes (T, 4) around masks (T, H, W)."""
     sides = []
     for axis in (1, 2):
-        line = mask.any(axis=axis)
+        line = np.asarray(mask.any(axis=axis))
         first = line.argmax(axis=1)
-        last = line.shape[1] - line[:, ::-1].argmax(axis=1)
+        last = SIDE - line[:, ::-1].argmax(axis=1)
         sides.append((first, np.minimum(last, SIDE - 1)))
     (x1, x2), (y1, y2) = sides
     return np.stack([x1, y1, x2, y2], axis=1)

@@ -118,7 +118,7 @@ def draw_entries(
             entries.append(entry)
     # An order in time can be told nearly always: it must not crowd out the
     # other kinds.
-    by_kind = {kind: [] for kind in _WEIGHTS}
+    by_kind: dict[str, list[Entry]] = {kind: [] for kind in _WEIGHTS}
     for entry in entries:
         by_kind[entry.caption.statement.kind].append(entry)
     chosen = by_kind['basic'] + by_kind['spatial'] + by_kind['temporal'][:1]

@@ -156,8 +156,9 @@ def draw_world(rng: np.random.Generator) -> World:
             depth=int(rng.integers(1, len(things))),
         )
     order = [int(tid) for tid in rng.permutation(len(things))]
-    # A small thing behind a huge one would hardly ever be seen.
-    order.sort(key=lambda tid: -SIZES.index(things[tid].look.size))
+    if rng.random() < 0.7:
+        # A small thing behind a huge one is hard to see.
+        order.sort(key=lambda tid: -SIZES.index(things[tid].look.size))
     return World(things, order, bar, int(rng.integers(2**31)))
 
 
@@ -263,7 +264,7 @@ def _overlap(centre: Array, radius: Array, others: list[Thing]) -> float:
     cost = 0.0
     for other in others:
         gap = np.hypot(*(centre - other.centre).T)
-        depth = 1 - gap / (0.9 * (radius + other.radius))
+        depth = 1 - gap / (0.8 * (radius + other.radius))
         cost += float(np.clip(depth, 0, None).sum())
     return cost
 
