@@ -1,1 +1,27 @@
-"""TBD."""
+"""Data sets: annotation, decoding, transforms, samplers and converters."""
+
+from .annotation import (
+    AnnotationError,
+    GroundingAnnotation,
+    Track,
+    VideoInfo,
+    load_annotation,
+    save_annotation,
+)
+from .grounding_dataset import GroundingDataset
+from .samplers import ClipBatchSampler
+from .transforms import *  # noqa: F401,F403
+from .video_reader import VideoError, open_video
+
+__all__ = [
+    'AnnotationError',
+    'ClipBatchSampler',
+    'GroundingAnnotation',
+    'GroundingDataset',
+    'Track',
+    'VideoError',
+    'VideoInfo',
+    'load_annotation',
+    'open_video',
+    'save_annotation',
+]

@@ -17,10 +17,11 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 from mmengine import fileio
+from numpy.typing import ArrayLike
 
 from .annotation_checks import (
     AnnotationError,
@@ -100,15 +101,14 @@ class Track:
 
     @classmethod
     def from_boxes(
-        cls, category: str, frames: Sequence[int], boxes: Any
+        cls, category: str, frames: ArrayLike, boxes: ArrayLike
     ) -> 'Track':
         """Make a track from its frames.
 
         Args:
             category (str): What the object is.
-            frames (Sequence[int]): Native frame numbers, in any order, each
-                once.
-            boxes (array-like): xyxy pixels, has shape (len(frames), 4).
+            frames (ArrayLike): Native frame numbers, in any order, each once.
+            boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
 
         Returns:
             Track: With its own boxes.
@@ -141,6 +141,8 @@ class VideoInfo:
         width (int), height (int): Size in pixels, as it is displayed.
         tracks (dict[str, Track]): Track id to track.
         store (TrackStore, optional): Boxes of tracks without own ones.
+        predicates (tuple[str, ...]): All that is annotated to happen in the
+            video, whether a sentence tells it or not.
     """
 
     video_id: str
@@ -151,6 +153,7 @@ class VideoInfo:
     height: int
     tracks: dict[str, Track] = field(default_factory=dict)
     store: Optional[TrackStore] = None
+    predicates: tuple[str, ...] = ()
 
     def rows(self, track_id: str) -> np.ndarray:
         """The array that the runs of a track point into.
@@ -172,13 +175,13 @@ class VideoInfo:
         return self.store.array
 
     def track_boxes(
-        self, track_id: str, frames: Sequence[int]
+        self, track_id: str, frames: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
         """Boxes of a track on some frames.
 
         Args:
             track_id (str): Name of the track.
-            frames (Sequence[int]): T native frame numbers.
+            frames (ArrayLike): T native frame numbers.
 
         Returns:
             tuple[np.ndarray, np.ndarray]: Boxes, float32, has shape (T, 4),
@@ -395,6 +398,7 @@ def _parse_video(
         entry['height'],
         tracks,
         store,
+        tuple(entry.get('predicates', ())),
     )
 
 
@@ -461,9 +465,7 @@ def _pack_tracks(
         for track_id, track in video.tracks.items():
             runs = []
             for begin, end, start in track.runs.tolist():
-                parts.append(
-                    video.rows(track_id)[start : start + end - begin]
-                )
+                parts.append(video.rows(track_id)[start : start + end - begin])
                 runs.append([begin, end, row])
                 row += end - begin
             tracks[track_id] = dict(category=track.category, runs=runs)
@@ -475,6 +477,8 @@ def _pack_tracks(
             height=video.height,
             tracks=tracks,
         )
+        if video.predicates:
+            entries[video_id]['predicates'] = list(video.predicates)
     boxes_N4 = np.concatenate(parts) if parts else np.zeros((0, 4), np.int16)
     return entries, _narrow(boxes_N4)
 

@@ -161,7 +161,9 @@ def is_box(boxes_N4: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: bool, has shape (N,).
     """
-    area = (boxes_N4[:, 2] > boxes_N4[:, 0]) & (boxes_N4[:, 3] > boxes_N4[:, 1])
+    area = (boxes_N4[:, 2] > boxes_N4[:, 0]) & (
+        boxes_N4[:, 3] > boxes_N4[:, 1]
+    )
     if boxes_N4.dtype.kind == 'f':
         return area & np.isfinite(boxes_N4).all(1)
     return area

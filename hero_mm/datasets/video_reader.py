@@ -11,7 +11,7 @@ import importlib
 import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
+from numpy.typing import ArrayLike
 
 # Up to here one decode from the start beats looking for key frames.
 _SEEK_FROM = 48
@@ -70,11 +71,11 @@ class VideoReader(ABC):
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def get_frames(self, indices: Sequence[int]) -> np.ndarray:
+    def get_frames(self, indices: ArrayLike) -> np.ndarray:
         """Decode frames.
 
         Args:
-            indices (Sequence[int]): N frame numbers from 0 on, in any order.
+            indices (ArrayLike): N frame numbers from 0 on, in any order.
 
         Returns:
             np.ndarray: uint8 RGB, has shape (N, H, W, 3).
@@ -113,6 +114,7 @@ class VideoReader(ABC):
     def size(self) -> tuple[int, int]:
         """tuple[int, int]: (width, height) as displayed, in pixels."""
 
+    @abstractmethod
     def close(self) -> None:
         """Free the file."""
 
@@ -141,7 +143,8 @@ class PyAVReader(VideoReader):
         super().__init__(path)
         self._data = data
         self._num_threads = num_threads
-        self._pts: Optional[np.ndarray] = None
+        # Time stamps in order; empty where they do not tell the ranks.
+        self._pts = np.zeros(0, dtype=np.int64)
         self._keys = np.zeros(0, dtype=np.int64)
         self._complete = False
         self._reformatter = VideoReformatter()
@@ -150,7 +153,7 @@ class PyAVReader(VideoReader):
     def _open(self) -> None:
         source = self.path if self._data is None else io.BytesIO(self._data)
         try:
-            self._container = av.open(source)
+            self._container: Any = av.open(source)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 self.path, f'not a readable video ({error})'
@@ -172,7 +175,7 @@ class PyAVReader(VideoReader):
     def frame_count(self) -> int:
         """int: Number of frames, counted in the file."""
         if self._index(None):
-            return len(self._pts)  # type: ignore[arg-type]
+            return len(self._pts)
         return sum(1 for _ in self._decode())
 
     @property
@@ -195,8 +198,8 @@ class PyAVReader(VideoReader):
     def _read(self, wanted: np.ndarray) -> np.ndarray:
         last = int(wanted[-1])
         if last >= _SEEK_FROM and self._index(last):
-            if self._complete and last >= len(self._pts):  # type: ignore
-                raise self._too_short(len(self._pts), wanted)  # type: ignore
+            if self._complete and last >= len(self._pts):
+                raise self._too_short(len(self._pts), wanted)
             frames = self._read_seeking(wanted)
             if frames is not None:
                 return frames
@@ -218,8 +221,6 @@ class PyAVReader(VideoReader):
     def _read_seeking(self, wanted: np.ndarray) -> Optional[np.ndarray]:
         """Jump to key frames; None where the file does not keep its word."""
         pts = self._pts
-        if pts is None:
-            return None
         out = np.empty(0, dtype=np.uint8)
         frames: Iterator[Any] = iter(())
         position = -_SEEK_GAIN
@@ -249,10 +250,10 @@ class PyAVReader(VideoReader):
                 self.path, f'the frame at {frame.time} seconds is damaged'
             )
         rgb = self._reformatter.reformat(frame, format='rgb24')
-        plane = rgb.planes[0]
+        plane: Any = rgb.planes[0]
         height, width = rgb.height, rgb.width
-        image = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        image = image[:height, : width * 3].reshape(height, width, 3)
+        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        image = lines[:height, : width * 3].reshape(height, width, 3)
         if frame.rotation:
             image = np.rot90(image, frame.rotation // 90)
         if place == 0:
@@ -291,12 +292,9 @@ class PyAVReader(VideoReader):
         Returns:
             bool: Whether the time stamps say the rank of every frame.
         """
-        if self._complete or (
-            last is not None
-            and self._pts is not None
-            and last + _REORDER < len(self._pts)
-        ):
-            return self._pts is not None
+        known = last is not None and last + _REORDER < len(self._pts)
+        if self._complete or known:
+            return len(self._pts) > 0
         stop = None if last is None else last + 2 * _REORDER
         if not self._fresh:
             self.close()
@@ -310,15 +308,15 @@ class PyAVReader(VideoReader):
         sound = (
             len(pts) > 0
             and None not in stamps
-            and keys[0]
+            and keys[order[0]]
             and (np.diff(pts[order]) > 0).all()
         )
         if not sound:
-            self._complete, self._pts = True, None
+            self._complete, self._pts = True, pts[:0]
             return False
         self._pts = pts[order]
         self._keys = np.flatnonzero(np.array(keys)[order])
-        return len(self._keys) > 0 and self._keys[0] == 0
+        return True
 
     def _scan(self, stop: Optional[int]) -> tuple[list, list[bool]]:
         """Time stamps and key flags of the packets, in file order."""
@@ -424,6 +422,10 @@ class DecordReader(VideoReader):
                 path, f'not a readable video ({message})'
             ) from error
 
+    def close(self) -> None:
+        """Free the file."""
+        self._reader = None
+
     @property
     def frame_count(self) -> int:
         """int: Number of frames."""
@@ -465,6 +467,10 @@ class TorchCodecReader(VideoReader):
             raise VideoError(
                 path, f'not a readable video ({error})'
             ) from error
+
+    def close(self) -> None:
+        """Free the file."""
+        self._decoder = None
 
     @property
     def frame_count(self) -> int:

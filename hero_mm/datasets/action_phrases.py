@@ -1,0 +1,304 @@
+"""Sentences that differ in the action alone.
+
+Captions of other videos are told apart by looks. What teaches a model to hear
+the action is a sentence in which only the phrase of the predicate is another
+one: *the child in red is* **watching** *the ball* and *the child in red is*
+**kicking** *the ball*. The phrase of the known predicate is looked for in the
+sentence, in any inflection, and another predicate put there in the same one.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+# Base form to (past, past participle); the rest is regular.
+_IRREGULAR = {
+    'bite': ('bit', 'bitten'),
+    'blow': ('blew', 'blown'),
+    'catch': ('caught', 'caught'),
+    'cut': ('cut', 'cut'),
+    'draw': ('drew', 'drawn'),
+    'drive': ('drove', 'driven'),
+    'eat': ('ate', 'eaten'),
+    'fall': ('fell', 'fallen'),
+    'feed': ('fed', 'fed'),
+    'fly': ('flew', 'flown'),
+    'get': ('got', 'gotten'),
+    'give': ('gave', 'given'),
+    'go': ('went', 'gone'),
+    'grow': ('grew', 'grown'),
+    'hit': ('hit', 'hit'),
+    'hold': ('held', 'held'),
+    'leave': ('left', 'left'),
+    'lie': ('lay', 'lain'),
+    'put': ('put', 'put'),
+    'ride': ('rode', 'ridden'),
+    'run': ('ran', 'run'),
+    'shake': ('shook', 'shaken'),
+    'shrink': ('shrank', 'shrunk'),
+    'sit': ('sat', 'sat'),
+    'speak': ('spoke', 'spoken'),
+    'spin': ('spun', 'spun'),
+    'stand': ('stood', 'stood'),
+    'swim': ('swam', 'swum'),
+    'swing': ('swung', 'swung'),
+    'take': ('took', 'taken'),
+    'throw': ('threw', 'thrown'),
+    'wear': ('wore', 'worn'),
+}
+
+# Predicates that are a place or a direction: what is said for them, the
+# usual wording first. Words as short as *in* and *on* are not looked for: they
+# mostly tell of clothes and scenes.
+PLACES: dict[str, tuple[str, ...]] = {
+    'above': ('above', 'over', 'on top of'),
+    'away': ('away from', 'away'),
+    'behind': ('behind',),
+    'below': ('below', 'under', 'beneath', 'underneath'),
+    'beneath': ('beneath', 'under', 'below', 'underneath'),
+    'beside': ('beside', 'next to', 'near'),
+    'in_front_of': ('in front of',),
+    'inside': ('inside',),
+    'left_of': ('left of',),
+    'next_to': ('next to', 'beside', 'near'),
+    'outside': ('outside',),
+    'right_of': ('right of',),
+    'towards': ('towards', 'toward'),
+}
+# A question for the object turns the relation round: *what is beneath the
+# dog?* asks for a sofa that the dog is above.
+_CONVERSE = {
+    'above': 'beneath',
+    'behind': 'in_front_of',
+    'beneath': 'above',
+    'in_front_of': 'behind',
+    'inside': 'outside',
+    'left_of': 'right_of',
+    'right_of': 'left_of',
+}
+# What else people say for a verb.
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    'caress': ('stroke', 'touch', 'pet'),
+    'close': ('shut',),
+    'get_off': ('get down from', 'get out of'),
+    'get_on': ('get onto',),
+    'grab': ('catch', 'seize'),
+    'hold_hand_of': ('hold hands of',),
+    'hug': ('embrace', 'hold'),
+    'lean_on': ('lean against', 'lie on', 'sit on', 'lean over', 'lean to'),
+    'pat': ('clap',),
+    'point_to': ('point at', 'point'),
+    'shake_hand_with': ('shake hands with',),
+    'shout_at': ('shout to', 'yell at'),
+    'speak_to': ('talk to', 'speak with', 'talk with', 'say to', 'speak'),
+    'watch': ('look at', 'see', 'stare at', 'look'),
+    'wave_hand_to': ('wave to', 'wave at', 'wave'),
+}
+
+FORMS = ('base', 's', 'ing', 'past', 'participle')
+_BE = frozenset(('is', 'are', 'was', 'were', 'be', 'been', 'being', 'got'))
+# Words that may stand between the words of a predicate.
+_FILLER = r'(?:\s+(?:the|a|an|his|her|its|their|to|in|of|at|up|out|down)){0,2}'
+_VOWELS = 'aeiou'
+
+
+def inflect(verb: str, form: str) -> str:
+    """Inflect an English verb.
+
+    Args:
+        verb (str): Base form, lower case.
+        form (str): One of 'base', 's', 'ing', 'past', 'participle'.
+
+    Returns:
+        str: The form.
+
+    Example:
+        >>> inflect('ride', 'ing'), inflect('hug', 'past')
+        ('riding', 'hugged')
+    """
+    if form not in FORMS:
+        raise ValueError(f'unknown form {form!r}; use one of {FORMS}')
+    if form == 'base':
+        return verb
+    if form in ('past', 'participle') and verb in _IRREGULAR:
+        return _IRREGULAR[verb][form == 'participle']
+    ends_y = verb.endswith('y') and verb[-2:-1] not in _VOWELS
+    if form == 's':
+        if ends_y:
+            return verb[:-1] + 'ies'
+        hissing = verb.endswith(('s', 'x', 'z', 'ch', 'sh', 'o'))
+        return verb + ('es' if hissing else 's')
+    if form == 'ing':
+        if verb.endswith('ie'):
+            return verb[:-2] + 'ying'
+        if verb.endswith('e') and not verb.endswith(('ee', 'ye', 'oe')):
+            return verb[:-1] + 'ing'
+        return _doubled(verb) + 'ing'
+    if ends_y:
+        return verb[:-1] + 'ied'
+    return verb + 'd' if verb.endswith('e') else _doubled(verb) + 'ed'
+
+
+def _doubled(verb: str) -> str:
+    """Double the last consonant of a short verb: *hug*, *hugging*."""
+    short = re.fullmatch(r'[^aeiou]*[aeiou][^aeiouwxy]', verb)
+    return verb + verb[-1] if short else verb
+
+
+@dataclass(frozen=True)
+class PhraseMatch:
+    """Where a predicate stands in a sentence.
+
+    Attributes:
+        start (int): First character.
+        end (int): One past the last character.
+        form (str): Inflection of the verb, or 'place'.
+    """
+
+    start: int
+    end: int
+    form: str
+
+
+class ActionPhraseSwapper:
+    """Replace the predicate of a sentence by others.
+
+    Args:
+        predicates (Sequence[str]): All predicates of the data set, such as
+            'ride', 'lean_on' or 'in_front_of'.
+    """
+
+    def __init__(self, predicates: Sequence[str]) -> None:
+        self.predicates = tuple(sorted(set(predicates)))
+        self._patterns: dict[str, list[tuple[re.Pattern, str]]] = {}
+
+    def find(self, sentence: str, predicate: str) -> Optional[PhraseMatch]:
+        """Find the phrase of a predicate.
+
+        Args:
+            sentence (str): A caption or a question.
+            predicate (str): What it is about.
+
+        Returns:
+            PhraseMatch, optional: The first match of the usual wording, else
+            of another one; None where there is none.
+        """
+        if predicate not in self._patterns:
+            self._patterns[predicate] = _patterns(predicate)
+        for pattern, form in self._patterns[predicate]:
+            match = pattern.search(sentence)
+            if match is None:
+                continue
+            if form == 'past':
+                before = sentence[: match.start()].lower().split()
+                if before and before[-1] in _BE:
+                    form = 'participle'
+            return PhraseMatch(match.start(), match.end(), form)
+        return None
+
+    def candidates(
+        self, predicate: str, forbidden: Collection[str] = ()
+    ) -> list[str]:
+        """Predicates that may take the place of one.
+
+        Args:
+            predicate (str): The true one.
+            forbidden (Collection[str]): What may be true as well.
+
+        Returns:
+            list[str]: Verbs for a verb, places for a place, sorted.
+        """
+        true = {predicate, *forbidden}
+        said = {text for name in true for text in _wordings(name)}
+        is_place = predicate in PLACES
+        return [
+            name
+            for name in self.predicates
+            if name not in true
+            and (name in PLACES) == is_place
+            and said.isdisjoint(_wordings(name))
+        ]
+
+    def swap(
+        self,
+        sentence: str,
+        predicate: str,
+        forbidden: Collection[str] = (),
+        count: int = 1,
+    ) -> list[str]:
+        """Make sentences that tell another action.
+
+        Args:
+            sentence (str): A caption or a question.
+            predicate (str): What it is about.
+            forbidden (Collection[str]): Predicates that may be true in this
+                video, never used.
+            count (int): At most so many sentences. Defaults to 1.
+
+        Returns:
+            list[str]: Different sentences; empty where the phrase is not
+            found or nothing else is left. Drawn by ``numpy.random``.
+        """
+        match = self.find(sentence, predicate)
+        if match is None:
+            return []
+        found = sentence[match.start : match.end].lower()
+        # A question may tell the converse: that is true as well.
+        others = [
+            name
+            for name in self.candidates(predicate, forbidden)
+            if match.form != 'place' or found not in PLACES[name]
+        ]
+        number = min(count, len(others))
+        chosen = np.random.permutation(len(others))[:number]
+        return [
+            sentence[: match.start]
+            + _say(others[place], match.form)
+            + sentence[match.end :]
+            for place in chosen
+        ]
+
+
+def _words(predicate: str) -> list[str]:
+    """``'play(instrument)'`` to ``['play']``, ``'lean_on'`` to two words."""
+    return re.sub(r'\(.*?\)', '', predicate).lower().split('_')
+
+
+def _wordings(predicate: str) -> tuple[str, ...]:
+    """What people say for a predicate, verbs in their base form."""
+    if predicate in PLACES:
+        return PLACES[predicate]
+    usual = ' '.join(_words(predicate))
+    return (usual, *_SYNONYMS.get(predicate, ()))
+
+
+def _say(predicate: str, form: str) -> str:
+    """The usual wording in an inflection."""
+    if predicate in PLACES:
+        return PLACES[predicate][0]
+    verb, *rest = _words(predicate)
+    return ' '.join([inflect(verb, form), *rest])
+
+
+def _patterns(predicate: str) -> list[tuple[re.Pattern, str]]:
+    """What to look for, with the inflection it stands for."""
+    if predicate in PLACES:
+        texts = PLACES[predicate] + PLACES.get(
+            _CONVERSE.get(predicate, ''), ()
+        )
+        return [(_compile(re.escape(text)), 'place') for text in texts]
+    patterns = []
+    for wording in _wordings(predicate):
+        verb, *rest = wording.split()
+        tail = ''.join(rf'{_FILLER}\s+{re.escape(word)}' for word in rest)
+        for form in ('ing', 's', 'past', 'participle', 'base'):
+            head = re.escape(inflect(verb, form))
+            patterns.append((_compile(head + tail), form))
+    return patterns
+
+
+def _compile(body: str) -> re.Pattern:
+    return re.compile(rf'(?<!\w){body}(?!\w)', re.IGNORECASE)

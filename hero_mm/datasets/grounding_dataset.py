@@ -1,0 +1,325 @@
+"""Clips with their sentences, from an annotation file.
+
+An item is a clip with K >= 1 queries; see ``docs/design.md``.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.fileio import join_path
+from mmengine.logging import print_log
+
+from hero_mm.registry import DATASETS, TRANSFORMS
+
+from .annotation import VideoInfo, load_annotation
+from .video_reader import VideoError, open_video
+
+
+@DATASETS.register_module()
+class GroundingDataset(BaseDataset):
+    """Videos and sentences about them.
+
+    The pipeline gets a dictionary with ``video_id, video_path, frame_count,
+    fps, width, height, segment, queries, video_info, predicates,
+    video_predicates``.
+
+    A video that cannot be read is logged by name once and listed in
+    :attr:`broken_videos`, also when a worker process met it. In training
+    another item takes its place; in testing the error is raised, unless the
+    video was left out by ``skip_broken`` or ``broken_file``.
+
+    Args:
+        ann_file (str): Annotation file, see ``docs/data.md``.
+        data_prefix (dict): ``video`` is the folder that the paths of the
+            videos are relative to.
+        group_queries (bool): Whether an item is a clip with all its
+            sentences; else each sentence is an item. Defaults to True.
+        max_queries (int, optional): Most sentences an item. In training a
+            random part is drawn for each access, in testing the clip is split
+            so that each sentence is there once. Defaults to None, no limit.
+        skip_broken (bool): Open every video when the data set is loaded, and
+            leave those out that cannot be opened. Defaults to False.
+        broken_file (str, optional): A text file with the id or the path of a
+            video a line, which are left out.
+        make_command (str): The command that makes ``ann_file``; told in the
+            error when it is missing.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend for the annotation, and for ``skip_broken``. Defaults to
+            None, the local disk.
+        pipeline (Sequence[dict | Callable]): Transforms, see
+            ``docs/design.md``.
+        **kwargs: Of :class:`mmengine.dataset.BaseDataset`: ``data_root``,
+            ``test_mode``, ``indices``, ``max_refetch``, ...
+    """
+
+    METAINFO: dict = dict(task_name='video_object_grounding')
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_prefix: Optional[dict] = None,
+        group_queries: bool = True,
+        max_queries: Optional[int] = None,
+        skip_broken: bool = False,
+        broken_file: Optional[str] = None,
+        make_command: str = '',
+        backend_args: Optional[dict] = None,
+        pipeline: Sequence[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        if max_queries is not None and max_queries < 1:
+            raise ValueError(f'max_queries must be >= 1, got {max_queries}')
+        self.group_queries = group_queries
+        self.max_queries = max_queries
+        self.skip_broken = skip_broken
+        self.broken_file = broken_file
+        self.make_command = make_command
+        self.backend_args = backend_args
+        self._predicates: list[str] = []
+        self._video_ids: list[str] = []
+        self._left_out: set[str] = set()
+        super().__init__(
+            ann_file=ann_file,
+            data_prefix=data_prefix or dict(video=''),
+            # Found by their bare name whatever the default scope is.
+            pipeline=[
+                TRANSFORMS.build(step) if isinstance(step, dict) else step
+                for step in pipeline
+            ],
+            **kwargs,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """Read the annotation file.
+
+        Returns:
+            list[dict]: One entry an item.
+
+        Raises:
+            FileNotFoundError: The file or the folder of videos is missing;
+                says how to make it.
+            AnnotationError: The file is wrong.
+        """
+        self._check_paths()
+        annotation = load_annotation(self.ann_file, self.backend_args)
+        for key, value in annotation.metainfo.items():
+            self._metainfo.setdefault(key, value)
+        self._set_videos(annotation.videos, annotation.data_list)
+        self._leave_out(annotation.videos)
+        number = {name: place for place, name in enumerate(self._video_ids)}
+        return [
+            dict(
+                video=number[clip['video_id']],
+                segment=tuple(clip['segment']),
+                queries=part,
+            )
+            for clip in annotation.data_list
+            if clip['video_id'] not in self._left_out
+            for part in self._parts(clip['queries'])
+        ]
+
+    def _parts(self, queries: list[dict]) -> list[list[dict]]:
+        """Split the sentences of a clip into items."""
+        if not self.group_queries:
+            return [[query] for query in queries]
+        if self.max_queries is None or not self.test_mode:
+            return [queries]
+        step = self.max_queries
+        return [queries[i : i + step] for i in range(0, len(queries), step)]
+
+    def _check_paths(self) -> None:
+        """Say what is missing and how to make it."""
+        if self.backend_args is not None:
+            return
+        how = self.make_command or (
+            'python tools/dataset_converters/<data set>.py SRC... '
+            f'--out {self.ann_file}'
+        )
+        if not os.path.isfile(self.ann_file):
+            raise FileNotFoundError(
+                'The annotation file is missing.\n'
+                f'  expected at: {os.path.abspath(self.ann_file)}\n'
+                f'  make it by:  {how}\n'
+                '  or set `ann_file` and `data_root` of the data set in the '
+                'config (see docs/data.md).'
+            )
+        folder = self.data_prefix['video']
+        if folder and not os.path.isdir(folder):
+            raise FileNotFoundError(
+                'The folder of videos is missing.\n'
+                f'  expected at: {os.path.abspath(folder)}\n'
+                "  put or link the videos there, or set `data_prefix['video']`"
+                ' of the data set in the config (see docs/data.md).'
+            )
+
+    def _set_videos(
+        self, videos: dict[str, VideoInfo], data_list: list[dict]
+    ) -> None:
+        """Keep the videos as bytes, which worker processes share."""
+        told: dict[str, set[str]] = {
+            name: set(video.predicates) for name, video in videos.items()
+        }
+        for clip in data_list:
+            told[clip['video_id']].update(
+                query['predicate']
+                for query in clip['queries']
+                if query.get('predicate')
+            )
+        self._predicates = sorted(set().union(*told.values()))
+        self._video_ids = list(videos)
+        packed = [
+            pickle.dumps((video, sorted(told[name])), protocol=4)
+            for name, video in videos.items()
+        ]
+        self._video_bytes = np.frombuffer(b''.join(packed), dtype=np.uint8)
+        self._video_ends = np.cumsum([len(part) for part in packed])
+        self._broken = torch.zeros(len(packed), dtype=torch.uint8)
+        self._broken.share_memory_()
+
+    def _video(self, place: int) -> tuple[VideoInfo, list[str]]:
+        start = 0 if place == 0 else self._video_ends[place - 1]
+        return pickle.loads(
+            self._video_bytes[start : self._video_ends[place]].data
+        )
+
+    def _leave_out(self, videos: dict[str, VideoInfo]) -> None:
+        """Find the videos that are known to be broken, and say so."""
+        self._left_out = set()
+        if self.broken_file is not None:
+            with open(self.broken_file, encoding='utf-8') as file:
+                names = {line.strip() for line in file if line.strip()}
+            self._left_out = {
+                name
+                for name, video in videos.items()
+                if name in names or video.path in names
+            }
+        if self.skip_broken:
+            for name, video in videos.items():
+                reason = self._why_broken(video)
+                if reason is not None and name not in self._left_out:
+                    self._left_out.add(name)
+                    self._warn(f'{reason} (left out)')
+        if self._left_out:
+            self._warn(
+                f'{len(self._left_out)} of {len(videos)} videos of '
+                f'{self.ann_file} are left out as broken: '
+                f'{", ".join(sorted(self._left_out)[:20])}'
+                f'{" ..." if len(self._left_out) > 20 else ""}'
+            )
+
+    def _why_broken(self, video: VideoInfo) -> Optional[str]:
+        path = join_path(self.data_prefix['video'], video.path)
+        try:
+            with open_video(path, backend_args=self.backend_args) as reader:
+                reader.get_frames([0])
+        except VideoError as error:
+            return str(error)
+        return None
+
+    def _warn(self, message: str) -> None:
+        print_log(message, logger='current', level=logging.WARNING)
+
+    def get_data_info(self, idx: int) -> dict:
+        """One item, as the pipeline gets it.
+
+        Args:
+            idx (int): Index of the item.
+
+        Returns:
+            dict: See the class.
+        """
+        info = super().get_data_info(idx)
+        place = info.pop('video')
+        video, video_predicates = self._video(place)
+        info.update(
+            video_place=place,
+            video_id=video.video_id,
+            video_path=join_path(self.data_prefix['video'], video.path),
+            frame_count=video.frame_count,
+            fps=video.fps,
+            width=video.width,
+            height=video.height,
+            video_info=video,
+            predicates=self._predicates,
+            video_predicates=video_predicates,
+        )
+        limit = self.max_queries
+        queries = info['queries']
+        if limit is not None and not self.test_mode and len(queries) > limit:
+            chosen = np.sort(np.random.permutation(len(queries))[:limit])
+            info['queries'] = [queries[i] for i in chosen]
+        return info
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        """Run the pipeline on one item.
+
+        Args:
+            idx (int): Index of the item.
+
+        Returns:
+            dict, optional: The output of the pipeline; None in training where
+            the video is broken, so that another item is taken.
+
+        Raises:
+            VideoError: The video is broken, in testing.
+        """
+        info = self.get_data_info(idx)
+        place = info['video_place']
+        if not self.test_mode and self._broken[place]:
+            return None
+        try:
+            return self.pipeline(info)
+        except VideoError as error:
+            if self.test_mode:
+                raise VideoError(
+                    error.path,
+                    error.found,
+                    f'{error.cure}; in testing nothing takes its place: set '
+                    'skip_broken=True, or write its id '
+                    f'{info["video_id"]!r} into a text file and set '
+                    'broken_file, so that its sentences are scored 0',
+                ) from error
+            if not self._broken[place]:
+                self._broken[place] = 1
+                count = int(self._broken.sum())
+                self._warn(
+                    f'{error} (skipped in training; broken so far: {count} '
+                    f'of {len(self._broken)} videos)'
+                )
+            return None
+
+    @property
+    def broken_videos(self) -> list[str]:
+        """list[str]: Ids of the videos left out or failed until now.
+
+        Failures in worker processes count too.
+        """
+        if not self._fully_initialized:
+            return []
+        failed = torch.nonzero(self._broken).flatten().tolist()
+        names = {self._video_ids[place] for place in failed}
+        return sorted(names | self._left_out)
+
+    @force_full_init
+    def clip_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """How large the items are, for samplers.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Seconds of the segment, float, and
+            sentences that an access gives, int; both have shape (len(self),).
+        """
+        seconds, counts = [], []
+        for idx in range(len(self)):
+            info = super().get_data_info(idx)
+            start, end = info['segment']
+            video, _ = self._video(info['video'])
+            seconds.append((end - start) / video.fps)
+            counts.append(len(info['queries']))
+        limit = self.max_queries or np.iinfo(np.int64).max
+        return np.array(seconds), np.minimum(np.array(counts, int), limit)

@@ -1,0 +1,103 @@
+"""Turn the result dictionary into what the model takes.
+
+Shape legend: K queries, T sampled frames, M tracks, H height, W width.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import InstanceData
+
+from hero_mm.registry import TRANSFORMS
+from hero_mm.structures import GroundingDataSample
+
+META_KEYS = (
+    'video_id',
+    'video_path',
+    'frame_inds',
+    'segment',
+    'fps',
+    'frame_count',
+    'ori_shape',
+    'img_shape',
+    'crop_box',
+    'flip',
+)
+
+
+@TRANSFORMS.register_module()
+class PackGroundingInputs(BaseTransform):
+    """Pack a clip and its queries.
+
+    Required key: ``imgs``. Ground truth, queries and meta information are
+    packed as far as they are there, so that a clip without truth works.
+
+    Args:
+        meta_keys (Sequence[str]): What goes into ``metainfo``.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack.
+
+        Args:
+            results (dict): The end of the pipeline.
+
+        Returns:
+            dict: ``inputs``, uint8 RGB, has shape (T, 3, H, W);
+            ``data_samples``, a :class:`GroundingDataSample`.
+        """
+        imgs = np.ascontiguousarray(results['imgs'].transpose(0, 3, 1, 2))
+        sample = GroundingDataSample(
+            metainfo={
+                key: results[key] for key in self.meta_keys if key in results
+            }
+        )
+        if 'queries' in results:
+            sample.queries = _pack_queries(results)
+        if 'gt_spans' in results:
+            sample.gt_queries = InstanceData(
+                spans=_tensor(results['gt_spans']),
+                bboxes=_tensor(results['gt_bboxes']),
+                valid=_tensor(results['gt_valid']),
+            )
+        if 'track_bboxes' in results:
+            sample.gt_tracks = InstanceData(
+                bboxes=_tensor(results['track_bboxes']),
+                valid=_tensor(results['track_valid']),
+            )
+        return dict(inputs=torch.from_numpy(imgs), data_samples=sample)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
+
+
+def _pack_queries(results: dict) -> InstanceData:
+    queries = results['queries']
+    texts = [query['text'] for query in queries]
+    guesses = [
+        'interrogative' if text.rstrip().endswith('?') else 'declarative'
+        for text in texts
+    ]
+    packed = InstanceData(
+        texts=texts,
+        query_ids=[
+            query.get('query_id', str(place))
+            for place, query in enumerate(queries)
+        ],
+        query_types=[
+            query.get('type', guess) for query, guess in zip(queries, guesses)
+        ],
+        predicates=[query.get('predicate', '') for query in queries],
+    )
+    if 'negative_texts' in results:
+        packed.negative_texts = results['negative_texts']
+    return packed
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

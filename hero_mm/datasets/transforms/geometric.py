@@ -1,0 +1,332 @@
+"""Change the pixels and the boxes of a clip together.
+
+Shape legend: K queries, T sampled frames, M tracks, H height, W width. Boxes
+are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Optional
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from hero_mm.registry import TRANSFORMS
+
+# Boxes and which of them are true.
+_BOXES = (('gt_bboxes', 'gt_valid'), ('track_bboxes', 'track_valid'))
+
+
+def _change_boxes(
+    results: dict, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Apply a change to all boxes; those that are not valid stay zeros."""
+    for key, valid_key in _BOXES:
+        if key in results:
+            boxes = change(results[key]).astype(np.float32)
+            boxes[~results[valid_key]] = 0
+            results[key] = boxes
+
+
+@TRANSFORMS.register_module()
+class ResizeClip(BaseTransform):
+    """Resize all frames of a clip.
+
+    Required key: ``imgs``. Changed keys: ``imgs``, ``img_shape``,
+    ``gt_bboxes``, ``track_bboxes``.
+
+    Args:
+        scale (tuple[int, int], optional): (width, height); the largest size
+            with ``keep_ratio``, else the exact one.
+        short_side (int, optional): Pixels of the shorter side, instead of
+            ``scale``; keeps the ratio.
+        max_long (int, optional): Most pixels of the longer side, with
+            ``short_side``.
+        keep_ratio (bool): With ``scale``, whether to keep the aspect ratio.
+            Defaults to True.
+    """
+
+    def __init__(
+        self,
+        scale: Optional[tuple[int, int]] = None,
+        short_side: Optional[int] = None,
+        max_long: Optional[int] = None,
+        keep_ratio: bool = True,
+    ) -> None:
+        if (scale is None) == (short_side is None):
+            raise ValueError(
+                'give either scale=(width, height) or short_side, got '
+                f'scale={scale}, short_side={short_side}'
+            )
+        if scale is not None and (len(scale) != 2 or min(scale) < 1):
+            raise ValueError(f'scale must be (width, height), got {scale}')
+        self.scale = scale
+        self.short_side = short_side
+        self.max_long = max_long
+        self.keep_ratio = keep_ratio
+
+    def _new_size(self, width: int, height: int) -> tuple[int, int]:
+        if self.scale is not None and not self.keep_ratio:
+            return int(self.scale[0]), int(self.scale[1])
+        if self.scale is not None:
+            factor = min(self.scale[0] / width, self.scale[1] / height)
+        else:
+            factor = (self.short_side or 1) / min(width, height)
+            if self.max_long is not None:
+                factor = min(factor, self.max_long / max(width, height))
+        return max(1, round(width * factor)), max(1, round(height * factor))
+
+    def transform(self, results: dict) -> dict:
+        """Resize.
+
+        Args:
+            results (dict): With ``imgs``.
+
+        Returns:
+            dict: With frames and boxes at the new size.
+        """
+        imgs = results['imgs']
+        height, width = imgs.shape[1:3]
+        size = self._new_size(width, height)
+        if size == (width, height):
+            return results
+        smaller = size[0] < width
+        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        out = np.empty((len(imgs), size[1], size[0], 3), dtype=np.uint8)
+        for source, target in zip(imgs, out):
+            cv2.resize(
+                np.ascontiguousarray(source),
+                size,
+                dst=target,
+                interpolation=method,
+            )
+        factor = np.array([size[0] / width, size[1] / height] * 2)
+        _change_boxes(results, lambda boxes: boxes * factor)
+        results.update(imgs=out, img_shape=(size[1], size[0]))
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(scale={self.scale}, '
+            f'short_side={self.short_side}, max_long={self.max_long}, '
+            f'keep_ratio={self.keep_ratio})'
+        )
+
+
+SWAP_WORDS = {
+    'left': 'right',
+    'leftmost': 'rightmost',
+    'leftward': 'rightward',
+    'leftwards': 'rightwards',
+    'clockwise': 'counterclockwise',
+}
+
+
+class WordSwapper:
+    """Swap words in a sentence, both ways, and keep their case.
+
+    Only whole words change; an underscore parts words, so that predicates
+    such as ``move_left`` change too.
+
+    Args:
+        pairs (Mapping[str, str]): Lower-case word to its counterpart.
+    """
+
+    def __init__(self, pairs: Mapping[str, str]) -> None:
+        self._other = {**pairs, **{b: a for a, b in pairs.items()}}
+        words = '|'.join(
+            re.escape(word) for word in sorted(self._other, key=len)[::-1]
+        )
+        self._pattern = re.compile(
+            rf'(?<![^\W_])(?:{words})(?![^\W_])', re.IGNORECASE
+        )
+
+    def __call__(self, text: str) -> str:
+        """Swap the words of a text.
+
+        Args:
+            text (str): A sentence or a predicate.
+
+        Returns:
+            str: The text after the swap.
+        """
+        if not self._other:
+            return text
+        return self._pattern.sub(self._swap, text)
+
+    def _swap(self, match: re.Match) -> str:
+        word = match.group()
+        other = self._other[word.lower()]
+        if word.isupper():
+            return other.upper()
+        return other.capitalize() if word[0].isupper() else other
+
+
+@TRANSFORMS.register_module()
+class RandomFlipClip(BaseTransform):
+    """Mirror a clip left to right, and what its sentences say about sides.
+
+    Required key: ``imgs``. Changed keys: ``imgs``, ``flip``, ``gt_bboxes``,
+    ``track_bboxes``, text and predicate of ``queries``, ``negative_texts``.
+
+    Args:
+        prob (float): Chance of the flip. Defaults to 0.5.
+        swap_words (dict[str, str], optional): Words that change places, both
+            ways. Defaults to None: left and right with their kin, and
+            clockwise. The past of *to leave* is taken for the side.
+    """
+
+    def __init__(
+        self, prob: float = 0.5, swap_words: Optional[dict[str, str]] = None
+    ) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must be in [0, 1], got {prob}')
+        self.prob = prob
+        self.swap = WordSwapper(
+            SWAP_WORDS if swap_words is None else swap_words
+        )
+
+    def transform(self, results: dict) -> dict:
+        """Flip or not.
+
+        Args:
+            results (dict): With ``imgs``.
+
+        Returns:
+            dict: Mirrored, with the chance ``prob``.
+        """
+        if not self._chosen():
+            return results
+        width = results['img_shape'][1]
+        results['imgs'] = results['imgs'][:, :, ::-1]
+        results['flip'] = not results.get('flip', False)
+        _change_boxes(results, lambda boxes: _mirror(boxes, width))
+        if 'queries' in results:
+            results['queries'] = [
+                self._swap_query(q) for q in results['queries']
+            ]
+        if 'negative_texts' in results:
+            results['negative_texts'] = [
+                [self.swap(text) for text in texts]
+                for texts in results['negative_texts']
+            ]
+        return results
+
+    def _swap_query(self, query: dict) -> dict:
+        changed = {
+            key: self.swap(query[key])
+            for key in ('text', 'predicate')
+            if key in query
+        }
+        return {**query, **changed}
+
+    @cache_randomness
+    def _chosen(self) -> bool:
+        return bool(np.random.rand() < self.prob)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prob={self.prob})'
+
+
+def _mirror(boxes: np.ndarray, width: int) -> np.ndarray:
+    mirrored = boxes.copy()
+    mirrored[..., [0, 2]] = width - boxes[..., [2, 0]]
+    return mirrored
+
+
+@TRANSFORMS.register_module()
+class RandomTubeCrop(BaseTransform):
+    """Cut out a random part of all frames that holds every true box.
+
+    Required keys: ``imgs``, ``gt_bboxes``, ``gt_valid``. Changed keys:
+    ``imgs``, ``img_shape``, ``crop_box``, ``gt_bboxes``, ``track_bboxes``,
+    ``track_valid``: other objects are cut, and are not valid where nothing is
+    left of them.
+
+    Args:
+        prob (float): Chance of the crop. Defaults to 0.5.
+        min_scale (float): Least share of width and height that stays.
+            Defaults to 0.5.
+    """
+
+    def __init__(self, prob: float = 0.5, min_scale: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must be in [0, 1], got {prob}')
+        if not 0 < min_scale <= 1:
+            raise ValueError(f'min_scale must be in (0, 1], got {min_scale}')
+        self.prob = prob
+        self.min_scale = min_scale
+
+    def transform(self, results: dict) -> dict:
+        """Crop or not.
+
+        Args:
+            results (dict): With ``imgs`` and the true boxes.
+
+        Returns:
+            dict: Cropped, with the chance ``prob``.
+        """
+        true_N4 = results['gt_bboxes'][results['gt_valid']]
+        crop = self._random_crop(results['img_shape'], true_N4)
+        if crop is None:
+            return results
+        x1, y1, x2, y2 = crop
+        results['crop_box'] = _crop_of_original(results, crop)
+        results['imgs'] = results['imgs'][:, y1:y2, x1:x2]
+        results['img_shape'] = (y2 - y1, x2 - x1)
+        shift = np.array([x1, y1, x1, y1])
+        high = np.array([x2 - x1, y2 - y1] * 2)
+        if 'track_bboxes' in results:
+            boxes = np.clip(results['track_bboxes'] - shift, 0, high)
+            left = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+            results['track_valid'] = results['track_valid'] & left
+        _change_boxes(results, lambda boxes: np.clip(boxes - shift, 0, high))
+        return results
+
+    @cache_randomness
+    def _random_crop(
+        self, shape: tuple[int, int], true_N4: np.ndarray
+    ) -> Optional[tuple[int, int, int, int]]:
+        """Whole pixels xyxy, or None for no crop."""
+        if np.random.rand() >= self.prob:
+            return None
+        starts, ends = [], []
+        for axis, length in enumerate((shape[1], shape[0])):
+            low, high = length, 0
+            if len(true_N4):
+                low = max(0, int(np.floor(true_N4[:, axis].min())))
+                high = min(length, int(np.ceil(true_N4[:, axis + 2].max())))
+            least = max(high - low, int(np.ceil(self.min_scale * length)), 1)
+            size = np.random.randint(least, length + 1)
+            first = max(0, high - size)
+            last = min(low, length - size)
+            start = np.random.randint(first, last + 1)
+            starts.append(int(start))
+            ends.append(int(start + size))
+        return starts[0], starts[1], ends[0], ends[1]
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(prob={self.prob}, '
+            f'min_scale={self.min_scale})'
+        )
+
+
+def _crop_of_original(
+    results: dict, crop: tuple[int, int, int, int]
+) -> tuple[float, float, float, float]:
+    """The crop of the current frames, in pixels of the original ones."""
+    left, top, right, bottom = results['crop_box']
+    height, width = results['img_shape']
+    x1, y1, x2, y2 = crop
+    if results.get('flip', False):
+        x1, x2 = width - x2, width - x1
+    across, down = (right - left) / width, (bottom - top) / height
+    return (
+        left + x1 * across,
+        top + y1 * down,
+        left + x2 * across,
+        top + y2 * down,
+    )

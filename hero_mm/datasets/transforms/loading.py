@@ -1,0 +1,177 @@
+"""Load the pixels and the tubes of a clip.
+
+Shape legend: K queries, T sampled frames, M tracks, H height, W width. Boxes
+are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
+"""
+
+from typing import Optional
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from hero_mm.datasets.video_reader import VideoError, open_video
+from hero_mm.registry import TRANSFORMS
+
+# A turned or cut video is told from one encoded at another size by this.
+_ASPECT_TOLERANCE = 0.02
+
+
+def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
+    """Move boxes from the original video to the frames as they are now.
+
+    Args:
+        boxes (np.ndarray): xyxy in original pixels, has shape (..., 4).
+        results (dict): With ``crop_box``, ``img_shape`` and ``flip``; without
+            them the boxes stay.
+
+    Returns:
+        np.ndarray: float32 boxes in pixels of the frames.
+    """
+    if 'crop_box' not in results:
+        return boxes.astype(np.float32)
+    x1, y1, x2, y2 = results['crop_box']
+    height, width = results['img_shape']
+    scale = np.array([width / (x2 - x1), height / (y2 - y1)] * 2)
+    moved = (boxes - np.array([x1, y1, x1, y1])) * scale
+    if results.get('flip', False):
+        moved[..., [0, 2]] = width - moved[..., [2, 0]]
+    return moved.astype(np.float32)
+
+
+@TRANSFORMS.register_module()
+class DecodeFrames(BaseTransform):
+    """Decode the chosen frames.
+
+    Required keys: ``video_path``, ``frame_inds``; ``height`` and ``width``
+    where the size is annotated. Added keys: ``imgs`` (T, H, W, 3) uint8 RGB,
+    ``ori_shape``, ``img_shape``, ``crop_box``, ``flip``.
+
+    A video that was encoded again at another size but the same aspect ratio
+    is taken as a resized one: ``ori_shape`` stays the annotated size.
+
+    Args:
+        backend (str): 'pyav', 'opencv', 'decord' or 'torchcodec'.
+            Defaults to 'pyav'.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
+        num_threads (int): Threads of the decoder; 0 lets it choose. One is
+            best where data loader workers run in parallel. Defaults to 1.
+    """
+
+    def __init__(
+        self,
+        backend: str = 'pyav',
+        backend_args: Optional[dict] = None,
+        num_threads: int = 1,
+    ) -> None:
+        self.backend = backend
+        self.backend_args = backend_args
+        self.num_threads = num_threads
+
+    def transform(self, results: dict) -> dict:
+        """Decode.
+
+        Args:
+            results (dict): With ``video_path`` and ``frame_inds``.
+
+        Returns:
+            dict: With ``imgs`` and their shape.
+
+        Raises:
+            VideoError: The file is missing or broken, ends before a frame, or
+                has another aspect ratio than its annotation.
+        """
+        path = results['video_path']
+        with open_video(
+            path, self.backend, self.backend_args, self.num_threads
+        ) as reader:
+            imgs = reader.get_frames(results['frame_inds'])
+        shape: tuple[int, int] = imgs.shape[1:3]
+        annotated: tuple[int, int] = (
+            results.get('height', shape[0]),
+            results.get('width', shape[1]),
+        )
+        if annotated != shape:
+            ratio = (shape[1] / shape[0]) / (annotated[1] / annotated[0])
+            if abs(ratio - 1) > _ASPECT_TOLERANCE:
+                raise VideoError(
+                    path,
+                    f'frames are {shape[1]}x{shape[0]}, the annotation says '
+                    f'{annotated[1]}x{annotated[0]} (width x height)',
+                    'fetch the right file or correct its annotation',
+                )
+        height, width = annotated
+        results.update(
+            imgs=imgs,
+            ori_shape=(int(height), int(width)),
+            img_shape=(int(shape[0]), int(shape[1])),
+            crop_box=(0.0, 0.0, float(width), float(height)),
+            flip=False,
+        )
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(backend={self.backend!r}, '
+            f'backend_args={self.backend_args}, '
+            f'num_threads={self.num_threads})'
+        )
+
+
+@TRANSFORMS.register_module()
+class LoadTubes(BaseTransform):
+    """Load the true tubes of the queries, and the tracks of all objects.
+
+    Required keys: ``queries``, ``video_info``, ``frame_inds``. Added keys:
+    ``gt_spans`` (K, 2), ``gt_bboxes`` (K, T, 4), ``gt_valid`` (K, T),
+    ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T).
+
+    A box is valid where the object has one; for a query also the frame must
+    lie inside its span. Invalid boxes are zeros.
+
+    Args:
+        with_tracks (bool): Also load all objects. Defaults to True.
+    """
+
+    def __init__(self, with_tracks: bool = True) -> None:
+        self.with_tracks = with_tracks
+
+    def transform(self, results: dict) -> dict:
+        """Load the boxes on the chosen frames.
+
+        Args:
+            results (dict): With ``video_info`` and ``frame_inds``.
+
+        Returns:
+            dict: With spans and boxes.
+        """
+        video, frames_T = results['video_info'], results['frame_inds']
+        queries = results['queries']
+        spans_K2 = np.array([q['span'] for q in queries], dtype=np.float32)
+        tubes = [video.track_boxes(q['track_id'], frames_T) for q in queries]
+        boxes_KT4 = np.stack([boxes for boxes, _ in tubes])
+        valid_KT = np.stack([valid for _, valid in tubes])
+        valid_KT &= frames_T >= spans_K2[:, :1]
+        valid_KT &= frames_T < spans_K2[:, 1:]
+        results['gt_spans'] = spans_K2.reshape(-1, 2)
+        results['gt_valid'] = valid_KT
+        results['gt_bboxes'] = _masked(boxes_KT4, valid_KT, results)
+        if self.with_tracks:
+            boxes_MT4 = np.zeros((len(video.tracks), len(frames_T), 4))
+            valid_MT = np.zeros(boxes_MT4.shape[:2], dtype=bool)
+            for row, track_id in enumerate(video.tracks):
+                boxes_MT4[row], valid_MT[row] = video.track_boxes(
+                    track_id, frames_T
+                )
+            results['track_valid'] = valid_MT
+            results['track_bboxes'] = _masked(boxes_MT4, valid_MT, results)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(with_tracks={self.with_tracks})'
+
+
+def _masked(boxes: np.ndarray, valid: np.ndarray, results: dict) -> np.ndarray:
+    boxes = boxes_to_frame(boxes, results)
+    boxes[~valid] = 0
+    return boxes

@@ -1,0 +1,181 @@
+"""Choose the frames of a clip.
+
+Shape legend: K queries, T sampled frames. Frame numbers are native; segments
+and spans are half-open ``[start, end)``.
+"""
+
+from typing import Optional
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+
+from hero_mm.registry import TRANSFORMS
+
+MODES = ('uniform', 'fps')
+
+
+def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
+    """The middle frame of equal parts of a segment.
+
+    Args:
+        start (int): First frame of the segment.
+        end (int): One past its last frame.
+        num_frames (int): Number T of parts.
+
+    Returns:
+        np.ndarray: Strictly increasing int64, has shape (min(T, length),);
+        all frames where there are fewer than T.
+    """
+    length = end - start
+    if length <= num_frames:
+        return np.arange(start, end, dtype=np.int64)
+    middles = (np.arange(num_frames) + 0.5) * length / num_frames
+    return start + np.floor(middles).astype(np.int64)
+
+
+def fps_grid(
+    start: int,
+    end: int,
+    native_fps: float,
+    fps: float,
+    max_frames: Optional[int] = None,
+) -> np.ndarray:
+    """Frames at a lower rate, by the greedy rule of TubeDETR.
+
+    A frame is taken when ``int(frame * fps / native_fps)`` has grown since
+    the last one taken; of more than ``max_frames``, every
+    ``n / max_frames``-th stays.
+
+    Args:
+        start (int): First frame of the segment; always taken.
+        end (int): One past its last frame.
+        native_fps (float): Frames a second of the video.
+        fps (float): Frames a second wanted.
+        max_frames (int, optional): At most so many.
+
+    Returns:
+        np.ndarray: Strictly increasing int64, has shape (T,).
+    """
+    frames = np.arange(start, end, dtype=np.int64)
+    steps = np.floor(frames * (fps / native_fps))
+    frames = frames[np.diff(steps, prepend=-1) > 0]
+    if max_frames is not None and len(frames) > max_frames:
+        picks = np.arange(max_frames) * len(frames) // max_frames
+        frames = frames[picks]
+    return frames
+
+
+@TRANSFORMS.register_module()
+class SampleClipFrames(BaseTransform):
+    """Choose which frames of the segment the model sees.
+
+    Required keys: ``segment``, ``fps``; ``queries`` with their ``span`` for
+    the random crop. Added key: ``frame_inds`` (T,). Changed key: ``segment``,
+    by the random crop.
+
+    Args:
+        num_frames (int, optional): Frames T of the mode 'uniform'. A shorter
+            segment gives all its frames, none twice.
+        fps (float, optional): Frames a second of the mode 'fps'.
+        max_frames (int, optional): Most frames of the mode 'fps'.
+        mode (str): 'uniform' (the middles of equal parts) or 'fps' (the grid
+            that TubeDETR is scored on). Defaults to 'uniform'.
+        jitter (bool): Take a random frame of each part instead of its middle;
+            for training. Defaults to False.
+        crop_prob (float): Chance of cutting the segment at random so that the
+            spans of all queries stay whole; for training. Defaults to 0.0.
+        min_frames (int): The least native frames that a cut leaves.
+            Defaults to 1.
+    """
+
+    def __init__(
+        self,
+        num_frames: Optional[int] = None,
+        fps: Optional[float] = None,
+        max_frames: Optional[int] = None,
+        mode: str = 'uniform',
+        jitter: bool = False,
+        crop_prob: float = 0.0,
+        min_frames: int = 1,
+    ) -> None:
+        if mode not in MODES:
+            raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+        if mode == 'uniform' and (num_frames is None or num_frames < 1):
+            raise ValueError(
+                f"mode 'uniform' needs num_frames >= 1, got {num_frames}"
+            )
+        if mode == 'fps' and (fps is None or fps <= 0):
+            raise ValueError(f"mode 'fps' needs fps > 0, got {fps}")
+        if mode == 'fps' and jitter:
+            raise ValueError("mode 'fps' is a fixed grid; set jitter=False")
+        if not 0 <= crop_prob <= 1:
+            raise ValueError(f'crop_prob must be in [0, 1], got {crop_prob}')
+        self.num_frames = num_frames
+        self.fps = fps
+        self.max_frames = max_frames
+        self.mode = mode
+        self.jitter = jitter
+        self.crop_prob = crop_prob
+        self.min_frames = min_frames
+
+    def transform(self, results: dict) -> dict:
+        """Choose the frames.
+
+        Args:
+            results (dict): As the data set gives it.
+
+        Returns:
+            dict: With ``frame_inds``.
+        """
+        start, end = results['segment']
+        if self.crop_prob > 0:
+            spans = [q['span'] for q in results['queries'] if 'span' in q]
+            if spans:
+                low = min(span[0] for span in spans)
+                high = max(span[1] for span in spans)
+                start, end = self._random_cut(start, end, low, high)
+        results['segment'] = (int(start), int(end))
+        if self.mode == 'fps':
+            results['frame_inds'] = fps_grid(
+                start, end, results['fps'], self.fps or 0.0, self.max_frames
+            )
+        elif self.jitter:
+            results['frame_inds'] = self._random_grid(start, end)
+        else:
+            results['frame_inds'] = uniform_grid(
+                start, end, self.num_frames or 1
+            )
+        return results
+
+    @cache_randomness
+    def _random_cut(
+        self, start: int, end: int, low: int, high: int
+    ) -> tuple[int, int]:
+        """A part of the segment that holds ``[low, high)``."""
+        if np.random.rand() >= self.crop_prob:
+            return start, end
+        new_start = np.random.randint(start, low + 1)
+        new_end = np.random.randint(high, end + 1)
+        missing = self.min_frames - (new_end - new_start)
+        if missing > 0:
+            new_end = min(end, new_end + missing)
+            new_start = max(start, min(new_start, new_end - self.min_frames))
+        return int(new_start), int(new_end)
+
+    @cache_randomness
+    def _random_grid(self, start: int, end: int) -> np.ndarray:
+        """A random frame of each of T equal parts."""
+        count = self.num_frames or 1
+        if end - start <= count:
+            return np.arange(start, end, dtype=np.int64)
+        edges = start + np.arange(count + 1) * (end - start) // count
+        return np.random.randint(edges[:-1], edges[1:]).astype(np.int64)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(mode={self.mode!r}, '
+            f'num_frames={self.num_frames}, fps={self.fps}, '
+            f'max_frames={self.max_frames}, jitter={self.jitter}, '
+            f'crop_prob={self.crop_prob}, min_frames={self.min_frames})'
+        )
