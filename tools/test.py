@@ -11,6 +11,7 @@ from hero_mm.apis.checkpoint import (
     read_checkpoint,
 )
 from hero_mm.engine import launch
+from hero_mm.errors import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -106,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_tool(main))
+    sys.exit(run_tool(main))

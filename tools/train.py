@@ -9,6 +9,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from hero_mm.apis.checkpoint import check_weights, read_checkpoint
 from hero_mm.engine import launch
+from hero_mm.errors import run_tool
 
 AMP_OF = {'OptimWrapper', 'AmpOptimWrapper'}
 
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(launch.run_tool(main))
+    sys.exit(run_tool(main))

@@ -1,17 +1,14 @@
 """What ``tools/train.py`` and ``tools/test.py`` share.
 
 Configs are read and changed by the flags of MMAction2, processes are joined,
-data that a config can make is made, and errors of the user are shown without
-a traceback.
+and data that a config can make is made.
 """
 
 import argparse
 import os
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
@@ -19,17 +16,8 @@ from mmengine.utils import get_object_from_string
 
 from ..compat import init_cpu_launcher
 
-TRACEBACK = 'HERO_MM_TRACEBACK'
-PACKAGE = str(Path(__file__).resolve().parent.parent)
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)
-EXTRAS = {
-    'mmcv': 'lite',
-    'mmdet': 'mmdet',
-    'mmaction': 'mmaction',
-    'transformers': 'text',
-    'tensorboard': 'tensorboard',
-}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,85 +144,3 @@ def build_runner(cfg: Config) -> Any:
     from mmengine.runner import Runner
 
     return Runner.from_cfg(cfg)
-
-
-def run_tool(main: Callable[[], None]) -> int:
-    """Run the body of a tool and explain errors of its user.
-
-    Errors that this package raises on purpose are shown as they are, without
-    a traceback (``HERO_MM_TRACEBACK=1`` shows it); others are left alone.
-
-    Args:
-        main (Callable): The body of the tool.
-
-    Returns:
-        int: Exit code: 0, 1 after an error, 130 when interrupted.
-    """
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.stderr.write('interrupted\n')
-        return 130
-    except Exception as error:
-        message = explain(error)
-        if message is None or os.environ.get(TRACEBACK) == '1':
-            raise
-        sys.stderr.write(
-            f'\nerror: {message}\n({TRACEBACK}=1 shows where it was raised)\n'
-        )
-        return 1
-    return 0
-
-
-def explain(error: BaseException) -> Optional[str]:
-    """What to tell the user about an error; None when it is not the user's.
-
-    Args:
-        error (BaseException): As caught. MMEngine's registries and torch's
-            workers wrap what our code raised: the text below is looked for.
-    """
-    for link in _chain(error):
-        if isinstance(link, ModuleNotFoundError) and link.name in EXTRAS:
-            return (
-                f'{link.name} is not installed; '
-                f'pip install "hero-mm[{EXTRAS[link.name]}]" (docs/install.md)'
-            )
-        if not isinstance(link, (OSError, ValueError, TypeError)):
-            continue
-        if 'Original Traceback' in str(link):
-            text = _from_worker(link)
-            if text is not None:
-                return text
-        elif _raised_here(link):
-            return str(link)
-    return str(error) if isinstance(error, FileNotFoundError) else None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, the first cause first."""
-    links: list[BaseException] = []
-    link: Optional[BaseException] = error
-    while link is not None and link not in links:
-        links.append(link)
-        link = link.__cause__ or link.__context__
-    return reversed(links)
-
-
-def _raised_here(error: BaseException) -> bool:
-    """Whether the line that raised lies in this package."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(
-        PACKAGE
-    )
-
-
-def _from_worker(error: BaseException) -> Optional[str]:
-    """Message of an error that a data worker passed on as text."""
-    frames, _, _ = str(error).rpartition('\n' + type(error).__name__ + ': ')
-    text = str(error)[len(frames) :].strip()
-    last = frames.rpartition('File "')[2]
-    if not last.startswith(PACKAGE):
-        return None
-    return text.partition(': ')[2]

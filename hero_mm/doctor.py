@@ -1,0 +1,322 @@
+"""``hero-mm doctor``: what is installed, what clashes, and the cure.
+
+Each check looks at one known trouble and gives a :class:`Finding`. Versions
+are read from the metadata of the packages; only torch, and what is asked
+whether it imports, is imported.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+from mmengine.utils import digit_version
+from rich.console import Console
+from rich.table import Table
+
+from .compat import has_compiled_mmcv
+from .version import __version__
+
+NEEDED = ('torch', 'mmengine', 'av', 'numpy', 'einops', 'rich')
+FAMILY = ('mmdet', 'mmaction2', 'transformers', 'tensorboard')
+MMCV = ('mmcv', 'mmcv-lite')
+OPENCV = (
+    'opencv-python',
+    'opencv-contrib-python',
+    'opencv-python-headless',
+    'opencv-contrib-python-headless',
+)
+EXTRAS = {
+    'mmdet': 'mmdet',
+    'mmaction2': 'mmaction',
+    'transformers': 'text',
+    'tensorboard': 'tensorboard',
+}
+# Half-open ranges of versions that hero_mm is made for.
+RANGES = {
+    'torch': ('2.0', None),
+    'mmengine': ('0.10.7', '0.11'),
+    'mmcv': ('2.0.1', '2.2'),
+    'mmcv-lite': ('2.0.1', '2.2'),
+    'mmdet': ('3.3', '3.4'),
+    'mmaction2': ('1.2', '1.3'),
+    'transformers': ('4.40', None),
+}
+
+DISTUTILS_GONE: bool = sys.version_info >= (3, 12)
+
+Versions = Mapping[str, Optional[str]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One trouble.
+
+    Attributes:
+        package (str): What it is about.
+        problem (str): What is wrong, and what it breaks.
+        cure (str): What to do.
+        fatal (bool): hero_mm does not work with it.
+    """
+
+    package: str
+    problem: str
+    cure: str
+    fatal: bool = False
+
+
+def installed_versions() -> dict[str, Optional[str]]:
+    """Versions of the packages that matter; None where one is absent."""
+    versions: dict[str, Optional[str]] = {}
+    for name in (*NEEDED, *MMCV, *FAMILY, *OPENCV, 'setuptools'):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def import_error(module: str) -> Optional[str]:
+    """Why a module does not import, in one line; None when it does."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever an import may raise
+        text = str(error).strip().split('\n')[0]
+        return f'{type(error).__name__}: {text}'
+    return None
+
+
+def check_needed(versions: Versions) -> Iterator[Finding]:
+    """What hero_mm cannot do without."""
+    for name in NEEDED:
+        if versions[name] is None:
+            yield Finding(
+                name, 'is not installed', f'pip install {name}', fatal=True
+            )
+
+
+def check_ranges(versions: Versions) -> Iterator[Finding]:
+    """Versions that hero_mm is not made for."""
+    for name, (low, high) in RANGES.items():
+        found = versions.get(name)
+        if found is None:
+            continue
+        number = digit_version(found)
+        if number < digit_version(low) or (
+            high is not None and number >= digit_version(high)
+        ):
+            wanted = f'{name}>={low}' + (f',<{high}' if high else '')
+            yield Finding(
+                name,
+                f'version {found} is outside {wanted}',
+                f'pip install "{wanted}"',
+                fatal=True,
+            )
+
+
+def check_mmcv(versions: Versions) -> Iterator[Finding]:
+    """mmcv: one of two flavours, never both."""
+    both = [name for name in MMCV if versions[name] is not None]
+    if not both:
+        yield Finding(
+            'mmcv',
+            'neither mmcv nor mmcv-lite is installed; the transforms need one',
+            'pip install "hero-mm[lite]"',
+            fatal=True,
+        )
+    if len(both) == 2:
+        yield Finding(
+            'mmcv',
+            'mmcv and mmcv-lite share one folder; the one installed last won',
+            'pip uninstall -y mmcv mmcv-lite, then install one of them',
+        )
+    if both == ['mmcv'] and not has_compiled_mmcv():
+        yield Finding(
+            'mmcv',
+            'was built without its operators, as an isolated build is',
+            'rebuild it (docs/install.md, "Compiled mmcv") or use mmcv-lite',
+        )
+    if 'mmcv' in both and has_compiled_mmcv():
+        reason = import_error('mmcv._ext')
+        if reason is not None:
+            yield Finding(
+                'mmcv',
+                f'its operators do not load ({reason}); they were built for '
+                'another torch',
+                'pip cache remove mmcv, then build it again '
+                '(docs/install.md, "Compiled mmcv")',
+                fatal=True,
+            )
+
+
+def check_opencv(versions: Versions) -> Iterator[Finding]:
+    """The OpenCV wheels share one folder."""
+    wheels = {n: versions[n] for n in OPENCV if versions[n] is not None}
+    if len(set(wheels.values())) > 1:
+        listed = ', '.join(f'{n} {v}' for n, v in wheels.items())
+        yield Finding(
+            'opencv',
+            f'wheels of different versions share one folder: {listed}',
+            'install all of them in one version',
+        )
+    reason = import_error('cv2')
+    if reason is not None:
+        names = ' '.join(wheels)
+        yield Finding(
+            'opencv',
+            f'does not import ({reason}); the plain and contrib wheels need '
+            'libGL, and removing one wheel breaks the others',
+            f'apt-get install libgl1, or: pip uninstall -y {names}; '
+            'pip install opencv-contrib-python-headless',
+            fatal=True,
+        )
+
+
+def check_torchvision(versions: Versions) -> Iterator[Finding]:
+    """A torchvision of another build takes transformers and timm along."""
+    if importlib.util.find_spec('torchvision') is None:
+        return
+    reason = import_error('torchvision')
+    if reason is not None:
+        yield Finding(
+            'torchvision',
+            f'does not import ({reason}); it was built for another torch, '
+            'and transformers fails with it',
+            'pip uninstall torchvision (hero_mm does not need it), or '
+            'install the build that fits your torch',
+            fatal=versions['transformers'] is not None,
+        )
+
+
+def check_setuptools(versions: Versions) -> Iterator[Finding]:
+    """MMEngine's collect_env needs distutils."""
+    if DISTUTILS_GONE and versions['setuptools'] is None:
+        yield Finding(
+            'setuptools',
+            'is not installed; MMEngine imports distutils, which Python '
+            '3.12 took out and setuptools brings back',
+            'pip install setuptools',
+            fatal=True,
+        )
+
+
+def check_family(versions: Versions) -> Iterator[Finding]:
+    """Optional packages that are absent or do not import."""
+    for name in FAMILY:
+        if versions[name] is None:
+            yield Finding(
+                name,
+                'is not installed (optional)',
+                f'pip install "hero-mm[{EXTRAS[name]}]"',
+            )
+    undeclared = importlib.util.find_spec('importlib_metadata') is None
+    if versions['mmaction2'] is not None and undeclared:
+        yield Finding(
+            'mmaction2',
+            'imports importlib_metadata, which it does not declare',
+            'pip install importlib_metadata',
+        )
+    for module in ('av', 'mmengine'):
+        reason = import_error(module)
+        if reason is not None:
+            yield Finding(
+                module,
+                f'does not import ({reason})',
+                f'pip install --force-reinstall {module}',
+                fatal=True,
+            )
+
+
+CHECKS: tuple[Callable[[Versions], Iterator[Finding]], ...] = (
+    check_needed,
+    check_ranges,
+    check_mmcv,
+    check_opencv,
+    check_torchvision,
+    check_setuptools,
+    check_family,
+)
+
+
+def diagnose(versions: Optional[Versions] = None) -> list[Finding]:
+    """Run all checks.
+
+    Args:
+        versions (Mapping, optional): As :func:`installed_versions` gives.
+
+    Returns:
+        list[Finding]: Fatal ones first.
+    """
+    known = installed_versions() if versions is None else versions
+    found = [finding for check in CHECKS for finding in check(known)]
+    return sorted(found, key=lambda finding: not finding.fatal)
+
+
+def mmcv_flavour(versions: Versions) -> str:
+    """Which mmcv there is, for people."""
+    if versions['mmcv'] is not None:
+        kind = 'compiled' if has_compiled_mmcv() else 'without operators'
+        return f'{versions["mmcv"]} ({kind})'
+    if versions['mmcv-lite'] is not None:
+        return f'{versions["mmcv-lite"]} (lite; operators in plain PyTorch)'
+    return 'absent'
+
+
+def torch_flavour(versions: Versions) -> str:
+    """Which torch there is, for people."""
+    if versions['torch'] is None or import_error('torch') is not None:
+        return str(versions['torch'] or 'absent')
+    import torch
+
+    if not torch.cuda.is_available():
+        build = torch.version.cuda
+        return f'{torch.__version__} (' + (
+            f'CUDA {build}, no GPU found)' if build else 'CPU)'
+        )
+    return (
+        f'{torch.__version__} (CUDA {torch.version.cuda}, '
+        f'{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)})'
+    )
+
+
+def version_table(versions: Versions) -> Table:
+    """The table of versions that is shown."""
+    table = Table(title=f'hero_mm {__version__}', title_justify='left')
+    table.add_column('package')
+    table.add_column('version')
+    table.add_row('python', platform.python_version())
+    table.add_row('torch', torch_flavour(versions))
+    table.add_row('mmcv', mmcv_flavour(versions))
+    for name in ('mmengine', 'numpy', 'av', *FAMILY):
+        table.add_row(name, versions[name] or 'absent')
+    wheels = [f'{n} {versions[n]}' for n in OPENCV if versions[n] is not None]
+    table.add_row('opencv', '\n'.join(wheels) or 'absent')
+    return table
+
+
+def run_doctor(console: Optional[Console] = None) -> int:
+    """Show versions and findings.
+
+    Args:
+        console (Console, optional): Where to write.
+
+    Returns:
+        int: 1 when something that is needed is broken, else 0.
+    """
+    console = console or Console()
+    versions = installed_versions()
+    console.print(version_table(versions))
+    findings = diagnose(versions)
+    if not findings:
+        console.print('Nothing is amiss.')
+    for finding in findings:
+        mark = '[red]broken[/]' if finding.fatal else '[yellow]note[/]'
+        console.print(
+            f'{mark} [bold]{finding.package}[/] ', finding.problem, sep=''
+        )
+        console.print(f'       cure: {finding.cure}', markup=False)
+    return int(any(finding.fatal for finding in findings))

@@ -1,0 +1,106 @@
+"""Errors of the user are explained in a few lines, without a traceback."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable, Optional
+
+TRACEBACK = 'HERO_MM_TRACEBACK'
+PACKAGE = str(Path(__file__).resolve().parent)
+EXTRAS = {
+    'mmcv': 'lite',
+    'mmdet': 'mmdet',
+    'mmaction': 'mmaction',
+    'transformers': 'text',
+    'tensorboard': 'tensorboard',
+}
+
+
+def run_tool(main: Callable[[], None]) -> int:
+    """Run the body of a tool and explain errors of its user.
+
+    Errors that this package raises on purpose are shown as they are, without
+    a traceback (``HERO_MM_TRACEBACK=1`` shows it); others are left alone.
+
+    Args:
+        main (Callable): The body of the tool.
+
+    Returns:
+        int: Exit code: 0, 1 after an error, 130 when interrupted.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted\n')
+        return 130
+    except Exception as error:
+        home = str(Path(main.__code__.co_filename).resolve().parent)
+        message = explain(error, (PACKAGE, home))
+        if message is None or os.environ.get(TRACEBACK) == '1':
+            raise
+        sys.stderr.write(
+            f'\nerror: {message}\n({TRACEBACK}=1 shows where it was raised)\n'
+        )
+        return 1
+    return 0
+
+
+def explain(
+    error: BaseException, homes: tuple[str, ...] = (PACKAGE,)
+) -> Optional[str]:
+    """What to tell the user about an error; None when it is not the user's.
+
+    Args:
+        error (BaseException): As caught. MMEngine's registries and torch's
+            workers wrap what our code raised: the first cause is looked for.
+        homes (tuple[str, ...]): Folders of the code whose errors are meant
+            for the user.
+    """
+    for link in _chain(error):
+        if isinstance(link, ModuleNotFoundError) and link.name in EXTRAS:
+            return (
+                f'{link.name} is not installed; '
+                f'pip install "hero-mm[{EXTRAS[link.name]}]" (docs/install.md)'
+            )
+        if not isinstance(link, (OSError, ValueError, TypeError)):
+            continue
+        if 'Original Traceback' in str(link):
+            text = _from_worker(link, homes)
+            if text is not None:
+                return text
+        elif _raised_in(link, homes):
+            return str(link)
+    return str(error) if isinstance(error, FileNotFoundError) else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, the first cause first."""
+    links: list[BaseException] = []
+    link: Optional[BaseException] = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return reversed(links)
+
+
+def _raised_in(error: BaseException, homes: tuple[str, ...]) -> bool:
+    """Whether the line that raised lies in one of the folders."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    return trace.tb_frame.f_code.co_filename.startswith(homes)
+
+
+def _from_worker(
+    error: BaseException, homes: tuple[str, ...]
+) -> Optional[str]:
+    """Message of an error that a data worker passed on as text."""
+    frames, _, _ = str(error).rpartition('\n' + type(error).__name__ + ': ')
+    text = str(error)[len(frames) :].strip()
+    last = frames.rpartition('File "')[2]
+    if not last.startswith(homes):
+        return None
+    return text.partition(': ')[2]
