@@ -1,9 +1,10 @@
 """What people see: drawn tubes, mp4 and PNG files."""
 
 from .drawing import TubePainter, draw_tube_frame, draw_tube_sheet
+from .render import draw_from_video, write_tube_video
 from .style import GT_COLOR, PRED_COLOR
 from .tube_view import TubeView, resample_view, views_from_sample
-from .tube_visualizer import TubeVisualizer, write_tube_video
+from .tube_visualizer import TubeVisualizer
 from .video_writer import VideoWriter, write_png
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'TubeView',
     'TubeVisualizer',
     'VideoWriter',
+    'draw_from_video',
     'draw_tube_frame',
     'draw_tube_sheet',
     'resample_view',

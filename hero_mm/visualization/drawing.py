@@ -269,7 +269,29 @@ def draw_tube_sheet(
             f'{len(frames)}.'
         )
     indices = choose_sheet_indices(view, count)
-    tiles = [_tile(frames[index], view, index) for index in indices]
+    return draw_chosen_frames(frames[indices], view, indices, columns)
+
+
+def draw_chosen_frames(
+    frames: np.ndarray,
+    view: TubeView,
+    indices: Sequence[int],
+    columns: int = 4,
+) -> np.ndarray:
+    """Draw a contact sheet of N frames that were chosen before.
+
+    Args:
+        frames (np.ndarray): RGB uint8, has shape (N, H, W, 3).
+        view (TubeView): What is drawn, with T frames.
+        indices (Sequence[int]): N indices of the frames, into the T.
+        columns (int): Frames in a row.
+
+    Returns:
+        np.ndarray: RGB uint8.
+    """
+    tiles = [
+        _tile(frame, view, index) for frame, index in zip(frames, indices)
+    ]
     columns = min(columns, len(tiles))
     tiles += [np.full_like(tiles[0], PANEL_COLOR)] * (-len(tiles) % columns)
     gap = np.full((len(tiles[0]), 6, 3), PANEL_COLOR, np.uint8)

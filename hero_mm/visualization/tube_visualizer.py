@@ -3,8 +3,6 @@
 Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
 """
 
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
 
@@ -15,57 +13,10 @@ from mmengine.visualization import Visualizer
 from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
 
-from .drawing import TubePainter, draw_tube_sheet
-from .tube_view import TubeView, views_from_sample
-from .video_writer import PathLike, VideoWriter, write_png
-
-
-def safe_name(name: str) -> str:
-    """A name that is one file name everywhere.
-
-    Examples:
-        >>> safe_name('0001/a b.mp4')
-        '0001_a_b.mp4'
-    """
-    return re.sub(r'[^\w.\-]+', '_', name).strip('._') or 'unnamed'
-
-
-def playback_fps(view: TubeView) -> float:
-    """Frames a second at which the frames of a view last as long as in life.
-
-    Args:
-        view (TubeView): With T frames.
-
-    Returns:
-        float: In [1, 60].
-
-    Examples:
-        >>> playback_fps(TubeView('x', np.arange(0, 60, 3), (0, 60), 30.0))
-        10.0
-    """
-    if len(view) < 2:
-        return 1.0
-    step = float(np.diff(view.frame_inds).mean())
-    return min(max(view.fps / step, 1.0), 60.0)
-
-
-def write_tube_video(
-    path: PathLike, frames: Iterable[np.ndarray], view: TubeView
-) -> None:
-    """Draw every frame of a tube into an mp4 that plays in real time.
-
-    Args:
-        path (str | os.PathLike): File to write, ends in ``.mp4``.
-        frames (Iterable[np.ndarray]): T pictures, RGB uint8, (H, W, 3); they
-            may come from a generator, so that a long video fits in memory.
-        view (TubeView): What is drawn, with T frames.
-    """
-    painter: Optional[TubePainter] = None
-    with VideoWriter(path, playback_fps(view)) as writer:
-        for index, frame in enumerate(frames):
-            if painter is None:
-                painter = TubePainter(view, frame.shape[:2])
-            writer.write(painter.draw(frame, index))
+from .drawing import draw_tube_sheet
+from .render import safe_name, write_tube_video
+from .tube_view import views_from_sample
+from .video_writer import PathLike, write_png
 
 
 @VISUALIZERS.register_module()

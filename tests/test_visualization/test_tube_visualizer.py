@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.visualization import TubeView, write_tube_video
-from hero_mm.visualization.tube_visualizer import playback_fps, safe_name
+from hero_mm.visualization.render import playback_fps, safe_name
 
 T = 6
 

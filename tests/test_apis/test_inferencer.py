@@ -1,0 +1,335 @@
+"""Ask a tiny fake model about a tiny video."""
+
+import json
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+
+from hero_mm.apis import TubeInferencer
+from hero_mm.apis.inputs import (
+    build_pipeline,
+    check_texts,
+    describe_video,
+    find_weights,
+    load_config,
+    pick_device,
+)
+from hero_mm.datasets.video_reader import VideoError
+from hero_mm.registry import MODELS
+from hero_mm.visualization import VideoWriter
+
+FRAMES, WIDTH, HEIGHT, FPS = 40, 64, 48, 20
+
+
+@MODELS.register_module(name='FakeGrounder', force=True)
+class FakeGrounder(BaseModel):
+    """Says 'the middle half of the segment, a box that moves right'."""
+
+    def __init__(self, width=2):
+        super().__init__(MODELS.build(dict(type='GroundingDataPreprocessor')))
+        self.layer = torch.nn.Linear(width, 1)
+        self.encoded = 0
+        self.asked = []
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        raise AssertionError('the inferencer encodes and grounds')
+
+    def encode_video(self, inputs, data_samples):
+        assert not torch.is_grad_enabled() and not self.training
+        self.encoded += 1
+        self.input_shape = tuple(inputs['imgs'].shape)
+        return inputs['imgs'].mean()
+
+    def ground(self, features, data_samples):
+        (sample,) = data_samples
+        assert '_gt_queries' not in sample
+        count, steps = len(sample.queries.texts), len(sample.frame_inds)
+        self.asked.append(list(sample.queries.texts))
+        start, end = sample.segment
+        quarter = (end - start) / 4
+        left = torch.linspace(0, 30, steps)
+        boxes = torch.stack(
+            [left, torch.full_like(left, 10), left + 20, left * 0 + 30], -1
+        )
+        lengths = torch.tensor([float(len(t)) for t in sample.queries.texts])
+        sample.pred_queries = InstanceData(
+            spans=torch.tensor([[start + quarter, end - quarter]] * count),
+            bboxes=boxes.expand(count, steps, 4),
+            scores=torch.ones(count, steps),
+            span_scores=lengths / 100,
+            action_consistency=torch.rand(count, steps),
+        )
+        return [sample]
+
+
+CONFIG = dict(
+    default_scope='hero_mm',
+    model=dict(type='FakeGrounder'),
+    test_dataloader=dict(
+        dataset=dict(
+            type='GroundingDataset',
+            pipeline=[
+                dict(type='SampleClipFrames', num_frames=8),
+                dict(type='DecodeFrames'),
+                dict(type='LoadTubes'),
+                dict(type='SwapActionPhrase'),
+                dict(type='ResizeClip', scale=(32, 24)),
+                dict(type='PackGroundingInputs'),
+            ],
+        )
+    ),
+)
+
+
+@pytest.fixture(scope='module')
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp('video') / 'my clip.mp4'
+    with VideoWriter(path, fps=FPS) as writer:
+        for value in range(FRAMES):
+            image = np.full((HEIGHT, WIDTH, 3), 4 * value, np.uint8)
+            writer.write(image)
+    return path
+
+
+def save_weights(path, width=2):
+    model = FakeGrounder(width)
+    torch.save(dict(meta={}, state_dict=model.state_dict()), path)
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    folder = tmp_path / 'work'
+    folder.mkdir()
+    Config(CONFIG).dump(str(folder / 'fake.py'))
+    save_weights(folder / 'epoch_2.pth')
+    save_weights(folder / 'best_tube_m_vIoU_epoch_1.pth')
+    return folder
+
+
+@pytest.fixture
+def inferencer(work_dir):
+    return TubeInferencer(work_dir, device='cpu')
+
+
+def test_one_prediction_a_sentence(inferencer, video):
+    result = inferencer(video, ['red square', 'What moves?'])
+    assert result['visualization'] == []
+    first, second = result['predictions']
+    assert set(first) == {
+        'query',
+        'span',
+        'span_seconds',
+        'score',
+        'frames',
+        'bboxes',
+    }
+    assert first['query'] == 'red square' and first['span'] == [10.0, 30.0]
+    assert first['span_seconds'] == [0.5, 1.5]
+    assert first['score'] == pytest.approx(0.10)
+    assert second['score'] == pytest.approx(0.11)
+    assert first['frames'] == list(range(10, 30))
+    json.dumps(result)
+
+
+def test_boxes_are_dense_and_in_pixels_of_the_video(inferencer, video):
+    (tube,) = inferencer(video, 'red square')['predictions']
+    boxes = np.array(tube['bboxes'])
+    assert boxes.shape == (20, 4)
+    # 8 frames at 2, 7, 12, ... 37: the box moves 30 pixels in 35 frames.
+    np.testing.assert_allclose(
+        boxes[:, 0], (np.arange(10, 30) - 2) * 30 / 35, atol=1e-4
+    )
+    np.testing.assert_allclose(boxes[:, 3], 30)
+
+
+def test_the_pipeline_of_the_config_is_used(inferencer, video):
+    inferencer(video, 'red square')
+    assert inferencer.model.input_shape == (1, 8, 3, 24, 32)
+
+
+def test_many_sentences_cost_one_pass(work_dir, video):
+    inferencer = TubeInferencer(work_dir, device='cpu', batch_size=2)
+    features = inferencer.encode_video(video)
+    texts = ['a', 'bb', 'ccc', 'dddd', 'eeeee']
+    tubes = inferencer.ground(features, texts)
+    tubes += inferencer.ground(features, 'again')
+    assert inferencer.model.encoded == 1
+    assert inferencer.model.asked == [
+        ['a', 'bb'],
+        ['ccc', 'dddd'],
+        ['eeeee'],
+        ['again'],
+    ]
+    assert [tube['query'] for tube in tubes] == [*texts, 'again']
+    scores = [tube['score'] for tube in tubes[:5]]
+    np.testing.assert_allclose(scores, [0.01, 0.02, 0.03, 0.04, 0.05])
+
+
+def test_results_are_drawn(inferencer, video, tmp_path):
+    result = inferencer(video, ['one', 'two'], out_dir=tmp_path / 'out')
+    names = [Path(path).name for path in result['visualization']]
+    assert names == [
+        'my_clip_0.png',
+        'my_clip_0.mp4',
+        'my_clip_1.png',
+        'my_clip_1.mp4',
+    ]
+    with av.open(result['visualization'][1]) as container:
+        seconds = container.duration / av.time_base
+        assert container.streams.video[0].codec_context.name == 'h264'
+    assert seconds == pytest.approx(FRAMES / FPS, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    'segment,unit', [((0.5, 1.5), 'seconds'), ((10, 30), 'frames')]
+)
+def test_a_part_of_the_video_can_be_searched(inferencer, video, segment, unit):
+    result = inferencer(video, 'x', segment=segment, unit=unit)
+    (tube,) = result['predictions']
+    assert tube['span'] == [15.0, 25.0]
+    assert tube['span_seconds'] == [0.75, 1.25]
+
+
+def test_an_end_beyond_the_video_is_cut(video):
+    assert describe_video(video, (1.0, 99.0))['segment'] == (20, 40)
+
+
+@pytest.mark.parametrize(
+    'segment,unit,message',
+    [
+        ((3.0, 4.0), 'seconds', '40 frames, 2.00 seconds'),
+        ((-1, 4), 'frames', 'must be'),
+        ((9, 9), 'frames', 'must be'),
+        ((0, 1), 'hours', 'unit'),
+    ],
+)
+def test_bad_segments(video, segment, unit, message):
+    with pytest.raises(ValueError, match=message):
+        describe_video(video, segment, unit)
+
+
+@pytest.mark.parametrize(
+    'texts,error,message',
+    [
+        ('', ValueError, 'sentence 0 is empty'),
+        (['a', '  '], ValueError, 'sentence 1 is empty'),
+        ([], ValueError, 'at least one'),
+        (['a', 3], TypeError, 'sentence 1 is 3'),
+    ],
+)
+def test_bad_sentences(inferencer, video, texts, error, message):
+    with pytest.raises(error, match=message):
+        inferencer(video, texts)
+    assert inferencer.model.encoded == 0, 'told before the video is read'
+
+
+def test_sentences_are_stripped():
+    assert check_texts(' a red square ') == ['a red square']
+
+
+def test_a_video_that_is_not_there(inferencer, tmp_path):
+    with pytest.raises(VideoError, match='none.mp4'):
+        inferencer(tmp_path / 'none.mp4', 'x')
+
+
+@pytest.mark.parametrize('content', [b'', b'this is no video' * 50])
+def test_a_file_that_is_no_video(inferencer, tmp_path, content):
+    path = tmp_path / 'bad.mp4'
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match='bad.mp4'):
+        inferencer(path, 'x')
+
+
+@pytest.mark.parametrize('video', [np.zeros((2, 4, 4, 3)), None, 3])
+def test_a_video_is_a_path(inferencer, video):
+    with pytest.raises(TypeError, match='path of a file'):
+        inferencer(video, 'x')
+
+
+def test_the_best_checkpoint_is_taken(inferencer, work_dir):
+    assert Path(inferencer.weights).name == 'best_tube_m_vIoU_epoch_1.pth'
+    (work_dir / 'best_tube_m_vIoU_epoch_1.pth').unlink()
+    weights = TubeInferencer(work_dir, device='cpu').weights
+    assert Path(weights).name == 'epoch_2.pth'
+
+
+def test_weights_are_loaded(work_dir):
+    stored = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    inferencer = TubeInferencer(
+        work_dir / 'fake.py', work_dir / 'epoch_2.pth', device='cpu'
+    )
+    weight = stored['state_dict']['layer.weight']
+    assert torch.equal(inferencer.model.layer.weight, weight)
+    assert not inferencer.model.training
+
+
+def test_a_config_finds_its_own_work_dir(work_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs('work_dirs')
+    os.rename(work_dir, 'work_dirs/fake')
+    Config(CONFIG).dump('fake.py')
+    cfg = load_config('fake.py')
+    assert 'best_' in find_weights('fake.py', cfg)
+
+
+def test_no_weights_is_an_error(tmp_path):
+    Config(CONFIG).dump(str(tmp_path / 'alone.py'))
+    with pytest.raises(FileNotFoundError, match='no weights.*weights='):
+        TubeInferencer(tmp_path / 'alone.py', device='cpu')
+
+
+def test_weights_of_another_config_are_refused(work_dir):
+    save_weights(work_dir / 'other.pth', width=5)
+    with pytest.raises(ValueError, match=r'other\.pth.*does not fit'):
+        TubeInferencer(work_dir, work_dir / 'other.pth', device='cpu')
+
+
+def test_a_folder_without_config(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no config'):
+        load_config(tmp_path)
+    with pytest.raises(FileNotFoundError, match='no config or work dir'):
+        load_config(tmp_path / 'none')
+
+
+def test_half_a_config():
+    with pytest.raises(ValueError, match='test_dataloader'):
+        load_config(Config(dict(model=dict(type='FakeGrounder'))))
+
+
+@pytest.mark.parametrize('device', ['nonsense', 'cuda:99'])
+def test_an_unknown_device(device):
+    with pytest.raises(ValueError, match=f'device {device!r} cannot be used'):
+        pick_device(device)
+
+
+def test_the_default_device():
+    kind = 'cuda' if torch.cuda.is_available() else 'cpu'
+    assert pick_device(None).type == kind
+
+
+def test_a_batch_of_none_is_refused(work_dir):
+    with pytest.raises(ValueError, match='batch_size'):
+        TubeInferencer(work_dir, device='cpu', batch_size=0)
+
+
+def test_the_pipeline_is_found_in_wrapped_data_sets():
+    inner = CONFIG['test_dataloader']['dataset']
+    cfg = Config(
+        dict(test_dataloader=dict(dataset=dict(type='W', dataset=inner)))
+    )
+    names = [type(step).__name__ for step in build_pipeline(cfg).transforms]
+    assert names == [
+        'SampleClipFrames',
+        'DecodeFrames',
+        'ResizeClip',
+        'PackGroundingInputs',
+    ]
+    with pytest.raises(ValueError, match='pipeline'):
+        build_pipeline(Config(dict(test_dataloader=dict(dataset=dict()))))
