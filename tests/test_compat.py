@@ -1,0 +1,353 @@
+"""Shims: each in this process where it can be, in a fresh one where not."""
+
+import importlib
+import importlib.util
+import pickle
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from hero_mm import compat
+from hero_mm.mmcv_ops import MMCVExtension
+
+
+def needs(module):
+    absent = importlib.util.find_spec(module) is None
+    return pytest.mark.skipif(absent, reason=f'needs {module}')
+
+
+def in_fresh_python(code, *args):
+    done = subprocess.run(
+        [sys.executable, '-c', code, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# after_import
+
+
+@pytest.fixture
+def module_on_disk(tmp_path, monkeypatch):
+    (tmp_path / 'hero_mm_probe.py').write_text('value = 1\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'hero_mm_probe'
+    sys.modules.pop('hero_mm_probe', None)
+    compat._AFTER_IMPORT.actions.pop('hero_mm_probe', None)
+
+
+def test_action_runs_after_the_module(module_on_disk):
+    seen = []
+    compat.after_import(module_on_disk, lambda m: seen.append(m.value))
+    assert seen == []
+    # A look at the spec is not an import, and does not lose the action.
+    assert importlib.util.find_spec(module_on_disk) is not None
+    importlib.import_module(module_on_disk)
+    assert seen == [1]
+
+
+def test_action_runs_at_once_on_an_imported_module(module_on_disk):
+    importlib.import_module(module_on_disk)
+    seen = []
+    compat.after_import(module_on_disk, lambda m: seen.append(m.value))
+    assert seen == [1]
+
+
+def test_a_watched_module_that_is_absent_stays_absent():
+    compat.after_import('hero_mm_nowhere', lambda m: None)
+    try:
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module('hero_mm_nowhere')
+    finally:
+        del compat._AFTER_IMPORT.actions['hero_mm_nowhere']
+
+
+# mmcv._ext
+
+
+@pytest.fixture
+def fake_mmcv(tmp_path, monkeypatch):
+    monkeypatch.setattr(compat, 'package_folder', lambda name: tmp_path)
+    monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
+    yield tmp_path
+    sys.modules.pop('mmcv._ext', None)
+
+
+def test_ext_is_served_to_mmcv_lite(fake_mmcv):
+    compat.provide_mmcv_ext()
+    module = sys.modules['mmcv._ext']
+    assert isinstance(module, MMCVExtension)
+    compat.provide_mmcv_ext()
+    assert sys.modules['mmcv._ext'] is module
+    # MMEngine asks so whether the operators are compiled.
+    assert importlib.util.find_spec('mmcv._ext').loader is None
+
+
+def test_a_compiled_mmcv_is_left_alone(fake_mmcv):
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    (fake_mmcv / f'_ext{suffix}').touch()
+    assert compat.has_compiled_mmcv()
+    compat.provide_mmcv_ext()
+    assert 'mmcv._ext' not in sys.modules
+
+
+def test_without_mmcv_nothing_is_served(fake_mmcv, monkeypatch):
+    monkeypatch.setattr(compat, 'package_folder', lambda name: None)
+    compat.provide_mmcv_ext()
+    assert 'mmcv._ext' not in sys.modules
+    assert not compat.has_compiled_mmcv()
+
+
+def test_folder_of_an_absent_package():
+    assert compat.package_folder('hero_mm_nowhere') is None
+    assert compat.package_folder('hero_mm').name == 'hero_mm'
+
+
+# drn
+
+
+def test_drn_is_left_alone_where_it_is(tmp_path, monkeypatch):
+    name = 'mmaction.models.localizers.drn'
+    (tmp_path / 'models/localizers/drn').mkdir(parents=True)
+    monkeypatch.setattr(compat, 'package_folder', lambda name: tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    compat.provide_drn()
+    assert name not in sys.modules
+
+
+def test_drn_placeholder_says_what_is_missing(tmp_path, monkeypatch):
+    name = 'mmaction.models.localizers.drn'
+    monkeypatch.setattr(compat, 'package_folder', lambda name: tmp_path)
+    for module in (name, f'{name}.drn'):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    compat.provide_drn()
+    with pytest.raises(NotImplementedError, match='mmaction2#2714'):
+        sys.modules[f'{name}.drn'].DRN()
+
+
+# VindLU
+
+
+def test_vindlu_is_off_without_timm(monkeypatch):
+    module = types.ModuleType('mmaction.utils.dependency')
+    module.WITH_MULTIMODAL = True
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(compat, '_vindlu_imports', lambda: True)
+    compat.disable_vindlu()
+    assert module.WITH_MULTIMODAL
+    monkeypatch.setattr(compat, '_vindlu_imports', lambda: False)
+    compat.disable_vindlu()
+    assert not module.WITH_MULTIMODAL
+
+
+# checkpoints
+
+
+def test_a_checkpoint_of_mmengine_loads(tmp_path):
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+    from mmengine.runner.checkpoint import load_checkpoint
+
+    path = tmp_path / 'a.pth'
+    buffer = HistoryBuffer([1.0, 3.0], [1, 1])
+    weight = torch.ones(1, 1)
+    message_hub = dict(
+        log_scalars=dict(loss=buffer), runtime_info=dict(best=np.float64(2))
+    )
+    state = dict(state_dict={'weight': weight}, message_hub=message_hub)
+    torch.save(state, path)
+    model = torch.nn.Linear(1, 1, bias=False)
+    found = load_checkpoint(model, str(path))
+    assert model.weight.item() == 1
+    assert found['message_hub']['log_scalars']['loss'].mean() == 2
+    assert found['message_hub']['runtime_info']['best'] == 2
+
+
+class RunsOnLoading:
+    def __init__(self, function, *args):
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.serialization, 'add_safe_globals'),
+    reason='this torch loads everything by default',
+)
+@pytest.mark.parametrize(
+    'hostile',
+    [
+        RunsOnLoading(exec, 'raise SystemExit("code of the file ran")'),
+        RunsOnLoading(getattr, str, 'upper'),
+        RunsOnLoading(getattr, torch.Tensor, '__init__'),
+    ],
+    ids=['exec', 'getattr of another class', 'getattr of a dunder'],
+)
+def test_a_hostile_checkpoint_is_refused(tmp_path, hostile):
+    from mmengine.runner.checkpoint import load_from_local
+
+    path = tmp_path / 'hostile.pth'
+    torch.save(dict(state_dict={}, meta=hostile), path)
+    with pytest.raises((pickle.UnpicklingError, ValueError)):
+        load_from_local(str(path), map_location='cpu')
+
+
+def test_restricted_getattr_gives_the_methods_alone():
+    from mmengine.logging import HistoryBuffer
+
+    assert compat._restricted_getattr(HistoryBuffer, 'mean')
+    with pytest.raises(ValueError, match='do not trust this file'):
+        compat._restricted_getattr(HistoryBuffer, '__init__')
+
+
+# pkg_resources and scopes
+
+
+def test_installed_packages_are_found(repo_root):
+    from mmengine.utils import get_installed_path, is_installed
+
+    assert is_installed('mmengine') and not is_installed('hero_mm_nowhere')
+    assert get_installed_path('mmengine').endswith('mmengine')
+    assert get_installed_path('hero_mm') == str(repo_root / 'hero_mm')
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('pkg_resources') is not None,
+    reason='pkg_resources is there, the shim does nothing',
+)
+def test_an_absent_package_is_named():
+    from mmengine.utils import get_installed_path
+
+    with pytest.raises(ModuleNotFoundError, match='pip install no-such'):
+        get_installed_path('no-such')
+
+
+def test_module_of_a_distribution():
+    assert compat.module_of_package('mmengine') == 'mmengine'
+    assert compat.module_of_package('pyyaml') in ('yaml', '_yaml')
+    assert compat.module_of_package('hero_mm_nowhere') == 'hero_mm_nowhere'
+
+
+@needs('mmdet')
+def test_a_base_of_another_package(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = 'mmdet::_base_/models/retinanet_r50_fpn.py'\n")
+    assert Config.fromfile(str(path)).model.type == 'RetinaNet'
+
+
+def test_scope_is_known_to_mmengine():
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    assert MODULE2PACKAGE['hero_mm'] == 'hero-mm'
+    assert MODULE2PACKAGE['mmdet'] == 'mmdet'
+
+
+# launcher
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cpu')
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_no_launcher_changes_nothing(on_cpu):
+    cfg = Config(dict(launcher='none'))
+    compat.init_cpu_launcher(cfg)
+    assert 'model_wrapper_cfg' not in cfg
+
+
+def test_an_accelerator_keeps_its_launcher(on_cpu, monkeypatch):
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
+    cfg = Config(dict(launcher='pytorch'))
+    compat.init_cpu_launcher(cfg)
+    assert 'model_wrapper_cfg' not in cfg
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'message'),
+    [('slurm', "'slurm' needs an accelerator"), ('pytorch', 'RANK')],
+)
+def test_a_launcher_that_cannot_work_says_so(on_cpu, launcher, message):
+    with pytest.raises(ValueError, match=message):
+        compat.init_cpu_launcher(Config(dict(launcher=launcher)))
+
+
+def test_the_wrapper_gets_no_device_and_keeps_its_options(on_cpu, monkeypatch):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    cfg = Config(dict(launcher='pytorch', find_unused_parameters=True))
+    compat.init_cpu_launcher(cfg)
+    assert cfg.model_wrapper_cfg == dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=True,
+        device_ids=None,
+    )
+
+
+# fresh interpreters
+
+
+FAMILY = """
+import sys
+import time
+import mmengine.registry, torch
+start = time.perf_counter()
+import hero_mm
+assert time.perf_counter() - start < 1.5, 'import hero_mm is slow'
+eager = {'mmcv', 'mmdet', 'mmaction', 'transformers'} & set(sys.modules)
+assert not eager, eager
+import mmdet.models, mmaction.models
+from mmcv.ops import RoIAlign, batched_nms, carafe
+from mmaction.registry import MODELS
+assert MODELS.get('ResNet3dSlowOnly') is not None
+boxes = torch.tensor([[0., 0, 4, 4], [0, 0, 4, 3.9], [9, 9, 12, 12]])
+scores = torch.tensor([.9, .8, .7])
+cfg = dict(type='nms', iou_threshold=.5)
+kept = batched_nms(boxes, scores, torch.zeros(3), cfg)[1].tolist()
+assert kept == [0, 2], kept
+features = torch.ones(1, 2, 8, 8, requires_grad=True)
+pooled = RoIAlign(2)(features, torch.tensor([[0., 1, 1, 6, 6]]))
+pooled.sum().backward()
+assert abs(features.grad.sum() - pooled.numel()) < 1e-4
+from mmengine.model.utils import revert_sync_batchnorm
+revert_sync_batchnorm(torch.nn.SyncBatchNorm(2))
+from mmcv.utils import collect_env
+print(collect_env()['MMCV Compiler'])
+"""
+
+
+@needs('mmdet')
+@needs('mmaction')
+def test_the_family_imports_and_runs():
+    in_fresh_python(FAMILY)
+
+
+ALONE = """
+import sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in sys.argv[1:]:
+            raise ModuleNotFoundError(f'No module named {name}', name=name)
+sys.meta_path.insert(0, Absent())
+import hero_mm, hero_mm.cli, hero_mm.doctor
+from hero_mm.registry import MODELS
+print(hero_mm.__version__)
+"""
+
+
+def test_import_without_the_family():
+    absent = ('mmcv', 'mmdet', 'mmaction', 'transformers')
+    assert in_fresh_python(ALONE, *absent).strip()
