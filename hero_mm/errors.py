@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from dis import opmap
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -53,7 +54,7 @@ def explain(
 
     Args:
         error (BaseException): As caught. MMEngine's registries and torch's
-            workers wrap what our code raised: the first cause is looked for.
+            workers wrap what our code raised: its causes are searched too.
         homes (tuple[str, ...]): Folders of the code whose errors are meant
             for the user.
     """
@@ -75,23 +76,28 @@ def explain(
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it, the first cause first."""
+    """The error, its cause, the cause of that, and so on."""
     links: list[BaseException] = []
     link: Optional[BaseException] = error
     while link is not None and link not in links:
         links.append(link)
+        yield link
         link = link.__cause__ or link.__context__
-    return reversed(links)
 
 
 def _raised_in(error: BaseException, homes: tuple[str, ...]) -> bool:
-    """Whether the line that raised lies in one of the folders."""
+    """Whether a ``raise`` in one of the folders raised it.
+
+    An error that a call into a library raises there is none of these.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None:
         return False
-    return trace.tb_frame.f_code.co_filename.startswith(homes)
+    code = trace.tb_frame.f_code
+    on_purpose = code.co_code[trace.tb_lasti] == opmap['RAISE_VARARGS']
+    return on_purpose and code.co_filename.startswith(homes)
 
 
 def _from_worker(
@@ -101,6 +107,7 @@ def _from_worker(
     frames, _, _ = str(error).rpartition('\n' + type(error).__name__ + ': ')
     text = str(error)[len(frames) :].strip()
     last = frames.rpartition('File "')[2]
-    if not last.startswith(homes):
+    line = last.partition('\n')[2].strip()
+    if not last.startswith(homes) or not line.startswith('raise '):
         return None
     return text.partition(': ')[2]

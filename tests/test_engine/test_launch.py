@@ -1,0 +1,100 @@
+"""What the tools share: configs, steps of preparation, runners."""
+
+import argparse
+import os
+
+import pytest
+from mmengine.config import Config
+
+from hero_mm.engine import launch
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'probe.py'
+    path.write_text('a = dict(b=1)\n')
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_rank(monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('config')
+    launch.add_common_arguments(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def test_work_dir_is_named_after_the_config(config):
+    assert launch.load_config(parse(config)).work_dir == 'work_dirs/probe'
+
+
+def test_work_dir_of_the_config_and_of_the_flag(config):
+    config.write_text("work_dir = 'mine'\n")
+    assert launch.load_config(parse(config)).work_dir == 'mine'
+    cfg = launch.load_config(parse(config, '--work-dir', 'w'))
+    assert cfg.work_dir == 'w'
+
+
+def test_options_change_the_config(config):
+    words = ('--cfg-options', 'a.b=2', 'c="[1,2]"', '--launcher', 'pytorch')
+    cfg = launch.load_config(parse(config, *words))
+    assert (cfg.a.b, cfg.c, cfg.launcher) == (2, [1, 2], 'pytorch')
+
+
+@pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])
+def test_local_rank_is_taken_where_the_launcher_sets_none(
+    config, flag, monkeypatch
+):
+    monkeypatch.delenv('LOCAL_RANK')
+    launch.load_config(parse(config, flag, 3))
+    assert os.environ['LOCAL_RANK'] == '3'
+    launch.load_config(parse(config, flag, 4))
+    assert os.environ['LOCAL_RANK'] == '3'
+
+
+def test_a_missing_config_is_named():
+    with pytest.raises(FileNotFoundError, match=r"'nowhere.py'.*configs/"):
+        launch.load_config(parse('nowhere.py'))
+
+
+calls = []
+
+
+def note(**arguments):
+    calls.append(arguments)
+
+
+def test_steps_of_preparation_are_taken_in_order(monkeypatch):
+    calls.clear()
+    monkeypatch.setattr(
+        launch, 'get_object_from_string', {'probe.note': note}.get
+    )
+    first, second = (dict(type='probe.note', step=i) for i in (1, 2))
+    launch.prepare_data(Config(dict(prepare=first)))
+    launch.prepare_data(Config(dict(prepare=[first, second])))
+    launch.prepare_data(Config(dict()))
+    assert calls == [dict(step=1), dict(step=1), dict(step=2)]
+
+
+@pytest.mark.parametrize('name', ['hero_mm.nowhere', None])
+def test_a_step_that_names_no_function_is_refused(name):
+    with pytest.raises(ValueError, match='is no function'):
+        launch.take_step(dict(type=name))
+
+
+def test_the_runner_of_the_config_is_built(monkeypatch):
+    built = []
+    monkeypatch.setattr(launch.RUNNERS, 'build', built.append)
+    cfg = Config(dict(runner_type='Mine'))
+    launch.build_runner(cfg)
+    assert built == [cfg]
+
+
+def test_processes_are_not_joined_without_a_launcher():
+    cfg = Config(dict(launcher='none'))
+    launch.join_processes(cfg)
+    assert 'model_wrapper_cfg' not in cfg

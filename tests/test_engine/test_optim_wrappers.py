@@ -1,0 +1,43 @@
+"""Mixed precision on the CPU."""
+
+import torch
+from torch import nn
+
+from hero_mm.engine import BFloat16OptimWrapper
+from hero_mm.registry import OPTIM_WRAPPERS
+
+
+def test_the_forward_pass_runs_in_bfloat16_and_weights_stay():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    before = model.weight.clone()
+    wrapper = OPTIM_WRAPPERS.build(
+        dict(
+            type='BFloat16OptimWrapper',
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            clip_grad=dict(max_norm=1.0),
+        )
+    )
+    assert isinstance(wrapper, BFloat16OptimWrapper)
+    with wrapper.optim_context(model):
+        out = model(torch.ones(2, 4))
+    assert out.dtype == torch.bfloat16
+    wrapper.update_params(out.float().square().mean())
+    assert model.weight.dtype == torch.float32
+    assert not torch.equal(model.weight, before)
+    assert model(torch.ones(2, 4)).dtype == torch.float32
+
+
+def test_gradients_accumulate():
+    model = nn.Linear(2, 1)
+    wrapper = BFloat16OptimWrapper(
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        accumulative_counts=2,
+    )
+    wrapper.initialize_count_status(model, 0, 4)
+    before = model.weight.clone()
+    for step in range(2):
+        with wrapper.optim_context(model):
+            loss = model(torch.ones(1, 2)).float().mean()
+        wrapper.update_params(loss)
+        assert torch.equal(model.weight, before) == (step == 0)

@@ -1,0 +1,134 @@
+"""Which errors are explained, and in which words."""
+
+import sys
+
+import pytest
+import torch
+from torch._utils import ExceptionWrapper
+
+from hero_mm import errors
+from hero_mm.compat import init_cpu_launcher
+from hero_mm.errors import explain, run_tool
+
+
+def raised(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+    raise AssertionError('nothing was raised')
+
+
+def ours():
+    init_cpu_launcher({'launcher': 'slurm'})
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch):
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cpu')
+    monkeypatch.delenv(errors.TRACEBACK, raising=False)
+
+
+def test_an_error_of_ours_is_explained():
+    assert "'slurm' needs an accelerator" in explain(raised(ours))
+
+
+@pytest.mark.parametrize('linked', [True, False])
+def test_the_first_cause_is_explained(linked):
+    def wrapped():
+        try:
+            ours()
+        except ValueError as error:
+            raise KeyError('class Probe') from (error if linked else None)
+
+    error = raised(wrapped)
+    assert explain(error).startswith("launcher 'slurm'")
+
+
+def test_our_words_win_over_those_of_a_library():
+    from hero_mm.apis.checkpoint import read_checkpoint
+
+    error = raised(lambda: read_checkpoint(__file__))
+    assert error.__cause__ is not None
+    assert 'is not a readable checkpoint' in explain(error)
+
+
+def test_a_library_that_fails_in_our_line_is_left_alone():
+    from hero_mm.cli import tube_table
+
+    error = raised(lambda: tube_table([dict(span=1)]))
+    assert isinstance(error, TypeError)
+    assert explain(error) is None
+
+
+def foreign():
+    raise ValueError('not of hero_mm')
+
+
+def in_worker(body):
+    """What a data worker makes of an error."""
+    try:
+        body()
+    except ValueError:
+        return ExceptionWrapper(sys.exc_info(), 'in worker 0').reraise
+
+
+def test_an_error_of_a_worker_is_explained():
+    error = raised(in_worker(ours))
+    assert 'Original Traceback' in str(error)
+    assert explain(error).startswith("launcher 'slurm' needs")
+
+
+def test_a_foreign_error_of_a_worker_is_left_alone():
+    assert explain(raised(in_worker(foreign))) is None
+
+
+@pytest.mark.parametrize(
+    'body', [foreign, lambda: torch.zeros(2) @ torch.zeros(3)]
+)
+def test_foreign_errors_are_left_alone(body):
+    assert explain(raised(body)) is None
+    with pytest.raises((ValueError, RuntimeError)):
+        run_tool(_Elsewhere(body))
+
+
+class _Elsewhere:
+    """A tool in another folder than the code that raises."""
+
+    def __init__(self, body):
+        self.body = body
+        self.__code__ = torch.nn.Linear.forward.__code__
+
+    def __call__(self):
+        self.body()
+
+
+def test_a_missing_file_is_always_explained(tmp_path):
+    path = tmp_path / 'absent.txt'
+    assert 'absent.txt' in explain(raised(path.read_text))
+
+
+def test_a_missing_package_of_the_family_names_the_extra():
+    error = ModuleNotFoundError("No module named 'mmdet'", name='mmdet')
+    assert 'pip install "hero-mm[mmdet]"' in explain(error)
+
+
+def test_a_missing_module_of_ours_is_a_defect():
+    error = ModuleNotFoundError('x', name='hero_mm.nowhere')
+    assert explain(error) is None
+
+
+def test_exit_codes_and_words(capsys, monkeypatch):
+    assert run_tool(lambda: None) == 0
+    assert run_tool(ours) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("\nerror: launcher 'slurm'")
+    assert 'Traceback' not in shown and 'HERO_MM_TRACEBACK=1' in shown
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert run_tool(interrupt) == 130
+    monkeypatch.setenv(errors.TRACEBACK, '1')
+    with pytest.raises(ValueError, match='slurm'):
+        run_tool(ours)
