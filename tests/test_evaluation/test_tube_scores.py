@@ -145,6 +145,15 @@ class TestByHand:
         assert result['vIoU@0.5'] == result['gt_vIoU@0.5'] == passes
         assert result['vIoU@0.3'] == 1.0
 
+    def test_sum_is_that_of_the_published_code(self):
+        # 29 times 0.3 added one by one give a mean of 0.3; in pairs, more.
+        frames = range(40)
+        truth = make_truth(4, 33, segment=(0, 40), box=[0, 0, 10, 10])
+        guess = make_guess(4, 33, box=[0, 0, 3, 10], frames=frames)
+        result = evaluate_tubes({'q': truth}, {'q': guess})
+        assert result['m_vIoU'] == result['gt_m_vIoU'] == 0.3
+        assert result['vIoU@0.3'] == result['gt_vIoU@0.3'] == 0
+
 
 class TestMeans:
     """Averages over queries and sentence types."""
@@ -278,6 +287,8 @@ class TestInput:
         [
             (dict(span=[4, 4]), r'span \[4.0, 4.0\) is empty'),
             (dict(segment=[9, 9]), 'segment .* is empty'),
+            (dict(span=[4.5, 6]), 'span .* whole frames'),
+            (dict(segment=[0, 9.5]), 'segment .* whole frames'),
             (dict(boxes={}), 'there is no box'),
             (dict(fps=0), 'positive fps'),
             (dict(fps=None), 'positive fps'),

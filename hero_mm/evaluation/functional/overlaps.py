@@ -100,7 +100,7 @@ def _within(frames_N: IntArray, start: float, end: float) -> BoolArray:
 
 
 def _native_grid(start: float, end: float) -> IntArray:
-    return np.arange(math.ceil(start), math.ceil(end), dtype=np.int64)
+    return np.arange(start, end, dtype=np.int64)
 
 
 def _true_extent(

@@ -178,6 +178,10 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
     span = _read_pair(item, 'span', owner)
     segment = _read_pair(item, 'segment', owner)
     for name, (start, end) in (('span', span), ('segment', segment)):
+        if not (start.is_integer() and end.is_integer()):
+            raise ValueError(
+                f'{owner}: the {name} [{start}, {end}) must be whole frames.'
+            )
         if end <= start:
             raise ValueError(f'{owner}: the {name} [{start}, {end}) is empty.')
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
