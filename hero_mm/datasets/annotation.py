@@ -228,7 +228,8 @@ class GroundTruths(Mapping):
         clip, query = self._place[query_id]
         video = self._annotation.videos[clip['video_id']]
         start, end = query['span']
-        frames = np.arange(start, end)
+        # One frame more: some protocols take the end for the last frame.
+        frames = np.arange(start, end + 1)
         boxes, valid = video.track_boxes(query['track_id'], frames)
         return dict(
             span=(start, end),
@@ -237,6 +238,9 @@ class GroundTruths(Mapping):
             fps=video.fps,
             query_type=query['type'],
         )
+
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._place
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._place)
@@ -266,7 +270,9 @@ class GroundingAnnotation:
 
         Returns:
             Mapping[str, dict]: Query id to ``span``, ``boxes`` (frame to
-            xyxy, inside the span), ``segment``, ``fps``, ``query_type``.
+            xyxy, inside the span and on the frame after it, for protocols
+            that take the end for the last frame), ``segment``, ``fps``,
+            ``query_type``.
         """
         return GroundTruths(self)
 

@@ -317,3 +317,13 @@ def _check_query(
             f'unknown track id {query["track_id"]!r}',
             f'the video has the tracks {sorted(video.tracks)}',
         )
+    start, end = query['span']
+    runs = video.tracks[query['track_id']].runs
+    if not ((runs[:, 0] < end) & (runs[:, 1] > start)).any():
+        raise AnnotationError(
+            path,
+            where,
+            f'track {query["track_id"]!r} has no box in the span '
+            f'[{start}, {end})',
+            'add its boxes, or drop the sentence: it cannot be scored',
+        )

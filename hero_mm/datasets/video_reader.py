@@ -414,12 +414,12 @@ class DecordReader(VideoReader):
     def __init__(self, path: str, num_threads: int = 1) -> None:
         super().__init__(path)
         decord = _optional('decord')
+        self._errors = (RuntimeError, decord.DECORDError)
         try:
             self._reader = decord.VideoReader(path, num_threads=num_threads)
-        except (RuntimeError, decord.DECORDError) as error:
-            message = str(error).strip().splitlines()[-1]
+        except self._errors as error:
             raise VideoError(
-                path, f'not a readable video ({message})'
+                path, f'not a readable video ({_last_line(error)})'
             ) from error
 
     def close(self) -> None:
@@ -445,7 +445,15 @@ class DecordReader(VideoReader):
     def _read(self, wanted: np.ndarray) -> np.ndarray:
         if wanted[-1] >= len(self._reader):
             raise self._too_short(len(self._reader), wanted)
-        return self._reader.get_batch(wanted.tolist()).asnumpy()
+        try:
+            return self._reader.get_batch(wanted.tolist()).asnumpy()
+        except self._errors as error:
+            raise VideoError(
+                self.path,
+                f'decord fails on it ({_last_line(error)})',
+                "use the backend 'pyav': decord cannot read some videos that "
+                'are turned',
+            ) from error
 
 
 class TorchCodecReader(VideoReader):
@@ -492,6 +500,10 @@ class TorchCodecReader(VideoReader):
         if wanted[-1] >= len(self._decoder):
             raise self._too_short(len(self._decoder), wanted)
         return self._decoder.get_frames_at(wanted.tolist()).data.numpy()
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def _optional(name: str) -> Any:

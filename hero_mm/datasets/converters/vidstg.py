@@ -222,22 +222,20 @@ def _make_clips(
                 except ConversionError as error:
                     _skip(summary, error, skip_bad, f'sentence {number}')
                 else:
-                    query = {
-                        'query_id': str(number),
-                        'type': query_type,
-                        **query,
-                    }
-                    _count_boxes(query, video, summary.notes)
-                    clip = clips.setdefault(
-                        (video.video_id, segment),
-                        dict(
-                            video_id=video.video_id,
-                            segment=list(segment),
-                            queries=[],
-                        ),
+                    query = dict(
+                        query_id=str(number), type=query_type, **query
                     )
-                    clip['queries'].append(query)
-                    summary.sentences[query_type] += 1
+                    if _has_boxes(query, video, summary):
+                        clip = clips.setdefault(
+                            (video.video_id, segment),
+                            dict(
+                                video_id=video.video_id,
+                                segment=list(segment),
+                                queries=[],
+                            ),
+                        )
+                        clip['queries'].append(query)
+                        summary.sentences[query_type] += 1
                 number += 1
     return list(clips.values())
 
@@ -317,13 +315,22 @@ def _make_query(
     )
 
 
-def _count_boxes(query: dict, video: VideoInfo, notes: Counter) -> None:
-    """Count what is missing of the tube; it stays missing."""
+def _has_boxes(
+    query: dict, video: VideoInfo, summary: ConversionSummary
+) -> bool:
+    """Count what is missing of the tube; without any box it is no tube."""
+    notes = summary.notes
     frames = np.arange(*query['span'])
     _, valid = video.track_boxes(query['track_id'], frames)
     missing = int((~valid).sum())
+    if missing == len(frames):
+        summary.skipped.append(
+            f'sentence {query["query_id"]}: track {query["track_id"]} of '
+            f'video {video.video_id!r} has no box in the span '
+            f'{query["span"]}'
+        )
+        return False
     if missing:
         notes['frames in spans without a box'] += missing
         notes['sentences with such frames'] += 1
-    if missing == len(frames):
-        notes['sentences without any box in their span'] += 1
+    return True

@@ -1,0 +1,430 @@
+"""The annotation file: written, read, checked."""
+
+import copy
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets import annotation as module
+from hero_mm.datasets.annotation import (
+    AnnotationError,
+    Track,
+    VideoInfo,
+    load_annotation,
+    save_annotation,
+)
+
+BOX = [1, 2, 11, 22]
+
+
+def _query(**changes):
+    query = dict(
+        query_id='7',
+        text='a dog runs',
+        type='declarative',
+        span=[2, 5],
+        track_id='0',
+    )
+    return {**query, **changes}
+
+
+def _written(**changes):
+    """A file written by hand, boxes in the JSON."""
+    video = dict(path='a.mp4', frame_count=10, fps=5, width=64, height=48)
+    boxes = {str(frame): BOX for frame in (2, 3, 4, 7)}
+    raw = dict(
+        metainfo=dict(format='hero_mm/1', dataset='toy', split='test'),
+        videos=dict(
+            v={**video, 'tracks': {'0': dict(category='dog', boxes=boxes)}}
+        ),
+        data_list=[dict(video_id='v', segment=[1, 9], queries=[_query()])],
+    )
+    return {**raw, **changes}
+
+
+def _store(tmp_path, raw):
+    path = tmp_path / 'hand.json'
+    path.write_text(json.dumps(raw))
+    return path
+
+
+def _video(boxes, frames=None, **changes):
+    frames = range(len(boxes)) if frames is None else frames
+    video = VideoInfo(
+        'v',
+        'a.mp4',
+        100,
+        10.0,
+        640,
+        480,
+        {'0': Track.from_boxes('dog', frames, boxes)},
+    )
+    for key, value in changes.items():
+        setattr(video, key, value)
+    return video
+
+
+def _clip(**changes):
+    return {
+        **dict(video_id='v', segment=[0, 9], queries=[_query()]),
+        **changes,
+    }
+
+
+def test_written_by_hand(tmp_path):
+    loaded = load_annotation(_store(tmp_path, _written()))
+    video = loaded.videos['v']
+    assert (video.width, video.height, video.fps) == (64, 48, 5.0)
+    boxes, valid = video.track_boxes('0', [0, 2, 4, 5, 6, 7, 8, 99])
+    assert valid.tolist() == [False, True, True, False] + [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert boxes.dtype == np.float32
+    assert boxes[1].tolist() == BOX and boxes[0].tolist() == [0] * 4
+    assert loaded.data_list[0]['queries'][0]['text'] == 'a dog runs'
+
+
+def test_runs_are_found_for_frames_in_any_order():
+    frames = [9, 3, 4, 5, 20]
+    boxes = [[f, 0, f + 5, 5] for f in frames]
+    track = Track.from_boxes('dog', frames, boxes)
+    assert track.runs[:, :2].tolist() == [[3, 6], [9, 10], [20, 21]]
+    video = _video(boxes, frames)
+    got, valid = video.track_boxes('0', [20, 5, 6, 9, 2])
+    assert valid.tolist() == [True, True, False, True, False]
+    assert got[:, 0].tolist() == [20, 5, 0, 9, 0]
+
+
+def test_empty_track_has_no_box():
+    video = _video(np.zeros((0, 4)), [])
+    boxes, valid = video.track_boxes('0', [1, 2])
+    assert not valid.any() and boxes.shape == (2, 4)
+
+
+def test_a_frame_twice_is_refused():
+    with pytest.raises(ValueError, match='frame 3 occurs twice'):
+        Track.from_boxes('dog', [3, 4, 3], [BOX] * 3)
+
+
+def test_unknown_track_names_the_known_ones():
+    with pytest.raises(KeyError, match="no track '5'.*'0'"):
+        _video([BOX]).track_boxes('5', [0])
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'dtype'),
+    [
+        ([[1, 2, 3, 4]] * 9, 'int16'),
+        ([[1.0, 2.0, 3.0, 4.0]] * 9, 'int16'),
+        ([[1.5, 2, 3, 4]] * 9, 'float32'),
+        ([[1, 2, 3, 40000]] * 9, 'float32'),
+        ([[-5, 2, 32767, 4]] * 9, 'int16'),
+    ],
+)
+def test_saved_and_loaded_again(tmp_path, boxes, dtype):
+    path = tmp_path / 'new' / 'ann.json'
+    meta = dict(dataset='toy', split='train')
+    videos = dict(v=_video(boxes, predicates=('run',)))
+    save_annotation(path, meta, videos, [_clip()])
+    loaded = load_annotation(path)
+    video = loaded.videos['v']
+    assert video.store.array.dtype == dtype
+    assert loaded.metainfo['tracks_file'] == 'ann.tracks.npy'
+    assert loaded.metainfo['dataset'] == 'toy'
+    assert video.predicates == ('run',)
+    assert video.tracks['0'].category == 'dog'
+    got, valid = video.track_boxes('0', np.arange(12))
+    assert valid.tolist() == [True] * 9 + [False] * 3
+    np.testing.assert_array_equal(got[:9], np.float32(boxes))
+    assert loaded.data_list == [_clip()]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        'ann.json',
+        'ann.tracks.npy',
+    ]
+    # What was loaded can be saved again, from the memory map.
+    again = tmp_path / 'again.json'
+    save_annotation(again, loaded.metainfo, loaded.videos, loaded.data_list)
+    assert load_annotation(again).videos['v'].rows('0').tolist() == boxes
+
+
+def test_boxes_are_mapped_and_pickles_hold_the_path(tmp_path):
+    path = tmp_path / 'ann.json'
+    videos = dict(v=_video([BOX] * 90))
+    save_annotation(path, {}, videos, [_clip()])
+    video = load_annotation(path).videos['v']
+    assert isinstance(video.store.array, np.memmap)
+    data = pickle.dumps(video)
+    assert len(data) < 1200
+    boxes, valid = pickle.loads(data).track_boxes('0', [89, 90])
+    assert boxes[0].tolist() == BOX and valid.tolist() == [True, False]
+
+
+def test_a_file_that_changes_is_mapped_again(tmp_path):
+    path = tmp_path / 'ann.json'
+    for box in (BOX, [2, 3, 30, 40]):
+        save_annotation(path, {}, dict(v=_video([box] * 9)), [_clip()])
+        os.utime(tmp_path / 'ann.tracks.npy', ns=(0, sum(box)))
+        boxes, _ = load_annotation(path).videos['v'].track_boxes('0', [0])
+        assert boxes[0].tolist() == box
+
+
+def test_saving_fails_before_it_writes(tmp_path, monkeypatch):
+    path = tmp_path / 'ann.json'
+    save_annotation(path, {}, dict(v=_video([BOX] * 9)), [_clip()])
+    before = path.read_bytes()
+    with pytest.raises(AnnotationError, match='unknown track id'):
+        bad = _clip(queries=[_query(track_id='9')])
+        save_annotation(path, {}, dict(v=_video([BOX] * 9)), [bad])
+
+    def fail(*unused):
+        raise OSError('disk full')
+
+    monkeypatch.setattr(module.os, 'replace', fail)
+    with pytest.raises(OSError, match='disk full'):
+        save_annotation(path, {}, dict(v=_video([BOX] * 9)), [_clip()])
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_ground_truths(tmp_path):
+    truths = load_annotation(_store(tmp_path, _written())).ground_truths()
+    assert list(truths) == ['7'] and len(truths) == 1
+    assert '7' in truths and '8' not in truths
+    assert truths['7'] == dict(
+        span=(2, 5),
+        boxes={2: BOX, 3: BOX, 4: BOX},
+        segment=(1, 9),
+        fps=5.0,
+        query_type='declarative',
+    )
+    with pytest.raises(KeyError):
+        truths['8']
+
+
+def test_ground_truth_has_the_frame_after_the_span(tmp_path):
+    raw = _written()
+    raw['data_list'][0]['queries'][0]['span'] = [2, 4]
+    truth = load_annotation(_store(tmp_path, raw)).ground_truths()['7']
+    assert sorted(truth['boxes']) == [2, 3, 4]
+
+
+def _broken(change):
+    raw = copy.deepcopy(_written())
+    change(raw)
+    return raw
+
+
+def _first(raw):
+    return raw['data_list'][0]['queries'][0]
+
+
+def _track(raw):
+    return raw['videos']['v']['tracks']['0']
+
+
+CASES = {
+    'no top key': (lambda r: r.pop('videos'), "key 'videos' is missing"),
+    'no video key': (
+        lambda r: r['videos']['v'].pop('fps'),
+        "video 'v': key 'fps' is missing",
+    ),
+    'fps 0': (
+        lambda r: r['videos']['v'].update(fps=0),
+        "'fps' is 0. Cure: give a number above 0",
+    ),
+    'width text': (
+        lambda r: r['videos']['v'].update(width='64'),
+        "'width' is '64'",
+    ),
+    'video a list': (
+        lambda r: r['videos'].update(v=[]),
+        'expected an object, found list',
+    ),
+    'no boxes': (
+        lambda r: _track(r).pop('boxes'),
+        "track '0': neither 'runs' nor 'boxes'",
+    ),
+    'boxes a list': (
+        lambda r: _track(r).update(boxes=[BOX]),
+        "'boxes' is list",
+    ),
+    'x2 <= x1': (
+        lambda r: _track(r)['boxes'].update({'3': [9, 2, 9, 22]}),
+        r"track '0', frame 3: box \[9, 2, 9, 22\]. Cure: .*x2 > x1",
+    ),
+    'y2 < y1': (
+        lambda r: _track(r)['boxes'].update({'3': [1, 22, 9, 2]}),
+        'frame 3: box',
+    ),
+    'three numbers': (
+        lambda r: _track(r)['boxes'].update({'3': [1, 2, 3]}),
+        'frame 3: box',
+    ),
+    'frame past the end': (
+        lambda r: _track(r)['boxes'].update({'10': BOX}),
+        "a box on frame '10'. Cure: give a number from 0 to 9",
+    ),
+    'no clip key': (
+        lambda r: r['data_list'][0].pop('segment'),
+        r"data_list\[0\]: key 'segment' is missing",
+    ),
+    'unknown video': (
+        lambda r: r['data_list'][0].update(video_id='w'),
+        "unknown video id 'w'",
+    ),
+    'segment too long': (
+        lambda r: r['data_list'][0].update(segment=[1, 11]),
+        r'segment \[1, 11\] is empty or not in the 10 frames',
+    ),
+    'segment not whole': (
+        lambda r: r['data_list'][0].update(segment=[1.5, 9]),
+        r'segment \[1.5, 9\]',
+    ),
+    'no queries': (
+        lambda r: r['data_list'][0].update(queries=[]),
+        'no queries',
+    ),
+    'no query key': (
+        lambda r: _first(r).pop('text'),
+        "query '7': key 'text' is missing",
+    ),
+    'number as id': (
+        lambda r: _first(r).update(query_id=7),
+        "'query_id' is 7. Cure: write it as text",
+    ),
+    'empty sentence': (
+        lambda r: _first(r).update(text='  '),
+        "the sentence \\('text'\\) is empty",
+    ),
+    'unknown type': (
+        lambda r: _first(r).update(type='caption'),
+        "'type' is 'caption'. Cure: use one of",
+    ),
+    'empty span': (
+        lambda r: _first(r).update(span=[3, 3]),
+        r'span \[3, 3\] is empty or outside its segment \[1, 9\]',
+    ),
+    'span before': (
+        lambda r: _first(r).update(span=[0, 3]),
+        r'span \[0, 3\]',
+    ),
+    'span after': (
+        lambda r: _first(r).update(span=[3, 10]),
+        r'span \[3, 10\]',
+    ),
+    'unknown track': (
+        lambda r: _first(r).update(track_id='5'),
+        r"unknown track id '5'. Cure: the video has the tracks \['0'\]",
+    ),
+    'no box in the span': (
+        lambda r: _first(r).update(span=[5, 7]),
+        r'no box in the span \[5, 7\)',
+    ),
+    'id twice in a clip': (
+        lambda r: r['data_list'][0]['queries'].append(_query()),
+        "query id '7' is already in",
+    ),
+    'id twice': (
+        lambda r: r['data_list'].append(copy.deepcopy(r['data_list'][0])),
+        r"data_list\[1\].*query id '7' is already in data_list\[0\]",
+    ),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_errors_name_file_entry_and_cure(tmp_path, case):
+    change, message = CASES[case]
+    path = _store(tmp_path, _broken(change))
+    with pytest.raises(AnnotationError, match=message) as caught:
+        load_annotation(path)
+    assert 'hand.json' in str(caught.value)
+    assert 'Cure: ' in str(caught.value)
+
+
+def _saved_raw(tmp_path, frames=range(20)):
+    path = tmp_path / 'ann.json'
+    boxes = [[f, 2, f + 9, 30] for f in frames]
+    save_annotation(path, {}, dict(v=_video(boxes, frames)), [_clip()])
+    return path, json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ('runs', 'message'),
+    [
+        ([[5, 5, 0]], 'is empty'),
+        ([[0, 5, 0], [4, 8, 5]], 'overlaps'),
+        ([[95, 105, 0]], 'leaves the 100 frames'),
+        ([[0, 20, 3]], r'needs rows up to 23, the file of tracks has 20'),
+        ([[0, 20]], 'give .begin, end, row.'),
+    ],
+)
+def test_bad_runs(tmp_path, runs, message):
+    path, raw = _saved_raw(tmp_path)
+    raw['videos']['v']['tracks']['0']['runs'] = runs
+    path.write_text(json.dumps(raw))
+    with pytest.raises(AnnotationError, match=message):
+        load_annotation(path)
+
+
+@pytest.mark.parametrize('value', [[50, 2, 50, 9], [0, 9, 4, 8]])
+def test_bad_box_in_the_file_of_tracks_is_named(tmp_path, value):
+    frames = [*range(10), *range(40, 50)]
+    path, _ = _saved_raw(tmp_path, frames)
+    boxes = np.load(tmp_path / 'ann.tracks.npy')
+    boxes[13] = value
+    np.save(tmp_path / 'ann.tracks.npy', boxes)
+    with pytest.raises(AnnotationError, match="'v', track '0', frame 43"):
+        load_annotation(path)
+
+
+def test_nan_box_is_refused(tmp_path):
+    boxes = np.full((9, 4), [0.5, 1, 2, 3])
+    boxes[4, 2] = np.nan
+    with pytest.raises(AnnotationError, match='frame 4: box'):
+        save_annotation(
+            tmp_path / 'a.json', {}, dict(v=_video(boxes)), [_clip()]
+        )
+
+
+def test_files_of_two_conversions_are_told(tmp_path):
+    path, _ = _saved_raw(tmp_path)
+    np.save(tmp_path / 'ann.tracks.npy', np.ones((30, 4), np.int16))
+    with pytest.raises(AnnotationError, match='expected shape .20, 4.'):
+        load_annotation(path)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match='tools/dataset_converters'):
+        load_annotation(tmp_path / 'none.json')
+    path, _ = _saved_raw(tmp_path)
+    (tmp_path / 'ann.tracks.npy').unlink()
+    with pytest.raises(FileNotFoundError, match='copy it beside the JSON'):
+        load_annotation(path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [('{"metainfo": ', 'not valid JSON'), ('[1, 2]', 'found list')],
+)
+def test_not_an_annotation(tmp_path, text, message):
+    path = tmp_path / 'x.json'
+    path.write_text(text)
+    with pytest.raises(AnnotationError, match=message):
+        load_annotation(path)
+
+
+def test_through_a_storage_backend(tmp_path):
+    path, _ = _saved_raw(tmp_path)
+    loaded = load_annotation(path, backend_args=dict(backend='local'))
+    assert not isinstance(loaded.videos['v'].store.array, np.memmap)
+    boxes, _ = loaded.videos['v'].track_boxes('0', [3])
+    assert boxes[0].tolist() == [3, 2, 12, 30]
+    # Without a path to map, a pickle must carry the boxes.
+    copied = pickle.loads(pickle.dumps(loaded.videos['v']))
+    assert copied.track_boxes('0', [3])[1].all()

@@ -1,0 +1,353 @@
+"""Frames by index, on files that are and are not what they should be."""
+
+import pickle
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets import video_reader
+from hero_mm.datasets.video_reader import PyAVReader, VideoError, open_video
+
+BACKENDS = ['pyav', 'opencv', 'decord']
+
+
+def _needs(backend):
+    if backend == 'decord':
+        pytest.importorskip('decord')
+
+
+def _read(path, indices=(0,), backend='pyav', **options):
+    with open_video(path, backend, **options) as reader:
+        return reader.get_frames(indices)
+
+
+def _turn(path, degrees):
+    """Write a rotation, clockwise, into the track header of an mp4."""
+    one = 1 << 16
+    matrix = {
+        90: [0, one, 0, -one, 0, 0],
+        180: [-one, 0, 0, 0, -one, 0],
+        270: [0, -one, 0, one, 0, 0],
+    }[degrees]
+    data = bytearray(path.read_bytes())
+    start = data.index(b'tkhd') + 4 + 40
+    data[start : start + 24] = struct.pack('>6i', *matrix)
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory, toy_tools):
+    """Videos of many kinds: name to (path, frames, (width, height))."""
+    folder = tmp_path_factory.mktemp('videos')
+    stamps = np.cumsum([2, 1, 3, 1, 1, 7, 2, 1, 1, 4] * 6) - 2
+    made = {
+        'plain': (dict(), 24, (64, 48)),
+        'no_b_frames': (dict(b_frames=0), 24, (64, 48)),
+        'many_b_frames': (dict(b_frames=6, gop=30, count=70), 70, (64, 48)),
+        'long': (dict(count=200, gop=25), 200, (64, 48)),
+        'vfr': (dict(count=60, pts=stamps, gop=12), 60, (64, 48)),
+        'odd': (dict(size=(51, 37), pix_fmt='yuv444p'), 24, (51, 37)),
+        'one': (dict(count=1), 1, (64, 48)),
+        'mkv': (dict(count=90, gop=20, container='matroska'), 90, (64, 48)),
+        'ts': (dict(count=90, gop=20, container='mpegts'), 90, (64, 48)),
+        'avi': (dict(count=90, gop=20, container='avi'), 90, (64, 48)),
+    }
+    out = {}
+    for name, (options, count, size) in made.items():
+        path = folder / f'{name}.{options.get("container", "mp4")}'
+        out[name] = (
+            toy_tools.write_video(path, **_full(options, size)),
+            count,
+            size,
+        )
+    for degrees in (90, 180, 270):
+        path = toy_tools.write_video(folder / f'turned{degrees}.mp4')
+        _turn(path, degrees)
+        size = (64, 48) if degrees == 180 else (48, 64)
+        out[f'turned{degrees}'] = (path, 24, size)
+    return out
+
+
+def _full(options, size):
+    return {'size': size, **options}
+
+
+KINDS = [
+    *['plain', 'no_b_frames', 'many_b_frames', 'long', 'vfr', 'odd', 'one'],
+    *['mkv', 'ts', 'avi', 'turned90', 'turned180', 'turned270'],
+]
+
+
+def _upright(image, kind):
+    turns = dict(turned90=1, turned180=2, turned270=3).get(kind, 0)
+    return np.rot90(image, turns)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_frame_is_the_one_that_was_drawn(files, kind, toy_tools):
+    path, count, size = files[kind]
+    with open_video(path) as reader:
+        assert reader.frame_count == count
+        assert reader.size == size
+        frames = reader.get_frames(range(count))
+    assert frames.shape == (count, size[1], size[0], 3)
+    assert frames.dtype == np.uint8
+    for number, image in enumerate(frames):
+        assert toy_tools.is_frame(_upright(image, kind), number), number
+
+
+@pytest.mark.parametrize('kind', ['long', 'vfr', 'many_b_frames', 'mkv', 'ts'])
+def test_seeking_gives_the_same_as_reading_in_order(files, kind, monkeypatch):
+    path, count, _ = files[kind]
+    monkeypatch.setattr(video_reader, '_SEEK_FROM', 0)
+    monkeypatch.setattr(video_reader, '_SEEK_GAIN', 1)
+    generator = np.random.default_rng(0)
+    for _ in range(8):
+        number = generator.integers(1, 9)
+        wanted = np.sort(generator.permutation(count)[:number])
+        with open_video(path) as reader:
+            assert reader._index(int(wanted[-1]))
+            got = reader._read_seeking(wanted)
+            if kind == 'ts':
+                # Seeking is by bytes there and may land behind.
+                got = reader.get_frames(wanted)
+            np.testing.assert_array_equal(got, reader._read_in_order(wanted))
+
+
+def test_only_what_is_needed_is_decoded(files, toy_tools):
+    path, _, _ = files['long']
+    counted = []
+    with open_video(path) as reader:
+        original = reader._decode
+
+        def count(pts=None):
+            for frame in original(pts):
+                counted.append(frame.pts)
+                yield frame
+
+        reader._decode = count
+        frames = reader.get_frames([2, 101, 160])
+        assert len(counted) < 3 + 2 + 11 + 3
+        counted.clear()
+        reader.get_frames([5])
+        assert len(counted) == 6
+    assert [
+        toy_tools.is_frame(f, n) for f, n in zip(frames, (2, 101, 160))
+    ] == [True] * 3
+
+
+def test_indices_in_any_order_and_twice(files, toy_tools):
+    path, _, _ = files['plain']
+    with open_video(path) as reader:
+        frames = reader.get_frames([9, 2, 9, 0])
+        again = reader.get_frames(np.array([2]))
+    assert [
+        toy_tools.is_frame(f, n) for f, n in zip(frames, (9, 2, 9, 0))
+    ] == [True] * 4
+    assert (again[0] == frames[1]).all()
+
+
+@pytest.mark.parametrize('indices', [[], [-1, 2], 3])
+def test_bad_indices(files, indices):
+    with pytest.raises(ValueError, match='one or more numbers from 0 on'):
+        _read(files['plain'][0], indices)
+
+
+@pytest.mark.parametrize('backend', ['opencv', 'decord'])
+@pytest.mark.parametrize('kind', ['plain', 'long', 'one', 'odd', 'turned90'])
+def test_backends_agree(files, backend, kind):
+    _needs(backend)
+    path, count, size = files[kind]
+    wanted = np.unique(np.linspace(0, count - 1, 9).astype(int))
+    with open_video(path) as reader:
+        frames, fps = reader.get_frames(wanted), reader.fps
+    with open_video(path, backend) as reader:
+        assert reader.frame_count == count
+        if (backend, kind) == ('decord', 'turned90'):
+            with pytest.raises(VideoError, match="use the backend 'pyav'"):
+                reader.get_frames([0])
+            return
+        assert reader.size == size
+        assert reader.fps == pytest.approx(fps)
+        other = reader.get_frames(wanted)
+        twice = reader.get_frames(wanted[-1:])
+    assert np.abs(frames.astype(int) - other).mean() < 1
+    assert (twice[0] == other[-1]).all()
+
+
+@pytest.mark.parametrize('kind', ['vfr', 'many_b_frames'])
+def test_opencv_agrees_on_uneven_files(files, kind):
+    path, count, _ = files[kind]
+    with open_video(path, 'opencv') as reader:
+        other = reader.get_frames(range(count))
+    with open_video(path) as reader:
+        frames = reader.get_frames(range(count))
+    assert np.abs(frames.astype(int) - other).mean() < 1
+
+
+@pytest.mark.parametrize('threads', [0, 2])
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_threads_change_nothing(files, backend, threads):
+    _needs(backend)
+    with open_video(files['long'][0], backend) as reader:
+        one = reader.get_frames([0, 77])
+    with open_video(files['long'][0], backend, num_threads=threads) as reader:
+        np.testing.assert_array_equal(one, reader.get_frames([0, 77]))
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_through_a_storage_backend(files, backend):
+    _needs(backend)
+    args = dict(backend='local')
+    path, _, _ = files['long']
+    with open_video(path, backend) as reader:
+        local = reader.get_frames([3, 120])
+    with open_video(path, backend, backend_args=args) as reader:
+        np.testing.assert_array_equal(local, reader.get_frames([3, 120]))
+
+
+def test_missing_through_a_storage_backend(tmp_path):
+    args = dict(backend='local')
+    with pytest.raises(VideoError, match='none.mp4: cannot be fetched'):
+        _read(tmp_path / 'none.mp4', backend_args=args)
+    (tmp_path / 'empty.mp4').touch()
+    with pytest.raises(VideoError, match='the file is empty'):
+        _read(tmp_path / 'empty.mp4', backend_args=args)
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+def test_broken_files_are_named(tmp_path, files, backend):
+    _needs(backend)
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'text.mp4').write_text('not a video\n' * 40)
+    whole = files['long'][0].read_bytes()
+    (tmp_path / 'cut.mp4').write_bytes(whole[: len(whole) // 3])
+    for name, message in {
+        'none.mp4': 'does not exist',
+        'empty.mp4': 'the file is empty',
+        'text.mp4': 'not a readable video',
+        'cut.mp4': 'not a readable video',
+        '.': 'is a folder',
+    }.items():
+        with pytest.raises(VideoError, match=message) as caught:
+            _read(tmp_path / name, backend=backend)
+        assert str(tmp_path / name) in str(caught.value)
+        assert 'Cure: ' in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', ['mkv', 'ts'])
+def test_a_file_that_was_cut_off_has_fewer_frames(
+    tmp_path, files, kind, toy_tools
+):
+    path, count, _ = files[kind]
+    whole = path.read_bytes()
+    cut = tmp_path / path.name
+    cut.write_bytes(whole[: len(whole) // 2])
+    with open_video(cut) as reader:
+        assert toy_tools.is_frame(reader.get_frames([3])[0], 3)
+        with pytest.raises(VideoError, match=r'video .*(asked|damaged|stops)'):
+            reader.get_frames([3, count - 1])
+
+
+@pytest.mark.parametrize('backend', BACKENDS)
+@pytest.mark.parametrize('kind', ['plain', 'long', 'avi'])
+def test_past_the_end(files, backend, kind, toy_tools):
+    _needs(backend)
+    path, count, _ = files[kind]
+    with open_video(path, backend) as reader:
+        message = f'frame {count + 9} was asked for, the file has {count} fra'
+        with pytest.raises(VideoError, match=message):
+            reader.get_frames([0, count + 9])
+        # The reader is still of use.
+        assert toy_tools.is_frame(reader.get_frames([1])[0], 1)
+
+
+def test_a_lying_container_is_not_trusted(tmp_path, files, toy_tools):
+    """An mp4 header says 90 frames of one sample description, 24 come."""
+    path, _, _ = files['plain']
+    data = bytearray(path.read_bytes())
+    place = data.index(b'mvhd') + 4 + 16
+    data[place : place + 4] = struct.pack('>i', 10**6)
+    place = data.index(b'mdhd') + 4 + 16
+    data[place : place + 4] = struct.pack('>i', 10**7)
+    liar = tmp_path / 'liar.mp4'
+    liar.write_bytes(data)
+    with open_video(liar) as reader:
+        assert reader.frame_count == 24
+        assert toy_tools.is_frame(reader.get_frames([23])[0], 23)
+
+
+def test_no_video_stream(tmp_path):
+    av = pytest.importorskip('av')
+    path = tmp_path / 'sound.wav'
+    with av.open(str(path), 'w') as output:
+        stream = output.add_stream('pcm_s16le', rate=8000)
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 800), np.int16), format='s16', layout='mono'
+        )
+        frame.sample_rate = 8000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    with pytest.raises(VideoError, match='no video stream'):
+        _read(path)
+
+
+def test_a_change_of_size_is_an_error(files, monkeypatch):
+    path, _, _ = files['plain']
+    with open_video(path) as reader:
+        wide = np.zeros((2, 48, 65, 3), np.uint8)
+        frame = next(reader._decode())
+        with pytest.raises(VideoError, match='the size changes'):
+            reader._store(frame, wide, 1, 2)
+
+
+def test_unknown_and_absent_backends(files, monkeypatch):
+    path, _, _ = files['plain']
+    with pytest.raises(ValueError, match="'moviepy'; use one of .*'pyav'"):
+        _read(path, backend='moviepy')
+    for backend in ('decord', 'torchcodec.decoders'):
+        monkeypatch.setitem(sys.modules, backend, None)
+    for backend in ('decord', 'torchcodec'):
+        message = f"'{backend}' is not installed .*pip install {backend}"
+        with pytest.raises(ImportError, match=message):
+            _read(path, backend=backend)
+
+
+def test_torchcodec_agrees(files, toy_tools):
+    pytest.importorskip('torchcodec')
+    path, count, size = files['long']
+    with open_video(path, 'torchcodec') as reader:
+        assert reader.size == size and reader.frame_count == count
+        assert toy_tools.is_frame(reader.get_frames([120])[0], 120)
+
+
+def test_errors_travel_between_processes():
+    error = pickle.loads(pickle.dumps(VideoError('a.mp4', 'broken', 'mend')))
+    assert str(error) == 'video a.mp4: broken. Cure: mend.'
+
+
+def test_short_files_open_fast(files):
+    import time
+
+    path, _, _ = files['plain']
+    best = 1.0
+    for _ in range(10):
+        start = time.perf_counter()
+        with open_video(path) as reader:
+            reader.get_frames(range(0, 24, 2))
+        best = min(best, time.perf_counter() - start)
+    # Some milliseconds; the limit is for slow machines.
+    assert best < 0.05
+
+
+def test_a_real_clip(shared_data):
+    path = shared_data / 'real' / 'videos' / '02_cups.mp4'
+    with open_video(path) as reader:
+        assert reader.size == (1280, 720)
+        assert isinstance(reader, PyAVReader)
+        seeking = reader.get_frames([270, 299])
+        in_order = reader._read_in_order(np.array([270, 299]))
+        assert reader.frame_count == 300
+    np.testing.assert_array_equal(seeking, in_order)
