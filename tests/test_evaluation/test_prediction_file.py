@@ -80,6 +80,13 @@ def test_failed_dump_keeps_the_old_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ['predictions.json']
 
 
+def test_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / 'plain').touch()
+    dump_predictions(tmp_path / 'x.json', {})
+    modes = {file.stat().st_mode for file in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_score_must_be_finite(tmp_path):
     bad = dict(span=[0, 1], boxes={}, score=float('nan'))
     with pytest.raises(ValueError, match="'b': the score is nan"):

@@ -80,6 +80,9 @@ def test_several_queries_a_clip_survive_the_cut_to_size(tiny_annotation):
     # The data set has one item (clip) but two sentences.
     result = run([make_sample()], str(tiny_annotation), size=1)
     assert result['tube/m_vIoU'] == 1.0
+    metric = TubeMetric()
+    metric.process(None, [make_sample().to_dict()] * 3)
+    assert len(metric.results) == 3
 
 
 def test_duplicates_keep_the_first(tiny_annotation):

@@ -290,6 +290,7 @@ class TestInput:
             (dict(span=[4.5, 6]), 'span .* whole frames'),
             (dict(segment=[0, 9.5]), 'segment .* whole frames'),
             (dict(boxes={}), 'there is no box'),
+            (dict(boxes={3: BOX, 8: BOX}), r'no box in the span \[4, 8\)'),
             (dict(fps=0), 'positive fps'),
             (dict(fps=None), 'positive fps'),
             (dict(query_type='question'), 'unknown query_type'),

@@ -170,8 +170,8 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
 
     Raises:
         ValueError: If a key is missing, the span or the segment is empty,
-            there is no box, a number is malformed, or the query type is
-            unknown.
+            there is no box in the span, a number is malformed, or the query
+            type is unknown.
         TypeError: If the boxes are of another type than allowed.
     """
     owner = f'ground truth of query {query_id!r}'
@@ -185,8 +185,11 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
         if end <= start:
             raise ValueError(f'{owner}: the {name} [{start}, {end}) is empty.')
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
-    if not len(frames):
-        raise ValueError(f'{owner}: there is no box.')
+    if not ((frames >= span[0]) & (frames < span[1])).any():
+        raise ValueError(
+            f'{owner}: there is no box in the span [{span[0]:.0f}, '
+            f'{span[1]:.0f}).'
+        )
     query_type = item.get('query_type')
     if query_type is not None and query_type not in QUERY_TYPES:
         raise ValueError(
