@@ -6,7 +6,6 @@ Example:
 
 import argparse
 import json
-import logging
 
 from hero_mm.datasets.shapes import build_shapes
 
@@ -26,7 +25,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Render what is missing and print what is there."""
     args = parse_args()
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
     sizes = {'train': args.train, 'val': args.val, 'test': args.test}
     try:
         summary = build_shapes(

@@ -1,15 +1,15 @@
 """Write the benchmark to disk, in the official raw layout.
 
 ``OUT/vidor/{annotation,video}`` and ``OUT/vidstg`` look as VidOR and VidSTG
-are published. A file is there as a whole or not at all, and nothing depends on
-the number of workers, so an interrupted run goes on where it stopped.
+are published; ``OUT/{train,val,test}.json`` are made from them by the same
+converter as those of VidSTG. A file is there as a whole or not at all, and
+nothing depends on the number of workers, so an interrupted run goes on where
+it stopped.
 """
 
 import json
-import logging
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import cv2
+from rich.console import Console
 from rich.progress import track
 
+from hero_mm.datasets.converters.vidstg import convert_vidstg
 from hero_mm.datasets.shapes.render import encode_mp4, render
 from hero_mm.datasets.shapes.video import (
     SPLITS,
@@ -34,9 +36,9 @@ VERSION = 3
 DEFAULT_SIZES = {'train': 6000, 'val': 200, 'test': 500}
 _MAX_SIZE = 1_000_000
 _CHUNK = 25
-_LOG_SECONDS = 10.0
-
-logger = logging.getLogger(__name__)
+_LINE_SECONDS = 10.0
+_SUMMARY = 'shapes.json'
+_VIDSTG_FILES = ('annotations', 'files', 'meta')
 
 
 class _Chunk(NamedTuple):
@@ -75,7 +77,8 @@ def build_shapes(
             to 6000, 200 and 500.
         seed (int): Seed. Defaults to 0.
         workers (int): Number of processes. Defaults to 2.
-        progress (bool): Whether to show progress. Defaults to True.
+        progress (bool): Whether to show, on standard error, how far it is.
+            Defaults to True.
 
     Returns:
         dict: ``version``, ``seed``, ``splits`` (videos, entries, captions,
@@ -92,21 +95,40 @@ def build_shapes(
     root = Path(out)
     if root.exists() and not root.is_dir():
         raise ValueError(f'out={str(out)!r} is a file; give a folder.')
+    console = Console(stderr=True, highlight=False) if progress else None
     found = _read_summary(root, seed)
-    if found is not None and _is_complete(root, found, sizes):
-        return {**found, 'rendered': 0}
-    write_bytes(root / 'shapes.json', _dump(_summary(seed, {})))
+    if found is not None and _is_rendered(root, found, sizes):
+        summary, rendered = found, 0
+    else:
+        summary, rendered = _render(root, sizes, seed, workers, console)
+    for split, number in sizes.items():
+        _convert(root, split, number, console)
+    return {**summary, 'rendered': rendered}
+
+
+def _render(
+    root: Path,
+    sizes: dict[str, int],
+    seed: int,
+    workers: int,
+    console: Optional[Console],
+) -> tuple[dict[str, Any], int]:
+    """Write the raw layout; gives the summary and what was rendered."""
+    # Without counts: begun, and not to be mixed with another seed.
+    write_bytes(root / _SUMMARY, _dump(_summary(seed, {})))
     chunks = [
-        _Chunk(root, split, start, min(start + _CHUNK, sizes[split]), seed)
-        for split in SPLITS
-        for start in range(0, sizes[split], _CHUNK)
+        _Chunk(root, split, start, min(start + _CHUNK, number), seed)
+        for split, number in sizes.items()
+        for start in range(0, number, _CHUNK)
     ]
-    results = list(_with_progress(chunks, workers, progress))
+    results = list(_with_progress(chunks, workers, console))
     results.sort(key=lambda done: done.chunk)
     counts = {split: _write_split(root, split, results) for split in SPLITS}
+    for split in SPLITS:
+        _remove_converted(root, split)
     summary = _summary(seed, counts)
-    write_bytes(root / 'shapes.json', _dump(summary))
-    return {**summary, 'rendered': sum(done.rendered for done in results)}
+    write_bytes(root / _SUMMARY, _dump(summary))
+    return summary, sum(done.rendered for done in results)
 
 
 def _checked_sizes(num_videos: Optional[Mapping[str, int]]) -> dict[str, int]:
@@ -138,7 +160,7 @@ def _summary(seed: int, splits: dict[str, Any]) -> dict[str, Any]:
 
 def _read_summary(root: Path, seed: int) -> Optional[dict[str, Any]]:
     """Summary of an earlier run; it must be of the same benchmark."""
-    path = root / 'shapes.json'
+    path = root / _SUMMARY
     if not path.exists():
         return None
     try:
@@ -158,16 +180,16 @@ def _read_summary(root: Path, seed: int) -> Optional[dict[str, Any]]:
     return found
 
 
-def _is_complete(
+def _is_rendered(
     root: Path, found: dict[str, Any], sizes: dict[str, int]
 ) -> bool:
     """Whether every split has its size and every file is there."""
     for split, number in sizes.items():
         if found['splits'].get(split, {}).get('videos') != number:
             return False
-        for name in ('annotations', 'files', 'meta'):
-            if not (root / 'vidstg' / f'{split}_{name}.json').is_file():
-                return False
+        names = [f'vidstg/{split}_{n}.json' for n in _VIDSTG_FILES]
+        if not all((root / name).is_file() for name in names):
+            return False
     wanted = sum(sizes.values())
     videos = sum(1 for _ in (root / 'vidor/video').glob('*/*.mp4'))
     notes = sum(1 for _ in (root / 'vidor/annotation').glob('*/*/*.json'))
@@ -175,31 +197,28 @@ def _is_complete(
 
 
 def _with_progress(
-    chunks: list[_Chunk], workers: int, progress: bool
+    chunks: list[_Chunk], workers: int, console: Optional[Console]
 ) -> Iterable[_Done]:
-    """Results as they come, with a bar or, without a terminal, log lines."""
+    """Results as they come, with a bar or, without a terminal, with lines."""
     results = _run(chunks, workers)
-    if not progress:
+    if console is None:
         return results
-    if sys.stderr.isatty():
-        from rich.console import Console
-
+    if console.is_terminal:
         return track(
-            results,
-            description='rendering shapes',
-            total=len(chunks),
-            console=Console(stderr=True),
+            results, 'rendering shapes', total=len(chunks), console=console
         )
-    return _logged(results, sum(c.end - c.start for c in chunks))
+    return _with_lines(results, sum(c.end - c.start for c in chunks), console)
 
 
-def _logged(results: Iterator[_Done], total: int) -> Iterator[_Done]:
-    """Log how far it is, every ten seconds."""
+def _with_lines(
+    results: Iterator[_Done], total: int, console: Console
+) -> Iterator[_Done]:
+    """Say how far it is, every ten seconds."""
     count, last = 0, time.monotonic()
     for done in results:
         count += len(done.vids)
-        if time.monotonic() - last > _LOG_SECONDS or count == total:
-            logger.info('rendering shapes: %d of %d videos', count, total)
+        if time.monotonic() - last > _LINE_SECONDS or count == total:
+            console.print(f'rendering shapes: {count} of {total} videos')
             last = time.monotonic()
         yield done
 
@@ -274,6 +293,31 @@ def _write_split(
         'questions': sum(len(entry['questions']) for entry in entries),
         'kinds': kinds,
     }
+
+
+def _remove_converted(root: Path, split: str) -> None:
+    for name in (f'{split}.json', f'{split}.tracks.npy'):
+        (root / name).unlink(missing_ok=True)
+
+
+def _convert(
+    root: Path, split: str, number: int, console: Optional[Console]
+) -> None:
+    """Write ``OUT/<split>.json`` where it is missing."""
+    out = root / f'{split}.json'
+    if not number or (
+        out.is_file() and out.with_suffix('.tracks.npy').is_file()
+    ):
+        return
+    if console is not None:
+        console.print(f'converting {split} to {out}')
+    convert_vidstg(
+        root / 'vidstg' / f'{split}_annotations.json',
+        root / 'vidor' / 'annotation',
+        out,
+        files=root / 'vidstg' / f'{split}_files.json',
+        split=split,
+    )
 
 
 def _dump(content: object) -> bytes:

@@ -91,7 +91,7 @@ class Judge:
         self.events = world.events
         self.looks = [thing.look for thing in world.things]
         self._matches: dict[Description, list[int]] = {}
-        self._aside_verdicts: dict[tuple[Event, Relation], Optional[bool]] = {}
+        self._verdicts: dict[tuple[Event, Relation], Optional[bool]] = {}
 
     def matches(self, look: Description) -> list[int]:
         """Track ids of the objects that fit a description."""
@@ -110,37 +110,22 @@ class Judge:
             if event.action == statement.action and event.tid in fitting
         ]
 
-    def verdicts(self, statement: Statement) -> dict[Event, Optional[bool]]:
-        """True, False or None (unclear) for every candidate event."""
-        found = self.candidates(statement)
-        relation = statement.relation
-        if relation is None:
-            return dict.fromkeys(found, True)
-        if relation.word in SPATIAL:
-            return {event: self._cached(event, relation) for event in found}
-        return {event: self._in_time(event, relation) for event in found}
-
-    def answer(self, statement: Statement) -> Optional[Event]:
-        """The one event that a statement is true for.
+    def verdict(self, event: Event, relation: Relation) -> Optional[bool]:
+        """Whether an event is in a relation; remembered.
 
         Args:
-            statement (Statement): The statement.
+            event (Event): Any event of the world.
+            relation (Relation): The relation.
 
         Returns:
-            Event, optional: None if there are several, none, or doubts.
+            bool, optional: None if it is neither clearly so nor clearly not.
         """
-        verdicts = self.verdicts(statement)
-        right = [event for event, value in verdicts.items() if value]
-        if len(right) != 1 or None in verdicts.values():
-            return None
-        return right[0]
-
-    def _cached(self, event: Event, relation: Relation) -> Optional[bool]:
-        """A spatial verdict; the same one is asked for by many looks."""
         key = event, relation
-        if key not in self._aside_verdicts:
-            self._aside_verdicts[key] = self._aside(event, relation)
-        return self._aside_verdicts[key]
+        if key not in self._verdicts:
+            spatial = relation.word in SPATIAL
+            judge = self._aside if spatial else self._in_time
+            self._verdicts[key] = judge(event, relation)
+        return self._verdicts[key]
 
     def _aside(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether a spatial relation holds while an event lasts."""

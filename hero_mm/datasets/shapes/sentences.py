@@ -133,12 +133,10 @@ def _draw_entry(
     if sum(e.action == event.action for e in judge.events) < 2:
         return None
     pools: dict[bool, dict[str, list[Statement]]] = {False: {}, True: {}}
-    for statement in _statements(judge, event):
-        ways = [asks for asks in (False, True) if _can_say(statement, asks)]
-        if not ways or not _is_hard(judge, statement, event):
-            continue
-        for asks in ways:
-            pools[asks].setdefault(statement.kind, []).append(statement)
+    for statement in hard_statements(judge, event):
+        for asks in (False, True):
+            if _can_say(statement, asks):
+                pools[asks].setdefault(statement.kind, []).append(statement)
     caption = _draw_sentence(rng, pools[False], False)
     if caption is None:
         return None
@@ -179,24 +177,33 @@ def _can_say(statement: Statement, asks: bool) -> bool:
     return not (look.shape and look.colour) and not (size and look.colour)
 
 
-def _is_hard(judge: Judge, statement: Statement, event: Event) -> bool:
-    """Whether one event is meant, and looks or action do not tell it."""
-    if len(judge.matches(statement.look)) < 2:
-        return False
-    if statement.kind != 'basic' and len(judge.candidates(statement)) < 2:
-        return False
-    return judge.answer(statement) == event
+def hard_statements(judge: Judge, event: Event) -> Iterator[Statement]:
+    """Every statement that is true for one event and hard to resolve.
 
+    Args:
+        judge (Judge): Knows the world.
+        event (Event): The event that is meant.
 
-def _statements(judge: Judge, event: Event) -> Iterator[Statement]:
-    """Every statement that could be made about an event."""
-    looks = list(_descriptions(judge.looks[event.tid]))
+    Yields:
+        Statement: It is true for the event and clearly false for all others.
+        Another object has the look that it tells. A relation is told only
+        where look and action leave several events.
+    """
     relations = list(_relations(judge, event))
-    for look in looks:
-        if look != Description():
-            yield Statement(look, event.action)
+    for look in _descriptions(judge.looks[event.tid]):
+        if len(judge.matches(look)) < 2:
+            continue
+        plain = Statement(look, event.action)
+        rivals = judge.candidates(plain)
+        if len(rivals) == 1:
+            yield plain
+            continue
         for relation in relations:
-            yield Statement(look, event.action, relation)
+            if all(
+                judge.verdict(rival, relation) is (rival == event)
+                for rival in rivals
+            ):
+                yield Statement(look, event.action, relation)
 
 
 def _descriptions(look: Look) -> Iterator[Description]:
