@@ -4,24 +4,22 @@ One format for every data set, described in ``docs/data.md``. Tracks stand once
 a video; their boxes lie in one memory-mapped array beside the JSON, so that
 many sentences load in seconds and worker processes share the boxes.
 
-Shape legend: N boxes of all tracks, T frames, R runs of a track. Boxes are
-xyxy in pixels, ``(x2, y2)`` exclusive. Frame numbers are native and 0-based;
+Shape legend: N boxes of all tracks, T frames. Boxes are xyxy in pixels,
+``(x2, y2)`` exclusive. Frame numbers are native and 0-based;
 spans and segments are half-open ``[start, end)``.
 """
 
-import functools
 import io
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
 import numpy as np
 from mmengine import fileio
-from numpy.typing import ArrayLike
 
 from .annotation_checks import (
     AnnotationError,
@@ -29,6 +27,7 @@ from .annotation_checks import (
     check_clips,
     check_video,
 )
+from .tracks import Track, TrackStore, VideoInfo
 
 FORMAT = 'hero_mm/1'
 QUERY_TYPES = ('declarative', 'interrogative')
@@ -42,172 +41,6 @@ __all__ = [
     'load_annotation',
     'save_annotation',
 ]
-
-
-@functools.lru_cache(maxsize=16)
-def _open_array(path: str, stamp: int, size: int) -> np.ndarray:
-    """Memory-map ``path``; the stamp and size renew it when it changes."""
-    return np.load(path, mmap_mode='r', allow_pickle=False)
-
-
-class TrackStore:
-    """The array of all boxes of an annotation file.
-
-    A local file is memory-mapped; its pickle holds the path alone, so that
-    worker processes share the pages instead of copying them.
-
-    Args:
-        path (str): The ``.npy`` file, or '' for an array in memory.
-        array (np.ndarray, optional): The boxes, has shape (N, 4). Defaults to
-            None, which maps ``path`` at the first access.
-    """
-
-    def __init__(self, path: str, array: Optional[np.ndarray] = None) -> None:
-        self.path = path
-        self._array = array
-
-    @property
-    def array(self) -> np.ndarray:
-        """np.ndarray: The boxes, has shape (N, 4), int16 or float32."""
-        if self._array is None:
-            stat = os.stat(self.path)
-            self._array = _open_array(
-                self.path, stat.st_mtime_ns, stat.st_size
-            )
-        return self._array
-
-    def __getstate__(self) -> dict:
-        state = self.__dict__.copy()
-        if self.path:
-            state['_array'] = None
-        return state
-
-
-@dataclass
-class Track:
-    """The boxes of one object.
-
-    Attributes:
-        category (str): What the object is.
-        runs (np.ndarray): int64, has shape (R, 3): frames ``begin .. end-1``
-            have their boxes in the rows from ``row`` on. Sorted by ``begin``.
-        boxes (np.ndarray, optional): The rows. None where they lie in the
-            store of the video.
-    """
-
-    category: str
-    runs: np.ndarray
-    boxes: Optional[np.ndarray] = None
-
-    @classmethod
-    def from_boxes(
-        cls, category: str, frames: ArrayLike, boxes: ArrayLike
-    ) -> 'Track':
-        """Make a track from its frames.
-
-        Args:
-            category (str): What the object is.
-            frames (ArrayLike): Native frame numbers, in any order, each once.
-            boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
-
-        Returns:
-            Track: With its own boxes.
-        """
-        order = np.argsort(np.asarray(frames, dtype=np.int64), kind='stable')
-        frames_T = np.asarray(frames, dtype=np.int64)[order]
-        if (np.diff(frames_T) == 0).any():
-            raise ValueError(
-                f'frame {frames_T[:-1][np.diff(frames_T) == 0][0]} occurs '
-                'twice in a track; give one box a frame'
-            )
-        boxes_T4 = np.asarray(boxes).reshape(-1, 4)[order]
-        starts = np.flatnonzero(np.diff(frames_T, prepend=-2) != 1)
-        ends = np.append(starts[1:], len(frames_T))
-        runs = np.stack(
-            [frames_T[starts], frames_T[starts] + (ends - starts), starts], 1
-        )
-        return cls(category, runs, boxes_T4)
-
-
-@dataclass
-class VideoInfo:
-    """One video and the objects annotated in it.
-
-    Attributes:
-        video_id (str): Name of the video in the annotation file.
-        path (str): Relative to ``data_prefix['video']``.
-        frame_count (int): Number of frames.
-        fps (float): Frames a second.
-        width (int), height (int): Size in pixels, as it is displayed.
-        tracks (dict[str, Track]): Track id to track.
-        store (TrackStore, optional): Boxes of tracks without own ones.
-        predicates (tuple[str, ...]): All that is annotated to happen in the
-            video, whether a sentence tells it or not.
-    """
-
-    video_id: str
-    path: str
-    frame_count: int
-    fps: float
-    width: int
-    height: int
-    tracks: dict[str, Track] = field(default_factory=dict)
-    store: Optional[TrackStore] = None
-    predicates: tuple[str, ...] = ()
-
-    def rows(self, track_id: str) -> np.ndarray:
-        """The array that the runs of a track point into.
-
-        Args:
-            track_id (str): Name of the track.
-
-        Returns:
-            np.ndarray: Boxes, has shape (N, 4).
-        """
-        boxes = self._track(track_id).boxes
-        if boxes is not None:
-            return boxes
-        if self.store is None:
-            raise ValueError(
-                f'track {track_id!r} of video {self.video_id!r} has runs but '
-                'the video has no array of boxes; give `store`'
-            )
-        return self.store.array
-
-    def track_boxes(
-        self, track_id: str, frames: ArrayLike
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of a track on some frames.
-
-        Args:
-            track_id (str): Name of the track.
-            frames (ArrayLike): T native frame numbers.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Boxes, float32, has shape (T, 4),
-            zeros where there is none; and whether there is one, bool, has
-            shape (T,).
-        """
-        runs = self._track(track_id).runs
-        frames_T = np.asarray(frames, dtype=np.int64)
-        boxes_T4 = np.zeros((len(frames_T), 4), dtype=np.float32)
-        if len(runs) == 0:
-            return boxes_T4, np.zeros(len(frames_T), dtype=bool)
-        place = np.searchsorted(runs[:, 0], frames_T, side='right') - 1
-        run = runs[np.maximum(place, 0)]
-        valid_T = (place >= 0) & (frames_T < run[:, 1])
-        rows = run[:, 2] + frames_T - run[:, 0]
-        boxes_T4[valid_T] = self.rows(track_id)[rows[valid_T]]
-        return boxes_T4, valid_T
-
-    def _track(self, track_id: str) -> Track:
-        track = self.tracks.get(track_id)
-        if track is None:
-            raise KeyError(
-                f'video {self.video_id!r} has no track {track_id!r}; it has '
-                f'{sorted(self.tracks)}'
-            )
-        return track
 
 
 class GroundTruths(Mapping):

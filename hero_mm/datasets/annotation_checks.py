@@ -4,12 +4,11 @@ Numbers of boxes are checked as arrays: no loop over frames.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .annotation import VideoInfo
+from .tracks import VideoInfo
 
 _VIDEO_KEYS: dict[str, tuple[type, ...]] = {
     'path': (str,),
@@ -170,7 +169,7 @@ def is_box(boxes_N4: np.ndarray) -> np.ndarray:
 
 
 def check_boxes(
-    path: str, videos: Mapping[str, 'VideoInfo'], boxes_N4: np.ndarray
+    path: str, videos: Mapping[str, VideoInfo], boxes_N4: np.ndarray
 ) -> None:
     """Check the values of all boxes in the file of tracks.
 
@@ -194,7 +193,7 @@ def check_boxes(
             )
 
 
-def _place_of_row(videos: Mapping[str, 'VideoInfo'], row: int) -> str:
+def _place_of_row(videos: Mapping[str, VideoInfo], row: int) -> str:
     for video_id, video in videos.items():
         for track_id, track in video.tracks.items():
             if track.boxes is not None:
@@ -210,7 +209,7 @@ def _place_of_row(videos: Mapping[str, 'VideoInfo'], row: int) -> str:
 
 def check_clips(
     path: str,
-    videos: Mapping[str, 'VideoInfo'],
+    videos: Mapping[str, VideoInfo],
     data_list: Any,
     query_types: Sequence[str],
 ) -> None:
@@ -282,7 +281,7 @@ def _check_query(
     where: str,
     clip: dict,
     query: dict,
-    video: 'VideoInfo',
+    video: VideoInfo,
     query_types: Sequence[str],
 ) -> None:
     where += f', query {query.get("query_id", "without an id")!r}'

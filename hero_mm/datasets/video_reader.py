@@ -7,21 +7,22 @@ Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
 video is to be displayed.
 """
 
-import importlib
 import io
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
-from numpy.typing import ArrayLike
+
+from .video_backends import DecordReader, OpenCVReader, TorchCodecReader
+from .video_base import VideoError, VideoReader
+
+__all__ = ['PyAVReader', 'VideoError', 'VideoReader', 'open_video']
 
 # Up to here one decode from the start beats looking for key frames.
 _SEEK_FROM = 48
@@ -29,103 +30,6 @@ _SEEK_FROM = 48
 _SEEK_GAIN = 8
 # No codec reorders frames farther than this.
 _REORDER = 64
-
-
-class VideoError(RuntimeError):
-    """A video cannot be read; says which, what was found and what to do.
-
-    Args:
-        path (str): The file.
-        found (str): What is wrong with it.
-        cure (str): What to do.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        found: str,
-        cure: str = 'fetch or encode the file again, or leave it out',
-    ) -> None:
-        super().__init__(f'video {path}: {found}. Cure: {cure}.')
-        self.path = path
-        self.found = found
-        self.cure = cure
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.path, self.found, self.cure)
-
-
-class VideoReader(ABC):
-    """Frames of one video by index; use it as a context manager.
-
-    Args:
-        path (str): Name of the video, for errors.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> 'VideoReader':
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self.close()
-
-    def get_frames(self, indices: ArrayLike) -> np.ndarray:
-        """Decode frames.
-
-        Args:
-            indices (ArrayLike): N frame numbers from 0 on, in any order.
-
-        Returns:
-            np.ndarray: uint8 RGB, has shape (N, H, W, 3).
-
-        Raises:
-            ValueError: An index is negative, or there is none.
-            VideoError: The file is broken, or ends before an index.
-        """
-        wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.ndim != 1 or len(wanted) == 0 or wanted.min() < 0:
-            raise ValueError(
-                f'video {self.path}: frame indices must be one or more '
-                f'numbers from 0 on, got {indices!r:.80}'
-            )
-        if len(wanted) == 1 or (np.diff(wanted) > 0).all():
-            return self._read(wanted)
-        unique, inverse = np.unique(wanted, return_inverse=True)
-        return self._read(unique)[inverse]
-
-    @abstractmethod
-    def _read(self, wanted: np.ndarray) -> np.ndarray:
-        """Decode strictly increasing frame numbers."""
-
-    @property
-    @abstractmethod
-    def frame_count(self) -> int:
-        """int: Number of frames, counted in the file."""
-
-    @property
-    @abstractmethod
-    def fps(self) -> float:
-        """float: Mean frames a second."""
-
-    @property
-    @abstractmethod
-    def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in pixels."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free the file."""
-
-    def _too_short(self, count: int, wanted: np.ndarray) -> VideoError:
-        return VideoError(
-            self.path,
-            f'frame {int(wanted[-1])} was asked for, the file has {count} '
-            'frames that can be decoded',
-            'correct the frame numbers of its annotation, or fetch the file '
-            'again if it was cut off',
-        )
 
 
 class PyAVReader(VideoReader):
@@ -335,186 +239,6 @@ class PyAVReader(VideoReader):
             keys.append(False)
         self._complete = True
         return stamps, keys
-
-
-class OpenCVReader(VideoReader):
-    """Read through OpenCV, always from the start: its seeking is not exact.
-
-    Args:
-        path (str): The file.
-        num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
-    """
-
-    def __init__(self, path: str, num_threads: int = 1) -> None:
-        super().__init__(path)
-        self._num_threads = num_threads
-        self._open()
-
-    def _open(self) -> None:
-        options = [cv2.CAP_PROP_N_THREADS, self._num_threads]
-        self._capture = cv2.VideoCapture(
-            self.path, cv2.CAP_FFMPEG, options if self._num_threads else []
-        )
-        if not self._capture.isOpened():
-            raise VideoError(self.path, 'not a readable video')
-        self._fresh = True
-
-    def close(self) -> None:
-        """Free the file."""
-        self._capture.release()
-
-    def _rewind(self) -> None:
-        if not self._fresh:
-            self.close()
-            self._open()
-        self._fresh = False
-
-    @property
-    def frame_count(self) -> int:
-        """int: Number of frames, counted in the file."""
-        self._rewind()
-        count = 0
-        while self._capture.grab():
-            count += 1
-        return count
-
-    @property
-    def fps(self) -> float:
-        """float: Mean frames a second."""
-        return float(self._capture.get(cv2.CAP_PROP_FPS))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in pixels."""
-        height, width = self._read(np.array([0])).shape[1:3]
-        return width, height
-
-    def _read(self, wanted: np.ndarray) -> np.ndarray:
-        self._rewind()
-        frames: list[np.ndarray] = []
-        for rank in range(int(wanted[-1]) + 1):
-            if not self._capture.grab():
-                raise self._too_short(rank, wanted)
-            if rank == wanted[len(frames)]:
-                good, image = self._capture.retrieve()
-                if not good:
-                    raise VideoError(self.path, f'frame {rank} is damaged')
-                frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        return np.stack(frames)
-
-
-class DecordReader(VideoReader):
-    """Read through decord, where it is installed.
-
-    Args:
-        path (str): The file.
-        num_threads (int): Threads of the decoder; 0 lets it choose.
-    """
-
-    def __init__(self, path: str, num_threads: int = 1) -> None:
-        super().__init__(path)
-        decord = _optional('decord')
-        self._errors = (RuntimeError, decord.DECORDError)
-        try:
-            self._reader = decord.VideoReader(path, num_threads=num_threads)
-        except self._errors as error:
-            raise VideoError(
-                path, f'not a readable video ({_last_line(error)})'
-            ) from error
-
-    def close(self) -> None:
-        """Free the file."""
-        self._reader = None
-
-    @property
-    def frame_count(self) -> int:
-        """int: Number of frames."""
-        return len(self._reader)
-
-    @property
-    def fps(self) -> float:
-        """float: Mean frames a second."""
-        return float(self._reader.get_avg_fps())
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in pixels."""
-        height, width = self._read(np.array([0])).shape[1:3]
-        return width, height
-
-    def _read(self, wanted: np.ndarray) -> np.ndarray:
-        if wanted[-1] >= len(self._reader):
-            raise self._too_short(len(self._reader), wanted)
-        try:
-            return self._reader.get_batch(wanted.tolist()).asnumpy()
-        except self._errors as error:
-            raise VideoError(
-                self.path,
-                f'decord fails on it ({_last_line(error)})',
-                "use the backend 'pyav': decord cannot read some videos that "
-                'are turned',
-            ) from error
-
-
-class TorchCodecReader(VideoReader):
-    """Read through torchcodec, where it is installed.
-
-    Args:
-        path (str): The file.
-        num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
-    """
-
-    def __init__(self, path: str, num_threads: int = 1) -> None:
-        super().__init__(path)
-        decoders = _optional('torchcodec.decoders')
-        try:
-            self._decoder = decoders.VideoDecoder(
-                path, dimension_order='NHWC', num_ffmpeg_threads=num_threads
-            )
-        except (RuntimeError, ValueError) as error:
-            raise VideoError(
-                path, f'not a readable video ({error})'
-            ) from error
-
-    def close(self) -> None:
-        """Free the file."""
-        self._decoder = None
-
-    @property
-    def frame_count(self) -> int:
-        """int: Number of frames."""
-        return len(self._decoder)
-
-    @property
-    def fps(self) -> float:
-        """float: Mean frames a second."""
-        return float(self._decoder.metadata.average_fps)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in pixels."""
-        height, width = self._read(np.array([0])).shape[1:3]
-        return width, height
-
-    def _read(self, wanted: np.ndarray) -> np.ndarray:
-        if wanted[-1] >= len(self._decoder):
-            raise self._too_short(len(self._decoder), wanted)
-        return self._decoder.get_frames_at(wanted.tolist()).data.numpy()
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
-
-
-def _optional(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.split('.')[0]
-        raise ImportError(
-            f'the video backend {package!r} is not installed ({error}); '
-            f"install it with `pip install {package}`, or use 'pyav'"
-        ) from error
 
 
 _READERS: dict[str, Any] = {

@@ -1,0 +1,107 @@
+"""What a reader of videos gives, and the error of a video that is broken.
+
+Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
+video is to be displayed.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+class VideoError(RuntimeError):
+    """A video cannot be read; says which, what was found and what to do.
+
+    Args:
+        path (str): The file.
+        found (str): What is wrong with it.
+        cure (str): What to do.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        found: str,
+        cure: str = 'fetch or encode the file again, or leave it out',
+    ) -> None:
+        super().__init__(f'video {path}: {found}. Cure: {cure}.')
+        self.path = path
+        self.found = found
+        self.cure = cure
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.path, self.found, self.cure)
+
+
+class VideoReader(ABC):
+    """Frames of one video by index; use it as a context manager.
+
+    Args:
+        path (str): Name of the video, for errors.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> 'VideoReader':
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def get_frames(self, indices: ArrayLike) -> np.ndarray:
+        """Decode frames.
+
+        Args:
+            indices (ArrayLike): N frame numbers from 0 on, in any order.
+
+        Returns:
+            np.ndarray: uint8 RGB, has shape (N, H, W, 3).
+
+        Raises:
+            ValueError: An index is negative, or there is none.
+            VideoError: The file is broken, or ends before an index.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.ndim != 1 or len(wanted) == 0 or wanted.min() < 0:
+            raise ValueError(
+                f'video {self.path}: frame indices must be one or more '
+                f'numbers from 0 on, got {indices!r:.80}'
+            )
+        if len(wanted) == 1 or (np.diff(wanted) > 0).all():
+            return self._read(wanted)
+        unique, inverse = np.unique(wanted, return_inverse=True)
+        return self._read(unique)[inverse]
+
+    @abstractmethod
+    def _read(self, wanted: np.ndarray) -> np.ndarray:
+        """Decode strictly increasing frame numbers."""
+
+    @property
+    @abstractmethod
+    def frame_count(self) -> int:
+        """int: Number of frames, counted in the file."""
+
+    @property
+    @abstractmethod
+    def fps(self) -> float:
+        """float: Mean frames a second."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """tuple[int, int]: (width, height) as displayed, in pixels."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the file."""
+
+    def _too_short(self, count: int, wanted: np.ndarray) -> VideoError:
+        return VideoError(
+            self.path,
+            f'frame {int(wanted[-1])} was asked for, the file has {count} '
+            'frames that can be decoded',
+            'correct the frame numbers of its annotation, or fetch the file '
+            'again if it was cut off',
+        )
