@@ -1,0 +1,301 @@
+"""Gather what a report of a run shows: scores, curves, cases.
+
+Each part is a function of plain data, so that other tools can take it; the
+page itself is made in :mod:`hero_mm.visualization.report_page`.
+
+Shape legend: T frames of a segment. Boxes are xyxy in pixels of the video.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from hero_mm.datasets.annotation import GroundingAnnotation
+from hero_mm.datasets.video_reader import VideoError
+from hero_mm.evaluation import OtherTracks, score_tubes, selection_report
+from hero_mm.evaluation.functional import (
+    TubeScores,
+    boxes_to_arrays,
+    interpolate_boxes,
+)
+
+from .charts import histogram
+from .render import draw_from_video
+from .report_page import render_html, render_markdown
+from .report_tables import (
+    Table,
+    oracle_table,
+    score_table,
+    selection_table,
+)
+from .training_log import TrainingLog
+from .tube_view import TubeView
+from .video_writer import PathLike
+
+
+@dataclass
+class Case:
+    """One query that is shown.
+
+    Args:
+        query_id (str): Its id.
+        text (str): The sentence.
+        note (str): Its scores, in words.
+        video (str): Path of the video.
+        view (TubeView): What is drawn.
+        files (list[str]): The sheet and the mp4, relative to the report.
+        error (str): Why it could not be drawn.
+    """
+
+    query_id: str
+    text: str
+    note: str
+    video: str
+    view: TubeView
+    files: list[str] = field(default_factory=list)
+    error: str = ''
+
+
+@dataclass
+class Report:
+    """Everything that the pages show.
+
+    Args:
+        title (str): Name of the run.
+        facts (dict[str, str]): Short texts by name.
+        tables (list[Table]): Scores.
+        charts (dict[str, str]): SVG by file name.
+        cases (dict[str, list[Case]]): By heading, best and worst.
+    """
+
+    title: str
+    facts: dict[str, str]
+    tables: list[Table]
+    charts: dict[str, str]
+    cases: dict[str, list[Case]]
+
+
+def choose_cases(
+    scores: TubeScores, video_of: Mapping[str, str], count: int
+) -> tuple[list[str], list[str]]:
+    """The best and the worst queries, each of another video.
+
+    Args:
+        scores (TubeScores): Of a run.
+        video_of (Mapping[str, str]): Video of each query.
+        count (int): How many of each.
+
+    Returns:
+        tuple[list[str], list[str]]: Query ids by falling and by rising vIoU;
+        none is in both.
+    """
+    order = np.lexsort((scores.gt_viou, scores.tiou, scores.viou))
+    ranked = [scores.query_ids[place] for place in order]
+
+    def pick(ids: Sequence[str], taken: set[str], limit: int) -> list[str]:
+        chosen: list[str] = []
+        for query_id in ids:
+            if len(chosen) < limit and video_of[query_id] not in taken:
+                taken.add(video_of[query_id])
+                chosen.append(query_id)
+        return chosen
+
+    best = pick(ranked[::-1], set(), count)
+    rest = [query_id for query_id in ranked if query_id not in set(best)]
+    return best, pick(rest, set(), min(count, len(rest)))
+
+
+def case_view(
+    annotation: GroundingAnnotation,
+    query: Mapping[str, Any],
+    clip: Mapping[str, Any],
+    prediction: Optional[Mapping[str, Any]],
+    note: str = '',
+) -> TubeView:
+    """The true and the predicted tube of a query, ready to be drawn.
+
+    Args:
+        annotation (GroundingAnnotation): With the query.
+        query (Mapping): Of the annotation.
+        clip (Mapping): The entry of ``data_list`` that holds it.
+        prediction (Mapping, optional): ``span``, ``boxes`` and ``score``.
+        note (str): Under the sentence.
+
+    Returns:
+        TubeView: On all native frames of the segment; predicted boxes are
+        linear between those given and held at the ends.
+    """
+    video = annotation.videos[clip['video_id']]
+    frames = np.arange(*clip['segment'], dtype=np.int64)
+    predicted: dict[str, Any] = {}
+    if prediction is not None and len(prediction['boxes']):
+        known = boxes_to_arrays(
+            prediction['boxes'], f'prediction of query {query["query_id"]!r}'
+        )
+        start, end = prediction['span']
+        predicted = dict(
+            pred_span=(float(start), float(end)),
+            pred_bboxes=interpolate_boxes(*known, frames),
+            score=prediction.get('score'),
+        )
+    gt_boxes, valid = video.track_boxes(query['track_id'], frames)
+    start, end = query['span']
+    return TubeView(
+        text=query['text'],
+        query_id=query['query_id'],
+        note=note,
+        frame_inds=frames,
+        segment=tuple(clip['segment']),
+        fps=video.fps,
+        gt_span=(float(start), float(end)),
+        gt_bboxes=gt_boxes,
+        gt_valid=valid & (frames >= start) & (frames < end),
+        **predicted,
+    )
+
+
+def make_cases(
+    annotation: GroundingAnnotation,
+    predictions: Mapping[str, Mapping[str, Any]],
+    scores: TubeScores,
+    video_dir: PathLike,
+    count: int,
+) -> dict[str, list[Case]]:
+    """Choose the cases and say what to draw of them.
+
+    Args:
+        annotation (GroundingAnnotation): The truth.
+        predictions (Mapping): By query id.
+        scores (TubeScores): Of the predictions.
+        video_dir (str | os.PathLike): Folder of the videos.
+        count (int): How many of the best and of the worst.
+
+    Returns:
+        dict[str, list[Case]]: Under ``'Best cases'`` and ``'Worst cases'``.
+    """
+    places = {
+        query['query_id']: (clip, query)
+        for clip in annotation.data_list
+        for query in clip['queries']
+    }
+    video_of = {key: clip['video_id'] for key, (clip, _) in places.items()}
+    records = scores.records()
+    cases: list[list[Case]] = []
+    for chosen in choose_cases(scores, video_of, count):
+        cases.append([])
+        for query_id in chosen:
+            clip, query = places[query_id]
+            record = records[query_id]
+            note = (
+                f'{query["type"]}, vIoU {record["viou"]:.2f}, '
+                f'tIoU {record["tiou"]:.2f}, '
+                f'box IoU in the true span {record["gt_viou"]:.2f}'
+            )
+            view = case_view(
+                annotation, query, clip, predictions.get(query_id), note
+            )
+            path = annotation.videos[clip['video_id']].path
+            video = str(Path(video_dir) / path)
+            cases[-1].append(Case(query_id, query['text'], note, video, view))
+    return {'Best cases': cases[0], 'Worst cases': cases[1]}
+
+
+def build_report(
+    title: str,
+    annotation: GroundingAnnotation,
+    predictions: Mapping[str, Mapping[str, Any]],
+    video_dir: PathLike,
+    protocol: str = 'tubedetr',
+    log: Optional[TrainingLog] = None,
+    oracles: Optional[Mapping[str, Mapping[str, float]]] = None,
+    count: int = 4,
+) -> Report:
+    """Gather a report; nothing is drawn or written yet.
+
+    Args:
+        title (str): Name of the run.
+        annotation (GroundingAnnotation): The truth.
+        predictions (Mapping): By query id.
+        video_dir (str | os.PathLike): Folder of the videos.
+        protocol (str): Of the scores.
+        log (TrainingLog, optional): Of the training.
+        oracles (Mapping, optional): Scores of guesses by name.
+        count (int): How many of the best and of the worst cases.
+
+    Returns:
+        Report: For :func:`write_report`.
+    """
+    log = log or TrainingLog()
+    truths = annotation.ground_truths()
+    name = annotation.metainfo.get('dataset')
+    scores = score_tubes(truths, predictions, protocol, dataset=name)
+    summary = scores.summary()
+    picked = selection_report(truths, predictions, OtherTracks(annotation))
+    tables = [score_table(scores)]
+    if oracles:
+        tables.append(oracle_table(summary, oracles))
+    tables.append(selection_table(picked.summary()))
+    charts = log.charts()
+    charts['viou'] = histogram(
+        scores.viou.tolist(), 'Queries by vIoU', 'vIoU of the query'
+    )
+    split = annotation.metainfo.get('split')
+    data = ' '.join(str(part) for part in (name, split) if part)
+    facts = {
+        'data': data or 'unnamed',
+        'clips': str(len(annotation.data_list)),
+        'queries': str(len(scores.query_ids)),
+        **log.facts(),
+    }
+    cases = make_cases(annotation, predictions, scores, video_dir, count)
+    return Report(title, facts, tables, charts, cases)
+
+
+def draw_cases(report: Report, out_dir: PathLike) -> None:
+    """Draw a sheet and an mp4 of every case into ``out_dir/cases``.
+
+    A video that cannot be read is told on the page, and the others are
+    drawn.
+
+    Args:
+        report (Report): Its cases get their files.
+        out_dir (str | os.PathLike): Folder of the report.
+    """
+    folder = Path(out_dir) / 'cases'
+    for heading, cases in report.cases.items():
+        kind = heading.split()[0].lower()
+        for place, case in enumerate(cases):
+            name = f'{kind}_{place}_{case.query_id}'
+            try:
+                paths = draw_from_video(
+                    case.video, [case.view], folder, [name]
+                )
+            except VideoError as error:
+                case.error = str(error)
+                continue
+            case.files = [f'cases/{Path(path).name}' for path in paths]
+
+
+def write_report(report: Report, out_dir: PathLike) -> list[Path]:
+    """Draw the cases and write ``index.html`` and ``report.md``.
+
+    Args:
+        report (Report): What is shown.
+        out_dir (str | os.PathLike): Folder; made where it is missing.
+
+    Returns:
+        list[Path]: The two pages.
+    """
+    folder = Path(out_dir)
+    (folder / 'charts').mkdir(parents=True, exist_ok=True)
+    for name, svg in report.charts.items():
+        (folder / 'charts' / f'{name}.svg').write_text(svg, encoding='utf-8')
+    draw_cases(report, folder)
+    pages = [folder / 'index.html', folder / 'report.md']
+    texts = [render_html(report), render_markdown(report)]
+    for page, text in zip(pages, texts):
+        page.write_text(text, encoding='utf-8')
+    return pages

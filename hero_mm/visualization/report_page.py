@@ -1,0 +1,179 @@
+"""The pages of a report: HTML that needs no script, and Markdown."""
+
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment
+
+if TYPE_CHECKING:
+    from .report import Report
+
+STYLE = """
+:root { color-scheme: light; }
+body { margin: 0 auto; max-width: 1180px; padding: 1.5rem;
+  font: 15px/1.5 system-ui, sans-serif; color: #1d1f24; background: #f6f7f9; }
+h1 { font-size: 1.6rem; margin: .2rem 0 .6rem; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
+.facts { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 0; }
+.facts div { display: flex; gap: .4rem; }
+dt { color: #667; } dd { margin: 0; font-weight: 600; }
+.card { background: #fff; border: 1px solid #e2e4e9; border-radius: 8px;
+  padding: .8rem 1rem; margin: 0 0 1rem; overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; }
+th, td { text-align: right; padding: .3rem .6rem; white-space: nowrap;
+  font-variant-numeric: tabular-nums; border-top: 1px solid #eceef2; }
+th { color: #556; font-weight: 600; }
+th:first-child, td:first-child { text-align: left; }
+tbody tr:first-child td { font-weight: 600; }
+.note { color: #667; margin: .5rem 0 0; font-size: .9rem; }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem; }
+.charts svg { max-width: 100%; height: auto; background: #fff;
+  border: 1px solid #e2e4e9; border-radius: 8px; }
+.case { display: grid; grid-template-columns: minmax(200px, 300px) 1fr;
+  gap: .6rem 1rem; align-items: start; }
+.case h3 { grid-column: 1 / -1; font-size: 1rem; margin: 0; }
+.case p { grid-column: 1 / -1; margin: 0; color: #667; font-size: .9rem; }
+.case video, .case img { width: 100%; height: auto; border-radius: 4px; }
+.pred { color: #b36b00; font-weight: 600; }
+.truth { color: #1b78ad; font-weight: 600; }
+@media (max-width: 720px) { .case { grid-template-columns: 1fr; } }
+"""
+
+HTML = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ report.title }}</title>
+<style>{{ style | safe }}</style>
+</head>
+<body>
+<h1>{{ report.title }}</h1>
+<dl class="facts">
+{%- for name, text in report.facts.items() %}
+<div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>
+{%- endfor %}
+</dl>
+<h2>Scores</h2>
+{%- for table in report.tables %}
+<div class="card">
+<table>
+<caption>{{ table.title }}</caption>
+<thead><tr>{% for cell in table.head %}<th>{{ cell }}</th>{% endfor %}</tr>
+</thead>
+<tbody>
+{%- for row in table.rows %}
+<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endfor %}
+</tbody>
+</table>
+{%- if table.note %}
+<p class="note">{{ table.note }}</p>
+{%- endif %}
+</div>
+{%- endfor %}
+{%- if report.charts %}
+<h2>Curves</h2>
+<div class="charts">
+{%- for svg in report.charts.values() %}
+{{ svg | safe }}
+{%- endfor %}
+</div>
+{%- endif %}
+{%- for heading, cases in report.cases.items() if cases %}
+<h2>{{ heading }}</h2>
+<p class="note"><span class="pred">Orange, solid: prediction.</span>
+<span class="truth">Blue, dashed: truth.</span>
+The bar below the picture is the part of the video that is searched.</p>
+{%- for case in cases %}
+<div class="card case">
+<h3>{{ case.text }}</h3>
+<p>{{ case.note }} (query {{ case.query_id }})</p>
+{%- if case.error %}
+<p>Not drawn: {{ case.error }}</p>
+{%- else %}
+<video src="{{ case.files[1] }}" controls muted loop preload="metadata">
+</video>
+<a href="{{ case.files[0] }}"><img src="{{ case.files[0] }}" loading="lazy"
+alt="Frames of the clip with the predicted and the true box"></a>
+{%- endif %}
+</div>
+{%- endfor %}
+{%- endfor %}
+</body>
+</html>
+"""
+
+MARKDOWN = """# {{ report.title }}
+{% for name, text in report.facts.items() %}
+- {{ name }}: {{ text }}
+{%- endfor %}
+
+## Scores
+{% for table in report.tables %}
+**{{ table.title }}**
+
+| {{ table.head | map('cell') | join(' | ') }} |
+|{{ ' --- |' * (table.head | length) }}
+{%- for row in table.rows %}
+| {{ row | map('cell') | join(' | ') }} |
+{%- endfor %}
+{% if table.note %}
+{{ table.note }}
+{% endif %}
+{%- endfor %}
+{%- if report.charts %}
+## Curves
+{% for name in report.charts %}
+![{{ name }}](charts/{{ name }}.svg)
+{%- endfor %}
+{% endif %}
+{%- for heading, cases in report.cases.items() if cases %}
+## {{ heading }}
+
+Orange, solid: prediction. Blue, dashed: truth.
+{% for case in cases %}
+### {{ case.text | cell }}
+
+{{ case.note }} (query {{ case.query_id }})
+{% if case.error %}
+Not drawn: {{ case.error }}
+{% else %}
+![frames]({{ case.files[0] }}) [video]({{ case.files[1] }})
+{% endif %}
+{%- endfor %}
+{%- endfor %}
+"""
+
+
+def _cell(value: Any) -> str:
+    """A text that does not end a cell or a line of Markdown."""
+    return ' '.join(str(value).split()).replace('|', '\\|')
+
+
+def render_html(report: 'Report') -> str:
+    """The page that opens from disk, with relative links only.
+
+    Args:
+        report (Report): What is shown.
+
+    Returns:
+        str: HTML.
+    """
+    page = Environment(autoescape=True).from_string(HTML)
+    return page.render(report=report, style=STYLE)
+
+
+def render_markdown(report: 'Report') -> str:
+    """The same as Markdown.
+
+    Args:
+        report (Report): What is shown.
+
+    Returns:
+        str: Markdown with relative links.
+    """
+    # Markdown is no HTML: nothing is escaped for a browser.
+    environment = Environment(autoescape=False, keep_trailing_newline=True)
+    environment.filters['cell'] = _cell
+    return environment.from_string(MARKDOWN).render(report=report)

@@ -1,0 +1,114 @@
+"""Write a report of a run: scores, curves, the best and the worst cases.
+
+Example::
+
+    python tools/test.py CONFIG WORK_DIR --dump WORK_DIR/predictions.json
+    python tools/analysis_tools/report.py WORK_DIR
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from mmengine.config import Config
+
+from hero_mm.apis.inputs import load_config
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.errors import run_tool
+from hero_mm.evaluation import load_predictions
+from hero_mm.visualization.report import build_report, write_report
+from hero_mm.visualization.report_tables import read_oracles
+from hero_mm.visualization.training_log import read_training_log
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Write a report of a run: index.html and report.md.'
+    )
+    parser.add_argument('work_dir', type=Path, help='folder of a training')
+    parser.add_argument(
+        '--ann', help="annotation file; default: the config's test set"
+    )
+    parser.add_argument(
+        '--pred', help='prediction file; default: WORK_DIR/predictions.json'
+    )
+    parser.add_argument(
+        '--videos', help="folder of the videos; default: the config's"
+    )
+    parser.add_argument(
+        '--protocol', help="protocol of the scores; default: the config's"
+    )
+    parser.add_argument(
+        '--oracles',
+        help='scores of guesses, JSON; default: oracles.json beside the '
+        'annotation, where it is',
+    )
+    parser.add_argument('--out', help='default: WORK_DIR/report')
+    parser.add_argument(
+        '--cases', type=int, default=4, help='how many of the best and worst'
+    )
+    return parser.parse_args(argv)
+
+
+def fill_from_config(args: argparse.Namespace, cfg: Config) -> None:
+    """Take what the command line leaves open from the config.
+
+    Args:
+        args (Namespace): Changed in place.
+        cfg (Config): Of the run.
+    """
+    dataset = cfg.test_dataloader.dataset
+    while 'ann_file' not in dataset and 'dataset' in dataset:
+        dataset = dataset.dataset
+    root = Path(dataset.get('data_root') or '')
+    if args.ann is None:
+        args.ann = root / dataset.ann_file
+    if args.videos is None:
+        prefix = dataset.get('data_prefix') or {}
+        args.videos = root / prefix.get('video', '')
+    if args.protocol is None:
+        evaluators = cfg.get('test_evaluator') or []
+        if not isinstance(evaluators, (list, tuple)):
+            evaluators = [evaluators]
+        named = [e['protocol'] for e in evaluators if 'protocol' in e]
+        args.protocol = named[0] if named else 'tubedetr'
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Write the report and say where it is.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    args = parse_args(argv)
+    if None in (args.ann, args.videos, args.protocol):
+        fill_from_config(args, load_config(args.work_dir))
+    predictions, _ = load_predictions(
+        args.pred or args.work_dir / 'predictions.json'
+    )
+    report = build_report(
+        args.work_dir.resolve().name,
+        load_annotation(args.ann),
+        predictions,
+        args.videos,
+        args.protocol,
+        read_training_log(args.work_dir),
+        read_oracles(args.oracles or Path(args.ann).parent / 'oracles.json'),
+        args.cases,
+    )
+    page, text = write_report(report, args.out or args.work_dir / 'report')
+    print(text.read_text(encoding='utf-8').partition('## Curves')[0].strip())
+    print(f'\nReport: {page}')
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
