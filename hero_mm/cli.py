@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .errors import run_tool
@@ -86,9 +87,9 @@ def tube_table(predictions: Sequence[dict[str, Any]]) -> Table:
         begin, stop = found['span_seconds']
         box = found['bboxes'][0] if len(found['bboxes']) else []
         table.add_row(
-            found['query'],
+            escape(found['query']),
             f'{begin:.2f} to {stop:.2f}',
-            f'[{start:g}, {end:g})'.replace('[', r'\['),
+            escape(f'[{start:g}, {end:g})'),
             f'{found["score"]:.3f}',
             ' '.join(f'{value:.0f}' for value in box),
         )

@@ -1,0 +1,391 @@
+"""tools/train.py, tools/test.py and hero-mm, as users call them.
+
+A model of one layer stands in for HERO, so that what is tested here is the
+tools and MMEngine below them.
+"""
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from hero_mm import cli
+from hero_mm.apis.checkpoint import read_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+TOY_MODULE = """
+import json
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, METRICS, MODELS
+from torch.utils.data import Dataset
+
+def prepare(path):
+    with open(path, 'a') as file:
+        file.write('made')
+
+@MODELS.register_module()
+class ToyModel(BaseModel):
+    def __init__(self, width=4):
+        super().__init__()
+        self.layer = torch.nn.Linear(width, 1)
+    def forward(self, inputs, labels, mode='tensor'):
+        out = self.layer(inputs)
+        if mode == 'loss':
+            return dict(loss=(out.float() - labels).square().mean())
+        return [dict(dtype=str(out.dtype), out=float(o)) for o in out]
+
+@DATASETS.register_module()
+class ToyData(Dataset):
+    metainfo = {}
+    def __len__(self):
+        return 8
+    def __getitem__(self, index):
+        value = torch.arange(4.) + index
+        return dict(inputs=value / 8, labels=torch.ones(1))
+
+@METRICS.register_module()
+class ToyTubeMetric(BaseMetric):
+    default_prefix = 'tube'
+    def __init__(self, dump=None):
+        super().__init__()
+        self.dump = dump
+    def process(self, data_batch, data_samples):
+        self.results += [sample['out'] for sample in data_samples]
+    def compute_metrics(self, results):
+        if self.dump:
+            with open(self.dump, 'w') as file:
+                json.dump(results, file)
+        return dict(m_vIoU=len(results) / 8)
+"""
+TOY_CONFIG = """
+_base_ = {base!r}
+default_scope = 'mmengine'
+custom_imports = dict(
+    imports=['hero_mm', 'toy_of_tools'], allow_failed_imports=False)
+default_hooks = dict(
+    progress=dict(type='hero_mm.ProgressBarHook'),
+    visualization=dict(type='hero_mm.TubeVisualizationHook', enable=False))
+visualizer = dict(type='Visualizer')
+prepare = dict(type='toy_of_tools.prepare', path='prepared.txt')
+model = dict(type='ToyModel')
+train_dataloader = dict(
+    batch_size=2, num_workers=0, collate_fn=dict(type='default_collate'),
+    dataset=dict(type='ToyData'),
+    sampler=dict(type='DefaultSampler', shuffle=True))
+val_dataloader = dict(
+    batch_size=2, num_workers=0, collate_fn=dict(type='default_collate'),
+    dataset=dict(type='ToyData'),
+    sampler=dict(type='DefaultSampler', shuffle=False))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='ToyTubeMetric')
+test_evaluator = val_evaluator
+train_cfg = dict(by_epoch=True, max_epochs=1)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+"""
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('toy')
+    base = str(ROOT / 'configs/_base_/default_runtime.py')
+    (folder / 'toy_of_tools.py').write_text(TOY_MODULE)
+    (folder / 'toy.py').write_text(TOY_CONFIG.format(base=base))
+    return folder
+
+
+def run(folder, *words, code=0):
+    """Run a command of Python in a folder; gives what it wrote."""
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, *(str(word) for word in words)],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope='module')
+def trained(toy):
+    """The work dir of a training in mixed precision, and its log."""
+    tool = ROOT / 'tools/train.py'
+    flags = ('--amp', '--seed', 5, '--work-dir', 'work')
+    return toy / 'work', run(toy, tool, 'toy.py', *flags)
+
+
+def test_training_writes_log_checkpoints_and_scores(trained):
+    work, log = trained
+    assert (work / 'best_tube_m_vIoU_epoch_1.pth').is_file()
+    assert (work / 'last_checkpoint').is_file()
+    assert (work / 'toy.py').is_file()
+    scalars = next(work.glob('*/vis_data/scalars.json')).read_text()
+    assert 'tube/m_vIoU' in scalars
+    assert 'tube/m_vIoU: 1.0000' in log
+    assert 'Failed to search registry' not in log
+    dumped = Config.fromfile(work / 'toy.py', import_custom_modules=False)
+    assert dumped.randomness.seed == 5
+    assert dumped.optim_wrapper.type == 'hero_mm.BFloat16OptimWrapper'
+    assert (work.parent / 'prepared.txt').read_text() == 'made'
+
+
+def test_training_resumes_and_refuses_another_model(trained, toy):
+    tool = ROOT / 'tools/train.py'
+    options = ('--work-dir', 'work', '--resume', '--no-validate')
+    more = ('--cfg-options', 'train_cfg.max_epochs=2')
+    log = run(toy, tool, 'toy.py', *options, *more)
+    assert 'resumed epoch: 1' in log
+    assert 'Epoch(train) [2]' in log and 'Epoch(train) [1]' not in log
+    assert 'Epoch(val)' not in log
+    log = run(toy, tool, 'toy.py', *options, *more, 'model.width=5', code=1)
+    assert 'layer.weight (1, 4) in the checkpoint, (1, 5)' in log
+    assert 'Traceback' not in log
+
+
+def test_testing_scores_and_dumps(trained, toy):
+    tool = ROOT / 'tools/test.py'
+    work, _ = trained
+    words = ('--dump', 'pred.json', '--work-dir', 'tested')
+    log = run(toy, tool, 'toy.py', 'work', *words)
+    assert 'tube/m_vIoU: 1.0000' in log
+    predictions = json.loads((toy / 'pred.json').read_text())
+    best = read_checkpoint(work)['state_dict']
+    inputs = (torch.arange(4.0) + torch.arange(8.0)[:, None]) / 8
+    layer = torch.nn.Linear(4, 1)
+    layer.weight.data = best['layer.weight']
+    layer.bias.data = best['layer.bias']
+    expected = layer(inputs).flatten().tolist()
+    assert predictions == pytest.approx(expected, abs=1e-5)
+
+
+def test_testing_refuses_another_model(trained, toy):
+    tool = ROOT / 'tools/test.py'
+    words = ('work', '--cfg-options', 'model.width=5')
+    log = run(toy, tool, 'toy.py', *words, code=1)
+    assert 'does not fit this config' in log and 'Traceback' not in log
+
+
+def test_two_processes_train_and_validate(toy):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    done = subprocess.run(
+        ['bash', str(ROOT / 'tools/dist_train.sh'), 'toy.py', '2']
+        + ['--work-dir', 'two'],
+        cwd=toy,
+        env={
+            **os.environ,
+            'PYTHON': sys.executable,
+            'PYTHONPATH': str(toy),
+            'PORT': str(port),
+            'OMP_NUM_THREADS': '1',
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Four samples a process, two a step; all eight are scored.
+    assert 'Epoch(train) [1][2/2]' in done.stdout
+    assert 'Epoch(val) [1][2/2]    tube/m_vIoU: 1.0000' in done.stdout
+
+
+@pytest.mark.parametrize('name', ['dist_train', 'dist_test', 'slurm_train'])
+def test_launchers_say_how_they_are_called(name):
+    done = subprocess.run(
+        ['bash', str(ROOT / f'tools/{name}.sh')],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f'tools/{name}.sh' in done.stderr
+
+
+def test_slurm_starts_the_tool(tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "$@"\n')
+    srun.chmod(0o755)
+    done = subprocess.run(
+        ['bash', str(ROOT / 'tools/slurm_test.sh'), 'part', 'job', 'c.py']
+        + ['a.pth', '--dump', 'x.json'],
+        env={**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
+        | {'GPUS': '2', 'GPUS_PER_NODE': '2', 'SRUN_ARGS': '--qos=high -v'},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.split()
+    assert words[:2] == ['-p', 'part'] and '--qos=high' in words
+    assert '--ntasks=2' in words
+    assert words[-6:] == ['c.py', 'a.pth', '--dump', 'x.json'] + [
+        '--launcher',
+        'slurm',
+    ]
+
+
+# Flags, without a process
+
+
+def load_tool(name):
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def merged(name, monkeypatch, config, *words):
+    tool = load_tool(name)
+    monkeypatch.setattr(sys, 'argv', [name, 'c.py', *words])
+    cfg = Config(config)
+    tool.merge_args(cfg, tool.parse_args())
+    return cfg
+
+
+PLAIN = dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(lr=1)))
+
+
+def test_seed_flags_go_before_the_config(monkeypatch):
+    config = dict(PLAIN, randomness=dict(seed=1, deterministic=True))
+    words = ('--seed', '7', '--diff-rank-seed')
+    cfg = merged('train', monkeypatch, config, *words)
+    assert cfg.randomness == dict(
+        seed=7, diff_rank_seed=True, deterministic=True
+    )
+    cfg = merged('train', monkeypatch, config)
+    assert cfg.randomness == dict(seed=1, deterministic=True)
+    assert merged('train', monkeypatch, PLAIN).randomness == dict(seed=None)
+
+
+def test_resume_flags(monkeypatch):
+    cfg = merged('train', monkeypatch, dict(PLAIN, load_from='x'), '--resume')
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    cfg = merged('train', monkeypatch, PLAIN, '--resume', 'a.pth')
+    assert (cfg.resume, cfg.load_from) == (True, 'a.pth')
+
+
+def test_amp_on_an_accelerator(monkeypatch):
+    tool = load_tool('train')
+    monkeypatch.setattr(tool, 'get_device', lambda: 'cuda')
+    cfg = Config(PLAIN)
+    tool.use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert cfg.optim_wrapper.loss_scale == 'dynamic'
+
+
+def test_amp_refuses_a_wrapper_of_another_kind(monkeypatch):
+    config = dict(optim_wrapper=dict(type='ApexOptimWrapper'))
+    with pytest.raises(ValueError, match="'ApexOptimWrapper'"):
+        merged('train', monkeypatch, config, '--amp')
+
+
+def test_learning_rate_is_scaled_where_the_batch_is_known(monkeypatch):
+    config = dict(PLAIN, auto_scale_lr=dict(enable=False, base_batch_size=8))
+    cfg = merged('train', monkeypatch, config, '--auto-scale-lr')
+    assert cfg.auto_scale_lr.enable
+    with pytest.raises(ValueError, match='base_batch_size'):
+        merged('train', monkeypatch, PLAIN, '--auto-scale-lr')
+
+
+def test_show_dir_turns_the_hook_on(monkeypatch):
+    config = dict(default_hooks=dict(visualization=dict(type='Draws')))
+    words = ('a.pth', '--show-dir', 'out', '--interval', '3')
+    cfg = merged('test', monkeypatch, config, *words)
+    assert cfg.default_hooks.visualization == dict(
+        type='Draws', enable=True, out_dir='out', interval=3
+    )
+    with pytest.raises(ValueError, match='default_hooks.visualization'):
+        merged('test', monkeypatch, {}, *words)
+
+
+def test_dump_reaches_the_tube_metric(monkeypatch):
+    evaluators = [dict(type='Other'), dict(type='hero_mm.TubeMetric')]
+    config = dict(test_evaluator=evaluators)
+    words = ('a.pth', '--dump')
+    cfg = merged('test', monkeypatch, config, *words, 'p.json')
+    assert cfg.test_evaluator[1].dump == 'p.json'
+    cfg = merged('test', monkeypatch, config, *words, 'p.pkl')
+    assert cfg.test_evaluator[2].out_file_path == 'p.pkl'
+    with pytest.raises(ValueError, match='must end in .json'):
+        merged('test', monkeypatch, config, *words, 'p.txt')
+    config = dict(test_evaluator=dict(type='Other'))
+    with pytest.raises(ValueError, match='needs a TubeMetric'):
+        merged('test', monkeypatch, config, *words, 'p.json')
+
+
+# hero-mm
+
+
+@pytest.fixture
+def inferencer(monkeypatch):
+    """Stands in for TubeInferencer; keeps what it was given."""
+    calls = []
+
+    class Fake:
+        def __init__(self, **arguments):
+            calls.append(arguments)
+
+        def __call__(self, video, texts, out_dir=None):
+            calls.append((video, texts, out_dir))
+            found = dict(
+                span=(3, 9.5),
+                span_seconds=(0.1, 0.32),
+                score=0.5,
+                frames=[3, 4],
+                bboxes=[[1.2, 2, 3, 4], [1, 2, 3, 4]],
+            )
+            predictions = [dict(found, query=text) for text in texts]
+            return dict(predictions=predictions, visualization=['o/a.mp4'])
+
+    monkeypatch.setattr('hero_mm.apis.TubeInferencer', Fake)
+    return calls
+
+
+def test_ground_asks_the_inferencer(inferencer, capsys):
+    words = ['ground', 'v.mp4', 'a [red] circle', 'it stops', '--out', 'o']
+    assert cli.main(words) == 0
+    assert inferencer[0] == dict(
+        model='work_dirs/hero_shapes', weights=None, device=None
+    )
+    assert inferencer[1] == ('v.mp4', ['a [red] circle', 'it stops'], 'o')
+    shown = capsys.readouterr().out
+    assert 'a [red] circle' in shown and '[3, 9.5)' in shown
+    assert 'drawn: o/a.mp4' in shown
+
+
+def test_ground_refuses_an_empty_sentence(inferencer, capsys):
+    assert cli.main(['ground', 'v.mp4', ' ']) == 1
+    assert 'SENTENCE is empty' in capsys.readouterr().err
+    assert inferencer == []
+
+
+def test_a_tube_without_boxes_is_shown():
+    found = dict(span=(0, 0), span_seconds=(0, 0), score=0, bboxes=[])
+    assert cli.tube_table([dict(found, query='x')]).row_count == 1
+
+
+def test_doctor_gives_its_exit_code(monkeypatch):
+    monkeypatch.setattr('hero_mm.doctor.run_doctor', lambda console: 1)
+    assert cli.main(['doctor']) == 1
+
+
+def test_a_command_is_asked_for(capsys):
+    with pytest.raises(SystemExit, match='2'):
+        cli.main([])
+    assert 'ground' in capsys.readouterr().err
