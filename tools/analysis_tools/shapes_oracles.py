@@ -9,11 +9,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from hero_mm.datasets.shapes.oracles import (
-    METRICS,
-    read_questions,
-    score_oracles,
-)
+from hero_mm.datasets.shapes.oracles import METRICS, score_oracles
+from hero_mm.datasets.shapes.questions import read_questions
 
 
 def parse_args() -> argparse.Namespace:

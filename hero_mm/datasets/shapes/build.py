@@ -184,16 +184,17 @@ def _is_rendered(
     root: Path, found: dict[str, Any], sizes: dict[str, int]
 ) -> bool:
     """Whether every split has its size and every file is there."""
+    wanted: list[str] = []
     for split, number in sizes.items():
         if found['splits'].get(split, {}).get('videos') != number:
             return False
         names = [f'vidstg/{split}_{n}.json' for n in _VIDSTG_FILES]
         if not all((root / name).is_file() for name in names):
             return False
-    wanted = sum(sizes.values())
-    videos = sum(1 for _ in (root / 'vidor/video').glob('*/*.mp4'))
-    notes = sum(1 for _ in (root / 'vidor/annotation').glob('*/*/*.json'))
-    return min(videos, notes) >= wanted
+        wanted += json.loads((root / f'vidstg/{split}_files.json').read_text())
+    films = {path.stem for path in (root / 'vidor/video').glob('*/*.mp4')}
+    notes = (root / 'vidor/annotation').glob('*/*/*.json')
+    return films.intersection(path.stem for path in notes).issuperset(wanted)
 
 
 def _with_progress(

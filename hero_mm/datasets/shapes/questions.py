@@ -1,0 +1,166 @@
+"""Read the benchmark's raw files as questions about what happens.
+
+For analysis: training reads the converted files, as for any data set.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Union
+
+from hero_mm.datasets.shapes.meaning import Description
+from hero_mm.datasets.shapes.world import Look
+
+PathLike = Union[str, os.PathLike[str]]
+Span = tuple[int, int]
+Boxes = dict[int, list[float]]
+# Track id and span of one tube.
+Choice = tuple[int, Span]
+
+
+@dataclass
+class Question:
+    """A sentence with all that a guess may use.
+
+    Attributes:
+        kind (str): ``'basic'``, ``'spatial'`` or ``'temporal'``.
+        look (Description): What the sentence tells of the look.
+        action (str): The action that it names.
+        answer (tuple): Track id and span of the truth.
+        looks (list[Look]): Looks of the video's objects by track id.
+        events (list[tuple]): Track id, action and span of what happens.
+        tracks (list[dict]): Boxes by frame of each object.
+        clip (tuple[int, int]): The whole segment ``[start, end)``.
+        fps (float): Frame rate.
+        query_type (str): ``'declarative'`` or ``'interrogative'``.
+    """
+
+    kind: str
+    look: Description
+    action: str
+    answer: Choice
+    looks: list[Look]
+    events: list[tuple[int, str, Span]]
+    tracks: list[Boxes]
+    clip: Span
+    fps: float
+    query_type: str
+
+    def spans(self, tid: int) -> list[Span]:
+        """Spans of all that an object does, in order of time."""
+        return sorted(span for who, _, span in self.events if who == tid)
+
+    @property
+    def everyone(self) -> range:
+        """All track ids."""
+        return range(len(self.looks))
+
+    @property
+    def fitting(self) -> list[int]:
+        """Track ids of the objects that look as the sentence says."""
+        return [t for t in self.everyone if self.look.fits(self.looks[t])]
+
+
+def read_questions(root: PathLike, split: str) -> list[Question]:
+    """Read a split of the benchmark from its raw files.
+
+    Args:
+        root (str or PathLike): Folder of the benchmark.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+
+    Returns:
+        list[Question]: All sentences in the order of the files.
+
+    Raises:
+        FileNotFoundError: If the split is not there.
+    """
+    folder = Path(root)
+    notes = folder / 'vidstg' / f'{split}_annotations.json'
+    meta = folder / 'vidstg' / f'{split}_meta.json'
+    for path in (notes, meta):
+        _require(root, path)
+    part = 'validation' if split == 'test' else 'training'
+    videos = {
+        path.stem: path
+        for path in (folder / 'vidor' / 'annotation' / part).glob('*/*.json')
+    }
+    questions: list[Question] = []
+    entries = zip(json.loads(notes.read_text()), json.loads(meta.read_text()))
+    for vid, group in groupby(entries, key=lambda pair: pair[0]['vid']):
+        video = json.loads(videos[vid].read_text())
+        for entry, told in group:
+            questions.extend(_read_entry(entry, told, video))
+    return questions
+
+
+def sentence_kinds(root: PathLike, split: str) -> dict[str, str]:
+    """Kinds of the sentences by the query id of the converted split.
+
+    Args:
+        root (str or PathLike): Folder of the benchmark.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+
+    Returns:
+        dict[str, str]: ``'basic'``, ``'spatial'`` or ``'temporal'`` by id.
+
+    Raises:
+        FileNotFoundError: If the split is not there.
+    """
+    path = Path(root) / 'vidstg' / f'{split}_meta.json'
+    _require(root, path)
+    meanings = (
+        meaning
+        for item in json.loads(path.read_text())
+        for meaning in item['captions'] + item['questions']
+    )
+    return {str(i): meaning['kind'] for i, meaning in enumerate(meanings)}
+
+
+def _require(root: PathLike, path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} is missing; render the benchmark first: '
+            f'python tools/dataset_converters/shapes.py --out {root}'
+        )
+
+
+def _read_entry(
+    entry: dict[str, Any], told: dict[str, Any], video: dict[str, Any]
+) -> list[Question]:
+    """The sentences of one entry."""
+    tracks: list[Boxes] = [{} for _ in video['subject/objects']]
+    for frame, present in enumerate(video['trajectories']):
+        for item in present:
+            sides = item['bbox']
+            tracks[item['tid']][frame] = [
+                sides[side] for side in ('xmin', 'ymin', 'xmax', 'ymax')
+            ]
+    events = [
+        (r['subject_tid'], r['predicate'], (r['begin_fid'], r['end_fid']))
+        for r in video['relation_instances']
+    ]
+    truth, segment = entry['temporal_gt'], entry['used_segment']
+    return [
+        Question(
+            kind=meaning['kind'],
+            look=Description(**meaning['look']),
+            action=meaning['action'],
+            answer=(
+                sentence['target_id'],
+                (truth['begin_fid'], truth['end_fid']),
+            ),
+            looks=[Look(**look) for look in told['looks']],
+            events=events,
+            tracks=tracks,
+            clip=(segment['begin_fid'], segment['end_fid'] + 1),
+            fps=entry['fps'],
+            query_type=query_type,
+        )
+        for key, query_type in (
+            ('captions', 'declarative'),
+            ('questions', 'interrogative'),
+        )
+        for sentence, meaning in zip(entry[key], told[key])
+    ]
