@@ -36,7 +36,7 @@ demo: $(STAMP)
 	@echo "Next:        README.md, section 'Where things are'; make test"
 
 test: $(STAMP)-dev
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 	@echo
 	@echo "Next: make demo; docs/install.md and docs/faq.md when something is amiss"
 

@@ -1,0 +1,136 @@
+"""What is built: wheel, source distribution, editable install."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('setuptools', minversion='70.1')
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = (
+    'hero_mm/py.typed',
+    'hero_mm/compat.py',
+    'hero_mm/engine/hooks/__init__.py',
+    'hero_mm/.mim/model-index.yml',
+    'hero_mm/.mim/configs/_base_/default_runtime.py',
+    'hero_mm/.mim/configs/metafile.yml',
+    'hero_mm/.mim/tools/train.py',
+    'hero_mm/.mim/tools/dist_train.sh',
+)
+BUILD = """
+import sys
+from setuptools import build_meta
+print(getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2]))
+"""
+
+
+def build(kind, source, target):
+    """Build in a source tree; gives the path of what was built."""
+    done = subprocess.run(
+        [sys.executable, '-c', BUILD, kind, str(target)],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target / done.stdout.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    """A copy of what packaging reads, without anything built before."""
+    folder = tmp_path_factory.mktemp('source') / 'hero-mm'
+    folder.mkdir()
+    for name in ('hero_mm', 'configs', 'tools'):
+        ignore = shutil.ignore_patterns('__pycache__', '.mim')
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in (
+        'setup.py',
+        'pyproject.toml',
+        'MANIFEST.in',
+        'model-index.yml',
+        'README.md',
+        'LICENSE',
+        'CHANGELOG.md',
+    ):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tmp_path_factory):
+    """A wheel, built from the source distribution as registries do."""
+    target = tmp_path_factory.mktemp('dist')
+    sdist = build('sdist', source, target)
+    with tarfile.open(sdist) as archive:
+        # With a filter, where this Python knows of filters.
+        safe = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
+        archive.extractall(target, **safe)
+    unpacked = target / sdist.name.removesuffix('.tar.gz')
+    return zipfile.ZipFile(build('wheel', unpacked, target))
+
+
+@pytest.mark.slow
+def test_wheel_holds_what_mim_and_type_checkers_look_for(wheel):
+    names = set(wheel.namelist())
+    assert [name for name in SHIPPED if name not in names] == []
+    assert not any(n.startswith(('tests/', 'tools/')) for n in names)
+    assert not any(n.endswith('.pyc') for n in names)
+
+
+@pytest.mark.slow
+def test_wheel_asks_for_the_right_things(wheel):
+    names = wheel.namelist()
+    (path,) = [name for name in names if name.endswith('/METADATA')]
+    lines = wheel.read(path).decode().splitlines()
+    required = {
+        line.partition(': ')[2].replace(' ', '')
+        for line in lines
+        if line.startswith('Requires-Dist')
+    }
+    plain = {name for name in required if 'extra==' not in name}
+    assert 'torch>=2.0' in plain
+    # A compiled mmcv would be written over.
+    assert not any(name.startswith('mmcv') for name in plain)
+    extras = {
+        line.partition(': ')[2]
+        for line in lines
+        if line.startswith('Provides-Extra')
+    }
+    assert extras >= {'all', 'demo', 'dev', 'lite', 'mmaction', 'mmdet'}
+    assert any(
+        name.startswith('mmcv-lite') and name.endswith('extra=="all"')
+        for name in required
+    )
+    (path,) = [name for name in names if name.endswith('/entry_points.txt')]
+    assert 'hero-mm = hero_mm.cli:main' in wheel.read(path).decode()
+
+
+@pytest.mark.slow
+def test_editable_install_links_what_mim_looks_for(source, tmp_path):
+    build('editable', source, tmp_path)
+    mim = source / 'hero_mm/.mim'
+    assert (mim / 'tools/train.py').samefile(source / 'tools/train.py')
+    assert (mim / 'configs/metafile.yml').is_file()
+    # A config that is added later is there without a second install.
+    (source / 'configs/later.py').touch()
+    assert (mim / 'configs/later.py').is_file()
+
+
+def test_model_index_names_files_that_are_there():
+    from mmengine.fileio import load
+
+    index = load(str(ROOT / 'model-index.yml'))
+    for name in index['Import']:
+        meta = load(str(ROOT / name))
+        for model in meta['Models']:
+            assert (ROOT / model['Config']).is_file()
+        for collection in meta['Collections']:
+            assert (ROOT / collection['README']).is_file()
+            assert (ROOT / collection['Code']['URL']).exists()
