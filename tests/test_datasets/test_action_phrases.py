@@ -1,0 +1,175 @@
+"""Sentences that differ in the action alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets.action_phrases import (
+    PLACES,
+    ActionPhraseSwapper,
+    inflect,
+)
+from hero_mm.datasets.transforms import SwapActionPhrase
+
+PREDICATES = [
+    *['watch', 'ride', 'hug', 'carry', 'hold', 'lean_on', 'move_left'],
+    *['move_right', 'above', 'beneath', 'next_to', 'behind', 'spin'],
+]
+
+
+@pytest.mark.parametrize(
+    ('verb', 'forms'),
+    [
+        ('watch', 'watch watches watching watched watched'),
+        ('ride', 'ride rides riding rode ridden'),
+        ('hug', 'hug hugs hugging hugged hugged'),
+        ('carry', 'carry carries carrying carried carried'),
+        ('play', 'play plays playing played played'),
+        ('lie', 'lie lies lying lay lain'),
+        ('hold', 'hold holds holding held held'),
+        ('spin', 'spin spins spinning spun spun'),
+        ('grow', 'grow grows growing grew grown'),
+        ('open', 'open opens opening opened opened'),
+        ('free', 'free frees freeing freed freed'),
+        ('press', 'press presses pressing pressed pressed'),
+        ('lean', 'lean leans leaning leaned leaned'),
+        ('move', 'move moves moving moved moved'),
+        ('go', 'go goes going went gone'),
+    ],
+)
+def test_inflections(verb, forms):
+    names = ('base', 's', 'ing', 'past', 'participle')
+    assert [inflect(verb, name) for name in names] == forms.split()
+
+
+def test_unknown_form():
+    with pytest.raises(ValueError, match="'gerund'; use one of"):
+        inflect('go', 'gerund')
+
+
+@pytest.mark.parametrize(
+    ('sentence', 'predicate', 'found', 'form'),
+    [
+        ('the child is watching the ball.', 'watch', 'watching', 'ing'),
+        ('Who Watches it?', 'watch', 'Watches', 's'),
+        ('a dog moves to the left.', 'move_left', 'moves to the left', 's'),
+        ('what moves left after it?', 'move_left', 'moves left', 's'),
+        ('he rode a bike', 'ride', 'rode', 'past'),
+        ('what is held by him?', 'hold', 'held', 'participle'),
+        ('he held it', 'hold', 'held', 'past'),
+        ('they hold it', 'hold', 'hold', 'base'),
+        ('a cat leans against a wall', 'lean_on', 'leans against', 's'),
+        ('a girl is next to a boy', 'next_to', 'next to', 'place'),
+        ('what is beneath the dog?', 'above', 'beneath', 'place'),
+    ],
+)
+def test_find(sentence, predicate, found, form):
+    match = ActionPhraseSwapper(PREDICATES).find(sentence, predicate)
+    assert sentence[match.start : match.end] == found
+    assert match.form == form
+
+
+@pytest.mark.parametrize(
+    ('sentence', 'predicate'),
+    [
+        ('the watchman sleeps', 'watch'),
+        ('a dog moves right', 'move_left'),
+        ('a boy in blue', 'inside'),
+    ],
+)
+def test_not_found(sentence, predicate):
+    swapper = ActionPhraseSwapper(PREDICATES)
+    assert swapper.find(sentence, predicate) is None
+    assert swapper.swap(sentence, predicate, count=3) == []
+
+
+def test_swap_keeps_the_rest_and_the_inflection():
+    np.random.seed(0)
+    swapper = ActionPhraseSwapper(['watch', 'ride', 'lean_on', 'hug'])
+    got = swapper.swap('the boy is watching it.', 'watch', count=9)
+    assert sorted(got) == [
+        'the boy is hugging it.',
+        'the boy is leaning on it.',
+        'the boy is riding it.',
+    ]
+    assert len(swapper.swap('the boy is watching it.', 'watch', count=2)) == 2
+
+
+def test_what_may_be_true_is_never_used():
+    swapper = ActionPhraseSwapper(PREDICATES)
+    others = set(swapper.candidates('watch', ['ride', 'spin']))
+    assert others == {
+        *['hug', 'carry', 'hold', 'lean_on', 'move_left', 'move_right']
+    }
+    # A hug may be told as holding.
+    assert 'hold' not in swapper.candidates('watch', ['hug'])
+    assert set(swapper.candidates('above')) == {'beneath', 'next_to', 'behind'}
+    # Told the other way round, the other way round is true.
+    for _ in range(20):
+        got = swapper.swap('what is beneath the dog?', 'above', count=3)
+        assert set(got) == {
+            'what is next to the dog?',
+            'what is behind the dog?',
+        }
+
+
+def test_nothing_left():
+    swapper = ActionPhraseSwapper(['watch', 'ride', 'above'])
+    assert swapper.swap('he is watching it', 'watch', ['ride'], 3) == []
+
+
+def test_draws_follow_the_seed():
+    swapper = ActionPhraseSwapper(PREDICATES)
+    drawn = []
+    for seed in (1, 1, 2, 3, 4):
+        np.random.seed(seed)
+        drawn.append(tuple(swapper.swap('he hugs it', 'hug', count=3)))
+    assert drawn[0] == drawn[1] and len(set(drawn)) > 1
+
+
+def test_transform():
+    step = SwapActionPhrase(num_negatives=2)
+    np.random.seed(0)
+    results = step.transform(
+        dict(
+            predicates=['watch', 'ride', 'hug', 'carry', 'spin'],
+            video_predicates=['spin'],
+            queries=[
+                dict(text='a dog is watching a cat', predicate='watch'),
+                dict(text='who carries a cat?', predicate='carry'),
+                dict(text='a dog sleeps', predicate='watch'),
+                dict(text='a dog is watching a cat'),
+            ],
+        )
+    )
+    negatives = results['negative_texts']
+    assert [len(texts) for texts in negatives] == [2, 2, 0, 0]
+    assert set(negatives[0]) == {
+        'a dog is riding a cat',
+        'a dog is hugging a cat',
+    }
+    assert set(negatives[1]) == {'who rides a cat?', 'who hugs a cat?'}
+    assert 'num_negatives=2' in repr(step)
+
+
+def test_bad_number():
+    with pytest.raises(ValueError, match='1 or more, got 0'):
+        SwapActionPhrase(num_negatives=0)
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_share_of_official_sentences(shared_data, split):
+    folder = shared_data / 'vidstg_official'
+    entries = json.loads((folder / f'{split}_annotations.json').read_bytes())
+    names = [entry['used_relation']['predicate'] for entry in entries]
+    swapper = ActionPhraseSwapper(names)
+    told = {'verb': [], 'place': []}
+    for entry, name in zip(entries, names):
+        kind = 'place' if name in PLACES else 'verb'
+        for sentence in entry['captions'] + entry['questions']:
+            told[kind].append((sentence['description'], name))
+    for pairs in told.values():
+        found, missed = swapper.coverage(pairs)
+        assert found + missed == len(pairs) > 3000
+        assert found / len(pairs) > 0.99

@@ -1,0 +1,264 @@
+"""Items of the data set, and what happens to broken videos."""
+
+import logging
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from hero_mm.datasets import GroundingDataset
+from hero_mm.datasets.annotation import AnnotationError
+from hero_mm.datasets.tracks import VideoInfo
+from hero_mm.datasets.video_reader import VideoError
+from hero_mm.registry import DATASETS
+from hero_mm.structures import GroundingDataSample
+
+PIPELINE = [
+    dict(type='SampleClipFrames', num_frames=6),
+    dict(type='DecodeFrames'),
+    dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=2),
+    dict(type='ResizeClip', scale=(32, 32)),
+    dict(type='RandomFlipClip', prob=0.5),
+    dict(type='RandomTubeCrop', prob=0.5),
+    dict(type='PackGroundingInputs'),
+]
+DECODE = [
+    dict(type='SampleClipFrames', num_frames=2),
+    dict(type='DecodeFrames'),
+    dict(type='PackGroundingInputs'),
+]
+
+
+def _build(folder, pipeline=(), **options):
+    return DATASETS.build(
+        dict(
+            type='GroundingDataset',
+            data_root=str(folder),
+            ann_file='ann.json',
+            data_prefix=dict(video='video'),
+            pipeline=list(pipeline),
+            **options,
+        )
+    )
+
+
+@pytest.fixture
+def broken(toy, tmp_path):
+    """The toy data set, whose first video is not one."""
+    folder = tmp_path / 'broken'
+    shutil.copytree(toy, folder)
+    (folder / 'video' / 'v0.mp4').write_text('nothing')
+    return folder
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    told = []
+
+    def keep(message, logger=None, level=logging.INFO):
+        if level >= logging.WARNING:
+            told.append(message)
+
+    monkeypatch.setattr('hero_mm.datasets.grounding_dataset.print_log', keep)
+    return told
+
+
+def test_an_item_is_a_clip_with_its_sentences(toy):
+    dataset = _build(toy)
+    assert len(dataset) == 6
+    assert dataset.metainfo['dataset'] == 'toy'
+    item = dataset[0]
+    assert item['video_id'] == 'v0'
+    assert item['video_path'] == str(toy / 'video' / 'v0.mp4')
+    assert item['segment'] == (0, 24)
+    assert (item['frame_count'], item['fps']) == (24, 8.0)
+    assert (item['width'], item['height']) == (64, 48)
+    assert [query['query_id'] for query in item['queries']] == ['0', '1', '2']
+    assert isinstance(item['video_info'], VideoInfo)
+    assert item['predicates'] == ['hold', 'kick', 'ride', 'watch']
+    assert item['video_predicates'] == ['hold', 'kick', 'ride', 'watch']
+    assert item['sample_idx'] == 0
+    boxes, valid = item['video_info'].track_boxes('1', [9, 12])
+    assert valid.tolist() == [False, True] and boxes[1, 0] == 28
+
+
+def test_an_item_is_a_sentence(toy):
+    dataset = _build(toy, group_queries=False, test_mode=True)
+    assert len(dataset) == 15
+    ids = [q['query_id'] for item in dataset for q in item['queries']]
+    assert ids == [str(number) for number in range(15)]
+
+
+def test_queries_are_bounded(toy):
+    np.random.seed(0)
+    train = _build(toy, max_queries=2)
+    assert len(train) == 6
+    drawn = {
+        tuple(q['query_id'] for q in train[0]['queries']) for _ in range(40)
+    }
+    assert drawn == {('0', '1'), ('0', '2'), ('1', '2')}
+    test = _build(toy, max_queries=2, test_mode=True)
+    parts = [[q['query_id'] for q in item['queries']] for item in test]
+    assert parts[:3] == [['0', '1'], ['2'], ['3', '4']]
+    assert sum(parts, []) == [str(number) for number in range(15)]
+    with pytest.raises(ValueError, match='max_queries must be >= 1'):
+        _build(toy, max_queries=0)
+
+
+def test_clip_sizes(toy):
+    seconds, queries = _build(toy).clip_sizes()
+    assert seconds.tolist() == [3.0, 1.5] * 3
+    assert queries.tolist() == [3, 2] * 3
+    assert _build(toy, max_queries=2).clip_sizes()[1].tolist() == [2] * 6
+    subset = _build(toy, indices=[1, 2])
+    assert subset.clip_sizes()[0].tolist() == [1.5, 3.0]
+
+
+def test_from_file_to_sample_and_again_with_the_same_seed(toy):
+    dataset = _build(toy, PIPELINE)
+    for index in range(len(dataset)):
+        np.random.seed(index)
+        packed = dataset[index]
+        inputs, sample = packed['inputs'], packed['data_samples']
+        assert inputs.shape[:2] == (6, 3)
+        assert isinstance(sample, GroundingDataSample)
+        assert inputs.shape[2:] == sample.img_shape
+        assert sample.gt_queries.valid.any(1).all()
+        valid = sample.gt_queries.bboxes[sample.gt_queries.valid]
+        height, width = sample.img_shape
+        assert (valid[:, 2:] > valid[:, :2]).all()
+        assert (valid[:, 2:] <= torch.tensor([width, height]) + 1e-4).all()
+        assert len(sample.queries.negative_texts) == len(sample.queries)
+        np.random.seed(index)
+        again = dataset[index]
+        assert (again['inputs'] == inputs).all()
+        assert again['data_samples'].queries.texts == sample.queries.texts
+        assert torch.equal(
+            again['data_samples'].gt_queries.bboxes, sample.gt_queries.bboxes
+        )
+
+
+def test_items_do_not_share_what_transforms_change(toy):
+    flip = [
+        *PIPELINE[:3],
+        dict(type='RandomFlipClip', prob=1.0),
+        dict(type='PackGroundingInputs'),
+    ]
+    for serialize in (True, False):
+        dataset = _build(toy, flip, serialize_data=serialize)
+        texts = [dataset[0]['data_samples'].queries.texts for _ in range(3)]
+        assert texts[0][0] == 'the child on the right is watching the ball.'
+        assert texts[0] == texts[1] == texts[2]
+
+
+def test_a_pickled_data_set_is_small_and_works(toy):
+    dataset = pickle.loads(pickle.dumps(_build(toy, PIPELINE)))
+    assert dataset[3]['inputs'].shape[0] == 6
+
+
+def test_subset_and_lazy(toy):
+    dataset = _build(toy, DECODE, lazy_init=True)
+    assert dataset.broken_videos == []
+    assert len(dataset.get_subset([0, 5])) == 2
+    assert dataset.get_subset([5])[0]['data_samples'].video_id == 'v2'
+
+
+def test_missing_annotation_says_how_to_make_it(toy):
+    command = 'python tools/dataset_converters/vidstg.py A B --out C'
+    with pytest.raises(FileNotFoundError) as caught:
+        GroundingDataset('none.json', data_root=str(toy), make_command=command)
+    text = str(caught.value)
+    assert str(toy / 'none.json') in text and command in text
+    assert len(text.splitlines()) <= 5
+    with pytest.raises(FileNotFoundError, match='tools/dataset_converters'):
+        GroundingDataset(str(toy / 'none.json'))
+
+
+def test_missing_folder_of_videos(toy):
+    message = 'folder of videos is missing.\n  expected at: .*films'
+    with pytest.raises(FileNotFoundError, match=message):
+        GroundingDataset(str(toy / 'ann.json'), dict(video=str(toy / 'films')))
+
+
+def test_bad_annotation(tmp_path):
+    (tmp_path / 'ann.json').write_text('{}')
+    with pytest.raises(AnnotationError, match="key 'metainfo' is missing"):
+        GroundingDataset(str(tmp_path / 'ann.json'))
+
+
+def test_broken_in_training(broken, warnings):
+    np.random.seed(0)
+    dataset = _build(broken, DECODE)
+    for _ in range(3):
+        ids = [dataset[index]['data_samples'].video_id for index in range(6)]
+        assert 'v0' not in ids and ids[2:] == ['v1', 'v1', 'v2', 'v2']
+    assert dataset.broken_videos == ['v0']
+    assert len(warnings) == 1
+    assert 'v0.mp4: not a readable video' in warnings[0]
+    assert 'broken so far: 1 of 3 videos' in warnings[0]
+
+
+def test_broken_in_workers_is_counted_in_the_main_process(broken):
+    dataset = _build(broken, DECODE)
+    loader = DataLoader(
+        dataset, batch_size=2, num_workers=2, collate_fn=lambda batch: batch
+    )
+    samples = [item['data_samples'] for batch in loader for item in batch]
+    assert len(samples) == 6
+    assert all(sample.video_id != 'v0' for sample in samples)
+    assert dataset.broken_videos == ['v0']
+
+
+def test_all_broken_ends_with_an_error(broken, warnings):
+    for name in ('v1', 'v2'):
+        (broken / 'video' / f'{name}.mp4').unlink()
+    np.random.seed(0)
+    dataset = _build(broken, DECODE, max_refetch=30)
+    with pytest.raises(Exception, match='Cannot find valid image after 30'):
+        dataset[0]
+    assert dataset.broken_videos == ['v0', 'v1', 'v2']
+    assert len(warnings) == 3
+
+
+def test_broken_in_testing_is_an_error(broken):
+    dataset = _build(broken, DECODE, test_mode=True)
+    with pytest.raises(VideoError, match='v0.mp4') as caught:
+        dataset[0]
+    assert 'skip_broken=True' in str(caught.value)
+    assert "'v0'" in str(caught.value)
+    assert dataset[2]['data_samples'].video_id == 'v1'
+
+
+def test_skip_broken(broken, warnings):
+    dataset = _build(broken, DECODE, test_mode=True, skip_broken=True)
+    ids = [dataset[index]['data_samples'].video_id for index in range(4)]
+    assert len(dataset) == 4 and 'v0' not in ids
+    assert dataset.broken_videos == ['v0']
+    assert 'v0.mp4' in warnings[0]
+    assert '1 of 3 videos' in warnings[1] and 'v0' in warnings[1]
+
+
+@pytest.mark.parametrize('line', ['v0', 'v0.mp4'])
+def test_broken_file(broken, warnings, line):
+    (broken / 'bad.txt').write_text(f'{line}\n\nother\n')
+    dataset = _build(
+        broken,
+        DECODE,
+        test_mode=True,
+        broken_file=str(broken / 'bad.txt'),
+    )
+    assert len(dataset) == 4 and dataset.broken_videos == ['v0']
+    assert len(warnings) == 1 and 'left out as broken: v0' in warnings[0]
+
+
+def test_through_a_storage_backend(toy):
+    args = dict(backend='local')
+    decode = dict(type='DecodeFrames', backend_args=args)
+    pipeline = [DECODE[0], decode, DECODE[2]]
+    dataset = _build(toy, pipeline, backend_args=args)
+    plain = _build(toy, DECODE)
+    assert torch.equal(dataset[1]['inputs'], plain[1]['inputs'])

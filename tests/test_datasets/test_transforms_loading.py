@@ -1,0 +1,127 @@
+"""Pixels and tubes from disk."""
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets.tracks import Track, VideoInfo
+from hero_mm.datasets.transforms import DecodeFrames, LoadTubes, ResizeClip
+from hero_mm.datasets.transforms.loading import boxes_to_frame
+from hero_mm.datasets.video_reader import VideoError
+
+
+@pytest.fixture
+def results(toy, toy_tools):
+    frames = np.arange(24)
+    seen = np.r_[0:9, 12:24]
+    video = VideoInfo(
+        'v0',
+        'v0.mp4',
+        24,
+        8.0,
+        64,
+        48,
+        {
+            '0': Track.from_boxes('a', frames, toy_tools.make_boxes(frames)),
+            '1': Track.from_boxes('b', seen, toy_tools.make_boxes(seen, 2)),
+        },
+    )
+    return dict(
+        video_path=str(toy / 'video' / 'v0.mp4'),
+        frame_inds=np.array([2, 5, 8, 11, 14]),
+        height=48,
+        width=64,
+        video_info=video,
+        queries=[
+            toy_tools.make_query('0', (5, 12)),
+            toy_tools.make_query('1', (2, 14), '1'),
+        ],
+    )
+
+
+@pytest.mark.parametrize('backend', ['pyav', 'opencv'])
+def test_decode(results, toy_tools, backend):
+    out = DecodeFrames(backend=backend, num_threads=2).transform(results)
+    assert out['imgs'].shape == (5, 48, 64, 3)
+    for image, number in zip(out['imgs'], (2, 5, 8, 11, 14)):
+        assert toy_tools.is_frame(image, number)
+    assert out['ori_shape'] == out['img_shape'] == (48, 64)
+    assert out['crop_box'] == (0.0, 0.0, 64.0, 48.0)
+    assert out['flip'] is False
+
+
+def test_decode_without_annotated_size(results):
+    del results['height'], results['width']
+    assert DecodeFrames().transform(results)['ori_shape'] == (48, 64)
+
+
+def test_another_size_of_the_same_ratio_is_a_resized_video(results):
+    results.update(height=96, width=128)
+    out = LoadTubes().transform(DecodeFrames().transform(results))
+    assert out['ori_shape'] == (96, 128) and out['img_shape'] == (48, 64)
+    # The box at frame 5, [9, 5, 19, 25] in annotated pixels, halved.
+    assert out['gt_bboxes'][0, 1].tolist() == [4.5, 2.5, 9.5, 12.5]
+
+
+def test_another_ratio_is_an_error(results):
+    results.update(height=64, width=48)
+    message = 'frames are 64x48, the annotation says 48x64'
+    with pytest.raises(VideoError, match=message):
+        DecodeFrames().transform(results)
+
+
+def test_decode_errors_name_the_video(results):
+    results['video_path'] = '/nowhere/v.mp4'
+    with pytest.raises(VideoError, match='/nowhere/v.mp4: does not exist'):
+        DecodeFrames().transform(results)
+
+
+def test_tubes(results):
+    out = LoadTubes().transform(results)
+    assert out['gt_spans'].tolist() == [[5, 12], [2, 14]]
+    # Frames 2 5 8 11 14: the second object has no box on 9, 10 and 11, and
+    # the end of a span is not inside.
+    assert out['gt_valid'].tolist() == [
+        [False, True, True, True, False],
+        [True, True, True, False, False],
+    ]
+    boxes = out['gt_bboxes']
+    assert boxes.dtype == np.float32 and boxes.shape == (2, 5, 4)
+    assert boxes[0, 1].tolist() == [9, 5, 19, 25]
+    assert boxes[1, 2].tolist() == [20, 5, 30, 25]
+    assert not boxes[~out['gt_valid']].any()
+    assert out['track_valid'].tolist() == [
+        [True] * 5,
+        [True, True, True, False, True],
+    ]
+    assert out['track_bboxes'][1, 4].tolist() == [32, 5, 42, 25]
+    assert out['track_bboxes'].dtype == np.float32
+
+
+def test_tubes_without_tracks(results):
+    out = LoadTubes(with_tracks=False).transform(results)
+    assert 'gt_bboxes' in out and 'track_bboxes' not in out
+
+
+def test_tubes_may_be_loaded_after_the_resize(results):
+    before = LoadTubes().transform(DecodeFrames().transform(dict(results)))
+    resize = ResizeClip(scale=(32, 12), keep_ratio=False)
+    before = resize.transform(before)
+    after = resize.transform(DecodeFrames().transform(dict(results)))
+    after = LoadTubes().transform(after)
+    for key in ('gt_bboxes', 'track_bboxes'):
+        np.testing.assert_allclose(before[key], after[key], atol=1e-5)
+
+
+def test_boxes_to_frame_follows_crop_resize_and_flip():
+    boxes = np.array([[20.0, 10, 30, 40]])
+    state = dict(crop_box=(10.0, 0.0, 50.0, 40.0), img_shape=(80, 80))
+    moved = boxes_to_frame(boxes, {**state, 'flip': False})
+    assert moved.tolist() == [[20, 20, 40, 80]]
+    moved = boxes_to_frame(boxes, {**state, 'flip': True})
+    assert moved.tolist() == [[40, 20, 60, 80]]
+    assert boxes_to_frame(boxes, {}).tolist() == boxes.tolist()
+
+
+def test_repr_tells_the_options():
+    assert "backend='opencv'" in repr(DecodeFrames(backend='opencv'))
+    assert 'with_tracks=False' in repr(LoadTubes(with_tracks=False))
