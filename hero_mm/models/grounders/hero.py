@@ -55,8 +55,11 @@ class HERO(BaseModel):
         data_preprocessor: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
+        # Built here: MMEngine would look in its own registry for it.
         super().__init__(
-            data_preprocessor or dict(type='GroundingDataPreprocessor'),
+            MODELS.build(
+                data_preprocessor or dict(type='GroundingDataPreprocessor')
+            ),
             init_cfg,
         )
         if not 0 < keep_ratio <= 1:
@@ -136,7 +139,7 @@ class HERO(BaseModel):
         # One pass of the text encoder for sentences and hard negatives.
         both = self.text_encoder([*texts, *negatives])
         text = both.select(slice(0, len(texts)))
-        output, clip_out, consistency = self._reason(video, text, clip_of_query)
+        output, clip_out, _ = self._reason(video, text, clip_of_query)
         of_query = video.of_queries(clip_of_query)
         losses = self.tube_head.loss(
             output, of_query, data_samples, clip_of_query
