@@ -34,6 +34,8 @@ MIN_SIDE = 384
 """Small videos are enlarged by a whole factor to at least this size."""
 MAX_SIDE = 960
 """Big videos are reduced to at most this size."""
+_TILE = 320
+"""Size of the longer side of a frame in a sheet."""
 
 
 def fit_size(
@@ -61,7 +63,7 @@ def fit_size(
     scale = 1.0
     if side < min_side:
         scale = float(-(-min_side // side))
-    elif side > max_side:
+    if side * scale > max_side:
         scale = max_side / side
     return round(height * scale), round(width * scale), scale
 
@@ -137,19 +139,27 @@ def _caption(view: TubeView, width: int) -> np.ndarray:
     return np.array(image)
 
 
-def draw_boxes(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
+def draw_boxes(
+    frame: np.ndarray,
+    view: TubeView,
+    index: int,
+    min_side: int = MIN_SIDE,
+    max_side: int = MAX_SIDE,
+) -> np.ndarray:
     """Show a frame at its drawn size, with the boxes on it.
 
     Args:
         frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
         view (TubeView): What is drawn.
         index (int): Of the frame, into the T of the view.
+        min_side (int): The longer side is at least this.
+        max_side (int): The longer side is at most this.
 
     Returns:
         np.ndarray: RGB uint8 of the size that :func:`fit_size` says.
     """
     height, width = check_picture(frame).shape[:2]
-    new_height, new_width, scale = fit_size(height, width)
+    new_height, new_width, scale = fit_size(height, width, min_side, max_side)
     if scale > 1:
         way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_CUBIC
     else:
@@ -229,15 +239,12 @@ def draw_tube_frame(
 
 
 def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
-    """A frame of a sheet: reduced, with its time below."""
-    image = draw_boxes(frame, view, index)
-    height, width = image.shape[:2]
-    scale = 320 / max(height, width)
-    size = (round(width * scale), round(height * scale))
-    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    label = Image.new('RGB', (size[0], 20), PANEL_COLOR)
+    """A frame of a sheet, with its time below."""
+    image = draw_boxes(frame, view, index, _TILE, _TILE)
+    width = image.shape[1]
+    label = Image.new('RGB', (width, 20), PANEL_COLOR)
     ImageDraw.Draw(label).text(
-        (size[0] / 2, 10),
+        (width / 2, 10),
         frame_label(view, index),
         FAINT_COLOR,
         font(12),
