@@ -110,6 +110,8 @@ class GroundingDataset(BaseDataset):
         annotation = load_annotation(self.ann_file, self.backend_args)
         for key, value in annotation.metainfo.items():
             self._metainfo.setdefault(key, value)
+        # Where the metric finds the tubes to score against.
+        self._metainfo.setdefault('ann_file', self.ann_file)
         self._set_videos(annotation.videos, annotation.data_list)
         self._leave_out(annotation.videos)
         number = {name: place for place, name in enumerate(self._video_ids)}
