@@ -1,0 +1,557 @@
+"""Official VidSTG and VidOR files to the one format."""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.converters import (
+    ConversionError,
+    ConversionSummary,
+    convert_vidstg,
+    vidstg,
+)
+from hero_mm.datasets.converters.vidor import VidORVideo
+from hero_mm.datasets.tracks import Track, VideoInfo
+
+COUNT = 20
+
+
+def _box(frame, tid=0, **changes):
+    corners = dict(xmin=frame, ymin=3, xmax=frame + 10, ymax=30)
+    return dict(
+        tid=tid, bbox={**corners, **changes}, generated=0, tracker='none'
+    )
+
+
+def _vidor(name='11', **changes):
+    trajectories = [
+        [_box(frame, 0), *([_box(frame, 2)] if frame % 10 else [])]
+        for frame in range(COUNT)
+    ]
+    raw = {
+        'video_id': name,
+        'video_path': f'0000/{name}.mp4',
+        'frame_count': COUNT,
+        'fps': 10,
+        'width': 64,
+        'height': 48,
+        'subject/objects': [
+            dict(tid=0, category='adult'),
+            dict(tid=2, category='ball/sports_ball'),
+        ],
+        'trajectories': trajectories,
+        'relation_instances': [
+            dict(
+                subject_tid=0,
+                object_tid=2,
+                predicate=predicate,
+                begin_fid=0,
+                end_fid=9,
+            )
+            for predicate in ('watch', 'above')
+        ],
+    }
+    return {**raw, **changes}
+
+
+def _entry(name='11', segment=(0, 19), truth=(4, 9), **changes):
+    return {
+        'vid': name,
+        'fps': 10,
+        'frame_count': COUNT,
+        'width': 64,
+        'height': 48,
+        'subject/objects': [dict(tid=0, category='adult')],
+        'used_segment': dict(begin_fid=segment[0], end_fid=segment[1]),
+        'used_relation': dict(
+            subject_tid=0,
+            object_tid=2,
+            predicate='watch',
+            begin_fid=truth[0],
+            end_fid=truth[1],
+        ),
+        'temporal_gt': dict(begin_fid=truth[0], end_fid=truth[1]),
+        'captions': [
+            dict(description='he watches it.', type='person', target_id=0)
+        ],
+        'questions': [
+            dict(description='who watches it?', type='person', target_id=0),
+            dict(description='what is watched?', type='object', target_id=2),
+        ],
+        **changes,
+    }
+
+
+class Case:
+    """Raw files in a folder, and their conversion."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.entries = [_entry()]
+        self.vidor = {'annotation/training/0000/11.json': _vidor()}
+
+    def write(self):
+        for name, raw in self.vidor.items():
+            path = self.folder / 'vidor' / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(raw))
+        self.path = self.folder / 'val_annotations.json'
+        self.path.write_text(json.dumps(self.entries))
+
+    def convert(self, **options):
+        self.write()
+        out = self.folder / 'out' / 'val.json'
+        summary = convert_vidstg(
+            self.path, self.folder / 'vidor', out, **options
+        )
+        return load_annotation(out), summary
+
+
+@pytest.fixture
+def case(tmp_path):
+    return Case(tmp_path)
+
+
+def test_one_entry(case):
+    annotation, summary = case.convert()
+    assert annotation.metainfo['dataset'] == 'vidstg'
+    assert annotation.metainfo['split'] == 'val'
+    video = annotation.videos['11']
+    assert video.path == '0000/11.mp4'
+    assert (video.frame_count, video.fps) == (COUNT, 10.0)
+    assert (video.width, video.height) == (64, 48)
+    assert video.predicates == ('above', 'watch')
+    assert video.store.array.dtype == 'int16'
+    assert {t: k.category for t, k in video.tracks.items()} == {
+        '0': 'adult',
+        '2': 'ball/sports_ball',
+    }
+    boxes, valid = video.track_boxes('2', [9, 10, 11])
+    assert valid.tolist() == [True, False, True]
+    assert boxes[0].tolist() == [9, 3, 19, 30]
+    # The segment's end is inclusive in the raw file, the span's is not.
+    (clip,) = annotation.data_list
+    assert clip['segment'] == [0, 20]
+    assert clip['queries'][0] == dict(
+        query_id='0',
+        type='declarative',
+        text='he watches it.',
+        span=[4, 9],
+        track_id='0',
+        predicate='watch',
+        category='adult',
+    )
+    assert clip['queries'][2] == dict(
+        query_id='2',
+        type='interrogative',
+        text='what is watched?',
+        span=[4, 9],
+        track_id='2',
+        predicate='watch',
+        category='ball/sports_ball',
+    )
+    assert (summary.videos, summary.clips) == (1, 1)
+    assert summary.sentences == dict(declarative=1, interrogative=2)
+    assert not summary.skipped and not summary.notes
+
+
+def test_sentences_of_a_segment_stand_together(case):
+    case.entries = [
+        _entry(),
+        _entry('12'),
+        _entry(truth=(5, 20)),
+        _entry(segment=(2, 19)),
+    ]
+    case.vidor['annotation/validation/0001/12.json'] = _vidor('12')
+    annotation, summary = case.convert(split='test', workers=1)
+    clips = annotation.data_list
+    assert [(c['video_id'], c['segment']) for c in clips] == [
+        ('11', [0, 20]),
+        ('12', [0, 20]),
+        ('11', [2, 20]),
+    ]
+    ids = [[q['query_id'] for q in c['queries']] for c in clips]
+    assert ids == [
+        ['0', '1', '2', '6', '7', '8'],
+        ['3', '4', '5'],
+        ['9', '10', '11'],
+    ]
+    assert annotation.metainfo['split'] == 'test'
+    # One past the segment's last frame is the end of the video.
+    assert clips[0]['queries'][3]['span'] == [5, 20]
+    assert (summary.videos, summary.clips) == (2, 3)
+
+
+def test_processes_give_the_same(case, tmp_path):
+    for number in range(20, 26):
+        case.vidor[f'{number}.json'] = _vidor(str(number))
+        case.entries.append(_entry(str(number)))
+    one, _ = case.convert()
+    two, summary = case.convert(workers=2)
+    assert one.data_list == two.data_list and summary.videos == 7
+    assert list(one.videos) == list(two.videos)
+
+
+def test_flat_folder_and_a_list_of_videos(case, tmp_path):
+    case.vidor = {'11.json': _vidor(), '12.json': _vidor('12')}
+    case.entries = [_entry('12'), _entry('11')]
+    files = tmp_path / 'val_files.json'
+    files.write_text(json.dumps(['11', '13']))
+    annotation, summary = case.convert(files=files)
+    assert list(annotation.videos) == ['11']
+    # Ids count what is left out.
+    assert annotation.data_list[0]['queries'][0]['query_id'] == '3'
+    assert summary.notes == {
+        'entries whose video is not in the file list': 1,
+        'listed videos without a sentence': 1,
+    }
+
+
+@pytest.mark.parametrize('place', ['0000/11.mp4', '11.mp4'])
+def test_videos_are_looked_for(case, tmp_path, place):
+    path = tmp_path / 'films' / place
+    path.parent.mkdir(parents=True)
+    path.touch()
+    annotation, _ = case.convert(videos=tmp_path / 'films')
+    assert annotation.videos['11'].path == place
+
+
+def test_boxes_are_cut_to_the_picture_and_counted(case):
+    raw = case.vidor['annotation/training/0000/11.json']
+    raw['trajectories'][5] = [_box(5, 0, xmin=-4, xmax=70, ymax=48)]
+    raw['trajectories'][6] = [_box(6, 0, ymax=48.5)]
+    annotation, summary = case.convert()
+    boxes, _ = annotation.videos['11'].track_boxes('0', [5, 6])
+    assert boxes.tolist() == [[0, 3, 64, 48], [6, 3, 16, 48]]
+    assert summary.notes['boxes cut to the picture'] == 2
+    assert summary.notes['frames in spans without a box'] == 2
+    assert summary.notes['sentences with such frames'] == 1
+
+
+def test_more_boxes_than_frames(case):
+    raw = case.vidor['annotation/training/0000/11.json']
+    raw['frame_count'] = COUNT - 2
+    annotation, summary = case.convert()
+    assert annotation.videos['11'].frame_count == COUNT
+    name = 'videos with boxes past frame_count, which was raised'
+    assert summary.notes[name] == 1
+
+
+def test_a_segment_longer_than_the_video_is_cut(case):
+    case.entries = [_entry(segment=(3, 25))]
+    annotation, summary = case.convert()
+    assert annotation.data_list[0]['segment'] == [3, 20]
+    name = 'sentences whose segment was cut to the video'
+    assert summary.notes[name] == 3
+
+
+def test_a_sentence_without_any_box_is_listed(case):
+    case.entries = [_entry(truth=(10, 11))]
+    annotation, summary = case.convert()
+    ids = [q['query_id'] for q in annotation.data_list[0]['queries']]
+    assert ids == ['0', '1']
+    assert summary.skipped == [
+        "sentence 2: track 2 of video '11' has no box in the span [10, 11]"
+    ]
+
+
+def test_a_track_without_a_category_is_counted(case):
+    case.vidor['annotation/training/0000/11.json']['subject/objects'].pop()
+    annotation, summary = case.convert()
+    assert annotation.videos['11'].tracks['2'].category == ''
+    assert summary.notes['tracks without a category'] == 1
+
+
+def _vid(case):
+    return case.vidor['annotation/training/0000/11.json']
+
+
+# What is done, what the error says, and sentences left with skip_bad.
+BAD = {
+    'no area': (
+        lambda c: _vid(c)['trajectories'].__setitem__(
+            7, [_box(7, 0, xmax=7), _box(7, 2)]
+        ),
+        r'11.json, frame 7, tid 0: box \[7, 3, 7, 30\].*xmax <= xmin',
+        3,
+    ),
+    'upside down': (
+        lambda c: _vid(c)['trajectories'].__setitem__(
+            7, [_box(7, 0, ymax=1), _box(7, 2)]
+        ),
+        r'frame 7, tid 0: box \[7, 3, 17, 1\]',
+        3,
+    ),
+    'outside': (
+        lambda c: _vid(c)['trajectories'].__setitem__(
+            7, [_box(70, 0), _box(7, 2)]
+        ),
+        'frame 7, tid 0: box',
+        3,
+    ),
+    'no VidOR file': (
+        lambda c: c.entries.append(_entry('99')),
+        r"vid '99': no 99.json in .*vidor or below \(1 files",
+        3,
+    ),
+    'empty sentence': (
+        lambda c: c.entries[0]['captions'][0].update(description=' '),
+        r"entry 0 \(vid '11'\): the sentence .description. is empty",
+        2,
+    ),
+    'unknown track': (
+        lambda c: c.entries[0]['captions'][0].update(target_id=7),
+        r"target_id: unknown track id '7'; VidOR has boxes for \['0', '2'\]",
+        2,
+    ),
+    'span outside': (
+        lambda c: c.entries.append(_entry(segment=(2, 7), truth=(3, 9))),
+        r'entry 1 .*temporal_gt: \[3, 9\) is empty or outside .* \[2, 8\)',
+        3,
+    ),
+    'empty span': (
+        lambda c: c.entries.append(_entry(truth=(9, 9))),
+        r'\[9, 9\) is empty',
+        3,
+    ),
+    'empty segment': (
+        lambda c: c.entries.append(_entry(segment=(9, 4))),
+        r'used_segment: \[9, 4\] is empty',
+        3,
+    ),
+    'no target': (
+        lambda c: c.entries[0]['captions'][0].pop('target_id'),
+        "key 'target_id' is missing",
+        2,
+    ),
+    'no predicate': (
+        lambda c: c.entries.append(_entry(used_relation={})),
+        "entry 1.*key 'predicate' is missing",
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', BAD)
+def test_bad_entries_are_named_or_skipped(case, kind):
+    change, message, left = BAD[kind]
+    change(case)
+    with pytest.raises(ConversionError, match=message) as caught:
+        case.convert()
+    assert 'Cure: ' in str(caught.value)
+    assert not (case.folder / 'out').exists()
+    annotation, summary = case.convert(skip_bad=True)
+    assert sum(len(c['queries']) for c in annotation.data_list) == left
+    assert summary.skipped and sum(summary.sentences.values()) == left
+
+
+def test_missing_video_file(case, tmp_path):
+    (tmp_path / 'films').mkdir()
+    with pytest.raises(ConversionError, match="video_path '0000/11.mp4'"):
+        case.convert(videos=tmp_path / 'films')
+    case.entries.append(_entry('12'))
+    case.vidor['12.json'] = _vidor('12')
+    (tmp_path / 'films' / '12.mp4').touch()
+    annotation, summary = case.convert(
+        videos=tmp_path / 'films', skip_bad=True
+    )
+    assert list(annotation.videos) == ['12']
+    assert summary.notes['sentences of skipped videos'] == 3
+    assert len(summary.skipped) == 1
+
+
+# Bad beyond skipping.
+FATAL = {
+    'entry key': (
+        lambda c: c.entries[0].pop('temporal_gt'),
+        "entry 0: key 'temporal_gt' is missing, found .*'captions'",
+    ),
+    'not a list': (
+        lambda c: setattr(c, 'entries', dict(a=1)),
+        'expected a list of entries, found dict',
+    ),
+    'not an object': (
+        lambda c: setattr(c, 'entries', [3]),
+        'entry 0: expected an object, found int',
+    ),
+    'vidor key': (
+        lambda c: _vid(c).pop('trajectories'),
+        "11.json, top level: key 'trajectories' is missing",
+    ),
+    'box key': (
+        lambda c: _vid(c)['trajectories'][4][0]['bbox'].pop('ymin'),
+        '11.json, frame 4: a box needs tid and bbox with xmin, ymin',
+    ),
+    'two boxes': (
+        lambda c: _vid(c)['trajectories'][4].append(_box(4, 0)),
+        'frame 4, tid 0: two boxes for one object',
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', FATAL)
+def test_files_of_another_kind(case, kind):
+    change, message = FATAL[kind]
+    change(case)
+    with pytest.raises(ConversionError, match=message):
+        case.convert()
+
+
+def test_nothing_left(case):
+    case.entries[0]['vid'] = '99'
+    with pytest.raises(ConversionError, match='not one sentence is left'):
+        case.convert(skip_bad=True)
+
+
+def test_missing_and_broken_files(case, tmp_path):
+    with pytest.raises(FileNotFoundError, match='none.json does not exist'):
+        convert_vidstg(tmp_path / 'none.json', tmp_path, tmp_path / 'o')
+    case.write()
+    with pytest.raises(FileNotFoundError, match='folder of VidOR'):
+        convert_vidstg(case.path, tmp_path / 'none', tmp_path / 'o')
+    (tmp_path / 'bare').mkdir()
+    with pytest.raises(FileNotFoundError, match='no JSON file in'):
+        convert_vidstg(case.path, tmp_path / 'bare', tmp_path / 'o')
+    case.path.write_text('[{"vid": ')
+    with pytest.raises(ConversionError, match='9 bytes: not valid JSON'):
+        convert_vidstg(case.path, tmp_path / 'vidor', tmp_path / 'o')
+
+
+def test_errors_travel_between_processes():
+    error = ConversionError('a.json', 'frame 3', 'no box', 'add it')
+    copied = pickle.loads(pickle.dumps(copy.copy(error)))
+    assert str(copied) == 'a.json, frame 3: no box. Cure: add it.'
+
+
+def test_summary_text():
+    summary = ConversionSummary('out.json', videos=1234)
+    summary.sentences.update(declarative=3, interrogative=2)
+    summary.notes['boxes cut to the picture'] += 7
+    summary.skipped = [f'box {number}' for number in range(30)]
+    text = summary.text(most=4)
+    assert text.splitlines()[0] == 'out.json'
+    assert '1,234' in text and 'boxes cut to the picture' in text
+    assert 'skipped: box 3' in text and 'box 4' not in text
+    assert '... and 26 more' in text
+
+
+def _run(repo_root, *args):
+    return subprocess.run(
+        [
+            sys.executable,
+            repo_root / 'tools' / 'dataset_converters' / 'vidstg.py',
+            *args,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=repo_root,
+    )
+
+
+def test_command_line(case, tmp_path, repo_root):
+    case.write()
+    out = tmp_path / 'a.json'
+    args = [case.path, tmp_path / 'vidor', '--out', out, '--workers', '1']
+    done = _run(repo_root, *args)
+    assert done.returncode == 0, done.stderr
+    assert 'interrogative' in done.stdout and str(out) in done.stdout
+    assert len(load_annotation(out).data_list) == 1
+    case.entries[0]['captions'][0]['target_id'] = 5
+    case.write()
+    done = _run(repo_root, *args)
+    assert done.returncode == 1 and done.stdout == ''
+    assert done.stderr.startswith('error: ') and 'Traceback' not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_real_clips(shared_data, tmp_path):
+    folder = shared_data / 'real'
+    summary = convert_vidstg(
+        folder / 'vidstg' / 'open_annotations.json',
+        folder / 'vidor',
+        tmp_path / 'open.json',
+        files=folder / 'vidstg' / 'open_files.json',
+        videos=folder / 'videos',
+    )
+    assert sum(summary.sentences.values()) == 34 and summary.videos == 3
+    annotation = load_annotation(tmp_path / 'open.json')
+    assert annotation.metainfo['num_boxes'] == 2136
+    raw = json.loads((folder / 'vidor' / '02_cups.json').read_bytes())
+    video = annotation.videos['02_cups']
+    boxes, valid = video.track_boxes('4', range(300))
+    for frame, told in enumerate(raw['trajectories']):
+        found = [box['bbox'] for box in told if box['tid'] == 4]
+        assert valid[frame] == bool(found)
+        if found:
+            corners = ('xmin', 'ymin', 'xmax', 'ymax')
+            assert boxes[frame].tolist() == [found[0][key] for key in corners]
+
+
+@pytest.mark.parametrize(
+    ('split', 'declarative', 'interrogative', 'videos', 'past'),
+    [('val', 3996, 4960, 602, 1682), ('test', 4610, 5693, 732, 1745)],
+)
+def test_all_official_sentences_pass(
+    shared_data,
+    tmp_path,
+    monkeypatch,
+    split,
+    declarative,
+    interrogative,
+    videos,
+    past,
+):
+    """With boxes everywhere, since VidOR's are not at hand."""
+    folder = shared_data / 'vidstg_official'
+    path = folder / f'{split}_annotations.json'
+    known = {entry['vid']: entry for entry in json.loads(path.read_bytes())}
+
+    def read(place, skip_bad):
+        entry = known[place.stem]
+        runs = np.array([[0, entry['frame_count'], 0]])
+        boxes = np.ones((entry['frame_count'], 4), np.int16) * [0, 0, 5, 5]
+        tracks = {
+            str(thing['tid']): Track(thing['category'], runs, boxes)
+            for thing in entry['subject/objects']
+        }
+        return VidORVideo(
+            VideoInfo(
+                place.stem,
+                'x.mp4',
+                entry['frame_count'],
+                entry['fps'],
+                entry['width'],
+                entry['height'],
+                tracks,
+            )
+        )
+
+    monkeypatch.setattr(vidstg, 'read_vidor', read)
+    monkeypatch.setattr(
+        vidstg, 'find_vidor', lambda _: {name: Path(name) for name in known}
+    )
+    summary = convert_vidstg(
+        path, 'x', tmp_path / 'o.json', files=folder / f'{split}_files.json'
+    )
+    assert summary.sentences == dict(
+        declarative=declarative, interrogative=interrogative
+    )
+    assert summary.videos == videos and not summary.skipped
+    assert split == 'val' or summary.clips == 2527
+    assert set(summary.notes) == {'listed videos without a sentence'}
+    annotation = load_annotation(tmp_path / 'o.json')
+    total = declarative + interrogative
+    assert set(annotation.ground_truths()) == set(map(str, range(total)))
+    ends = [
+        query['span'][1] == clip['segment'][1]
+        for clip in annotation.data_list
+        for query in clip['queries']
+    ]
+    assert sum(ends) == past
