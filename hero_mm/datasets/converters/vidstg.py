@@ -79,40 +79,24 @@ def convert_vidstg(
     """
     summary = ConversionSummary(str(out))
     entries = _read_entries(annotations, files, summary)
-    found = find_vidor(vidor_dir)
     names = list(dict.fromkeys(entry['vid'] for _, _, entry in entries))
-    paths = {}
-    for name in names:
-        if name in found:
-            paths[name] = found[name]
-            continue
-        error = ConversionError(
-            annotations,
-            f'vid {name!r}',
-            f'no {name}.json in {vidor_dir} or below ({len(found)} files '
-            'there)',
-            'unpack both parts of VidOR (the test split of VidSTG is in '
-            "VidOR's validation part), or skip such videos with --skip-bad",
-        )
-        _skip(summary, error, skip_bad, 'video')
+    paths = _find_annotations(annotations, vidor_dir, names, skip_bad, summary)
     read = _read_videos(list(paths.values()), skip_bad, workers)
     infos: dict[str, VideoInfo] = {}
     for item in progress(read, len(paths)) if progress else read:
         summary.notes.update(item.notes)
         summary.skipped.extend(item.skipped)
         video = item.video
-        path = _find_video(video, videos)
-        if path is None:
-            error = ConversionError(
-                paths[video.video_id],
-                f'video_path {video.path!r}',
-                f'no such file in {videos}, nor {video.video_id}.mp4',
-                'fetch the video, or skip such videos with --skip-bad',
-            )
-            _skip(summary, error, skip_bad, 'video')
+        if _find_video(video, videos):
+            infos[video.video_id] = video
             continue
-        video.path = path
-        infos[video.video_id] = video
+        error = ConversionError(
+            paths[video.video_id],
+            f'video_path {video.path!r}',
+            f'no such file in {videos}, nor {video.video_id}.mp4',
+            'fetch the video, or skip such videos with --skip-bad',
+        )
+        _skip(summary, error, skip_bad, 'video')
     data_list = _make_clips(annotations, entries, infos, skip_bad, summary)
     used = {clip['video_id'] for clip in data_list}
     infos = {name: infos[name] for name in names if name in used}
@@ -170,6 +154,30 @@ def _read_entries(
     return entries
 
 
+def _find_annotations(
+    annotations: PathLike,
+    vidor_dir: PathLike,
+    names: list[str],
+    skip_bad: bool,
+    summary: ConversionSummary,
+) -> dict[str, Path]:
+    """VidOR's file of each video that has one."""
+    found = find_vidor(vidor_dir)
+    for name in names:
+        if name in found:
+            continue
+        error = ConversionError(
+            annotations,
+            f'vid {name!r}',
+            f'no {name}.json in {vidor_dir} or below ({len(found)} files '
+            'there)',
+            'unpack both parts of VidOR (the test split of VidSTG is in '
+            "VidOR's validation part), or skip such videos with --skip-bad",
+        )
+        _skip(summary, error, skip_bad, 'video')
+    return {name: found[name] for name in names if name in found}
+
+
 def _read_videos(
     paths: list[Path], skip_bad: bool, workers: int
 ) -> Iterator[VidORVideo]:
@@ -181,15 +189,16 @@ def _read_videos(
         yield from pool.map(read, paths, chunksize=4)
 
 
-def _find_video(video: VideoInfo, videos: Optional[PathLike]) -> Optional[str]:
-    """Path below ``videos`` where the file is, or None."""
+def _find_video(video: VideoInfo, videos: Optional[PathLike]) -> bool:
+    """Set the path of a video to where it is below ``videos``."""
     if videos is None:
-        return video.path
+        return True
     names = (video.path, Path(video.path).name, f'{video.video_id}.mp4')
     for name in names:
         if Path(videos, name).is_file():
-            return name
-    return None
+            video.path = name
+            return True
+    return False
 
 
 def _make_clips(
