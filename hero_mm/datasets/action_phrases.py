@@ -7,6 +7,7 @@ one: *the child in red is* **watching** *the ball* and *the child in red is*
 sentence, in any inflection, and another predicate put there in the same one.
 """
 
+import functools
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -280,6 +281,7 @@ def _words(predicate: str) -> list[str]:
     return re.sub(r'\(.*?\)', '', predicate).lower().split('_')
 
 
+@functools.lru_cache(maxsize=4096)
 def _wordings(predicate: str) -> tuple[str, ...]:
     """What people say for a predicate, verbs in their base form."""
     if predicate in PLACES:

@@ -7,6 +7,7 @@ Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
 video is to be displayed.
 """
 
+import functools
 import io
 import os
 from collections.abc import Iterator
@@ -30,6 +31,22 @@ _SEEK_FROM = 48
 _SEEK_GAIN = 8
 # No codec reorders frames farther than this.
 _REORDER = 64
+
+
+@functools.lru_cache(maxsize=8)
+def _scaling_options(num_threads: int) -> dict[str, int]:
+    """Threads of the colour conversion, where this PyAV lets one choose.
+
+    By default each small frame starts as many as there are cores, which costs
+    ten times the conversion.
+    """
+    options = dict(threads=num_threads)
+    try:
+        frame = av.VideoFrame(16, 16, 'yuv420p')
+        VideoReformatter().reformat(frame, format='rgb24', **options)
+    except TypeError:
+        return {}
+    return options
 
 
 class PyAVReader(VideoReader):
@@ -153,7 +170,9 @@ class PyAVReader(VideoReader):
             raise VideoError(
                 self.path, f'the frame at {frame.time} seconds is damaged'
             )
-        rgb = self._reformatter.reformat(frame, format='rgb24')
+        rgb = self._reformatter.reformat(
+            frame, format='rgb24', **_scaling_options(self._num_threads)
+        )
         plane: Any = rgb.planes[0]
         height, width = rgb.height, rgb.width
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)

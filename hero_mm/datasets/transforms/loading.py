@@ -148,21 +148,19 @@ class LoadTubes(BaseTransform):
         video, frames_T = results['video_info'], results['frame_inds']
         queries = results['queries']
         spans_K2 = np.array([q['span'] for q in queries], dtype=np.float32)
-        tubes = [video.track_boxes(q['track_id'], frames_T) for q in queries]
-        boxes_KT4 = np.stack([boxes for boxes, _ in tubes])
-        valid_KT = np.stack([valid for _, valid in tubes])
+        names = [query['track_id'] for query in queries]
+        wanted = video.tracks if self.with_tracks else dict.fromkeys(names)
+        tracks = {name: video.track_boxes(name, frames_T) for name in wanted}
+        boxes_KT4 = np.stack([tracks[name][0] for name in names])
+        valid_KT = np.stack([tracks[name][1] for name in names])
         valid_KT &= frames_T >= spans_K2[:, :1]
         valid_KT &= frames_T < spans_K2[:, 1:]
         results['gt_spans'] = spans_K2.reshape(-1, 2)
         results['gt_valid'] = valid_KT
         results['gt_bboxes'] = _masked(boxes_KT4, valid_KT, results)
         if self.with_tracks:
-            boxes_MT4 = np.zeros((len(video.tracks), len(frames_T), 4))
-            valid_MT = np.zeros(boxes_MT4.shape[:2], dtype=bool)
-            for row, track_id in enumerate(video.tracks):
-                boxes_MT4[row], valid_MT[row] = video.track_boxes(
-                    track_id, frames_T
-                )
+            boxes_MT4 = np.stack([boxes for boxes, _ in tracks.values()])
+            valid_MT = np.stack([valid for _, valid in tracks.values()])
             results['track_valid'] = valid_MT
             results['track_bboxes'] = _masked(boxes_MT4, valid_MT, results)
         return results
