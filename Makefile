@@ -3,8 +3,8 @@
 # make lint   checks style and types
 #
 # An active environment (virtualenv, conda) that has torch is used as it is;
-# otherwise .venv is made. PYTHON names the Python to make it with, and TORCH
-# what to install where there is no torch, for instance
+# otherwise .venv is made, over the torch of PYTHON where that has one. PYTHON
+# names the Python to make it with, TORCH what to install where no torch is:
 #   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 
 SHELL := /bin/bash
@@ -16,11 +16,11 @@ DEMO := work_dirs/hero_shapes
 HAS_TORCH := -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'
 HAS_MMCV := -c 'import importlib.metadata as m; m.version("mmcv")'
 ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
-ENV := $(if $(ACTIVE),$(shell $(ACTIVE)/bin/python $(HAS_TORCH) && echo $(ACTIVE)))
-ENV := $(or $(ENV),.venv)
-PY := $(ENV)/bin/python
+ENVDIR := $(if $(ACTIVE),$(shell $(ACTIVE)/bin/python $(HAS_TORCH) && echo $(ACTIVE)))
+ENVDIR := $(or $(ENVDIR),.venv)
+PY := $(ENVDIR)/bin/python
 # One stamp a checkout: an active environment may serve several.
-STAMP := $(ENV)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
+STAMP := $(ENVDIR)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
 
 .PHONY: demo test lint install install-dev clean
 .DELETE_ON_ERROR:
@@ -32,7 +32,7 @@ demo: $(STAMP)
 	@echo
 	@echo "Report:      $(DEMO)/report/index.html"
 	@echo "Checkpoint:  $(DEMO)/best_*.pth"
-	@echo "Ask it:      $(ENV)/bin/hero-mm ground VIDEO \"SENTENCE\" --out outputs"
+	@echo "Ask it:      $(ENVDIR)/bin/hero-mm ground VIDEO \"SENTENCE\" --out outputs"
 	@echo "Next:        README.md, section 'Where things are'; make test"
 
 test: $(STAMP)-dev
@@ -49,7 +49,7 @@ install: $(STAMP)
 install-dev: $(STAMP)-dev
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $$($(PYTHON) $(HAS_TORCH) && echo --system-site-packages) .venv
 
 # A compiled mmcv is kept: mmcv-lite (extra `lite`) would write over it.
 $(STAMP): setup.py pyproject.toml | $(PY)

@@ -7,12 +7,12 @@ and data that a config can make is made.
 import argparse
 import os
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
-from mmengine.utils import get_object_from_string
 
 from ..compat import init_cpu_launcher
 
@@ -123,9 +123,16 @@ def take_step(step: dict[str, Any]) -> None:
     Raises:
         ValueError: When it names no function.
     """
-    name = step.pop('type', None)
-    function = get_object_from_string(name) if name else None
-    if not callable(function):
+    name = str(step.pop('type', None))
+    module, _, attribute = name.rpartition('.')
+    function = None
+    try:
+        if module:
+            function = getattr(import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        if not module.startswith(error.name or '?'):
+            raise
+    if function is None:
         raise ValueError(
             f'prepare in the config: {name!r} is no function; give its full '
             "name, for instance 'hero_mm.datasets.shapes.build_shapes'"

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import sys
+import types
 
 import pytest
 from mmengine.config import Config
@@ -70,9 +72,9 @@ def note(**arguments):
 
 def test_steps_of_preparation_are_taken_in_order(monkeypatch):
     calls.clear()
-    monkeypatch.setattr(
-        launch, 'get_object_from_string', {'probe.note': note}.get
-    )
+    probe = types.ModuleType('probe')
+    probe.note = note
+    monkeypatch.setitem(sys.modules, 'probe', probe)
     first, second = (dict(type='probe.note', step=i) for i in (1, 2))
     launch.prepare_data(Config(dict(prepare=first)))
     launch.prepare_data(Config(dict(prepare=[first, second])))
@@ -80,10 +82,19 @@ def test_steps_of_preparation_are_taken_in_order(monkeypatch):
     assert calls == [dict(step=1), dict(step=1), dict(step=2)]
 
 
-@pytest.mark.parametrize('name', ['hero_mm.nowhere', None])
+@pytest.mark.parametrize(
+    'name', ['hero_mm.nowhere', 'hero_mm.no.where', 'nowhere', None]
+)
 def test_a_step_that_names_no_function_is_refused(name):
     with pytest.raises(ValueError, match='is no function'):
         launch.take_step(dict(type=name))
+
+
+def test_a_step_whose_module_is_broken_says_why(tmp_path, monkeypatch):
+    (tmp_path / 'broken_step.py').write_text('import no_such_package\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match='no_such_package'):
+        launch.take_step(dict(type='broken_step.make'))
 
 
 def test_the_runner_of_the_config_is_built(monkeypatch):
