@@ -34,6 +34,31 @@ class VideoError(RuntimeError):
         return type(self), (self.path, self.found, self.cure)
 
 
+class TooShortError(VideoError):
+    """A video ends before a frame that was asked for.
+
+    Args:
+        path (str): The file.
+        count (int): Frames that can be decoded.
+        frame (int): The frame that was asked for.
+    """
+
+    def __init__(self, path: str, count: int, frame: int) -> None:
+        super().__init__(
+            path,
+            f'frame {frame} was asked for, the file has {count} frames that '
+            'can be decoded',
+            'correct the frame numbers of its annotation, fetch the file '
+            'again if it was cut off, or allow for some missing frames with '
+            'DecodeFrames(max_missing=...)',
+        )
+        self.count = count
+        self.frame = frame
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.path, self.count, self.frame)
+
+
 class VideoReader(ABC):
     """Frames of one video by index; use it as a context manager.
 
@@ -98,10 +123,4 @@ class VideoReader(ABC):
         """Free the file."""
 
     def _too_short(self, count: int, wanted: np.ndarray) -> VideoError:
-        return VideoError(
-            self.path,
-            f'frame {int(wanted[-1])} was asked for, the file has {count} '
-            'frames that can be decoded',
-            'correct the frame numbers of its annotation, or fetch the file '
-            'again if it was cut off',
-        )
+        return TooShortError(self.path, count, int(wanted[-1]))

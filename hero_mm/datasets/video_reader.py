@@ -21,9 +21,15 @@ from av.video.reformatter import VideoReformatter
 from mmengine import fileio
 
 from .video_backends import DecordReader, OpenCVReader, TorchCodecReader
-from .video_base import VideoError, VideoReader
+from .video_base import TooShortError, VideoError, VideoReader
 
-__all__ = ['PyAVReader', 'VideoError', 'VideoReader', 'open_video']
+__all__ = [
+    'PyAVReader',
+    'TooShortError',
+    'VideoError',
+    'VideoReader',
+    'open_video',
+]
 
 # Up to here one decode from the start beats looking for key frames.
 _SEEK_FROM = 48

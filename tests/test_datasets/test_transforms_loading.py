@@ -75,6 +75,29 @@ def test_decode_errors_name_the_video(results):
         DecodeFrames().transform(results)
 
 
+def test_missing_frames_at_the_end(results, toy_tools, monkeypatch):
+    results['frame_inds'] = np.array([3, 20, 25, 26])
+    with pytest.raises(VideoError, match='frame 26 was asked for.*24 frames'):
+        DecodeFrames().transform(dict(results))
+    with pytest.raises(VideoError, match='max_missing'):
+        DecodeFrames(max_missing=2).transform(dict(results))
+    told = []
+    monkeypatch.setattr(
+        'hero_mm.datasets.transforms.loading.print_log',
+        lambda message, **unused: told.append(message),
+    )
+    step = DecodeFrames(max_missing=3)
+    for _ in range(2):
+        out = LoadTubes().transform(step.transform(dict(results)))
+        assert out['frame_inds'].tolist() == [3, 20]
+        assert toy_tools.is_frame(out['imgs'][1], 20)
+        assert out['gt_bboxes'].shape == (2, 2, 4)
+    assert len(told) == 1 and 'last 3 frames' in told[0]
+    results['frame_inds'] = np.array([25])
+    with pytest.raises(VideoError, match='frame 25'):
+        step.transform(results)
+
+
 def test_tubes(results):
     out = LoadTubes().transform(results)
     assert out['gt_spans'].tolist() == [[5, 12], [2, 14]]

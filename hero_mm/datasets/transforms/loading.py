@@ -4,12 +4,19 @@ Shape legend: K queries, T sampled frames, M tracks, H height, W width. Boxes
 are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 """
 
+import logging
 from typing import Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
-from hero_mm.datasets.video_reader import VideoError, open_video
+from hero_mm.datasets.video_reader import (
+    TooShortError,
+    VideoError,
+    VideoReader,
+    open_video,
+)
 from hero_mm.registry import TRANSFORMS
 
 # A turned or cut video is told from one encoded at another size by this.
@@ -56,6 +63,10 @@ class DecodeFrames(BaseTransform):
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose. One is
             best where data loader workers run in parallel. Defaults to 1.
+        max_missing (int): Frames that a file may lack at its end. Those that
+            were chosen among them are dropped from ``frame_inds`` and the
+            video is logged by name; a frame is never shown twice instead.
+            Defaults to 0: a missing frame is an error.
     """
 
     def __init__(
@@ -63,10 +74,13 @@ class DecodeFrames(BaseTransform):
         backend: str = 'pyav',
         backend_args: Optional[dict] = None,
         num_threads: int = 1,
+        max_missing: int = 0,
     ) -> None:
         self.backend = backend
         self.backend_args = backend_args
         self.num_threads = num_threads
+        self.max_missing = max_missing
+        self._short: set[str] = set()
 
     def transform(self, results: dict) -> dict:
         """Decode.
@@ -85,7 +99,7 @@ class DecodeFrames(BaseTransform):
         with open_video(
             path, self.backend, self.backend_args, self.num_threads
         ) as reader:
-            imgs = reader.get_frames(results['frame_inds'])
+            imgs = self._read(reader, results)
         shape: tuple[int, int] = imgs.shape[1:3]
         annotated: tuple[int, int] = (
             results.get('height', shape[0]),
@@ -114,8 +128,29 @@ class DecodeFrames(BaseTransform):
         return (
             f'{type(self).__name__}(backend={self.backend!r}, '
             f'backend_args={self.backend_args}, '
-            f'num_threads={self.num_threads})'
+            f'num_threads={self.num_threads}, max_missing={self.max_missing})'
         )
+
+    def _read(self, reader: VideoReader, results: dict) -> np.ndarray:
+        """Decode; drop frames that the end of the file lacks, if allowed."""
+        wanted = results['frame_inds']
+        try:
+            return reader.get_frames(wanted)
+        except TooShortError as error:
+            kept = wanted[wanted < error.count]
+            missing = int(wanted[-1]) + 1 - error.count
+            if missing > self.max_missing or len(kept) == 0:
+                raise
+            if reader.path not in self._short:
+                self._short.add(reader.path)
+                print_log(
+                    f'video {reader.path}: the last {missing} frames of its '
+                    'annotation are not in the file; they are left out',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+            results['frame_inds'] = kept
+            return reader.get_frames(kept)
 
 
 @TRANSFORMS.register_module()
