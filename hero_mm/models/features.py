@@ -3,26 +3,76 @@
 Shape legend: B clips, Q queries, T frames, H W grid, L words, D width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Optional
 
+import torch
 from torch import Tensor
 
 
 @dataclass
 class VideoFeatures:
-    """Features of B clips, computed once whatever the number of sentences.
+    """Regions of B clips, computed once whatever the number of sentences.
+
+    The regions of a frame are a grid of H x W, or, after
+    :func:`hero_mm.models.pruning.select_regions`, a set of W with H = 1.
 
     Attributes:
-        grid_BTHWD (Tensor): Region features of the grid that is reasoned on.
+        regions_BTHWD (Tensor): Features of the regions.
         frame_mask_BT (Tensor): True on real frames, False on padding.
-        region_mask_BHW (Tensor): True on regions that hold real pixels.
+        real_BTHW (Tensor): True on regions that hold real pixels of real
+            frames.
+        centres_BTHW2 (Tensor): Centres of the regions in pixels, x, y.
         stride (tuple[float, float]): Pixels a region covers, (x, y).
+        frame_size (tuple[int, int]): Padded (width, height) in pixels.
+        is_grid (bool): The regions are a grid, not a set.
+        objectness_BTHW (Tensor, optional): Logits of "an object is centred
+            here", of the tube head.
+        raw_boxes_BTHW4 (Tensor, optional): The clip's own boxes, of the tube
+            head, see :func:`hero_mm.models.heads.tube_head.decode_boxes`.
+        contexts (dict[int, Tensor], optional): Means over the neighbourhoods
+            of the regions in the grid that a set was chosen from, one a
+            scale of the pyramid alignment.
     """
 
-    grid_BTHWD: Tensor
+    regions_BTHWD: Tensor
     frame_mask_BT: Tensor
-    region_mask_BHW: Tensor
+    real_BTHW: Tensor
+    centres_BTHW2: Tensor
     stride: tuple[float, float]
+    frame_size: tuple[int, int]
+    is_grid: bool = True
+    objectness_BTHW: Optional[Tensor] = None
+    raw_boxes_BTHW4: Optional[Tensor] = None
+    contexts: Optional[dict[int, Tensor]] = None
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> 'VideoFeatures':
+        """Apply a function to every tensor.
+
+        Args:
+            function (Callable): Takes and gives a tensor whose first axes
+                are clips and frames.
+
+        Returns:
+            VideoFeatures: The results.
+        """
+        changed = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changed[field.name] = function(value)
+            elif isinstance(value, dict):
+                changed[field.name] = {
+                    key: function(item) for key, item in value.items()
+                }
+        return replace(self, **changed)
+
+    def frame_means(self) -> Tensor:
+        """Mean of the real regions of each frame, has shape (B, T, D)."""
+        real = self.real_BTHW.to(self.regions_BTHWD.dtype)
+        total = torch.einsum('bthwd,bthw->btd', self.regions_BTHWD, real)
+        return total / real.sum((2, 3)).clamp(min=1)[..., None]
 
     def of_queries(self, clip_of_query: Tensor) -> 'VideoFeatures':
         """Repeat each clip for its sentences.
@@ -34,12 +84,7 @@ class VideoFeatures:
         Returns:
             VideoFeatures: The same features with Q in the place of B.
         """
-        return VideoFeatures(
-            self.grid_BTHWD[clip_of_query],
-            self.frame_mask_BT[clip_of_query],
-            self.region_mask_BHW[clip_of_query],
-            self.stride,
-        )
+        return self.apply(lambda value: value[clip_of_query])
 
 
 @dataclass

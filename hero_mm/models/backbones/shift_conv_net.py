@@ -158,6 +158,7 @@ class ShiftConvNet(BaseModule):
             level_mask = None if mask is None else mask[..., ::2, ::2]
             if level_mask is not None:
                 x = x * level_mask
+            assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 x = block(x, num_frames, level_mask)
             if index in self.out_indices:

@@ -8,18 +8,20 @@ negative sentences, T frames, N regions a frame, H W pixels.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Optional, Union
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
 from ..heads.tube_head import TubeOutput
-from ..pruning import keep_frames, select_frames
+from ..pruning import keep_frames, select_frames, select_regions
+from ..text_encoders import TextPooling
 
 Samples = Sequence[GroundingDataSample]
 
@@ -37,6 +39,8 @@ class HERO(BaseModel):
         action_head (dict, optional): Config of a
             :class:`ContrastiveActionHead`; None leaves the contrastive
             action correspondence out.
+        max_regions (int, optional): Regions of a frame that meet the words,
+            those most likely to hold an object; None keeps the whole grid.
         keep_ratio (float): At test time only this share of the frames, those
             of highest action consistency, takes part in the reasoning of a
             query. Needs an action head. Defaults to 1.0, all of them.
@@ -51,6 +55,7 @@ class HERO(BaseModel):
         tube_head: dict,
         neck: Optional[dict] = None,
         action_head: Optional[dict] = None,
+        max_regions: Optional[int] = None,
         keep_ratio: float = 1.0,
         data_preprocessor: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
@@ -73,7 +78,10 @@ class HERO(BaseModel):
         self.text_encoder = MODELS.build(text_encoder)
         self.neck = MODELS.build(neck) if neck else None
         self.action_head = MODELS.build(action_head) if action_head else None
+        if self.action_head is None:
+            _freeze_action(self.text_encoder)
         self.tube_head = MODELS.build(tube_head)
+        self.max_regions = max_regions
         self.keep_ratio = keep_ratio
 
     def forward(
@@ -125,29 +133,46 @@ class HERO(BaseModel):
         Returns:
             VideoFeatures: B clips.
         """
+        return self._select(self._encode(inputs))
+
+    def _encode(self, inputs: dict[str, Tensor]) -> VideoFeatures:
+        """The whole grid of regions, with objectness and boxes."""
         video = self.video_encoder(**inputs)
-        return video if self.neck is None else self.neck.encode_clip(video)
+        if self.neck is not None:
+            video = self.neck.encode_clip(video)
+        return self.tube_head.clip_outputs(video)
+
+    def _select(
+        self, video: VideoFeatures, forced_BTHW: Optional[Tensor] = None
+    ) -> VideoFeatures:
+        """The regions that meet the words."""
+        if self.max_regions is None:
+            return video
+        if self.neck is not None:
+            video = replace(video, contexts=self.neck.contexts(video))
+        return select_regions(video, self.max_regions, forced_BTHW)
 
     def loss(
         self, inputs: dict[str, Tensor], data_samples: Samples
     ) -> dict[str, Tensor]:
         """Losses of all parts; see :meth:`forward`."""
-        video = self.encode_video(inputs)
+        grid = self._encode(inputs)
+        losses, forced = {}, None
+        if 'gt_tracks' in data_samples[0]:
+            losses = self.tube_head.track_loss(grid, data_samples)
+            forced = self.tube_head.regions_of_tracks(grid, data_samples)
+        video = self._select(grid, forced)
         clip_of_query = self._clip_of_query(data_samples, video)
         negatives, query_of_negative = _negatives(data_samples, video)
         texts = _texts(data_samples)
         # One pass of the text encoder for sentences and hard negatives.
         both = self.text_encoder([*texts, *negatives])
         text = both.select(slice(0, len(texts)))
-        output, clip_out, _ = self._reason(video, text, clip_of_query)
+        output, _ = self._reason(video, text, clip_of_query)
         of_query = video.of_queries(clip_of_query)
-        losses = self.tube_head.loss(
-            output, of_query, data_samples, clip_of_query
+        losses.update(
+            self.tube_head.loss(output, of_query, data_samples, clip_of_query)
         )
-        if 'gt_tracks' in data_samples[0]:
-            losses.update(
-                self.tube_head.track_loss(*clip_out, video, data_samples)
-            )
         if self.action_head is not None:
             swapped = both.select(slice(len(texts), None))
             losses.update(
@@ -184,7 +209,7 @@ class HERO(BaseModel):
         """
         clip_of_query = self._clip_of_query(data_samples, video)
         text = self.text_encoder(_texts(data_samples))
-        output, _, consistency = self._reason(
+        output, consistency = self._reason(
             video, text, clip_of_query, self.keep_ratio
         )
         results = self.tube_head.predict(
@@ -200,34 +225,39 @@ class HERO(BaseModel):
         text: TextFeatures,
         clip_of_query: Tensor,
         keep_ratio: float = 1.0,
-    ) -> tuple[TubeOutput, tuple[Tensor, Tensor], Optional[Tensor]]:
+    ) -> tuple[TubeOutput, Optional[Tensor]]:
         """Everything after the encoders."""
         consistency = None
         if self.action_head is not None:
             consistency = self.action_head(video, text, clip_of_query)
-        clip_out = self.tube_head.clip_outputs(video)
         of_query = video.of_queries(clip_of_query)
-        raw = clip_out[1][clip_of_query]
         gate, kept = consistency, None
         if keep_ratio < 1 and consistency is not None:
             kept = keep_frames(consistency, of_query.frame_mask_BT, keep_ratio)
             of_query = select_frames(of_query, kept)
-            rows = torch.arange(len(kept), device=kept.device)[:, None]
-            raw, gate = raw[rows, kept], consistency[rows, kept]
+            gate = consistency.gather(1, kept)
         if self.neck is not None:
             regions, frames = self.neck(of_query, text, gate)
         else:
-            regions = of_query.grid_BTHWD
-            frames = regions.mean((2, 3)) + text.sentence_QD[:, None]
-        output = self.tube_head(raw, regions, frames, of_query, text, gate)
+            regions = of_query.regions_BTHWD
+            frames = of_query.frame_means() + text.sentence_QD[:, None]
+        output = self.tube_head(regions, frames, of_query, text, gate)
         output.kept_QS = kept
-        return output, clip_out, consistency
+        return output, consistency
 
     @staticmethod
     def _clip_of_query(samples: Samples, video: VideoFeatures) -> Tensor:
         counts = torch.tensor([len(s.queries.texts) for s in samples])
         clips = torch.arange(len(samples)).repeat_interleave(counts)
-        return clips.to(video.grid_BTHWD.device)
+        return clips.to(video.regions_BTHWD.device)
+
+
+def _freeze_action(text_encoder: nn.Module) -> None:
+    """No loss reaches the action vector: distributed training must know."""
+    for module in text_encoder.modules():
+        if isinstance(module, TextPooling):
+            module.action_attention.requires_grad_(False)
+            module.action_out.requires_grad_(False)
 
 
 def _texts(samples: Samples) -> list[str]:
@@ -248,5 +278,5 @@ def _negatives(
             owners.extend([query] * len(negatives))
             query += 1
     return texts, torch.tensor(
-        owners, dtype=torch.long, device=video.grid_BTHWD.device
+        owners, dtype=torch.long, device=video.regions_BTHWD.device
     )

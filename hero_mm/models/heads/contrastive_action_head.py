@@ -77,7 +77,7 @@ class ContrastiveActionHead(BaseModule):
 
     def _regions(self, video: VideoFeatures) -> Tensor:
         """Regions in the common space, unit length, (B, T, N, E)."""
-        common = F.normalize(self.video(video.grid_BTHWD), dim=-1)
+        common = F.normalize(self.video(video.regions_BTHWD), dim=-1)
         return common.flatten(2, 3)
 
     def _frame_scores(self, sim: Tensor, region_mask: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class ContrastiveActionHead(BaseModule):
         regions = self._regions(video)[clip_of_query]
         action = F.normalize(self.text(text.action_QD), dim=-1)
         sim = torch.einsum('qtne,qe->qtn', regions, action)
-        mask = video.region_mask_BHW.flatten(1)[clip_of_query][:, None]
+        mask = video.real_BTHW.flatten(2)[clip_of_query]
         scores = self._frame_scores(sim, mask)
         return self._scale() * (scores - self.offset)
 
@@ -123,7 +123,7 @@ class ContrastiveActionHead(BaseModule):
         """Scores of all clips with all captions, (B, V)."""
         regions = self._regions(video)
         sim = torch.einsum('btne,ve->bvtn', regions, action_VE)
-        mask = video.region_mask_BHW.flatten(1)[:, None, None]
+        mask = video.real_BTHW.flatten(2)[:, None]
         scores = self._frame_scores(sim, mask)
         return self._top_mean(scores, video.frame_mask_BT[:, None])
 
@@ -162,7 +162,7 @@ class ContrastiveActionHead(BaseModule):
             clip = clip_of_query[query_of_negative]
             hard = self._top_mean(
                 self._frame_scores(
-                    sim, video.region_mask_BHW.flatten(1)[clip][:, None]
+                    sim, video.real_BTHW.flatten(2)[clip]
                 ),
                 video.frame_mask_BT[clip],
             )
@@ -189,7 +189,7 @@ class ContrastiveActionHead(BaseModule):
         captions, owner = action_QE, clip_of_query
         if get_world_size() > 1:
             captions, owner = _gather_captions(
-                action_QE, clip_of_query, len(video.grid_BTHWD)
+                action_QE, clip_of_query, len(video.regions_BTHWD)
             )
         scores = self._scale() * self._pair_scores(video, captions)
         num_clips = len(scores)
@@ -237,8 +237,7 @@ class ContrastiveActionHead(BaseModule):
         if not rival.any():
             return action_QE.sum() * 0
         regions = self._regions(video)[clip_of_query]
-        real = video.frame_mask_BT[:, :, None, None]
-        real = (real & video.region_mask_BHW[:, None]).flatten(1)
+        real = video.real_BTHW.flatten(1)
         flat = regions.flatten(1, 2)
         sim = torch.einsum('qse,qe->qs', flat, action_QE)
         sim = sim.masked_fill(~real[clip_of_query], -1e4)

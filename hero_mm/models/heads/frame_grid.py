@@ -59,7 +59,7 @@ def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
     """
     num_bins = edges_QT1.shape[1] - 1
     index = torch.searchsorted(
-        edges_QT1.contiguous(), times_Q[:, None], right=not is_end
+        edges_QT1.contiguous(), times_Q[:, None].contiguous(), right=not is_end
     ).squeeze(1)
     index = (index - 1).clamp(0, num_bins - 1)
     low = edges_QT1.gather(1, index[:, None]).squeeze(1)

@@ -10,7 +10,7 @@ width. Boxes are xyxy in pixels of the input unless a name says raw.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import torch
@@ -23,7 +23,7 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
-from ..layers import FeedForward, GridPosition, JointLayer
+from ..layers import FeedForward, FramePosition, JointLayer
 from ..losses import any_positive_cross_entropy, boundary_kl, box_iou_pairs
 from ..pruning import spread_frames
 from .frame_grid import bin_edges, bin_of, from_bins, to_bins
@@ -54,39 +54,28 @@ class TubeOutput:
     kept_QS: Optional[Tensor] = None
 
 
-def region_centres(
-    height: int, width: int, stride: tuple[float, float], device: torch.device
-) -> Tensor:
-    """Centres of the regions of a frame in pixels, (N, 2), x before y."""
-    ys = (torch.arange(height, device=device) + 0.5) * stride[1]
-    xs = (torch.arange(width, device=device) + 0.5) * stride[0]
-    y, x = torch.meshgrid(ys, xs, indexing='ij')
-    return torch.stack([x, y], dim=-1).flatten(0, 1)
-
-
 def decode_boxes(
-    raw: Tensor, centres_N2: Tensor, stride: tuple[float, float]
+    raw: Tensor, centres: Tensor, stride: tuple[float, float]
 ) -> Tensor:
     """Boxes from offsets of the centre and logarithms of the size.
 
     Args:
         raw (Tensor): In units of the stride, has shape (..., N, 4).
-        centres_N2 (Tensor): Centres of the regions, has shape (N, 2).
+        centres (Tensor): Centres of the regions, has shape (..., N, 2).
         stride (tuple[float, float]): Pixels a region covers, (x, y).
 
     Returns:
         Tensor: Boxes xyxy in pixels, has shape (..., N, 4).
     """
     unit = raw.new_tensor(stride)
-    centre = centres_N2 + raw[..., :2] * unit
+    centre = centres + raw[..., :2] * unit
     half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
     return torch.cat([centre - half, centre + half], dim=-1)
 
 
 def positive_regions(
     boxes: Tensor,
-    height: int,
-    width: int,
+    centres: Tensor,
     stride: tuple[float, float],
     radius: float,
 ) -> Tensor:
@@ -97,22 +86,17 @@ def positive_regions(
 
     Args:
         boxes (Tensor): Boxes xyxy in pixels, has shape (..., 4).
-        height (int): Rows of the grid.
-        width (int): Columns of the grid.
+        centres (Tensor): Centres of the regions, has shape (..., N, 2).
         stride (tuple[float, float]): Pixels a region covers, (x, y).
         radius (float): Nearness, 0.5 reaches to the edge of the box.
 
     Returns:
         Tensor: Bool, has shape (..., N).
     """
-    centres = region_centres(height, width, stride, boxes.device)
     middle = (boxes[..., None, :2] + boxes[..., None, 2:]) / 2
-    size = (boxes[..., None, 2:] - boxes[..., None, :2]).clamp(min=1e-3)
-    near = ((centres - middle).abs() <= radius * size).all(-1)
-    x = (middle[..., 0] / stride[0]).long().clamp(0, width - 1)
-    y = (middle[..., 1] / stride[1]).long().clamp(0, height - 1)
-    holds = F.one_hot((y * width + x).squeeze(-1), height * width).bool()
-    return near | holds
+    reach = (boxes[..., None, 2:] - boxes[..., None, :2]) * radius
+    half = boxes.new_tensor(stride) / 2
+    return ((centres - middle).abs() <= torch.maximum(reach, half)).all(-1)
 
 
 @MODELS.register_module()
@@ -163,7 +147,7 @@ class TubeHead(BaseModule):
         self.clip_out = nn.Linear(embed_dims, 5)
         self.span_in = nn.Linear(2 * embed_dims, embed_dims)
         self.consistency_in = nn.Parameter(torch.zeros(embed_dims))
-        self.position = GridPosition(embed_dims)
+        self.position = FramePosition(embed_dims)
         self.span_layers = nn.ModuleList(
             JointLayer(embed_dims, num_heads, 2.0)
             for _ in range(num_span_layers)
@@ -192,23 +176,23 @@ class TubeHead(BaseModule):
             )
         self.weights.update(loss_weights or {})
 
-    def clip_outputs(self, video: VideoFeatures) -> tuple[Tensor, Tensor]:
-        """What a clip says without a sentence.
+    def clip_outputs(self, video: VideoFeatures) -> VideoFeatures:
+        """Add what a clip says without a sentence: objects and their boxes.
 
         Args:
             video (VideoFeatures): B clips.
 
         Returns:
-            tuple[Tensor, Tensor]: Logits of "an object is centred here"
-            (B, T, N) and raw boxes (B, T, N, 4).
+            VideoFeatures: With ``objectness_BTHW`` and ``raw_boxes_BTHW4``.
         """
-        regions = video.grid_BTHWD.flatten(2, 3)
+        regions = video.regions_BTHWD
         out = self.clip_out(regions + self.clip_box(regions))
-        return out[..., 0], out[..., 1:]
+        return replace(
+            video, objectness_BTHW=out[..., 0], raw_boxes_BTHW4=out[..., 1:]
+        )
 
     def forward(
         self,
-        clip_raw_QTN4: Tensor,
         regions_QTHWD: Tensor,
         frames_QTD: Tensor,
         video: VideoFeatures,
@@ -218,34 +202,36 @@ class TubeHead(BaseModule):
         """Score regions, regress boxes and boundaries.
 
         Args:
-            clip_raw_QTN4 (Tensor): Raw boxes of the clip of each query.
             regions_QTHWD (Tensor): Reasoned regions.
             frames_QTD (Tensor): Reasoned frame tokens.
-            video (VideoFeatures): The clip of each query.
+            video (VideoFeatures): The clip of each query, with
+                :meth:`clip_outputs`.
             text (TextFeatures): The queries.
             consistency_QT (Tensor, optional): Logits of action consistency.
 
         Returns:
             TubeOutput: Before decoding.
         """
-        height, width = regions_QTHWD.shape[2:4]
         real_T = video.frame_mask_BT
-        real_N = video.region_mask_BHW.flatten(1)[:, None]
         regions = self.norm(regions_QTHWD).flatten(2, 3)
         sentence = self.sentence(text.sentence_QD)
         match = torch.einsum('qtnd,qd->qtn', regions, sentence)
         location = self.location(regions).squeeze(-1)
         location = location + match / regions.shape[-1] ** 0.5
-        location = location.masked_fill(~real_N, -1e4)
-        centres = region_centres(height, width, video.stride, regions.device)
-        raw = clip_raw_QTN4 + self.query_box(regions)
+        location = location.masked_fill(~video.real_BTHW.flatten(2), -1e4)
+        raw = self.query_box(regions)
+        if video.raw_boxes_BTHW4 is not None:
+            raw = raw + video.raw_boxes_BTHW4.flatten(2, 3)
+        centres = video.centres_BTHW2.flatten(2, 3)
         boxes = decode_boxes(raw, centres, video.stride)
         found = torch.einsum('qtn,qtnd->qtd', location.softmax(-1), regions)
         tokens = self.span_in(torch.cat([found, frames_QTD], dim=-1))
         tokens = tokens + self.position.frames(tokens.shape[1])
+        # Without an action head every frame counts as consistent.
+        degree = torch.ones_like(tokens[..., :1])
         if consistency_QT is not None:
-            hint = consistency_QT.sigmoid()[..., None] * self.consistency_in
-            tokens = tokens + hint
+            degree = consistency_QT.sigmoid()[..., None]
+        tokens = tokens + degree * self.consistency_in
         for layer in self.span_layers:
             tokens = layer(tokens, real_T)
         out = self.span_out(self.span_norm(tokens))
@@ -304,14 +290,16 @@ class TubeHead(BaseModule):
         boxes_QT4: Tensor,
         valid_QT: Tensor,
     ) -> dict[str, Tensor]:
-        height, width = video.region_mask_BHW.shape[1:]
+        centres = video.centres_BTHW2.flatten(2, 3)[valid_QT]
         truth = boxes_QT4[valid_QT]
         positive = positive_regions(
-            truth, height, width, video.stride, self.centre_radius
+            truth, centres, video.stride, self.centre_radius
         )
         count = max(len(truth), 1)
+        # A set of regions may lack the target where no track forced it in.
+        found = positive.any(-1)
         location = any_positive_cross_entropy(
-            output.location_QTN[valid_QT], positive
+            output.location_QTN[valid_QT][found], positive[found]
         )
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
         l1, giou, iou = _box_distances(
@@ -358,46 +346,65 @@ class TubeHead(BaseModule):
             / mask.sum(),
         )
 
+    def _tracks(
+        self, video: VideoFeatures, samples: Sequence[GroundingDataSample]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All annotated boxes X, the frame B * T of each, and its regions."""
+        num_frames = video.real_BTHW.shape[1]
+        boxes, places = [], []
+        for clip, sample in enumerate(samples):
+            track, frame = sample.gt_tracks.valid.nonzero(as_tuple=True)
+            boxes.append(sample.gt_tracks.bboxes[track, frame])
+            places.append(clip * num_frames + frame)
+        truth, place = torch.cat(boxes), torch.cat(places)
+        centres = video.centres_BTHW2.flatten(2, 3).flatten(0, 1)[place]
+        return truth, place, centres
+
+    def regions_of_tracks(
+        self, video: VideoFeatures, samples: Sequence[GroundingDataSample]
+    ) -> Tensor:
+        """Regions that hold the centre of an annotated object.
+
+        Args:
+            video (VideoFeatures): B clips.
+            samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
+
+        Returns:
+            Tensor: Bool, has shape (B, T, H, W).
+        """
+        truth, place, centres = self._tracks(video, samples)
+        holds = positive_regions(truth, centres, video.stride, 0.0)
+        held = holds.new_zeros(
+            video.real_BTHW.shape[:2].numel(), holds.shape[-1], dtype=torch.int
+        )
+        held.index_add_(0, place, holds.int())
+        return (held > 0).view(video.real_BTHW.shape)
+
     def track_loss(
-        self,
-        object_BTN: Tensor,
-        raw_BTN4: Tensor,
-        video: VideoFeatures,
-        samples: Sequence[GroundingDataSample],
+        self, video: VideoFeatures, samples: Sequence[GroundingDataSample]
     ) -> dict[str, Tensor]:
         """Losses of the clip's own boxes on every annotated object.
 
         Args:
-            object_BTN (Tensor): Logits from :meth:`clip_outputs`.
-            raw_BTN4 (Tensor): Raw boxes from :meth:`clip_outputs`.
-            video (VideoFeatures): B clips.
+            video (VideoFeatures): B clips, with :meth:`clip_outputs`.
             samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
 
         Returns:
             dict: ``loss_object``, ``loss_track_l1``, ``loss_track_giou``.
         """
-        num_frames = object_BTN.shape[1]
-        height, width = video.region_mask_BHW.shape[1:]
-        boxes, places = [], []
-        for clip, sample in enumerate(samples):
-            valid = sample.gt_tracks.valid
-            track, frame = valid.nonzero(as_tuple=True)
-            boxes.append(sample.gt_tracks.bboxes[track, frame])
-            places.append(clip * num_frames + frame)
-        truth, place = torch.cat(boxes), torch.cat(places)
+        truth, place, centres = self._tracks(video, samples)
         positive = positive_regions(
-            truth, height, width, video.stride, self.centre_radius
+            truth, centres, video.stride, self.centre_radius
         )
-        shape = object_BTN.shape
-        target = object_BTN.new_zeros(shape[0] * shape[1], shape[2])
+        logits = video.objectness_BTHW.flatten(2).flatten(0, 1)
+        target = torch.zeros_like(logits)
         target.index_add_(0, place, positive.to(target.dtype))
-        real = video.frame_mask_BT[:, :, None]
-        real = (real & video.region_mask_BHW.flatten(1)[:, None]).flatten(0, 1)
         bce = F.binary_cross_entropy_with_logits(
-            object_BTN.flatten(0, 1), target.clamp(max=1), reduction='none'
+            logits, target.clamp(max=1), reduction='none'
         )
-        centres = region_centres(height, width, video.stride, truth.device)
-        told = decode_boxes(raw_BTN4.flatten(0, 1)[place], centres, video.stride)
+        real = video.real_BTHW.flatten(2).flatten(0, 1)
+        raw = video.raw_boxes_BTHW4.flatten(2, 3).flatten(0, 1)[place]
+        told = decode_boxes(raw, centres, video.stride)
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
         l1, giou, _ = _box_distances(told, truth, positive, share, video)
         count = max(len(truth), 1)
@@ -440,8 +447,9 @@ class TubeHead(BaseModule):
         scores = scores[..., None]
         if output.kept_QS is not None:
             longest = max(len(s.frame_inds) for s in samples)
-            boxes = spread_frames(boxes, output.kept_QS, longest)
-            scores = spread_frames(scores, output.kept_QS, longest)
+            real = ~output.start_QT.isneginf()
+            boxes = spread_frames(boxes, output.kept_QS, real, longest)
+            scores = spread_frames(scores, output.kept_QS, real, longest)
         scores = scores.squeeze(-1)
         results = []
         for clip, sample in enumerate(samples):
@@ -506,7 +514,9 @@ class TubeHead(BaseModule):
         boxes = output.boxes_QTN4.float().gather(
             2, index[..., None].expand(-1, -1, -1, 4)
         )
-        choice = _link(best, boxes, self.link_weight)
+        # Padding comes last and must not pull at the frames before it.
+        real = ~output.start_QT.isneginf()
+        choice = _link(best, boxes, self.link_weight * real)
         picked = boxes.gather(2, choice[..., None, None].expand(-1, -1, 1, 4))
         score = best.gather(2, choice[..., None]).squeeze(-1).exp()
         return picked.squeeze(2), score
@@ -551,9 +561,8 @@ def _box_distances(
     rows = positive_XN.nonzero(as_tuple=True)[0]
     told, truth = told_XN4[positive_XN], truth_X4[rows]
     share = share_XN[positive_XN]
-    height, width = video.region_mask_BHW.shape[1:]
-    size = told.new_tensor([width * video.stride[0], height * video.stride[1]])
-    l1 = ((told - truth).abs() / size.repeat(2)).sum(-1)
+    size = told.new_tensor(video.frame_size).repeat(2)
+    l1 = ((told - truth).abs() / size).sum(-1)
     iou, giou = box_iou_pairs(told, truth)
     return (
         (l1 * share).sum(),
@@ -562,8 +571,13 @@ def _box_distances(
     )
 
 
-def _link(log_prob_QTC: Tensor, boxes_QTC4: Tensor, weight: float) -> Tensor:
-    """Viterbi over candidates: likely regions whose boxes overlap in time."""
+def _link(
+    log_prob_QTC: Tensor, boxes_QTC4: Tensor, weight_QT: Tensor
+) -> Tensor:
+    """Viterbi over candidates: likely regions whose boxes overlap in time.
+
+    ``weight_QT`` says how much a frame must overlap the one before it.
+    """
     num_frames = log_prob_QTC.shape[1]
     score = log_prob_QTC[:, 0]
     back = []
@@ -571,6 +585,7 @@ def _link(log_prob_QTC: Tensor, boxes_QTC4: Tensor, weight: float) -> Tensor:
         iou, _ = box_iou_pairs(
             boxes_QTC4[:, frame - 1, :, None], boxes_QTC4[:, frame, None]
         )
+        weight = weight_QT[:, frame, None, None]
         step, origin = (score[:, :, None] + weight * iou).max(1)
         back.append(origin)
         score = step + log_prob_QTC[:, frame]

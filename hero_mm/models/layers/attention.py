@@ -161,14 +161,22 @@ class WindowAttention(nn.Module):
         self.window = window
         self.shift = shift
 
-    def _layout(self, size: Size3) -> tuple[Size3, Size3, Size3]:
+    def _layout(
+        self, size: Size3, is_grid: bool
+    ) -> tuple[Size3, Size3, Size3]:
         """Window, shift and padding for a grid of (T, H, W)."""
         wanted = self.window or size
-        window = tuple(min(w, s) for w, s in zip(wanted, size))
-        # A window that holds the whole axis has no edge to move.
+        if not is_grid:
+            wanted = (wanted[0], *size[1:])
+        # The first edge of a shifted window lies at half a window, whatever
+        # the size: padding must not decide who sees whom.
         shift = tuple(
-            w // 2 if self.shift and w < s else 0
-            for w, s in zip(window, size)
+            w // 2 if self.shift and w // 2 < s else 0
+            for w, s in zip(wanted, size)
+        )
+        # A window that holds the whole axis need not be larger than it.
+        window = tuple(
+            w if by else min(w, s) for w, by, s in zip(wanted, shift, size)
         )
         pad = tuple(-s % w for w, s in zip(window, size))
         return window, shift, pad  # type: ignore[return-value]
@@ -206,18 +214,22 @@ class WindowAttention(nn.Module):
             mask = mask | eye.to(real.device)
         return mask
 
-    def forward(self, x_QTHWD: Tensor, real_QTHW: Tensor) -> Tensor:
+    def forward(
+        self, x_QTHWD: Tensor, real_QTHW: Tensor, is_grid: bool = True
+    ) -> Tensor:
         """Attend inside windows.
 
         Args:
             x_QTHWD (Tensor): Has shape (Q, T, H, W, D).
             real_QTHW (Tensor): True on real tokens, has shape (Q, T, H, W).
+            is_grid (bool): False for a set of regions, which has no
+                neighbourhood: a window then holds all regions of its frames.
 
         Returns:
             Tensor: Has the shape of the input; padding holds no meaning.
         """
         old_size: Size3 = tuple(real_QTHW.shape[1:])  # type: ignore
-        window, shift, pad = self._layout(old_size)
+        window, shift, pad = self._layout(old_size, is_grid)
         x, real = x_QTHWD, real_QTHW
         if any(pad):
             spread = (0, pad[2], 0, pad[1], 0, pad[0])

@@ -1,6 +1,6 @@
 """Positions of regions in space and time, for any grid and any length.
 
-Shape legend: T frames, H W grid, D width.
+Shape legend: B clips, T frames, H W grid, N steps of an axis, D width.
 """
 
 import math
@@ -24,8 +24,30 @@ def sine_features(positions: Tensor, num_bands: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-class GridPosition(nn.Module):
+class FramePosition(nn.Module):
+    """Learned projection of sine features of the frame number.
+
+    Args:
+        embed_dims (int): Width D.
+        num_bands (int): Number of wavelengths; 8 reach 256 frames.
+    """
+
+    def __init__(self, embed_dims: int, num_bands: int = 8) -> None:
+        super().__init__()
+        self.num_bands = num_bands
+        self.time = nn.Linear(2 * num_bands, embed_dims, bias=False)
+
+    def frames(self, num_frames: int) -> Tensor:
+        """Embed frame numbers; returns shape (T, D)."""
+        steps = torch.arange(num_frames, device=self.time.weight.device)
+        return self.time(sine_features(steps, self.num_bands))
+
+
+class GridPosition(FramePosition):
     """Learned projection of sine features of frame, row and column.
+
+    Rows and columns are told in steps and as a share of the real part of the
+    frame, so that padding does not move a region.
 
     Args:
         embed_dims (int): Width D.
@@ -33,24 +55,28 @@ class GridPosition(nn.Module):
     """
 
     def __init__(self, embed_dims: int, num_bands: int = 8) -> None:
-        super().__init__()
-        self.num_bands = num_bands
-        self.time = nn.Linear(2 * num_bands, embed_dims, bias=False)
+        super().__init__(embed_dims, num_bands)
         self.row = nn.Linear(2 * num_bands + 1, embed_dims, bias=False)
         self.column = nn.Linear(2 * num_bands + 1, embed_dims, bias=False)
 
-    def _axis(self, size: int) -> Tensor:
-        steps = torch.arange(size, device=self.time.weight.device)
+    def _axis(self, real_BN: Tensor) -> Tensor:
+        steps = torch.arange(real_BN.shape[1], device=real_BN.device)
+        size = real_BN.sum(1).clamp(min=1)[:, None, None]
         linear = (steps[:, None] + 0.5) / size * 2 - 1
-        return torch.cat([sine_features(steps, self.num_bands), linear], -1)
+        sines = sine_features(steps, self.num_bands)
+        return torch.cat([sines.expand(len(size), -1, -1), linear], -1)
 
-    def frames(self, num_frames: int) -> Tensor:
-        """Embed frame numbers; returns shape (T, D)."""
-        steps = torch.arange(num_frames, device=self.time.weight.device)
-        return self.time(sine_features(steps, self.num_bands))
+    def forward(self, num_frames: int, region_mask_BHW: Tensor) -> Tensor:
+        """Embed grids.
 
-    def forward(self, num_frames: int, height: int, width: int) -> Tensor:
-        """Embed a grid; returns shape (T, H, W, D)."""
-        time = self.frames(num_frames)[:, None, None]
-        row = self.row(self._axis(height))[None, :, None]
-        return time + row + self.column(self._axis(width))[None, None]
+        Args:
+            num_frames (int): T.
+            region_mask_BHW (Tensor): True on real regions.
+
+        Returns:
+            Tensor: Has shape (B, T, H, W, D).
+        """
+        row = self.row(self._axis(region_mask_BHW.any(2)))
+        column = self.column(self._axis(region_mask_BHW.any(1)))
+        time = self.frames(num_frames)[None, :, None, None]
+        return time + row[:, None, :, None] + column[:, None, None]

@@ -12,6 +12,7 @@ Shape legend: B clips, Q queries, T frames, H W grid, L words, D width.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional
 
 import torch
@@ -83,9 +84,11 @@ class FrameTokens(nn.Module):
         gathered = torch.einsum('qtn,qtnd->qtd', logits.softmax(-1), regions)
         frames = frames_QTD + self.gather(gathered)
         real_frame = real_QTHW.flatten(2).any(-1)
-        bias = torch.zeros_like(frames[..., 0])
+        # Without an action head every frame counts as consistent.
+        agree = torch.zeros_like(frames[..., 0])
         if consistency_QT is not None:
-            bias = F.softplus(self.gate) * F.logsigmoid(consistency_QT)
+            agree = F.logsigmoid(consistency_QT)
+        bias = F.softplus(self.gate) * agree
         bias = bias.masked_fill(~real_frame, -1e4)
         tokens = self.norm_frames(frames)
         frames = frames + self.attention(tokens, tokens, bias[:, None, None])
@@ -149,24 +152,30 @@ class ReasoningLayer(nn.Module):
         self,
         x_QTHWD: Tensor,
         frames_QTD: Tensor,
-        real_QTHW: Tensor,
-        text: Optional[TextFeatures],
-        consistency_QT: Optional[Tensor],
+        video: VideoFeatures,
+        text: Optional[TextFeatures] = None,
+        consistency_QT: Optional[Tensor] = None,
     ) -> tuple[Tensor, Tensor]:
         """Reason once; shapes as in :class:`FrameTokens`."""
         x, frames = x_QTHWD, frames_QTD
+        real_QTHW, is_grid = video.real_BTHW, video.is_grid
         if self.spatial is not None:
-            x = x + self.spatial(self.norm_spatial(x), real_QTHW)
+            x = x + self.spatial(self.norm_spatial(x), real_QTHW, is_grid)
         if self.pyramid is not None and text is not None:
             x = x + self.pyramid(
-                x, real_QTHW, text.words_QLD, text.word_mask_QL
+                x,
+                real_QTHW,
+                text.words_QLD,
+                text.word_mask_QL,
+                video.contexts,
             )
         if self.temporal is not None:
             normed = self.norm_temporal(x)
-            if self.shift:
+            # In a set, a place has no meaning from frame to frame.
+            if self.shift and is_grid:
                 normed = normed * real_QTHW[..., None]
                 normed = temporal_shift(normed, self.shift)
-            x = x + self.temporal(normed, real_QTHW)
+            x = x + self.temporal(normed, real_QTHW, is_grid)
         if self.frames is not None:
             x, frames = self.frames(x, frames, real_QTHW, consistency_QT)
         x = x + self.ffn(self.norm_ffn(x))
@@ -197,6 +206,9 @@ class HierarchicalReasoningNeck(BaseModule):
         ffn_ratio (float): Hidden width of the feed-forward, in units of D.
         attention (str): 'hierarchical', or 'joint' for the fully connected
             attention over regions and words that HERO replaces.
+        query_windows (bool): Give the layers with words their own spatial
+            and temporal attention; False leaves both to the layers of the
+            clip, which many sentences share.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -214,6 +226,7 @@ class HierarchicalReasoningNeck(BaseModule):
         frame_tokens: bool = True,
         ffn_ratio: float = 2.0,
         attention: str = 'hierarchical',
+        query_windows: bool = True,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -226,11 +239,12 @@ class HierarchicalReasoningNeck(BaseModule):
         self.to_frame = nn.Linear(embed_dims, embed_dims)
 
         def layer(index: int, with_words: bool) -> ReasoningLayer:
+            windows = query_windows or not with_words
             return ReasoningLayer(
                 embed_dims,
                 num_heads,
-                spatial_window,
-                temporal_window,
+                spatial_window if windows else 0,
+                temporal_window if windows else 0,
                 scales if with_words else (),
                 shift_windows and index % 2 == 1,
                 shift_div,
@@ -256,11 +270,6 @@ class HierarchicalReasoningNeck(BaseModule):
             for index in range(num_layers):
                 self.layers.append(layer(num_clip_layers + index, True))
 
-    @staticmethod
-    def _real(video: VideoFeatures) -> Tensor:
-        frames = video.frame_mask_BT[:, :, None, None]
-        return frames & video.region_mask_BHW[:, None]
-
     def encode_clip(self, video: VideoFeatures) -> VideoFeatures:
         """Add positions and run the layers that see no words.
 
@@ -270,19 +279,32 @@ class HierarchicalReasoningNeck(BaseModule):
         Returns:
             VideoFeatures: The same clips.
         """
-        x = video.grid_BTHWD + self.position(*video.grid_BTHWD.shape[1:4])
-        real = self._real(video)
+        x = video.regions_BTHWD
+        x = x + self.position(x.shape[1], video.real_BTHW.any(1))
         if self.attention == 'joint':
-            tokens = x.flatten(1, 3)
+            tokens, real = x.flatten(1, 3), video.real_BTHW.flatten(1)
             for layer in self.clip_layers:
-                tokens = layer(tokens, real.flatten(1))
+                tokens = layer(tokens, real)
             x = tokens.view(x.shape)
         else:
             frames = x.new_zeros(*x.shape[:2], x.shape[-1])
             for layer in self.clip_layers:
-                x, frames = layer(x, frames, real, None, None)
-        return VideoFeatures(
-            x, video.frame_mask_BT, video.region_mask_BHW, video.stride
+                x, frames = layer(x, frames, video)
+        return replace(video, regions_BTHWD=x)
+
+    def contexts(self, video: VideoFeatures) -> dict[int, Tensor]:
+        """Neighbourhoods that the pyramid alignment of a set will need.
+
+        Args:
+            video (VideoFeatures): B clips, as a grid.
+
+        Returns:
+            dict[int, Tensor]: See :meth:`PyramidAlignment.contexts`.
+        """
+        if self.attention == 'joint' or not len(self.layers):
+            return {}
+        return self.layers[0].pyramid.contexts(
+            video.regions_BTHWD, video.real_BTHW
         )
 
     def forward(
@@ -303,8 +325,7 @@ class HierarchicalReasoningNeck(BaseModule):
             tuple[Tensor, Tensor]: Regions (Q, T, H, W, D) and frame tokens
             (Q, T, D).
         """
-        x = video.grid_BTHWD
-        real = self._real(video)
+        x, real = video.regions_BTHWD, video.real_BTHW
         sentence = self.to_frame(text.sentence_QD)[:, None]
         frames = sentence + self.position.frames(x.shape[1])
         if self.attention == 'joint':
@@ -318,5 +339,5 @@ class HierarchicalReasoningNeck(BaseModule):
             frames = frames + mean / weight.sum(-1, keepdim=True).clamp(min=1)
             return x, frames
         for layer in self.layers:
-            x, frames = layer(x, frames, real, text, consistency_QT)
+            x, frames = layer(x, frames, video, text, consistency_QT)
         return x, frames

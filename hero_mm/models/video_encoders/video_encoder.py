@@ -129,14 +129,41 @@ class VideoEncoder(BaseModule):
         level = self._level(imgs, frame_mask, pixel_mask)
         height, width = level.shape[-2:]
         stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
+        centres = region_centres(height, width, stride, imgs.device)
         # A region is real where its first pixel is.
-        ys = torch.arange(height, device=imgs.device) * stride[1]
-        xs = torch.arange(width, device=imgs.device) * stride[0]
-        region_mask = pixel_mask[:, ys.long()][:, :, xs.long()]
+        first = (centres - 0.5 * centres.new_tensor(stride)).long()
+        real = pixel_mask[:, first[..., 1], first[..., 0]]
+        real = frame_mask[:, :, None, None] & real[:, None]
         grid = self.project(level.flatten(0, 1))
         grid = grid.permute(0, 2, 3, 1).contiguous()
         grid = self.norm(grid).unflatten(0, frame_mask.shape)
-        if not (frame_mask.all() and region_mask.all()):
-            real = frame_mask[:, :, None, None] & region_mask[:, None]
+        if not real.all():
             grid = grid * real[..., None]
-        return VideoFeatures(grid, frame_mask, region_mask, stride)
+        return VideoFeatures(
+            regions_BTHWD=grid,
+            frame_mask_BT=frame_mask,
+            real_BTHW=real,
+            centres_BTHW2=centres.expand(*real.shape, 2),
+            stride=stride,
+            frame_size=(imgs.shape[-1], imgs.shape[-2]),
+        )
+
+
+def region_centres(
+    height: int, width: int, stride: tuple[float, float], device: torch.device
+) -> Tensor:
+    """Centres of the regions of a grid in pixels.
+
+    Args:
+        height (int): Rows of the grid.
+        width (int): Columns of the grid.
+        stride (tuple[float, float]): Pixels a region covers, (x, y).
+        device (torch.device): Where the result lives.
+
+    Returns:
+        Tensor: x before y, has shape (H, W, 2).
+    """
+    ys = (torch.arange(height, device=device) + 0.5) * stride[1]
+    xs = (torch.arange(width, device=device) + 0.5) * stride[0]
+    y, x = torch.meshgrid(ys, xs, indexing='ij')
+    return torch.stack([x, y], dim=-1)
