@@ -1,0 +1,254 @@
+"""Tiny HEROs and tiny clips for the tests of the models.
+
+The fixtures give functions, so that a test says in one line what it needs.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from hero_mm.registry import MODELS
+from hero_mm.structures import GroundingDataSample
+
+TEXTS = (
+    'the red square moves left',
+    'the blue circle that is beside the square turns and stops .',
+    'what grows ?',
+    'the green square shrinks and moves up',
+)
+PREDICATES = ('moves', 'turns', 'grows', 'shrinks')
+WORDS = (*TEXTS, 'a stops down right who turns')
+
+
+def _config() -> dict:
+    return dict(
+        type='HERO',
+        video_encoder=dict(
+            type='VideoEncoder',
+            backbone=dict(
+                type='ShiftConvNet',
+                stem_channels=8,
+                channels=(8, 16),
+                num_blocks=(1, 1),
+                shift_div=4,
+            ),
+            embed_dims=16,
+        ),
+        text_encoder=dict(
+            type='WordTextEncoder',
+            embed_dims=16,
+            vocabulary=WORDS,
+            num_layers=1,
+            num_heads=2,
+        ),
+        neck=dict(
+            type='HierarchicalReasoningNeck',
+            embed_dims=16,
+            num_heads=2,
+            num_clip_layers=1,
+            num_layers=2,
+            spatial_window=2,
+            temporal_window=2,
+            scales=(1, 3, 0),
+            shift_div=4,
+        ),
+        action_head=dict(
+            type='ContrastiveActionHead', embed_dims=16, common_dims=8
+        ),
+        tube_head=dict(
+            type='TubeHead', embed_dims=16, num_span_layers=1, num_heads=2
+        ),
+        data_preprocessor=dict(
+            type='GroundingDataPreprocessor', pad_size_divisor=8
+        ),
+    )
+
+
+@pytest.fixture(scope='session')
+def hero_config():
+    """Function: the config of a tiny HERO, with some entries replaced.
+
+    A dict is merged into the entry, anything else replaces it.
+    """
+
+    def make(**changes) -> dict:
+        config = _config()
+        for name, change in changes.items():
+            if isinstance(change, dict) and isinstance(config.get(name), dict):
+                config[name].update(change)
+            else:
+                config[name] = change
+        return copy.deepcopy(config)
+
+    return make
+
+
+def _shake(model: torch.nn.Module, amount: float) -> None:
+    """Move every weight and statistic, so that no part is silent."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * amount)
+        for name, buffer in model.named_buffers():
+            if name.endswith('running_mean'):
+                buffer.add_(torch.randn_like(buffer) * amount)
+            elif name.endswith('running_var'):
+                buffer.mul_(torch.rand_like(buffer) + 0.5)
+
+
+@pytest.fixture(scope='session')
+def build_hero(hero_config):
+    """Function: a tiny HERO in evaluation mode, all weights random."""
+
+    def build(seed: int = 0, shake: float = 0.15, **changes):
+        torch.manual_seed(seed)
+        model = MODELS.build(hero_config(**changes))
+        model.init_weights()
+        _shake(model, shake)
+        return model.eval()
+
+    return build
+
+
+def _pixels(rng, num_frames: int, height: int, width: int) -> np.ndarray:
+    """Squares of 8 pixels, half of them still; noise alone looks flat."""
+    rows, columns = -(-height // 8), -(-width // 8)
+    still = rng.integers(0, 128, (1, 3, rows, columns))
+    moving = rng.integers(0, 128, (num_frames, 3, rows, columns))
+    clip = np.kron(still + moving, np.ones((8, 8), dtype=int))
+    return clip[..., :height, :width].astype(np.uint8)
+
+
+def _truth(rng, count: int, num_frames: int, size, end: int) -> InstanceData:
+    width, height = size
+    low = rng.uniform(0, 0.5, (count, num_frames, 2))
+    side = rng.uniform(0.2, 0.45, (count, num_frames, 2))
+    boxes = np.concatenate([low, low + side], -1)
+    boxes = boxes * np.array([width, height] * 2)
+    starts = rng.uniform(0, end / 3, count)
+    spans = np.stack([starts, starts + end / 2], -1)
+    inds = np.arange(num_frames) * 5 + 2
+    valid = (inds >= spans[:, :1]) & (inds < spans[:, 1:])
+    return InstanceData(
+        spans=torch.tensor(spans, dtype=torch.float32),
+        bboxes=torch.tensor(boxes, dtype=torch.float32),
+        valid=torch.tensor(valid),
+    )
+
+
+@pytest.fixture(scope='session')
+def make_clip():
+    """Function: a random clip as the pipeline packs it.
+
+    Every fifth frame of a video is sampled, from frame 2 on.
+    """
+
+    def make(
+        num_frames: int = 4,
+        size: tuple[int, int] = (32, 32),
+        texts=TEXTS[:2],
+        seed: int = 0,
+        negatives: bool = True,
+        tracks: bool = True,
+        truth: bool = True,
+    ) -> dict:
+        rng = np.random.default_rng(seed)
+        width, height = size
+        end = 5 * num_frames + 3
+        clip = _pixels(rng, num_frames, height, width)
+        sample = GroundingDataSample(
+            metainfo=dict(
+                video_id=f'v{seed}',
+                frame_inds=np.arange(num_frames) * 5 + 2,
+                segment=(0, end),
+                fps=10.0,
+                frame_count=end,
+                # Far from the border of the original, so that no
+                # predicted box is clipped.
+                ori_shape=(201 * height, 201 * width),
+                img_shape=(height, width),
+                crop_box=tuple(
+                    float(part * side) for part in (100, 101) for side in size
+                ),
+                flip=False,
+            )
+        )
+        places = [TEXTS.index(t) if t in TEXTS else 0 for t in texts]
+        sample.queries = InstanceData(
+            texts=list(texts),
+            query_ids=[f'{seed}-{k}' for k in range(len(texts))],
+            query_types=['declarative'] * len(texts),
+            predicates=[PREDICATES[place] for place in places],
+        )
+        if negatives:
+            sample.queries.negative_texts = [
+                [f'the red square {word}' for word in ('stops', 'grows')][
+                    : 1 + place % 2
+                ]
+                for place in places
+            ]
+        if truth:
+            sample.gt_queries = _truth(rng, len(texts), num_frames, size, end)
+        if tracks:
+            told = _truth(rng, 3, num_frames, size, end)
+            sample.gt_tracks = InstanceData(
+                bboxes=told.bboxes, valid=torch.ones_like(told.valid)
+            )
+        return dict(inputs=torch.from_numpy(clip), data_samples=sample)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def collate():
+    """Function: clips to what the data preprocessor of a model gives."""
+
+    def make(model, *clips) -> dict:
+        batch = dict(
+            inputs=[clip['inputs'] for clip in clips],
+            data_samples=[
+                copy.deepcopy(clip['data_samples']) for clip in clips
+            ],
+        )
+        return model.data_preprocessor(batch)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def predict(collate):
+    """Function: ``pred_queries`` of each clip."""
+
+    @torch.no_grad()
+    def run(model, *clips) -> list[InstanceData]:
+        samples = model(**collate(model, *clips), mode='predict')
+        return [sample.pred_queries for sample in samples]
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def total_loss(collate):
+    """Function: losses of clips and their sum, as MMEngine sums them."""
+
+    def run(model, *clips):
+        losses = model(**collate(model, *clips), mode='loss')
+        return losses, model.parse_losses(losses)[0]
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def same_predictions():
+    """Function: assert that two predictions are equal."""
+
+    def check(one, other, rows=slice(None), atol: float = 1e-4) -> None:
+        assert set(one.keys()) == set(other.keys())
+        for name in other.keys():  # noqa: SIM118
+            torch.testing.assert_close(
+                one[name][rows], other[name], atol=atol, rtol=1e-4, msg=name
+            )
+
+    return check

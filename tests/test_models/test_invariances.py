@@ -1,0 +1,167 @@
+"""What must not change the answer: neighbours in the batch, order, truth."""
+
+import copy
+
+import pytest
+import torch
+
+from hero_mm.registry import MODELS
+
+VARIANTS = {
+    'whole': {},
+    'strong links': dict(tube_head=dict(link_weight=8.0)),
+    'no neck': dict(neck=None),
+    'no action head': dict(action_head=None),
+    'joint attention': dict(neck=dict(attention='joint')),
+    'half of the frames': dict(keep_ratio=0.5),
+    'some regions': dict(max_regions=5),
+    'third of the frames': dict(keep_ratio=0.3),
+    'large windows': dict(neck=dict(spatial_window=3, temporal_window=4)),
+    'actionness decides too': dict(tube_head=dict(actionness_decode=0.5)),
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def model(request, build_hero):
+    return build_hero(shake=0.12, **VARIANTS[request.param])
+
+
+def test_models_of_this_file_are_sharp(build_hero, make_clip, predict):
+    """The tests below could not fail if every answer were the same."""
+    model = build_hero(shake=0.12)
+    one, other = predict(model, make_clip(6), make_clip(6, seed=3))
+    for name in one.keys():  # noqa: SIM118
+        assert (one[name] - other[name]).abs().max() > 1e-3, name
+        assert (one[name][0] - one[name][1]).abs().max() > 1e-3, name
+
+
+def test_beside_a_longer_clip(model, make_clip, predict, same_predictions):
+    clip, longer = make_clip(4), make_clip(11, seed=1)
+    (alone,) = predict(model, clip)
+    beside, _ = predict(model, clip, longer)
+    same_predictions(beside, alone)
+
+
+@pytest.mark.parametrize('size', [(16, 24), (19, 30)])
+def test_beside_a_larger_clip(
+    size, model, make_clip, predict, same_predictions
+):
+    clip, larger = make_clip(4, size), make_clip(4, (48, 40), seed=1)
+    (alone,) = predict(model, clip)
+    _, beside = predict(model, larger, clip)
+    same_predictions(beside, alone)
+
+
+def test_one_frame_beside_many(model, make_clip, predict, same_predictions):
+    clip = make_clip(1, (24, 24))
+    (alone,) = predict(model, clip)
+    _, beside = predict(model, make_clip(7, seed=1), clip)
+    same_predictions(beside, alone)
+
+
+def test_sentence_alone_or_among_others(
+    model, make_clip, predict, same_predictions
+):
+    texts = [
+        'what grows ?',
+        'the blue circle that is beside the square turns and stops .',
+        'the red square moves left',
+    ]
+    (all_three,) = predict(model, make_clip(5, texts=texts))
+    for place, text in enumerate(texts):
+        (alone,) = predict(model, make_clip(5, texts=[text]))
+        same_predictions(all_three, alone, slice(place, place + 1))
+
+
+def test_order_of_clips(model, make_clip, predict, same_predictions):
+    clips = [make_clip(3 + i, (24 + 8 * i, 32), seed=i) for i in range(3)]
+    forth = predict(model, *clips)
+    back = predict(model, *clips[::-1])
+    for one, other in zip(forth, back[::-1]):
+        same_predictions(one, other)
+
+
+def test_truth_is_not_read(model, make_clip, predict, same_predictions):
+    """Other truth, and no truth at all, give the same tubes."""
+    clip = make_clip(5)
+    (usual,) = predict(model, clip)
+    changed = copy.deepcopy(clip)
+    truth = changed['data_samples'].gt_queries
+    truth.spans += 3
+    truth.bboxes *= 0.5
+    truth.valid = ~truth.valid
+    changed['data_samples'].gt_tracks.bboxes *= 0.5
+    (other,) = predict(model, changed)
+    same_predictions(other, usual, atol=0)
+    blind = make_clip(5, truth=False, tracks=False, negatives=False)
+    for name in blind['data_samples'].all_keys():
+        assert 'gt' not in name
+    # What only a trained eye knows must not be needed either.
+    del blind['data_samples'].queries.predicates
+    del blind['data_samples'].queries.query_types
+    (without,) = predict(model, blind)
+    same_predictions(without, usual, atol=0)
+
+
+def test_encode_once_and_ask_many_times(
+    model, make_clip, collate, predict, same_predictions
+):
+    texts = ['what grows ?', 'the red square moves left']
+    clip = make_clip(5, texts=texts)
+    (together,) = predict(model, clip)
+    with torch.no_grad():
+        inputs = collate(model, clip)['inputs']
+        video = model.encode_video(inputs)
+        for place, text in enumerate(texts):
+            sample = make_clip(5, texts=[text], truth=False)['data_samples']
+            (answer,) = model.ground(video, [sample])
+            row = slice(place, place + 1)
+            same_predictions(together, answer.pred_queries, row)
+
+
+def test_loss_of_a_clip_ignores_padded_frames(build_hero, make_clip, collate):
+    """Junk on padded frames of the batch must not reach any loss."""
+    model = build_hero()
+    batch = collate(model, make_clip(3), make_clip(6, seed=1))
+    losses = model(**batch, mode='loss')
+    batch['inputs']['imgs'][0, 3:] = 5.0
+    with_junk = model(**batch, mode='loss')
+    for key, value in losses.items():
+        torch.testing.assert_close(with_junk[key], value, msg=key)
+
+
+def test_loss_ignores_padded_pixels(build_hero, make_clip, collate):
+    model = build_hero()
+    clips = make_clip(3, (16, 24)), make_clip(3, (40, 32), seed=1)
+    batch = collate(model, *clips)
+    losses = model(**batch, mode='loss')
+    batch['inputs']['imgs'][0, :, :, 24:] = 5.0
+    batch['inputs']['imgs'][0, :, :, :, 16:] = -5.0
+    with_junk = model(**batch, mode='loss')
+    for key, value in losses.items():
+        torch.testing.assert_close(with_junk[key], value, msg=key)
+
+
+def test_motion_is_seen(build_hero, make_clip, predict):
+    """Frames in another order are another video, also for a short span."""
+    model = build_hero(shake=0.12)
+    clip = make_clip(6)
+    (forth,) = predict(model, clip)
+    clip['inputs'] = clip['inputs'].flip(0)
+    (back,) = predict(model, clip)
+    assert (forth.bboxes - back.bboxes.flip(1)).abs().max() > 0.1
+
+
+def test_same_seed_same_model(build_hero, make_clip, predict):
+    clip = make_clip(4)
+    (one,), (two,) = predict(build_hero(7), clip), predict(build_hero(7), clip)
+    (other,) = predict(build_hero(8), clip)
+    assert torch.equal(one.bboxes, two.bboxes)
+    assert not torch.equal(one.bboxes, other.bboxes)
+
+
+def test_config_is_left_as_it_was(hero_config):
+    config = hero_config()
+    before = copy.deepcopy(config)
+    MODELS.build(config)
+    assert config == before
