@@ -40,10 +40,14 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             )
         self.pad_size_divisor = pad_size_divisor
         self.register_buffer(
-            'mean', torch.tensor(mean).view(3, 1, 1), persistent=False
+            'mean',
+            torch.tensor(mean, dtype=torch.float32).view(3, 1, 1),
+            persistent=False,
         )
         self.register_buffer(
-            'std', torch.tensor(std).view(3, 1, 1), persistent=False
+            'std',
+            torch.tensor(std, dtype=torch.float32).view(3, 1, 1),
+            persistent=False,
         )
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
@@ -71,9 +75,7 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             for axis in (2, 3)
         )
         imgs = self.mean.new_zeros(len(clips), num_frames, 3, height, width)
-        frame_mask = imgs.new_zeros(
-            len(clips), num_frames, dtype=torch.bool
-        )
+        frame_mask = imgs.new_zeros(len(clips), num_frames, dtype=torch.bool)
         pixel_mask = imgs.new_zeros(
             len(clips), height, width, dtype=torch.bool
         )

@@ -32,9 +32,7 @@ def box_iou_pairs(a_N4: Tensor, b_N4: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull
 
 
-def any_positive_cross_entropy(
-    logits: Tensor, positive: Tensor
-) -> Tensor:
+def any_positive_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
     """Minus the log of the probability that a softmax gives to any positive.
 
     Args:
@@ -48,9 +46,7 @@ def any_positive_cross_entropy(
     return logits.logsumexp(-1) - chosen.logsumexp(-1)
 
 
-def boundary_kl(
-    logits_QT: Tensor, bins_Q: Tensor, sigma: float
-) -> Tensor:
+def boundary_kl(logits_QT: Tensor, bins_Q: Tensor, sigma: float) -> Tensor:
     """KL divergence of a boundary's softmax from a Gaussian at its bin.
 
     Args:
@@ -63,9 +59,7 @@ def boundary_kl(
     """
     steps = torch.arange(logits_QT.shape[1], device=logits_QT.device)
     far = (steps - bins_Q[:, None]) / sigma
-    target = (-0.5 * far**2).masked_fill(
-        logits_QT.isneginf(), float('-inf')
-    )
+    target = (-0.5 * far**2).masked_fill(logits_QT.isneginf(), float('-inf'))
     target = target.softmax(-1)
     log_prob = logits_QT.log_softmax(-1).clamp(min=-100)
     return F.kl_div(log_prob, target, reduction='none').sum(-1)

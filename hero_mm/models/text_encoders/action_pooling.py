@@ -47,7 +47,9 @@ class TextPooling(BaseModule):
             logits_QL = attention(words_QLD).squeeze(-1)
             logits_QL = logits_QL.masked_fill(~mask_QL, float('-inf'))
             weights_QL = logits_QL.softmax(-1)
-            return torch.einsum('ql,qld->qd', weights_QL, words_QLD), weights_QL
+            return torch.einsum(
+                'ql,qld->qd', weights_QL, words_QLD
+            ), weights_QL
 
         sentence_QD, _ = pool(self.sentence_attention)
         action_QD, weights_QL = pool(self.action_attention)

@@ -1,0 +1,103 @@
+"""The small video backbone."""
+
+import pytest
+import torch
+
+from hero_mm.models import ShiftConvNet
+
+
+def masks(num_clips: int, num_frames: int, height: int, width: int):
+    return dict(
+        frame_mask=torch.ones(num_clips, num_frames, dtype=torch.bool),
+        pixel_mask=torch.ones(num_clips, height, width, dtype=torch.bool),
+    )
+
+
+def build(**changes):
+    torch.manual_seed(0)
+    net = ShiftConvNet(
+        **{
+            'stem_channels': 8,
+            'channels': (8, 16),
+            'num_blocks': (1, 1),
+            'shift_div': 4,
+            **changes,
+        }
+    )
+    net.init_weights()
+    return net.eval()
+
+
+def moved_frames(net, frame: int) -> list[int]:
+    """Frames whose features change with one frame of seven."""
+    torch.manual_seed(1)
+    imgs = torch.randn(1, 7, 3, 16, 16)
+    where = masks(1, 7, 16, 16)
+    other = imgs.clone()
+    other[:, frame] += 1
+    change = net(imgs, **where)[-1] - net(other, **where)[-1]
+    return change.abs().amax((0, 2, 3, 4)).gt(1e-5).nonzero()[:, 0].tolist()
+
+
+def test_levels():
+    net = build(out_indices=(0, 1))
+    first, second = net(torch.randn(2, 3, 3, 32, 24), **masks(2, 3, 32, 24))
+    assert first.shape == (2, 3, 8, 8, 6)
+    assert second.shape == (2, 3, 16, 4, 3)
+
+
+@pytest.mark.parametrize('size', [(33, 31), (7, 9), (1, 1)])
+def test_odd_sizes_round_up(size):
+    (out,) = build()(torch.randn(1, 2, 3, *size), **masks(1, 2, *size))
+    assert out.shape[-2:] == tuple(-(-side // 8) for side in size)
+
+
+def test_without_shift_and_motion_a_frame_sees_itself():
+    assert moved_frames(build(shift_div=0, motion_stem=False), 3) == [3]
+
+
+def test_motion_stem_sees_the_neighbours():
+    assert moved_frames(build(shift_div=0), 3) == [2, 3, 4]
+    assert moved_frames(build(shift_div=0), 0) == [0, 1]
+
+
+def test_each_shifted_block_sees_one_frame_further():
+    net = build(motion_stem=False)
+    assert moved_frames(net, 3) == [1, 2, 3, 4, 5]
+    assert moved_frames(build(), 3) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_still_clip_is_the_same_in_every_frame_without_shift():
+    still = torch.randn(1, 1, 3, 16, 16).expand(-1, 5, -1, -1, -1)
+    (out,) = build(shift_div=0)(still, **masks(1, 5, 16, 16))
+    torch.testing.assert_close(out, out[:, :1].expand_as(out))
+
+
+def test_padding_is_zero_and_changes_nothing():
+    net = build(out_indices=(0, 1))
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # A shift of zero would hide a leak.
+            torch.nn.init.normal_(module.bias)
+    imgs = torch.randn(2, 5, 3, 32, 32)
+    where = masks(2, 5, 32, 32)
+    imgs[0, 3:] = 0
+    imgs[0, :, :, 16:] = 0
+    imgs[0, :, :, :, 24:] = 0
+    where['frame_mask'][0, 3:] = False
+    where['pixel_mask'][0, 16:] = False
+    where['pixel_mask'][0, :, 24:] = False
+    alone = net(imgs[:1, :3, :, :16, :24], **masks(1, 3, 16, 24))
+    beside = net(imgs, **where)
+    for one, both, stride in zip(alone, beside, (4, 8)):
+        rows, columns = 16 // stride, 24 // stride
+        real = both[:1, :3, :, :rows, :columns]
+        torch.testing.assert_close(real, one, atol=1e-5, rtol=1e-4)
+        assert both[0, 3:].abs().max() == 0
+        assert both[0, :, :, rows:].abs().max() == 0
+        assert both[0, :, :, :, columns:].abs().max() == 0
+
+
+def test_stages_need_their_numbers():
+    with pytest.raises(ValueError, match='one value a stage'):
+        ShiftConvNet(channels=(8, 16), num_blocks=(1,))

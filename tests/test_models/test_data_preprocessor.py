@@ -1,0 +1,83 @@
+"""The data preprocessor: normalise, pad, and say what is padding."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from hero_mm.models import GroundingDataPreprocessor
+
+
+def clip(num_frames: int, height: int, width: int, value: int = 100):
+    return torch.full((num_frames, 3, height, width), value, dtype=torch.uint8)
+
+
+def test_pads_to_the_longest_and_largest():
+    run = GroundingDataPreprocessor(mean=(0, 0, 0), std=(100, 50, 25))
+    out = run(dict(inputs=[clip(2, 4, 6), clip(5, 3, 7)], data_samples=None))
+    imgs = out['inputs']['imgs']
+    assert imgs.shape == (2, 5, 3, 4, 7)
+    assert imgs.dtype == torch.float32
+    assert out['inputs']['frame_mask'].tolist() == [
+        [True, True, False, False, False],
+        [True] * 5,
+    ]
+    pixels = out['inputs']['pixel_mask']
+    assert pixels[0, :, :6].all()
+    assert not pixels[0, :, 6].any()
+    assert pixels[1, :3].all()
+    assert not pixels[1, 3].any()
+    # Real pixels are normalised a channel, padding is zero.
+    assert imgs[0, 0, :, 0, 0].tolist() == [1, 2, 4]
+    real = out['inputs']['frame_mask'][:, :, None, None] & pixels[:, None]
+    assert (imgs * ~real[:, :, None] == 0).all()
+    assert (imgs[:, :, 0][real] == 1).all()
+
+
+def test_default_is_the_mean_of_imagenet():
+    out = GroundingDataPreprocessor()(dict(inputs=[clip(1, 2, 2, 128)]))
+    wanted = (128 - torch.tensor([123.675, 116.28, 103.53])) / torch.tensor(
+        [58.395, 57.12, 57.375]
+    )
+    torch.testing.assert_close(out['inputs']['imgs'][0, 0, :, 0, 0], wanted)
+    assert out['data_samples'] is None
+
+
+@pytest.mark.parametrize(
+    'size, padded', [((8, 16), (8, 16)), ((9, 15), (16, 16)), ((1, 1), (8, 8))]
+)
+def test_divisor(size, padded):
+    run = GroundingDataPreprocessor(pad_size_divisor=8)
+    out = run(dict(inputs=[clip(1, *size)]))['inputs']
+    assert out['imgs'].shape[-2:] == padded
+    assert out['pixel_mask'].shape[-2:] == padded
+    assert out['pixel_mask'].sum() == size[0] * size[1]
+
+
+def test_samples_come_back(make_clip):
+    item = make_clip(2, (8, 8))
+    out = GroundingDataPreprocessor()(
+        dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+    )
+    (sample,) = out['data_samples']
+    assert sample.video_id == 'v0'
+    assert len(sample.gt_queries) == 2
+
+
+def test_takes_what_the_data_loader_collates(make_clip):
+    """MMEngine's pseudo_collate gives lists, whatever the shapes."""
+    from mmengine.dataset import pseudo_collate
+
+    items = [make_clip(2, (8, 8)), make_clip(3, (16, 8), seed=1)]
+    loader = DataLoader(items, batch_size=2, collate_fn=pseudo_collate)
+    out = GroundingDataPreprocessor()(next(iter(loader)), training=True)
+    assert out['inputs']['imgs'].shape == (2, 3, 3, 8, 16)
+    assert [s.video_id for s in out['data_samples']] == ['v0', 'v1']
+
+
+def test_needs_three_channels():
+    with pytest.raises(ValueError, match=r'R, G and B.*mean=\(0, 0\)'):
+        GroundingDataPreprocessor(mean=(0, 0), std=(1, 1, 1))
+
+
+def test_holds_nothing_for_the_checkpoint():
+    assert not GroundingDataPreprocessor().state_dict()

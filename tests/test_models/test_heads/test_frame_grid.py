@@ -1,0 +1,100 @@
+"""The frame grid: native time to bins and back, without loss."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hero_mm.models.heads.frame_grid import (
+    bin_edges,
+    bin_of,
+    from_bins,
+    to_bins,
+)
+
+
+@st.composite
+def clips(draw):
+    """Sampled frames of a segment, and a span in it."""
+    start = draw(st.integers(0, 4000))
+    gaps = draw(st.lists(st.integers(1, 60), min_size=1, max_size=12))
+    first = start + draw(st.integers(0, 5))
+    inds = first + np.cumsum([0, *gaps[1:]])
+    end = int(inds[-1]) + 1 + draw(st.integers(0, 5))
+    low = draw(st.integers(start, end - 1))
+    high = draw(st.integers(low + 1, end))
+    return inds, (start, end), (low, high)
+
+
+@settings(max_examples=80, deadline=None)
+@given(clips(), st.integers(0, 4))
+def test_round_trip(clip, padding):
+    inds, segment, span = clip
+    edges = bin_edges([inds], [segment], len(inds) + padding)
+    for time, is_end in zip(span, (False, True)):
+        place = to_bins(torch.tensor([float(time)]), edges, is_end)
+        index = bin_of(place, is_end, edges.shape[1] - 1)
+        offset = place - index
+        assert 0 <= index < len(inds), 'padding has no boundary'
+        assert 0 <= offset <= 1
+        back = from_bins(index, offset, edges)
+        assert back.item() == pytest.approx(time, abs=0.01)
+
+
+@settings(max_examples=40, deadline=None)
+@given(clips(), st.integers(0, 3))
+def test_bins_tile_the_segment_and_hold_their_frames(clip, padding):
+    inds, segment, _ = clip
+    edges = bin_edges([inds], [segment], len(inds) + padding)[0].numpy()
+    assert edges.shape == (len(inds) + padding + 1,)
+    assert edges[0] == segment[0]
+    assert (edges[len(inds) :] == segment[1]).all()
+    assert (np.diff(edges[: len(inds) + 1]) > 0).all()
+    # The middle of frame i is i + 0.5.
+    assert (edges[: len(inds)] <= inds + 0.5).all()
+    assert (inds + 0.5 <= edges[1 : len(inds) + 1]).all()
+
+
+def test_edges_by_hand():
+    edges = bin_edges(
+        [np.array([2, 6, 14]), np.array([7])], [(0, 20), (5, 9)], 4
+    )
+    assert edges.tolist() == [[0, 4.5, 10.5, 20, 20], [5, 9, 9, 9, 9]]
+
+
+def test_a_time_on_an_edge_starts_a_bin_or_ends_one():
+    edges = torch.tensor([[0.0, 4, 8, 12]])
+    on_edge = torch.tensor([4.0])
+    start, end = to_bins(on_edge, edges, False), to_bins(on_edge, edges, True)
+    assert start.item() == end.item() == 1.0
+    assert bin_of(start, False, 3).item() == 1
+    assert bin_of(end, True, 3).item() == 0
+    assert from_bins(torch.tensor([0]), torch.tensor([1.0]), edges) == 4.0
+
+
+def test_ends_of_the_segment():
+    edges = torch.tensor([[10.0, 14, 18, 18, 18]])
+    first = to_bins(torch.tensor([10.0]), edges, False)
+    last = to_bins(torch.tensor([18.0]), edges, True)
+    assert bin_of(first, False, 4).item() == 0
+    assert bin_of(last, True, 4).item() == 1
+    assert last.item() == 2.0
+
+
+def test_times_outside_are_clamped():
+    edges = torch.tensor([[10.0, 14, 18]])
+    places = [
+        to_bins(torch.tensor([time]), edges, is_end).item()
+        for time, is_end in ((3.0, False), (99.0, True))
+    ]
+    assert places == [0.0, 2.0]
+
+
+def test_rows_have_their_own_edges():
+    edges = torch.tensor([[0.0, 2, 4], [0.0, 20, 40]])
+    times = torch.tensor([3.0, 30.0])
+    places = to_bins(times, edges, False)
+    assert places.tolist() == [1.5, 1.5]
+    index = bin_of(places, False, 2)
+    assert from_bins(index, places - index, edges).tolist() == [3.0, 30.0]

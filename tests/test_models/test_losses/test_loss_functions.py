@@ -1,0 +1,180 @@
+"""Losses against slow references and against hand-made cases."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hero_mm.models.losses import (
+    any_positive_cross_entropy,
+    boundary_kl,
+    box_iou_pairs,
+)
+
+number = st.floats(-20, 20, allow_nan=False, width=32)
+box = st.tuples(number, number, st.floats(0.5, 20), st.floats(0.5, 20)).map(
+    lambda v: (v[0], v[1], v[0] + v[2], v[1] + v[3])
+)
+
+
+def slow_iou(a, b) -> tuple[float, float]:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    inter = width * height
+    union = (
+        (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
+    )
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (
+        max(a[3], b[3]) - min(a[1], b[1])
+    )
+    return inter / union, inter / union - (hull - union) / hull
+
+
+@settings(max_examples=60, deadline=None)
+@given(box, box)
+def test_iou_is_that_of_the_slow_reference(a, b):
+    iou, giou = box_iou_pairs(torch.tensor(a), torch.tensor(b))
+    assert (iou.item(), giou.item()) == pytest.approx(slow_iou(a, b), abs=1e-4)
+    swapped = box_iou_pairs(torch.tensor(b), torch.tensor(a))
+    torch.testing.assert_close((iou, giou), swapped)
+
+
+@settings(max_examples=30, deadline=None)
+@given(box, st.floats(-5, 5), st.floats(0.2, 5))
+def test_iou_does_not_see_place_and_scale(a, move, scale):
+    one = torch.tensor(a)
+    other = one + torch.tensor([1.0, 0.5, 1.5, 1.0])
+    usual = box_iou_pairs(one, other)
+    moved = box_iou_pairs((one + move) * scale, (other + move) * scale)
+    torch.testing.assert_close(usual, moved, atol=1e-3, rtol=1e-3)
+
+
+def test_iou_by_hand():
+    a = torch.tensor(
+        [[0, 0, 4, 4], [0, 0, 2, 2], [0, 0, 2, 2], [1, 1, 1, 1]]
+    ).float()
+    b = torch.tensor(
+        [[0, 0, 4, 4], [1, 0, 3, 2], [4, 0, 6, 2], [1, 1, 1, 1]]
+    ).float()
+    iou, giou = box_iou_pairs(a, b)
+    # Same; half of each; a gap as wide as a box; two points.
+    assert iou.tolist() == pytest.approx([1, 1 / 3, 0, 0])
+    assert giou[:3].tolist() == pytest.approx([1, 1 / 3, -1 / 3])
+    assert giou.isfinite().all()
+
+
+def test_giou_pulls_boxes_that_do_not_touch():
+    told = torch.tensor([0.0, 0, 2, 2], requires_grad=True)
+    truth = torch.tensor([6.0, 0, 8, 2])
+    (1 - box_iou_pairs(told, truth)[1]).backward()
+    # Descent moves the right edge to the right.
+    assert told.grad[2] < 0
+
+
+def test_iou_keeps_leading_shapes():
+    a, b = torch.rand(2, 3, 5, 4).sort(-1).values
+    iou, giou = box_iou_pairs(a, b)
+    assert iou.shape == giou.shape == (3, 5)
+    pair = box_iou_pairs(a[:, :, None], b[:, None])[0]
+    assert pair.shape == (3, 5, 5)
+    torch.testing.assert_close(pair.diagonal(dim1=1, dim2=2), iou)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-8, 8, width=32), st.booleans()),
+        min_size=1,
+        max_size=9,
+    ).filter(lambda row: any(flag for _, flag in row))
+)
+def test_any_positive_is_minus_log_of_a_sum(row):
+    logits = [value for value, _ in row]
+    positive = [flag for _, flag in row]
+    odds = [math.exp(value) for value in logits]
+    hit = sum(o for o, flag in zip(odds, positive) if flag)
+    told = any_positive_cross_entropy(
+        torch.tensor(logits), torch.tensor(positive)
+    )
+    assert told.item() == pytest.approx(-math.log(hit / sum(odds)), abs=1e-4)
+
+
+def test_one_positive_is_cross_entropy():
+    logits, target = torch.randn(6, 5), torch.randint(5, (6,))
+    positive = torch.nn.functional.one_hot(target, 5).bool()
+    torch.testing.assert_close(
+        any_positive_cross_entropy(logits, positive),
+        torch.nn.functional.cross_entropy(logits, target, reduction='none'),
+    )
+
+
+def test_any_positive_ignores_padding_and_has_a_finite_gradient():
+    logits = torch.tensor([[1.0, 2.0, float('-inf')]], requires_grad=True)
+    positive = torch.tensor([[True, False, False]])
+    loss = any_positive_cross_entropy(logits, positive).sum()
+    assert loss.item() == pytest.approx(math.log(1 + math.e))
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    all_of_them = torch.ones_like(positive)
+    assert any_positive_cross_entropy(logits, all_of_them).item() == 0
+
+
+def slow_boundary_kl(logits, centre: float, sigma: float) -> float:
+    logits = np.asarray(logits, dtype=np.float64)
+    steps = np.arange(len(logits))
+    target = np.exp(-0.5 * ((steps - centre) / sigma) ** 2)
+    target[np.isneginf(logits)] = 0
+    target /= target.sum()
+    prob = np.exp(logits - logits[np.isfinite(logits)].max())
+    prob /= prob.sum()
+    real = target > 0
+    return (target[real] * np.log(target[real] / prob[real])).sum()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=8),
+    st.integers(0, 3),
+    st.floats(0, 1),
+    st.floats(0.5, 2),
+)
+def test_boundary_kl_is_that_of_the_slow_reference(row, padding, at, sigma):
+    centre = at * (len(row) - 1)
+    logits = [*row, *[-math.inf] * padding]
+    told = boundary_kl(torch.tensor([logits]), torch.tensor([centre]), sigma)
+    assert told.shape == (1,)
+    wanted = slow_boundary_kl(logits, centre, sigma)
+    assert told.item() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_boundary_kl_is_zero_at_its_target_and_finite_far_away():
+    steps = torch.arange(6.0)
+    centre = torch.tensor([2.3])
+    logits = -0.5 * (steps - centre) ** 2
+    assert boundary_kl(logits[None], centre, 1.0).item() == pytest.approx(
+        0, abs=1e-6
+    )
+    sure = torch.full((1, 6), -500.0)
+    sure[0, 5] = 500.0
+    sure.requires_grad_()
+    far = boundary_kl(sure, torch.tensor([0.0]), 1.0)
+    assert far.isfinite().all()
+    assert far.item() > 10
+    far.sum().backward()
+    assert sure.grad.isfinite().all()
+
+
+def test_boundary_kl_learns_a_fraction_of_a_bin():
+    """Between two bins, both are wanted, in proportion."""
+    logits = torch.zeros(1, 5, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=2.0)
+    for _ in range(300):
+        optimizer.zero_grad()
+        boundary_kl(logits, torch.tensor([1.5]), 0.7).sum().backward()
+        optimizer.step()
+    prob = logits.softmax(-1)[0]
+    assert prob[1].item() == pytest.approx(prob[2].item(), abs=1e-3)
+    assert prob[1] > prob[0] > prob[4]
