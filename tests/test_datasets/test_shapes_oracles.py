@@ -29,7 +29,7 @@ from hero_mm.evaluation import evaluate_tubes
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp('oracles')
-    sizes = {'train': 0, 'val': 0, 'test': 60}
+    sizes = {'train': 0, 'val': 8, 'test': 60}
     build_shapes(folder, sizes, workers=1, progress=False)
     return folder
 
@@ -243,20 +243,21 @@ def test_a_missing_split_is_named(root):
             read(root / 'nowhere', 'test')
 
 
-def test_the_tool_prints_and_writes(root, questions, tmp_path, repo_root):
+def test_the_tool_prints_and_writes(root, tmp_path, repo_root):
     command = [
         sys.executable,
         str(repo_root / 'tools/analysis_tools/shapes_oracles.py'),
         str(root),
+        '--split=val',
         '--kind=temporal',
-        f'--json={tmp_path / "scores.json"}',
+        f'--json={tmp_path / "new" / "scores.json"}',
     ]
     env = {**os.environ, 'PYTHONPATH': str(repo_root)}
     result = subprocess.run(
         command, env=env, capture_output=True, text=True, check=True
     )
-    rows = json.loads((tmp_path / 'scores.json').read_text())
-    told = [q for q in questions if q.kind == 'temporal']
+    rows = json.loads((tmp_path / 'new' / 'scores.json').read_text())
+    told = [q for q in read_questions(root, 'val') if q.kind == 'temporal']
     assert rows == score_oracles(told)
     for name, row in rows.items():
         assert f'| {name} | {row["m_tIoU"]:.3f} |' in result.stdout
@@ -266,3 +267,33 @@ def test_the_tool_prints_and_writes(root, questions, tmp_path, repo_root):
     )
     assert result.returncode != 0
     assert 'error: ' in result.stderr and 'Traceback' not in result.stderr
+
+
+def read_table(path):
+    """Rows of the oracle table of the docs: name to numbers."""
+    lines = path.read_text().splitlines()
+    start = lines.index(
+        f'| guess with perfect boxes | {" | ".join(METRICS)} |'
+    )
+    table = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith('|'):
+            break
+        name, *cells = (cell.strip() for cell in line.strip('|').split('|'))
+        table[name] = dict(zip(METRICS, map(float, cells)))
+    return table
+
+
+def test_the_table_of_the_docs(rows, repo_root):
+    """It has all guesses, and what a part of the split confirms."""
+    table = read_table(repo_root / 'docs' / 'benchmark_shapes.md')
+    assert list(table) == list(rows)
+    for name, row in rows.items():
+        # 60 of 500 videos: the same but for sampling.
+        assert table[name]['m_vIoU'] == pytest.approx(row['m_vIoU'], abs=0.08)
+    blind = [
+        t['m_vIoU'] for n, t in table.items() if rows[n]['group'] == 'blind'
+    ]
+    assert max(blind) < 0.20
+    assert table['right look, any of its spans']['m_vIoU'] < 0.35
+    assert table['right action, any object']['m_vIoU'] < 0.50

@@ -49,6 +49,7 @@ def main() -> None:
         cells = ' | '.join(f'{row[metric]:.3f}' for metric in METRICS)
         print(f'| {name} | {cells} |')
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(rows, indent=2))
 
 
