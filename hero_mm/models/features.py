@@ -5,7 +5,7 @@ Shape legend: B clips, Q queries, T frames, H W grid, L words, D width.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class VideoFeatures:
         Returns:
             VideoFeatures: The results.
         """
-        changed = {}
+        changed: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):

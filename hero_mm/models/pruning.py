@@ -76,8 +76,10 @@ def select_regions(
         themselves where a frame has no more than ``number`` regions.
     """
     if video.objectness_BTHW is None:
-        raise ValueError('regions are selected by objectness_BTHW: run '
-                         'TubeHead.clip_outputs first')
+        raise ValueError(
+            'regions are selected by objectness_BTHW: run '
+            'TubeHead.clip_outputs first'
+        )
     score = video.objectness_BTHW.detach()
     num_regions = score.shape[2] * score.shape[3]
     if number >= num_regions:

@@ -117,9 +117,7 @@ class ContrastiveActionHead(BaseModule):
         chosen = (steps < number[..., None]).to(scores.dtype)
         return (ordered * chosen).sum(-1) / number
 
-    def _pair_scores(
-        self, video: VideoFeatures, action_VE: Tensor
-    ) -> Tensor:
+    def _pair_scores(self, video: VideoFeatures, action_VE: Tensor) -> Tensor:
         """Scores of all clips with all captions, (B, V)."""
         regions = self._regions(video)
         sim = torch.einsum('btne,ve->bvtn', regions, action_VE)
@@ -161,9 +159,7 @@ class ContrastiveActionHead(BaseModule):
             sim = torch.einsum('vtne,ve->vtn', regions, swapped)
             clip = clip_of_query[query_of_negative]
             hard = self._top_mean(
-                self._frame_scores(
-                    sim, video.real_BTHW.flatten(2)[clip]
-                ),
+                self._frame_scores(sim, video.real_BTHW.flatten(2)[clip]),
                 video.frame_mask_BT[clip],
             )
         return dict(

@@ -74,9 +74,7 @@ def bin_of(position_Q: Tensor, is_end: bool, num_bins: int) -> Tensor:
     return index.long().clamp(0, num_bins - 1)
 
 
-def from_bins(
-    index_Q: Tensor, offset_Q: Tensor, edges_QT1: Tensor
-) -> Tensor:
+def from_bins(index_Q: Tensor, offset_Q: Tensor, edges_QT1: Tensor) -> Tensor:
     """Native time of a bin and an offset in it.
 
     Args:

@@ -392,6 +392,10 @@ class TubeHead(BaseModule):
         Returns:
             dict: ``loss_object``, ``loss_track_l1``, ``loss_track_giou``.
         """
+        if video.objectness_BTHW is None or video.raw_boxes_BTHW4 is None:
+            raise ValueError(
+                'track_loss takes what clip_outputs gives; run it first'
+            )
         truth, place, centres = self._tracks(video, samples)
         positive = positive_regions(
             truth, centres, video.stride, self.centre_radius
@@ -484,8 +488,10 @@ class TubeHead(BaseModule):
         ).triu()
         # Start and end in one bin need their offsets in order.
         ordered = output.offsets_QT2[..., 0] < output.offsets_QT2[..., 1]
-        allowed = order & (~torch.eye(num_bins, device=joint.device).bool()
-                           | torch.diag_embed(ordered))
+        allowed = order & (
+            ~torch.eye(num_bins, device=joint.device).bool()
+            | torch.diag_embed(ordered)
+        )
         joint = joint.masked_fill(~allowed, float('-inf'))
         best = joint.flatten(1)
         # A clip of one frame whose offsets are out of order: all of it.
@@ -498,7 +504,10 @@ class TubeHead(BaseModule):
         low = low.masked_fill(none, 0.0)
         high = high.masked_fill(none, 1.0)
         spans = torch.stack(
-            [from_bins(first, low, edges_QT1), from_bins(last, high, edges_QT1)],
+            [
+                from_bins(first, low, edges_QT1),
+                from_bins(last, high, edges_QT1),
+            ],
             dim=-1,
         )
         score = best.gather(1, index[:, None]).squeeze(1)
@@ -528,7 +537,9 @@ def _edges(
     device: torch.device,
 ) -> Tensor:
     return bin_edges(
-        [s.frame_inds for s in samples], [s.segment for s in samples], num_frames
+        [s.frame_inds for s in samples],
+        [s.segment for s in samples],
+        num_frames,
     ).to(device)
 
 
@@ -543,7 +554,9 @@ def _query_edges(
     if output.kept_QS is None:
         return _edges(samples, num_frames, device)[clip_of_query]
     inds, segments = [], []
-    for clip, kept in zip(clip_of_query.tolist(), output.kept_QS.cpu().numpy()):
+    for clip, kept in zip(
+        clip_of_query.tolist(), output.kept_QS.cpu().numpy()
+    ):
         frame_inds = samples[clip].frame_inds
         inds.append(frame_inds[kept[kept < len(frame_inds)]])
         segments.append(samples[clip].segment)

@@ -303,9 +303,9 @@ class HierarchicalReasoningNeck(BaseModule):
         """
         if self.attention == 'joint' or not len(self.layers):
             return {}
-        return self.layers[0].pyramid.contexts(
-            video.regions_BTHWD, video.real_BTHW
-        )
+        pyramid = self.layers[0].pyramid
+        assert isinstance(pyramid, PyramidAlignment)
+        return pyramid.contexts(video.regions_BTHWD, video.real_BTHW)
 
     def forward(
         self,
