@@ -97,6 +97,15 @@ def test_boxes_fit_the_pixels(shape, radius, place):
     assert np.mean(overlaps) > (0.75 if radius < 5 else 0.87)
 
 
+def test_boxes_are_where_the_motion_says():
+    target = still(0, 'plain red circle', (20.0, 31.0), 7.0)
+    target.centre[1] = (40.0, 50.0)
+    boxes, _ = visible_boxes(make_world(target))
+    for box, (x, y) in zip(boxes[0], target.centre):
+        expected = [x - 7, y - 7, x + 7, y + 7]
+        assert np.abs(box - expected).max() <= 1
+
+
 def test_boxes_fit_the_pixels_of_the_file():
     """After h264 and half-size colours the box is still there."""
     target = still(0, 'plain red star', (30, 30), 8.0)
