@@ -168,11 +168,14 @@ class WindowAttention(nn.Module):
         wanted = self.window or size
         if not is_grid:
             wanted = (wanted[0], *size[1:])
+        moves = self.shift and self.window is not None
         # The first edge of a shifted window lies at half a window, whatever
-        # the size: padding must not decide who sees whom.
+        # the size: padding must not decide who sees whom. Sets have no edge.
         shift = tuple(
-            w // 2 if self.shift and w // 2 < s else 0
-            for w, s in zip(wanted, size)
+            w // 2 if can and w // 2 < s else 0
+            for w, s, can in zip(
+                wanted, size, (moves, moves and is_grid, moves and is_grid)
+            )
         )
         # A window that holds the whole axis need not be larger than it.
         window = tuple(
