@@ -72,7 +72,9 @@ class PyAVReader(VideoReader):
         self._num_threads = num_threads
         # Time stamps in order; empty where they do not tell the ranks.
         self._pts = np.zeros(0, dtype=np.int64)
+        # Ranks and time stamps of the key frames.
         self._keys = np.zeros(0, dtype=np.int64)
+        self._key_pts = np.zeros(0, dtype=np.int64)
         self._complete = False
         self._reformatter = VideoReformatter()
         self._open()
@@ -152,9 +154,9 @@ class PyAVReader(VideoReader):
         frames: Iterator[Any] = iter(())
         position = -_SEEK_GAIN
         for place, rank in enumerate(wanted.tolist()):
-            key = self._keys[np.searchsorted(self._keys, rank, 'right') - 1]
-            if key - position >= _SEEK_GAIN:
-                frames = self._decode(int(pts[key]))
+            key = int(np.searchsorted(self._keys, rank, 'right')) - 1
+            if self._keys[key] - position >= _SEEK_GAIN:
+                frames = self._decode(int(self._key_pts[key]))
             for frame in frames:
                 if frame.pts is None or frame.pts > pts[rank]:
                     return None
@@ -228,42 +230,41 @@ class PyAVReader(VideoReader):
         if not self._fresh:
             self.close()
             self._open()
-        stamps, keys = self._scan(stop)
+        packets = self._scan(stop)
         self._fresh = False
-        pts = np.array(
-            [-1 if stamp is None else stamp for stamp in stamps], np.int64
-        )
-        order = np.argsort(pts, kind='stable')
+        shown = [pts for pts, _, hidden in packets if not hidden]
         sound = (
-            len(pts) > 0
-            and None not in stamps
-            and keys[order[0]]
-            and (np.diff(pts[order]) > 0).all()
+            len(shown) > 0
+            and all(pts is not None for pts, _, _ in packets)
+            and len(set(shown)) == len(shown)
+            and packets[0][1]
         )
         if not sound:
-            self._complete, self._pts = True, pts[:0]
+            self._complete, self._pts = True, self._pts[:0]
             return False
-        self._pts = pts[order]
-        self._keys = np.flatnonzero(np.array(keys)[order])
+        self._pts = np.sort(np.array(shown, dtype=np.int64))
+        keys = [pts for pts, is_key, _ in packets if is_key]
+        self._key_pts = np.sort(np.array(keys, dtype=np.int64))
+        # An edit list may hide the frames at a key frame.
+        self._keys = np.searchsorted(self._pts, self._key_pts)
         return True
 
-    def _scan(self, stop: Optional[int]) -> tuple[list, list[bool]]:
-        """Time stamps and key flags of the packets, in file order."""
-        stamps: list[Optional[int]] = []
-        keys: list[bool] = []
+    def _scan(self, stop: Optional[int]) -> list[tuple[Any, bool, bool]]:
+        """Time stamp, whether a key frame, whether hidden, of packets."""
+        packets: list[tuple[Any, bool, bool]] = []
         try:
             for packet in self._container.demux(self._stream):
-                if packet.size and not packet.is_discard:
-                    stamps.append(packet.pts)
-                    keys.append(packet.is_keyframe)
-                if stop is not None and len(stamps) > stop:
-                    return stamps, keys
+                if packet.size:
+                    packets.append(
+                        (packet.pts, packet.is_keyframe, packet.is_discard)
+                    )
+                if stop is not None and len(packets) > stop:
+                    return packets
         except av.FFmpegError:
             # What can be decoded is found out by decoding.
-            stamps.append(None)
-            keys.append(False)
+            packets.append((None, False, False))
         self._complete = True
-        return stamps, keys
+        return packets
 
 
 _READERS: dict[str, Any] = {

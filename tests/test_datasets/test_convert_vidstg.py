@@ -293,7 +293,7 @@ BAD = {
         lambda c: _vid(c)['trajectories'].__setitem__(
             7, [_box(70, 0), _box(7, 2)]
         ),
-        'frame 7, tid 0: box',
+        r'frame 7, tid 0: box \[70, 3, 80, 30\] .* or outside',
         3,
     ),
     'no VidOR file': (

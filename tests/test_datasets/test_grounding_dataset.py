@@ -198,6 +198,10 @@ def test_broken_in_training(broken, warnings):
         assert 'v0' not in ids and ids[2:] == ['v1', 'v1', 'v2', 'v2']
     assert dataset.broken_videos == ['v0']
     assert len(warnings) == 1
+    # It is not opened again.
+    (broken / 'video' / 'v0.mp4').unlink()
+    shutil.copy(broken / 'video' / 'v1.mp4', broken / 'video' / 'v0.mp4')
+    assert dataset[0]['data_samples'].video_id != 'v0'
     assert 'v0.mp4: not a readable video' in warnings[0]
     assert 'broken so far: 1 of 3 videos' in warnings[0]
 

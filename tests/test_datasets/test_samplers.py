@@ -94,6 +94,18 @@ def test_an_epoch_has_its_own_order():
     assert first == list(batches) and first != second
 
 
+def test_the_number_of_batches_follows_the_epoch():
+    dataset = Sized(np.random.default_rng(0).integers(1, 9, 40))
+    sampler = _sampler(dataset)
+    batches = ClipBatchSampler(sampler, 4, max_queries=9)
+    counts = set()
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        counts.add(len(batches))
+        assert sorted(sum(batches, [])) == list(range(40))
+    assert len(counts) > 1
+
+
 def test_buckets_hold_clips_of_alike_length():
     seconds = np.random.default_rng(0).uniform(1, 100, 64)
     dataset = Sized([1] * 64, seconds)

@@ -3,7 +3,10 @@
 import pickle
 import struct
 import sys
+from fractions import Fraction
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
@@ -37,6 +40,25 @@ def _turn(path, degrees):
     path.write_bytes(data)
 
 
+def _write_edited(path, toy_tools):
+    """An edit list hides the first 5 of 70 frames, which are in the file."""
+    with av.open(
+        str(path), 'w', options={'avoid_negative_ts': 'disabled'}
+    ) as output:
+        stream = output.add_stream('libx264', rate=8)
+        stream.width, stream.height = 64, 48
+        stream.options = {'g': '12', 'bf': '2', 'crf': '10'}
+        stream.codec_context.time_base = Fraction(1, 8)
+        for number in range(70):
+            frame = av.VideoFrame.from_ndarray(
+                toy_tools.draw_frame(number), format='rgb24'
+            )
+            frame.pts, frame.time_base = number - 5, Fraction(1, 8)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return path
+
+
 @pytest.fixture(scope='module')
 def files(tmp_path_factory, toy_tools):
     """Videos of many kinds: name to (path, frames, (width, height))."""
@@ -62,6 +84,7 @@ def files(tmp_path_factory, toy_tools):
             count,
             size,
         )
+    out['edited'] = (_write_edited(folder / 'edited.mp4', toy_tools), 65, None)
     for degrees in (90, 180, 270):
         path = toy_tools.write_video(folder / f'turned{degrees}.mp4')
         _turn(path, degrees)
@@ -133,9 +156,41 @@ def test_only_what_is_needed_is_decoded(files, toy_tools):
         counted.clear()
         reader.get_frames([5])
         assert len(counted) == 6
+        # Neighbours are decoded in one go.
+        counted.clear()
+        reader.get_frames(range(105, 120))
+        assert 15 <= len(counted) <= 15 + 25
     assert [
         toy_tools.is_frame(f, n) for f, n in zip(frames, (2, 101, 160))
     ] == [True] * 3
+
+
+def test_hidden_frames_do_not_count(files, toy_tools):
+    path, count, _ = files['edited']
+    with open_video(path) as reader:
+        assert reader.frame_count == count
+        frames = reader.get_frames([0, 60])
+        assert toy_tools.is_frame(frames[0], 5)
+        assert toy_tools.is_frame(frames[1], 65)
+        assert reader._read_seeking(np.array([0, 60])) is not None
+
+
+def test_damaged_frames_are_not_made_up(tmp_path, files):
+    whole = bytearray(files['long'][0].read_bytes())
+    place = whole.index(b'mdat') + (len(whole) - whole.index(b'mdat')) // 3
+    whole[place : place + 300] = bytes(range(100)) * 3
+    path = tmp_path / 'damaged.mp4'
+    path.write_bytes(whole)
+    with pytest.raises(VideoError, match='decoding stops|is damaged'):
+        _read(path, range(200))
+
+
+def test_a_frame_that_the_decoder_marks_is_an_error(files):
+    with open_video(files['plain'][0]) as reader:
+        marked = SimpleNamespace(is_corrupt=True, time=1.5)
+        message = 'the frame at 1.5 seconds is damaged'
+        with pytest.raises(VideoError, match=message):
+            reader._store(marked, np.zeros(0), 0, 1)
 
 
 def test_indices_in_any_order_and_twice(files, toy_tools):
@@ -280,7 +335,6 @@ def test_a_lying_container_is_not_trusted(tmp_path, files, toy_tools):
 
 
 def test_no_video_stream(tmp_path):
-    av = pytest.importorskip('av')
     path = tmp_path / 'sound.wav'
     with av.open(str(path), 'w') as output:
         stream = output.add_stream('pcm_s16le', rate=8000)

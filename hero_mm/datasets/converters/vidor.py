@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..annotation import Track, VideoInfo
+from ..annotation_checks import is_box
+from ..tracks import Track, VideoInfo
 from .common import ConversionError, PathLike, need, read_json
 
 _KEYS = ('frame_count', 'fps', 'width', 'height', 'trajectories')
@@ -95,10 +96,14 @@ def read_vidor(path: Path, skip_bad: bool = False) -> VidORVideo:
     }
     tracks: dict[str, Track] = {}
     for track_id, (numbers, boxes) in _collect(path, frames).items():
-        boxes_T4 = _cut(boxes, raw['width'], raw['height'], notes)
-        numbers_T, boxes_T4 = _drop_bad(
-            path, track_id, numbers, boxes_T4, skip_bad, skipped
-        )
+        raw_T4 = np.array(boxes)
+        boxes_T4 = _cut(raw_T4, raw['width'], raw['height'])
+        good_T = is_box(boxes_T4)
+        _refuse_bad(path, track_id, numbers, raw_T4, good_T, skip_bad, skipped)
+        changed_T = (boxes_T4 != raw_T4).any(1) & good_T
+        if changed_T.any():
+            notes['boxes cut to the picture'] += int(changed_T.sum())
+        numbers_T, boxes_T4 = np.array(numbers)[good_T], boxes_T4[good_T]
         if len(numbers_T):
             if track_id not in categories:
                 notes['tracks without a category'] += 1
@@ -156,47 +161,33 @@ def _collect(
     return {str(tid): found[tid] for tid in sorted(found)}
 
 
-def _cut(
-    boxes: list[list[float]], width: int, height: int, notes: Counter
-) -> np.ndarray:
+def _cut(raw_T4: np.ndarray, width: int, height: int) -> np.ndarray:
     """Cut boxes to the picture; whole numbers that fit become int16."""
-    boxes_T4 = np.array(boxes)
-    if boxes_T4.dtype.kind not in 'if':
-        boxes_T4 = boxes_T4.astype(np.float32)
-    inside_T4 = np.clip(boxes_T4, 0, [width, height, width, height])
-    changed = int((inside_T4 != boxes_T4).any(1).sum())
-    if changed:
-        notes['boxes cut to the picture'] += changed
-    # A box that was wrong before the cut stays so, for the error to show it.
-    wrong = (boxes_T4[:, 2:] <= boxes_T4[:, :2]).any(1)
-    inside_T4[wrong] = boxes_T4[wrong]
-    if inside_T4.dtype.kind == 'i' and np.abs(inside_T4).max() < 1 << 15:
+    inside_T4 = np.clip(raw_T4, 0, [width, height, width, height])
+    if inside_T4.dtype.kind == 'i' and max(width, height) < 1 << 15:
         return inside_T4.astype(np.int16)
     return inside_T4.astype(np.float32)
 
 
-def _drop_bad(
+def _refuse_bad(
     path: Path,
     track_id: str,
     numbers: list[int],
-    boxes_T4: np.ndarray,
+    raw_T4: np.ndarray,
+    good_T: np.ndarray,
     skip_bad: bool,
     skipped: list[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Drop boxes without an area, or raise at the first."""
-    good = (boxes_T4[:, 2:] > boxes_T4[:, :2]).all(1)
-    good &= np.isfinite(boxes_T4).all(1)
-    numbers_T = np.array(numbers, dtype=np.int64)
-    for place in np.flatnonzero(~good):
+) -> None:
+    """List boxes without an area in the picture, or raise at the first."""
+    for place in np.flatnonzero(~good_T):
         error = ConversionError(
             path,
-            f'frame {numbers_T[place]}, tid {track_id}',
-            f'box {boxes_T4[place].tolist()} (xmin, ymin, xmax, ymax) has no '
-            'area: xmax <= xmin or ymax <= ymin',
+            f'frame {numbers[place]}, tid {track_id}',
+            f'box {raw_T4[place].tolist()} (xmin, ymin, xmax, ymax) has no '
+            'area in the picture: xmax <= xmin, ymax <= ymin, or outside',
             'correct it, or drop and list such boxes with --skip-bad '
             '(skip_bad=True)',
         )
         if not skip_bad:
             raise error
         skipped.append(f'box: {error}')
-    return numbers_T[good], boxes_T4[good]
