@@ -350,6 +350,8 @@ def test_bad_entries_are_named_or_skipped(case, kind):
     annotation, summary = case.convert(skip_bad=True)
     assert sum(len(c['queries']) for c in annotation.data_list) == left
     assert summary.skipped and sum(summary.sentences.values()) == left
+    # What is dropped is not counted as cut.
+    assert 'boxes cut to the picture' not in summary.notes
 
 
 def test_missing_video_file(case, tmp_path):
