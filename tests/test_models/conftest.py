@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from hero_mm.models import TextFeatures, VideoFeatures
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
@@ -252,3 +253,50 @@ def same_predictions():
             )
 
     return check
+
+
+@pytest.fixture(scope='session')
+def make_video():
+    """Function: features of a grid of regions, with what is padding."""
+
+    def make(regions, frames=None, stride: float = 8.0) -> VideoFeatures:
+        clips, num_frames, height, width = regions.shape[:4]
+        frame_mask = torch.ones(clips, num_frames, dtype=torch.bool)
+        for clip, number in enumerate(frames or []):
+            frame_mask[clip, number:] = False
+        y, x = torch.meshgrid(
+            (torch.arange(height) + 0.5) * stride,
+            (torch.arange(width) + 0.5) * stride,
+            indexing='ij',
+        )
+        real = frame_mask[:, :, None, None].expand(regions.shape[:4])
+        return VideoFeatures(
+            regions_BTHWD=regions * real[..., None],
+            frame_mask_BT=frame_mask,
+            real_BTHW=real,
+            centres_BTHW2=torch.stack([x, y], -1).expand(
+                *regions.shape[:4], 2
+            ),
+            stride=(stride, stride),
+            frame_size=(int(width * stride), int(height * stride)),
+        )
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def make_text():
+    """Function: features of sentences from their action vectors."""
+
+    def make(action, words: int = 3) -> TextFeatures:
+        queries = len(action)
+        mask = torch.ones(queries, words, dtype=torch.bool)
+        return TextFeatures(
+            words_QLD=action[:, None].expand(-1, words, -1),
+            word_mask_QL=mask,
+            sentence_QD=action,
+            action_QD=action,
+            action_weights_QL=mask / words,
+        )
+
+    return make

@@ -240,3 +240,26 @@ def test_loss_weights_scale_their_loss(build_hero, make_clip, collate):
     for name in names:
         key = f'loss_{name}'
         torch.testing.assert_close(losses[key], 3 * base[key])
+
+
+@pytest.mark.parametrize('tracks', [True, False])
+def test_target_that_is_not_among_the_regions(
+    tracks, build_hero, make_clip, total_loss
+):
+    """More objects than regions, or objects that are not annotated."""
+    model = build_hero(max_regions=1).train()
+    clips = [make_clip(4, tracks=tracks, seed=seed) for seed in range(3)]
+    losses, total = total_loss(model, *clips)
+    for key, value in losses.items():
+        assert torch.isfinite(value).all(), key
+    total.backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all(), key
+
+
+def test_target_outside_of_the_frame(build_hero, make_clip, total_loss):
+    clip = make_clip(4)
+    clip['data_samples'].gt_queries.bboxes += 500
+    clip['data_samples'].gt_tracks.bboxes += 500
+    losses, total = total_loss(build_hero().train(), clip)
+    assert torch.isfinite(total)

@@ -473,6 +473,8 @@ class TubeHead(BaseModule):
     def _decode_span(
         self, output: TubeOutput, edges_QT1: Tensor
     ) -> tuple[Tensor, Tensor]:
+        # Off the very edges, so that no span is empty.
+        offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
         start = output.start_QT.float().log_softmax(-1)
         end = output.end_QT.float().log_softmax(-1)
         num_bins = start.shape[1]
@@ -487,7 +489,7 @@ class TubeHead(BaseModule):
             num_bins, num_bins, dtype=torch.bool, device=joint.device
         ).triu()
         # Start and end in one bin need their offsets in order.
-        ordered = output.offsets_QT2[..., 0] < output.offsets_QT2[..., 1]
+        ordered = offsets[..., 0] < offsets[..., 1]
         allowed = order & (
             ~torch.eye(num_bins, device=joint.device).bool()
             | torch.diag_embed(ordered)
@@ -498,7 +500,6 @@ class TubeHead(BaseModule):
         none = best.isneginf().all(1)
         index = best.argmax(1)
         first, last = index // num_bins, index % num_bins
-        offsets = output.offsets_QT2.float()
         low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
         high = offsets[..., 1].gather(1, last[:, None]).squeeze(1)
         low = low.masked_fill(none, 0.0)
