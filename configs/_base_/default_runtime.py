@@ -19,6 +19,8 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     progress=dict(type='ProgressBarHook'),
+    # Says at the end which videos could not be read.
+    broken_videos=dict(type='BrokenVideoHook'),
     # Draws some tubes of a test; tools/test.py --show-dir turns it on.
     visualization=dict(type='TubeVisualizationHook', enable=False),
 )

@@ -104,7 +104,7 @@ def check_weights(
     Raises:
         ValueError: Says which names and shapes differ, and the cure.
     """
-    wanted = _unwrap(model).state_dict()
+    wanted = _adapted(model, weights).state_dict()
     lines = []
     for title, names in (
         ('missing in the checkpoint', wanted.keys() - weights.keys()),
@@ -151,7 +151,8 @@ def load_weights(
     """
     path = find_checkpoint(path)
     checkpoint = read_checkpoint(path)
-    weights, model = checkpoint['state_dict'], _unwrap(model)
+    weights = checkpoint['state_dict']
+    model = _adapted(model, weights)
     if strict:
         check_weights(model, weights, path)
     wanted = model.state_dict()
@@ -167,6 +168,19 @@ def load_weights(
 def _unwrap(model: nn.Module) -> nn.Module:
     inner = model.module if is_model_wrapper(model) else model
     return cast(nn.Module, inner)
+
+
+def _adapted(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+    """Let modules whose size the checkpoint decides take that size.
+
+    A vocabulary, for instance, is part of the checkpoint; its module has a
+    method ``adapt_to(weights, prefix)``.
+    """
+    model = _unwrap(model)
+    for name, module in list(model.named_modules()):
+        if hasattr(module, 'adapt_to'):
+            module.adapt_to(weights, f'{name}.' if name else '')
+    return model
 
 
 def _shorten(title: str, names: list[str]) -> str:

@@ -112,22 +112,32 @@ class WordTextEncoder(BaseModule):
         self.embedding = nn.Embedding(
             len(self.words), self.embed_dims, padding_idx=0
         )
+        # A buffer of bytes travels in the checkpoint like any weight.
+        letters = bytearray('\n'.join(self.words).encode())
+        self.register_buffer(
+            'vocabulary', torch.frombuffer(letters, dtype=torch.uint8).clone()
+        )
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """dict: The vocabulary, stored in the checkpoint."""
-        return dict(words=self.words)
+    def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
+        """Take over the vocabulary of a checkpoint, before its weights.
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Accept the vocabulary of a checkpoint (taken before the weights)."""
+        Args:
+            weights (dict): Names and tensors of a whole checkpoint.
+            prefix (str): Of the names of this module, with its dot.
+        """
+        letters = weights.get(prefix + 'vocabulary')
+        if letters is None:
+            return
+        words = bytes(letters.cpu().numpy()).decode().split('\n')
+        if words != self.words:
+            device = self.position.device
+            self._set_words(words)
+            self.to(device)
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any
     ) -> None:
-        state = state_dict.get(prefix + '_extra_state')
-        if state is not None and list(state['words']) != self.words:
-            device = self.embedding.weight.device
-            self._set_words(state['words'])
-            self.embedding.to(device)
+        self.adapt_to(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:

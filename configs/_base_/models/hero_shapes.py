@@ -1,0 +1,41 @@
+# HERO, small: 64 x 64 pixels, 16 frames, from scratch on a CPU.
+embed_dims = 64
+model = dict(
+    type='HERO',
+    data_preprocessor=dict(type='GroundingDataPreprocessor'),
+    video_encoder=dict(
+        type='VideoEncoder',
+        embed_dims=embed_dims,
+        # One region is 8 x 8 pixels.
+        backbone=dict(
+            type='ShiftConvNet', stem_channels=16, channels=(32, 64)
+        ),
+    ),
+    text_encoder=dict(
+        type='WordTextEncoder',
+        embed_dims=embed_dims,
+        # The vocabulary; a checkpoint carries its own.
+        ann_file='data/shapes/train.json',
+    ),
+    # Contrastive action correspondence; None leaves it out.
+    action_head=dict(type='ContrastiveActionHead', embed_dims=embed_dims),
+    # Hierarchical reasoning; None leaves it out, attention='joint' is the
+    # fully connected attention that it replaces.
+    neck=dict(
+        type='HierarchicalReasoningNeck',
+        embed_dims=embed_dims,
+        num_heads=2,
+        num_clip_layers=1,
+        num_layers=1,
+        spatial_window=4,
+        temporal_window=8,
+        # Pyramid alignment; (1,) switches it off.
+        scales=(1, 3, 0),
+        # Shifted alignment; False and 0 switch it off.
+        shift_windows=True,
+        shift_div=8,
+    ),
+    tube_head=dict(type='TubeHead', embed_dims=embed_dims, num_heads=2),
+    # Regions of a frame that meet the words; None keeps all 64.
+    max_regions=10,
+)

@@ -1,0 +1,34 @@
+# AdamW, a short warm-up and a cosine, by iteration.
+max_epochs = 2
+learning_rate = 3e-3
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(
+        type='AdamW', lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.98)
+    ),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(
+        type='OneCycleLR',
+        eta_max=learning_rate,
+        pct_start=0.06,
+        total_steps=max_epochs,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    )
+]
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1
+)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+# Scored and kept is the moving average of the weights.
+custom_hooks = [
+    dict(
+        type='EMAHook',
+        ema_type='ExponentialMovingAverage',
+        momentum=2e-3,
+        begin_iter=200,
+    )
+]

@@ -1,0 +1,9 @@
+# HERO on the embedded benchmark of moving shapes, from pixels, on the CPU.
+#   python tools/train.py configs/hero_shapes.py
+# Renders data/shapes first where it is missing.
+_base_ = [
+    './_base_/datasets/shapes.py',
+    './_base_/models/hero_shapes.py',
+    './_base_/schedules/one_cycle.py',
+    './_base_/default_runtime.py',
+]
