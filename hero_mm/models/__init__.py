@@ -6,6 +6,7 @@ from .features import TextFeatures, VideoFeatures
 from .grounders import HERO
 from .heads import ContrastiveActionHead, TubeHead
 from .necks import HierarchicalReasoningNeck
+from .ramped_average import RampedAverage
 from .text_encoders import HFTextEncoder, WordTextEncoder
 from .video_encoders import VideoEncoder
 
@@ -16,6 +17,7 @@ __all__ = [
     'HFTextEncoder',
     'HierarchicalReasoningNeck',
     'ShiftConvNet',
+    'RampedAverage',
     'TextFeatures',
     'TubeHead',
     'VideoEncoder',

@@ -29,9 +29,8 @@ test_cfg = dict(type='TestLoop')
 custom_hooks = [
     dict(
         type='EMAHook',
-        ema_type='ExponentialMovingAverage',
+        ema_type='RampedAverage',
         momentum=2e-4,
-        begin_iter=1000,
     )
 ]
 # The learning rate above is for 8 GPUs with 2 clips each.

@@ -27,8 +27,7 @@ test_cfg = dict(type='TestLoop')
 custom_hooks = [
     dict(
         type='EMAHook',
-        ema_type='ExponentialMovingAverage',
+        ema_type='RampedAverage',
         momentum=2e-3,
-        begin_iter=200,
     )
 ]

@@ -34,8 +34,9 @@ class TubeOutput:
     """What the head says before decoding.
 
     Attributes:
-        location_QTN (Tensor): Logits of the regions of a frame, -1e4 on
-            padding.
+        location_QTN (Tensor): Logits of the regions, -1e4 on padding: which
+            one of its frame shows the object (softmax), and whether it shows
+            it in the span (sigmoid).
         boxes_QTN4 (Tensor): The box that each region would give.
         start_QT, end_QT (Tensor): Logits of the boundaries' bins, -inf on
             padding.
@@ -118,7 +119,7 @@ class TubeHead(BaseModule):
             region of each frame alone.
         link_candidates (int): Regions a frame that take part in linking.
         loss_weights (dict, optional): Overrides of the weights of
-            ``location``, ``l1``, ``giou``, ``boundary``, ``offset``,
+            ``location``, ``match``, ``l1``, ``giou``, ``boundary``, ``offset``,
             ``actionness``, ``track``.
         init_cfg (dict, optional): Initialization config.
     """
@@ -147,6 +148,7 @@ class TubeHead(BaseModule):
         self.clip_out = nn.Linear(embed_dims, 5)
         self.span_in = nn.Linear(2 * embed_dims, embed_dims)
         self.consistency_in = nn.Parameter(torch.zeros(embed_dims))
+        self.match_in = nn.Parameter(torch.zeros(embed_dims))
         self.position = FramePosition(embed_dims)
         self.span_layers = nn.ModuleList(
             JointLayer(embed_dims, num_heads, 2.0)
@@ -161,6 +163,7 @@ class TubeHead(BaseModule):
         self.link_candidates = link_candidates
         self.weights = dict(
             location=1.0,
+            match=1.0,
             l1=5.0,
             giou=2.0,
             boundary=1.0,
@@ -262,7 +265,7 @@ class TubeHead(BaseModule):
             clip_of_query (Tensor): Clip of each query, has shape (Q,).
 
         Returns:
-            dict: ``loss_location``, ``loss_l1``, ``loss_giou``,
+            dict: ``loss_location``, ``loss_match``, ``loss_l1``, ``loss_giou``,
             ``loss_boundary``, ``loss_offset``, ``loss_actionness``; and
             ``box_iou``, the IoU at the true places.
         """
@@ -276,6 +279,9 @@ class TubeHead(BaseModule):
             valid.append(F.pad(truth.valid, (0, grow)))
             spans.append(truth.spans)
         losses = self._box_loss(
+            output, video, torch.cat(boxes), torch.cat(valid)
+        )
+        losses['loss_match'] = self.weights['match'] * self._match_loss(
             output, video, torch.cat(boxes), torch.cat(valid)
         )
         edges = _edges(samples, num_frames, device)[clip_of_query]
@@ -311,6 +317,37 @@ class TubeHead(BaseModule):
             loss_giou=self.weights['giou'] * giou / count,
             box_iou=iou.detach() / count,
         )
+
+    def _match_loss(
+        self,
+        output: TubeOutput,
+        video: VideoFeatures,
+        boxes_QT4: Tensor,
+        valid_QT: Tensor,
+    ) -> Tensor:
+        """Focal loss (arXiv 1708.02002): does a region show the tube?
+
+        Regions of the same object outside its span are negatives, which is
+        how the action is learned where it happens.
+        """
+        logits = output.location_QTN
+        centres = video.centres_BTHW2.flatten(2, 3)
+        inside = valid_QT[..., None]
+        positive = inside & positive_regions(
+            boxes_QT4, centres, video.stride, self.centre_radius
+        )
+        # Between the positives and the edge of the box nothing is asked.
+        within = inside & positive_regions(
+            boxes_QT4, centres, video.stride, 0.5
+        )
+        asked = video.real_BTHW.flatten(2) & ~(within & ~positive)
+        bce = F.binary_cross_entropy_with_logits(
+            logits, positive.to(logits.dtype), reduction='none'
+        )
+        miss = torch.where(positive, 1 - logits.sigmoid(), logits.sigmoid())
+        weight = torch.where(positive, 0.5, 0.5) * miss**2
+        total = (bce * weight * asked).sum()
+        return total / (positive & asked).any(-1).sum().clamp(min=1)
 
     def _span_loss(
         self,
