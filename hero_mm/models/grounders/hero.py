@@ -146,11 +146,11 @@ class HERO(BaseModel):
         self, video: VideoFeatures, forced_BTHW: Optional[Tensor] = None
     ) -> VideoFeatures:
         """The regions that meet the words."""
-        if self.max_regions is None:
-            return video
-        if self.neck is not None:
-            video = replace(video, contexts=self.neck.contexts(video))
-        return select_regions(video, self.max_regions, forced_BTHW)
+        if self.max_regions is not None:
+            if self.neck is not None:
+                video = replace(video, contexts=self.neck.contexts(video))
+            video = select_regions(video, self.max_regions, forced_BTHW)
+        return video if self.neck is None else self.neck.encode_regions(video)
 
     def loss(
         self, inputs: dict[str, Tensor], data_samples: Samples

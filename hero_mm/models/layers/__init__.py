@@ -1,12 +1,13 @@
 """Layers that the reasoning is made of."""
 
 from .attention import Attention, FeedForward, JointLayer, WindowAttention
-from .position import FramePosition, GridPosition
+from .position import BoxPosition, FramePosition, GridPosition
 from .pyramid import PyramidAlignment
 from .shift import temporal_shift
 
 __all__ = [
     'Attention',
+    'BoxPosition',
     'FeedForward',
     'FramePosition',
     'GridPosition',

@@ -80,3 +80,38 @@ class GridPosition(FramePosition):
         column = self.column(self._axis(region_mask_BHW.any(1)))
         time = self.frames(num_frames)[None, :, None, None]
         return time + row[:, None, :, None] + column[:, None, None]
+
+
+class BoxPosition(nn.Module):
+    """Embedding of the box that a region would give.
+
+    Where a region is and how large its object is, frame by frame, is what
+    motion and neighbourhood are made of.
+
+    Args:
+        embed_dims (int): Width D.
+        num_bands (int): Wavelengths a coordinate, from 2 regions on.
+    """
+
+    def __init__(self, embed_dims: int, num_bands: int = 6) -> None:
+        super().__init__()
+        self.num_bands = num_bands
+        self.project = nn.Sequential(
+            nn.Linear(4 * (2 * num_bands + 1), embed_dims),
+            nn.GELU(),
+            nn.Linear(embed_dims, embed_dims),
+        )
+
+    def forward(self, boxes: Tensor) -> Tensor:
+        """Embed boxes.
+
+        Args:
+            boxes (Tensor): Centre and size (x, y, width, height) in units of
+                the stride, has shape (..., 4).
+
+        Returns:
+            Tensor: Has shape (..., D).
+        """
+        waves = sine_features(boxes.flatten(), self.num_bands)
+        waves = waves.view(*boxes.shape[:-1], -1)
+        return self.project(torch.cat([waves, boxes / 8], dim=-1))

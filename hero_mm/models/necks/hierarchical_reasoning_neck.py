@@ -25,6 +25,7 @@ from hero_mm.registry import MODELS
 from ..features import TextFeatures, VideoFeatures
 from ..layers import (
     Attention,
+    BoxPosition,
     FeedForward,
     GridPosition,
     JointLayer,
@@ -186,13 +187,16 @@ class ReasoningLayer(nn.Module):
 class HierarchicalReasoningNeck(BaseModule):
     """Reason over the regions of a clip and the words of a sentence.
 
-    ``num_clip_layers`` layers see no words and run once a clip, so that many
-    sentences of a clip share them; ``num_layers`` follow a sentence.
+    ``num_clip_layers`` layers see the whole grid and no words; then, where
+    the grounder selects regions, ``num_region_layers`` layers see those with
+    their boxes. Both run once a clip, so that many sentences share them.
+    ``num_layers`` layers follow a sentence.
 
     Args:
         embed_dims (int): Width D.
         num_heads (int): Heads.
-        num_clip_layers (int): Layers before the words, a clip.
+        num_clip_layers (int): Layers over the grid, a clip.
+        num_region_layers (int): Layers over the selected regions, a clip.
         num_layers (int): Layers with words, a query.
         spatial_window (int): Side of the windows in a frame, in regions.
         temporal_window (int): Frames of a temporal window.
@@ -206,9 +210,6 @@ class HierarchicalReasoningNeck(BaseModule):
         ffn_ratio (float): Hidden width of the feed-forward, in units of D.
         attention (str): 'hierarchical', or 'joint' for the fully connected
             attention over regions and words that HERO replaces.
-        query_windows (bool): Give the layers with words their own spatial
-            and temporal attention; False leaves both to the layers of the
-            clip, which many sentences share.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -217,6 +218,7 @@ class HierarchicalReasoningNeck(BaseModule):
         embed_dims: int,
         num_heads: int = 4,
         num_clip_layers: int = 1,
+        num_region_layers: int = 1,
         num_layers: int = 2,
         spatial_window: int = 4,
         temporal_window: int = 8,
@@ -226,7 +228,6 @@ class HierarchicalReasoningNeck(BaseModule):
         frame_tokens: bool = True,
         ffn_ratio: float = 2.0,
         attention: str = 'hierarchical',
-        query_windows: bool = True,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -236,42 +237,52 @@ class HierarchicalReasoningNeck(BaseModule):
                 f'{attention!r}'
             )
         self.position = GridPosition(embed_dims)
+        self.box_position = BoxPosition(embed_dims)
         self.to_frame = nn.Linear(embed_dims, embed_dims)
 
-        def layer(index: int, with_words: bool) -> ReasoningLayer:
-            windows = query_windows or not with_words
-            return ReasoningLayer(
-                embed_dims,
-                num_heads,
-                spatial_window if windows else 0,
-                temporal_window if windows else 0,
-                scales if with_words else (),
-                shift_windows and index % 2 == 1,
-                shift_div,
-                frame_tokens,
-                ffn_ratio,
+        self.attention = attention
+
+        def build(
+            number: int, with_words: bool, before: int
+        ) -> nn.ModuleList:
+            if attention == 'joint':
+                joint = (embed_dims, num_heads, ffn_ratio)
+                return nn.ModuleList(JointLayer(*joint) for _ in range(number))
+            return nn.ModuleList(
+                ReasoningLayer(
+                    embed_dims,
+                    num_heads,
+                    spatial_window,
+                    temporal_window,
+                    scales if with_words else (),
+                    shift_windows and (before + index) % 2 == 1,
+                    shift_div,
+                    frame_tokens,
+                    ffn_ratio,
+                )
+                for index in range(number)
             )
 
-        self.attention = attention
-        self.clip_layers = nn.ModuleList()
-        self.layers = nn.ModuleList()
-        if attention == 'joint':
-            for layers, number in (
-                (self.clip_layers, num_clip_layers),
-                (self.layers, num_layers),
-            ):
-                layers.extend(
-                    JointLayer(embed_dims, num_heads, ffn_ratio)
-                    for _ in range(number)
-                )
-        else:
-            for index in range(num_clip_layers):
-                self.clip_layers.append(layer(index, False))
-            for index in range(num_layers):
-                self.layers.append(layer(num_clip_layers + index, True))
+        before = num_clip_layers + num_region_layers
+        self.clip_layers = build(num_clip_layers, False, 0)
+        self.region_layers = build(num_region_layers, False, num_clip_layers)
+        self.layers = build(num_layers, True, before)
+
+    def _run(self, layers: nn.ModuleList, video: VideoFeatures) -> Tensor:
+        """Layers that see no words."""
+        x = video.regions_BTHWD
+        if self.attention == 'joint':
+            tokens, real = x.flatten(1, 3), video.real_BTHW.flatten(1)
+            for layer in layers:
+                tokens = layer(tokens, real)
+            return tokens.view(x.shape)
+        frames = x.new_zeros(*x.shape[:2], x.shape[-1])
+        for layer in layers:
+            x, frames = layer(x, frames, video)
+        return x
 
     def encode_clip(self, video: VideoFeatures) -> VideoFeatures:
-        """Add positions and run the layers that see no words.
+        """Add positions and run the layers over the grid.
 
         Args:
             video (VideoFeatures): B clips.
@@ -281,16 +292,33 @@ class HierarchicalReasoningNeck(BaseModule):
         """
         x = video.regions_BTHWD
         x = x + self.position(x.shape[1], video.real_BTHW.any(1))
-        if self.attention == 'joint':
-            tokens, real = x.flatten(1, 3), video.real_BTHW.flatten(1)
-            for layer in self.clip_layers:
-                tokens = layer(tokens, real)
-            x = tokens.view(x.shape)
-        else:
-            frames = x.new_zeros(*x.shape[:2], x.shape[-1])
-            for layer in self.clip_layers:
-                x, frames = layer(x, frames, video)
-        return replace(video, regions_BTHWD=x)
+        video = replace(video, regions_BTHWD=x)
+        return replace(
+            video, regions_BTHWD=self._run(self.clip_layers, video)
+        )
+
+    def encode_regions(self, video: VideoFeatures) -> VideoFeatures:
+        """Tell the regions their boxes and run the layers over them.
+
+        Args:
+            video (VideoFeatures): B clips with the outputs of the tube head,
+                as a grid or as sets of regions.
+
+        Returns:
+            VideoFeatures: The same clips.
+        """
+        x, raw = video.regions_BTHWD, video.raw_boxes_BTHW4
+        if raw is not None:
+            # Boxes inform here; they are trained where they are told.
+            raw = raw.detach()
+            centre = video.centres_BTHW2 / raw.new_tensor(video.stride)
+            size = raw[..., 2:].clamp(-5, 5).exp()
+            boxes = torch.cat([centre + raw[..., :2], size], dim=-1)
+            x = x + self.box_position(boxes)
+        video = replace(video, regions_BTHWD=x)
+        return replace(
+            video, regions_BTHWD=self._run(self.region_layers, video)
+        )
 
     def contexts(self, video: VideoFeatures) -> dict[int, Tensor]:
         """Neighbourhoods that the pyramid alignment of a set will need.
