@@ -31,7 +31,7 @@ SWITCHES = {
         max_regions=5, neck=dict(num_clip_layers=0)
     ),
     'some regions of half of the frames': dict(max_regions=5, keep_ratio=0.5),
-    'no windows with words': dict(neck=dict(query_windows=False)),
+    'no region layers': dict(neck=dict(num_region_layers=0)),
     'no motion': dict(
         video_encoder=dict(
             backbone=dict(
@@ -120,6 +120,7 @@ def test_losses_are_named_and_summed(build_hero, make_clip, total_loss):
     named = {key for key in losses if 'loss' in key}
     assert {
         'loss_location',
+        'loss_match',
         'loss_l1',
         'loss_giou',
         'loss_boundary',
@@ -231,7 +232,15 @@ def test_errors_say_what_to_do(build_hero, hero_config, make_clip, collate):
 
 def test_loss_weights_scale_their_loss(build_hero, make_clip, collate):
     clip = make_clip(4)
-    names = ('location', 'l1', 'giou', 'boundary', 'offset', 'actionness')
+    names = (
+        'location',
+        'match',
+        'l1',
+        'giou',
+        'boundary',
+        'offset',
+        'actionness',
+    )
     usual = build_hero()
     base = usual(**collate(usual, clip), mode='loss')
     weights = {name: 3 * usual.tube_head.weights[name] for name in names}
@@ -254,6 +263,7 @@ def test_target_that_is_not_among_the_regions(
         assert torch.isfinite(value).all(), key
     total.backward()
     for key, parameter in model.named_parameters():
+        assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
 
 

@@ -106,7 +106,7 @@ def perfect(truth, clips, video, sure: float = 30.0) -> TubeOutput:
     """The output that has nothing to learn, made from the truth."""
     queries, frames, regions = len(clips), 6, 12
     centres = video.centres_BTHW2.flatten(2, 3)
-    location = torch.zeros(queries, frames, regions)
+    location = torch.full((queries, frames, regions), -sure)
     boxes = torch.zeros(queries, frames, regions, 4)
     start = torch.full((queries, frames), -sure)
     end, actionness = start.clone(), start.clone()
@@ -120,7 +120,8 @@ def perfect(truth, clips, video, sure: float = 30.0) -> TubeOutput:
             boxes[query, frame] = box
             middle = (box[:2] + box[2:]) / 2
             near = (centres[query, frame] - middle).square().sum(-1)
-            location[query, frame, near.argmin()] = sure
+            if tube.valid[0, frame]:
+                location[query, frame, near.argmin()] = sure
             if span[0] <= 4 * frame + 1.5 < span[1]:
                 actionness[query, frame] = sure
         # The Gaussian target: a parabola round the place of the boundary.
@@ -179,6 +180,9 @@ def test_the_truth_has_no_loss(truth):
     'name, damage',
     [
         ('loss_location', lambda out: out.location_QTN.zero_()),
+        ('loss_match', lambda out: out.location_QTN.zero_()),
+        # The right region, but at all times.
+        ('loss_match', lambda out: out.location_QTN[..., 5].fill_(30.0)),
         ('loss_l1', lambda out: out.boxes_QTN4.add_(1)),
         ('loss_giou', lambda out: out.boxes_QTN4.add_(1)),
         ('loss_boundary', lambda out: out.start_QT.mul_(0.1)),
