@@ -98,6 +98,7 @@ def main() -> None:
     cfg.load_from, cfg.resume = None, False
     launch.join_processes(cfg)
     launch.prepare_data(cfg)
+    launch.check_data(cfg, 'test_dataloader')
     runner = launch.build_runner(cfg)
     weights = read_checkpoint(path)['state_dict']
     check_weights(runner.model, weights, path)

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from typing import Optional
 
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
+from torch import Tensor
 
 from hero_mm.apis.checkpoint import check_weights, read_checkpoint
 from hero_mm.engine import launch
@@ -101,6 +103,30 @@ def use_amp(cfg: Config) -> None:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
+    """Read the checkpoint that a training goes on from, if any.
+
+    Its seed becomes that of the config, for samplers are built before
+    MMEngine reads the checkpoint.
+
+    Args:
+        cfg (Config): The whole config, changed in place.
+
+    Returns:
+        tuple[str, dict]: Path and weights; None and nothing for a new start.
+    """
+    if not cfg.get('resume'):
+        return None, {}
+    path = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
+    if path is None:
+        return None, {}
+    checkpoint = read_checkpoint(path)
+    seed = (checkpoint.get('meta') or {}).get('seed')
+    if seed is not None:
+        cfg.randomness.seed = seed
+    return path, checkpoint['state_dict']
+
+
 def main() -> None:
     """Train by the command line."""
     args = parse_args()
@@ -108,12 +134,11 @@ def main() -> None:
     merge_args(cfg, args)
     launch.join_processes(cfg)
     launch.prepare_data(cfg)
+    launch.check_data(cfg, 'train_dataloader', 'val_dataloader')
+    path, weights = take_up(cfg)
     runner = launch.build_runner(cfg)
-    if cfg.get('resume'):
-        path = cfg.load_from or find_latest_checkpoint(cfg.work_dir)
-        if path is not None:
-            weights = read_checkpoint(path)['state_dict']
-            check_weights(runner.model, weights, path)
+    if path is not None:
+        check_weights(runner.model, weights, path)
     runner.train()
 
 

@@ -9,15 +9,18 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    # Keeps the last checkpoint, to resume, and the best by m_vIoU.
+    # Keeps the best checkpoint by m_vIoU and the last two, to resume: while
+    # one is written, the one before must still be there.
     checkpoint=dict(
         type='CheckpointHook',
         interval=1,
-        max_keep_ckpts=1,
+        max_keep_ckpts=2,
         save_best='tube/m_vIoU',
         rule='greater',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # A resumed epoch draws what it would have drawn.
+    epoch_seed=dict(type='EpochSeedHook'),
     progress=dict(type='ProgressBarHook'),
     # Says at the end which videos could not be read.
     broken_videos=dict(type='BrokenVideoHook'),

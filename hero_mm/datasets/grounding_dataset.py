@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from hero_mm.registry import DATASETS, TRANSFORMS
 
 from .annotation import VideoInfo, load_annotation
+from .presence import missing_file, missing_folder
 from .video_reader import VideoError, open_video
 
 
@@ -84,6 +85,9 @@ class GroundingDataset(BaseDataset):
         self._predicates: list[str] = []
         self._video_ids: list[str] = []
         self._left_out: set[str] = set()
+        # Epoch and seed, told to workers that run on; -1 leaves them free.
+        self._drawn = torch.full((2,), -1).share_memory_()
+        self._source: list[int] = []
         super().__init__(
             ann_file=ann_file,
             data_prefix=data_prefix or dict(video=''),
@@ -139,26 +143,12 @@ class GroundingDataset(BaseDataset):
         """Say what is missing and how to make it."""
         if self.backend_args is not None:
             return
-        how = self.make_command or (
-            'python tools/dataset_converters/<data set>.py SRC... '
-            f'--out {self.ann_file}'
-        )
-        if not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(
-                'The annotation file is missing.\n'
-                f'  expected at: {os.path.abspath(self.ann_file)}\n'
-                f'  make it by:  {how}\n'
-                '  or set `ann_file` and `data_root` of the data set in the '
-                'config (see docs/data.md).'
-            )
-        folder = self.data_prefix['video']
-        if folder and not os.path.isdir(folder):
-            raise FileNotFoundError(
-                'The folder of videos is missing.\n'
-                f'  expected at: {os.path.abspath(folder)}\n'
-                "  put or link the videos there, or set `data_prefix['video']`"
-                ' of the data set in the config (see docs/data.md).'
-            )
+        for missing in (
+            missing_file(self.ann_file, self.make_command),
+            missing_folder(self.data_prefix['video']),
+        ):
+            if missing is not None:
+                raise FileNotFoundError(missing)
 
     def _set_videos(
         self, videos: dict[str, VideoInfo], data_list: list[dict]
@@ -226,6 +216,48 @@ class GroundingDataset(BaseDataset):
 
     def _warn(self, message: str) -> None:
         print_log(message, logger='current', level=logging.WARNING)
+
+    def set_epoch(self, epoch: int, seed: int) -> None:
+        """Fix what is drawn at random in the items of an epoch.
+
+        From then on an item of the training depends on seed, epoch and index
+        alone, whichever process makes it and whatever was made before. So a
+        resumed training sees what one that ran through does.
+
+        Args:
+            epoch (int): Number of the epoch, 0 or more.
+            seed (int): Seed of the run.
+        """
+        self._drawn.copy_(torch.tensor([epoch, seed]))
+
+    def __getitem__(self, idx: int) -> dict:
+        """One item, through the pipeline.
+
+        Args:
+            idx (int): Index of the item.
+
+        Returns:
+            dict: The output of the pipeline.
+        """
+        epoch, seed = self._drawn.tolist()
+        if self.test_mode or epoch < 0:
+            return super().__getitem__(idx)
+        before = np.random.get_state()
+        self._source = [seed, epoch, idx % len(self), 0]
+        try:
+            _seed_numpy(self._source)
+            return super().__getitem__(idx)
+        finally:
+            self._source = []
+            np.random.set_state(before)
+
+    def _rand_another(self) -> int:
+        """The index that takes the place of a broken one."""
+        if self._source:
+            # How much was drawn until now depends on whether it was known.
+            self._source[-1] += 1
+            _seed_numpy(self._source)
+        return super()._rand_another()
 
     def get_data_info(self, idx: int) -> dict:
         """One item, as the pipeline gets it.
@@ -325,3 +357,7 @@ class GroundingDataset(BaseDataset):
             counts.append(len(info['queries']))
         limit = self.max_queries or np.iinfo(np.int64).max
         return np.array(seconds), np.minimum(np.array(counts, int), limit)
+
+
+def _seed_numpy(source: list[int]) -> None:
+    np.random.seed(np.random.SeedSequence(source).generate_state(4))

@@ -15,6 +15,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 
 from ..compat import init_cpu_launcher
+from ..datasets.presence import missing_data
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)
@@ -138,6 +139,26 @@ def take_step(step: dict[str, Any]) -> None:
             "name, for instance 'hero_mm.datasets.shapes.build_shapes'"
         )
     function(**step)
+
+
+def check_data(cfg: Config, *loaders: str) -> None:
+    """Say what data is missing, before anything large is built.
+
+    Args:
+        cfg (Config): The whole config.
+        *loaders (str): Names of the data loaders that will be used.
+
+    Raises:
+        FileNotFoundError: Tells all that is missing, where it is expected and
+            how to make it.
+    """
+    found: dict[str, None] = {}
+    for name in loaders:
+        dataset = (cfg.get(name) or {}).get('dataset')
+        if isinstance(dataset, dict):
+            found.update(dict.fromkeys(missing_data(dataset)))
+    if found:
+        raise FileNotFoundError('\n'.join(found))
 
 
 def build_runner(cfg: Config) -> Any:

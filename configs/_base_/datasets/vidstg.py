@@ -4,8 +4,9 @@ video_root = 'data/vidor/video'
 dataset_type = 'GroundingDataset'
 make_command = (
     'python tools/dataset_converters/vidstg.py '
-    'data/vidstg/raw/{train,val,test}_annotations.json data/vidor/annotation '
-    '--out data/vidstg/{train,val,test}.json'
+    'data/vidstg/{0}_annotations.json data/vidor/annotation '
+    '--files data/vidstg/{0}_files.json --videos data/vidor/video '
+    '--out data/vidstg/{0}.json'
 )
 num_frames = 64
 # Short side, and the longest long side, in pixels.
@@ -46,7 +47,7 @@ train_dataloader = dict(
         ann_file=data_root + 'train.json',
         data_prefix=dict(video=video_root),
         max_queries=8,
-        make_command=make_command,
+        make_command=make_command.format('train'),
         pipeline=train_pipeline,
     ),
 )
@@ -61,7 +62,7 @@ val_dataloader = dict(
         data_prefix=dict(video=video_root),
         test_mode=True,
         max_queries=16,
-        make_command=make_command,
+        make_command=make_command.format('val'),
         pipeline=test_pipeline,
     ),
 )
@@ -76,7 +77,7 @@ test_dataloader = dict(
         data_prefix=dict(video=video_root),
         test_mode=True,
         max_queries=16,
-        make_command=make_command,
+        make_command=make_command.format('test'),
         pipeline=test_pipeline,
     ),
 )
