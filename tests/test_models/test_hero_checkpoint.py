@@ -1,0 +1,66 @@
+"""A model that is saved and read again is the same model."""
+
+import pytest
+import torch
+from mmengine.runner import load_checkpoint, save_checkpoint
+
+from hero_mm.registry import MODELS
+
+
+@pytest.fixture()
+def saved(build_hero, make_clip, predict, tmp_path):
+    """A checkpoint and what the model in it predicts."""
+    model = build_hero()
+    path = str(tmp_path / 'hero.pth')
+    save_checkpoint(dict(state_dict=model.state_dict(), meta={}), path)
+    clip = make_clip(5)
+    return path, clip, predict(model, clip)[0]
+
+
+def test_reloaded_is_the_model_before(
+    saved, build_hero, predict, same_predictions
+):
+    path, clip, wanted = saved
+    model = build_hero(seed=5)
+    with pytest.raises(AssertionError):
+        same_predictions(predict(model, clip)[0], wanted)
+    load_checkpoint(model, path, strict=True)
+    same_predictions(predict(model.eval(), clip)[0], wanted, atol=0)
+
+
+def test_vocabulary_comes_with_the_checkpoint(
+    saved, hero_config, predict, same_predictions
+):
+    """A model for inference needs neither annotations nor words."""
+    path, clip, wanted = saved
+    config = hero_config()
+    del config['text_encoder']['vocabulary']
+    model = MODELS.build(config)
+    assert len(model.text_encoder.words) == 2
+    load_checkpoint(model, path, strict=True)
+    same_predictions(predict(model.eval(), clip)[0], wanted, atol=0)
+
+
+def test_optimizer_step_after_reload_is_the_same(
+    saved, build_hero, make_clip, total_loss
+):
+    """Training goes on as it would have: no hidden state is lost."""
+    path, clip, _ = saved
+    after = []
+    for seed in (0, 5):
+        model = build_hero(seed=seed).train()
+        load_checkpoint(model, path, strict=True)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        for step in range(2):
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            total_loss(model, clip)[1].backward()
+            optimizer.step()
+        after.append(total_loss(model, clip)[1].item())
+    assert after[0] == after[1]
+
+
+def test_checkpoint_holds_plain_tensors(saved):
+    path, _, _ = saved
+    state = torch.load(path, weights_only=True)['state_dict']
+    assert all(isinstance(value, torch.Tensor) for value in state.values())

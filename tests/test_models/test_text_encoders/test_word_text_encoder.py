@@ -1,0 +1,184 @@
+"""The text encoder from scratch: words, masks, vocabulary, checkpoint."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hero_mm.models import WordTextEncoder
+from hero_mm.models.text_encoders import (
+    TextPooling,
+    build_vocabulary,
+    split_words,
+)
+
+TEXTS = ['the red square moves left', 'what turns ?', 'a circle, and a square']
+
+
+def build(**options):
+    torch.manual_seed(0)
+    options = dict(
+        dict(vocabulary=TEXTS, num_layers=1, num_heads=2), **options
+    )
+    return WordTextEncoder(16, **options).eval()
+
+
+def test_split_words():
+    assert split_words("A dog's tail, left?") == [
+        'a',
+        "dog's",
+        'tail',
+        ',',
+        'left',
+        '?',
+    ]
+    assert split_words('  \n ') == []
+
+
+def test_vocabulary():
+    texts = ['b a b', 'b c']
+    assert build_vocabulary(texts) == ['<pad>', '<unk>', 'a', 'b', 'c']
+    assert build_vocabulary(texts, min_count=2) == ['<pad>', '<unk>', 'b']
+    # The order of sentences makes no other model.
+    assert build_vocabulary(texts[::-1]) == build_vocabulary(texts)
+
+
+def test_shapes():
+    out = build()(TEXTS)
+    assert out.words_QLD.shape == (3, 6, 16)
+    assert out.word_mask_QL.sum(1).tolist() == [5, 3, 6]
+    assert out.sentence_QD.shape == out.action_QD.shape == (3, 16)
+    weights = out.action_weights_QL
+    torch.testing.assert_close(weights.sum(1), torch.ones(3))
+    assert weights[~out.word_mask_QL].abs().max() == 0
+
+
+def test_a_sentence_alone_is_the_same_among_longer_ones():
+    encoder = build()
+    together = encoder(TEXTS)
+    for place, text in enumerate(TEXTS):
+        alone = encoder([text])
+        length = alone.words_QLD.shape[1]
+        for name in ('sentence_QD', 'action_QD'):
+            torch.testing.assert_close(
+                getattr(together, name)[place], getattr(alone, name)[0]
+            )
+        torch.testing.assert_close(
+            together.words_QLD[place, :length], alone.words_QLD[0]
+        )
+
+
+def test_order_of_words_matters():
+    encoder = build()
+    out = encoder(['the square turns left', 'left turns the square'])
+    assert (out.sentence_QD[0] - out.sentence_QD[1]).abs().max() > 1e-4
+
+
+def test_new_words_are_the_unknown_word():
+    encoder = build()
+    ids = encoder.tokenize(['the zebra moves', 'THE Red'])
+    assert ids[0, 1] == 1
+    assert ids[1].tolist() == [
+        encoder.words.index('the'),
+        encoder.words.index('red'),
+        0,
+    ]
+    one, other = encoder(['the zebra']), encoder(['the yak'])
+    torch.testing.assert_close(one.sentence_QD, other.sentence_QD)
+
+
+def test_long_sentences_are_cut():
+    encoder = build(max_words=4)
+    long = 'the red square moves left and left and left'
+    assert encoder([long]).words_QLD.shape[1] == 4
+    torch.testing.assert_close(
+        encoder([long]).sentence_QD,
+        encoder(['the red square moves']).sentence_QD,
+    )
+
+
+@pytest.mark.parametrize('text', ['', '   ', '\n'])
+def test_empty_sentence(text):
+    with pytest.raises(ValueError, match='no words; give a sentence'):
+        build()(['the red square', text])
+
+
+def test_words_are_dropped_in_training_only():
+    encoder = build(unknown_prob=1.0)
+    usual = encoder(['the red square']).sentence_QD
+    unknown = encoder(['x y z']).sentence_QD
+    told = encoder.train()(['the red square']).sentence_QD
+    torch.testing.assert_close(told, unknown)
+    assert (told - usual).abs().max() > 1e-4
+
+
+def test_vocabulary_of_an_annotation_file(tmp_path):
+    query = dict(
+        query_id='0',
+        text='a dog runs',
+        type='declarative',
+        span=[1, 2],
+        track_id='0',
+    )
+    track = dict(category='dog', boxes={'1': [0, 0, 4, 4]})
+    video = dict(path='v.mp4', frame_count=9, fps=5.0, width=16, height=16)
+    path = tmp_path / 'train.json'
+    path.write_text(
+        json.dumps(
+            dict(
+                metainfo=dict(format='hero_mm/1', dataset='x', split='train'),
+                videos=dict(v=dict(video, tracks={'0': track})),
+                data_list=[
+                    dict(video_id='v', segment=[0, 9], queries=[query])
+                ],
+            )
+        )
+    )
+    encoder = build(vocabulary=None, ann_file=str(path))
+    assert encoder.words == ['<pad>', '<unk>', 'a', 'dog', 'runs']
+
+
+def test_the_checkpoint_brings_its_words(tmp_path):
+    encoder = build()
+    file = tmp_path / 'x.pth'
+    torch.save(encoder.state_dict(), file)
+    state = torch.load(file, weights_only=True)
+    for start in (dict(vocabulary=None), dict(vocabulary=['other', 'words'])):
+        other = build(**start)
+        assert other.words != encoder.words
+        other.load_state_dict(state)
+        assert other.words == encoder.words
+        torch.testing.assert_close(
+            other(TEXTS).action_QD, encoder(TEXTS).action_QD
+        )
+
+
+def test_missing_file_waits_for_a_checkpoint():
+    encoder = build(vocabulary=None, ann_file='nowhere.json')
+    assert encoder.words == ['<pad>', '<unk>']
+
+
+def test_words_are_their_own_bytes():
+    """Any script survives the checkpoint."""
+    encoder = build(vocabulary=['ein größerer Hund', '猫 が 走る'])
+    other = build(vocabulary=None)
+    other.load_state_dict(encoder.state_dict())
+    assert other.words == encoder.words
+    text = ['größerer 猫']
+    torch.testing.assert_close(
+        other(text).sentence_QD, encoder(text).sentence_QD
+    )
+
+
+def test_pooling_is_a_weighted_mean():
+    torch.manual_seed(0)
+    pooling = TextPooling(8, 4)
+    words, mask = torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool)
+    mask[0, 1:] = False
+    out = pooling(words, mask)
+    projected = pooling.project(words)
+    torch.testing.assert_close(out.sentence_QD[0], projected[0, 0])
+    mean = torch.einsum('ql,qld->qd', out.action_weights_QL, projected)
+    torch.testing.assert_close(out.action_QD, pooling.action_out(mean))
+    assert np.isclose(out.action_weights_QL[0].tolist(), [1, 0, 0]).all()
