@@ -72,6 +72,9 @@ class HFTextEncoder(BaseModule):
         self.language_model: nn.Module = getattr(
             language_model, 'text_model', language_model
         )
+        if hasattr(self.language_model, 'pooler'):
+            # Words are pooled here; unused weights stall distributed training.
+            self.language_model.pooler = None
         self.frozen = frozen
         self.max_words = max_words
         self.cache_size = cache_size
@@ -89,6 +92,11 @@ class HFTextEncoder(BaseModule):
         if self.frozen:
             self.language_model.eval()
         return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # What is kept was computed with the old weights.
+        self._cache.clear()
+        super()._load_from_state_dict(*args)
 
     def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         for text in texts:

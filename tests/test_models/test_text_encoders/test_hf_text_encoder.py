@@ -1,0 +1,233 @@
+"""The text encoder on transformers, on tiny models made by the test."""
+
+import os
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+
+from hero_mm.models import HFTextEncoder
+from hero_mm.registry import MODELS
+
+TEXTS = ['the red square moves left', 'what turns ?']
+WORDS = 'the red square moves left what turns ? a blue circle'.split()
+
+
+def _tokenizer(folder: str, roberta: bool) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    # RoBERTa puts its padding at 1, BERT at 0.
+    special = (
+        ['<s>', '<pad>', '</s>', '<unk>']
+        if roberta
+        else ['[PAD]', '[UNK]', '[CLS]', '[SEP]']
+    )
+    names = (
+        dict(pad_token='<pad>', unk_token='<unk>')
+        if roberta
+        else dict(pad_token='[PAD]', unk_token='[UNK]')
+    )
+    first, last = ('<s>', '</s>') if roberta else ('[CLS]', '[SEP]')
+    vocabulary = {word: i for i, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=names['unk_token']))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single=f'{first} $A {last}',
+        special_tokens=[
+            (first, vocabulary[first]),
+            (last, vocabulary[last]),
+        ],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_input_names=['input_ids', 'attention_mask'],
+        **names,
+    ).save_pretrained(folder)
+
+
+@pytest.fixture(scope='module', params=['bert', 'roberta'])
+def folder(request, tmp_path_factory):
+    """A folder as `hf download` would leave it."""
+    transformers = pytest.importorskip('transformers')
+    folder = str(tmp_path_factory.mktemp(request.param))
+    roberta = request.param == 'roberta'
+    kind = 'Roberta' if roberta else 'Bert'
+    config = getattr(transformers, f'{kind}Config')(
+        vocab_size=4 + len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+        pad_token_id=1 if roberta else 0,
+        hidden_dropout_prob=0.1,
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, f'{kind}Model')(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    _tokenizer(folder, roberta)
+    return folder
+
+
+def build(folder, **options):
+    torch.manual_seed(0)
+    return HFTextEncoder(8, name=folder, **options).eval()
+
+
+def test_shapes_and_masks(folder):
+    out = build(folder)(TEXTS)
+    # Five and three words between the two special ones.
+    assert out.word_mask_QL.sum(1).tolist() == [7, 5]
+    assert out.words_QLD.shape == (2, 7, 8)
+    assert out.action_QD.shape == out.sentence_QD.shape == (2, 8)
+    assert out.action_weights_QL[1, 5:].abs().max() == 0
+
+
+def test_a_sentence_alone_is_the_same_among_longer_ones(folder):
+    encoder = build(folder)
+    together, alone = encoder(TEXTS), encoder(TEXTS[1:])
+    torch.testing.assert_close(
+        together.sentence_QD[1:], alone.sentence_QD, atol=1e-5, rtol=1e-4
+    )
+    assert (together.sentence_QD[0] - together.sentence_QD[1]).abs().max() > 0
+
+
+def test_weights_of_the_folder_survive_init_weights(folder):
+    """MMEngine calls init_weights() of all that has one."""
+    from transformers import AutoModel
+
+    encoder = build(folder)
+    BaseModule.init_weights(encoder)
+    wanted = AutoModel.from_pretrained(folder).state_dict()
+    told = encoder.language_model.state_dict()
+    for name, value in told.items():
+        torch.testing.assert_close(value, wanted[name], msg=name)
+
+
+def test_random_weights_of_the_config(folder):
+    trained, random = build(folder), build(folder, pretrained=False)
+    key = next(iter(trained.language_model.state_dict()))
+    assert not torch.equal(
+        trained.language_model.state_dict()[key],
+        random.language_model.state_dict()[key],
+    )
+    assert random(TEXTS).sentence_QD.shape == (2, 8)
+
+
+def test_every_parameter_learns(folder):
+    encoder = build(folder).train()
+    out = encoder(TEXTS)
+    (out.words_QLD.square().sum() + out.action_QD.sum()).backward()
+    (out := encoder(TEXTS)).sentence_QD.square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+
+
+def test_frozen_is_the_same_and_is_kept(folder, monkeypatch):
+    wanted = build(folder)(TEXTS)
+    encoder = build(folder, frozen=True)
+    seen = []
+    tokenizer = encoder.tokenizer
+    monkeypatch.setattr(
+        encoder,
+        'tokenizer',
+        lambda texts, **how: seen.append(texts) or tokenizer(texts, **how),
+    )
+    for _ in range(2):
+        told = encoder(TEXTS)
+        for name in ('sentence_QD', 'action_QD', 'action_weights_QL'):
+            torch.testing.assert_close(
+                getattr(told, name),
+                getattr(wanted, name),
+                atol=1e-5,
+                rtol=1e-4,
+            )
+    encoder([TEXTS[1], 'a blue circle', TEXTS[1]])
+    # Each sentence went through the language model once.
+    assert seen == [TEXTS, ['a blue circle']]
+
+
+def test_frozen_has_no_gradient_and_no_dropout(folder):
+    encoder = build(folder, frozen=True).train()
+    assert not encoder.language_model.training
+    assert encoder.pooling.training
+    encoder(TEXTS).action_QD.sum().backward()
+    grads = {n: p.grad for n, p in encoder.named_parameters()}
+    for name, grad in grads.items():
+        if name.startswith('language_model'):
+            assert grad is None
+            continue
+        if 'sentence' not in name:
+            assert grad is not None, name
+    assert torch.equal(encoder(TEXTS).sentence_QD, encoder(TEXTS).sentence_QD)
+
+
+def test_the_cache_is_bounded(folder):
+    encoder = build(folder, frozen=True, cache_size=1)
+    wanted = build(folder)(TEXTS).sentence_QD
+    for _ in range(2):
+        told = encoder(TEXTS).sentence_QD
+        torch.testing.assert_close(told, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_new_weights_empty_the_cache(folder):
+    encoder = build(folder, frozen=True)
+    before = encoder(TEXTS).words_QLD
+    other = build(folder, frozen=True, pretrained=False)
+    state = {
+        **encoder.state_dict(),
+        **{
+            name: value
+            for name, value in other.state_dict().items()
+            if name.startswith('language_model')
+        },
+    }
+    encoder.load_state_dict(state)
+    assert (encoder(TEXTS).words_QLD - before).abs().max() > 1e-3
+
+
+def test_long_sentences_are_cut(folder):
+    encoder = build(folder, max_words=6)
+    out = encoder([' '.join(WORDS), 'what turns ?'])
+    assert out.word_mask_QL.sum(1).tolist() == [6, 5]
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+def test_empty_sentence(folder, frozen):
+    with pytest.raises(ValueError, match='empty; give a sentence'):
+        build(folder, frozen=frozen)(['the red square', '  '])
+
+
+@pytest.mark.parametrize('where', ['missing', 'empty'])
+def test_offline_error_names_the_cure(where, tmp_path, monkeypatch):
+    pytest.importorskip('transformers')
+    # No attempt to reach the hub, as on a machine without internet.
+    for name in ('HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE'):
+        monkeypatch.setitem(os.environ, name, '1')
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    folder = tmp_path / where
+    if where == 'empty':
+        folder.mkdir()
+    with pytest.raises(OSError, match='text_encoder') as error:
+        HFTextEncoder(8, name=str(folder))
+    message = str(error.value)
+    for part in (str(folder), 'config.json', 'hf download', '--local-dir'):
+        assert part in message
+    assert len(message) < 600
+
+
+def test_hero_on_a_language_model(folder, hero_config, make_clip, total_loss):
+    text = dict(type='HFTextEncoder', embed_dims=16, name=folder)
+    model = MODELS.build({**hero_config(), 'text_encoder': text})
+    model.init_weights()
+    losses, total = total_loss(model.train(), make_clip(4))
+    assert total.isfinite()
+    total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
