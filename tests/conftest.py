@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Machines differ and are shared: no test fails by the clock.
+settings.register_profile('hero_mm', deadline=None)
+settings.load_profile('hero_mm')
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,4 +27,15 @@ def shared_data() -> Path:
     )
     if not folder.is_dir():
         pytest.skip(f'no shared data at {folder}; set HERO_MM_SHARED')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def shapes_data(tmp_path_factory) -> Path:
+    """A tiny benchmark of moving shapes; tests change copies of it."""
+    from hero_mm.datasets.shapes import build_shapes
+
+    folder = tmp_path_factory.mktemp('shapes')
+    sizes = dict(train=12, val=4, test=4)
+    build_shapes(folder, sizes, workers=1, progress=False)
     return folder
