@@ -4,7 +4,6 @@ An item is a clip with K >= 1 queries; see ``docs/design.md``.
 """
 
 import logging
-import os
 import pickle
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -253,6 +252,12 @@ class GroundingDataset(BaseDataset):
 
     def _rand_another(self) -> int:
         """The index that takes the place of a broken one."""
+        if len(self.broken_videos) == len(self._video_ids):
+            raise ValueError(
+                f'{self.ann_file}: none of its {len(self._video_ids)} videos '
+                'can be read; see the warnings above, and check '
+                f"data_prefix['video'] = {self.data_prefix['video']!r}"
+            )
         if self._source:
             # How much was drawn until now depends on whether it was known.
             self._source[-1] += 1

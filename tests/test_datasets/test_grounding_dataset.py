@@ -222,10 +222,69 @@ def test_all_broken_ends_with_an_error(broken, warnings):
         (broken / 'video' / f'{name}.mp4').unlink()
     np.random.seed(0)
     dataset = _build(broken, DECODE, max_refetch=30)
-    with pytest.raises(Exception, match='Cannot find valid image after 30'):
+    with pytest.raises(ValueError, match='none of its 3 videos can be read'):
         dataset[0]
     assert dataset.broken_videos == ['v0', 'v1', 'v2']
     assert len(warnings) == 3
+
+
+def _drawn(dataset, indices):
+    """What was drawn at random for some items."""
+    samples = [dataset[index]['data_samples'] for index in indices]
+    return [
+        (s.video_id, s.flip, s.crop_box, s.queries.negative_texts)
+        for s in samples
+    ]
+
+
+def test_an_epoch_draws_the_same_whatever_came_before(toy):
+    dataset = _build(toy, PIPELINE)
+    dataset.set_epoch(1, 7)
+    first = _drawn(dataset, range(6))
+    dataset.set_epoch(2, 7)
+    assert _drawn(dataset, range(6)) != first
+    again = _build(toy, PIPELINE)
+    again.set_epoch(1, 7)
+    assert _drawn(again, range(5, -1, -1)) == first[::-1]
+    again.set_epoch(1, 8)
+    assert _drawn(again, range(6)) != first
+
+
+def test_without_an_epoch_each_access_draws_anew(toy):
+    dataset = _build(toy, PIPELINE)
+    np.random.seed(0)
+    assert _drawn(dataset, [0] * 8) != _drawn(dataset, [0] * 8)
+
+
+def test_drawing_leaves_the_random_state_of_the_process_alone(toy):
+    dataset = _build(toy, PIPELINE)
+    dataset.set_epoch(0, 0)
+    np.random.seed(3)
+    wanted = np.random.rand()
+    np.random.seed(3)
+    dataset[0]
+    assert np.random.rand() == wanted
+
+
+def test_workers_that_run_on_learn_of_the_epoch(toy):
+    dataset = _build(toy, PIPELINE)
+    loader = DataLoader(
+        dataset,
+        num_workers=2,
+        persistent_workers=True,
+        collate_fn=lambda batch: batch[0],
+    )
+    for epoch in (0, 1):
+        dataset.set_epoch(epoch, 5)
+        found = [item['data_samples'].crop_box for item in loader]
+        assert found == [item[2] for item in _drawn(dataset, range(6))]
+
+
+def test_a_broken_video_is_replaced_alike_when_it_is_known(broken, warnings):
+    first = _build(broken, PIPELINE)
+    first.set_epoch(0, 0)
+    met = _drawn(first, [0, 1, 0, 1])
+    assert met[:2] == met[2:] and 'v0' not in [item[0] for item in met]
 
 
 def test_broken_in_testing_is_an_error(broken):

@@ -109,3 +109,31 @@ def test_processes_are_not_joined_without_a_launcher():
     cfg = Config(dict(launcher='none'))
     launch.join_processes(cfg)
     assert 'model_wrapper_cfg' not in cfg
+
+
+def test_all_that_is_missing_is_told_once(tmp_path):
+    def loader(name):
+        return dict(
+            dataset=dict(
+                type='GroundingDataset',
+                data_root=str(tmp_path),
+                ann_file=f'{name}.json',
+                data_prefix=dict(video='video'),
+                make_command=f'make {name}',
+            )
+        )
+
+    cfg = Config(
+        dict(train_dataloader=loader('a'), val_dataloader=loader('b'))
+    )
+    names = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    with pytest.raises(FileNotFoundError) as caught:
+        launch.check_data(cfg, *names)
+    text = str(caught.value)
+    assert 'make a' in text and 'make b' in text
+    assert text.count('The folder of videos is missing') == 1
+    (tmp_path / 'video').mkdir()
+    (tmp_path / 'a.json').write_text('')
+    launch.check_data(cfg, 'train_dataloader')
+    cfg.val_dataloader = None
+    launch.check_data(cfg, *names)

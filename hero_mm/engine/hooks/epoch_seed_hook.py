@@ -1,0 +1,45 @@
+"""Seed each epoch, so that a resumed training goes on as if never stopped."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from hero_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Let all that is random in an epoch depend on seed and epoch alone.
+
+    MMEngine seeds processes once, at the start of a run: after a resume other
+    frames, flips and negatives would be drawn than without. Here the random
+    states of the training process are set at the start of each epoch, and
+    data sets with a method ``set_epoch(epoch, seed)`` are told (also inside
+    a ``ConcatDataset``; a ``RepeatDataset`` gives an item several times an
+    epoch and is left alone). A loop that counts iterations has no epochs and
+    is left alone too.
+    """
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed the epoch.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        epoch, seed = runner.epoch, runner.seed
+        source = np.random.SeedSequence([seed, epoch, get_rank()])
+        state = source.generate_state(3)
+        random.seed(int(state[0]))
+        np.random.seed(state[1])
+        torch.manual_seed(int(state[2]))
+        dataset: Any = runner.train_dataloader.dataset
+        for part in getattr(dataset, 'datasets', [dataset]):
+            if hasattr(part, 'set_epoch'):
+                part.set_epoch(epoch, seed)
