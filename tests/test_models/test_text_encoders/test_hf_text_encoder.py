@@ -10,7 +10,7 @@ from hero_mm.models import HFTextEncoder
 from hero_mm.registry import MODELS
 
 TEXTS = ['the red square moves left', 'what turns ?']
-WORDS = 'the red square moves left what turns ? a blue circle'.split()
+WORDS = [*TEXTS[0].split(), *TEXTS[1].split(), 'a', 'blue', 'circle']
 
 
 def _tokenizer(folder: str, roberta: bool) -> None:

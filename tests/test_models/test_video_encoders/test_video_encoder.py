@@ -1,0 +1,245 @@
+"""The video encoder round any backbone: layouts, levels, masks, errors."""
+
+import pytest
+import torch
+from torch import nn
+
+from hero_mm.models import VideoEncoder
+from hero_mm.registry import MODELS
+
+
+class Patches(nn.Module):
+    """A 2-D backbone: the mean of each patch, at strides 4 and 8."""
+
+    def __init__(self, outputs: str = 'levels') -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 4, 4)
+        self.outputs = outputs
+
+    def forward(self, x):
+        assert x.dim() == 4
+        first = self.conv(x)
+        second = nn.functional.avg_pool2d(first, 2)
+        return {
+            'levels': (first, second),
+            'tensor': second,
+            'vector': second.mean((2, 3)),
+        }[self.outputs]
+
+
+class Tubelets(nn.Module):
+    """A 3-D backbone with half of the frames."""
+
+    def __init__(self, outputs: str = 'tensor') -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(3, 6, (2, 8, 8), (2, 8, 8))
+        self.outputs = outputs
+
+    def forward(self, x):
+        assert x.dim() == 5
+        out = self.conv(x)
+        return {
+            'tensor': out,
+            'levels': (out,),
+            'vector': out.mean((2, 3, 4)),
+            'pair': ((out, out),),
+        }[self.outputs]
+
+
+class Top(nn.Module):
+    """A neck that gives the sum of the levels, twice as wide."""
+
+    def forward(self, levels):
+        small = nn.functional.interpolate(levels[-1], levels[0].shape[2:])
+        return [torch.cat([levels[0] + small] * 2, 1)]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    modules = dict(MODELS.module_dict)
+    for module in (Patches, Tubelets, Top):
+        modules[module.__name__] = module
+    monkeypatch.setattr(MODELS, '_module_dict', modules)
+
+
+def build(kind: str, embed_dims: int = 16, **options):
+    outputs = options.pop('outputs', None)
+    backbone = dict(type=kind)
+    if outputs:
+        backbone['outputs'] = outputs
+    torch.manual_seed(0)
+    return VideoEncoder(backbone, embed_dims, **options).eval()
+
+
+def inputs(clips=2, frames=6, height=32, width=48):
+    torch.manual_seed(1)
+    return dict(
+        imgs=torch.randn(clips, frames, 3, height, width),
+        frame_mask=torch.ones(clips, frames, dtype=torch.bool),
+        pixel_mask=torch.ones(clips, height, width, dtype=torch.bool),
+    )
+
+
+def test_frames_one_by_one():
+    encoder = build('Patches')
+    assert encoder.input_layout == 'frame'
+    batch = inputs()
+    video = encoder(**batch)
+    assert video.regions_BTHWD.shape == (2, 6, 4, 6, 16)
+    assert video.stride == (8, 8)
+    assert video.frame_size == (48, 32)
+    assert video.is_grid
+    batch['imgs'][0, 3] += 1
+    change = encoder(**batch).regions_BTHWD - video.regions_BTHWD
+    moved = change.abs().amax((2, 3, 4)) > 1e-6
+    assert moved.nonzero().tolist() == [[0, 3]]
+
+
+@pytest.mark.parametrize('level, size', [(0, (8, 12)), (1, (4, 6))])
+def test_level(level, size):
+    video = build('Patches', level=level)(**inputs())
+    assert video.regions_BTHWD.shape[2:4] == size
+
+
+def test_centres_are_in_pixels():
+    video = build('Patches')(**inputs())
+    assert video.centres_BTHW2.shape == (2, 6, 4, 6, 2)
+    assert video.centres_BTHW2[0, 0, 0, 0].tolist() == [4, 4]
+    assert video.centres_BTHW2[1, 5, 3, 5].tolist() == [44, 28]
+
+
+def test_single_tensor_is_one_level():
+    batch = inputs()
+    one = build('Patches', outputs='tensor')(**batch)
+    two = build('Patches')(**batch)
+    torch.testing.assert_close(one.regions_BTHWD, two.regions_BTHWD)
+
+
+def test_neck():
+    encoder = build('Patches', neck=dict(type='Top'))
+    assert encoder.project.in_channels == 12
+    assert encoder(**inputs()).regions_BTHWD.shape == (2, 6, 8, 12, 16)
+
+
+@pytest.mark.parametrize('outputs', ['tensor', 'levels'])
+def test_clips_of_a_strided_3d_backbone(outputs):
+    encoder = build('Tubelets', outputs=outputs)
+    assert encoder.input_layout == 'video'
+    video = encoder(**inputs(frames=6))
+    assert video.regions_BTHWD.shape == (2, 6, 4, 6, 16)
+    # Three steps became six frames: the first and last two are held or
+    # nearly so, and time still runs.
+    steps = (video.regions_BTHWD[:, 1:] - video.regions_BTHWD[:, :-1]).abs()
+    assert (steps.amax((2, 3, 4)) > 0).any()
+
+
+def test_3d_time_goes_the_right_way():
+    """The frame of a flash lights up, and none far from it."""
+    encoder = build('Tubelets')
+    batch = inputs(clips=1, frames=8)
+    dark = encoder(**batch).regions_BTHWD
+    batch['imgs'][:, 6:] += 2
+    change = (encoder(**batch).regions_BTHWD - dark).abs()
+    change = change.mean((0, 2, 3, 4))
+    assert change[:4].max() < 1e-6
+    assert change[7] > 0.01
+
+
+def test_channels_are_found_or_given():
+    assert build('Patches').project.in_channels == 6
+    assert build('Patches', in_channels=6).project.in_channels == 6
+
+
+def test_finding_channels_leaves_the_mode_and_statistics():
+    config = dict(
+        type='ShiftConvNet', stem_channels=4, channels=(8,), num_blocks=(1,)
+    )
+    encoder = VideoEncoder(dict(config, out_indices=(0,)), 8)
+    assert encoder.training
+    for name, buffer in encoder.named_buffers():
+        if name.endswith('running_mean'):
+            assert buffer.abs().max() == 0, name
+
+
+def test_padding_is_zero_and_told():
+    batch = inputs()
+    batch['frame_mask'][0, 4:] = False
+    batch['pixel_mask'][0, :, 40:] = False
+    batch['pixel_mask'][1, 20:] = False
+    video = build('Patches')(**batch)
+    real = video.real_BTHW
+    assert real[0, :4, :, :5].all()
+    assert not real[0, 4:].any()
+    assert not real[0, :, :, 5].any()
+    # Row 20 lies in the third row of regions, which is real in part.
+    assert real[1, :, :3].all()
+    assert not real[1, :, 3].any()
+    assert video.regions_BTHWD[~real].abs().max() == 0
+    assert (video.regions_BTHWD[real].abs().amax(-1) > 0).all()
+
+
+@pytest.mark.parametrize(
+    'kind, outputs',
+    [('Patches', 'vector'), ('Tubelets', 'vector'), ('Tubelets', 'pair')],
+)
+def test_backbone_without_a_map(kind, outputs):
+    with pytest.raises(ValueError, match=f'{kind} gives.*Choose a backbone'):
+        build(kind, outputs=outputs)
+
+
+def test_gradients_reach_backbone_and_projection():
+    encoder = build('Patches').train()
+    encoder(**inputs()).regions_BTHWD.square().mean().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+
+
+# One test each: the imports of the families take seconds.
+
+
+def test_mmdet_resnet_with_fpn():
+    pytest.importorskip('mmdet')
+    encoder = VideoEncoder(
+        dict(
+            type='mmdet.ResNet',
+            depth=18,
+            base_channels=8,
+            stem_channels=8,
+            out_indices=(1, 2),
+        ),
+        16,
+        neck=dict(
+            type='mmdet.FPN', in_channels=[16, 32], out_channels=12, num_outs=2
+        ),
+        level=0,
+    )
+    encoder.init_weights()
+    assert encoder.input_layout == 'frame'
+    video = encoder(**inputs(clips=1, frames=2, height=64, width=64))
+    assert video.regions_BTHWD.shape == (1, 2, 8, 8, 16)
+    assert video.regions_BTHWD.isfinite().all()
+
+
+def test_mmaction_slow_only():
+    pytest.importorskip('mmaction')
+    encoder = VideoEncoder(
+        dict(
+            type='mmaction.ResNet3dSlowOnly',
+            depth=18,
+            base_channels=8,
+            pretrained=None,
+            lateral=False,
+            conv1_kernel=(1, 7, 7),
+            conv1_stride_t=1,
+            pool1_stride_t=1,
+            inflate=(0, 0, 1, 1),
+            norm_eval=False,
+        ),
+        16,
+    )
+    encoder.init_weights()
+    assert encoder.input_layout == 'video'
+    video = encoder(**inputs(clips=1, frames=4, height=64, width=64))
+    assert video.regions_BTHWD.shape == (1, 4, 2, 2, 16)
+    assert video.stride == (32, 32)
+    assert video.regions_BTHWD.isfinite().all()
