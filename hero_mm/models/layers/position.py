@@ -40,7 +40,8 @@ class FramePosition(nn.Module):
     def frames(self, num_frames: int) -> Tensor:
         """Embed frame numbers; returns shape (T, D)."""
         steps = torch.arange(num_frames, device=self.time.weight.device)
-        return self.time(sine_features(steps, self.num_bands))
+        sines = sine_features(steps, self.num_bands)
+        return self.time(sines.to(self.time.weight.dtype))
 
 
 class GridPosition(FramePosition):
@@ -64,7 +65,8 @@ class GridPosition(FramePosition):
         size = real_BN.sum(1).clamp(min=1)[:, None, None]
         linear = (steps[:, None] + 0.5) / size * 2 - 1
         sines = sine_features(steps, self.num_bands)
-        return torch.cat([sines.expand(len(size), -1, -1), linear], -1)
+        axis = torch.cat([sines.expand(len(size), -1, -1), linear], -1)
+        return axis.to(self.row.weight.dtype)
 
     def forward(self, num_frames: int, region_mask_BHW: Tensor) -> Tensor:
         """Embed grids.
