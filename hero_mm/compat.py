@@ -183,13 +183,12 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def _safe_globals() -> list[Any]:
-    """What MMEngine's message hub and meta data are made of."""
+    """What MMEngine's message hub, schedules and meta data are made of."""
     import numpy as np
-    from mmengine.logging import HistoryBuffer
 
     core = getattr(np, '_core', None) or np.core
     allowed: list[Any] = [
-        HistoryBuffer,
+        *_stored_methods(),
         np.ndarray,
         np.dtype,
         (_restricted_getattr, 'builtins.getattr'),
@@ -202,11 +201,21 @@ def _safe_globals() -> list[Any]:
     return allowed
 
 
-def _restricted_getattr(owner: Any, name: str) -> Any:
-    """``getattr`` for unpickling: public methods of HistoryBuffer alone."""
+def _stored_methods() -> dict[type, tuple[str, ...]]:
+    """Classes of which a checkpoint stores methods, and their names."""
     from mmengine.logging import HistoryBuffer
+    from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
-    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+    return {
+        HistoryBuffer: ('min', 'max', 'current', 'mean'),
+        OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+    }
+
+
+def _restricted_getattr(owner: Any, name: str) -> Any:
+    """``getattr`` for unpickling: what MMEngine stores alone."""
+    methods = _stored_methods()
+    if isinstance(owner, type) and name in methods.get(owner, ()):
         return getattr(owner, name)
     raise ValueError(
         f'a checkpoint asks for the attribute {name!r} of {owner!r}, which '

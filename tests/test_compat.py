@@ -170,6 +170,36 @@ def test_a_checkpoint_of_mmengine_loads(tmp_path):
     assert found['message_hub']['runtime_info']['best'] == 2
 
 
+SCHEDULERS = (
+    dict(type='OneCycleLR', eta_max=1, total_steps=3),
+    dict(
+        type='OneCycleLR', eta_max=1, total_steps=3, anneal_strategy='linear'
+    ),
+    dict(type='CosineAnnealingLR', T_max=3),
+    dict(type='CosineRestartLR', periods=[1], eta_min=0),
+    dict(type='ConstantLR', end=3),
+    dict(type='ExponentialLR', gamma=0.9),
+    dict(type='LinearLR', start_factor=0.1, end=3),
+    dict(type='MultiStepLR', milestones=[1, 2]),
+    dict(type='PolyLR', end=3),
+    dict(type='ReduceOnPlateauLR'),
+    dict(type='StepLR', step_size=2),
+)
+
+
+@pytest.mark.parametrize('config', SCHEDULERS, ids=lambda c: c['type'])
+def test_the_state_of_every_schedule_loads(config, tmp_path):
+    from mmengine.registry import PARAM_SCHEDULERS
+    from mmengine.runner.checkpoint import load_from_local
+
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1)
+    made = PARAM_SCHEDULERS.build(dict(config, optimizer=optimizer))
+    path = tmp_path / 'a.pth'
+    torch.save(dict(param_schedulers=[made.state_dict()]), path)
+    found = load_from_local(str(path), map_location='cpu')
+    made.load_state_dict(found['param_schedulers'][0])
+
+
 class RunsOnLoading:
     def __init__(self, function, *args):
         self.call = (function, args)

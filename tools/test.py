@@ -95,15 +95,14 @@ def main() -> None:
     cfg = launch.load_config(args)
     merge_args(cfg, args)
     path = find_checkpoint(args.checkpoint)
-    cfg.load_from, cfg.resume = None, False
+    # Loaded by the runner, so that its hooks (moving averages) are ready.
+    cfg.load_from, cfg.resume = path, False
     launch.join_processes(cfg)
     launch.prepare_data(cfg)
     launch.check_data(cfg, 'test_dataloader')
     runner = launch.build_runner(cfg)
     weights = read_checkpoint(path)['state_dict']
     check_weights(runner.model, weights, path)
-    # Through the runner, so that hooks (moving averages) see the checkpoint.
-    runner.load_checkpoint(path, strict=True)
     runner.test()
 
 

@@ -70,7 +70,10 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
     try:
         found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = str(error).strip().split('\n')[0]
+        lines = str(error).strip().split('\n')
+        # What is refused stands below the advice of torch.
+        told = [line for line in lines if 'Unsupported' in line]
+        reason = (told or lines)[0].strip().split('. Please use')[0]
         raise ValueError(
             f'{path} is not a readable checkpoint ({reason}). It may be '
             'truncated, of another kind, or hold objects other than weights, '

@@ -49,7 +49,7 @@ def test_epoch_and_seed_fix_what_is_drawn():
     drawn = []
     for epoch, seed in [(2, 5), (2, 5), (3, 5), (2, 6)]:
         draw()
-        hook.before_train_epoch(make_runner(Data(), epoch, seed))
+        hook.before_train_iter(make_runner(Data(), epoch, seed), 0)
         drawn.append(draw())
     assert drawn[0] == drawn[1]
     for place in range(3):
@@ -61,7 +61,7 @@ def test_processes_draw_differently(monkeypatch):
     drawn = set()
     for rank in (0, 1):
         monkeypatch.setattr(name, lambda rank=rank: rank)
-        EpochSeedHook().before_train_epoch(make_runner(Data()))
+        EpochSeedHook().before_train_iter(make_runner(Data()), 0)
         drawn.add(draw())
     assert len(drawn) == 2
 
@@ -78,8 +78,15 @@ def test_a_loop_of_iterations_is_left_alone():
     data = Data()
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    EpochSeedHook().before_train_epoch(
-        make_runner(data, loop=IterBasedTrainLoop)
-    )
+    runner = make_runner(data, loop=IterBasedTrainLoop)
+    EpochSeedHook().before_train_epoch(runner)
+    EpochSeedHook().before_train_iter(runner, 0)
     assert data.told == []
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_later_batches_go_on_drawing():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    EpochSeedHook().before_train_iter(make_runner(Data()), 1)
     assert torch.equal(torch.get_rng_state(), before)

@@ -26,20 +26,35 @@ class EpochSeedHook(Hook):
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed the epoch.
+        """Tell the data sets.
 
         Args:
             runner (Runner): The runner.
         """
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        epoch, seed = runner.epoch, runner.seed
-        source = np.random.SeedSequence([seed, epoch, get_rank()])
-        state = source.generate_state(3)
-        random.seed(int(state[0]))
-        np.random.seed(state[1])
-        torch.manual_seed(int(state[2]))
         dataset: Any = runner.train_dataloader.dataset
         for part in getattr(dataset, 'datasets', [dataset]):
             if hasattr(part, 'set_epoch'):
-                part.set_epoch(epoch, seed)
+                part.set_epoch(runner.epoch, runner.seed)
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Seed the process of the training.
+
+        Not sooner: a data loader that starts its workers draws a number too,
+        and only the first epoch of a process starts them.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Number of the batch in the epoch.
+            data_batch (Any): Unused.
+        """
+        if batch_idx or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        source = [runner.seed, runner.epoch, get_rank()]
+        state = np.random.SeedSequence(source).generate_state(3)
+        random.seed(int(state[0]))
+        np.random.seed(state[1])
+        torch.manual_seed(int(state[2]))

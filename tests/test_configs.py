@@ -1,0 +1,213 @@
+"""Every config: it loads, and its model runs at a shrunk size on a CPU.
+
+Data sets and pipelines are those of the config too, on videos of the embedded
+benchmark, so that what fits together in a test does so in a training.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from hero_mm.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = sorted(
+    path.relative_to(ROOT / 'configs')
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+@pytest.fixture(scope='module')
+def language_model(tmp_path_factory):
+    """Folder of a tiny RoBERTa with random weights and its tokenizer."""
+    transformers = pytest.importorskip('transformers')
+    tokenizers = pytest.importorskip('tokenizers')
+    folder = tmp_path_factory.mktemp('roberta')
+    words = ['<s>', '<pad>', '</s>', '<unk>', 'the', 'red', 'circle', 'spins']
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel(
+            {word: place for place, word in enumerate(words)}, '<unk>'
+        )
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token='<pad>',
+        unk_token='<unk>',
+        bos_token='<s>',
+        eos_token='</s>',
+    ).save_pretrained(folder)
+    transformers.RobertaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=80,
+    ).save_pretrained(folder)
+    return folder
+
+
+def shrink_model(model, data, language_model):
+    """A small model of the same make, in place."""
+    text = model.text_encoder
+    if text.type == 'HFTextEncoder':
+        text.name, text.pretrained = str(language_model), False
+    else:
+        text.ann_file = str(data / 'train.json')
+    encoder = model.video_encoder
+    backbone = encoder.backbone
+    if backbone.type == 'mmdet.ResNet':
+        backbone.depth, backbone.init_cfg = 18, None
+        if encoder.get('neck') is not None:
+            encoder.neck.in_channels = [
+                64 * 2**stage for stage in backbone.out_indices
+            ]
+
+
+def shrink_data(dataset, data):
+    """Few frames of few pixels of the tiny benchmark, in place."""
+    dataset.data_root = ''
+    dataset.ann_file = str(data / f'{Path(dataset.ann_file).stem}.json')
+    if not Path(dataset.ann_file).is_file():
+        dataset.ann_file = str(data / 'train.json')
+    dataset.data_prefix = dict(video=str(data / 'vidor/video'))
+    for step in dataset.pipeline:
+        if step.type == 'SampleClipFrames':
+            step.num_frames = 4
+            if 'min_frames' in step:
+                step.min_frames = 4
+        elif step.type == 'ResizeClip':
+            step.pop('scale', None)
+            step.short_side, step.max_long = 64, 96
+
+
+@pytest.fixture(params=CONFIGS, ids=str)
+def cfg(request, shapes_data, language_model):
+    cfg = Config.fromfile(ROOT / 'configs' / request.param)
+    init_default_scope(cfg.default_scope)
+    shrink_model(cfg.model, shapes_data, language_model)
+    for name in LOADERS:
+        shrink_data(cfg[name].dataset, shapes_data)
+    return cfg
+
+
+@pytest.fixture
+def model(cfg):
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model
+
+
+def take(cfg, name, model, count=2):
+    """The first clips of a data set as a batch of the model."""
+    dataset = DATASETS.build(cfg[name].dataset)
+    batch = pseudo_collate([dataset[index] for index in range(count)])
+    training = name == 'train_dataloader'
+    return dataset, model.data_preprocessor(batch, training)
+
+
+def test_there_are_configs():
+    names = {str(path) for path in CONFIGS}
+    assert {'hero_shapes.py', 'hero_vidstg.py'} <= names
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=str)
+def test_first_lines_say_the_command(path):
+    head = (ROOT / 'configs' / path).read_text().split('_base_')[0]
+    assert f'python tools/train.py configs/{path}' in head
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=str)
+def test_a_config_is_the_same_when_it_is_dumped(path, tmp_path):
+    cfg = Config.fromfile(ROOT / 'configs' / path)
+    cfg.dump(tmp_path / 'dumped.py')
+    assert Config.fromfile(tmp_path / 'dumped.py').to_dict() == cfg.to_dict()
+
+
+def test_loss(cfg, model):
+    _, batch = take(cfg, 'train_dataloader', model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    losses = model.train()(**batch, mode='loss')
+    total, logged = model.parse_losses(losses)
+    assert torch.isfinite(total) and len(logged) > 3
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    wrapper.update_params(total)
+    still = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and torch.equal(before[name], p)
+    ]
+    # A tiny batch may not use every bias, but each part learns.
+    parts = {name.split('.')[0] for name in before}
+    moved = {name.split('.')[0] for name in before if name not in still}
+    assert moved == parts, still
+
+
+@torch.no_grad()
+def test_predict_and_tensor(cfg, model):
+    dataset, batch = take(cfg, 'test_dataloader', model)
+    model.eval()
+    samples = model(**batch, mode='predict')
+    metric = METRICS.build(cfg.test_evaluator)
+    metric.dataset_meta = dataset.metainfo
+    metric.process(None, [sample.to_dict() for sample in samples])
+    scores = metric.evaluate(len(samples))
+    assert 0 <= scores['tube/m_vIoU'] <= 1
+    asked = sum(len(sample.queries.texts) for sample in samples)
+    for sample in samples:
+        start, end = sample.segment
+        spans = sample.pred_queries.spans
+        assert (spans[:, 0] >= start).all() and (spans[:, 1] <= end).all()
+        assert torch.isfinite(sample.pred_queries.bboxes).all()
+    output = model(**batch, mode='tensor')
+    assert len(output.location_QTN) == asked
+
+
+def test_learning_rates_reach_parameters(cfg, model):
+    """A misspelt key would be passed over in silence."""
+    keys = cfg.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {})
+    names = [name for name, _ in model.named_parameters()]
+    for key in keys:
+        assert any(key in name for name in names), key
+
+
+def test_hooks_are_known_and_a_kill_leaves_a_checkpoint(cfg):
+    for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
+        assert HOOKS.get(hook.type) is not None, hook
+    # MMEngine removes the oldest checkpoint before it writes the next one.
+    assert cfg.default_hooks.checkpoint.max_keep_ckpts >= 2
+    assert VISUALIZERS.get(cfg.visualizer.type) is not None
+
+
+def test_training_without_data_says_what_is_missing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/train.py']
+        + [ROOT / 'configs/hero_vidstg.py'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == 1, text
+    assert 'Traceback' not in text and len(text.splitlines()) <= 15
+    for split in ('train', 'val'):
+        assert f'expected at: {tmp_path}/data/vidstg/{split}.json' in text
+        assert f'--out data/vidstg/{split}.json' in text
+    assert f'expected at: {tmp_path}/data/vidor/video' in text
+    assert 'tools/dataset_converters/vidstg.py' in text
+    assert not (tmp_path / 'work_dirs').exists()

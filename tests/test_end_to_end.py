@@ -1,0 +1,234 @@
+"""From pixels to a drawn answer, and what goes wrong on the way.
+
+The commands are run as users run them, on a benchmark of twenty videos, one of
+which is broken. A training that is killed and resumed must end as one that ran
+through.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+BROKEN = 'not a video'
+EPOCHS = 3
+CONFIG = """
+_base_ = {base!r}
+prepare = dict(out='data', num_videos=dict(train=12, val=4, test=4), workers=1)
+model = dict(
+    video_encoder=dict(
+        embed_dims=16, backbone=dict(stem_channels=8, channels=(8, 16))),
+    text_encoder=dict(
+        embed_dims=16, num_layers=1, num_heads=2, unknown_prob=0.1,
+        ann_file='data/train.json'),
+    action_head=dict(embed_dims=16),
+    neck=dict(embed_dims=16),
+    tube_head=dict(embed_dims=16))
+train_dataloader = dict(
+    batch_size=4,
+    dataset=dict(
+        ann_file='data/train.json', data_prefix=dict(video='data/vidor/video'))
+)
+val_dataloader = dict(
+    dataset=dict(
+        ann_file='data/val.json', data_prefix=dict(video='data/vidor/video')))
+test_dataloader = dict(
+    dataset=dict(
+        ann_file='data/test.json', data_prefix=dict(video='data/vidor/video')))
+train_cfg = dict(max_epochs={epochs})
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=3e-3, pct_start=0.06,
+         total_steps={epochs}, by_epoch=True, convert_to_iter_based=True)]
+"""
+ENVIRONMENT = {
+    **os.environ,
+    'PYTHONPATH': str(ROOT),
+    'OMP_NUM_THREADS': '1',
+    'COLUMNS': '200',
+}
+TRAIN = ('tools/train.py', 'tiny.py', '--work-dir')
+pytestmark = pytest.mark.slow
+
+
+def command(*words):
+    """A command line of Python; tools are those of the repository."""
+    words = [str(word) for word in words]
+    if words[0].startswith('tools/'):
+        words[0] = str(ROOT / words[0])
+    return [sys.executable, *words]
+
+
+def run(folder, *words, code=0):
+    """Run a command in a folder; gives what it wrote."""
+    done = subprocess.run(
+        command(*words),
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    return text
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory, shapes_data):
+    """A folder with data, of which one training video is broken."""
+    folder = tmp_path_factory.mktemp('place')
+    shutil.copytree(shapes_data, folder / 'data')
+    base = str(ROOT / 'configs/hero_shapes.py')
+    text = CONFIG.format(base=base, epochs=EPOCHS)
+    (folder / 'tiny.py').write_text(text)
+    (broken_video(folder)).write_text(BROKEN)
+    return folder
+
+
+def broken_video(folder):
+    """Path of the first video of the training."""
+    annotation = json.loads((folder / 'data/train.json').read_text())
+    first = annotation['data_list'][0]['video_id']
+    path = annotation['videos'][first]['path']
+    return folder / 'data/vidor/video' / path
+
+
+@pytest.fixture(scope='module')
+def whole(place):
+    """Work dir and log of a training that ran through."""
+    log = run(place, *TRAIN, 'whole', '--seed', 3)
+    return place / 'whole', log
+
+
+@pytest.fixture(scope='module')
+def resumed(place):
+    """Work dir and log of one that was killed after its first epoch.
+
+    It is resumed without a word about the seed, which the checkpoint knows.
+    """
+    work = place / 'killed'
+    process = subprocess.Popen(
+        command(*TRAIN, 'killed', '--seed', 3),
+        cwd=place,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Its workers are killed with it.
+        start_new_session=True,
+    )
+    limit = time.monotonic() + 200
+    while not (work / 'last_checkpoint').is_file():
+        assert process.poll() is None and time.monotonic() < limit
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (work / f'epoch_{EPOCHS}.pth').exists()
+    return work, run(place, *TRAIN, 'killed', '--resume')
+
+
+def last_scores(work):
+    """The scores of the last validation."""
+    logs = sorted(work.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for line in logs[-1].read_text().splitlines()]
+    found = [line for line in lines if 'tube/m_vIoU' in line][-1]
+    assert found['step'] == EPOCHS
+    return {k: v for k, v in found.items() if k.startswith('tube/')}
+
+
+def load(work):
+    return torch.load(work / f'epoch_{EPOCHS}.pth', weights_only=False)
+
+
+def test_a_killed_training_ends_as_one_that_ran_through(whole, resumed):
+    """Equal to the last bit with one thread; 1e-6 leaves room for more."""
+    first, second = load(whole[0]), load(resumed[0])
+    for part in ('state_dict', 'ema_state_dict'):
+        assert first[part].keys() == second[part].keys()
+        for name, value in first[part].items():
+            torch.testing.assert_close(
+                second[part][name], value, rtol=1e-6, atol=1e-6, msg=name
+            )
+    steps = [state['step'] for state in first['optimizer']['state'].values()]
+    others = [state['step'] for state in second['optimizer']['state'].values()]
+    assert steps == others and min(steps) > EPOCHS
+    assert first['param_schedulers'] == second['param_schedulers']
+    assert last_scores(whole[0]) == pytest.approx(
+        last_scores(resumed[0]), abs=1e-6
+    )
+    log = resumed[1]
+    assert 'resumed epoch: 1' in log and 'Epoch(train) [1]' not in log
+
+
+def test_training_is_random_at_all(whole):
+    """Else the test above would show little."""
+    weights = load(whole[0])
+    assert not torch.equal(
+        weights['state_dict']['tube_head.span_out.bias'],
+        weights['ema_state_dict']['module.tube_head.span_out.bias'],
+    )
+
+
+def test_a_broken_video_is_named_and_counted(place, whole):
+    path = broken_video(place)
+    log = whole[1]
+    assert f'{path.name}: not a readable video' in log
+    assert log.count('(skipped in training; broken so far: 1 of 12') == 1
+    count = f'1 broken videos of data/train.json were left out: {path.stem}'
+    assert log.count(count) == 1
+
+
+@pytest.fixture(scope='module')
+def tested(place, whole):
+    """Log of a test that wrote its predictions."""
+    return run(
+        place,
+        *('tools/test.py', 'tiny.py', 'whole', '--work-dir', 'tested'),
+        *('--dump', 'whole/predictions.json'),
+    )
+
+
+def test_the_dump_gives_the_scores_of_the_log(place, tested):
+    words = ('--ann', 'data/test.json', '--json', 'scores.json')
+    tool = 'tools/analysis_tools/eval_tubes.py'
+    run(place, tool, *words, '--pred', 'whole/predictions.json', '--strict')
+    scores = json.loads((place / 'scores.json').read_text())
+    assert scores['missing'] == scores['unknown'] == 0
+    logged = next((place / 'tested').glob('*/*.json'))
+    logged = json.loads(logged.read_text().splitlines()[-1])
+    compared = {k: v for k, v in logged.items() if k.startswith('tube/')}
+    assert len(compared) > 3
+    for name, value in compared.items():
+        assert scores[name.partition('/')[2]] == pytest.approx(value), name
+
+
+def test_the_report_is_written(place, tested):
+    log = run(place, 'tools/analysis_tools/report.py', 'whole')
+    assert 'index.html' in log
+    page = (place / 'whole/report/index.html').read_text()
+    assert 'm_vIoU' in page and '<img' in page
+    assert (place / 'whole/report/report.md').is_file()
+
+
+def test_the_answer_is_drawn_and_can_be_played(place, whole):
+    video = sorted((place / 'data/vidor/video').rglob('*.mp4'))[-1]
+    words = ('-m', 'hero_mm.cli', 'ground', video, 'the red circle spins .')
+    log = run(place, *words, '--model', 'whole', '--out', 'drawn')
+    assert 'the red circle spins .' in log
+    with av.open(str(video)) as container:
+        wanted = sum(1 for _ in container.decode(video=0))
+    with av.open(str(place / f'drawn/{video.stem}_0.mp4')) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == 'h264'
+        assert stream.codec_context.pix_fmt == 'yuv420p'
+        assert sum(1 for _ in container.decode(video=0)) == wanted
+    assert (place / f'drawn/{video.stem}_0.png').stat().st_size > 1000
