@@ -1,6 +1,7 @@
 """Errors of the user are explained in a few lines, without a traceback."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dis import opmap
@@ -9,6 +10,7 @@ from typing import Callable, Optional
 
 TRACEBACK = 'HERO_MM_TRACEBACK'
 PACKAGE = str(Path(__file__).resolve().parent)
+EXPLAINED = (OSError, ValueError, TypeError)
 EXTRAS = {
     'mmcv': 'lite',
     'mmdet': 'mmdet',
@@ -64,13 +66,11 @@ def explain(
                 f'{link.name} is not installed; '
                 f'pip install "hero-mm[{EXTRAS[link.name]}]" (docs/install.md)'
             )
-        if not isinstance(link, (OSError, ValueError, TypeError)):
-            continue
         if 'Original Traceback' in str(link):
-            text = _from_worker(link, homes)
+            text = _from_worker(str(link), homes)
             if text is not None:
                 return text
-        elif _raised_in(link, homes):
+        elif isinstance(link, EXPLAINED) and _raised_in(link, homes):
             return str(link)
     return str(error) if isinstance(error, FileNotFoundError) else None
 
@@ -100,14 +100,15 @@ def _raised_in(error: BaseException, homes: tuple[str, ...]) -> bool:
     return on_purpose and code.co_filename.startswith(homes)
 
 
-def _from_worker(
-    error: BaseException, homes: tuple[str, ...]
-) -> Optional[str]:
-    """Message of an error that a data worker passed on as text."""
-    frames, _, _ = str(error).rpartition('\n' + type(error).__name__ + ': ')
-    text = str(error)[len(frames) :].strip()
-    last = frames.rpartition('File "')[2]
-    line = last.partition('\n')[2].strip()
-    if not last.startswith(homes) or not line.startswith('raise '):
+def _from_worker(text: str, homes: tuple[str, ...]) -> Optional[str]:
+    """Message of an error that a data worker passed on as text.
+
+    Its type is lost where the constructor of the error takes more than the
+    message; the last frame and the message are in the text all the same.
+    """
+    last = text.rpartition('File "')[2]
+    _, _, code = last.partition('\n')
+    if not last.startswith(homes) or not code.lstrip().startswith('raise '):
         return None
-    return text.partition(': ')[2]
+    found = re.search(r'^[\w.]+: (.*)', code, re.MULTILINE | re.DOTALL)
+    return found.group(1).strip() if found else None

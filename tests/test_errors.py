@@ -79,6 +79,19 @@ def test_an_error_of_a_worker_is_explained():
     assert explain(error).startswith("launcher 'slurm' needs")
 
 
+def broken():
+    from hero_mm.datasets.video_reader import open_video
+
+    with open_video('no/such.mp4'):
+        pass
+
+
+def test_an_error_whose_type_a_worker_loses_is_explained():
+    error = raised(in_worker(broken))
+    assert type(error) is RuntimeError
+    assert explain(error).startswith('video no/such.mp4: does not exist. Cure')
+
+
 def test_a_foreign_error_of_a_worker_is_left_alone():
     assert explain(raised(in_worker(foreign))) is None
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-class VideoError(RuntimeError):
+class VideoError(ValueError):
     """A video cannot be read; says which, what was found and what to do.
 
     Args:

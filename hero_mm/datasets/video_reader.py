@@ -325,7 +325,9 @@ def _check_file(path: str) -> None:
     if not os.path.isfile(path):
         found = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise VideoError(
-            path, found, "put it there or correct data_prefix['video']"
+            path,
+            found,
+            "correct the path (of a data set: data_prefix['video'])",
         )
     if os.path.getsize(path) == 0:
         raise VideoError(path, 'the file is empty')

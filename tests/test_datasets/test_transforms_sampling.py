@@ -86,7 +86,7 @@ def test_jitter_stays_in_its_part_and_follows_the_seed():
         # Equal steps: what moves keeps its speed.
         assert set(np.diff(grid)) <= {6, 7}
         seen.add(tuple(grid))
-    assert len(seen) > 20
+    assert len(seen) > 10
     short = step.transform(_results(3, 6, ()))
     assert short['frame_inds'].tolist() == [3, 4, 5]
 

@@ -173,8 +173,14 @@ class HERO(BaseModel):
         losses.update(
             self.tube_head.loss(output, of_query, data_samples, clip_of_query)
         )
+        swapped = both.select(slice(len(texts), None))
+        if negatives:
+            losses.update(
+                self.tube_head.action_loss(
+                    of_query, data_samples, text, swapped, query_of_negative
+                )
+            )
         if self.action_head is not None:
-            swapped = both.select(slice(len(texts), None))
             losses.update(
                 self.action_head.loss(
                     video,

@@ -120,7 +120,7 @@ class TubeHead(BaseModule):
         link_candidates (int): Regions a frame that take part in linking.
         loss_weights (dict, optional): Overrides of the weights of
             ``location``, ``match``, ``l1``, ``giou``, ``boundary``, ``offset``,
-            ``actionness``, ``track``.
+            ``actionness``, ``action``, ``track``.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -155,6 +155,9 @@ class TubeHead(BaseModule):
             for _ in range(num_span_layers)
         )
         self.span_norm = nn.LayerNorm(embed_dims)
+        self.tube_action = nn.Linear(embed_dims, embed_dims)
+        self.text_action = nn.Linear(embed_dims, embed_dims)
+        self.action_scale = nn.Parameter(torch.tensor(10.0).log())
         self.span_out = nn.Linear(embed_dims, 5)
         self.centre_radius = centre_radius
         self.sigma = sigma
@@ -169,6 +172,7 @@ class TubeHead(BaseModule):
             boundary=1.0,
             offset=1.0,
             actionness=1.0,
+            action=1.0,
             track=1.0,
         )
         unknown = set(loss_weights or {}) - set(self.weights)
@@ -271,21 +275,13 @@ class TubeHead(BaseModule):
         """
         num_frames = output.start_QT.shape[1]
         device = output.start_QT.device
-        boxes, valid, spans = [], [], []
-        for sample in samples:
-            truth = sample.gt_queries
-            grow = num_frames - truth.bboxes.shape[1]
-            boxes.append(F.pad(truth.bboxes, (0, 0, 0, grow)))
-            valid.append(F.pad(truth.valid, (0, grow)))
-            spans.append(truth.spans)
-        losses = self._box_loss(
-            output, video, torch.cat(boxes), torch.cat(valid)
-        )
+        boxes_QT4, valid_QT = _true_boxes(samples, video)
+        losses = self._box_loss(output, video, boxes_QT4, valid_QT)
         losses['loss_match'] = self.weights['match'] * self._match_loss(
-            output, video, torch.cat(boxes), torch.cat(valid)
+            output, video, boxes_QT4, valid_QT
         )
         edges = _edges(samples, num_frames, device)[clip_of_query]
-        spans_Q2 = torch.cat(spans).to(edges)
+        spans_Q2 = torch.cat([s.gt_queries.spans for s in samples]).to(edges)
         losses.update(self._span_loss(output, video, spans_Q2, edges))
         return losses
 
@@ -345,9 +341,62 @@ class TubeHead(BaseModule):
             logits, positive.to(logits.dtype), reduction='none'
         )
         miss = torch.where(positive, 1 - logits.sigmoid(), logits.sigmoid())
-        weight = torch.where(positive, 0.5, 0.5) * miss**2
-        total = (bce * weight * asked).sum()
+        total = (0.5 * miss**2 * bce * asked).sum()
         return total / (positive & asked).any(-1).sum().clamp(min=1)
+
+    def action_loss(
+        self,
+        video: VideoFeatures,
+        samples: Sequence[GroundingDataSample],
+        text: TextFeatures,
+        negatives: TextFeatures,
+        query_of_negative: Tensor,
+    ) -> dict[str, Tensor]:
+        """What the true tube does, against captions of other actions.
+
+        The regions of the true tube, before they meet any word, must fit
+        the action of their caption better than those of the captions in
+        which only the action is replaced: looks cannot tell these apart.
+
+        Args:
+            video (VideoFeatures): The clip of each query.
+            samples (Sequence[GroundingDataSample]): With ``gt_queries``.
+            text (TextFeatures): Q queries.
+            negatives (TextFeatures): V captions with another action.
+            query_of_negative (Tensor): The query of each, has shape (V,).
+
+        Returns:
+            dict: ``loss_action``; and ``action_accuracy``, the share of
+            tubes whose own caption fits best.
+        """
+        boxes_QT4, valid_QT = _true_boxes(samples, video)
+        centres = video.centres_BTHW2.flatten(2, 3)
+        shown = valid_QT[..., None] & positive_regions(
+            boxes_QT4, centres, video.stride, self.centre_radius
+        )
+        shown = shown.to(video.regions_BTHWD.dtype)
+        tube = torch.einsum(
+            'qtn,qtnd->qd', shown, video.regions_BTHWD.flatten(2, 3)
+        )
+        tube = tube / shown.sum((1, 2)).clamp(min=1)[:, None]
+        tube = F.normalize(self.tube_action(tube), dim=-1)
+        own = F.normalize(self.text_action(text.action_QD), dim=-1)
+        other = F.normalize(self.text_action(negatives.action_QD), dim=-1)
+        scale = self.action_scale.exp().clamp(max=100)
+        own_Q = scale * (tube * own).sum(-1)
+        other_V = scale * (tube[query_of_negative] * other).sum(-1)
+        total = own_Q.exp().index_add(0, query_of_negative, other_V.exp())
+        asked = torch.zeros_like(own_Q).index_fill(0, query_of_negative, 1.0)
+        count = asked.sum().clamp(min=1)
+        loss = ((total.log() - own_Q) * asked).sum() / count
+        beaten = torch.zeros_like(own_Q).index_add(
+            0, query_of_negative, (other_V >= own_Q[query_of_negative]).float()
+        )
+        right = ((beaten == 0) * asked).sum() / count
+        return dict(
+            loss_action=self.weights['action'] * loss,
+            action_accuracy=right.detach(),
+        )
 
     def _span_loss(
         self,
@@ -579,6 +628,20 @@ def _edges(
         [s.segment for s in samples],
         num_frames,
     ).to(device)
+
+
+def _true_boxes(
+    samples: Sequence[GroundingDataSample], video: VideoFeatures
+) -> tuple[Tensor, Tensor]:
+    """Boxes (Q, T, 4) and validity (Q, T) of the true tubes, padded to T."""
+    num_frames = video.frame_mask_BT.shape[1]
+    boxes, valid = [], []
+    for sample in samples:
+        truth = sample.gt_queries
+        grow = num_frames - truth.bboxes.shape[1]
+        boxes.append(F.pad(truth.bboxes, (0, 0, 0, grow)))
+        valid.append(F.pad(truth.valid, (0, grow)))
+    return torch.cat(boxes), torch.cat(valid)
 
 
 def _query_edges(
