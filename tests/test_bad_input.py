@@ -1,0 +1,316 @@
+"""Wrong files and words on the command line: one paragraph, no traceback.
+
+Each case names what was wrong and the cure. All commands run in forks of one
+process that has done the imports, so that a case takes a second.
+"""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from hero_mm.registry import MODELS
+
+ROOT = Path(__file__).resolve().parent.parent
+FORKS = """
+import json, os, runpy, sys, traceback
+import mmengine.runner
+import hero_mm.apis, hero_mm.datasets, hero_mm.engine, hero_mm.models
+
+def take(words):
+    sys.argv = words
+    try:
+        if words[0] == '-m':
+            sys.argv = words[1:]
+            runpy.run_module(words[1], run_name='__main__', alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name='__main__')
+    except SystemExit as leave:
+        return leave.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 70
+    return 0
+
+for name, words in json.load(sys.stdin).items():
+    sys.stdout.flush()
+    process = os.fork()
+    if not process:
+        with open(f'{name}.out', 'w') as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        code = take(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with open(f'{name}.out') as out:
+        print(json.dumps([name, code, out.read()]))
+"""
+CONFIG = """
+_base_ = {base!r}
+prepare = None
+randomness = dict(seed=0)
+model = dict(
+    video_encoder=dict(
+        embed_dims=16, backbone=dict(stem_channels=8, channels=(8, 16))),
+    text_encoder=dict(
+        embed_dims=16, num_layers=1, num_heads=2, ann_file='data/train.json'),
+    action_head=dict(embed_dims=16),
+    neck=dict(embed_dims=16),
+    tube_head=dict(embed_dims=16))
+train_dataloader = dict(num_workers=1, batch_size=2, dataset=dict(
+    ann_file='data/train.json', data_prefix=dict(video='data/vidor/video')))
+val_dataloader = dict(num_workers=1, dataset=dict(
+    ann_file='data/val.json', data_prefix=dict(video='data/vidor/video')))
+test_dataloader = dict(num_workers=1, dataset=dict(
+    ann_file='data/test.json', data_prefix=dict(video='data/vidor/video')))
+train_cfg = dict(max_epochs=1)
+"""
+
+# Changes of an annotation: what is done to it, and what must be said.
+
+
+def first_query(raw):
+    return raw['data_list'][0]['queries'][0]
+
+
+def first_box(raw):
+    query = first_query(raw)
+    video = raw['videos'][raw['data_list'][0]['video_id']]
+    track = video['tracks'][query['track_id']]
+    track.pop('runs')
+    start, end = query['span']
+    track['boxes'] = {str(frame): [9, 2, 9, 22] for frame in range(start, end)}
+
+
+ANNOTATIONS = {
+    'missing-key': (
+        lambda raw: first_query(raw).pop('span'),
+        ["key 'span' is missing"],
+    ),
+    'box-without-width': (first_box, ['[9, 2, 9, 22]', 'x2 > x1']),
+    'span-outside-its-segment': (
+        lambda raw: first_query(raw).update(span=[0, 9999]),
+        ['span [0, 9999]', 'outside its segment'],
+    ),
+    'unknown-track': (
+        lambda raw: first_query(raw).update(track_id='77'),
+        ["unknown track id '77'", 'the video has the tracks'],
+    ),
+    'empty-sentence': (
+        lambda raw: first_query(raw).update(text=' '),
+        ["the sentence ('text') is empty"],
+    ),
+    'unknown-video': (
+        lambda raw: raw['data_list'][0].update(video_id='77'),
+        ["unknown video id '77'"],
+    ),
+}
+VIDEOS = {
+    'empty': (b'', 'empty'),
+    'text': (b'not a video\n' * 99, 'not a readable video'),
+    'truncated': (None, 'not a readable video'),
+}
+GROUND = ('-m', 'hero_mm.cli', 'ground')
+ASK = ('--model', 'tiny.py', '--weights', 'good.pth')
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory, shapes_data):
+    """Data, checkpoints and videos, good and bad."""
+    folder = tmp_path_factory.mktemp('bad')
+    shutil.copytree(shapes_data, folder / 'data')
+    base = str(ROOT / 'configs/hero_shapes.py')
+    (folder / 'tiny.py').write_text(CONFIG.format(base=base))
+    write_checkpoints(folder)
+    raw = json.loads((folder / 'data/train.json').read_text())
+    for name, (change, _) in ANNOTATIONS.items():
+        changed = copy.deepcopy(raw)
+        change(changed)
+        (folder / f'data/{name}.json').write_text(json.dumps(changed))
+    (folder / 'data/cut.json').write_text(json.dumps(raw)[:1000])
+    (folder / 'data/blank.json').write_text('')
+    good = sorted((folder / 'data/vidor/video').rglob('*.mp4'))
+    shutil.copy(good[0], folder / 'good.mp4')
+    for name, (content, _) in VIDEOS.items():
+        if content is None:
+            content = good[0].read_bytes()[:2000]
+        (folder / f'{name}.mp4').write_bytes(content)
+    # Of the test set and of a copy of all the training videos.
+    test = json.loads((folder / 'data/test.json').read_text())
+    path = next(iter(test['videos'].values()))['path']
+    (folder / 'data/vidor/video' / path).write_bytes(b'')
+    for video in raw['videos'].values():
+        path = folder / 'nothing' / video['path']
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'')
+    return folder
+
+
+def write_checkpoints(folder):
+    cfg = Config.fromfile(folder / 'tiny.py')
+    init_default_scope('hero_mm')
+    cfg.model.text_encoder.ann_file = str(folder / 'data/train.json')
+    weights = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(meta={}, state_dict=weights), folder / 'good.pth')
+    other = {
+        name: value
+        for name, value in weights.items()
+        if not name.startswith('neck.')
+    }
+    torch.save(dict(meta={}, state_dict=other), folder / 'other.pth')
+    data = (folder / 'good.pth').read_bytes()
+    (folder / 'half.pth').write_bytes(data[: len(data) // 2])
+    (folder / 'blank.pth').write_bytes(b'')
+
+
+def train(*options):
+    options = ('--cfg-options', *options) if options else ()
+    return (str(ROOT / 'tools/train.py'), 'tiny.py', *options)
+
+
+def try_out(*words):
+    return (str(ROOT / 'tools/test.py'), 'tiny.py', *words)
+
+
+CASES = {
+    **{
+        f'training: {name}': (
+            train(f'train_dataloader.dataset.ann_file=data/{name}.json'),
+            [f'{name}.json', *told],
+        )
+        for name, (_, told) in ANNOTATIONS.items()
+    },
+    'training: cut annotation': (
+        train('train_dataloader.dataset.ann_file=data/cut.json'),
+        ['cut.json', 'JSON'],
+    ),
+    'training: blank annotation': (
+        train('train_dataloader.dataset.ann_file=data/blank.json'),
+        ['blank.json', 'JSON'],
+    ),
+    'training: missing annotation': (
+        train('val_dataloader.dataset.ann_file=data/no.json'),
+        ['data/no.json', 'make it by:  python tools/dataset_converters'],
+    ),
+    'training: missing videos': (
+        train('train_dataloader.dataset.data_prefix.video=films'),
+        ['The folder of videos is missing', '/films'],
+    ),
+    'training: all videos broken': (
+        train('train_dataloader.dataset.data_prefix.video=nothing'),
+        ['train.json: none of its 12 videos can be read', "'nothing'"],
+    ),
+    'training: checkpoint of another config': (
+        (*train(), '--resume', 'other.pth'),
+        ['other.pth does not fit this config', 'missing in the checkpoint'],
+    ),
+    'training: half a checkpoint': (
+        (*train(), '--resume', 'half.pth'),
+        ['half.pth is not a readable checkpoint', 'copy it again'],
+    ),
+    'training: missing checkpoint': (
+        (*train(), '--resume', 'no.pth'),
+        ["checkpoint 'no.pth' does not exist"],
+    ),
+    'training: missing config': (
+        (str(ROOT / 'tools/train.py'), 'no.py'),
+        ["config 'no.py' does not exist"],
+    ),
+    'testing: checkpoint of another config': (
+        try_out('other.pth'),
+        ['other.pth does not fit this config', 'Use the config that'],
+    ),
+    'testing: blank checkpoint': (
+        try_out('blank.pth'),
+        ['blank.pth is not a readable checkpoint'],
+    ),
+    'testing: missing checkpoint': (
+        try_out('no.pth'),
+        ["checkpoint 'no.pth' does not exist", 'the work dir of a training'],
+    ),
+    'testing: broken video': (
+        try_out('good.pth'),
+        ['.mp4: the file is empty', 'skip_broken=True', 'broken_file'],
+    ),
+    **{
+        f'grounding: {name} video': (
+            (*GROUND, f'{name}.mp4', 'it spins', *ASK),
+            [f'{name}.mp4', told],
+        )
+        for name, (_, told) in VIDEOS.items()
+    },
+    'grounding: missing video': (
+        (*GROUND, 'no.mp4', 'it spins', *ASK),
+        ['no.mp4', 'does not exist'],
+    ),
+    'grounding: a folder': (
+        (*GROUND, 'data', 'it spins', *ASK),
+        ['data', 'folder'],
+    ),
+    'grounding: empty sentence': (
+        (*GROUND, 'good.mp4', '', *ASK),
+        ['SENTENCE is empty', 'for instance'],
+    ),
+    'grounding: one of two sentences is blank': (
+        (*GROUND, 'good.mp4', 'it spins', ' \t', *ASK),
+        ['is empty'],
+    ),
+    'grounding: checkpoint of another config': (
+        (*GROUND, 'good.mp4', 'it', '--model', 'tiny.py')
+        + ('--weights', 'other.pth'),
+        ['other.pth does not fit this config'],
+    ),
+    'grounding: nothing trained': (
+        (*GROUND, 'good.mp4', 'it spins'),
+        ['work_dirs/hero_shapes', 'training'],
+    ),
+}
+
+
+@pytest.fixture(scope='module')
+def answers(place):
+    """Exit code and output of every case."""
+    done = subprocess.run(
+        [sys.executable, '-c', FORKS],
+        input=json.dumps(
+            {name.replace('/', ' '): case[0] for name, case in CASES.items()}
+        ),
+        cwd=place,
+        env={
+            **os.environ,
+            'PYTHONPATH': str(ROOT),
+            'OMP_NUM_THREADS': '1',
+            'COLUMNS': '200',
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {name: (code, text) for name, code, text in lines}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('case', CASES)
+def test_the_error_names_what_is_wrong_and_the_cure(answers, case):
+    code, text = answers[case]
+    assert code == 1, text
+    assert 'Traceback' not in text
+    before, mark, message = text.rpartition('\nerror: ')
+    assert mark, text
+    for told in CASES[case][1]:
+        assert told in message, message
+    # A paragraph, and the line that says how to see more.
+    assert len(message.strip().splitlines()) <= 9, message
