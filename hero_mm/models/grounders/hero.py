@@ -13,7 +13,7 @@ from typing import Any, Optional, Union
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
@@ -21,7 +21,6 @@ from hero_mm.structures import GroundingDataSample
 from ..features import TextFeatures, VideoFeatures
 from ..heads.tube_head import TubeOutput
 from ..pruning import keep_frames, select_frames, select_regions
-from ..text_encoders import TextPooling
 
 Samples = Sequence[GroundingDataSample]
 
@@ -78,8 +77,6 @@ class HERO(BaseModel):
         self.text_encoder = MODELS.build(text_encoder)
         self.neck = MODELS.build(neck) if neck else None
         self.action_head = MODELS.build(action_head) if action_head else None
-        if self.action_head is None:
-            _freeze_action(self.text_encoder)
         self.tube_head = MODELS.build(tube_head)
         self.max_regions = max_regions
         self.keep_ratio = keep_ratio
@@ -174,12 +171,11 @@ class HERO(BaseModel):
             self.tube_head.loss(output, of_query, data_samples, clip_of_query)
         )
         swapped = both.select(slice(len(texts), None))
-        if negatives:
-            losses.update(
-                self.tube_head.action_loss(
-                    of_query, data_samples, text, swapped, query_of_negative
-                )
+        losses.update(
+            self.tube_head.action_loss(
+                of_query, data_samples, text, swapped, query_of_negative
             )
+        )
         if self.action_head is not None:
             losses.update(
                 self.action_head.loss(
@@ -256,14 +252,6 @@ class HERO(BaseModel):
         counts = torch.tensor([len(s.queries.texts) for s in samples])
         clips = torch.arange(len(samples)).repeat_interleave(counts)
         return clips.to(video.regions_BTHWD.device)
-
-
-def _freeze_action(text_encoder: nn.Module) -> None:
-    """No loss reaches the action vector: distributed training must know."""
-    for module in text_encoder.modules():
-        if isinstance(module, TextPooling):
-            module.action_attention.requires_grad_(False)
-            module.action_out.requires_grad_(False)
 
 
 def _texts(samples: Samples) -> list[str]:

@@ -148,7 +148,7 @@ class TubeHead(BaseModule):
         self.clip_out = nn.Linear(embed_dims, 5)
         self.span_in = nn.Linear(2 * embed_dims, embed_dims)
         self.consistency_in = nn.Parameter(torch.zeros(embed_dims))
-        self.match_in = nn.Parameter(torch.zeros(embed_dims))
+        self.match_in = nn.Parameter(torch.full((embed_dims,), 0.02))
         self.position = FramePosition(embed_dims)
         self.span_layers = nn.ModuleList(
             JointLayer(embed_dims, num_heads, 2.0)
@@ -239,6 +239,9 @@ class TubeHead(BaseModule):
         if consistency_QT is not None:
             degree = consistency_QT.sigmoid()[..., None]
         tokens = tokens + degree * self.consistency_in
+        # How well the best region of a frame matches says much of the frame.
+        best = location.amax(-1).masked_fill(~real_T, 0.0)
+        tokens = tokens + best[..., None] * self.match_in
         for layer in self.span_layers:
             tokens = layer(tokens, real_T)
         out = self.span_out(self.span_norm(tokens))
@@ -249,7 +252,7 @@ class TubeHead(BaseModule):
             start_QT=out[..., 0].masked_fill(~real_T, hide),
             end_QT=out[..., 1].masked_fill(~real_T, hide),
             offsets_QT2=out[..., 2:4].sigmoid(),
-            actionness_QT=out[..., 4],
+            actionness_QT=out[..., 4] + best,
         )
 
     def loss(
@@ -382,15 +385,20 @@ class TubeHead(BaseModule):
         tube = F.normalize(self.tube_action(tube), dim=-1)
         own = F.normalize(self.text_action(text.action_QD), dim=-1)
         other = F.normalize(self.text_action(negatives.action_QD), dim=-1)
-        scale = self.action_scale.exp().clamp(max=100)
+        # Up to 40 the exponentials below stay finite.
+        scale = self.action_scale.exp().clamp(max=40)
         own_Q = scale * (tube * own).sum(-1)
         other_V = scale * (tube[query_of_negative] * other).sum(-1)
+        if own_Q.dtype in (torch.float16, torch.bfloat16):
+            own_Q, other_V = own_Q.float(), other_V.float()
         total = own_Q.exp().index_add(0, query_of_negative, other_V.exp())
         asked = torch.zeros_like(own_Q).index_fill(0, query_of_negative, 1.0)
         count = asked.sum().clamp(min=1)
         loss = ((total.log() - own_Q) * asked).sum() / count
         beaten = torch.zeros_like(own_Q).index_add(
-            0, query_of_negative, (other_V >= own_Q[query_of_negative]).float()
+            0,
+            query_of_negative,
+            (other_V >= own_Q[query_of_negative]).to(own_Q),
         )
         right = ((beaten == 0) * asked).sum() / count
         return dict(
