@@ -31,8 +31,12 @@ def test_models_of_this_file_are_sharp(build_hero, make_clip, predict):
     model = build_hero(shake=0.12)
     one, other = predict(model, make_clip(6), make_clip(6, seed=3))
     for name in one.keys():  # noqa: SIM118
-        assert (one[name] - other[name]).abs().max() > 1e-3, name
-        assert (one[name][0] - one[name][1]).abs().max() > 1e-3, name
+        # See the tolerance of same_predictions.
+        enough = 0.01 * one[name].abs().max()
+        if name in ('bboxes', 'spans'):
+            enough = 0.01
+        assert (one[name] - other[name]).abs().max() > enough, name
+        assert (one[name][0] - one[name][1]).abs().max() > enough, name
 
 
 def test_beside_a_longer_clip(model, make_clip, predict, same_predictions):

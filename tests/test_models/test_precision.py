@@ -75,7 +75,7 @@ def test_double_is_near(build_hero, make_clip, collate):
         sample.gt_tracks.bboxes = sample.gt_tracks.bboxes.double()
     for name, value in exact(**batch, mode='loss').items():
         torch.testing.assert_close(
-            losses[name].double(), value, rtol=1e-3, atol=1e-4
+            losses[name].double(), value.double(), rtol=1e-3, atol=1e-4
         )
 
 

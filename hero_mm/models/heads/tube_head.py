@@ -119,8 +119,8 @@ class TubeHead(BaseModule):
             region of each frame alone.
         link_candidates (int): Regions a frame that take part in linking.
         loss_weights (dict, optional): Overrides of the weights of
-            ``location``, ``match``, ``l1``, ``giou``, ``boundary``, ``offset``,
-            ``actionness``, ``action``, ``track``.
+            ``location``, ``match``, ``l1``, ``giou``, ``boundary``,
+            ``offset``, ``actionness``, ``action``, ``track``.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -272,9 +272,9 @@ class TubeHead(BaseModule):
             clip_of_query (Tensor): Clip of each query, has shape (Q,).
 
         Returns:
-            dict: ``loss_location``, ``loss_match``, ``loss_l1``, ``loss_giou``,
-            ``loss_boundary``, ``loss_offset``, ``loss_actionness``; and
-            ``box_iou``, the IoU at the true places.
+            dict: ``loss_location``, ``loss_match``, ``loss_l1``,
+            ``loss_giou``, ``loss_boundary``, ``loss_offset``,
+            ``loss_actionness``; and ``box_iou``, the IoU at the true places.
         """
         num_frames = output.start_QT.shape[1]
         device = output.start_QT.device
