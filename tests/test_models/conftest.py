@@ -8,6 +8,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
 from hero_mm.models import TextFeatures, VideoFeatures
@@ -66,6 +67,12 @@ def _config() -> dict:
             type='GroundingDataPreprocessor', pad_size_divisor=8
         ),
     )
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _quiet():
+    """init_weights of MMEngine tells each of hundreds of parameters."""
+    MMLogger.get_current_instance().setLevel('WARNING')
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,6 @@
 # AdamW, a short warm-up and a cosine, by iteration.
-max_epochs = 2
-learning_rate = 3e-3
+max_epochs = 3
+learning_rate = 2.5e-3
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(

@@ -1,0 +1,75 @@
+# A small HERO for footage of one's own, from scratch on a CPU.
+#   python tools/train.py configs/hero_custom.py
+_base_ = [
+    './_base_/models/hero_shapes.py',
+    './_base_/schedules/one_cycle.py',
+    './_base_/default_runtime.py',
+]
+data_root = 'data/own/'
+ann_file = data_root + 'train.json'
+video_root = data_root + 'videos'
+dataset_type = 'GroundingDataset'
+
+sample = dict(type='SampleClipFrames', mode='fps', fps=5, max_frames=64)
+resize = dict(type='ResizeClip', scale=(160, 96))
+train_pipeline = [
+    sample,
+    dict(type='DecodeFrames', num_threads=1),
+    dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=1),
+    resize,
+    dict(type='PackGroundingInputs'),
+]
+test_pipeline = [
+    sample,
+    dict(type='DecodeFrames'),
+    dict(type='LoadTubes'),
+    resize,
+    dict(type='PackGroundingInputs'),
+]
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        ann_file=ann_file,
+        data_prefix=dict(video=video_root),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=2,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        ann_file=ann_file,
+        data_prefix=dict(video=video_root),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='TubeMetric', protocol='tubedetr')
+test_evaluator = val_evaluator
+
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=8),
+    text_encoder=dict(ann_file=ann_file),
+    max_regions=24,
+)
+max_epochs = 100
+train_cfg = dict(max_epochs=max_epochs, val_interval=10)
+param_scheduler = [
+    dict(
+        type='OneCycleLR',
+        eta_max=3e-3,
+        pct_start=0.06,
+        total_steps=max_epochs,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    )
+]
