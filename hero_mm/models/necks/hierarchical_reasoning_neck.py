@@ -242,9 +242,7 @@ class HierarchicalReasoningNeck(BaseModule):
 
         self.attention = attention
 
-        def build(
-            number: int, with_words: bool, before: int
-        ) -> nn.ModuleList:
+        def build(number: int, with_words: bool, before: int) -> nn.ModuleList:
             if attention == 'joint':
                 joint = (embed_dims, num_heads, ffn_ratio)
                 return nn.ModuleList(JointLayer(*joint) for _ in range(number))
@@ -293,9 +291,7 @@ class HierarchicalReasoningNeck(BaseModule):
         x = video.regions_BTHWD
         x = x + self.position(x.shape[1], video.real_BTHW.any(1))
         video = replace(video, regions_BTHWD=x)
-        return replace(
-            video, regions_BTHWD=self._run(self.clip_layers, video)
-        )
+        return replace(video, regions_BTHWD=self._run(self.clip_layers, video))
 
     def encode_regions(self, video: VideoFeatures) -> VideoFeatures:
         """Tell the regions their boxes and run the layers over them.
