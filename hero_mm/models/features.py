@@ -30,7 +30,7 @@ class VideoFeatures:
         objectness_BTHW (Tensor, optional): Logits of "an object is centred
             here", of the tube head.
         raw_boxes_BTHW4 (Tensor, optional): The clip's own boxes, of the tube
-            head, see :func:`hero_mm.models.heads.tube_head.decode_boxes`.
+            head, see :func:`hero_mm.models.heads.region_boxes.decode_boxes`.
         contexts (dict[int, Tensor], optional): Means over the neighbourhoods
             of the regions in the grid that a set was chosen from, one a
             scale of the pyramid alignment.

@@ -10,7 +10,7 @@ width. Boxes are xyxy in pixels of the input unless a name says raw.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Optional
 
 import torch
@@ -24,80 +24,23 @@ from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
 from ..layers import FeedForward, FramePosition, JointLayer
-from ..losses import any_positive_cross_entropy, boundary_kl, box_iou_pairs
+from ..losses import any_positive_cross_entropy, boundary_kl
 from ..pruning import spread_frames
-from .frame_grid import bin_edges, bin_of, from_bins, to_bins
-
-
-@dataclass
-class TubeOutput:
-    """What the head says before decoding.
-
-    Attributes:
-        location_QTN (Tensor): Logits of the regions, -1e4 on padding: which
-            one of its frame shows the object (softmax), and whether it shows
-            it in the span (sigmoid).
-        boxes_QTN4 (Tensor): The box that each region would give.
-        start_QT, end_QT (Tensor): Logits of the boundaries' bins, -inf on
-            padding.
-        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
-        actionness_QT (Tensor): Logits of "the frame lies in the span".
-        kept_QS (Tensor, optional): Where frames were left out, the numbers
-            of those that the T of the other fields stands for.
-    """
-
-    location_QTN: Tensor
-    boxes_QTN4: Tensor
-    start_QT: Tensor
-    end_QT: Tensor
-    offsets_QT2: Tensor
-    actionness_QT: Tensor
-    kept_QS: Optional[Tensor] = None
-
-
-def decode_boxes(
-    raw: Tensor, centres: Tensor, stride: tuple[float, float]
-) -> Tensor:
-    """Boxes from offsets of the centre and logarithms of the size.
-
-    Args:
-        raw (Tensor): In units of the stride, has shape (..., N, 4).
-        centres (Tensor): Centres of the regions, has shape (..., N, 2).
-        stride (tuple[float, float]): Pixels a region covers, (x, y).
-
-    Returns:
-        Tensor: Boxes xyxy in pixels, has shape (..., N, 4).
-    """
-    unit = raw.new_tensor(stride)
-    centre = centres + raw[..., :2] * unit
-    half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
-
-
-def positive_regions(
-    boxes: Tensor,
-    centres: Tensor,
-    stride: tuple[float, float],
-    radius: float,
-) -> Tensor:
-    """Regions that should answer for a box.
-
-    The region that holds the centre of the box, so that the smallest box has
-    one, and those whose centre is near it, measured in sizes of the box.
-
-    Args:
-        boxes (Tensor): Boxes xyxy in pixels, has shape (..., 4).
-        centres (Tensor): Centres of the regions, has shape (..., N, 2).
-        stride (tuple[float, float]): Pixels a region covers, (x, y).
-        radius (float): Nearness, 0.5 reaches to the edge of the box.
-
-    Returns:
-        Tensor: Bool, has shape (..., N).
-    """
-    middle = (boxes[..., None, :2] + boxes[..., None, 2:]) / 2
-    reach = (boxes[..., None, 2:] - boxes[..., None, :2]) * radius
-    half = boxes.new_tensor(stride) / 2
-    return ((centres - middle).abs() <= torch.maximum(reach, half)).all(-1)
+from .frame_grid import bin_of, to_bins
+from .region_boxes import (
+    box_distances,
+    decode_boxes,
+    positive_regions,
+    true_boxes,
+)
+from .tube_decoding import (
+    TubeOutput,
+    choose_boxes,
+    clip_edges,
+    decode_span,
+    query_edges,
+    to_original,
+)
 
 
 @MODELS.register_module()
@@ -278,12 +221,12 @@ class TubeHead(BaseModule):
         """
         num_frames = output.start_QT.shape[1]
         device = output.start_QT.device
-        boxes_QT4, valid_QT = _true_boxes(samples, video)
+        boxes_QT4, valid_QT = true_boxes(samples, video)
         losses = self._box_loss(output, video, boxes_QT4, valid_QT)
         losses['loss_match'] = self.weights['match'] * self._match_loss(
             output, video, boxes_QT4, valid_QT
         )
-        edges = _edges(samples, num_frames, device)[clip_of_query]
+        edges = clip_edges(samples, num_frames, device)[clip_of_query]
         spans_Q2 = torch.cat([s.gt_queries.spans for s in samples]).to(edges)
         losses.update(self._span_loss(output, video, spans_Q2, edges))
         return losses
@@ -307,7 +250,7 @@ class TubeHead(BaseModule):
             output.location_QTN[valid_QT][found], positive[found]
         )
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
-        l1, giou, iou = _box_distances(
+        l1, giou, iou = box_distances(
             output.boxes_QTN4[valid_QT], truth, positive, share, video
         )
         return dict(
@@ -372,7 +315,7 @@ class TubeHead(BaseModule):
             dict: ``loss_action``; and ``action_accuracy``, the share of
             tubes whose own caption fits best.
         """
-        boxes_QT4, valid_QT = _true_boxes(samples, video)
+        boxes_QT4, valid_QT = true_boxes(samples, video)
         centres = video.centres_BTHW2.flatten(2, 3)
         shown = valid_QT[..., None] & positive_regions(
             boxes_QT4, centres, video.stride, self.centre_radius
@@ -504,7 +447,7 @@ class TubeHead(BaseModule):
         raw = video.raw_boxes_BTHW4.flatten(2, 3).flatten(0, 1)[place]
         told = decode_boxes(raw, centres, video.stride)
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
-        l1, giou, _ = _box_distances(told, truth, positive, share, video)
+        l1, giou, _ = box_distances(told, truth, positive, share, video)
         count = max(len(truth), 1)
         weight = self.weights['track']
         return dict(
@@ -534,10 +477,14 @@ class TubeHead(BaseModule):
             list[InstanceData]: One a clip; fields as in
             :class:`GroundingDataSample`.
         """
-        spans, span_scores = self._decode_span(
-            output, _query_edges(output, samples, clip_of_query)
+        spans, span_scores = decode_span(
+            output,
+            query_edges(output, samples, clip_of_query),
+            self.actionness_decode,
         )
-        boxes, scores = self._decode_boxes(output)
+        boxes, scores = choose_boxes(
+            output, self.link_weight, self.link_candidates
+        )
         if consistency_QT is None:
             consistency = output.actionness_QT.sigmoid()
         else:
@@ -556,176 +503,10 @@ class TubeHead(BaseModule):
             results.append(
                 InstanceData(
                     spans=spans[mine],
-                    bboxes=_to_original(boxes[mine, :length], sample),
+                    bboxes=to_original(boxes[mine, :length], sample),
                     scores=scores[mine, :length],
                     span_scores=span_scores[mine],
                     action_consistency=consistency[mine, :length],
                 )
             )
         return results
-
-    def _decode_span(
-        self, output: TubeOutput, edges_QT1: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        # Off the very edges, so that no span is empty.
-        offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
-        start = output.start_QT.float().log_softmax(-1)
-        end = output.end_QT.float().log_softmax(-1)
-        num_bins = start.shape[1]
-        joint = start[:, :, None] + end[:, None]
-        if self.actionness_decode:
-            frame = output.actionness_QT.float()
-            gain = F.logsigmoid(frame) - F.logsigmoid(-frame)
-            total = F.pad(gain.cumsum(1), (1, 0))
-            inside = total[:, None, 1:] - total[:, :-1, None]
-            joint = joint + self.actionness_decode * inside
-        order = torch.ones(
-            num_bins, num_bins, dtype=torch.bool, device=joint.device
-        ).triu()
-        # Start and end in one bin need their offsets in order.
-        ordered = offsets[..., 0] < offsets[..., 1]
-        allowed = order & (
-            ~torch.eye(num_bins, device=joint.device).bool()
-            | torch.diag_embed(ordered)
-        )
-        joint = joint.masked_fill(~allowed, float('-inf'))
-        best = joint.flatten(1)
-        # A clip of one frame whose offsets are out of order: all of it.
-        none = best.isneginf().all(1)
-        index = best.argmax(1)
-        first, last = index // num_bins, index % num_bins
-        low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
-        high = offsets[..., 1].gather(1, last[:, None]).squeeze(1)
-        low = low.masked_fill(none, 0.0)
-        high = high.masked_fill(none, 1.0)
-        spans = torch.stack(
-            [
-                from_bins(first, low, edges_QT1),
-                from_bins(last, high, edges_QT1),
-            ],
-            dim=-1,
-        )
-        score = best.gather(1, index[:, None]).squeeze(1)
-        return spans, score.masked_fill(none, 0.0).exp().clamp(max=1)
-
-    def _decode_boxes(self, output: TubeOutput) -> tuple[Tensor, Tensor]:
-        """Choose a region a frame; returns (Q, T, 4) and (Q, T)."""
-        log_prob = output.location_QTN.float().log_softmax(-1)
-        number = min(self.link_candidates, log_prob.shape[-1])
-        if not self.link_weight:
-            number = 1
-        best, index = log_prob.topk(number, dim=-1)
-        boxes = output.boxes_QTN4.float().gather(
-            2, index[..., None].expand(-1, -1, -1, 4)
-        )
-        # Padding comes last and must not pull at the frames before it.
-        real = ~output.start_QT.isneginf()
-        choice = _link(best, boxes, self.link_weight * real)
-        picked = boxes.gather(2, choice[..., None, None].expand(-1, -1, 1, 4))
-        score = best.gather(2, choice[..., None]).squeeze(-1).exp()
-        return picked.squeeze(2), score
-
-
-def _edges(
-    samples: Sequence[GroundingDataSample],
-    num_frames: int,
-    device: torch.device,
-) -> Tensor:
-    return bin_edges(
-        [s.frame_inds for s in samples],
-        [s.segment for s in samples],
-        num_frames,
-    ).to(device)
-
-
-def _true_boxes(
-    samples: Sequence[GroundingDataSample], video: VideoFeatures
-) -> tuple[Tensor, Tensor]:
-    """Boxes (Q, T, 4) and validity (Q, T) of the true tubes, padded to T."""
-    num_frames = video.frame_mask_BT.shape[1]
-    boxes, valid = [], []
-    for sample in samples:
-        truth = sample.gt_queries
-        grow = num_frames - truth.bboxes.shape[1]
-        boxes.append(F.pad(truth.bboxes, (0, 0, 0, grow)))
-        valid.append(F.pad(truth.valid, (0, grow)))
-    return torch.cat(boxes), torch.cat(valid)
-
-
-def _query_edges(
-    output: TubeOutput,
-    samples: Sequence[GroundingDataSample],
-    clip_of_query: Tensor,
-) -> Tensor:
-    """Edges of the bins of each query, of its kept frames only."""
-    num_frames = output.start_QT.shape[1]
-    device = output.start_QT.device
-    if output.kept_QS is None:
-        return _edges(samples, num_frames, device)[clip_of_query]
-    inds, segments = [], []
-    for clip, kept in zip(
-        clip_of_query.tolist(), output.kept_QS.cpu().numpy()
-    ):
-        frame_inds = samples[clip].frame_inds
-        inds.append(frame_inds[kept[kept < len(frame_inds)]])
-        segments.append(samples[clip].segment)
-    return bin_edges(inds, segments, num_frames).to(device)
-
-
-def _box_distances(
-    told_XN4: Tensor,
-    truth_X4: Tensor,
-    positive_XN: Tensor,
-    share_XN: Tensor,
-    video: VideoFeatures,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums of L1 (in frame sizes), 1 - GIoU and IoU at the true places."""
-    rows = positive_XN.nonzero(as_tuple=True)[0]
-    told, truth = told_XN4[positive_XN], truth_X4[rows]
-    share = share_XN[positive_XN]
-    size = told.new_tensor(video.frame_size).repeat(2)
-    l1 = ((told - truth).abs() / size).sum(-1)
-    iou, giou = box_iou_pairs(told, truth)
-    return (
-        (l1 * share).sum(),
-        ((1 - giou) * share).sum(),
-        (iou * share).sum(),
-    )
-
-
-def _link(
-    log_prob_QTC: Tensor, boxes_QTC4: Tensor, weight_QT: Tensor
-) -> Tensor:
-    """Viterbi over candidates: likely regions whose boxes overlap in time.
-
-    ``weight_QT`` says how much a frame must overlap the one before it.
-    """
-    num_frames = log_prob_QTC.shape[1]
-    score = log_prob_QTC[:, 0]
-    back = []
-    for frame in range(1, num_frames):
-        iou, _ = box_iou_pairs(
-            boxes_QTC4[:, frame - 1, :, None], boxes_QTC4[:, frame, None]
-        )
-        weight = weight_QT[:, frame, None, None]
-        step, origin = (score[:, :, None] + weight * iou).max(1)
-        back.append(origin)
-        score = step + log_prob_QTC[:, frame]
-    choice = [score.argmax(-1)]
-    for origin in reversed(back):
-        choice.append(origin.gather(1, choice[-1][:, None]).squeeze(1))
-    return torch.stack(choice[::-1], dim=1)
-
-
-def _to_original(boxes: Tensor, sample: GroundingDataSample) -> Tensor:
-    """From pixels of the input to those of the original video, clipped."""
-    height, width = sample.img_shape
-    x1, y1, x2, y2 = sample.crop_box
-    if sample.get('flip', False):
-        boxes = boxes[..., [2, 1, 0, 3]] * boxes.new_tensor([-1, 1, -1, 1])
-        boxes = boxes + boxes.new_tensor([width, 0, width, 0])
-    scale = boxes.new_tensor([(x2 - x1) / width, (y2 - y1) / height])
-    boxes = boxes * scale.repeat(2) + boxes.new_tensor([x1, y1, x1, y1])
-    ori_height, ori_width = sample.ori_shape
-    limit = boxes.new_tensor([ori_width, ori_height] * 2)
-    return torch.minimum(boxes.clamp(min=0), limit)

@@ -7,11 +7,8 @@ import pytest
 import torch
 
 from hero_mm.models import TubeHead
-from hero_mm.models.heads.tube_head import (
-    TubeOutput,
-    decode_boxes,
-    positive_regions,
-)
+from hero_mm.models.heads.region_boxes import decode_boxes, positive_regions
+from hero_mm.models.heads.tube_decoding import TubeOutput
 from hero_mm.models.losses import box_iou_pairs
 from hero_mm.structures import GroundingDataSample
 

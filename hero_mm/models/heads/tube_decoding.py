@@ -1,0 +1,199 @@
+"""From what the tube head says to tubes: spans, linked boxes, pixels.
+
+Shape legend: Q queries, T frames, C candidate regions of a frame. Boxes are
+xyxy in pixels of the input; spans are native frames.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hero_mm.structures import GroundingDataSample
+
+from ..losses import box_iou_pairs
+from .frame_grid import bin_edges, from_bins
+
+
+@dataclass
+class TubeOutput:
+    """What the head says before decoding.
+
+    Attributes:
+        location_QTN (Tensor): Logits of the regions, -1e4 on padding: which
+            one of its frame shows the object (softmax), and whether it shows
+            it in the span (sigmoid).
+        boxes_QTN4 (Tensor): The box that each region would give.
+        start_QT, end_QT (Tensor): Logits of the boundaries' bins, -inf on
+            padding.
+        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
+        actionness_QT (Tensor): Logits of "the frame lies in the span".
+        kept_QS (Tensor, optional): Where frames were left out, the numbers
+            of those that the T of the other fields stands for.
+    """
+
+    location_QTN: Tensor
+    boxes_QTN4: Tensor
+    start_QT: Tensor
+    end_QT: Tensor
+    offsets_QT2: Tensor
+    actionness_QT: Tensor
+    kept_QS: Optional[Tensor] = None
+
+
+def decode_span(
+    output: TubeOutput, edges_QT1: Tensor, actionness_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Choose the most likely span whose end lies behind its start.
+
+    Args:
+        output (TubeOutput): Of Q queries.
+        edges_QT1 (Tensor): Edges of the bins, native frames.
+        actionness_weight (float): Weight of the per-frame actionness.
+
+    Returns:
+        tuple[Tensor, Tensor]: Spans (Q, 2) in native frames and scores (Q,).
+    """
+    # Off the very edges, so that no span is empty.
+    offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
+    start = output.start_QT.float().log_softmax(-1)
+    end = output.end_QT.float().log_softmax(-1)
+    num_bins = start.shape[1]
+    joint = start[:, :, None] + end[:, None]
+    if actionness_weight:
+        frame = output.actionness_QT.float()
+        gain = F.logsigmoid(frame) - F.logsigmoid(-frame)
+        total = F.pad(gain.cumsum(1), (1, 0))
+        inside = total[:, None, 1:] - total[:, :-1, None]
+        joint = joint + actionness_weight * inside
+    order = torch.ones(
+        num_bins, num_bins, dtype=torch.bool, device=joint.device
+    ).triu()
+    # Start and end in one bin need their offsets in order.
+    ordered = offsets[..., 0] < offsets[..., 1]
+    allowed = order & (
+        ~torch.eye(num_bins, device=joint.device).bool()
+        | torch.diag_embed(ordered)
+    )
+    joint = joint.masked_fill(~allowed, float('-inf'))
+    best = joint.flatten(1)
+    # A clip of one frame whose offsets are out of order: all of it.
+    none = best.isneginf().all(1)
+    index = best.argmax(1)
+    first, last = index // num_bins, index % num_bins
+    low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
+    high = offsets[..., 1].gather(1, last[:, None]).squeeze(1)
+    low = low.masked_fill(none, 0.0)
+    high = high.masked_fill(none, 1.0)
+    spans = torch.stack(
+        [
+            from_bins(first, low, edges_QT1),
+            from_bins(last, high, edges_QT1),
+        ],
+        dim=-1,
+    )
+    score = best.gather(1, index[:, None]).squeeze(1)
+    return spans, score.masked_fill(none, 0.0).exp().clamp(max=1)
+
+
+def choose_boxes(
+    output: TubeOutput, link_weight: float, candidates: int
+) -> tuple[Tensor, Tensor]:
+    """Choose a region a frame and link them over time.
+
+    Args:
+        output (TubeOutput): Of Q queries.
+        link_weight (float): How much neighbouring boxes must overlap.
+        candidates (int): Regions a frame that take part.
+
+    Returns:
+        tuple[Tensor, Tensor]: Boxes (Q, T, 4) and their probability (Q, T).
+    """
+    log_prob = output.location_QTN.float().log_softmax(-1)
+    number = min(candidates, log_prob.shape[-1])
+    if not link_weight:
+        number = 1
+    best, index = log_prob.topk(number, dim=-1)
+    boxes = output.boxes_QTN4.float().gather(
+        2, index[..., None].expand(-1, -1, -1, 4)
+    )
+    # Padding comes last and must not pull at the frames before it.
+    real = ~output.start_QT.isneginf()
+    choice = link_boxes(best, boxes, link_weight * real)
+    picked = boxes.gather(2, choice[..., None, None].expand(-1, -1, 1, 4))
+    score = best.gather(2, choice[..., None]).squeeze(-1).exp()
+    return picked.squeeze(2), score
+
+
+def clip_edges(
+    samples: Sequence[GroundingDataSample],
+    num_frames: int,
+    device: torch.device,
+) -> Tensor:
+    """Edges of the bins of each clip, has shape (B, T + 1)."""
+    return bin_edges(
+        [s.frame_inds for s in samples],
+        [s.segment for s in samples],
+        num_frames,
+    ).to(device)
+
+
+def query_edges(
+    output: TubeOutput,
+    samples: Sequence[GroundingDataSample],
+    clip_of_query: Tensor,
+) -> Tensor:
+    """Edges of the bins of each query, of its kept frames only."""
+    num_frames = output.start_QT.shape[1]
+    device = output.start_QT.device
+    if output.kept_QS is None:
+        return clip_edges(samples, num_frames, device)[clip_of_query]
+    inds, segments = [], []
+    for clip, kept in zip(
+        clip_of_query.tolist(), output.kept_QS.cpu().numpy()
+    ):
+        frame_inds = samples[clip].frame_inds
+        inds.append(frame_inds[kept[kept < len(frame_inds)]])
+        segments.append(samples[clip].segment)
+    return bin_edges(inds, segments, num_frames).to(device)
+
+
+def link_boxes(
+    log_prob_QTC: Tensor, boxes_QTC4: Tensor, weight_QT: Tensor
+) -> Tensor:
+    """Viterbi over candidates: likely regions whose boxes overlap in time.
+
+    ``weight_QT`` says how much a frame must overlap the one before it.
+    """
+    num_frames = log_prob_QTC.shape[1]
+    score = log_prob_QTC[:, 0]
+    back = []
+    for frame in range(1, num_frames):
+        iou, _ = box_iou_pairs(
+            boxes_QTC4[:, frame - 1, :, None], boxes_QTC4[:, frame, None]
+        )
+        weight = weight_QT[:, frame, None, None]
+        step, origin = (score[:, :, None] + weight * iou).max(1)
+        back.append(origin)
+        score = step + log_prob_QTC[:, frame]
+    choice = [score.argmax(-1)]
+    for origin in reversed(back):
+        choice.append(origin.gather(1, choice[-1][:, None]).squeeze(1))
+    return torch.stack(choice[::-1], dim=1)
+
+
+def to_original(boxes: Tensor, sample: GroundingDataSample) -> Tensor:
+    """From pixels of the input to those of the original video, clipped."""
+    height, width = sample.img_shape
+    x1, y1, x2, y2 = sample.crop_box
+    if sample.get('flip', False):
+        boxes = boxes[..., [2, 1, 0, 3]] * boxes.new_tensor([-1, 1, -1, 1])
+        boxes = boxes + boxes.new_tensor([width, 0, width, 0])
+    scale = boxes.new_tensor([(x2 - x1) / width, (y2 - y1) / height])
+    boxes = boxes * scale.repeat(2) + boxes.new_tensor([x1, y1, x1, y1])
+    ori_height, ori_width = sample.ori_shape
+    limit = boxes.new_tensor([ori_width, ori_height] * 2)
+    return torch.minimum(boxes.clamp(min=0), limit)
