@@ -1,5 +1,6 @@
 # HERO on the embedded benchmark of moving shapes, from pixels, on the CPU.
-#   python tools/train.py configs/hero_shapes.py
+#   bash tools/dist_train.sh configs/hero_shapes.py 2       (two cores)
+#   python tools/train.py configs/hero_shapes.py            (one process)
 # Renders data/shapes first where it is missing.
 _base_ = [
     './_base_/datasets/shapes.py',

@@ -24,7 +24,8 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=8,
+    # Clips of one process; the demo runs two.
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

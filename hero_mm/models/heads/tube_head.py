@@ -101,6 +101,7 @@ class TubeHead(BaseModule):
         self.tube_action = nn.Linear(embed_dims, embed_dims)
         self.text_action = nn.Linear(embed_dims, embed_dims)
         self.action_scale = nn.Parameter(torch.tensor(10.0).log())
+        self.fit_weight = nn.Parameter(torch.tensor(0.3))
         self.span_out = nn.Linear(embed_dims, 5)
         self.centre_radius = centre_radius
         self.sigma = sigma
@@ -168,6 +169,8 @@ class TubeHead(BaseModule):
         match = torch.einsum('qtnd,qd->qtn', regions, sentence)
         location = self.location(regions).squeeze(-1)
         location = location + match / regions.shape[-1] ** 0.5
+        fit = self._action_fit(video.regions_BTHWD.flatten(2, 3), text)
+        location = location + self.fit_weight * fit
         location = location.masked_fill(~video.real_BTHW.flatten(2), -1e4)
         raw = self.query_box(regions)
         if video.raw_boxes_BTHW4 is not None:
@@ -290,6 +293,14 @@ class TubeHead(BaseModule):
         total = (0.5 * miss**2 * bce * asked).sum()
         return total / (positive & asked).any(-1).sum().clamp(min=1)
 
+    def _action_fit(self, regions_QTND: Tensor, text: TextFeatures) -> Tensor:
+        """How well what a region does fits the action, (Q, T, N)."""
+        # Up to 40 the exponentials of the loss stay finite.
+        scale = self.action_scale.exp().clamp(max=40)
+        region = F.normalize(self.tube_action(regions_QTND), dim=-1)
+        action = F.normalize(self.text_action(text.action_QD), dim=-1)
+        return scale * torch.einsum('qtnd,qd->qtn', region, action)
+
     def action_loss(
         self,
         video: VideoFeatures,
@@ -325,13 +336,10 @@ class TubeHead(BaseModule):
             'qtn,qtnd->qd', shown, video.regions_BTHWD.flatten(2, 3)
         )
         tube = tube / shown.sum((1, 2)).clamp(min=1)[:, None]
-        tube = F.normalize(self.tube_action(tube), dim=-1)
-        own = F.normalize(self.text_action(text.action_QD), dim=-1)
-        other = F.normalize(self.text_action(negatives.action_QD), dim=-1)
-        # Up to 40 the exponentials below stay finite.
-        scale = self.action_scale.exp().clamp(max=40)
-        own_Q = scale * (tube * own).sum(-1)
-        other_V = scale * (tube[query_of_negative] * other).sum(-1)
+        own_Q = self._action_fit(tube[:, None, None], text).flatten()
+        other_V = self._action_fit(
+            tube[query_of_negative, None, None], negatives
+        ).flatten()
         if own_Q.dtype in (torch.float16, torch.bfloat16):
             own_Q, other_V = own_Q.float(), other_V.float()
         total = own_Q.exp().index_add(0, query_of_negative, other_V.exp())
