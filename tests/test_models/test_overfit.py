@@ -123,5 +123,4 @@ def test_eight_sentences_by_heart(hero_config, collate):
         schedule.step()
     samples = model.eval()(**batch, mode='predict')
     scores = [score for sample in samples for score in viou(sample)]
-    print(scores, total)
     assert np.mean(scores) > 0.85, scores
