@@ -108,10 +108,10 @@ def test_eight_sentences_by_heart(hero_config, collate):
     model = MODELS.build(config)
     model.init_weights()
     batch = collate(model, *clips)
-    steps = 250
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    steps = 150
+    optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 4e-3, total_steps=steps
+        optimizer, 8e-3, total_steps=steps
     )
     model.train()
     for _ in range(steps):
@@ -123,4 +123,4 @@ def test_eight_sentences_by_heart(hero_config, collate):
         schedule.step()
     samples = model.eval()(**batch, mode='predict')
     scores = [score for sample in samples for score in viou(sample)]
-    assert np.mean(scores) > 0.85, scores
+    assert np.mean(scores) > 0.9, scores

@@ -26,7 +26,7 @@ from ..features import TextFeatures, VideoFeatures
 from ..layers import FeedForward, FramePosition, JointLayer
 from ..losses import any_positive_cross_entropy, boundary_kl
 from ..pruning import spread_frames
-from .frame_grid import bin_of, to_bins
+from .frame_grid import to_bins
 from .region_boxes import (
     box_distances,
     decode_boxes,
@@ -364,20 +364,24 @@ class TubeHead(BaseModule):
         spans_Q2: Tensor,
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
-        num_bins = output.start_QT.shape[1]
+        mask = video.frame_mask_BT
         boundary = output.start_QT.new_zeros(())
         offset = output.start_QT.new_zeros(())
         logits = (output.start_QT, output.end_QT)
+        steps = torch.arange(mask.shape[1], device=mask.device)
         for side in (0, 1):
             place = to_bins(spans_Q2[:, side], edges_QT1, bool(side))
-            index = bin_of(place, bool(side), num_bins)
             # The target is centred where the boundary is, not at its bin.
             boundary = boundary + boundary_kl(
                 logits[side], place - 0.5, self.sigma
             )
-            told = output.offsets_QT2[..., side].gather(1, index[:, None])
-            offset = offset + (told.squeeze(1) - (place - index)).abs()
-        mask = video.frame_mask_BT
+            # So the bins beside it are nearly as likely: their offsets lead
+            # to the end that is next to the boundary.
+            share = place[:, None] - steps
+            near = (share > -1) & (share < 2) & mask
+            told = output.offsets_QT2[..., side]
+            miss = (told - share.clamp(0, 1)).abs() * near
+            offset = offset + miss.sum() / near.sum()
         middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
         inside = (middle >= spans_Q2[:, :1]) & (middle < spans_Q2[:, 1:])
         actionness = F.binary_cross_entropy_with_logits(
@@ -385,7 +389,7 @@ class TubeHead(BaseModule):
         )
         return dict(
             loss_boundary=self.weights['boundary'] * boundary.mean(),
-            loss_offset=self.weights['offset'] * offset.mean(),
+            loss_offset=self.weights['offset'] * offset,
             loss_actionness=self.weights['actionness']
             * (actionness * mask).sum()
             / mask.sum(),
