@@ -1,5 +1,5 @@
 # Everything that does not depend on data or model. A config inherits it and
-# changes what it needs.
+# changes what it needs. Prefixes: it also serves configs of another scope.
 default_scope = 'hero_mm'
 # Registers the scope, so that mmengine's own tools find our components too.
 custom_imports = dict(imports=['hero_mm'], allow_failed_imports=False)
@@ -20,12 +20,12 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # A resumed epoch draws what it would have drawn.
-    epoch_seed=dict(type='EpochSeedHook'),
-    progress=dict(type='ProgressBarHook'),
+    epoch_seed=dict(type='hero_mm.EpochSeedHook'),
+    progress=dict(type='hero_mm.ProgressBarHook'),
     # Says at the end which videos could not be read.
-    broken_videos=dict(type='BrokenVideoHook'),
+    broken_videos=dict(type='hero_mm.BrokenVideoHook'),
     # Draws some tubes of a test; tools/test.py --show-dir turns it on.
-    visualization=dict(type='TubeVisualizationHook', enable=False),
+    visualization=dict(type='hero_mm.TubeVisualizationHook', enable=False),
 )
 
 env_cfg = dict(
@@ -38,7 +38,7 @@ log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
 log_level = 'INFO'
 
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='TubeVisualizer', vis_backends=vis_backends)
+visualizer = dict(type='hero_mm.TubeVisualizer', vis_backends=vis_backends)
 
 load_from = None
 resume = False
