@@ -2,7 +2,7 @@
 #   data:     docs/data.md, section VidSTG
 #   train:    bash tools/dist_train.sh configs/hero_vidstg.py 8 --amp
 #   one GPU:  python tools/train.py configs/hero_vidstg.py --amp
-#   test:     python tools/test.py configs/hero_vidstg.py CHECKPOINT --dump predictions.json
+#   test:     python tools/test.py configs/hero_vidstg.py CHECKPOINT
 # Meant for GPUs of 80 GB. It was built and stepped, not trained by us: there
 # is no score to expect yet.
 _base_ = [

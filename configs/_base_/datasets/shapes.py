@@ -1,4 +1,5 @@
-# The benchmark of moving shapes, which renders itself; docs/benchmark_shapes.md.
+# The benchmark of moving shapes, which renders itself:
+# docs/benchmark_shapes.md.
 data_root = 'data/shapes/'
 # Taken by tools/train.py and tools/test.py before the runner is built.
 prepare = dict(
