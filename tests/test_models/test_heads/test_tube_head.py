@@ -301,3 +301,69 @@ def test_clip_without_annotated_objects(truth):
 def test_unknown_weight_is_named():
     with pytest.raises(ValueError, match=r"\['boxes'\].*'location'"):
         TubeHead(D, num_heads=2, loss_weights=dict(boxes=1.0))
+
+
+def action_inputs(truth, make_text, others):
+    """The tube shows vector 0; captions name 0; negatives the others."""
+    head, samples, video, clips = truth
+    with torch.no_grad():
+        for layer in (head.tube_action, head.text_action):
+            layer.weight.copy_(torch.eye(D))
+            layer.bias.zero_()
+    eye = torch.eye(D)
+    shown = torch.zeros(2, 6, 3, 4, D)
+    shown[..., 1] = 1.0
+    for clip, sample in enumerate(samples):
+        valid = sample.gt_queries.valid[0].nonzero()[:, 0]
+        shown[clip, valid, 1, 1] = eye[0]
+    video = replace(video, regions_BTHWD=shown)
+    owner = torch.zeros(len(others), dtype=torch.long)
+    return (
+        video,
+        samples,
+        make_text(eye[[0, 0]]),
+        make_text(eye[others]) if others else make_text(eye[:0]),
+        owner,
+    )
+
+
+def test_action_loss_compares_with_swapped_actions(truth, make_text):
+    head = truth[0]
+    # Scale 10: the right action has logit 10, all others 0.
+    far = head.action_loss(*action_inputs(truth, make_text, [2, 3]))
+    assert far['loss_action'].item() == pytest.approx(
+        np.log1p(2 * np.exp(-10)), rel=1e-2
+    )
+    assert far['action_accuracy'] == 1
+    same = head.action_loss(*action_inputs(truth, make_text, [0]))
+    assert same['loss_action'].item() == pytest.approx(np.log(2), rel=1e-4)
+    assert same['action_accuracy'] == 0
+
+
+def test_action_loss_is_finite_however_sharp(truth, make_text):
+    head = truth[0]
+    with torch.no_grad():
+        head.action_scale.fill_(20.0)
+    video, samples, text, other, owner = action_inputs(truth, make_text, [0])
+    text.action_QD = -text.action_QD
+    losses = head.action_loss(video, samples, text, other, owner)
+    assert losses['loss_action'].item() == pytest.approx(80, rel=1e-3)
+    losses['loss_action'].backward()
+    assert head.tube_action.weight.grad.isfinite().all()
+
+
+def test_action_loss_without_negatives_is_zero(truth, make_text):
+    head = truth[0]
+    losses = head.action_loss(*action_inputs(truth, make_text, []))
+    assert losses['loss_action'] == 0
+    losses['loss_action'].backward()
+    assert head.tube_action.weight.grad is not None
+
+
+def test_fit_of_the_action_moves_the_place(setting):
+    """Regions that show the action are preferred, by a learned weight."""
+    usual = run(setting)
+    with torch.no_grad():
+        setting[0].fit_weight.zero_()
+    without = run(setting)
+    assert (usual.location_QTN - without.location_QTN).abs().max() > 1e-3

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from hero_mm.models.layers import FramePosition, GridPosition, temporal_shift
+from hero_mm.models.layers import (
+    BoxPosition,
+    FramePosition,
+    GridPosition,
+    temporal_shift,
+)
 
 
 def test_shift_looks_back_and_ahead():
@@ -67,3 +72,18 @@ def test_grid_positions_tell_the_share_of_the_frame():
         position.row.weight[0, -1] = 1
     told = position(1, mask(4, 2, 6, 2))[0, 0, :4, 0, 0]
     assert told.tolist() == pytest.approx([-0.75, -0.25, 0.25, 0.75])
+
+
+def test_box_positions_tell_place_and_size():
+    torch.manual_seed(0)
+    position = BoxPosition(16)
+    boxes = torch.tensor(
+        [[2.0, 2, 1, 1], [2.5, 2, 1, 1], [2, 2.5, 1, 1], [2, 2, 2, 1]]
+    )
+    told = position(boxes)
+    assert told.shape == (4, 16)
+    apart = torch.cdist(told, told) + 10 * torch.eye(4)
+    assert apart.min() > 1e-3
+    # Each box for itself, in any layout.
+    many = position(boxes.view(2, 1, 2, 4))
+    torch.testing.assert_close(many.view(4, 16), told)
