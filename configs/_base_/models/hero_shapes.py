@@ -35,7 +35,14 @@ model = dict(
         shift_windows=True,
         shift_div=8,
     ),
-    tube_head=dict(type='TubeHead', embed_dims=embed_dims, num_heads=2),
+    tube_head=dict(
+        type='TubeHead',
+        embed_dims=embed_dims,
+        num_heads=2,
+        # While several spans are likely, take the one that agrees with most.
+        expected_iou=True,
+        actionness_decode=0.25,
+    ),
     # Regions of a frame that meet the words; None keeps all 64.
     max_regions=10,
 )

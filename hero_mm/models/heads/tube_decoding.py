@@ -45,14 +45,20 @@ class TubeOutput:
 
 
 def decode_span(
-    output: TubeOutput, edges_QT1: Tensor, actionness_weight: float
+    output: TubeOutput,
+    edges_QT1: Tensor,
+    actionness_weight: float,
+    expected_iou: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Choose the most likely span whose end lies behind its start.
+    """Choose a span whose end lies behind its start.
 
     Args:
         output (TubeOutput): Of Q queries.
         edges_QT1 (Tensor): Edges of the bins, native frames.
         actionness_weight (float): Weight of the per-frame actionness.
+        expected_iou (bool): Choose the span whose tIoU with the others,
+            weighted by their probability, is highest, in place of the most
+            likely one.
 
     Returns:
         tuple[Tensor, Tensor]: Spans (Q, 2) in native frames and scores (Q,).
@@ -82,7 +88,7 @@ def decode_span(
     best = joint.flatten(1)
     # A clip of one frame whose offsets are out of order: all of it.
     none = best.isneginf().all(1)
-    index = best.argmax(1)
+    index = _most_agreed(joint) if expected_iou else best.argmax(1)
     first, last = index // num_bins, index % num_bins
     low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
     high = offsets[..., 1].gather(1, last[:, None]).squeeze(1)
@@ -97,6 +103,28 @@ def decode_span(
     )
     score = best.gather(1, index[:, None]).squeeze(1)
     return spans, score.masked_fill(none, 0.0).exp().clamp(max=1)
+
+
+def _most_agreed(joint_QTT: Tensor, number: int = 512) -> Tensor:
+    """Index (Q,) in T * T of the span with the highest expected tIoU.
+
+    Of the ``number`` most likely spans, which hold nearly all probability.
+    """
+    num_bins = joint_QTT.shape[-1]
+    best = joint_QTT.flatten(1)
+    log_prob, pairs = best.topk(min(number, best.shape[1]), dim=1)
+    start = (pairs // num_bins).to(log_prob.dtype)
+    end = (pairs % num_bins + 1).to(log_prob.dtype)
+    inter = torch.minimum(end[:, :, None], end[:, None])
+    inter = inter - torch.maximum(start[:, :, None], start[:, None])
+    union = torch.maximum(end[:, :, None], end[:, None])
+    union = union - torch.minimum(start[:, :, None], start[:, None])
+    iou = inter.clamp(min=0) / union
+    # Where no span is allowed, the first is as good as any.
+    weight = log_prob.softmax(1).nan_to_num()
+    expected = torch.einsum('qab,qb->qa', iou, weight)
+    expected = expected.masked_fill(log_prob.isneginf(), -1.0)
+    return pairs.gather(1, expected.argmax(1, keepdim=True)).squeeze(1)
 
 
 def choose_boxes(

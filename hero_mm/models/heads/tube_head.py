@@ -57,6 +57,8 @@ class TubeHead(BaseModule):
         sigma (float): Width of the boundary targets, in bins.
         actionness_decode (float): Weight of the per-frame actionness when
             the span is chosen; 0 leaves it out.
+        expected_iou (bool): Choose the span of highest expected tIoU in
+            place of the most likely one. Defaults to False.
         link_weight (float): How strongly the boxes of neighbouring frames
             must overlap when the tube is linked (Viterbi); 0 takes the best
             region of each frame alone.
@@ -75,6 +77,7 @@ class TubeHead(BaseModule):
         centre_radius: float = 0.25,
         sigma: float = 1.0,
         actionness_decode: float = 0.0,
+        expected_iou: bool = False,
         link_weight: float = 1.0,
         link_candidates: int = 5,
         loss_weights: Optional[dict] = None,
@@ -106,6 +109,7 @@ class TubeHead(BaseModule):
         self.centre_radius = centre_radius
         self.sigma = sigma
         self.actionness_decode = actionness_decode
+        self.expected_iou = expected_iou
         self.link_weight = link_weight
         self.link_candidates = link_candidates
         self.weights = dict(
@@ -493,6 +497,7 @@ class TubeHead(BaseModule):
             output,
             query_edges(output, samples, clip_of_query),
             self.actionness_decode,
+            self.expected_iou,
         )
         boxes, scores = choose_boxes(
             output, self.link_weight, self.link_candidates

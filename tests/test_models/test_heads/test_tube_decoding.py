@@ -8,7 +8,7 @@ import torch
 
 from hero_mm.models import TubeHead
 from hero_mm.models.heads.region_boxes import decode_boxes, positive_regions
-from hero_mm.models.heads.tube_decoding import TubeOutput
+from hero_mm.models.heads.tube_decoding import TubeOutput, decode_span
 from hero_mm.models.losses import box_iou_pairs
 from hero_mm.structures import GroundingDataSample
 
@@ -345,3 +345,37 @@ def test_frames_left_out_are_interpolated():
     told = decode(output, [make_sample(7)])
     # Kept frames are 5, 17, 21: edges at 0, 11.5, 19.5, 28.
     assert told.spans[0].tolist() == pytest.approx([11.5, 19.5], abs=0.01)
+
+
+def test_expected_iou_takes_the_span_that_most_others_agree_with():
+    """Against the plain double sum over all pairs of spans."""
+    torch.manual_seed(0)
+    num = 6
+    start, end = torch.randn(3, num) * 2, torch.randn(3, num) * 2
+    output = TubeOutput(
+        location_QTN=torch.zeros(3, num, 4),
+        boxes_QTN4=torch.zeros(3, num, 4, 4),
+        start_QT=start,
+        end_QT=end,
+        offsets_QT2=torch.tensor([0.0, 1.0]).expand(3, num, 2),
+        actionness_QT=torch.zeros(3, num),
+    )
+    edges = torch.arange(num + 1.0).expand(3, -1)
+    spans, _ = decode_span(output, edges, 0.0, expected_iou=True)
+    pairs = [(s, e) for s in range(num) for e in range(s + 1, num + 1)]
+    for row in range(3):
+        weight = {
+            (s, e): float((start[row, s] + end[row, e - 1]).exp())
+            for s, e in pairs
+        }
+
+        def agreement(one, weight=weight):
+            total = 0.0
+            for other, share in weight.items():
+                inter = min(one[1], other[1]) - max(one[0], other[0])
+                union = max(one[1], other[1]) - min(one[0], other[0])
+                total += share * max(inter, 0) / union
+            return total
+
+        best = max(pairs, key=agreement)
+        assert spans[row].tolist() == pytest.approx(best, abs=1e-3)
