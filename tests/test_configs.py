@@ -84,7 +84,8 @@ def shrink_data(dataset, data):
     dataset.data_prefix = dict(video=str(data / 'vidor/video'))
     for step in dataset.pipeline:
         if step.type == 'SampleClipFrames':
-            step.num_frames = 4
+            name = 'max_frames' if step.get('mode') == 'fps' else 'num_frames'
+            step[name] = 4
             if 'min_frames' in step:
                 step.min_frames = 4
         elif step.type == 'ResizeClip':
@@ -120,7 +121,7 @@ def take(cfg, name, model, count=2):
 
 def test_there_are_configs():
     names = {str(path) for path in CONFIGS}
-    assert {'hero_shapes.py', 'hero_vidstg.py'} <= names
+    assert {'hero_custom.py', 'hero_shapes.py', 'hero_vidstg.py'} <= names
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=str)
