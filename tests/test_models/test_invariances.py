@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from hero_mm.models.pruning import select_frames
 from hero_mm.registry import MODELS
 
 VARIANTS = {
@@ -169,3 +170,28 @@ def test_config_is_left_as_it_was(hero_config):
     before = copy.deepcopy(config)
     MODELS.build(config)
     assert config == before
+
+
+@torch.no_grad()
+def test_frames_left_out_are_as_if_never_sampled(
+    build_hero, make_clip, collate
+):
+    """Reasoning on the kept frames is reasoning on a shorter clip."""
+    clip = make_clip(8, texts=['what grows ?'])
+    pruned, whole = build_hero(keep_ratio=0.5), build_hero()
+    batch = collate(pruned, clip)
+    (told,) = pruned(**batch, mode='predict')
+    video = whole.encode_video(batch['inputs'])
+    degree = told.pred_queries.action_consistency[0]
+    kept = degree.topk(4).indices.sort().values
+    assert kept.tolist() not in ([0, 1, 2, 3], [4, 5, 6, 7])
+    short = make_clip(8, texts=['what grows ?'], truth=False)['data_samples']
+    short.set_metainfo(dict(frame_inds=short.frame_inds[kept.numpy()]))
+    (wanted,) = whole.ground(select_frames(video, kept[None]), [short])
+    for name in ('spans', 'span_scores'):
+        torch.testing.assert_close(
+            told.pred_queries[name], wanted.pred_queries[name]
+        )
+    torch.testing.assert_close(
+        told.pred_queries.bboxes[:, kept], wanted.pred_queries.bboxes
+    )

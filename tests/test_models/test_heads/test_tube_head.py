@@ -367,3 +367,16 @@ def test_fit_of_the_action_moves_the_place(setting):
         setting[0].fit_weight.zero_()
     without = run(setting)
     assert (usual.location_QTN - without.location_QTN).abs().max() > 1e-3
+
+
+def test_padded_frames_have_no_loss(truth):
+    head, samples, video, clips = truth
+    out = perfect(samples, clips, video)
+    wanted = head.loss(out, video, samples, clips)
+    out.location_QTN[0, 4:] = -1e4
+    out.boxes_QTN4[0, 4:] = 99.0
+    out.offsets_QT2[0, 4:] = 0.9
+    out.actionness_QT[0, 4:] = 50.0
+    told = head.loss(out, video, samples, clips)
+    for name, value in wanted.items():
+        torch.testing.assert_close(told[name], value, msg=name)
