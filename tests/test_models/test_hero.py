@@ -23,6 +23,7 @@ SWITCHES = {
     'no span layers': dict(tube_head=dict(num_span_layers=0)),
     'no linking': dict(tube_head=dict(link_weight=0)),
     'actionness decides too': dict(tube_head=dict(actionness_decode=0.5)),
+    'span by agreement': dict(tube_head=dict(expected_iou=True)),
     'half of the frames': dict(keep_ratio=0.5),
     'some regions': dict(max_regions=5),
     'some regions, no neck': dict(max_regions=5, neck=None),

@@ -89,6 +89,7 @@ def decode_span(
     # A clip of one frame whose offsets are out of order: all of it.
     none = best.isneginf().all(1)
     index = _most_agreed(joint) if expected_iou else best.argmax(1)
+    index = index.masked_fill(none, 0)
     first, last = index // num_bins, index % num_bins
     low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
     high = offsets[..., 1].gather(1, last[:, None]).squeeze(1)
