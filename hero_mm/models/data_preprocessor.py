@@ -74,7 +74,9 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             -(-max(clip.shape[axis] for clip in clips) // divisor) * divisor
             for axis in (2, 3)
         )
-        imgs = self.mean.new_zeros(len(clips), num_frames, 3, height, width)
+        # Channels last in memory.
+        imgs = self.mean.new_zeros(len(clips), num_frames, height, width, 3)
+        imgs = imgs.permute(0, 1, 4, 2, 3)
         frame_mask = imgs.new_zeros(len(clips), num_frames, dtype=torch.bool)
         pixel_mask = imgs.new_zeros(
             len(clips), height, width, dtype=torch.bool

@@ -34,6 +34,8 @@ class VideoFeatures:
         contexts (dict[int, Tensor], optional): Means over the neighbourhoods
             of the regions in the grid that a set was chosen from, one a
             scale of the pyramid alignment.
+        geometry_BTHW5 (Tensor, optional): Centre and size of the clip's own
+            boxes in units of the stride, and the frame number.
     """
 
     regions_BTHWD: Tensor
@@ -46,6 +48,7 @@ class VideoFeatures:
     objectness_BTHW: Optional[Tensor] = None
     raw_boxes_BTHW4: Optional[Tensor] = None
     contexts: Optional[dict[int, Tensor]] = None
+    geometry_BTHW5: Optional[Tensor] = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> 'VideoFeatures':
         """Apply a function to every tensor.

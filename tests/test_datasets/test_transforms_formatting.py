@@ -70,7 +70,7 @@ def test_pack_flipped_frames():
     results = _results()
     results['imgs'] = results['imgs'][:, :, ::-1]
     inputs = PackGroundingInputs().transform(results)['inputs']
-    assert inputs.is_contiguous()
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_pack_for_inference():

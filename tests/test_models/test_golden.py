@@ -25,7 +25,7 @@ def statistics(value: torch.Tensor) -> dict:
         shape=list(value.shape),
         finite=len(finite),
         mean=finite.mean().item(),
-        std=finite.std().item(),
+        std=finite.std(correction=0).item(),
     )
 
 

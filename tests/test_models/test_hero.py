@@ -20,9 +20,10 @@ SWITCHES = {
     'no spatial window': dict(neck=dict(spatial_window=0)),
     'no temporal window': dict(neck=dict(temporal_window=0)),
     'no clip layers': dict(neck=dict(num_clip_layers=0)),
+    'no alignment': dict(neck=dict(align=False)),
+    'some regions, no alignment': dict(max_regions=5, neck=dict(align=False)),
     'no span layers': dict(tube_head=dict(num_span_layers=0)),
     'no linking': dict(tube_head=dict(link_weight=0)),
-    'actionness decides too': dict(tube_head=dict(actionness_decode=0.5)),
     'span by agreement': dict(tube_head=dict(expected_iou=True)),
     'half of the frames': dict(keep_ratio=0.5),
     'some regions': dict(max_regions=5),
@@ -116,6 +117,7 @@ def test_losses_are_named_and_summed(build_hero, make_clip, total_loss):
     assert {
         'loss_location',
         'loss_match',
+        'loss_early',
         'loss_l1',
         'loss_giou',
         'loss_boundary',
@@ -124,8 +126,9 @@ def test_losses_are_named_and_summed(build_hero, make_clip, total_loss):
         'loss_object',
         'loss_track_l1',
         'loss_track_giou',
+        'loss_refined_l1',
+        'loss_refined_giou',
         'loss_action_pair',
-        'loss_action_place',
         'loss_action_part',
     } <= named
     torch.testing.assert_close(total, sum(losses[key] for key in named))
@@ -135,7 +138,19 @@ def test_loss_without_tracks_and_negatives(build_hero, make_clip, total_loss):
     clip = make_clip(4, negatives=False, tracks=False)
     losses, total = total_loss(build_hero().train(), clip)
     assert torch.isfinite(total)
-    assert not any('track' in key or 'object' in key for key in losses)
+    assert not any(
+        word in key
+        for key in losses
+        for word in ('track', 'object', 'refined')
+    )
+
+
+def test_tracks_of_some_clips_alone_are_refused(
+    build_hero, make_clip, total_loss
+):
+    clips = make_clip(4), make_clip(4, tracks=False, seed=7)
+    with pytest.raises(ValueError, match="gt_tracks.*'v7'"):
+        total_loss(build_hero().train(), *clips)
 
 
 def test_target_without_a_visible_frame(build_hero, make_clip, total_loss):

@@ -18,9 +18,7 @@ VARIANTS = {
     'some regions': dict(max_regions=5),
     'third of the frames': dict(keep_ratio=0.3),
     'large windows': dict(neck=dict(spatial_window=3, temporal_window=4)),
-    'span by agreement': dict(
-        tube_head=dict(actionness_decode=0.5, expected_iou=True)
-    ),
+    'span by agreement': dict(tube_head=dict(expected_iou=True)),
 }
 
 

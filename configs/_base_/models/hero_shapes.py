@@ -8,7 +8,10 @@ model = dict(
         embed_dims=embed_dims,
         # One region is 8 x 8 pixels.
         backbone=dict(
-            type='ShiftConvNet', stem_channels=16, channels=(32, 64)
+            type='ShiftConvNet',
+            stem_channels=16,
+            channels=(32, 64),
+            num_blocks=(1, 1),
         ),
     ),
     text_encoder=dict(
@@ -25,10 +28,11 @@ model = dict(
         type='HierarchicalReasoningNeck',
         embed_dims=embed_dims,
         num_heads=2,
-        num_clip_layers=1,
+        num_clip_layers=0,
+        num_region_layers=2,
         num_layers=1,
         spatial_window=4,
-        temporal_window=8,
+        temporal_window=16,
         # Pyramid alignment; (1,) switches it off.
         scales=(1, 3, 0),
         # Shifted alignment; False and 0 switch it off.
@@ -41,8 +45,7 @@ model = dict(
         num_heads=2,
         # While several spans are likely, take the one that agrees with most.
         expected_iou=True,
-        actionness_decode=0.25,
     ),
     # Regions of a frame that meet the words; None keeps all 64.
-    max_regions=10,
+    max_regions=8,
 )

@@ -4,7 +4,12 @@ learning_rate = 2.5e-3
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(
-        type='AdamW', lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.98)
+        type='AdamW',
+        lr=learning_rate,
+        weight_decay=1e-2,
+        betas=(0.9, 0.98),
+        # One kernel for all weights: several times faster on a CPU.
+        fused=True,
     ),
     clip_grad=dict(max_norm=5.0),
 )

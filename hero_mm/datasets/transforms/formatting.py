@@ -51,7 +51,8 @@ class PackGroundingInputs(BaseTransform):
             dict: ``inputs``, uint8 RGB, has shape (T, 3, H, W);
             ``data_samples``, a :class:`GroundingDataSample`.
         """
-        imgs = np.ascontiguousarray(results['imgs'].transpose(0, 3, 1, 2))
+        # Channels stay last in memory, as convolutions like them best.
+        imgs = np.ascontiguousarray(results['imgs']).transpose(0, 3, 1, 2)
         sample = GroundingDataSample(
             metainfo={
                 key: results[key] for key in self.meta_keys if key in results

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -20,24 +21,78 @@ from hero_mm.registry import MODELS
 from ..layers import temporal_shift
 
 
-class ConvBN(nn.Sequential):
-    """3x3 convolution and batch normalisation."""
+class ClipNorm(nn.Module):
+    """Normalise each channel over the real frames and pixels of a clip.
 
-    def __init__(self, in_dims: int, out_dims: int, stride: int = 1) -> None:
+    Batch normalisation learns with the statistics of a batch and is tested
+    with those of all clips; with one or two clips a batch these differ. Here
+    a clip is treated alike in both, and alike in every company.
+    """
+
+    def __init__(self, dims: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dims))
+        self.bias = nn.Parameter(torch.zeros(dims))
+        self.eps = eps
+
+    def forward(
+        self, x: Tensor, num_frames: int, mask: Optional[Tensor]
+    ) -> Tensor:
+        """Normalise features of shape (B * T, C, H, W).
+
+        ``mask`` of shape (B * T, 1, H, W) is None where nothing is padding.
+        """
+        if mask is None:
+            return torch.cat(
+                [
+                    F.batch_norm(
+                        clip, None, None, self.weight, self.bias, True, 0.0
+                    )
+                    for clip in x.split(num_frames)
+                ]
+            )
+        clips = x.unflatten(0, (-1, num_frames))
+        real = mask.unflatten(0, (-1, num_frames))
+        count = real.sum((1, 3, 4), keepdim=True)
+        mean = (clips * real).sum((1, 3, 4), keepdim=True) / count
+        clips = clips - mean
+        var = (clips.square() * real).sum((1, 3, 4), keepdim=True) / count
+        scale = self.weight[:, None, None] * (var + self.eps).rsqrt()
+        return (clips * scale + self.bias[:, None, None]).flatten(0, 1)
+
+
+NORMS = {'BN': nn.BatchNorm2d, 'clip': ClipNorm}
+
+
+class ConvNorm(nn.Sequential):
+    """3x3 convolution and normalisation."""
+
+    def __init__(
+        self, in_dims: int, out_dims: int, norm: str, stride: int = 1
+    ) -> None:
         super().__init__(
             nn.Conv2d(in_dims, out_dims, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(out_dims),
+            NORMS[norm](out_dims),
         )
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, num_frames: int, mask: Optional[Tensor]
+    ) -> Tensor:
+        """Refine features (B * T, C, H, W); the mask is that of the result."""
+        conv, norm = self
+        if isinstance(norm, ClipNorm):
+            return norm(conv(x), num_frames, mask)
+        return norm(conv(x))
 
 
 class ShiftBlock(nn.Module):
     """Residual block of two convolutions on temporally shifted channels."""
 
-    def __init__(self, dims: int, shift_div: int) -> None:
+    def __init__(self, dims: int, shift_div: int, norm: str) -> None:
         super().__init__()
         self.shift = dims // shift_div if shift_div else 0
-        self.conv1 = ConvBN(dims, dims)
-        self.conv2 = ConvBN(dims, dims)
+        self.conv1 = ConvNorm(dims, dims, norm)
+        self.conv2 = ConvNorm(dims, dims, norm)
 
     def forward(
         self, x: Tensor, num_frames: int, mask: Optional[Tensor]
@@ -50,10 +105,10 @@ class ShiftBlock(nn.Module):
         if self.shift:
             clips = x.view(-1, num_frames, *x.shape[1:])
             out = temporal_shift(clips, self.shift, dim=2).flatten(0, 1)
-        out = self.conv1(out).relu_()
+        out = self.conv1(out, num_frames, mask).relu_()
         if mask is not None:
             out = out * mask
-        out = (x + self.conv2(out)).relu_()
+        out = (x + self.conv2(out, num_frames, mask)).relu_()
         return out if mask is None else out * mask
 
 
@@ -73,6 +128,8 @@ class ShiftConvNet(BaseModule):
         shift_div (int): 1/shift_div of the channels look back and as many
             look ahead; 0 switches the shift off.
         motion_stem (bool): Give the stem the frame differences too.
+        norm (str): 'BN', batch normalisation, or 'clip', over the frames of
+            each clip alone, for batches of one or two clips.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -86,6 +143,7 @@ class ShiftConvNet(BaseModule):
         out_indices: Sequence[int] = (1,),
         shift_div: int = 8,
         motion_stem: bool = True,
+        norm: str = 'BN',
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(
@@ -97,17 +155,19 @@ class ShiftConvNet(BaseModule):
                 'channels and num_blocks need one value a stage; got '
                 f'{tuple(channels)} and {tuple(num_blocks)}'
             )
+        if norm not in NORMS:
+            raise ValueError(f'norm must be one of {[*NORMS]}, got {norm!r}')
         self.motion_stem = motion_stem
         self.out_indices = tuple(out_indices)
-        self.stem = ConvBN(9 if motion_stem else 3, stem_channels, 2)
+        self.stem = ConvNorm(9 if motion_stem else 3, stem_channels, norm, 2)
         self.downs = nn.ModuleList()
         self.stages = nn.ModuleList()
         last = stem_channels
         for dims, blocks in zip(channels, num_blocks):
-            self.downs.append(ConvBN(last, dims, 2))
+            self.downs.append(ConvNorm(last, dims, norm, 2))
             self.stages.append(
                 nn.ModuleList(
-                    ShiftBlock(dims, shift_div) for _ in range(blocks)
+                    ShiftBlock(dims, shift_div, norm) for _ in range(blocks)
                 )
             )
             last = dims
@@ -116,13 +176,16 @@ class ShiftConvNet(BaseModule):
         if not self.motion_stem:
             return imgs
         # At the ends of a clip the difference is zero, as for a still scene.
+        imgs = imgs.permute(0, 1, 3, 4, 2)
         step = imgs[:, 1:] - imgs[:, :-1]
-        real = frame_mask[:, 1:] & frame_mask[:, :-1]
-        step = step * real[:, :, None, None, None]
+        if not frame_mask.all():
+            real = frame_mask[:, 1:] & frame_mask[:, :-1]
+            step = step * real[:, :, None, None, None]
         still = torch.zeros_like(imgs[:, :1])
         before = torch.cat([still, step], dim=1)
         after = torch.cat([step, still], dim=1)
-        return torch.cat([imgs, before, after], dim=2)
+        out = torch.cat([imgs, before, after], dim=-1)
+        return out.permute(0, 1, 4, 2, 3)
 
     def forward(
         self,
@@ -148,19 +211,24 @@ class ShiftConvNet(BaseModule):
             mask = mask.flatten(0, 1)[:, None].to(imgs.dtype)
         x = self._stem_input(imgs, frame_mask).flatten(0, 1)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = self.stem(x).relu_()
+        mask = _halve(mask)
+        x = self.stem(x, num_frames, mask).relu_()
         outs = []
         for index, (down, blocks) in enumerate(zip(self.downs, self.stages)):
             if mask is not None:
-                mask = mask[..., ::2, ::2]
                 x = x * mask
-            x = down(x).relu_()
-            level_mask = None if mask is None else mask[..., ::2, ::2]
-            if level_mask is not None:
-                x = x * level_mask
+            mask = _halve(mask)
+            x = down(x, num_frames, mask).relu_()
+            if mask is not None:
+                x = x * mask
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
-                x = block(x, num_frames, level_mask)
+                x = block(x, num_frames, mask)
             if index in self.out_indices:
                 outs.append(x.unflatten(0, (num_clips, num_frames)))
         return tuple(outs)
+
+
+def _halve(mask: Optional[Tensor]) -> Optional[Tensor]:
+    """The mask at twice the stride."""
+    return None if mask is None else mask[..., ::2, ::2]

@@ -147,7 +147,9 @@ class HERO(BaseModel):
             if self.neck is not None:
                 video = replace(video, contexts=self.neck.contexts(video))
             video = select_regions(video, self.max_regions, forced_BTHW)
-        return video if self.neck is None else self.neck.encode_regions(video)
+        if self.neck is not None:
+            video = self.neck.encode_regions(video)
+        return self.tube_head.refine_boxes(video)
 
     def loss(
         self, inputs: dict[str, Tensor], data_samples: Samples
@@ -155,10 +157,13 @@ class HERO(BaseModel):
         """Losses of all parts; see :meth:`forward`."""
         grid = self._encode(inputs)
         losses, forced = {}, None
-        if 'gt_tracks' in data_samples[0]:
+        with_tracks = _have_tracks(data_samples)
+        if with_tracks:
             losses = self.tube_head.track_loss(grid, data_samples)
             forced = self.tube_head.regions_of_tracks(grid, data_samples)
         video = self._select(grid, forced)
+        if with_tracks:
+            losses.update(self.tube_head.refine_loss(video, data_samples))
         clip_of_query = self._clip_of_query(data_samples, video)
         negatives, query_of_negative = _negatives(data_samples, video)
         texts = _texts(data_samples)
@@ -238,12 +243,13 @@ class HERO(BaseModel):
             kept = keep_frames(consistency, of_query.frame_mask_BT, keep_ratio)
             of_query = select_frames(of_query, kept)
             gate = consistency.gather(1, kept)
+        fit = self.tube_head.fit(of_query, text)
         if self.neck is not None:
-            regions, frames = self.neck(of_query, text, gate)
+            regions, frames = self.neck(of_query, text, gate, fit)
         else:
             regions = of_query.regions_BTHWD
             frames = of_query.frame_means() + text.sentence_QD[:, None]
-        output = self.tube_head(regions, frames, of_query, text, gate)
+        output = self.tube_head(regions, frames, of_query, text, gate, fit)
         output.kept_QS = kept
         return output, consistency
 
@@ -252,6 +258,18 @@ class HERO(BaseModel):
         counts = torch.tensor([len(s.queries.texts) for s in samples])
         clips = torch.arange(len(samples)).repeat_interleave(counts)
         return clips.to(video.regions_BTHWD.device)
+
+
+def _have_tracks(samples: Samples) -> bool:
+    """Whether all objects of the clips are annotated, in all or in none."""
+    without = [s for s in samples if 'gt_tracks' not in s]
+    if without and len(without) < len(samples):
+        raise ValueError(
+            'some clips of a batch have gt_tracks, but not that of video '
+            f'{without[0].video_id!r}: train with LoadTubes(with_tracks=True) '
+            'for all of them, or with False'
+        )
+    return not without
 
 
 def _texts(samples: Samples) -> list[str]:

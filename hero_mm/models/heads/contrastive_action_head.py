@@ -17,6 +17,7 @@ Shape legend: B clips, Q queries, V hard negatives, T frames, N regions a
 frame, E width of the common space.
 """
 
+import zlib
 from typing import Optional
 
 import torch
@@ -55,7 +56,7 @@ class ContrastiveActionHead(BaseModule):
         common_dims: int = 32,
         top_ratio: float = 0.25,
         temperature: float = 0.1,
-        region_temperature: float = 0.1,
+        region_temperature: float = 0.5,
         margin: float = 0.3,
         loss_weight: float = 1.0,
         part_weight: float = 0.1,
@@ -148,8 +149,7 @@ class ContrastiveActionHead(BaseModule):
                 was made from, has shape (V,).
 
         Returns:
-            dict: ``loss_action_pair``, ``loss_action_place`` and
-            ``loss_action_part``.
+            dict: ``loss_action_pair`` and ``loss_action_part``.
         """
         action = F.normalize(self.text(text.action_QD), dim=-1)
         hard = None
@@ -165,10 +165,13 @@ class ContrastiveActionHead(BaseModule):
         return dict(
             loss_action_pair=self.loss_weight
             * self._pair_loss(
-                video, action, clip_of_query, hard, query_of_negative
+                video,
+                action,
+                clip_of_query,
+                kinds_of(predicates).to(action.device),
+                hard,
+                query_of_negative,
             ),
-            loss_action_place=self.loss_weight
-            * self._place_loss(video, action, clip_of_query, predicates),
             loss_action_part=self.part_weight
             * self._part_loss(video, text, clip_of_query),
         )
@@ -178,14 +181,19 @@ class ContrastiveActionHead(BaseModule):
         video: VideoFeatures,
         action_QE: Tensor,
         clip_of_query: Tensor,
+        kind_Q: Tensor,
         hard_V: Optional[Tensor],
         query_of_negative: Optional[Tensor],
     ) -> Tensor:
-        """Symmetric InfoNCE; captions come from all processes."""
-        captions, owner = action_QE, clip_of_query
+        """Symmetric InfoNCE; captions come from all processes.
+
+        A caption of the same action is true of another clip, too, as far as
+        the action goes: it is no negative there.
+        """
+        captions, owner, kind = action_QE, clip_of_query, kind_Q
         if get_world_size() > 1:
-            captions, owner = _gather_captions(
-                action_QE, clip_of_query, len(video.regions_BTHWD)
+            captions, owner, kind = _gather_captions(
+                action_QE, clip_of_query, kind_Q, len(video.regions_BTHWD)
             )
         scores = self._scale() * self._pair_scores(video, captions)
         num_clips = len(scores)
@@ -195,12 +203,17 @@ class ContrastiveActionHead(BaseModule):
         # Caption to videos: which clip of the batch does it speak of?
         mine = ((owner >= offset) & (owner < offset + num_clips)).nonzero()
         mine = mine.squeeze(1)
-        to_video = F.cross_entropy(scores.t()[mine], owner[mine] - offset)
+        # Clips with another caption of this action do not count.
+        same_kind = kind[:, None] == kind
+        shared = (own.to(scores.dtype) @ same_kind.to(scores.dtype)) > 0
+        rivals = scores.masked_fill(shared & ~own, float('-inf'))
+        to_video = F.cross_entropy(rivals.t()[mine], owner[mine] - offset)
         # Video to captions: its own one against those of other videos and
         # those made from it; other captions of the video are true as well.
         positive = scores[own]
         clip, caption = own.nonzero(as_tuple=True)
         others = scores.masked_fill(own, float('-inf'))[clip]
+        others = others.masked_fill(same_kind[caption], float('-inf'))
         logits = torch.cat([positive[:, None], others], dim=1)
         if hard_V is not None and query_of_negative is not None:
             place = caption.new_full((len(captions),), -1)
@@ -215,37 +228,6 @@ class ContrastiveActionHead(BaseModule):
             logits = torch.cat([logits, hard], dim=1)
         target = torch.zeros_like(clip)
         return (to_video + F.cross_entropy(logits, target)) / 2
-
-    def _place_loss(
-        self,
-        video: VideoFeatures,
-        action_QE: Tensor,
-        clip_of_query: Tensor,
-        predicates: list[str],
-    ) -> Tensor:
-        """Own action against the other actions of the video, in place."""
-        names = {name: index for index, name in enumerate(set(predicates))}
-        kind = torch.tensor(
-            [names[name] for name in predicates], device=action_QE.device
-        )
-        same_clip = clip_of_query[:, None] == clip_of_query
-        rival = same_clip & (kind[:, None] != kind)
-        if not rival.any():
-            return action_QE.sum() * 0
-        regions = self._regions(video)[clip_of_query]
-        real = video.real_BTHW.flatten(1)
-        flat = regions.flatten(1, 2)
-        sim = torch.einsum('qse,qe->qs', flat, action_QE)
-        sim = sim.masked_fill(~real[clip_of_query], -1e4)
-        weights = (sim * self._scale()).softmax(-1)
-        # What the caption selects, as one vector; then which action fits it.
-        chosen = torch.einsum('qs,qse->qe', weights, flat)
-        logits = self._scale() * chosen @ action_QE.t()
-        eye = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-        logits = logits.masked_fill(~(rival | eye), float('-inf'))
-        target = torch.arange(len(logits), device=logits.device)
-        keep = rival.any(1)
-        return F.cross_entropy(logits[keep], target[keep])
 
     def _part_loss(
         self, video: VideoFeatures, text: TextFeatures, clip_of_query: Tensor
@@ -269,19 +251,26 @@ def _rank_in_group(group: Tensor) -> Tensor:
     return torch.tril(same, diagonal=-1).sum(1)
 
 
+def kinds_of(predicates: list[str]) -> Tensor:
+    """Number actions, alike in all processes."""
+    return torch.tensor([zlib.crc32(name.encode()) for name in predicates])
+
+
 def _gather_captions(
-    action_QE: Tensor, clip_of_query: Tensor, num_clips: int
-) -> tuple[Tensor, Tensor]:
+    action_QE: Tensor, clip_of_query: Tensor, kind_Q: Tensor, num_clips: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Captions of all processes; those of the others carry no gradient."""
     sizes = all_gather(torch.tensor([len(action_QE)], device=action_QE.device))
     longest = int(torch.stack(list(sizes)).max())
     grow = longest - len(action_QE)
     captions = all_gather(F.pad(action_QE.detach(), (0, 0, 0, grow)))
     owners = all_gather(F.pad(clip_of_query, (0, grow)))
+    kinds = all_gather(F.pad(kind_Q, (0, grow)))
     captions[get_rank()] = F.pad(action_QE, (0, 0, 0, grow))
     parts = [c[: int(n)] for c, n in zip(captions, sizes)]
     owner = [
         o[: int(n)] + rank * num_clips
         for rank, (o, n) in enumerate(zip(owners, sizes))
     ]
-    return torch.cat(parts), torch.cat(owner)
+    kind = [k[: int(n)] for k, n in zip(kinds, sizes)]
+    return torch.cat(parts), torch.cat(owner), torch.cat(kind)

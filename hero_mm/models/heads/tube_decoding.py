@@ -6,7 +6,7 @@ xyxy in pixels of the input; spans are native frames.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,10 @@ class TubeOutput:
         actionness_QT (Tensor): Logits of "the frame lies in the span".
         kept_QS (Tensor, optional): Where frames were left out, the numbers
             of those that the T of the other fields stands for.
+        early_QTN (Tensor, optional): Logits of the regions before they met
+            the words, see :class:`RegionTextFit`.
+        span_weight (Tensor or float): How much the actionness inside a span
+            speaks for it.
     """
 
     location_QTN: Tensor
@@ -42,12 +46,27 @@ class TubeOutput:
     offsets_QT2: Tensor
     actionness_QT: Tensor
     kept_QS: Optional[Tensor] = None
+    early_QTN: Optional[Tensor] = None
+    span_weight: Union[Tensor, float] = 0.0
+
+
+def span_logits(output: TubeOutput) -> Tensor:
+    """Logits of all spans, (Q, T, T): of first and last frame, and between.
+
+    -inf where the last frame comes first or is padding.
+    """
+    start, end = output.start_QT.float(), output.end_QT.float()
+    total = F.pad(output.actionness_QT.float().cumsum(1), (1, 0))
+    inside = total[:, None, 1:] - total[:, :-1, None]
+    logits = start[:, :, None] + end[:, None]
+    logits = logits + output.span_weight * inside
+    order = torch.ones_like(logits[0], dtype=torch.bool).triu()
+    return logits.masked_fill(~order, float('-inf'))
 
 
 def decode_span(
     output: TubeOutput,
     edges_QT1: Tensor,
-    actionness_weight: float,
     expected_iou: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Choose a span whose end lies behind its start.
@@ -55,7 +74,6 @@ def decode_span(
     Args:
         output (TubeOutput): Of Q queries.
         edges_QT1 (Tensor): Edges of the bins, native frames.
-        actionness_weight (float): Weight of the per-frame actionness.
         expected_iou (bool): Choose the span whose tIoU with the others,
             weighted by their probability, is highest, in place of the most
             likely one.
@@ -65,25 +83,13 @@ def decode_span(
     """
     # Off the very edges, so that no span is empty.
     offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
-    start = output.start_QT.float().log_softmax(-1)
-    end = output.end_QT.float().log_softmax(-1)
-    num_bins = start.shape[1]
-    joint = start[:, :, None] + end[:, None]
-    if actionness_weight:
-        frame = output.actionness_QT.float()
-        gain = F.logsigmoid(frame) - F.logsigmoid(-frame)
-        total = F.pad(gain.cumsum(1), (1, 0))
-        inside = total[:, None, 1:] - total[:, :-1, None]
-        joint = joint + actionness_weight * inside
-    order = torch.ones(
-        num_bins, num_bins, dtype=torch.bool, device=joint.device
-    ).triu()
+    joint = span_logits(output)
+    num_bins = joint.shape[1]
+    joint = joint.flatten(1).log_softmax(-1).view_as(joint)
     # Start and end in one bin need their offsets in order.
     ordered = offsets[..., 0] < offsets[..., 1]
-    allowed = order & (
-        ~torch.eye(num_bins, device=joint.device).bool()
-        | torch.diag_embed(ordered)
-    )
+    allowed = ~torch.eye(num_bins, device=joint.device).bool()
+    allowed = allowed | torch.diag_embed(ordered)
     joint = joint.masked_fill(~allowed, float('-inf'))
     best = joint.flatten(1)
     # A clip of one frame whose offsets are out of order: all of it.

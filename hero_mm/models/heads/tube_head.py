@@ -24,8 +24,9 @@ from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
 from ..layers import FeedForward, FramePosition, JointLayer
-from ..losses import any_positive_cross_entropy, boundary_kl
+from ..losses import any_positive_cross_entropy, boundary_targets, span_kl
 from ..pruning import spread_frames
+from .contrastive_action_head import kinds_of
 from .frame_grid import to_bins
 from .region_boxes import (
     box_distances,
@@ -33,12 +34,14 @@ from .region_boxes import (
     positive_regions,
     true_boxes,
 )
+from .region_text_fit import RegionTextFit
 from .tube_decoding import (
     TubeOutput,
     choose_boxes,
     clip_edges,
     decode_span,
     query_edges,
+    span_logits,
     to_original,
 )
 
@@ -55,8 +58,6 @@ class TubeHead(BaseModule):
         centre_radius (float): Which regions answer for a box, see
             :func:`positive_regions`.
         sigma (float): Width of the boundary targets, in bins.
-        actionness_decode (float): Weight of the per-frame actionness when
-            the span is chosen; 0 leaves it out.
         expected_iou (bool): Choose the span of highest expected tIoU in
             place of the most likely one. Defaults to False.
         link_weight (float): How strongly the boxes of neighbouring frames
@@ -64,7 +65,7 @@ class TubeHead(BaseModule):
             region of each frame alone.
         link_candidates (int): Regions a frame that take part in linking.
         loss_weights (dict, optional): Overrides of the weights of
-            ``location``, ``match``, ``l1``, ``giou``, ``boundary``,
+            ``location``, ``match``, ``early``, ``l1``, ``giou``, ``boundary``,
             ``offset``, ``actionness``, ``action``, ``track``.
         init_cfg (dict, optional): Initialization config.
     """
@@ -76,7 +77,6 @@ class TubeHead(BaseModule):
         num_heads: int = 4,
         centre_radius: float = 0.25,
         sigma: float = 1.0,
-        actionness_decode: float = 0.0,
         expected_iou: bool = False,
         link_weight: float = 1.0,
         link_candidates: int = 5,
@@ -92,6 +92,10 @@ class TubeHead(BaseModule):
             nn.LayerNorm(embed_dims), FeedForward(embed_dims, 1)
         )
         self.clip_out = nn.Linear(embed_dims, 5)
+        self.refine = nn.Sequential(
+            nn.LayerNorm(embed_dims),
+            FeedForward(embed_dims, 2, out_dims=4),
+        )
         self.span_in = nn.Linear(2 * embed_dims, embed_dims)
         self.consistency_in = nn.Parameter(torch.zeros(embed_dims))
         self.match_in = nn.Parameter(torch.full((embed_dims,), 0.02))
@@ -101,20 +105,18 @@ class TubeHead(BaseModule):
             for _ in range(num_span_layers)
         )
         self.span_norm = nn.LayerNorm(embed_dims)
-        self.tube_action = nn.Linear(embed_dims, embed_dims)
-        self.text_action = nn.Linear(embed_dims, embed_dims)
-        self.action_scale = nn.Parameter(torch.tensor(10.0).log())
-        self.fit_weight = nn.Parameter(torch.tensor(0.3))
+        self.region_text_fit = RegionTextFit(embed_dims)
+        self.span_weight = nn.Parameter(torch.tensor(0.3))
         self.span_out = nn.Linear(embed_dims, 5)
         self.centre_radius = centre_radius
         self.sigma = sigma
-        self.actionness_decode = actionness_decode
         self.expected_iou = expected_iou
         self.link_weight = link_weight
         self.link_candidates = link_candidates
         self.weights = dict(
             location=1.0,
-            match=1.0,
+            match=5.0,
+            early=5.0,
             l1=5.0,
             giou=2.0,
             boundary=1.0,
@@ -146,6 +148,20 @@ class TubeHead(BaseModule):
             video, objectness_BTHW=out[..., 0], raw_boxes_BTHW4=out[..., 1:]
         )
 
+    def refine_boxes(self, video: VideoFeatures) -> VideoFeatures:
+        """Correct the clip's boxes by what regions learned from each other.
+
+        Args:
+            video (VideoFeatures): B clips, after the layers over regions.
+
+        Returns:
+            VideoFeatures: With better ``raw_boxes_BTHW4``.
+        """
+        if video.raw_boxes_BTHW4 is None:
+            return video
+        raw = video.raw_boxes_BTHW4 + self.refine(video.regions_BTHWD)
+        return replace(video, raw_boxes_BTHW4=raw)
+
     def forward(
         self,
         regions_QTHWD: Tensor,
@@ -153,6 +169,7 @@ class TubeHead(BaseModule):
         video: VideoFeatures,
         text: TextFeatures,
         consistency_QT: Optional[Tensor],
+        fit_QTHW2: Tensor,
     ) -> TubeOutput:
         """Score regions, regress boxes and boundaries.
 
@@ -163,6 +180,7 @@ class TubeHead(BaseModule):
                 :meth:`clip_outputs`.
             text (TextFeatures): The queries.
             consistency_QT (Tensor, optional): Logits of action consistency.
+            fit_QTHW2 (Tensor): What :meth:`fit` says.
 
         Returns:
             TubeOutput: Before decoding.
@@ -173,9 +191,10 @@ class TubeHead(BaseModule):
         match = torch.einsum('qtnd,qd->qtn', regions, sentence)
         location = self.location(regions).squeeze(-1)
         location = location + match / regions.shape[-1] ** 0.5
-        fit = self._action_fit(video.regions_BTHWD.flatten(2, 3), text)
-        location = location + self.fit_weight * fit
-        location = location.masked_fill(~video.real_BTHW.flatten(2), -1e4)
+        early = self.region_text_fit.total(fit_QTHW2)
+        location = location + early
+        hidden = ~video.real_BTHW.flatten(2)
+        location = location.masked_fill(hidden, -1e4)
         raw = self.query_box(regions)
         if video.raw_boxes_BTHW4 is not None:
             raw = raw + video.raw_boxes_BTHW4.flatten(2, 3)
@@ -203,7 +222,21 @@ class TubeHead(BaseModule):
             end_QT=out[..., 1].masked_fill(~real_T, hide),
             offsets_QT2=out[..., 2:4].sigmoid(),
             actionness_QT=out[..., 4] + best,
+            early_QTN=early.masked_fill(hidden, -1e4),
+            span_weight=self.span_weight,
         )
+
+    def fit(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
+        """How well each region, before it meets the words, fits them.
+
+        Args:
+            video (VideoFeatures): The clip of each query.
+            text (TextFeatures): The queries.
+
+        Returns:
+            Tensor: Logits of looks and of action, has shape (Q, T, H, W, 2).
+        """
+        return self.region_text_fit(video, text)
 
     def loss(
         self,
@@ -224,15 +257,20 @@ class TubeHead(BaseModule):
         Returns:
             dict: ``loss_location``, ``loss_match``, ``loss_l1``,
             ``loss_giou``, ``loss_boundary``, ``loss_offset``,
-            ``loss_actionness``; and ``box_iou``, the IoU at the true places.
+            ``loss_actionness``, ``loss_early``; and ``box_iou``, the IoU at
+            the true places.
         """
         num_frames = output.start_QT.shape[1]
         device = output.start_QT.device
         boxes_QT4, valid_QT = true_boxes(samples, video)
         losses = self._box_loss(output, video, boxes_QT4, valid_QT)
         losses['loss_match'] = self.weights['match'] * self._match_loss(
-            output, video, boxes_QT4, valid_QT
+            output.location_QTN, video, boxes_QT4, valid_QT
         )
+        if output.early_QTN is not None:
+            losses['loss_early'] = self.weights['early'] * self._match_loss(
+                output.early_QTN, video, boxes_QT4, valid_QT
+            )
         edges = clip_edges(samples, num_frames, device)[clip_of_query]
         spans_Q2 = torch.cat([s.gt_queries.spans for s in samples]).to(edges)
         losses.update(self._span_loss(output, video, spans_Q2, edges))
@@ -269,7 +307,7 @@ class TubeHead(BaseModule):
 
     def _match_loss(
         self,
-        output: TubeOutput,
+        logits: Tensor,
         video: VideoFeatures,
         boxes_QT4: Tensor,
         valid_QT: Tensor,
@@ -279,7 +317,6 @@ class TubeHead(BaseModule):
         Regions of the same object outside its span are negatives, which is
         how the action is learned where it happens.
         """
-        logits = output.location_QTN
         centres = video.centres_BTHW2.flatten(2, 3)
         inside = valid_QT[..., None]
         positive = inside & positive_regions(
@@ -297,14 +334,6 @@ class TubeHead(BaseModule):
         total = (0.5 * miss**2 * bce * asked).sum()
         return total / (positive & asked).any(-1).sum().clamp(min=1)
 
-    def _action_fit(self, regions_QTND: Tensor, text: TextFeatures) -> Tensor:
-        """How well what a region does fits the action, (Q, T, N)."""
-        # Up to 40 the exponentials of the loss stay finite.
-        scale = self.action_scale.exp().clamp(max=40)
-        region = F.normalize(self.tube_action(regions_QTND), dim=-1)
-        action = F.normalize(self.text_action(text.action_QD), dim=-1)
-        return scale * torch.einsum('qtnd,qd->qtn', region, action)
-
     def action_loss(
         self,
         video: VideoFeatures,
@@ -315,9 +344,7 @@ class TubeHead(BaseModule):
     ) -> dict[str, Tensor]:
         """What the true tube does, against captions of other actions.
 
-        The regions of the true tube, before they meet any word, must fit
-        the action of their caption better than those of the captions in
-        which only the action is replaced: looks cannot tell these apart.
+        See :meth:`RegionTextFit.action_loss`.
 
         Args:
             video (VideoFeatures): The clip of each query.
@@ -340,25 +367,18 @@ class TubeHead(BaseModule):
             'qtn,qtnd->qd', shown, video.regions_BTHWD.flatten(2, 3)
         )
         tube = tube / shown.sum((1, 2)).clamp(min=1)[:, None]
-        own_Q = self._action_fit(tube[:, None, None], text).flatten()
-        other_V = self._action_fit(
-            tube[query_of_negative, None, None], negatives
-        ).flatten()
-        if own_Q.dtype in (torch.float16, torch.bfloat16):
-            own_Q, other_V = own_Q.float(), other_V.float()
-        total = own_Q.exp().index_add(0, query_of_negative, other_V.exp())
-        asked = torch.zeros_like(own_Q).index_fill(0, query_of_negative, 1.0)
-        count = asked.sum().clamp(min=1)
-        loss = ((total.log() - own_Q) * asked).sum() / count
-        beaten = torch.zeros_like(own_Q).index_add(
-            0,
+        kinds = kinds_of([p for s in samples for p in s.queries.predicates])
+        loss, right = self.region_text_fit.action_loss(
+            tube,
+            shown.any(2).any(1),
+            text,
+            kinds.to(tube.device),
+            negatives,
             query_of_negative,
-            (other_V >= own_Q[query_of_negative]).to(own_Q),
         )
-        right = ((beaten == 0) * asked).sum() / count
         return dict(
             loss_action=self.weights['action'] * loss,
-            action_accuracy=right.detach(),
+            action_accuracy=right,
         )
 
     def _span_loss(
@@ -369,16 +389,13 @@ class TubeHead(BaseModule):
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
         mask = video.frame_mask_BT
-        boundary = output.start_QT.new_zeros(())
+        soft = []
         offset = output.start_QT.new_zeros(())
-        logits = (output.start_QT, output.end_QT)
         steps = torch.arange(mask.shape[1], device=mask.device)
         for side in (0, 1):
             place = to_bins(spans_Q2[:, side], edges_QT1, bool(side))
             # The target is centred where the boundary is, not at its bin.
-            boundary = boundary + boundary_kl(
-                logits[side], place - 0.5, self.sigma
-            )
+            soft.append(boundary_targets(mask, place - 0.5, self.sigma))
             # So the bins beside it are nearly as likely: their offsets lead
             # to the end that is next to the boundary.
             share = place[:, None] - steps
@@ -391,6 +408,7 @@ class TubeHead(BaseModule):
         actionness = F.binary_cross_entropy_with_logits(
             output.actionness_QT, inside.float(), reduction='none'
         )
+        boundary = span_kl(span_logits(output), *soft)
         return dict(
             loss_boundary=self.weights['boundary'] * boundary.mean(),
             loss_offset=self.weights['offset'] * offset,
@@ -453,6 +471,7 @@ class TubeHead(BaseModule):
         positive = positive_regions(
             truth, centres, video.stride, self.centre_radius
         )
+        l1, giou = self._track_boxes(video, truth, place, positive)
         logits = video.objectness_BTHW.flatten(2).flatten(0, 1)
         target = torch.zeros_like(logits)
         target.index_add_(0, place, positive.to(target.dtype))
@@ -460,17 +479,49 @@ class TubeHead(BaseModule):
             logits, target.clamp(max=1), reduction='none'
         )
         real = video.real_BTHW.flatten(2).flatten(0, 1)
+        objects = (bce * real).sum() / max(len(truth), 1)
+        return dict(
+            loss_object=self.weights['track'] * objects,
+            loss_track_l1=l1,
+            loss_track_giou=giou,
+        )
+
+    def refine_loss(
+        self, video: VideoFeatures, samples: Sequence[GroundingDataSample]
+    ) -> dict[str, Tensor]:
+        """Losses of the refined boxes on every annotated object.
+
+        Args:
+            video (VideoFeatures): B clips, after :meth:`refine_boxes`.
+            samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
+
+        Returns:
+            dict: ``loss_refined_l1``, ``loss_refined_giou``.
+        """
+        truth, place, centres = self._tracks(video, samples)
+        positive = positive_regions(
+            truth, centres, video.stride, self.centre_radius
+        )
+        l1, giou = self._track_boxes(video, truth, place, positive)
+        return dict(loss_refined_l1=l1, loss_refined_giou=giou)
+
+    def _track_boxes(
+        self,
+        video: VideoFeatures,
+        truth: Tensor,
+        place: Tensor,
+        positive: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Weighted L1 and GIoU losses of the clip's own boxes."""
+        assert video.raw_boxes_BTHW4 is not None
         raw = video.raw_boxes_BTHW4.flatten(2, 3).flatten(0, 1)[place]
+        centres = video.centres_BTHW2.flatten(2, 3).flatten(0, 1)[place]
         told = decode_boxes(raw, centres, video.stride)
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
         l1, giou, _ = box_distances(told, truth, positive, share, video)
-        count = max(len(truth), 1)
-        weight = self.weights['track']
-        return dict(
-            loss_object=weight * (bce * real).sum() / count,
-            loss_track_l1=weight * self.weights['l1'] * l1 / count,
-            loss_track_giou=weight * self.weights['giou'] * giou / count,
-        )
+        scale = self.weights['track'] / max(len(truth), 1)
+        weights = self.weights
+        return scale * weights['l1'] * l1, scale * weights['giou'] * giou
 
     @torch.no_grad()
     def predict(
@@ -496,7 +547,6 @@ class TubeHead(BaseModule):
         spans, span_scores = decode_span(
             output,
             query_edges(output, samples, clip_of_query),
-            self.actionness_decode,
             self.expected_iou,
         )
         boxes, scores = choose_boxes(

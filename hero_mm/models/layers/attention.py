@@ -70,14 +70,17 @@ class FeedForward(nn.Sequential):
     Args:
         embed_dims (int): Width D.
         ratio (float): Hidden width, in units of D.
+        out_dims (int, optional): Width of the result. Defaults to D.
     """
 
-    def __init__(self, embed_dims: int, ratio: float) -> None:
+    def __init__(
+        self, embed_dims: int, ratio: float, out_dims: Optional[int] = None
+    ) -> None:
         hidden = int(embed_dims * ratio)
         super().__init__(
             nn.Linear(embed_dims, hidden),
             nn.GELU(),
-            nn.Linear(hidden, embed_dims),
+            nn.Linear(hidden, out_dims or embed_dims),
         )
 
 
@@ -137,6 +140,60 @@ def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
     )
 
 
+class AlignmentBias(nn.Module):
+    """Draws the attention of a region to where its object is in other frames.
+
+    A set of regions has no places that a window could follow through time;
+    boxes say which regions show the same object. The bias falls with the
+    distance of two boxes, in units of their size, and the more slowly, the
+    more frames lie between them; each head learns how fast, and whether it
+    looks back or ahead, so that motion is what its heads disagree about.
+
+    Args:
+        num_heads (int): Heads.
+    """
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        # Of four heads two follow an object, one back and one ahead in
+        # time, one stays with it, and one sees all.
+        sharpness = torch.tensor([4.0, 4.0, 4.0, -3.0])
+        direction = torch.tensor([-1.5, 1.5, 0.0, 0.0])
+        decay = torch.tensor([-1.0, -1.0, -1.0, -4.0])
+        kind = torch.arange(num_heads) % 4
+        self.sharpness = nn.Parameter(sharpness[kind])
+        self.direction = nn.Parameter(direction[kind])
+        self.decay = nn.Parameter(decay[kind])
+        self.reach = nn.Parameter(torch.zeros(num_heads))
+
+    def forward(self, geometry_NS5: Tensor) -> Tensor:
+        """Bias of each pair of regions.
+
+        Args:
+            geometry_NS5 (Tensor): Centre and size of the box (x, y, width,
+                height) and frame number of each region.
+
+        Returns:
+            Tensor: Added to the logits of attention, (N, heads, S, S).
+        """
+        x, y, width, height, frame = geometry_NS5.unbind(-1)
+
+        def apart(v: Tensor) -> Tensor:
+            return v[:, None] - v[:, :, None]
+
+        scale = (width * height).clamp(min=1e-4).sqrt()
+        mean = (scale[:, :, None] + scale[:, None]) / 2
+        far = (apart(x).square() + apart(y).square()) / mean.square()
+        far = (far + apart(scale.log()).square()).clamp(max=50.0)
+        steps = apart(frame)[:, None]
+        away = steps.abs()
+        reach = F.softplus(self.reach)[:, None, None]
+        sharpness = F.softplus(self.sharpness)[:, None, None]
+        decay = F.softplus(self.decay)[:, None, None]
+        bias = -sharpness * far[:, None] / (1 + reach * away) - decay * away
+        return bias + self.direction[:, None, None] * steps.clamp(-2, 2)
+
+
 class WindowAttention(nn.Module):
     """Self-attention inside windows of a (T, H, W) grid.
 
@@ -147,6 +204,7 @@ class WindowAttention(nn.Module):
             window; None attends over the whole grid.
         shift (bool): Move the windows by half their size, so that what one
             layer cuts the next one joins (Swin, arXiv 2103.14030).
+        align (bool): Follow the boxes, see :class:`AlignmentBias`.
     """
 
     def __init__(
@@ -155,9 +213,11 @@ class WindowAttention(nn.Module):
         num_heads: int,
         window: Optional[Size3],
         shift: bool,
+        align: bool = False,
     ) -> None:
         super().__init__()
         self.attention = Attention(embed_dims, num_heads)
+        self.alignment = AlignmentBias(num_heads) if align else None
         self.window = window
         self.shift = shift
 
@@ -218,7 +278,11 @@ class WindowAttention(nn.Module):
         return mask
 
     def forward(
-        self, x_QTHWD: Tensor, real_QTHW: Tensor, is_grid: bool = True
+        self,
+        x_QTHWD: Tensor,
+        real_QTHW: Tensor,
+        is_grid: bool = True,
+        geometry_QTHW5: Optional[Tensor] = None,
     ) -> Tensor:
         """Attend inside windows.
 
@@ -227,21 +291,29 @@ class WindowAttention(nn.Module):
             real_QTHW (Tensor): True on real tokens, has shape (Q, T, H, W).
             is_grid (bool): False for a set of regions, which has no
                 neighbourhood: a window then holds all regions of its frames.
+            geometry_QTHW5 (Tensor, optional): Boxes and frame numbers, see
+                :class:`AlignmentBias`.
 
         Returns:
             Tensor: Has the shape of the input; padding holds no meaning.
         """
         old_size: Size3 = tuple(real_QTHW.shape[1:])  # type: ignore
         window, shift, pad = self._layout(old_size, is_grid)
-        x, real = x_QTHWD, real_QTHW
+        x, real, geometry = x_QTHWD, real_QTHW, geometry_QTHW5
+        if self.alignment is None:
+            geometry = None
         if any(pad):
             spread = (0, pad[2], 0, pad[1], 0, pad[0])
             x = F.pad(x, (0, 0, *spread))
             real = F.pad(real, spread)
+            if geometry is not None:
+                geometry = F.pad(geometry, (0, 0, *spread), value=1.0)
         if any(shift):
             back = tuple(-s for s in shift)
             x = x.roll(back, dims=(1, 2, 3))
             real = real.roll(back, dims=(1, 2, 3))
+            if geometry is not None:
+                geometry = geometry.roll(back, dims=(1, 2, 3))
         size: Size3 = tuple(real.shape[1:])  # type: ignore
         mask = self._mask(real, window, shift)
         tokens = split_windows(x, window)
@@ -250,6 +322,12 @@ class WindowAttention(nn.Module):
             mask = mask.expand(num_clips, num_windows, -1, -1)
             mask = mask.flatten(0, 1)[:, None]
         tokens = tokens.flatten(0, 1)
+        if geometry is not None and self.alignment is not None:
+            bias = self.alignment(
+                split_windows(geometry, window).flatten(0, 1)
+            )
+            bias = bias.to(tokens.dtype)
+            mask = bias if mask is None else bias.masked_fill(~mask, -1e4)
         tokens = self.attention(tokens, tokens, mask)
         tokens = tokens.unflatten(0, (num_clips, num_windows))
         x = join_windows(tokens, window, size)

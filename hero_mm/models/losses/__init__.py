@@ -2,8 +2,14 @@
 
 from .functional import (
     any_positive_cross_entropy,
-    boundary_kl,
+    boundary_targets,
     box_iou_pairs,
+    span_kl,
 )
 
-__all__ = ['any_positive_cross_entropy', 'boundary_kl', 'box_iou_pairs']
+__all__ = [
+    'any_positive_cross_entropy',
+    'boundary_targets',
+    'box_iou_pairs',
+    'span_kl',
+]

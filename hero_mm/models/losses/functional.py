@@ -46,20 +46,37 @@ def any_positive_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
     return logits.logsumexp(-1) - chosen.logsumexp(-1)
 
 
-def boundary_kl(logits_QT: Tensor, bins_Q: Tensor, sigma: float) -> Tensor:
-    """KL divergence of a boundary's softmax from a Gaussian at its bin.
+def boundary_targets(mask_QT: Tensor, bins_Q: Tensor, sigma: float) -> Tensor:
+    """Probabilities of the bins of a boundary: a Gaussian at its place.
 
     Args:
-        logits_QT (Tensor): -inf on padding, has shape (Q, T).
+        mask_QT (Tensor): True on real frames, has shape (Q, T).
         bins_Q (Tensor): The true bin, in [0, T), fractional.
         sigma (float): Width of the Gaussian in bins.
 
     Returns:
+        Tensor: Rows sum to one, zero on padding, has shape (Q, T).
+    """
+    steps = torch.arange(mask_QT.shape[1], device=mask_QT.device)
+    far = (steps - bins_Q[:, None]) / sigma
+    return (-0.5 * far**2).masked_fill(~mask_QT, float('-inf')).softmax(-1)
+
+
+def span_kl(logits_QTT: Tensor, start_QT: Tensor, end_QT: Tensor) -> Tensor:
+    """KL divergence of the softmax over spans from a true distribution.
+
+    Args:
+        logits_QTT (Tensor): Of each pair of first and last frame, -inf where
+            the last one comes first or is padding.
+        start_QT (Tensor): True probabilities of the first frame.
+        end_QT (Tensor): True probabilities of the last frame.
+
+    Returns:
         Tensor: Has shape (Q,).
     """
-    steps = torch.arange(logits_QT.shape[1], device=logits_QT.device)
-    far = (steps - bins_Q[:, None]) / sigma
-    target = (-0.5 * far**2).masked_fill(logits_QT.isneginf(), float('-inf'))
-    target = target.softmax(-1)
-    log_prob = logits_QT.log_softmax(-1).clamp(min=-100)
+    log_prob = logits_QTT.flatten(1).log_softmax(-1)
+    target = (start_QT[:, :, None] * end_QT[:, None]).flatten(1)
+    target = target.masked_fill(log_prob.isneginf(), 0.0)
+    target = target / target.sum(-1, keepdim=True).clamp(min=1e-9)
+    log_prob = log_prob.masked_fill(log_prob.isneginf(), 0.0)
     return F.kl_div(log_prob, target, reduction='none').sum(-1)

@@ -113,6 +113,7 @@ class ReasoningLayer(nn.Module):
             as many ahead before the temporal attention; 0 leaves it out.
         frame_tokens (bool): One token a frame that sees all frames.
         ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+        align (bool): Temporal attention follows the boxes.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class ReasoningLayer(nn.Module):
         shift_div: int,
         frame_tokens: bool,
         ffn_ratio: float,
+        align: bool,
     ) -> None:
         super().__init__()
         self.spatial = self.temporal = self.pyramid = self.frames = None
@@ -142,7 +144,7 @@ class ReasoningLayer(nn.Module):
             window = (temporal_window, 1, 1)
             self.norm_temporal = nn.LayerNorm(embed_dims)
             self.temporal = WindowAttention(
-                embed_dims, num_heads, window, shift_windows
+                embed_dims, num_heads, window, shift_windows, align
             )
         if frame_tokens:
             self.frames = FrameTokens(embed_dims, num_heads, ffn_ratio)
@@ -176,7 +178,9 @@ class ReasoningLayer(nn.Module):
             if self.shift and is_grid:
                 normed = normed * real_QTHW[..., None]
                 normed = temporal_shift(normed, self.shift)
-            x = x + self.temporal(normed, real_QTHW, is_grid)
+            x = x + self.temporal(
+                normed, real_QTHW, is_grid, video.geometry_BTHW5
+            )
         if self.frames is not None:
             x, frames = self.frames(x, frames, real_QTHW, consistency_QT)
         x = x + self.ffn(self.norm_ffn(x))
@@ -208,6 +212,8 @@ class HierarchicalReasoningNeck(BaseModule):
             this is HERO without shifted alignment.
         frame_tokens (bool): One token a frame that sees all frames.
         ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+        align (bool): The temporal attention of the layers over regions
+            follows their boxes.
         attention (str): 'hierarchical', or 'joint' for the fully connected
             attention over regions and words that HERO replaces.
         init_cfg (dict, optional): Initialization config.
@@ -227,6 +233,7 @@ class HierarchicalReasoningNeck(BaseModule):
         shift_div: int = 8,
         frame_tokens: bool = True,
         ffn_ratio: float = 2.0,
+        align: bool = True,
         attention: str = 'hierarchical',
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -239,10 +246,12 @@ class HierarchicalReasoningNeck(BaseModule):
         self.position = GridPosition(embed_dims)
         self.box_position = BoxPosition(embed_dims)
         self.to_frame = nn.Linear(embed_dims, embed_dims)
-
+        self.fit_in = nn.Linear(2, embed_dims, bias=False)
         self.attention = attention
 
-        def build(number: int, with_words: bool, before: int) -> nn.ModuleList:
+        def build(
+            number: int, before: int, with_words: bool, align: bool
+        ) -> nn.ModuleList:
             if attention == 'joint':
                 joint = (embed_dims, num_heads, ffn_ratio)
                 return nn.ModuleList(JointLayer(*joint) for _ in range(number))
@@ -257,14 +266,17 @@ class HierarchicalReasoningNeck(BaseModule):
                     shift_div,
                     frame_tokens,
                     ffn_ratio,
+                    align,
                 )
                 for index in range(number)
             )
 
         before = num_clip_layers + num_region_layers
-        self.clip_layers = build(num_clip_layers, False, 0)
-        self.region_layers = build(num_region_layers, False, num_clip_layers)
-        self.layers = build(num_layers, True, before)
+        self.clip_layers = build(num_clip_layers, 0, False, False)
+        self.region_layers = build(
+            num_region_layers, num_clip_layers, False, align
+        )
+        self.layers = build(num_layers, before, True, False)
 
     def _run(self, layers: nn.ModuleList, video: VideoFeatures) -> Tensor:
         """Layers that see no words."""
@@ -311,6 +323,10 @@ class HierarchicalReasoningNeck(BaseModule):
             size = raw[..., 2:].clamp(-5, 5).exp()
             boxes = torch.cat([centre + raw[..., :2], size], dim=-1)
             x = x + self.box_position(boxes)
+            steps = torch.arange(x.shape[1], device=x.device)
+            steps = steps[:, None, None, None].expand(*boxes.shape[:-1], 1)
+            geometry = torch.cat([boxes, steps.to(boxes)], dim=-1)
+            video = replace(video, geometry_BTHW5=geometry)
         video = replace(video, regions_BTHWD=x)
         return replace(
             video, regions_BTHWD=self._run(self.region_layers, video)
@@ -336,6 +352,7 @@ class HierarchicalReasoningNeck(BaseModule):
         video: VideoFeatures,
         text: TextFeatures,
         consistency_QT: Optional[Tensor] = None,
+        fit_QTHW2: Optional[Tensor] = None,
     ) -> tuple[Tensor, Tensor]:
         """Reason with the words.
 
@@ -344,12 +361,16 @@ class HierarchicalReasoningNeck(BaseModule):
             text (TextFeatures): The queries.
             consistency_QT (Tensor, optional): Logits of action consistency,
                 has shape (Q, T).
+            fit_QTHW2 (Tensor, optional): How well looks and action of each
+                region fit the sentence.
 
         Returns:
             tuple[Tensor, Tensor]: Regions (Q, T, H, W, D) and frame tokens
             (Q, T, D).
         """
         x, real = video.regions_BTHWD, video.real_BTHW
+        if fit_QTHW2 is not None:
+            x = x + self.fit_in(fit_QTHW2)
         sentence = self.to_frame(text.sentence_QD)[:, None]
         frames = sentence + self.position.frames(x.shape[1])
         if self.attention == 'joint':

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hero_mm.models import ShiftConvNet
+from hero_mm.models.backbones.shift_conv_net import ClipNorm
 
 
 def masks(num_clips: int, num_frames: int, height: int, width: int):
@@ -47,8 +48,11 @@ def test_levels():
 
 
 @pytest.mark.parametrize('size', [(33, 31), (7, 9), (1, 1)])
-def test_odd_sizes_round_up(size):
-    (out,) = build()(torch.randn(1, 2, 3, *size), **masks(1, 2, *size))
+@pytest.mark.parametrize('norm', ['BN', 'clip'])
+def test_odd_sizes_round_up(size, norm):
+    (out,) = build(norm=norm)(
+        torch.randn(1, 2, 3, *size), **masks(1, 2, *size)
+    )
     assert out.shape[-2:] == tuple(-(-side // 8) for side in size)
 
 
@@ -73,10 +77,11 @@ def test_still_clip_is_the_same_in_every_frame_without_shift():
     torch.testing.assert_close(out, out[:, :1].expand_as(out))
 
 
-def test_padding_is_zero_and_changes_nothing():
-    net = build(out_indices=(0, 1))
+@pytest.mark.parametrize('norm', ['BN', 'clip'])
+def test_padding_is_zero_and_changes_nothing(norm):
+    net = build(out_indices=(0, 1), norm=norm)
     for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, (torch.nn.BatchNorm2d, ClipNorm)):
             # A shift of zero would hide a leak.
             torch.nn.init.normal_(module.bias)
     imgs = torch.randn(2, 5, 3, 32, 32)
@@ -101,3 +106,36 @@ def test_padding_is_zero_and_changes_nothing():
 def test_stages_need_their_numbers():
     with pytest.raises(ValueError, match='one value a stage'):
         ShiftConvNet(channels=(8, 16), num_blocks=(1,))
+
+
+def test_clips_are_normalised_alone_and_alike_in_training_and_testing():
+    net = build(norm='clip')
+    clips = (
+        torch.randn(2, 4, 3, 16, 16)
+        * torch.tensor([1, 9.0])[:, None, None, None, None]
+    )
+    (tested,) = net(clips, **masks(2, 4, 16, 16))
+    (trained,) = net.train()(clips, **masks(2, 4, 16, 16))
+    torch.testing.assert_close(trained, tested)
+    for place in range(2):
+        (alone,) = net(clips[place : place + 1], **masks(1, 4, 16, 16))
+        torch.testing.assert_close(alone[0], tested[place])
+
+
+def test_clip_norm_gives_mean_zero_and_variance_one_of_what_is_real():
+    x = torch.randn(6, 4, 5, 5) * 3 + 2
+    mask = torch.ones(6, 1, 5, 5)
+    mask[2:3] = 0
+    mask[3:, :, 4:] = 0
+    out = ClipNorm(4)(x, 3, mask)
+    for clip, real in zip(out.split(3), mask.split(3)):
+        values = clip.permute(1, 0, 2, 3)[:, real[:, 0] > 0]
+        torch.testing.assert_close(values.mean(1), torch.zeros(4))
+        torch.testing.assert_close(
+            values.var(1, unbiased=False), torch.ones(4), atol=1e-4, rtol=0
+        )
+
+
+def test_an_unknown_norm_is_refused():
+    with pytest.raises(ValueError, match="one of .*'clip'.*, got 'GN'"):
+        build(norm='GN')

@@ -185,21 +185,37 @@ def test_one_clip_without_rivals_teaches_no_pair(make_video, make_text):
     inputs = shrink(inputs, make_text, 1, [0], [])
     losses = ContrastiveActionHead(D).loss(**inputs)
     assert losses['loss_action_pair'].item() == pytest.approx(0, abs=1e-6)
-    assert losses['loss_action_place'] == 0
 
 
-def test_queries_of_the_same_action_are_no_rivals(make_video, make_text):
+def test_captions_of_the_same_action_are_no_negatives(make_video, make_text):
+    """Another clip that is told to show the action is not a wrong answer."""
     inputs, _ = batch_of(make_video, make_text, 0)
+    inputs = shrink(inputs, make_text, 2, [0, 2], [])
     head = ContrastiveActionHead(D)
-    assert head.loss(**inputs)['loss_action_place'] > 0
-    inputs['predicates'] = ['spins'] * 8
-    assert head.loss(**inputs)['loss_action_place'] == 0
+    assert head.loss(**inputs)['loss_action_pair'] > 0
+    inputs['predicates'] = ['spins'] * 2
+    same = head.loss(**inputs)['loss_action_pair']
+    assert same.item() == pytest.approx(0, abs=1e-6)
 
 
-def test_actions_of_other_clips_are_no_rivals_in_place(make_video, make_text):
+def test_only_captions_of_the_same_action_are_left_out(make_video, make_text):
     inputs, _ = batch_of(make_video, make_text, 0)
-    inputs = shrink(inputs, make_text, 3, [0, 2, 4], [])
-    assert ContrastiveActionHead(D).loss(**inputs)['loss_action_place'] == 0
+    three = shrink(inputs, make_text, 3, [0, 2, 4], [])
+    head = ContrastiveActionHead(D, part_weight=0.0)
+    three['predicates'] = ['spins', 'spins', 'hops']
+    told = head.loss(**three)['loss_action_pair']
+    # By hand: for each caption and clip, those that may be wrong.
+    scores = head._scale() * head._pair_scores(
+        three['video'],
+        F.normalize(head.text(three['text'].action_QD), dim=-1),
+    )
+    rivals = {0: [2], 1: [2], 2: [0, 1]}
+    wanted = 0.0
+    for own, others in rivals.items():
+        for row in (scores[:, own], scores[own]):
+            logits = row[[own, *others]]
+            wanted = wanted - logits.log_softmax(0)[0] / 6
+    torch.testing.assert_close(told, wanted)
 
 
 def test_a_hard_negative_belongs_to_its_query(make_video, make_text):
@@ -259,6 +275,7 @@ def test_weights_scale_the_terms(make_video, make_text):
     torch.manual_seed(0)
     other = ContrastiveActionHead(D, loss_weight=3.0, part_weight=0.0)
     told = other.loss(**inputs)
-    for name in ('loss_action_pair', 'loss_action_place'):
-        torch.testing.assert_close(told[name], 3 * one[name])
+    torch.testing.assert_close(
+        told['loss_action_pair'], 3 * one['loss_action_pair']
+    )
     assert told['loss_action_part'] == 0

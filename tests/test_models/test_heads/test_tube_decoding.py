@@ -1,6 +1,7 @@
 """From what the head says to tubes: regions, boxes, links, spans, pixels."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,11 @@ import torch
 
 from hero_mm.models import TubeHead
 from hero_mm.models.heads.region_boxes import decode_boxes, positive_regions
-from hero_mm.models.heads.tube_decoding import TubeOutput, decode_span
+from hero_mm.models.heads.tube_decoding import (
+    TubeOutput,
+    decode_span,
+    span_logits,
+)
 from hero_mm.models.losses import box_iou_pairs
 from hero_mm.structures import GroundingDataSample
 
@@ -49,6 +54,7 @@ def make_output(queries: int, frames: int, regions: int, seed: int = 0):
         end_QT=rand(queries, frames) * 3,
         offsets_QT2=rand(queries, frames, 2),
         actionness_QT=rand(queries, frames) * 4 - 2,
+        span_weight=torch.tensor(0.5),
     )
 
 
@@ -189,40 +195,63 @@ def test_fewer_regions_than_candidates():
 # --- span ------------------------------------------------------------------
 
 
-def brute_force_span(output, query: int, weight: float):
-    """Bins of start and end, and the score of the pair."""
-    start = output.start_QT[query].log_softmax(-1)
-    end = output.end_QT[query].log_softmax(-1)
+def all_spans(output, query: int, weight: float) -> dict:
+    """Probability of each pair of first and last frame."""
+    start, end = output.start_QT[query], output.end_QT[query]
     gain = output.actionness_QT[query]
-    offsets = output.offsets_QT2[query]
-    best = (-np.inf, None)
-    for s, e in itertools.product(range(len(start)), repeat=2):
-        if e < s or (s == e and offsets[s, 0] >= offsets[e, 1]):
-            continue
-        score = start[s] + end[e] + weight * gain[s : e + 1].sum()
-        if score > best[0]:
-            best = (score.item(), (s, e))
-    return best
+    logits = {
+        (s, e): (start[s] + end[e] + weight * gain[s : e + 1].sum()).item()
+        for s in range(len(start))
+        for e in range(s, len(start))
+    }
+    total = np.logaddexp.reduce(list(logits.values()))
+    return {pair: np.exp(value - total) for pair, value in logits.items()}
+
+
+@pytest.mark.parametrize('weight', [0.0, 0.5, 2.0])
+def test_span_logits_against_a_loop(weight):
+    output = make_output(3, 5, 2)
+    output.span_weight = torch.tensor(weight)
+    output.start_QT[0, 3:] = output.end_QT[0, 3:] = float('-inf')
+    told = span_logits(output).flatten(1).softmax(-1).view(3, 5, 5)
+    for query, frames in enumerate((3, 5, 5)):
+        cut = replace(
+            output,
+            start_QT=output.start_QT[:, :frames],
+            end_QT=output.end_QT[:, :frames],
+        )
+        wanted = torch.zeros(5, 5)
+        for (s, e), prob in all_spans(cut, query, weight).items():
+            wanted[s, e] = prob
+        torch.testing.assert_close(told[query], wanted, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize('weight', [0.0, 0.5, 2.0])
 @pytest.mark.parametrize('seed', range(4))
 def test_span_is_the_best_ordered_pair(weight, seed):
     output = make_output(4, 7, 2, seed)
-    told = decode(output, actionness_decode=weight)
+    output.span_weight = torch.tensor(weight)
+    told = decode(output)
     # Frames 1, 5, 9 ... of [0, 28): edges at 0, 3.5, 7.5 ...
     inds = np.arange(7) * 4 + 1
     edges = np.concatenate([[0], (inds[1:] + inds[:-1] + 1) / 2, [28]])
     for query in range(4):
-        score, (s, e) = brute_force_span(output, query, weight)
-        low, high = output.offsets_QT2[query][[s, e], [0, 1]].tolist()
+        offsets = output.offsets_QT2[query]
+        spans = {
+            (s, e): prob
+            for (s, e), prob in all_spans(output, query, weight).items()
+            if s < e or offsets[s, 0] < offsets[e, 1]
+        }
+        s, e = max(spans, key=spans.get)
+        low, high = offsets[[s, e], [0, 1]].tolist()
         wanted = (
             edges[s] + low * (edges[s + 1] - edges[s]),
             edges[e] + high * (edges[e + 1] - edges[e]),
         )
         assert told.spans[query].tolist() == pytest.approx(wanted, abs=1e-3)
-        wanted = min(np.exp(score), 1.0)
-        assert told.span_scores[query].item() == pytest.approx(wanted, 1e-3)
+        assert told.span_scores[query].item() == pytest.approx(
+            spans[s, e], 1e-3
+        )
 
 
 def test_span_of_one_frame():
@@ -361,7 +390,7 @@ def test_expected_iou_takes_the_span_that_most_others_agree_with():
         actionness_QT=torch.zeros(3, num),
     )
     edges = torch.arange(num + 1.0).expand(3, -1)
-    spans, _ = decode_span(output, edges, 0.0, expected_iou=True)
+    spans, _ = decode_span(output, edges, expected_iou=True)
     pairs = [(s, e) for s in range(num) for e in range(s + 1, num + 1)]
     for row in range(3):
         weight = {

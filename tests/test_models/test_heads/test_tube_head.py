@@ -30,8 +30,9 @@ def setting(make_video, make_text):
 def run(setting, consistency=None):
     head, video, text, clips = setting
     video = head.clip_outputs(video).of_queries(clips)
+    fit = head.fit(video, text)
     return head(
-        video.regions_BTHWD, video.frame_means(), video, text, consistency
+        video.regions_BTHWD, video.frame_means(), video, text, consistency, fit
     )
 
 
@@ -138,7 +139,15 @@ def perfect(truth, clips, video, sure: float = 30.0) -> TubeOutput:
             offsets[query, :, side] = (index + share - steps).clamp(0, 1)
             row[query] = -0.5 * (steps - (index + share - 0.5)) ** 2
         start[query, number:] = end[query, number:] = float('-inf')
-    return TubeOutput(location, boxes, start, end, offsets, actionness)
+    return TubeOutput(
+        location,
+        boxes,
+        start,
+        end,
+        offsets,
+        actionness,
+        early_QTN=location.clone(),
+    )
 
 
 @pytest.fixture()
@@ -183,6 +192,7 @@ def test_the_truth_has_no_loss(truth):
         ('loss_match', lambda out: out.location_QTN.zero_()),
         # The right region, but at all times.
         ('loss_match', lambda out: out.location_QTN[..., 5].fill_(30.0)),
+        ('loss_early', lambda out: out.early_QTN.zero_()),
         ('loss_l1', lambda out: out.boxes_QTN4.add_(1)),
         ('loss_giou', lambda out: out.boxes_QTN4.add_(1)),
         ('loss_boundary', lambda out: out.start_QT.mul_(0.1)),
@@ -303,25 +313,50 @@ def test_unknown_weight_is_named():
         TubeHead(D, num_heads=2, loss_weights=dict(boxes=1.0))
 
 
-def action_inputs(truth, make_text, others):
-    """The tube shows vector 0; captions name 0; negatives the others."""
+def test_refined_boxes_are_learned_on_tracks(truth):
+    head, samples, video, clips = truth
+    assert head.refine_boxes(video) is video, 'there is nothing to refine'
+    torch.nn.init.normal_(head.refine[1][2].bias, std=0.3)
+    told = head.clip_outputs(video)
+    refined = head.refine_boxes(told)
+    move = head.refine(told.regions_BTHWD)
+    torch.testing.assert_close(
+        refined.raw_boxes_BTHW4, told.raw_boxes_BTHW4 + move
+    )
+    losses = head.refine_loss(refined, samples)
+    assert set(losses) == {'loss_refined_l1', 'loss_refined_giou'}
+    assert losses['loss_refined_l1'] > 0
+    good = replace(
+        told,
+        raw_boxes_BTHW4=torch.tensor([0.0, 0, np.log(0.75), np.log(0.75)])
+        .float()
+        .expand(2, 6, 3, 4, 4),
+    )
+    for name, value in head.refine_loss(good, samples).items():
+        assert value.item() == pytest.approx(0, abs=1e-4), name
+
+
+def action_inputs(truth, make_text, others, told=(0, 0)):
+    """The tubes show vectors 0 and 1; captions name what is told."""
     head, samples, video, clips = truth
     with torch.no_grad():
-        for layer in (head.tube_action, head.text_action):
+        fit = head.region_text_fit
+        for layer in (fit.region_action, fit.text_action):
             layer.weight.copy_(torch.eye(D))
             layer.bias.zero_()
     eye = torch.eye(D)
     shown = torch.zeros(2, 6, 3, 4, D)
-    shown[..., 1] = 1.0
+    shown[..., 7] = 1.0
     for clip, sample in enumerate(samples):
         valid = sample.gt_queries.valid[0].nonzero()[:, 0]
-        shown[clip, valid, 1, 1] = eye[0]
+        shown[clip, valid, 1, 1] = eye[told[clip]]
+        sample.queries = InstanceData(predicates=[f'action {told[clip]}'])
     video = replace(video, regions_BTHWD=shown)
     owner = torch.zeros(len(others), dtype=torch.long)
     return (
         video,
         samples,
-        make_text(eye[[0, 0]]),
+        make_text(eye[list(told)]),
         make_text(eye[others]) if others else make_text(eye[:0]),
         owner,
     )
@@ -329,42 +364,76 @@ def action_inputs(truth, make_text, others):
 
 def test_action_loss_compares_with_swapped_actions(truth, make_text):
     head = truth[0]
-    # Scale 10: the right action has logit 10, all others 0.
+    # Scale 10: the right action has logit 10, all others 0. Both clips show
+    # and name one action, so that neither is a negative of the other.
     far = head.action_loss(*action_inputs(truth, make_text, [2, 3]))
     assert far['loss_action'].item() == pytest.approx(
-        np.log1p(2 * np.exp(-10)), rel=1e-2
+        np.log1p(2 * np.exp(-10)) / 4, rel=1e-2
     )
     assert far['action_accuracy'] == 1
     same = head.action_loss(*action_inputs(truth, make_text, [0]))
-    assert same['loss_action'].item() == pytest.approx(np.log(2), rel=1e-4)
+    assert same['loss_action'].item() == pytest.approx(np.log(2) / 4, rel=1e-4)
     assert same['action_accuracy'] == 0
+
+
+def test_action_loss_compares_with_other_clips_both_ways(truth, make_text):
+    head = truth[0]
+    inputs = list(action_inputs(truth, make_text, [], told=(0, 1)))
+    right = head.action_loss(*inputs)['loss_action']
+    assert right.item() == pytest.approx(np.log1p(np.exp(-10)), rel=1e-2)
+    # Each tube shows what the other caption names.
+    inputs[2] = make_text(torch.eye(D)[[1, 0]])
+    wrong = head.action_loss(*inputs)['loss_action']
+    assert wrong.item() == pytest.approx(10, rel=1e-2)
+    # Two captions of one action do not contradict each other.
+    for sample in inputs[1]:
+        sample.queries.predicates = ['the same']
+    assert head.action_loss(*inputs)['loss_action'] == 0
 
 
 def test_action_loss_is_finite_however_sharp(truth, make_text):
     head = truth[0]
     with torch.no_grad():
-        head.action_scale.fill_(20.0)
+        head.region_text_fit.log_scale.fill_(20.0)
     video, samples, text, other, owner = action_inputs(truth, make_text, [0])
     text.action_QD = -text.action_QD
     losses = head.action_loss(video, samples, text, other, owner)
-    assert losses['loss_action'].item() == pytest.approx(80, rel=1e-3)
+    # One of two queries, in one of two directions, is wrong by 2 x 40.
+    assert losses['loss_action'].item() == pytest.approx(20, rel=1e-3)
     losses['loss_action'].backward()
-    assert head.tube_action.weight.grad.isfinite().all()
+    weight = head.region_text_fit.region_action.weight
+    assert weight.grad.isfinite().all()
 
 
-def test_action_loss_without_negatives_is_zero(truth, make_text):
+def test_action_loss_without_rivals_is_zero(truth, make_text):
     head = truth[0]
     losses = head.action_loss(*action_inputs(truth, make_text, []))
-    assert losses['loss_action'] == 0
+    assert losses['loss_action'].item() == pytest.approx(0, abs=1e-6)
     losses['loss_action'].backward()
-    assert head.tube_action.weight.grad is not None
+    assert head.region_text_fit.region_action.weight.grad is not None
 
 
-def test_fit_of_the_action_moves_the_place(setting):
-    """Regions that show the action are preferred, by a learned weight."""
+def test_a_tube_without_regions_teaches_no_action(truth, make_text):
+    inputs = action_inputs(truth, make_text, [0])
+    inputs[1][0].gt_queries.valid[:] = False
+    losses = truth[0].action_loss(*inputs)
+    assert losses['loss_action'].item() == pytest.approx(0, abs=1e-6)
+    assert losses['action_accuracy'] == 0
+
+
+def test_fit_moves_the_place(setting):
+    """Regions that fit the sentence early are preferred."""
+    head, video, text, clips = setting
+    of_query = head.clip_outputs(video).of_queries(clips)
+    fit = head.fit(of_query, text)
+    assert fit.shape == (3, 6, 3, 4, 2)
     usual = run(setting)
+    early = head.region_text_fit.total(fit)
+    real = of_query.real_BTHW.flatten(2)
+    torch.testing.assert_close(usual.early_QTN[real], early[real])
+    assert (usual.early_QTN[~real] == -1e4).all()
     with torch.no_grad():
-        setting[0].fit_weight.zero_()
+        head.region_text_fit.action_weight.zero_()
     without = run(setting)
     assert (usual.location_QTN - without.location_QTN).abs().max() > 1e-3
 
@@ -373,7 +442,7 @@ def test_padded_frames_have_no_loss(truth):
     head, samples, video, clips = truth
     out = perfect(samples, clips, video)
     wanted = head.loss(out, video, samples, clips)
-    out.location_QTN[0, 4:] = -1e4
+    out.location_QTN[0, 4:] = out.early_QTN[0, 4:] = -1e4
     out.boxes_QTN4[0, 4:] = 99.0
     out.offsets_QT2[0, 4:] = 0.9
     out.actionness_QT[0, 4:] = 50.0

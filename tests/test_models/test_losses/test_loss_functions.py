@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hero_mm.models.losses import (
     any_positive_cross_entropy,
-    boundary_kl,
+    boundary_targets,
     box_iou_pairs,
+    span_kl,
 )
 
 number = st.floats(-20, 20, allow_nan=False, width=32)
@@ -122,59 +123,108 @@ def test_any_positive_ignores_padding_and_has_a_finite_gradient():
     assert any_positive_cross_entropy(logits, all_of_them).item() == 0
 
 
-def slow_boundary_kl(logits, centre: float, sigma: float) -> float:
-    logits = np.asarray(logits, dtype=np.float64)
-    steps = np.arange(len(logits))
-    target = np.exp(-0.5 * ((steps - centre) / sigma) ** 2)
-    target[np.isneginf(logits)] = 0
-    target /= target.sum()
-    prob = np.exp(logits - logits[np.isfinite(logits)].max())
-    prob /= prob.sum()
-    real = target > 0
-    return (target[real] * np.log(target[real] / prob[real])).sum()
+def gaussian(number: int, padding: int, centre: float, sigma: float):
+    steps = np.arange(number)
+    told = np.exp(-0.5 * ((steps - centre) / sigma) ** 2)
+    return np.concatenate([told / told.sum(), np.zeros(padding)])
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=8),
-    st.integers(0, 3),
-    st.floats(0, 1),
-    st.floats(0.5, 2),
+    st.integers(1, 8), st.integers(0, 3), st.floats(0, 1), st.floats(0.5, 2)
 )
-def test_boundary_kl_is_that_of_the_slow_reference(row, padding, at, sigma):
-    centre = at * (len(row) - 1)
-    logits = [*row, *[-math.inf] * padding]
-    told = boundary_kl(torch.tensor([logits]), torch.tensor([centre]), sigma)
+def test_boundary_targets_are_a_gaussian_on_real_frames(
+    number, padding, at, sigma
+):
+    centre = at * (number - 1)
+    mask = torch.arange(number + padding)[None] < number
+    told = boundary_targets(mask, torch.tensor([centre]), sigma)
+    wanted = gaussian(number, padding, centre, sigma)
+    assert told[0].tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
+
+
+def slow_span_kl(logits, start, end) -> float:
+    """Over the pairs (first, last) that are allowed, one by one."""
+    pairs = [
+        (s, e)
+        for s in range(len(start))
+        for e in range(s, len(end))
+        if logits[s][e] > -math.inf
+    ]
+    total = sum(math.exp(logits[s][e]) for s, e in pairs)
+    share = sum(start[s] * end[e] for s, e in pairs)
+    told = 0.0
+    for s, e in pairs:
+        target = start[s] * end[e] / share
+        if target > 0:
+            told += target * math.log(
+                target / (math.exp(logits[s][e]) / total)
+            )
+    return told
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.integers(0, 2),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.integers(0, 1000),
+)
+def test_span_kl_is_that_of_the_slow_reference(
+    number, padding, low, high, seed
+):
+    low, high = sorted((low, high))
+    start = gaussian(number, padding, low * (number - 1), 1.0)
+    end = gaussian(number, padding, high * (number - 1), 1.0)
+    gen = torch.Generator().manual_seed(seed)
+    size = number + padding
+    logits = torch.randn(size, size, generator=gen) * 2
+    allowed = torch.ones(size, size).triu().bool()
+    allowed[number:] = allowed[:, number:] = False
+    logits = logits.masked_fill(~allowed, -math.inf)
+    told = span_kl(
+        logits[None],
+        torch.tensor(start).float()[None],
+        torch.tensor(end).float()[None],
+    )
     assert told.shape == (1,)
-    wanted = slow_boundary_kl(logits, centre, sigma)
+    wanted = slow_span_kl(logits.tolist(), start, end)
     assert told.item() == pytest.approx(wanted, abs=1e-4)
 
 
-def test_boundary_kl_is_zero_at_its_target_and_finite_far_away():
-    steps = torch.arange(6.0)
-    centre = torch.tensor([2.3])
-    logits = -0.5 * (steps - centre) ** 2
-    assert boundary_kl(logits[None], centre, 1.0).item() == pytest.approx(
-        0, abs=1e-6
+def test_span_kl_is_zero_at_its_target_and_finite_far_away():
+    mask = torch.tensor([[True] * 5 + [False]])
+    start = boundary_targets(mask, torch.tensor([1.2]), 0.8)
+    end = boundary_targets(mask, torch.tensor([3.4]), 0.8)
+    order = torch.ones(1, 6, 6).triu() > 0
+    right = (start[:, :, None].log() + end[:, None].log()).masked_fill(
+        ~order, -math.inf
     )
-    sure = torch.full((1, 6), -500.0)
-    sure[0, 5] = 500.0
-    sure.requires_grad_()
-    far = boundary_kl(sure, torch.tensor([0.0]), 1.0)
-    assert far.isfinite().all()
-    assert far.item() > 10
+    assert span_kl(right, start, end).item() == pytest.approx(0, abs=1e-5)
+    sure = torch.zeros(1, 6, 6)
+    sure[0, 4, 4] = 500.0
+    sure = sure.masked_fill(right.isneginf(), -math.inf).requires_grad_()
+    far = span_kl(sure, start, end)
+    assert far.isfinite().all() and far.item() > 10
     far.sum().backward()
     assert sure.grad.isfinite().all()
 
 
-def test_boundary_kl_learns_a_fraction_of_a_bin():
-    """Between two bins, both are wanted, in proportion."""
-    logits = torch.zeros(1, 5, requires_grad=True)
-    optimizer = torch.optim.SGD([logits], lr=2.0)
-    for _ in range(300):
+def test_span_kl_learns_two_answers_as_pairs():
+    """Not the pair of the start of one and the end of the other."""
+    start, end = torch.zeros(2, 6), torch.zeros(2, 6)
+    start[0, 0] = end[0, 1] = start[1, 4] = end[1, 5] = 1.0
+    order = torch.ones(6, 6).triu() > 0
+    logits = torch.zeros(6, 6, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=5.0)
+    for _ in range(200):
         optimizer.zero_grad()
-        boundary_kl(logits, torch.tensor([1.5]), 0.7).sum().backward()
+        told = logits.masked_fill(~order, -math.inf).expand(2, -1, -1)
+        span_kl(told, start, end).mean().backward()
         optimizer.step()
-    prob = logits.softmax(-1)[0]
-    assert prob[1].item() == pytest.approx(prob[2].item(), abs=1e-3)
-    assert prob[1] > prob[0] > prob[4]
+    prob = logits.masked_fill(~order, -math.inf).flatten().softmax(0)
+    prob = prob.detach().view(6, 6)
+    assert prob[0, 1].item() == pytest.approx(0.5, abs=0.02)
+    assert prob[4, 5].item() == pytest.approx(0.5, abs=0.02)
+    assert prob[0, 5] < 0.01
