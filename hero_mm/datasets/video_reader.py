@@ -40,11 +40,17 @@ _REORDER = 64
 
 
 @functools.lru_cache(maxsize=8)
-def _scaling_options(num_threads: int) -> dict[str, int]:
+def scaling_options(num_threads: int) -> dict[str, int]:
     """Threads of the colour conversion, where this PyAV lets one choose.
 
     By default each small frame starts as many as there are cores, which costs
     ten times the conversion.
+
+    Args:
+        num_threads (int): Threads; 0 takes one a core.
+
+    Returns:
+        dict: Keywords for ``VideoReformatter.reformat``.
     """
     options = dict(threads=num_threads)
     try:
@@ -179,7 +185,7 @@ class PyAVReader(VideoReader):
                 self.path, f'the frame at {frame.time} seconds is damaged'
             )
         rgb = self._reformatter.reformat(
-            frame, format='rgb24', **_scaling_options(self._num_threads)
+            frame, format='rgb24', **scaling_options(self._num_threads)
         )
         plane: Any = rgb.planes[0]
         height, width = rgb.height, rgb.width

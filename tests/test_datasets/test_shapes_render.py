@@ -113,10 +113,25 @@ def test_boxes_fit_the_pixels_of_the_file():
     frames = decode(encode_mp4(render(make_world(target))))
     boxes, _ = visible_boxes(make_world(target))
     for frame, box in zip(frames, boxes[0]):
-        red = frame[..., 0].astype(int) - frame[..., 1:].max(axis=2) > 60
+        red = frame[..., 0].astype(int) - frame[..., 1:].max(axis=2) > 40
         rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
         found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
         assert overlap(box, found) > 0.75
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+def test_colours_stay_in_place(axis):
+    """Half-size colours are read back where they were drawn."""
+    pictures = np.full((NUM_FRAMES, 64, 64, 3), 110, np.uint8)
+    places = 20 + np.arange(NUM_FRAMES) % 24
+    for picture, place in zip(pictures, places):
+        view = picture.swapaxes(0, 1) if axis else picture
+        view[24:40, place : place + 9] = RGB['red']
+    seen = decode(encode_mp4(pictures)).astype(int)
+    weight = np.abs(seen - 110).sum(axis=(3, 2 if axis else 1)).astype(float)
+    weight[weight < weight.max() / 10] = 0
+    middle = weight @ (np.arange(64) + 0.5) / weight.sum(1)
+    assert abs((middle - places - 4.5).mean()) < 0.1
 
 
 @pytest.mark.parametrize('colour', COLOURS)

@@ -10,9 +10,11 @@ from typing import Optional
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from hero_mm.datasets.shapes.world import FPS, SIDE, Thing, World
+from hero_mm.datasets.video_reader import scaling_options
 
 RGB = {
     'red': (225, 35, 40),
@@ -219,6 +221,7 @@ def encode_mp4(frames: Frames) -> bytes:
     """
     buffer = io.BytesIO()
     height, width = frames.shape[1:3]
+    reformatter = VideoReformatter()
     with av.open(buffer, 'w', format='mp4') as container:
         stream = container.add_stream('libx264', rate=FPS)
         stream.width, stream.height = width, height
@@ -227,8 +230,13 @@ def encode_mp4(frames: Frames) -> bytes:
         stream.codec_context.gop_size = 16
         stream.options = _X264
         for rgb in frames:
-            planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
-            frame = av.VideoFrame.from_ndarray(planes, format='yuv420p')
+            # OpenCV's own conversion takes the colour of every other pixel,
+            # which moves it by half a pixel once a player has read it.
+            frame = reformatter.reformat(
+                av.VideoFrame.from_ndarray(rgb, format='rgb24'),
+                format='yuv420p',
+                **scaling_options(1),
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return buffer.getvalue()
