@@ -16,6 +16,7 @@ from hero_mm.datasets.shapes.meaning import (
     Statement,
 )
 from hero_mm.datasets.shapes.sentences import (
+    choose_entries,
     draw_entries,
     hard_statements,
     noun_phrase,
@@ -458,3 +459,29 @@ def test_hidden_events_are_not_told():
     event = video.entries[0].event
     (entry,) = draw_entries(rng, judge, {event})
     assert entry.event == event
+
+
+def test_training_videos_are_told_more_about():
+    learned = [draw_video('train', index, seed=0) for index in range(20)]
+    tested = [draw_video('test', index, seed=0) for index in range(20)]
+    numbers = [[len(v.entries) for v in part] for part in (learned, tested)]
+    assert 3 < max(numbers[0]) <= 6 and max(numbers[1]) == 3
+    assert np.mean(numbers[0]) > np.mean(numbers[1]) + 1
+    for video in tested:
+        kinds = [e.caption.statement.kind for e in video.entries]
+        assert kinds.count('temporal') <= 1
+
+
+def test_an_order_in_time_is_chosen_last():
+    videos = [draw_video('train', index, seed=0) for index in range(20)]
+    for video in videos:
+        two = choose_entries(video.entries[::-1], 2)
+        assert all(e.caption.statement.kind != 'temporal' for e in two)
+        begins = [entry.event.begin for entry in two]
+        assert begins == sorted(begins)
+        assert choose_entries(video.entries, 0) == []
+        # Of four at most one tells an order.
+        kinds = [e.caption.statement.kind for e in video.entries]
+        orders = kinds.count('temporal')
+        four = choose_entries(video.entries, 4)
+        assert len(four) == min(len(kinds) - orders + min(orders, 1), 4)

@@ -24,7 +24,6 @@ from hero_mm.datasets.shapes.world import Event, Look
 # How often each kind is drawn where all three can be said.
 _WEIGHTS = {'basic': 0.6, 'spatial': 0.22, 'temporal': 0.18}
 _QUESTIONS = (0.2, 0.35, 0.45)
-_MAX_ENTRIES = 3
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def say(statement: Statement, interrogative: bool) -> str:
 def draw_entries(
     rng: np.random.Generator, judge: Judge, visible: set[Event]
 ) -> list[Entry]:
-    """Choose what is said about a world.
+    """Say something about each event of a world that can be told.
 
     Args:
         rng (np.random.Generator): Source of everything random.
@@ -108,21 +107,34 @@ def draw_entries(
         visible (set[Event]): The events that can be seen well.
 
     Returns:
-        list[Entry]: At most three, in order of time.
+        list[Entry]: In random order.
     """
-    entries = []
     events = [event for event in judge.events if event in visible]
-    for index in rng.permutation(len(events)):
-        entry = _draw_entry(rng, judge, events[index])
-        if entry is not None:
-            entries.append(entry)
-    # An order in time can be told nearly always: it must not crowd out the
-    # other kinds.
+    entries = [
+        _draw_entry(rng, judge, events[index])
+        for index in rng.permutation(len(events))
+    ]
+    return [entry for entry in entries if entry is not None]
+
+
+def choose_entries(entries: list[Entry], most: int) -> list[Entry]:
+    """Choose what is said about a world.
+
+    An order in time can be told nearly always: it must not crowd out the
+    other kinds, and comes last.
+
+    Args:
+        entries (list[Entry]): What can be said.
+        most (int): At most so many are chosen.
+
+    Returns:
+        list[Entry]: In order of time.
+    """
     by_kind: dict[str, list[Entry]] = {kind: [] for kind in _WEIGHTS}
     for entry in entries:
         by_kind[entry.caption.statement.kind].append(entry)
-    chosen = by_kind['basic'] + by_kind['spatial'] + by_kind['temporal'][:1]
-    chosen = chosen[:_MAX_ENTRIES]
+    last = by_kind['temporal'][: most // 3]
+    chosen = (by_kind['basic'] + by_kind['spatial'] + last)[:most]
     return sorted(chosen, key=lambda e: (e.event.begin, e.event.tid))
 
 

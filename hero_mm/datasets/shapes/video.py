@@ -14,6 +14,7 @@ from hero_mm.datasets.shapes.render import visible_boxes
 from hero_mm.datasets.shapes.sentences import (
     Entry,
     Sentence,
+    choose_entries,
     draw_entries,
 )
 from hero_mm.datasets.shapes.world import (
@@ -27,6 +28,9 @@ from hero_mm.datasets.shapes.world import (
 
 SPLITS = ('train', 'val', 'test')
 _MIN_SENTENCES = 5
+_MAX_ENTRIES = 3
+# A video costs much more than a sentence, in rendering and in training.
+_MAX_ENTRIES_TO_LEARN = 6
 _MIN_SEEN = 0.5
 
 
@@ -68,10 +72,13 @@ def draw_video(split: str, index: int, seed: int) -> ShapesVideo:
         world = draw_world(rng)
         boxes, seen = visible_boxes(world)
         visible = {e for e in world.events if _well_seen(e, seen)}
-        entries = draw_entries(rng, Judge(world), visible)
+        drawn = draw_entries(rng, Judge(world), visible)
+        entries = choose_entries(drawn, _MAX_ENTRIES)
         sentences = sum(1 + len(entry.questions) for entry in entries)
         if sentences >= _MIN_SENTENCES:
             break
+    if split == 'train':
+        entries = choose_entries(drawn, _MAX_ENTRIES_TO_LEARN)
     vid = f'{number + 1}{index:09d}'
     subdir = f'{3000 * number + index // 1000:04d}'
     return ShapesVideo(vid, subdir, world, entries, boxes, seen)
