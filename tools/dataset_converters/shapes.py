@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', default='data/shapes', help='folder')
-    parser.add_argument('--train', type=int, default=6000, help='videos')
+    parser.add_argument('--train', type=int, default=4500, help='videos')
     parser.add_argument('--val', type=int, default=200, help='videos')
     parser.add_argument('--test', type=int, default=500, help='videos')
     parser.add_argument('--seed', type=int, default=0)

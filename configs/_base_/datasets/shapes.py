@@ -13,7 +13,7 @@ train_pipeline = [
     dict(type='SampleClipFrames', num_frames=16, jitter=True),
     dict(type='DecodeFrames'),
     dict(type='LoadTubes'),
-    dict(type='SwapActionPhrase', num_negatives=2),
+    dict(type='SwapActionPhrase', num_negatives=1),
     dict(type='RandomFlipClip', prob=0.5),
     dict(type='PackGroundingInputs'),
 ]
@@ -35,7 +35,7 @@ train_dataloader = dict(
         type=dataset_type,
         ann_file=data_root + 'train.json',
         data_prefix=dict(video=data_root + 'vidor/video'),
-        max_queries=4,
+        max_queries=7,
         make_command=make_command,
         pipeline=train_pipeline,
     ),

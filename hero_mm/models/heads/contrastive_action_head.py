@@ -5,12 +5,11 @@ the frames into *action-consistent* and *action-independent* ones by the
 semantic correspondence of video and caption. It gives no formula. We choose:
 the similarity of each region to the action vector, its smooth maximum over
 the regions of a frame, the mean of the best frames as the score of a (video,
-caption) pair, and three terms, none of which sees a temporal label:
+caption) pair, and two terms, neither of which sees a temporal label:
 
 - InfoNCE over the pairs of the batch in both directions, with captions in
-  which only the action phrase is replaced as hard negatives;
-- at the places that a caption selects, its own action must fit better than
-  the other actions named for the same video;
+  which only the action phrase is replaced as hard negatives; captions of the
+  same action are no negatives of each other;
 - the best frames are parted from the rest.
 
 Shape legend: B clips, Q queries, V hard negatives, T frames, N regions a
@@ -39,14 +38,14 @@ class ContrastiveActionHead(BaseModule):
         embed_dims (int): Width of the features of video and text.
         common_dims (int): Width E of the common space.
         top_ratio (float): Share of the frames whose mean is the score of a
-            video, and which the third term parts from the rest.
+            video, and which the second term parts from the rest.
         temperature (float): Start of the learned temperature of InfoNCE.
         region_temperature (float): Of the smooth maximum over regions.
         margin (float): Wanted distance of the best frames from the rest, in
             units of cosine similarity.
-        loss_weight (float): Weight of the two contrastive terms.
-        part_weight (float): Weight of the third term, which confirms what
-            the others found and cannot find anything itself.
+        loss_weight (float): Weight of the contrastive term.
+        part_weight (float): Weight of the second term, which confirms what
+            the first one found and cannot find anything itself.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -142,7 +141,7 @@ class ContrastiveActionHead(BaseModule):
             text (TextFeatures): Q queries.
             clip_of_query (Tensor): Clip of each query, has shape (Q,).
             predicates (list[str]): The action named by each query; queries
-                of a clip with the same one are not contrasted.
+                with the same one are not contrasted.
             negatives (TextFeatures, optional): V captions in which only the
                 action is replaced.
             query_of_negative (Tensor, optional): The query that each of them
