@@ -9,6 +9,23 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import ArrayLike
 
+# A turned or cut video is told from one encoded at another size by this.
+_ASPECT_TOLERANCE = 0.02
+
+
+def same_aspect(size: tuple[int, int], annotated: tuple[int, int]) -> bool:
+    """Whether a video may be the annotated one, encoded at another size.
+
+    Args:
+        size (tuple[int, int]): Of its frames, both in the same order.
+        annotated (tuple[int, int]): As annotated.
+
+    Returns:
+        bool: Whether width : height is nearly the same.
+    """
+    ratio = (size[0] / size[1]) / (annotated[0] / annotated[1])
+    return abs(ratio - 1) <= _ASPECT_TOLERANCE
+
 
 class VideoError(ValueError):
     """A video cannot be read; says which, what was found and what to do.

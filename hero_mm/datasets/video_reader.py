@@ -20,6 +20,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
 
+from .picture_reader import PictureReader
 from .video_backends import DecordReader, OpenCVReader, TorchCodecReader
 from .video_base import TooShortError, VideoError, VideoReader
 
@@ -291,7 +292,8 @@ def open_video(
     """Open a video to read frames by index.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): The file, or a folder with a picture a frame, which
+            is read in the same way by every backend.
         backend (str): 'pyav', 'opencv', 'decord' or 'torchcodec'.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
@@ -310,7 +312,10 @@ def open_video(
         raise ValueError(
             f'unknown video backend {backend!r}; use one of {list(_READERS)}'
         )
-    if backend_args is None:
+    if _is_folder(path, backend_args):
+        with PictureReader(path, backend_args) as pictures:
+            yield pictures
+    elif backend_args is None:
         _check_file(path)
         with _READERS[backend](path, num_threads=num_threads) as reader:
             yield reader
@@ -327,12 +332,23 @@ def open_video(
                 yield reader
 
 
+def _is_folder(path: str, backend_args: Optional[dict]) -> bool:
+    if backend_args is None:
+        return os.path.isdir(path)
+    # Asked only where it may be one: each question is a request.
+    if Path(path).suffix:
+        return False
+    try:
+        return fileio.isdir(path, backend_args)
+    except AttributeError:  # A storage without folders, such as http.
+        return False
+
+
 def _check_file(path: str) -> None:
     if not os.path.isfile(path):
-        found = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise VideoError(
             path,
-            found,
+            'does not exist',
             "correct the path (of a data set: data_prefix['video'])",
         )
     if os.path.getsize(path) == 0:

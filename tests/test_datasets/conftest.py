@@ -1,5 +1,6 @@
 """Small videos and annotation files for the tests of the data path."""
 
+import importlib.util
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,3 +156,13 @@ def toy_tools():
         make_query=make_query,
         write_video=write_video,
     )
+
+
+@pytest.fixture(scope='session')
+def vidor_sized(repo_root):
+    """The tool that writes raw files of VidSTG and VidOR."""
+    path = repo_root / 'tools/analysis_tools/make_vidor_sized.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool

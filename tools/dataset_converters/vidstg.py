@@ -8,12 +8,16 @@ Example:
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Iterable
-from typing import Any
 
-from hero_mm.datasets.converters import ConversionError, convert_vidstg
+from hero_mm.datasets.converters import convert_vidstg
+from hero_mm.datasets.converters.command_line import (
+    add_options,
+    add_video_options,
+    run_converter,
+    show_progress,
+    video_check,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,47 +37,17 @@ def parse_args() -> argparse.Namespace:
         'vidor', help="folder of VidOR's <video id>.json, nested or flat"
     )
     parser.add_argument(
-        '--out', required=True, help='annotation file to write'
-    )
-    parser.add_argument(
         '--files', help='{split}_files.json: convert these videos only'
     )
     parser.add_argument(
-        '--videos', help='folder of the videos: check that each is there'
+        '--dataset',
+        default='vidstg',
+        help='name of the data set, for files of another one in the same '
+        'layout (default: %(default)s)',
     )
-    parser.add_argument('--split', help='name of the split')
-    parser.add_argument(
-        '--skip-bad',
-        action='store_true',
-        help='leave out and list what is wrong instead of stopping',
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count() or 1,
-        help='processes that read boxes (default: %(default)s)',
-    )
+    add_options(parser)
+    add_video_options(parser)
     return parser.parse_args()
-
-
-def show_progress(videos: Iterable[Any], total: int) -> Iterable[Any]:
-    """Draw a progress bar where there is a terminal.
-
-    Args:
-        videos (Iterable): What is worked through.
-        total (int): How many there are.
-
-    Returns:
-        Iterable: The same.
-    """
-    if not sys.stderr.isatty():
-        return videos
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(
-        videos, 'reading boxes', total=total, console=Console(stderr=True)
-    )
 
 
 def main() -> int:
@@ -83,23 +57,21 @@ def main() -> int:
         int: Exit status: 0, or 1 where a file is missing or wrong.
     """
     args = parse_args()
-    try:
-        summary = convert_vidstg(
+    return run_converter(
+        args,
+        lambda: convert_vidstg(
             args.annotations,
             args.vidor,
             args.out,
             files=args.files,
-            videos=args.videos,
+            videos=video_check(args),
             split=args.split,
+            dataset=args.dataset,
             skip_bad=args.skip_bad,
             workers=args.workers,
             progress=show_progress,
-        )
-    except (ConversionError, FileNotFoundError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    print(summary.text())
-    return 0
+        ),
+    )
 
 
 if __name__ == '__main__':

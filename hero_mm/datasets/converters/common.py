@@ -1,12 +1,21 @@
 """What all converters share: the summary, errors, and reading JSON."""
 
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, TypeVar, Union
 
+from hero_mm.files import write_bytes
+
+from ..annotation import QUERY_TYPES
+from ..tracks import VideoInfo
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 PathLike = Union[str, Path]
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
@@ -32,8 +41,75 @@ class ConversionError(ValueError):
         return f'{path}, {where}: {found}. Cure: {cure}.'
 
 
+class Record:
+    """Counts and lists what was repaired and what was left out.
+
+    Attributes:
+        notes (Counter): What was repaired or is worth knowing, by what it is.
+        repaired (list[str]): The same by name, one line a thing.
+        skipped (list[str]): Everything that was left out, and why.
+    """
+
+    notes: Counter
+    repaired: list[str]
+    skipped: list[str]
+
+    def note(self, kind: str, where: str, count: int = 1) -> None:
+        """Count something and list where it is.
+
+        Args:
+            kind (str): What was repaired or is worth knowing.
+            where (str): The place.
+            count (int): How many. Defaults to 1.
+        """
+        self.notes[kind] += count
+        self.repaired.append(f'{kind}: {where}')
+
+    def skip(self, error: ConversionError, skip_bad: bool, what: str) -> None:
+        """List what is left out, or stop.
+
+        Args:
+            error (ConversionError): What is wrong.
+            skip_bad (bool): Whether to go on.
+            what (str): What is left out: a video, a sentence, a box.
+
+        Raises:
+            ConversionError: The error, without ``skip_bad``.
+        """
+        if not skip_bad:
+            raise error
+        self.skipped.append(f'{what}: {error}')
+
+    def take(self, other: 'Record') -> None:
+        """Add what another one holds.
+
+        Args:
+            other (Record): Of a part.
+        """
+        self.notes.update(other.notes)
+        self.repaired.extend(other.repaired)
+        self.skipped.extend(other.skipped)
+
+
 @dataclass
-class ConversionSummary:
+class ReadVideo(Record):
+    """A video as read from a file of its own.
+
+    Attributes:
+        video (VideoInfo): With its tracks.
+        notes (Counter): What was repaired.
+        repaired (list[str]): The same by name.
+        skipped (list[str]): Boxes that were dropped, and why.
+    """
+
+    video: VideoInfo
+    notes: Counter = field(default_factory=Counter)
+    repaired: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ConversionSummary(Record):
     """What a conversion wrote, repaired and skipped.
 
     Attributes:
@@ -42,7 +118,10 @@ class ConversionSummary:
         clips (int): Segments written.
         sentences (Counter): Sentences written, by type.
         notes (Counter): What was repaired or is worth knowing, by what it is.
+        repaired (list[str]): The same by name, one line a thing.
         skipped (list[str]): Everything that was left out, and why.
+        official (Mapping[str, int]): Published numbers, by ``videos``,
+            ``sentences`` or type; told beside ours.
     """
 
     out: str
@@ -50,7 +129,9 @@ class ConversionSummary:
     clips: int = 0
     sentences: Counter = field(default_factory=Counter)
     notes: Counter = field(default_factory=Counter)
+    repaired: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    official: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, int]]:
         """The summary as a table.
@@ -58,11 +139,12 @@ class ConversionSummary:
         Returns:
             list[tuple[str, int]]: What, and how many.
         """
+        types = sorted({*self.sentences, *self.official} & set(QUERY_TYPES))
         return [
             ('videos', self.videos),
             ('segments (clips)', self.clips),
             ('sentences', sum(self.sentences.values())),
-            *((f'  {k}', n) for k, n in sorted(self.sentences.items())),
+            *((f'  {name}', self.sentences[name]) for name in types),
             *sorted(self.notes.items()),
             ('skipped', len(self.skipped)),
         ]
@@ -76,21 +158,78 @@ class ConversionSummary:
         Returns:
             str: A table, then what was skipped.
         """
-        rows = self.rows()
-        width = max(len(name) for name, _ in rows)
-        lines = [f'{self.out}']
-        lines += [f'  {name:<{width}}  {count:>9,}' for name, count in rows]
+        lines = [self.table()]
         lines += [f'  skipped: {reason}' for reason in self.skipped[:most]]
         if len(self.skipped) > most:
             lines.append(f'  ... and {len(self.skipped) - most} more')
         return '\n'.join(lines)
 
+    def table(self) -> str:
+        """The numbers as text.
 
-def read_json(path: PathLike) -> Any:
+        Returns:
+            str: The file, then one line a number.
+        """
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        lines = [
+            f'  {name:<{width}}  {count:>9,}{self._compare(name, count)}'
+            for name, count in rows
+        ]
+        return '\n'.join([self.out, *lines])
+
+    def _compare(self, name: str, count: int) -> str:
+        """The published number beside ours."""
+        published = self.official.get(name.strip())
+        if published is None:
+            return ''
+        if count == published:
+            return f' of {published:,} published'
+        return f' of {published:,} published ({count - published:+,})'
+
+    def write_list(self, path: PathLike) -> None:
+        """Write the summary, then everything repaired or skipped by name.
+
+        Args:
+            path (PathLike): The text file.
+        """
+        lines = [self.table()]
+        lines += [f'repaired: {line}' for line in self.repaired]
+        lines += [f'skipped: {line}' for line in self.skipped]
+        write_bytes(Path(path), ('\n'.join(lines) + '\n').encode())
+
+
+def map_in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    """Do the same with many things, in processes where it pays.
+
+    Args:
+        work (Callable): Can be pickled.
+        items (Sequence): What it is called with.
+        workers (int): Processes.
+
+    Yields:
+        Any: What it gives, in order.
+    """
+    if workers <= 1 or len(items) < 2 * workers:
+        yield from map(work, items)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(work, items, chunksize=4)
+
+
+def read_json(
+    path: PathLike,
+    hook: Optional[Callable[[list[tuple[str, Any]]], Any]] = None,
+) -> Any:
     """Read a raw JSON file.
 
     Args:
         path (PathLike): The file.
+        hook (Callable, optional): Gets the pairs of each object as soon as it
+            is read and gives what takes its place, so that large files need
+            not be held as dictionaries.
 
     Returns:
         Any: Its content.
@@ -106,7 +245,8 @@ def read_json(path: PathLike) -> Any:
             'the path'
         )
     try:
-        return json.loads(path.read_bytes())
+        text = path.read_text(encoding='utf-8')
+        return json.loads(text, object_pairs_hook=hook)
     except ValueError as error:
         raise ConversionError(
             path,
@@ -143,3 +283,64 @@ def need(path: PathLike, where: str, entry: Any, keys: Sequence[str]) -> None:
                 f'key {key!r} is missing, found {sorted(entry)}',
                 'check that this is the official file, or skip what is bad',
             )
+
+
+def read_number(
+    path: PathLike, where: str, entry: Any, key: str, least: float = -math.inf
+) -> float:
+    """Read a number of an entry.
+
+    Args:
+        path (PathLike): The file, for the error.
+        where (str): The entry, for the error.
+        entry (Any): What stands there.
+        key (str): The name of the number.
+        least (float): What it must be at least. Defaults to any.
+
+    Returns:
+        float: The number, or an int where it is one.
+
+    Raises:
+        ConversionError: It is missing, no finite number or too small.
+    """
+    need(path, where, entry, (key,))
+    value = entry[key]
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or value < least:
+        bound = '' if least == -math.inf else f' from {least:g} on'
+        raise ConversionError(
+            path,
+            f'{where}, {key}',
+            f'expected a number{bound}, found {value!r:.80}',
+            'correct it, or check that this is the official file',
+        )
+    return value
+
+
+def read_whole(
+    path: PathLike, where: str, entry: Any, key: str, least: float = -math.inf
+) -> int:
+    """Read a whole number of an entry.
+
+    Args:
+        path (PathLike): The file, for the error.
+        where (str): The entry, for the error.
+        entry (Any): What stands there.
+        key (str): The name of the number.
+        least (float): What it must be at least. Defaults to any.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        ConversionError: It is missing, no whole number or too small.
+    """
+    value = read_number(path, where, entry, key, least)
+    if value != int(value):
+        raise ConversionError(
+            path,
+            f'{where}, {key}',
+            f'expected a whole number, found {value!r}',
+            'correct it, or check that this is the official file',
+        )
+    return int(value)

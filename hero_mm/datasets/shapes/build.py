@@ -319,6 +319,7 @@ def _convert(
         out,
         files=root / 'vidstg' / f'{split}_files.json',
         split=split,
+        dataset='shapes',
     )
 
 

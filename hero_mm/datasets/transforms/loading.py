@@ -11,6 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
+from hero_mm.datasets.video_base import same_aspect
 from hero_mm.datasets.video_reader import (
     TooShortError,
     VideoError,
@@ -18,9 +19,6 @@ from hero_mm.datasets.video_reader import (
     open_video,
 )
 from hero_mm.registry import TRANSFORMS
-
-# A turned or cut video is told from one encoded at another size by this.
-_ASPECT_TOLERANCE = 0.02
 
 
 def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
@@ -105,15 +103,13 @@ class DecodeFrames(BaseTransform):
             results.get('height', shape[0]),
             results.get('width', shape[1]),
         )
-        if annotated != shape:
-            ratio = (shape[1] / shape[0]) / (annotated[1] / annotated[0])
-            if abs(ratio - 1) > _ASPECT_TOLERANCE:
-                raise VideoError(
-                    path,
-                    f'frames are {shape[1]}x{shape[0]}, the annotation says '
-                    f'{annotated[1]}x{annotated[0]} (width x height)',
-                    'fetch the right file or correct its annotation',
-                )
+        if not same_aspect(shape[::-1], annotated[::-1]):
+            raise VideoError(
+                path,
+                f'frames are {shape[1]}x{shape[0]}, the annotation says '
+                f'{annotated[1]}x{annotated[0]} (width x height)',
+                'fetch the right file or correct its annotation',
+            )
         height, width = annotated
         results.update(
             imgs=imgs,

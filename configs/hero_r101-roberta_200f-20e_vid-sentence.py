@@ -1,0 +1,29 @@
+# configs/hero_vid-sentence.py with at most 200 frames instead of 64, and a
+# short side of 352 pixels instead of 420.
+#   python tools/train.py configs/hero_r101-roberta_200f-20e_vid-sentence.py
+# The other commands, the data, and what is known of it, as told there.
+_base_ = './hero_vid-sentence.py'
+
+sample = dict(type='SampleClipFrames', num_frames=200)
+resize = dict(type='ResizeClip', short_side=352, max_long=493)
+train_pipeline = [
+    dict(sample, jitter=True),
+    dict(type='DecodeFrames'),
+    dict(type='LoadTubes'),
+    dict(type='RandomFlipClip', prob=0.5),
+    dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
+    resize,
+    dict(type='PackGroundingInputs'),
+]
+test_pipeline = [
+    sample,
+    dict(type='DecodeFrames'),
+    dict(type='LoadTubes'),
+    resize,
+    dict(type='PackGroundingInputs'),
+]
+train_dataloader = dict(batch_size=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+# A clip a GPU, twice: as many clips a step as there.
+optim_wrapper = dict(accumulative_counts=2)

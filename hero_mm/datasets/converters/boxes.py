@@ -1,0 +1,148 @@
+"""Raw boxes of an object to a track that an annotation file may hold.
+
+Shape legend: T frames. Boxes are xyxy in pixels, ``(x2, y2)`` exclusive.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..annotation_checks import is_box
+from ..tracks import Track
+from .common import ConversionError, PathLike, Record
+
+CUT = 'boxes cut to the picture'
+
+
+def make_track(
+    path: PathLike,
+    where: str,
+    numbers: Union[Sequence[int], np.ndarray],
+    boxes: Any,
+    size: tuple[int, int],
+    record: Record,
+    category: str = '',
+    skip_bad: bool = False,
+) -> Optional[Track]:
+    """Cut boxes to the picture and refuse those without an area.
+
+    Args:
+        path (PathLike): The raw file, for errors.
+        where (str): The object, for errors.
+        numbers (Sequence[int] | np.ndarray): T native frame numbers, each
+            once.
+        boxes (ArrayLike): xyxy, has shape (T, 4).
+        size (tuple[int, int]): (width, height) of the video, in pixels.
+        record (Record): Counts what is cut, lists what is dropped.
+        category (str): What the object is.
+        skip_bad (bool): Drop and list bad boxes instead of raising. Defaults
+            to False.
+
+    Returns:
+        Track, optional: None where no box is left.
+
+    Raises:
+        ConversionError: A box has no area in the picture, or is no box.
+    """
+    raw_T4 = _as_numbers(path, where, numbers, boxes)
+    boxes_T4 = _cut(raw_T4, *size)
+    good_T = is_box(boxes_T4)
+    for place in np.flatnonzero(~good_T).tolist():
+        error = ConversionError(
+            path,
+            f'frame {numbers[place]}, {where}',
+            f'box {raw_T4[place].tolist()} (xmin, ymin, xmax, ymax) has no '
+            'area in the picture: xmax <= xmin, ymax <= ymin, or outside',
+            'correct it, or drop and list such boxes with --skip-bad '
+            '(skip_bad=True)',
+        )
+        record.skip(error, skip_bad, 'box')
+    frames_T = np.asarray(numbers)
+    changed_T = (boxes_T4 != raw_T4).any(1) & good_T
+    if changed_T.any():
+        told = f'{path}, {where}, frames {tell_frames(frames_T[changed_T])}'
+        record.note(CUT, told, int(changed_T.sum()))
+    if not good_T.any():
+        return None
+    return Track.from_boxes(category, frames_T[good_T], boxes_T4[good_T])
+
+
+def to_corners(
+    path: PathLike,
+    where: str,
+    numbers: Union[Sequence[int], np.ndarray],
+    boxes: Any,
+) -> np.ndarray:
+    """Boxes of left, top, width and height to xyxy.
+
+    Args:
+        path (PathLike): The raw file, for errors.
+        where (str): The object, for errors.
+        numbers (Sequence[int] | np.ndarray): T native frame numbers, for
+            errors.
+        boxes (ArrayLike): xywh, has shape (T, 4).
+
+    Returns:
+        np.ndarray: xyxy, has shape (T, 4), ``(x2, y2)`` exclusive.
+
+    Raises:
+        ConversionError: A box is no box.
+    """
+    raw_T4 = _as_numbers(path, where, numbers, boxes)
+    return np.concatenate([raw_T4[:, :2], raw_T4[:, :2] + raw_T4[:, 2:]], 1)
+
+
+def _as_numbers(
+    path: PathLike,
+    where: str,
+    numbers: Union[Sequence[int], np.ndarray],
+    boxes: Any,
+) -> np.ndarray:
+    """The boxes as an array, or the error that names the first wrong one."""
+    try:
+        raw_T4 = np.asarray(boxes)
+    except ValueError:  # Of different lengths.
+        raw_T4 = np.zeros(0)
+    if raw_T4.shape == (len(numbers), 4) and raw_T4.dtype.kind in 'iuf':
+        return raw_T4
+    for number, box in zip(numbers, boxes):
+        try:
+            wrong = np.array(box, dtype=np.float64).shape != (4,)
+            wrong = wrong or any(isinstance(value, str) for value in box)
+        except (TypeError, ValueError):
+            wrong = True
+        if wrong:
+            raise ConversionError(
+                path,
+                f'frame {number}, {where}',
+                f'a box is four numbers, found {box!r:.80}',
+                'check that this is the official file',
+            )
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _cut(raw_T4: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Cut boxes to the picture; whole numbers that fit become int16."""
+    inside_T4 = np.clip(raw_T4, 0, [width, height, width, height])
+    if inside_T4.dtype.kind == 'i' and max(width, height) < 1 << 15:
+        return inside_T4.astype(np.int16)
+    return inside_T4.astype(np.float32)
+
+
+def tell_frames(frames: ArrayLike) -> str:
+    """Frame numbers as text, neighbours together.
+
+    Args:
+        frames (ArrayLike): Increasing frame numbers, at least one.
+
+    Returns:
+        str: As in ``3-7, 9``.
+    """
+    frames_T = np.asarray(frames)
+    parts = np.split(frames_T, np.flatnonzero(np.diff(frames_T) != 1) + 1)
+    return ', '.join(
+        f'{part[0]}-{part[-1]}' if len(part) > 1 else f'{part[0]}'
+        for part in parts
+    )

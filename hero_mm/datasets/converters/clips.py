@@ -1,0 +1,256 @@
+"""Sentences to clips: check them, group them, write the annotation file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+from ..annotation import save_annotation
+from ..tracks import VideoInfo
+from .boxes import tell_frames
+from .common import ConversionError, ConversionSummary, PathLike
+from .official import official_counts
+
+LAST_FRAME = (
+    "sentences whose span ends one past their segment's last frame (kept)"
+)
+_CURE = 'correct it or skip it with --skip-bad'
+
+
+@dataclass(frozen=True)
+class RawNames:
+    """What the raw file calls things, for errors.
+
+    Attributes:
+        segment (str): The part of the video that is searched.
+        span (str): When it happens.
+        target (str): The id of the object.
+        text (str): The sentence.
+        boxes (str): The file that has the boxes.
+        inclusive (bool): Whether a segment names its last frame while a span
+            names the frame after it. So spans may end one past the segment,
+            which looks wrong, is not, and is counted.
+    """
+
+    segment: str
+    span: str
+    target: str
+    text: str
+    boxes: str
+    inclusive: bool = False
+
+
+@dataclass
+class Sentence:
+    """A sentence as read, times already half-open.
+
+    Attributes:
+        query_id (str): Its name in the annotation file.
+        where (str): Its place in the raw file, for errors.
+        type (str): ``declarative`` or ``interrogative``.
+        text (str): What it says.
+        segment (tuple[int, int]): Frames ``[start, end)`` that are searched.
+        span (tuple[int, int]): Frames ``[start, end)`` where it happens.
+        track_id (str): Its object.
+        predicate (str): What happens, where the raw file says so.
+    """
+
+    query_id: str
+    where: str
+    type: str
+    text: str
+    segment: tuple[int, int]
+    span: tuple[int, int]
+    track_id: str
+    predicate: str = ''
+
+    def query(self, video: VideoInfo) -> dict:
+        """The sentence as an annotation file has it.
+
+        Args:
+            video (VideoInfo): Its video.
+
+        Returns:
+            dict: A query.
+        """
+        query = dict(
+            query_id=self.query_id,
+            type=self.type,
+            text=self.text,
+            span=list(self.span),
+            track_id=self.track_id,
+        )
+        if self.predicate:
+            query['predicate'] = self.predicate
+        category = video.tracks[self.track_id].category
+        if category:
+            query['category'] = category
+        return query
+
+
+class ClipList:
+    """The clips of a split; sentences of a segment stand together.
+
+    Args:
+        path (PathLike): The raw file, for errors.
+        names (RawNames): How it calls things.
+        summary (ConversionSummary): Counts and lists what is met.
+        skip_bad (bool): Leave out and list wrong sentences instead of
+            raising.
+    """
+
+    def __init__(
+        self,
+        path: PathLike,
+        names: RawNames,
+        summary: ConversionSummary,
+        skip_bad: bool,
+    ) -> None:
+        self.path = path
+        self.names = names
+        self.summary = summary
+        self.skip_bad = skip_bad
+        self._clips: dict[tuple, dict] = {}
+
+    def add(self, sentence: Sentence, video: VideoInfo) -> bool:
+        """Check a sentence and put it into its clip.
+
+        Args:
+            sentence (Sentence): As read; its text is tidied, its segment and
+                span are cut to the video.
+            video (VideoInfo): Its video.
+
+        Returns:
+            bool: Whether it was put; False where it was left out and listed.
+
+        Raises:
+            ConversionError: It is wrong, without ``skip_bad``.
+        """
+        sentence.text = sentence.text.strip()
+        start, end = sentence.segment
+        cut = end > video.frame_count
+        sentence.segment = start, min(end, video.frame_count)
+        begin, stop = sentence.span
+        cut_span = cut and begin < video.frame_count < stop <= end
+        if cut_span:
+            sentence.span = begin, video.frame_count
+        error = self._wrong(sentence, video, end)
+        if error is not None:
+            what = f'sentence {sentence.query_id}'
+            self.summary.skip(error, self.skip_bad, what)
+            return False
+        if not self._has_boxes(sentence, video):
+            return False
+        place = f'sentence {sentence.query_id}, {sentence.where}'
+        if cut:
+            kind = 'sentences whose segment was cut to the video'
+            self.summary.note(kind, f'{place}: {end} to {video.frame_count}')
+        if cut_span:
+            kind = 'sentences whose span was cut to the video'
+            self.summary.note(kind, f'{place}: {stop} to {video.frame_count}')
+        if self.names.inclusive and sentence.span[1] == end:
+            self.summary.note(LAST_FRAME, place)
+        clip = self._clips.setdefault(
+            (video.video_id, sentence.segment),
+            dict(
+                video_id=video.video_id,
+                segment=list(sentence.segment),
+                queries=[],
+            ),
+        )
+        clip['queries'].append(sentence.query(video))
+        self.summary.sentences[sentence.type] += 1
+        return True
+
+    def save(
+        self,
+        out: PathLike,
+        dataset: str,
+        split: str,
+        infos: Mapping[str, VideoInfo],
+        **metainfo: str,
+    ) -> ConversionSummary:
+        """Write the annotation file, with the videos that are used.
+
+        Args:
+            out (PathLike): The file; its boxes go beside it.
+            dataset (str): Name of the data set.
+            split (str): Name of the split.
+            infos (Mapping[str, VideoInfo]): Video id to video, in order.
+            **metainfo: What else is to be told of the file.
+
+        Returns:
+            ConversionSummary: With the counts filled in.
+
+        Raises:
+            ConversionError: There is no sentence.
+        """
+        data_list = list(self._clips.values())
+        summary = self.summary
+        if not data_list:
+            raise ConversionError(
+                self.path,
+                f'{len(infos)} videos',
+                f'not one sentence is left; skipped: {summary.skipped[:3]}',
+                'check that the files belong together',
+            )
+        used = {clip['video_id'] for clip in data_list}
+        kept = {name: infos[name] for name in infos if name in used}
+        summary.videos, summary.clips = len(kept), len(data_list)
+        summary.official = official_counts(dataset, split)
+        about = dict(dataset=dataset, split=split, **metainfo)
+        save_annotation(out, about, kept, data_list)
+        return summary
+
+    def _wrong(
+        self, sentence: Sentence, video: VideoInfo, raw_end: int
+    ) -> Optional[ConversionError]:
+        """What is wrong with a sentence."""
+        names, (start, end) = self.names, sentence.segment
+        begin, stop = sentence.span
+        if not sentence.text:
+            field, found = '', f'the sentence ({names.text}) is empty'
+        elif not 0 <= start < end:
+            field = names.segment
+            found = (
+                f'[{start}, {raw_end - 1}] is empty or not in the '
+                f'{video.frame_count} frames of the video'
+            )
+        elif not start <= begin < stop <= end:
+            field = names.span
+            found = (
+                f'[{begin}, {stop}) is empty or outside its segment '
+                f'[{start}, {end})'
+            )
+        elif sentence.track_id not in video.tracks:
+            field = names.target
+            found = (
+                f'unknown track id {sentence.track_id!r}; {names.boxes} has '
+                f'boxes for {sorted(video.tracks)}'
+            )
+        else:
+            return None
+        where = sentence.where + (f', {field}' if field else '')
+        return ConversionError(self.path, where, found, _CURE)
+
+    def _has_boxes(self, sentence: Sentence, video: VideoInfo) -> bool:
+        """Count what is missing of the tube; without any box it is none."""
+        frames = np.arange(*sentence.span)
+        _, valid = video.track_boxes(sentence.track_id, frames)
+        missing = frames[~valid]
+        if len(missing) == len(frames):
+            self.summary.skipped.append(
+                f'sentence {sentence.query_id}: track {sentence.track_id} of '
+                f'video {video.video_id!r} has no box in the span '
+                f'{list(sentence.span)}'
+            )
+            return False
+        if len(missing):
+            self.summary.notes['frames in spans without a box'] += len(missing)
+            self.summary.note(
+                'sentences with such frames',
+                f'sentence {sentence.query_id}, {sentence.where}: '
+                f'{tell_frames(missing)}',
+            )
+        return True

@@ -1,0 +1,86 @@
+"""VidSTG's official files as a whole, with boxes made for them."""
+
+import json
+
+import pytest
+
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.converters import convert_vidstg
+from hero_mm.datasets.converters.clips import LAST_FRAME as SENTENCES_PAST
+from hero_mm.datasets.converters.vidstg import LAST_FRAME as ENTRIES_PAST
+
+# Split, captions, questions, videos, segments, entries and sentences whose
+# end is one past the last frame of their segment.
+SIZES = [
+    ('val', 3996, 4960, 602, None, 744, 1682),
+    ('test', 4610, 5693, 732, 2527, 768, 1745),
+]
+
+
+def _raw_sentences(entries):
+    """All sentences in the order of their numbers, read once more."""
+    for entry in entries:
+        truth, segment = entry['temporal_gt'], entry['used_segment']
+        for told in entry['captions'] + entry['questions']:
+            yield (
+                entry['vid'],
+                [segment['begin_fid'], segment['end_fid'] + 1],
+                [truth['begin_fid'], truth['end_fid']],
+                told['description'].strip(),
+                str(told['target_id']),
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('sizes', SIZES, ids=['val', 'test'])
+def test_no_official_sentence_is_lost(
+    shared_data, tmp_path, vidor_sized, sizes
+):
+    split, declarative, interrogative, videos, clips, entries, past = sizes
+    folder = shared_data / 'vidstg_official'
+    if not folder.is_dir():
+        pytest.skip('no official files of VidSTG')
+    path = folder / f'{split}_annotations.json'
+    count = vidor_sized.write_boxes(tmp_path, path)
+    out = tmp_path / 'out.json'
+    summary = convert_vidstg(
+        path,
+        tmp_path / 'vidor',
+        out,
+        files=folder / f'{split}_files.json',
+        workers=2,
+    )
+    assert summary.sentences == dict(
+        declarative=declarative, interrogative=interrogative
+    )
+    assert summary.videos == videos and not summary.skipped
+    assert clips is None or summary.clips == clips
+    notes = dict(summary.notes)
+    assert notes.pop('listed videos without a sentence') > 0
+    assert notes.pop('boxes cut to the picture') > 0
+    assert notes == {ENTRIES_PAST: entries, SENTENCES_PAST: past}
+    # What is published agrees, and each one is named.
+    assert summary.table().count(' published') == 4
+    assert 'published (' not in summary.table()
+    named = [line for line in summary.repaired if ENTRIES_PAST in line]
+    assert len(set(named)) == entries
+    annotation = load_annotation(out)
+    assert annotation.metainfo['num_boxes'] == count
+    found = {
+        query['query_id']: (
+            clip['video_id'],
+            clip['segment'],
+            query['span'],
+            query['text'],
+            query['track_id'],
+        )
+        for clip in annotation.data_list
+        for query in clip['queries']
+    }
+    wanted = _raw_sentences(json.loads(path.read_bytes()))
+    assert found == {str(i): told for i, told in enumerate(wanted)}
+    # No tube lacks a box.
+    truths = annotation.ground_truths()
+    for query_id in list(truths)[::97]:
+        start, end = truths[query_id]['span']
+        assert set(range(start, end)) <= set(truths[query_id]['boxes'])

@@ -1,0 +1,437 @@
+"""VidSTG as TubeDETR's preprocessing writes it, to the one format."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.converters import (
+    ConversionError,
+    convert_tubedetr,
+    convert_vidstg,
+)
+from hero_mm.datasets.converters.vidor import RAISED
+
+SIZE = dict(width=64, height=48)
+
+
+def _told(number, **changes):
+    """A sentence of VidSTG; a caption without changes."""
+    return {
+        'original_video_id': '11',
+        'frame_count': 20,
+        'fps': 10.0,
+        **SIZE,
+        'start_frame': 2,
+        'end_frame': 15,
+        'tube_start_frame': 4,
+        'tube_end_frame': 9,
+        'video_path': 'training/0000/11.mp4',
+        'caption': 'he watches it.',
+        'type': 'person',
+        'target_id': 0,
+        'video_id': number,
+        'qtype': 'declarative',
+        **changes,
+    }
+
+
+def _asked(number, **changes):
+    asked = dict(caption='who watches it?', qtype='interrogative')
+    return _told(number, **{**asked, **changes})
+
+
+def _boxes(frames, left=3, **changes):
+    """A track; boxes are xywh."""
+    return {
+        str(frame): dict(
+            bbox=[left, 5, 10, 20],
+            generated=0,
+            tracker='none',
+            category_id=1,
+            **changes,
+        )
+        for frame in frames
+    }
+
+
+class Case:
+    """A raw file in a folder, and its conversion."""
+
+    def __init__(self, folder, name, raw):
+        self.folder = folder
+        self.name = name
+        self.raw = raw
+
+    def write(self):
+        self.path = self.folder / self.name
+        self.path.write_text(json.dumps(self.raw))
+
+    def convert(self, **options):
+        self.write()
+        out = self.folder / 'out' / 'a.json'
+        summary = convert_tubedetr(self.path, out, **options)
+        return load_annotation(out), summary
+
+
+@pytest.fixture
+def case(tmp_path):
+    """VidSTG with two questions and their caption."""
+    videos = [_asked(0), _asked(1, target_id=2), _told(2)]
+    tracks = {'0': _boxes(range(20)), '2': _boxes(range(3, 9), 20)}
+    return Case(
+        tmp_path,
+        'val.json',
+        dict(videos=videos, trajectories={'11': tracks}),
+    )
+
+
+def test_vidstg(case):
+    annotation, summary = case.convert()
+    told = annotation.metainfo
+    assert (told['dataset'], told['split']) == ('vidstg', 'val')
+    assert told['query_ids'] == 'tubedetr'
+    video = annotation.videos['11']
+    assert (video.path, video.frame_count) == ('training/0000/11.mp4', 20)
+    assert (video.fps, video.width, video.height) == (10.0, 64, 48)
+    assert video.store.array.dtype == 'int16'
+    boxes, valid = video.track_boxes('2', [2, 3, 8, 9])
+    assert valid.tolist() == [False, True, True, False]
+    # xywh in the file.
+    assert boxes[1].tolist() == [20, 5, 30, 25]
+    (clip,) = annotation.data_list
+    # end_frame is the last frame, tube_end_frame is one past the last.
+    assert clip['segment'] == [2, 16]
+    assert clip['queries'][1] == dict(
+        query_id='1',
+        type='interrogative',
+        text='who watches it?',
+        span=[4, 9],
+        track_id='2',
+    )
+    assert summary.sentences == dict(declarative=1, interrogative=2)
+    assert not summary.notes and not summary.skipped
+    assert 'of 8,956 published' in summary.table()
+
+
+def test_a_tube_that_ends_one_past_the_segment(case):
+    for told in case.raw['videos']:
+        told.update(tube_end_frame=16)
+    annotation, summary = case.convert()
+    assert annotation.data_list[0]['queries'][0]['span'] == [4, 16]
+    kind = (
+        "sentences whose span ends one past their segment's last frame (kept)"
+    )
+    assert summary.notes[kind] == 3
+    case.raw['videos'][0].update(tube_end_frame=17)
+    with pytest.raises(ConversionError, match=r'\[4, 17\) .* \[2, 16\)'):
+        case.convert()
+
+
+def test_missing_boxes_are_counted(case):
+    for told in case.raw['videos']:
+        told.update(tube_end_frame=10)
+    annotation, summary = case.convert()
+    # Track 2 ends one frame before the tube.
+    assert sorted(annotation.ground_truths()['1']['boxes']) == [4, 5, 6, 7, 8]
+    assert summary.notes['frames in spans without a box'] == 1
+    case.raw['trajectories']['11']['2'] = {}
+    with pytest.raises(ConversionError, match="unknown track id '2'"):
+        case.convert()
+    annotation, summary = case.convert(skip_bad=True)
+    assert set(annotation.ground_truths()) == {'0', '2'}
+    assert len(summary.skipped) == 1
+
+
+def test_boxes_outside_the_picture(case):
+    track = case.raw['trajectories']['11']['0']
+    track['6'].update(bbox=[-4, 5, 10, 60])
+    track['7'].update(bbox=[0.5, 5, 10.25, 6])
+    annotation, summary = case.convert()
+    boxes, _ = annotation.videos['11'].track_boxes('0', [5, 6, 7])
+    assert boxes.tolist() == [
+        [3, 5, 13, 25],
+        [0, 5, 6, 48],
+        [0.5, 5, 10.75, 11],
+    ]
+    assert summary.notes['boxes cut to the picture'] == 1
+    track['8'].update(bbox=[64, 5, 10, 10])
+    with pytest.raises(ConversionError, match='frame 8, .*track 0: box'):
+        case.convert()
+    annotation, summary = case.convert(skip_bad=True)
+    assert len(summary.skipped) == 1
+    assert 8 not in annotation.ground_truths()['0']['boxes']
+
+
+def test_boxes_past_the_video(case):
+    case.raw['trajectories']['11']['0'].update(_boxes([22]))
+    annotation, summary = case.convert()
+    assert annotation.videos['11'].frame_count == 23
+    assert summary.notes[RAISED] == 1
+
+
+def test_ids_as_in_the_official_file(case):
+    """Each moment: its caption, then its questions."""
+    later = dict(tube_start_frame=10, tube_end_frame=12)
+    third = dict(tube_start_frame=11, tube_end_frame=14)
+    case.raw['videos'] += [
+        _told(3, **later),
+        _asked(4, **third, caption='who sits?'),
+        _told(5, **third),
+    ]
+    annotation, _ = case.convert(query_ids='official')
+    assert annotation.metainfo['query_ids'] == 'official'
+    told = {
+        query['query_id']: (query['type'][:3], query['span'], query['text'])
+        for query in annotation.data_list[0]['queries']
+    }
+    assert told == {
+        '0': ('dec', [4, 9], 'he watches it.'),
+        '1': ('int', [4, 9], 'who watches it?'),
+        '2': ('int', [4, 9], 'who watches it?'),
+        '3': ('dec', [10, 12], 'he watches it.'),
+        '4': ('dec', [11, 14], 'he watches it.'),
+        '5': ('int', [11, 14], 'who sits?'),
+    }
+    # Only a whole file tells them.
+    del case.raw['videos'][1]
+    with pytest.raises(ConversionError, match=r'videos\[1\] .*not in the ord'):
+        case.convert(query_ids='official')
+    assert len(case.convert()[0].ground_truths()) == 5
+    case.raw['videos'] = [_asked(0), _told(1), _asked(2)]
+    with pytest.raises(ConversionError, match='last 1 .* without a caption'):
+        case.convert(query_ids='official')
+
+
+def test_the_official_files_give_the_same(tmp_path, vidor_sized):
+    """Through the preprocessing, done once more here, and directly."""
+    vidor_sized.write_raw(tmp_path, 5, 30, 35, frames=60)
+    path = tmp_path / 'train_annotations.json'
+    convert_vidstg(path, tmp_path / 'vidor', tmp_path / 'direct.json')
+    videos, tracks = [], {}
+    for entry in json.loads(path.read_text()):
+        for told in entry['questions'] + entry['captions']:
+            kind = told in entry['captions']
+            videos.append(
+                _told(
+                    len(videos),
+                    original_video_id=entry['vid'],
+                    frame_count=entry['frame_count'],
+                    fps=entry['fps'],
+                    width=entry['width'],
+                    height=entry['height'],
+                    start_frame=entry['used_segment']['begin_fid'],
+                    end_frame=entry['used_segment']['end_fid'],
+                    tube_start_frame=entry['temporal_gt']['begin_fid'],
+                    tube_end_frame=entry['temporal_gt']['end_fid'],
+                    video_path=f'0000/{entry["vid"]}.mp4',
+                    caption=told['description'],
+                    target_id=told['target_id'],
+                    qtype='declarative' if kind else 'interrogative',
+                )
+            )
+    for place in (tmp_path / 'vidor').rglob('*.json'):
+        found = tracks[place.stem] = {}
+        raw = json.loads(place.read_text())
+        for frame, boxes in enumerate(raw['trajectories']):
+            for box in boxes:
+                x1, y1, x2, y2 = (
+                    box['bbox'][key]
+                    for key in ('xmin', 'ymin', 'xmax', 'ymax')
+                )
+                found.setdefault(str(box['tid']), {})[str(frame)] = dict(
+                    bbox=[x1, y1, x2 - x1, y2 - y1], generated=0
+                )
+    case = Case(
+        tmp_path, 'train.json', dict(videos=videos, trajectories=tracks)
+    )
+    annotation, summary = case.convert(query_ids='official')
+    direct = load_annotation(tmp_path / 'direct.json')
+    mine, theirs = annotation.ground_truths(), direct.ground_truths()
+    assert len(mine) == 65 and not summary.skipped
+    assert dict(mine) == dict(theirs)
+    assert _texts(annotation) == _texts(direct)
+
+
+def _texts(annotation):
+    return {
+        query['query_id']: (clip['video_id'], query['text'])
+        for clip in annotation.data_list
+        for query in clip['queries']
+    }
+
+
+def test_videos_are_looked_for(case, tmp_path):
+    films = tmp_path / 'films' / 'a'
+    films.mkdir(parents=True)
+    with pytest.raises(ConversionError, match='no such file in'):
+        case.convert(videos=tmp_path / 'films')
+    (films / '11.mp4').touch()
+    annotation, _ = case.convert(videos=tmp_path / 'films')
+    assert annotation.videos['11'].path == 'a/11.mp4'
+
+
+def _first(case):
+    return case.raw['videos'][0]
+
+
+def _tracks(case):
+    return case.raw['trajectories']['11']
+
+
+# What is done, what the error says, and sentences left with skip_bad.
+BAD = {
+    'type of sentence': (
+        lambda c: _first(c).update(qtype='inter'),
+        r"videos\[0\] \(video '11'\), qtype: .* found 'inter'",
+        2,
+    ),
+    'half a frame': (
+        lambda c: _first(c).update(tube_end_frame=8.5),
+        'tube_end_frame: expected a whole number, found 8.5',
+        2,
+    ),
+    'no end': (
+        lambda c: _first(c).pop('end_frame'),
+        "key 'end_frame' is missing",
+        2,
+    ),
+    'empty sentence': (
+        lambda c: _first(c).update(caption=' '),
+        'the sentence .caption. is empty',
+        2,
+    ),
+    'video without tracks': (
+        lambda c: c.raw['videos'].append(_told(3, original_video_id='12')),
+        "trajectories, video '12': is missing",
+        3,
+    ),
+    'box without an area': (
+        lambda c: _tracks(c)['0'].update(_boxes([6], 64)),
+        r"frame 6, video '11', track 0: box \[64, 5, 74, 25\]",
+        3,
+    ),
+}
+FATAL = {
+    'two things of one video': (
+        lambda c: c.raw['videos'].append(_told(3, frame_count=21)),
+        r'videos\[3\].* are \(21, 10.0, 64, 48, .* earlier sentence \(20,',
+    ),
+    'a number twice': (
+        lambda c: _first(c).update(video_id=2),
+        r'videos\[2\]: video_id 2 is already that of videos\[0\]',
+    ),
+    'key': (
+        lambda c: _first(c).pop('caption'),
+        r"videos\[0\]: key 'caption' is missing",
+    ),
+    'no list': (
+        lambda c: c.raw.update(videos={}),
+        'videos: expected a list, found dict',
+    ),
+    'another file': (
+        lambda c: c.raw.pop('trajectories'),
+        "with 'videos' and 'trajectories' .*, found dict",
+    ),
+    'frame': (
+        lambda c: _tracks(c)['0'].update(x=dict(bbox=[1, 2, 3, 4])),
+        "video '11', track 0: frame 'x' is no number",
+    ),
+    'negative frame': (
+        lambda c: _tracks(c)['0'].update(_boxes([-1])),
+        "video '11', track 0: a frame below 0",
+    ),
+    'frame twice': (
+        lambda c: _tracks(c)['0'].update({'07': dict(bbox=[1, 2, 3, 4])}),
+        'one that is twice',
+    ),
+    'box of three numbers': (
+        lambda c: _tracks(c)['0']['7'].update(bbox=[1, 2, 3]),
+        "frame 7, video '11', track 0: a box is four numbers",
+    ),
+    'box of words': (
+        lambda c: _tracks(c)['0']['7'].update(bbox=[1, 2, 3, 'x']),
+        'frame 7, .* a box is four numbers',
+    ),
+    'track': (
+        lambda c: _tracks(c).update({'0': [1]}),
+        r'track 0: expected frames and boxes, found \[1\]',
+    ),
+    'tracks of a video': (
+        lambda c: c.raw['trajectories'].update({'11': 3}),
+        "trajectories, video '11': expected an object, found int",
+    ),
+    'size': (
+        lambda c: _first(c).update(width=0),
+        'width: expected a number from 1 on, found 0',
+    ),
+}
+
+
+@pytest.mark.parametrize('kind', BAD)
+def test_bad_sentences_are_named_or_skipped(case, kind):
+    change, message, left = BAD[kind]
+    change(case)
+    with pytest.raises(ConversionError, match=message) as caught:
+        case.convert()
+    assert 'Cure: ' in str(caught.value)
+    assert not (case.folder / 'out').exists()
+    annotation, summary = case.convert(skip_bad=True)
+    assert len(annotation.ground_truths()) == left
+    assert len(summary.skipped) == 1
+
+
+@pytest.mark.parametrize('kind', FATAL)
+def test_files_of_another_kind(case, kind):
+    change, message = FATAL[kind]
+    change(case)
+    with pytest.raises(ConversionError, match=message):
+        case.convert(skip_bad=True)
+
+
+def test_bad_words(case):
+    with pytest.raises(ValueError, match='query_ids must be one of'):
+        case.convert(query_ids='mine')
+    case.raw = 3
+    with pytest.raises(ConversionError, match='found int'):
+        case.convert()
+    with pytest.raises(FileNotFoundError, match='none.json does not exist'):
+        convert_tubedetr(case.folder / 'none.json', case.folder / 'o.json')
+
+
+def test_command_line(case, tmp_path, repo_root):
+    case.write()
+    out = tmp_path / 'a.json'
+    tool = repo_root / 'tools/dataset_converters/tubedetr.py'
+    words = [sys.executable, tool, case.path, '--out', out]
+    words += ['--query-ids', 'official']
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'of 8,956 published' in done.stdout
+    assert load_annotation(out).metainfo['query_ids'] == 'official'
+    assert (tmp_path / 'a.conversion.txt').is_file()
+    _tracks(case)['0'].update(_boxes([-1]))
+    case.write()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith('error: ')
+    assert 'Traceback' not in done.stderr
+
+
+def test_large_tracks_are_small_in_memory(case, monkeypatch):
+    """A track is an array as soon as it is read, not dictionaries."""
+    from hero_mm.datasets.converters import tubedetr
+
+    seen = []
+    make = tubedetr.make_track
+
+    def spy(path, where, numbers, boxes, *args):
+        seen.append(boxes)
+        return make(path, where, numbers, boxes, *args)
+
+    monkeypatch.setattr(tubedetr, 'make_track', spy)
+    case.convert()
+    assert [type(boxes) for boxes in seen] == [np.ndarray] * 2
+    assert {boxes.dtype for boxes in seen} == {np.dtype(np.int32)}

@@ -1,0 +1,392 @@
+"""Videos against their annotation, in processes and over several runs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.converters import (
+    ConversionError,
+    ConversionSummary,
+    convert_hcstvg,
+    verify,
+)
+from hero_mm.datasets.converters.command_line import show_progress
+from hero_mm.datasets.converters.verify import (
+    FPS,
+    LONGER,
+    RESIZED,
+    SHORTER,
+    VideoCheck,
+    VideoFacts,
+    probe_video,
+    verify_videos,
+)
+from hero_mm.datasets.tracks import Track, VideoInfo
+
+COUNT = 24
+
+
+@pytest.fixture(scope='module')
+def films(tmp_path_factory, toy_tools):
+    """A folder of good videos; do not change it."""
+    folder = tmp_path_factory.mktemp('films')
+    toy_tools.write_video(folder / 'a.mp4')
+    for name in 'bcd':
+        shutil.copy(folder / 'a.mp4', folder / f'{name}.mp4')
+    return folder
+
+
+@pytest.fixture
+def folder(films, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(films, tmp_path / 'films')
+
+
+def _info(name='a', count=COUNT, fps=8.0, size=(64, 48), frames=None):
+    frames = np.arange(count if frames is None else frames)
+    boxes = np.stack([frames, frames * 0, frames + 9, frames * 0 + 9], 1)
+    track = Track.from_boxes('cat', frames, boxes)
+    return VideoInfo(name, f'{name}.mp4', count, fps, *size, {'0': track})
+
+
+def _verify(folder, *infos, skip_bad=False, **options):
+    record = ConversionSummary('out.json')
+    check = VideoCheck(folder, **options)
+    good = verify_videos(infos, check, 'raw.json', record, skip_bad)
+    return good, record
+
+
+def _count_probes(monkeypatch):
+    """Names of the videos that are looked at from now on."""
+    seen, probe = [], verify.probe_video
+
+    def counted(path):
+        seen.append(path.name)
+        return probe(path)
+
+    monkeypatch.setattr(verify, 'probe_video', counted)
+    return seen
+
+
+def test_a_video_that_is_as_annotated(films):
+    assert probe_video(films / 'a.mp4') == VideoFacts(COUNT, 8.0, 64, 48)
+    good, record = _verify(films, _info())
+    assert list(good) == ['a'] and not record.notes and not record.skipped
+    assert good['a'].frame_count == COUNT
+
+
+def test_processes_find_the_same(films):
+    infos = [_info(name, count=25) for name in 'abcd']
+    good, record = _verify(films, *infos, workers=2)
+    assert list(good) == list('abcd')
+    assert record.notes == {SHORTER: 4}
+    assert record.repaired == [
+        f'{SHORTER}: {name} ({name}.mp4): 24 of 25' for name in 'abcd'
+    ]
+
+
+def test_a_shorter_video_is_cut_with_its_tracks(films):
+    info = _info(count=25)
+    late = Track.from_boxes('dog', [24], [[1, 1, 5, 5]])
+    holes = Track.from_boxes(
+        'pig', [2, 3, 22, 23, 24], np.tile([1, 1, 5, 5], (5, 1))
+    )
+    info.tracks.update({'1': late, '2': holes})
+    good, _ = _verify(films, info)
+    video = good['a']
+    assert video.frame_count == COUNT and list(video.tracks) == ['0', '2']
+    assert video.tracks['0'].runs.tolist() == [[0, 24, 0]]
+    assert video.tracks['2'].runs.tolist() == [[2, 4, 0], [22, 24, 2]]
+    boxes, valid = video.track_boxes('0', [23, 24])
+    assert valid.tolist() == [True, False] and boxes[0, 0] == 23
+
+
+def test_a_longer_video_is_kept_as_annotated(films):
+    good, record = _verify(films, _info(count=22))
+    assert good['a'].frame_count == 22
+    assert record.repaired == [f'{LONGER}: a (a.mp4): 24, not 22']
+
+
+@pytest.mark.parametrize(('count', 'raised'), [(1, 0), (24, 0), (25, 1)])
+def test_a_length_that_was_not_told(films, count, raised):
+    record = ConversionSummary('out.json')
+    good = verify_videos(
+        [_info(count=count)],
+        VideoCheck(films),
+        'raw.json',
+        record,
+        skip_bad=False,
+        lengths_told=False,
+    )
+    assert good['a'].frame_count == COUNT
+    assert record.notes[SHORTER] == raised and LONGER not in record.notes
+
+
+@pytest.mark.parametrize(
+    ('count', 'usable'), [(25, True), (26, False), (200, False)]
+)
+def test_how_much_may_be_missing(films, count, usable):
+    """Up to 5 %: of 25 frames one, of 26 not two."""
+    if usable:
+        assert _verify(films, _info(count=count))[0]
+        return
+    with pytest.raises(ConversionError, match=f'24 of {count} frames: cut'):
+        _verify(films, _info(count=count))
+
+
+def test_another_size_of_the_same_shape(films):
+    good, record = _verify(films, _info(size=(128, 96)))
+    assert (good['a'].width, good['a'].height) == (128, 96)
+    assert record.repaired == [f'{RESIZED}: a (a.mp4): 64x48, not 128x96']
+
+
+def test_another_shape(films):
+    message = 'a.mp4 is 64x48, its annotation says 48x64'
+    with pytest.raises(ConversionError, match=message):
+        _verify(films, _info(size=(48, 64)))
+
+
+@pytest.mark.parametrize(('fps', 'noted'), [(8.07, 0), (8.1, 1), (7.9, 1)])
+def test_another_frame_rate(films, fps, noted):
+    good, record = _verify(films, _info(fps=fps))
+    assert good['a'].fps == fps and record.notes[FPS] == noted
+
+
+def _truncate(path, part):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+
+
+BROKEN = {
+    'empty': lambda path: path.write_bytes(b''),
+    'text': lambda path: path.write_text('not found'),
+    'half': lambda path: _truncate(path, 0.5),
+    'tiny': lambda path: _truncate(path, 0.01),
+    'gone': lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+@pytest.mark.parametrize('workers', [1, 2])
+def test_broken_videos_are_named_or_skipped(folder, kind, workers):
+    for name in 'bc':
+        BROKEN[kind](folder / f'{name}.mp4')
+    infos = [_info(name) for name in 'abcd']
+    with pytest.raises(ConversionError) as caught:
+        _verify(folder, *infos, workers=workers)
+    text = str(caught.value)
+    # All of them, not the first alone.
+    assert '2 of 4 videos' in text and 'b.mp4' in text and 'c.mp4' in text
+    assert 'raw.json' in text and '--skip-bad' in text
+    good, record = _verify(folder, *infos, workers=workers, skip_bad=True)
+    assert list(good) == ['a', 'd'] and len(record.skipped) == 2
+    assert record.skipped[0].startswith('video b: ')
+
+
+def test_a_file_whose_end_is_lost(folder, toy_tools):
+    """Containers that can be read up to where they end."""
+    for kind, suffix in (('matroska', 'mkv'), ('mpegts', 'ts')):
+        path = folder / f'long.{suffix}'
+        toy_tools.write_video(path, count=90, gop=12, container=kind)
+        assert probe_video(path).frame_count == 90
+        _truncate(path, 0.6)
+        found = probe_video(path)
+        assert isinstance(found, str) or 40 < found.frame_count < 70
+        info = _info('long', count=90)
+        info.path = path.name
+        with pytest.raises(ConversionError, match='long'):
+            _verify(folder, info)
+
+
+def test_the_last_frame_is_decoded(tmp_path, toy_tools):
+    """As many pictures as annotated, of which the last is cut."""
+    for number in range(3):
+        path = str(tmp_path / f'{number:06d}.JPEG')
+        assert cv2.imwrite(path, toy_tools.draw_frame(number))
+    assert probe_video(tmp_path) == VideoFacts(3, None, 64, 48)
+    (tmp_path / '000002.JPEG').write_bytes(b'')
+    found = probe_video(tmp_path)
+    assert isinstance(found, str) and '000002.JPEG is damaged' in found
+
+
+def test_more_broken_videos_than_are_told(folder):
+    names = [f'x{number}' for number in range(8)]
+    for name in names:
+        (folder / f'{name}.mp4').touch()
+    with pytest.raises(ConversionError, match='and 3 more') as caught:
+        _verify(folder, *map(_info, names))
+    assert 'x4.mp4' in str(caught.value) and 'x5' not in str(caught.value)
+
+
+def test_a_second_run_looks_at_what_is_new(folder, tmp_path, monkeypatch):
+    state = tmp_path / 'deep' / 'state.jsonl'
+    seen = _count_probes(monkeypatch)
+    (folder / 'c.mp4').write_bytes(b'broken')
+    infos = [_info(name) for name in 'abc']
+    _verify(folder, *infos, state=state, skip_bad=True)
+    assert sorted(seen) == ['a.mp4', 'b.mp4', 'c.mp4']
+    lines = [json.loads(line) for line in state.read_text().splitlines()]
+    assert [line['path'] for line in lines] == ['a.mp4', 'b.mp4']
+    assert lines[0]['size'] == (folder / 'a.mp4').stat().st_size
+    assert lines[0]['mtime'] == (folder / 'a.mp4').stat().st_mtime_ns
+    assert lines[0]['frame_count'] == COUNT and lines[0]['fps'] == 8.0
+    # Mended; changed; new; and one that stays as it is.
+    seen.clear()
+    shutil.copy(folder / 'a.mp4', folder / 'c.mp4')
+    os.utime(folder / 'b.mp4', ns=(1, 1))
+    good, record = _verify(
+        folder, *[_info(name, count=25) for name in 'abcd'], state=state
+    )
+    assert sorted(seen) == ['b.mp4', 'c.mp4', 'd.mp4']
+    # What is compared with is the annotation of this run.
+    assert len(good) == 4 and record.notes == {SHORTER: 4}
+    seen.clear()
+    _verify(folder, *[_info(name) for name in 'abcd'], state=state)
+    assert seen == []
+
+
+def test_a_run_that_was_ended_goes_on(folder, tmp_path, monkeypatch):
+    """Also where the last line was not written to its end."""
+    state = tmp_path / 'state.jsonl'
+    probe = verify.probe_video
+
+    def stopped(path):
+        if path.name == 'c.mp4':
+            raise KeyboardInterrupt
+        return probe(path)
+
+    infos = [_info(name) for name in 'abcd']
+    monkeypatch.setattr(verify, 'probe_video', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _verify(folder, *infos, state=state)
+    state.write_text(state.read_text()[:-9])
+    monkeypatch.setattr(verify, 'probe_video', probe)
+    seen = _count_probes(monkeypatch)
+    _verify(folder, *infos, state=state)
+    assert seen == ['b.mp4', 'c.mp4', 'd.mp4']
+    seen.clear()
+    _verify(folder, *infos, state=state)
+    assert seen == []
+
+
+def test_a_state_file_of_another_kind_is_no_error(films, tmp_path):
+    state = tmp_path / 'state.jsonl'
+    state.write_text('[1]\n3\n{"path": "a.mp4"}\nnull\n')
+    assert _verify(films, _info(), state=state)[0]
+
+
+def test_a_process_that_dies_is_told(films, monkeypatch):
+    monkeypatch.setattr(verify, 'probe_video', _die)
+    with pytest.raises(ConversionError, match='--workers 1'):
+        _verify(films, _info('a'), _info('b'), workers=2)
+
+
+def _die(path):
+    os._exit(1)
+
+
+# Through a converter and its command line
+
+
+def _raw(path, names, count=COUNT):
+    """HC-STVG of version 1, on videos of three seconds."""
+    entry = dict(
+        bbox=[[3, 4, 20, 30]] * 10,
+        img_num=count,
+        caption='She stands up.',
+        width=64,
+        height=48,
+        st_frame=5,
+    )
+    path.write_text(json.dumps({f'{name}.mp4': entry for name in names}))
+    return path
+
+
+def test_a_folder_alone_is_only_looked_into(folder, tmp_path):
+    (folder / 'a.mp4').write_bytes(b'broken')
+    raw, out = _raw(tmp_path / 'test.json', 'ab'), tmp_path / 'o.json'
+    summary = convert_hcstvg(raw, out, videos=folder)
+    assert summary.videos == 2
+    with pytest.raises(ConversionError, match='1 of 2 videos'):
+        convert_hcstvg(raw, out, videos=VideoCheck(folder))
+
+
+def _call(repo_root, *words):
+    tool = repo_root / 'tools/dataset_converters/hcstvg.py'
+    return subprocess.run(
+        [sys.executable, tool, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command_line_verifies_and_goes_on(folder, tmp_path, repo_root):
+    raw = _raw(tmp_path / 'test.json', 'abcd', count=25)
+    _truncate(folder / 'd.mp4', 0.5)
+    words = [raw, '--out', tmp_path / 'out/o.json', '--videos', folder]
+    words += ['--workers', 2]
+    done = _call(repo_root, *words)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert '1 of 4 videos' in done.stderr and 'd.mp4' in done.stderr
+    state = tmp_path / 'out/o.videos.jsonl'
+    assert len(state.read_text().splitlines()) == 3
+    done = _call(repo_root, *words, '--skip-bad')
+    assert done.returncode == 0, done.stderr
+    # Nothing was verified twice.
+    assert len(state.read_text().splitlines()) == 3
+    annotation = load_annotation(tmp_path / 'out/o.json')
+    assert sorted(annotation.videos) == ['a.mp4', 'b.mp4', 'c.mp4']
+    listed = (tmp_path / 'out/o.conversion.txt').read_text()
+    assert f'{SHORTER}' in done.stdout and 'skipped: video d.mp4' in listed
+    for name in 'abc':
+        assert f'{SHORTER}: {name}.mp4 ({name}.mp4): 24 of 25' in listed
+        # A rate that follows from img_num / 20 is not that of these files.
+        assert f'{FPS}: {name}.mp4 ({name}.mp4): 8, annotated 1.25' in listed
+
+
+class _Terminal:
+    """Stands in for standard error."""
+
+    def __init__(self, is_terminal):
+        self.text, self._is_terminal = '', is_terminal
+
+    def isatty(self):
+        return self._is_terminal
+
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+def test_progress_without_a_terminal_is_lines(monkeypatch):
+    from hero_mm.datasets.converters import command_line
+
+    screen = _Terminal(False)
+    monkeypatch.setattr(sys, 'stderr', screen)
+    items = show_progress(iter('abc'), 1234, 'verifying videos')
+    assert list(items) == list('abc') and screen.text == ''
+    monkeypatch.setattr(command_line, 'LINE_SECONDS', 0.0)
+    items = show_progress(iter('abc'), 1234, 'verifying videos')
+    assert list(items) == list('abc')
+    assert screen.text.splitlines() == [
+        f'verifying videos: {count} of 1,234' for count in (1, 2, 3)
+    ]
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+    screen = _Terminal(True)
+    monkeypatch.setattr(sys, 'stderr', screen)
+    monkeypatch.setenv('TERM', 'xterm')
+    assert list(show_progress(iter('abc'), 3, 'verifying')) == list('abc')
+    assert 'verifying' in screen.text and '100%' in screen.text

@@ -1,0 +1,122 @@
+"""Videos that lie as pictures in a folder."""
+
+import cv2
+import numpy as np
+import pytest
+
+from hero_mm.datasets import open_video
+from hero_mm.datasets.transforms import DecodeFrames
+from hero_mm.datasets.video_reader import TooShortError, VideoError
+
+
+@pytest.fixture
+def folder(tmp_path, toy_tools):
+    """Twelve pictures, named as ILSVRC names them, and other files."""
+    write(tmp_path / 'video', toy_tools, range(12))
+    (tmp_path / 'video' / 'notes.txt').write_text('no picture')
+    (tmp_path / 'video' / 'more').mkdir()
+    return tmp_path / 'video'
+
+
+def write(folder, toy_tools, numbers, first=0, name='{:06d}.JPEG'):
+    folder.mkdir(parents=True)
+    for number in numbers:
+        image = toy_tools.draw_frame(number)[..., ::-1]
+        path = str(folder / name.format(number + first))
+        assert cv2.imwrite(path, image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+
+
+def read(path, indices=(0,), **options):
+    with open_video(path, **options) as reader:
+        return reader.get_frames(indices)
+
+
+@pytest.mark.parametrize('backend', ['pyav', 'opencv'])
+@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
+def test_every_picture_is_the_frame_that_was_drawn(
+    folder, toy_tools, backend, backend_args
+):
+    with open_video(folder, backend, backend_args) as reader:
+        assert reader.frame_count == 12 and reader.size == (64, 48)
+        frames = reader.get_frames([11, 0, 3, 3])
+    assert frames.shape == (4, 48, 64, 3) and frames.dtype == np.uint8
+    for image, number in zip(frames, [11, 0, 3, 3]):
+        assert toy_tools.is_frame(image, number)
+
+
+def test_names_are_ordered_by_their_number(tmp_path, toy_tools):
+    """Also from 1 on, without leading zeros and after other words."""
+    path = tmp_path / 'a'
+    write(path, toy_tools, range(12), first=1, name='img_2_{}.png')
+    frames = read(path, [1, 8, 9, 11])
+    for image, number in zip(frames, [1, 8, 9, 11]):
+        assert toy_tools.is_frame(image, number)
+
+
+def test_past_the_end(folder):
+    with pytest.raises(TooShortError, match='the file has 12 frames'):
+        read(folder, [4, 12])
+
+
+def test_there_is_no_frame_rate(folder):
+    message = 'has no frame rate'
+    with (
+        open_video(folder) as reader,
+        pytest.raises(VideoError, match=message),
+    ):
+        _ = reader.fps
+
+
+def test_a_picture_that_is_missing_shifts_nothing(folder):
+    (folder / '000005.JPEG').unlink()
+    message = 'picture 5 is missing between 000000.JPEG and 000011.JPEG'
+    with pytest.raises(VideoError, match=message):
+        read(folder)
+
+
+def test_pictures_that_begin_late(tmp_path, toy_tools):
+    write(tmp_path / 'a', toy_tools, range(3), first=2)
+    with pytest.raises(VideoError, match='begins with 000002.JPEG, not'):
+        read(tmp_path / 'a')
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('cover.jpg', 'cover.jpg has no number at the end'),
+        ('3.png', 'have the same number'),
+    ],
+)
+def test_pictures_that_are_no_frames(folder, name, message):
+    (folder / name).touch()
+    with pytest.raises(VideoError, match=message):
+        read(folder)
+
+
+def test_a_folder_without_pictures(tmp_path):
+    with pytest.raises(VideoError, match='is a folder without pictures'):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture'])
+def test_a_damaged_picture(folder, content):
+    (folder / '000003.JPEG').write_bytes(content)
+    assert len(read(folder, [2, 4])) == 2
+    with pytest.raises(VideoError, match='000003.JPEG is damaged'):
+        read(folder, [2, 3])
+
+
+def test_pictures_of_different_size(folder, toy_tools):
+    image = toy_tools.draw_frame(4, 32, 24)
+    assert cv2.imwrite(str(folder / '000004.JPEG'), image)
+    with pytest.raises(VideoError, match=r'000004.JPEG is \(24, 32\)'):
+        read(folder, [0, 4])
+
+
+def test_a_pipeline_reads_pictures(folder, toy_tools):
+    results = dict(
+        video_path=str(folder), frame_inds=np.array([2, 7]), height=48
+    )
+    out = DecodeFrames()({**results, 'width': 64})
+    assert out['imgs'].shape == (2, 48, 64, 3)
+    assert toy_tools.is_frame(out['imgs'][1], 7)

@@ -1,0 +1,75 @@
+"""Convert HC-STVG (official JSON of version 1 or 2) to hero_mm's format.
+
+Example:
+    python tools/dataset_converters/hcstvg.py data/hcstvg/raw/test.json \
+        --videos data/hcstvg/video --out data/hcstvg/test.json
+"""
+
+import argparse
+import sys
+
+from hero_mm.datasets.converters import convert_hcstvg
+from hero_mm.datasets.converters.command_line import (
+    add_options,
+    add_video_options,
+    run_converter,
+    video_check,
+)
+from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'annotations', help='official JSON file; it tells its version'
+    )
+    parser.add_argument(
+        '--dataset', help='name of the data set (default: told by the file)'
+    )
+    parser.add_argument(
+        '--exclude',
+        nargs='+',
+        metavar='NAME',
+        default=[],
+        help='file names of videos to leave out; stcat stands for those that '
+        f'STCAT, CG-STVG and TA-STVG leave out ({", ".join(STCAT_LEFT_OUT)})',
+    )
+    add_options(parser)
+    add_video_options(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Convert and print the summary.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = parse_args()
+    exclude = [name for name in args.exclude if name != 'stcat']
+    if len(exclude) < len(args.exclude):
+        exclude += STCAT_LEFT_OUT
+    return run_converter(
+        args,
+        lambda: convert_hcstvg(
+            args.annotations,
+            args.out,
+            videos=video_check(args),
+            dataset=args.dataset,
+            split=args.split,
+            exclude=exclude,
+            skip_bad=args.skip_bad,
+        ),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

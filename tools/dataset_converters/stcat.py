@@ -1,0 +1,76 @@
+"""Convert data laid out as for STCAT, CG-STVG or TA-STVG.
+
+Videos are looked for in the folder of the layout, and verified where --videos
+names it.
+
+Example:
+    python tools/dataset_converters/stcat.py data/vidstg --split test \
+        --out data/vidstg/test.json
+    python tools/dataset_converters/stcat.py data/hc-stvg2 --split test \
+        --out data/hc-stvg2/val.json
+"""
+
+import argparse
+import sys
+
+from hero_mm.datasets.converters import convert_stcat
+from hero_mm.datasets.converters.command_line import (
+    add_options,
+    add_video_options,
+    run_converter,
+    show_progress,
+    video_check,
+)
+from hero_mm.datasets.converters.stcat import PLACES
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'folder', help='data/vidstg, data/hc-stvg or data/hc-stvg2'
+    )
+    parser.add_argument(
+        '--dataset',
+        choices=list(PLACES),
+        help='which of several in one folder (default: the one there)',
+    )
+    add_options(parser)
+    add_video_options(parser)
+    args = parser.parse_args()
+    if args.split is None:
+        parser.error('give --split: train, val or test, as the file is called')
+    return args
+
+
+def main() -> int:
+    """Convert and print the summary.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = parse_args()
+    return run_converter(
+        args,
+        lambda: convert_stcat(
+            args.folder,
+            args.out,
+            args.split,
+            dataset=args.dataset,
+            videos=video_check(args),
+            skip_bad=args.skip_bad,
+            workers=args.workers,
+            progress=show_progress,
+        ),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Convert files of TubeDETR's preprocessing to hero_mm's format.
+
+Takes VidSTG's {train,val,test}.json and HC-STVG's *_proc.json; the boxes
+stand in them.
+
+Example:
+    python tools/dataset_converters/tubedetr.py data/tubedetr/test.json \
+        --videos data/vidor/video --out data/vidstg/test.json
+    python tools/dataset_converters/tubedetr.py data/tubedetr/test_proc.json \
+        --videos data/hcstvg/video --out data/hcstvg/test.json
+"""
+
+import argparse
+import sys
+
+from hero_mm.datasets.converters import convert_tubedetr
+from hero_mm.datasets.converters.command_line import (
+    add_options,
+    add_video_options,
+    run_converter,
+    video_check,
+)
+from hero_mm.datasets.converters.tubedetr import QUERY_IDS
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'annotations',
+        help='{train,val,test}.json of VidSTG or *_proc.json of HC-STVG, as '
+        "TubeDETR's preprocessing writes them",
+    )
+    parser.add_argument(
+        '--dataset', help='name of the data set (default: told by the file)'
+    )
+    parser.add_argument(
+        '--query-ids',
+        choices=QUERY_IDS,
+        default='tubedetr',
+        help="name sentences by TubeDETR's numbers, or as vidstg.py and "
+        'hcstvg.py name them (default: %(default)s)',
+    )
+    add_options(parser)
+    add_video_options(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Convert and print the summary.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = parse_args()
+    return run_converter(
+        args,
+        lambda: convert_tubedetr(
+            args.annotations,
+            args.out,
+            videos=video_check(args),
+            dataset=args.dataset,
+            split=args.split,
+            query_ids=args.query_ids,
+            skip_bad=args.skip_bad,
+        ),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

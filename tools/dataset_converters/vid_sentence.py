@@ -1,0 +1,80 @@
+"""Convert VID-sentence (official lists and tracks) to hero_mm's format.
+
+Example:
+    python tools/dataset_converters/vid_sentence.py \
+        data/vid_sentence/ILSVRC --split test \
+        --videos data/ILSVRC/Data/VID --out data/vid_sentence/test.json
+"""
+
+import argparse
+import sys
+
+from hero_mm.datasets.converters import convert_vid_sentence
+from hero_mm.datasets.converters.command_line import (
+    add_options,
+    add_video_options,
+    run_converter,
+    show_progress,
+    video_check,
+)
+from hero_mm.datasets.converters.vid_sentence import SEGMENTS
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('root', help='folder ILSVRC of VID-sentence')
+    parser.add_argument(
+        '--segment',
+        choices=SEGMENTS,
+        default='tube',
+        help='what of a video is searched: the frames of the tube, as the '
+        'published scores have it, or all (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--fps',
+        type=float,
+        default=30.0,
+        help='frames a second, which the files do not tell '
+        '(default: %(default)s)',
+    )
+    add_options(parser)
+    add_video_options(parser)
+    args = parser.parse_args()
+    if args.split is None:
+        parser.error('give --split: train, val or test')
+    return args
+
+
+def main() -> int:
+    """Convert and print the summary.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = parse_args()
+    return run_converter(
+        args,
+        lambda: convert_vid_sentence(
+            args.root,
+            args.out,
+            args.split,
+            videos=video_check(args),
+            segment=args.segment,
+            fps=args.fps,
+            skip_bad=args.skip_bad,
+            workers=args.workers,
+            progress=show_progress,
+        ),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
