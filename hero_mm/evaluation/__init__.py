@@ -6,6 +6,8 @@ neither torch nor MMEngine.
 
 from typing import TYPE_CHECKING, Any
 
+from .comparison import compare_scores
+from .error_split import split_errors
 from .functional import evaluate_tubes, score_tubes, selection_report
 from .other_tracks import OtherTracks
 from .prediction_file import dump_predictions, load_predictions
@@ -16,11 +18,13 @@ if TYPE_CHECKING:
 __all__ = [
     'OtherTracks',
     'TubeMetric',
+    'compare_scores',
     'dump_predictions',
     'evaluate_tubes',
     'load_predictions',
     'score_tubes',
     'selection_report',
+    'split_errors',
 ]
 
 

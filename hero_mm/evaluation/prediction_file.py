@@ -5,10 +5,12 @@
 numbers, half-open spans and boxes in pixels of the original video.
 """
 
+import gc
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, TextIO, Union
 
@@ -116,7 +118,7 @@ def load_predictions(
             f'writes one.'
         )
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8') as file, _all_is_kept():
             content = json.load(file)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
@@ -142,6 +144,22 @@ def load_predictions(
                 f'[start, end], "boxes": {{FRAME: [x1, y1, x2, y2]}}}}.'
             )
     return predictions, dict(content.get('metainfo') or {})
+
+
+@contextmanager
+def _all_is_kept() -> Iterator[None]:
+    """Make millions of lists without a search for garbage among them.
+
+    It finds none and takes two thirds of the time of reading a file with
+    boxes on every native frame.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _is_map(value: Any) -> bool:

@@ -210,30 +210,41 @@ def line_chart(series: Sequence[Series], title: str, x_label: str) -> str:
 
 
 def histogram(
-    values: Sequence[float], title: str, x_label: str, bins: int = 10
+    values: Sequence[float],
+    title: str,
+    x_label: str,
+    bins: int = 10,
+    limits: tuple[float, float] = (0.0, 1.0),
 ) -> str:
-    """Draw how many values of [0, 1] fall into each of equal parts.
+    """Draw how many values fall into each of equal parts of a range.
 
     Args:
-        values (Sequence[float]): In [0, 1].
+        values (Sequence[float]): Those beyond the limits are counted in the
+            first and in the last part.
         title (str): Above the chart.
         x_label (str): Below it.
         bins (int): Number of parts.
+        limits (tuple[float, float]): Ends of the range. Defaults to (0, 1).
 
     Returns:
         str: An ``<svg>`` element, '' where there is nothing to draw.
     """
     if not len(values):
         return ''
+    low, high = limits
     counts = [0] * bins
     for value in values:
-        counts[min(int(value * bins), bins - 1)] += 1
+        place = int((value - low) / (high - low) * bins)
+        counts[min(max(place, 0), bins - 1)] += 1
     y_ticks = nice_ticks(0.0, float(max(counts)), 4)
-    axes = _Axes((0.0, 1.0), (0.0, y_ticks[-1]), 28)
-    x_ticks = [round(i * 0.2, 1) for i in range(6)]
+    axes = _Axes(limits, (0.0, y_ticks[-1]), 28)
+    x_ticks = [t for t in nice_ticks(low, high) if low <= t <= high]
     parts = _frame(title, axes, x_label, x_ticks, y_ticks)
     for place, count in enumerate(counts):
-        left, right = axes.x(place / bins), axes.x((place + 1) / bins)
+        left, right = (
+            axes.x(low + part / bins * (high - low))
+            for part in (place, place + 1)
+        )
         top, base = axes.y(count), axes.y(0)
         parts.append(
             f'<rect x="{left + 1:.1f}" y="{top:.1f}" '

@@ -121,6 +121,7 @@ def draw_from_video(
     num_frames: int = 8,
     write_video: bool = True,
     backend_args: Optional[dict] = None,
+    write_sheet: bool = True,
 ) -> list[str]:
     """Draw tubes of one clip with the frames read from its video.
 
@@ -132,6 +133,7 @@ def draw_from_video(
         num_frames (int): Frames of a sheet.
         write_video (bool): Write the mp4 too.
         backend_args (dict, optional): Of the storage of the video.
+        write_sheet (bool): Write the sheet.
 
     Returns:
         list[str]: The sheets and videos, in the order of the views.
@@ -150,12 +152,16 @@ def draw_from_video(
             for at in range(0, len(frames), _CHUNK):
                 yield from reader.get_frames(frames[at : at + _CHUNK])
 
-        for path, view in zip(sheets, views):
-            indices = choose_sheet_indices(view, num_frames)
-            chosen = reader.get_frames(frames[indices])
-            write_png(path, draw_chosen_frames(chosen, view, indices))
+        if write_sheet:
+            for path, view in zip(sheets, views):
+                indices = choose_sheet_indices(view, num_frames)
+                chosen = reader.get_frames(frames[indices])
+                write_png(path, draw_chosen_frames(chosen, view, indices))
         if write_video:
             write_tube_videos(videos, pictures(), views)
-    if not write_video:
-        return [str(path) for path in sheets]
-    return [str(path) for pair in zip(sheets, videos) for path in pair]
+    return [
+        str(path)
+        for sheet, video in zip(sheets, videos)
+        for path, there in ((sheet, write_sheet), (video, write_video))
+        if there
+    ]

@@ -16,11 +16,13 @@ import numpy as np
 from hero_mm.datasets.annotation import GroundingAnnotation
 from hero_mm.datasets.video_reader import VideoError
 from hero_mm.evaluation import OtherTracks, score_tubes, selection_report
+from hero_mm.evaluation.comparison import ranked_by
 from hero_mm.evaluation.functional import (
     TubeScores,
     boxes_to_arrays,
     interpolate_boxes,
 )
+from hero_mm.files import write_bytes
 
 from .charts import histogram
 from .render import draw_from_video
@@ -44,7 +46,7 @@ class Case:
         query_id (str): Its id.
         text (str): The sentence.
         note (str): Its scores, in words.
-        video (str): Path of the video.
+        video (str): Path of the video, '' where it is not to be drawn.
         view (TubeView): What is drawn.
         files (list[str]): The sheet and the mp4, relative to the report.
         error (str): Why it could not be drawn.
@@ -66,16 +68,26 @@ class Report:
     Args:
         title (str): Name of the run.
         facts (dict[str, str]): Short texts by name.
-        tables (list[Table]): Scores.
-        charts (dict[str, str]): SVG by file name.
+        sections (dict[str, list[Table]]): Tables by heading.
+        charts (dict[str, str]): SVG by file name; empty ones are left out.
         cases (dict[str, list[Case]]): By heading, best and worst.
+        files (dict[str, bytes]): What lies beside the pages, by name.
     """
 
     title: str
     facts: dict[str, str]
-    tables: list[Table]
-    charts: dict[str, str]
-    cases: dict[str, list[Case]]
+    sections: dict[str, list[Table]]
+    charts: dict[str, str] = field(default_factory=dict)
+    cases: dict[str, list[Case]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.charts = {name: svg for name, svg in self.charts.items() if svg}
+
+    @property
+    def tables(self) -> list[Table]:
+        """list[Table]: Those of all sections."""
+        return [table for part in self.sections.values() for table in part]
 
 
 def choose_cases(
@@ -89,10 +101,10 @@ def choose_cases(
         count (int): How many of each.
 
     Returns:
-        tuple[list[str], list[str]]: Query ids by falling and by rising vIoU;
-        none is in both.
+        tuple[list[str], list[str]]: Query ids by falling and by rising score
+        (:func:`~hero_mm.evaluation.comparison.ranked_by`); none is in both.
     """
-    order = np.lexsort((scores.gt_viou, scores.tiou, scores.viou))
+    order = np.lexsort((scores.gt_viou, scores.tiou, ranked_by(scores)))
     ranked = [scores.query_ids[place] for place in order]
 
     def pick(ids: Sequence[str], taken: set[str], limit: int) -> list[str]:
@@ -131,16 +143,18 @@ def case_view(
     video = annotation.videos[clip['video_id']]
     frames = np.arange(*clip['segment'], dtype=np.int64)
     predicted: dict[str, Any] = {}
-    if prediction is not None and len(prediction['boxes']):
-        known = boxes_to_arrays(
+    if prediction is not None:
+        known_N, boxes_N4 = boxes_to_arrays(
             prediction['boxes'], f'prediction of query {query["query_id"]!r}'
         )
         start, end = prediction['span']
         predicted = dict(
-            pred_span=(float(start), float(end)),
-            pred_bboxes=interpolate_boxes(*known, frames),
-            score=prediction.get('score'),
+            pred_span=(float(start), float(end)), score=prediction.get('score')
         )
+        if len(known_N):
+            predicted['pred_bboxes'] = interpolate_boxes(
+                known_N, boxes_N4, frames
+            )
     gt_boxes, valid = video.track_boxes(query['track_id'], frames)
     start, end = query['span']
     return TubeView(
@@ -161,7 +175,7 @@ def make_cases(
     annotation: GroundingAnnotation,
     predictions: Mapping[str, Mapping[str, Any]],
     scores: TubeScores,
-    video_dir: PathLike,
+    video_dir: Optional[PathLike],
     count: int,
 ) -> dict[str, list[Case]]:
     """Choose the cases and say what to draw of them.
@@ -170,7 +184,8 @@ def make_cases(
         annotation (GroundingAnnotation): The truth.
         predictions (Mapping): By query id.
         scores (TubeScores): Of the predictions.
-        video_dir (str | os.PathLike): Folder of the videos.
+        video_dir (str | os.PathLike, optional): Folder of the videos;
+            without it the cases are told and not drawn.
         count (int): How many of the best and of the worst.
 
     Returns:
@@ -198,9 +213,15 @@ def make_cases(
                 annotation, query, clip, predictions.get(query_id), note
             )
             path = annotation.videos[clip['video_id']].path
-            video = str(Path(video_dir) / path)
+            video = '' if video_dir is None else str(Path(video_dir) / path)
             cases[-1].append(Case(query_id, query['text'], note, video, view))
     return {'Best cases': cases[0], 'Worst cases': cases[1]}
+
+
+def data_name(annotation: GroundingAnnotation) -> str:
+    """Data set and split of an annotation, ``'unnamed'`` without any."""
+    parts = (annotation.metainfo.get(key) for key in ('dataset', 'split'))
+    return ' '.join(str(part) for part in parts if part) or 'unnamed'
 
 
 def build_report(
@@ -242,16 +263,14 @@ def build_report(
     charts['viou'] = histogram(
         scores.viou.tolist(), 'Queries by vIoU', 'vIoU of the query'
     )
-    split = annotation.metainfo.get('split')
-    data = ' '.join(str(part) for part in (name, split) if part)
     facts = {
-        'data': data or 'unnamed',
+        'data': data_name(annotation),
         'clips': str(len(annotation.data_list)),
         'queries': str(len(scores.query_ids)),
         **log.facts(),
     }
     cases = make_cases(annotation, predictions, scores, video_dir, count)
-    return Report(title, facts, tables, charts, cases)
+    return Report(title, facts, {'Scores': tables}, charts, cases)
 
 
 def draw_cases(report: Report, out_dir: PathLike) -> None:
@@ -268,6 +287,8 @@ def draw_cases(report: Report, out_dir: PathLike) -> None:
     for heading, cases in report.cases.items():
         kind = heading.split()[0].lower()
         for place, case in enumerate(cases):
+            if not case.video:
+                continue
             name = f'{kind}_{place}_{case.query_id}'
             try:
                 paths = draw_from_video(
@@ -280,7 +301,7 @@ def draw_cases(report: Report, out_dir: PathLike) -> None:
 
 
 def write_report(report: Report, out_dir: PathLike) -> list[Path]:
-    """Draw the cases and write ``index.html`` and ``report.md``.
+    """Draw the cases and write ``index.html``, ``report.md`` and the rest.
 
     Args:
         report (Report): What is shown.
@@ -290,12 +311,15 @@ def write_report(report: Report, out_dir: PathLike) -> list[Path]:
         list[Path]: The two pages.
     """
     folder = Path(out_dir)
-    (folder / 'charts').mkdir(parents=True, exist_ok=True)
-    for name, svg in report.charts.items():
-        (folder / 'charts' / f'{name}.svg').write_text(svg, encoding='utf-8')
     draw_cases(report, folder)
-    pages = [folder / 'index.html', folder / 'report.md']
-    texts = [render_html(report), render_markdown(report)]
-    for page, text in zip(pages, texts):
-        page.write_text(text, encoding='utf-8')
-    return pages
+    files = {
+        f'charts/{name}.svg': svg.encode()
+        for name, svg in report.charts.items()
+    }
+    pages = {
+        'index.html': render_html(report).encode(),
+        'report.md': render_markdown(report).encode(),
+    }
+    for name, content in {**files, **report.files, **pages}.items():
+        write_bytes(folder / name, content)
+    return [folder / name for name in pages]

@@ -24,7 +24,7 @@ th, td { text-align: right; padding: .3rem .6rem; white-space: nowrap;
   font-variant-numeric: tabular-nums; border-top: 1px solid #eceef2; }
 th { color: #556; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
-tbody tr:first-child td { font-weight: 600; }
+.total tbody tr:first-child td { font-weight: 600; }
 .note { color: #667; margin: .5rem 0 0; font-size: .9rem; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; }
 .charts svg { max-width: 100%; height: auto; background: #fff;
@@ -54,10 +54,11 @@ HTML = """<!doctype html>
 <div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>
 {%- endfor %}
 </dl>
-<h2>Scores</h2>
-{%- for table in report.tables %}
+{%- for heading, tables in report.sections.items() if tables %}
+<h2>{{ heading }}</h2>
+{%- for table in tables %}
 <div class="card">
-<table>
+<table{% if table.total %} class="total"{% endif %}>
 <caption>{{ table.title }}</caption>
 <thead><tr>{% for cell in table.head %}<th>{{ cell }}</th>{% endfor %}</tr>
 </thead>
@@ -72,8 +73,9 @@ HTML = """<!doctype html>
 {%- endif %}
 </div>
 {%- endfor %}
+{%- endfor %}
 {%- if report.charts %}
-<h2>Curves</h2>
+<h2>Charts</h2>
 <div class="charts">
 {%- for svg in report.charts.values() %}
 {{ svg | safe }}
@@ -91,7 +93,7 @@ The bar below the picture is the part of the video that is searched.</p>
 <p>{{ case.note }} (query {{ case.query_id }})</p>
 {%- if case.error %}
 <p>Not drawn: {{ case.error }}</p>
-{%- else %}
+{%- elif case.files %}
 <video src="{{ case.files[1] }}" controls muted loop preload="metadata">
 </video>
 <a href="{{ case.files[0] }}"><img src="{{ case.files[0] }}" loading="lazy"
@@ -100,6 +102,14 @@ alt="Frames of the clip with the predicted and the true box"></a>
 </div>
 {%- endfor %}
 {%- endfor %}
+{%- if report.files %}
+<h2>Files</h2>
+<ul>
+{%- for name in report.files %}
+<li><a href="{{ name }}">{{ name }}</a></li>
+{%- endfor %}
+</ul>
+{%- endif %}
 </body>
 </html>
 """
@@ -109,8 +119,9 @@ MARKDOWN = """# {{ report.title }}
 - {{ name }}: {{ text }}
 {%- endfor %}
 
-## Scores
-{% for table in report.tables %}
+{% for heading, tables in report.sections.items() if tables %}
+## {{ heading }}
+{% for table in tables %}
 **{{ table.title }}**
 
 | {{ table.head | map('cell') | join(' | ') }} |
@@ -122,8 +133,9 @@ MARKDOWN = """# {{ report.title }}
 {{ table.note }}
 {% endif %}
 {%- endfor %}
+{%- endfor %}
 {%- if report.charts %}
-## Curves
+## Charts
 {% for name in report.charts %}
 ![{{ name }}](charts/{{ name }}.svg)
 {%- endfor %}
@@ -138,11 +150,17 @@ Orange, solid: prediction. Blue, dashed: truth.
 {{ case.note }} (query {{ case.query_id }})
 {% if case.error %}
 Not drawn: {{ case.error }}
-{% else %}
+{% elif case.files %}
 ![frames]({{ case.files[0] }}) [video]({{ case.files[1] }})
 {% endif %}
 {%- endfor %}
 {%- endfor %}
+{%- if report.files %}
+## Files
+{% for name in report.files %}
+- [{{ name }}]({{ name }})
+{%- endfor %}
+{% endif %}
 """
 
 

@@ -12,6 +12,7 @@ from typing import Optional
 import numpy as np
 
 from hero_mm.evaluation.functional import TubeScores
+from hero_mm.evaluation.functional.table import align_rows
 
 from .video_writer import PathLike
 
@@ -33,12 +34,27 @@ class Table:
         head (list[str]): One a column.
         rows (list[list[str]]): As many cells each.
         note (str): Below it.
+        total (bool): Whether the first row stands for all the others.
     """
 
     title: str
     head: list[str]
     rows: list[list[str]]
     note: str = ''
+    total: bool = True
+
+
+def text_table(table: Table) -> str:
+    """A table for a terminal.
+
+    Args:
+        table (Table): What is shown.
+
+    Returns:
+        str: Title, aligned rows, note.
+    """
+    lines = [table.title, *align_rows([table.head, *table.rows])]
+    return '\n'.join([*lines, *([table.note] if table.note else [])])
 
 
 def percent(value: Optional[float]) -> str:
@@ -61,11 +77,12 @@ def _types(summary: Mapping[str, float]) -> list[tuple[str, str]]:
     return [('all', ''), *((kind, f'{kind}/') for kind in kinds)]
 
 
-def score_table(scores: TubeScores) -> Table:
+def score_table(scores: TubeScores, name: str = '') -> Table:
     """Scores by sentence type.
 
     Args:
         scores (TubeScores): Of a run.
+        name (str): Of the run, where there are several.
 
     Returns:
         Table: In percent, with the protocol in its title.
@@ -83,9 +100,10 @@ def score_table(scores: TubeScores) -> Table:
     ]
     note = scores.protocol.summary
     if scores.missing:
-        note += f' {len(scores.missing)} queries without a prediction score 0.'
+        note += f'; {len(scores.missing)} queries without a prediction score 0'
     return Table(
-        f'Scores, protocol {scores.protocol.name}, in percent',
+        f'Scores{f" of {name}" if name else ""}, protocol '
+        f'{scores.protocol.name}, in percent',
         ['sentences', 'queries', *keys],
         rows,
         note,

@@ -1,5 +1,6 @@
 """The prediction file: what is written can be read, errors name places."""
 
+import gc
 import json
 
 import numpy as np
@@ -91,6 +92,23 @@ def test_score_must_be_finite(tmp_path):
     bad = dict(span=[0, 1], boxes={}, score=float('nan'))
     with pytest.raises(ValueError, match="'b': the score is nan"):
         dump_predictions(tmp_path / 'x.json', {'b': bad})
+
+
+@pytest.mark.parametrize('is_on', [True, False])
+def test_garbage_is_collected_again_after_reading(tmp_path, is_on):
+    path = tmp_path / 'x.json'
+    dump_predictions(path, {'a': dict(span=[0, 1], boxes={})})
+    try:
+        if not is_on:
+            gc.disable()
+        load_predictions(path)
+        assert gc.isenabled() is is_on
+        path.write_text('{')
+        with pytest.raises(ValueError, match='not a whole JSON'):
+            load_predictions(path)
+        assert gc.isenabled() is is_on
+    finally:
+        gc.enable()
 
 
 def test_missing_file(tmp_path):

@@ -97,3 +97,17 @@ def test_a_histogram_counts():
         if bar.find(f'{SVG}title') is not None
     ]
     assert heights[0] == pytest.approx(2 * heights[5], abs=0.11)
+
+
+def test_a_histogram_of_another_range():
+    svg = histogram([-5, 2, 3.9, 4, 10, 99], 'T', 'x', 4, (2.0, 10.0))
+    root = ElementTree.fromstring(svg)
+    counts = [
+        int(bar.find(f'{SVG}title').text)
+        for bar in root.iter(f'{SVG}rect')
+        if bar.find(f'{SVG}title') is not None
+    ]
+    # Beyond the range counts at its ends; an edge belongs above it.
+    assert counts == [3, 1, 0, 2]
+    labels = [text.text for text in root.iter(f'{SVG}text')]
+    assert {'2', '4', '6', '8', '10'} <= set(labels)

@@ -1,6 +1,5 @@
 """A report from small files."""
 
-import json
 import re
 import subprocess
 import sys
@@ -11,9 +10,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from hero_mm.datasets.annotation import load_annotation
 from hero_mm.evaluation import score_tubes
-from hero_mm.visualization import VideoWriter
 from hero_mm.visualization.report import (
     build_report,
     case_view,
@@ -29,70 +26,7 @@ from hero_mm.visualization.report_tables import (
 )
 
 FRAMES = 12
-BOX, OTHER = [10, 10, 30, 30], [40, 40, 60, 60]
-KINDS = ('declarative', 'interrogative')
-
-
-def box_on(box, frames):
-    return {str(frame): list(box) for frame in frames}
-
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """Four videos with a query each, predicted from best to worst."""
-    folder = tmp_path_factory.mktemp('run')
-    videos, data_list, predictions = {}, [], {}
-    for i in range(4):
-        with VideoWriter(folder / 'videos' / f'v{i}.mp4', fps=6) as writer:
-            for frame in range(FRAMES):
-                writer.write(np.full((64, 64, 3), 15 * frame, np.uint8))
-        tracks = {
-            '0': dict(category='a', boxes=box_on(BOX, range(FRAMES))),
-            '1': dict(category='b', boxes=box_on(OTHER, range(FRAMES))),
-        }
-        videos[f'v{i}'] = dict(
-            path=f'v{i}.mp4',
-            frame_count=FRAMES,
-            fps=6.0,
-            width=64,
-            height=64,
-            tracks=tracks,
-        )
-        query = dict(
-            query_id=str(i),
-            text=f'the <b>{i}</b> | one',
-            type=KINDS[i % 2],
-            span=[2, 10],
-            track_id='0',
-            predicate='moves',
-            category='a',
-        )
-        data_list.append(
-            dict(video_id=f'v{i}', segment=[0, FRAMES], queries=[query])
-        )
-        predictions[str(i)] = dict(
-            span=[2, 10 - 2 * i],
-            score=0.5,
-            boxes=box_on(OTHER if i == 3 else BOX, range(FRAMES)),
-        )
-    metainfo = dict(format='hero_mm/1', dataset='toy', split='test')
-    annotation = dict(metainfo=metainfo, videos=videos, data_list=data_list)
-    (folder / 'test.json').write_text(json.dumps(annotation))
-    (folder / 'predictions.json').write_text(
-        json.dumps(dict(metainfo={}, predictions=predictions))
-    )
-    return folder
-
-
-@pytest.fixture
-def annotation(folder):
-    return load_annotation(folder / 'test.json')
-
-
-@pytest.fixture
-def predictions(folder):
-    text = (folder / 'predictions.json').read_text()
-    return json.loads(text)['predictions']
+BOX = [10, 10, 30, 30]
 
 
 def make(folder, annotation, predictions, **kwargs):
@@ -198,6 +132,15 @@ def test_a_case_without_prediction(annotation):
     clip = annotation.data_list[0]
     view = case_view(annotation, clip['queries'][0], clip, None)
     assert view.pred_span is None and view.gt_span == (2.0, 10.0)
+
+
+def test_a_case_with_a_span_and_no_boxes(annotation):
+    clip = annotation.data_list[0]
+    query = clip['queries'][0]
+    for boxes in ({}, ([], [])):
+        guess = dict(span=[3, 5], boxes=boxes)
+        view = case_view(annotation, query, clip, guess)
+        assert view.pred_span == (3, 5) and view.pred_box(4) is None
 
 
 def test_the_pages(folder, annotation, predictions, tmp_path):

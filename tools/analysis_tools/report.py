@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 from hero_mm.apis.inputs import load_config
 from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.source import dataset_config, dataset_paths
 from hero_mm.errors import run_tool
 from hero_mm.evaluation import load_predictions
 from hero_mm.visualization.report import build_report, write_report
@@ -65,15 +66,9 @@ def fill_from_config(args: argparse.Namespace, cfg: Config) -> None:
         args (Namespace): Changed in place.
         cfg (Config): Of the run.
     """
-    dataset = cfg.test_dataloader.dataset
-    while 'ann_file' not in dataset and 'dataset' in dataset:
-        dataset = dataset.dataset
-    root = Path(dataset.get('data_root') or '')
-    if args.ann is None:
-        args.ann = root / dataset.ann_file
-    if args.videos is None:
-        prefix = dataset.get('data_prefix') or {}
-        args.videos = root / prefix.get('video', '')
+    ann_file, video_dir = dataset_paths(dataset_config(cfg, 'test'))
+    args.ann = args.ann or ann_file
+    args.videos = args.videos or video_dir
     if args.protocol is None:
         evaluators = cfg.get('test_evaluator') or []
         if not isinstance(evaluators, (list, tuple)):
@@ -106,7 +101,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         args.cases,
     )
     page, text = write_report(report, args.out or args.work_dir / 'report')
-    print(text.read_text(encoding='utf-8').partition('## Curves')[0].strip())
+    print(text.read_text(encoding='utf-8').partition('## Charts')[0].strip())
     print(f'\nReport: {page}')
 
 

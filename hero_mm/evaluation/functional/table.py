@@ -26,7 +26,7 @@ def format_scores(scores: TubeScores) -> str:
         f'unknown queries (ignored); scores in percent',
     ]
     rows = _rows(scores.summary(), scores.query_types)
-    return '\n'.join([*lines, *_align(rows)])
+    return '\n'.join([*lines, *align_rows(rows)])
 
 
 def format_selection(selection: Selection) -> str:
@@ -45,7 +45,7 @@ def format_selection(selection: Selection) -> str:
         'where picked), in percent'
     )
     rows = _rows(selection.summary(), selection.query_types)
-    return '\n'.join([line, *_align(rows)])
+    return '\n'.join([line, *align_rows(rows)])
 
 
 def _rows(
@@ -68,7 +68,16 @@ def _percent(value: float) -> str:
     return f'{100 * value:.2f}'
 
 
-def _align(rows: list[list[str]]) -> list[str]:
+def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay cells out in columns of plain text.
+
+    Args:
+        rows (Sequence[Sequence[str]]): The head first; as many cells each.
+
+    Returns:
+        list[str]: A line a row, the head underlined; the first column is
+        aligned left, the others right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '  '.join(

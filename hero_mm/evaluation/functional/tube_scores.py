@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from .boxes import BoolArray, FloatArray
+from .boxes import FloatArray
 from .overlaps import tube_overlaps
 from .protocols import Protocol, get_protocol
 from .tubes import QUERY_TYPES, read_ground_truth, read_prediction
@@ -69,32 +69,35 @@ class TubeScores:
             dict[str, float]: The keys of the protocol, plain and prefixed
             by each sentence type that occurs.
         """
-        result = self._mean(np.ones(len(self.query_ids), np.bool_))
+        columns = self.columns()
+        result = {key: float(part.mean()) for key, part in columns.items()}
         types = np.array(self.query_types, dtype=object)
         for query_type in QUERY_TYPES:
             chosen = types == query_type
             if chosen.any():
-                part = self._mean(chosen)
-                result.update(
-                    {f'{query_type}/{key}': part[key] for key in part}
-                )
+                for key, part in columns.items():
+                    result[f'{query_type}/{key}'] = float(part[chosen].mean())
         return result
 
-    def _mean(self, chosen: BoolArray) -> dict[str, float]:
-        tiou, viou, gt_viou = (
-            scores[chosen] for scores in (self.tiou, self.viou, self.gt_viou)
-        )
+    def columns(self) -> dict[str, FloatArray]:
+        """What is averaged: the part of each query in every mean score.
+
+        Returns:
+            dict[str, np.ndarray]: By the key of the protocol; a column of
+            ``vIoU@R`` or ``acc@R`` holds 0 and 1. Each has shape (Q,).
+        """
         if self.protocol.accuracies:
             result = {
-                f'acc@{value}': float((gt_viou >= value).mean())
+                f'acc@{value}': (self.gt_viou >= value).astype(np.float64)
                 for value in self.protocol.accuracies
             }
-            return dict(result, acc_avg=float(np.mean(list(result.values()))))
-        result = dict(m_tIoU=float(tiou.mean()))
-        for name, scores in (('', viou), ('gt_', gt_viou)):
-            result[f'{name}m_vIoU'] = float(scores.mean())
+            return dict(result, acc_avg=np.mean(list(result.values()), axis=0))
+        result = dict(m_tIoU=self.tiou)
+        for name, scores in (('', self.viou), ('gt_', self.gt_viou)):
+            result[f'{name}m_vIoU'] = scores
             for value in THRESHOLDS:
-                result[f'{name}vIoU@{value}'] = float((scores > value).mean())
+                passed = scores > value
+                result[f'{name}vIoU@{value}'] = passed.astype(np.float64)
         return result
 
 

@@ -1,0 +1,229 @@
+"""What is wrong, or worth knowing, in a converted annotation.
+
+``load_annotation`` refuses what cannot be used at all; this looks for what
+can be read and is wrong all the same, alone and against the videos.
+
+Shape legend: N boxes of a run. Boxes are xyxy in pixels; frame numbers are
+native and 0-based, spans and segments half-open ``[start, end)``.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+
+from .annotation import GroundingAnnotation
+from .converters.verify import (
+    ENOUGH,
+    FPS_TOLERANCE,
+    VideoCheck,
+    VideoFacts,
+    probe_videos,
+)
+from .tracks import VideoInfo
+from .video_base import same_aspect
+
+ERRORS = {
+    'missing': 'videos that are missing',
+    'broken': 'videos that cannot be read',
+    'cut': 'videos of another length than annotated, by more than 5 %',
+    'aspect': 'videos of another aspect ratio than annotated',
+    'beyond': 'segments or tracks that go on after the end of the video',
+    'outside': 'tracks with boxes wholly outside the picture',
+}
+NOTES = {
+    'length': 'videos with some frames more or less than annotated',
+    'fps': 'videos with another frame rate than annotated',
+    'size': 'videos of another size than annotated (boxes are scaled)',
+    'over': 'tracks with boxes that leave the picture in part',
+    'gap': 'sentences with frames in their span that have no box',
+    'truths': 'sentences told of one clip with different truth',
+    'twice': 'sentences told twice of one clip with the same truth',
+    'category': 'sentences and tracks without a category',
+    'empty': 'tracks without a box',
+    'unused': 'videos without a sentence',
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong or worth knowing.
+
+    Attributes:
+        kind (str): A key of :data:`ERRORS` or :data:`NOTES`.
+        where (str): The entry.
+        found (str): What is there.
+    """
+
+    kind: str
+    where: str
+    found: str
+
+    @property
+    def is_error(self) -> bool:
+        """bool: Whether something must be done about it."""
+        return self.kind in ERRORS
+
+
+def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
+    """Look at an annotation alone.
+
+    Args:
+        annotation (GroundingAnnotation): A loaded annotation file.
+
+    Yields:
+        Finding: In the order of the file.
+    """
+    used = {clip['video_id'] for clip in annotation.data_list}
+    for video_id, video in annotation.videos.items():
+        where = f'video {video_id!r}'
+        if video_id not in used:
+            yield Finding('unused', where, f'{len(video.tracks)} tracks')
+        for track_id, track in video.tracks.items():
+            place = f'{where}, track {track_id!r}'
+            if not track.category:
+                yield Finding('category', place, 'its category is empty')
+            if not len(track.runs):
+                yield Finding('empty', place, f'of a {track.category!r}')
+            yield from _audit_boxes(video, track_id, place)
+    told: dict[tuple, list[dict]] = defaultdict(list)
+    for clip in annotation.data_list:
+        for query in clip['queries']:
+            text = ' '.join(query['text'].lower().split())
+            key = (clip['video_id'], *clip['segment'], text)
+            told[key].append(query)
+            yield from _audit_query(annotation, clip, query)
+    for (video_id, start, end, text), queries in told.items():
+        if len(queries) > 1:
+            yield _told_again(f'{video_id!r} [{start}, {end})', text, queries)
+
+
+def _audit_boxes(
+    video: VideoInfo, track_id: str, where: str
+) -> Iterator[Finding]:
+    """Boxes that leave the picture: the first one, and how many."""
+    for kind in ('outside', 'over'):
+        count, first = 0, ''
+        for begin, end, row in video.tracks[track_id].runs.tolist():
+            boxes_N4 = video.rows(track_id)[row : row + end - begin]
+            bad_N = _leaves(boxes_N4, video, wholly=kind == 'outside')
+            count += int(bad_N.sum())
+            if bad_N.any() and not first:
+                at = int(np.argmax(bad_N))
+                first = f'frame {begin + at}: {boxes_N4[at].tolist()}'
+        if count:
+            size = f'{video.width}x{video.height}'
+            found = f'{count} boxes, first on {first} in {size}'
+            yield Finding(kind, where, found)
+
+
+def _leaves(
+    boxes_N4: np.ndarray, video: VideoInfo, wholly: bool
+) -> np.ndarray:
+    """Whether boxes are out of the picture, bool, has shape (N,)."""
+    size = np.array([video.width, video.height])
+    low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
+    outside_N = np.any((high_N2 <= 0) | (low_N2 >= size), axis=1)
+    if wholly:
+        return outside_N
+    # A pixel is what rounding and inclusive ends come to.
+    over_N = np.any((low_N2 < -1) | (high_N2 > size + 1), axis=1)
+    return np.logical_and(over_N, ~outside_N)
+
+
+def _audit_query(
+    annotation: GroundingAnnotation,
+    clip: Mapping[str, Any],
+    query: Mapping[str, Any],
+) -> Iterator[Finding]:
+    """Gaps in the tube, and a category that nobody tells."""
+    where = f'query {query["query_id"]!r} of video {clip["video_id"]!r}'
+    video = annotation.videos[clip['video_id']]
+    frames = np.arange(*query['span'])
+    _, valid = video.track_boxes(query['track_id'], frames)
+    if not valid.all():
+        missing = frames[~valid]
+        found = f'{len(missing)} of {len(frames)}, first {missing[0]}'
+        yield Finding('gap', where, found)
+    track = video.tracks[query['track_id']]
+    if not (query.get('category') or track.category):
+        yield Finding('category', where, 'its category is empty')
+
+
+def _told_again(clip: str, text: str, queries: list[dict]) -> Finding:
+    truths = {(*query['span'], query['track_id']) for query in queries}
+    ids = ', '.join(repr(query['query_id']) for query in queries)
+    found = f'{text!r:.60}: queries {ids}'
+    kind = 'truths' if len(truths) > 1 else 'twice'
+    return Finding(kind, f'video {clip}', found)
+
+
+def audit_videos(
+    annotation: GroundingAnnotation, check: VideoCheck
+) -> Iterator[Finding]:
+    """Look at the videos of an annotation.
+
+    Args:
+        annotation (GroundingAnnotation): A loaded annotation file.
+        check (VideoCheck): Where the videos lie and how to go about it.
+
+    Yields:
+        Finding: Video by video.
+    """
+    there = {
+        video_id: os.path.exists(os.path.join(check.folder, video.path))
+        for video_id, video in annotation.videos.items()
+    }
+    paths = [
+        video.path
+        for video_id, video in annotation.videos.items()
+        if there[video_id]
+    ]
+    facts = probe_videos(paths, check)
+    ends: dict[str, int] = defaultdict(int)
+    for clip in annotation.data_list:
+        ends[clip['video_id']] = max(
+            ends[clip['video_id']], clip['segment'][1]
+        )
+    for video_id, video in annotation.videos.items():
+        if not there[video_id]:
+            where = f'video {video_id!r}'
+            yield Finding('missing', where, f'no file {video.path}')
+            continue
+        yield from _audit_video(video, ends[video_id], facts[video.path])
+
+
+def _audit_video(
+    video: VideoInfo, end: int, facts: Union[VideoFacts, str]
+) -> Iterator[Finding]:
+    """Compare one video with its annotation, whose segments end at ``end``."""
+    where = f'video {video.video_id!r}'
+    if isinstance(facts, str):
+        yield Finding('broken', where, facts)
+        return
+    count, told = facts.frame_count, f'annotated {video.frame_count}'
+    if count != video.frame_count:
+        near = ENOUGH <= count / video.frame_count <= 1 / ENOUGH
+        kind = 'length' if near else 'cut'
+        yield Finding(kind, where, f'{count} frames, {told}')
+    tracks_end = max(
+        (int(t.runs[-1, 1]) for t in video.tracks.values() if len(t.runs)),
+        default=0,
+    )
+    if max(end, tracks_end) > count:
+        found = (
+            f'{count} frames, but segments go to frame {end - 1} and tracks '
+            f'to frame {tracks_end - 1}'
+        )
+        yield Finding('beyond', where, found)
+    fps = facts.fps
+    if fps is not None and abs(fps / video.fps - 1) > FPS_TOLERANCE:
+        yield Finding('fps', where, f'{fps:.6g}, annotated {video.fps:.6g}')
+    size, annotated = (facts.width, facts.height), (video.width, video.height)
+    if size != annotated:
+        kind = 'size' if same_aspect(size, annotated) else 'aspect'
+        found = f'{size[0]}x{size[1]}, annotated {annotated[0]}x{annotated[1]}'
+        yield Finding(kind, where, found)

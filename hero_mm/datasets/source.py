@@ -1,0 +1,116 @@
+"""Where a data set lies: from a config, or as the user says it.
+
+Tools take either a config, of which they read a data loader, or an annotation
+file and the folder of its videos.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from mmengine.config import Config
+
+from .presence import missing_file, missing_folder
+
+PathLike = Union[str, Path]
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """An annotation file and its videos.
+
+    Attributes:
+        ann_file (Path): The annotation file.
+        video_dir (Path, optional): Folder of the videos.
+        dataset (Mapping, optional): Config of the data set, where it came
+            from one.
+    """
+
+    ann_file: Path
+    video_dir: Optional[Path]
+    dataset: Optional[Mapping[str, Any]] = None
+
+
+def dataset_config(cfg: Config, split: str) -> Any:
+    """The data set of a config, without what is wrapped around it.
+
+    Args:
+        cfg (Config): The whole config.
+        split (str): One of :data:`SPLITS`.
+
+    Returns:
+        ConfigDict: With an ``ann_file``.
+
+    Raises:
+        ValueError: If the config has no such data set.
+    """
+    loader = cfg.get(f'{split}_dataloader') or {}
+    dataset = loader.get('dataset') or {}
+    while 'ann_file' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    if 'ann_file' not in dataset:
+        raise ValueError(
+            f'{cfg.filename or "the config"} has no data set with an '
+            f'ann_file in {split}_dataloader; give another split, or the '
+            'annotation file itself.'
+        )
+    return dataset
+
+
+def dataset_paths(dataset: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Annotation file and folder of videos of the config of a data set.
+
+    Args:
+        dataset (Mapping): Of :func:`dataset_config`.
+
+    Returns:
+        tuple[Path, Path]: Joined with ``data_root`` as the data set does.
+    """
+    root = Path(dataset.get('data_root') or '')
+    prefix = dataset.get('data_prefix') or {}
+    return root / dataset['ann_file'], root / prefix.get('video', '')
+
+
+def find_source(
+    source: PathLike,
+    video_dir: Optional[PathLike] = None,
+    split: str = 'test',
+) -> DataSource:
+    """Find the data that a user means.
+
+    Args:
+        source (str | Path): A config (``.py``) or an annotation file.
+        video_dir (str | Path, optional): Folder of the videos. Defaults to
+            that of the config.
+        split (str): Which data loader of the config.
+
+    Returns:
+        DataSource: What is there.
+
+    Raises:
+        FileNotFoundError: If the config, the annotation file or the folder
+            is missing; says how to make it.
+        ValueError: If the config has no such data set.
+    """
+    path, dataset = Path(source), None
+    if path.suffix == '.py':
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'there is no config {path}; give one such as '
+                'configs/hero_shapes.py, or an annotation file.'
+            )
+        dataset = dataset_config(Config.fromfile(str(path)), split)
+        path, folder = dataset_paths(dataset)
+        video_dir = folder if video_dir is None else video_dir
+    make_command = (dataset or {}).get('make_command', '')
+    for missing in (
+        missing_file(str(path), make_command),
+        None if video_dir is None else missing_folder(str(video_dir)),
+    ):
+        if missing is not None:
+            raise FileNotFoundError(missing)
+    return DataSource(
+        path, None if video_dir is None else Path(video_dir), dataset
+    )

@@ -1,0 +1,199 @@
+"""Scores of groups of queries: by sentence, length, size, object, action.
+
+Shape legend: Q queries, G groups.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .functional import TubeScores
+from .functional.boxes import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from hero_mm.datasets.query_traits import QueryTraits
+
+SPAN_EDGES = (1.0, 3.0, 10.0, 30.0)
+"""Seconds that part short spans from long ones."""
+VIDEO_EDGES = (10.0, 20.0, 40.0, 80.0)
+"""Seconds that part short videos from long ones."""
+AREA_EDGES = (1.0, 5.0, 20.0, 50.0)
+"""Percent of the picture that part small objects from big ones."""
+MOST_NAMES = 12
+"""Most groups of names; the rarer names stand together."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Queries parted by one of their traits.
+
+    Attributes:
+        title (str): What they are parted by.
+        names (list[str]): G names, of groups with at least one query.
+        group (np.ndarray): Group of each query, an index into the names,
+            int64, has shape (Q,).
+    """
+
+    title: str
+    names: list[str]
+    group: IntArray
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """Mean scores of a group.
+
+    Attributes:
+        name (str): Of the group.
+        count (int): Its queries.
+        scores (dict[str, float]): Means, keys as of the protocol.
+    """
+
+    name: str
+    count: int
+    scores: dict[str, float]
+
+
+def group_by_value(
+    title: str, values: FloatArray, edges: Sequence[float], unit: str
+) -> Grouping:
+    """Part queries by a number.
+
+    Args:
+        title (str): What the number is.
+        values (np.ndarray): One a query, has shape (Q,).
+        edges (Sequence[float]): Rising; a value that equals an edge belongs
+            to the group above it.
+        unit (str): Written behind the edges.
+
+    Returns:
+        Grouping: Groups by rising value; those without a query are left out.
+
+    Examples:
+        >>> values = np.array([0.5, 2, 1])
+        >>> group_by_value('length', values, (1, 2, 3), 's').names
+        ['under 1 s', '1 to 2 s', '2 to 3 s']
+    """
+    names = [f'under {edges[0]:g} {unit}']
+    names += [f'{a:g} to {b:g} {unit}' for a, b in zip(edges, edges[1:])]
+    names.append(f'{edges[-1]:g} {unit} or more')
+    place_Q = np.searchsorted(np.asarray(edges), values, side='right')
+    found, group_Q = np.unique(place_Q, return_inverse=True)
+    return Grouping(
+        title, [names[place] for place in found], group_Q.astype(np.int64)
+    )
+
+
+def group_by_name(
+    title: str, names: Sequence[str], most: int = MOST_NAMES
+) -> Grouping:
+    """Part queries by a name.
+
+    Args:
+        title (str): What the name is.
+        names (Sequence[str]): One a query; '' is told as ``'(none)'``.
+        most (int): Most groups; where there are more names, the rarest share
+            the last one.
+
+    Returns:
+        Grouping: The most frequent name first.
+
+    Examples:
+        >>> group_by_name('object', ['dog', 'cat', 'dog', 'cow'], most=2).names
+        ['dog', '2 others']
+    """
+    counts = Counter(name or '(none)' for name in names)
+    ranked = sorted(counts, key=lambda name: (-counts[name], name))
+    if len(ranked) > most:
+        kept = ranked[: most - 1]
+        shown = [*kept, f'{len(ranked) - len(kept)} others']
+    else:
+        kept = shown = ranked
+    place = {name: index for index, name in enumerate(kept)}
+    group = [place.get(name or '(none)', len(kept)) for name in names]
+    return Grouping(title, shown, np.array(group, dtype=np.int64))
+
+
+def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
+    """The ways in which a report parts the queries.
+
+    Args:
+        traits (QueryTraits): Of all queries.
+
+    Returns:
+        list[Grouping]: By type of the sentence, length of the true span,
+        size of the object, category, predicate, and length of the video and
+        of the part of it that is searched. What no query tells is left out,
+        and so is the searched part where it is always the whole video.
+    """
+    groupings = [
+        group_by_name('sentence', traits.types),
+        group_by_value(
+            'length of the true span', traits.span_seconds, SPAN_EDGES, 's'
+        ),
+        group_by_value(
+            'size of the object',
+            100 * traits.area,
+            AREA_EDGES,
+            '% of the picture',
+        ),
+    ]
+    for title, names in (
+        ('category of the object', traits.categories),
+        ('predicate', traits.predicates),
+    ):
+        if any(names):
+            groupings.append(group_by_name(title, names))
+    groupings.append(
+        group_by_value(
+            'length of the video', traits.video_seconds, VIDEO_EDGES, 's'
+        )
+    )
+    if (traits.segment_seconds != traits.video_seconds).any():
+        groupings.append(
+            group_by_value(
+                'length of the searched part',
+                traits.segment_seconds,
+                VIDEO_EDGES,
+                's',
+            )
+        )
+    return groupings
+
+
+def group_scores(scores: TubeScores, grouping: Grouping) -> list[GroupScores]:
+    """Mean scores of each group.
+
+    Args:
+        scores (TubeScores): Of Q queries.
+        grouping (Grouping): Of the same queries in the same order.
+
+    Returns:
+        list[GroupScores]: One a group, in the order of the grouping.
+
+    Raises:
+        ValueError: If the two are not of the same number of queries.
+    """
+    if len(scores.query_ids) != len(grouping.group):
+        raise ValueError(
+            f'{len(scores.query_ids)} queries have scores, but '
+            f'{len(grouping.group)} are parted by {grouping.title}: give '
+            'both of the same annotation.'
+        )
+    count = len(grouping.names)
+    size_G = np.bincount(grouping.group, minlength=count)
+    means_G = {
+        key: np.bincount(grouping.group, column_Q, minlength=count) / size_G
+        for key, column_Q in scores.columns().items()
+    }
+    return [
+        GroupScores(
+            name,
+            int(size_G[place]),
+            {key: float(mean[place]) for key, mean in means_G.items()},
+        )
+        for place, name in enumerate(grouping.names)
+    ]

@@ -1,0 +1,185 @@
+"""Two predictions of the same queries, item by item, with an interval.
+
+The interval of a difference comes from a paired bootstrap: queries are drawn
+again with replacement, and both predictions are averaged over the same draw.
+Sentences about one video share its errors, so that whole videos are drawn.
+
+Shape legend: Q queries, C clusters (videos), S draws, K scores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+from .functional import TubeScores
+from .functional.boxes import BoolArray, FloatArray
+
+SAMPLES = 2000
+LEVEL = 0.95
+_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean score of two predictions, and how far they are apart.
+
+    Attributes:
+        key (str): Of the protocol, such as ``'m_vIoU'``.
+        first (float): Mean of the first prediction.
+        second (float): Mean of the second one.
+        low (float): Lower end of the interval of ``second - first``, NaN
+            where there are fewer than two clusters to draw from.
+        high (float): Its upper end.
+    """
+
+    key: str
+    first: float
+    second: float
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """float: ``second - first``."""
+        return self.second - self.first
+
+    @property
+    def is_clear(self) -> Optional[bool]:
+        """bool, optional: Whether 0 is outside; None without interval."""
+        if np.isnan(self.low):
+            return None
+        return self.low > 0 or self.high < 0
+
+
+def compare_scores(
+    first: TubeScores,
+    second: TubeScores,
+    clusters: Optional[Sequence[str]] = None,
+    chosen: Optional[BoolArray] = None,
+    samples: int = SAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> list[Difference]:
+    """Compare the mean scores of two predictions.
+
+    Args:
+        first (TubeScores): Of the one.
+        second (TubeScores): Of the other, for the same queries by the same
+            protocol.
+        clusters (Sequence[str], optional): What is drawn as a whole, a name
+            a query, such as its video. Defaults to each query by itself.
+        chosen (np.ndarray, optional): Compare these queries only, bool, has
+            shape (Q,).
+        samples (int): Number of draws.
+        level (float): Share of the draws inside the interval.
+        seed (int): Of the draws; the same seed gives the same interval.
+
+    Returns:
+        list[Difference]: One a key of the protocol.
+
+    Raises:
+        ValueError: If the two are not of the same queries and protocol, no
+            query is chosen, or a number is out of range.
+    """
+    _check_pair(first, second)
+    if samples < 1 or not 0 < level < 1:
+        raise ValueError(
+            f'samples must be at least 1 and level inside (0, 1), got '
+            f'{samples} and {level}.'
+        )
+    count = len(first.query_ids)
+    names = range(count) if clusters is None else clusters
+    if len(names) != count:
+        raise ValueError(
+            f'{len(names)} cluster names for {count} queries: give one each.'
+        )
+    picked = np.ones(count, np.bool_) if chosen is None else chosen
+    if not picked.any():
+        raise ValueError('No query is chosen: there is nothing to compare.')
+    keys = list(first.columns())
+    one_QK, two_QK = (
+        np.stack(list(scores.columns().values()), axis=1)[picked]
+        for scores in (first, second)
+    )
+    cluster_Q = np.unique(np.asarray(names)[picked], return_inverse=True)[1]
+    ends_2K = _interval(two_QK - one_QK, cluster_Q, samples, level, seed)
+    return [
+        Difference(key, *map(float, numbers))
+        for key, *numbers in zip(
+            keys, one_QK.mean(0), two_QK.mean(0), *ends_2K
+        )
+    ]
+
+
+def item_differences(first: TubeScores, second: TubeScores) -> FloatArray:
+    """How much better the second prediction is, query by query.
+
+    Args:
+        first (TubeScores): Of the one.
+        second (TubeScores): Of the other.
+
+    Returns:
+        np.ndarray: Difference of the score that is ranked by, has shape
+        (Q,): vIoU, or gt_vIoU where the protocol has accuracies.
+
+    Raises:
+        ValueError: If the two are not of the same queries and protocol.
+    """
+    _check_pair(first, second)
+    return ranked_by(second) - ranked_by(first)
+
+
+def ranked_by(scores: TubeScores) -> FloatArray:
+    """The score of each query that tells good from bad.
+
+    Args:
+        scores (TubeScores): Of a prediction.
+
+    Returns:
+        np.ndarray: vIoU, or gt_vIoU where the protocol has accuracies, has
+        shape (Q,).
+    """
+    return scores.gt_viou if scores.protocol.accuracies else scores.viou
+
+
+def _check_pair(first: TubeScores, second: TubeScores) -> None:
+    if first.query_ids != second.query_ids:
+        raise ValueError(
+            f'The two scores are of other queries ({len(first.query_ids)} '
+            f'and {len(second.query_ids)}): score both against one '
+            'annotation.'
+        )
+    if first.protocol != second.protocol:
+        raise ValueError(
+            f'The two scores are of other protocols ({first.protocol.name} '
+            f'and {second.protocol.name}): score both by one.'
+        )
+
+
+def _interval(
+    delta_QK: FloatArray,
+    cluster_Q: np.ndarray,
+    samples: int,
+    level: float,
+    seed: int,
+) -> FloatArray:
+    """Ends of the interval of the mean, has shape (2, K)."""
+    size_C = np.bincount(cluster_Q).astype(np.float64)
+    count = len(size_C)
+    if count < 2:
+        return np.full((2, delta_QK.shape[1]), np.nan)
+    sums_CK = np.stack(
+        [np.bincount(cluster_Q, column_Q) for column_Q in delta_QK.T], axis=1
+    )
+    rng = np.random.default_rng(seed)
+    even = np.full(count, 1 / count)
+    means = []
+    for start in range(0, samples, _CHUNK):
+        drawn_SC = rng.multinomial(
+            count, even, size=min(_CHUNK, samples - start)
+        ).astype(np.float64)
+        means.append(drawn_SC @ sums_CK / (drawn_SC @ size_C)[:, None])
+    tail = (1 - level) / 2
+    return np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)

@@ -1,0 +1,167 @@
+"""What a score loses in time, and what it loses in space.
+
+The predictions are scored again with a part of them replaced by the truth.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import numpy as np
+
+from .functional import TubeScores, boxes_to_arrays, score_tubes
+
+RIGHT = 0.5
+"""A part is right where its overlap is more than this."""
+
+
+@dataclass(frozen=True)
+class ErrorSplit:
+    """Scores of the same queries, with parts of the predictions replaced.
+
+    Attributes:
+        predicted (TubeScores): Nothing is replaced.
+        true_span (TubeScores): Predicted boxes in the true spans: what is
+            left is the error in space.
+        true_boxes (TubeScores): True boxes in the predicted spans: what is
+            left is the error in time.
+        both (TubeScores): The truth itself: what a protocol gives to a
+            perfect answer.
+    """
+
+    predicted: TubeScores
+    true_span: TubeScores
+    true_boxes: TubeScores
+    both: TubeScores
+
+    def rows(self) -> dict[str, TubeScores]:
+        """The four scores by name, as predicted first."""
+        return {
+            'as predicted': self.predicted,
+            'with the true span': self.true_span,
+            'with the true boxes': self.true_boxes,
+            'with both': self.both,
+        }
+
+    def right_shares(self) -> dict[tuple[bool, bool], float]:
+        """Queries by what is right of them.
+
+        Returns:
+            dict[tuple[bool, bool], float]: Shares of the queries by
+            ``(span right, boxes right)``: tIoU and gt_vIoU above
+            :data:`RIGHT`. They add up to 1.
+        """
+        span = self.predicted.tiou > RIGHT
+        boxes = self.predicted.gt_viou > RIGHT
+        return {
+            (time, space): float(((span == time) & (boxes == space)).mean())
+            for time in (True, False)
+            for space in (True, False)
+        }
+
+
+def boxes_as_arrays(
+    items: Mapping[str, Mapping[str, Any]], owner: str
+) -> dict[str, dict[str, Any]]:
+    """Turn the boxes of all items into arrays, to score them several times.
+
+    Args:
+        items (Mapping): By query id, with ``boxes`` in any allowed form.
+        owner (str): What they are, for errors, such as ``'prediction'``.
+
+    Returns:
+        dict[str, dict]: The same with ``boxes`` as a pair (frames (N,),
+        boxes (N, 4)).
+
+    Raises:
+        ValueError: If boxes are malformed; the message names the query.
+        TypeError: If boxes are of another type than allowed.
+    """
+    result = {}
+    for query_id, item in items.items():
+        name = f'{owner} of query {query_id!r}'
+        if not isinstance(item, Mapping) or 'boxes' not in item:
+            raise ValueError(f"{name}: no 'boxes', found {item!r:.80}.")
+        boxes = boxes_to_arrays(item['boxes'], name)
+        result[query_id] = dict(item, boxes=boxes)
+    return result
+
+
+def split_errors(
+    ground_truths: Mapping[str, Mapping[str, Any]],
+    predictions: Mapping[str, Mapping[str, Any]],
+    protocol: str = 'tubedetr',
+    dataset: Optional[str] = None,
+    strict: bool = False,
+) -> ErrorSplit:
+    """Score predictions, with and without parts of the truth.
+
+    A query without a prediction scores 0 whatever is replaced, but in
+    ``both``.
+
+    Args:
+        ground_truths (Mapping): As
+            :func:`~hero_mm.evaluation.evaluate_tubes` takes them.
+        predictions (Mapping): As it takes them.
+        protocol (str): Of the scores.
+        dataset (str, optional): Name of the data set.
+        strict (bool): Refuse missing and unknown queries.
+
+    Returns:
+        ErrorSplit: Four scores of every query.
+
+    Raises:
+        ValueError: As :func:`~hero_mm.evaluation.evaluate_tubes`.
+
+    Examples:
+        >>> box, half = [0, 0, 4, 4], [0, 0, 4, 2]
+        >>> truth = dict(span=[0, 2], segment=[0, 5], fps=5,
+        ...              boxes={0: box, 1: box})
+        >>> guess = dict(span=[0, 1], boxes={0: half, 1: half})
+        >>> split = split_errors({'a': truth}, {'a': guess})
+        >>> [float(part.viou[0]) for part in split.rows().values()]
+        [0.25, 0.5, 0.5, 1.0]
+    """
+    truths = boxes_as_arrays(ground_truths, 'ground truth')
+    guesses = boxes_as_arrays(predictions, 'prediction')
+    predicted = score_tubes(
+        truths, guesses, protocol, strict=strict, dataset=dataset
+    )
+    known = [query_id for query_id in truths if query_id in guesses]
+    replaced = (
+        {key: dict(guesses[key], span=truths[key]['span']) for key in known},
+        {key: dict(guesses[key], boxes=truths[key]['boxes']) for key in known},
+        truths,
+    )
+    with warnings.catch_warnings():
+        # What is missing was told once.
+        warnings.simplefilter('ignore', UserWarning)
+        parts = [
+            score_tubes(truths, items, protocol, dataset=dataset)
+            for items in replaced
+        ]
+    return ErrorSplit(predicted, *parts)
+
+
+def lost_points(split: ErrorSplit, key: str) -> dict[str, float]:
+    """What each part of the predictions costs in one mean score.
+
+    Args:
+        split (ErrorSplit): Scores with and without parts of the truth.
+        key (str): Of the protocol, such as ``'m_vIoU'``.
+
+    Returns:
+        dict[str, float]: ``time``: gained by the true spans; ``space``:
+        gained by the true boxes; ``together``: gained by both.
+    """
+    means = [
+        float(np.mean(scores.columns()[key]))
+        for scores in split.rows().values()
+    ]
+    start, with_span, with_boxes, with_both = means
+    return dict(
+        time=with_span - start,
+        space=with_boxes - start,
+        together=with_both - start,
+    )

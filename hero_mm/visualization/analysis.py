@@ -1,0 +1,203 @@
+"""Gather an evaluation report: where a prediction fails, and beside another.
+
+Shape legend: Q queries.
+"""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from hero_mm.datasets.annotation import GroundingAnnotation
+from hero_mm.datasets.query_traits import QueryTraits, query_traits
+from hero_mm.evaluation import (
+    OtherTracks,
+    score_tubes,
+    selection_report,
+    split_errors,
+)
+from hero_mm.evaluation.breakdown import standard_groupings
+from hero_mm.evaluation.comparison import item_differences
+from hero_mm.evaluation.error_split import ErrorSplit, boxes_as_arrays
+from hero_mm.evaluation.functional import TubeScores
+
+from .analysis_tables import (
+    breakdown_table,
+    changed_table,
+    comparison_tables,
+    error_table,
+    right_table,
+)
+from .charts import histogram
+from .report import Report, data_name, make_cases
+from .report_tables import Table, score_table, selection_table
+from .video_writer import PathLike
+
+Predictions = Mapping[str, Mapping[str, Any]]
+ITEMS_FILE = 'items.csv'
+_CHANGED = 10
+
+
+def build_analysis(
+    title: str,
+    annotation: GroundingAnnotation,
+    predictions: Predictions,
+    video_dir: Optional[PathLike] = None,
+    protocol: str = 'tubedetr',
+    other: Optional[tuple[str, Predictions]] = None,
+    count: int = 4,
+    strict: bool = False,
+) -> Report:
+    """Gather a report of predictions; nothing is drawn or written yet.
+
+    Args:
+        title (str): Name of the predictions.
+        annotation (GroundingAnnotation): The truth.
+        predictions (Mapping): By query id.
+        video_dir (str | os.PathLike, optional): Folder of the videos;
+            without it nothing is drawn.
+        protocol (str): Of the scores.
+        other (tuple[str, Mapping], optional): Name and predictions to
+            compare with.
+        count (int): How many of the best and of the worst cases.
+        strict (bool): Refuse missing and unknown queries.
+
+    Returns:
+        Report: For :func:`hero_mm.visualization.report.write_report`.
+
+    Raises:
+        ValueError: As :func:`hero_mm.evaluation.evaluate_tubes`.
+    """
+    # Read once: the boxes are scored several times.
+    truths = boxes_as_arrays(annotation.ground_truths(), 'ground truth')
+    predictions = boxes_as_arrays(predictions, 'prediction')
+    name = annotation.metainfo.get('dataset')
+    traits = query_traits(annotation)
+    split = split_errors(truths, predictions, protocol, name, strict)
+    scores = split.predicted
+    groupings = standard_groupings(traits)
+    picked = selection_report(truths, predictions, OtherTracks(annotation))
+    sections = {
+        'Scores': [score_table(scores, title if other else '')],
+        'Time and space': [
+            error_table(split),
+            right_table(split),
+            selection_table(picked.summary()),
+        ],
+        # The first, by type of the sentence, is what the scores show.
+        'Groups of queries': [
+            breakdown_table(scores, grouping) for grouping in groupings[1:]
+        ],
+    }
+    second = None
+    if other is not None:
+        second = score_tubes(
+            truths, other[1], protocol, strict=strict, dataset=name
+        )
+        names = (title, other[0])
+        sections['Scores'].append(score_table(second, other[0]))
+        sections[f'{title} and {other[0]}'] = [
+            *comparison_tables(
+                scores, second, traits.video_ids, groupings, names
+            ),
+            *_changed(scores, second, traits, names),
+        ]
+    facts = {
+        'data': data_name(annotation),
+        'clips': str(len(annotation.data_list)),
+        'queries': str(len(traits)),
+        'protocol': scores.protocol.name,
+        'without a prediction': str(len(scores.missing)),
+        'predictions of unknown queries': str(len(scores.unknown)),
+    }
+    return Report(
+        title,
+        facts,
+        sections,
+        _charts(scores, second),
+        make_cases(annotation, predictions, scores, video_dir, count),
+        {ITEMS_FILE: items_csv(traits, split, second)},
+    )
+
+
+def _changed(
+    first: TubeScores,
+    second: TubeScores,
+    traits: QueryTraits,
+    names: tuple[str, str],
+) -> list[Table]:
+    texts = dict(zip(traits.query_ids, traits.texts))
+    tables = [
+        changed_table(first, second, texts, names, _CHANGED, better)
+        for better in (True, False)
+    ]
+    return [table for table in tables if table is not None]
+
+
+def _charts(
+    scores: TubeScores, second: Optional[TubeScores]
+) -> dict[str, str]:
+    charts = {
+        key: histogram(values.tolist(), f'Queries by {what}', what)
+        for key, what, values in (
+            ('viou', 'vIoU', scores.viou),
+            ('tiou', 'tIoU', scores.tiou),
+            ('gt_viou', 'gt_vIoU', scores.gt_viou),
+        )
+    }
+    if second is not None:
+        charts['difference'] = histogram(
+            item_differences(scores, second).tolist(),
+            'Queries by difference',
+            'second minus first',
+            bins=20,
+            limits=(-1.0, 1.0),
+        )
+    return charts
+
+
+def items_csv(
+    traits: QueryTraits, split: ErrorSplit, second: Optional[TubeScores] = None
+) -> bytes:
+    """What is known and scored of every query, a line each.
+
+    Args:
+        traits (QueryTraits): Of Q queries.
+        split (ErrorSplit): Scores of the same.
+        second (TubeScores, optional): Scores of other predictions.
+
+    Returns:
+        bytes: CSV in UTF-8 with a line of names.
+    """
+    columns: dict[str, Any] = {
+        'query_id': traits.query_ids,
+        'video_id': traits.video_ids,
+        'type': traits.types,
+        'category': traits.categories,
+        'predicate': traits.predicates,
+        'span_seconds': traits.span_seconds,
+        'video_seconds': traits.video_seconds,
+        'area': traits.area,
+        'tiou': split.predicted.tiou,
+        'viou': split.predicted.viou,
+        'gt_viou': split.predicted.gt_viou,
+        'viou_true_span': split.true_span.viou,
+        'viou_true_boxes': split.true_boxes.viou,
+    }
+    if second is not None:
+        columns['other_tiou'] = second.tiou
+        columns['other_viou'] = second.viou
+        columns['other_gt_viou'] = second.gt_viou
+    missing = set(split.predicted.missing)
+    columns['has_prediction'] = [
+        int(query_id not in missing) for query_id in traits.query_ids
+    ]
+    columns['text'] = traits.texts
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator='\n')
+    writer.writerow(columns)
+    for row in zip(*columns.values()):
+        writer.writerow(
+            [f'{c:.6g}' if isinstance(c, float) else c for c in row]
+        )
+    return stream.getvalue().encode()

@@ -1,0 +1,208 @@
+"""Draw what a data set holds: true tubes on its videos.
+
+Either as the annotation says it, on the original frames, or as the pipeline
+of a config gives it to the model: resized, cropped, mirrored.
+
+Shape legend: T frames, H height, W width in pixels. Boxes are xyxy.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from hero_mm.datasets.annotation import GroundingAnnotation
+from hero_mm.structures import GroundingDataSample
+
+from .drawing import draw_tube_sheet
+from .render import draw_from_video, safe_name, write_tube_video
+from .report import case_view
+from .tube_view import TubeView, views_from_sample
+from .video_writer import PathLike, write_png
+
+FORMS = ('both', 'sheet', 'video')
+Chosen = list[tuple[dict, list[dict]]]
+
+
+def choose_queries(
+    annotation: GroundingAnnotation,
+    number: int = 8,
+    query_ids: Optional[Sequence[str]] = None,
+    video_ids: Optional[Sequence[str]] = None,
+    seed: int = 0,
+) -> Chosen:
+    """Choose the sentences that are drawn.
+
+    Args:
+        annotation (GroundingAnnotation): All there are.
+        number (int): How many, drawn at random.
+        query_ids (Sequence[str], optional): Exactly these instead.
+        video_ids (Sequence[str], optional): Only of these videos.
+        seed (int): Of the draw.
+
+    Returns:
+        list[tuple[dict, list[dict]]]: Clips with the chosen ones of their
+        sentences, in the order of the annotation.
+
+    Raises:
+        ValueError: If a query or a video is unknown, or there is none.
+    """
+    for what, wanted, known in (
+        ('video', video_ids, set(annotation.videos)),
+        ('query', query_ids, set(annotation.ground_truths())),
+    ):
+        strange = [name for name in wanted or () if name not in known]
+        if strange:
+            raise ValueError(
+                f'{annotation.path}: no {what} {strange[0]!r} among '
+                f'{len(known)}; give an id as it stands in the file.'
+            )
+    ids = [
+        query['query_id']
+        for clip in annotation.data_list
+        if video_ids is None or clip['video_id'] in video_ids
+        for query in clip['queries']
+        if query_ids is None or query['query_id'] in query_ids
+    ]
+    if not ids:
+        raise ValueError(
+            f'{annotation.path}: no sentence is left to draw; choose other '
+            'queries or videos.'
+        )
+    if query_ids is None and len(ids) > number:
+        rng = np.random.default_rng(seed)
+        ids = [ids[i] for i in rng.permutation(len(ids))[:number]]
+    kept = set(ids)
+    chosen = [
+        (clip, [q for q in clip['queries'] if q['query_id'] in kept])
+        for clip in annotation.data_list
+    ]
+    return [(clip, queries) for clip, queries in chosen if queries]
+
+
+def truth_view(
+    annotation: GroundingAnnotation,
+    clip: Mapping[str, Any],
+    query: Mapping[str, Any],
+) -> TubeView:
+    """The true tube of a sentence, with what is known of it below.
+
+    Args:
+        annotation (GroundingAnnotation): With the sentence.
+        clip (Mapping): The entry of ``data_list`` that holds it.
+        query (Mapping): The sentence.
+
+    Returns:
+        TubeView: On all native frames of the segment.
+    """
+    video = annotation.videos[clip['video_id']]
+    start, end = query['span']
+    _, valid = video.track_boxes(query['track_id'], np.arange(start, end))
+    category = (
+        query.get('category') or video.tracks[query['track_id']].category
+    )
+    told = [query['type'], category, query.get('predicate')]
+    note = (
+        f'{", ".join(name for name in told if name)}; '
+        f'{start / video.fps:.2f} s to {end / video.fps:.2f} s, frames '
+        f'{start} to {end - 1}'
+    )
+    if not valid.all():
+        note += f', {int((~valid).sum())} of them without a box'
+    return case_view(annotation, query, clip, None, note)
+
+
+def draw_annotation(
+    annotation: GroundingAnnotation,
+    clip: Mapping[str, Any],
+    queries: Sequence[Mapping[str, Any]],
+    video_dir: PathLike,
+    out_dir: PathLike,
+    form: str = 'both',
+    num_frames: int = 8,
+) -> list[str]:
+    """Draw sentences of one clip as the annotation says it.
+
+    Args:
+        annotation (GroundingAnnotation): With the clip.
+        clip (Mapping): An entry of its ``data_list``.
+        queries (Sequence[Mapping]): Some of its sentences.
+        video_dir (str | os.PathLike): Folder of the videos.
+        out_dir (str | os.PathLike): Folder of the drawings.
+        form (str): One of :data:`FORMS`.
+        num_frames (int): Frames of a sheet.
+
+    Returns:
+        list[str]: The files.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    views = [truth_view(annotation, clip, query) for query in queries]
+    return draw_from_video(
+        Path(video_dir) / annotation.videos[clip['video_id']].path,
+        views,
+        out_dir,
+        [f'{clip["video_id"]}_{view.query_id}' for view in views],
+        num_frames,
+        write_video=form != 'sheet',
+        write_sheet=form != 'video',
+    )
+
+
+def item_views(item: Mapping[str, Any]) -> tuple[np.ndarray, list[TubeView]]:
+    """What the model gets of a clip, ready to be drawn.
+
+    Args:
+        item (Mapping): Of a data set whose pipeline ends in
+            ``PackGroundingInputs``.
+
+    Returns:
+        tuple[np.ndarray, list[TubeView]]: Frames of the input, RGB uint8,
+        has shape (T, H, W, 3), and a view a sentence in their pixels.
+    """
+    frames = item['inputs'].permute(0, 2, 3, 1).numpy()
+    sample: GroundingDataSample = item['data_samples'].clone()
+    height, width = frames.shape[1:3]
+    # The frames are those of the input: nothing is to be mapped back.
+    sample.set_metainfo(
+        dict(
+            ori_shape=(height, width),
+            img_shape=(height, width),
+            crop_box=(0, 0, width, height),
+            flip=False,
+        )
+    )
+    return np.ascontiguousarray(frames), views_from_sample(sample)
+
+
+def draw_item(
+    item: Mapping[str, Any],
+    out_dir: PathLike,
+    form: str = 'both',
+    num_frames: int = 8,
+) -> Iterator[str]:
+    """Draw all sentences of a clip as the model gets it.
+
+    Args:
+        item (Mapping): As :func:`item_views` takes it.
+        out_dir (str | os.PathLike): Folder of the drawings.
+        form (str): One of :data:`FORMS`.
+        num_frames (int): Frames of a sheet.
+
+    Yields:
+        str: The files.
+    """
+    frames, views = item_views(item)
+    for view in views:
+        name = f'{item["data_samples"].video_id}_{view.query_id}'
+        stem = Path(out_dir) / safe_name(name)
+        if form != 'video':
+            path = stem.with_name(f'{stem.name}.png')
+            write_png(path, draw_tube_sheet(frames, view, num_frames))
+            yield str(path)
+        if form != 'sheet':
+            path = stem.with_name(f'{stem.name}.mp4')
+            write_tube_video(path, frames, view)
+            yield str(path)

@@ -1,0 +1,189 @@
+"""Two predictions item by item, and the interval of their difference."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hero_mm.evaluation import compare_scores
+from hero_mm.evaluation.comparison import item_differences, ranked_by
+from hero_mm.evaluation.functional import TubeScores, get_protocol
+
+
+def make_scores(viou, protocol='tubedetr', gt_viou=None):
+    viou = np.array(viou, dtype=np.float64)
+    return TubeScores(
+        protocol=get_protocol(protocol),
+        query_ids=[str(place) for place in range(len(viou))],
+        query_types=[None] * len(viou),
+        tiou=viou,
+        viou=viou,
+        gt_viou=viou if gt_viou is None else np.array(gt_viou),
+        missing=[],
+        unknown=[],
+    )
+
+
+def main_of(first, second, **kwargs):
+    """The difference of m_vIoU."""
+    found = compare_scores(make_scores(first), make_scores(second), **kwargs)
+    return {part.key: part for part in found}['m_vIoU']
+
+
+def test_means_by_hand():
+    found = compare_scores(
+        make_scores([0.1, 0.4, 0.6]), make_scores([0.2, 0.5, 0.2])
+    )
+    assert [part.key for part in found] == [
+        'm_tIoU',
+        'm_vIoU',
+        'vIoU@0.3',
+        'vIoU@0.5',
+        'gt_m_vIoU',
+        'gt_vIoU@0.3',
+        'gt_vIoU@0.5',
+    ]
+    by_key = {part.key: part for part in found}
+    assert by_key['m_vIoU'].first == pytest.approx(1.1 / 3)
+    assert by_key['m_vIoU'].second == pytest.approx(0.3)
+    assert by_key['m_vIoU'].value == pytest.approx(0.3 - 1.1 / 3)
+    assert by_key['vIoU@0.3'].value == pytest.approx(-1 / 3)
+    # 0.5 is not above 0.5.
+    assert by_key['vIoU@0.5'].second == 0
+
+
+def test_identical_predictions_have_an_interval_of_nothing():
+    scores = np.random.default_rng(0).random(40)
+    found = main_of(scores, scores)
+    assert (found.low, found.value, found.high) == (0, 0, 0)
+    assert found.is_clear is False
+
+
+def test_an_equal_gain_everywhere_is_certain():
+    scores = np.array([0.1, 0.3, 0.7, 0.5])
+    found = main_of(scores, scores + 0.125)
+    assert (found.low, found.high) == pytest.approx((0.125, 0.125))
+    assert found.is_clear is True
+    assert main_of(scores + 0.125, scores).is_clear is True
+
+
+def test_a_seed_gives_the_same_interval_again():
+    rng = np.random.default_rng(1)
+    pair = rng.random(50), rng.random(50)
+    one, again = main_of(*pair, seed=3), main_of(*pair, seed=3)
+    assert one == again
+    assert main_of(*pair, seed=4) != one
+
+
+def test_the_interval_covers_a_known_difference():
+    # 100 times a sample of two predictions that differ by 0.05.
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(100):
+        first = rng.random(80)
+        second = first + 0.05 + rng.normal(0, 0.2, 80)
+        found = main_of(first, second, samples=300)
+        assert found.low <= found.value <= found.high
+        hits += found.low <= 0.05 <= found.high
+    assert 88 <= hits <= 99
+
+
+def test_a_smaller_level_is_narrower():
+    rng = np.random.default_rng(3)
+    pair = rng.random(60), rng.random(60)
+    wide, narrow = main_of(*pair), main_of(*pair, level=0.5)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_the_interval_is_that_of_the_theory():
+    rng = np.random.default_rng(4)
+    first, second = rng.random(500), rng.random(500)
+    error = (second - first).std() / np.sqrt(500)
+    found = main_of(first, second)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_clusters_are_drawn_as_a_whole():
+    # Five sentences a video with one score say no more than one sentence.
+    rng = np.random.default_rng(5)
+    first, second = rng.random(30), rng.random(30)
+    alone = main_of(first, second)
+    names = [f'v{place:02}' for place in np.repeat(np.arange(30), 5)]
+    five = np.repeat(first, 5), np.repeat(second, 5)
+    clustered = main_of(*five, clusters=names)
+    assert clustered.low == pytest.approx(alone.low)
+    assert clustered.high == pytest.approx(alone.high)
+    apart = main_of(*five)
+    assert apart.high - apart.low < 0.6 * (alone.high - alone.low)
+
+
+def test_videos_weigh_by_their_queries():
+    # In each draw the mean is over queries, as the score itself.
+    found = main_of([0, 0, 0, 0], [1, 1, 1, 0], clusters=list('aaab'))
+    assert found.value == 0.75
+    assert (found.low, found.high) == (0, 1)
+
+
+def test_one_cluster_gives_no_interval():
+    found = main_of([0.1, 0.2], [0.3, 0.3], clusters=['v', 'v'])
+    assert np.isnan(found.low) and np.isnan(found.high)
+    assert found.is_clear is None
+    assert found.value == pytest.approx(0.15)
+
+
+def test_only_the_chosen_queries():
+    chosen = np.array([True, False, True])
+    found = main_of([0.1, 0.9, 0.3], [0.2, 0.0, 0.4], chosen=chosen)
+    assert found.first == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+    with pytest.raises(ValueError, match='nothing to compare'):
+        main_of([0.1], [0.2], chosen=np.array([False]))
+
+
+def test_accuracy_is_compared_and_ranked_by_the_true_span():
+    first = make_scores([0, 0], 'vid_sentence', gt_viou=[0.45, 0.2])
+    second = make_scores([0, 0], 'vid_sentence', gt_viou=[0.65, 0.2])
+    found = {part.key: part for part in compare_scores(first, second)}
+    assert list(found) == ['acc@0.4', 'acc@0.5', 'acc@0.6', 'acc_avg']
+    assert found['acc@0.4'].value == 0
+    assert found['acc_avg'].value == pytest.approx(1 / 3)
+    assert item_differences(first, second) == pytest.approx([0.2, 0])
+    assert ranked_by(make_scores([0.3, 0.1])).tolist() == [0.3, 0.1]
+
+
+def test_what_does_not_fit_is_refused():
+    two, three = make_scores([0.1, 0.2]), make_scores([0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match=r'other queries \(2 and 3\)'):
+        compare_scores(two, three)
+    with pytest.raises(ValueError, match='tubedetr and stcat'):
+        item_differences(two, make_scores([0.1, 0.2], 'stcat'))
+    with pytest.raises(ValueError, match='3 cluster names for 2 queries'):
+        compare_scores(two, two, clusters=list('abc'))
+    with pytest.raises(ValueError, match='samples'):
+        compare_scores(two, two, samples=0)
+    for level in (0, 1):
+        with pytest.raises(ValueError, match='level'):
+            compare_scores(two, two, level=level)
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from('abc')),
+        min_size=2,
+        max_size=20,
+    ),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_swapping_the_two_turns_the_interval_over(pairs, seed):
+    first, second, names = zip(*pairs)
+    options = dict(clusters=names, seed=seed, samples=50)
+    there = main_of(first, second, **options)
+    back = main_of(second, first, **options)
+    assert back.value == pytest.approx(-there.value)
+    if len(set(names)) < 2:
+        assert np.isnan(there.low)
+        return
+    assert there.low <= there.high
+    assert back.low == pytest.approx(-there.high, abs=1e-12)
+    assert back.high == pytest.approx(-there.low, abs=1e-12)

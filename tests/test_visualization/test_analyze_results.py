@@ -1,0 +1,139 @@
+"""The command that writes an evaluation report."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope='module')
+def path(repo_root):
+    return repo_root / 'tools' / 'analysis_tools' / 'analyze_results.py'
+
+
+@pytest.fixture(scope='module')
+def tool(path):
+    spec = importlib.util.spec_from_file_location('analyze_results', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def words(folder, tmp_path):
+    return [
+        str(folder / 'predictions.json'),
+        *('--ann', str(folder / 'test.json')),
+        *('--out', str(tmp_path / 'report')),
+    ]
+
+
+def write_other(folder, target, keep='012'):
+    content = json.loads((folder / 'predictions.json').read_text())
+    content['predictions'] = {
+        key: item
+        for key, item in content['predictions'].items()
+        if key in keep
+    }
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(content))
+    return str(target)
+
+
+def test_writes_and_prints(tool, words, tmp_path, capsys):
+    tool.main(words)
+    out = capsys.readouterr().out
+    assert 'Scores, protocol tubedetr, in percent' in out
+    assert 'with the true boxes' in out
+    report = tmp_path / 'report'
+    assert f'Report: {report / "index.html"}' in out
+    names = {p.name for p in report.iterdir()}
+    assert names == {'charts', 'index.html', 'items.csv', 'report.md'}
+
+
+def test_draws_where_the_videos_are(tool, folder, words, tmp_path):
+    videos = ['--videos', str(folder / 'videos')]
+    tool.main([*words, *videos, '--cases', '1'])
+    drawn = sorted(p.suffix for p in (tmp_path / 'report/cases').iterdir())
+    assert drawn == ['.mp4', '.mp4', '.png', '.png']
+
+
+def test_a_broken_video_is_told_and_the_rest_written(
+    tool, folder, words, tmp_path
+):
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    (videos / 'v0.mp4').write_bytes(b'no video')
+    tool.main([*words, '--videos', str(videos), '--cases', '1'])
+    page = (tmp_path / 'report/report.md').read_text()
+    assert page.count('Not drawn: video') == 2
+
+
+def test_compares_two_files(tool, folder, words, tmp_path, capsys):
+    other = write_other(folder, tmp_path / 'other.json')
+    tool.main([*words, '--compare', other, '--protocol', 'stcat'])
+    printed = capsys.readouterr()
+    assert 'Scores of predictions, protocol stcat' in printed.out
+    assert 'Scores of other, protocol stcat' in printed.out
+    assert 'warning: 1 of 4 queries' in printed.err
+    items = (tmp_path / 'report/items.csv').read_text()
+    assert 'other_viou' in items.splitlines()[0]
+
+
+def test_files_of_one_name_are_told_apart(tool, tmp_path):
+    one, two = tmp_path / 'a/pred.json', tmp_path / 'b/pred.json'
+    assert tool.names_of(one, two) == ('a/pred', 'b/pred')
+    assert tool.names_of(one, Path('x.json')) == ('pred', 'x')
+    deep = tmp_path / 'c/a/pred.json'
+    assert tool.names_of(one, deep) == (str(one), str(deep))
+
+
+def test_strict_refuses_what_is_missing(tool, folder, words, tmp_path):
+    half = write_other(folder, tmp_path / 'half.json', keep='01')
+    with pytest.raises(ValueError, match='2 of 4 queries'):
+        tool.main([half, *words[1:], '--strict'])
+
+
+def test_a_folder_of_videos_must_be_there(tool, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tool.main([*words, '--videos', 'gone'])
+    assert stop.value.code == 2
+    assert '--videos gone is no folder' in capsys.readouterr().err
+
+
+def test_a_number_of_cases_is_not_negative(tool, words, capsys):
+    with pytest.raises(SystemExit):
+        tool.main([*words, '--cases', '-1'])
+    assert '--cases must be 0 or more' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('content', 'told'),
+    [
+        (None, 'No prediction file'),
+        ('{"predictions": ', 'not a whole JSON file'),
+        ('{"predictions": {"0": {"span": [0, 1]}}}', "'0' lacks 'boxes'"),
+        (
+            '{"predictions": {"0": {"span": [0, 1], "boxes": {"0": [1]}}}}',
+            "query '0'",
+        ),
+    ],
+)
+def test_bad_input_is_explained(path, words, tmp_path, content, told):
+    pred = tmp_path / 'bad.json'
+    if content is not None:
+        pred.write_text(content)
+    done = subprocess.run(
+        [sys.executable, str(path), str(pred), *words[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    assert done.returncode == 1
+    assert told in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path / 'report').exists()

@@ -1,0 +1,109 @@
+"""Three real clips from their raw form through all tools of analysis."""
+
+import importlib.util
+import json
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from hero_mm.datasets import load_annotation
+from hero_mm.evaluation import dump_predictions
+from hero_mm.visualization.style import GT_COLOR, PRED_COLOR
+
+
+@pytest.fixture(scope='module')
+def load_tool(repo_root):
+    def load(name):
+        path = repo_root / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return load
+
+
+@pytest.fixture(scope='module')
+def clips(shared_data):
+    if not (shared_data / 'real').is_dir():
+        pytest.skip('no real clips')
+    return shared_data / 'real'
+
+
+@pytest.fixture(scope='module')
+def ann(clips, load_tool, tmp_path_factory):
+    """The annotation that the converter writes."""
+    out = tmp_path_factory.mktemp('real') / 'open.json'
+    words = [clips / 'vidstg/open_annotations.json', clips / 'vidor']
+    words += ['--videos', clips / 'videos', '--out', out, '--workers', 1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', ['vidstg.py', *map(str, words)])
+        assert load_tool('dataset_converters/vidstg')() == 0
+    return out
+
+
+@pytest.fixture(scope='module')
+def pred(ann):
+    """The truth as a prediction, held before and after the true span."""
+    annotation = load_annotation(ann)
+    guesses = {}
+    for query_id, truth in annotation.ground_truths().items():
+        boxes = list(truth['boxes'].values())
+        frames = np.arange(*truth['segment'])
+        rows = (frames - truth['span'][0]).clip(0, len(boxes) - 1)
+        guesses[query_id] = dict(
+            span=truth['span'], boxes=(frames, np.array(boxes)[rows])
+        )
+    path = ann.with_name('truth.json')
+    dump_predictions(path, guesses)
+    return path
+
+
+def pixels_of(path, color):
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return int((np.abs(image.astype(int) - color).sum(-1) < 40).sum())
+
+
+def test_nothing_is_wrong_with_them(load_tool, clips, ann, capsys):
+    words = [ann, '--videos', clips / 'videos', '--workers', '1']
+    load_tool('analysis_tools/check_dataset')([str(word) for word in words])
+    out = capsys.readouterr().out
+    assert '3 videos, 34 sentences' in out and 'error' not in out
+
+
+def test_what_they_are_made_of(load_tool, ann, capsys):
+    load_tool('analysis_tools/dataset_stats')([str(ann)])
+    out = capsys.readouterr().out
+    assert '34 sentences, 9 tracks, 2,136 boxes' in out
+
+
+def test_the_true_boxes_are_drawn(load_tool, clips, ann, tmp_path):
+    words = [ann, '--videos', clips / 'videos', '--out', tmp_path]
+    words += ['--number', 2, '--form', 'sheet']
+    load_tool('visualizations/browse_dataset')([str(word) for word in words])
+    sheets = list(tmp_path.glob('*.png'))
+    assert len(sheets) == 2
+    assert all(pixels_of(sheet, GT_COLOR) > 500 for sheet in sheets)
+
+
+@pytest.mark.parametrize('protocol', ['tubedetr', 'hcstvg'])
+def test_the_truth_is_right(load_tool, ann, pred, tmp_path, protocol):
+    out = tmp_path / 'scores.json'
+    words = ['--ann', ann, '--pred', pred, '--json', out]
+    words += ['--protocol', protocol, '--strict']
+    assert load_tool('analysis_tools/eval_tubes')(list(map(str, words))) == 0
+    scores = json.loads(out.read_text())
+    assert scores['m_vIoU'] == scores['gt_m_vIoU'] == 1
+    assert scores['queries'] == 34
+
+
+def test_the_report(load_tool, clips, ann, pred, tmp_path):
+    words = [pred, '--ann', ann, '--out', tmp_path, '--cases', 1]
+    words += ['--videos', clips / 'videos', '--compare', pred]
+    load_tool('analysis_tools/analyze_results')(list(map(str, words)))
+    (sheet,) = (tmp_path / 'cases').glob('best_*.png')
+    assert pixels_of(sheet, GT_COLOR) > 200
+    assert pixels_of(sheet, PRED_COLOR) > 200
+    assert 'Not drawn' not in (tmp_path / 'report.md').read_text()

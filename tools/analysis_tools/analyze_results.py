@@ -1,0 +1,120 @@
+r"""Write a report of a prediction file: where it is right, where it fails.
+
+Example::
+
+    python tools/analysis_tools/analyze_results.py PREDICTIONS.json \
+        --ann ANNOTATION.json --out report --videos VIDEO_DIR \
+        --compare OTHER.json
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.errors import run_tool
+from hero_mm.evaluation import load_predictions
+from hero_mm.evaluation.functional import PROTOCOLS
+from hero_mm.visualization.analysis import build_analysis
+from hero_mm.visualization.report import write_report
+from hero_mm.visualization.report_tables import text_table
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Write a report of a prediction file: index.html, '
+        'report.md and items.csv.'
+    )
+    parser.add_argument('pred', type=Path, help='prediction file')
+    parser.add_argument(
+        '--ann', required=True, help='annotation file (hero_mm format)'
+    )
+    parser.add_argument('--out', required=True, help='folder of the report')
+    parser.add_argument(
+        '--videos', help='folder of the videos; without it nothing is drawn'
+    )
+    parser.add_argument(
+        '--compare', type=Path, help='a second prediction file'
+    )
+    parser.add_argument(
+        '--protocol', default='tubedetr', choices=sorted(PROTOCOLS)
+    )
+    parser.add_argument(
+        '--cases', type=int, default=4, help='how many of the best and worst'
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='fail where a query has no prediction, or a prediction no query',
+    )
+    args = parser.parse_args(argv)
+    if args.videos is not None and not Path(args.videos).is_dir():
+        parser.error(f'--videos {args.videos} is no folder')
+    if args.cases < 0:
+        parser.error(f'--cases must be 0 or more, got {args.cases}')
+    return args
+
+
+def names_of(first: Path, second: Path) -> tuple[str, str]:
+    """Short names that tell two files apart.
+
+    Args:
+        first (Path): A file.
+        second (Path): Another.
+
+    Returns:
+        tuple[str, str]: Their names, with the folder where those are alike.
+    """
+    if first.stem != second.stem:
+        return first.stem, second.stem
+    one, two = (
+        f'{path.resolve().parent.name}/{path.stem}' for path in (first, second)
+    )
+    return (one, two) if one != two else (str(first), str(second))
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Write the report, print its tables, say where it is.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    args = parse_args(argv)
+    annotation = load_annotation(args.ann)
+    predictions, _ = load_predictions(args.pred)
+    title, other = args.pred.stem, None
+    if args.compare is not None:
+        title, name = names_of(args.pred, args.compare)
+        other = (name, load_predictions(args.compare)[0])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', UserWarning)
+        report = build_analysis(
+            title,
+            annotation,
+            predictions,
+            args.videos,
+            args.protocol,
+            other,
+            args.cases,
+            args.strict,
+        )
+    for warning in caught:
+        print(f'warning: {warning.message}', file=sys.stderr)
+    page, _ = write_report(report, args.out)
+    for table in report.tables:
+        print(text_table(table), end='\n\n')
+    print(f'Report: {page}')
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

@@ -1,0 +1,138 @@
+r"""Audit a converted annotation, alone and against its videos.
+
+Every video is opened, its frames are counted, the first and the last are
+decoded. What was found is kept beside the annotation, so that a second run,
+or one that was interrupted, is quick. The exit status is 1 where something is
+an error.
+
+Example::
+
+    python tools/analysis_tools/check_dataset.py data/vidstg/test.json \
+        --videos data/vidor/video --list findings.txt
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Optional
+
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.audit import (
+    ERRORS,
+    NOTES,
+    Finding,
+    audit_annotation,
+    audit_videos,
+)
+from hero_mm.datasets.converters.command_line import show_progress
+from hero_mm.datasets.converters.verify import VideoCheck
+from hero_mm.datasets.source import SPLITS, find_source
+from hero_mm.errors import run_tool
+from hero_mm.files import write_bytes
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Audit a converted annotation against its videos.'
+    )
+    parser.add_argument('source', help='a config, or an annotation file')
+    parser.add_argument(
+        '--videos',
+        help="folder of the videos; default: the config's. An annotation "
+        'file without it is audited alone',
+    )
+    parser.add_argument(
+        '--split', default='train', choices=SPLITS, help='of the config'
+    )
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count() or 1, help='processes'
+    )
+    parser.add_argument(
+        '--state',
+        help='file that remembers the videos that were looked at; default: '
+        'the annotation file with .videos.jsonl for .json',
+    )
+    parser.add_argument('--list', help='text file for all that was found')
+    parser.add_argument(
+        '--show', type=int, default=3, help='examples of each kind'
+    )
+    args = parser.parse_args(argv)
+    for name, least in (('workers', 1), ('show', 0)):
+        if getattr(args, name) < least:
+            parser.error(f'--{name} must be {least} or more')
+    return args
+
+
+def summarize(findings: Iterable[Finding], show: int) -> list[str]:
+    """Count what was found, errors first.
+
+    Args:
+        findings (Iterable[Finding]): All of it.
+        show (int): Examples of each kind.
+
+    Returns:
+        list[str]: Lines.
+    """
+    by_kind: dict[str, list[Finding]] = {kind: [] for kind in ERRORS | NOTES}
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    lines = []
+    for kind, found in by_kind.items():
+        if not found:
+            continue
+        level = 'error' if kind in ERRORS else 'note'
+        lines.append(f'{level}: {len(found)} {(ERRORS | NOTES)[kind]}')
+        lines += [f'    {part.where}: {part.found}' for part in found[:show]]
+        if show and len(found) > show:
+            lines.append(f'    and {len(found) - show} more')
+    return lines
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Audit and tell what was found.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+
+    Raises:
+        ValueError: If something is an error.
+    """
+    args = parse_args(argv)
+    source = find_source(args.source, args.videos, args.split)
+    annotation = load_annotation(source.ann_file)
+    findings = list(audit_annotation(annotation))
+    if source.video_dir is None:
+        print('the videos are not looked at: no --videos FOLDER')
+    else:
+        state = args.state or source.ann_file.with_suffix('.videos.jsonl')
+        progress = partial(show_progress, what='looking at videos')
+        check = VideoCheck(source.video_dir, state, args.workers, progress)
+        findings += audit_videos(annotation, check)
+    sentences = sum(len(clip['queries']) for clip in annotation.data_list)
+    print(f'{len(annotation.videos)} videos, {sentences} sentences')
+    print('\n'.join(summarize(findings, args.show) or ['nothing found']))
+    if args.list:
+        lines = [f'{f.kind}\t{f.where}\t{f.found}\n' for f in findings]
+        write_bytes(Path(args.list), ''.join(lines).encode())
+        print(f'all of it: {args.list}')
+    errors = sum(finding.is_error for finding in findings)
+    if errors:
+        raise ValueError(
+            f'{errors} errors in {source.ann_file}, see above; fetch broken '
+            'or missing videos again, or convert with --videos and '
+            '--skip-bad to leave them out.'
+        )
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
