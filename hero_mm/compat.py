@@ -20,10 +20,10 @@ Action = Callable[[ModuleType], None]
 
 
 class _AfterImport(MetaPathFinder):
-    """Runs an action on a module right after its import."""
+    """Runs actions on a module right after its import."""
 
     def __init__(self) -> None:
-        self.actions: dict[str, Action] = {}
+        self.actions: dict[str, list[Action]] = {}
         self._searching = False
 
     def find_spec(
@@ -42,11 +42,12 @@ class _AfterImport(MetaPathFinder):
             self._searching = False
         if spec is None or spec.loader is None:
             return spec
-        run, action = spec.loader.exec_module, self.actions[fullname]
+        run, actions = spec.loader.exec_module, self.actions[fullname]
 
         def exec_module(module: ModuleType) -> None:
             run(module)
-            action(module)
+            for action in actions:
+                action(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
@@ -65,7 +66,7 @@ def after_import(name: str, action: Action) -> None:
     if name in sys.modules:
         action(sys.modules[name])
         return
-    _AFTER_IMPORT.actions[name] = action
+    _AFTER_IMPORT.actions.setdefault(name, []).append(action)
     if _AFTER_IMPORT not in sys.meta_path:
         sys.meta_path.insert(0, _AFTER_IMPORT)
 

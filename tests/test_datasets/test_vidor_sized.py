@@ -107,5 +107,7 @@ def test_what_is_measured(raw, repo_root, start):
     assert figures['convert_seconds'] > 0 <= figures['load_seconds']
     # Imports take most of it; the limit is for all of VidSTG.
     before, loaded = figures['megabytes_before'], figures['megabytes_loaded']
-    assert 0 < before <= loaded <= figures['megabytes_with_loaders'] < 2000
+    most = figures['megabytes_with_loaders']
+    # Pages that others share today are counted by their share: some slack.
+    assert 0 < before <= loaded + 20 and loaded <= most + 20 and most < 2000
     assert loaded - before < 50

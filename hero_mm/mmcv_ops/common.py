@@ -1,0 +1,98 @@
+"""What the plain operators share: torchvision, precision, bilinear reading.
+
+Shape legend: n points, m outputs, s samples an output, K rows, C channels,
+H W grid.
+"""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Optional
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+
+@functools.cache
+def torchvision_ops() -> Optional[ModuleType]:
+    """The module ``torchvision.ops``, or None where it does not import.
+
+    A torchvision built for CUDA beside a CPU torch raises RuntimeError or
+    OSError, not only ImportError, when it is imported.
+    """
+    try:
+        import torchvision.ops
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        return None
+    return torchvision.ops
+
+
+@contextmanager
+def differentiable(device: torch.device) -> Iterator[None]:
+    """Record gradients, and leave the precision as it is given.
+
+    mmcv calls its extension inside ``autograd.Function``, where nothing is
+    recorded but autocast goes on; a compiled operator knows no autocast.
+    """
+    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def corners(
+    ys: Tensor, xs: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """The four cells around points, and how much of each a point takes.
+
+    Cells outside of the grid weigh nothing, so that the grid is surrounded
+    by zeros. Differentiable in the points.
+
+    Args:
+        ys (Tensor): Row of each point in cells, has shape (n,).
+        xs (Tensor): Column of each point in cells, has shape (n,).
+        height (int): Rows H of the grid.
+        width (int): Columns W of the grid.
+
+    Returns:
+        tuple: Cells as ``row * W + column``, int64 in [0, H * W), and their
+        weights, both of shape (n, 4).
+    """
+    top, left = ys.detach().floor(), xs.detach().floor()
+    down, right = ys - top, xs - left
+    row = torch.stack([top, top, top + 1, top + 1], -1)
+    column = torch.stack([left, left + 1, left, left + 1], -1)
+    weight = torch.stack([1 - down, 1 - down, down, down], -1) * torch.stack(
+        [1 - right, right, 1 - right, right], -1
+    )
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    cell = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    return cell.long(), weight * inside
+
+
+def weighted_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of rows of a table, without a copy of the rows.
+
+    Differentiable in the table and in the weights. Half precision is summed
+    in float32.
+
+    Args:
+        table (Tensor): Has shape (K, C).
+        rows (Tensor): int64 in [0, K), has shape (m, s).
+        weights (Tensor): Has shape (m, s).
+
+    Returns:
+        Tensor: Sums, has shape (m, C), of the table's type.
+    """
+    exact = torch.promote_types(table.dtype, torch.float32)
+    return embedding_bag(
+        rows,
+        table.to(exact),
+        mode='sum',
+        per_sample_weights=weights.to(exact).contiguous(),
+    ).to(table.dtype)
+
+
+def as_table(features: Tensor) -> Tensor:
+    """Feature maps (B, C, H, W) as one row a cell, (B * H * W, C)."""
+    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])

@@ -1,0 +1,140 @@
+"""Non-maximum suppression: greedy, soft and with the groups it makes.
+
+Shape legend: N boxes, K kept boxes. Boxes are xyxy in pixels.
+"""
+
+import torch
+from torch import Tensor
+
+from . import common
+
+SOFT_NMS_NAIVE, SOFT_NMS_LINEAR, SOFT_NMS_GAUSSIAN = 0, 1, 2
+# Boxes that are compared at once: one trip from the accelerator a block.
+BLOCK = 256
+
+
+def nms(
+    boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0
+) -> Tensor:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes (Tensor): xyxy in pixels, has shape (N, 4).
+        scores (Tensor): Has shape (N,).
+        iou_threshold (float): A box is dropped when its IoU with a better
+            one is above this.
+        offset (int): 0 when ``x2`` is exclusive, 1 when it is inclusive.
+
+    Returns:
+        Tensor: Indices of the kept boxes, best first, int64.
+    """
+    boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
+    vision = common.torchvision_ops()
+    if vision is not None:
+        return vision.nms(boxes, scores, iou_threshold)
+    alive = scores.argsort(descending=True, stable=True)
+    kept = [alive[:0]]
+    while alive.numel():
+        head, tail = alive[:BLOCK], alive[BLOCK:]
+        over = _iou(boxes[head], boxes[head]) > iou_threshold
+        best = head[_greedy(over.tolist())]
+        drops = _iou(boxes[best], boxes[tail]) > iou_threshold
+        alive = tail[~drops.any(0)]
+        kept.append(best)
+    return torch.cat(kept)
+
+
+def _greedy(over: list[list[bool]]) -> list[int]:
+    """Positions that survive when each kept one drops those it is over."""
+    kept: list[int] = []
+    for at, row in enumerate(over):
+        if not any(row[better] for better in kept):
+            kept.append(at)
+    return kept
+
+
+def _iou(ones: Tensor, others: Tensor) -> Tensor:
+    """IoU of each pair, has shape (N, M); 0 where both are empty."""
+    least = torch.minimum(ones[:, None, 2:], others[None, :, 2:])
+    inner = least - torch.maximum(ones[:, None, :2], others[None, :, :2])
+    inter = inner.clamp(min=0).prod(-1)
+    areas = [
+        (boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (ones, others)
+    ]
+    union = areas[0][:, None] + areas[1] - inter
+    return inter / union.clamp(min=torch.finfo(inter.dtype).tiny)
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Greedy suppression that tells which boxes each kept one dropped.
+
+    Args:
+        dets (Tensor): xyxy in pixels and score, has shape (N, 5).
+        iou_threshold (float): A box is dropped when its IoU with a better
+            one is this or more.
+
+    Returns:
+        list[list[int]]: A group for each kept box, best first: its index,
+        then those of the boxes that it dropped, by falling score.
+    """
+    order = dets[:, 4].argsort(descending=True, stable=True)
+    matched = []
+    while order.numel():
+        best, rest = order[:1], order[1:]
+        drop = _iou(dets[best, :4], dets[rest, :4])[0] >= iou_threshold
+        matched.append([int(best), *rest[drop].tolist()])
+        order = rest[~drop]
+    return matched
+
+
+def softnms(
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
+    """Soft non-maximum suppression (arXiv 1704.04503).
+
+    Args:
+        boxes (Tensor): xyxy in pixels, has shape (N, 4).
+        scores (Tensor): Has shape (N,).
+        dets (Tensor): Written in place: kept boxes with their new scores,
+            best first, has shape (N, 5).
+        iou_threshold (float): Of the naive and the linear method.
+        sigma (float): Of the gaussian method.
+        min_score (float): Boxes that fall below it are dropped.
+        method (int): 0 naive, 1 linear, 2 gaussian.
+        offset (int): 0 when ``x2`` is exclusive, 1 when it is inclusive.
+
+    Returns:
+        Tensor: Indices of the kept boxes, in the order of ``dets``, int64.
+    """
+    if method not in (SOFT_NMS_NAIVE, SOFT_NMS_LINEAR, SOFT_NMS_GAUSSIAN):
+        raise ValueError(
+            f'softnms: method {method} is unknown; use 0 (naive), '
+            '1 (linear) or 2 (gaussian)'
+        )
+    padded = boxes + boxes.new_tensor([0, 0, offset, offset])
+    live = torch.arange(len(boxes))
+    left = scores.clone()
+    kept: list[int] = []
+    while live.numel():
+        at = int(left.argmax())
+        index, score = int(live[at]), left[at]
+        dets[len(kept), :4], dets[len(kept), 4] = boxes[index], score
+        kept.append(index)
+        others = torch.arange(len(live)) != at
+        live, left = live[others], left[others]
+        iou = _iou(padded[index : index + 1], padded[live])[0]
+        if method == SOFT_NMS_GAUSSIAN:
+            left = left * torch.exp(-(iou**2) / sigma)
+        else:
+            drop = torch.ones_like(iou) if method == SOFT_NMS_NAIVE else iou
+            left = torch.where(iou >= iou_threshold, left * (1 - drop), left)
+        above = left >= min_score
+        live, left = live[above], left[above]
+    return torch.tensor(kept, dtype=torch.int64)
