@@ -16,6 +16,8 @@ EXTRAS = {
     'mmdet': 'mmdet',
     'mmaction': 'mmaction',
     'transformers': 'text',
+    'huggingface_hub': 'text',
+    'safetensors': 'text',
     'tensorboard': 'tensorboard',
 }
 

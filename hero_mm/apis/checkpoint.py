@@ -12,20 +12,23 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from ..pretrained.fetching import FETCHED, unreadable
+
 PathLike = Union[str, Path]
 SHOWN = 5
-REMOTE = ('http://', 'https://', 's3://', 'petrel://', 'openmmlab://')
+REMOTE = (*FETCHED, 's3://', 'petrel://', 'openmmlab://')
 
 
 def find_checkpoint(path: PathLike) -> str:
     """The checkpoint that a path means.
 
     Args:
-        path (str or Path): A file, a URL, or a work dir, of which the newest
-            ``best_*.pth`` is taken, or else the last checkpoint.
+        path (str or Path): A file, a URL, ``hf://OWNER/NAME/FILE``, or a work
+            dir, of which the newest ``best_*.pth`` is taken, or else the last
+            checkpoint.
 
     Returns:
-        str: Path of a file, or the URL.
+        str: Path of a file, or the URL or name.
 
     Raises:
         FileNotFoundError: When there is no such file or no checkpoint in
@@ -70,15 +73,7 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
     try:
         found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        lines = str(error).strip().split('\n')
-        # What is refused stands below the advice of torch.
-        told = [line for line in lines if 'Unsupported' in line]
-        reason = (told or lines)[0].strip().split('. Please use')[0]
-        raise ValueError(
-            f'{path} is not a readable checkpoint ({reason}). It may be '
-            'truncated, of another kind, or hold objects other than weights, '
-            'which are refused; copy it again or export its state_dict'
-        ) from error
+        raise ValueError(unreadable(path, error)) from error
     if not isinstance(found, dict):
         raise ValueError(
             f'{path} holds a {type(found).__name__} where a checkpoint '

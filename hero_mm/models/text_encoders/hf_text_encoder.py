@@ -5,6 +5,7 @@ Shape legend: Q queries, L sub-words, C encoder width, D width.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Optional
 
 import torch
@@ -17,16 +18,34 @@ from ..features import TextFeatures
 from .action_pooling import TextPooling
 
 _NOT_FOUND = (
-    'The text encoder {name!r} could not be loaded: {error}. Give a folder '
-    'that holds config.json, the weights and the tokenizer files (on a '
-    'machine with internet: `hf download {name} --local-dir FOLDER`), and '
-    'set model.text_encoder.name=FOLDER.'
+    'The text encoder {name!r} could not be loaded: {error}.{missing}{offline}'
+    ' Give a folder that holds config.json, the weights (model.safetensors or '
+    'pytorch_model.bin) and the tokenizer (tokenizer.json, or vocab.json with '
+    'merges.txt, or vocab.txt): on a machine with internet `hf download '
+    '{repo} --local-dir FOLDER`, then set model.text_encoder.name=FOLDER.'
+)
+_OFFLINE = (
+    ' HF_HUB_OFFLINE=1 is set, so that the hub was not asked; unset it where '
+    'there is internet.'
+)
+_FILES = (
+    ('config.json',),
+    ('model.safetensors', 'pytorch_model.bin', 'model.safetensors.index.json'),
+    ('tokenizer.json', 'vocab.json', 'vocab.txt'),
+)
+_TOO_LONG = (
+    'model.text_encoder.max_words={max_words}, and {name!r} has positions for '
+    '{most} sub-words; set max_words to {most} or less'
 )
 
 
 @MODELS.register_module()
 class HFTextEncoder(BaseModule):
     """Words of a pretrained language model, projected to width D.
+
+    RoBERTa, BERT and their like, or the text tower of CLIP: of a model with a
+    picture tower the text part alone is kept. The words are pooled here; the
+    model's own pooler is left out.
 
     Args:
         embed_dims (int): Width D.
@@ -35,12 +54,14 @@ class HFTextEncoder(BaseModule):
             folder's config with random weights. Defaults to True.
         frozen (bool): Do not train the language model. Its word features are
             then computed once a sentence and kept. Defaults to False.
-        max_words (int): Longer sentences are cut there, in sub-words.
+        max_words (int): Longer sentences are cut there, in sub-words; the
+            model must have positions for them (CLIP: 77).
         cache_size (int): Sentences kept in memory when frozen.
         init_cfg (dict, optional): Initialization config.
 
     Raises:
         OSError: The model cannot be found; the message says how to get it.
+        ValueError: The model has no positions for so many words.
     """
 
     def __init__(
@@ -64,10 +85,7 @@ class HFTextEncoder(BaseModule):
                 config = AutoConfig.from_pretrained(name)
                 language_model = AutoModel.from_config(config)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise OSError(
-                _NOT_FOUND.format(name=name, error=reason)
-            ) from error
+            raise OSError(_not_found(name, pretrained, error)) from error
         # A CLIP model holds a text tower beside the picture tower.
         self.language_model: nn.Module = getattr(
             language_model, 'text_model', language_model
@@ -75,15 +93,20 @@ class HFTextEncoder(BaseModule):
         if hasattr(self.language_model, 'pooler'):
             # Words are pooled here; unused weights stall distributed training.
             self.language_model.pooler = None
+        config = getattr(
+            language_model.config, 'text_config', language_model.config
+        )
+        most = _most_words(config)
+        if max_words > most:
+            raise ValueError(
+                _TOO_LONG.format(max_words=max_words, name=name, most=most)
+            )
         self.frozen = frozen
         self.max_words = max_words
         self.cache_size = cache_size
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         if frozen:
             self.language_model.requires_grad_(False).eval()
-        config = getattr(
-            language_model.config, 'text_config', language_model.config
-        )
         self.pooling = TextPooling(config.hidden_size, embed_dims)
 
     def train(self, mode: bool = True) -> 'HFTextEncoder':
@@ -143,3 +166,43 @@ class HFTextEncoder(BaseModule):
         """
         encode = self._cached_words if self.frozen else self._words
         return self.pooling(*encode(texts))
+
+
+def _most_words(config: Any) -> float:
+    """How many sub-words a language model has positions for."""
+    most = getattr(config, 'max_position_embeddings', None)
+    if most is None or most <= 0:
+        return float('inf')
+    # RoBERTa counts its positions from the one after that of the padding.
+    if config.model_type in ('roberta', 'xlm-roberta', 'camembert'):
+        most -= config.pad_token_id + 1
+    return int(most)
+
+
+def _not_found(name: str, pretrained: bool, error: Exception) -> str:
+    """Why a model was not found, and how to get it."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    missing, repo = '', name
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        repo, missing = 'OWNER/NAME', ' There is no such folder.'
+    elif Path(name).is_dir():
+        repo = 'OWNER/NAME'
+        needed = _FILES if pretrained else (_FILES[0], _FILES[2])
+        lacks = [
+            ' or '.join(files)
+            for files in needed
+            if not any((Path(name) / file).is_file() for file in files)
+        ]
+        if lacks:
+            missing = f' The folder lacks {", ".join(lacks)}.'
+    try:
+        from huggingface_hub.constants import HF_HUB_OFFLINE as offline
+    except ImportError:
+        offline = False
+    return _NOT_FOUND.format(
+        name=name,
+        repo=repo,
+        error=reason.rstrip('.'),
+        missing=missing,
+        offline=_OFFLINE if offline else '',
+    )

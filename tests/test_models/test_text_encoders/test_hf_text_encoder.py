@@ -62,7 +62,7 @@ def folder(request, tmp_path_factory):
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=40,
+        max_position_embeddings=70,
         pad_token_id=1 if roberta else 0,
         hidden_dropout_prob=0.1,
     )
@@ -219,7 +219,73 @@ def test_offline_error_names_the_cure(where, tmp_path, monkeypatch):
     message = str(error.value)
     for part in (str(folder), 'config.json', 'hf download', '--local-dir'):
         assert part in message
-    assert len(message) < 600
+    assert len(message) < 900
+    assert 'HF_HUB_OFFLINE=1 is set' in message
+    told = dict(
+        missing='There is no such folder.',
+        empty='The folder lacks config.json, model.safetensors or',
+    )
+    assert told[where] in message
+
+
+def test_a_model_has_positions_for_so_many_words(folder):
+    most = 68 if 'roberta' in folder else 70
+    build(folder, max_words=most)
+    with pytest.raises(ValueError, match=f'set max_words to {most} or less'):
+        build(folder, max_words=most + 1)
+
+
+def test_the_last_position_is_used(folder):
+    """RoBERTa counts from its padding on: one more would be out of range."""
+    most = 68 if 'roberta' in folder else 70
+    out = build(folder, max_words=most)(['red ' * 100])
+    assert out.word_mask_QL.sum() == most
+    assert out.words_QLD.isfinite().all()
+
+
+@pytest.mark.parametrize('whole', [False, True])
+def test_text_tower_of_clip(folder, tmp_path, whole):
+    """Alone, or beside the picture tower, which is left out."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTextModel
+
+    size = dict(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    # The model finds the end of a sentence by this number.
+    end = 3
+    config = CLIPConfig(
+        text_config=dict(
+            size,
+            vocab_size=4 + len(WORDS),
+            max_position_embeddings=77,
+            eos_token_id=end,
+        ),
+        vision_config=dict(size, image_size=8, patch_size=4),
+        projection_dim=8,
+    )
+    torch.manual_seed(0)
+    model = CLIPModel(config) if whole else CLIPTextModel(config.text_config)
+    model.save_pretrained(tmp_path)
+    _tokenizer(str(tmp_path), roberta=False)
+    encoder = build(str(tmp_path))
+    names = [name for name, _ in encoder.named_parameters()]
+    assert not any('vision' in n or 'visual' in n for n in names)
+    out = encoder(TEXTS)
+    assert out.word_mask_QL.sum(1).tolist() == [7, 5]
+    alone = encoder(TEXTS[1:])
+    torch.testing.assert_close(
+        out.sentence_QD[1:], alone.sentence_QD, atol=1e-5, rtol=1e-4
+    )
+    with pytest.raises(ValueError, match='set max_words to 77 or less'):
+        build(str(tmp_path), max_words=78)
+    out.sentence_QD.sum().backward()
+    assert any(
+        p.grad is not None and p.grad.abs().sum() > 0
+        for p in encoder.language_model.parameters()
+    )
 
 
 def test_hero_on_a_language_model(folder, hero_config, make_clip, total_loss):

@@ -1,0 +1,151 @@
+"""What the command lines of ``tools/model_converters`` share."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+from .layouts import LAYOUTS
+
+
+def parse_args(
+    layout: str, doc: Optional[str], argv: Optional[list[str]] = None
+) -> argparse.Namespace:
+    """Read the command line of a converter.
+
+    Args:
+        layout (str): Name of the layout.
+        doc (str, optional): Of the tool.
+        argv (list[str], optional): Instead of those of the process.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'checkpoint',
+        help=f'{LAYOUTS[layout].title}: a file (.pth, .bin, .safetensors), a '
+        'URL, torchvision://NAME or hf://OWNER/NAME/FILE',
+    )
+    parser.add_argument('--out', required=True, help='checkpoint to write')
+    parser.add_argument(
+        '--config',
+        help='the HERO config that will load it: its model is built, and '
+        'names and shapes are compared; needed for necks and projections',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config, e.g. model.text_encoder.name=FOLDER',
+    )
+    parser.add_argument(
+        '--weights',
+        metavar='ENTRY',
+        help="entry of the file that holds the weights (default: 'model_ema' "
+        "where it has one, else 'model' or 'state_dict')",
+    )
+    parser.add_argument(
+        '--list',
+        metavar='FILE',
+        help='text file with what became of each tensor (default: OUT with '
+        '.conversion.txt for its suffix)',
+    )
+    args = parser.parse_args(argv)
+    if args.cfg_options and args.config is None:
+        parser.error('--cfg-options changes a config: give --config too')
+    return args
+
+
+def model_shapes(
+    config: str, options: Optional[dict[str, Any]] = None
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the model of a config; no weights are loaded.
+
+    Args:
+        config (str): The config file.
+        options (dict, optional): Changes to it.
+
+    Returns:
+        dict: Of the state dict.
+
+    Raises:
+        FileNotFoundError: When there is no such config.
+        ValueError: When it holds no model.
+    """
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    from ..registry import MODELS
+
+    if not Path(config).is_file():
+        raise FileNotFoundError(
+            f'config {config!r} does not exist; those that come with hero_mm '
+            'lie in configs/'
+        )
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(options or {})
+    if not isinstance(cfg.get('model'), dict):
+        raise ValueError(f'config {config!r} has no entry model')
+    init_default_scope(cfg.get('default_scope', 'hero_mm'))
+    text = cfg.model.get('text_encoder') or {}
+    if text.get('type') == 'HFTextEncoder':
+        text['pretrained'] = False
+    model = MODELS.build(cfg.model)
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def run_converter(layout: str, doc: Optional[str]) -> int:
+    """Convert by the command line and tell what became of each tensor.
+
+    Args:
+        layout (str): Name of the layout.
+        doc (str, optional): Of the tool.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = parse_args(layout, doc)
+    from ..errors import run_tool
+
+    def main() -> None:
+        convert_file(layout, args)
+
+    return run_tool(main)
+
+
+def convert_file(layout: str, args: argparse.Namespace) -> None:
+    """Convert a file and write the checkpoint and the list.
+
+    Args:
+        layout (str): Name of the layout.
+        args (Namespace): Of :func:`parse_args`.
+
+    Raises:
+        ValueError: When the file is wrong, or would be written over.
+    """
+    from .conversion import convert, read_source
+
+    if Path(args.out).resolve() == Path(args.checkpoint).resolve():
+        raise ValueError(
+            f'--out {args.out} is the checkpoint itself; give another name'
+        )
+    model = None
+    if args.config is not None:
+        model = model_shapes(args.config, args.cfg_options)
+    source = read_source(args.checkpoint, args.weights)
+    result = convert(source, LAYOUTS[layout], model, args.config)
+    result.save(args.out)
+    listed = Path(args.list or Path(args.out).with_suffix('.conversion.txt'))
+    listed.write_text(result.listing(), encoding='utf-8')
+    sys.stdout.write(
+        f'{result.summary()}\nwritten: {args.out}, all by name: {listed}\n'
+    )

@@ -1,0 +1,16 @@
+r"""Convert a checkpoint of mmdet or mmpretrain to HERO.
+
+The backbone is taken, and of an FPN or ChannelMapper the levels that HERO's
+neck has.
+
+Example:
+    python tools/model_converters/mmdet.py faster_rcnn_r101_fpn.pth \
+        --config configs/hero_vidstg.py --out checkpoints/frcnn_r101.pth
+"""
+
+import sys
+
+from hero_mm.pretrained.command_line import run_converter
+
+if __name__ == '__main__':
+    sys.exit(run_converter('mmdet', __doc__))

@@ -1,0 +1,117 @@
+r"""Make a checkpoint small enough to give away: the weights that are tested.
+
+Example::
+
+    python tools/model_converters/publish_model.py work_dirs/hero_shapes \
+        published/hero_shapes.pth
+
+writes ``published/hero_shapes_DATE-HASH.pth``.
+"""
+
+import argparse
+import datetime
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
+from hero_mm.errors import run_tool
+
+KEPT = ('meta', 'state_dict')
+HASH_LETTERS = 8
+SUFFIX = '.pth'
+
+
+def to_publish(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Keep what is needed to test a model.
+
+    MMEngine's ``EMAHook`` stores the moving average, which is what is tested,
+    under ``state_dict``, and the weights as trained under ``ema_state_dict``:
+    the average stays.
+
+    Args:
+        checkpoint (dict): As :func:`read_checkpoint` gave it.
+
+    Returns:
+        dict: ``state_dict`` and, where there is one, ``meta``.
+    """
+    # A view would take the whole of what it looks at into the file.
+    weights = {
+        name: value.detach().clone()
+        for name, value in checkpoint['state_dict'].items()
+    }
+    kept: dict[str, Any] = dict(state_dict=weights)
+    if checkpoint.get('meta'):
+        kept['meta'] = checkpoint['meta']
+    return kept
+
+
+def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
+    """Write the published checkpoint.
+
+    Args:
+        in_file (str): A checkpoint, or a work dir, of which the best is taken.
+        out_file (str): Name without date and hash; its folder is made.
+
+    Returns:
+        tuple[Path, list[str]]: What was written, and the entries of the
+        checkpoint that were left out.
+
+    Raises:
+        FileNotFoundError: When there is no checkpoint.
+        ValueError: When it cannot be read, or the name does not end in .pth.
+    """
+    target = Path(out_file)
+    if target.suffix not in ('', SUFFIX):
+        raise ValueError(
+            f'{out_file}: a published checkpoint ends in {SUFFIX}; give such '
+            'a name, or one without an ending'
+        )
+    target = target.with_suffix('')
+    checkpoint = read_checkpoint(in_file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f'{target.name}.part')
+    try:
+        torch.save(to_publish(checkpoint), part)
+        digest = hashlib.sha256(part.read_bytes()).hexdigest()
+        date = datetime.date.today().strftime('%Y%m%d')
+        name = f'{target.name}_{date}-{digest[:HASH_LETTERS]}{SUFFIX}'
+        written = part.replace(target.with_name(name))
+    finally:
+        part.unlink(missing_ok=True)
+    return written, sorted(checkpoint.keys() - set(KEPT))
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Publish by the command line; the arguments are those of MMAction2.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Process a checkpoint to be published'
+    )
+    parser.add_argument(
+        'in_file', help='checkpoint file, or a work dir: its best one'
+    )
+    parser.add_argument(
+        'out_file', help='name of the file; date and hash are added'
+    )
+    args = parser.parse_args(argv)
+    source = find_checkpoint(args.in_file)
+    written, left = publish(source, args.out_file)
+    averaged = 'ema_state_dict' in left
+    print(f'read:    {source}')
+    print(f'weights: {"moving average" if averaged else "as trained"}')
+    print(f'left out: {", ".join(left) or "nothing"}')
+    size = written.stat().st_size / 2**20
+    print(f'written: {written} ({size:.1f} MB)')
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
