@@ -66,13 +66,47 @@ def shrink_model(model, data, language_model):
     else:
         text.ann_file = str(data / 'train.json')
     encoder = model.video_encoder
-    backbone = encoder.backbone
-    if backbone.type == 'mmdet.ResNet':
-        backbone.depth, backbone.init_cfg = 18, None
-        if encoder.get('neck') is not None:
-            encoder.neck.in_channels = [
-                64 * 2**stage for stage in backbone.out_indices
-            ]
+    for tower in (encoder, encoder.get('motion')):
+        if tower is not None:
+            # Weights are fetched where there is internet.
+            for part in (tower, tower.backbone):
+                part.pop('init_cfg', None)
+            shrink_tower(tower)
+
+
+# What makes a backbone of each type small, without changing its kind.
+SMALL = dict(
+    ResNet=dict(depth=18),
+    ResNet3dSlowOnly=dict(depth=18, base_channels=16),
+    SwinTransformer=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4),
+    SwinTransformer3D=dict(
+        arch=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4)
+    ),
+    PyramidVisionTransformerV2=dict(embed_dims=16, num_layers=[1] * 4),
+    MViT=dict(
+        arch=dict(
+            embed_dims=16,
+            num_layers=4,
+            num_heads=1,
+            downscale_indices=[1, 2, 3],
+        )
+    ),
+    UniFormer=dict(depth=[1] * 4, embed_dim=[16] * 4, head_dim=8),
+    VisionTransformer=dict(embed_dims=48, depth=1, num_heads=3),
+)
+
+
+def shrink_tower(tower):
+    """Few layers and channels, in place."""
+    backbone = tower.backbone
+    kind = backbone.type.rpartition('.')[2]
+    if kind == 'ResNet3dSlowFast':
+        for path in (backbone.slow_pathway, backbone.fast_pathway):
+            path.base_channels = path.get('base_channels', 64) // 4
+    backbone.update(SMALL.get(kind, {}))
+    neck = tower.get('neck')
+    if neck is not None and kind == 'ResNet' and 'in_channels' in neck:
+        neck.in_channels = [64 * 2**stage for stage in backbone.out_indices]
 
 
 def shrink_data(dataset, data):
@@ -96,6 +130,8 @@ def shrink_data(dataset, data):
 @pytest.fixture(params=CONFIGS, ids=str)
 def cfg(request, shapes_data, language_model):
     cfg = Config.fromfile(ROOT / 'configs' / request.param)
+    if cfg.model.video_encoder.backbone.type.startswith('mmpretrain.'):
+        pytest.importorskip('mmpretrain')
     init_default_scope(cfg.default_scope)
     shrink_model(cfg.model, shapes_data, language_model)
     for name in LOADERS:

@@ -1,46 +1,50 @@
 """Video encoder: any backbone and neck of the MM family, a clip at a time.
 
 The abstract of HERO says *end to end*; we choose that the backbone may be a
-2-D one that sees frames or a 3-D one that sees clips, and that a neck may
-follow. One level of the result becomes the grid that is reasoned on.
+2-D one that sees frames or a 3-D one that sees clips, that a neck may follow,
+and that a second backbone may bring motion. One level of the result becomes
+the grid that is reasoned on.
 
 Shape legend: B clips, T frames, C channels, H W grid, D width.
 """
 
+import math
 from typing import Optional
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
 from ..features import VideoFeatures
+from .feature_tower import FeatureTower
 
-_NO_MAP = (
-    '{name} gives a feature of shape {shape}; grounding needs a map with '
-    'height and width a frame. Choose a backbone that keeps the map (ResNet, '
-    'Swin, SlowOnly, MViT ...), or switch its pooling off.'
-)
+Extent = tuple[int, int, int]
 
 
 @MODELS.register_module()
-class VideoEncoder(BaseModule):
+class VideoEncoder(FeatureTower):
     """Encode clips into a grid of regions a frame.
 
+    Clips of different length or size are encoded without what pads them: a
+    clip gives the same features alone and beside a larger one. (Backbones of
+    the layout 'clip' are told what is padding instead.)
+
     Args:
-        backbone (dict): Config of a backbone. Its layout is read from an
-            attribute ``input_layout`` ('clip': (B, T, 3, H, W) with masks;
-            'frame': (N, 3, H, W); 'video': (B, 3, T, H, W)); without one it
-            is 'video' if the backbone holds a 3-D convolution, else 'frame'.
+        backbone (dict): Config of a backbone; see :class:`FeatureTower` for
+            it and for ``neck``, ``level`` and ``clip_len``.
         embed_dims (int): Width D of the result.
         neck (dict, optional): Config of a neck over the levels.
         level (int): The level of the neck (else of the backbone) that becomes
             the grid. Defaults to -1, the last.
-        in_channels (int, optional): Channels of that level; found by a trial
-            run where it is not given.
+        in_channels (int, optional): Channels of that level. They are found;
+            a number that is given is checked.
+        clip_len (int, optional): Frames that a 3-D backbone sees at once.
+        motion (dict, optional): Arguments of a second
+            :class:`FeatureTower`, ``backbone`` and perhaps ``neck``,
+            ``level``, ``clip_len`` and ``init_cfg``. Its map is resized to
+            the grid of the first, and both are projected together.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -51,67 +55,26 @@ class VideoEncoder(BaseModule):
         neck: Optional[dict] = None,
         level: int = -1,
         in_channels: Optional[int] = None,
+        clip_len: Optional[int] = None,
+        motion: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(init_cfg)
-        self.backbone = MODELS.build(backbone)
-        self.neck = MODELS.build(neck) if neck is not None else None
-        self.level = level
-        has_3d = any(isinstance(m, nn.Conv3d) for m in self.modules())
-        self.input_layout = getattr(
-            self.backbone, 'input_layout', 'video' if has_3d else 'frame'
-        )
-        channels = in_channels or self._find_channels()
+        super().__init__(backbone, neck, level, clip_len, init_cfg)
+        if in_channels is not None and in_channels != self.channels:
+            raise ValueError(
+                f'in_channels={in_channels}, but level {level} of '
+                f'{self.name if neck is None else type(self.neck).__name__} '
+                f'has {self.channels} channels; leave in_channels out'
+            )
+        self.motion = FeatureTower(**motion) if motion else None
+        # Pixels that the extents of a clip are rounded up to.
+        self.granule = self.multiple
+        channels = self.channels
+        if self.motion is not None:
+            self.granule = math.lcm(self.multiple, self.motion.multiple)
+            channels += self.motion.channels
         self.project = nn.Conv2d(channels, embed_dims, 1)
         self.norm = nn.LayerNorm(embed_dims)
-
-    @torch.no_grad()
-    def _find_channels(self) -> int:
-        was_training = self.training
-        self.eval()
-        level = self._level(
-            torch.zeros(1, 8, 3, 64, 64),
-            torch.ones(1, 8, dtype=torch.bool),
-            torch.ones(1, 64, 64, dtype=torch.bool),
-        )
-        self.train(was_training)
-        return level.shape[2]
-
-    def _level(
-        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> Tensor:
-        """Run backbone and neck; returns one level, (B, T, C, H, W)."""
-        num_clips, num_frames = frame_mask.shape
-        if self.input_layout == 'clip':
-            levels = self.backbone(imgs, frame_mask, pixel_mask)
-            flat = [level.flatten(0, 1) for level in levels]
-        elif self.input_layout == 'frame':
-            levels = self.backbone(imgs.flatten(0, 1))
-            flat = [levels] if isinstance(levels, Tensor) else list(levels)
-        else:
-            levels = self.backbone(imgs.transpose(1, 2))
-            levels = [levels] if isinstance(levels, Tensor) else levels
-            flat = [self._align_time(level, num_frames) for level in levels]
-        if self.neck is not None:
-            flat = list(self.neck(tuple(flat)))
-        feature = flat[self.level]
-        if feature.dim() != 4:
-            name = type(self.backbone).__name__
-            raise ValueError(
-                _NO_MAP.format(name=name, shape=tuple(feature.shape))
-            )
-        return feature.unflatten(0, (num_clips, num_frames))
-
-    def _align_time(self, level: Tensor, num_frames: int) -> Tensor:
-        """Bring a 3-D level (B, C, T', H, W) to the T sampled frames."""
-        if not isinstance(level, Tensor) or level.dim() != 5:
-            shape = getattr(level, 'shape', type(level).__name__)
-            name = type(self.backbone).__name__
-            raise ValueError(_NO_MAP.format(name=name, shape=shape))
-        if level.shape[2] != num_frames:
-            size = (num_frames, *level.shape[3:])
-            level = F.interpolate(level, size=size, mode='trilinear')
-        return rearrange(level, 'b c t h w -> (b t) c h w')
 
     def forward(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -125,8 +88,16 @@ class VideoEncoder(BaseModule):
 
         Returns:
             VideoFeatures: Normalised regions of width D, zero on padding.
+
+        Raises:
+            ValueError: A clip is smaller than one region.
         """
-        level = self._level(imgs, frame_mask, pixel_mask)
+        if self.input_layout == 'clip' and self.motion is None:
+            level = self.feature_map(imgs, frame_mask, pixel_mask)
+        else:
+            imgs = _pad_up(imgs, self.granule)
+            pixel_mask = _pad_up(pixel_mask, self.granule)
+            level = self._encode_by_extent(imgs, frame_mask, pixel_mask)
         height, width = level.shape[-2:]
         stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
         centres = region_centres(height, width, stride, imgs.device)
@@ -147,6 +118,88 @@ class VideoEncoder(BaseModule):
             stride=stride,
             frame_size=(imgs.shape[-1], imgs.shape[-2]),
         )
+
+    def _encode_by_extent(
+        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
+    ) -> Tensor:
+        """Encode clips of one length and size together, without padding.
+
+        Returns a map of shape (B, T, C, H, W), zero on padding.
+        """
+        extents = self._extents(frame_mask, pixel_mask)
+        whole = (imgs.shape[1], *imgs.shape[-2:])
+        if all(extent == whole for extent in extents):
+            return self._encode(imgs, frame_mask, pixel_mask)
+        out: Optional[Tensor] = None
+        for extent in dict.fromkeys(extents):
+            frames, height, width = extent
+            rows = [row for row, one in enumerate(extents) if one == extent]
+            part = self._encode(
+                imgs[rows, :frames, :, :height, :width],
+                frame_mask[rows, :frames],
+                pixel_mask[rows, :height, :width],
+            )
+            if out is None:
+                sides = (side // self.stride for side in whole[1:])
+                out = part.new_zeros(
+                    len(imgs), whole[0], part.shape[2], *sides
+                )
+            out[rows, :frames, :, : part.shape[3], : part.shape[4]] = part
+        assert out is not None
+        return out
+
+    def _encode(
+        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
+    ) -> Tensor:
+        """One or both towers on clips of one extent, (B, T, C, H, W)."""
+        looks = self.feature_map(imgs, frame_mask, pixel_mask)
+        size = tuple(side // self.stride for side in imgs.shape[-2:])
+        if looks.shape[-2:] != size:
+            raise ValueError(
+                f'{self.name} gave a map of {tuple(looks.shape[-2:])} for '
+                f'frames of {tuple(imgs.shape[-2:])} pixels; {size} was '
+                f'expected of its stride {self.stride}, found in a trial run'
+            )
+        if self.motion is None:
+            return looks
+        moves = self.motion.feature_map(imgs, frame_mask, pixel_mask)
+        if moves.shape[-2:] != size:
+            resized = F.interpolate(
+                moves.flatten(0, 1), size=size, mode='bilinear'
+            )
+            moves = resized.unflatten(0, moves.shape[:2])
+        return torch.cat([looks, moves], 2)
+
+    def _extents(self, frame_mask: Tensor, pixel_mask: Tensor) -> list[Extent]:
+        """Frames, height and width of each clip, rounded up to a granule."""
+        frames = frame_mask.sum(1)
+        heights = pixel_mask.any(2).sum(1)
+        widths = pixel_mask.any(1).sum(1)
+        told = torch.stack([frames, heights, widths], 1).tolist()
+        for _, height, width in told:
+            if min(height, width) < self.stride:
+                raise ValueError(
+                    f'a clip of {width}x{height} pixels is smaller than one '
+                    f'region of {self.stride}x{self.stride} pixels: enlarge '
+                    'it (ResizeClip), or choose a level of smaller stride '
+                    '(model.video_encoder.level, out_indices of the backbone)'
+                )
+        return [
+            (max(t, 1), self._round_up(h), self._round_up(w))
+            for t, h, w in told
+        ]
+
+    def _round_up(self, side: int) -> int:
+        return -(-side // self.granule) * self.granule
+
+
+def _pad_up(pixels: Tensor, multiple: int) -> Tensor:
+    """Pad the last two axes with zeros (False) to a multiple."""
+    height, width = pixels.shape[-2:]
+    below, right = -height % multiple, -width % multiple
+    if not (below or right):
+        return pixels
+    return F.pad(pixels, (0, right, 0, below))
 
 
 def region_centres(
