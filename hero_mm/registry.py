@@ -6,7 +6,10 @@ bare name and those of the family by prefix (``mmdet.ResNet``,
 searched, so ``import hero_mm`` stays cheap.
 """
 
+from collections.abc import Mapping
+
 from mmengine import registry as root
+from mmengine.config import ConfigDict
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -156,3 +159,19 @@ FUNCTIONS = Registry(
     scope=SCOPE,
     locations=['hero_mm.engine'],
 )
+
+
+def in_own_scope(config: Mapping) -> ConfigDict:
+    """A config of another package's component, with parts of that package.
+
+    Components of mmdet build parts that their configs name without a prefix;
+    in our scope these would not be found.
+
+    Args:
+        config (Mapping): With a ``type`` such as ``'mmdet.RPNHead'``.
+
+    Returns:
+        ConfigDict: The same, to be built in the scope of its prefix.
+    """
+    scope, dot, _ = str(config['type']).rpartition('.')
+    return ConfigDict(config, **({'_scope_': scope} if dot else {}))

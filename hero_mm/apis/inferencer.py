@@ -117,7 +117,7 @@ class TubeInferencer:
             the paths of the files written.
         """
         texts = check_texts(texts)
-        encoded = self.encode_video(video, segment, unit)
+        encoded = self.encode_video(video, segment, unit, texts)
         sample = self._ground_sample(encoded, texts)
         paths: list[str] = []
         if out_dir is not None:
@@ -133,6 +133,7 @@ class TubeInferencer:
         video: PathLike,
         segment: Optional[tuple[float, float]] = None,
         unit: str = 'seconds',
+        texts: Optional[Sequence[str]] = None,
     ) -> EncodedVideo:
         """Encode a clip once, for any number of sentences.
 
@@ -141,6 +142,8 @@ class TubeInferencer:
             segment (tuple[float, float], optional): The part that is
                 searched, ``[start, end)``. Defaults to the whole video.
             unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
+            texts (Sequence[str], optional): Sentences that will be asked, for
+                proposal generators that are prompted with them.
 
         Returns:
             EncodedVideo: For :meth:`ground`.
@@ -156,9 +159,8 @@ class TubeInferencer:
             training=False,
         )
         sample = batch['data_samples'][0]
-        features = self.model.encode_video(
-            batch['inputs'], batch['data_samples']
-        )
+        asked = sample if texts is None else _with_queries(sample, list(texts))
+        features = self.model.encode_video(batch['inputs'], [asked])
         return EncodedVideo(features, sample)
 
     def ground(

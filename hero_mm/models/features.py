@@ -36,6 +36,8 @@ class VideoFeatures:
             scale of the pyramid alignment.
         geometry_BTHW5 (Tensor, optional): Centre and size of the clip's own
             boxes in units of the stride, and the frame number.
+        proposals_BTHW4 (Tensor, optional): Where regions are proposals, the
+            proposed boxes, xyxy in pixels.
     """
 
     regions_BTHWD: Tensor
@@ -49,6 +51,7 @@ class VideoFeatures:
     raw_boxes_BTHW4: Optional[Tensor] = None
     contexts: Optional[dict[int, Tensor]] = None
     geometry_BTHW5: Optional[Tensor] = None
+    proposals_BTHW4: Optional[Tensor] = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> 'VideoFeatures':
         """Apply a function to every tensor.

@@ -37,6 +37,9 @@ class GroundingDataSample(BaseDataElement):
       target has a box and the frame lies inside the span.
     - ``gt_tracks``: ``bboxes`` (M, T, 4), in pixels of the input; ``valid``
       (M, T), for every annotated object, inside the span or not.
+    - ``proposals``, of length T: ``bboxes`` (T, K, 4), in pixels of the
+      input; ``scores`` (T, K); ``valid`` (T, K), where a generator has read
+      them from files.
     - ``pred_queries``: ``spans`` (K, 2) native frames; ``bboxes`` (K, T, 4),
       in pixels of the original video; ``scores`` (K, T); ``span_scores``
       (K,); ``action_consistency`` (K, T), in [0, 1].
@@ -83,6 +86,19 @@ class GroundingDataSample(BaseDataElement):
     @gt_tracks.deleter
     def gt_tracks(self) -> None:
         del self._gt_tracks
+
+    @property
+    def proposals(self) -> Any:
+        """InstanceData: Proposals of each frame."""
+        return self._proposals
+
+    @proposals.setter
+    def proposals(self, value: InstanceData) -> None:
+        self._set_instances('_proposals', value)
+
+    @proposals.deleter
+    def proposals(self) -> None:
+        del self._proposals
 
     @property
     def pred_queries(self) -> Any:

@@ -71,6 +71,12 @@ class PackGroundingInputs(BaseTransform):
                 bboxes=_tensor(results['track_bboxes']),
                 valid=_tensor(results['track_valid']),
             )
+        if 'proposal_bboxes' in results:
+            sample.proposals = InstanceData(
+                bboxes=_tensor(results['proposal_bboxes']),
+                scores=_tensor(results['proposal_scores']),
+                valid=_tensor(results['proposal_valid']),
+            )
         return dict(inputs=torch.from_numpy(imgs), data_samples=sample)
 
     def __repr__(self) -> str:

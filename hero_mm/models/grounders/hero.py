@@ -20,6 +20,7 @@ from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
 from ..heads.tube_head import TubeOutput
+from ..proposals import ProposalSet
 from ..pruning import keep_frames, select_frames, select_regions
 
 Samples = Sequence[GroundingDataSample]
@@ -40,6 +41,11 @@ class HERO(BaseModel):
             action correspondence out.
         max_regions (int, optional): Regions of a frame that meet the words,
             those most likely to hold an object; None keeps the whole grid.
+            Of proposals, those of highest score; None keeps them all.
+        proposal_generator (dict, optional): Config of a proposal generator;
+            its boxes become the regions. None grounds on the grid.
+        roi_encoder (dict, optional): Config of the :class:`RoIEncoder` of
+            the proposals, without ``embed_dims``.
         keep_ratio (float): At test time only this share of the frames, those
             of highest action consistency, takes part in the reasoning of a
             query. Needs an action head. Defaults to 1.0, all of them.
@@ -56,6 +62,8 @@ class HERO(BaseModel):
         action_head: Optional[dict] = None,
         max_regions: Optional[int] = None,
         keep_ratio: float = 1.0,
+        proposal_generator: Optional[dict] = None,
+        roi_encoder: Optional[dict] = None,
         data_preprocessor: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -80,6 +88,19 @@ class HERO(BaseModel):
         self.tube_head = MODELS.build(tube_head)
         self.max_regions = max_regions
         self.keep_ratio = keep_ratio
+        self.proposal_generator = self.roi_encoder = None
+        if proposal_generator is not None:
+            self.proposal_generator = MODELS.build(proposal_generator)
+            self.proposal_generator.bind(self.data_preprocessor)
+            default = dict(
+                type='RoIEncoder', embed_dims=video_encoder['embed_dims']
+            )
+            self.roi_encoder = MODELS.build({**default, **(roi_encoder or {})})
+            self.tube_head.start_from_proposals()
+        elif roi_encoder is not None:
+            raise ValueError(
+                'roi_encoder encodes proposals: give a proposal_generator too'
+            )
 
     def forward(
         self,
@@ -124,20 +145,36 @@ class HERO(BaseModel):
 
         Args:
             inputs (dict): As in :meth:`forward`.
-            data_samples (Any): Unused; the sentences come with
+            data_samples (Sequence[GroundingDataSample], optional): B samples,
+                for proposal generators; the sentences come with
                 :meth:`ground`.
 
         Returns:
             VideoFeatures: B clips.
         """
-        return self._select(self._encode(inputs))
+        grid = self._encode(inputs)
+        if self.proposal_generator is None:
+            return self._select(self.tube_head.clip_outputs(grid))
+        proposals = self.proposal_generator(grid, inputs, data_samples or ())
+        if self.max_regions is not None:
+            proposals = proposals.best(self.max_regions)
+        return self._enrich(self._propose(grid, proposals))
 
     def _encode(self, inputs: dict[str, Tensor]) -> VideoFeatures:
-        """The whole grid of regions, with objectness and boxes."""
+        """The whole grid of regions."""
         video = self.video_encoder(**inputs)
         if self.neck is not None:
             video = self.neck.encode_clip(video)
-        return self.tube_head.clip_outputs(video)
+        return video
+
+    def _propose(
+        self, grid: VideoFeatures, proposals: ProposalSet
+    ) -> VideoFeatures:
+        """Proposals in the place of the grid, with objectness and boxes."""
+        assert self.roi_encoder is not None
+        if self.neck is not None:
+            grid = replace(grid, contexts=self.neck.contexts(grid))
+        return self.tube_head.clip_outputs(self.roi_encoder(grid, proposals))
 
     def _select(
         self, video: VideoFeatures, forced_BTHW: Optional[Tensor] = None
@@ -147,23 +184,49 @@ class HERO(BaseModel):
             if self.neck is not None:
                 video = replace(video, contexts=self.neck.contexts(video))
             video = select_regions(video, self.max_regions, forced_BTHW)
+        return self._enrich(video)
+
+    def _enrich(self, video: VideoFeatures) -> VideoFeatures:
+        """Regions that have met each other, with better boxes."""
         if self.neck is not None:
             video = self.neck.encode_regions(video)
         return self.tube_head.refine_boxes(video)
+
+    def _regions_to_train(
+        self, inputs: dict[str, Tensor], data_samples: Samples
+    ) -> tuple[VideoFeatures, dict[str, Tensor]]:
+        """The regions that meet the words, and the losses on the way."""
+        grid = self._encode(inputs)
+        with_tracks = _have_tracks(data_samples)
+        losses: dict[str, Tensor] = {}
+        if self.proposal_generator is not None:
+            if not with_tracks:
+                raise ValueError(
+                    'proposals are assigned to annotated objects: train with '
+                    'LoadTubes(with_tracks=True)'
+                )
+            assert self.roi_encoder is not None
+            losses = self.proposal_generator.loss(grid, inputs, data_samples)
+            proposals = self.proposal_generator(grid, inputs, data_samples)
+            proposals = self.roi_encoder.sample(proposals, data_samples)
+            video = self._propose(grid, proposals)
+            losses.update(self.tube_head.track_loss(video, data_samples))
+            video = self._enrich(video)
+        else:
+            grid, forced = self.tube_head.clip_outputs(grid), None
+            if with_tracks:
+                losses = self.tube_head.track_loss(grid, data_samples)
+                forced = self.tube_head.regions_of_tracks(grid, data_samples)
+            video = self._select(grid, forced)
+        if with_tracks:
+            losses.update(self.tube_head.refine_loss(video, data_samples))
+        return video, losses
 
     def loss(
         self, inputs: dict[str, Tensor], data_samples: Samples
     ) -> dict[str, Tensor]:
         """Losses of all parts; see :meth:`forward`."""
-        grid = self._encode(inputs)
-        losses, forced = {}, None
-        with_tracks = _have_tracks(data_samples)
-        if with_tracks:
-            losses = self.tube_head.track_loss(grid, data_samples)
-            forced = self.tube_head.regions_of_tracks(grid, data_samples)
-        video = self._select(grid, forced)
-        if with_tracks:
-            losses.update(self.tube_head.refine_loss(video, data_samples))
+        video, losses = self._regions_to_train(inputs, data_samples)
         clip_of_query = self._clip_of_query(data_samples, video)
         negatives, query_of_negative = _negatives(data_samples, video)
         texts = _texts(data_samples)
@@ -198,7 +261,9 @@ class HERO(BaseModel):
         self, inputs: dict[str, Tensor], data_samples: Samples
     ) -> list[GroundingDataSample]:
         """Find the tubes; no ground truth is read. See :meth:`forward`."""
-        return self.ground(self.encode_video(inputs), data_samples)
+        return self.ground(
+            self.encode_video(inputs, data_samples), data_samples
+        )
 
     def ground(
         self, video: VideoFeatures, data_samples: Samples

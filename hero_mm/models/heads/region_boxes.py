@@ -61,6 +61,23 @@ def positive_regions(
     return ((centres - middle).abs() <= torch.maximum(reach, half)).all(-1)
 
 
+def overlapping_regions(
+    boxes: Tensor, proposals: Tensor, threshold: float
+) -> Tensor:
+    """Proposals that should answer for a box.
+
+    Args:
+        boxes (Tensor): Boxes xyxy in pixels, has shape (..., 4).
+        proposals (Tensor): Boxes xyxy, has shape (..., N, 4).
+        threshold (float): IoU from which on a proposal answers.
+
+    Returns:
+        Tensor: Bool, has shape (..., N).
+    """
+    iou, _ = box_iou_pairs(proposals, boxes[..., None, :])
+    return iou >= threshold
+
+
 def true_boxes(
     samples: Sequence[GroundingDataSample], video: VideoFeatures
 ) -> tuple[Tensor, Tensor]:

@@ -24,24 +24,24 @@ from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
 from ..layers import FeedForward, FramePosition, JointLayer
-from ..losses import any_positive_cross_entropy, boundary_targets, span_kl
+from ..losses import any_positive_cross_entropy
 from ..pruning import spread_frames
 from .contrastive_action_head import kinds_of
-from .frame_grid import to_bins
 from .region_boxes import (
     box_distances,
     decode_boxes,
+    overlapping_regions,
     positive_regions,
     true_boxes,
 )
 from .region_text_fit import RegionTextFit
+from .span_losses import span_losses
 from .tube_decoding import (
     TubeOutput,
     choose_boxes,
     clip_edges,
     decode_span,
     query_edges,
-    span_logits,
     to_original,
 )
 
@@ -57,6 +57,8 @@ class TubeHead(BaseModule):
         num_heads (int): Heads of these layers.
         centre_radius (float): Which regions answer for a box, see
             :func:`positive_regions`.
+        proposal_iou (float): Which proposals do: those that overlap it by
+            this; from half of it on they are no negatives either.
         sigma (float): Width of the boundary targets, in bins.
         expected_iou (bool): Choose the span of highest expected tIoU in
             place of the most likely one. Defaults to False.
@@ -76,6 +78,7 @@ class TubeHead(BaseModule):
         num_span_layers: int = 2,
         num_heads: int = 4,
         centre_radius: float = 0.25,
+        proposal_iou: float = 0.5,
         sigma: float = 1.0,
         expected_iou: bool = False,
         link_weight: float = 1.0,
@@ -109,6 +112,7 @@ class TubeHead(BaseModule):
         self.span_weight = nn.Parameter(torch.tensor(0.3))
         self.span_out = nn.Linear(embed_dims, 5)
         self.centre_radius = centre_radius
+        self.proposal_iou = proposal_iou
         self.sigma = sigma
         self.expected_iou = expected_iou
         self.link_weight = link_weight
@@ -137,15 +141,61 @@ class TubeHead(BaseModule):
         """Add what a clip says without a sentence: objects and their boxes.
 
         Args:
-            video (VideoFeatures): B clips.
+            video (VideoFeatures): B clips. Boxes that they have, as
+                proposals do, are corrected.
 
         Returns:
             VideoFeatures: With ``objectness_BTHW`` and ``raw_boxes_BTHW4``.
         """
         regions = video.regions_BTHWD
         out = self.clip_out(regions + self.clip_box(regions))
-        return replace(
-            video, objectness_BTHW=out[..., 0], raw_boxes_BTHW4=out[..., 1:]
+        raw = out[..., 1:]
+        if video.raw_boxes_BTHW4 is not None:
+            raw = raw + video.raw_boxes_BTHW4
+        return replace(video, objectness_BTHW=out[..., 0], raw_boxes_BTHW4=raw)
+
+    @torch.no_grad()
+    def start_from_proposals(self) -> None:
+        """Let the boxes of an untrained head be those of the proposals."""
+        linear = [m for m in self.refine.modules() if isinstance(m, nn.Linear)]
+        for layer in (self.clip_out, linear[-1], self.query_box):
+            layer.weight[-4:].mul_(0.01)
+            layer.bias[-4:].zero_()
+
+    def _answer(
+        self,
+        boxes: Tensor,
+        video: VideoFeatures,
+        rows: Optional[Tensor] = None,
+        loosely: bool = False,
+    ) -> Tensor:
+        """Regions that should answer for boxes.
+
+        Args:
+            boxes (Tensor): xyxy, has shape (B, T, 4), or (X, 4) with rows.
+            video (VideoFeatures): B clips.
+            rows (Tensor, optional): The frame in B * T of each box.
+            loosely (bool): Also those that may be taken for it.
+
+        Returns:
+            Tensor: Bool, has shape (..., N).
+        """
+
+        def take(value: Tensor) -> Tensor:
+            value = value.flatten(2, 3)
+            return value if rows is None else value.flatten(0, 1)[rows]
+
+        if video.proposals_BTHW4 is not None:
+            least = self.proposal_iou * (0.5 if loosely else 1.0)
+            chosen = overlapping_regions(
+                boxes, take(video.proposals_BTHW4), least
+            )
+            return chosen & take(video.real_BTHW)
+        return positive_regions(
+            boxes,
+            take(video.centres_BTHW2),
+            video.stride,
+            0.5 if loosely else self.centre_radius,
         )
 
     def refine_boxes(self, video: VideoFeatures) -> VideoFeatures:
@@ -273,7 +323,13 @@ class TubeHead(BaseModule):
             )
         edges = clip_edges(samples, num_frames, device)[clip_of_query]
         spans_Q2 = torch.cat([s.gt_queries.spans for s in samples]).to(edges)
-        losses.update(self._span_loss(output, video, spans_Q2, edges))
+        spans = span_losses(
+            output, video.frame_mask_BT, spans_Q2, edges, self.sigma
+        )
+        losses.update(
+            (f'loss_{name}', self.weights[name] * value)
+            for name, value in spans.items()
+        )
         return losses
 
     def _box_loss(
@@ -283,11 +339,8 @@ class TubeHead(BaseModule):
         boxes_QT4: Tensor,
         valid_QT: Tensor,
     ) -> dict[str, Tensor]:
-        centres = video.centres_BTHW2.flatten(2, 3)[valid_QT]
         truth = boxes_QT4[valid_QT]
-        positive = positive_regions(
-            truth, centres, video.stride, self.centre_radius
-        )
+        positive = self._answer(boxes_QT4, video)[valid_QT]
         count = max(len(truth), 1)
         # A set of regions may lack the target where no track forced it in.
         found = positive.any(-1)
@@ -317,15 +370,10 @@ class TubeHead(BaseModule):
         Regions of the same object outside its span are negatives, which is
         how the action is learned where it happens.
         """
-        centres = video.centres_BTHW2.flatten(2, 3)
         inside = valid_QT[..., None]
-        positive = inside & positive_regions(
-            boxes_QT4, centres, video.stride, self.centre_radius
-        )
+        positive = inside & self._answer(boxes_QT4, video)
         # Between the positives and the edge of the box nothing is asked.
-        within = inside & positive_regions(
-            boxes_QT4, centres, video.stride, 0.5
-        )
+        within = inside & self._answer(boxes_QT4, video, loosely=True)
         asked = video.real_BTHW.flatten(2) & ~(within & ~positive)
         bce = F.binary_cross_entropy_with_logits(
             logits, positive.to(logits.dtype), reduction='none'
@@ -358,10 +406,7 @@ class TubeHead(BaseModule):
             tubes whose own caption fits best.
         """
         boxes_QT4, valid_QT = true_boxes(samples, video)
-        centres = video.centres_BTHW2.flatten(2, 3)
-        shown = valid_QT[..., None] & positive_regions(
-            boxes_QT4, centres, video.stride, self.centre_radius
-        )
+        shown = valid_QT[..., None] & self._answer(boxes_QT4, video)
         shown = shown.to(video.regions_BTHWD.dtype)
         tube = torch.einsum(
             'qtn,qtnd->qd', shown, video.regions_BTHWD.flatten(2, 3)
@@ -379,42 +424,6 @@ class TubeHead(BaseModule):
         return dict(
             loss_action=self.weights['action'] * loss,
             action_accuracy=right,
-        )
-
-    def _span_loss(
-        self,
-        output: TubeOutput,
-        video: VideoFeatures,
-        spans_Q2: Tensor,
-        edges_QT1: Tensor,
-    ) -> dict[str, Tensor]:
-        mask = video.frame_mask_BT
-        soft = []
-        offset = output.start_QT.new_zeros(())
-        steps = torch.arange(mask.shape[1], device=mask.device)
-        for side in (0, 1):
-            place = to_bins(spans_Q2[:, side], edges_QT1, bool(side))
-            # The target is centred where the boundary is, not at its bin.
-            soft.append(boundary_targets(mask, place - 0.5, self.sigma))
-            # So the bins beside it are nearly as likely: their offsets lead
-            # to the end that is next to the boundary.
-            share = place[:, None] - steps
-            near = (share > -1) & (share < 2) & mask
-            told = output.offsets_QT2[..., side]
-            miss = (told - share.clamp(0, 1)).abs() * near
-            offset = offset + miss.sum() / near.sum()
-        middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
-        inside = (middle >= spans_Q2[:, :1]) & (middle < spans_Q2[:, 1:])
-        actionness = F.binary_cross_entropy_with_logits(
-            output.actionness_QT, inside.float(), reduction='none'
-        )
-        boundary = span_kl(span_logits(output), *soft)
-        return dict(
-            loss_boundary=self.weights['boundary'] * boundary.mean(),
-            loss_offset=self.weights['offset'] * offset,
-            loss_actionness=self.weights['actionness']
-            * (actionness * mask).sum()
-            / mask.sum(),
         )
 
     def _tracks(
@@ -467,10 +476,8 @@ class TubeHead(BaseModule):
             raise ValueError(
                 'track_loss takes what clip_outputs gives; run it first'
             )
-        truth, place, centres = self._tracks(video, samples)
-        positive = positive_regions(
-            truth, centres, video.stride, self.centre_radius
-        )
+        truth, place, _ = self._tracks(video, samples)
+        positive = self._answer(truth, video, place)
         l1, giou = self._track_boxes(video, truth, place, positive)
         logits = video.objectness_BTHW.flatten(2).flatten(0, 1)
         target = torch.zeros_like(logits)
@@ -498,10 +505,8 @@ class TubeHead(BaseModule):
         Returns:
             dict: ``loss_refined_l1``, ``loss_refined_giou``.
         """
-        truth, place, centres = self._tracks(video, samples)
-        positive = positive_regions(
-            truth, centres, video.stride, self.centre_radius
-        )
+        truth, place, _ = self._tracks(video, samples)
+        positive = self._answer(truth, video, place)
         l1, giou = self._track_boxes(video, truth, place, positive)
         return dict(loss_refined_l1=l1, loss_refined_giou=giou)
 

@@ -1,0 +1,49 @@
+# HERO on proposals of an RPN that is trained with it, on the embedded
+# benchmark.
+#   bash tools/dist_train.sh configs/hero_rpn_shapes.py 2       (two cores)
+#   python tools/train.py configs/hero_rpn_shapes.py            (one process)
+_base_ = ['./hero_shapes.py']
+model = dict(
+    proposal_generator=dict(
+        type='DenseHeadProposals',
+        head=dict(
+            type='mmdet.RPNHead',
+            in_channels=64,
+            feat_channels=64,
+            anchor_generator=dict(
+                type='AnchorGenerator',
+                # Squares of 8, 13 and 22 pixels.
+                scales=[1.0, 1.6, 2.8],
+                ratios=[1.0],
+                strides=[8],
+            ),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+            loss_bbox=dict(type='L1Loss'),
+            train_cfg=dict(
+                assigner=dict(
+                    type='MaxIoUAssigner',
+                    pos_iou_thr=0.5,
+                    neg_iou_thr=0.3,
+                    min_pos_iou=0.3,
+                ),
+                sampler=dict(
+                    type='RandomSampler',
+                    num=64,
+                    pos_fraction=0.5,
+                    add_gt_as_proposals=False,
+                ),
+                allowed_border=-1,
+                pos_weight=-1,
+            ),
+            test_cfg=dict(
+                nms_pre=64,
+                max_per_img=32,
+                nms=dict(type='nms', iou_threshold=0.7),
+                min_bbox_size=0,
+            ),
+        ),
+    ),
+    roi_encoder=dict(num_train=12),
+    max_regions=12,
+)

@@ -1,0 +1,148 @@
+"""Proposals on disk: one file a video, written as a whole or not at all.
+
+Shape legend: F frames, N boxes of all of them. Boxes are xyxy in pixels of
+the original video.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hero_mm.files import write_bytes
+
+PathLike = Union[str, Path]
+_FIELDS = ('frames', 'counts', 'boxes', 'scores', 'size')
+
+
+@dataclass(frozen=True)
+class VideoProposals:
+    """Proposals of a video.
+
+    Attributes:
+        frames (np.ndarray): Native frame numbers, increasing, int64, has
+            shape (F,).
+        counts (np.ndarray): Boxes of each frame, int64, has shape (F,).
+        boxes (np.ndarray): Frame by frame, best first, float32, has shape
+            (N, 4).
+        scores (np.ndarray): In [0, 1], float32, has shape (N,).
+        size (tuple[int, int]): (width, height) of the video.
+    """
+
+    frames: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    size: tuple[int, int]
+
+    def at(
+        self, frame: int
+    ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
+        """The proposals of the frame that is nearest.
+
+        Args:
+            frame (int): A native frame number.
+
+        Returns:
+            tuple: The frame that they are of, boxes (K, 4), scores (K,).
+        """
+        place = int(np.abs(self.frames - frame).argmin())
+        start = int(self.counts[:place].sum())
+        part = slice(start, start + int(self.counts[place]))
+        return int(self.frames[place]), self.boxes[part], self.scores[part]
+
+
+def proposal_path(folder: PathLike, video_id: str) -> Path:
+    """File of a video.
+
+    Args:
+        folder (PathLike): Of all files.
+        video_id (str): May hold any characters.
+
+    Returns:
+        Path: ``<video id>.npz``, unusual characters quoted.
+    """
+    return Path(folder) / f'{quote(video_id, safe="")}.npz'
+
+
+def save_proposals(
+    folder: PathLike,
+    video_id: str,
+    frames: Sequence[int],
+    boxes: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    size: tuple[int, int],
+) -> Path:
+    """Write the proposals of a video.
+
+    Args:
+        folder (PathLike): Made where it is missing.
+        video_id (str): Of the annotation.
+        frames (Sequence[int]): F increasing native frame numbers.
+        boxes (Sequence[np.ndarray]): F times has shape (K_i, 4).
+        scores (Sequence[np.ndarray]): F times has shape (K_i,).
+        size (tuple[int, int]): (width, height) of the video.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ValueError: The lengths differ, or the frames do not increase.
+    """
+    if not len(frames) == len(boxes) == len(scores) or not len(frames):
+        raise ValueError(
+            f'{len(frames)} frames, {len(boxes)} lists of boxes and '
+            f'{len(scores)} of scores: give as many of each, at least one'
+        )
+    numbers = np.asarray(frames, np.int64)
+    if (np.diff(numbers) <= 0).any():
+        raise ValueError(f'frames must increase, got {numbers.tolist()[:20]}')
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        frames=numbers,
+        counts=np.array([len(one) for one in boxes], np.int64),
+        boxes=np.concatenate(boxes).astype(np.float32).reshape(-1, 4),
+        scores=np.concatenate(scores).astype(np.float32),
+        size=np.array(size, np.int64),
+    )
+    path = proposal_path(folder, video_id)
+    write_bytes(path, stream.getvalue())
+    return path
+
+
+def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
+    """Read the proposals of a video.
+
+    Args:
+        folder (PathLike): Of all files.
+        video_id (str): Of the annotation.
+
+    Returns:
+        VideoProposals: As saved.
+
+    Raises:
+        FileNotFoundError: There is none of this video.
+        ValueError: The file is not one of ours.
+    """
+    path = proposal_path(folder, video_id)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'no proposals of video {video_id!r} at {path}; make them with '
+            'tools/extract_proposals.py'
+        )
+    try:
+        with np.load(path) as data:
+            frames, counts, boxes, scores, size = (data[k] for k in _FIELDS)
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise ValueError(
+            f'{path} is no file of proposals ({error}); delete it and make it '
+            'again with tools/extract_proposals.py'
+        ) from error
+    width, height = size.tolist()
+    return VideoProposals(frames, counts, boxes, scores, (width, height))

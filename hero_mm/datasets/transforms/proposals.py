@@ -1,0 +1,109 @@
+"""Load proposals that were made before.
+
+Shape legend: T sampled frames, K most proposals of a frame.
+"""
+
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from hero_mm.registry import TRANSFORMS
+
+from ..proposal_files import load_proposals
+from .loading import boxes_to_frame
+
+
+@TRANSFORMS.register_module()
+class LoadProposals(BaseTransform):
+    """Load the proposals of the sampled frames.
+
+    Comes after all that changes the pixels. Required keys: ``video_id``,
+    ``frame_inds``, ``ori_shape``, ``img_shape``, ``crop_box``, ``flip``.
+    Added keys: ``proposal_bboxes`` (T, K, 4), ``proposal_scores`` (T, K),
+    ``proposal_valid`` (T, K).
+
+    Args:
+        folder (str | PathLike): Files of ``tools/extract_proposals.py``.
+        max_per_frame (int): Most proposals of a frame, the best.
+        max_gap (int): How many frames those of another frame may be away,
+            where not every frame was asked. Defaults to 0.
+    """
+
+    def __init__(
+        self,
+        folder: Union[str, Path],
+        max_per_frame: int = 50,
+        max_gap: int = 0,
+    ) -> None:
+        if max_per_frame < 1 or max_gap < 0:
+            raise ValueError(
+                'max_per_frame must be at least 1 and max_gap at least 0, got '
+                f'{max_per_frame} and {max_gap}'
+            )
+        self.folder = folder
+        self.max_per_frame = max_per_frame
+        self.max_gap = max_gap
+
+    def transform(self, results: dict) -> dict:
+        """Load.
+
+        Args:
+            results (dict): The end of the pipeline but for the packing.
+
+        Returns:
+            dict: With the proposals in pixels of the frames.
+
+        Raises:
+            FileNotFoundError: There is no file of the video.
+            ValueError: It lacks a frame, or is of a video of another size.
+        """
+        name = results['video_id']
+        told = load_proposals(self.folder, name)
+        height, width = results['ori_shape']
+        if told.size != (width, height):
+            raise ValueError(
+                f'{self.folder}: the proposals of video {name!r} were made at '
+                f'{told.size[0]}x{told.size[1]}, but it is annotated with '
+                f'{width}x{height}; make them again with '
+                'tools/extract_proposals.py'
+            )
+        frames, limit = results['frame_inds'], self.max_per_frame
+        shape = (len(frames), limit)
+        boxes = np.zeros((*shape, 4), np.float32)
+        scores = np.zeros(shape, np.float32)
+        valid = np.zeros(shape, np.bool_)
+        for row, frame in enumerate(frames.tolist()):
+            found, box, score = told.at(frame)
+            if abs(found - frame) > self.max_gap:
+                raise ValueError(
+                    f'{self.folder}: video {name!r} has no proposals of frame '
+                    f'{frame}, the nearest are of {found}; raise max_gap '
+                    f'(now {self.max_gap}), or make them with a smaller '
+                    '--every'
+                )
+            number = min(limit, len(box))
+            boxes[row, :number] = box[:number]
+            scores[row, :number] = score[:number]
+            valid[row, :number] = True
+        boxes, inside = _inside(boxes_to_frame(boxes, results), results)
+        valid &= inside
+        boxes[~valid] = 0
+        results.update(
+            proposal_bboxes=boxes, proposal_scores=scores, proposal_valid=valid
+        )
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(folder={str(self.folder)!r}, '
+            f'max_per_frame={self.max_per_frame}, max_gap={self.max_gap})'
+        )
+
+
+def _inside(boxes: np.ndarray, results: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes cut to the frames, and which of them are left."""
+    height, width = results['img_shape']
+    boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+    return boxes, (boxes[..., 2:] - boxes[..., :2] >= 1).all(-1)

@@ -1,0 +1,116 @@
+r"""Find proposals in the videos of an annotation with a detector of mmdet.
+
+One file a video; files that are there are kept, so that an interrupted run
+goes on. Several processes share the videos: start it under torchrun, one
+process a GPU, or by hand with --shard.
+
+Example::
+
+    python tools/extract_proposals.py DETECTOR.py DETECTOR.pth \
+        --ann data/vidstg/test.json --videos data/vidor/video \
+        --out data/vidstg/proposals
+"""
+
+import argparse
+import os
+import sys
+
+from hero_mm.errors import run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('detector', help='config file of a detector of mmdet')
+    parser.add_argument('checkpoint', help='its weights')
+    parser.add_argument('--ann', required=True, help='annotation file')
+    parser.add_argument('--videos', required=True, help='folder of the videos')
+    parser.add_argument('--out', required=True, help='folder to write to')
+    parser.add_argument(
+        '--every', type=int, default=1, help='take every n-th frame'
+    )
+    parser.add_argument(
+        '--max-per-frame', type=int, default=50, help='most boxes of a frame'
+    )
+    parser.add_argument(
+        '--short-side',
+        type=int,
+        help='resize the shorter side of the frames to this (default: as is)',
+    )
+    parser.add_argument(
+        '--text',
+        help='prompt of a detector with a language model (default: the '
+        'sentences about the video)',
+    )
+    parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...')
+    parser.add_argument(
+        '--shard',
+        metavar='I/N',
+        help='work on the I-th of N parts of the videos, from 0 on '
+        '(default: RANK/WORLD_SIZE of a launcher, else all)',
+    )
+    return parser.parse_args()
+
+
+def read_shard(told: str) -> tuple[int, int]:
+    """Part and number of parts.
+
+    Args:
+        told (str): As in ``0/4``.
+
+    Returns:
+        tuple[int, int]: As in (0, 4).
+
+    Raises:
+        ValueError: It is none.
+    """
+    index, slash, number = told.partition('/')
+    good = slash and index.isdigit() and number.isdigit()
+    if not good or not int(index) < int(number):
+        raise ValueError(
+            f'--shard {told!r}: give I/N with 0 <= I < N, such as 0/4'
+        )
+    return int(index), int(number)
+
+
+def main() -> None:
+    """Extract by the command line."""
+    args = parse_args()
+    env = os.environ
+    told = args.shard or f'{env.get("RANK", 0)}/{env.get("WORLD_SIZE", 1)}'
+    shard = read_shard(told)
+    device = args.device
+    if device is None and 'LOCAL_RANK' in env:
+        import torch
+
+        if torch.cuda.is_available():
+            device = f'cuda:{env["LOCAL_RANK"]}'
+    from hero_mm.apis.proposal_extraction import ProposalExtractor
+
+    extractor = ProposalExtractor(
+        args.detector,
+        args.checkpoint,
+        device=device,
+        every=args.every,
+        max_per_frame=args.max_per_frame,
+        short_side=args.short_side,
+        text=args.text,
+        batch_size=args.batch_size,
+    )
+    counts = extractor.run(args.ann, args.videos, args.out, shard)
+    sys.stdout.write(
+        f'{args.out}: {counts["written"]} videos written, {counts["kept"]} '
+        f'were there, {len(counts["broken"])} could not be read\n'
+    )
+    for reason in counts['broken']:
+        sys.stdout.write(f'  {reason}\n')
+    if counts['broken']:
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
