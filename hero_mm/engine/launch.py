@@ -6,10 +6,11 @@ and data that a config can make is made.
 
 import argparse
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional, Union
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
@@ -44,6 +45,30 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def read_config(
+    path: Union[str, Path], options: Optional[Mapping[str, Any]] = None
+) -> Config:
+    """Read a config and change it.
+
+    Args:
+        path (str | Path): Of the config.
+        options (Mapping, optional): New values by dotted key, as
+            ``--cfg-options`` gives them.
+
+    Raises:
+        FileNotFoundError: When there is no such config.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'config {str(path)!r} does not exist; those that come with '
+            'hero_mm lie in configs/'
+        )
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(dict(options))
+    return cfg
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config of a tool and apply the shared flags.
 
@@ -58,15 +83,8 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: When there is no such config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(
-            f'config {args.config!r} does not exist; those that come with '
-            'hero_mm lie in configs/'
-        )
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    options = {'launcher': args.launcher, **(args.cfg_options or {})}
+    cfg = read_config(args.config, options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -86,19 +86,20 @@ def _is_number(value: Any) -> bool:
 
 
 def read_training_log(work_dir: PathLike) -> TrainingLog:
-    """Read all ``scalars.json`` of a work dir, the oldest first.
+    """Read a ``scalars.json``, or all of a work dir, the oldest first.
 
     Where a resumed training repeats iterations, the later value stays. A
     line that was cut off by a kill is left out.
 
     Args:
-        work_dir (str | os.PathLike): Of a training.
+        work_dir (str | os.PathLike): Of a training, or one file.
 
     Returns:
         TrainingLog: Empty where there was none.
     """
-    log = TrainingLog()
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+    log, folder = TrainingLog(), Path(work_dir)
+    files = sorted(folder.glob('*/vis_data/scalars.json'))
+    for path in [folder] if folder.is_file() else files:
         for line in path.read_text(encoding='utf-8').splitlines():
             try:
                 entry = json.loads(line)

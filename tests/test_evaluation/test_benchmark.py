@@ -121,7 +121,7 @@ def test_a_model_without_reasoning_has_no_other_attention(tool, repo_root):
     args = tool.parse_args(
         ['--config', str(config), '--cfg-options', 'model.neck=None']
     )
-    cfg = tool.load_model_config(args)
+    cfg = tool.config_without_data(args.config, args.cfg_options)
     assert [name for name, _ in tool._variants(cfg)] == ['as configured']
 
 

@@ -22,6 +22,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
+from hero_mm.apis.random_clips import config_without_data, make_item
 from hero_mm.errors import run_tool
 from hero_mm.evaluation import dump_predictions, load_predictions
 from hero_mm.evaluation.functional import (
@@ -43,7 +44,6 @@ SEGMENT_SECONDS = (19.3, 27.7, 134.0)
 SPAN_SECONDS = (3.7, 9.3)
 FRAME_RATES = (29.97, 25.0, 15.0)
 RATE_SHARES = (0.7, 0.2, 0.1)
-WORDS = 'the small dog that runs beside a child jumps over it and barks'
 
 
 def _log_normal(rng: np.random.Generator, median: float, mean: float) -> float:
@@ -310,90 +310,6 @@ def data_part(args: argparse.Namespace) -> Rows:
     return rows
 
 
-def load_model_config(args: argparse.Namespace) -> Any:
-    """The config of a model that needs no data.
-
-    Args:
-        args (Namespace): ``config`` and ``cfg_options``.
-
-    Returns:
-        Config: A vocabulary stands in where one would be read from data.
-    """
-    from mmengine.config import Config
-    from mmengine.registry import init_default_scope
-
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    init_default_scope(cfg.get('default_scope', 'hero_mm'))
-    encoder = cfg.model.text_encoder
-    if encoder.get('ann_file') and not Path(encoder.ann_file).is_file():
-        encoder.ann_file, encoder.vocabulary = None, [WORDS]
-    return cfg
-
-
-def make_item(
-    frames: int, size: tuple[int, int], queries: int, seed: int
-) -> Item:
-    """A clip with sentences and true tubes, as the pipeline packs it.
-
-    Args:
-        frames (int): Number of frames T.
-        size (tuple[int, int]): (width, height).
-        queries (int): Number of sentences K.
-        seed (int): Of what is drawn.
-
-    Returns:
-        dict: ``inputs`` and ``data_samples``.
-    """
-    import torch
-    from mmengine.structures import InstanceData
-
-    from hero_mm.structures import GroundingDataSample
-
-    rng = np.random.default_rng(seed)
-    width, height = size
-    sample = GroundingDataSample(
-        metainfo=dict(
-            video_id=str(seed),
-            frame_inds=np.arange(frames),
-            segment=(0, frames),
-            fps=5.0,
-            frame_count=frames,
-            ori_shape=(height, width),
-            img_shape=(height, width),
-            crop_box=(0.0, 0.0, float(width), float(height)),
-            flip=False,
-        )
-    )
-    words = WORDS.split()
-    sample.queries = InstanceData(
-        texts=[
-            ' '.join(rng.choice(words, len(words))) for _ in range(queries)
-        ],
-        query_ids=[f'{seed}-{k}' for k in range(queries)],
-        query_types=['declarative'] * queries,
-        predicates=[words[k % len(words)] for k in range(queries)],
-    )
-    low = rng.uniform(0, 0.5, (queries, frames, 2)) * size
-    boxes = np.concatenate([low, low + 0.3 * np.array(size)], -1)
-    starts = rng.integers(0, max(frames // 2, 1), queries)
-    spans = np.stack([starts, starts + max(frames // 2, 1)], -1)
-    places = np.arange(frames)
-    valid = (places >= spans[:, :1]) & (places < spans[:, 1:])
-    tubes = dict(
-        bboxes=torch.tensor(boxes, dtype=torch.float32),
-        valid=torch.tensor(valid),
-    )
-    sample.gt_queries = InstanceData(
-        spans=torch.tensor(spans, dtype=torch.float32), **tubes
-    )
-    sample.gt_tracks = InstanceData(
-        bboxes=tubes['bboxes'], valid=torch.ones_like(tubes['valid'])
-    )
-    pixels = rng.integers(0, 255, (frames, 3, height, width), dtype=np.uint8)
-    return dict(inputs=torch.from_numpy(pixels), data_samples=sample)
-
-
 def _variants(cfg: Any) -> Iterator[tuple[str, Any]]:
     """The model as configured, and with fully connected attention."""
     yield 'as configured', cfg.model
@@ -425,7 +341,7 @@ def model_part(args: argparse.Namespace) -> Rows:
     from hero_mm.apis.inputs import pick_device
     from hero_mm.registry import MODELS
 
-    cfg = load_model_config(args)
+    cfg = config_without_data(args.config, args.cfg_options)
     device = pick_device(args.device)
     items = [
         make_item(args.frames, tuple(args.size), args.queries_a_clip, seed)

@@ -1,0 +1,119 @@
+"""What a model costs: parameters and floating point operations by part.
+
+A clip is encoded once and every sentence is answered on top of it, so that
+the two are counted apart.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Callable
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+ENTRIES = ('encode_video', 'ground', 'video_encoder', 'text_encoder')
+
+
+def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Count the parameters of the parts of a model.
+
+    Args:
+        model (nn.Module): The model.
+
+    Returns:
+        dict[str, tuple[int, int]]: All and trained parameters by name of the
+        part; those that lie in no part are under ``''``. Parts without any
+        are left out.
+    """
+    parts = dict(model.named_children())
+    counts: dict[str, tuple[int, int]] = {}
+    for name, value in model.named_parameters():
+        part = name.partition('.')[0]
+        part = part if part in parts else ''
+        whole, trained = counts.get(part, (0, 0))
+        size = value.numel()
+        counts[part] = (whole + size, trained + size * value.requires_grad)
+    return counts
+
+
+def flops_of(action: Callable[[], Any]) -> int:
+    """Count the operations of an action without gradients.
+
+    Multiplications of matrices, convolutions and attention are counted, with
+    two operations for a multiplication and its addition. What costs little
+    (norms, softmax, gathering, interpolation) is not.
+
+    Args:
+        action (Callable): Called once.
+
+    Returns:
+        int: Floating point operations.
+    """
+    # Fused kernels are no products of matrices to the counter: attention is
+    # asked for as such.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            action()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return int(counter.get_total_flops())
+
+
+def count_flops(
+    model: nn.Module, items: Sequence[dict[str, Any]]
+) -> dict[str, int]:
+    """Count the operations of a prediction.
+
+    Args:
+        model (nn.Module): A grounder with ``encode_video`` and ``ground``,
+            such as :class:`HERO`.
+        items (Sequence[dict]): Clips as a pipeline packs them, with
+            ``inputs`` and ``data_samples``.
+
+    Returns:
+        dict[str, int]: Operations of ``'video encoder'`` and
+        ``'rest of the clip'``, once a clip; ``'text encoder'`` and
+        ``'rest of the sentence'``, once a sentence; summed over all items.
+
+    Raises:
+        TypeError: When the model has no such parts.
+    """
+    missing = [name for name in ENTRIES if not hasattr(model, name)]
+    if missing:
+        raise TypeError(
+            f'{type(model).__name__} has no {", ".join(missing)}: operations '
+            'are counted for grounders such as HERO'
+        )
+    # Counted as it is tested; the mode of each part comes back.
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    # Answers are written into the samples.
+    copies = [
+        dict(item, data_samples=item['data_samples'].clone()) for item in items
+    ]
+    grounder: Any = model
+    try:
+        data = grounder.data_preprocessor(pseudo_collate(copies), False)
+        inputs, samples = data['inputs'], data['data_samples']
+        texts = [text for one in samples for text in one.queries.texts]
+        encoder = flops_of(lambda: grounder.video_encoder(**inputs))
+        found: list[Any] = []
+        clip = flops_of(
+            lambda: found.append(grounder.encode_video(inputs, samples))
+        )
+        text = flops_of(lambda: grounder.text_encoder(texts))
+        answer = flops_of(lambda: grounder.ground(found[0], samples))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return {
+        'video encoder': encoder,
+        'rest of the clip': clip - encoder,
+        'text encoder': text,
+        'rest of the sentence': answer - text,
+    }

@@ -1,0 +1,111 @@
+"""Models and clips without data, to count and to time what a model does.
+
+A vocabulary stands in for that of an annotation file, and clips are random
+pixels with sentences of random words.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from hero_mm.engine.launch import read_config
+from hero_mm.structures import GroundingDataSample
+
+WORDS = 'the small dog that runs beside a child jumps over it and barks'
+
+
+def config_without_data(
+    path: Union[str, Path], options: Optional[Mapping[str, Any]] = None
+) -> Config:
+    """Read the config of a model that needs no data to be built.
+
+    Args:
+        path (str | Path): The config.
+        options (Mapping, optional): Changes to it, by dotted key.
+
+    Returns:
+        Config: A vocabulary stands in where one would be read from data, and
+        language models get random weights.
+
+    Raises:
+        FileNotFoundError: When there is no such config.
+        ValueError: When it has no model.
+    """
+    cfg = read_config(path, options)
+    if cfg.get('model') is None:
+        raise ValueError(
+            f"{path} has no 'model'; give a whole config, such as "
+            'configs/hero_shapes.py'
+        )
+    init_default_scope(cfg.get('default_scope', 'hero_mm'))
+    encoder: Any = cfg.model.get('text_encoder') or {}
+    if encoder.get('ann_file') and not Path(encoder.ann_file).is_file():
+        encoder.ann_file, encoder.vocabulary = None, [WORDS]
+    if str(encoder.get('type')).endswith('HFTextEncoder'):
+        # Weights change neither time nor counts.
+        encoder.pretrained = False
+    return cfg
+
+
+def make_item(
+    frames: int, size: tuple[int, int], queries: int, seed: int
+) -> dict[str, Any]:
+    """A clip with sentences and true tubes, as the pipeline packs it.
+
+    Args:
+        frames (int): Number of frames T.
+        size (tuple[int, int]): (width, height).
+        queries (int): Number of sentences K.
+        seed (int): Of what is drawn.
+
+    Returns:
+        dict: ``inputs`` (T, 3, H, W) uint8 and ``data_samples``.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = size
+    sample = GroundingDataSample(
+        metainfo=dict(
+            video_id=str(seed),
+            frame_inds=np.arange(frames),
+            segment=(0, frames),
+            fps=5.0,
+            frame_count=frames,
+            ori_shape=(height, width),
+            img_shape=(height, width),
+            crop_box=(0.0, 0.0, float(width), float(height)),
+            flip=False,
+        )
+    )
+    words = WORDS.split()
+    sample.queries = InstanceData(
+        texts=[
+            ' '.join(rng.choice(words, len(words))) for _ in range(queries)
+        ],
+        query_ids=[f'{seed}-{k}' for k in range(queries)],
+        query_types=['declarative'] * queries,
+        predicates=[words[k % len(words)] for k in range(queries)],
+    )
+    low = rng.uniform(0, 0.5, (queries, frames, 2)) * size
+    boxes = np.concatenate([low, low + 0.3 * np.array(size)], -1)
+    starts = rng.integers(0, max(frames // 2, 1), queries)
+    spans = np.stack([starts, starts + max(frames // 2, 1)], -1)
+    places = np.arange(frames)
+    valid = (places >= spans[:, :1]) & (places < spans[:, 1:])
+    tubes = dict(
+        bboxes=torch.tensor(boxes, dtype=torch.float32),
+        valid=torch.tensor(valid),
+    )
+    sample.gt_queries = InstanceData(
+        spans=torch.tensor(spans, dtype=torch.float32), **tubes
+    )
+    sample.gt_tracks = InstanceData(
+        bboxes=tubes['bboxes'], valid=torch.ones_like(tubes['valid'])
+    )
+    pixels = rng.integers(0, 255, (frames, 3, height, width), dtype=np.uint8)
+    return dict(inputs=torch.from_numpy(pixels), data_samples=sample)

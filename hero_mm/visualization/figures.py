@@ -1,0 +1,107 @@
+"""Figures of matplotlib for the tools whose flags choose style and backend.
+
+Reports draw SVG by themselves (:mod:`hero_mm.visualization.charts`).
+"""
+
+from pathlib import Path
+from typing import Any, Optional
+
+from .video_writer import PathLike
+
+WITHOUT_WINDOW = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
+
+
+def has_window() -> bool:
+    """Whether the backend that matplotlib uses can show a figure."""
+    import matplotlib.pyplot as plt
+
+    return plt.get_backend().lower() not in WITHOUT_WINDOW
+
+
+def open_axes(
+    size: tuple[float, float] = (8, 5),
+    style: Optional[str] = None,
+    backend: Optional[str] = None,
+    show: bool = True,
+    out: Optional[PathLike] = None,
+) -> Any:
+    """Open a figure.
+
+    Args:
+        size (tuple[float, float]): (width, height) in inches.
+        style (str, optional): Of matplotlib, or one of seaborn's names
+            (``'dark'``, ``'whitegrid'``, ...), which matplotlib has too.
+        backend (str, optional): Of matplotlib. Defaults to its own choice,
+            or one that touches no screen where the figure is not shown.
+        show (bool): Whether the figure is to be shown.
+        out (str | os.PathLike, optional): The file that it goes to.
+
+    Returns:
+        matplotlib.axes.Axes: For :func:`close_figure`.
+
+    Raises:
+        ValueError: If backend or style are unknown, or the figure can
+            neither be shown nor written.
+    """
+    import matplotlib
+
+    if backend is None and not show:
+        backend = 'agg'
+    if backend is not None:
+        try:
+            matplotlib.use(backend)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f'matplotlib cannot use the backend {backend!r} here ({error})'
+            ) from error
+    import matplotlib.pyplot as plt
+
+    if show and out is None and not has_window():
+        raise ValueError(
+            'there is no window to show a figure in (matplotlib has the '
+            f'backend {plt.get_backend()!r}); give a file to write it to'
+        )
+    if style is not None:
+        known = [*plt.style.available, 'default']
+        named = [n for n in (style, f'seaborn-v0_8-{style}') if n in known]
+        if not named:
+            raise ValueError(
+                f'matplotlib knows no style {style!r}, but '
+                f'{", ".join(sorted(known))}'
+            )
+        plt.style.use(named[0])
+    return plt.subplots(figsize=size)[1]
+
+
+def close_figure(
+    axes: Any, show: bool = True, out: Optional[PathLike] = None
+) -> None:
+    """Write a figure, show it where there is a window, and close it.
+
+    Args:
+        axes (matplotlib.axes.Axes): Of :func:`open_axes`.
+        show (bool): As given there.
+        out (str | os.PathLike, optional): As given there. The suffix says the
+            format, and the folder is made.
+
+    Raises:
+        ValueError: If matplotlib cannot write such a file.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = axes.figure
+    try:
+        if out is not None:
+            known = figure.canvas.get_supported_filetypes()
+            path = Path(out)
+            if path.suffix[1:].lower() not in known:
+                raise ValueError(
+                    f'{path}: the name must end in one of '
+                    f'{", ".join(f".{name}" for name in sorted(known))}'
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path, bbox_inches='tight')
+        if show and has_window():
+            plt.show()
+    finally:
+        plt.close(figure)

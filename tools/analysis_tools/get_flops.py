@@ -1,0 +1,198 @@
+r"""Count parameters and operations of a model, by part.
+
+Examples::
+
+    python tools/analysis_tools/get_flops.py configs/hero_shapes.py \
+        --shape 64 64
+    python tools/analysis_tools/get_flops.py configs/hero_vidstg.py \
+        --cfg-options model.text_encoder.pretrained=False
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from mmengine.config import Config, DictAction
+
+from hero_mm.apis.complexity import count_flops, count_parameters
+from hero_mm.apis.random_clips import config_without_data, make_item
+from hero_mm.errors import run_tool
+from hero_mm.evaluation.functional.table import align_rows
+from hero_mm.registry import MODELS
+
+DEFAULT_SIZE = (224, 224)
+CHANNELS = 3
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line; ``--shape`` is that of MMAction2.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Count parameters and operations of a model by part'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='SIZE',
+        help='SIDE; HEIGHT WIDTH; FRAMES 3 HEIGHT WIDTH; or CLIPS 3 FRAMES '
+        'HEIGHT WIDTH. Default: what the test pipeline of the config makes, '
+        f'{DEFAULT_SIZE[0]} {DEFAULT_SIZE[1]} where it keeps the size of the '
+        'video',
+    )
+    parser.add_argument(
+        '--sentences', type=int, default=1, help='sentences a clip (1)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config',
+    )
+    args = parser.parse_args(argv)
+    if args.sentences < 1:
+        parser.error(f'--sentences must be 1 or more, got {args.sentences}')
+    if any(size < 1 for size in args.shape or ()):
+        parser.error(f'--shape needs sizes of 1 or more, got {args.shape}')
+    return args
+
+
+def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
+    """The steps of the test pipeline by the name of their type.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Returns:
+        dict: Empty where the config has no such pipeline.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    steps = dataset.get('pipeline') or []
+    return {str(step['type']).rpartition('.')[-1]: step for step in steps}
+
+
+def clip_shape(
+    shape: Optional[Sequence[int]], cfg: Config
+) -> tuple[int, int, int, int]:
+    """Clips, frames, height and width to count for.
+
+    Args:
+        shape (Sequence[int], optional): As given after ``--shape``.
+        cfg (Config): Where the rest comes from.
+
+    Returns:
+        tuple[int, int, int, int]: ``(clips, frames, height, width)``.
+
+    Raises:
+        ValueError: When the numbers are no shape, or the config does not say
+            how many frames a clip has.
+    """
+    sizes = list(shape or ())
+    if len(sizes) == 4 and sizes[1] == CHANNELS:
+        return 1, sizes[0], sizes[2], sizes[3]
+    if len(sizes) == 5 and sizes[1] == CHANNELS:
+        return sizes[0], sizes[2], sizes[3], sizes[4]
+    if len(sizes) > 2:
+        raise ValueError(
+            f'--shape {" ".join(map(str, sizes))}: give SIDE, HEIGHT WIDTH, '
+            'FRAMES 3 HEIGHT WIDTH or CLIPS 3 FRAMES HEIGHT WIDTH'
+        )
+    steps = test_steps(cfg)
+    sample = steps.get('SampleClipFrames', {})
+    frames = sample.get('max_frames') or sample.get('num_frames')
+    if frames is None:
+        raise ValueError(
+            f'{cfg.filename} does not say how many frames a clip has; give '
+            '--shape FRAMES 3 HEIGHT WIDTH'
+        )
+    if sizes:
+        return 1, frames, sizes[0], sizes[-1]
+    resize = steps.get('ResizeClip', {})
+    if 'scale' in resize:
+        width, height = resize['scale']
+    elif resize.get('short_side'):
+        # The largest picture that it gives, for a video that is wide.
+        height = resize['short_side']
+        width = resize.get('max_long') or height
+    else:
+        height, width = DEFAULT_SIZE
+    return 1, frames, height, width
+
+
+def parameter_rows(counts: Mapping[str, tuple[int, int]]) -> list[list[str]]:
+    """The table of the parameters.
+
+    Args:
+        counts (Mapping): Of :func:`count_parameters`.
+    """
+    total = tuple(sum(column) for column in zip(*counts.values()))
+    rows = [['parameters', 'all', 'trained']]
+    for name, both in [*counts.items(), ('in all', total)]:
+        millions = [f'{value / 1e6:.3f} M' for value in both]
+        rows.append([name or '(the model itself)', *millions])
+    return rows
+
+
+def flop_rows(flops: Mapping[str, int], queries: int) -> list[list[str]]:
+    """The table of the operations.
+
+    Args:
+        flops (Mapping): Of :func:`count_flops`.
+        queries (int): Sentences of all clips together.
+    """
+    clip = flops['video encoder'] + flops['rest of the clip']
+    sentence = flops['text encoder'] + flops['rest of the sentence']
+    rows = [['operations', 'FLOPs']]
+    named = {
+        **flops,
+        'clips in all': clip,
+        f'sentences in all ({queries})': sentence,
+        'in all': clip + sentence,
+    }
+    for name, value in named.items():
+        rows.append([name, f'{value / 1e9:.4f} G'])
+    return rows
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Build the model with random weights, count and print.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    args = parse_args(argv)
+    cfg = config_without_data(args.config, args.cfg_options)
+    clips, frames, height, width = clip_shape(args.shape, cfg)
+    # Pretrained weights change no count: none are fetched.
+    model = MODELS.build(cfg.model)
+    items = [
+        make_item(frames, (width, height), args.sentences, seed)
+        for seed in range(clips)
+    ]
+    print('\n'.join(align_rows(parameter_rows(count_parameters(model)))))
+    print(
+        f'\nInput: {clips} x {frames} frames of {height} x {width} pixels '
+        f'(height x width), {args.sentences} sentence(s) each'
+    )
+    flops = count_flops(model, items)
+    print('\n'.join(align_rows(flop_rows(flops, clips * args.sentences))))
+    print(
+        '\nA multiplication and its addition are two operations (the counter '
+        'of MMEngine\nsays one). Counted are products of matrices, '
+        'convolutions and attention; what\nan extension computes (deformable '
+        'convolution, RoIAlign, ...) is not.'
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

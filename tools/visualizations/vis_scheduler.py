@@ -1,0 +1,352 @@
+r"""Plot the learning rate of a config, iteration by iteration.
+
+The training is simulated by MMEngine's runner, with the schedulers, the hooks
+and the multipliers of the config and a model of one number.
+
+Example::
+
+    python tools/visualizations/vis_scheduler.py configs/hero_vidstg.py \
+        --dataset-size 36202 --ngpus 8 --not-show --save-path lr.png
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from hero_mm.datasets.presence import missing_data
+from hero_mm.engine.launch import read_config
+from hero_mm.errors import run_tool
+from hero_mm.evaluation.functional.table import align_rows
+from hero_mm.registry import DATASETS
+from hero_mm.visualization.figures import close_figure, open_axes
+
+NAMES = dict(lr='Learning Rate', momentum='Momentum')
+
+
+@dataclass
+class Curves:
+    """What a simulated training did.
+
+    Args:
+        values (dict[str, list[float]]): The value in each iteration, by the
+            key of ``paramwise_cfg`` (``'rest'`` for all others).
+        epoch_length (int): Iterations of an epoch; 0 where the training
+            counts iterations.
+    """
+
+    values: dict[str, list[float]]
+    epoch_length: int
+
+
+class KeyModel(BaseModel):
+    """One number for each key of ``paramwise_cfg``, and one for the rest.
+
+    Args:
+        keys (Sequence[str]): Parts of names of parameters.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        super().__init__()
+        self.data_preprocessor = nn.Identity()
+        self.rest = nn.Parameter(torch.zeros(1))
+        # Below a part, so that keys that begin with a dot are found too.
+        self.part = nn.Module()
+        for key in keys:
+            owner = self.part
+            for name in key.strip('.').split('.'):
+                if name not in dict(owner.named_children()):
+                    owner.add_module(name, nn.Module())
+                owner = getattr(owner, name)
+            owner.number = nn.Parameter(torch.zeros(1))
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is computed."""
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Any]:
+        """Nothing is learned: there are no gradients."""
+        optim_wrapper.step()
+        return {}
+
+
+class Places(Dataset):
+    """As many items as a training sees.
+
+    Args:
+        count (int): How many.
+    """
+
+    metainfo: dict[str, Any] = {}
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class RecordHook(Hook):
+    """Keep what each group of parameters is trained with.
+
+    Args:
+        parameter (str): ``'lr'`` or ``'momentum'``.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, parameter: str) -> None:
+        self.parameter = parameter
+        self.rows: list[list[float]] = []
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Keep the values that an iteration is trained with."""
+        wrapper: Any = runner.optim_wrapper
+        found = getattr(wrapper, f'get_{self.parameter}')()
+        self.rows.append(list(found[self.parameter]))
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line; the flags are those of MMAction2.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Plot the schedule of a training'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '-p', '--parameter', default='lr', choices=list(NAMES), help='(lr)'
+    )
+    parser.add_argument(
+        '-d',
+        '--dataset-size',
+        type=int,
+        help='clips of the data set; default: it is built',
+    )
+    parser.add_argument(
+        '-n', '--ngpus', type=int, default=1, help='processes (1)'
+    )
+    parser.add_argument(
+        '-s', '--save-path', type=Path, help='file of the figure'
+    )
+    parser.add_argument(
+        '--log-level', default='WARNING', help='of the runner (WARNING)'
+    )
+    parser.add_argument('--title', help='title of the figure')
+    parser.add_argument(
+        '--style', default='whitegrid', help='style of matplotlib (whitegrid)'
+    )
+    parser.add_argument(
+        '--not-show', action='store_true', help='open no window'
+    )
+    parser.add_argument(
+        '--window-size',
+        default='12*7',
+        metavar='W*H',
+        help='of the figure, in inches (12*7)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='change the config',
+    )
+    args = parser.parse_args(argv)
+    if not re.fullmatch(r'\d+\*\d+', args.window_size):
+        parser.error(f"--window-size must be 'W*H', got {args.window_size!r}")
+    for name in ('ngpus', 'dataset_size'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            flag = name.replace('_', '-')
+            parser.error(f'--{flag} must be 1 or more, got {value}')
+    return args
+
+
+def dataset_size(cfg: Config) -> int:
+    """Build the training data of a config and count its clips.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Raises:
+        FileNotFoundError: When the data is not there.
+    """
+    dataset = cfg.train_dataloader.dataset
+    missing = list(missing_data(dataset))
+    if missing:
+        raise FileNotFoundError(
+            '\n'.join(missing) + '\n  or say how many clips it has with '
+            '--dataset-size'
+        )
+    return len(DATASETS.build(dataset))
+
+
+def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
+    """Iterations of an epoch.
+
+    Args:
+        cfg (Config): The whole config.
+        size (int): Clips of the data set.
+        ngpus (int): Processes that share them.
+
+    Raises:
+        ValueError: When there is not one whole batch.
+    """
+    loader = cfg.train_dataloader
+    # Every process gets as many; some clips come twice.
+    share = -(-size // ngpus)
+    if loader.get('drop_last'):
+        count = share // loader.batch_size
+    else:
+        count = -(-share // loader.batch_size)
+    if count < 1:
+        raise ValueError(
+            f'{size} clips on {ngpus} process(es) are no whole batch of '
+            f'{loader.batch_size}: an epoch would have no iteration'
+        )
+    return int(count)
+
+
+def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
+    """Run the schedule of a config.
+
+    Args:
+        cfg (Config): The whole config.
+        length (int): Iterations of an epoch.
+        args (Namespace): ``ngpus``, ``parameter`` and ``log_level``.
+
+    Returns:
+        Curves: One for each key of ``paramwise_cfg`` and one for the rest.
+    """
+    paramwise = cfg.optim_wrapper.get('paramwise_cfg') or {}
+    keys = list(paramwise.get('custom_keys') or {})
+    model, record = KeyModel(keys), RecordHook(args.parameter)
+    batch = cfg.train_dataloader.batch_size * args.ngpus
+    hooks = dict.fromkeys(
+        ('runtime_info', 'timer', 'logger', 'checkpoint', 'sampler_seed')
+    )
+    hooks['param_scheduler'] = cfg.get('default_hooks', {}).get(
+        'param_scheduler', dict(type='ParamSchedulerHook')
+    )
+    names = [name for name, _ in model.named_parameters()]
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(
+            model=model,
+            work_dir=folder,
+            train_dataloader=DataLoader(Places(length * batch), batch),
+            train_cfg=cfg.train_cfg,
+            optim_wrapper=cfg.optim_wrapper,
+            param_scheduler=cfg.get('param_scheduler'),
+            auto_scale_lr=cfg.get('auto_scale_lr'),
+            default_hooks=hooks,
+            custom_hooks=[*(cfg.get('custom_hooks') or []), record],
+            default_scope=cfg.get('default_scope', 'hero_mm'),
+            log_level=args.log_level,
+            visualizer=dict(type='Visualizer', vis_backends=[]),
+            experiment_name=Path(folder).name,
+        )
+        runner.train()
+        by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
+    columns = [list(column) for column in zip(*record.rows)]
+    if len(columns) != len(names):
+        # No multipliers: one group for all parameters.
+        names = ['rest']
+    values = {
+        name.removeprefix('part.').removesuffix('.number'): column
+        for name, column in zip(names, columns)
+    }
+    return Curves(values, length if by_epoch else 0)
+
+
+def summary(curves: Curves) -> list[list[str]]:
+    """The table of first, largest and last values.
+
+    Args:
+        curves (Curves): Of :func:`simulate`.
+    """
+    rows = [['parameters', 'first', 'largest', 'at iteration', 'last']]
+    for name, values in curves.values.items():
+        top = max(range(len(values)), key=values.__getitem__)
+        numbers = [f'{values[k]:.4g}' for k in (0, top, -1)]
+        rows.append([name, *numbers[:2], str(top), numbers[2]])
+    return rows
+
+
+def draw(curves: Curves, args: argparse.Namespace) -> None:
+    """Draw the curves and write or show them.
+
+    Args:
+        curves (Curves): Of :func:`simulate`.
+        args (Namespace): The flags of the tool.
+    """
+    width, height = map(int, args.window_size.split('*'))
+    show = not args.not_show
+    axes = open_axes(
+        (width, height), args.style, show=show, out=args.save_path
+    )
+    for name, values in curves.values.items():
+        axes.plot(values, linewidth=1, label=name)
+    if len(curves.values) > 1:
+        axes.legend()
+    axes.set_xlabel('Iters')
+    length = curves.epoch_length
+    if length:
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position('top')
+        epochs = axes.secondary_xaxis(
+            'bottom',
+            functions=(lambda x: x / length, lambda x: x * length),
+        )
+        epochs.set_xlabel('Epochs')
+    name = NAMES[args.parameter]
+    axes.set_ylabel(name)
+    axes.set_title(args.title or f'{Path(args.config).name} {name} curve')
+    close_figure(axes, show, args.save_path)
+    if args.save_path is not None:
+        print(f'The {name} graph is saved at {args.save_path}')
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Simulate, print a table, draw.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    args = parse_args(argv)
+    cfg = read_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'hero_mm'))
+    size = args.dataset_size or dataset_size(cfg)
+    length = epoch_length(cfg, size, args.ngpus)
+    print(f'Clips:                {size}')
+    print(f'Clips of a batch:     {cfg.train_dataloader.batch_size}')
+    print(f'Processes:            {args.ngpus}')
+    print(f'Iterations per epoch: {length}')
+    curves = simulate(cfg, length, args)
+    print('\n'.join(align_rows(summary(curves))))
+    draw(curves, args)
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
