@@ -32,6 +32,8 @@ EXTRAS['dev'] = [
     'ruff',
     'setuptools>=70.1',
 ]
+# MIM 0.3.9 imports pkg_resources, gone from setuptools 82.
+EXTRAS['mim'] = ['openmim', 'setuptools<82']
 
 
 class BuildWithMim(build_py):
@@ -102,7 +104,6 @@ setup(
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
     classifiers=[
-        'License :: OSI Approved :: Apache Software License',
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],

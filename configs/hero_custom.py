@@ -4,7 +4,7 @@
 # ten seconds with 34 sentences cost seven minutes of one core for 50 epochs;
 # what came of it: docs/real_clips.md.
 _base_ = [
-    './_base_/models/hero_shapes.py',
+    './_base_/models/hero_small.py',
     './_base_/schedules/one_cycle.py',
     './_base_/default_runtime.py',
 ]

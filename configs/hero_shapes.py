@@ -4,7 +4,7 @@
 # Renders data/shapes first where it is missing.
 _base_ = [
     './_base_/datasets/shapes.py',
-    './_base_/models/hero_shapes.py',
+    './_base_/models/hero_small.py',
     './_base_/schedules/one_cycle.py',
     './_base_/default_runtime.py',
 ]

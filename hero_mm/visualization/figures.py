@@ -34,14 +34,15 @@ def open_axes(
         backend (str, optional): Of matplotlib. Defaults to its own choice,
             or one that touches no screen where the figure is not shown.
         show (bool): Whether the figure is to be shown.
-        out (str | os.PathLike, optional): The file that it goes to.
+        out (str | os.PathLike, optional): The file that it goes to. The
+            suffix says the format.
 
     Returns:
         matplotlib.axes.Axes: For :func:`close_figure`.
 
     Raises:
-        ValueError: If backend or style are unknown, or the figure can
-            neither be shown nor written.
+        ValueError: If backend, style or format are unknown, or the figure
+            can neither be shown nor written.
     """
     import matplotlib
 
@@ -70,7 +71,15 @@ def open_axes(
                 f'{", ".join(sorted(known))}'
             )
         plt.style.use(named[0])
-    return plt.subplots(figsize=size)[1]
+    figure, axes = plt.subplots(figsize=size)
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if out is not None and Path(out).suffix[1:].lower() not in known:
+        plt.close(figure)
+        raise ValueError(
+            f'{out}: the name must end in one of '
+            f'{", ".join(f".{name}" for name in known)}'
+        )
+    return axes
 
 
 def close_figure(
@@ -81,26 +90,15 @@ def close_figure(
     Args:
         axes (matplotlib.axes.Axes): Of :func:`open_axes`.
         show (bool): As given there.
-        out (str | os.PathLike, optional): As given there. The suffix says the
-            format, and the folder is made.
-
-    Raises:
-        ValueError: If matplotlib cannot write such a file.
+        out (str | os.PathLike, optional): As given there. Its folder is made.
     """
     import matplotlib.pyplot as plt
 
     figure = axes.figure
     try:
         if out is not None:
-            known = figure.canvas.get_supported_filetypes()
-            path = Path(out)
-            if path.suffix[1:].lower() not in known:
-                raise ValueError(
-                    f'{path}: the name must end in one of '
-                    f'{", ".join(f".{name}" for name in sorted(known))}'
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, bbox_inches='tight')
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(out, bbox_inches='tight')
         if show and has_window():
             plt.show()
     finally:

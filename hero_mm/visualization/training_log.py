@@ -89,7 +89,7 @@ def read_training_log(work_dir: PathLike) -> TrainingLog:
     """Read a ``scalars.json``, or all of a work dir, the oldest first.
 
     Where a resumed training repeats iterations, the later value stays. A
-    line that was cut off by a kill is left out.
+    line that is no JSON object (cut off by a kill) is left out.
 
     Args:
         work_dir (str | os.PathLike): Of a training, or one file.
@@ -100,12 +100,14 @@ def read_training_log(work_dir: PathLike) -> TrainingLog:
     log, folder = TrainingLog(), Path(work_dir)
     files = sorted(folder.glob('*/vis_data/scalars.json'))
     for path in [folder] if folder.is_file() else files:
-        for line in path.read_text(encoding='utf-8').splitlines():
+        text = path.read_text(encoding='utf-8', errors='replace')
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            _add(log, entry)
+            if isinstance(entry, dict):
+                _add(log, entry)
     return log
 
 

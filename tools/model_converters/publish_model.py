@@ -37,7 +37,8 @@ def to_publish(checkpoint: dict[str, Any]) -> dict[str, Any]:
         checkpoint (dict): As :func:`read_checkpoint` gave it.
 
     Returns:
-        dict: ``state_dict`` and, where there is one, ``meta``.
+        dict: ``state_dict`` and, where there is one, ``meta``, in which the
+        config is.
     """
     # A view would take the whole of what it looks at into the file.
     weights = {
@@ -55,7 +56,8 @@ def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
 
     Args:
         in_file (str): A checkpoint, or a work dir, of which the best is taken.
-        out_file (str): Name without date and hash; its folder is made.
+        out_file (str): Name without date and hash, with or without .pth; its
+            folder is made.
 
     Returns:
         tuple[Path, list[str]]: What was written, and the entries of the
@@ -63,16 +65,18 @@ def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
 
     Raises:
         FileNotFoundError: When there is no checkpoint.
-        ValueError: When it cannot be read, or the name does not end in .pth.
+        ValueError: When it cannot be read or has no weights, or ``out_file``
+            is a folder.
     """
-    target = Path(out_file)
-    if target.suffix not in ('', SUFFIX):
+    target = Path(out_file.removesuffix(SUFFIX))
+    if Path(out_file).is_dir() or not target.name:
         raise ValueError(
-            f'{out_file}: a published checkpoint ends in {SUFFIX}; give such '
-            'a name, or one without an ending'
+            f'{out_file!r} is a folder; give the name of a file in it, to '
+            'which date and hash are added'
         )
-    target = target.with_suffix('')
     checkpoint = read_checkpoint(in_file)
+    if not checkpoint['state_dict']:
+        raise ValueError(f'{in_file} holds no weights; nothing to publish')
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f'{target.name}.part')
     try:

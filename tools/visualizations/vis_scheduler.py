@@ -173,7 +173,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help='change the config',
     )
     args = parser.parse_args(argv)
-    if not re.fullmatch(r'\d+\*\d+', args.window_size):
+    if not re.fullmatch(r'[1-9]\d*\*[1-9]\d*', args.window_size):
         parser.error(f"--window-size must be 'W*H', got {args.window_size!r}")
     for name in ('ngpus', 'dataset_size'):
         value = getattr(args, name)
@@ -228,12 +228,38 @@ def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
     return int(count)
 
 
+def counts_iterations(cfg: Config) -> bool:
+    """Whether a training knows no epochs.
+
+    Args:
+        cfg (Config): The whole config.
+    """
+    kind = str(cfg.train_cfg.get('type', ''))
+    by_epoch = cfg.train_cfg.get('by_epoch', True)
+    return kind.endswith('IterBasedTrainLoop') or not by_epoch
+
+
+def plain_wrapper(cfg: Config) -> dict[str, Any]:
+    """The optimizer of a config without mixed precision, which needs a GPU.
+
+    Args:
+        cfg (Config): The whole config.
+    """
+    wrapper = dict(cfg.optim_wrapper)
+    if str(wrapper.get('type')).endswith('AmpOptimWrapper'):
+        wrapper['type'] = 'OptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(name, None)
+    return wrapper
+
+
 def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
     """Run the schedule of a config.
 
     Args:
         cfg (Config): The whole config.
-        length (int): Iterations of an epoch.
+        length (int): Iterations of an epoch, or of the whole training where
+            it knows no epochs.
         args (Namespace): ``ngpus``, ``parameter`` and ``log_level``.
 
     Returns:
@@ -256,7 +282,7 @@ def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
             work_dir=folder,
             train_dataloader=DataLoader(Places(length * batch), batch),
             train_cfg=cfg.train_cfg,
-            optim_wrapper=cfg.optim_wrapper,
+            optim_wrapper=plain_wrapper(cfg),
             param_scheduler=cfg.get('param_scheduler'),
             auto_scale_lr=cfg.get('auto_scale_lr'),
             default_hooks=hooks,
@@ -293,18 +319,14 @@ def summary(curves: Curves) -> list[list[str]]:
     return rows
 
 
-def draw(curves: Curves, args: argparse.Namespace) -> None:
+def draw(axes: Any, curves: Curves, args: argparse.Namespace) -> None:
     """Draw the curves and write or show them.
 
     Args:
+        axes (matplotlib.axes.Axes): Of :func:`open_axes`.
         curves (Curves): Of :func:`simulate`.
         args (Namespace): The flags of the tool.
     """
-    width, height = map(int, args.window_size.split('*'))
-    show = not args.not_show
-    axes = open_axes(
-        (width, height), args.style, show=show, out=args.save_path
-    )
     for name, values in curves.values.items():
         axes.plot(values, linewidth=1, label=name)
     if len(curves.values) > 1:
@@ -322,7 +344,7 @@ def draw(curves: Curves, args: argparse.Namespace) -> None:
     name = NAMES[args.parameter]
     axes.set_ylabel(name)
     axes.set_title(args.title or f'{Path(args.config).name} {name} curve')
-    close_figure(axes, show, args.save_path)
+    close_figure(axes, not args.not_show, args.save_path)
     if args.save_path is not None:
         print(f'The {name} graph is saved at {args.save_path}')
 
@@ -337,15 +359,27 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
-    size = args.dataset_size or dataset_size(cfg)
-    length = epoch_length(cfg, size, args.ngpus)
-    print(f'Clips:                {size}')
-    print(f'Clips of a batch:     {cfg.train_dataloader.batch_size}')
-    print(f'Processes:            {args.ngpus}')
-    print(f'Iterations per epoch: {length}')
+    width, height = map(int, args.window_size.split('*'))
+    # First, so that a wrong flag is told before the work is done.
+    axes = open_axes(
+        (width, height),
+        args.style,
+        show=not args.not_show,
+        out=args.save_path,
+    )
+    if counts_iterations(cfg):
+        length = cfg.train_cfg.max_iters
+        print(f'Iterations:           {length}')
+    else:
+        size = args.dataset_size or dataset_size(cfg)
+        length = epoch_length(cfg, size, args.ngpus)
+        print(f'Clips:                {size}')
+        print(f'Clips of a batch:     {cfg.train_dataloader.batch_size}')
+        print(f'Processes:            {args.ngpus}')
+        print(f'Iterations per epoch: {length}')
     curves = simulate(cfg, length, args)
     print('\n'.join(align_rows(summary(curves))))
-    draw(curves, args)
+    draw(axes, curves, args)
 
 
 if __name__ == '__main__':

@@ -34,9 +34,12 @@ class TubeVisualizationHook(Hook):
         out_dir (str, optional): Folder of the files. Defaults to
             ``vis`` in the work dir.
         backend_args (dict, optional): Of the storage of the videos.
+        show (bool): What MMAction2's ``tools/test.py --show`` sets. There is
+            no window: only False can be used. Defaults to False.
+        wait_time (float): Set beside ``show`` and not used. Defaults to 0.
 
     Raises:
-        ValueError: If a number is below 1.
+        ValueError: If a number is below 1, or a window is asked for.
     """
 
     priority = 'NORMAL'
@@ -50,7 +53,15 @@ class TubeVisualizationHook(Hook):
         video: bool = True,
         out_dir: Optional[str] = None,
         backend_args: Optional[dict] = None,
+        show: bool = False,
+        wait_time: float = 0,
     ) -> None:
+        if show:
+            raise ValueError(
+                'TubeVisualizationHook: show=True (--show) asks for a window, '
+                'and there is none; --show-dir FOLDER writes the drawings to '
+                'files.'
+            )
         for name, value in (
             ('interval', interval),
             ('max_samples', max_samples),

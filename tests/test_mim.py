@@ -1,0 +1,170 @@
+"""What MIM finds: the index of models, configs and tools by their names.
+
+MIM itself is asked too, where it is installed and imports.
+"""
+
+import sys
+from collections import Counter
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.fileio import load
+
+ROOT = Path(__file__).resolve().parent.parent
+INDEX = load(str(ROOT / 'model-index.yml'))
+METAFILES = [load(str(ROOT / name)) for name in INDEX['Import']]
+MODELS = [model for meta in METAFILES for model in meta['Models']]
+COLLECTIONS = [item for meta in METAFILES for item in meta['Collections']]
+ARCHITECTURES = {'mmdet.ResNet': 'ResNet', 'ShiftConvNet': 'ShiftConvNet'}
+FOLDERS = {
+    'Shapes': 'shapes',
+    'own footage': 'own',
+    'VidSTG': 'vidstg',
+    'HC-STVG v1': 'hcstvg',
+    'HC-STVG v2': 'hcstvg-v2',
+    'VID-sentence': 'vid_sentence',
+}
+# The row of all sentences in docs/benchmarks.md, by config.
+MEASURED = {'hero_shapes': 'The embedded benchmark: HERO'}
+
+
+def name_of(model):
+    return model['Name']
+
+
+def test_collections_name_files_that_are_there():
+    assert [item['Name'] for item in COLLECTIONS] == ['HERO']
+    for item in COLLECTIONS:
+        assert (ROOT / item['README']).is_file()
+        assert (ROOT / item['Code']['URL']).exists()
+        assert item['Paper']['URL'].startswith('https://arxiv.org/abs/')
+        assert item['Paper']['Title'].startswith('HERO')
+
+
+def test_every_main_config_has_an_entry():
+    found = [model['Config'] for model in MODELS]
+    on_disk = {f'configs/{path.name}' for path in ROOT.glob('configs/*.py')}
+    assert sorted(found) == sorted(on_disk), 'see configs/metafile.yml'
+
+
+@pytest.mark.parametrize('model', MODELS, ids=name_of)
+def test_an_entry_says_what_the_config_says(model):
+    # MIM looks names up in small letters.
+    assert model['Name'] == Path(model['Config']).stem == model['Name'].lower()
+    assert model['In Collection'] in {item['Name'] for item in COLLECTIONS}
+    cfg = Config.fromfile(ROOT / model['Config'])
+    data = model['Metadata']
+    sample = next(
+        step
+        for step in cfg.train_dataloader.dataset.pipeline
+        if step.type == 'SampleClipFrames'
+    )
+    assert data['Frames'] == sample.get('num_frames', sample.get('max_frames'))
+    assert data['Batch Size'] == cfg.train_dataloader.batch_size
+    assert data['Epochs'] == cfg.train_cfg.max_epochs
+    backbone = cfg.model.video_encoder.backbone
+    depth = f'-{backbone.depth}' if 'depth' in backbone else ''
+    first = ARCHITECTURES[backbone.type] + depth
+    assert data['Architecture'][0] == first
+    pretrained = cfg.model.text_encoder.get('name', 'words from scratch')
+    assert data['Architecture'][1].lower() == pretrained
+    folder = FOLDERS[data['Training Data']]
+    ann_file = cfg.train_dataloader.dataset.ann_file
+    assert ann_file == f'data/{folder}/train.json'
+    # Nothing of ours can be downloaded yet.
+    assert 'Weights' not in model
+
+
+@pytest.mark.parametrize('model', MODELS, ids=name_of)
+def test_results_are_those_that_were_measured(model):
+    heading = MEASURED.get(model['Name'])
+    if heading is None:
+        assert 'Results' not in model
+        return
+    (found,) = model['Results']
+    assert found['Task'] == 'Video Object Grounding'
+    assert found['Dataset'] == model['Metadata']['Training Data']
+    text = (ROOT / 'docs/benchmarks.md').read_text()
+    section = text.partition(f'## {heading}\n')[2].partition('\n## ')[0]
+    rows = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for line in section.splitlines()
+        if line.startswith('|')
+    ]
+    (row,) = [row for row in rows if row[0] == 'all']
+    expected = dict(zip(rows[0][1:], map(float, row[1:])))
+    assert found['Metrics'] == expected
+
+
+def test_a_config_is_found_by_its_name():
+    """MIM searches the whole package, and refuses a name that comes twice."""
+    folders = (ROOT / 'hero_mm', ROOT / 'configs', ROOT / 'tools')
+    names = Counter(
+        path.name
+        for folder in folders
+        for path in folder.rglob('*.py')
+        if '.mim' not in path.relative_to(ROOT).parts
+    )
+    configs = [
+        path.name
+        for path in (ROOT / 'configs').rglob('*.py')
+        if '_base_' not in path.parts
+    ]
+    assert [name for name in configs if names[name] > 1] == []
+
+
+def test_a_tool_is_found_by_its_name():
+    """``mim run hero_mm NAME`` takes the one that lies highest."""
+    names = Counter(path.name for path in (ROOT / 'tools').rglob('*.py'))
+    twice = {name for name, count in names.items() if count > 1}
+    # Of data sets and of checkpoints; MIM tells how to name the folder.
+    assert twice <= {'tubedetr.py', 'stcat.py'}
+    for name in ('train', 'test'):
+        assert (ROOT / f'tools/{name}.py').is_file()
+
+
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_flags_are_those_that_mim_gives(name, monkeypatch, capsys):
+    """It takes a ``--gpus`` in the help for a tool of OpenMMLab 1."""
+    path = ROOT / f'tools/{name}.py'
+    spec = spec_from_file_location(f'mim_{name}', path)
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(sys, 'argv', [name, '-h'])
+    with pytest.raises(SystemExit, match='0'):
+        tool.parse_args()
+    told = capsys.readouterr().out
+    assert '--gpus' not in told and '--launcher' in told
+    # As ``mim ... --launcher pytorch`` starts them.
+    words = ['c.py', *(['a.pth'] if name == 'test' else [])]
+    words += ['--launcher', 'pytorch', '--local-rank=1']
+    monkeypatch.setattr(sys, 'argv', [name, *words])
+    args = tool.parse_args()
+    assert (args.launcher, args.local_rank) == ('pytorch', 1)
+
+
+@pytest.fixture
+def mim():
+    """MIM, and the folder where it looks for our package."""
+    pytest.importorskip('mim', reason='openmim, with setuptools < 82')
+    from mim.commands.search import get_model_info
+    from mim.utils import get_installed_path
+
+    folder = Path(get_installed_path('hero_mm'))
+    if not (folder / '.mim').is_dir():
+        # An editable install whose checkout is not on the path.
+        pytest.skip(f'MIM looks in {folder}; see docs/install.md')
+    return get_model_info, folder
+
+
+def test_mim_finds_models_configs_and_tools(mim):
+    search, folder = mim
+    found = search('hero_mm', to_dict=True)
+    assert found.keys() == {model['Name'] for model in MODELS}
+    assert found['hero_shapes']['shapes/m_viou'] > 0.4
+    assert found['hero_vidstg']['training_data'] == 'vidstg'
+    for entry in found.values():
+        assert (folder / '.mim' / entry['config']).is_file()
+    assert (folder / '.mim/tools/analysis_tools/print_config.py').is_file()

@@ -1,0 +1,71 @@
+"""Tools, loaded as modules: their ``main(argv)`` is called in the process."""
+
+import importlib.util
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def load_tool(repo_root):
+    """A tool by its path below ``tools/``, without ``.py``."""
+
+    def load(name):
+        path = repo_root / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(
+            f'tool_{path.stem}', path
+        )
+        module = importlib.util.module_from_spec(spec)
+        # Dataclasses look their module up.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def explain(capsys):
+    """What a tool tells its user about a wrong call, as one paragraph."""
+    from hero_mm.errors import run_tool
+
+    def call(tool, *words):
+        def body():
+            tool.main([str(word) for word in words])
+
+        # As if the body stood in the tool, so that its errors are its own.
+        body.__code__ = body.__code__.replace(co_filename=tool.__file__)
+        capsys.readouterr()
+        assert run_tool(body) == 1
+        told = capsys.readouterr().err
+        assert 'Traceback' not in told and told.startswith('\nerror: ')
+        return told.partition('error: ')[2]
+
+    return call
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Axes of the figures that a tool closed, kept open; see ``watch``."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    kept = []
+
+    def watch(tool):
+        close = tool.close_figure
+
+        def close_figure(axes, *words):
+            lines = [
+                (line.get_label(), *map(list, line.get_data()))
+                for line in axes.lines
+            ]
+            kept.append((axes, lines))
+            close(axes, *words)
+
+        monkeypatch.setattr(tool, 'close_figure', close_figure)
+        return kept
+
+    with matplotlib.rc_context():
+        yield watch
+    plt.close('all')

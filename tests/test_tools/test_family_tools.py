@@ -1,0 +1,157 @@
+"""HERO under the tools of MMAction2, and what they give beside ours.
+
+MMAction2's ``tools/train.py`` and ``tools/test.py`` know nothing of hero_mm;
+the config brings it along. Data must be there, for ``prepare`` is ours.
+"""
+
+import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+# What the training is given, small; logged in each iteration.
+CONFIG = """
+_base_ = {base!r}
+data = {data!r}
+prepare = dict(out=data, num_videos=dict(train=12, val=4, test=4), workers=1)
+model = dict(
+    video_encoder=dict(
+        embed_dims=16, backbone=dict(stem_channels=8, channels=(8, 16))),
+    text_encoder=dict(
+        embed_dims=16, num_layers=1, num_heads=2, unknown_prob=0.1,
+        ann_file=data + '/train.json'),
+    action_head=dict(embed_dims=16),
+    neck=dict(embed_dims=16),
+    tube_head=dict(embed_dims=16))
+videos = dict(video=data + '/vidor/video')
+loader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(
+    dataset=dict(ann_file=data + '/train.json', data_prefix=videos), **loader)
+val_dataloader = dict(
+    dataset=dict(ann_file=data + '/val.json', data_prefix=videos), **loader)
+# The same videos, so that a test gives the scores of the validation.
+test_dataloader = dict(
+    dataset=dict(ann_file=data + '/val.json', data_prefix=videos), **loader)
+train_cfg = dict(max_epochs=1)
+default_hooks = dict(logger=dict(interval=1))
+"""
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def family():
+    """Folder of the tools that come with MMAction2."""
+    # Found without an import, which takes seconds.
+    spec = importlib.util.find_spec('mmaction')
+    if spec is None:
+        pytest.skip('mmaction2 is not installed')
+    return Path(spec.origin).parent / '.mim/tools'
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory, shapes_data):
+    folder = tmp_path_factory.mktemp('family')
+    base = str(ROOT / 'configs/hero_shapes.py')
+    text = CONFIG.format(base=base, data=str(shapes_data))
+    (folder / 'tiny.py').write_text(text)
+    return folder
+
+
+def run(folder, tool, *words):
+    """Run a tool in a folder; gives what it wrote."""
+    done = subprocess.run(
+        [sys.executable, tool, 'tiny.py', *map(str, words)],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope='module')
+def trained(place, family):
+    """Work dir of a training by MMAction2's tool."""
+    run(place, family / 'train.py', '--work-dir', 'theirs', '--seed', 3)
+    return place / 'theirs'
+
+
+def logged(work):
+    """What was logged in iterations and validations, times left out."""
+    (path,) = work.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        {key: value for key, value in line.items() if 'time' not in key}
+        for line in lines
+    ]
+
+
+def scores(entry):
+    return {key: v for key, v in entry.items() if key.startswith('tube/')}
+
+
+def test_training_is_that_of_our_tool(place, trained):
+    run(place, ROOT / 'tools/train.py', '--work-dir', 'ours', '--seed', 3)
+    theirs, ours = logged(trained), logged(place / 'ours')
+    # Three iterations and a validation.
+    assert len(ours) == 4 and len(scores(ours[-1])) == 21
+    assert ours[-1].keys() == theirs[-1].keys()
+    for one, other in zip(ours, theirs):
+        assert one == pytest.approx(other, rel=1e-5, nan_ok=True)
+    weights = [
+        torch.load(work / 'epoch_1.pth', weights_only=False)['state_dict']
+        for work in (trained, place / 'ours')
+    ]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], msg=name)
+
+
+def test_the_learning_rate_is_that_which_is_drawn(place, trained, load_tool):
+    tool = load_tool('visualizations/vis_scheduler')
+    args = tool.parse_args([str(place / 'tiny.py'), '--not-show'])
+    cfg = tool.read_config(args.config)
+    length = tool.epoch_length(cfg, tool.dataset_size(cfg), 1)
+    (values,) = tool.simulate(cfg, length, args).values.values()
+    assert values == pytest.approx([e['lr'] for e in logged(trained)[:3]])
+
+
+def test_training_is_resumed(place, trained, family):
+    words = ('--resume', trained / 'epoch_1.pth', '--no-validate')
+    more = ('--work-dir', 'more', '--cfg-options', 'train_cfg.max_epochs=2')
+    log = run(place, family / 'train.py', *words, *more)
+    assert 'resumed epoch: 1, iter: 3' in log
+    assert [e['step'] for e in logged(place / 'more')] == [4, 5, 6]
+
+
+def test_testing_gives_the_scores_of_the_validation(place, trained, family):
+    words = ('--dump', 'all.pkl', '--show-dir', 'shown', '--interval', 2)
+    words += ('--work-dir', 'tested')
+    run(place, family / 'test.py', trained / 'epoch_1.pth', *words)
+    (path,) = (place / 'tested').glob('*/*.json')
+    found = scores(json.loads(path.read_text().splitlines()[-1]))
+    expected = scores(logged(trained)[-1])
+    assert len(found) == 21 and found == pytest.approx(expected)
+    with open(place / 'all.pkl', 'rb') as file:
+        samples = pickle.load(file)
+    assert len(samples) == 4 and 'pred_queries' in samples[0]
+    # Every other clip is drawn, two sentences of each.
+    drawn = [path.suffix for path in (place / 'shown/test').iterdir()]
+    assert sorted(drawn) == ['.mp4'] * 4 + ['.png'] * 4
+
+
+def test_a_window_is_refused():
+    """What MMAction2's ``--show`` sets in the config."""
+    from hero_mm.engine.hooks import TubeVisualizationHook
+
+    with pytest.raises(ValueError, match='--show-dir FOLDER writes'):
+        TubeVisualizationHook(show=True, wait_time=2)

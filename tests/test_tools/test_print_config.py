@@ -1,0 +1,36 @@
+"""What is printed is a config, whole and changed."""
+
+import pytest
+from mmengine.config import Config
+
+
+@pytest.fixture(scope='module')
+def tool(load_tool):
+    return load_tool('analysis_tools/print_config')
+
+
+def printed(tool, capsys, *words):
+    tool.main([str(word) for word in words])
+    title, _, text = capsys.readouterr().out.partition('\n')
+    assert title == 'Config:'
+    return Config.fromstring(text, '.py')
+
+
+def test_what_is_printed_is_the_config(tool, capsys, repo_root):
+    path = repo_root / 'configs/hero_vidstg.py'
+    found = printed(tool, capsys, path)
+    assert found.to_dict() == Config.fromfile(path).to_dict()
+    # Inherited over two levels.
+    assert found.optim_wrapper.optimizer.type == 'AdamW'
+
+
+@pytest.mark.parametrize('flag', ['--options', '--cfg-options'])
+def test_options_change_it(tool, capsys, repo_root, flag):
+    path = repo_root / 'configs/hero_shapes.py'
+    words = ('model.neck=None', 'train_cfg.max_epochs=7')
+    found = printed(tool, capsys, path, flag, *words)
+    assert found.model.neck is None and found.train_cfg.max_epochs == 7
+
+
+def test_a_missing_config_is_told(tool, explain):
+    assert "config 'no.py' does not exist" in explain(tool, 'no.py')
