@@ -165,6 +165,63 @@ def _vindlu_imports() -> bool:
     return True
 
 
+def fit_grounding_dino() -> None:
+    """Let mmdet's BERT of Grounding DINO work with transformers 5.
+
+    transformers 5 has no ``batch_encode_plus`` and refuses the masks of shape
+    (sentences, tokens, tokens) by which Grounding DINO keeps the parts of a
+    prompt from each other; masks of four axes it takes as they are. Not
+    reported upstream.
+    """
+
+    def action(module: ModuleType) -> None:
+        tokenizer_class = getattr(module, 'AutoTokenizer', None)
+        if tokenizer_class is None or not _lacks_batch_encode_plus():
+            return
+        language_model, encoder = module.BertModel, module.BertEncoder
+        if getattr(encoder, '_hero_mm_fitted', False):
+            return
+        encoder._hero_mm_fitted = True
+        make_model, make_encoder = language_model.__init__, encoder.__init__
+
+        def init_model(self: Any, *args: Any, **kwargs: Any) -> None:
+            make_model(self, *args, **kwargs)
+            self.tokenizer.batch_encode_plus = self.tokenizer.__call__
+
+        def init_encoder(self: Any, *args: Any, **kwargs: Any) -> None:
+            make_encoder(self, *args, **kwargs)
+            self.model.register_forward_pre_hook(
+                _mask_of_four_axes, with_kwargs=True
+            )
+
+        language_model.__init__ = init_model
+        encoder.__init__ = init_encoder
+
+    after_import('mmdet.models.language_models.bert', action)
+
+
+def _lacks_batch_encode_plus() -> bool:
+    """Whether transformers is of version 5 or later."""
+    from transformers import PreTrainedTokenizerBase
+
+    return not hasattr(PreTrainedTokenizerBase, 'batch_encode_plus')
+
+
+def _mask_of_four_axes(
+    model: Any, args: tuple, kwargs: dict[str, Any]
+) -> tuple[tuple, dict[str, Any]]:
+    """What is to be added to the logits of attention, for all heads."""
+    mask = kwargs.get('attention_mask')
+    if mask is None or mask.dim() != 3:
+        return args, kwargs
+    import torch
+
+    added = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
+    lowest = torch.finfo(model.dtype).min
+    added = added.masked_fill(~mask.bool(), lowest)[:, None]
+    return args, {**kwargs, 'attention_mask': added}
+
+
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load`` read MMEngine's own checkpoints safely.
 
@@ -177,10 +234,23 @@ def allow_mmengine_checkpoints() -> None:
     def action(module: ModuleType) -> None:
         import torch
 
-        if hasattr(torch.serialization, 'add_safe_globals'):
+        # Before, MMEngine loads without ``weights_only``.
+        if has_allow_list():
             torch.serialization.add_safe_globals(_safe_globals())
 
     after_import('mmengine.runner.checkpoint', action)
+
+
+def has_allow_list() -> bool:
+    """Whether torch takes a list of allowed classes by their names.
+
+    It has one since 2.5, without names: an entry that is a pair breaks every
+    ``torch.load`` there.
+    """
+    import torch
+    from mmengine.utils import digit_version
+
+    return bool(digit_version(torch.__version__) >= digit_version('2.6'))
 
 
 def _safe_globals() -> list[Any]:
@@ -362,6 +432,7 @@ def apply_all() -> None:
     provide_mmcv_ext()
     provide_drn()
     disable_vindlu()
+    fit_grounding_dino()
     allow_mmengine_checkpoints()
     replace_pkg_resources()
     register_scope()

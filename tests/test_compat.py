@@ -147,6 +147,68 @@ def test_vindlu_is_off_without_timm(monkeypatch):
     assert not module.WITH_MULTIMODAL
 
 
+# Grounding DINO
+
+
+@pytest.fixture
+def fake_bert(monkeypatch):
+    """A module like mmdet's, of the simplest parts."""
+    pytest.importorskip('transformers')
+    module = types.ModuleType('mmdet.models.language_models.bert')
+    module.AutoTokenizer = object()
+
+    class Tokenizer:
+        def __call__(self, captions):
+            return captions
+
+    class BertModel:
+        def __init__(self):
+            self.tokenizer = Tokenizer()
+
+    class BertEncoder:
+        def __init__(self):
+            self.model = torch.nn.Linear(1, 1)
+
+    module.BertModel, module.BertEncoder = BertModel, BertEncoder
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_grounding_dino_is_fitted_to_transformers_5(fake_bert, monkeypatch):
+    monkeypatch.setattr(compat, '_lacks_batch_encode_plus', lambda: True)
+    compat.fit_grounding_dino()
+    compat.fit_grounding_dino()
+    tokenizer = fake_bert.BertModel().tokenizer
+    assert tokenizer.batch_encode_plus(['a cup']) == ['a cup']
+    assert len(fake_bert.BertEncoder().model._forward_pre_hooks) == 1
+
+
+def test_grounding_dino_is_left_alone_with_transformers_4(
+    fake_bert, monkeypatch
+):
+    monkeypatch.setattr(compat, '_lacks_batch_encode_plus', lambda: False)
+    before = dict(vars(fake_bert.BertModel)), dict(vars(fake_bert.BertEncoder))
+    compat.fit_grounding_dino()
+    assert before == (vars(fake_bert.BertModel), vars(fake_bert.BertEncoder))
+    # Without transformers mmdet has a None there.
+    monkeypatch.setattr(fake_bert, 'AutoTokenizer', None)
+    monkeypatch.setattr(compat, '_lacks_batch_encode_plus', lambda: True)
+    compat.fit_grounding_dino()
+    assert not fake_bert.BertEncoder().model._forward_pre_hooks
+
+
+def test_masks_of_tokens_get_an_axis_for_the_heads():
+    model = types.SimpleNamespace(dtype=torch.float32)
+    mask = torch.tensor([[[True, False], [True, True]]])
+    _, kwargs = compat._mask_of_four_axes(model, (), dict(attention_mask=mask))
+    added = kwargs['attention_mask']
+    assert added.shape == (1, 1, 2, 2) and added.dtype == torch.float32
+    assert (added == 0).flatten().tolist() == mask.flatten().tolist()
+    assert added[0, 0, 0, 1] < -1e30 and added.isfinite().all()
+    flat = dict(attention_mask=torch.ones(1, 2))
+    assert compat._mask_of_four_axes(model, (), flat)[1] is flat
+
+
 # checkpoints
 
 

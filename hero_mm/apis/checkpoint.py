@@ -12,7 +12,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from ..pretrained.fetching import FETCHED, unreadable
+from ..pretrained.fetching import FETCHED
+from ..pretrained.reading import unreadable
 
 PathLike = Union[str, Path]
 SHOWN = 5
@@ -81,8 +82,14 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
         )
     found = dict(found) if 'state_dict' in found else {'state_dict': found}
     weights = found['state_dict']
-    if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(f"{path} has no 'state_dict' of tensors")
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, Tensor) for value in weights.values()
+    ):
+        raise ValueError(
+            f"{path} has no 'state_dict' of tensors. A checkpoint of another "
+            'model is brought into the names of HERO by the tools in '
+            'tools/model_converters/ (docs/pretrained.md)'
+        )
     found['state_dict'] = {
         name.removeprefix('module.'): value for name, value in weights.items()
     }

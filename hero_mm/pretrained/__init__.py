@@ -1,7 +1,9 @@
 """Pretrained starts: fetch weights of others and bring them into HERO's names.
 
 :mod:`.fetching` makes ``hf://``, URLs and ``torchvision://`` work in
-``load_from`` and ``init_cfg``; :mod:`.layouts` holds how the checkpoints of
-others are laid out; :mod:`.conversion` maps them and tells what happened to
-every tensor; :mod:`.command_line` is what ``tools/model_converters`` share.
+``load_from`` and ``init_cfg``, :mod:`.reading` reads files and runs none of
+their code; :mod:`.sources` finds the weights of a checkpoint of any make,
+:mod:`.layouts` holds how those of others are laid out, :mod:`.placement`
+where a tensor goes; :mod:`.conversion` maps them and tells what happened to
+every one; :mod:`.command_line` is what ``tools/model_converters`` share.
 """

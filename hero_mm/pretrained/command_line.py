@@ -103,17 +103,20 @@ def model_shapes(
     }
 
 
-def run_converter(layout: str, doc: Optional[str]) -> int:
+def run_converter(
+    layout: str, doc: Optional[str], argv: Optional[list[str]] = None
+) -> int:
     """Convert by the command line and tell what became of each tensor.
 
     Args:
         layout (str): Name of the layout.
         doc (str, optional): Of the tool.
+        argv (list[str], optional): Instead of those of the process.
 
     Returns:
         int: Exit status: 0, or 1 where a file is missing or wrong.
     """
-    args = parse_args(layout, doc)
+    args = parse_args(layout, doc, argv)
     from ..errors import run_tool
 
     def main() -> None:
@@ -130,22 +133,42 @@ def convert_file(layout: str, args: argparse.Namespace) -> None:
         args (Namespace): Of :func:`parse_args`.
 
     Raises:
+        FileNotFoundError: When a file is missing.
+        OSError: When the checkpoint cannot be fetched.
         ValueError: When the file is wrong, or would be written over.
     """
-    from .conversion import convert, read_source
+    from .conversion import check_layout, convert
+    from .fetching import fetch
+    from .sources import read_source
 
-    if Path(args.out).resolve() == Path(args.checkpoint).resolve():
-        raise ValueError(
-            f'--out {args.out} is the checkpoint itself; give another name'
-        )
+    out = Path(args.out)
+    listed = Path(args.list or out.with_suffix('.conversion.txt'))
+    _check_targets(Path(fetch(args.checkpoint)), out, listed)
+    source = read_source(args.checkpoint, args.weights)
+    check_layout(source, LAYOUTS[layout])
     model = None
     if args.config is not None:
         model = model_shapes(args.config, args.cfg_options)
-    source = read_source(args.checkpoint, args.weights)
     result = convert(source, LAYOUTS[layout], model, args.config)
-    result.save(args.out)
-    listed = Path(args.list or Path(args.out).with_suffix('.conversion.txt'))
+    result.save(out)
+    listed.parent.mkdir(parents=True, exist_ok=True)
     listed.write_text(result.listing(), encoding='utf-8')
     sys.stdout.write(
-        f'{result.summary()}\nwritten: {args.out}, all by name: {listed}\n'
+        f'{result.summary()}\nwritten: {out}, all by name: {listed}\n'
     )
+
+
+def _check_targets(source: Path, out: Path, listed: Path) -> None:
+    """Refuse to write over what is read, or over a folder."""
+    paths = [path.expanduser().resolve() for path in (source, out, listed)]
+    if paths[1] == paths[0]:
+        raise ValueError(
+            f'--out {out} is the checkpoint itself; give another name'
+        )
+    if paths[2] in paths[:2]:
+        raise ValueError(
+            f'--list {listed} is a checkpoint; give the name of a text file'
+        )
+    for path in (out, listed):
+        if path.is_dir():
+            raise ValueError(f'{path} is a folder; give the name of a file')

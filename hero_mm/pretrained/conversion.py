@@ -4,7 +4,6 @@ Every tensor of the file is accounted for: loaded, left out for a reason that
 is told, or unexpected. What HERO did not get from the file is told too.
 """
 
-import argparse
 import os
 import re
 from collections import Counter
@@ -17,102 +16,11 @@ import torch
 from torch import Tensor
 
 from ..version import __version__
-from .fetching import fetch, read_weights_file
 from .layouts import LAYOUTS, Layout, Rule
 from .placement import Shape, Shapes
+from .sources import Source, some
 
-# Entries of a checkpoint that hold weights, the best first.
-CONTAINERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
-# In which MDETR and its heirs keep their command line.
-ALLOWED = (argparse.Namespace,)
-WRAPPERS = ('module.', 'detr.')
-SHOWN = 6
 MOST_REASONS = 24
-
-
-@dataclass
-class Source:
-    """Weights of a checkpoint.
-
-    Attributes:
-        path (str): As it was given.
-        weights (dict): Names and tensors.
-        container (str, optional): The entry that holds them; None where the
-            file is nothing else.
-        others (list[str]): The other entries.
-        odd (list[str]): Entries among the weights that are no tensors.
-    """
-
-    path: str
-    weights: dict[str, Tensor]
-    container: Optional[str]
-    others: list[str]
-    odd: list[str]
-
-
-def read_source(path: str, container: Optional[str] = None) -> Source:
-    """Read the weights of a checkpoint of any make.
-
-    Args:
-        path (str): A file (torch or safetensors), a URL, ``torchvision://``
-            or ``hf://`` name.
-        container (str, optional): The entry to take; by default the moving
-            average where there is one.
-
-    Returns:
-        Source: The weights, without the prefixes of wrappers.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it holds no weights, or objects besides weights and
-            an ``argparse.Namespace``.
-    """
-    found = read_weights_file(fetch(path), allow=ALLOWED)
-    if not isinstance(found, dict):
-        raise ValueError(
-            f'{path} holds a {type(found).__name__} where a dict of weights '
-            'is expected; give the checkpoint as its authors published it'
-        )
-    weights, taken = found, None
-    full = [name for name in CONTAINERS if isinstance(found.get(name), dict)]
-    if container is not None:
-        if not isinstance(found.get(container), dict):
-            raise ValueError(
-                f'{path} has no weights under {container!r}; it has them '
-                f'under {", ".join(map(repr, full)) or "no known entry"}'
-            )
-        taken = container
-    elif full:
-        taken = full[0]
-    if taken is not None:
-        weights = found[taken]
-    tensors = {
-        str(name): value
-        for name, value in weights.items()
-        if isinstance(value, Tensor)
-    }
-    if not tensors:
-        raise ValueError(
-            f'{path} holds no weights; its entries are '
-            f'{_some(map(str, found))}. Give a checkpoint with its tensors '
-            f'at the top or under one of {", ".join(CONTAINERS)}'
-        )
-    odd = [str(name) for name in weights if str(name) not in tensors]
-    others = [] if taken is None else [str(n) for n in found if n != taken]
-    return Source(path, _unwrapped(tensors), taken, others, odd)
-
-
-def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefixes of wrappers, where all names have them."""
-    for prefix in WRAPPERS:
-        inside = [name.startswith(prefix) for name in weights]
-        # MDETR's masks lie beside the detector that they wrap.
-        if all(inside) or (prefix == 'detr.' and any(inside)):
-            weights = {
-                name.removeprefix(prefix): value
-                for name, value in weights.items()
-            }
-    return weights
 
 
 @dataclass
@@ -193,11 +101,15 @@ class Conversion:
         lines = [f'the model of {self.config} got nothing for']
         rest: Counter[str] = Counter()
         for name in self.unfilled:
-            if _part(name) in filled:
+            shown = len(lines) <= MOST_REASONS and _part(name) in filled
+            if shown:
                 lines.append(f'        {name}')
             else:
                 rest[_part(name)] += 1
-        lines += [f'  {count:4d}  {part}.*' for part, count in rest.items()]
+        lines += [
+            f'  {count:4d}  {"more of " * (part in filled)}{part}.*'
+            for part, count in rest.items()
+        ]
         return lines if self.unfilled else []
 
     def listing(self) -> str:
@@ -229,8 +141,11 @@ class Conversion:
             config=self.config,
             hero_mm_version=__version__,
         )
-        torch.save(dict(state_dict=self.weights, meta=meta), str(part))
-        os.replace(part, path)
+        try:
+            torch.save(dict(state_dict=self.weights, meta=meta), str(part))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def convert(
@@ -267,8 +182,9 @@ def convert(
         else:
             result.unexpected.append(f'{name} {tuple(tensor.shape)}')
     result.unexpected += [f'{name} (no tensor)' for name in source.odd]
-    for rule, matches in caught.items():
-        _apply(rule, matches, result, model)
+    for rule in layout.rules:
+        if rule in caught:
+            _apply(rule, caught[rule], result, model)
     if not result.loaded:
         raise ValueError(
             f'nothing of {source.path} fits'
@@ -307,10 +223,11 @@ def _apply(
     shapes: dict[str, Shape] = {n: tuple(t.shape) for n, t in weights.items()}
     places = rule.place(matches, shapes, model)
     reasons: dict[str, str] = {}
+    unfit = None
     for name in matches:
         place = places[name]
         if place is None:
-            reasons[name] = "the config's neck has no such level"
+            reasons[name] = rule.why_not
         elif model is not None and place not in model:
             reasons[name] = f'the model of {result.config} has no such tensor'
         elif model is not None and model[place] != shapes[name]:
@@ -318,10 +235,13 @@ def _apply(
                 f'{shapes[name]} in the file, {place} is {model[place]} in '
                 f'the model of {result.config}'
             )
-    unfit = [n for n in reasons if places[n] in (model or {})]
+            unfit = unfit or name
+    loaded = {what for _, what in result.loaded.values()}
     for name in matches:
-        if rule.together and unfit and name not in reasons:
-            reasons[name] = f'goes with {unfit[0]}, which does not fit'
+        if rule.needs and rule.needs not in loaded:
+            reasons[name] = f'of no use without the {rule.needs} of the file'
+        elif rule.together and unfit:
+            reasons.setdefault(name, f'goes with {unfit}, which does not fit')
         if name in reasons:
             result.skipped[name] = (rule.what, reasons[name])
             continue
@@ -370,7 +290,7 @@ def check_layout(source: Source, layout: Layout) -> None:
     raise ValueError(
         f'{source.path} is not a checkpoint of {layout.title}: {problem}. '
         f'Found {len(source.weights)} tensors such as '
-        f'{_some(source.weights)}. {cure}'
+        f'{some(source.weights)}. {cure}'
     )
 
 
@@ -405,11 +325,5 @@ def _shared(names: list[str]) -> str:
     """A single name, or the beginning that several share."""
     if len(names) == 1:
         return names[0]
-    start = os.path.commonprefix(names)
-    return start[: start.rfind('.') + 1] + '*'
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f' and {len(listed) - SHOWN} more' if len(listed) > SHOWN else ''
-    return ', '.join(listed[:SHOWN]) + more
+    start = os.path.commonprefix(names).rpartition('.')[0]
+    return f'{start}.*' if start else f'{names[0]}, ...'

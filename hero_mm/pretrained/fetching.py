@@ -1,28 +1,31 @@
 """Weights by name: ``hf://``, URLs and ``torchvision://``, read safely.
 
 MMEngine looks up a loader for every checkpoint by the beginning of its name
-(``load_from``, ``init_cfg=dict(type='Pretrained', ...)``). Here are loaders
-for Hugging Face, and for URLs and torchvision ones that say what to do on a
-machine offline; none needs torchvision, and none runs code of a checkpoint.
+(``load_from``, ``init_cfg=dict(type='Pretrained', ...)``). Here is a loader
+that knows Hugging Face too and says what to do on a machine offline; it needs
+no torchvision, and runs no code of a checkpoint.
 """
 
-import contextlib
 import difflib
 import os
-import pickle
-from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 from urllib.parse import urlparse
+from urllib.request import url2pathname
 
-from ..compat import after_import
+from ..compat import after_import, has_allow_list
+from .reading import Allowed, read_weights_file
 
 HUGGINGFACE = ('hf://', 'huggingface://')
 URLS = ('http://', 'https://')
 TORCHVISION = ('torchvision://', 'modelzoo://')
-FETCHED = (*HUGGINGFACE, *URLS, *TORCHVISION)
-# MMEngine tries longer names first, so that this serves local files alone.
+FILES = ('file://',)
+# What is fetched once and kept.
+CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION)
+FETCHED = (*CACHED, *FILES)
+# MMEngine tries the other names first, so that this serves local files alone.
 LOCAL_SAFETENSORS = r'.*\.safetensors$'
 
 
@@ -71,15 +74,17 @@ def fetch_huggingface(name: str) -> str:
         OSError: When it cannot be had; says how to get it by hand.
         ValueError: When the name is none.
     """
+    wanted = parse_huggingface(name)
     from huggingface_hub import constants, hf_hub_download
 
-    wanted = parse_huggingface(name)
     try:
         return str(
             hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision)
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        # Errors of the network have no common class over its versions.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[0].rstrip('.')
         offline = ''
         if constants.HF_HUB_OFFLINE:
             offline = (
@@ -105,16 +110,22 @@ def fetch_url(url: str) -> str:
         url (str): Where it is.
 
     Returns:
-        str: Path of the file.
+        str: Path of the file. As torch does, files of one name are taken for
+        the same.
 
     Raises:
         OSError: When it cannot be had; says where to put it by hand.
+        ValueError: When the URL names no file.
     """
     from mmengine.dist import barrier, get_rank
     from torch import hub
 
-    folder = Path(hub.get_dir()) / 'checkpoints'
-    path = folder / Path(urlparse(url).path).name
+    name = Path(urlparse(url).path).name
+    if not name:
+        raise ValueError(
+            f'{url} names no file; give the URL of the checkpoint itself'
+        )
+    path = Path(hub.get_dir()) / 'checkpoints' / name
     try:
         if get_rank() == 0:
             _download(url, path)
@@ -134,7 +145,7 @@ def _download(url: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         hub.download_url_to_file(url, str(path), progress=os.isatty(2))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise OSError(
             f'{url} could not be fetched: {error}. On a machine offline '
             f'download it elsewhere and put it at {path}, or give the path '
@@ -197,146 +208,63 @@ def fetch(source: str) -> str:
         return fetch_url(torchvision_url(source))
     if source.startswith(URLS):
         return fetch_url(source)
+    if source.startswith(FILES):
+        return url2pathname(urlparse(source).path)
     return source
 
 
-def read_weights_file(
-    path: Union[str, Path],
-    map_location: Any = 'cpu',
-    allow: tuple[type, ...] = (),
+def read_weights(
+    source: str, map_location: Any = 'cpu', allow: tuple[Allowed, ...] = ()
 ) -> Any:
-    """Read a file of torch or safetensors; no code in it is run.
+    """Fetch a checkpoint and read it; no code in it is run.
 
     Args:
-        path (str or Path): The file.
+        source (str): A path, or a name that begins with one of ``FETCHED``.
         map_location (Any): As in :func:`torch.load`.
-        allow (tuple[type]): Classes that the file may hold besides tensors
-            and plain values.
+        allow (tuple): As in :func:`.reading.read_weights_file`.
 
     Returns:
         Any: What the file holds.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it is no checkpoint, is truncated or holds objects
-            of other classes.
+        OSError: When it cannot be had.
+        ValueError: When the name is none, or the file cannot be read.
     """
-    import torch
-
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path} does not exist; give a checkpoint file, a URL, '
-            'torchvision://NAME or hf://OWNER/NAME/FILE'
-        )
+    path = fetch(source)
     try:
-        if path.suffix == '.safetensors':
-            return _read_safetensors(path, map_location)
-        with _allowing(allow):
-            return torch.load(
-                str(path), map_location=map_location, weights_only=True
-            )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(unreadable(path, error)) from error
+        return read_weights_file(path, map_location, allow)
+    except ValueError as error:
+        if not source.startswith(CACHED):
+            raise
+        raise ValueError(
+            f'{error}. It was fetched from {source}: delete the file, and it '
+            'is fetched again'
+        ) from error
 
 
-def _read_safetensors(path: Path, map_location: Any) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    device = 'cpu' if map_location is None else str(map_location)
-    try:
-        return load_file(str(path), device=device)
-    except SafetensorError as error:
-        raise ValueError(unreadable(path, error)) from error
-
-
-@contextlib.contextmanager
-def _allowing(classes: tuple[type, ...]) -> Iterator[None]:
-    """Put classes on torch's allow-list for a while."""
-    import torch
-
-    # torch < 2.5 has none, and refuses the file instead.
-    safe_globals = getattr(torch.serialization, 'safe_globals', None)
-    if safe_globals is None or not classes:
-        yield
-        return
-    with safe_globals(list(classes)):
-        yield
-
-
-def unreadable(path: Union[str, Path], error: Exception) -> str:
-    """Say in a few words why a checkpoint cannot be read.
+def load_from_hero_mm(filename: str, map_location: Any = None) -> Any:
+    """Loader of MMEngine for all names of this module and local files.
 
     Args:
-        path (str or Path): The file.
-        error (Exception): Of torch's or safetensors' reader.
-    """
-    lines = str(error).strip().split('\n')
-    # What is refused stands below the advice of torch.
-    told = [line for line in lines if 'Unsupported' in line]
-    reason = (told or lines)[0].strip().split('. Please use')[0]
-    return (
-        f'{path} is not a readable checkpoint ({reason}). It may be '
-        'truncated, of another kind, or hold objects other than weights, '
-        'which are refused; copy it again or export its state_dict'
-    )
-
-
-def load_from_huggingface(filename: str, map_location: Any = None) -> Any:
-    """Loader of MMEngine for ``hf://`` and ``huggingface://``.
-
-    Args:
-        filename (str): ``hf://OWNER/NAME[@REVISION]/FILE``.
+        filename (str): A path, URL, ``torchvision://`` or ``hf://`` name.
         map_location (Any): As in :func:`torch.load`.
+
+    Returns:
+        Any: What the file holds.
     """
-    return read_weights_file(fetch_huggingface(filename), map_location)
-
-
-def load_from_http(filename: str, map_location: Any = None) -> Any:
-    """Loader of MMEngine for URLs.
-
-    Args:
-        filename (str): The URL.
-        map_location (Any): As in :func:`torch.load`.
-    """
-    return read_weights_file(fetch_url(filename), map_location)
-
-
-def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
-    """Loader of MMEngine for ``torchvision://``, with or without torchvision.
-
-    Args:
-        filename (str): ``torchvision://NAME``.
-        map_location (Any): As in :func:`torch.load`.
-    """
-    return read_weights_file(
-        fetch_url(torchvision_url(filename)), map_location
-    )
-
-
-def load_from_safetensors(filename: str, map_location: Any = None) -> Any:
-    """Loader of MMEngine for local files of safetensors.
-
-    Args:
-        filename (str): The path.
-        map_location (Any): As in :func:`torch.load`.
-    """
-    return read_weights_file(filename, map_location)
+    return read_weights(filename, map_location)
 
 
 def register_loaders() -> None:
-    """Give MMEngine the loaders; does so once it is imported."""
+    """Give MMEngine the loader; does so once it is imported."""
 
     def action(module: ModuleType) -> None:
-        for prefixes, loader in (
-            (HUGGINGFACE, load_from_huggingface),
-            (URLS, load_from_http),
-            (TORCHVISION, load_from_torchvision),
-            (LOCAL_SAFETENSORS, load_from_safetensors),
-        ):
-            module.CheckpointLoader.register_scheme(
-                prefixes, loader, force=True
-            )
+        prefixes: tuple[str, ...] = (*FETCHED, LOCAL_SAFETENSORS)
+        if has_allow_list():
+            # An older torch could not read what MMEngine itself stores.
+            prefixes = (*prefixes, '')
+        module.CheckpointLoader.register_scheme(
+            prefixes, load_from_hero_mm, force=True
+        )
 
     after_import('mmengine.runner.checkpoint', action)

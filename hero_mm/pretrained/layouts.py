@@ -13,6 +13,7 @@ from .placement import (
     Placement,
     expand,
     first_fitting,
+    place_language_model,
     place_resnet,
     same_levels,
 )
@@ -34,10 +35,36 @@ _BERT = (
     r'(?:attention\.(?:self\.(?:query|key|value)|output\.(?:dense|LayerNorm))'
     r'|intermediate\.dense|output\.(?:dense|LayerNorm))\.(?:weight|bias))'
 )
-_LANGUAGE = first_fitting(expand(r'text_encoder.language_model.\1'))
-_TEXT_LINEAR = first_fitting(expand(r'text_encoder.pooling.project.0.\1'))
-_TEXT_NORM = first_fitting(expand(r'text_encoder.pooling.project.1.\1'))
-_NO_PLACE = 'HERO has a part of its own for this'
+# Layers of DETR's encoder and decoder, and of their heirs.
+_WB = r'(?:weight|bias)'
+_LAYER = (
+    rf'(?:(?:linear[12]|norm[1-4])\.{_WB}'
+    r'|(?:self_attn|cross_attn(?:_image|_text)?)'
+    rf'\.(?:in_proj_{_WB}|out_proj\.{_WB}))'
+)
+_STCAT_ENCODER = (
+    rf'ground_encoder\.(?:fusion\.{_WB}|encoder\.(?:'
+    rf'(?:spatial|temporal)_layers\.\d+\.{_LAYER}'
+    r'|(?:local_pos_embed|frame_cls|video_cls)\.weight'
+    r'|time_embed\.(?:te|embed\.weight)))'
+)
+_STCAT_DECODER = (
+    rf'ground_decoder\.(?:template_generator\.\w+_proj\.{_WB}'
+    rf'|decoder\.layers\.\d+\.(?:{_LAYER}|[sc]a_\w+_proj\.{_WB})'
+    rf'|decoder\.(?:query_scale|ref_point_head)\.layers\.\d\.{_WB}'
+    rf'|temp_decoder\.layers\.\d+\.{_LAYER}'
+    rf'|(?:temp_)?decoder\.norm\.{_WB}'
+    r'|time_embed\.(?:te|embed\.weight))'
+)
+_TEXT_PROJECTION = 'text_encoder.pooling.project.'
+_OWN_PART = 'HERO has a part of its own for this'
+_OTHER_RESNET = (
+    'the ResNet of the config is of another depth, or that of the file is none'
+)
+_OTHER_LANGUAGE_MODEL = (
+    'the language model of the config has another number of layers'
+)
+_NO_LEVEL = "the config's neck has no such level"
 
 
 @dataclass(frozen=True)
@@ -48,18 +75,21 @@ class Rule:
         pattern (str): Fits the whole name.
         what (str): What the tensors are, for the report.
         place (Callable, optional): Where they go; None: nowhere.
-        why_not (str): Why they go nowhere.
+        why_not (str): Why they, or those without a place, go nowhere.
         by_shape (bool): Their place depends on the config: without one they
             are left out.
         together (bool): None of them where one has another shape.
+        needs (str): ``what`` of an earlier rule; they are of no use where
+            nothing of it was loaded.
     """
 
     pattern: str
     what: str
     place: Optional[Placement] = None
-    why_not: str = _NO_PLACE
+    why_not: str = _OWN_PART
     by_shape: bool = False
     together: bool = False
+    needs: str = ''
 
 
 @dataclass(frozen=True)
@@ -70,8 +100,7 @@ class Layout:
         name (str): Also that of its tool.
         title (str): For messages.
         rules (tuple[Rule]): In order.
-        needed (tuple[str]): Beginnings of names that such a file has; with
-            several in one entry, parted by ``|``, one of them.
+        needed (tuple[str]): Beginnings of names that such a file has.
         foreign (tuple[str]): Beginnings that it never has.
     """
 
@@ -82,35 +111,58 @@ class Layout:
     foreign: tuple[str, ...] = ()
 
 
+def _resnet_rule(prefix: str) -> Rule:
+    return Rule(
+        prefix + _RESNET,
+        'backbone',
+        place_resnet,
+        _OTHER_RESNET,
+        together=True,
+    )
+
+
 def _language_rules(prefix: str) -> tuple[Rule, ...]:
     return (
-        Rule(prefix + _BERT, 'text encoder', _LANGUAGE),
         Rule(
-            prefix + r'pooler\.dense\.(weight|bias)',
+            prefix + _BERT,
+            'text encoder',
+            place_language_model,
+            _OTHER_LANGUAGE_MODEL,
+            # RoBERTa and BERT differ in nothing but their vocabulary.
+            together=True,
+        ),
+        Rule(
+            prefix + r'pooler\.dense\.(?:weight|bias)',
             'pooler of the text encoder',
             why_not='HERO pools the words itself',
         ),
         Rule(
-            prefix + r'embeddings\.position_ids',
-            'counter of positions',
+            prefix + r'embeddings\.(?:position_ids|token_type_ids)',
+            'counters of the text encoder',
             why_not='no weights: transformers counts by itself today',
         ),
     )
 
 
+def _text_projection(pattern: str, number: int) -> Rule:
+    return Rule(
+        pattern,
+        'text projection',
+        first_fitting(expand(rf'{_TEXT_PROJECTION}{number}.\1')),
+        together=True,
+        needs='text encoder',
+    )
+
+
 def _resizer_rules(prefix: str) -> tuple[Rule, ...]:
     return (
-        Rule(
-            prefix + r'fc\.(weight|bias)',
-            'text projection',
-            _TEXT_LINEAR,
-            together=True,
-        ),
+        _text_projection(prefix + r'fc\.(weight|bias)', 0),
         Rule(
             prefix + r'layer_norm\.(weight|bias)',
             'norm of the text projection',
-            _TEXT_NORM,
+            first_fitting(expand(rf'{_TEXT_PROJECTION}1.\1')),
             together=True,
+            needs='text projection',
         ),
     )
 
@@ -125,7 +177,7 @@ _INPUT = Rule(
 _BOXES = Rule(
     r'(?:ground_decoder\.decoder\.)?bbox_embed\.layers\.\d\.(?:weight|bias)',
     'box head',
-    why_not="HERO's tube head predicts distances to the sides from a region, "
+    why_not="HERO's tube head regresses a box from a region, "
     'not a box of the whole picture',
 )
 _POSITIONS = Rule(
@@ -139,12 +191,18 @@ _ATTENTION_WHY = 'HERO reasons with layers of its own make'
 def _detr_rules() -> tuple[Rule, ...]:
     """What MDETR and TubeDETR have in common."""
     return (
-        Rule(rf'backbone\.0\.body\.{_RESNET}', 'backbone', place_resnet),
+        _resnet_rule(r'backbone\.0\.body\.'),
+        Rule(
+            r'backbone\.0\.body\.(?:conv_stem|blocks)\..+',
+            'backbone, an EfficientNet',
+            why_not='of backbones HERO shares the ResNets',
+        ),
         *_language_rules(r'transformer\.text_encoder\.'),
         *_resizer_rules(r'transformer\.resizer\.'),
         _INPUT,
         Rule(
-            r'transformer\.(?:encoder|decoder)\..+',
+            rf'transformer\.(?:en|de)coder\.(?:layers\.\d+\.{_LAYER}'
+            rf'|norm\.{_WB})',
             _ATTENTION,
             why_not=_ATTENTION_WHY,
         ),
@@ -182,7 +240,8 @@ TUBEDETR = Layout(
             'positions in time',
         ),
         Rule(
-            r'transformer\.fast_(?:encoder|residual)\..+',
+            rf'transformer\.fast_(?:encoder|residual)\.'
+            rf'(?:layers\.\d+\.{_LAYER}|norm\.{_WB}|{_WB})',
             'branch of all frames',
         ),
     ),
@@ -193,16 +252,16 @@ STCAT = Layout(
     'stcat',
     'STCAT',
     (
-        Rule(rf'vis_encoder\.0\.body\.{_RESNET}', 'backbone', place_resnet),
+        _resnet_rule(r'vis_encoder\.0\.body\.'),
         *_language_rules(r'text_encoder\.body\.'),
         *_resizer_rules(r'text_encoder\.resizer\.'),
         _INPUT,
         _BOXES,
         _POSITIONS,
         Rule(r'temp_embed\.layers\.\d\.(?:weight|bias)', 'start and end head'),
-        Rule(r'action_embed\.layers\.\d\.(?:weight|bias)', 'actioness head'),
+        Rule(r'action_embed\.layers\.\d\.(?:weight|bias)', 'actionness head'),
         Rule(
-            r'ground_(?:encoder|decoder)\..+',
+            rf'{_STCAT_ENCODER}|{_STCAT_DECODER}',
             _ATTENTION,
             why_not=_ATTENTION_WHY,
         ),
@@ -210,28 +269,32 @@ STCAT = Layout(
     needed=('vis_encoder.0.', 'text_encoder.body.'),
 )
 
-_SAME_BACKBONE = Rule(
-    r'backbone\.(.+)',
-    'backbone',
-    first_fitting(expand(r'video_encoder.backbone.\1')),
+_BACKBONES = (
+    _resnet_rule(r'backbone\.'),
+    Rule(
+        r'backbone\.(.+)',
+        'backbone',
+        first_fitting(expand(r'video_encoder.backbone.\1')),
+        together=True,
+    ),
 )
-_NECK = Rule(r'neck\.(.+)', 'neck', same_levels, by_shape=True)
+_NECK = Rule(r'neck\.(.+)', 'neck', same_levels, _NO_LEVEL, by_shape=True)
 _PIXELS = Rule(
     r'data_preprocessor\..+',
     'mean and deviation of the pixels',
     why_not='they stand in the config (model.data_preprocessor)',
 )
-MMDET = Layout(
-    'mmdet',
+MMDETECTION = Layout(
+    'mmdetection',
     'a detector of mmdet or a classifier of mmpretrain',
     (
-        _SAME_BACKBONE,
+        *_BACKBONES,
         _NECK,
         _PIXELS,
         Rule(
-            r'(?:\w*head|rpn_head|roi_head|encoder|decoder|query_embedding'
-            r'|level_embed|memory_trans_(?:fc|norm)|dn_query_generator'
-            r'|input_proj|positional_encoding|pts_bbox_head)(?:\..+)?',
+            r'(?:\w*head|encoder|decoder|query_embedding|level_embed'
+            r'|(?:memory|pos)_trans_(?:fc|norm)|reference_points_fc|query_map'
+            r'|dn_query_generator)(?:\..+)?',
             'detection or classification heads',
             why_not='a detector as a whole is a proposal generator, which '
             'loads its checkpoint itself',
@@ -244,16 +307,11 @@ MM_GROUNDING_DINO = Layout(
     'mm_grounding_dino',
     'MM-Grounding-DINO',
     (
-        _SAME_BACKBONE,
+        *_BACKBONES,
         _NECK,
         _PIXELS,
         *_language_rules(r'language_model\.language_backbone\.body\.model\.'),
-        Rule(
-            r'text_feat_map\.(weight|bias)',
-            'text projection',
-            _TEXT_LINEAR,
-            together=True,
-        ),
+        _text_projection(r'text_feat_map\.(weight|bias)', 0),
         Rule(
             r'(?:encoder|decoder|bbox_head|dn_query_generator|query_embedding'
             r'|memory_trans_(?:fc|norm))\..+|level_embed',
@@ -268,7 +326,7 @@ RESNETS = Layout(
     'resnet',
     'a ResNet of torchvision or timm',
     (
-        Rule(_RESNET, 'backbone', place_resnet),
+        _resnet_rule(''),
         Rule(
             r'fc\.(?:weight|bias)',
             'classifier',
@@ -279,5 +337,12 @@ RESNETS = Layout(
 )
 LAYOUTS = {
     layout.name: layout
-    for layout in (MDETR, TUBEDETR, STCAT, MMDET, MM_GROUNDING_DINO, RESNETS)
+    for layout in (
+        MDETR,
+        TUBEDETR,
+        STCAT,
+        MMDETECTION,
+        MM_GROUNDING_DINO,
+        RESNETS,
+    )
 }

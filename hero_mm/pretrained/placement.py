@@ -5,7 +5,7 @@ both sides; it gives a HERO name for each, or None where HERO has no place.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Optional
 
@@ -17,9 +17,14 @@ Places = dict[str, Optional[str]]
 Placement = Callable[
     [Mapping[str, 're.Match[str]'], Shapes, Optional[Shapes]], Places
 ]
+Blocks = dict[str, set[int]]
 Renaming = Callable[['re.Match[str]'], str]
 
+BACKBONE = 'video_encoder.backbone.'
 NECK = 'video_encoder.neck.'
+LANGUAGE_MODEL = 'text_encoder.language_model.'
+_RESNET_BLOCK = re.compile(r'(?:^|\.)(layer[1-4])\.(\d+)\.')
+_LANGUAGE_BLOCK = re.compile(r'(?:^|\.)(layer)\.(\d+)\.')
 
 
 def first_fitting(*candidates: Renaming) -> Placement:
@@ -58,6 +63,34 @@ def first_fitting(*candidates: Renaming) -> Placement:
     return place
 
 
+def any_known(*candidates: Renaming) -> Placement:
+    """For each tensor the first candidate whose name the model has.
+
+    Where no name is known, or without a model, the first candidate is taken.
+
+    Args:
+        *candidates (Callable): From a match to a HERO name.
+
+    Returns:
+        Placement: Chooses among them.
+    """
+
+    def place(
+        matches: Mapping[str, 're.Match[str]'],
+        source: Shapes,
+        model: Optional[Shapes],
+    ) -> Places:
+        ours = model or {}
+        places: Places = {}
+        for name, match in matches.items():
+            names = [rename(match) for rename in candidates]
+            known = [to for to in names if to in ours]
+            places[name] = (known or names)[0]
+        return places
+
+    return place
+
+
 def expand(template: str) -> Renaming:
     r"""A renaming by a template of :mod:`re`, such as ``neck.\1``.
 
@@ -79,7 +112,7 @@ def mmdet_resnet(match: 're.Match[str]') -> str:
     Returns:
         str: HERO's name.
     """
-    return f'video_encoder.backbone.{match["net"]}'
+    return BACKBONE + match['net']
 
 
 def mmdet_resnet_d(match: 're.Match[str]') -> str:
@@ -92,7 +125,7 @@ def mmdet_resnet_d(match: 're.Match[str]') -> str:
         str: HERO's name.
     """
     name = re.sub(r'^conv1\.', 'stem.', match['net'])
-    return 'video_encoder.backbone.' + re.sub(r'^bn1\.', 'stem.7.', name)
+    return BACKBONE + re.sub(r'^bn1\.', 'stem.7.', name)
 
 
 def mmaction_resnet(match: 're.Match[str]') -> str:
@@ -108,7 +141,7 @@ def mmaction_resnet(match: 're.Match[str]') -> str:
     name = re.sub(r'\bbn(\d)\.', r'conv\1.bn.', name)
     name = name.replace('downsample.0.', 'downsample.conv.')
     name = name.replace('downsample.1.', 'downsample.bn.')
-    return 'video_encoder.backbone.' + name
+    return BACKBONE + name
 
 
 def mmaction_tsm(match: 're.Match[str]') -> str:
@@ -125,8 +158,9 @@ def mmaction_tsm(match: 're.Match[str]') -> str:
     )
 
 
-_PLAIN = first_fitting(mmdet_resnet, mmaction_resnet, mmaction_tsm)
-_DEEP_STEM = first_fitting(mmdet_resnet_d)
+# Of a ResNet-101, TSM wraps every other block only.
+_PLAIN = any_known(mmdet_resnet, mmaction_resnet, mmaction_tsm)
+_DEEP_STEM = any_known(mmdet_resnet_d)
 
 
 def place_resnet(
@@ -142,10 +176,58 @@ def place_resnet(
         model (Mapping, optional): Shapes of the model.
 
     Returns:
-        dict: HERO's names, in the way of the config's ResNet.
+        dict: HERO's names, in the way of the config's ResNet; None for all
+        where that is of another depth, or the file's is no ResNet.
     """
-    deep = any(re.match(r'conv1\.\d', m['net']) for m in matches.values())
+    names = [match['net'] for match in matches.values()]
+    blocks = _blocks(names, _RESNET_BLOCK)
+    if not blocks or not _as_deep(blocks, model, BACKBONE, _RESNET_BLOCK):
+        return dict.fromkeys(matches)
+    deep = any(re.match(r'conv1\.\d', name) for name in names)
     return (_DEEP_STEM if deep else _PLAIN)(matches, source, model)
+
+
+def place_language_model(
+    matches: Mapping[str, 're.Match[str]'],
+    source: Shapes,
+    model: Optional[Shapes],
+) -> Places:
+    """RoBERTa or BERT.
+
+    Args:
+        matches (Mapping): The group 1 holds the name in transformers.
+        source (Mapping): Shapes of the file.
+        model (Mapping, optional): Shapes of the model.
+
+    Returns:
+        dict: HERO's names; None for all where the config's language model
+        has another number of layers.
+    """
+    blocks = _blocks((m[1] for m in matches.values()), _LANGUAGE_BLOCK)
+    if not _as_deep(blocks, model, LANGUAGE_MODEL, _LANGUAGE_BLOCK):
+        return dict.fromkeys(matches)
+    return {name: LANGUAGE_MODEL + match[1] for name, match in matches.items()}
+
+
+def _as_deep(
+    theirs: Blocks,
+    model: Optional[Shapes],
+    prefix: str,
+    block: 're.Pattern[str]',
+) -> bool:
+    """Whether the stages that both have are of the same blocks."""
+    ours = _blocks((n for n in model or () if n.startswith(prefix)), block)
+    return all(ours[stage] == theirs[stage] for stage in ours.keys() & theirs)
+
+
+def _blocks(names: Iterable[str], block: 're.Pattern[str]') -> Blocks:
+    """The numbers of the blocks of each stage."""
+    found: Blocks = {}
+    for name in names:
+        match = block.search(name)
+        if match:
+            found.setdefault(match[1], set()).add(int(match[2]))
+    return found
 
 
 # One 1 x 1 convolution from the last stage of the backbone to width D: the

@@ -1,6 +1,7 @@
 """Checkpoints are found, and loaded whole or not at all."""
 
 import os
+from argparse import Namespace
 
 import pytest
 import torch
@@ -137,6 +138,26 @@ def test_other_contents_are_told(tmp_path):
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match='holds a list'):
         read_checkpoint(path)
-    torch.save(dict(state_dict=dict(a=1)), path)
-    with pytest.raises(ValueError, match="no 'state_dict' of tensors"):
+    for wrong in (dict(a=1), [1], None):
+        torch.save(dict(state_dict=wrong), path)
+        with pytest.raises(ValueError, match="no 'state_dict' of tensors"):
+            read_checkpoint(path)
+
+
+def test_a_checkpoint_of_another_project_names_the_converters(tmp_path):
+    path = tmp_path / 'mdetr.pth'
+    weights = {'backbone.0.body.conv1.weight': torch.zeros(1)}
+    torch.save(dict(model=weights, epoch=3), path)
+    with pytest.raises(ValueError, match=r'tools/model_converters/ \(docs/pr'):
         read_checkpoint(path)
+    torch.save(dict(model=weights, args=Namespace(lr=1)), path)
+    with pytest.raises(ValueError, match='wants argparse.Namespace.*convert'):
+        read_checkpoint(path)
+
+
+def test_names_of_other_places_are_passed_on(saved):
+    for name in ('hf://a/b/c.pth', 'torchvision://resnet18', 's3://a/b.pth'):
+        assert find_checkpoint(name) == name
+    model = make()
+    load_weights(model, saved[1].as_uri())
+    assert torch.equal(model[0].weight, saved[0][0].weight)

@@ -5,7 +5,9 @@ its words are taken; the config's text encoder must be a BERT.
 
 Example:
     python tools/model_converters/mm_grounding_dino.py \
-        grounding_dino_swin-t_pretrain.pth --config MY_HERO_SWIN_BERT.py \
+        grounding_dino_swin-t_pretrain_obj365_goldg_*.pth \
+        --config configs/hero/hero_swin-t_vidstg.py \
+        --cfg-options model.text_encoder.name=bert-base-uncased \
         --out checkpoints/mm_gdino_swin-t.pth
 """
 

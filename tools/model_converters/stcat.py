@@ -4,7 +4,7 @@ ResNet, RoBERTa and the two projections to width D are taken, of the moving
 average where the file has one.
 
 Example:
-    python tools/model_converters/stcat.py stcat_vidstg.pth \
+    python tools/model_converters/stcat.py model_final.pth \
         --config configs/hero_vidstg.py --out checkpoints/stcat_vidstg.pth
 """
 

@@ -4,7 +4,7 @@ ResNet, RoBERTa and the two projections to width D are taken, of the moving
 average where the file has one.
 
 Example:
-    python tools/model_converters/tubedetr.py vidstg_k4_res352.pth \
+    python tools/model_converters/tubedetr.py checkpoint.pth \
         --config configs/hero_vidstg.py --out checkpoints/tubedetr_vidstg.pth
 """
 

@@ -1,0 +1,133 @@
+"""The weights of a checkpoint of any make."""
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from torch import Tensor
+
+from .fetching import read_weights
+from .reading import Allowed
+
+# Entries of a checkpoint that hold weights, the best first.
+CONTAINERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
+WRAPPERS = ('module.', 'detr.')
+SHOWN = 6
+
+
+def _path_text(*parts: str) -> str:
+    """A path in a file becomes text, on any system."""
+    return '/'.join(parts)
+
+
+# MDETR and its heirs keep their command line, with paths in it; Python 3.13
+# moved the module of these.
+ALLOWED: tuple[Allowed, ...] = (
+    argparse.Namespace,
+    *(
+        (_path_text, f'{module}.{kind}Path')
+        for module in ('pathlib', 'pathlib._local')
+        for kind in ('Posix', 'PurePosix', 'Windows', 'PureWindows')
+    ),
+)
+
+
+@dataclass
+class Source:
+    """Weights of a checkpoint.
+
+    Attributes:
+        path (str): As it was given.
+        weights (dict): Names and tensors.
+        container (str, optional): The entry that holds them; None where the
+            file is nothing else.
+        others (list[str]): The other entries.
+        odd (list[str]): Entries among the weights that are no tensors.
+    """
+
+    path: str
+    weights: dict[str, Tensor]
+    container: Optional[str]
+    others: list[str]
+    odd: list[str]
+
+
+def read_source(path: str, container: Optional[str] = None) -> Source:
+    """Read the weights of a checkpoint of any make.
+
+    Args:
+        path (str): A file (torch or safetensors), a URL, ``torchvision://``
+            or ``hf://`` name.
+        container (str, optional): The entry to take; by default the moving
+            average where there is one.
+
+    Returns:
+        Source: The weights, without the prefixes of wrappers.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When it holds no weights, or objects besides weights and
+            the command line of its training.
+    """
+    found = read_weights(path, allow=ALLOWED)
+    if not isinstance(found, dict):
+        raise ValueError(
+            f'{path} holds a {type(found).__name__} where a dict of weights '
+            'is expected; give the checkpoint as its authors published it'
+        )
+    full = [str(name) for name in found if _tensors(found[name])]
+    taken = container
+    if container is not None and container not in full:
+        raise ValueError(
+            f'{path} has no weights under --weights {container}; it has them '
+            f'{"under " + ", ".join(full) if full else "under no entry"}'
+        )
+    if container is None:
+        taken = next((name for name in CONTAINERS if name in full), None)
+    if taken is None and not _tensors(found):
+        raise ValueError(
+            f'{path} holds no weights at the top or under one of '
+            f'{", ".join(CONTAINERS)}; its entries are '
+            f'{some(map(str, found)) or "none"}. '
+            + (
+                f'Name the right one: --weights {full[0]}'
+                if full
+                else 'Give the checkpoint as its authors published it'
+            )
+        )
+    weights = found if taken is None else found[taken]
+    tensors = _tensors(weights)
+    odd = [str(name) for name in weights if str(name) not in tensors]
+    others = [] if taken is None else [str(n) for n in found if n != taken]
+    return Source(path, _unwrapped(tensors), taken, others, odd)
+
+
+def _tensors(entry: Any) -> dict[str, Tensor]:
+    """The tensors of an entry; none where it is no dict."""
+    entries = entry.items() if isinstance(entry, dict) else ()
+    return {str(n): value for n, value in entries if isinstance(value, Tensor)}
+
+
+def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefixes of wrappers, where all names have them."""
+    for prefix in WRAPPERS:
+        inside = [name.startswith(prefix) for name in weights]
+        # MDETR's masks lie beside the detector that they wrap.
+        if all(inside) or (prefix == 'detr.' and any(inside)):
+            weights = {
+                name.removeprefix(prefix): value
+                for name, value in weights.items()
+            }
+    return weights
+
+
+def some(names: Iterable[str]) -> str:
+    """A few of many names, for messages.
+
+    Args:
+        names (Iterable[str]): All of them.
+    """
+    listed = list(names)
+    more = f' and {len(listed) - SHOWN} more' if len(listed) > SHOWN else ''
+    return ', '.join(listed[:SHOWN]) + more

@@ -1,0 +1,368 @@
+"""Every tensor of another model that HERO shares arrives; all are told."""
+
+import pytest
+import torch
+from mmengine.runner import load_checkpoint
+
+from hero_mm.pretrained.conversion import check_layout, convert
+from hero_mm.pretrained.layouts import LAYOUTS
+from hero_mm.pretrained.sources import Source
+
+BACKBONE, NECK = 'video_encoder.backbone.', 'video_encoder.neck.'
+LANGUAGE = 'text_encoder.language_model.'
+PROJECTION = 'text_encoder.pooling.project.'
+# Of each layout what HERO shares: the beginning of a name, in HERO's words.
+SHARED = dict(
+    mdetr={
+        'backbone.0.body.': BACKBONE,
+        'transformer.text_encoder.': LANGUAGE,
+        'transformer.resizer.fc.': PROJECTION + '0.',
+        'transformer.resizer.layer_norm.': PROJECTION + '1.',
+        'input_proj.': NECK + 'lateral_convs.1.conv.',
+    },
+    stcat={
+        'vis_encoder.0.body.': BACKBONE,
+        'text_encoder.body.': LANGUAGE,
+        'text_encoder.resizer.fc.': PROJECTION + '0.',
+        'text_encoder.resizer.layer_norm.': PROJECTION + '1.',
+        'input_proj.': NECK + 'lateral_convs.1.conv.',
+    },
+    faster_rcnn={
+        'backbone.': BACKBONE,
+        # Strides 16 and 32 are their levels 2 and 3.
+        'neck.lateral_convs.2.': NECK + 'lateral_convs.0.',
+        'neck.lateral_convs.3.': NECK + 'lateral_convs.1.',
+        'neck.fpn_convs.2.': NECK + 'fpn_convs.0.',
+        'neck.fpn_convs.3.': NECK + 'fpn_convs.1.',
+    },
+    mm_grounding_dino={
+        'backbone.': BACKBONE,
+        'language_model.language_backbone.body.model.': LANGUAGE,
+        'text_feat_map.': PROJECTION + '0.',
+        'neck.convs.1.': NECK + 'convs.0.',
+        'neck.convs.2.': NECK + 'convs.1.',
+        'neck.extra_convs.0.': NECK + 'extra_convs.0.',
+    },
+    resnet={'conv1.': BACKBONE, 'bn1.': BACKBONE, 'layer': BACKBONE},
+)
+SHARED['tubedetr'] = SHARED['mdetr']
+NOT_SHARED = ('.pooler.', '.position_ids')
+
+
+def wanted(kind, names):
+    """From the names of the file to HERO's, by the table above."""
+    pairs = {}
+    for name in names:
+        for start, ours in SHARED[kind].items():
+            if name.startswith(start) and not any(
+                part in name for part in NOT_SHARED
+            ):
+                kept = name if kind == 'resnet' else name[len(start) :]
+                pairs[name] = ours + kept
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ('kind', 'layout', 'neck', 'text'),
+    [
+        ('mdetr', 'mdetr', 'fpn', 'roberta'),
+        ('tubedetr', 'tubedetr', 'fpn', 'roberta'),
+        ('stcat', 'stcat', 'fpn', 'roberta'),
+        ('faster_rcnn', 'mmdetection', 'fpn', 'roberta'),
+        ('mm_grounding_dino', 'mm_grounding_dino', 'mapper', 'bert'),
+        ('resnet', 'resnet', 'fpn', 'roberta'),
+    ],
+)
+def test_shared_tensors_arrive(
+    kind, layout, neck, text, source, build, tmp_path
+):
+    """Bit for bit, by MMEngine's own loading; the rest stays as it was."""
+    file = source(kind)
+    pairs = wanted(kind, file.weights)
+    model = build(neck, text)
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in before.items()}
+    result = convert(file, LAYOUTS[layout], shapes, 'tiny.py')
+    result.save(tmp_path / 'out.pth')
+    load_checkpoint(model, str(tmp_path / 'out.pth'), map_location='cpu')
+    after = model.state_dict()
+    assert {n: to for n, (to, _) in result.loaded.items()} == pairs
+    assert len(pairs) > 500 and set(pairs.values()) <= set(after)
+    for name, ours in pairs.items():
+        assert torch.equal(after[ours], file.weights[name]), name
+    for name in after.keys() - set(pairs.values()):
+        assert torch.equal(after[name], before[name]), name
+    # A part that is shared is filled to the last tensor.
+    parts = [BACKBONE] + [LANGUAGE] * (LANGUAGE in SHARED[kind].values())
+    assert not [n for n in result.unfilled if n.startswith(tuple(parts))]
+
+
+@pytest.mark.parametrize('kind', ['mdetr', 'tubedetr', 'stcat'])
+def test_every_tensor_is_accounted_for(kind, source, shapes_of):
+    file = source(kind)
+    result = convert(file, LAYOUTS[kind], shapes_of(), 'tiny.py')
+    assert not result.unexpected
+    assert result.loaded.keys() | result.skipped.keys() == set(file.weights)
+    assert not result.loaded.keys() & result.skipped.keys()
+    told = result.listing()
+    for name in file.weights:
+        assert f'\t{name}\t' in told
+    filled = {to for to, _ in result.loaded.values()}
+    missing = shapes_of().keys() - filled - set(result.unfilled)
+    assert all(name.endswith('num_batches_tracked') for name in missing)
+
+
+def test_the_summary_tells_what_and_why(source, shapes_of):
+    file = source('tubedetr')
+    file.others = ['model_ema', 'args']
+    told = convert(file, LAYOUTS['tubedetr'], shapes_of(), 'tiny.py').summary()
+    total = len(file.weights)
+    for line in (
+        "tubedetr.pth: TubeDETR, weights of 'model'",
+        '  other entries: model_ema, args',
+        f'loaded: 723 of {total} tensors',
+        f'not loaded: {total - 723}',
+        '   520  backbone: backbone.0.body.* -> video_encoder.backbone.*',
+        '   197  text encoder: transformer.text_encoder.* -> '
+        'text_encoder.language_model.*',
+        '     2  projection of the pictures: input_proj.* -> '
+        'video_encoder.neck.lateral_convs.1.conv.*',
+        '     4  start and end head (sted_embed.layers.*): HERO has a part of '
+        'its own for this',
+        'unexpected, not in the layout of TubeDETR: 0',
+        'the model of tiny.py got nothing for',
+        '        video_encoder.neck.lateral_convs.0.conv.weight',
+    ):
+        assert line in told
+    # A part of which nothing came is counted, not listed.
+    assert '.*' in told.splitlines()[-1] and 'tube_head' in told
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name'),
+    [
+        ('mdetr', 'transformer.text_encoder.encoder.layer.0.new.weight'),
+        ('tubedetr', 'backbone.0.body.layer1.0.conv9.weight'),
+        ('tubedetr', 'transformer.decoder.layers.0.norm5.weight'),
+        ('tubedetr', 'transformer.fast_encoder.gate.weight'),
+        ('stcat', 'video_swin.layers.0.weight'),
+        ('stcat', 'ground_decoder.decoder.layers.0.ca_new.weight'),
+        ('stcat', 'ground_encoder.encoder.layers.0.linear1.weight'),
+    ],
+)
+def test_unexpected_names_are_listed(kind, name, source, shapes_of):
+    file = source(kind, **{name: (3, 2)})
+    file.odd = ['epoch']
+    result = convert(file, LAYOUTS[kind], shapes_of(), 'tiny.py')
+    assert result.unexpected == [f'{name} (3, 2)', 'epoch (no tensor)']
+    assert f': 2\n        {name} (3, 2)\n' in result.summary()
+    assert f'unexpected\t{name} (3, 2)\n' in result.listing()
+    assert name not in result.loaded
+
+
+# Names that some of the published models have, by their options.
+VARIANTS = dict(
+    mdetr=(
+        'transformer.encoder.norm.weight',
+        'transformer.CLS.weight',
+        'contrastive_projection_image.weight',
+        'isfinal_embed.bias',
+        'qa_embed.weight',
+        'answer_rel_head.weight',
+        'answer_reg_head.layers.2.bias',
+        'bbox_attention.q_linear.weight',
+        'mask_head.adapter1.weight',
+        'backbone.1.row_embed.weight',
+    ),
+    tubedetr=(
+        'transformer.time_embed.time_embed.weight',
+        'transformer.fast_encoder.layers.0.self_attn.in_proj_weight',
+        'transformer.fast_encoder.norm.bias',
+    ),
+    stcat=(
+        'ground_encoder.encoder.time_embed.embed.weight',
+        'ground_decoder.time_embed.embed.weight',
+        'ground_decoder.decoder.layers.0.cross_attn_image.in_proj_bias',
+        'vis_encoder.1.col_embed.weight',
+    ),
+)
+
+
+@pytest.mark.parametrize('kind', VARIANTS)
+def test_variants_of_the_published_models_are_known(kind, source):
+    names = dict.fromkeys(VARIANTS[kind], (1,))
+    result = convert(source(kind, **names), LAYOUTS[kind])
+    assert not result.unexpected and names.keys() <= result.skipped.keys()
+
+
+def test_without_a_config_what_depends_on_it_is_left_out(source):
+    result = convert(source('mdetr'), LAYOUTS['mdetr'])
+    assert result.loaded['backbone.0.body.conv1.weight'][0] == (
+        BACKBONE + 'conv1.weight'
+    )
+    why = 'its place depends on the neck of the config; give --config'
+    assert result.skipped['input_proj.weight'][1] == why
+    assert len(result.loaded) == 721
+    assert 'not compared with a model: give --config' in result.summary()
+
+
+@pytest.mark.parametrize(
+    ('neck', 'place'),
+    [('mapper', NECK + 'convs.1.conv.'), ('none', 'video_encoder.project.')],
+)
+def test_projection_of_the_pictures(neck, place, source, shapes_of):
+    result = convert(source('mdetr'), LAYOUTS['mdetr'], shapes_of(neck), 'x')
+    for part in ('weight', 'bias'):
+        assert result.loaded[f'input_proj.{part}'][0] == place + part
+
+
+def test_another_vocabulary_takes_no_half_of_a_language_model(
+    source, shapes_of
+):
+    """The layers of RoBERTa fit BERT's in shape; they are no use there."""
+    model = shapes_of(text='bert')
+    result = convert(source('mdetr'), LAYOUTS['mdetr'], model, 'tiny.py')
+    assert len(result.loaded) == 522
+    assert not any(to.startswith('text_') for to, _ in result.loaded.values())
+    skipped = {n: why for n, (_, why) in result.skipped.items()}
+    text = 'transformer.text_encoder.'
+    words = f'{text}embeddings.word_embeddings.weight'
+    assert skipped[words].startswith('(40, 8) in the file')
+    assert skipped[f'{text}encoder.layer.0.output.dense.weight'] == (
+        f'goes with {words}, which does not fit'
+    )
+    for part in ('fc.weight', 'layer_norm.bias'):
+        why = skipped[f'transformer.resizer.{part}']
+        assert why.startswith('of no use without the text')
+
+
+def test_a_language_model_of_another_depth_is_left_out(source, shapes_of):
+    file = source('mdetr')
+    for name in list(file.weights):
+        if '.encoder.layer.11.' in name:
+            del file.weights[name]
+    result = convert(file, LAYOUTS['mdetr'], shapes_of(), 'tiny.py')
+    assert len(result.loaded) == 522
+    name = 'transformer.text_encoder.embeddings.LayerNorm.bias'
+    assert 'another number of layers' in result.skipped[name][1]
+
+
+@pytest.mark.parametrize('theirs', [(3, 4, 6, 3), (3, 4, 36, 3)])
+def test_a_resnet_of_another_depth_is_refused(theirs, layouts, source, build):
+    file = source('resnet', layouts.resnet(blocks=theirs))
+    shapes = {n: tuple(t.shape) for n, t in build().state_dict().items()}
+    with pytest.raises(ValueError, match='nothing of resnet.pth fits') as told:
+        convert(file, LAYOUTS['resnet'], shapes, 'tiny.py')
+    assert 'of another depth' in str(told.value)
+
+
+def test_stages_that_the_config_lacks_do_no_harm(source, shapes_of):
+    model = {n: s for n, s in shapes_of().items() if '.layer4.' not in n}
+    result = convert(source('resnet'), LAYOUTS['resnet'], model, 'tiny.py')
+    assert result.loaded['layer3.22.conv3.weight']
+    assert result.skipped['layer4.0.conv1.weight'][1] == (
+        'the model of tiny.py has no such tensor'
+    )
+
+
+def test_a_narrower_model_gets_no_projections(source, shapes_of):
+    model = shapes_of(embed_dims=8)
+    result = convert(source('mdetr'), LAYOUTS['mdetr'], model, 'tiny.py')
+    assert len(result.loaded) == 717
+    for name in ('input_proj.bias', 'transformer.resizer.fc.bias'):
+        assert '(4,) in the file' in result.skipped[name][1]
+    name = 'transformer.resizer.layer_norm.weight'
+    assert 'without the text projection' in result.skipped[name][1]
+
+
+def test_an_efficientnet_is_no_resnet(layouts, source, shapes_of):
+    """MDETR has three; the name of one of its norms is a ResNet's too."""
+    shapes = {
+        name: shape
+        for name, shape in layouts.mdetr().items()
+        if not name.startswith('backbone')
+    }
+    body = 'backbone.0.body.'
+    shapes.update(layouts.norm(f'{body}bn1', 2))
+    shapes[f'{body}conv_stem.weight'] = (2, 3, 3, 3)
+    shapes[f'{body}blocks.0.0.conv_dw.weight'] = (2, 1, 3, 3)
+    file = source('mdetr', shapes)
+    for model in (None, shapes_of()):
+        result = convert(file, LAYOUTS['mdetr'], model, 'tiny.py')
+        assert not result.unexpected
+        loaded = [to for to, _ in result.loaded.values()]
+        assert loaded and not any(to.startswith(BACKBONE) for to in loaded)
+
+
+def test_nothing_fits(source, shapes_of):
+    model = {n: s for n, s in shapes_of().items() if n.startswith('tube')}
+    with pytest.raises(ValueError, match='nothing of resnet.pth') as told:
+        convert(source('resnet'), LAYOUTS['resnet'], model, 'tiny.py')
+    assert 'the model of tiny.py has no such tensor' in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'tool', 'found', 'right'),
+    [
+        ('stcat', 'mdetr', "no name begins with 'backbone.0.'", 'stcat'),
+        ('tubedetr', 'mdetr', "begins with 'class_embed.'", 'tubedetr'),
+        ('mdetr', 'tubedetr', "names that begin with 'class_", 'mdetr'),
+        ('mdetr', 'mmdetection', "begin with 'backbone.0.body.'", 'mdetr'),
+        ('faster_rcnn', 'resnet', "begins with 'conv1.'", 'mmdetection'),
+        ('resnet', 'mmdetection', "begins with 'backbone.'", 'resnet'),
+        (
+            'mm_grounding_dino',
+            'mmdetection',
+            'language_mo',
+            'mm_grounding_dino',
+        ),
+    ],
+)
+def test_the_wrong_tool_names_the_right_one(kind, tool, found, right, source):
+    with pytest.raises(ValueError, match='is not a checkpoint of') as told:
+        check_layout(source(kind), LAYOUTS[tool])
+    message = str(told.value)
+    assert found in message and f'{kind}.pth' in message
+    assert message.endswith(f'tools/model_converters/{right}.py')
+    assert '\n' not in message
+
+
+def test_layouts_that_no_tool_knows(build):
+    with pytest.raises(ValueError, match='No converter of tools/model_conv'):
+        check_layout(
+            Source('x', {'a.b': torch.zeros(1)}, None, [], []),
+            LAYOUTS['mdetr'],
+        )
+    own = Source('x', build().state_dict(), None, [], [])
+    with pytest.raises(ValueError, match='of hero_mm, which needs no conv'):
+        check_layout(own, LAYOUTS['mmdetection'])
+
+
+def test_a_part_starts_from_a_converted_file(source, tmp_path, hero_config):
+    """By MMEngine's ``init_cfg`` with a prefix."""
+    from hero_mm.registry import MODELS
+
+    file = source('tubedetr')
+    convert(file, LAYOUTS['tubedetr']).save(tmp_path / 'out.pth')
+    start = dict(
+        type='Pretrained',
+        checkpoint=str(tmp_path / 'out.pth'),
+        prefix='video_encoder.backbone',
+    )
+    config = hero_config(init_cfg=start)['video_encoder']['backbone']
+    backbone = MODELS.build(config)
+    backbone.init_weights()
+    for name, value in backbone.state_dict().items():
+        if not name.endswith('num_batches_tracked'):
+            wanted = file.weights[f'backbone.0.body.{name}']
+            assert torch.equal(value, wanted), name
+
+
+def test_a_view_takes_no_more_room_than_its_numbers(layouts, source, tmp_path):
+    file = source('resnet', layouts.resnet(blocks=(1, 1, 1, 1)))
+    big = torch.zeros(10**6)
+    file.weights['conv1.weight'] = big[:294].view(2, 3, 7, 7)
+    result = convert(file, LAYOUTS['resnet'])
+    result.save(tmp_path / 'sub/out.pth')
+    assert (tmp_path / 'sub/out.pth').stat().st_size < 10**6
+    assert [p.name for p in (tmp_path / 'sub').iterdir()] == ['out.pth']

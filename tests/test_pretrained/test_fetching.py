@@ -1,0 +1,307 @@
+"""Weights by name, of a hub and a server on this machine."""
+
+import http.server
+import threading
+from functools import partial
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+from mmengine.runner import Runner, checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from hero_mm.apis.checkpoint import load_weights
+from hero_mm.pretrained import fetching
+from hero_mm.pretrained.fetching import (
+    fetch,
+    fetch_url,
+    parse_huggingface,
+    read_weights,
+    torchvision_url,
+)
+
+NUMBERS = torch.arange(6.0).view(2, 3)
+REVISION = 'a' * 40
+# No one listens there.
+DEAF = 'http://127.0.0.1:9/folder/weights.pth'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a checkpoint in both formats."""
+    folder = tmp_path / 'files'
+    folder.mkdir()
+    torch.save(dict(state_dict={'layer.weight': NUMBERS}), folder / 'a.pth')
+    safetensors = pytest.importorskip('safetensors.torch')
+    safetensors.save_file({'layer.weight': NUMBERS}, folder / 'a.safetensors')
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files; of ``cut.pth`` it keeps the second half."""
+
+    def log_message(self, *args):
+        self.server.asked.append(self.path)
+
+    def copyfile(self, source, target):
+        data = source.read()
+        cut = 'cut.pth' in self.path
+        target.write(data[: len(data) // 2] if cut else data)
+
+
+@pytest.fixture
+def server(folder, tmp_path, monkeypatch):
+    """A server of the folder, and a cache of torch's of one's own."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setenv('no_proxy', '*')
+    handler = partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    server.asked = []
+    server.url = f'http://127.0.0.1:{server.server_port}'
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch):
+    """A cache of Hugging Face with one model, on a machine offline."""
+    constants = pytest.importorskip('huggingface_hub').constants
+    cache = tmp_path / 'hub'
+    model = cache / 'models--owner--name'
+    snapshot = model / 'snapshots' / REVISION
+    (snapshot / 'sub').mkdir(parents=True)
+    for name in ('main', 'v2'):
+        (model / 'refs').mkdir(exist_ok=True)
+        (model / 'refs' / name).write_text(REVISION)
+    for name in ('a.pth', 'a.safetensors'):
+        (snapshot / 'sub' / name).write_bytes((folder / name).read_bytes())
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(cache))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    return cache
+
+
+@pytest.fixture
+def names(folder, server, hub, monkeypatch):
+    """The same checkpoint by every kind of name."""
+    monkeypatch.setattr(
+        checkpoint,
+        'get_torchvision_models',
+        lambda: dict(resnet101=f'{server.url}/a.pth'),
+    )
+    return dict(
+        path=str(folder / 'a.pth'),
+        safetensors=str(folder / 'a.safetensors'),
+        file=(folder / 'a.pth').as_uri(),
+        url=f'{server.url}/a.pth',
+        torchvision='torchvision://resnet101',
+        hub='hf://owner/name/sub/a.pth',
+        hub_safetensors='huggingface://owner/name@v2/sub/a.safetensors',
+    )
+
+
+KINDS = (
+    'path',
+    'safetensors',
+    'file',
+    'url',
+    'torchvision',
+    'hub',
+    'hub_safetensors',
+)
+
+
+class Part(BaseModule):
+    def __init__(self, init_cfg=None):
+        super().__init__(init_cfg)
+        self.layer = nn.Linear(3, 2, bias=False)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_init_cfg_and_our_own_reader_take_every_kind_of_name(kind, names):
+    module = Part(dict(type='Pretrained', checkpoint=names[kind]))
+    module.init_weights()
+    assert torch.equal(module.layer.weight, NUMBERS)
+    other = Part()
+    load_weights(other, names[kind])
+    assert torch.equal(other.layer.weight, NUMBERS)
+
+
+def test_load_from_takes_every_kind_of_name(names, tmp_path):
+    runner = Runner(
+        Part(), str(tmp_path / 'work'), log_level='ERROR', load_from='x'
+    )
+    for kind in KINDS:
+        nn.init.zeros_(runner.model.layer.weight)
+        runner._load_from, runner._has_loaded = names[kind], False
+        runner.load_or_resume()
+        assert torch.equal(runner.model.layer.weight, NUMBERS), kind
+
+
+def test_what_was_fetched_is_kept(server):
+    url = f'{server.url}/a.pth?download=1'
+    path = fetch_url(url)
+    assert path.endswith('torch/hub/checkpoints/a.pth')
+    assert len(server.asked) == 1
+    assert fetch_url(url) == path
+    assert len(server.asked) == 1
+
+
+def test_one_process_fetches_for_all(server, folder, tmp_path, monkeypatch):
+    """Another waits and finds the file."""
+    kept = tmp_path / 'torch/hub/checkpoints/a.pth'
+
+    def barrier():
+        assert not kept.exists()
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes((folder / 'a.pth').read_bytes())
+
+    monkeypatch.setattr('mmengine.dist.get_rank', lambda: 1)
+    monkeypatch.setattr('mmengine.dist.barrier', barrier)
+    assert fetch_url(f'{server.url}/a.pth') == str(kept)
+    assert not server.asked
+
+
+def test_others_do_not_wait_for_a_process_that_failed(server, monkeypatch):
+    waited = []
+    monkeypatch.setattr('mmengine.dist.barrier', lambda: waited.append(1))
+    with pytest.raises(OSError, match='could not be fetched'):
+        fetch_url(DEAF)
+    assert waited
+
+
+@pytest.mark.parametrize('where', ['deaf', 'missing', 'torchvision'])
+def test_a_url_that_cannot_be_had(where, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        checkpoint, 'get_torchvision_models', lambda: dict(resnet101=DEAF)
+    )
+    name = dict(
+        deaf=DEAF,
+        missing=f'{server.url}/no/weights.pth',
+        torchvision='torchvision://resnet101',
+    )[where]
+    with pytest.raises(OSError, match='could not be fetched: ') as error:
+        CheckpointLoader.load_checkpoint(name)
+    message = str(error.value)
+    assert message.startswith('http://127.0.0.1') and '\n' not in message
+    kept = tmp_path / 'torch/hub/checkpoints/weights.pth'
+    assert f'put it at {kept}, or give the path' in message
+    # As told: the file put there by hand is taken.
+    torch.save({'layer.weight': NUMBERS}, kept)
+    found = CheckpointLoader.load_checkpoint(name)
+    assert torch.equal(found['layer.weight'], NUMBERS)
+
+
+def test_a_url_without_a_file(server):
+    with pytest.raises(ValueError, match='names no file; give the URL of'):
+        read_weights(f'{server.url}/')
+
+
+@pytest.mark.parametrize('name', ['cut.pth', 'page.pth'])
+def test_a_broken_download_says_what_to_delete(name, server, folder, tmp_path):
+    page = b'<html>Log in to download' + b' ' * 100
+    data = (folder / 'a.pth').read_bytes()
+    (folder / name).write_bytes(data if name == 'cut.pth' else page)
+    with pytest.raises(ValueError, match='is not a readable') as error:
+        read_weights(f'{server.url}/{name}')
+    message = str(error.value)
+    assert message.startswith(str(tmp_path / 'torch/hub/checkpoints' / name))
+    assert f'fetched from {server.url}/{name}: delete the file' in message
+    assert ("begins with '<html>Log in" in message) == (name == 'page.pth')
+
+
+def test_names_of_hugging_face():
+    assert parse_huggingface('hf://o/n/f.bin') == ('o/n', 'f.bin', None)
+    assert parse_huggingface('huggingface://o/n@v1/a/f.bin') == (
+        'o/n',
+        'a/f.bin',
+        'v1',
+    )
+    for name in ('hf://o/n', 'hf://f.bin', 'hf://o//f', 'hf://o/n/'):
+        with pytest.raises(ValueError, match='give hf://OWNER/NAME/FILE'):
+            parse_huggingface(name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'cure'),
+    [
+        ('hf://owner/name/b.pth', 'hf download owner/name b.pth --local-dir'),
+        (
+            'hf://other/name@v3/a/b.pth',
+            'hf download other/name a/b.pth --revision v3 --local-dir FOLDER;'
+            ' then give FOLDER/a/b.pth in the place of',
+        ),
+        ('hf://owner/na me/b.pth', 'Repo id must'),
+    ],
+)
+def test_hugging_face_offline(name, cure, hub):
+    with pytest.raises(OSError, match='could not be fetched') as error:
+        CheckpointLoader.load_checkpoint(name)
+    message = str(error.value)
+    assert cure in message and '\n' not in message
+    assert str(hub) in message and 'HF_HUB_OFFLINE=1 is set' in message
+    assert '..' not in message
+
+
+def test_hugging_face_with_a_network_that_fails(hub, monkeypatch):
+    """Its errors have no class in common, and may have no words."""
+
+    class Broken(Exception):
+        pass
+
+    def download(*args, **kwargs):
+        raise Broken
+
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+    monkeypatch.setattr('huggingface_hub.hf_hub_download', download)
+    with pytest.raises(OSError, match='fetched: Broken. By hand') as error:
+        fetch('hf://owner/name/sub/a.pth')
+    assert 'HF_HUB_OFFLINE' not in str(error.value)
+
+
+def test_torchvision_by_mmengines_table(monkeypatch):
+    """Without torchvision, or with one that was built for another torch."""
+
+    def absent():
+        raise ImportError('No module named torchvision')
+
+    monkeypatch.setattr(checkpoint, 'get_torchvision_models', absent)
+    found = torchvision_url('torchvision://resnet101')
+    assert found.startswith('https://download.pytorch.org/models/resnet101-')
+    with pytest.raises(ValueError, match="MMEngine's table") as error:
+        torchvision_url('torchvision://resnet11')
+    assert 'near are resnet1' in str(error.value)
+
+
+def test_weights_enums_of_torchvision(monkeypatch):
+    table = {'resnet50.imagenet1k_v2': 'https://x.org/b.pth'}
+    monkeypatch.setattr(checkpoint, 'get_torchvision_models', lambda: table)
+    name = 'torchvision://ResNet50_Weights.IMAGENET1K_V2'
+    assert torchvision_url(name) == 'https://x.org/b.pth'
+    with pytest.raises(ValueError, match="torchvision knows no 'vgg'$"):
+        torchvision_url('torchvision://vgg')
+
+
+def test_mmengine_keeps_its_other_loaders():
+    loader = CheckpointLoader._get_checkpoint_loader
+    for name in (*fetching.FETCHED, '/a/b.pth', 'b.safetensors'):
+        assert loader(name + 'x').__name__ == 'load_from_hero_mm'
+    for name in ('open-mmlab://x', 'mmcls://x', 's3://x', 'pavi://x'):
+        assert loader(name).__name__ != 'load_from_hero_mm'
+
+
+def test_an_old_torch_keeps_mmengines_reader(monkeypatch):
+    """It has no list of allowed classes: MMEngine's own would be refused."""
+    schemes = dict(CheckpointLoader._schemes)
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(schemes))
+    CheckpointLoader.register_scheme('', checkpoint.load_from_local, True)
+    monkeypatch.setattr(fetching, 'has_allow_list', lambda: False)
+    fetching.register_loaders()
+    loader = CheckpointLoader._get_checkpoint_loader
+    assert loader('/a/b.pth') is checkpoint.load_from_local
+    assert loader('/a/b.safetensors').__name__ == 'load_from_hero_mm'
+    assert loader('hf://a/b/c').__name__ == 'load_from_hero_mm'
