@@ -72,8 +72,9 @@ def select_regions(
             those of the annotated objects in training.
 
     Returns:
-        VideoFeatures: Sets of regions, in order of the grid; the clips
-        themselves where a frame has no more than ``number`` regions.
+        VideoFeatures: Sets of regions, in order of the grid; all of them
+        where a frame has no more than ``number``, as a set all the same:
+        what stands beside a small clip in a batch must not decide.
     """
     if video.objectness_BTHW is None:
         raise ValueError(
@@ -81,9 +82,7 @@ def select_regions(
             'TubeHead.clip_outputs first'
         )
     score = video.objectness_BTHW.detach()
-    num_regions = score.shape[2] * score.shape[3]
-    if number >= num_regions:
-        return video
+    number = min(number, score.shape[2] * score.shape[3])
     score = score.masked_fill(~video.real_BTHW, -1e4)
     around = F.max_pool2d(score, kernel_size=3, stride=1, padding=1)
     score = score - 100.0 * (score < around)

@@ -44,6 +44,63 @@ with open(os.path.join(folder, f'{rank}.json'), 'w') as file:
 """
 
 
+GATHER = """
+import json, sys
+import torch
+from hero_mm.models.heads.contrastive_action_head import _gather_captions
+
+torch.distributed.init_process_group('gloo')
+rank = torch.distributed.get_rank()
+# Three clips with four captions on one, two clips with two on the other.
+clips = [[0, 1, 1, 2], [0, 1]][rank]
+owner = torch.tensor(clips)
+action = (torch.arange(len(clips)) + 10.0 * rank)[:, None].requires_grad_()
+told = _gather_captions(action, owner, owner + 100 * rank, [3, 2][rank])
+actions, owners, kinds, mine = told
+actions.sum().backward()
+with open(f'{sys.argv[1]}/{rank}.json', 'w') as file:
+    json.dump(
+        dict(
+            actions=actions[:, 0].tolist(),
+            owners=owners.tolist(),
+            kinds=kinds.tolist(),
+            mine=mine,
+            learned=action.grad.sum().item(),
+        ),
+        file,
+    )
+"""
+
+
+def run_twice(script: str, folder) -> list[dict]:
+    """What two processes write; the script is told the folder."""
+    (folder / 'script.py').write_text(script)
+    words = '-m torch.distributed.run --standalone --nproc_per_node=2'
+    done = subprocess.run(
+        [sys.executable, *words.split(), folder / 'script.py', folder],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [
+        json.loads((folder / f'{rank}.json').read_text()) for rank in (0, 1)
+    ]
+
+
+@pytest.mark.slow
+def test_captions_find_their_clips_whatever_their_number(tmp_path):
+    one, two = run_twice(GATHER, tmp_path)
+    assert one['actions'] == two['actions'] == [0, 1, 2, 3, 10, 11]
+    assert one['kinds'] == two['kinds'] == [0, 1, 1, 2, 100, 101]
+    # Clips count from the first one of the process.
+    assert one['owners'] == [0, 1, 1, 2, 3, 4] and one['mine'] == 0
+    assert two['owners'] == [-3, -2, -2, -1, 0, 1] and two['mine'] == 4
+    # Captions of the other process carry no gradient.
+    assert (one['learned'], two['learned']) == (4, 2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('action_head', [True, False])
 def test_two_processes(action_head, hero_config, make_clip, tmp_path):
@@ -54,28 +111,8 @@ def test_two_processes(action_head, hero_config, make_clip, tmp_path):
         make_clip(4, texts=['what grows ?'], negatives=False),
         make_clip(5, texts=['what grows ?', 'the red square moves left'] * 2),
     ]
-    script = tmp_path / 'train.py'
-    script.write_text(SCRIPT)
     (tmp_path / 'setting.pkl').write_bytes(pickle.dumps((config, clips)))
-    done = subprocess.run(
-        [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            '--nproc_per_node=2',
-            str(script),
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (
-        json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)
-    )
+    one, two = run_twice(SCRIPT, tmp_path)
     # The gradients were averaged: both hold the same weights.
     assert one['weights'] == two['weights']
     assert one['losses'].keys() == two['losses'].keys()

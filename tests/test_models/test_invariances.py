@@ -16,6 +16,8 @@ VARIANTS = {
     'joint attention': dict(neck=dict(attention='joint')),
     'half of the frames': dict(keep_ratio=0.5),
     'some regions': dict(max_regions=5),
+    # More than the smallest clip has, fewer than the largest.
+    'most regions': dict(max_regions=12),
     'third of the frames': dict(keep_ratio=0.3),
     'large windows': dict(neck=dict(spatial_window=3, temporal_window=4)),
     'span by agreement': dict(tube_head=dict(expected_iou=True)),
@@ -145,6 +147,20 @@ def test_loss_ignores_padded_pixels(build_hero, make_clip, collate):
     with_junk = model(**batch, mode='loss')
     for key, value in losses.items():
         torch.testing.assert_close(with_junk[key], value, msg=key)
+
+
+def test_losses_do_not_depend_on_padding(build_hero, make_clip, collate):
+    """A clip teaches the same alone and padded to twice its size."""
+    small = build_hero()
+    large = build_hero(data_preprocessor=dict(pad_size_divisor=64))
+    clip = make_clip(3, (32, 32))
+    batches = [collate(model, clip) for model in (small, large)]
+    assert [b['inputs']['imgs'].shape[-1] for b in batches] == [32, 64]
+    alone, padded = (small(**batch, mode='loss') for batch in batches)
+    for key, value in alone.items():
+        torch.testing.assert_close(
+            padded[key], value, atol=1e-4, rtol=1e-4, msg=key
+        )
 
 
 def test_motion_is_seen(build_hero, make_clip, predict):

@@ -140,11 +140,15 @@ def test_padding_is_chosen_last(make_video):
     assert told.real_BTHW[0, 0, 0].sum() == 4
 
 
-def test_few_regions_stay_a_grid(make_video):
+@pytest.mark.parametrize('number', [6, 7])
+def test_few_regions_are_a_set_of_all(number, make_video):
+    """Beside a larger clip they would be one, too."""
     video = objects(make_video, torch.randn(1, 2, 2, 3))
-    assert select_regions(video, 6) is video
-    assert select_regions(video, 7) is video
-    assert not select_regions(video, 5).is_grid
+    told = select_regions(video, number)
+    assert not told.is_grid
+    assert torch.equal(
+        told.regions_BTHWD, video.regions_BTHWD.flatten(2, 3)[:, :, None]
+    )
 
 
 def test_contexts_travel_with_their_regions(make_video):

@@ -19,7 +19,8 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
-from ..heads.tube_head import TubeOutput
+from ..heads.contrastive_action_head import action_kinds
+from ..heads.tube_decoding import TubeOutput
 from ..proposals import ProposalSet
 from ..pruning import keep_frames, select_frames, select_regions
 
@@ -239,9 +240,15 @@ class HERO(BaseModel):
             self.tube_head.loss(output, of_query, data_samples, clip_of_query)
         )
         swapped = both.select(slice(len(texts), None))
+        kinds = action_kinds(data_samples).to(clip_of_query)
         losses.update(
             self.tube_head.action_loss(
-                of_query, data_samples, text, swapped, query_of_negative
+                of_query,
+                data_samples,
+                text,
+                kinds,
+                swapped,
+                query_of_negative,
             )
         )
         if self.action_head is not None:
@@ -250,7 +257,7 @@ class HERO(BaseModel):
                     video,
                     text,
                     clip_of_query,
-                    [p for s in data_samples for p in s.queries.predicates],
+                    kinds,
                     swapped if negatives else None,
                     query_of_negative if negatives else None,
                 )

@@ -17,6 +17,7 @@ frame, E width of the common space.
 """
 
 import zlib
+from collections.abc import Sequence
 from typing import Optional
 
 import torch
@@ -26,6 +27,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
+from hero_mm.structures import GroundingDataSample
 
 from ..features import TextFeatures, VideoFeatures
 
@@ -80,6 +82,10 @@ class ContrastiveActionHead(BaseModule):
         common = F.normalize(self.video(video.regions_BTHWD), dim=-1)
         return common.flatten(2, 3)
 
+    def _actions(self, text: TextFeatures) -> Tensor:
+        """Actions in the common space, unit length, (V, E)."""
+        return F.normalize(self.text(text.action_QD), dim=-1)
+
     def _frame_scores(self, sim: Tensor, region_mask: Tensor) -> Tensor:
         """Smooth maximum over regions: (..., T, N) to (..., T)."""
         sim = sim.masked_fill(~region_mask, -1e4)
@@ -101,12 +107,21 @@ class ContrastiveActionHead(BaseModule):
             Tensor: Logits of action consistency, has shape (Q, T); their
             sigmoid is the degree in [0, 1].
         """
-        regions = self._regions(video)[clip_of_query]
-        action = F.normalize(self.text(text.action_QD), dim=-1)
-        sim = torch.einsum('qtne,qe->qtn', regions, action)
-        mask = video.real_BTHW.flatten(2)[clip_of_query]
-        scores = self._frame_scores(sim, mask)
+        scores = self._own_scores(
+            self._regions(video), video, self._actions(text), clip_of_query
+        )
         return self._scale() * (scores - self.offset)
+
+    def _own_scores(
+        self,
+        regions_BTNE: Tensor,
+        video: VideoFeatures,
+        action_VE: Tensor,
+        clip_V: Tensor,
+    ) -> Tensor:
+        """Scores of the frames of one clip a caption, (V, T)."""
+        sim = torch.einsum('vtne,ve->vtn', regions_BTNE[clip_V], action_VE)
+        return self._frame_scores(sim, video.real_BTHW.flatten(2)[clip_V])
 
     def _top_mean(self, scores: Tensor, frame_mask: Tensor) -> Tensor:
         """Mean over the best frames: (..., T) to (...)."""
@@ -117,12 +132,12 @@ class ContrastiveActionHead(BaseModule):
         chosen = (steps < number[..., None]).to(scores.dtype)
         return (ordered * chosen).sum(-1) / number
 
-    def _pair_scores(self, video: VideoFeatures, action_VE: Tensor) -> Tensor:
+    def _pair_scores(
+        self, regions_BTNE: Tensor, video: VideoFeatures, action_VE: Tensor
+    ) -> Tensor:
         """Scores of all clips with all captions, (B, V)."""
-        regions = self._regions(video)
-        sim = torch.einsum('btne,ve->bvtn', regions, action_VE)
-        mask = video.real_BTHW.flatten(2)[:, None]
-        scores = self._frame_scores(sim, mask)
+        sim = torch.einsum('btne,ve->bvtn', regions_BTNE, action_VE)
+        scores = self._frame_scores(sim, video.real_BTHW.flatten(2)[:, None])
         return self._top_mean(scores, video.frame_mask_BT[:, None])
 
     def loss(
@@ -130,7 +145,7 @@ class ContrastiveActionHead(BaseModule):
         video: VideoFeatures,
         text: TextFeatures,
         clip_of_query: Tensor,
-        predicates: list[str],
+        kind_Q: Tensor,
         negatives: Optional[TextFeatures] = None,
         query_of_negative: Optional[Tensor] = None,
     ) -> dict[str, Tensor]:
@@ -138,10 +153,11 @@ class ContrastiveActionHead(BaseModule):
 
         Args:
             video (VideoFeatures): B clips.
-            text (TextFeatures): Q queries.
+            text (TextFeatures): Q queries, clip by clip.
             clip_of_query (Tensor): Clip of each query, has shape (Q,).
-            predicates (list[str]): The action named by each query; queries
-                with the same one are not contrasted.
+            kind_Q (Tensor): The action named by each query, see
+                :func:`action_kinds`; queries with the same one are not
+                contrasted.
             negatives (TextFeatures, optional): V captions in which only the
                 action is replaced.
             query_of_negative (Tensor, optional): The query that each of them
@@ -150,98 +166,116 @@ class ContrastiveActionHead(BaseModule):
         Returns:
             dict: ``loss_action_pair`` and ``loss_action_part``.
         """
-        action = F.normalize(self.text(text.action_QD), dim=-1)
-        hard = None
+        regions, action = self._regions(video), self._actions(text)
+        hard = action.new_zeros(len(action), 0)
         if negatives is not None and query_of_negative is not None:
-            swapped = F.normalize(self.text(negatives.action_QD), dim=-1)
-            regions = self._regions(video)[clip_of_query[query_of_negative]]
-            sim = torch.einsum('vtne,ve->vtn', regions, swapped)
             clip = clip_of_query[query_of_negative]
-            hard = self._top_mean(
-                self._frame_scores(sim, video.real_BTHW.flatten(2)[clip]),
-                video.frame_mask_BT[clip],
+            frames = self._own_scores(
+                regions, video, self._actions(negatives), clip
             )
+            # Scaled before the gaps are filled: the gradient of 0 x inf is
+            # no number.
+            score = self._scale() * self._top_mean(
+                frames, video.frame_mask_BT[clip]
+            )
+            hard = _in_rows(score, query_of_negative, len(action))
+        pair = self._pair_loss(
+            regions, video, action, clip_of_query, kind_Q, hard
+        )
+        part = self._part_loss(
+            self._own_scores(regions, video, action, clip_of_query),
+            video.frame_mask_BT[clip_of_query],
+        )
         return dict(
-            loss_action_pair=self.loss_weight
-            * self._pair_loss(
-                video,
-                action,
-                clip_of_query,
-                kinds_of(predicates).to(action.device),
-                hard,
-                query_of_negative,
-            ),
-            loss_action_part=self.part_weight
-            * self._part_loss(video, text, clip_of_query),
+            loss_action_pair=self.loss_weight * pair,
+            loss_action_part=self.part_weight * part,
         )
 
     def _pair_loss(
         self,
+        regions_BTNE: Tensor,
         video: VideoFeatures,
         action_QE: Tensor,
         clip_of_query: Tensor,
         kind_Q: Tensor,
-        hard_V: Optional[Tensor],
-        query_of_negative: Optional[Tensor],
+        hard_QX: Tensor,
     ) -> Tensor:
         """Symmetric InfoNCE; captions come from all processes.
 
         A caption of the same action is true of another clip, too, as far as
         the action goes: it is no negative there.
         """
-        captions, owner, kind = action_QE, clip_of_query, kind_Q
+        num_clips = len(regions_BTNE)
+        action_VE, owner_V, kind_V, mine = action_QE, clip_of_query, kind_Q, 0
         if get_world_size() > 1:
-            captions, owner, kind = _gather_captions(
-                action_QE, clip_of_query, kind_Q, len(video.regions_BTHWD)
+            action_VE, owner_V, kind_V, mine = _gather_captions(
+                action_QE, clip_of_query, kind_Q, num_clips
             )
-        scores = self._scale() * self._pair_scores(video, captions)
-        num_clips = len(scores)
-        offset = get_rank() * num_clips if get_world_size() > 1 else 0
-        rows = torch.arange(num_clips, device=scores.device) + offset
-        own = rows[:, None] == owner
-        # Caption to videos: which clip of the batch does it speak of?
-        mine = ((owner >= offset) & (owner < offset + num_clips)).nonzero()
-        mine = mine.squeeze(1)
-        # Clips with another caption of this action do not count.
-        same_kind = kind[:, None] == kind
-        shared = (own.to(scores.dtype) @ same_kind.to(scores.dtype)) > 0
-        rivals = scores.masked_fill(shared & ~own, float('-inf'))
-        to_video = F.cross_entropy(rivals.t()[mine], owner[mine] - offset)
+        scores = self._pair_scores(regions_BTNE, video, action_VE)
+        scores_BV = self._scale() * scores
+        queries = torch.arange(len(action_QE), device=action_QE.device)
+        same_QV = kind_Q[:, None] == kind_V
+        clips = torch.arange(num_clips, device=owner_V.device)
+        owned_BV = clips[:, None] == owner_V
+        # Caption to videos: which clip of the batch does it speak of? Clips
+        # with another caption of this action do not count.
+        shared_QB = same_QV.to(scores) @ owned_BV.t().to(scores) > 0
+        shared_QB &= clips != clip_of_query[:, None]
+        rivals_QB = scores_BV.t()[mine + queries]
+        rivals_QB = rivals_QB.masked_fill(shared_QB, float('-inf'))
+        to_video = F.cross_entropy(rivals_QB, clip_of_query)
         # Video to captions: its own one against those of other videos and
         # those made from it; other captions of the video are true as well.
-        positive = scores[own]
-        clip, caption = own.nonzero(as_tuple=True)
-        others = scores.masked_fill(own, float('-inf'))[clip]
-        others = others.masked_fill(same_kind[caption], float('-inf'))
-        logits = torch.cat([positive[:, None], others], dim=1)
-        if hard_V is not None and query_of_negative is not None:
-            place = caption.new_full((len(captions),), -1)
-            place[caption] = torch.arange(len(caption), device=place.device)
-            first = mine.min() if len(mine) else 0
-            hard = torch.full_like(positive, float('-inf'))[:, None]
-            width = torch.bincount(query_of_negative).max()
-            hard = hard.repeat(1, int(width))
-            column = _rank_in_group(query_of_negative)
-            row = place[query_of_negative + first]
-            hard = hard.index_put((row, column), self._scale() * hard_V)
-            logits = torch.cat([logits, hard], dim=1)
-        target = torch.zeros_like(clip)
-        return (to_video + F.cross_entropy(logits, target)) / 2
+        others_QV = scores_BV[clip_of_query].masked_fill(
+            owned_BV[clip_of_query] | same_QV, float('-inf')
+        )
+        own_Q = scores_BV[clip_of_query, mine + queries]
+        logits = torch.cat([own_Q[:, None], others_QV, hard_QX], dim=1)
+        to_caption = F.cross_entropy(logits, torch.zeros_like(queries))
+        return (to_video + to_caption) / 2
 
-    def _part_loss(
-        self, video: VideoFeatures, text: TextFeatures, clip_of_query: Tensor
-    ) -> Tensor:
+    def _part_loss(self, scores_QT: Tensor, mask_QT: Tensor) -> Tensor:
         """Best frames against the rest of the same video."""
-        logits = self.forward(video, text, clip_of_query)
-        scores = logits / self._scale() + self.offset
-        mask = video.frame_mask_BT[clip_of_query]
-        best = self._top_mean(scores, mask)
-        count = mask.sum(-1)
+        best = self._top_mean(scores_QT, mask_QT)
+        count = mask_QT.sum(-1)
         number = (count * self.top_ratio).ceil().clamp(min=1)
-        total = (scores * mask).sum(-1)
+        total = (scores_QT * mask_QT).sum(-1)
         rest = (total - best * number) / (count - number).clamp(min=1)
-        has_rest = (count > number).to(scores.dtype)
+        has_rest = (count > number).to(best.dtype)
         return (F.relu(self.margin - (best - rest)) * has_rest).mean()
+
+
+def action_kinds(samples: Sequence[GroundingDataSample]) -> Tensor:
+    """Number the actions of sentences, alike in all processes.
+
+    A sentence whose action is not annotated (an empty predicate) may name
+    the same one as the other sentences of its clip, and is taken to name
+    another one than those of other clips.
+
+    Args:
+        samples (Sequence[GroundingDataSample]): B samples with
+            ``queries.predicates``.
+
+    Returns:
+        Tensor: int64, has shape (Q,).
+    """
+    first = get_rank() * 2**20 + 1
+    return torch.tensor(
+        [
+            zlib.crc32(name.encode()) if name else -(first + clip)
+            for clip, sample in enumerate(samples)
+            for name in sample.queries.predicates
+        ],
+        dtype=torch.long,
+    )
+
+
+def _in_rows(value_V: Tensor, row_V: Tensor, num_rows: int) -> Tensor:
+    """Values side by side in their rows, -inf where there are fewer."""
+    place = _rank_in_group(row_V)
+    width = int(place.max()) + 1 if len(place) else 0
+    rows = value_V.new_full((num_rows, width), float('-inf'))
+    return rows.index_put((row_V, place), value_V)
 
 
 def _rank_in_group(group: Tensor) -> Tensor:
@@ -250,26 +284,26 @@ def _rank_in_group(group: Tensor) -> Tensor:
     return torch.tril(same, diagonal=-1).sum(1)
 
 
-def kinds_of(predicates: list[str]) -> Tensor:
-    """Number actions, alike in all processes."""
-    return torch.tensor([zlib.crc32(name.encode()) for name in predicates])
-
-
 def _gather_captions(
     action_QE: Tensor, clip_of_query: Tensor, kind_Q: Tensor, num_clips: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Captions of all processes; those of the others carry no gradient."""
-    sizes = all_gather(torch.tensor([len(action_QE)], device=action_QE.device))
-    longest = int(torch.stack(list(sizes)).max())
-    grow = longest - len(action_QE)
-    captions = all_gather(F.pad(action_QE.detach(), (0, 0, 0, grow)))
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Captions of all processes; those of the others carry no gradient.
+
+    Returns actions, owners (clips of this process count from 0), kinds, and
+    the place of the first caption of this process.
+    """
+    numbers = torch.tensor([len(action_QE), num_clips])
+    sizes = torch.stack(all_gather(numbers.to(action_QE.device))).tolist()
+    rank = get_rank()
+    before = [sum(size[1] for size in sizes[:at]) for at in range(len(sizes))]
+    grow = max(size[0] for size in sizes) - len(action_QE)
+    actions = all_gather(F.pad(action_QE.detach(), (0, 0, 0, grow)))
     owners = all_gather(F.pad(clip_of_query, (0, grow)))
     kinds = all_gather(F.pad(kind_Q, (0, grow)))
-    captions[get_rank()] = F.pad(action_QE, (0, 0, 0, grow))
-    parts = [c[: int(n)] for c, n in zip(captions, sizes)]
-    owner = [
-        o[: int(n)] + rank * num_clips
-        for rank, (o, n) in enumerate(zip(owners, sizes))
-    ]
-    kind = [k[: int(n)] for k, n in zip(kinds, sizes)]
-    return torch.cat(parts), torch.cat(owner), torch.cat(kind)
+    actions[rank] = F.pad(action_QE, (0, 0, 0, grow))
+    owners = [one + at - before[rank] for one, at in zip(owners, before)]
+    action_VE, owner_V, kind_V = (
+        torch.cat([part[: size[0]] for part, size in zip(parts, sizes)])
+        for parts in (actions, owners, kinds)
+    )
+    return action_VE, owner_V, kind_V, sum(n for n, _ in sizes[:rank])

@@ -100,12 +100,28 @@ def true_boxes(
     return torch.cat(boxes), torch.cat(valid)
 
 
+def frame_sizes(
+    samples: Sequence[GroundingDataSample], device: torch.device
+) -> Tensor:
+    """Width and height of the frames of clips, without their padding.
+
+    Args:
+        samples (Sequence[GroundingDataSample]): B samples.
+        device (torch.device): Where the result lives.
+
+    Returns:
+        Tensor: In pixels of the input, has shape (B, 2).
+    """
+    sizes = [sample.img_shape[::-1] for sample in samples]
+    return torch.tensor(sizes, dtype=torch.float32, device=device)
+
+
 def box_distances(
     told_XN4: Tensor,
     truth_X4: Tensor,
     positive_XN: Tensor,
     share_XN: Tensor,
-    video: VideoFeatures,
+    size_X2: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Distances of told boxes from true ones, at the regions that answer.
 
@@ -114,7 +130,8 @@ def box_distances(
         truth_X4 (Tensor): The true boxes.
         positive_XN (Tensor): True on the regions that answer for a box.
         share_XN (Tensor): Weight of each of them.
-        video (VideoFeatures): Tells the size of a frame.
+        size_X2 (Tensor): Width and height of the frame of each box, without
+            its padding.
 
     Returns:
         tuple[Tensor, Tensor, Tensor]: Sums of L1 (in frame sizes), of
@@ -123,7 +140,7 @@ def box_distances(
     rows = positive_XN.nonzero(as_tuple=True)[0]
     told, truth = told_XN4[positive_XN], truth_X4[rows]
     share = share_XN[positive_XN]
-    size = told.new_tensor(video.frame_size).repeat(2)
+    size = size_X2[rows].to(told).repeat(1, 2)
     l1 = ((told - truth).abs() / size).sum(-1)
     iou, giou = box_iou_pairs(told, truth)
     return (

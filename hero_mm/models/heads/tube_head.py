@@ -26,10 +26,10 @@ from ..features import TextFeatures, VideoFeatures
 from ..layers import FeedForward, FramePosition, JointLayer
 from ..losses import any_positive_cross_entropy
 from ..pruning import spread_frames
-from .contrastive_action_head import kinds_of
 from .region_boxes import (
     box_distances,
     decode_boxes,
+    frame_sizes,
     overlapping_regions,
     positive_regions,
     true_boxes,
@@ -313,7 +313,8 @@ class TubeHead(BaseModule):
         num_frames = output.start_QT.shape[1]
         device = output.start_QT.device
         boxes_QT4, valid_QT = true_boxes(samples, video)
-        losses = self._box_loss(output, video, boxes_QT4, valid_QT)
+        sizes = frame_sizes(samples, device)[clip_of_query]
+        losses = self._box_loss(output, video, boxes_QT4, valid_QT, sizes)
         losses['loss_match'] = self.weights['match'] * self._match_loss(
             output.location_QTN, video, boxes_QT4, valid_QT
         )
@@ -338,6 +339,7 @@ class TubeHead(BaseModule):
         video: VideoFeatures,
         boxes_QT4: Tensor,
         valid_QT: Tensor,
+        size_Q2: Tensor,
     ) -> dict[str, Tensor]:
         truth = boxes_QT4[valid_QT]
         positive = self._answer(boxes_QT4, video)[valid_QT]
@@ -349,7 +351,11 @@ class TubeHead(BaseModule):
         )
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
         l1, giou, iou = box_distances(
-            output.boxes_QTN4[valid_QT], truth, positive, share, video
+            output.boxes_QTN4[valid_QT],
+            truth,
+            positive,
+            share,
+            size_Q2[valid_QT.nonzero()[:, 0]],
         )
         return dict(
             loss_location=self.weights['location'] * location.sum() / count,
@@ -387,6 +393,7 @@ class TubeHead(BaseModule):
         video: VideoFeatures,
         samples: Sequence[GroundingDataSample],
         text: TextFeatures,
+        kind_Q: Tensor,
         negatives: TextFeatures,
         query_of_negative: Tensor,
     ) -> dict[str, Tensor]:
@@ -398,6 +405,7 @@ class TubeHead(BaseModule):
             video (VideoFeatures): The clip of each query.
             samples (Sequence[GroundingDataSample]): With ``gt_queries``.
             text (TextFeatures): Q queries.
+            kind_Q (Tensor): The action of each, see :func:`action_kinds`.
             negatives (TextFeatures): V captions with another action.
             query_of_negative (Tensor): The query of each, has shape (V,).
 
@@ -412,12 +420,11 @@ class TubeHead(BaseModule):
             'qtn,qtnd->qd', shown, video.regions_BTHWD.flatten(2, 3)
         )
         tube = tube / shown.sum((1, 2)).clamp(min=1)[:, None]
-        kinds = kinds_of([p for s in samples for p in s.queries.predicates])
         loss, right = self.region_text_fit.action_loss(
             tube,
             shown.any(2).any(1),
             text,
-            kinds.to(tube.device),
+            kind_Q,
             negatives,
             query_of_negative,
         )
@@ -478,7 +485,7 @@ class TubeHead(BaseModule):
             )
         truth, place, _ = self._tracks(video, samples)
         positive = self._answer(truth, video, place)
-        l1, giou = self._track_boxes(video, truth, place, positive)
+        l1, giou = self._track_boxes(video, samples, truth, place, positive)
         logits = video.objectness_BTHW.flatten(2).flatten(0, 1)
         target = torch.zeros_like(logits)
         target.index_add_(0, place, positive.to(target.dtype))
@@ -507,12 +514,13 @@ class TubeHead(BaseModule):
         """
         truth, place, _ = self._tracks(video, samples)
         positive = self._answer(truth, video, place)
-        l1, giou = self._track_boxes(video, truth, place, positive)
+        l1, giou = self._track_boxes(video, samples, truth, place, positive)
         return dict(loss_refined_l1=l1, loss_refined_giou=giou)
 
     def _track_boxes(
         self,
         video: VideoFeatures,
+        samples: Sequence[GroundingDataSample],
         truth: Tensor,
         place: Tensor,
         positive: Tensor,
@@ -523,7 +531,9 @@ class TubeHead(BaseModule):
         centres = video.centres_BTHW2.flatten(2, 3).flatten(0, 1)[place]
         told = decode_boxes(raw, centres, video.stride)
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
-        l1, giou, _ = box_distances(told, truth, positive, share, video)
+        sizes = frame_sizes(samples, told.device)
+        sizes = sizes[place // video.frame_mask_BT.shape[1]]
+        l1, giou, _ = box_distances(told, truth, positive, share, sizes)
         scale = self.weights['track'] / max(len(truth), 1)
         weights = self.weights
         return scale * weights['l1'] * l1, scale * weights['giou'] * giou

@@ -56,8 +56,8 @@ class WordTextEncoder(BaseModule):
     Args:
         embed_dims (int): Width D.
         ann_file (str, optional): Annotation file whose sentences give the
-            vocabulary. Not needed where a checkpoint is loaded: the words
-            are stored in it.
+            vocabulary. Where it does not exist, the words are those of the
+            checkpoint that is loaded; without one, nothing can be encoded.
         vocabulary (Sequence[str], optional): The words themselves, instead.
         num_layers (int): Transformer layers over the words.
         num_heads (int): Heads of a layer.
@@ -86,6 +86,7 @@ class WordTextEncoder(BaseModule):
         else:
             # A checkpoint brings its words; see _load_from_state_dict.
             words = [PAD, UNKNOWN]
+        self.ann_file = ann_file
         self.embed_dims = embed_dims
         self.max_words = max_words
         self.unknown_prob = unknown_prob
@@ -137,8 +138,58 @@ class WordTextEncoder(BaseModule):
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, *args: Any
     ) -> None:
-        self.adapt_to(state_dict, prefix)
+        if self._has_words():
+            self._translate(state_dict, prefix)
+        else:
+            self.adapt_to(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _translate(self, weights: dict[str, Tensor], prefix: str) -> None:
+        """Bring the rows of another vocabulary into the order of this one.
+
+        Words that the checkpoint does not know keep what they have. A
+        training that starts from it (``load_from``) has its optimizer built
+        already: its weights stay the same tensors.
+        """
+        letters = weights.get(prefix + 'vocabulary')
+        table = weights.get(prefix + 'embedding.weight')
+        if letters is None or table is None:
+            return
+        words = bytes(letters.cpu().numpy()).decode().split('\n')
+        if words == self.words or table.shape[1] != self.embed_dims:
+            return
+        rows = self.embedding.weight.detach().clone()
+        known = [word for word in words if word in self._index]
+        ours = [self._index[word] for word in known]
+        theirs = {word: row for row, word in enumerate(words)}
+        rows[ours] = table[[theirs[word] for word in known]].to(rows)
+        weights[prefix + 'embedding.weight'] = rows
+        weights[prefix + 'vocabulary'] = self.vocabulary
+
+    def _has_words(self) -> bool:
+        """Whether there is more than the padding and the unknown word."""
+        return len(self.words) > 2
+
+    def _need_words(self) -> None:
+        if self._has_words():
+            return
+        where = f'ann_file {self.ann_file!r} does not exist'
+        if self.ann_file is None:
+            where = 'neither ann_file nor vocabulary was given'
+        raise ValueError(
+            f'the text encoder knows no words: {where}. Set '
+            'model.text_encoder.ann_file to an annotation file (a training '
+            'needs it), or load a checkpoint, which brings its words'
+        )
+
+    def init_weights(self) -> None:
+        """Start a training, which needs words.
+
+        Raises:
+            ValueError: When there are none.
+        """
+        self._need_words()
+        super().init_weights()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Turn sentences into word numbers.
@@ -171,7 +222,11 @@ class WordTextEncoder(BaseModule):
 
         Returns:
             TextFeatures: Of width D.
+
+        Raises:
+            ValueError: A sentence is empty, or no words are known at all.
         """
+        self._need_words()
         ids_QL = self.tokenize(texts).to(self.position.device)
         mask_QL = ids_QL > 0
         if self.training and self.unknown_prob:

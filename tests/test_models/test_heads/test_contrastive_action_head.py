@@ -3,8 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.structures import InstanceData
 
 from hero_mm.models import ContrastiveActionHead
+from hero_mm.models.heads.contrastive_action_head import action_kinds
+from hero_mm.structures import GroundingDataSample
 
 D = 16
 NUM_ACTIONS = 12
@@ -40,7 +43,7 @@ def batch_of(make_video, make_text, seed: int, queries=2, frames=8):
         video=make_video(regions),
         text=make_text(words[actions[:8]]),
         clip_of_query=clips,
-        predicates=[str(int(action)) for action in actions[:8]],
+        kind_Q=actions[:8],
         negatives=make_text(words[swapped]),
         query_of_negative=torch.arange(8),
     ), where
@@ -126,7 +129,7 @@ def test_order_of_queries_and_clips_does_not_matter(make_video, make_text):
         video=make_video(inputs['video'].regions_BTHWD.flip(0)),
         text=make_text(inputs['text'].action_QD[turn]),
         clip_of_query=3 - inputs['clip_of_query'][turn],
-        predicates=inputs['predicates'][::-1],
+        kind_Q=inputs['kind_Q'].flip(0),
         negatives=inputs['negatives'],
         query_of_negative=7 - inputs['query_of_negative'],
     )
@@ -141,7 +144,7 @@ def shrink(inputs, make_text, clips: int, queries: list, negatives: list):
         video=video,
         text=make_text(inputs['text'].action_QD[queries]),
         clip_of_query=inputs['clip_of_query'][queries],
-        predicates=[inputs['predicates'][q] for q in queries],
+        kind_Q=inputs['kind_Q'][queries],
     )
     if negatives:
         told['negatives'] = make_text(
@@ -193,7 +196,7 @@ def test_captions_of_the_same_action_are_no_negatives(make_video, make_text):
     inputs = shrink(inputs, make_text, 2, [0, 2], [])
     head = ContrastiveActionHead(D)
     assert head.loss(**inputs)['loss_action_pair'] > 0
-    inputs['predicates'] = ['spins'] * 2
+    inputs['kind_Q'] = torch.zeros(2)
     same = head.loss(**inputs)['loss_action_pair']
     assert same.item() == pytest.approx(0, abs=1e-6)
 
@@ -202,10 +205,11 @@ def test_only_captions_of_the_same_action_are_left_out(make_video, make_text):
     inputs, _ = batch_of(make_video, make_text, 0)
     three = shrink(inputs, make_text, 3, [0, 2, 4], [])
     head = ContrastiveActionHead(D, part_weight=0.0)
-    three['predicates'] = ['spins', 'spins', 'hops']
+    three['kind_Q'] = torch.tensor([0, 0, 1])
     told = head.loss(**three)['loss_action_pair']
     # By hand: for each caption and clip, those that may be wrong.
     scores = head._scale() * head._pair_scores(
+        head._regions(three['video']),
         three['video'],
         F.normalize(head.text(three['text'].action_QD), dim=-1),
     )
@@ -261,7 +265,7 @@ def test_parting_term_has_a_margin(make_video, make_text):
             make_video(frames.view(1, 4, 1, 1, 2)),
             text,
             torch.tensor([0]),
-            ['spins'],
+            torch.tensor([0]),
         )['loss_action_part'].item()
         for frames in (apart, same)
     ]
@@ -279,3 +283,25 @@ def test_weights_scale_the_terms(make_video, make_text):
         told['loss_action_pair'], 3 * one['loss_action_pair']
     )
     assert told['loss_action_part'] == 0
+
+
+def clip_with(*predicates):
+    sample = GroundingDataSample()
+    sample.queries = InstanceData(predicates=list(predicates))
+    return sample
+
+
+def test_an_action_that_is_not_annotated_is_no_other_clips():
+    """Own footage and HC-STVG have no predicates, and learn all the same."""
+    samples = [clip_with('kick', '', ''), clip_with('', 'kick', 'hold')]
+    kinds = action_kinds(samples).tolist()
+    assert kinds[0] == kinds[4] and kinds[1] == kinds[2]
+    assert len({kinds[0], kinds[1], kinds[3], kinds[5]}) == 4
+
+
+def test_clips_without_predicates_are_contrasted(make_video, make_text):
+    inputs, _ = batch_of(make_video, make_text, 0)
+    inputs = shrink(inputs, make_text, 2, [0, 2], [])
+    inputs['kind_Q'] = action_kinds([clip_with(''), clip_with('')])
+    head = ContrastiveActionHead(D)
+    assert head.loss(**inputs)['loss_action_pair'] > 0.1

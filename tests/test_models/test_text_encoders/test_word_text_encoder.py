@@ -144,19 +144,51 @@ def test_the_checkpoint_brings_its_words(tmp_path):
     file = tmp_path / 'x.pth'
     torch.save(encoder.state_dict(), file)
     state = torch.load(file, weights_only=True)
-    for start in (dict(vocabulary=None), dict(vocabulary=['other', 'words'])):
-        other = build(**start)
-        assert other.words != encoder.words
-        other.load_state_dict(state)
-        assert other.words == encoder.words
-        torch.testing.assert_close(
-            other(TEXTS).action_QD, encoder(TEXTS).action_QD
-        )
+    other = build(vocabulary=None)
+    other.load_state_dict(state)
+    assert other.words == encoder.words
+    torch.testing.assert_close(
+        other(TEXTS).action_QD, encoder(TEXTS).action_QD
+    )
+    # Asked for, it takes the place of other words.
+    other = build(vocabulary=['other', 'words'])
+    other.adapt_to(state, '')
+    assert other.words == encoder.words
 
 
-def test_missing_file_waits_for_a_checkpoint():
-    encoder = build(vocabulary=None, ann_file='nowhere.json')
+def test_a_training_keeps_its_words_and_takes_the_rows_it_knows():
+    """What load_from does: the optimizer holds the weights already."""
+    encoder = build()
+    other = build(vocabulary=['the red zebra'])
+    weight = other.embedding.weight
+    before = weight.detach().clone()
+    state = encoder.state_dict()
+    other.load_state_dict(state)
+    assert other.words == ['<pad>', '<unk>', 'red', 'the', 'zebra']
+    assert other.embedding.weight is weight
+    for word, row in zip(other.words, weight):
+        if word == 'zebra':
+            torch.testing.assert_close(row, before[4])
+        else:
+            place = encoder.words.index(word)
+            torch.testing.assert_close(row, encoder.embedding.weight[place])
+    torch.testing.assert_close(other.position, encoder.position)
+    # The checkpoint itself is left as it was.
+    assert bytes(state['vocabulary'].numpy()).decode().count('\n') > 4
+
+
+@pytest.mark.parametrize('ann_file', [None, 'nowhere.json'])
+def test_without_words_nothing_is_encoded(ann_file):
+    encoder = build(vocabulary=None, ann_file=ann_file)
     assert encoder.words == ['<pad>', '<unk>']
+    told = "'nowhere.json' does not exist" if ann_file else 'neither ann_file'
+    for act in (encoder.init_weights, lambda: encoder(TEXTS)):
+        with pytest.raises(ValueError, match=told) as error:
+            act()
+        assert 'load a checkpoint' in str(error.value)
+    encoder.load_state_dict(build().state_dict())
+    encoder.init_weights()
+    assert encoder(TEXTS).sentence_QD.isfinite().all()
 
 
 def test_words_are_their_own_bytes():
