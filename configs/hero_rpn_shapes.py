@@ -16,6 +16,8 @@ model = dict(
                 scales=[1.0, 1.6, 2.8],
                 ratios=[1.0],
                 strides=[8],
+                # In the middle of a region, not at its corner.
+                center_offset=0.5,
             ),
             bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
             loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
@@ -44,6 +46,7 @@ model = dict(
             ),
         ),
     ),
-    roi_encoder=dict(num_train=12),
-    max_regions=12,
+    # Beside the annotated boxes.
+    roi_encoder=dict(num_train=6),
+    max_regions=8,
 )

@@ -12,6 +12,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         content (bytes): All of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
+    # Two processes may write the same file.
+    part = path.with_name(f'{path.name}.{os.getpid()}.part')
     part.write_bytes(content)
     os.replace(part, path)

@@ -3,30 +3,39 @@
 Shape legend: F frames.
 """
 
-import sys
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
+from torch import nn
 
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.proposal_files import proposal_path, save_proposals
-from hero_mm.datasets.video_reader import VideoError, open_video
+from hero_mm.datasets.annotation import VideoInfo, load_annotation
+from hero_mm.datasets.converters.command_line import show_progress
+from hero_mm.datasets.proposal_files import (
+    load_proposals,
+    proposal_path,
+    save_proposals,
+)
+from hero_mm.datasets.video_base import same_aspect
+from hero_mm.datasets.video_reader import VideoError, VideoReader, open_video
 
 from .inputs import PathLike, pick_device
 
-_CHUNK = 64
+# Decoded frames that are kept at once.
+_CHUNK_BYTES = 2**28
 
 
 class ProposalExtractor:
     """A detector that looks at whole videos.
 
     Args:
-        detector (str | os.PathLike): Config file of a detector of mmdet.
-        checkpoint (str): Its weights.
+        detector (str | os.PathLike | dict): Config file of a detector of
+            mmdet, ``mmdet::PATH`` of one of mmdet's own, or its config.
+        checkpoint (str | os.PathLike): Its weights: a file, URL or work dir.
         device (str, optional): Such as ``'cuda:0'``. Defaults to CUDA where
             there is one.
         every (int): Every n-th frame is asked. Defaults to 1.
@@ -44,8 +53,8 @@ class ProposalExtractor:
 
     def __init__(
         self,
-        detector: PathLike,
-        checkpoint: str,
+        detector: Union[PathLike, dict],
+        checkpoint: PathLike,
         device: Optional[str] = None,
         every: int = 1,
         max_per_frame: int = 50,
@@ -65,13 +74,23 @@ class ProposalExtractor:
         self.every = every
         self.short_side = short_side
         self.generator = DetectorProposals(
-            str(detector),
-            checkpoint,
+            detector if isinstance(detector, dict) else str(detector),
+            str(checkpoint),
             text=text,
             max_per_frame=max_per_frame,
             batch_size=batch_size,
         )
+        self.generator.init_weights()
         self.generator.to(self.device).eval()
+        # Stored with the boxes; files of weights may move.
+        self.made_by = dict(
+            detector=type(self.generator.detector).__name__,
+            weights=fingerprint(self.generator.detector),
+            every=every,
+            max_per_frame=max_per_frame,
+            short_side=short_side,
+            text=text,
+        )
 
     def run(
         self,
@@ -91,82 +110,124 @@ class ProposalExtractor:
         Returns:
             dict: ``written`` and ``kept``, numbers of videos; ``broken``, why
             a video could not be read.
+
+        Raises:
+            FileNotFoundError: There is no annotation, or no folder of videos.
+            ValueError: A file that is there was made in another way.
         """
-        annotation = load_annotation(Path(ann_file))
         folder = Path(out)
+        annotation = load_annotation(Path(ann_file))
+        if not Path(video_dir).is_dir():
+            raise FileNotFoundError(
+                f'there is no folder of videos at {video_dir}; give the one '
+                f'that the paths in {ann_file} are relative to'
+            )
+        # Videos that nobody asks about need no proposals.
         texts: dict[str, list[str]] = {}
         for clip in annotation.data_list:
             told = [query['text'] for query in clip['queries']]
             texts.setdefault(clip['video_id'], []).extend(told)
-        names = sorted(annotation.videos)[shard[0] :: shard[1]]
+        part, parts = shard
+        names = sorted(texts)[part::parts]
+        what = 'proposals' if parts == 1 else f'proposals {part + 1}/{parts}'
         counts: dict[str, Any] = dict(written=0, kept=0, broken=[])
-        for name in _show(names):
+        for name in show_progress(names, len(names), what):
             if proposal_path(folder, name).is_file():
+                self._check_kept(folder, name)
                 counts['kept'] += 1
                 continue
             video = annotation.videos[name]
             try:
-                frames, boxes, scores = self.detect_video(
-                    Path(video_dir) / video.path,
-                    (video.width, video.height),
-                    list(dict.fromkeys(texts.get(name, []))),
-                )
+                found = self.detect_video(video, video_dir, texts[name])
             except VideoError as error:
-                counts['broken'].append(str(error))
+                counts['broken'].append(f'{name}: {error}')
                 continue
             size = (video.width, video.height)
-            save_proposals(folder, name, frames, boxes, scores, size)
+            save_proposals(folder, name, *found, size, self.made_by)
             counts['written'] += 1
         return counts
 
+    def _check_kept(self, folder: Path, name: str) -> None:
+        """Files of another detector must not be taken for ours."""
+        told = load_proposals(folder, name).made_by
+        other = [
+            f'{key}={told.get(key)!r}, not {value!r}'
+            for key, value in self.made_by.items()
+            if told.get(key) != value
+        ]
+        if other:
+            raise ValueError(
+                f'{proposal_path(folder, name)} was made with '
+                f'{"; ".join(other)}; go on as it was begun, or write into '
+                'another folder'
+            )
+
     def detect_video(
-        self, path: PathLike, size: tuple[int, int], texts: list[str]
+        self, video: VideoInfo, video_dir: PathLike, texts: Sequence[str]
     ) -> tuple[list[int], list[np.ndarray], list[np.ndarray]]:
         """Proposals of a video.
 
         Args:
-            path (str | os.PathLike): The file.
-            size (tuple[int, int]): Its annotated (width, height), which the
-                boxes are for.
-            texts (list[str]): Sentences about it.
+            video (VideoInfo): Of the annotation.
+            video_dir (str | os.PathLike): Folder of the videos.
+            texts (Sequence[str]): Sentences about it.
 
         Returns:
-            tuple: F frame numbers, F arrays of boxes (K_i, 4) and F of
-            scores (K_i,).
+            tuple: F frame numbers, F arrays of boxes (K, 4), in pixels as
+            annotated, and F of scores (K,).
 
         Raises:
-            VideoError: If it cannot be read.
+            VideoError: If it cannot be read, or is not the annotated one.
         """
-        boxes, scores = [], []
-        with open_video(str(path)) as reader:
+        if self.generator.text is not None:
+            texts = [self.generator.text]
+        texts = list(dict.fromkeys(texts))
+        boxes: list[np.ndarray] = []
+        scores: list[np.ndarray] = []
+        with open_video(str(Path(video_dir) / video.path)) as reader:
+            width, height = self._check_size(reader, video)
+            if self.short_side is not None:
+                self.generator.scale = self.short_side / min(width, height)
+            factor = np.array([video.width / width, video.height / height] * 2)
             numbers = list(range(0, reader.frame_count, self.every))
-            for at in range(0, len(numbers), _CHUNK):
-                imgs = reader.get_frames(np.array(numbers[at : at + _CHUNK]))
+            step = max(1, _CHUNK_BYTES // (3 * width * height))
+            for at in range(0, len(numbers), step):
+                imgs = reader.get_frames(np.array(numbers[at : at + step]))
                 # From RGB to the BGR that mmdet takes.
-                frames = torch.from_numpy(imgs[..., ::-1].copy())
-                frames = frames.permute(0, 3, 1, 2).to(self.device).float()
-                height, width = frames.shape[-2:]
-                if self.short_side is not None:
-                    self.generator.scale = self.short_side / min(height, width)
+                frames = torch.from_numpy(imgs).permute(0, 3, 1, 2).flip(1)
                 found, sure = self.generator.detect(
-                    frames.unbind(0), self._prompts(texts, len(frames))
+                    frames.unbind(0), [texts] * len(frames)
                 )
-                factor = np.array([size[0] / width, size[1] / height] * 2)
                 boxes += [box.cpu().numpy() * factor for box in found]
                 scores += [score.cpu().numpy() for score in sure]
         return numbers, boxes, scores
 
-    def _prompts(self, texts: list[str], number: int) -> list[list[str]]:
-        if self.generator.text is not None:
-            texts = [self.generator.text]
-        return [[text] * number for text in texts]
+    @staticmethod
+    def _check_size(reader: VideoReader, video: VideoInfo) -> tuple[int, int]:
+        """(width, height) of a file that may be the annotated one."""
+        size, annotated = reader.size, (video.width, video.height)
+        if not same_aspect(size, annotated):
+            raise VideoError(
+                reader.path,
+                f'frames are {size[0]}x{size[1]}, the annotation says '
+                f'{annotated[0]}x{annotated[1]} (width x height)',
+                'fetch the right file or correct its annotation',
+            )
+        return size
 
 
-def _show(names: list[str]) -> Iterable[str]:
-    """A progress bar where there is a terminal."""
-    if not sys.stderr.isatty():
-        return names
-    from rich.console import Console
-    from rich.progress import track
+def fingerprint(model: nn.Module) -> str:
+    """What tells the weights of a model from others.
 
-    return track(names, 'proposals', console=Console(stderr=True))
+    Args:
+        model (nn.Module): Any.
+
+    Returns:
+        str: 16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        raw = value.cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ from .annotation import (
     load_annotation,
     save_annotation,
 )
+from .frame_detection_dataset import FrameDetectionDataset
 from .grounding_dataset import GroundingDataset
 from .samplers import ClipBatchSampler
 from .transforms import *  # noqa: F401,F403
@@ -16,6 +17,7 @@ from .video_reader import VideoError, open_video
 __all__ = [
     'AnnotationError',
     'ClipBatchSampler',
+    'FrameDetectionDataset',
     'GroundingAnnotation',
     'GroundingDataset',
     'Track',

@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
+# Data sets that read our annotation files and videos.
+READERS = ('GroundingDataset', 'FrameDetectionDataset')
+
 
 def missing_file(ann_file: str, make_command: str = '') -> Optional[str]:
     """What to tell where an annotation file is missing.
@@ -53,8 +56,9 @@ def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
     """All that is missing of the data set of a config.
 
     Args:
-        dataset (Mapping[str, Any]): Config of a ``GroundingDataset``, or of
-            wrappers around some; others are passed over.
+        dataset (Mapping[str, Any]): Config of a data set that reads our
+            annotation files, or of wrappers around some; others are passed
+            over.
 
     Yields:
         str: What to tell.
@@ -64,7 +68,7 @@ def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(part, Mapping):
             yield from missing_data(part)
     kind = str(dataset.get('type', '')).rpartition('.')[-1]
-    if kind != 'GroundingDataset' or dataset.get('backend_args') is not None:
+    if kind not in READERS or dataset.get('backend_args') is not None:
         return
     root = dataset.get('data_root') or ''
     prefix = (dataset.get('data_prefix') or {}).get('video', '')

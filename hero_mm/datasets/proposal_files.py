@@ -5,10 +5,13 @@ the original video.
 """
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
+from typing import Any, Optional, Union
 from urllib.parse import quote
 
 import numpy as np
@@ -17,7 +20,17 @@ from numpy.typing import NDArray
 from hero_mm.files import write_bytes
 
 PathLike = Union[str, Path]
-_FIELDS = ('frames', 'counts', 'boxes', 'scores', 'size')
+_FIELDS = ('frames', 'counts', 'boxes', 'scores', 'size', 'made_by')
+_BROKEN = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,7 @@ class VideoProposals:
             (N, 4).
         scores (np.ndarray): In [0, 1], float32, has shape (N,).
         size (tuple[int, int]): (width, height) of the video.
+        made_by (dict): How they were made.
     """
 
     frames: NDArray[np.int64]
@@ -39,6 +53,7 @@ class VideoProposals:
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     size: tuple[int, int]
+    made_by: dict[str, Any] = field(default_factory=dict)
 
     def at(
         self, frame: int
@@ -77,6 +92,7 @@ def save_proposals(
     boxes: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
     size: tuple[int, int],
+    made_by: Optional[Mapping[str, Any]] = None,
 ) -> Path:
     """Write the proposals of a video.
 
@@ -87,6 +103,7 @@ def save_proposals(
         boxes (Sequence[np.ndarray]): F times has shape (K_i, 4).
         scores (Sequence[np.ndarray]): F times has shape (K_i,).
         size (tuple[int, int]): (width, height) of the video.
+        made_by (Mapping, optional): How they were made, for JSON.
 
     Returns:
         Path: The file.
@@ -110,6 +127,7 @@ def save_proposals(
         boxes=np.concatenate(boxes).astype(np.float32).reshape(-1, 4),
         scores=np.concatenate(scores).astype(np.float32),
         size=np.array(size, np.int64),
+        made_by=np.array(json.dumps(dict(made_by or {}))),
     )
     path = proposal_path(folder, video_id)
     write_bytes(path, stream.getvalue())
@@ -138,11 +156,13 @@ def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
         )
     try:
         with np.load(path) as data:
-            frames, counts, boxes, scores, size = (data[k] for k in _FIELDS)
-    except (ValueError, KeyError, OSError, EOFError) as error:
+            *arrays, size, made_by = (data[name] for name in _FIELDS)
+            frames, counts, boxes, scores = arrays
+            width, height = size.tolist()
+            how = json.loads(str(made_by))
+    except _BROKEN as error:
         raise ValueError(
             f'{path} is no file of proposals ({error}); delete it and make it '
             'again with tools/extract_proposals.py'
         ) from error
-    width, height = size.tolist()
-    return VideoProposals(frames, counts, boxes, scores, (width, height))
+    return VideoProposals(frames, counts, boxes, scores, (width, height), how)

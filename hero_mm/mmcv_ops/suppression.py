@@ -3,7 +3,9 @@
 Shape legend: N boxes, K kept boxes. Boxes are xyxy in pixels.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import common
@@ -37,19 +39,21 @@ def nms(
     while alive.numel():
         head, tail = alive[:BLOCK], alive[BLOCK:]
         over = _iou(boxes[head], boxes[head]) > iou_threshold
-        best = head[_greedy(over.tolist())]
+        best = head[_greedy(over.cpu().numpy())]
         drops = _iou(boxes[best], boxes[tail]) > iou_threshold
         alive = tail[~drops.any(0)]
         kept.append(best)
     return torch.cat(kept)
 
 
-def _greedy(over: list[list[bool]]) -> list[int]:
+def _greedy(over: NDArray[np.bool_]) -> list[int]:
     """Positions that survive when each kept one drops those it is over."""
     kept: list[int] = []
+    dropped = np.zeros(len(over), bool)
     for at, row in enumerate(over):
-        if not any(row[better] for better in kept):
+        if not dropped[at]:
             kept.append(at)
+            dropped |= row
     return kept
 
 

@@ -47,9 +47,11 @@ def test_data_sets_in_wrappers_are_found():
     many = dict(type='ConcatDataset', datasets=[NOTHING, NOTHING])
     once = dict(type='RepeatDataset', times=2, dataset=NOTHING)
     scoped = dict(NOTHING, type='hero_mm.GroundingDataset')
+    frames = dict(NOTHING, type='FrameDetectionDataset')
     assert len(list(missing_data(many))) == 2
     assert len(list(missing_data(once))) == 1
     assert len(list(missing_data(scoped))) == 1
+    assert len(list(missing_data(frames))) == 1
 
 
 def test_what_is_not_ours_or_not_on_disk_is_passed_over():

@@ -16,7 +16,12 @@ from mmcv.transforms.utils import cache_randomness
 from hero_mm.registry import TRANSFORMS
 
 # Boxes and which of them are true.
-_BOXES = (('gt_bboxes', 'gt_valid'), ('track_bboxes', 'track_valid'))
+# Boxes that a crop may cut, and those that it never does.
+_OTHERS = (
+    ('track_bboxes', 'track_valid'),
+    ('proposal_bboxes', 'proposal_valid'),
+)
+_BOXES = (('gt_bboxes', 'gt_valid'), *_OTHERS)
 
 
 def _change_boxes(
@@ -242,8 +247,8 @@ class RandomTubeCrop(BaseTransform):
 
     Required keys: ``imgs``, ``gt_bboxes``, ``gt_valid``. Changed keys:
     ``imgs``, ``img_shape``, ``crop_box``, ``gt_bboxes``, ``track_bboxes``,
-    ``track_valid``: other objects are cut, and are not valid where nothing is
-    left of them.
+    ``track_valid`` and those of proposals: other objects are cut, and are
+    not valid where nothing is left of them.
 
     Args:
         prob (float): Chance of the crop. Defaults to 0.5.
@@ -278,10 +283,11 @@ class RandomTubeCrop(BaseTransform):
         results['img_shape'] = (y2 - y1, x2 - x1)
         shift = np.array([x1, y1, x1, y1])
         high = np.array([x2 - x1, y2 - y1] * 2)
-        if 'track_bboxes' in results:
-            boxes = np.clip(results['track_bboxes'] - shift, 0, high)
-            left = (boxes[..., 2:] > boxes[..., :2]).all(-1)
-            results['track_valid'] = results['track_valid'] & left
+        for key, valid_key in _OTHERS:
+            if key in results:
+                boxes = np.clip(results[key] - shift, 0, high)
+                left = (boxes[..., 2:] > boxes[..., :2]).all(-1)
+                results[valid_key] = results[valid_key] & left
         _change_boxes(results, lambda boxes: np.clip(boxes - shift, 0, high))
         return results
 

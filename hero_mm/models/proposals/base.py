@@ -35,7 +35,8 @@ class ProposalGenerator(BaseModule):
             video (VideoFeatures): B clips, as a grid.
             inputs (dict): ``imgs``, ``frame_mask``, ``pixel_mask`` of the
                 data preprocessor.
-            samples (Sequence[GroundingDataSample]): B samples.
+            samples (Sequence[GroundingDataSample]): B samples; may be empty
+                for a generator that looks at the pixels alone.
 
         Returns:
             ProposalSet: Of B clips; carries no gradient.

@@ -1,9 +1,11 @@
 """Proposals of an mmdet dense head that learns on HERO's own features.
 
-Shape legend: B clips, T frames, D width.
+Shape legend: B clips, T frames, N real frames, H W grid, D width.
 """
 
-from typing import Any, Optional
+import copy
+import math
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from hero_mm.registry import MODELS, in_own_scope
 
 from ..features import VideoFeatures
 from .base import ProposalGenerator, Samples
-from .frame_samples import frame_samples
+from .frame_samples import frame_sample, real_frames, truth_of_frames
 from .proposal_set import ProposalSet, pack_proposals, sum_losses
 
 
@@ -44,16 +46,16 @@ class DenseHeadProposals(ProposalGenerator):
         super().__init__(init_cfg)
         if num_levels < 1:
             raise ValueError(f'num_levels must be at least 1: {num_levels}')
-        self.head = MODELS.build(in_own_scope(head))
+        self.head = MODELS.build(in_own_scope(copy.deepcopy(head)))
         self.num_levels = num_levels
         self.loss_weight = loss_weight
 
-    def _levels(self, video: VideoFeatures) -> list[Tensor]:
-        level = video.regions_BTHWD.flatten(0, 1).permute(0, 3, 1, 2)
-        levels = [level]
+    def _levels(self, grid_NHWD: Tensor) -> tuple[Tensor, ...]:
+        """What the head sees, the finest level first."""
+        levels = [grid_NHWD.permute(0, 3, 1, 2)]
         for _ in range(self.num_levels - 1):
             levels.append(F.max_pool2d(levels[-1], 2, ceil_mode=True))
-        return levels
+        return tuple(levels)
 
     def _check_strides(self, video: VideoFeatures) -> None:
         """The strides that the head takes for granted must be ours."""
@@ -82,15 +84,31 @@ class DenseHeadProposals(ProposalGenerator):
     ) -> ProposalSet:
         """See :meth:`ProposalGenerator.forward`."""
         self._check_strides(video)
-        found = self.head.predict(
-            tuple(level.detach() for level in self._levels(video)),
-            self._samples(video, inputs, samples, with_truth=False),
-            rescale=False,
-        )
+        frames = real_frames(inputs)
+        grid_NHWD = video.regions_BTHWD.detach()[video.frame_mask_BT]
+        boxes: dict[int, Tensor] = {}
+        scores: dict[int, Tensor] = {}
+        # Frames of one size at a time, without what pads them: a head of
+        # several convolutions would see the padding.
+        for size in dict.fromkeys(one.size for one in frames):
+            rows = [i for i, one in enumerate(frames) if one.size == size]
+            height, width = (
+                math.ceil(side / step)
+                for side, step in zip(size, reversed(video.stride))
+            )
+            found = self.head.predict(
+                self._levels(grid_NHWD[rows, :height, :width]),
+                [frame_sample(size) for _ in rows],
+                rescale=False,
+            )
+            boxes.update((row, one.bboxes) for row, one in zip(rows, found))
+            scores.update((row, one.scores) for row, one in zip(rows, found))
+        order = range(len(frames))
         return pack_proposals(
-            [one.bboxes for one in found],
-            [one.scores for one in found],
-            len(video.regions_BTHWD),
+            [boxes[row] for row in order],
+            [scores[row] for row in order],
+            frames,
+            video.frame_mask_BT,
         )
 
     def loss(
@@ -99,21 +117,17 @@ class DenseHeadProposals(ProposalGenerator):
         inputs: dict[str, Tensor],
         samples: Samples,
     ) -> dict[str, Tensor]:
-        """Losses of the head, by its own names behind ``loss_proposal_``."""
-        self._check_strides(video)
-        losses = self.head.loss(
-            tuple(self._levels(video)),
-            self._samples(video, inputs, samples, with_truth=True),
-        )
-        return sum_losses(losses, self.loss_weight)
+        """Losses of the head, by its own names behind ``loss_proposal_``.
 
-    @staticmethod
-    def _samples(
-        video: VideoFeatures,
-        inputs: dict[str, Tensor],
-        samples: Samples,
-        with_truth: bool,
-    ) -> list[Any]:
-        height, width = inputs['imgs'].shape[-2:]
-        frames = video.frame_mask_BT.shape[1]
-        return frame_samples(samples, frames, (height, width), with_truth)
+        All frames at once, whatever their size: heads that count objects over
+        all processes must be called equally often in each.
+        """
+        self._check_strides(video)
+        frames = real_frames(inputs)
+        grid = video.regions_BTHWD * video.real_BTHW[..., None]
+        data = [
+            frame_sample(one.size, truth)
+            for one, truth in zip(frames, truth_of_frames(frames, samples))
+        ]
+        losses = self.head.loss(self._levels(grid[video.frame_mask_BT]), data)
+        return sum_losses(losses, self.loss_weight)

@@ -11,6 +11,7 @@ from hero_mm.registry import MODELS
 
 from ..features import VideoFeatures
 from .base import ProposalGenerator, Samples
+from .frame_samples import real_frames
 from .proposal_set import ProposalSet, pack_proposals
 
 
@@ -25,26 +26,30 @@ class FileProposals(ProposalGenerator):
         inputs: dict[str, Tensor],
         samples: Samples,
     ) -> ProposalSet:
-        """See :meth:`ProposalGenerator.forward`."""
-        num_frames = video.frame_mask_BT.shape[1]
+        """See :meth:`ProposalGenerator.forward`.
+
+        Raises:
+            ValueError: A clip has no proposals.
+        """
+        if len(samples) != len(video.frame_mask_BT):
+            raise ValueError(
+                f'{len(samples)} samples for {len(video.frame_mask_BT)} '
+                'clips: FileProposals reads the proposals from the samples, '
+                'give them to encode_video'
+            )
+        frames = real_frames(inputs)
         boxes, scores = [], []
-        for sample in samples:
+        for one in frames:
+            sample = samples[one.clip]
             if 'proposals' not in sample:
                 raise ValueError(
-                    f'the clip of video {sample.video_id!r} has no proposals: '
-                    "put dict(type='LoadProposals', folder=...) before "
-                    'PackGroundingInputs; the files are made by '
+                    f'the clip of video {sample.get("video_id")!r} has no '
+                    "proposals: put dict(type='LoadProposals', folder=...) "
+                    'before PackGroundingInputs; the files are made by '
                     'tools/extract_proposals.py'
                 )
             told = sample.proposals
-            device = video.regions_BTHWD.device
-            for frame in range(num_frames):
-                real = (
-                    told.valid[frame]
-                    if frame < len(told)
-                    else torch.zeros_like(told.valid[0])
-                )
-                at = min(frame, len(told) - 1)
-                boxes.append(told.bboxes[at][real].to(device))
-                scores.append(told.scores[at][real].to(device))
-        return pack_proposals(boxes, scores, len(samples))
+            real = told.valid[one.frame]
+            boxes.append(told.bboxes[one.frame][real])
+            scores.append(told.scores[one.frame][real])
+        return pack_proposals(boxes, scores, frames, video.frame_mask_BT)

@@ -1,10 +1,13 @@
 """Frames of clips as samples of mmdet.
 
-Shape legend: B clips, T frames, M tracks.
+Only real frames are handed on: what pads a batch is no picture.
+
+Shape legend: B clips, N real frames of all of them, M objects.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
 
 import torch
 from mmengine.structures import InstanceData
@@ -13,58 +16,99 @@ from torch import Tensor
 from hero_mm.structures import GroundingDataSample
 
 
-def frame_samples(
-    samples: Sequence[GroundingDataSample],
-    num_frames: int,
-    padded: tuple[int, int],
-    with_truth: bool,
-) -> list[Any]:
-    """One mmdet sample a frame; the frames of padding have no object.
+@dataclass(frozen=True)
+class RealFrame:
+    """A frame that is no padding.
+
+    Attributes:
+        clip (int): Its clip in the batch.
+        frame (int): Its place in the clip.
+        size (tuple[int, int]): Real (height, width) in pixels.
+    """
+
+    clip: int
+    frame: int
+    size: tuple[int, int]
+
+
+def real_frames(inputs: dict[str, Tensor]) -> list[RealFrame]:
+    """The real frames of a batch, clip by clip.
 
     Args:
-        samples (Sequence[GroundingDataSample]): B samples; with
-            ``gt_tracks`` where the truth is wanted.
-        num_frames (int): T.
-        padded (tuple[int, int]): Padded (height, width) of the input.
-        with_truth (bool): Whether to give the annotated objects, all of
-            class 0.
+        inputs (dict): ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W) of
+            the data preprocessor.
 
     Returns:
-        list[DetDataSample]: B * T samples.
+        list[RealFrame]: N frames.
+    """
+    pixels = inputs['pixel_mask']
+    told = torch.stack(
+        [
+            inputs['frame_mask'].sum(1),
+            pixels.any(2).sum(1),
+            pixels.any(1).sum(1),
+        ],
+        dim=1,
+    )
+    return [
+        RealFrame(clip, frame, (height, width))
+        for clip, (count, height, width) in enumerate(told.tolist())
+        for frame in range(count)
+    ]
+
+
+def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
+    """One frame as a sample of mmdet.
+
+    Args:
+        size (tuple[int, int]): (height, width) in pixels.
+        truth (Tensor, optional): Boxes of its objects, all of class 0, has
+            shape (M, 4).
+
+    Returns:
+        DetDataSample: With what heads and detectors ask for.
     """
     from mmdet.structures import DetDataSample
 
-    result = []
-    for sample in samples:
-        height, width = sample.img_shape
-        meta = dict(
-            img_shape=(height, width),
-            ori_shape=(height, width),
-            pad_shape=padded,
-            batch_input_shape=padded,
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=size,
+            ori_shape=size,
+            pad_shape=size,
+            batch_input_shape=size,
             scale_factor=(1.0, 1.0),
         )
-        for frame in range(num_frames):
-            one = DetDataSample(metainfo=meta)
-            if with_truth:
-                boxes = tracks_of_frame(sample, frame)
-                labels = boxes.new_zeros(len(boxes), dtype=torch.long)
-                one.gt_instances = InstanceData(bboxes=boxes, labels=labels)
-                one.ignored_instances = InstanceData(
-                    bboxes=boxes[:0], labels=labels[:0]
-                )
-            result.append(one)
-    return result
+    )
+    if truth is not None:
+        labels = truth.new_zeros(len(truth), dtype=torch.long)
+        sample.gt_instances = InstanceData(bboxes=truth, labels=labels)
+    return sample
 
 
-def tracks_of_frame(sample: GroundingDataSample, frame: int) -> Tensor:
-    """Annotated boxes of a frame, has shape (M', 4); none on padding.
+def tracks_of_frame(tracks: InstanceData, frame: int) -> Tensor:
+    """Annotated boxes of a frame, has shape (M, 4).
 
     Args:
-        sample (GroundingDataSample): With ``gt_tracks``.
+        tracks (InstanceData): ``gt_tracks`` of a clip.
         frame (int): Its place in the clip.
     """
-    tracks = sample.gt_tracks
-    if frame >= tracks.valid.shape[1]:
-        return tracks.bboxes[:0, 0]
-    return tracks.bboxes[tracks.valid[:, frame], frame]
+    boxes: Tensor = tracks.bboxes[tracks.valid[:, frame], frame]
+    return boxes
+
+
+def truth_of_frames(
+    frames: Iterable[RealFrame], samples: Sequence[GroundingDataSample]
+) -> list[Tensor]:
+    """Annotated boxes of frames.
+
+    Args:
+        frames (Iterable[RealFrame]): N frames.
+        samples (Sequence[GroundingDataSample]): B samples with ``gt_tracks``.
+
+    Returns:
+        list[Tensor]: N times has shape (M, 4).
+    """
+    return [
+        tracks_of_frame(samples[one.clip].gt_tracks, one.frame)
+        for one in frames
+    ]

@@ -16,7 +16,7 @@ from hero_mm.registry import MODELS, TASK_UTILS, in_own_scope
 from hero_mm.structures import GroundingDataSample
 
 from ..features import VideoFeatures
-from .frame_samples import tracks_of_frame
+from .frame_samples import RealFrame, tracks_of_frame
 from .proposal_set import ProposalSet, pack_proposals
 
 
@@ -29,14 +29,15 @@ class RoIEncoder(BaseModule):
         output_size (int): Side of the aligned map. Defaults to 3.
         sampling_ratio (int): Points a side of each of its cells. Defaults
             to 2.
-        num_train (int): Candidates of a frame in training, of which at most
-            half lie on an object. Defaults to 16.
+        num_train (int): Proposals of a frame in training, of which at most
+            half lie on an object. The annotated boxes always stand beside
+            them. Defaults to 16.
         assigner (dict, optional): Config of an mmdet assigner that says
             which proposals lie on an object. Defaults to ``MaxIoUAssigner``
             at 0.5.
         sampler (dict, optional): Config of an mmdet sampler that chooses the
-            candidates. Defaults to ``RandomSampler`` with ``num_train``,
-            half of them on objects, the annotated boxes among them.
+            proposals. Defaults to ``RandomSampler`` with ``num_train``, half
+            of them on objects.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -68,9 +69,10 @@ class RoIEncoder(BaseModule):
             type='mmdet.RandomSampler',
             num=num_train,
             pos_fraction=0.5,
-            add_gt_as_proposals=True,
         )
         self.sampler = TASK_UTILS.build(in_own_scope(sampler or default))
+        # They would be drawn by lot, and the target with them.
+        self.sampler.add_gt_as_proposals = False
 
     @torch.no_grad()
     def sample(
@@ -85,24 +87,34 @@ class RoIEncoder(BaseModule):
             samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
 
         Returns:
-            ProposalSet: Annotated boxes, proposals on objects, and others.
+            ProposalSet: Annotated boxes, then proposals on objects, then
+            others.
         """
-        boxes, scores = [], []
-        num_frames = proposals.boxes_BTK4.shape[1]
+        # Dozens of small steps a frame: an accelerator would wait for each.
+        told_BTK4 = proposals.boxes_BTK4.cpu()
+        valid_BTK = proposals.valid_BTK.cpu()
+        frames, boxes = [], []
         for clip, sample in enumerate(samples):
-            for frame in range(num_frames):
-                valid = proposals.valid_BTK[clip, frame]
-                priors = proposals.boxes_BTK4[clip, frame][valid]
-                truth = tracks_of_frame(sample, frame).to(priors)
-                labels = truth.new_zeros(len(truth), dtype=torch.long)
-                real = InstanceData(bboxes=truth, labels=labels)
-                given = InstanceData(priors=priors)
-                assigned = self.assigner.assign(given, real)
-                chosen = self.sampler.sample(assigned, given, real)
-                boxes.append(chosen.priors)
-                # None is surer than another: all of them are wanted.
-                scores.append(chosen.priors.new_ones(len(chosen.priors)))
-        return pack_proposals(boxes, scores, len(samples))
+            tracks = sample.gt_tracks.cpu()
+            for frame in range(len(sample.frame_inds)):
+                priors = told_BTK4[clip, frame][valid_BTK[clip, frame]]
+                truth = tracks_of_frame(tracks, frame).to(priors)
+                boxes.append(torch.cat([truth, self._choose(priors, truth)]))
+                frames.append(RealFrame(clip, frame, sample.img_shape))
+        # None is surer than another: all of them are wanted.
+        scores = [one.new_ones(len(one)) for one in boxes]
+        return pack_proposals(
+            boxes, scores, frames, proposals.valid_BTK[..., 0]
+        )
+
+    def _choose(self, priors: Tensor, truth: Tensor) -> Tensor:
+        """The proposals of a frame that train the model."""
+        labels = truth.new_zeros(len(truth), dtype=torch.long)
+        real = InstanceData(bboxes=truth, labels=labels)
+        given = InstanceData(priors=priors)
+        assigned = self.assigner.assign(given, real)
+        chosen: Tensor = self.sampler.sample(assigned, given, real).priors
+        return chosen
 
     def forward(
         self, video: VideoFeatures, proposals: ProposalSet
@@ -120,22 +132,28 @@ class RoIEncoder(BaseModule):
         """
         grid = video.regions_BTHWD
         clips, frames, height, width, dims = grid.shape
-        boxes = proposals.boxes_BTK4.to(grid.dtype)
-        unit = grid.new_tensor(video.stride)
+        # Boxes keep their precision, whatever that of the features is.
+        unit = video.centres_BTHW2.new_tensor(video.stride)
+        cells_B2 = _real_cells(video.real_BTHW)
+        proposals = proposals.or_whole_frames(
+            cells_B2 * unit, video.frame_mask_BT
+        )
+        boxes = proposals.boxes_BTK4.to(unit)
         number = boxes.shape[2]
         rows = torch.arange(clips * frames, device=grid.device)
-        rows = rows.repeat_interleave(number)[:, None].to(grid)
+        rows = rows.repeat_interleave(number)[:, None].to(boxes)
         rois = torch.cat([rows, (boxes / unit.repeat(2)).flatten(0, 2)], dim=1)
-        maps = grid.flatten(0, 1).permute(0, 3, 1, 2).contiguous()
+        maps = _edge_padded(grid, video.real_BTHW, cells_B2)
+        maps = maps.flatten(0, 1).permute(0, 3, 1, 2).contiguous()
         # mmcv's operators take single precision only on the CPU.
-        aligned = self.align(maps.float(), rois.float()).to(grid.dtype)
+        aligned = self.align(maps.float(), rois).to(grid.dtype)
         regions = self.norm(self.project(aligned.flatten(1)))
         valid = proposals.valid_BTK & video.frame_mask_BT[..., None]
         centres = (boxes[..., :2] + boxes[..., 2:]) / 2
         sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-2)
         raw = torch.cat([torch.zeros_like(sides), (sides / unit).log()], -1)
-        limit = torch.tensor([width - 1, height - 1], device=grid.device)
-        cell = (centres / unit).long().clamp(min=0).minimum(limit)
+        last = (cells_B2 - 1)[:, None, None]
+        cell = (centres / unit).long().clamp(min=0).minimum(last)
         place = cell[..., 1] * width + cell[..., 0]
         return replace(
             video,
@@ -147,6 +165,32 @@ class RoIEncoder(BaseModule):
             proposals_BTHW4=boxes[:, :, None],
             contexts=_pick(video.contexts, place),
         )
+
+
+def _real_cells(real_BTHW: Tensor) -> Tensor:
+    """Real columns and rows of the grids, has shape (B, 2)."""
+    real = real_BTHW.any(1)
+    return torch.stack([real.any(1).sum(1), real.any(2).sum(1)], dim=1)
+
+
+def _edge_padded(
+    grid_BTHWD: Tensor, real_BTHW: Tensor, cells_B2: Tensor
+) -> Tensor:
+    """Grids whose padding repeats their last real row and column.
+
+    What is aligned at the edge of a clip then is the same with padding and
+    without.
+    """
+    if real_BTHW.flatten(2).all(-1).eq(real_BTHW.flatten(2).any(-1)).all():
+        return grid_BTHWD
+    clips, _, height, width = real_BTHW.shape
+    last = (cells_B2 - 1).clamp(min=0)
+    rows = torch.arange(height, device=last.device).minimum(last[:, 1:])
+    columns = torch.arange(width, device=last.device).minimum(last[:, :1])
+    clip = torch.arange(clips, device=last.device)[:, None, None]
+    moved = grid_BTHWD.movedim(1, 3)
+    moved = moved[clip, rows[:, :, None], columns[:, None]]
+    return moved.movedim(3, 1)
 
 
 def _pick(

@@ -1,0 +1,170 @@
+"""Frames of videos as images of mmdet."""
+
+import numpy as np
+import pytest
+from mmengine.dataset import pseudo_collate
+
+from hero_mm.datasets import VideoError, load_annotation, video_reader
+from hero_mm.datasets.frame_detection_dataset import annotated_frames
+from hero_mm.registry import DATASETS
+
+COUNT = 24
+
+
+def build(folder, **options):
+    return DATASETS.build(
+        dict(
+            type='FrameDetectionDataset',
+            ann_file=str(folder / 'ann.json'),
+            data_prefix=dict(video=str(folder / 'video')),
+            **options,
+        )
+    )
+
+
+def test_items_are_the_middles_of_equal_parts(toy, toy_tools):
+    dataset = build(toy, frames_per_video=3, test_mode=True)
+    assert len(dataset) == 3 * 3
+    assert dataset.metainfo['classes'] == ('object',)
+    frames = [dataset[i]['frame_inds'].tolist() for i in range(4)]
+    assert frames == [[3], [11], [19], [3]]
+    item = dataset[4]
+    assert item['video_id'] == 'v1' and item['img_id'] == 4
+    # BGR, as mmdet takes it.
+    assert toy_tools.is_frame(item['img'][..., ::-1], 11)
+    assert item['img'].flags['C_CONTIGUOUS']
+    assert item['img_shape'] == item['ori_shape'] == (48, 64)
+    assert (item['height'], item['width']) == (48, 64)
+
+
+def test_objects_are_those_of_the_frame(toy):
+    dataset = build(toy, frames_per_video=3, test_mode=True)
+    # The ball is out of sight in frames 9 to 11.
+    told = [
+        [(one['bbox'], one['bbox_label']) for one in dataset[i]['instances']]
+        for i in (0, 1)
+    ]
+    assert told == [
+        [([7, 5, 17, 25], 0), ([10, 5, 20, 25], 0)],
+        [([15, 5, 25, 25], 0)],
+    ]
+
+
+def test_training_draws_any_frame_of_its_part(toy):
+    dataset = build(toy, frames_per_video=2)
+    np.random.seed(0)
+    frames = {int(dataset[1]['frame_inds'][0]) for _ in range(60)}
+    assert frames == set(range(12, 24))
+    dataset.set_epoch(1, 7)
+    assert len({int(dataset[1]['frame_inds'][0]) for _ in range(9)}) == 1
+
+
+def test_one_frame_is_decoded(toy, monkeypatch):
+    asked = []
+    usual = video_reader.PyAVReader._read
+
+    def read(self, wanted):
+        asked.append(wanted.tolist())
+        return usual(self, wanted)
+
+    monkeypatch.setattr(video_reader.PyAVReader, '_read', read)
+    dataset = build(toy, frames_per_video=2, test_mode=True)
+    dataset[0]
+    assert asked == [[5]]
+
+
+def test_frames_without_objects_are_no_items(toy, toy_tools, tmp_path):
+    from hero_mm.datasets.annotation import Track, VideoInfo, save_annotation
+
+    video = load_annotation(toy / 'ann.json').videos['v0']
+    frames = np.array([3, 4, 9])
+    tracks = {'0': Track.from_boxes('x', frames, toy_tools.make_boxes(frames))}
+    shown = VideoInfo('v0', 'v0.mp4', COUNT, 8.0, 64, 48, tracks)
+    assert annotated_frames(shown).tolist() == [3, 4, 9]
+    assert len(annotated_frames(video)) == COUNT
+    (tmp_path / 'video').symlink_to(toy / 'video')
+    clip = dict(
+        video_id='v0',
+        segment=[0, COUNT],
+        queries=[toy_tools.make_query('0', (2, 10))],
+    )
+    save_annotation(
+        tmp_path / 'ann.json',
+        dict(dataset='toy', split='train'),
+        {'v0': shown},
+        [clip],
+    )
+    dataset = build(tmp_path, frames_per_video=8, test_mode=True)
+    assert [int(dataset[i]['frame_inds'][0]) for i in range(3)] == [3, 4, 9]
+    assert len(dataset) == 3
+
+
+def test_boxes_follow_another_encoding(toy, toy_tools, tmp_path):
+    (tmp_path / 'video').mkdir()
+    toy_tools.make_annotation(tmp_path, videos=1, write=False)
+    toy_tools.write_video(tmp_path / 'video/v0.mp4', size=(128, 96))
+    item = build(tmp_path, frames_per_video=1, test_mode=True)[0]
+    assert item['img'].shape == (96, 128, 3) and item['ori_shape'] == (96, 128)
+    assert item['instances'][0]['bbox'] == [30, 10, 50, 50]
+
+
+def test_a_broken_video_is_replaced_or_named(toy, toy_tools, tmp_path):
+    toy_tools.make_annotation(tmp_path, videos=2)
+    (tmp_path / 'video/v0.mp4').write_bytes(b'no video')
+    dataset = build(tmp_path, frames_per_video=1)
+    assert dataset[0]['video_id'] == 'v1'
+    assert dataset.broken_videos == ['v0']
+    with pytest.raises(VideoError, match='v0.mp4'):
+        build(tmp_path, frames_per_video=1, test_mode=True)[0]
+    with pytest.raises(FileNotFoundError, match='make it so'):
+        build(tmp_path / 'no', make_command='make it so')
+
+
+def test_wrong_numbers_are_told(toy):
+    with pytest.raises(ValueError, match='at least 1, got 0'):
+        build(toy, frames_per_video=0)
+
+
+@pytest.fixture
+def packed(toy):
+    pytest.importorskip('mmdet')
+    import mmdet.datasets.transforms  # noqa: F401
+
+    return build(
+        toy,
+        frames_per_video=2,
+        test_mode=True,
+        pipeline=[
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
+            dict(type='mmdet.PackDetInputs'),
+        ],
+    )
+
+
+def test_pipelines_of_mmdet_take_them(packed):
+    batch = pseudo_collate([packed[i] for i in range(2)])
+    assert batch['inputs'][0].shape == (3, 48, 64)
+    sample = batch['data_samples'][1]
+    assert sample.gt_instances.labels.tolist() == [0, 0]
+    boxes = sample.gt_instances.bboxes.tensor
+    assert boxes.tolist() == [[21, 5, 31, 25], [38, 5, 48, 25]]
+
+
+def test_perfect_boxes_score_one(toy, packed):
+    """CocoMetric finds the truth in the samples."""
+    from mmdet.evaluation import CocoMetric
+    from mmengine.structures import InstanceData
+
+    packed.pipeline.transforms[-1].meta_keys += ('instances',)
+    metric = CocoMetric(metric='bbox')
+    metric.dataset_meta = packed.metainfo
+    samples = [packed[i]['data_samples'] for i in range(len(packed))]
+    for sample in samples:
+        truth = sample.gt_instances
+        sample.pred_instances = InstanceData(
+            bboxes=truth.bboxes.tensor,
+            scores=truth.labels + 0.9,
+            labels=truth.labels,
+        )
+    metric.process({}, [sample.to_dict() for sample in samples])
+    assert metric.evaluate(len(samples))['coco/bbox_mAP'] == 1

@@ -1,0 +1,110 @@
+"""Files of proposals: what is written is read, and nothing else."""
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets.proposal_files import (
+    load_proposals,
+    proposal_path,
+    save_proposals,
+)
+
+BOXES = [
+    np.array([[0, 0, 9, 9], [1.5, 2, 3, 4.25]]),
+    np.zeros((0, 4)),
+    np.array([[5, 5, 7, 8]]),
+]
+SCORES = [np.array([0.75, 0.5]), np.zeros(0), np.array([0.25])]
+FRAMES = [0, 4, 8]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_proposals(
+        tmp_path, 'v0', FRAMES, BOXES, SCORES, (64, 48), dict(every=4)
+    )
+    return tmp_path
+
+
+def test_round_trip(folder):
+    told = load_proposals(folder, 'v0')
+    assert told.frames.tolist() == FRAMES and told.size == (64, 48)
+    assert told.counts.tolist() == [2, 0, 1]
+    assert told.boxes.dtype == told.scores.dtype == np.float32
+    assert told.made_by == dict(every=4)
+    for frame, boxes, scores in zip(FRAMES, BOXES, SCORES):
+        found, box, score = told.at(frame)
+        assert found == frame
+        np.testing.assert_array_equal(box, boxes)
+        np.testing.assert_array_equal(score, scores)
+
+
+def test_the_nearest_frame_answers(folder):
+    told = load_proposals(folder, 'v0')
+    assert [told.at(frame)[0] for frame in (1, 3, 5, 99)] == [0, 4, 4, 8]
+
+
+@pytest.mark.parametrize('name', ['0000/12', 'a b#2', '../x', 'Ünïcode', '.'])
+def test_any_name_of_a_video_is_a_file_of_the_folder(name, tmp_path):
+    path = save_proposals(
+        tmp_path, name, [0], [np.zeros((1, 4))], [np.ones(1)], (4, 4)
+    )
+    assert path == proposal_path(tmp_path, name) and path.parent == tmp_path
+    assert load_proposals(tmp_path, name).counts.tolist() == [1]
+    assert [p.suffix for p in tmp_path.iterdir()] == ['.npz']
+
+
+def test_names_do_not_meet():
+    names = ['a/b', 'a_b', 'a%2Fb', 'a b', 'a+b']
+    assert len({proposal_path('', name) for name in names}) == len(names)
+
+
+def test_what_cannot_be_saved_is_told(tmp_path):
+    with pytest.raises(ValueError, match='2 frames, 3 lists of boxes'):
+        save_proposals(tmp_path, 'v', [0, 1], BOXES, SCORES, (4, 4))
+    with pytest.raises(ValueError, match='at least one'):
+        save_proposals(tmp_path, 'v', [], [], [], (4, 4))
+    with pytest.raises(ValueError, match=r'must increase, got \[0, 4, 4\]'):
+        save_proposals(tmp_path, 'v', [0, 4, 4], BOXES, SCORES, (4, 4))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_file_is_told(folder):
+    with pytest.raises(FileNotFoundError, match="video 'v1'.*extract_propo"):
+        load_proposals(folder, 'v1')
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def scramble(path):
+    data = bytearray(path.read_bytes())
+    data[60:400] = bytes(340)
+    path.write_bytes(bytes(data))
+
+
+def other_fields(path):
+    np.savez(path, frames=np.arange(3))
+
+
+def another_array(path):
+    with open(path, 'wb') as file:
+        np.save(file, np.arange(3))
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        truncate,
+        scramble,
+        other_fields,
+        another_array,
+        lambda path: path.write_bytes(b''),
+        lambda path: path.write_bytes(b'<html>not found</html>'),
+    ],
+)
+def test_a_broken_file_is_told(spoil, folder):
+    spoil(proposal_path(folder, 'v0'))
+    with pytest.raises(ValueError, match=r'v0.npz is no file of proposals.*'):
+        load_proposals(folder, 'v0')

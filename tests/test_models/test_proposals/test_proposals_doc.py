@@ -1,0 +1,92 @@
+"""docs/proposals.md: its snippets are configs, its names exist."""
+
+import re
+
+import pytest
+from mmengine.config import Config, ConfigDict
+from torch import nn
+
+from hero_mm.models.proposals import detector_proposals
+from hero_mm.registry import MODELS, TRANSFORMS
+
+
+@pytest.fixture(scope='module')
+def page(repo_root):
+    return (repo_root / 'docs/proposals.md').read_text()
+
+
+@pytest.fixture(scope='module')
+def snippets(page):
+    """The python blocks, run."""
+    told = []
+    for code in re.findall(r'```python\n(.*?)```', page, re.DOTALL):
+        names: dict = {}
+        exec(code, names)
+        told.append(names)
+    return told
+
+
+class Detector(nn.Module):
+    def __init__(self, with_language):
+        super().__init__()
+        if with_language:
+            self.language_model = nn.Identity()
+
+
+def test_snippets_are_generators(snippets, monkeypatch):
+    read = []
+
+    def build_detector(path):
+        read.append(detector_proposals._read_config(path))
+        return Detector('language_model' in read[-1].model)
+
+    monkeypatch.setattr(detector_proposals, 'build_detector', build_detector)
+    kinds = [
+        type(MODELS.build(names['model']['proposal_generator'])).__name__
+        for names in snippets
+    ]
+    assert kinds == [
+        'DenseHeadProposals',
+        'DetectorProposals',
+        'DetectorProposals',
+        'FileProposals',
+    ]
+    # By their names, they come from mmdet itself.
+    assert [config.model.type for config in read] == [
+        'FasterRCNN',
+        'GroundingDINO',
+    ]
+
+
+def test_the_joint_head_is_that_of_the_config(snippets, repo_root):
+    config = Config.fromfile(repo_root / 'configs/hero_rpn_shapes.py')
+    told = ConfigDict(snippets[0]['model']['proposal_generator'])
+    assert told.to_dict() == config.model.proposal_generator.to_dict()
+
+
+def test_the_pipeline_can_be_built(snippets):
+    steps = [TRANSFORMS.build(s) for s in snippets[-1]['test_pipeline']]
+    assert [type(step).__name__ for step in steps][-2:] == [
+        'LoadProposals',
+        'PackGroundingInputs',
+    ]
+
+
+def test_what_is_named_exists(page, repo_root):
+    for path in re.findall(r'(?:configs|tools)/[\w/.-]+\.py', page):
+        assert (repo_root / path).is_file(), path
+    tool = (repo_root / 'tools/extract_proposals.py').read_text()
+    options = set(re.findall(r'`(--[\w-]+)', page))
+    assert len(options) > 5
+    for option in options:
+        assert f"'{option}'" in tool, option
+
+
+def test_defaults_are_those_of_the_code(page):
+    import inspect
+
+    code = inspect.signature(detector_proposals.DetectorProposals).parameters
+    rows = re.findall(r'^\| `(\w+)` \| `?([\w.]+)`? \|', page, re.MULTILINE)
+    assert len(rows) >= 5
+    for name, default in rows:
+        assert str(code[name].default) == default, name
