@@ -4,7 +4,9 @@ A clip is encoded once and every sentence is answered on top of it, so that
 the two are counted apart.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Callable
 
 import torch
@@ -64,6 +66,57 @@ def flops_of(action: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
+@contextmanager
+def _as_tested(model: nn.Module) -> Iterator[None]:
+    """A model in evaluation mode, without gradients; both come back."""
+    modes = {module: module.training for module in model.modules()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    model.eval()
+    # The counter looks for the gradients of what it sees.
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def count_encoder_flops(
+    encoder: nn.Module, frames: int, size: tuple[int, int]
+) -> int:
+    """Count the operations of a video encoder without doing them.
+
+    Shapes alone are followed, so that a large clip takes seconds and no
+    memory.
+
+    Args:
+        encoder (nn.Module): A :class:`VideoEncoder`.
+        frames (int): Frames of the clip.
+        size (tuple[int, int]): Its (width, height), which are padded to whole
+            regions.
+
+    Returns:
+        int: Floating point operations, counted as by :func:`flops_of`.
+    """
+    shapes: Any = copy.deepcopy(encoder).to('meta')
+    width, height = (
+        -(-side // shapes.granule) * shapes.granule for side in size
+    )
+    inputs = (
+        torch.zeros(1, frames, 3, height, width, device='meta'),
+        # Looked at, to find that all is real.
+        torch.ones(1, frames, dtype=torch.bool),
+        torch.ones(1, height, width, dtype=torch.bool),
+    )
+    with _as_tested(shapes):
+        return flops_of(
+            lambda: shapes.project(shapes.encode_alike(*inputs).flatten(0, 1))
+        )
+
+
 def count_flops(
     model: nn.Module, items: Sequence[dict[str, Any]]
 ) -> dict[str, int]:
@@ -89,15 +142,12 @@ def count_flops(
             f'{type(model).__name__} has no {", ".join(missing)}: operations '
             'are counted for grounders such as HERO'
         )
-    # Counted as it is tested; the mode of each part comes back.
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     # Answers are written into the samples.
     copies = [
         dict(item, data_samples=item['data_samples'].clone()) for item in items
     ]
     grounder: Any = model
-    try:
+    with _as_tested(model):
         data = grounder.data_preprocessor(pseudo_collate(copies), False)
         inputs, samples = data['inputs'], data['data_samples']
         texts = [text for one in samples for text in one.queries.texts]
@@ -108,9 +158,6 @@ def count_flops(
         )
         text = flops_of(lambda: grounder.text_encoder(texts))
         answer = flops_of(lambda: grounder.ground(found[0], samples))
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return {
         'video encoder': encoder,
         'rest of the clip': clip - encoder,

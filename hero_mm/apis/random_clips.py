@@ -18,6 +18,7 @@ from hero_mm.engine.launch import read_config
 from hero_mm.structures import GroundingDataSample
 
 WORDS = 'the small dog that runs beside a child jumps over it and barks'
+PROPOSALS = 16
 
 
 def config_without_data(
@@ -56,7 +57,7 @@ def config_without_data(
 def make_item(
     frames: int, size: tuple[int, int], queries: int, seed: int
 ) -> dict[str, Any]:
-    """A clip with sentences and true tubes, as the pipeline packs it.
+    """A clip with sentences, tubes and proposals, as the pipeline packs it.
 
     Args:
         frames (int): Number of frames T.
@@ -91,8 +92,7 @@ def make_item(
         query_types=['declarative'] * queries,
         predicates=[words[k % len(words)] for k in range(queries)],
     )
-    low = rng.uniform(0, 0.5, (queries, frames, 2)) * size
-    boxes = np.concatenate([low, low + 0.3 * np.array(size)], -1)
+    boxes = _boxes(rng, (queries, frames), size)
     starts = rng.integers(0, max(frames // 2, 1), queries)
     spans = np.stack([starts, starts + max(frames // 2, 1)], -1)
     places = np.arange(frames)
@@ -107,5 +107,19 @@ def make_item(
     sample.gt_tracks = InstanceData(
         bboxes=tubes['bboxes'], valid=torch.ones_like(tubes['valid'])
     )
+    shape = (frames, PROPOSALS)
+    sample.proposals = InstanceData(
+        bboxes=torch.tensor(_boxes(rng, shape, size), dtype=torch.float32),
+        scores=torch.tensor(rng.uniform(0.1, 1, shape), dtype=torch.float32),
+        valid=torch.ones(shape, dtype=torch.bool),
+    )
     pixels = rng.integers(0, 255, (frames, 3, height, width), dtype=np.uint8)
     return dict(inputs=torch.from_numpy(pixels), data_samples=sample)
+
+
+def _boxes(
+    rng: np.random.Generator, shape: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """Boxes within a picture of some (width, height), xyxy in pixels."""
+    low = rng.uniform(0, 0.5, (*shape, 2)) * size
+    return np.concatenate([low, low + 0.3 * np.array(size)], -1)

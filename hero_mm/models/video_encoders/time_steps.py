@@ -8,55 +8,53 @@ Shape legend: B clips, N windows a clip, T frames, C channels, H W pixels or
 grid.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Optional
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-_STRIDED = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
+aten = torch.ops.aten
+POOLINGS = (aten.max_pool3d_with_indices.default, aten.avg_pool3d.default)
 
 
-class StepCentres:
+class StepCentres(TorchDispatchMode):
     """Where the steps of a backbone lie in time, seen on a trial clip.
 
     A convolution of kernel 2 and stride 2 looks at frames 0 and 1, so its
     first step lies at frame 0.5; one of kernel 3, stride 2 and padding 1 lies
-    at frame 0.
+    at frame 0. Every operation within the context that strides time is noted.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         # Steps before a strided layer -> its shift in such steps. Layers of
         # one length stand side by side (a block and its shortcut).
         self._shifts: dict[int, float] = {}
 
-    @contextmanager
-    def watch(self, backbone: nn.Module) -> Iterator[None]:
-        """Note every layer that strides time while the backbone runs.
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple = (),
+        kwargs: Optional[dict] = None,
+    ) -> Any:
+        """Note what is asked, then do it."""
+        if func is aten.convolution.default and args[0].dim() == 5:
+            # Input, weight, bias, stride, padding, dilation.
+            reach = (args[1].shape[2] - 1) * args[5][0]
+            self._note(args[0], reach, args[3], args[4])
+        elif func in POOLINGS:
+            # Input, kernel, stride, padding, dilation (of maxima).
+            kernel, stride, padding = (*args[1:4], [0], [0])[:3]
+            self._note(args[0], kernel[0] - 1, stride or kernel, padding)
+        return func(*args, **(kwargs or {}))
 
-        Args:
-            backbone (nn.Module): Runs once within the context.
-        """
-        handles = [
-            module.register_forward_pre_hook(self._note)
-            for module in backbone.modules()
-            if isinstance(module, _STRIDED)
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _note(self, module: Any, inputs: tuple[Tensor, ...]) -> None:
-        kernel, stride, padding = (
-            value[0] if isinstance(value, tuple) else value
-            for value in (module.kernel_size, module.stride, module.padding)
-        )
-        if stride != 1 and isinstance(padding, int):
-            shift = (kernel - 1) / 2 - padding
-            self._shifts.setdefault(inputs[0].shape[2], shift)
+    def _note(
+        self, x: Tensor, reach: int, stride: list[int], padding: list[int]
+    ) -> None:
+        if stride[0] != 1:
+            self._shifts.setdefault(x.shape[2], reach / 2 - padding[0])
 
     def first(self, num_frames: int, num_steps: int) -> float:
         """The frame at which the first step of a level is centred.

@@ -8,8 +8,10 @@ the grid that is reasoned on.
 Shape legend: B clips, T frames, C channels, H W grid, D width.
 """
 
+import inspect
 import math
-from typing import Optional
+from collections.abc import Sequence
+from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -29,13 +31,14 @@ class VideoEncoder(FeatureTower):
 
     Clips of different length or size are encoded without what pads them: a
     clip gives the same features alone and beside a larger one. (Backbones of
-    the layout 'clip' are told what is padding instead.)
+    the layout 'clip' without a neck are told what is padding instead.)
 
     Args:
         backbone (dict): Config of a backbone; see :class:`FeatureTower` for
             it and for ``neck``, ``level`` and ``clip_len``.
         embed_dims (int): Width D of the result.
-        neck (dict, optional): Config of a neck over the levels.
+        neck (dict | Sequence[dict], optional): Config of a neck over the
+            levels, or of several, one after the other.
         level (int): The level of the neck (else of the backbone) that becomes
             the grid. Defaults to -1, the last.
         in_channels (int, optional): Channels of that level. They are found;
@@ -52,7 +55,7 @@ class VideoEncoder(FeatureTower):
         self,
         backbone: dict,
         embed_dims: int,
-        neck: Optional[dict] = None,
+        neck: Union[dict, Sequence[dict], None] = None,
         level: int = -1,
         in_channels: Optional[int] = None,
         clip_len: Optional[int] = None,
@@ -66,7 +69,7 @@ class VideoEncoder(FeatureTower):
                 f'{self.name if neck is None else type(self.neck).__name__} '
                 f'has {self.channels} channels; leave in_channels out'
             )
-        self.motion = FeatureTower(**motion) if motion else None
+        self.motion = _build_motion(motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
         self.granule = self.multiple
         channels = self.channels
@@ -92,11 +95,11 @@ class VideoEncoder(FeatureTower):
         Raises:
             ValueError: A clip is smaller than one region.
         """
-        if self.input_layout == 'clip' and self.motion is None:
-            level = self.feature_map(imgs, frame_mask, pixel_mask)
+        imgs = _pad_up(imgs, self.granule)
+        pixel_mask = _pad_up(pixel_mask, self.granule)
+        if self.input_layout == 'clip' and not (self.neck or self.motion):
+            level = self.encode_alike(imgs, frame_mask, pixel_mask)
         else:
-            imgs = _pad_up(imgs, self.granule)
-            pixel_mask = _pad_up(pixel_mask, self.granule)
             level = self._encode_by_extent(imgs, frame_mask, pixel_mask)
         height, width = level.shape[-2:]
         stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
@@ -129,12 +132,12 @@ class VideoEncoder(FeatureTower):
         extents = self._extents(frame_mask, pixel_mask)
         whole = (imgs.shape[1], *imgs.shape[-2:])
         if all(extent == whole for extent in extents):
-            return self._encode(imgs, frame_mask, pixel_mask)
+            return self.encode_alike(imgs, frame_mask, pixel_mask)
         out: Optional[Tensor] = None
         for extent in dict.fromkeys(extents):
             frames, height, width = extent
             rows = [row for row, one in enumerate(extents) if one == extent]
-            part = self._encode(
+            part = self.encode_alike(
                 imgs[rows, :frames, :, :height, :width],
                 frame_mask[rows, :frames],
                 pixel_mask[rows, :height, :width],
@@ -148,10 +151,20 @@ class VideoEncoder(FeatureTower):
         assert out is not None
         return out
 
-    def _encode(
+    def encode_alike(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> Tensor:
-        """One or both towers on clips of one extent, (B, T, C, H, W)."""
+        """One or both towers on clips of one extent.
+
+        Args:
+            imgs (Tensor): As in :meth:`forward`; height and width are
+                multiples of :attr:`granule`.
+            frame_mask (Tensor): As in :meth:`forward`.
+            pixel_mask (Tensor): As in :meth:`forward`.
+
+        Returns:
+            Tensor: Maps to be projected, has shape (B, T, C, H, W).
+        """
         looks = self.feature_map(imgs, frame_mask, pixel_mask)
         size = tuple(side // self.stride for side in imgs.shape[-2:])
         if looks.shape[-2:] != size:
@@ -191,6 +204,16 @@ class VideoEncoder(FeatureTower):
 
     def _round_up(self, side: int) -> int:
         return -(-side // self.granule) * self.granule
+
+
+def _build_motion(config: dict) -> FeatureTower:
+    known = set(inspect.signature(FeatureTower).parameters)
+    if 'backbone' not in config or not known.issuperset(config):
+        raise ValueError(
+            f'motion needs a backbone and takes {", ".join(sorted(known))}; '
+            f'got {", ".join(sorted(config))}'
+        )
+    return FeatureTower(**config)
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:

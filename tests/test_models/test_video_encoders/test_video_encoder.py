@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from hero_mm.models import VideoEncoder
-from hero_mm.registry import MODELS
 
 
 class Patches(nn.Module):
@@ -30,9 +29,9 @@ class Patches(nn.Module):
 class Tubelets(nn.Module):
     """A 3-D backbone with half of the frames."""
 
-    def __init__(self, outputs: str = 'tensor') -> None:
+    def __init__(self, outputs: str = 'tensor', side: int = 8) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(3, 6, (2, 8, 8), (2, 8, 8))
+        self.conv = nn.Conv3d(3, 6, (2, side, side), (2, side, side))
         self.outputs = outputs
 
     def forward(self, x):
@@ -54,12 +53,21 @@ class Top(nn.Module):
         return [torch.cat([levels[0] + small] * 2, 1)]
 
 
+class Blur(nn.Module):
+    """A neck that looks at the cells beside, and adds to zeros."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.point = nn.Conv2d(channels, 4, 1)
+        self.blur = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, levels):
+        return [self.blur(self.point(levels[-1]))]
+
+
 @pytest.fixture(autouse=True)
-def registered(monkeypatch):
-    modules = dict(MODELS.module_dict)
-    for module in (Patches, Tubelets, Top):
-        modules[module.__name__] = module
-    monkeypatch.setattr(MODELS, '_module_dict', modules)
+def known(register):
+    register(Patches, Tubelets, Top, Blur)
 
 
 def build(kind: str, embed_dims: int = 16, **options):
@@ -185,6 +193,113 @@ def test_padding_is_zero_and_told():
 def test_backbone_without_a_map(kind, outputs):
     with pytest.raises(ValueError, match=f'{kind} gives.*Choose a backbone'):
         build(kind, outputs=outputs)
+
+
+ENCODERS = {
+    'frames': dict(kind='Patches'),
+    'frames and a neck': dict(kind='Patches', neck=dict(type='Top')),
+    'clips': dict(kind='Tubelets'),
+    'windows': dict(kind='Tubelets', clip_len=4),
+    'masks': dict(kind='ShiftConvNet'),
+    'masks and a neck': dict(
+        kind='ShiftConvNet', neck=dict(type='Blur', channels=80)
+    ),
+    'looks and motion': dict(
+        kind='Patches', level=0, motion=dict(backbone=dict(type='Tubelets'))
+    ),
+    'masks and motion': dict(
+        kind='ShiftConvNet',
+        motion=dict(backbone=dict(type='Tubelets', side=12), clip_len=2),
+    ),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ENCODERS)
+@pytest.mark.parametrize(
+    'size', [(3, 32, 48), (1, 8, 9), (5, 23, 41), (8, 17, 16)], ids=str
+)
+def test_alone_and_beside_a_longer_and_larger_clip(name, size):
+    """Lengths and sides are no multiples of anything."""
+    encoder = build(**ENCODERS[name])
+    frames, height, width = size
+    alone = inputs(1, frames, height, width)
+    both = inputs(2, 9, 50, 61)
+    both['imgs'][1] = 0
+    both['imgs'][1, :frames, :, :height, :width] = alone['imgs'][0]
+    both['frame_mask'][1, frames:] = False
+    both['pixel_mask'][1, height:] = False
+    both['pixel_mask'][1, :, width:] = False
+    one, two = encoder(**alone), encoder(**both)
+    stride = encoder.stride
+    rows, columns = -(-height // stride), -(-width // stride)
+    assert one.stride == two.stride == (stride, stride)
+    inside = (1, slice(frames), slice(rows), slice(columns))
+    here = (0, slice(frames), slice(rows), slice(columns))
+    assert one.real_BTHW[here].all() and two.real_BTHW[inside].all()
+    assert two.real_BTHW[1].sum() == frames * rows * columns
+    torch.testing.assert_close(
+        one.regions_BTHWD[here], two.regions_BTHWD[inside]
+    )
+    torch.testing.assert_close(
+        one.centres_BTHW2[here], two.centres_BTHW2[inside]
+    )
+
+
+def test_looks_and_motion_share_the_grid_of_looks():
+    encoder = build(**ENCODERS['looks and motion'])
+    assert (encoder.stride, encoder.motion.stride) == (4, 8)
+    assert encoder.granule == 8
+    assert encoder.project.in_channels == 6 + 6
+    batch = inputs(frames=6)
+    maps = encoder.encode_alike(**batch)
+    assert maps.shape == (2, 6, 12, 8, 12)
+    looks = encoder.backbone(batch['imgs'].flatten(0, 1))[0]
+    torch.testing.assert_close(maps[:, :, :6].flatten(0, 1), looks)
+    moves = encoder.motion.feature_map(**batch)
+    # Two cells a cell: the middle of four is near its own.
+    small = nn.functional.avg_pool2d(maps[:, :, 6:].flatten(0, 1), 2)
+    inner = (..., slice(1, -1), slice(1, -1))
+    blurred = nn.functional.interpolate(
+        moves.flatten(0, 1), scale_factor=2, mode='bilinear'
+    )
+    torch.testing.assert_close(
+        small[inner], nn.functional.avg_pool2d(blurred, 2)[inner]
+    )
+    video = encoder(**batch)
+    video.regions_BTHWD.square().mean().backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
+
+
+def test_only_motion_sees_the_frames_beside():
+    encoder = build(**ENCODERS['looks and motion'])
+    batch = inputs(1, 6)
+    before = encoder.encode_alike(**batch)
+    batch['imgs'][0, 2] += 1
+    moved = (encoder.encode_alike(**batch) - before).abs().amax((0, 3, 4))
+    assert (moved[:, :6].amax(1) > 1e-6).nonzero().flatten().tolist() == [2]
+    # Frames 2 and 3 are one step, at 2.5; those beside are interpolated.
+    moved = (moved[:, 6:].amax(1) > 1e-6).nonzero().flatten().tolist()
+    assert moved == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ('motion', 'words'),
+    [
+        (dict(type='Tubelets'), 'motion needs a backbone .*; got type'),
+        (dict(backbone=dict(type='Tubelets'), embed_dims=8), 'got .*embed_di'),
+        (dict(backbone=dict(type='Tubelet')), 'did you mean Tubelets'),
+    ],
+)
+def test_motion_that_is_no_tower(motion, words):
+    with pytest.raises(ValueError, match=words):
+        build('Patches', motion=motion)
+
+
+def test_a_clip_smaller_than_a_region():
+    with pytest.raises(ValueError, match='9x7 pixels is smaller than one re'):
+        build('Patches')(**inputs(1, 2, 7, 9))
 
 
 def test_gradients_reach_backbone_and_projection():

@@ -1,0 +1,246 @@
+"""Backbones and necks from their configs, with errors in words.
+
+Shape legend: N frames, C channels, H W grid.
+"""
+
+import copy
+import difflib
+import importlib
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hero_mm.errors import EXTRAS
+from hero_mm.registry import MODELS, in_own_scope
+
+# What a module raises that is built or run with what it does not take.
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+# Of mmaction2; others without a map show it in the trial run.
+WITHOUT_MAP = (
+    'C3D',
+    'TimeSformer',
+    'UniFormerV2',
+    'STGCN',
+    'AAGCN',
+    'RGBPoseConv3D',
+    'ResNetAudio',
+)
+CHOOSE = (
+    'Choose a backbone that keeps the map (ResNet, Swin, SlowOnly, MViT, '
+    'UniFormer ...; docs/configs.md, "Another backbone")'
+)
+CHOOSE_NECK = 'Choose a neck that keeps the map, such as mmdet.FPN'
+UNPOOL = (
+    'switch its pooling off (VisionTransformer of mmaction2: '
+    'return_feat_map=True; ConvNeXt of mmpretrain: '
+    'gap_before_final_norm=False; other vision transformers of mmpretrain: '
+    "out_type='featmap')"
+)
+
+
+class NoMapError(ValueError):
+    """Features have no height and width."""
+
+
+def build_part(config: Any, role: str) -> nn.Module:
+    """Build a backbone or a neck.
+
+    Args:
+        config (dict): Its config. What it is made of is looked up in the
+            package of its prefix.
+        role (str): What it is called in errors, such as 'backbone'.
+
+    Returns:
+        nn.Module: Not initialised.
+
+    Raises:
+        ValueError: It is unknown, its package is missing, or it refuses its
+            arguments.
+    """
+    _check(config, role)
+    # Some of the family write into the configs of their parts.
+    config = copy.deepcopy(config)
+    kind = config['type']
+    if isinstance(kind, str) and kind.count('.') == 1:
+        config = in_own_scope(config)
+    try:
+        return MODELS.build(config)
+    except FAILURES as error:
+        raise ValueError(
+            f'the {role} {kind} refuses its arguments: {reason(error)}'
+        ) from error
+
+
+def _check(config: Any, role: str) -> None:
+    """ValueError where a config names nothing that can be built."""
+    if not isinstance(config, dict) or config.get('type') is None:
+        raise ValueError(
+            f'the {role} is a config with a type, such as '
+            f"dict(type='mmdet.ResNet', depth=50); got {config}"
+        )
+    kind = config['type']
+    if not isinstance(kind, str):
+        return
+    scope, _, name = kind.rpartition('.')
+    if name in WITHOUT_MAP and scope == 'mmaction':
+        raise NoMapError(
+            f'{kind} gives one vector a clip (or takes no pictures); '
+            f'grounding needs a map with height and width a frame. {CHOOSE}'
+        )
+    try:
+        if MODELS.get(kind) is not None:
+            return
+        # The registry keeps to itself why it found nothing.
+        importlib.import_module(scope.partition('.')[0] or 'hero_mm')
+    except FAILURES as error:
+        cure = 'docs/install.md says which versions fit'
+        if isinstance(error, ImportError):
+            missing = error.name or scope
+            extra = EXTRAS.get(missing.partition('.')[0])
+            wanted = f'"hero-mm[{extra}]"' if extra else missing
+            cure = f'pip install {wanted} (docs/install.md)'
+        raise ValueError(
+            f'the {role} {kind} needs {scope}, which cannot be imported '
+            f'({reason(error)}); {cure}'
+        ) from error
+    near = difflib.get_close_matches(
+        name, MODELS.parent.children.get(scope, MODELS).module_dict
+    )
+    hint = f'; did you mean {" or ".join(near)}?' if near else ''
+    if not scope:
+        hint += f'; parts of other packages have a prefix, as mmdet.{name}'
+    raise ValueError(f'{scope or "hero_mm"} has no {role} {name!r}{hint}')
+
+
+def build_neck(
+    config: dict, levels: Sequence[Tensor]
+) -> tuple[nn.Module, list[Tensor]]:
+    """Build a neck for levels of known shapes and run it on them.
+
+    Args:
+        config (dict): Its config; ``in_channels`` may be left out.
+        levels (Sequence[Tensor]): What it gets, each of shape (N, C, H, W).
+
+    Returns:
+        tuple[nn.Module, list[Tensor]]: The neck and what it gives.
+
+    Raises:
+        ValueError: It does not fit the levels.
+    """
+    channels = [level.shape[1] for level in levels]
+    _check(config, 'neck')
+    options: list[Any] = [config]
+    if 'in_channels' not in config:
+        # Most want a list, YOLOv3's the coarsest level first, some a number.
+        told = (channels, tuple(channels), channels[::-1], channels[-1])
+        options += [dict(config, in_channels=value) for value in told]
+    errors: list[Exception] = []
+    for option in options:
+        numbers = torch.get_rng_state()
+        try:
+            neck = build_part(option, 'neck')
+            with untouched(neck):
+                out = as_maps(neck(tuple(levels)), 4, neck, CHOOSE_NECK)
+            return neck, out
+        except NoMapError:
+            raise
+        except FAILURES as error:
+            errors.append(error)
+            torch.set_rng_state(numbers)
+    sizes = [tuple(level.shape[-2:]) for level in levels]
+    # That it was not told, or does not want to be, is no reason.
+    worst = next((e for e in errors if 'in_channels' not in str(e)), errors[0])
+    raise ValueError(
+        f'the neck {config["type"]} does not fit: it gets channels '
+        f'{channels} on maps of {sizes} cells, and its in_channels are '
+        f'{config.get("in_channels", "found")}. '
+        f'{reason(worst.__cause__ or worst)}. Leave in_channels out, or '
+        'change out_indices of the backbone'
+    ) from worst
+
+
+def as_maps(
+    levels: Any,
+    dims: int,
+    module: nn.Module,
+    cure: str = f'{CHOOSE}, or {UNPOOL}',
+) -> list[Tensor]:
+    """A list of maps.
+
+    Args:
+        levels (Tensor | Sequence): What a module gave.
+        dims (int): Number of axes of a map.
+        module (nn.Module): The module.
+        cure (str): What to do where a level is no map.
+
+    Raises:
+        NoMapError: A level is no map.
+    """
+    levels = [levels] if isinstance(levels, Tensor) else list(levels or [None])
+    levels = [_without_class_token(level) for level in levels]
+    for level in levels:
+        if not isinstance(level, Tensor) or level.dim() != dims:
+            shape = getattr(level, 'shape', type(level).__name__)
+            shape = tuple(shape) if isinstance(level, Tensor) else shape
+            raise NoMapError(
+                f'{type(module).__name__} gives a feature of shape {shape}; '
+                'grounding needs a map with height and width a frame. '
+                f'{cure}'
+            )
+    return levels
+
+
+def _without_class_token(level: Any) -> Any:
+    """MViT gives a pair, the map and the token of the class."""
+    if isinstance(level, (list, tuple)) and len(level) == 2:
+        first, token = level
+        if isinstance(token, Tensor) and token.dim() == 2:
+            return first
+    return level
+
+
+def reason(error: BaseException) -> str:
+    """First line of an error, or the line that raised it."""
+    text = str(error).strip().split('\n')[0].rstrip('.')
+    if text and isinstance(error, KeyError):
+        return text.strip('\'"')
+    if text:
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    return f'{type(error).__name__} at "{frames[-1].line}"'
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Run a module within and leave no trace.
+
+    It is in evaluation mode, without gradients; the mode of each part and
+    torch's random numbers are put back.
+
+    Args:
+        module (nn.Module): With all that is run.
+    """
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=()):
+            yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

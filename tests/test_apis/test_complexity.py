@@ -1,0 +1,143 @@
+"""Parameters and operations, against what can be counted by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from hero_mm.apis.complexity import (
+    count_encoder_flops,
+    count_flops,
+    count_parameters,
+    flops_of,
+)
+from hero_mm.apis.model_zoo.rows import small_hero
+from hero_mm.apis.random_clips import make_item
+from hero_mm.registry import MODELS
+
+
+class Parts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+        self.one = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1, bias=False))
+        self.two = nn.Linear(4, 4).requires_grad_(False)
+        self.none = nn.ReLU()
+
+
+def test_parameters_by_part():
+    model = Parts()
+    model.one[0].bias.requires_grad_(False)
+    assert count_parameters(model) == {
+        '': (5, 5),
+        'one': (6 + 3 + 3, 6 + 3),
+        'two': (20, 0),
+    }
+
+
+X = torch.ones(2, 7, 8)
+COUNTED = {
+    'product': (lambda: X @ torch.ones(8, 3), 2 * 2 * 7 * 8 * 3),
+    'layer': (lambda: nn.Linear(8, 3)(X), 2 * 2 * 7 * 8 * 3),
+    'convolution': (
+        lambda: nn.Conv2d(3, 5, 3, padding=1)(torch.ones(2, 3, 6, 4)),
+        2 * 2 * 5 * 6 * 4 * 3 * 9,
+    ),
+    'strided convolution in 3-D': (
+        lambda: nn.Conv3d(3, 5, 2, 2)(torch.ones(1, 3, 4, 4, 4)),
+        2 * 5 * 2**3 * 3 * 2**3,
+    ),
+    # Queries times keys, and weights times values.
+    'attention': (
+        lambda: nn.functional.scaled_dot_product_attention(X, X, X),
+        2 * (2 * 2 * 7 * 7 * 8),
+    ),
+    # Projections of three and one, and the attention.
+    'heads': (
+        lambda: nn.MultiheadAttention(8, 2, batch_first=True).eval()(X, X, X),
+        4 * (2 * 2 * 7 * 8 * 8) + 2 * (2 * 2 * 7 * 7 * 8),
+    ),
+    'norm': (lambda: nn.LayerNorm(8)(X), 0),
+}
+
+
+@pytest.mark.parametrize('name', COUNTED)
+def test_operations_by_hand(name):
+    action, wanted = COUNTED[name]
+    assert flops_of(action) == wanted
+
+
+def test_the_fast_path_comes_back_after_an_error():
+    assert torch.backends.mha.get_fastpath_enabled()
+    with pytest.raises(ZeroDivisionError):
+        flops_of(lambda: 1 / 0)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.fixture(scope='module')
+def hero():
+    torch.manual_seed(0)
+    model = MODELS.build(small_hero())
+    model.init_weights()
+    return model
+
+
+def test_clips_and_sentences_are_counted_apart(hero):
+    def count(*sentences):
+        # The seed draws the words: as many in each sentence.
+        clips = [make_item(4, (32, 32), k, 0) for k in sentences]
+        return count_flops(hero, clips)
+
+    one, two, both = count(1), count(2), count(1, 1)
+    assert all(value > 0 for value in one.values())
+    for part in ('video encoder', 'rest of the clip'):
+        assert two[part] == one[part]
+    assert both['video encoder'] == 2 * one['video encoder']
+    # What all clips share is done once.
+    rest = both['rest of the clip'], 2 * one['rest of the clip']
+    assert 0.99 < rest[0] / rest[1] <= 1
+    assert both['text encoder'] == two['text encoder']
+    for part in ('text encoder', 'rest of the sentence'):
+        assert two[part] == pytest.approx(2 * one[part], rel=0.05)
+
+
+def test_counting_leaves_no_trace(hero):
+    hero.train().requires_grad_(True)
+    hero.tube_head.eval()
+    hero.text_encoder.requires_grad_(False)
+    before = {name: p.requires_grad for name, p in hero.named_parameters()}
+    item = make_item(2, (16, 16), 1, 0)
+    count_flops(hero, [item])
+    assert 'pred_queries' not in item['data_samples']
+    broken = make_item(2, (16, 16), 1, 0)
+    broken['data_samples'].queries.texts[0] = None
+    with pytest.raises((AttributeError, TypeError)):
+        count_flops(hero, [broken])
+    assert hero.training and hero.video_encoder.training
+    assert not hero.tube_head.training
+    after = {name: p.requires_grad for name, p in hero.named_parameters()}
+    assert after == before
+    hero.requires_grad_(True)
+
+
+def test_what_is_no_grounder_is_told():
+    with pytest.raises(TypeError, match='Linear has no encode_video, ground'):
+        count_flops(nn.Linear(2, 2), [])
+
+
+def test_an_encoder_is_counted_without_being_run(hero):
+    """As by running it; sides are padded to whole regions."""
+    encoder = hero.video_encoder
+    real = dict(
+        imgs=torch.ones(1, 3, 3, 24, 40),
+        frame_mask=torch.ones(1, 3, dtype=torch.bool),
+        pixel_mask=torch.ones(1, 24, 40, dtype=torch.bool),
+    )
+    encoder.eval()
+    wanted = flops_of(lambda: encoder(**real))
+    encoder.train()
+    assert count_encoder_flops(encoder, 3, (40, 24)) == wanted > 0
+    assert count_encoder_flops(encoder, 3, (37, 17)) == wanted
+    assert encoder.training and encoder.project.weight.device.type == 'cpu'
+    # An hour of film.
+    large = count_encoder_flops(encoder, 3 * 30000, (40, 24))
+    assert large == 30000 * wanted

@@ -1,0 +1,91 @@
+"""Clips and models without data."""
+
+import numpy as np
+import pytest
+import torch
+
+from hero_mm.apis.random_clips import (
+    PROPOSALS,
+    WORDS,
+    config_without_data,
+    make_item,
+)
+
+HERO = """
+model = dict(type='HERO', text_encoder=dict({text}))
+default_scope = 'hero_mm'
+"""
+
+
+def config(folder, text):
+    path = folder / 'config.py'
+    path.write_text(HERO.format(text=text))
+    return path
+
+
+def test_words_stand_in_for_those_of_missing_data(tmp_path):
+    path = config(tmp_path, "type='WordTextEncoder', ann_file='none.json'")
+    text = config_without_data(path).model.text_encoder
+    assert text.ann_file is None and text.vocabulary == [WORDS]
+
+
+def test_data_that_is_there_is_used(tmp_path):
+    file = tmp_path / 'train.json'
+    file.touch()
+    path = config(tmp_path, f"type='WordTextEncoder', ann_file='{file}'")
+    text = config_without_data(path).model.text_encoder
+    assert text.ann_file == str(file) and 'vocabulary' not in text
+
+
+def test_a_language_model_gets_random_weights(tmp_path):
+    path = config(tmp_path, "type='hero_mm.HFTextEncoder', name='x'")
+    text = config_without_data(path).model.text_encoder
+    assert text.pretrained is False and text.name == 'x'
+
+
+def test_options_change_the_config(tmp_path):
+    path = config(tmp_path, "type='WordTextEncoder'")
+    found = config_without_data(path, {'model.max_regions': 3})
+    assert found.model.max_regions == 3
+
+
+def test_a_config_without_a_model_is_told(tmp_path):
+    path = tmp_path / 'data.py'
+    path.write_text("default_scope = 'hero_mm'")
+    with pytest.raises(ValueError, match="data.py has no 'model'; give a who"):
+        config_without_data(path)
+    with pytest.raises(FileNotFoundError, match='none.py'):
+        config_without_data(tmp_path / 'none.py')
+
+
+@pytest.mark.parametrize(
+    ('frames', 'queries'), [(1, 1), (2, 3), (7, 2)], ids=str
+)
+def test_a_clip_holds_together(frames, queries):
+    item = make_item(frames, (40, 24), queries, 0)
+    assert item['inputs'].shape == (frames, 3, 24, 40)
+    assert item['inputs'].dtype == torch.uint8
+    sample = item['data_samples']
+    assert sample.img_shape == sample.ori_shape == (24, 40)
+    assert len(sample.queries.texts) == queries
+    assert len(set(sample.queries.query_ids)) == queries
+    truth, limit = sample.gt_queries, torch.tensor([40, 24] * 2)
+    for boxes in (truth.bboxes, sample.proposals.bboxes):
+        assert ((boxes >= 0) & (boxes <= limit)).all()
+        assert (boxes[..., 2:] > boxes[..., :2]).all()
+    assert truth.bboxes.shape == (queries, frames, 4)
+    assert sample.proposals.bboxes.shape == (frames, PROPOSALS, 4)
+    # A span is [start, end), and holds the frames with a box.
+    for (start, end), valid in zip(truth.spans.int().tolist(), truth.valid):
+        inside = [start <= t < end for t in range(frames)]
+        assert valid.tolist() == inside and 0 <= start < end <= frames
+
+
+def test_a_clip_is_that_of_its_seed():
+    one, same, other = (make_item(3, (16, 16), 2, seed) for seed in (4, 4, 5))
+    assert torch.equal(one['inputs'], same['inputs'])
+    assert not torch.equal(one['inputs'], other['inputs'])
+    texts = [x['data_samples'].queries.texts for x in (one, same, other)]
+    assert texts[0] == texts[1] != texts[2]
+    spans = [x['data_samples'].gt_queries.spans for x in (one, same)]
+    np.testing.assert_array_equal(*spans)

@@ -1,0 +1,100 @@
+"""What a model costs, at the command line."""
+
+import re
+
+import pytest
+from mmengine.config import Config
+
+
+@pytest.fixture(scope='module')
+def tool(load_tool):
+    return load_tool('analysis_tools/get_flops')
+
+
+def config(*steps, wrapped=False):
+    dataset = dict(type='D', pipeline=list(steps))
+    if wrapped:
+        dataset = dict(type='Repeat', dataset=dataset)
+    return Config(dict(test_dataloader=dict(dataset=dataset)))
+
+
+SAMPLE = dict(type='hero_mm.SampleClipFrames', num_frames=9)
+DENSE = dict(type='SampleClipFrames', max_frames=20, num_frames=9)
+SHAPES = [
+    # As it is given.
+    ([8, 3, 20, 30], config(), (1, 8, 20, 30)),
+    ([2, 3, 8, 20, 30], config(), (2, 8, 20, 30)),
+    ([20], config(SAMPLE), (1, 9, 20, 20)),
+    ([20, 30], config(SAMPLE), (1, 9, 20, 30)),
+    # What the test pipeline makes.
+    (None, config(SAMPLE), (1, 9, 224, 224)),
+    (None, config(DENSE), (1, 20, 224, 224)),
+    (None, config(SAMPLE, wrapped=True), (1, 9, 224, 224)),
+    (
+        None,
+        config(SAMPLE, dict(type='ResizeClip', scale=(64, 48))),
+        (1, 9, 48, 64),
+    ),
+    (
+        None,
+        config(SAMPLE, dict(type='ResizeClip', short_side=48, max_long=80)),
+        (1, 9, 48, 80),
+    ),
+    (
+        None,
+        config(SAMPLE, dict(type='ResizeClip', short_side=48)),
+        (1, 9, 48, 48),
+    ),
+]
+
+
+@pytest.mark.parametrize(('shape', 'cfg', 'wanted'), SHAPES)
+def test_the_clip_that_is_counted(tool, shape, cfg, wanted):
+    assert tool.clip_shape(shape, cfg) == wanted
+
+
+@pytest.mark.parametrize('shape', [[1, 2, 3], [8, 4, 20, 30], [1] * 6])
+def test_numbers_that_are_no_shape(tool, shape):
+    with pytest.raises(ValueError, match='give SIDE, HEIGHT WIDTH'):
+        tool.clip_shape(shape, config(SAMPLE))
+
+
+def test_frames_that_nothing_tells(tool):
+    with pytest.raises(ValueError, match='does not say how many frames'):
+        tool.clip_shape([20], config())
+
+
+@pytest.mark.parametrize('words', [['--sentences', '0'], ['--shape', '0']])
+def test_numbers_that_are_too_small(tool, words, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse_args(['config.py', *words])
+    assert '1 or more' in capsys.readouterr().err
+
+
+def numbers(text, unit):
+    """Name of a row -> its last number."""
+    rows = re.findall(rf'^(.*?) {{2,}}.*?([\d.]+) {unit}$', text, re.M)
+    return {name.strip(): float(value) for name, value in rows}
+
+
+def test_rows_add_up(tool, repo_root, capsys):
+    path = str(repo_root / 'configs/hero_shapes.py')
+    tool.main([path, '--shape', '4', '3', '32', '32', '--sentences', '2'])
+    text = capsys.readouterr().out
+    assert '1 x 4 frames of 32 x 32 pixels' in text
+    assert '2 sentence(s) each' in text
+    trained = numbers(text, 'M')
+    parts = {'video_encoder', 'text_encoder', 'neck', 'tube_head'}
+    assert parts <= set(trained)
+    total = trained.pop('in all')
+    assert sum(trained.values()) == pytest.approx(total, abs=0.01)
+    flops = numbers(text, 'G')
+    clip = flops['video encoder'] + flops['rest of the clip']
+    sentence = flops['text encoder'] + flops['rest of the sentence']
+    assert flops['clips in all'] == pytest.approx(clip, abs=1e-3)
+    assert flops['sentences in all (2)'] == pytest.approx(sentence, abs=1e-3)
+    assert flops['in all'] == pytest.approx(clip + sentence, abs=1e-3)
+
+
+def test_a_missing_config_is_told(tool, explain):
+    assert 'no.py' in explain(tool, 'no.py')
