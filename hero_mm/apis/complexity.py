@@ -113,7 +113,9 @@ def count_encoder_flops(
     )
     with _as_tested(shapes):
         return flops_of(
-            lambda: shapes.project(shapes.encode_alike(*inputs).flatten(0, 1))
+            lambda: shapes.project(
+                shapes.encode_alike(*inputs)[0].flatten(0, 1)
+            )
         )
 
 

@@ -11,6 +11,38 @@ import torch
 from torch import Tensor
 
 
+def decode_boxes(
+    raw: Tensor, centres: Tensor, stride: tuple[float, float]
+) -> Tensor:
+    """Boxes from offsets of the centre and logarithms of the size.
+
+    Args:
+        raw (Tensor): In units of the stride, has shape (..., N, 4).
+        centres (Tensor): Centres of the regions, has shape (..., N, 2).
+        stride (tuple[float, float]): Pixels a region covers, (x, y).
+
+    Returns:
+        Tensor: Boxes xyxy in pixels, has shape (..., N, 4).
+    """
+    unit = raw.new_tensor(stride)
+    centre = centres + raw[..., :2] * unit
+    half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+@dataclass
+class Details:
+    """A finer level of the pyramid, of which regions read what they show.
+
+    Attributes:
+        map_BTCHW (Tensor): Features, zero on padding.
+        stride (tuple[float, float]): Pixels a cell covers, (x, y).
+    """
+
+    map_BTCHW: Tensor
+    stride: tuple[float, float]
+
+
 @dataclass
 class VideoFeatures:
     """Regions of B clips, computed once whatever the number of sentences.
@@ -25,12 +57,11 @@ class VideoFeatures:
             frames.
         centres_BTHW2 (Tensor): Centres of the regions in pixels, x, y.
         stride (tuple[float, float]): Pixels a region covers, (x, y).
-        frame_size (tuple[int, int]): Padded (width, height) in pixels.
         is_grid (bool): The regions are a grid, not a set.
         objectness_BTHW (Tensor, optional): Logits of "an object is centred
             here", of the tube head.
         raw_boxes_BTHW4 (Tensor, optional): The clip's own boxes, of the tube
-            head, see :func:`hero_mm.models.heads.region_boxes.decode_boxes`.
+            head, see :func:`decode_boxes`.
         contexts (dict[int, Tensor], optional): Means over the neighbourhoods
             of the regions in the grid that a set was chosen from, one a
             scale of the pyramid alignment.
@@ -38,6 +69,8 @@ class VideoFeatures:
             boxes in units of the stride, and the frame number.
         proposals_BTHW4 (Tensor, optional): Where regions are proposals, the
             proposed boxes, xyxy in pixels.
+        details (Details, optional): A finer level of the clips; it is read
+            once a clip and then let go.
     """
 
     regions_BTHWD: Tensor
@@ -45,16 +78,26 @@ class VideoFeatures:
     real_BTHW: Tensor
     centres_BTHW2: Tensor
     stride: tuple[float, float]
-    frame_size: tuple[int, int]
     is_grid: bool = True
     objectness_BTHW: Optional[Tensor] = None
     raw_boxes_BTHW4: Optional[Tensor] = None
     contexts: Optional[dict[int, Tensor]] = None
     geometry_BTHW5: Optional[Tensor] = None
     proposals_BTHW4: Optional[Tensor] = None
+    details: Optional[Details] = None
+
+    def boxes(self) -> Tensor:
+        """The clip's own boxes, xyxy in pixels, has shape (B, T, H, W, 4)."""
+        if self.raw_boxes_BTHW4 is None:
+            raise ValueError(
+                'these features have no boxes: run TubeHead.clip_outputs first'
+            )
+        return decode_boxes(
+            self.raw_boxes_BTHW4, self.centres_BTHW2, self.stride
+        )
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> 'VideoFeatures':
-        """Apply a function to every tensor.
+        """Apply a function to every tensor but the details.
 
         Args:
             function (Callable): Takes and gives a tensor whose first axes

@@ -35,10 +35,13 @@ def _config() -> dict:
                 stem_channels=8,
                 channels=(8, 16),
                 num_blocks=(1, 1),
+                out_indices=(0, 1),
                 shift_div=4,
             ),
             embed_dims=16,
+            detail_level=0,
         ),
+        region_detail=dict(type='RegionDetail', dims=8, size=3),
         text_encoder=dict(
             type='WordTextEncoder',
             embed_dims=16,
@@ -291,7 +294,6 @@ def make_video():
                 *regions.shape[:4], 2
             ),
             stride=(stride, stride),
-            frame_size=(int(width * stride), int(height * stride)),
         )
 
     return make

@@ -10,7 +10,7 @@ def test_of_queries_repeats_clips(make_video):
     assert torch.equal(told.regions_BTHWD[0], told.regions_BTHWD[2])
     assert torch.equal(told.regions_BTHWD[1], video.regions_BTHWD[0])
     assert told.frame_mask_BT.sum(1).tolist() == [3, 2, 3]
-    assert told.frame_size == video.frame_size
+    assert told.stride == video.stride
 
 
 def test_apply_reaches_contexts_and_leaves_the_rest(make_video):

@@ -34,6 +34,8 @@ SWITCHES = {
     ),
     'some regions of half of the frames': dict(max_regions=5, keep_ratio=0.5),
     'no region layers': dict(neck=dict(num_region_layers=0)),
+    'no details': dict(region_detail=None),
+    'details of one frame': dict(region_detail=dict(shift_div=0)),
     'no motion': dict(
         video_encoder=dict(
             backbone=dict(
@@ -41,6 +43,7 @@ SWITCHES = {
                 stem_channels=8,
                 channels=(8, 16),
                 num_blocks=(1, 1),
+                out_indices=(0, 1),
                 shift_div=0,
                 motion_stem=False,
             )

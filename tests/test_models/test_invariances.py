@@ -18,6 +18,7 @@ VARIANTS = {
     'some regions': dict(max_regions=5),
     # More than the smallest clip has, fewer than the largest.
     'most regions': dict(max_regions=12),
+    'no details': dict(region_detail=None),
     'third of the frames': dict(keep_ratio=0.3),
     'large windows': dict(neck=dict(spatial_window=3, temporal_window=4)),
     'span by agreement': dict(tube_head=dict(expected_iou=True)),

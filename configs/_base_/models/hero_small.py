@@ -12,7 +12,10 @@ model = dict(
             stem_channels=16,
             channels=(32, 64),
             num_blocks=(1, 1),
+            out_indices=(0, 1),
         ),
+        # Details of 4 x 4 pixels.
+        detail_level=0,
     ),
     text_encoder=dict(
         type='WordTextEncoder',
@@ -20,6 +23,8 @@ model = dict(
         # The vocabulary; a checkpoint carries its own.
         ann_file='data/shapes/train.json',
     ),
+    # What regions show at that level, now and a frame away; None leaves it out.
+    region_detail=dict(type='RegionDetail'),
     # Contrastive action correspondence; None leaves it out.
     action_head=dict(type='ContrastiveActionHead', embed_dims=embed_dims),
     # Hierarchical reasoning; None leaves it out, attention='joint' is the

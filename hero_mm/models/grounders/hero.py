@@ -47,6 +47,9 @@ class HERO(BaseModel):
             its boxes become the regions. None grounds on the grid.
         roi_encoder (dict, optional): Config of the :class:`RoIEncoder` of
             the proposals, without ``embed_dims``.
+        region_detail (dict, optional): Config of a :class:`RegionDetail`, by
+            which regions read a finer level, ``video_encoder.detail_level``;
+            without ``in_dims`` and ``embed_dims``. None leaves it out.
         keep_ratio (float): At test time only this share of the frames, those
             of highest action consistency, takes part in the reasoning of a
             query. Needs an action head. Defaults to 1.0, all of them.
@@ -62,6 +65,7 @@ class HERO(BaseModel):
         neck: Optional[dict] = None,
         action_head: Optional[dict] = None,
         max_regions: Optional[int] = None,
+        region_detail: Optional[dict] = None,
         keep_ratio: float = 1.0,
         proposal_generator: Optional[dict] = None,
         roi_encoder: Optional[dict] = None,
@@ -87,6 +91,14 @@ class HERO(BaseModel):
         self.neck = MODELS.build(neck) if neck else None
         self.action_head = MODELS.build(action_head) if action_head else None
         self.tube_head = MODELS.build(tube_head)
+        self.region_detail = None
+        if region_detail is not None:
+            default = dict(
+                type='RegionDetail',
+                in_dims=self.video_encoder.detail_dims,
+                embed_dims=video_encoder['embed_dims'],
+            )
+            self.region_detail = MODELS.build({**default, **region_detail})
         self.max_regions = max_regions
         self.keep_ratio = keep_ratio
         self.proposal_generator = self.roi_encoder = None
@@ -189,6 +201,8 @@ class HERO(BaseModel):
 
     def _enrich(self, video: VideoFeatures) -> VideoFeatures:
         """Regions that have met each other, with better boxes."""
+        if self.region_detail is not None:
+            video = self.region_detail(video)
         if self.neck is not None:
             video = self.neck.encode_regions(video)
         return self.tube_head.refine_boxes(video)

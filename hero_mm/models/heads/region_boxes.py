@@ -16,25 +16,6 @@ from ..features import VideoFeatures
 from ..losses import box_iou_pairs
 
 
-def decode_boxes(
-    raw: Tensor, centres: Tensor, stride: tuple[float, float]
-) -> Tensor:
-    """Boxes from offsets of the centre and logarithms of the size.
-
-    Args:
-        raw (Tensor): In units of the stride, has shape (..., N, 4).
-        centres (Tensor): Centres of the regions, has shape (..., N, 2).
-        stride (tuple[float, float]): Pixels a region covers, (x, y).
-
-    Returns:
-        Tensor: Boxes xyxy in pixels, has shape (..., N, 4).
-    """
-    unit = raw.new_tensor(stride)
-    centre = centres + raw[..., :2] * unit
-    half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
-
-
 def positive_regions(
     boxes: Tensor,
     centres: Tensor,

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
-from ..features import TextFeatures, VideoFeatures
+from ..features import TextFeatures, VideoFeatures, decode_boxes
 from ..layers import FeedForward, FramePosition, JointLayer
 from ..losses import any_positive_cross_entropy
 from ..pruning import spread_frames
 from .region_boxes import (
     box_distances,
-    decode_boxes,
     frame_sizes,
     overlapping_regions,
     positive_regions,
@@ -526,10 +525,7 @@ class TubeHead(BaseModule):
         positive: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Weighted L1 and GIoU losses of the clip's own boxes."""
-        assert video.raw_boxes_BTHW4 is not None
-        raw = video.raw_boxes_BTHW4.flatten(2, 3).flatten(0, 1)[place]
-        centres = video.centres_BTHW2.flatten(2, 3).flatten(0, 1)[place]
-        told = decode_boxes(raw, centres, video.stride)
+        told = video.boxes().flatten(2, 3).flatten(0, 1)[place]
         share = positive / positive.sum(-1, keepdim=True).clamp(min=1)
         sizes = frame_sizes(samples, told.device)
         sizes = sizes[place // video.frame_mask_BT.shape[1]]

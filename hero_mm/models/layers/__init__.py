@@ -3,6 +3,7 @@
 from .attention import Attention, FeedForward, JointLayer, WindowAttention
 from .position import BoxPosition, FramePosition, GridPosition
 from .pyramid import PyramidAlignment
+from .region_detail import RegionDetail
 from .shift import temporal_shift
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'GridPosition',
     'JointLayer',
     'PyramidAlignment',
+    'RegionDetail',
     'WindowAttention',
     'temporal_shift',
 ]

@@ -57,6 +57,8 @@ class FeatureTower(BaseModule):
         sees (str): The same, or 'segments' where frames of one clip are seen
             together.
         levels (list[Level]): What the backbone gives.
+        widths (list[int]): Channels of each level before the neck.
+        strides (list[int]): Pixels a cell of each level before the neck.
         channels (int): Channels of the map.
         stride (int): Pixels a cell of the map.
         multiple (int): Height and width must be a multiple of it.
@@ -100,6 +102,16 @@ class FeatureTower(BaseModule):
     def feature_map(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> Tensor:
+        """Encode clips of one length and size; see :meth:`feature_maps`."""
+        return self.feature_maps(imgs, frame_mask, pixel_mask)[0]
+
+    def feature_maps(
+        self,
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+        finer: Optional[int] = None,
+    ) -> tuple[Tensor, Optional[Tensor]]:
         """Encode clips of one length and size.
 
         Args:
@@ -108,9 +120,11 @@ class FeatureTower(BaseModule):
             frame_mask (Tensor): True on real frames, has shape (B, T).
             pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
                 Only backbones of the layout 'clip' look at the masks.
+            finer (int, optional): A level of the backbone that is wanted too.
 
         Returns:
-            Tensor: Has shape (B, T, C, H / stride, W / stride).
+            tuple[Tensor, Tensor | None]: The map, has shape (B, T, C,
+            H / stride, W / stride), and the level that is wanted, alike.
 
         Raises:
             ValueError: The backbone or the neck does not take such frames.
@@ -132,13 +146,17 @@ class FeatureTower(BaseModule):
             for level, told in zip(levels, self.levels)
         ]
         flat = [level.flatten(0, 1) for level in self._pathways(aligned)]
+        wanted = [] if finer is None else [flat[finer]]
         if self.neck is not None:
             out = self._run(self.neck, imgs, tuple(flat))
             flat = as_maps(out, 4, self.neck, CHOOSE_NECK)
-        out = flat[self.level].unflatten(0, (-1, length))
-        if self.clip_len is not None:
-            out = join_windows(out, num_clips, held)
-        return out[:, :num_frames]
+        maps = []
+        for level in (flat[self.level], *wanted):
+            level = level.unflatten(0, (-1, length))
+            if self.clip_len is not None:
+                level = join_windows(level, num_clips, held)
+            maps.append(level[:, :num_frames])
+        return maps[0], maps[1] if wanted else None
 
     def _steps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -226,6 +244,8 @@ class FeatureTower(BaseModule):
             for told in self.levels
         ]
         flat = [level.flatten(0, 1) for level in self._pathways(levels)]
+        self.widths = [level.shape[1] for level in flat]
+        self.strides = [side // level.shape[-1] for level in flat]
         necks: list[nn.Module] = []
         several = [configs] if isinstance(configs, dict) else configs or []
         for config in several:

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
-from ..features import VideoFeatures
+from ..features import Details, VideoFeatures
 from .feature_tower import FeatureTower
 
 Extent = tuple[int, int, int]
+# The map and the level of details.
+Maps = tuple[Tensor, Optional[Tensor]]
 
 
 @MODELS.register_module()
@@ -44,6 +46,8 @@ class VideoEncoder(FeatureTower):
         in_channels (int, optional): Channels of that level. They are found;
             a number that is given is checked.
         clip_len (int, optional): Frames that a 3-D backbone sees at once.
+        detail_level (int, optional): A level of the backbone, finer than the
+            grid, that goes along for :class:`RegionDetail`.
         motion (dict, optional): Arguments of a second
             :class:`FeatureTower`, ``backbone`` and perhaps ``neck``,
             ``level``, ``clip_len`` and ``init_cfg``. Its map is resized to
@@ -59,6 +63,7 @@ class VideoEncoder(FeatureTower):
         level: int = -1,
         in_channels: Optional[int] = None,
         clip_len: Optional[int] = None,
+        detail_level: Optional[int] = None,
         motion: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -69,6 +74,15 @@ class VideoEncoder(FeatureTower):
                 f'{self.name if neck is None else type(self.neck).__name__} '
                 f'has {self.channels} channels; leave in_channels out'
             )
+        self.detail_level = detail_level
+        if detail_level is not None:
+            number = len(self.widths)
+            if not -number <= detail_level < number:
+                raise ValueError(
+                    f'detail_level={detail_level} does not exist: {self.name} '
+                    f'gives {number} levels, of {self.strides} pixels a cell '
+                    '(out_indices of the backbone)'
+                )
         self.motion = _build_motion(motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
         self.granule = self.multiple
@@ -78,6 +92,22 @@ class VideoEncoder(FeatureTower):
             channels += self.motion.channels
         self.project = nn.Conv2d(channels, embed_dims, 1)
         self.norm = nn.LayerNorm(embed_dims)
+
+    @property
+    def detail_dims(self) -> int:
+        """Channels of the level of details.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.detail_level is None:
+            raise ValueError(
+                'regions read the details of a finer level: set '
+                'model.video_encoder.detail_level to a level of the backbone '
+                f'({self.name} has levels of {self.strides} pixels a cell), '
+                'or model.region_detail=None'
+            )
+        return self.widths[self.detail_level]
 
     def forward(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -98,9 +128,10 @@ class VideoEncoder(FeatureTower):
         imgs = _pad_up(imgs, self.granule)
         pixel_mask = _pad_up(pixel_mask, self.granule)
         if self.input_layout == 'clip' and not (self.neck or self.motion):
-            level = self.encode_alike(imgs, frame_mask, pixel_mask)
+            maps = self.encode_alike(imgs, frame_mask, pixel_mask)
         else:
-            level = self._encode_by_extent(imgs, frame_mask, pixel_mask)
+            maps = self._encode_by_extent(imgs, frame_mask, pixel_mask)
+        level, finer = maps
         height, width = level.shape[-2:]
         stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
         centres = region_centres(height, width, stride, imgs.device)
@@ -119,41 +150,47 @@ class VideoEncoder(FeatureTower):
             real_BTHW=real,
             centres_BTHW2=centres.expand(*real.shape, 2),
             stride=stride,
-            frame_size=(imgs.shape[-1], imgs.shape[-2]),
+            details=None if finer is None else _details(finer, imgs),
         )
 
     def _encode_by_extent(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> Tensor:
+    ) -> Maps:
         """Encode clips of one length and size together, without padding.
 
-        Returns a map of shape (B, T, C, H, W), zero on padding.
+        Returns maps of shape (B, T, C, H, W), zero on padding.
         """
         extents = self._extents(frame_mask, pixel_mask)
         whole = (imgs.shape[1], *imgs.shape[-2:])
         if all(extent == whole for extent in extents):
             return self.encode_alike(imgs, frame_mask, pixel_mask)
-        out: Optional[Tensor] = None
+        out: list[Tensor] = []
         for extent in dict.fromkeys(extents):
             frames, height, width = extent
             rows = [row for row, one in enumerate(extents) if one == extent]
-            part = self.encode_alike(
+            maps = self.encode_alike(
                 imgs[rows, :frames, :, :height, :width],
                 frame_mask[rows, :frames],
                 pixel_mask[rows, :height, :width],
             )
-            if out is None:
-                sides = (side // self.stride for side in whole[1:])
-                out = part.new_zeros(
-                    len(imgs), whole[0], part.shape[2], *sides
-                )
-            out[rows, :frames, :, : part.shape[3], : part.shape[4]] = part
-        assert out is not None
-        return out
+            parts = [part for part in maps if part is not None]
+            if not out:
+                out = [
+                    part.new_zeros(
+                        (len(imgs), whole[0], part.shape[2])
+                        + (whole[1] * part.shape[3] // height,)
+                        + (whole[2] * part.shape[4] // width,)
+                    )
+                    for part in parts
+                ]
+            for all_of_it, part in zip(out, parts):
+                down, across = part.shape[-2:]
+                all_of_it[rows, :frames, :, :down, :across] = part
+        return out[0], out[1] if len(out) > 1 else None
 
     def encode_alike(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> Tensor:
+    ) -> Maps:
         """One or both towers on clips of one extent.
 
         Args:
@@ -163,9 +200,12 @@ class VideoEncoder(FeatureTower):
             pixel_mask (Tensor): As in :meth:`forward`.
 
         Returns:
-            Tensor: Maps to be projected, has shape (B, T, C, H, W).
+            tuple[Tensor, Tensor | None]: Maps to be projected, has shape
+            (B, T, C, H, W), and the level of details, alike.
         """
-        looks = self.feature_map(imgs, frame_mask, pixel_mask)
+        looks, finer = self.feature_maps(
+            imgs, frame_mask, pixel_mask, self.detail_level
+        )
         size = tuple(side // self.stride for side in imgs.shape[-2:])
         if looks.shape[-2:] != size:
             raise ValueError(
@@ -174,14 +214,14 @@ class VideoEncoder(FeatureTower):
                 f'expected of its stride {self.stride}, found in a trial run'
             )
         if self.motion is None:
-            return looks
+            return looks, finer
         moves = self.motion.feature_map(imgs, frame_mask, pixel_mask)
         if moves.shape[-2:] != size:
             resized = F.interpolate(
                 moves.flatten(0, 1), size=size, mode='bilinear'
             )
             moves = resized.unflatten(0, moves.shape[:2])
-        return torch.cat([looks, moves], 2)
+        return torch.cat([looks, moves], 2), finer
 
     def _extents(self, frame_mask: Tensor, pixel_mask: Tensor) -> list[Extent]:
         """Frames, height and width of each clip, rounded up to a granule."""
@@ -214,6 +254,12 @@ def _build_motion(config: dict) -> FeatureTower:
             f'got {", ".join(sorted(config))}'
         )
     return FeatureTower(**config)
+
+
+def _details(map_BTCHW: Tensor, imgs: Tensor) -> Details:
+    height, width = map_BTCHW.shape[-2:]
+    stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
+    return Details(map_BTCHW, stride)
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:

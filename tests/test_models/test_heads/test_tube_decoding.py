@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hero_mm.models import TubeHead
-from hero_mm.models.heads.region_boxes import decode_boxes, positive_regions
+from hero_mm.models.features import decode_boxes
+from hero_mm.models.heads.region_boxes import positive_regions
 from hero_mm.models.heads.tube_decoding import (
     TubeOutput,
     decode_span,

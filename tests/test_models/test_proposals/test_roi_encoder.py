@@ -48,7 +48,7 @@ def test_features_are_those_of_the_box(encoder, ramp, make_set):
 
 
 def test_raw_boxes_decode_to_the_proposals(encoder, ramp, make_set):
-    from hero_mm.models.heads.region_boxes import decode_boxes
+    from hero_mm.models.features import decode_boxes
 
     video = ramp(1, 1, 4, 4)
     boxes = [[3.5, 2.25, 17.0, 30.0], [0.0, 0.0, 1.0, 2.0]]

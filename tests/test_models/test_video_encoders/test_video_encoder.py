@@ -95,7 +95,6 @@ def test_frames_one_by_one():
     video = encoder(**batch)
     assert video.regions_BTHWD.shape == (2, 6, 4, 6, 16)
     assert video.stride == (8, 8)
-    assert video.frame_size == (48, 32)
     assert video.is_grid
     batch['imgs'][0, 3] += 1
     change = encoder(**batch).regions_BTHWD - video.regions_BTHWD
@@ -252,7 +251,7 @@ def test_looks_and_motion_share_the_grid_of_looks():
     assert encoder.granule == 8
     assert encoder.project.in_channels == 6 + 6
     batch = inputs(frames=6)
-    maps = encoder.encode_alike(**batch)
+    maps = encoder.encode_alike(**batch)[0]
     assert maps.shape == (2, 6, 12, 8, 12)
     looks = encoder.backbone(batch['imgs'].flatten(0, 1))[0]
     torch.testing.assert_close(maps[:, :, :6].flatten(0, 1), looks)
@@ -275,9 +274,9 @@ def test_looks_and_motion_share_the_grid_of_looks():
 def test_only_motion_sees_the_frames_beside():
     encoder = build(**ENCODERS['looks and motion'])
     batch = inputs(1, 6)
-    before = encoder.encode_alike(**batch)
+    before = encoder.encode_alike(**batch)[0]
     batch['imgs'][0, 2] += 1
-    moved = (encoder.encode_alike(**batch) - before).abs().amax((0, 3, 4))
+    moved = (encoder.encode_alike(**batch)[0] - before).abs().amax((0, 3, 4))
     assert (moved[:, :6].amax(1) > 1e-6).nonzero().flatten().tolist() == [2]
     # Frames 2 and 3 are one step, at 2.5; those beside are interpolated.
     moved = (moved[:, 6:].amax(1) > 1e-6).nonzero().flatten().tolist()
@@ -358,3 +357,58 @@ def test_mmaction_slow_only():
     assert video.regions_BTHWD.shape == (1, 4, 2, 2, 16)
     assert video.stride == (32, 32)
     assert video.regions_BTHWD.isfinite().all()
+
+
+def two_levels(**options):
+    backbone = dict(
+        type='ShiftConvNet',
+        stem_channels=4,
+        channels=(6, 8),
+        num_blocks=(1, 1),
+        out_indices=(0, 1),
+    )
+    return VideoEncoder(backbone, 16, **options).eval()
+
+
+@torch.no_grad()
+def test_a_finer_level_goes_along():
+    encoder = two_levels(detail_level=0)
+    assert encoder.detail_dims == 6
+    batch = inputs()
+    details = encoder(**batch).details
+    assert details.stride == (4, 4)
+    wanted = encoder.backbone(**batch)[0]
+    torch.testing.assert_close(details.map_BTCHW, wanted)
+    assert two_levels()(**batch).details is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('neck', [None, dict(type='Blur', channels=8)])
+def test_details_of_a_clip_beside_a_larger_one(neck):
+    """Zero on padding, and the same as alone."""
+    encoder = two_levels(detail_level=0, neck=neck)
+    batch = inputs()
+    batch['frame_mask'][0, 4:] = False
+    batch['pixel_mask'][0, 16:] = batch['pixel_mask'][0, :, 24:] = False
+    batch['imgs'][0, 4:] = batch['imgs'][0, :, :, 16:] = 0
+    batch['imgs'][0, :, :, :, 24:] = 0
+    beside = encoder(**batch).details.map_BTCHW
+    alone = encoder(
+        batch['imgs'][:1, :4, :, :16, :24],
+        batch['frame_mask'][:1, :4],
+        batch['pixel_mask'][:1, :16, :24],
+    ).details.map_BTCHW
+    assert alone.shape[-2:] == (4, 6)
+    torch.testing.assert_close(beside[:1, :4, :, :4, :6], alone)
+    rest = beside[0].clone()
+    rest[:4, :, :4, :6] = 0
+    assert rest.abs().max() == 0
+    whole = encoder(**{k: v[1:] for k, v in batch.items()})
+    torch.testing.assert_close(beside[1:], whole.details.map_BTCHW)
+
+
+def test_details_of_a_level_that_is_not_there():
+    with pytest.raises(ValueError, match=r'detail_level=2 .* \[4, 8\] pixels'):
+        two_levels(detail_level=2)
+    with pytest.raises(ValueError, match='set model.video_encoder.detail'):
+        _ = two_levels().detail_dims
