@@ -135,22 +135,23 @@ def provide_drn() -> None:
         sys.modules[name], sys.modules[f'{name}.drn'] = package, module
 
 
-def disable_vindlu() -> None:
-    """Keep mmaction2 from importing VindLU where it cannot be imported.
+def disable_multimodal() -> None:
+    """Keep mmaction2 and mmpretrain from language models they cannot import.
 
-    mmaction2 1.2.0 imports it as soon as transformers is installed, although
-    it needs timm too and names that transformers 5 dropped. Not reported
-    upstream.
+    mmaction2 1.2.0 imports VindLU as soon as transformers is installed, and
+    mmpretrain 1.2.0 BLIP and its kind; they need names that transformers 5
+    dropped, and VindLU timm. Not reported upstream.
     """
 
     def action(module: ModuleType) -> None:
-        if not _vindlu_imports():
+        if not _multimodal_imports():
             module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
 
-    after_import('mmaction.utils.dependency', action)
+    for package in ('mmaction', 'mmpretrain'):
+        after_import(f'{package}.utils.dependency', action)
 
 
-def _vindlu_imports() -> bool:
+def _multimodal_imports() -> bool:
     """Whether timm and the names of transformers 4 are there."""
     if importlib.util.find_spec('timm') is None:
         return False
@@ -431,7 +432,7 @@ def apply_all() -> None:
     """Apply every shim that needs no argument."""
     provide_mmcv_ext()
     provide_drn()
-    disable_vindlu()
+    disable_multimodal()
     fit_grounding_dino()
     allow_mmengine_checkpoints()
     replace_pkg_resources()

@@ -10,155 +10,45 @@ from collections.abc import Mapping
 
 from mmengine import registry as root
 from mmengine.config import ConfigDict
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 SCOPE = 'hero_mm'
 
-MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, scope=SCOPE, locations=['hero_mm.models']
-)
-DATASETS = Registry(
-    'dataset',
-    parent=MMENGINE_DATASETS,
-    scope=SCOPE,
-    locations=['hero_mm.datasets'],
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope=SCOPE,
-    locations=['hero_mm.datasets.transforms'],
-)
-DATA_SAMPLERS = Registry(
-    'data sampler',
-    parent=MMENGINE_DATA_SAMPLERS,
-    scope=SCOPE,
-    locations=['hero_mm.datasets'],
-)
-METRICS = Registry(
-    'metric',
-    parent=MMENGINE_METRICS,
-    scope=SCOPE,
-    locations=['hero_mm.evaluation.tube_metric'],
-)
-HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['hero_mm.engine']
-)
-OPTIM_WRAPPERS = Registry(
-    'optim_wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-VISUALIZERS = Registry(
-    'visualizer',
-    parent=MMENGINE_VISUALIZERS,
-    scope=SCOPE,
-    locations=['hero_mm.visualization'],
-)
-INFERENCERS = Registry(
-    'inferencer',
-    parent=MMENGINE_INFERENCERS,
-    scope=SCOPE,
-    locations=['hero_mm.apis'],
-)
+
+def _child(parent: Registry, location: str = 'hero_mm.engine') -> Registry:
+    """Our registry below a root, and the module that fills it."""
+    return Registry(
+        parent.name, parent=parent, scope=SCOPE, locations=[location]
+    )
+
+
+MODELS = _child(root.MODELS, 'hero_mm.models')
+DATASETS = _child(root.DATASETS, 'hero_mm.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'hero_mm.datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'hero_mm.datasets.transforms')
+METRICS = _child(root.METRICS, 'hero_mm.evaluation.tube_metric')
+HOOKS = _child(root.HOOKS)
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS)
+VISUALIZERS = _child(root.VISUALIZERS, 'hero_mm.visualization')
+INFERENCERS = _child(root.INFERENCERS, 'hero_mm.apis')
 
 # Nothing of ours is in these yet. They are here because MMEngine looks every
 # type of a config up in its default scope, and warns where that has none of
 # the kind. They name a location, or MMEngine would search ``hero_mm.utils``.
-RUNNERS = Registry(
-    'runner',
-    parent=root.RUNNERS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-RUNNER_CONSTRUCTORS = Registry(
-    'runner constructor',
-    parent=root.RUNNER_CONSTRUCTORS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-STRATEGIES = Registry(
-    'strategy',
-    parent=root.STRATEGIES,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-LOOPS = Registry(
-    'loop',
-    parent=root.LOOPS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-MODEL_WRAPPERS = Registry(
-    'model_wrapper',
-    parent=root.MODEL_WRAPPERS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-WEIGHT_INITIALIZERS = Registry(
-    'weight initializer',
-    parent=root.WEIGHT_INITIALIZERS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-OPTIMIZERS = Registry(
-    'optimizer',
-    parent=root.OPTIMIZERS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor',
-    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=root.PARAM_SCHEDULERS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-EVALUATOR = Registry(
-    'evaluator',
-    parent=root.EVALUATOR,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-TASK_UTILS = Registry(
-    'task util',
-    parent=root.TASK_UTILS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-VISBACKENDS = Registry(
-    'vis_backend',
-    parent=root.VISBACKENDS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-LOG_PROCESSORS = Registry(
-    'log_processor',
-    parent=root.LOG_PROCESSORS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
-FUNCTIONS = Registry(
-    'function',
-    parent=root.FUNCTIONS,
-    scope=SCOPE,
-    locations=['hero_mm.engine'],
-)
+RUNNERS = _child(root.RUNNERS)
+RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
+STRATEGIES = _child(root.STRATEGIES)
+LOOPS = _child(root.LOOPS)
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)
+OPTIMIZERS = _child(root.OPTIMIZERS)
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS)
+PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS)
+EVALUATOR = _child(root.EVALUATOR)
+TASK_UTILS = _child(root.TASK_UTILS)
+VISBACKENDS = _child(root.VISBACKENDS)
+LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
+FUNCTIONS = _child(root.FUNCTIONS)
 
 
 def in_own_scope(config: Mapping) -> ConfigDict:
@@ -171,7 +61,10 @@ def in_own_scope(config: Mapping) -> ConfigDict:
         config (Mapping): With a ``type`` such as ``'mmdet.RPNHead'``.
 
     Returns:
-        ConfigDict: The same, to be built in the scope of its prefix.
+        ConfigDict: The same, to be built in the scope of its prefix. A class
+        or the path of one in place of a name has none.
     """
-    scope, dot, _ = str(config['type']).rpartition('.')
-    return ConfigDict(config, **({'_scope_': scope} if dot else {}))
+    kind = config['type']
+    if not isinstance(kind, str) or kind.count('.') != 1:
+        return ConfigDict(config)
+    return ConfigDict(config, _scope_=kind.partition('.')[0])

@@ -183,6 +183,22 @@ def modulated_deform_conv(bias=True, deform_groups=1, groups=1, **kwargs):
     return case
 
 
+def larger_offsets(inputs):
+    """Maps of offsets and weights that are larger than the output."""
+    from mmcv.ops import modulated_deform_conv2d
+
+    output = modulated_deform_conv2d(
+        inputs.normal('input', 2, 4, 5, 6),
+        inputs.normal('offset', 2, 18, 10, 12, scale=2),
+        inputs.normal('mask', 2, 9, 10, 12),
+        inputs.normal('weight', 6, 4, 3, 3, scale=0.3),
+        inputs.normal('bias', 6),
+        1,
+        1,
+    )
+    return inputs.backward(output)
+
+
 def output_size(size, stride, padding, dilation):
     """Rows and columns of the output of a 3 x 3 convolution."""
     return [
@@ -235,6 +251,7 @@ CASES = {
     'modulated_deform_conv_groups': modulated_deform_conv(
         False, 4, 2, dilation=2, padding=2
     ),
+    'modulated_deform_conv_larger_offsets': larger_offsets,
     'attention': attention,
 }
 

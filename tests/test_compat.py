@@ -132,18 +132,19 @@ def test_drn_placeholder_says_what_is_missing(tmp_path, monkeypatch):
         sys.modules[f'{name}.drn'].DRN()
 
 
-# VindLU
+# Language models of mmaction2 and mmpretrain
 
 
-def test_vindlu_is_off_without_timm(monkeypatch):
-    module = types.ModuleType('mmaction.utils.dependency')
+@pytest.mark.parametrize('package', ['mmaction', 'mmpretrain'])
+def test_multimodal_is_off_where_it_does_not_import(monkeypatch, package):
+    module = types.ModuleType(f'{package}.utils.dependency')
     module.WITH_MULTIMODAL = True
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(compat, '_vindlu_imports', lambda: True)
-    compat.disable_vindlu()
+    monkeypatch.setattr(compat, '_multimodal_imports', lambda: True)
+    compat.disable_multimodal()
     assert module.WITH_MULTIMODAL
-    monkeypatch.setattr(compat, '_vindlu_imports', lambda: False)
-    compat.disable_vindlu()
+    monkeypatch.setattr(compat, '_multimodal_imports', lambda: False)
+    compat.disable_multimodal()
     assert not module.WITH_MULTIMODAL
 
 

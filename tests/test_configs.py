@@ -16,6 +16,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from hero_mm.apis.model_zoo.towers import shrink_tower
 from hero_mm.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,48 +69,8 @@ def shrink_model(model, data, language_model):
         text.ann_file = str(data / 'train.json')
     # Of a detector that was not trained here.
     model.get('proposal_generator', {}).pop('checkpoint', None)
-    encoder = model.video_encoder
-    for tower in (encoder, encoder.get('motion')):
-        if tower is not None:
-            # Weights are fetched where there is internet.
-            for part in (tower, tower.backbone):
-                part.pop('init_cfg', None)
-            shrink_tower(tower)
-
-
-# What makes a backbone of each type small, without changing its kind.
-SMALL = dict(
-    ResNet=dict(depth=18),
-    ResNet3dSlowOnly=dict(depth=18, base_channels=16),
-    SwinTransformer=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4),
-    SwinTransformer3D=dict(
-        arch=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4)
-    ),
-    PyramidVisionTransformerV2=dict(embed_dims=16, num_layers=[1] * 4),
-    MViT=dict(
-        arch=dict(
-            embed_dims=16,
-            num_layers=4,
-            num_heads=1,
-            downscale_indices=[1, 2, 3],
-        )
-    ),
-    UniFormer=dict(depth=[1] * 4, embed_dim=[16] * 4, head_dim=8),
-    VisionTransformer=dict(embed_dims=48, depth=1, num_heads=3),
-)
-
-
-def shrink_tower(tower):
-    """Few layers and channels, in place."""
-    backbone = tower.backbone
-    kind = backbone.type.rpartition('.')[2]
-    if kind == 'ResNet3dSlowFast':
-        for path in (backbone.slow_pathway, backbone.fast_pathway):
-            path.base_channels = path.get('base_channels', 64) // 4
-    backbone.update(SMALL.get(kind, {}))
-    neck = tower.get('neck')
-    if neck is not None and kind == 'ResNet' and 'in_channels' in neck:
-        neck.in_channels = [64 * 2**stage for stage in backbone.out_indices]
+    if model.video_encoder.backbone.type != 'ShiftConvNet':
+        shrink_tower(model.video_encoder)
 
 
 def shrink_data(dataset, data):

@@ -96,3 +96,15 @@ def weighted_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
 def as_table(features: Tensor) -> Tensor:
     """Feature maps (B, C, H, W) as one row a cell, (B * H * W, C)."""
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+
+
+def write(outputs: list[Tensor], values: list[Optional[Tensor]]) -> None:
+    """Copy values into the outputs, but those that are None.
+
+    Args:
+        outputs (list[Tensor]): Written in place.
+        values (list[Tensor | None]): One for each.
+    """
+    for output, value in zip(outputs, values):
+        if value is not None:
+            output.copy_(value)

@@ -1,8 +1,7 @@
-"""Deformable convolution v1 and v2 and multi-scale deformable attention.
+"""Deformable convolution v1 and v2.
 
 Shape legend: B images, C channels, O output channels, G deformable groups,
-kh kw kernel, k = kh * kw, H W grid, h w output grid, V values, Q queries,
-M heads, L levels, P points, D width of a head.
+kh kw kernel, k = kh * kw, H W grid, h w output grid.
 """
 
 from typing import NamedTuple, Optional
@@ -30,11 +29,14 @@ def _deform_conv2d(
     mask: Optional[Tensor],
     how: _Geometry,
     deform_groups: int,
+    size: tuple[int, ...],
 ) -> Tensor:
     """Deformable convolution as a function, has shape (B, O, h, w).
 
-    The groups of channels follow from the weight.
+    The groups of channels follow from the weight; ``size`` is (h, w).
     """
+    offset = _first(offset, size)
+    mask = None if mask is None else _first(mask, size)
     vision = common.torchvision_ops()
     if vision is not None:
         return vision.deform_conv2d(
@@ -98,13 +100,33 @@ def _sample(
     )
 
 
+def _first(value: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The first numbers of each image as maps of a size (h, w).
+
+    Compiled mmcv reads offsets and masks that are larger than the output so,
+    which is what mmdet's DyHead learns with.
+    """
+    if value.shape[2:] == size:
+        return value
+    batch, channels = value.shape[:2]
+    number = channels * size[0] * size[1]
+    return value.flatten(1)[:, :number].reshape(batch, channels, *size)
+
+
 def _check_offset(
-    offset: Tensor, weight: Tensor, output: Tensor, groups: int
+    offset: Tensor,
+    weight: Tensor,
+    output: Tensor,
+    groups: int,
+    may_be_larger: bool = False,
 ) -> None:
     """Refuse an offset that is not one of each output and kernel point."""
     channels = groups * 2 * weight.shape[2] * weight.shape[3]
     expected = (len(output), channels, *output.shape[2:])
-    if offset.shape != expected:
+    fits = offset.shape == expected
+    if may_be_larger and offset.shape[:2] == expected[:2]:
+        fits = offset[0, 0].numel() >= output[0, 0].numel()
+    if not fits:
         raise ValueError(
             f'deformable convolution: the offset has shape '
             f'{tuple(offset.shape)}, and {expected} fits the output, the '
@@ -128,7 +150,14 @@ def _gradients(
         assert features is not None and offset is not None
         assert weight is not None
         output = _deform_conv2d(
-            features, offset, weight, bias, mask, how, deform_groups
+            features,
+            offset,
+            weight,
+            bias,
+            mask,
+            how,
+            deform_groups,
+            grad_output.shape[2:],
         )
         wanted = [leaf for leaf in leaves if leaf is not None]
         grads = iter(torch.autograd.grad(output, wanted, grad_output))
@@ -181,7 +210,14 @@ def deform_conv_forward(
     with torch.autocast(input.device.type, enabled=False):
         output.copy_(
             _deform_conv2d(
-                input, offset, weight, None, None, how, deformable_group
+                input,
+                offset,
+                weight,
+                None,
+                None,
+                how,
+                deformable_group,
+                output.shape[2:],
             )
         )
 
@@ -214,7 +250,7 @@ def deform_conv_backward_input(
     grads = _gradients(
         [input, offset, weight, None, None], gradOutput, how, deformable_group
     )
-    _write([gradInput, gradOffset], grads[:2])
+    common.write([gradInput, gradOffset], grads[:2])
 
 
 def deform_conv_backward_parameters(
@@ -247,7 +283,14 @@ def deform_conv_backward_parameters(
     with common.differentiable(input.device):
         point = torch.zeros_like(gradWeight, requires_grad=True)
         output = _deform_conv2d(
-            input, offset, point, None, None, how, deformable_group
+            input,
+            offset,
+            point,
+            None,
+            None,
+            how,
+            deformable_group,
+            gradOutput.shape[2:],
         )
         (grad,) = torch.autograd.grad(output, point, gradOutput)
     gradWeight.add_(grad, alpha=scale)
@@ -282,7 +325,8 @@ def modulated_deform_conv_forward(
         bias (Tensor): Has shape (O,), or anything without ``with_bias``.
         ones (Tensor): Work space of the compiled operator, unused.
         offset (Tensor): Row and column in cells for each point of the
-            kernel, has shape (B, G * k * 2, h, w).
+            kernel, has shape (B, G * k * 2, h, w); of larger maps the first
+            numbers of each image are taken.
         mask (Tensor): Weight of each sample, has shape (B, G * k, h, w).
         output (Tensor): Written in place, has shape (B, O, h, w).
         columns (Tensor): Work space of the compiled operator, unused.
@@ -302,11 +346,18 @@ def modulated_deform_conv_forward(
         (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     )
     added = bias if with_bias else None
-    _check_offset(offset, weight, output, deformable_group)
+    _check_offset(offset, weight, output, deformable_group, True)
     with torch.autocast(input.device.type, enabled=False):
         output.copy_(
             _deform_conv2d(
-                input, offset, weight, added, mask, how, deformable_group
+                input,
+                offset,
+                weight,
+                added,
+                mask,
+                how,
+                deformable_group,
+                output.shape[2:],
             )
         )
 
@@ -352,98 +403,4 @@ def modulated_deform_conv_backward(
         deformable_group,
     )
     outputs = [grad_input, grad_offset, grad_weight, grad_bias, grad_mask]
-    _write(outputs, grads)
-
-
-def _write(outputs: list[Tensor], values: list[Optional[Tensor]]) -> None:
-    """Copy values into the outputs, but those that are None."""
-    for output, value in zip(outputs, values):
-        if value is not None:
-            output.copy_(value)
-
-
-def ms_deform_attn_forward(
-    value: Tensor,
-    value_spatial_shapes: Tensor,
-    value_level_start_index: Tensor,
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-    im2col_step: int,
-) -> Tensor:
-    """Multi-scale deformable attention (arXiv 2010.04159).
-
-    mmcv calls it on an accelerator, and its own version in Python on a CPU.
-
-    Args:
-        value (Tensor): Has shape (B, V, M, D).
-        value_spatial_shapes (Tensor): H and W of each level, has shape
-            (L, 2).
-        value_level_start_index (Tensor): First value of each level, has
-            shape (L,).
-        sampling_locations (Tensor): x and y in [0, 1], has shape
-            (B, Q, M, L, P, 2).
-        attention_weights (Tensor): Has shape (B, Q, M, L, P).
-        im2col_step (int): Images at a time in the compiled operator, unused.
-
-    Returns:
-        Tensor: Has shape (B, Q, M * D).
-    """
-    batch, values, heads, width = value.shape
-    queries = sampling_locations.shape[1]
-    exact = torch.promote_types(sampling_locations.dtype, torch.float32)
-    locations = sampling_locations.to(exact)
-    cells, shares = [], []
-    levels = zip(
-        value_spatial_shapes.tolist(), value_level_start_index.tolist()
-    )
-    for level, ((high, wide), start) in enumerate(levels):
-        # Locations count from the edge of the first cell, not its centre.
-        xs = locations[:, :, :, level, :, 0] * wide - 0.5
-        ys = locations[:, :, :, level, :, 1] * high - 0.5
-        cell, share = common.corners(ys, xs, high, wide)
-        cells.append(cell + start)
-        shares.append(share * attention_weights[:, :, :, level, :, None])
-    # Rows of the table are (image, value, head).
-    image = torch.arange(batch, device=value.device).view(-1, 1, 1, 1)
-    head = torch.arange(heads, device=value.device).view(1, 1, -1, 1)
-    cell = torch.stack(cells, 3).flatten(3)
-    row = (image * values + cell) * heads + head
-    output = common.weighted_rows(
-        value.reshape(-1, width),
-        row.flatten(0, 2),
-        torch.stack(shares, 3).flatten(3).flatten(0, 2),
-    )
-    return output.view(batch, queries, heads * width)
-
-
-def ms_deform_attn_backward(
-    value: Tensor,
-    value_spatial_shapes: Tensor,
-    value_level_start_index: Tensor,
-    sampling_locations: Tensor,
-    attention_weights: Tensor,
-    grad_output: Tensor,
-    grad_value: Tensor,
-    grad_sampling_loc: Tensor,
-    grad_attn_weight: Tensor,
-    im2col_step: int,
-) -> None:
-    """Gradients of :func:`ms_deform_attn_forward`, written in place.
-
-    Arguments are those of the forward pass.
-    """
-    with common.differentiable(value.device):
-        leaves = [
-            leaf.detach().requires_grad_()
-            for leaf in (value, sampling_locations, attention_weights)
-        ]
-        output = ms_deform_attn_forward(
-            leaves[0],
-            value_spatial_shapes,
-            value_level_start_index,
-            leaves[1],
-            leaves[2],
-            im2col_step,
-        )
-        grads = torch.autograd.grad(output, leaves, grad_output)
-    _write([grad_value, grad_sampling_loc, grad_attn_weight], list(grads))
+    common.write(outputs, grads)

@@ -4,7 +4,14 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Callable
 
-from . import deformable, focal, reassembly, regions, suppression
+from . import (
+    attention,
+    deformable,
+    focal,
+    reassembly,
+    regions,
+    suppression,
+)
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     operator.__name__: operator
@@ -21,8 +28,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         deformable.deform_conv_backward_parameters,
         deformable.modulated_deform_conv_forward,
         deformable.modulated_deform_conv_backward,
-        deformable.ms_deform_attn_forward,
-        deformable.ms_deform_attn_backward,
+        attention.ms_deform_attn_forward,
+        attention.ms_deform_attn_backward,
         reassembly.masked_im2col_forward,
         reassembly.masked_col2im_forward,
         reassembly.carafe_naive_forward,

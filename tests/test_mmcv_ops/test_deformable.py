@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from hero_mm.mmcv_ops import common, deformable
+from hero_mm.mmcv_ops import attention, common, deformable
 
 
 def test_without_offsets_it_is_a_convolution(ours):
@@ -54,6 +54,21 @@ def test_an_offset_of_the_wrong_shape_is_refused(ours):
         layer(torch.randn(1, 2, 5, 5), torch.zeros(1, 18, 1, 1))
 
 
+def test_only_modulated_offsets_may_be_larger(ours):
+    x = torch.randn(1, 2, 4, 4)
+    weight = torch.randn(2, 2, 3, 3)
+    larger, smaller = (
+        (torch.zeros(1, 18, side, side), torch.ones(1, 9, side, side))
+        for side in (8, 3)
+    )
+    told = ours.modulated_deform_conv2d(x, *larger, weight, None, 1, 1)
+    torch.testing.assert_close(told, conv2d(x, weight, padding=1))
+    with pytest.raises(ValueError, match=r'\(1, 18, 3, 3\)'):
+        ours.modulated_deform_conv2d(x, *smaller, weight, None, 1, 1)
+    with pytest.raises(ValueError, match=r'\(1, 18, 8, 8\)'):
+        ours.DeformConv2d(2, 2, 3, padding=1)(x, larger[0])
+
+
 def test_autocast_leaves_the_precision_alone(ours):
     layer = ours.DeformConv2d(2, 2, 3, padding=1)
     features, offset = torch.randn(1, 2, 5, 5), torch.randn(1, 18, 5, 5)
@@ -82,9 +97,9 @@ def test_torchvision_convolves_where_it_imports(monkeypatch):
     vision = types.SimpleNamespace(deform_conv2d=fake)
     monkeypatch.setattr(common, 'torchvision_ops', lambda: vision)
     how = deformable._Geometry((1, 2), (3, 4), (5, 6))
-    inputs = [torch.zeros(1) for _ in range(5)]
+    inputs = [torch.zeros(1, 1, 5, 5) for _ in range(5)]
     features, offset, weight, bias, mask = inputs
-    deformable._deform_conv2d(features, offset, weight, bias, mask, how, 1)
+    deformable._deform_conv2d(*inputs, how, 1, (5, 5))
     ((args, kwargs),) = calls
     assert args[:4] == (features, offset, weight, bias)
     assert args[4:] == ((1, 2), (3, 4), (5, 6)) and kwargs['mask'] is mask
@@ -118,7 +133,7 @@ def test_attention_equals_the_definition(table):
         tensor.detach() for tensor in table.attention_inputs(inputs)
     )
     starts = torch.tensor([0, 30])
-    found = deformable.ms_deform_attn_forward(
+    found = attention.ms_deform_attn_forward(
         value, shapes, starts, locations, weights, 64
     )
     expected = slow_attention(value, shapes, starts, locations, weights)
@@ -126,7 +141,7 @@ def test_attention_equals_the_definition(table):
 
 
 def test_attention_of_no_query():
-    output = deformable.ms_deform_attn_forward(
+    output = attention.ms_deform_attn_forward(
         torch.randn(1, 6, 2, 4),
         torch.tensor([[2, 3]]),
         torch.tensor([0]),

@@ -5,18 +5,8 @@ import copy
 import pytest
 import torch
 
-HEADS = ('RPNHead', 'RetinaHead', 'ATSSHead', 'FCOSHead')
-DETECTORS = (
-    'Faster R-CNN',
-    'Cascade R-CNN',
-    'RetinaNet',
-    'ATSS',
-    'FCOS',
-    'DETR',
-    'Deformable DETR',
-    'DINO',
-    'Grounding DINO',
-)
+from hero_mm.apis.model_zoo.generators import DETECTORS, HEADS
+
 KINDS = (*HEADS, *DETECTORS, 'file')
 
 
