@@ -14,6 +14,8 @@ WORKERS ?= 2
 # One process on a GPU; on a CPU one a core is faster than threads.
 PROCESSES ?= $(shell $(PY) -c 'import torch; print(1 if torch.cuda.is_available() else 2)')
 DEMO := work_dirs/hero_shapes
+# What guesses score, beside the data that the training renders.
+ORACLES := data/shapes/test.oracles.json
 
 HAS_TORCH := -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'
 HAS_MMCV := -c 'import importlib.metadata as m; m.version("mmcv")'
@@ -30,6 +32,7 @@ STAMP := $(ENVDIR)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
 demo: $(STAMP)
 	PYTHON=$(PY) OMP_NUM_THREADS=1 bash tools/dist_train.sh configs/hero_shapes.py $(PROCESSES) --seed 0
 	$(PY) tools/test.py configs/hero_shapes.py $(DEMO) --dump $(DEMO)/predictions.json
+	test $(ORACLES) -nt data/shapes/test.json || $(PY) tools/analysis_tools/shapes_oracles.py data/shapes --split test --json $(ORACLES)
 	$(PY) tools/analysis_tools/report.py $(DEMO)
 	@echo
 	@echo "Report:      $(DEMO)/report/index.html"

@@ -90,7 +90,7 @@ setup(
     package_data={'hero_mm': ['py.typed']},
     python_requires='>=3.9',
     install_requires=[
-        'av>=11',
+        'av>=14.1',
         'einops',
         'mmengine>=0.10.7,<0.11',
         'numpy',

@@ -55,8 +55,10 @@ def ground(args: argparse.Namespace, console: Console) -> None:
 
     Raises:
         ValueError: When a sentence is empty.
+        VideoError: When the video cannot be read; told before a model is
+            loaded.
     """
-    from .apis import TubeInferencer
+    from .apis import TubeInferencer, inputs
 
     for sentence in args.sentences:
         if not sentence.strip():
@@ -64,6 +66,7 @@ def ground(args: argparse.Namespace, console: Console) -> None:
                 'a SENTENCE is empty; say what to look for, for instance '
                 '"the red circle that spins"'
             )
+    inputs.describe_video(args.video)
     inferencer = TubeInferencer(
         model=args.model, weights=args.weights, device=args.device
     )
@@ -89,7 +92,7 @@ def tube_table(predictions: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             escape(found['query']),
             f'{begin:.2f} to {stop:.2f}',
-            escape(f'[{start:g}, {end:g})'),
+            escape(f'[{round(start, 1):g}, {round(end, 1):g})'),
             f'{found["score"]:.3f}',
             ' '.join(f'{value:.0f}' for value in box),
         )

@@ -154,22 +154,19 @@ def check_mmcv(versions: Versions) -> Iterator[Finding]:
 
 
 def check_opencv(versions: Versions) -> Iterator[Finding]:
-    """The OpenCV wheels share one folder."""
-    wheels = {n: versions[n] for n in OPENCV if versions[n] is not None}
-    if len(set(wheels.values())) > 1:
-        listed = ', '.join(f'{n} {v}' for n, v in wheels.items())
-        yield Finding(
-            'opencv',
-            f'wheels of different versions share one folder: {listed}',
-            'install all of them in one version',
-        )
+    """OpenCV, of which the family asks for several wheels in one folder.
+
+    Their versions differ in a default install, which works: the one installed
+    last is whole. What counts is that it imports.
+    """
     reason = import_error('cv2')
     if reason is not None:
-        names = ' '.join(wheels)
+        names = ' '.join(n for n in OPENCV if versions[n] is not None)
         yield Finding(
             'opencv',
             f'does not import ({reason}); the plain and contrib wheels need '
-            'libGL, and removing one wheel breaks the others',
+            'libGL, and all wheels share one folder: removing one breaks the '
+            'others',
             f'apt-get install libgl1, or: pip uninstall -y {names}; '
             'pip install opencv-contrib-python-headless',
             fatal=True,

@@ -3,8 +3,9 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
-from dis import opmap
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -41,14 +42,35 @@ def run_tool(main: Callable[[], None]) -> int:
         return 130
     except Exception as error:
         home = str(Path(main.__code__.co_filename).resolve().parent)
-        message = explain(error, (PACKAGE, home))
-        if message is None or os.environ.get(TRACEBACK) == '1':
+        if not _tell(error, (PACKAGE, home)):
             raise
-        sys.stderr.write(
-            f'\nerror: {message}\n({TRACEBACK}=1 shows where it was raised)\n'
-        )
         return 1
     return 0
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Explain errors inside a ``with`` block, which ends the process.
+
+    For the imports of a tool, which need packages that are extras.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _tell(error, (PACKAGE,)):
+            raise
+        sys.exit(1)
+
+
+def _tell(error: Exception, homes: tuple[str, ...]) -> bool:
+    """Write what to tell about an error; False when there is nothing."""
+    message = explain(error, homes)
+    if message is None or os.environ.get(TRACEBACK) == '1':
+        return False
+    sys.stderr.write(
+        f'\nerror: {message}\n({TRACEBACK}=1 shows where it was raised)\n'
+    )
+    return True
 
 
 def explain(
@@ -92,14 +114,14 @@ def _raised_in(error: BaseException, homes: tuple[str, ...]) -> bool:
 
     An error that a call into a library raises there is none of these.
     """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return False
-    code = trace.tb_frame.f_code
-    on_purpose = code.co_code[trace.tb_lasti] == opmap['RAISE_VARARGS']
-    return on_purpose and code.co_filename.startswith(homes)
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and _is_raise(
+        frames[-1].filename, frames[-1].line or '', homes
+    )
+
+
+def _is_raise(filename: str, line: str, homes: tuple[str, ...]) -> bool:
+    return filename.startswith(homes) and line.lstrip().startswith('raise ')
 
 
 def _from_worker(text: str, homes: tuple[str, ...]) -> Optional[str]:
@@ -108,9 +130,8 @@ def _from_worker(text: str, homes: tuple[str, ...]) -> Optional[str]:
     Its type is lost where the constructor of the error takes more than the
     message; the last frame and the message are in the text all the same.
     """
-    last = text.rpartition('File "')[2]
-    _, _, code = last.partition('\n')
-    if not last.startswith(homes) or not code.lstrip().startswith('raise '):
+    last, _, code = text.rpartition('File "')[2].partition('\n')
+    if not _is_raise(last, code, homes):
         return None
     found = re.search(r'^[\w.]+: (.*)', code, re.MULTILINE | re.DOTALL)
     return found.group(1).strip() if found else None

@@ -170,6 +170,7 @@ def write_checkpoints(folder):
     torch.save(dict(meta={}, state_dict=other), folder / 'other.pth')
     data = (folder / 'good.pth').read_bytes()
     (folder / 'half.pth').write_bytes(data[: len(data) // 2])
+    (folder / 'bit.pth').write_bytes(data[:20000])
     (folder / 'blank.pth').write_bytes(b'')
 
 
@@ -216,7 +217,11 @@ CASES = {
     ),
     'training: half a checkpoint': (
         (*train(), '--resume', 'half.pth'),
-        ['half.pth is not a readable checkpoint', 'copy it again'],
+        ['half.pth is not a readable checkpoint', 'Copy it again'],
+    ),
+    'training: a bit of a checkpoint to start from': (
+        train('load_from=bit.pth'),
+        ['bit.pth is not a readable checkpoint', 'Copy it again'],
     ),
     'training: missing checkpoint': (
         (*train(), '--resume', 'no.pth'),
@@ -238,9 +243,10 @@ CASES = {
         try_out('no.pth'),
         ["checkpoint 'no.pth' does not exist", 'the work dir of a training'],
     ),
-    'testing: broken video': (
-        try_out('good.pth'),
-        ['.mp4: the file is empty', 'skip_broken=True', 'broken_file'],
+    'testing: all videos broken': (
+        (*try_out('good.pth'), '--cfg-options')
+        + ('test_dataloader.dataset.data_prefix.video=nothing',),
+        ['test.json: none of its 4 videos can be read', "'nothing'"],
     ),
     **{
         f'grounding: {name} video': (
@@ -277,13 +283,17 @@ CASES = {
 }
 
 
+ONE_BROKEN = 'testing: one broken video'
+
+
 @pytest.fixture(scope='module')
 def answers(place):
     """Exit code and output of every case."""
     done = subprocess.run(
         [sys.executable, '-c', FORKS],
         input=json.dumps(
-            {name.replace('/', ' '): case[0] for name, case in CASES.items()}
+            {name: case[0] for name, case in CASES.items()}
+            | {ONE_BROKEN: try_out('good.pth')}
         ),
         cwd=place,
         env={
@@ -314,3 +324,20 @@ def test_the_error_names_what_is_wrong_and_the_cure(answers, case):
         assert told in message, message
     # A paragraph, and the line that says how to see more.
     assert len(message.strip().splitlines()) <= 9, message
+
+
+@pytest.mark.slow
+def test_one_broken_video_ends_no_test(answers, place):
+    code, text = answers[ONE_BROKEN]
+    assert code == 0, text
+    raw = json.loads((place / 'data/test.json').read_text())
+    name = next(iter(raw['videos']))
+    missing = sum(
+        len(clip['queries'])
+        for clip in raw['data_list']
+        if clip['video_id'] == name
+    )
+    assert f'{name}.mp4: the file is empty' in text
+    assert '(left out; broken so far: 1 of 4 videos)' in text
+    assert f'{missing} without a prediction (scored 0)' in text
+    assert f'test.json were left out and scored 0: {name}' in text

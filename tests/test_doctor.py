@@ -57,18 +57,17 @@ def test_nothing_is_found_in_a_healthy_environment():
         (dict(mmdet='2.28'), 'mmdet', True, 'mmdet>=3.3,<3.4'),
         (dict(mmaction2=None), 'mmaction2', False, 'hero-mm[mmaction]'),
         (dict(transformers='4.30'), 'transformers', True, 'transformers>=4.4'),
-        (
-            dict(opencv_python_headless='4.9.0.80'),
-            'opencv',
-            False,
-            'in one version',
-        ),
     ],
 )
 def test_a_clash_is_found_with_its_cure(changes, package, fatal, cure):
     (finding,) = diagnose(**changes)
     assert (finding.package, finding.fatal) == (package, fatal)
     assert cure in finding.cure
+
+
+def test_wheels_of_opencv_that_differ_are_fine():
+    """They do in a default install; the last one is whole."""
+    assert diagnose(opencv_python='5.0', opencv_contrib_python='5.1') == []
 
 
 def test_a_compiled_mmcv_alone_is_fine(monkeypatch):

@@ -1,8 +1,8 @@
 """From pixels to a drawn answer, and what goes wrong on the way.
 
-The commands are run as users run them, on a benchmark of twenty videos, one of
-which is broken. A training that is killed and resumed must end as one that ran
-through.
+The commands are run as users run them, on a benchmark of twenty videos, two of
+which are broken. A training that is killed and resumed must end as one that
+ran through.
 """
 
 import json
@@ -85,19 +85,20 @@ def run(folder, *words, code=0):
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory, shapes_data):
-    """A folder with data, of which one training video is broken."""
+    """A folder with data; a video to train and one to validate are broken."""
     folder = tmp_path_factory.mktemp('place')
     shutil.copytree(shapes_data, folder / 'data')
     base = str(ROOT / 'configs/hero_shapes.py')
     text = CONFIG.format(base=base, epochs=EPOCHS)
     (folder / 'tiny.py').write_text(text)
-    (broken_video(folder)).write_text(BROKEN)
+    for split in ('train', 'val'):
+        broken_video(folder, split).write_text(BROKEN)
     return folder
 
 
-def broken_video(folder):
-    """Path of the first video of the training."""
-    annotation = json.loads((folder / 'data/train.json').read_text())
+def broken_video(folder, split):
+    """Path of the first video of a split."""
+    annotation = json.loads((folder / f'data/{split}.json').read_text())
     first = annotation['data_list'][0]['video_id']
     path = annotation['videos'][first]['path']
     return folder / 'data/vidor/video' / path
@@ -179,11 +180,21 @@ def test_training_is_random_at_all(whole):
 
 
 def test_a_broken_video_is_named_and_counted(place, whole):
-    path = broken_video(place)
+    path = broken_video(place, 'train')
     log = whole[1]
     assert f'{path.name}: not a readable video' in log
     assert log.count('(skipped in training; broken so far: 1 of 12') == 1
     count = f'1 broken videos of data/train.json were left out: {path.stem}'
+    assert log.count(count) == 1
+
+
+def test_a_broken_video_ends_no_validation(place, whole):
+    path = broken_video(place, 'val')
+    log = whole[1]
+    assert f'{path.name}: not a readable video' in log
+    assert log.count('(left out; broken so far: 1 of 4') == 1
+    count = f'data/val.json were left out and scored 0: {path.stem}'
+    # MMEngine shows the same warning once.
     assert log.count(count) == 1
 
 

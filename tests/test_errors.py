@@ -8,7 +8,7 @@ from torch._utils import ExceptionWrapper
 
 from hero_mm import errors
 from hero_mm.compat import init_cpu_launcher
-from hero_mm.errors import explain, run_tool
+from hero_mm.errors import explain, explained, run_tool
 
 
 def raised(function):
@@ -145,3 +145,18 @@ def test_exit_codes_and_words(capsys, monkeypatch):
     monkeypatch.setenv(errors.TRACEBACK, '1')
     with pytest.raises(ValueError, match='slurm'):
         run_tool(ours)
+
+
+def test_imports_of_a_tool_are_explained(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv', None)
+    with pytest.raises(SystemExit) as left, explained():
+        import mmcv.transforms  # noqa: F401
+    assert left.value.code == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(
+        '\nerror: mmcv is not installed; pip install "hero'
+    )
+    with explained():
+        pass
+    with pytest.raises(ValueError, match='not of hero_mm'), explained():
+        foreign()

@@ -239,6 +239,26 @@ def test_slurm_starts_the_tool(tmp_path):
     ]
 
 
+ABSENT = """
+import runpy, sys
+
+class Absent:
+    def find_spec(self, name, *unused):
+        if name.partition('.')[0] == 'mmcv':
+            raise ModuleNotFoundError("No module named 'mmcv'", name='mmcv')
+
+sys.meta_path.insert(0, Absent())
+runpy.run_path(sys.argv[1], run_name='__main__')
+"""
+
+
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_a_missing_mmcv_names_the_extra(tmp_path, name):
+    log = run(tmp_path, '-c', ABSENT, ROOT / f'tools/{name}.py', code=1)
+    told = '\nerror: mmcv is not installed; pip install "hero-mm[lite]"'
+    assert log.startswith(told), log
+
+
 # Flags, without a process
 
 
@@ -303,6 +323,18 @@ def test_learning_rate_is_scaled_where_the_batch_is_known(monkeypatch):
         merged('train', monkeypatch, PLAIN, '--auto-scale-lr')
 
 
+@pytest.mark.parametrize('wrap', [list, lambda schedules: schedules[0]])
+def test_a_rate_that_would_not_be_scaled_is_told(monkeypatch, wrap):
+    one_cycle = dict(type='mmengine.OneCycleLR', eta_max=3e-3)
+    config = dict(
+        PLAIN,
+        auto_scale_lr=dict(base_batch_size=8),
+        param_scheduler=wrap([one_cycle]),
+    )
+    with pytest.raises(ValueError, match=r'its eta_max \(0.003\) .* / 8'):
+        merged('train', monkeypatch, config, '--auto-scale-lr')
+
+
 def test_show_dir_turns_the_hook_on(monkeypatch):
     config = dict(default_hooks=dict(visualization=dict(type='Draws')))
     words = ('a.pth', '--show-dir', 'out', '--interval', '3')
@@ -344,7 +376,7 @@ def inferencer(monkeypatch):
         def __call__(self, video, texts, out_dir=None):
             calls.append((video, texts, out_dir))
             found = dict(
-                span=(3, 9.5),
+                span=(3.0375565, 9.52),
                 span_seconds=(0.1, 0.32),
                 score=0.5,
                 frames=[3, 4],
@@ -354,16 +386,19 @@ def inferencer(monkeypatch):
             return dict(predictions=predictions, visualization=['o/a.mp4'])
 
     monkeypatch.setattr('hero_mm.apis.TubeInferencer', Fake)
+    monkeypatch.setattr('hero_mm.apis.inputs.describe_video', calls.append)
     return calls
 
 
 def test_ground_asks_the_inferencer(inferencer, capsys):
     words = ['ground', 'v.mp4', 'a [red] circle', 'it stops', '--out', 'o']
     assert cli.main(words) == 0
-    assert inferencer[0] == dict(
+    # The video is looked at before the model is loaded.
+    assert inferencer[0] == 'v.mp4'
+    assert inferencer[1] == dict(
         model='work_dirs/hero_shapes', weights=None, device=None
     )
-    assert inferencer[1] == ('v.mp4', ['a [red] circle', 'it stops'], 'o')
+    assert inferencer[2] == ('v.mp4', ['a [red] circle', 'it stops'], 'o')
     shown = capsys.readouterr().out
     assert 'a [red] circle' in shown and '[3, 9.5)' in shown
     assert 'drawn: o/a.mp4' in shown

@@ -5,13 +5,15 @@ import sys
 
 from mmengine.config import Config
 
-from hero_mm.apis.checkpoint import (
-    check_weights,
-    find_checkpoint,
-    read_checkpoint,
-)
-from hero_mm.engine import launch
-from hero_mm.errors import run_tool
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis.checkpoint import (
+        check_weights,
+        find_checkpoint,
+        read_checkpoint,
+    )
+    from hero_mm.engine import launch
 
 
 def parse_args() -> argparse.Namespace:

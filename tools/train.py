@@ -9,9 +9,11 @@ from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
 
-from hero_mm.apis.checkpoint import check_weights, read_checkpoint
-from hero_mm.engine import launch
-from hero_mm.errors import run_tool
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis.checkpoint import check_weights, read_checkpoint
+    from hero_mm.engine import launch
 
 AMP_OF = {'OptimWrapper', 'AmpOptimWrapper'}
 
@@ -68,18 +70,39 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
-        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError(
-                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
-                f'in {args.config}'
-            )
-        cfg.auto_scale_lr.enable = True
+        scale_rate(cfg, args.config)
     randomness = {'seed': None, **(cfg.get('randomness') or {})}
     for name in ('seed', 'diff_rank_seed', 'deterministic'):
         value = getattr(args, name)
         if value is not None and value is not False:
             randomness[name] = value
     cfg.randomness = randomness
+
+
+def scale_rate(cfg: Config, path: str) -> None:
+    """Let MMEngine scale the learning rate of the optimizer.
+
+    Raises:
+        ValueError: When the batch that the rate is meant for is not told, or
+            a schedule sets the rate whatever that of the optimizer is.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise ValueError(
+            '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
+            f'in {path}'
+        )
+    schedules = cfg.get('param_scheduler') or []
+    if not isinstance(schedules, (list, tuple)):
+        schedules = [schedules]
+    for schedule in schedules:
+        if str(schedule.get('type')).endswith('OneCycleLR'):
+            raise ValueError(
+                '--auto-scale-lr scales the rate of the optimizer, and '
+                f'OneCycleLR in {path} sets its own: scale its eta_max '
+                f'({schedule.get("eta_max")}) instead, by batch size / '
+                f'{cfg.auto_scale_lr.base_batch_size}'
+            )
+    cfg.auto_scale_lr.enable = True
 
 
 def use_amp(cfg: Config) -> None:

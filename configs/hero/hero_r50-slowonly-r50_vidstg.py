@@ -19,7 +19,7 @@ model = dict(
         backbone=dict(
             type='mmdet.ResNet',
             depth=50,
-            out_indices=(2, 3),
+            out_indices=(1, 2, 3),
             frozen_stages=1,
             norm_cfg=dict(type='BN', requires_grad=False),
             norm_eval=True,
@@ -27,8 +27,12 @@ model = dict(
                 type='Pretrained', checkpoint='torchvision://resnet50'
             ),
         ),
-        neck=dict(type='mmdet.FPN', out_channels=256, num_outs=2),
+        # Of strides 16 and 32; details are read at stride 8.
+        neck=dict(
+            type='mmdet.FPN', out_channels=256, start_level=1, num_outs=2
+        ),
         level=0,
+        detail_level=0,
         motion=dict(
             backbone=dict(
                 type='mmaction.ResNet3dSlowOnly',

@@ -20,6 +20,8 @@ pathway = dict(
     norm_eval=True,
 )
 model = dict(
+    # It gives no level that is finer than the grid.
+    region_detail=None,
     video_encoder=dict(
         _delete_=True,
         type='VideoEncoder',

@@ -12,6 +12,8 @@ weights = (
     'gb_20220901-df42dc84.pth'
 )
 model = dict(
+    # It gives no level that is finer than the grid.
+    region_detail=None,
     video_encoder=dict(
         _delete_=True,
         type='VideoEncoder',

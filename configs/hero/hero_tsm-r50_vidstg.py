@@ -19,11 +19,15 @@ model = dict(
             depth=50,
             pretrained2d=False,
             shift_div=8,
-            out_indices=(2, 3),
+            out_indices=(1, 2, 3),
             norm_eval=True,
         ),
-        neck=dict(type='mmdet.FPN', out_channels=256, num_outs=2),
+        # Of strides 16 and 32; details are read at stride 8.
+        neck=dict(
+            type='mmdet.FPN', out_channels=256, start_level=1, num_outs=2
+        ),
         level=0,
+        detail_level=0,
         # Of the whole recogniser: the keys of its backbone fit.
         init_cfg=dict(type='Pretrained', checkpoint=weights),
     )

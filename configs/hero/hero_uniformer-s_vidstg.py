@@ -16,6 +16,8 @@ weights = (
     '7.pth'
 )
 model = dict(
+    # It gives no level that is finer than the grid.
+    region_detail=None,
     data_preprocessor=dict(
         mean=[114.75, 114.75, 114.75], std=[57.375, 57.375, 57.375]
     ),

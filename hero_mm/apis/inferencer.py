@@ -5,6 +5,7 @@ are xyxy in pixels of the video; spans and segments are half-open
 ``[start, end)``.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
@@ -92,6 +94,7 @@ class TubeInferencer:
         self.model = MODELS.build(self.cfg.model)
         load_weights(self.model, self.weights)
         self.model.to(self.device).eval()
+        self._told: set[str] = set()
 
     def __call__(
         self,
@@ -190,6 +193,7 @@ class TubeInferencer:
         self, encoded: EncodedVideo, texts: list[str]
     ) -> GroundingDataSample:
         """The sample with ``pred_queries`` of all the sentences."""
+        self._tell_unknown(texts)
         parts = []
         for at in range(0, len(texts), self.batch_size):
             sample = _with_queries(
@@ -200,6 +204,25 @@ class TubeInferencer:
         sample = _with_queries(encoded.sample, texts)
         sample.pred_queries = InstanceData.cat(parts)
         return sample
+
+    def _tell_unknown(self, texts: list[str]) -> None:
+        """Warn, once a word, of words that the text encoder does not know."""
+        encoder: Any = getattr(self.model, 'text_encoder', None)
+        if not hasattr(encoder, 'unknown_words'):
+            return
+        words = [
+            word
+            for word in encoder.unknown_words(texts)
+            if word not in self._told
+        ]
+        if words:
+            self._told.update(words)
+            print_log(
+                'the model was not trained with these words, and takes each '
+                f'for any word: {", ".join(words)}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 def _with_queries(

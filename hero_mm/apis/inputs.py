@@ -206,7 +206,7 @@ def describe_video(
     Raises:
         TypeError: If the video is no path.
         ValueError: If the segment does not fit the video.
-        VideoError: If the file is missing, empty or no video.
+        VideoError: If the file is missing, empty, no video or cut off.
     """
     if not isinstance(video, (str, os.PathLike)):
         raise TypeError(
@@ -216,7 +216,7 @@ def describe_video(
         )
     path = os.fspath(video)
     with open_video(path) as reader:
-        count, fps = reader.frame_count, reader.fps
+        count, fps = reader.check_whole(), reader.fps
     return dict(
         video_id=Path(path).stem,
         video_path=path,

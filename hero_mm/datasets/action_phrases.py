@@ -9,7 +9,7 @@ sentence, in any inflection, and another predicate put there in the same one.
 
 import functools
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -199,19 +199,6 @@ class ActionPhraseSwapper:
                     form = 'participle'
             return PhraseMatch(match.start(), match.end(), form)
         return None
-
-    def coverage(self, pairs: Iterable[tuple[str, str]]) -> tuple[int, int]:
-        """Count the sentences in which the predicate is found.
-
-        Args:
-            pairs (Iterable[tuple[str, str]]): Sentences with their predicate.
-
-        Returns:
-            tuple[int, int]: Number with the phrase, and without it: those get
-            no negatives.
-        """
-        found = [self.find(*pair) is not None for pair in pairs]
-        return sum(found), len(found) - sum(found)
 
     def candidates(
         self, predicate: str, forbidden: Collection[str] = ()

@@ -25,6 +25,7 @@ from .annotation_checks import (
     AnnotationError,
     check_boxes,
     check_clips,
+    check_kind,
     check_video,
 )
 from .tracks import Track, TrackStore, VideoInfo
@@ -130,7 +131,8 @@ def load_annotation(
     """
     path = str(path)
     raw = _read_json(path, backend_args)
-    for key in ('metainfo', 'videos', 'data_list'):
+    kinds = dict(metainfo=dict, videos=dict, data_list=list)
+    for key, kind in kinds.items():
         if key not in raw:
             raise AnnotationError(
                 path,
@@ -138,6 +140,7 @@ def load_annotation(
                 f'key {key!r} is missing, found {sorted(raw)}',
                 'convert the data with tools/dataset_converters',
             )
+        check_kind(path, 'top level', repr(key), raw[key], kind)
     store = _open_store(path, raw['metainfo'], backend_args)
     rows = 0 if store is None else len(store.array)
     videos = {
@@ -156,9 +159,17 @@ def _read_json(path: str, backend_args: Optional[dict]) -> dict:
             f'annotation file {path} does not exist; make it with one of '
             'tools/dataset_converters or correct `ann_file`'
         )
-    text = fileio.get_text(path, backend_args=backend_args)
     try:
+        text = fileio.get_text(path, backend_args=backend_args)
         raw = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            path,
+            f'byte {error.start}',
+            'not text, let alone JSON',
+            'give the JSON file that a converter wrote; boxes (.npy) lie '
+            'beside it',
+        ) from error
     except json.JSONDecodeError as error:
         raise AnnotationError(
             path,
@@ -183,30 +194,46 @@ def _open_store(
     name = metainfo.get('tracks_file')
     if not name:
         return None
+    check_kind(path, 'metainfo', "'tracks_file'", name, str)
+    try:
+        store = _map_tracks(path, name, backend_args)
+        shape = store.array.shape
+    except (ValueError, EOFError) as error:
+        raise AnnotationError(
+            path,
+            f'tracks_file {name}',
+            f'no whole array of boxes ({error})',
+            'copy it again, or convert the data again',
+        ) from error
+    expected = metainfo.get('num_boxes', shape[0] if shape else 0)
+    if shape != (expected, 4) or store.array.dtype.kind not in 'iuf':
+        raise AnnotationError(
+            path,
+            f'tracks_file {name}',
+            f'expected numbers of shape ({expected}, 4), found '
+            f'{store.array.dtype} of shape {shape}',
+            'the two files are not of the same conversion: convert again',
+        )
+    return store
+
+
+def _map_tracks(
+    path: str, name: str, backend_args: Optional[dict]
+) -> TrackStore:
+    """The array beside an annotation file."""
     if backend_args is not None:
         where = fileio.join_path(
             path.rsplit('/', 1)[0], name, backend_args=backend_args
         )
         data = fileio.get(where, backend_args=backend_args)
-        store = TrackStore('', np.load(io.BytesIO(data), allow_pickle=False))
-    else:
-        where = os.path.join(os.path.dirname(os.path.abspath(path)), name)
-        if not os.path.isfile(where):
-            raise FileNotFoundError(
-                f'{path} keeps its boxes in {name}, but {where} does not '
-                'exist; copy it beside the JSON file or convert again'
-            )
-        store = TrackStore(where)
-    shape = store.array.shape
-    expected = metainfo.get('num_boxes', shape[0])
-    if store.array.ndim != 2 or shape[1:] != (4,) or shape[0] != expected:
-        raise AnnotationError(
-            path,
-            f'tracks_file {name}',
-            f'expected shape ({expected}, 4), found {shape}',
-            'the two files are not of the same conversion: convert again',
+        return TrackStore('', np.load(io.BytesIO(data), allow_pickle=False))
+    where = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+    if not os.path.isfile(where):
+        raise FileNotFoundError(
+            f'{path} keeps its boxes in {name}, but {where} does not '
+            'exist; copy it beside the JSON file or convert again'
         )
-    return store
+    return TrackStore(where)
 
 
 def _parse_video(

@@ -3,6 +3,7 @@
 Numbers of boxes are checked as arrays: no loop over frames.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ _VIDEO_KEYS: dict[str, tuple[type, ...]] = {
     'height': (int,),
 }
 _QUERY_KEYS = ('query_id', 'text', 'type', 'span', 'track_id')
+_KINDS: dict[type, str] = {dict: 'an object', list: 'a list', str: 'text'}
 _CHUNK = 1 << 20
 
 
@@ -37,6 +39,30 @@ class AnnotationError(ValueError):
         self.where = where
 
 
+def check_kind(
+    path: str, where: str, name: str, value: Any, kind: type
+) -> None:
+    """Check the kind of a value of JSON.
+
+    Args:
+        path (str): The file, for the error.
+        where (str): The entry.
+        name (str): Of the value.
+        value (Any): What is there.
+        kind (type): ``dict``, ``list`` or ``str``.
+
+    Raises:
+        AnnotationError: It is of another kind.
+    """
+    if not isinstance(value, kind):
+        raise AnnotationError(
+            path,
+            where,
+            f'{name} is {value!r:.80}',
+            f'give {_KINDS[kind]} (docs/data.md, section 2)',
+        )
+
+
 def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
     """Check the entry of a video, all but the values of its boxes.
 
@@ -50,9 +76,7 @@ def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
         AnnotationError: The entry is wrong.
     """
     where = f'video {video_id!r}'
-    if not isinstance(entry, dict):
-        found = f'expected an object, found {type(entry).__name__}'
-        raise AnnotationError(path, where, found, 'see docs/data.md')
+    check_kind(path, where, 'its entry', entry, dict)
     for key, types in _VIDEO_KEYS.items():
         if key not in entry:
             raise AnnotationError(
@@ -63,12 +87,18 @@ def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
             )
         value = entry[key]
         wrong = not isinstance(value, types) or isinstance(value, bool)
-        if wrong or not value or (key != 'path' and not value > 0):
+        if wrong or not value or (key != 'path' and not 0 < value < math.inf):
             kind = 'text' if key == 'path' else 'a number above 0'
             raise AnnotationError(
                 path, where, f'{key!r} is {value!r}', f'give {kind}'
             )
-    for track_id, track in entry.get('tracks', {}).items():
+    told = entry.get('predicates', [])
+    check_kind(path, where, "'predicates'", told, list)
+    for predicate in told:
+        check_kind(path, where, 'a predicate', predicate, str)
+    tracks = entry.get('tracks', {})
+    check_kind(path, where, "'tracks'", tracks, dict)
+    for track_id, track in tracks.items():
         _check_track(
             path,
             f'{where}, track {track_id!r}',
@@ -88,9 +118,11 @@ def _check_track(
             f"neither 'runs' nor 'boxes', found {track!r:.80}",
             'add the boxes of the track',
         )
+    check_kind(path, where, "'category'", track.get('category', ''), str)
     if 'runs' not in track:
         _check_written_boxes(path, where, track['boxes'], frame_count)
         return
+    check_kind(path, where, "'runs'", track['runs'], list)
     last = 0
     for run in track['runs']:
         if not (
@@ -125,13 +157,9 @@ def _check_written_boxes(
     path: str, where: str, boxes: Any, frame_count: int
 ) -> None:
     """Check boxes that stand in the JSON itself."""
-    if not isinstance(boxes, dict):
-        found = f"'boxes' is {type(boxes).__name__}"
-        raise AnnotationError(
-            path, where, found, 'give {frame: [x1, y1, x2, y2]}'
-        )
+    check_kind(path, where, "'boxes'", boxes, dict)
     for frame, box in boxes.items():
-        if not frame.isdigit() or int(frame) >= frame_count:
+        if not frame.isdecimal() or int(frame) >= frame_count:
             raise AnnotationError(
                 path,
                 where,
@@ -224,34 +252,18 @@ def check_clips(
     Raises:
         AnnotationError: A clip or a query is wrong.
     """
+    if not data_list:
+        raise AnnotationError(
+            path,
+            'data_list',
+            'is empty: there is nothing to learn or to score',
+            'convert the data again',
+        )
     seen: dict[str, int] = {}
     for index, clip in enumerate(data_list):
         where = f'data_list[{index}]'
-        for key in ('video_id', 'segment', 'queries'):
-            if key not in clip:
-                found = f'key {key!r} is missing, found {sorted(clip)}'
-                raise AnnotationError(path, where, found, f'add {key!r}')
-        video = videos.get(clip['video_id'])
-        if video is None:
-            raise AnnotationError(
-                path,
-                where,
-                f'unknown video id {clip["video_id"]!r}',
-                f"add it to 'videos' ({len(videos)} there) or correct the id",
-            )
+        video = _check_clip(path, where, clip, videos)
         where += f' (video {clip["video_id"]!r})'
-        if not _is_span(clip['segment'], 0, video.frame_count):
-            raise AnnotationError(
-                path,
-                where,
-                f'segment {clip["segment"]} is empty or not in the '
-                f'{video.frame_count} frames of the video',
-                'give [start, end) with 0 <= start < end <= frame_count',
-            )
-        if not clip['queries']:
-            raise AnnotationError(
-                path, where, 'no queries', 'add a sentence or drop the clip'
-            )
         for query in clip['queries']:
             _check_query(path, where, clip, query, video, query_types)
             query_id = query['query_id']
@@ -267,32 +279,77 @@ def check_clips(
                 )
 
 
-def _is_span(span: Any, low: int, high: int) -> bool:
-    return (
-        isinstance(span, (list, tuple))
-        and len(span) == 2
-        and all(isinstance(value, int) for value in span)
-        and low <= span[0] < span[1] <= high
-    )
+def _check_clip(
+    path: str, where: str, clip: Any, videos: Mapping[str, VideoInfo]
+) -> VideoInfo:
+    """Check a clip, all but its queries; gives its video."""
+    check_kind(path, where, 'the clip', clip, dict)
+    for key in ('video_id', 'segment', 'queries'):
+        if key not in clip:
+            found = f'key {key!r} is missing, found {sorted(clip)}'
+            raise AnnotationError(path, where, found, f'add {key!r}')
+    check_kind(path, where, "'video_id'", clip['video_id'], str)
+    video = videos.get(clip['video_id'])
+    if video is None:
+        raise AnnotationError(
+            path,
+            where,
+            f'unknown video id {clip["video_id"]!r}',
+            f"add it to 'videos' ({len(videos)} there) or correct the id",
+        )
+    where += f' (video {clip["video_id"]!r})'
+    segment = clip['segment']
+    _check_whole(path, where, 'segment', segment)
+    if not 0 <= segment[0] < segment[1] <= video.frame_count:
+        raise AnnotationError(
+            path,
+            where,
+            f'segment {segment} is empty or not in the '
+            f'{video.frame_count} frames of the video',
+            'give [start, end) with 0 <= start < end <= frame_count',
+        )
+    check_kind(path, where, "'queries'", clip['queries'], list)
+    if not clip['queries']:
+        raise AnnotationError(
+            path, where, 'no queries', 'add a sentence or drop the clip'
+        )
+    return video
+
+
+def _check_whole(path: str, where: str, name: str, span: Any) -> None:
+    """Check that a span is a pair of frame numbers."""
+    if (
+        not isinstance(span, (list, tuple))
+        or len(span) != 2
+        or not all(isinstance(value, int) for value in span)
+    ):
+        raise AnnotationError(
+            path,
+            where,
+            f'{name} {span!r:.80} is no pair of whole numbers',
+            'give [start, end) in native frames, without decimals',
+        )
 
 
 def _check_query(
     path: str,
     where: str,
     clip: dict,
-    query: dict,
+    query: Any,
     video: VideoInfo,
     query_types: Sequence[str],
 ) -> None:
+    check_kind(path, where, 'a query', query, dict)
     where += f', query {query.get("query_id", "without an id")!r}'
     for key in _QUERY_KEYS:
         if key not in query:
             found = f'key {key!r} is missing, found {sorted(query)}'
             raise AnnotationError(path, where, found, f'add {key!r}')
     for key in ('query_id', 'text', 'track_id'):
-        if not isinstance(query[key], str):
-            found = f'{key!r} is {query[key]!r}'
-            raise AnnotationError(path, where, found, 'write it as text')
+        check_kind(path, where, repr(key), query[key], str)
+    for key in ('predicate', 'category'):
+        if query.get(key) is not None:
+            check_kind(path, where, repr(key), query[key], str)
     if not query['text'].strip():
         raise AnnotationError(
             path, where, "the sentence ('text') is empty", 'write or drop it'
@@ -301,7 +358,9 @@ def _check_query(
         found = f"'type' is {query['type']!r}"
         cure = f'use one of {list(query_types)}'
         raise AnnotationError(path, where, found, cure)
-    if not _is_span(query['span'], *clip['segment']):
+    start, end = clip['segment']
+    _check_whole(path, where, 'span', query['span'])
+    if not start <= query['span'][0] < query['span'][1] <= end:
         raise AnnotationError(
             path,
             where,

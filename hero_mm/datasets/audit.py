@@ -17,14 +17,13 @@ import numpy as np
 
 from .annotation import GroundingAnnotation
 from .converters.verify import (
-    ENOUGH,
     FPS_TOLERANCE,
     VideoCheck,
     VideoFacts,
     probe_videos,
 )
 from .tracks import VideoInfo
-from .video_base import same_aspect
+from .video_base import ENOUGH, same_aspect
 
 ERRORS = {
     'missing': 'videos that are missing',

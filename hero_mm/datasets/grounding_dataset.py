@@ -4,6 +4,7 @@ An item is a clip with K >= 1 queries; see ``docs/design.md``.
 """
 
 import logging
+import os
 import pickle
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -11,6 +12,7 @@ from typing import Any, Optional
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.dist import get_rank
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 
@@ -30,9 +32,10 @@ class GroundingDataset(BaseDataset):
     video_predicates``.
 
     A video that cannot be read is logged by name once and listed in
-    :attr:`broken_videos`, also when a worker process met it. In training
-    another item takes its place; in testing the error is raised, unless the
-    video was left out by ``skip_broken`` or ``broken_file``.
+    :attr:`broken_videos`, also when a worker process met it. Another item
+    takes its place: in training one at random, in testing the next one. That
+    one is then predicted twice, and counted once; the sentences of the broken
+    video have no prediction and score 0.
 
     Args:
         ann_file (str): Annotation file, see ``docs/data.md``.
@@ -183,8 +186,7 @@ class GroundingDataset(BaseDataset):
         """Find the videos that are known to be broken, and say so."""
         self._left_out = set()
         if self.broken_file is not None:
-            with open(self.broken_file, encoding='utf-8') as file:
-                names = {line.strip() for line in file if line.strip()}
+            names = self._read_names(self.broken_file)
             self._left_out = {
                 name
                 for name, video in videos.items()
@@ -195,14 +197,25 @@ class GroundingDataset(BaseDataset):
                 reason = self._why_broken(video)
                 if reason is not None and name not in self._left_out:
                     self._left_out.add(name)
-                    self._warn(f'{reason} (left out)')
+                    self._log(f'{reason} (left out)')
         if self._left_out:
-            self._warn(
+            self._log(
                 f'{len(self._left_out)} of {len(videos)} videos of '
                 f'{self.ann_file} are left out as broken: '
                 f'{", ".join(sorted(self._left_out)[:20])}'
                 f'{" ..." if len(self._left_out) > 20 else ""}'
             )
+
+    @staticmethod
+    def _read_names(path: str) -> set[str]:
+        """Ids and paths in a text file, one a line."""
+        if not os.path.isfile(path):
+            raise FileNotFoundError(
+                f'broken_file {path} does not exist; give a text file with '
+                'the id or the path of a video a line, or leave it away'
+            )
+        with open(path, encoding='utf-8') as file:
+            return {line.strip() for line in file if line.strip()}
 
     def _why_broken(self, video: VideoInfo) -> Optional[str]:
         path = join_path(self.data_prefix['video'], video.path)
@@ -213,8 +226,8 @@ class GroundingDataset(BaseDataset):
             return str(error)
         return None
 
-    def _warn(self, message: str) -> None:
-        print_log(message, logger='current', level=logging.WARNING)
+    def _log(self, message: str, level: int = logging.WARNING) -> None:
+        print_log(message, logger='current', level=level)
 
     def set_epoch(self, epoch: int, seed: int) -> None:
         """Fix what is drawn at random in the items of an epoch.
@@ -240,24 +253,40 @@ class GroundingDataset(BaseDataset):
         """
         epoch, seed = self._drawn.tolist()
         if self.test_mode or epoch < 0:
-            return super().__getitem__(idx)
+            return self._readable_item(idx)
         before = np.random.get_state()
         self._source = [seed, epoch, idx % len(self), 0]
         try:
             _seed_numpy(self._source)
-            return super().__getitem__(idx)
+            return self._readable_item(idx)
         finally:
             self._source = []
             np.random.set_state(before)
 
+    def _readable_item(self, idx: int) -> dict:
+        """An item, or the one that takes the place of a broken one."""
+        for _ in range(self.max_refetch + 1):
+            item = self.prepare_data(idx)
+            if item is not None:
+                return item
+            broken, known = len(self.broken_videos), len(self._video_ids)
+            if broken == known:
+                break
+            again = (idx + 1) % len(self)
+            idx = again if self.test_mode else self._rand_another()
+        found = (
+            f'none of its {known} videos can be read'
+            if broken == known
+            else f'{self.max_refetch + 1} items in a row cannot be read, '
+            f'{broken} of its {known} videos are broken'
+        )
+        raise ValueError(
+            f'{self.ann_file}: {found}; see the warnings above, and check '
+            f"data_prefix['video'] = {self.data_prefix['video']!r}"
+        )
+
     def _rand_another(self) -> int:
-        """The index that takes the place of a broken one."""
-        if len(self.broken_videos) == len(self._video_ids):
-            raise ValueError(
-                f'{self.ann_file}: none of its {len(self._video_ids)} videos '
-                'can be read; see the warnings above, and check '
-                f"data_prefix['video'] = {self.data_prefix['video']!r}"
-            )
+        """The index that takes the place of a broken one in training."""
         if self._source:
             # How much was drawn until now depends on whether it was known.
             self._source[-1] += 1
@@ -302,34 +331,25 @@ class GroundingDataset(BaseDataset):
             idx (int): Index of the item.
 
         Returns:
-            dict, optional: The output of the pipeline; None in training where
-            the video is broken, so that another item is taken.
-
-        Raises:
-            VideoError: The video is broken, in testing.
+            dict, optional: The output of the pipeline; None where the video
+            is broken, so that another item is taken.
         """
         info = self.get_data_info(idx)
         place = info['video_place']
-        if not self.test_mode and self._broken[place]:
+        if self._broken[place]:
             return None
         try:
             return self.pipeline(info)
         except VideoError as error:
-            if self.test_mode:
-                raise VideoError(
-                    error.path,
-                    error.found,
-                    f'{error.cure}; in testing nothing takes its place: set '
-                    'skip_broken=True, or write its id '
-                    f'{info["video_id"]!r} into a text file and set '
-                    'broken_file, so that its sentences are scored 0',
-                ) from error
             if not self._broken[place]:
                 self._broken[place] = 1
                 count = int(self._broken.sum())
-                self._warn(
-                    f'{error} (skipped in training; broken so far: {count} '
-                    f'of {len(self._broken)} videos)'
+                what = 'left out' if self.test_mode else 'skipped in training'
+                # MMEngine shows warnings of the first process only.
+                self._log(
+                    f'{error} ({what}; broken so far: {count} '
+                    f'of {len(self._broken)} videos)',
+                    logging.ERROR if get_rank() else logging.WARNING,
                 )
             return None
 

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 # A turned or cut video is told from one encoded at another size by this.
 _ASPECT_TOLERANCE = 0.02
+# A file that lacks a larger part of its frames is taken for a cut-off one.
+ENOUGH = 0.95
 
 
 def same_aspect(size: tuple[int, int], annotated: tuple[int, int]) -> bool:
@@ -116,6 +118,33 @@ class VideoReader(ABC):
         unique, inverse = np.unique(wanted, return_inverse=True)
         return self._read(unique)[inverse]
 
+    def check_whole(self) -> int:
+        """Refuse a file that was cut off.
+
+        Returns:
+            int: Number of frames.
+
+        Raises:
+            VideoError: It holds clearly fewer frames than it tells, or its
+                last one cannot be decoded.
+        """
+        count, told = self.frame_count, self.told_count
+        if count == 0 or count < ENOUGH * told:
+            raise VideoError(
+                self.path,
+                f'cut off: it holds {count} frames'
+                + (f', its header tells {told}' if told else ''),
+            )
+        try:
+            self.get_frames([count - 1])
+        except TooShortError as error:
+            raise VideoError(
+                self.path,
+                f'cut off: it holds {count} frames, of which {error.count} '
+                'can be decoded',
+            ) from error
+        return count
+
     @abstractmethod
     def _read(self, wanted: np.ndarray) -> np.ndarray:
         """Decode strictly increasing frame numbers."""
@@ -124,6 +153,11 @@ class VideoReader(ABC):
     @abstractmethod
     def frame_count(self) -> int:
         """int: Number of frames, counted in the file."""
+
+    @property
+    def told_count(self) -> int:
+        """int: Number of frames that the file tells; 0 where it does not."""
+        return 0
 
     @property
     @abstractmethod

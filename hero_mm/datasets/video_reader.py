@@ -10,13 +10,14 @@ video is to be displayed.
 import functools
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
 
@@ -38,6 +39,8 @@ _SEEK_FROM = 48
 _SEEK_GAIN = 8
 # No codec reorders frames farther than this.
 _REORDER = 64
+# B frames in a row that are held back; some streams consist of them.
+_B_RUN = 16
 
 
 @functools.lru_cache(maxsize=8)
@@ -83,6 +86,8 @@ class PyAVReader(VideoReader):
         self._keys = np.zeros(0, dtype=np.int64)
         self._key_pts = np.zeros(0, dtype=np.int64)
         self._complete = False
+        # Frames that an edit list takes out.
+        self._hidden = 0
         self._reformatter = VideoReformatter()
         self._open()
 
@@ -115,6 +120,16 @@ class PyAVReader(VideoReader):
         return sum(1 for _ in self._decode())
 
     @property
+    def told_count(self) -> int:
+        """int: Number of frames that the file tells; 0 where it does not."""
+        if 'mp4' not in self._container.format.name:
+            return self._stream.frames
+        # The index of an mp4 leaves out most of what an edit list hides.
+        self._index(None)
+        entries = getattr(self._stream, 'index_entries', ())
+        return max(len(entries) - self._hidden, 0)
+
+    @property
     def fps(self) -> float:
         """float: Mean frames a second."""
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -145,9 +160,15 @@ class PyAVReader(VideoReader):
         """Decode from the start, keep what is wanted."""
         out = np.empty(0, dtype=np.uint8)
         place, rank = 0, -1
-        for rank, frame in enumerate(self._decode()):
+        for rank, (frame, sound) in enumerate(_told_apart(self._decode())):
             if rank != wanted[place]:
                 continue
+            if not sound:
+                raise VideoError(
+                    self.path,
+                    f'the frame at {frame.time} seconds is damaged, or '
+                    'predicted from one that is',
+                )
             out = self._store(frame, out, place, len(wanted))
             place += 1
             if place == len(wanted):
@@ -158,20 +179,20 @@ class PyAVReader(VideoReader):
         """Jump to key frames; None where the file does not keep its word."""
         pts = self._pts
         out = np.empty(0, dtype=np.uint8)
-        frames: Iterator[Any] = iter(())
+        frames: Iterator[tuple[Any, bool]] = iter(())
         position = -_SEEK_GAIN
         for place, rank in enumerate(wanted.tolist()):
             key = int(np.searchsorted(self._keys, rank, 'right')) - 1
             if self._keys[key] - position >= _SEEK_GAIN:
-                frames = self._decode(int(self._key_pts[key]))
-            for frame in frames:
-                if frame.pts is None or frame.pts > pts[rank]:
+                frames = _told_apart(self._decode(int(self._key_pts[key])))
+            for frame, sound in frames:
+                here = frame.pts == pts[rank]
+                late = frame.pts is None or frame.pts > pts[rank]
+                if late or (here and not sound):
                     return None
-                if frame.pts == pts[rank]:
+                if here:
                     break
             else:
-                return None
-            if frame.is_corrupt:
                 return None
             out = self._store(frame, out, place, len(wanted))
             position = rank + 1
@@ -181,10 +202,6 @@ class PyAVReader(VideoReader):
         self, frame: Any, out: np.ndarray, place: int, count: int
     ) -> np.ndarray:
         """Write a frame into its place of the array, made by the first."""
-        if frame.is_corrupt:
-            raise VideoError(
-                self.path, f'the frame at {frame.time} seconds is damaged'
-            )
         rgb = self._reformatter.reformat(
             frame, format='rgb24', **scaling_options(self._num_threads)
         )
@@ -240,6 +257,7 @@ class PyAVReader(VideoReader):
         packets = self._scan(stop)
         self._fresh = False
         shown = [pts for pts, _, hidden in packets if not hidden]
+        self._hidden = len(packets) - len(shown)
         sound = (
             len(shown) > 0
             and all(pts is not None for pts, _, _ in packets)
@@ -272,6 +290,32 @@ class PyAVReader(VideoReader):
             packets.append((None, False, False))
         self._complete = True
         return packets
+
+
+def _told_apart(frames: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+    """Frames, each with whether it is what was encoded.
+
+    A decoder conceals what it cannot read and marks the frame, but not those
+    that are predicted from it: all up to the next key frame, and the B frames
+    that are shown just before it. These are held back until it is there.
+    """
+    held: list[tuple[Any, bool]] = []
+    damaged = False
+    for frame in frames:
+        damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+        held.append((frame, not damaged))
+        if frame.pict_type == PictureType.B and len(held) < _B_RUN:
+            continue
+        yield from _judged(held)
+        held = []
+    yield from _judged(held)
+
+
+def _judged(held: list[tuple[Any, bool]]) -> Iterator[tuple[Any, bool]]:
+    """The B frames in a row and the frame that they end with."""
+    marked = any(frame.is_corrupt for frame, _ in held)
+    for frame, sound in held:
+        yield frame, sound and (not marked or frame.key_frame)
 
 
 _READERS: dict[str, Any] = {

@@ -98,12 +98,12 @@ def score_table(scores: TubeScores, name: str = '') -> Table:
         ]
         for name, prefix in _types(summary)
     ]
-    note = scores.protocol.summary
+    note = scores.protocol.told
     if scores.missing:
         note += f'; {len(scores.missing)} queries without a prediction score 0'
     return Table(
         f'Scores{f" of {name}" if name else ""}, protocol '
-        f'{scores.protocol.name}, in percent',
+        f'{scores.protocol.label}, in percent',
         ['sentences', 'queries', *keys],
         rows,
         note,
@@ -164,10 +164,12 @@ def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
 
     Args:
         path (str | os.PathLike): A JSON file
-            ``{NAME: {"m_tIoU": ..., ...}}``.
+            ``{NAME: {"group": "blind", "m_tIoU": ..., ...}}``; the group,
+            which says what a guess is told, may be left away.
 
     Returns:
-        dict[str, dict[str, float]]: Empty where there is no file.
+        dict[str, dict[str, float]]: By name and group; empty where there is
+        no file.
 
     Raises:
         ValueError: If it is something else.
@@ -176,11 +178,12 @@ def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-        return {
-            str(name): {str(k): float(v) for k, v in row.items()}
-            for name, row in content.items()
-        }
+        oracles = {}
+        for name, row in json.loads(file.read_text(encoding='utf-8')).items():
+            group = row.pop('group', None)
+            label = name if group is None else f'{name} ({group})'
+            oracles[label] = {str(k): float(v) for k, v in row.items()}
+        return oracles
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f'{file} must be JSON like {{NAME: {{"m_tIoU": 0.1}}}} ({error}); '

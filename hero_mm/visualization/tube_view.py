@@ -5,13 +5,12 @@ pixels of the original video. Spans and segments are half-open
 ``[start, end)`` in native frame numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
 
-from hero_mm.structures import GroundingDataSample
+from hero_mm.structures import GroundingDataSample, to_original
 
 Span = tuple[float, float]
 
@@ -71,41 +70,6 @@ class TubeView:
         return self.gt_bboxes[index] if self.gt_valid[index] else None
 
 
-def input_to_original(
-    bboxes: np.ndarray,
-    ori_shape: Sequence[int],
-    img_shape: Sequence[int],
-    crop_box: Optional[Sequence[float]] = None,
-    flip: bool = False,
-) -> np.ndarray:
-    """Map boxes from pixels of the model's input to the original video.
-
-    Args:
-        bboxes (np.ndarray): xyxy in pixels of the input, has shape (..., 4).
-        ori_shape (Sequence[int]): (height, width) of the video.
-        img_shape (Sequence[int]): (height, width) of the input.
-        crop_box (Sequence[float], optional): The part of the video that was
-            kept, xyxy in its pixels. Defaults to the whole frame.
-        flip (bool): The crop was mirrored left to right.
-
-    Returns:
-        np.ndarray: xyxy in pixels of the video, float32, same shape.
-
-    Examples:
-        >>> input_to_original(np.array([[0, 0, 8, 4]]), (20, 40), (10, 20))
-        array([[ 0.,  0., 16.,  8.]], dtype=float32)
-    """
-    left, top, right, bottom = crop_box or (0, 0, ori_shape[1], ori_shape[0])
-    boxes = np.asarray(bboxes, dtype=np.float32).copy()
-    boxes[..., 0::2] *= (right - left) / img_shape[1]
-    boxes[..., 1::2] *= (bottom - top) / img_shape[0]
-    if flip:
-        boxes[..., 0::2] = (right - left) - boxes[..., 2::-2]
-    boxes[..., 0::2] += left
-    boxes[..., 1::2] += top
-    return boxes
-
-
 def _array(value: Any) -> np.ndarray:
     """A tensor, list or array as an array on the CPU."""
     if hasattr(value, 'detach'):
@@ -120,13 +84,7 @@ def _span(value: Any) -> Span:
 
 def _gt_fields(sample: GroundingDataSample) -> list[dict]:
     gt = sample.gt_queries
-    bboxes = input_to_original(
-        _array(gt.bboxes),
-        sample.ori_shape,
-        sample.img_shape,
-        sample.get('crop_box'),
-        bool(sample.get('flip', False)),
-    )
+    bboxes = to_original(_array(gt.bboxes), sample)
     valid = _array(gt.valid).astype(bool)
     return [
         dict(gt_span=_span(span), gt_bboxes=bboxes[k], gt_valid=valid[k])

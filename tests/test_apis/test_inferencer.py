@@ -22,6 +22,7 @@ from hero_mm.apis.inputs import (
     pick_device,
 )
 from hero_mm.datasets.video_reader import VideoError
+from hero_mm.models import WordTextEncoder
 from hero_mm.registry import MODELS
 from hero_mm.visualization import VideoWriter
 
@@ -172,6 +173,23 @@ def test_many_sentences_cost_one_pass(work_dir, video):
     np.testing.assert_allclose(scores, [0.01, 0.02, 0.03, 0.04, 0.05])
 
 
+def test_unknown_words_are_told_once(inferencer, video, monkeypatch):
+    told = []
+    module = 'hero_mm.apis.inferencer'
+    monkeypatch.setattr(
+        f'{module}.print_log', lambda text, **unused: told.append(text)
+    )
+    features = inferencer.encode_video(video)
+    inferencer.ground(features, 'qwxz')
+    assert told == [], 'not every encoder has a vocabulary'
+    inferencer.model.text_encoder = WordTextEncoder(
+        8, vocabulary=['red square'], num_layers=1, num_heads=1
+    )
+    inferencer.ground(features, ['the red square', 'the qwxz', 'red'])
+    inferencer.ground(features, ['the qwxz', 'a square'])
+    assert [text.rpartition(': ')[2] for text in told] == ['the, qwxz', 'a']
+
+
 def test_results_are_drawn(inferencer, video, tmp_path):
     result = inferencer(video, ['one', 'two'], out_dir=tmp_path / 'out')
     names = [Path(path).name for path in result['visualization']]
@@ -245,6 +263,18 @@ def test_a_file_that_is_no_video(inferencer, tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(VideoError, match='bad.mp4'):
         inferencer(path, 'x')
+
+
+def test_a_video_that_was_cut_off(tmp_path):
+    path = tmp_path / 'half.mp4'
+    noise = np.random.default_rng(0).integers(0, 255, (20, HEIGHT, WIDTH, 3))
+    with VideoWriter(path, fps=FPS) as writer:
+        for image in noise.astype(np.uint8):
+            writer.write(image)
+    # Its index stands in front.
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r'half.mp4: cut off: .* tells 20'):
+        describe_video(path)
 
 
 @pytest.mark.parametrize('video', [np.zeros((2, 4, 4, 3)), None, 3])

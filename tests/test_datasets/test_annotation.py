@@ -244,7 +244,7 @@ CASES = {
     ),
     'video a list': (
         lambda r: r['videos'].update(v=[]),
-        'expected an object, found list',
+        r"video 'v': its entry is \[\]. Cure: give an object",
     ),
     'no boxes': (
         lambda r: _track(r).pop('boxes'),
@@ -252,7 +252,7 @@ CASES = {
     ),
     'boxes a list': (
         lambda r: _track(r).update(boxes=[BOX]),
-        "'boxes' is list",
+        r"'boxes' is \[\[1, 2, 11, 22\]\]. Cure: give an object",
     ),
     'x2 <= x1': (
         lambda r: _track(r)['boxes'].update({'3': [9, 2, 9, 22]}),
@@ -284,7 +284,87 @@ CASES = {
     ),
     'segment not whole': (
         lambda r: r['data_list'][0].update(segment=[1.5, 9]),
-        r'segment \[1.5, 9\]',
+        r'segment \[1.5, 9\] is no pair of whole numbers',
+    ),
+    'segment with decimals': (
+        lambda r: r['data_list'][0].update(segment=[1.0, 9.0]),
+        r'segment \[1.0, 9.0\] is no pair .* without decimals',
+    ),
+    'segment null': (
+        lambda r: r['data_list'][0].update(segment=None),
+        'segment None is no pair of whole numbers',
+    ),
+    'span with decimals': (
+        lambda r: _first(r).update(span=[2.0, 5.0]),
+        r'span \[2.0, 5.0\] is no pair of whole numbers',
+    ),
+    'metainfo null': (
+        lambda r: r.update(metainfo=None),
+        "top level: 'metainfo' is None. Cure: give an object",
+    ),
+    'videos a list': (
+        lambda r: r.update(videos=[]),
+        r"'videos' is \[\]. Cure: give an object",
+    ),
+    'clips an object': (
+        lambda r: r.update(data_list={}),
+        "'data_list' is {}. Cure: give a list",
+    ),
+    'no clip': (
+        lambda r: r.update(data_list=[]),
+        'data_list: is empty: there is nothing to learn',
+    ),
+    'clip a number': (
+        lambda r: r.update(data_list=[5]),
+        r'data_list\[0\]: the clip is 5',
+    ),
+    'video id a list': (
+        lambda r: r['data_list'][0].update(video_id=['v']),
+        r"'video_id' is \['v'\]. Cure: give text",
+    ),
+    'queries a number': (
+        lambda r: r['data_list'][0].update(queries=5),
+        "video 'v'.: 'queries' is 5. Cure: give a list",
+    ),
+    'query text': (
+        lambda r: r['data_list'][0].update(queries=['a dog']),
+        "a query is 'a dog'. Cure: give an object",
+    ),
+    'predicate a number': (
+        lambda r: _first(r).update(predicate=5),
+        "query '7': 'predicate' is 5. Cure: give text",
+    ),
+    'predicates text': (
+        lambda r: r['videos']['v'].update(predicates='run'),
+        "'predicates' is 'run'. Cure: give a list",
+    ),
+    'predicates numbers': (
+        lambda r: r['videos']['v'].update(predicates=[3]),
+        'a predicate is 3. Cure: give text',
+    ),
+    'tracks null': (
+        lambda r: r['videos']['v'].update(tracks=None),
+        "video 'v': 'tracks' is None. Cure: give an object",
+    ),
+    'runs null': (
+        lambda r: _track(r).update(runs=None),
+        "track '0': 'runs' is None. Cure: give a list",
+    ),
+    'category a number': (
+        lambda r: _track(r).update(category=3),
+        "track '0': 'category' is 3. Cure: give text",
+    ),
+    'frame no number': (
+        lambda r: _track(r)['boxes'].update({'\u00b2': BOX}),
+        "a box on frame '\u00b2'",
+    ),
+    'fps not a number': (
+        lambda r: r['videos']['v'].update(fps=float('inf')),
+        "'fps' is inf. Cure: give a number above 0",
+    ),
+    'file of tracks a number': (
+        lambda r: r['metainfo'].update(tracks_file=5),
+        "metainfo: 'tracks_file' is 5. Cure: give text",
     ),
     'no queries': (
         lambda r: r['data_list'][0].update(queries=[]),
@@ -296,7 +376,7 @@ CASES = {
     ),
     'number as id': (
         lambda r: _first(r).update(query_id=7),
-        "'query_id' is 7. Cure: write it as text",
+        "'query_id' is 7. Cure: give text",
     ),
     'empty sentence': (
         lambda r: _first(r).update(text='  '),
@@ -395,7 +475,9 @@ def test_nan_box_is_refused(tmp_path):
 def test_files_of_two_conversions_are_told(tmp_path):
     path, _ = _saved_raw(tmp_path)
     np.save(tmp_path / 'ann.tracks.npy', np.ones((30, 4), np.int16))
-    with pytest.raises(AnnotationError, match='expected shape .20, 4.'):
+    with pytest.raises(
+        AnnotationError, match=r'of shape .20, 4., found int16 of'
+    ):
         load_annotation(path)
 
 
@@ -409,14 +491,38 @@ def test_missing_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('text', 'message'),
-    [('{"metainfo": ', 'not valid JSON'), ('[1, 2]', 'found list')],
+    ('content', 'message'),
+    [
+        (b'{"metainfo": ', 'not valid JSON'),
+        (b'[1, 2]', 'found list'),
+        (b'\x00\x01\xff\xfe', 'byte 2: not text, let alone JSON'),
+    ],
 )
-def test_not_an_annotation(tmp_path, text, message):
+def test_not_an_annotation(tmp_path, content, message):
     path = tmp_path / 'x.json'
-    path.write_text(text)
+    path.write_bytes(content)
     with pytest.raises(AnnotationError, match=message):
         load_annotation(path)
+
+
+def test_a_file_of_tracks_that_is_not_whole_is_told(tmp_path):
+    path, _ = _saved_raw(tmp_path)
+    tracks = tmp_path / 'ann.tracks.npy'
+    whole = tracks.read_bytes()
+    for content in (whole[:-9], whole[:20], b'', b'none of this'):
+        tracks.write_bytes(content)
+        message = 'tracks_file ann.tracks.npy: no whole array of boxes'
+        for backend_args in (None, dict(backend='local')):
+            with pytest.raises(AnnotationError, match=message):
+                load_annotation(path, backend_args)
+    np.save(tracks, np.full((20, 4), 'x'))
+    with pytest.raises(AnnotationError, match='found <U1 of shape'):
+        load_annotation(path)
+
+
+def test_what_is_optional_may_be_null(tmp_path):
+    raw = _broken(lambda r: _first(r).update(predicate=None, category=None))
+    assert load_annotation(_store(tmp_path, raw)).data_list == raw['data_list']
 
 
 def test_through_a_storage_backend(tmp_path):

@@ -185,6 +185,8 @@ def test_broken_videos_are_named_or_skipped(folder, kind, workers):
     # All of them, not the first alone.
     assert '2 of 4 videos' in text and 'b.mp4' in text and 'c.mp4' in text
     assert 'raw.json' in text and '--skip-bad' in text
+    # One cure, of all of them.
+    assert text.count('Cure: ') == 1 and '..' not in text
     good, record = _verify(folder, *infos, workers=workers, skip_bad=True)
     assert list(good) == ['a', 'd'] and len(record.skipped) == 2
     assert record.skipped[0].startswith('video b: ')

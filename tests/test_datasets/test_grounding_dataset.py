@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 from hero_mm.datasets import GroundingDataset
 from hero_mm.datasets.annotation import AnnotationError
 from hero_mm.datasets.tracks import VideoInfo
-from hero_mm.datasets.video_reader import VideoError
 from hero_mm.registry import DATASETS
 from hero_mm.structures import GroundingDataSample
 
@@ -203,11 +202,12 @@ def test_broken_in_training(broken, warnings):
     shutil.copy(broken / 'video' / 'v1.mp4', broken / 'video' / 'v0.mp4')
     assert dataset[0]['data_samples'].video_id != 'v0'
     assert 'v0.mp4: not a readable video' in warnings[0]
-    assert 'broken so far: 1 of 3 videos' in warnings[0]
+    assert '(skipped in training; broken so far: 1 of 3 vid' in warnings[0]
 
 
-def test_broken_in_workers_is_counted_in_the_main_process(broken):
-    dataset = _build(broken, DECODE)
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_broken_in_workers_is_counted_in_the_main_process(broken, test_mode):
+    dataset = _build(broken, DECODE, test_mode=test_mode)
     loader = DataLoader(
         dataset, batch_size=2, num_workers=2, collate_fn=lambda batch: batch
     )
@@ -217,11 +217,12 @@ def test_broken_in_workers_is_counted_in_the_main_process(broken):
     assert dataset.broken_videos == ['v0']
 
 
-def test_all_broken_ends_with_an_error(broken, warnings):
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_all_broken_ends_with_an_error(broken, warnings, test_mode):
     for name in ('v1', 'v2'):
         (broken / 'video' / f'{name}.mp4').unlink()
     np.random.seed(0)
-    dataset = _build(broken, DECODE, max_refetch=30)
+    dataset = _build(broken, DECODE, max_refetch=30, test_mode=test_mode)
     with pytest.raises(ValueError, match='none of its 3 videos can be read'):
         dataset[0]
     assert dataset.broken_videos == ['v0', 'v1', 'v2']
@@ -287,13 +288,51 @@ def test_a_broken_video_is_replaced_alike_when_it_is_known(broken, warnings):
     assert met[:2] == met[2:] and 'v0' not in [item[0] for item in met]
 
 
-def test_broken_in_testing_is_an_error(broken):
+def test_broken_in_testing_is_left_out(broken, warnings):
+    # In the middle, so that items come before and after.
+    shutil.move(broken / 'video' / 'v1.mp4', broken / 'video' / 'v0.mp4')
+    (broken / 'video' / 'v1.mp4').write_text('nothing')
     dataset = _build(broken, DECODE, test_mode=True)
-    with pytest.raises(VideoError, match='v0.mp4') as caught:
+    for _ in range(2):
+        samples = [dataset[index]['data_samples'] for index in range(6)]
+        ids = [sample.video_id for sample in samples]
+        # The next clip takes its place, whose queries are scored once.
+        assert ids == ['v0', 'v0', 'v2', 'v2', 'v2', 'v2']
+        firsts = [sample.queries.query_ids[0] for sample in samples]
+        assert firsts == ['0', '3', '10', '10', '10', '13']
+    assert dataset.broken_videos == ['v1']
+    assert len(warnings) == 1 and 'v1.mp4: not a readable video' in warnings[0]
+    assert '(left out; broken so far: 1 of 3 videos)' in warnings[0]
+
+
+def test_the_last_clip_is_followed_by_the_first(broken, warnings):
+    shutil.move(broken / 'video' / 'v2.mp4', broken / 'video' / 'v0.mp4')
+    dataset = _build(broken, DECODE, test_mode=True)
+    assert dataset[5]['data_samples'].queries.query_ids[0] == '0'
+    assert dataset[-1]['data_samples'].queries.query_ids[0] == '0'
+
+
+def test_too_many_broken_in_a_row_end_with_an_error(broken, warnings):
+    dataset = _build(broken, DECODE, test_mode=True, max_refetch=1)
+    message = '2 items in a row cannot be read, 1 of its 3 videos are broken'
+    with pytest.raises(ValueError, match=message):
         dataset[0]
-    assert 'skip_broken=True' in str(caught.value)
-    assert "'v0'" in str(caught.value)
-    assert dataset[2]['data_samples'].video_id == 'v1'
+
+
+@pytest.mark.parametrize(
+    ('rank', 'level'), [(0, logging.WARNING), (1, logging.ERROR)]
+)
+def test_broken_is_told_by_every_process(broken, monkeypatch, rank, level):
+    """Other processes than the first show nothing below an error."""
+    levels = []
+    module = 'hero_mm.datasets.grounding_dataset'
+    monkeypatch.setattr(f'{module}.get_rank', lambda: rank)
+    monkeypatch.setattr(
+        f'{module}.print_log',
+        lambda message, logger, level: levels.append(level),
+    )
+    _build(broken, DECODE, test_mode=True)[0]
+    assert levels == [level]
 
 
 def test_skip_broken(broken, warnings):
@@ -316,6 +355,11 @@ def test_broken_file(broken, warnings, line):
     )
     assert len(dataset) == 4 and dataset.broken_videos == ['v0']
     assert len(warnings) == 1 and 'left out as broken: v0' in warnings[0]
+
+
+def test_a_missing_broken_file_is_named(toy):
+    with pytest.raises(FileNotFoundError, match='broken_file .*no.txt does'):
+        _build(toy, broken_file=str(toy / 'no.txt'))
 
 
 def test_through_a_storage_backend(toy):

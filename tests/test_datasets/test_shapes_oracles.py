@@ -24,6 +24,7 @@ from hero_mm.datasets.shapes.questions import (
 )
 from hero_mm.datasets.shapes.world import Look
 from hero_mm.evaluation import evaluate_tubes
+from hero_mm.visualization.report_tables import read_oracles
 
 
 @pytest.fixture(scope='module')
@@ -259,6 +260,10 @@ def test_the_tool_prints_and_writes(root, tmp_path, repo_root):
     rows = json.loads((tmp_path / 'new' / 'scores.json').read_text())
     told = [q for q in read_questions(root, 'val') if q.kind == 'temporal']
     assert rows == score_oracles(told)
+    # A report takes them as they are.
+    read = read_oracles(tmp_path / 'new' / 'scores.json')
+    assert 'right look, whole clip (appearance)' in read
+    assert len(read) == len(rows)
     for name, row in rows.items():
         assert f'| {name} | {row["m_tIoU"]:.3f} |' in result.stdout
     command[2] = str(tmp_path)

@@ -185,12 +185,74 @@ def test_damaged_frames_are_not_made_up(tmp_path, files):
         _read(path, range(200))
 
 
-def test_a_frame_that_the_decoder_marks_is_an_error(files):
-    with open_video(files['plain'][0]) as reader:
-        marked = SimpleNamespace(is_corrupt=True, time=1.5)
-        message = 'the frame at 1.5 seconds is damaged'
-        with pytest.raises(VideoError, match=message):
-            reader._store(marked, np.zeros(0), 0, 1)
+def _write_panning(path):
+    """A moving texture, whose frames are predicted from each other."""
+    noise = np.random.default_rng(0).random((15, 25, 3))
+    texture = noise.repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), 'w') as output:
+        stream = output.add_stream('libx264', rate=8)
+        stream.width, stream.height = 96, 64
+        stream.options = {'g': '20', 'bf': '2', 'sc_threshold': '0'}
+        for number in range(40):
+            part = texture[number // 2 :, 2 * number :][:64, :96]
+            image = np.ascontiguousarray(255 * part).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+
+
+def test_what_is_predicted_from_a_damaged_frame_is_refused(tmp_path):
+    path = tmp_path / 'panning.mp4'
+    _write_panning(path)
+    good = _read(path, range(40)).astype(int)
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        place, size, pts = packets[4].pos, packets[4].size, packets[4].pts
+        rank = sorted(p.pts for p in packets).index(pts)
+        assert not packets[4].is_keyframe and packets[5].pts < pts
+    data = bytearray(path.read_bytes())
+    data[place + size // 2 : place + size] = bytes(size - size // 2)
+    path.write_bytes(data)
+    refused = []
+    for number in range(40):
+        try:
+            image = _read(path, [number])[0]
+        except VideoError as error:
+            assert 'damaged, or predicted from one that is' in str(error)
+            refused.append(number)
+        else:
+            assert np.abs(image - good[number]).mean() < 0.5, number
+    # The B frames just before it, it, and all up to the next key frame.
+    assert refused == list(range(rank - 2, 20))
+
+
+def _frames(kinds):
+    """Stand-ins: I, P or B in upper case, damaged ones in lower case."""
+    return [
+        SimpleNamespace(
+            is_corrupt=kind.islower(),
+            key_frame=kind in 'Ii',
+            pict_type=av.video.frame.PictureType[kind.upper()],
+        )
+        for kind in kinds
+    ]
+
+
+@pytest.mark.parametrize(
+    ('kinds', 'sound'),
+    [
+        ('IBBPBBP', '1111111'),
+        ('IBBpBBPBBIBBP', '1000000001111'),
+        ('IBBPbBPI', '11110001'),
+        ('iPPIP', '00011'),
+        ('Ipi', '100'),
+        # Such a stream is not held back for good.
+        ('I' + 20 * 'B' + 'b', '1' + 16 * '1' + 5 * '0'),
+    ],
+)
+def test_frames_are_told_apart(kinds, sound):
+    told = list(video_reader._told_apart(_frames(kinds)))
+    assert ''.join(str(int(good)) for _, good in told) == sound
 
 
 def test_indices_in_any_order_and_twice(files, toy_tools):
@@ -304,6 +366,50 @@ def test_a_file_that_was_cut_off_has_fewer_frames(
         assert toy_tools.is_frame(reader.get_frames([3])[0], 3)
         with pytest.raises(VideoError, match=r'video .*(asked|damaged|stops)'):
             reader.get_frames([3, count - 1])
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'edited'])
+def test_whole_files_pass(files, kind):
+    path, count, _ = files[kind]
+    with open_video(path) as reader:
+        assert reader.check_whole() == count
+        # Text headers of a stream tell nothing.
+        told = 0 if kind in ('mkv', 'ts') else count
+        assert reader.told_count == told
+
+
+def _cut(path, source, share):
+    """The beginning of an mp4 whose index stands in front."""
+    with av.open(str(source)) as old:
+        options = {'movflags': 'faststart'}
+        with av.open(str(path), 'w', options=options) as new:
+            stream = new.add_stream_from_template(old.streams.video[0])
+            for packet in old.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    new.mux(packet)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize('share', [0.5, 0.93])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, files, share):
+    path = tmp_path / 'cut.mp4'
+    _cut(path, files['long'][0], share)
+    message = 'cut off: it holds .* tells 200'
+    with open_video(path) as reader, pytest.raises(VideoError, match=message):
+        reader.check_whole()
+
+
+def test_a_last_frame_that_is_not_there_is_told(files):
+    class Short(PyAVReader):
+        told_count = 0
+        frame_count = 26
+
+    with Short(str(files['plain'][0])) as reader:
+        message = 'holds 26 frames, of which 24 can be decoded'
+        with pytest.raises(VideoError, match=message):
+            reader.check_whole()
 
 
 @pytest.mark.parametrize('backend', BACKENDS)

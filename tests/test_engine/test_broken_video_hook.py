@@ -8,10 +8,13 @@ from hero_mm.engine.hooks import broken_video_hook
 from hero_mm.engine.hooks.broken_video_hook import BrokenVideoHook
 
 
-def _runner(names):
-    dataset = SimpleNamespace(broken_videos=names, ann_file='a.json')
+def _data(*names, ann_file='a.json'):
+    return SimpleNamespace(broken_videos=list(names), ann_file=ann_file)
+
+
+def _runner(dataset, stage='train'):
     loader = SimpleNamespace(dataset=dataset)
-    return SimpleNamespace(train_dataloader=loader, test_dataloader=loader)
+    return SimpleNamespace(**{f'{stage}_dataloader': loader})
 
 
 @pytest.fixture
@@ -25,19 +28,50 @@ def told(monkeypatch):
     return lines
 
 
-@pytest.mark.parametrize('stage', ['after_train', 'after_test'])
-def test_count_and_names(told, stage):
-    getattr(BrokenVideoHook(), stage)(_runner(['v1', 'v7']))
-    assert told == ['2 broken videos of a.json were left out: v1, v7']
+@pytest.mark.parametrize(
+    ('stage', 'what'),
+    [
+        ('train', 'were left out'),
+        ('val', 'were left out and scored 0'),
+        ('test', 'were left out and scored 0'),
+    ],
+)
+def test_count_and_names(told, stage, what):
+    hook = getattr(BrokenVideoHook(), f'after_{stage}')
+    hook(_runner(_data('v1', 'v7'), stage))
+    assert told == [f'2 broken videos of a.json {what}: v1, v7']
 
 
 def test_many(told):
-    BrokenVideoHook(most=2).after_train(_runner(['a', 'b', 'c', 'd']))
+    hook = BrokenVideoHook(most=2)
+    hook.after_train(_runner(_data('a', 'b', 'c', 'd')))
     assert told[0].endswith('a, b and 2 more')
 
 
 def test_none(told):
-    BrokenVideoHook().after_train(_runner([]))
-    other = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=[1]))
-    BrokenVideoHook().after_test(other)
+    BrokenVideoHook().after_train(_runner(_data()))
+    BrokenVideoHook().after_test(_runner([1], 'test'))
     assert told == []
+
+
+def test_data_sets_in_wrappers(told):
+    other = _data('w', ann_file='b.json')
+    many = SimpleNamespace(datasets=[_data('v'), other, [1]])
+    BrokenVideoHook().after_train(_runner(SimpleNamespace(dataset=many)))
+    assert told == [
+        '1 broken videos of a.json were left out: v',
+        '1 broken videos of b.json were left out: w',
+    ]
+
+
+def test_all_processes_are_asked(told, monkeypatch):
+    monkeypatch.setattr(
+        broken_video_hook,
+        'all_gather_object',
+        lambda own: [own, [('a.json', ['b', 'c'])], [('x.json', ['d'])]],
+    )
+    BrokenVideoHook().after_train(_runner(_data('c', 'a')))
+    assert told == [
+        '3 broken videos of a.json were left out: a, b, c',
+        '1 broken videos of x.json were left out: d',
+    ]

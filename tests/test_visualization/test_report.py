@@ -192,6 +192,8 @@ def test_oracles_are_read(tmp_path):
     assert read_oracles(path) == {}
     path.write_text('{"guess": {"m_vIoU": 0.25}}')
     assert read_oracles(path) == {'guess': {'m_vIoU': 0.25}}
+    path.write_text('{"guess": {"group": "blind", "m_vIoU": 0.25}}')
+    assert read_oracles(path) == {'guess (blind)': {'m_vIoU': 0.25}}
 
 
 @pytest.mark.parametrize('text', ['[1]', '{"a": 3}', '{"a": {"b": "x"}}', '{'])

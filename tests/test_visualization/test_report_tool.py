@@ -45,6 +45,20 @@ def test_paths_are_joined_as_the_data_set_does(tool):
     assert args.work_dir == Path('run') and args.cases == 4
 
 
+def test_guesses_lie_beside_their_split(tool):
+    assert tool.oracles_beside('data/x/val.json') == Path(
+        'data/x/val.oracles.json'
+    )
+
+
+def test_the_demo_writes_them_where_its_report_looks(tool, repo_root):
+    cfg = Config.fromfile(repo_root / 'configs/hero_shapes.py')
+    wanted = tool.oracles_beside(fill(tool, cfg).ann)
+    text = (repo_root / 'Makefile').read_text()
+    assert f'ORACLES := {wanted}\n' in text
+    assert '--split test --json $(ORACLES)\n' in text
+
+
 def test_absolute_paths_stay(tool):
     cfg = config([], data_root='data', ann_file='/elsewhere/test.json')
     args = fill(tool, cfg)

@@ -9,7 +9,6 @@ from hero_mm.structures import GroundingDataSample
 from hero_mm.visualization.tube_view import (
     TubeView,
     choose_sheet_indices,
-    input_to_original,
     resample_view,
     views_from_sample,
 )
@@ -54,11 +53,6 @@ def test_a_flipped_crop_is_unflipped():
     view = views_from_sample(make_sample(flip=True))[0]
     # 1..5 of 20 is 15..19 before the flip: 30..38 of the crop, which is at 8.
     np.testing.assert_allclose(view.gt_bboxes[0], [38, 8, 46, 16])
-
-
-def test_mapping_without_crop_scales_only():
-    boxes = input_to_original(np.array([[1, 1, 2, 2]]), (30, 20), (15, 20))
-    np.testing.assert_allclose(boxes, [[1, 2, 2, 4]])
 
 
 def test_predictions_stay_in_pixels_of_the_video():

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from mmengine.config import Config
 
@@ -49,8 +49,8 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--oracles',
-        help='scores of guesses, JSON; default: oracles.json beside the '
-        'annotation, where it is',
+        help='scores of guesses, JSON of shapes_oracles.py; default: '
+        'SPLIT.oracles.json beside the annotation SPLIT.json, where it is',
     )
     parser.add_argument('--out', help='default: WORK_DIR/report')
     parser.add_argument(
@@ -77,6 +77,15 @@ def fill_from_config(args: argparse.Namespace, cfg: Config) -> None:
         args.protocol = named[0] if named else 'tubedetr'
 
 
+def oracles_beside(ann_file: Union[str, Path]) -> Path:
+    """Where the scores of guesses about an annotation lie.
+
+    Args:
+        ann_file (str | Path): Path of the annotation.
+    """
+    return Path(ann_file).with_suffix('.oracles.json')
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Write the report and say where it is.
 
@@ -97,7 +106,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         args.videos,
         args.protocol,
         read_training_log(args.work_dir),
-        read_oracles(args.oracles or Path(args.ann).parent / 'oracles.json'),
+        read_oracles(args.oracles or oracles_beside(args.ann)),
         args.cases,
     )
     page, text = write_report(report, args.out or args.work_dir / 'report')

@@ -1,7 +1,10 @@
-"""Score guesses with perfect boxes on the embedded benchmark.
+r"""Score guesses with perfect boxes on the embedded benchmark.
+
+A report (report.py) shows the scores that lie beside its annotation.
 
 Example:
-    python tools/analysis_tools/shapes_oracles.py data/shapes --split test
+    python tools/analysis_tools/shapes_oracles.py data/shapes --split test \
+        --json data/shapes/test.oracles.json
 """
 
 import argparse

@@ -12,7 +12,7 @@ model = dict(
             type='mmdet.ResNet',
             depth=101,
             num_stages=4,
-            out_indices=(2, 3),
+            out_indices=(1, 2, 3),
             frozen_stages=1,
             norm_cfg=dict(type='BN', requires_grad=False),
             norm_eval=True,
@@ -24,13 +24,17 @@ model = dict(
         # Strides 16 and 32 fused; one region is 16 x 16 pixels.
         neck=dict(
             type='mmdet.FPN',
-            in_channels=[1024, 2048],
+            in_channels=[512, 1024, 2048],
             out_channels=embed_dims,
+            start_level=1,
             num_outs=2,
         ),
         level=0,
         in_channels=embed_dims,
+        # Details of regions are read at stride 8.
+        detail_level=0,
     ),
+    region_detail=dict(type='RegionDetail', dims=64),
     # A folder or a name on the hub; see docs/faq.md for machines offline.
     text_encoder=dict(
         type='HFTextEncoder', embed_dims=embed_dims, name='roberta-base'

@@ -23,7 +23,8 @@ model = dict(
         # The vocabulary; a checkpoint carries its own.
         ann_file='data/shapes/train.json',
     ),
-    # What regions show at that level, now and a frame away; None leaves it out.
+    # What regions show at that level, and a frame before and after; None
+    # leaves it out, shift_div=0 the other frames.
     region_detail=dict(type='RegionDetail'),
     # Contrastive action correspondence; None leaves it out.
     action_head=dict(type='ContrastiveActionHead', embed_dims=embed_dims),
@@ -36,18 +37,17 @@ model = dict(
         num_clip_layers=0,
         num_region_layers=1,
         num_layers=1,
-        spatial_window=4,
+        # One window holds all 16 frames: there is nothing to shift.
         temporal_window=16,
+        shift_windows=False,
         # Pyramid alignment; (1,) switches it off.
         scales=(1, 3, 0),
-        # Shifted alignment; False and 0 switch it off.
-        shift_windows=True,
-        shift_div=8,
     ),
     tube_head=dict(
         type='TubeHead',
         embed_dims=embed_dims,
         num_heads=2,
+        sigma=0.5,
         # While several spans are likely, take the one that agrees with most.
         expected_iou=True,
     ),

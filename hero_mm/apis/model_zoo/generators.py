@@ -4,6 +4,7 @@ Detectors are those of the config files that mmdet ships, so that what runs
 here runs with the whole of them.
 """
 
+import copy
 from pathlib import Path
 from typing import Any, Optional
 
@@ -240,7 +241,8 @@ def small_head(kind: str) -> dict:
     Args:
         kind (str): One of :data:`HEADS`.
     """
-    own, train = HEADS[kind]
+    # Who gets it may change it.
+    own, train = copy.deepcopy(HEADS[kind])
     return dict(
         type=f'mmdet.{kind}',
         in_channels=WIDTH,

@@ -22,12 +22,10 @@ from pathlib import Path
 from typing import Optional, Union
 
 from ..tracks import VideoInfo
-from ..video_base import VideoError, same_aspect
+from ..video_base import ENOUGH, VideoError, same_aspect
 from ..video_reader import open_video
 from .common import ConversionError, PathLike, Progress, Record
 
-# A file that lacks a larger part of its frames is taken for a cut-off one.
-ENOUGH = 0.95
 # The frame rates of a file and of its annotation are rounded differently.
 FPS_TOLERANCE = 0.01
 _NAMED = 5
@@ -87,7 +85,9 @@ def probe_video(path: PathLike) -> Union[VideoFacts, str]:
             count = reader.frame_count
             ends = reader.get_frames([0, max(count - 1, 0)])
             fps = None if os.path.isdir(path) else reader.fps
-    except (VideoError, OSError) as error:
+    except VideoError as error:
+        return f'{error.path}: {error.found}'
+    except OSError as error:
         return str(error)
     height, width = ends.shape[1:3]
     return VideoFacts(count, fps, width, height)

@@ -218,17 +218,3 @@ def link_boxes(
     for origin in reversed(back):
         choice.append(origin.gather(1, choice[-1][:, None]).squeeze(1))
     return torch.stack(choice[::-1], dim=1)
-
-
-def to_original(boxes: Tensor, sample: GroundingDataSample) -> Tensor:
-    """From pixels of the input to those of the original video, clipped."""
-    height, width = sample.img_shape
-    x1, y1, x2, y2 = sample.crop_box
-    if sample.get('flip', False):
-        boxes = boxes[..., [2, 1, 0, 3]] * boxes.new_tensor([-1, 1, -1, 1])
-        boxes = boxes + boxes.new_tensor([width, 0, width, 0])
-    scale = boxes.new_tensor([(x2 - x1) / width, (y2 - y1) / height])
-    boxes = boxes * scale.repeat(2) + boxes.new_tensor([x1, y1, x1, y1])
-    ori_height, ori_width = sample.ori_shape
-    limit = boxes.new_tensor([ori_width, ori_height] * 2)
-    return torch.minimum(boxes.clamp(min=0), limit)

@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
-from hero_mm.structures import GroundingDataSample
+from hero_mm.structures import GroundingDataSample, to_original
 
 from ..features import TextFeatures, VideoFeatures, decode_boxes
 from ..layers import FeedForward, FramePosition, JointLayer
@@ -29,7 +29,6 @@ from .tube_decoding import (
     choose_boxes,
     decode_span,
     query_edges,
-    to_original,
 )
 from .tube_losses import TubeLosses
 

@@ -191,6 +191,22 @@ class WordTextEncoder(BaseModule):
         self._need_words()
         super().init_weights()
 
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """Words that the vocabulary lacks: the model takes all for the same.
+
+        Args:
+            texts (Sequence[str]): Sentences.
+
+        Returns:
+            list[str]: Each once, in order; punctuation is passed over.
+        """
+        words = [word for text in texts for word in split_words(text)]
+        return [
+            word
+            for word in dict.fromkeys(words)
+            if word not in self._index and re.search('[a-z0-9]', word)
+        ]
+
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Turn sentences into word numbers.
 

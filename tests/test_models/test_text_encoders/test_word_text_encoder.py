@@ -44,6 +44,12 @@ def test_vocabulary():
     assert build_vocabulary(texts[::-1]) == build_vocabulary(texts)
 
 
+def test_unknown_words_are_found():
+    texts = ['The Qwxz turns!', "what is a qwxz, or a dog's ?"]
+    assert build().unknown_words(texts) == ['qwxz', 'is', 'or', "dog's"]
+    assert build().unknown_words(TEXTS) == []
+
+
 def test_shapes():
     out = build()(TEXTS)
     assert out.words_QLD.shape == (3, 6, 16)
