@@ -340,6 +340,9 @@ BAD = {
     'backwards': (dict(ed_frame=100), 'ed_frame 100 is before st_frame 157'),
     'odd size': (dict(img_size=[480]), r'expected \[height, width\]'),
     'no caption': (dict(caption=' '), r'the caption.* is empty'),
+    'null': (dict(caption=None), 'caption: expected text, found None'),
+    'null in version 2': (dict(English=None), 'English: expected text, found'),
+    'far frame': (dict(st_frame=10**30), 'st_frame: expected .*10,000,000'),
     'no time': (dict(st_time='now'), 'st_time: expected a number'),
 }
 

@@ -69,6 +69,7 @@ def test_vidstg_is_that_of_the_official_files(vidstg, tmp_path):
     annotation = load_annotation(out)
     told = annotation.metainfo
     assert (told['dataset'], told['split']) == ('vidstg', 'test')
+    assert told['query_ids'] == 'official'
     # Videos lie flat, whatever VidOR's files say.
     for name, video in annotation.videos.items():
         assert video.path == f'{name}.mp4'
@@ -118,6 +119,7 @@ def test_hcstvg_version_1(persons, tmp_path):
     annotation = load_annotation(out)
     told = annotation.metainfo
     assert (told['dataset'], told['split']) == ('hcstvg', 'test')
+    assert told['query_ids'] == 'official'
     truth = annotation.ground_truths()['8_b.mkv']
     assert truth['span'] == (4, 10)
     assert truth['boxes'][4] == [3, 4, 13, 16]

@@ -304,6 +304,16 @@ BAD = {
         'the sentence .caption. is empty',
         2,
     ),
+    'null for a sentence': (
+        lambda c: _first(c).update(caption=None),
+        r'videos\[0\] .*, caption: expected text, found None',
+        2,
+    ),
+    'null for a target': (
+        lambda c: _first(c).update(target_id=None),
+        'target_id: expected text or a whole number, found None',
+        2,
+    ),
     'video without tracks': (
         lambda c: c.raw['videos'].append(_told(3, original_video_id='12')),
         "trajectories, video '12': is missing",
@@ -364,6 +374,22 @@ FATAL = {
         lambda c: c.raw['trajectories'].update({'11': 3}),
         "trajectories, video '11': expected an object, found int",
     ),
+    'a frame out of all bounds': (
+        lambda c: _tracks(c)['0'].update(_boxes([10**30])),
+        'track 0: a frame below 0 or above 10000000',
+    ),
+    'null for a number': (
+        lambda c: _first(c).update(video_id=None),
+        r'videos\[0\], video_id: expected text or a whole number, found None',
+    ),
+    'null for a video': (
+        lambda c: _first(c).update(original_video_id=None),
+        r'videos\[0\], original_video_id: expected text or .*, found None',
+    ),
+    'null for a path': (
+        lambda c: _first(c).update(video_path=None),
+        'video_path: expected text, found None',
+    ),
     'size': (
         lambda c: _first(c).update(width=0),
         'width: expected a number from 1 on, found 0',
@@ -390,6 +416,13 @@ def test_files_of_another_kind(case, kind):
     change(case)
     with pytest.raises(ConversionError, match=message):
         case.convert(skip_bad=True)
+
+
+def test_a_video_without_a_path(case):
+    for entry in case.raw['videos']:
+        entry['video_path'] = ''
+    annotation, _ = case.convert()
+    assert annotation.videos['11'].path == '11.mp4'
 
 
 def test_bad_words(case):

@@ -211,6 +211,7 @@ def test_a_video_that_ends_early(persons, tmp_path, toy_tools):
         (dict(trajectory=[[1, 2, 4]]), 'frame 4, .* a box is four numbers'),
         (dict(frame_count=0), 'frame_count: expected a number from 1 on'),
         (dict(caption=''), 'the sentence .caption. is empty'),
+        (dict(caption=None), 'caption: expected text, found None'),
         (
             dict(original_video_id='8_x', height=47),
             'frame_count, fps, width, height',

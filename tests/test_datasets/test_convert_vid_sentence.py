@@ -103,6 +103,7 @@ def test_test_is_taken_from_val(case):
     annotation, summary = case.convert()
     assert annotation.metainfo['dataset'] == 'vid-sentence'
     assert annotation.metainfo['split'] == 'test'
+    assert annotation.metainfo['query_ids'] == 'official'
     assert list(annotation.videos) == [ONE]
     video = annotation.videos[ONE]
     assert video.path == f'val/{ONE}' and video.frame_count == 20
@@ -300,6 +301,26 @@ FATAL = {
     'empty': (
         lambda c: _elephant(c).update(track=[]),
         'id 0: a track without boxes',
+    ),
+    'no list': (
+        lambda c: c.tracks.update({f'val/{ONE}': 3}),
+        f'{ONE}.js, top level, annotations: expected a list, found 3',
+    ),
+    'track': (
+        lambda c: _elephant(c).update(track=dict(a=1)),
+        "id 0, track: expected a list, found .'a': 1",
+    ),
+    'null for an id': (
+        lambda c: _elephant(c).update(id=None),
+        r'annotations\[0\], id: expected text or a whole number, found None',
+    ),
+    'null for a class': (
+        lambda c: _elephant(c)['track'][0].update({'class': None}),
+        'id 0, class: expected text or a whole number, found None',
+    ),
+    'far frame': (
+        lambda c: _elephant(c)['track'][0].update(frame=10**30),
+        'id 0, frame: expected a whole number up to 10,000,000, found 1000',
     ),
     'same id': (
         lambda c: _elephant(c).update(id='1'),

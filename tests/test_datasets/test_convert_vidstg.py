@@ -33,6 +33,7 @@ def test_one_entry(case):
     annotation, summary = case.convert()
     assert annotation.metainfo['dataset'] == 'vidstg'
     assert annotation.metainfo['split'] == 'val'
+    assert annotation.metainfo['query_ids'] == 'official'
     video = annotation.videos['11']
     assert video.path == '0000/11.mp4'
     assert (video.frame_count, video.fps) == (made.COUNT, 10.0)
@@ -176,6 +177,38 @@ def test_more_boxes_than_frames(case):
     assert annotation.videos['11'].frame_count == made.COUNT
     name = 'videos with boxes past frame_count, which was raised'
     assert summary.notes[name] == 1
+
+
+def test_videos_that_are_told_differently(case):
+    case.entries = [
+        made.entry(fps=10.005),
+        made.entry('12', fps=12.5, frame_count=21, width=32, height=24),
+        made.entry('13', fps=None, frame_count=True),
+    ]
+    for key in ('fps', 'frame_count', 'width', 'height'):
+        del case.entries[0][key]
+    case.entries.insert(1, made.entry(fps=10.005))
+    for name in ('12', '13'):
+        case.vidor[f'{name}.json'] = made.vidor(name)
+    annotation, summary = case.convert()
+    # VidOR's: on its frames the boxes were drawn.
+    video = annotation.videos['12']
+    assert (video.fps, video.frame_count) == (10.0, 20)
+    kind = 'videos that VidSTG and VidOR tell differently (VidOR taken)'
+    assert summary.notes == {kind: 2}
+    assert summary.repaired == [
+        f'{kind}: 12: fps 12.5 and 10.0, width 32 and 64, height 24 and 48, '
+        f'frame_count 21 and 20 (VidSTG and VidOR)',
+        f'{kind}: 13: fps None and 10.0, frame_count True and 20 (VidSTG and '
+        f'VidOR)',
+    ]
+
+
+def test_frame_rates_are_compared_as_they_are_rounded(case):
+    for fps, told in ((10.009, 0), (10.011, 1), (9.989, 1)):
+        case.entries = [made.entry(fps=fps)]
+        _, summary = case.convert()
+        assert sum(summary.notes.values()) == told
 
 
 def test_ends_in_two_conventions(case):
@@ -331,6 +364,33 @@ BAD = {
         "entry 1.*key 'predicate' is missing",
         3,
     ),
+    'null for a sentence': (
+        lambda c: c.entries[0]['captions'][0].update(description=None),
+        'entry 0.*, description: expected text, found None',
+        2,
+    ),
+    'null for a predicate': (
+        lambda c: c.entries.append(
+            made.entry(used_relation=dict(predicate=None))
+        ),
+        'entry 1.*used_relation, predicate: expected text, found None',
+        3,
+    ),
+    'null for a target': (
+        lambda c: c.entries[0]['captions'][0].update(target_id=None),
+        'target_id: expected text or a whole number, found None',
+        2,
+    ),
+    'a sentence that is none': (
+        lambda c: c.entries[0]['captions'].__setitem__(0, 3),
+        'entry 0.*: expected an object, found int',
+        2,
+    ),
+    'a frame out of all bounds': (
+        lambda c: c.entries.append(made.entry(truth=(4, 10**30))),
+        'temporal_gt, end_fid: expected a whole number up to 10,000,000, fou',
+        3,
+    ),
 }
 
 
@@ -377,6 +437,50 @@ FATAL = {
     'not an object': (
         lambda c: setattr(c, 'entries', [3]),
         'entry 0: expected an object, found int',
+    ),
+    'sentences that are no list': (
+        lambda c: c.entries[0].update(captions=None),
+        'entry 0, captions: expected a list, found None',
+    ),
+    'questions that are no list': (
+        lambda c: c.entries[0].update(questions=dict(a=1)),
+        "entry 0, questions: expected a list, found .'a': 1",
+    ),
+    'null for a video': (
+        lambda c: c.entries[0].update(vid=None),
+        'entry 0, vid: expected text or a whole number, found None',
+    ),
+    'objects that are no list': (
+        lambda c: _vid(c).update({'subject/objects': 3}),
+        '11.json, top level, subject/objects: expected a list, found 3',
+    ),
+    'relations that are no list': (
+        lambda c: _vid(c).update(relation_instances=None),
+        '11.json, top level, relation_instances: expected a list, found None',
+    ),
+    'null for a relation': (
+        lambda c: _vid(c)['relation_instances'][1].update(predicate=None),
+        r'relation_instances\[1\], predicate: expected text, found None',
+    ),
+    'null for a category': (
+        lambda c: _vid(c)['subject/objects'][1].update(category=None),
+        r'subject/objects\[1\], category: expected text, found None',
+    ),
+    'null for an object': (
+        lambda c: _vid(c)['subject/objects'][1].update(tid=None),
+        r'subject/objects\[1\], tid: expected text or a whole number',
+    ),
+    'null for the object of a box': (
+        lambda c: _vid(c)['trajectories'][3].append(made.box(3, None)),
+        '11.json, frame 3: a tid must be .* like the others, found None',
+    ),
+    'objects of two kinds': (
+        lambda c: _vid(c)['trajectories'][3].append(made.box(3, 'x')),
+        "11.json, frame 3: a tid must be .* like the others, found 'x'",
+    ),
+    'a path that is no text': (
+        lambda c: _vid(c).update(video_path=5),
+        '11.json, top level, video_path: expected text, found 5',
     ),
     'vidor key': (
         lambda c: _vid(c).pop('trajectories'),
@@ -439,6 +543,22 @@ def test_nothing_left(case):
     case.entries[0]['vid'] = '99'
     with pytest.raises(ConversionError, match='not one sentence is left'):
         case.convert(skip_bad=True)
+
+
+@pytest.mark.parametrize('told', [None, 3, {'a': 1}])
+def test_a_list_of_videos_that_is_none(case, tmp_path, told):
+    files = tmp_path / 'val_files.json'
+    files.write_text(json.dumps(told))
+    with pytest.raises(ConversionError, match='expected a list of video ids'):
+        case.convert(files=files)
+
+
+def test_no_path_and_no_relations(case):
+    for key in ('video_path', 'relation_instances', 'subject/objects'):
+        del _vid(case)[key]
+    annotation, _ = case.convert()
+    video = annotation.videos['11']
+    assert (video.path, video.predicates) == ('11.mp4', ())
 
 
 def test_missing_and_broken_files(case, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.annotation import AnnotationError, load_annotation
 from hero_mm.datasets.converters.boxes import (
     CUT,
     make_track,
@@ -348,6 +348,10 @@ def test_numbers():
         read_whole('a', 'b', entry, 'half')
     with pytest.raises(ConversionError, match="key 'none' is missing"):
         read_whole('a', 'b', entry, 'none')
+    entry = dict(most=10_000_000, more=-10_000_001)
+    assert read_whole('a', 'b', entry, 'most') == 10_000_000
+    with pytest.raises(ConversionError, match='number up to 10,000,000, fou'):
+        read_whole('a', 'b', entry, 'more')
     with pytest.raises(ConversionError, match='expected an object, found'):
         need('a', 'b', [], ())
 
@@ -411,9 +415,21 @@ def test_the_list_and_the_exit_status(tmp_path, capsys):
     assert (tmp_path / 'b.txt').read_text().splitlines() == lines
 
 
+def test_a_list_that_cannot_be_written(tmp_path, capsys):
+    args = _options('--out', tmp_path / 'a.json', '--list', tmp_path)
+    summary = ConversionSummary('o')
+    assert run_converter(args, lambda: summary) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     'error',
-    [ConversionError('a', 'b', 'c', 'd'), FileNotFoundError('no such file')],
+    [
+        ConversionError('a', 'b', 'c', 'd'),
+        AnnotationError('a', 'b', 'c', 'd'),
+        FileNotFoundError('no such file'),
+        PermissionError('not yours'),
+    ],
 )
 def test_errors_are_one_line(error, tmp_path, capsys):
     def fail():

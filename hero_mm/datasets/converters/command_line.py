@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
+from ..annotation import AnnotationError
 from .common import ConversionError, ConversionSummary
 from .verify import VideoCheck
 
@@ -122,14 +123,15 @@ def run_converter(
         convert (Callable): Does the work.
 
     Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
+        int: Exit status: 0, or 1 where a file is missing, wrong or cannot be
+        written.
     """
+    path = args.list or Path(args.out).with_suffix('.conversion.txt')
     try:
         summary = convert()
-    except (ConversionError, FileNotFoundError) as error:
+        summary.write_list(path)
+    except (AnnotationError, ConversionError, OSError) as error:
         sys.stderr.write(f'error: {error}\n')
         return 1
-    path = args.list or Path(args.out).with_suffix('.conversion.txt')
-    summary.write_list(path)
     sys.stdout.write(f'{summary.text()}\n  all by name: {path}\n')
     return 0

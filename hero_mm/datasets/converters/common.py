@@ -17,6 +17,9 @@ from ..tracks import VideoInfo
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 PathLike = Union[str, Path]
+MOST = 10_000_000
+"""Frames and pixels are fewer: a larger number is damage."""
+_CURE = 'correct it, or check that this is the official file'
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
@@ -312,7 +315,7 @@ def read_number(
             path,
             f'{where}, {key}',
             f'expected a number{bound}, found {value!r:.80}',
-            'correct it, or check that this is the official file',
+            _CURE,
         )
     return value
 
@@ -333,14 +336,90 @@ def read_whole(
         int: The number.
 
     Raises:
-        ConversionError: It is missing, no whole number or too small.
+        ConversionError: It is missing, no whole number, too small, or
+            larger than :data:`MOST`.
     """
     value = read_number(path, where, entry, key, least)
-    if value != int(value):
+    if value != int(value) or abs(value) > MOST:
+        bound = f' up to {MOST:,}' if value == int(value) else ''
         raise ConversionError(
             path,
             f'{where}, {key}',
-            f'expected a whole number, found {value!r}',
-            'correct it, or check that this is the official file',
+            f'expected a whole number{bound}, found {value!r:.40}',
+            _CURE,
         )
     return int(value)
+
+
+def read_text(path: PathLike, where: str, entry: Any, key: str) -> str:
+    """Read a text of an entry.
+
+    Args:
+        path (PathLike): The file, for the error.
+        where (str): The entry, for the error.
+        entry (Any): What stands there.
+        key (str): The name of the text.
+
+    Returns:
+        str: The text.
+
+    Raises:
+        ConversionError: It is missing or no text, such as null.
+    """
+    return _read(path, where, entry, key, (str,), 'text')
+
+
+def read_name(path: PathLike, where: str, entry: Any, key: str) -> str:
+    """Read what something is called: text or a whole number.
+
+    Args:
+        path (PathLike): The file, for the error.
+        where (str): The entry, for the error.
+        entry (Any): What stands there.
+        key (str): The name of the name.
+
+    Returns:
+        str: The name as text.
+
+    Raises:
+        ConversionError: It is missing or neither of the two.
+    """
+    kinds = (str, int)
+    return str(_read(path, where, entry, key, kinds, 'text or a whole number'))
+
+
+def read_list(path: PathLike, where: str, entry: Any, key: str) -> list[Any]:
+    """Read a list of an entry.
+
+    Args:
+        path (PathLike): The file, for the error.
+        where (str): The entry, for the error.
+        entry (Any): What stands there.
+        key (str): The name of the list.
+
+    Returns:
+        list: The list.
+
+    Raises:
+        ConversionError: It is missing or no list.
+    """
+    return _read(path, where, entry, key, (list,), 'a list')
+
+
+def _read(
+    path: PathLike,
+    where: str,
+    entry: Any,
+    key: str,
+    kinds: tuple[type, ...],
+    told: str,
+) -> Any:
+    need(path, where, entry, (key,))
+    if type(entry[key]) not in kinds:
+        raise ConversionError(
+            path,
+            f'{where}, {key}',
+            f'expected {told}, found {entry[key]!r:.80}',
+            _CURE,
+        )
+    return entry[key]

@@ -24,6 +24,7 @@ from .common import (
     need,
     read_json,
     read_number,
+    read_text,
     read_whole,
 )
 from .verify import VideoCheck
@@ -119,7 +120,7 @@ def convert_hcstvg(
     stem = Path(annotations).stem
     told = re.match('train|val|test', stem)
     split = split or (told.group() if told else stem)
-    return clips.save(out, dataset, split, found)
+    return clips.save(out, dataset, split, found, query_ids='official')
 
 
 class _Repeated(list):
@@ -263,8 +264,7 @@ def _check_same(
 
 def _read_text(path: PathLike, where: str, entry: dict) -> str:
     key = 'English' if 'English' in entry else 'caption'
-    need(path, where, entry, (key,))
-    return str(entry[key])
+    return read_text(path, where, entry, key)
 
 
 def _read_tube(

@@ -26,12 +26,15 @@ from ..tracks import VideoInfo
 from .boxes import make_track, to_corners
 from .clips import ClipList, RawNames, Sentence
 from .common import (
+    MOST,
     ConversionError,
     ConversionSummary,
     PathLike,
     need,
     read_json,
+    read_name,
     read_number,
+    read_text,
     read_whole,
 )
 from .verify import VideoCheck
@@ -213,7 +216,8 @@ def _own_ids(path: PathLike, sentences: list[Any], name: str) -> list[str]:
     """TubeDETR's own numbers, each of which must name one sentence."""
     places: dict[str, int] = {}
     for place, entry in enumerate(sentences):
-        first = places.setdefault(str(entry['video_id']), place)
+        query_id = read_name(path, f'{name}[{place}]', entry, 'video_id')
+        first = places.setdefault(query_id, place)
         if first != place:
             raise ConversionError(
                 path,
@@ -235,7 +239,7 @@ def _vidstg_videos(clips: ClipList, raw: dict) -> dict[str, VideoInfo]:
     path = clips.path
     infos: dict[str, VideoInfo] = {}
     for place, entry in enumerate(raw['videos']):
-        name = str(entry['original_video_id'])
+        name = _video_name(path, f'videos[{place}]', entry)
         where = f'videos[{place}] (video {name!r})'
         video = _read_video(path, where, entry, name, 'fps')
         _same_video(path, where, infos.setdefault(name, video), video)
@@ -251,6 +255,10 @@ def _vidstg_videos(clips: ClipList, raw: dict) -> dict[str, VideoInfo]:
         clips.summary.skip(error, clips.skip_bad, 'video')
         del infos[name]
     return infos
+
+
+def _video_name(path: PathLike, where: str, entry: dict) -> str:
+    return read_name(path, where, entry, 'original_video_id')
 
 
 def _same_video(
@@ -278,7 +286,7 @@ def _read_video(
     count = read_whole(path, where, entry, 'frame_count', least=1)
     return VideoInfo(
         name,
-        str(entry['video_path']),
+        read_text(path, where, entry, 'video_path') or f'{name}.mp4',
         count,
         float(read_number(path, where, entry, fps, least=1e-3))
         if fps
@@ -320,10 +328,10 @@ def _add_track(
     category: str = '',
 ) -> None:
     """Give a video a track of xywh boxes, and the frames that it needs."""
-    if len(np.unique(numbers)) < len(numbers) or numbers.min() < 0:
-        raise ConversionError(
-            clips.path, where, 'a frame below 0, or one that is twice', _CURE
-        )
+    low, high = numbers.min(), numbers.max()
+    if len(np.unique(numbers)) < len(numbers) or low < 0 or high > MOST:
+        found = f'a frame below 0 or above {MOST}, or one that is twice'
+        raise ConversionError(clips.path, where, found, _CURE)
     raw_T4 = to_corners(clips.path, where, numbers, boxes)
     track = make_track(
         clips.path,
@@ -353,7 +361,7 @@ def _add_vidstg(
     """Put the sentences of VidSTG into clips."""
     summary = clips.summary
     for place, (entry, query_id) in enumerate(zip(sentences, ids)):
-        name = str(entry['original_video_id'])
+        name = _video_name(clips.path, f'videos[{place}]', entry)
         where = f'videos[{place}] (video {name!r})'
         video = infos.get(name)
         if video is None:
@@ -385,10 +393,10 @@ def _read_sentence(
         query_id=query_id,
         where=where,
         type=entry['qtype'],
-        text=str(entry['caption']),
+        text=read_text(path, where, entry, 'caption'),
         segment=(start, end + 1),
         span=(begin, stop),
-        track_id=str(entry['target_id']),
+        track_id=read_name(path, where, entry, 'target_id'),
     )
 
 
@@ -400,11 +408,11 @@ def _read_hcstvg(
         need(clips.path, f'entries[{place}]', entry, _HC_KEYS)
     ids = _own_ids(clips.path, entries, 'entries')
     if query_ids == 'official':
-        ids = _file_names(entries)
+        ids = _file_names(clips.path, entries)
     sentences: list[tuple[str, Sentence]] = []
     infos: dict[str, VideoInfo] = {}
     for place, (entry, query_id) in enumerate(zip(entries, ids)):
-        name = str(entry['original_video_id'])
+        name = _video_name(clips.path, f'entries[{place}]', entry)
         where = f'entries[{place}] (video {name!r})'
         try:
             video = _read_video(clips.path, where, entry, name)
@@ -424,12 +432,13 @@ def _read_hcstvg(
     return sentences, infos
 
 
-def _file_names(entries: list[dict]) -> list[str]:
+def _file_names(path: PathLike, entries: list[dict]) -> list[str]:
     """File names of the videos; the second sentence of one gets ``#2``."""
     seen: Counter = Counter()
     ids = []
-    for entry in entries:
-        name = Path(str(entry['video_path'])).name
+    for place, entry in enumerate(entries):
+        where = f'entries[{place}]'
+        name = Path(read_text(path, where, entry, 'video_path')).name
         seen[name] += 1
         ids.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
     return ids
@@ -466,7 +475,7 @@ def _read_person(
         query_id=query_id,
         where=where,
         type='declarative',
-        text=str(entry['caption']),
+        text=read_text(path, where, entry, 'caption'),
         segment=(0, video.frame_count),
         span=(begin, begin + len(boxes)),
         track_id=query_id,

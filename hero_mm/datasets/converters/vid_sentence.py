@@ -29,6 +29,8 @@ from .common import (
     map_in_processes,
     need,
     read_json,
+    read_list,
+    read_name,
     read_whole,
 )
 from .verify import VideoCheck
@@ -122,7 +124,8 @@ def convert_vid_sentence(
         if segment == 'video':
             sentence.segment = 0, max(video.frame_count, sentence.span[1])
         clips.add(sentence, video)
-    return clips.save(out, 'vid-sentence', split, found, searched=segment)
+    about = dict(query_ids='official', searched=segment)
+    return clips.save(out, 'vid-sentence', split, found, **about)
 
 
 def _read_lines(path: Path, summary: ConversionSummary) -> list[str]:
@@ -236,19 +239,21 @@ def _read_video(
     """A video with its tracks, which ends with the last box."""
     name, path = item
     raw = read_json(path)
-    need(path, 'top level', raw, ('annotations',))
     size: tuple[int, int] = (0, 0)
     tracks = {}
-    for place, entry in enumerate(raw['annotations']):
-        need(path, f'annotations[{place}]', entry, ('id', 'track'))
-        where = f'id {entry["id"]}'
-        if not isinstance(entry['track'], list) or not entry['track']:
+    for place, entry in enumerate(
+        read_list(path, 'top level', raw, 'annotations')
+    ):
+        track_id = read_name(path, f'annotations[{place}]', entry, 'id')
+        where = f'id {track_id}'
+        boxes = read_list(path, where, entry, 'track')
+        if not boxes:
             raise ConversionError(path, where, 'a track without boxes', _CURE)
-        if str(entry['id']) in tracks:
+        if track_id in tracks:
             raise ConversionError(path, where, 'stands there twice', _CURE)
-        for box in entry['track']:
+        for box in boxes:
             size = _same_size(path, where, box, size)
-        tracks[str(entry['id'])] = entry['track']
+        tracks[track_id] = boxes
     video = VideoInfo(name, f'{_folder(name)}/{name}', 1, fps, *size)
     read = ReadVideo(video)
     for track_id, boxes in tracks.items():
@@ -295,7 +300,7 @@ def _add_track(
         [box['bbox'] for box in boxes],
         (video.width, video.height),
         read,
-        str(boxes[0].get('class', '')),
+        read_name(path, where, {'class': '', **boxes[0]}, 'class'),
         skip_bad,
     )
     if track is not None:

@@ -5,6 +5,7 @@ object. Ends of relations are exclusive, and so are our spans: no shift.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from .common import (
     ReadVideo,
     need,
     read_json,
+    read_list,
+    read_name,
     read_number,
+    read_text,
     read_whole,
 )
 
@@ -78,7 +82,7 @@ def read_vidor(path: Path, skip_bad: bool = False) -> ReadVideo:
     frame_count = read_whole(path, 'top level', raw, 'frame_count', least=1)
     video = VideoInfo(
         video_id=path.stem,
-        path=raw.get('video_path') or f'{path.stem}.mp4',
+        path=_video_path(path, raw),
         frame_count=max(frame_count, len(frames)),
         fps=float(read_number(path, 'top level', raw, 'fps', least=1e-3)),
         width=read_whole(path, 'top level', raw, 'width', least=1),
@@ -93,7 +97,7 @@ def read_vidor(path: Path, skip_bad: bool = False) -> ReadVideo:
     things = 'subject/objects'
     categories = dict(
         zip(
-            _told(path, raw, things, 'tid'),
+            _told(path, raw, things, 'tid', read_name),
             _told(path, raw, things, 'category'),
         )
     )
@@ -116,12 +120,26 @@ def read_vidor(path: Path, skip_bad: bool = False) -> ReadVideo:
     return read
 
 
-def _told(path: Path, raw: dict, name: str, key: str) -> list[str]:
+def _video_path(path: Path, raw: dict) -> str:
+    """Where the file says that the video lies."""
+    if not raw.get('video_path'):
+        return f'{path.stem}.mp4'
+    return read_text(path, 'top level', raw, 'video_path')
+
+
+def _told(
+    path: Path,
+    raw: dict,
+    name: str,
+    key: str,
+    read: Callable[[PathLike, str, Any, str], str] = read_text,
+) -> list[str]:
     """What stands under a key in each entry of a list."""
-    entries = raw.get(name, [])
-    for place, entry in enumerate(entries):
-        need(path, f'{name}[{place}]', entry, (key,))
-    return [str(entry[key]) for entry in entries]
+    entries = read_list(path, 'top level', raw, name) if name in raw else []
+    return [
+        read(path, f'{name}[{place}]', entry, key)
+        for place, entry in enumerate(entries)
+    ]
 
 
 def _frames(path: Path, frames: Any) -> list[list[dict]]:
@@ -170,4 +188,19 @@ def _collect(
                 )
             numbers.append(number)
             kept.append(values)
+    _check_tids(path, found)
     return {str(tid): found[tid] for tid in sorted(found)}
+
+
+def _check_tids(path: Path, found: dict[Any, tuple[list[int], Any]]) -> None:
+    """Refuse ids that are nothing, or not all numbers or all text."""
+    if set(map(type, found)) in ({int}, {str}, set()):
+        return
+    kind = int if int in map(type, found) else str
+    tid = next(tid for tid in found if type(tid) is not kind)
+    raise ConversionError(
+        path,
+        f'frame {found[tid][0][0]}',
+        f'a tid must be a whole number like the others, found {tid!r:.40}',
+        'check that this is the official file',
+    )

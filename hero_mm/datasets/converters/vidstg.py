@@ -23,6 +23,9 @@ from .common import (
     map_in_processes,
     need,
     read_json,
+    read_list,
+    read_name,
+    read_text,
     read_whole,
 )
 from .verify import VideoCheck
@@ -47,6 +50,8 @@ NAMES = RawNames(
     inclusive=True,
 )
 TWICE = 'VidOR files found at several places, the first in order taken'
+OTHERWISE = 'videos that VidSTG and VidOR tell differently (VidOR taken)'
+FPS_TOLERANCE = 0.01
 LAST_FRAME = (
     'entries whose temporal_gt ends one past used_segment.end_fid (kept)'
 )
@@ -104,11 +109,12 @@ def convert_vidstg(
     for item in progress(read, len(paths)) if progress else read:
         summary.take(item)
         infos.append(item.video)
+    _compare(entries, infos, summary)
     found = place_videos(infos, videos, annotations, summary, skip_bad)
     clips = ClipList(annotations, NAMES, summary, skip_bad)
     _add_sentences(clips, entries, found)
     split = split or Path(annotations).name.split('_')[0]
-    return clips.save(out, dataset, split, found)
+    return clips.save(out, dataset, split, found, query_ids='official')
 
 
 def _read_entries(
@@ -125,11 +131,13 @@ def _read_entries(
             f'expected a list of entries, found {type(raw).__name__}',
             'give {train,val,test}_annotations.json of VidSTG',
         )
-    wanted = None if files is None else {str(v) for v in read_json(files)}
+    wanted = None if files is None else _read_files(files)
     entries, number, seen = [], 0, set()
     for place, entry in enumerate(raw):
         need(annotations, f'entry {place}', entry, _ENTRY_KEYS)
-        entry['vid'] = str(entry['vid'])
+        entry['vid'] = read_name(annotations, f'entry {place}', entry, 'vid')
+        for name, _ in KINDS:
+            read_list(annotations, f'entry {place}', entry, name)
         seen.add(entry['vid'])
         if wanted is None or entry['vid'] in wanted:
             entries.append((place, number, entry))
@@ -141,6 +149,40 @@ def _read_entries(
         kind, lost = 'listed videos without a sentence', sorted(wanted - seen)
         summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
     return entries
+
+
+def _read_files(path: PathLike) -> set[str]:
+    """The videos of a split."""
+    names = read_json(path)
+    if not isinstance(names, list):
+        raise ConversionError(
+            path,
+            'top level',
+            f'expected a list of video ids, found {type(names).__name__}',
+            'give {train,val,test}_files.json of VidSTG',
+        )
+    return set(map(str, names))
+
+
+def _compare(
+    entries: list[tuple[int, int, dict]],
+    infos: list[VideoInfo],
+    summary: ConversionSummary,
+) -> None:
+    """List the videos of which VidSTG tells something else than VidOR."""
+    first = {entry['vid']: entry for _, _, entry in reversed(entries)}
+    for video in infos:
+        entry = first[video.video_id]
+        told = []
+        for key in ('fps', 'width', 'height', 'frame_count'):
+            theirs, ours = entry.get(key), getattr(video, key)
+            near = FPS_TOLERANCE if key == 'fps' else 0
+            number = isinstance(theirs, (int, float))
+            if key in entry and not (number and abs(theirs - ours) <= near):
+                told.append(f'{key} {theirs!r:.20} and {ours!r:.20}')
+        if told:
+            where = f'{video.video_id}: {", ".join(told)}'
+            summary.note(OTHERWISE, f'{where} (VidSTG and VidOR)')
 
 
 def _find_annotations(
@@ -209,23 +251,17 @@ def _read_sentence(
     query_type: str,
 ) -> Sentence:
     """A sentence of an entry, unchecked but for the keys."""
-    need(annotations, where, told, ('description', 'target_id'))
-    need(
-        annotations,
-        f'{where}, used_relation',
-        entry['used_relation'],
-        ('predicate',),
-    )
+    relation = f'{where}, used_relation', entry['used_relation']
     begin, end = _frames(annotations, where, entry, 'used_segment')
     return Sentence(
         query_id=str(number),
         where=where,
         type=query_type,
-        text=str(told['description']),
+        text=read_text(annotations, where, told, 'description'),
         segment=(begin, end + 1),
         span=_frames(annotations, where, entry, 'temporal_gt'),
-        track_id=str(told['target_id']),
-        predicate=str(entry['used_relation']['predicate']),
+        track_id=read_name(annotations, where, told, 'target_id'),
+        predicate=read_text(annotations, *relation, 'predicate'),
     )
 
 
