@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .comparison import compare_scores
 from .error_split import split_errors
 from .functional import evaluate_tubes, score_tubes, selection_report
+from .matching import check_match
 from .other_tracks import OtherTracks
 from .prediction_file import dump_predictions, load_predictions
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     'OtherTracks',
     'TubeMetric',
+    'check_match',
     'compare_scores',
     'dump_predictions',
     'evaluate_tubes',

@@ -153,8 +153,8 @@ def _check_pair(first: TubeScores, second: TubeScores) -> None:
         )
     if first.protocol != second.protocol:
         raise ValueError(
-            f'The two scores are of other protocols ({first.protocol.name} '
-            f'and {second.protocol.name}): score both by one.'
+            f'The two scores are of other protocols ({first.protocol.label} '
+            f'and {second.protocol.label}): score both by one.'
         )
 
 

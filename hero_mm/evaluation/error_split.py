@@ -6,11 +6,13 @@ The predictions are scored again with a part of them replaced by the truth.
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Optional
 
 import numpy as np
 
 from .functional import TubeScores, boxes_to_arrays, score_tubes
+from .functional.tubes import check_mapping
 
 RIGHT = 0.5
 """A part is right where its overlap is more than this."""
@@ -76,8 +78,9 @@ def boxes_as_arrays(
 
     Raises:
         ValueError: If boxes are malformed; the message names the query.
-        TypeError: If boxes are of another type than allowed.
+        TypeError: If items or boxes are of another type than allowed.
     """
+    check_mapping(items, f'{owner}s')
     result = {}
     for query_id, item in items.items():
         name = f'{owner} of query {query_id!r}'
@@ -94,6 +97,7 @@ def split_errors(
     protocol: str = 'tubedetr',
     dataset: Optional[str] = None,
     strict: bool = False,
+    interpolate: Optional[bool] = None,
 ) -> ErrorSplit:
     """Score predictions, with and without parts of the truth.
 
@@ -107,6 +111,7 @@ def split_errors(
         protocol (str): Of the scores.
         dataset (str, optional): Name of the data set.
         strict (bool): Refuse missing and unknown queries.
+        interpolate (bool, optional): As it takes it.
 
     Returns:
         ErrorSplit: Four scores of every query.
@@ -125,9 +130,14 @@ def split_errors(
     """
     truths = boxes_as_arrays(ground_truths, 'ground truth')
     guesses = boxes_as_arrays(predictions, 'prediction')
-    predicted = score_tubes(
-        truths, guesses, protocol, strict=strict, dataset=dataset
+    score = partial(
+        score_tubes,
+        truths,
+        protocol=protocol,
+        dataset=dataset,
+        interpolate=interpolate,
     )
+    predicted = score(guesses, strict=strict)
     known = [query_id for query_id in truths if query_id in guesses]
     replaced = (
         {key: dict(guesses[key], span=truths[key]['span']) for key in known},
@@ -137,10 +147,7 @@ def split_errors(
     with warnings.catch_warnings():
         # What is missing was told once.
         warnings.simplefilter('ignore', UserWarning)
-        parts = [
-            score_tubes(truths, items, protocol, dataset=dataset)
-            for items in replaced
-        ]
+        parts = [score(items) for items in replaced]
     return ErrorSplit(predicted, *parts)
 
 

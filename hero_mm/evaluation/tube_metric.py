@@ -25,6 +25,7 @@ from .functional import (
     score_tubes,
 )
 from .functional.tubes import read_prediction
+from .matching import FACTS
 from .prediction_file import BOX_DECIMALS, SPAN_DECIMALS, dump_predictions
 
 
@@ -44,10 +45,16 @@ class TubeMetric(BaseMetric):
             ``'tubedetr'``.
         ann_file (str, optional): Annotation file. Defaults to the one that
             the data set names in its ``metainfo['ann_file']``.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend of the annotation. Defaults to None, the local disk.
         dump (str, optional): Write the predictions to this ``.json`` file
             (see :mod:`hero_mm.evaluation.prediction_file`).
         strict (bool): Raise an error where a query has no prediction,
             instead of a warning and a score of 0. Defaults to False.
+        interpolate (bool, optional): As :func:`evaluate_tubes` takes it, so
+            that the metric scores as the tools score what it dumps. Since
+            predictions are dense, it is of use only where the true span
+            leaves the segment. Defaults to None, what the protocol does.
         collect_device (str): ``'cpu'`` or ``'gpu'``, where the results of
             all processes are gathered. Defaults to ``'cpu'``.
         prefix (str, optional): Prefix of the names. Defaults to ``'tube'``.
@@ -63,8 +70,10 @@ class TubeMetric(BaseMetric):
         self,
         protocol: str = 'tubedetr',
         ann_file: Optional[str] = None,
+        backend_args: Optional[dict] = None,
         dump: Optional[str] = None,
         strict: bool = False,
+        interpolate: Optional[bool] = None,
         collect_device: str = 'cpu',
         prefix: Optional[str] = None,
         collect_dir: Optional[str] = None,
@@ -82,8 +91,10 @@ class TubeMetric(BaseMetric):
             )
         self.protocol = protocol
         self.ann_file = ann_file
+        self.backend_args = backend_args
         self.dump = dump
         self.strict = strict
+        self.interpolate = interpolate
         self._annotation: Any = None
 
     def process(
@@ -138,11 +149,7 @@ class TubeMetric(BaseMetric):
             logger='current',
         )
         if self.dump is not None:
-            kept = {
-                key: metainfo[key]
-                for key in ('dataset', 'split')
-                if key in metainfo
-            }
+            kept = {key: metainfo[key] for key in FACTS if key in metainfo}
             dump_predictions(self.dump, predictions, kept)
             print_log(f'Predictions written to {self.dump}', logger='current')
         return scores.summary()
@@ -158,6 +165,7 @@ class TubeMetric(BaseMetric):
                 self.protocol,
                 strict=self.strict,
                 dataset=annotation.metainfo.get('dataset'),
+                interpolate=self.interpolate,
             )
         for warning in caught:
             print_log(
@@ -179,7 +187,7 @@ class TubeMetric(BaseMetric):
             # Not at the top: data sets import decoders.
             from hero_mm.datasets.annotation import load_annotation
 
-            self._annotation = load_annotation(path)
+            self._annotation = load_annotation(path, self.backend_args)
         return self._annotation
 
 

@@ -26,6 +26,7 @@ from .analysis_tables import (
     changed_table,
     comparison_tables,
     error_table,
+    ranked_name,
     right_table,
 )
 from .charts import histogram
@@ -47,6 +48,7 @@ def build_analysis(
     other: Optional[tuple[str, Predictions]] = None,
     count: int = 4,
     strict: bool = False,
+    interpolate: Optional[bool] = None,
 ) -> Report:
     """Gather a report of predictions; nothing is drawn or written yet.
 
@@ -61,6 +63,8 @@ def build_analysis(
             compare with.
         count (int): How many of the best and of the worst cases.
         strict (bool): Refuse missing and unknown queries.
+        interpolate (bool, optional): As
+            :func:`hero_mm.evaluation.evaluate_tubes` takes it.
 
     Returns:
         Report: For :func:`hero_mm.visualization.report.write_report`.
@@ -71,9 +75,14 @@ def build_analysis(
     # Read once: the boxes are scored several times.
     truths = boxes_as_arrays(annotation.ground_truths(), 'ground truth')
     predictions = boxes_as_arrays(predictions, 'prediction')
-    name = annotation.metainfo.get('dataset')
+    how: dict[str, Any] = dict(
+        protocol=protocol,
+        dataset=annotation.metainfo.get('dataset'),
+        strict=strict,
+        interpolate=interpolate,
+    )
     traits = query_traits(annotation)
-    split = split_errors(truths, predictions, protocol, name, strict)
+    split = split_errors(truths, predictions, **how)
     scores = split.predicted
     groupings = standard_groupings(traits)
     picked = selection_report(truths, predictions, OtherTracks(annotation))
@@ -91,9 +100,7 @@ def build_analysis(
     }
     second = None
     if other is not None:
-        second = score_tubes(
-            truths, other[1], protocol, strict=strict, dataset=name
-        )
+        second = score_tubes(truths, other[1], **how)
         names = (title, other[0])
         sections['Scores'].append(score_table(second, other[0]))
         sections[f'{title} and {other[0]}'] = [
@@ -102,22 +109,27 @@ def build_analysis(
             ),
             *_changed(scores, second, traits, names),
         ]
-    facts = {
-        'data': data_name(annotation),
-        'clips': str(len(annotation.data_list)),
-        'queries': str(len(traits)),
-        'protocol': scores.protocol.name,
-        'without a prediction': str(len(scores.missing)),
-        'predictions of unknown queries': str(len(scores.unknown)),
-    }
     return Report(
         title,
-        facts,
+        _facts(annotation, scores),
         sections,
         _charts(scores, second),
         make_cases(annotation, predictions, scores, video_dir, count),
         {ITEMS_FILE: items_csv(traits, split, second)},
     )
+
+
+def _facts(
+    annotation: GroundingAnnotation, scores: TubeScores
+) -> dict[str, str]:
+    return {
+        'data': data_name(annotation),
+        'clips': str(len(annotation.data_list)),
+        'queries': str(len(scores.query_ids)),
+        'protocol': scores.protocol.label,
+        'without a prediction': str(len(scores.missing)),
+        'predictions of unknown queries': str(len(scores.unknown)),
+    }
 
 
 def _changed(
@@ -137,8 +149,9 @@ def _changed(
 def _charts(
     scores: TubeScores, second: Optional[TubeScores]
 ) -> dict[str, str]:
+    by = f'protocol {scores.protocol.label}'
     charts = {
-        key: histogram(values.tolist(), f'Queries by {what}', what)
+        key: histogram(values.tolist(), f'Queries by {what}, {by}', what)
         for key, what, values in (
             ('viou', 'vIoU', scores.viou),
             ('tiou', 'tIoU', scores.tiou),
@@ -148,7 +161,7 @@ def _charts(
     if second is not None:
         charts['difference'] = histogram(
             item_differences(scores, second).tolist(),
-            'Queries by difference',
+            f'Queries by difference of {ranked_name(scores)}, {by}',
             'second minus first',
             bins=20,
             limits=(-1.0, 1.0),
@@ -175,6 +188,7 @@ def items_csv(
         'type': traits.types,
         'category': traits.categories,
         'predicate': traits.predicates,
+        'protocol': [split.predicted.protocol.label] * len(traits),
         'span_seconds': traits.span_seconds,
         'video_seconds': traits.video_seconds,
         'area': traits.area,

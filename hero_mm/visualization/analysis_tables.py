@@ -43,12 +43,17 @@ def interval(difference: Difference) -> str:
 
 
 def _unit(scores: TubeScores) -> str:
-    return f'protocol {scores.protocol.name}, in percent'
+    return f'protocol {scores.protocol.label}, in percent'
 
 
 def main_key(scores: TubeScores) -> str:
     """The one mean score that a protocol is quoted by."""
     return 'acc_avg' if scores.protocol.accuracies else 'm_vIoU'
+
+
+def ranked_name(scores: TubeScores) -> str:
+    """What queries are ranked and compared by."""
+    return 'gt_vIoU' if scores.protocol.accuracies else 'vIoU'
 
 
 def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
@@ -130,7 +135,7 @@ def right_table(split: ErrorSplit) -> Table:
         for space in (True, False)
     ]
     return Table(
-        'What is right of the queries, in percent of them',
+        f'What is right of the queries, {_unit(split.predicted)} of them',
         ['', 'span right', 'span wrong'],
         rows,
         f'Right: an overlap of more than {RIGHT:g}; of the spans (tIoU), of '
@@ -231,8 +236,9 @@ def _better_or_worse(
         )
     ]
     return Table(
-        f'Queries for which {name} is better or worse',
-        [name, 'queries', 'percent'],
+        f'Queries for which {name} is better or worse: '
+        f'{ranked_name(first)}, {_unit(first)}',
+        [name, 'queries', 'percent of them'],
         rows,
         total=False,
     )
@@ -275,10 +281,9 @@ def changed_table(
         ]
         for place in order
     ]
-    what = 'gt_vIoU' if first.protocol.accuracies else 'vIoU'
     return Table(
         f'Where {names[1]} is {"better" if better else "worse"} by most: '
-        f'{what}, {_unit(first)}',
+        f'{ranked_name(first)}, {_unit(first)}',
         ['sentence', 'query', *names, 'difference'],
         rows,
         total=False,

@@ -60,6 +60,7 @@ def tiny_annotation(tmp_path) -> Path:
             'format': 'hero_mm/1',
             'dataset': 'tiny',
             'split': 'test',
+            'query_ids': 'by hand',
         },
         'videos': {
             'v': {

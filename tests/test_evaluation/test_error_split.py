@@ -63,6 +63,21 @@ def test_as_predicted_is_the_score_itself(three):
     assert split.predicted.summary() == scores.summary()
 
 
+def test_every_part_is_scored_as_chosen(three):
+    truths, _ = three
+    guesses = {key: dict(span=[0, 4], boxes={0: BOX}) for key in truths}
+    for choice, share in ((None, 1), (False, 0.25)):
+        split = split_errors(truths, guesses, 'stcat', interpolate=choice)
+        for part in split.rows().values():
+            assert part.protocol.interpolate is (choice is None)
+        assert split.predicted.viou.tolist() == [0, share, share]
+
+
+def test_items_without_a_query(three):
+    with pytest.raises(TypeError, match='predictions must be a mapping'):
+        split_errors(three[0], ['a'])
+
+
 def test_points_that_are_lost(three):
     lost = lost_points(split_errors(*three), 'm_vIoU')
     assert lost['time'] == pytest.approx(0.25 / 3)

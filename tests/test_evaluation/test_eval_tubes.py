@@ -19,14 +19,14 @@ def command(repo_root):
     return module.main
 
 
-def write(path, **predictions):
+def write(path, frames=range(10), about=None, **predictions):
     dump_predictions(
         path,
         {
-            key: dict(span=span, boxes=dict.fromkeys(range(10), box))
+            key: dict(span=span, boxes=dict.fromkeys(frames, box))
             for key, (span, box) in predictions.items()
         },
-        dict(model='by hand'),
+        about or dict(model='by hand'),
     )
     return str(path)
 
@@ -93,6 +93,57 @@ def test_every_protocol(command, paths, tmp_path, protocol, key, value):
     assert json.loads(out.read_text())[key] == value
 
 
+def test_without_interpolation(command, tiny_annotation, tmp_path, capsys):
+    sparse = dict(a=([2, 6], LEFT), b=([4, 8], RIGHT))
+    pred = write(tmp_path / 'p.json', frames=[2, 4], **sparse)
+    out = tmp_path / 'scores.json'
+    args = ['--ann', str(tiny_annotation), '--pred', pred]
+    args += ['--protocol', 'stcat', '--json', str(out)]
+    for flags, value in (([], 1.0), (['--no-interpolate'], 0.375)):
+        assert command([*args, *flags]) == 0
+        told = (
+            'Protocol stcat without interpolation' in capsys.readouterr().out
+        )
+        assert told is bool(flags)
+        result = json.loads(out.read_text())
+        assert result['m_vIoU'] == value
+        assert result['protocol'] == 'stcat'
+        assert result['interpolate'] is not bool(flags)
+
+
+@pytest.mark.parametrize('fact', ['dataset', 'split', 'query_ids'])
+def test_predictions_of_something_else_are_refused(
+    command, tiny_annotation, tmp_path, capsys, fact
+):
+    both = dict(a=([2, 6], LEFT), b=([4, 6], RIGHT))
+    pred = write(tmp_path / 'p.json', about={fact: 'other'}, **both)
+    args = ['--ann', str(tiny_annotation), '--pred', pred]
+    assert command(args) == 1
+    error = capsys.readouterr().err
+    assert pred in error and str(tiny_annotation) in error
+    assert "'other' and " in error and '--force' in error
+    assert command([*args, '--force']) == 0
+
+
+def test_no_query_of_the_annotation(
+    command, tiny_annotation, tmp_path, capsys
+):
+    pred = write(tmp_path / 'p.json', y=([2, 6], LEFT), z=([4, 6], RIGHT))
+    args = ['--ann', str(tiny_annotation), '--pred', pred, '--force']
+    assert command(args) == 1
+    assert "not one of its 2 queries ('y', 'z')" in capsys.readouterr().err
+
+
+def test_an_unwritable_target_is_told_before_the_scoring(
+    command, paths, tmp_path, capsys
+):
+    (tmp_path / 'file').touch()
+    for target in (tmp_path, tmp_path / 'file' / 'scores.json'):
+        assert command([*paths, '--json', str(target)]) == 1
+        printed = capsys.readouterr()
+        assert str(target.parent) in printed.err and not printed.out
+
+
 def test_missing_prediction(command, tiny_annotation, tmp_path, capsys):
     pred = write(tmp_path / 'half.json', a=([2, 6], LEFT))
     args = ['--ann', str(tiny_annotation), '--pred', pred]
@@ -118,7 +169,8 @@ def test_broken_prediction_names_the_query(
     pred.write_text('{"predictions": {"a": {"span": [0, 1]}}}')
     args = ['--ann', str(tiny_annotation), '--pred', str(pred)]
     assert command(args) == 1
-    assert "query 'a' lacks 'boxes'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert str(pred) in error and "query 'a' lacks 'boxes'" in error
 
 
 def test_unknown_protocol_is_refused(command, paths, capsys):

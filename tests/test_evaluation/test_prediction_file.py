@@ -2,6 +2,7 @@
 
 import gc
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -28,13 +29,37 @@ def test_round_trip(tmp_path):
     )
     predictions, metainfo = load_predictions(path)
     assert metainfo == {'model': 'hero'}
-    assert predictions['a'] == {
+    written = json.loads(path.read_text())['predictions']
+    assert written['a'] == {
         'span': [3.5, 5.25],
         'score': 0.75,
         'boxes': {'4': [1.235, 2.0, 30.0, 40.5]},
     }
-    assert list(predictions['b']['boxes']) == ['3', '4', '5']
+    assert list(written['b']['boxes']) == ['3', '4', '5']
     assert 'score' not in predictions['b']
+    assert predictions['a']['span'] == [3.5, 5.25]
+    assert predictions['a']['score'] == 0.75
+    for query_id, item in written.items():
+        frames, boxes = predictions[query_id]['boxes']
+        assert frames.tolist() == list(map(int, item['boxes']))
+        assert boxes.tolist() == list(item['boxes'].values())
+
+
+def test_boxes_are_not_kept_as_lists(tmp_path):
+    path = tmp_path / 'predictions.json'
+    frames = np.arange(2000)
+    boxes = np.random.default_rng(0).uniform(0, 500, (2000, 4))
+    item = dict(span=[0, 9], boxes=(frames, boxes))
+    dump_predictions(path, {str(index): item for index in range(20)})
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        load_predictions(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The text twice, as bytes and as characters; as lists 6 times more.
+    assert peak < 4 * size
 
 
 def test_scores_survive_the_file(tmp_path):
@@ -90,7 +115,7 @@ def test_file_has_the_usual_permissions(tmp_path):
 
 def test_score_must_be_finite(tmp_path):
     bad = dict(span=[0, 1], boxes={}, score=float('nan'))
-    with pytest.raises(ValueError, match="'b': the score is nan"):
+    with pytest.raises(ValueError, match="'b': the score must be finite"):
         dump_predictions(tmp_path / 'x.json', {'b': bad})
 
 
@@ -123,6 +148,12 @@ def test_missing_file(tmp_path):
         ('[]', 'no mapping "predictions"'),
         ('{"metainfo": {}}', r"no mapping \"predictions\".*'metainfo'"),
         ('{"predictions": []}', 'no mapping "predictions"'),
+        ('{"predictions": {}, "metainfo": [1]}', r'"metainfo" .*\[1\]'),
+        ('{"predictions": {}, "metainfo": "abc"}', '"metainfo" .*\'abc\''),
+        (
+            '{"predictions": {}, "predictions": {}}',
+            "'predictions' stands twice in the top",
+        ),
     ],
 )
 def test_broken_file(tmp_path, content, message):
@@ -148,3 +179,58 @@ def test_missing_key_names_query_and_key(tmp_path, entry, lacking):
     path.write_text(json.dumps({'predictions': {'q7': entry}}))
     with pytest.raises(ValueError, match=f"'q7' lacks {lacking}\\."):
         load_predictions(path)
+
+
+GOOD = '{"span": [0, 2], "boxes": {"0": [1, 1, 9, 9]}}'
+
+
+@pytest.mark.parametrize(
+    ('entry', 'message'),
+    [
+        ('{"span": ["0", 2], "boxes": {}}', "span must be finite, found '0'"),
+        ('{"span": [0, true], "boxes": {}}', 'span must be finite, .*True'),
+        ('{"span": [5, 2], "boxes": {}}', 'ends before it starts'),
+        ('{"span": [0, 2], "span": [0, 3], "boxes": {}}', "'span' stands tw"),
+        ('{"span": [0, 2], "boxes": {}, "score": NaN}', 'score must be fin'),
+        ('{"span": [0, 2], "boxes": {}, "score": "x"}', "score .*'x'"),
+        (
+            '{"span": [0, 2], "boxes": {"4": [0, 0, 1, 1], "4": []}}',
+            "'4' stands twice in the boxes",
+        ),
+        (
+            '{"span": [0, 2], "boxes": {"4": [0, 0, 1, 1], "04": [0,0,1,1]}}',
+            'frame 4 has two boxes',
+        ),
+        ('{"span": [0, 2], "boxes": {"4": ["1", 1, 9, 9]}}', 'frame 4 must'),
+        ('{"span": [0, 2], "boxes": {"4": [true, 1, 9, 9]}}', 'frame 4 must'),
+        ('{"span": [0, 2], "boxes": {"4": [1, 1, 9]}}', 'frame 4 must'),
+        ('{"span": [0, 2], "boxes": {"4": {"x": 1}}}', 'frame 4 must'),
+        ('{"span": [0, 2], "boxes": {"4": [1, 1, NaN, 9]}}', 'frame 4 is'),
+        ('{"span": [0, 2], "boxes": {"4.5": [1, 1, 9, 9]}}', "found '4.5'"),
+        (f'{{"span": [0, 2], "boxes": {{"{10**25}": []}}}}', "found '1000"),
+    ],
+)
+def test_a_wrong_entry_names_file_and_query(tmp_path, entry, message):
+    path = tmp_path / 'predictions.json'
+    path.write_text(f'{{"predictions": {{"a": {GOOD}, "q7": {entry}}}}}')
+    with pytest.raises(ValueError, match=message) as error:
+        load_predictions(path)
+    assert str(error.value).startswith(f'{path}: ')
+    assert "query 'q7'" in str(error.value)
+
+
+def test_a_query_that_stands_twice(tmp_path):
+    path = tmp_path / 'predictions.json'
+    path.write_text(
+        f'{{"predictions": {{"a": {GOOD}, "b": {GOOD}, "b": {GOOD}}}}}'
+    )
+    with pytest.raises(ValueError, match="'b' stands twice in \"predic"):
+        load_predictions(path)
+
+
+def test_names_of_the_metainfo_may_be_those_of_predictions(tmp_path):
+    path = tmp_path / 'predictions.json'
+    about = '{"boxes": {"4": [1, 2, 3, 4]}}'
+    path.write_text(f'{{"metainfo": {about}, "predictions": {{}}}}')
+    _, metainfo = load_predictions(path)
+    assert metainfo['boxes'] == {'4': [1, 2, 3, 4]}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hero_mm.evaluation.functional import (
     PROTOCOLS,
     evaluate_tubes,
+    format_scores,
     get_protocol,
     score_tubes,
 )
@@ -80,12 +81,36 @@ class TestStcat:
         # [10, 19) with frames 10..19 to find.
         assert score(truth, make_guess(10, 19), 'stcat') == (1, 1, 1)
 
-    def test_box_behind_the_end_is_held(self):
-        truth = make_truth(4, 8, frames=range(4, 8))
+    @pytest.mark.parametrize(
+        ('segment', 'dataset', 'last'),
+        [
+            # Behind the span; its last frame, where the segment ends; and
+            # the last frame that code for HC-STVG reads.
+            ((0, 20), None, 8),
+            ((0, 8), None, 7),
+            ((0, 20), 'hcstvg', 7),
+        ],
+    )
+    def test_box_of_the_last_frame_is_held(self, segment, dataset, last):
+        truth = make_truth(4, 8, segment=segment, frames=range(4, last))
+        truth['boxes'][last - 1] = LEFT_HALF
+        guess = make_guess(4, last)
+        # The last two frames have half a box: that of the one before stands
+        # in for the last one.
+        frames = last - 4
+        tiou, viou, gt_viou = score(truth, guess, 'stcat', dataset=dataset)
+        assert (tiou, viou) == (1, (frames - 0.5) / frames)
+        assert gt_viou == frames / (frames + 1)
+
+    def test_only_the_last_frame_is_held(self):
+        truth = make_truth(4, 8, frames=[4, 5, 7, 8])
         guess = make_guess(4, 8)
-        guess['boxes'][8] = LEFT_HALF
-        # Frame 8 has no true box: that of frame 7 stands in for it.
-        assert score(truth, guess, 'stcat') == (1, 1, 0.9)
+        guess['boxes'][6] = LEFT_HALF
+        assert score(truth, guess, 'stcat') == (1, 1, 1)
+        # And no frame in a protocol that reads the end as it is meant.
+        truth = make_truth(4, 8, frames=[4, 5, 6], fps=5)
+        guess['boxes'] = {4: BOX, 5: BOX, 6: BOX, 7: LEFT_HALF}
+        assert score(truth, guess, 'tubedetr') == (1, 1, 1)
 
     def test_boxes_are_interpolated_and_held(self):
         truth = make_truth(4, 8)
@@ -98,6 +123,24 @@ class TestStcat:
         assert gt_viou == pytest.approx((total + 16 / 24) / 5)
         without = score(truth, guess, 'stcat', interpolate=False)
         assert without[1] == pytest.approx((1 + 16 / 24) / 4)
+
+    def test_what_was_chosen_is_told(self):
+        truths, guesses = {'q': make_truth(4, 8)}, {'q': make_guess(4, 8)}
+
+        def head(protocol, interpolate=None):
+            scores = score_tubes(
+                truths, guesses, protocol, interpolate=interpolate
+            )
+            return format_scores(scores).split('\n')[0]
+
+        assert head('stcat').startswith('Protocol stcat: every native')
+        assert head('stcat').endswith('boxes interpolated')
+        told = head('stcat', interpolate=False)
+        assert told.startswith('Protocol stcat without interpolation: ')
+        assert told.endswith('boxes as predicted')
+        assert head('stcat', interpolate=True) == head('stcat')
+        told = head('hcstvg', interpolate=True)
+        assert told.startswith('Protocol hcstvg with interpolation: ')
 
     def test_no_box_at_all(self):
         guess = make_guess(4, 8, frames=[])
@@ -172,6 +215,25 @@ class TestVidSentence:
             'acc@0.6': pytest.approx(1 / 3),
             'acc_avg': pytest.approx(2 / 3),
         }
+
+    @pytest.mark.parametrize('value', [0.4, 0.5, 0.6])
+    @pytest.mark.parametrize('count', [6, 10, 19])
+    def test_a_tube_at_the_threshold_passes(self, value, count):
+        # Sums of 0.4 and 0.6 fall below what they should be.
+        box = [10.0, 10.0, 10.0 + 20 * value, 30.0]
+        result = evaluate_tubes(
+            {'q': make_truth(0, count)},
+            {'q': make_guess(0, count, box=box)},
+            'vid_sentence',
+        )
+        assert result[f'acc@{value}'] == 1
+        box[2] -= 1e-6
+        result = evaluate_tubes(
+            {'q': make_truth(0, count)},
+            {'q': make_guess(0, count, box=box)},
+            'vid_sentence',
+        )
+        assert result[f'acc@{value}'] == 0
 
     def test_frame_without_box_counts_zero(self):
         guess = make_guess(4, 8, frames=[4, 5])

@@ -59,6 +59,26 @@ def test_touching_little_is_nothing():
     assert report(make_guess(*[[0, 0, 10, 1.1]] * 4))['picked'] == 1
 
 
+def test_another_object_is_touched_little():
+    others = [dict.fromkeys(range(10), RIGHT)]
+    # IoU 0.1 exactly is not enough here either.
+    assert report(make_guess(*[[20, 0, 30, 1]] * 4), others)['nothing'] == 1
+    assert report(make_guess(*[[20, 0, 30, 1.1]] * 4), others)['other'] == 1
+
+
+def test_more_than_half_of_the_frames_is_enough():
+    # 11 frames of 20.
+    truth = dict(
+        span=[0, 20], segment=[0, 20], boxes=dict.fromkeys(range(20), LEFT)
+    )
+    boxes = {frame: LEFT if frame < 11 else FAR for frame in range(20)}
+    selection = selection_report(
+        {'q': truth}, {'q': dict(span=[0, 1], boxes=boxes)}, {}
+    )
+    assert selection.summary()['picked'] == 0.55
+    assert selection.summary()['picked_queries'] == 1
+
+
 def test_other_object_is_absent_on_some_frames():
     guess = make_guess(*[RIGHT] * 4)
     frames = np.array([5, 4])
@@ -87,7 +107,8 @@ def test_nothing_predicted():
     for predictions in ({}, {'q': dict(span=[0, 1], boxes={})}):
         selection = selection_report({'q': make_truth()}, predictions, {})
         result = selection.records()['q']
-        assert (result['picked'], result['nothing']) == (0, 1)
+        assert (result['picked'], result['other']) == (0, 0)
+        assert result['nothing'] == 1
         assert math.isnan(result['iou'])
 
 
@@ -123,6 +144,8 @@ def test_means_by_sentence_type():
 def test_errors_name_the_query():
     with pytest.raises(ValueError, match='no ground truth'):
         selection_report({}, {}, {})
+    with pytest.raises(TypeError, match='predictions must be a mapping'):
+        selection_report({'q': make_truth()}, ['q'], {})
     with pytest.raises(ValueError, match="distractor of query 'q'"):
         report(make_guess(*[LEFT] * 4), [{3: [0, 0, 1]}])
     with pytest.raises(ValueError, match="prediction of query 'q'"):

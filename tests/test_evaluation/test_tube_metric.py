@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
@@ -67,6 +68,22 @@ def test_ann_file_of_the_config_comes_first(tiny_annotation):
     assert result['tube/m_vIoU'] == 1.0
 
 
+def test_the_annotation_may_lie_in_a_storage(tiny_annotation, monkeypatch):
+    asked = []
+
+    class Shelf(fileio.LocalBackend):
+        def get_text(self, filepath, encoding='utf-8'):
+            asked.append(filepath)
+            return super().get_text(tiny_annotation)
+
+    name = 'hero_mm.test.shelf'
+    monkeypatch.setitem(fileio.backends.backends, name, Shelf)
+    result = run(
+        [make_sample()], 'far/ann.json', backend_args=dict(backend=name)
+    )
+    assert result['tube/m_vIoU'] == 1.0 and asked == ['far/ann.json']
+
+
 def test_wrong_span_and_box(tiny_annotation):
     sample = make_sample(spans=((4, 8), (4, 8)), boxes=(LEFT, LEFT))
     result = run([sample], str(tiny_annotation))
@@ -106,11 +123,16 @@ def test_dense_boxes_are_linear_and_held(tiny_annotation, tmp_path):
     path = tmp_path / 'dump.json'
     run([sample], str(tiny_annotation), dump=str(path))
     predictions, metainfo = load_predictions(path)
-    boxes = predictions['a']['boxes']
-    assert list(boxes) == [str(frame) for frame in range(10)]
-    left = [boxes[str(frame)][0] for frame in range(10)]
+    frames, boxes = predictions['a']['boxes']
+    assert frames.tolist() == list(range(10))
+    left = boxes[:, 0].tolist()
     assert left == [10, 10, 10, 12, 14, 16, 18, 18, 18, 18]
-    assert metainfo == {'dataset': 'tiny', 'split': 'test'}
+    # What tells whether predictions belong to an annotation.
+    assert metainfo == {
+        'dataset': 'tiny',
+        'split': 'test',
+        'query_ids': 'by hand',
+    }
     assert predictions['b']['score'] == 0.25
 
 
@@ -127,6 +149,36 @@ def test_dump_scores_the_same(tiny_annotation, tmp_path):
     again = evaluate_tubes(truths, load_predictions(path)[0])
     assert 0 < again['m_vIoU'] < 1
     assert result == {f'tube/{key}': value for key, value in again.items()}
+
+
+def test_interpolation_is_that_of_the_tools(tiny_annotation):
+    from hero_mm.datasets.annotation import load_annotation
+
+    content = json.loads(tiny_annotation.read_text())
+    # The true span of "b" ends with the clip, and one past what is searched.
+    content['data_list'][0]['segment'] = [0, 8]
+    tiny_annotation.write_text(json.dumps(content))
+    sample = make_sample(frames=(0, 4))
+    sample.set_metainfo(dict(segment=(0, 7)))
+    truths = load_annotation(tiny_annotation).ground_truths()
+    for choice, boxes in ((None, [4, 5, 6, 7]), (False, [4, 5, 6])):
+        result = run(
+            [sample],
+            str(tiny_annotation),
+            protocol='stcat',
+            interpolate=choice,
+        )
+        expected = evaluate_tubes(
+            truths,
+            {
+                'a': dict(span=[2, 6], boxes=dict.fromkeys(range(7), LEFT)),
+                'b': dict(span=[4, 8], boxes=dict.fromkeys(boxes, RIGHT)),
+            },
+            'stcat',
+            interpolate=choice,
+        )
+        assert result['tube/interrogative/gt_m_vIoU'] == len(boxes) / 4
+        assert result == {f'tube/{k}': v for k, v in expected.items()}
 
 
 def test_results_are_cleared_between_epochs(tiny_annotation):

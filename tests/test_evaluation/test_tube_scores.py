@@ -236,6 +236,14 @@ class TestInput:
         with pytest.raises(ValueError, match=r"9 of 9.*'0', '1'.*\.\.\."):
             evaluate_tubes(truths, {}, strict=True)
 
+    def test_five_names_are_all(self):
+        truths = {name: make_truth(4, 8) for name in 'abcdef'}
+        guesses = {'f': make_guess(4, 8)}
+        with pytest.raises(ValueError, match=r"\('a', 'b', 'c', 'd', 'e'\)"):
+            evaluate_tubes(truths, guesses, strict=True)
+        with pytest.raises(ValueError, match=r"'d', 'e', \.\.\.\)"):
+            evaluate_tubes(truths, {}, strict=True)
+
     def test_unknown_prediction_is_ignored_or_refused(self):
         truths = {'a': make_truth(4, 8)}
         guesses = {'a': make_guess(4, 8), 'z': make_guess(4, 8)}
@@ -252,16 +260,34 @@ class TestInput:
     @pytest.mark.parametrize(
         ('change', 'message'),
         [
-            (dict(span=[4, float('nan')]), 'span must be finite'),
+            (dict(span=[4, float('nan')]), 'span must be finite, found nan'),
+            (dict(span=['4', 8]), "span must be finite, found '4'"),
+            (dict(span=[False, 8]), 'span must be finite, found False'),
+            (dict(span=[4, 10**400]), 'span must be finite, found 1000'),
             (dict(span=[4]), 'span must be two numbers'),
+            (dict(span=[4, 6, 8]), 'span must be two numbers'),
             (dict(span=None), 'span must be two numbers'),
             (dict(span=[8, 4]), 'ends before it starts'),
             (dict(boxes={4: [0, 0, 1, float('inf')]}), 'box on frame 4'),
-            (dict(boxes={4: [0, 0, 1]}), 'four numbers'),
-            (dict(boxes={4: [0, 0, 1, 1], 5: [0]}), 'four numbers'),
-            (dict(boxes={'x': [0, 0, 1, 1]}), 'whole numbers'),
+            (dict(boxes={4: [0, 0, 1]}), 'frame 4 must be four numbers'),
+            (dict(boxes={4: BOX, 5: [0]}), r'frame 5 .*found \[0\]'),
+            (dict(boxes={4: BOX, 5: None}), 'frame 5 .*found None'),
+            (dict(boxes={4: BOX, 5: list('1234')}), "frame 5 .*found .'1'"),
+            (dict(boxes={4: BOX, 5: [True, 0, 2, 2]}), 'frame 5 .*found .Tr'),
+            (dict(boxes={4: BOX, 5: [0, 0, 1, None]}), 'frame 5 .*None'),
+            (dict(boxes={4: BOX, 5: [0, 0, 1, 10**400]}), 'frame 5 must be'),
+            (dict(boxes={4: BOX, 5: {'x': 1}}), 'frame 5 must be four'),
+            (dict(boxes={'x': [0, 0, 1, 1]}), "whole numbers, found 'x'"),
+            (dict(boxes={4: BOX, 4.5: BOX}), 'whole numbers, found 4.5'),
+            (dict(boxes={4: BOX, True: BOX}), 'whole numbers, found True'),
+            (dict(boxes={str(10**25): BOX}), "whole numbers, found '10000"),
             (dict(boxes={4: BOX, '4': BOX}), 'frame 4 has two boxes'),
             (dict(boxes=(np.array([4.5]), np.ones((1, 4)))), 'whole numbers'),
+            (dict(boxes=([4, 5], [BOX])), '2 frames have 1 boxes'),
+            (dict(boxes=([4], np.zeros((0, 4)))), '1 frames have 0 boxes'),
+            (dict(boxes=([], [BOX])), '0 frames have 1 boxes'),
+            (dict(boxes=([4], np.ones((1, 5)))), 'frame 4 must be four'),
+            (dict(boxes=([4], np.ones((1, 4), bool))), 'frame 4 must be four'),
         ],
     )
     def test_malformed_prediction_names_the_query(self, change, message):
@@ -270,10 +296,35 @@ class TestInput:
             evaluate_tubes({'q7': make_truth(4, 8)}, {'q7': guess})
         assert "prediction of query 'q7'" in str(error.value)
 
-    def test_boxes_of_a_wrong_type(self):
-        guess = dict(span=[4, 8], boxes=[BOX])
-        with pytest.raises(TypeError, match="'q7'.*mapping"):
+    @pytest.mark.parametrize(
+        'boxes', [[BOX], ([4], [BOX], []), ([4],), ([4], 5), 'ab']
+    )
+    def test_boxes_of_a_wrong_type(self, boxes):
+        guess = dict(span=[4, 8], boxes=boxes)
+        with pytest.raises(TypeError, match="'q7'.*mapping.*or a pair"):
             evaluate_tubes({'q7': make_truth(4, 8)}, {'q7': guess})
+
+    def test_items_without_a_query(self):
+        truths = {'a': make_truth(4, 8)}
+        with pytest.raises(TypeError, match='predictions.*found list'):
+            evaluate_tubes(truths, ['a'])
+        with pytest.raises(TypeError, match='ground truths.*found list'):
+            evaluate_tubes(['a'], {'a': make_guess(4, 8)})
+
+    def test_numbers_of_numpy(self):
+        guess = make_guess(4, 8, box=LEFT_HALF)
+        numbers = dict(
+            span=np.array([4, 8], np.float32),
+            boxes={
+                np.int32(frame): np.array(box, np.float32)
+                for frame, box in guess['boxes'].items()
+            },
+        )
+        objects = np.array([LEFT_HALF] * 20, dtype=object)
+        expected = score_one(make_truth(4, 8), guess)
+        assert score_one(make_truth(4, 8), numbers) == expected
+        numbers = dict(guess, boxes=(list(range(20)), objects))
+        assert score_one(make_truth(4, 8), numbers) == expected
 
     @pytest.mark.parametrize('key', ['span', 'boxes'])
     def test_missing_key_names_query_and_key(self, key):
@@ -291,7 +342,11 @@ class TestInput:
             (dict(segment=[0, 9.5]), 'segment .* whole frames'),
             (dict(boxes={}), 'there is no box'),
             (dict(boxes={3: BOX, 8: BOX}), r'no box in the span \[4, 8\)'),
+            (dict(segment=[8, 20]), r'\[4, 8\) lies outside .* \[8, 20\)'),
+            (dict(segment=[0, 4]), r'\[4, 8\) lies outside .* \[0, 4\)'),
             (dict(fps=0), 'positive fps'),
+            (dict(fps='abc'), "fps must be finite, found 'abc'"),
+            (dict(fps=float('inf')), 'fps must be finite, found inf'),
             (dict(fps=None), 'positive fps'),
             (dict(query_type='question'), 'unknown query_type'),
         ],
@@ -322,6 +377,10 @@ class TestGrid:
 
     def test_low_rate_takes_every_frame_but_the_last(self):
         assert sampled_grid((3, 8), 4).tolist() == [3, 4, 5, 6]
+
+    def test_a_frame_a_second(self):
+        truth = make_truth(4, 8, fps=1)
+        assert score_one(truth, make_guess(4, 8)) == (1, 1, 1)
 
     def test_one_frame(self):
         assert sampled_grid((3, 4), 30).tolist() == [3]

@@ -66,6 +66,7 @@ def test_error_in_time_and_space(annotation, predictions):
 def test_what_is_right(annotation, predictions):
     truths = annotation.ground_truths()
     table = right_table(split_errors(truths, predictions))
+    assert 'protocol tubedetr, in percent of them' in table.title
     assert table.rows == [
         ['boxes right', '50.0', '25.0'],
         ['boxes wrong', '0.0', '25.0'],
@@ -111,6 +112,57 @@ def test_the_items(annotation, predictions):
     assert float(rows[3]['viou_true_boxes']) == pytest.approx(2 / 7, abs=1e-6)
     assert rows[0]['text'] == 'the <b>0</b> | one'
     assert rows[0]['has_prediction'] == '1' and 'other_viou' not in rows[0]
+    assert {row['protocol'] for row in rows} == {'tubedetr'}
+
+
+def test_the_protocol_stands_beside_every_number(
+    annotation, predictions, better
+):
+    label = 'stcat without interpolation'
+    report = build_analysis(
+        'one',
+        annotation,
+        predictions,
+        None,
+        'stcat',
+        ('two', better),
+        interpolate=False,
+    )
+    assert report.facts['protocol'] == label
+    # Which object is followed is a count of its own.
+    own = {'Which object is boxed inside the true span, in percent'}
+    titles = {table.title for table in report.tables} - own
+    assert len(titles) == len(report.tables) - 1
+    assert [
+        title for title in titles if f'protocol {label}' not in title
+    ] == []
+    assert set(report.charts) == {'viou', 'tiou', 'gt_viou', 'difference'}
+    for svg in report.charts.values():
+        assert f', protocol {label}</text>' in svg
+    rows = csv.DictReader(io.StringIO(report.files[ITEMS_FILE].decode()))
+    assert {row['protocol'] for row in rows} == {label}
+
+
+def test_frames_between_boxes_as_chosen(annotation, predictions):
+    for item in predictions.values():
+        item['boxes'] = {'2': item['boxes']['2']}
+
+    def first(interpolate, other=None):
+        report = build_analysis(
+            'one',
+            annotation,
+            predictions,
+            None,
+            'stcat',
+            other,
+            interpolate=interpolate,
+        )
+        rows = report.files[ITEMS_FILE].decode().splitlines()
+        return next(csv.DictReader(io.StringIO('\n'.join(rows))))
+
+    both = first(False, ('two', predictions))
+    assert float(both['viou']) == float(both['other_viou']) == 0.125
+    assert float(first(None)['viou']) == 1
 
 
 def test_two_files(annotation, predictions, better):
@@ -125,6 +177,7 @@ def test_two_files(annotation, predictions, better):
     assert row[-1] == 'no'
     assert 'over 4 videos' in means.note and 'narrower' in means.note
     counts = table_of(report, 'Queries for which two')
+    assert counts.title.endswith('worse: vIoU, protocol tubedetr, in percent')
     assert counts.rows == [
         ['better', '1', '25.0'],
         ['the same', '2', '50.0'],

@@ -32,8 +32,9 @@ def words(folder, tmp_path):
     ]
 
 
-def write_other(folder, target, keep='012'):
+def write_other(folder, target, keep='012', **metainfo):
     content = json.loads((folder / 'predictions.json').read_text())
+    content['metainfo'] = metainfo
     content['predictions'] = {
         key: item
         for key, item in content['predictions'].items()
@@ -82,6 +83,24 @@ def test_compares_two_files(tool, folder, words, tmp_path, capsys):
     assert 'warning: 1 of 4 queries' in printed.err
     items = (tmp_path / 'report/items.csv').read_text()
     assert 'other_viou' in items.splitlines()[0]
+
+
+def test_without_interpolation(tool, words, capsys):
+    tool.main([*words, '--protocol', 'stcat', '--no-interpolate'])
+    told = 'Scores, protocol stcat without interpolation, in percent'
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('which', ['first', 'second'])
+def test_predictions_of_another_split_are_refused(
+    tool, folder, words, tmp_path, which
+):
+    other = write_other(folder, tmp_path / 'other.json', split='val')
+    more = words[1:] if which == 'first' else words
+    more = [other, *more] if which == 'first' else [*more, '--compare', other]
+    with pytest.raises(ValueError, match=r"other\.json.*split 'val' and 'te"):
+        tool.main(more)
+    tool.main([*more, '--force'])
 
 
 def test_files_of_one_name_are_told_apart(tool, tmp_path):

@@ -9,6 +9,7 @@ from hero_mm.visualization.figures import close_figure, open_axes
 
 @pytest.fixture(autouse=True)
 def settings():
+    plt.close('all')
     with matplotlib.rc_context():
         yield
     plt.close('all')

@@ -16,7 +16,7 @@ from typing import Optional
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.errors import run_tool
-from hero_mm.evaluation import load_predictions
+from hero_mm.evaluation import check_match, load_predictions
 from hero_mm.evaluation.functional import PROTOCOLS
 from hero_mm.visualization.analysis import build_analysis
 from hero_mm.visualization.report import write_report
@@ -49,12 +49,24 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         '--protocol', default='tubedetr', choices=sorted(PROTOCOLS)
     )
     parser.add_argument(
+        '--no-interpolate',
+        action='store_true',
+        help='score frames without a predicted box 0 where the protocol '
+        '(stcat) fills them from their neighbours',
+    )
+    parser.add_argument(
         '--cases', type=int, default=4, help='how many of the best and worst'
     )
     parser.add_argument(
         '--strict',
         action='store_true',
         help='fail where a query has no prediction, or a prediction no query',
+    )
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='go on though the files tell another data set, split or kind of '
+        'query ids',
     )
     args = parser.parse_args(argv)
     if args.videos is not None and not Path(args.videos).is_dir():
@@ -91,22 +103,27 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """
     args = parse_args(argv)
     annotation = load_annotation(args.ann)
-    predictions, _ = load_predictions(args.pred)
+    read = []
+    for path in filter(None, (args.pred, args.compare)):
+        predictions, metainfo = load_predictions(path)
+        check_match(path, predictions, metainfo, annotation, args.force)
+        read.append(predictions)
     title, other = args.pred.stem, None
     if args.compare is not None:
         title, name = names_of(args.pred, args.compare)
-        other = (name, load_predictions(args.compare)[0])
+        other = (name, read[1])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', UserWarning)
         report = build_analysis(
             title,
             annotation,
-            predictions,
+            read[0],
             args.videos,
             args.protocol,
             other,
             args.cases,
             args.strict,
+            False if args.no_interpolate else None,
         )
     for warning in caught:
         print(f'warning: {warning.message}', file=sys.stderr)

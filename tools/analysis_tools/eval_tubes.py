@@ -9,6 +9,7 @@ Example::
 import argparse
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from hero_mm.datasets.annotation import load_annotation
-from hero_mm.evaluation import OtherTracks
+from hero_mm.evaluation import OtherTracks, check_match
 from hero_mm.evaluation.functional import (
     PROTOCOLS,
     format_scores,
@@ -25,6 +26,7 @@ from hero_mm.evaluation.functional import (
     selection_report,
 )
 from hero_mm.evaluation.prediction_file import load_predictions
+from hero_mm.files import write_bytes
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -35,8 +37,9 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
             process.
 
     Returns:
-        argparse.Namespace: ``ann``, ``pred``, ``protocol``, ``json``,
-        ``per_query``, ``selection`` and ``strict``.
+        argparse.Namespace: ``ann``, ``pred``, ``protocol``,
+        ``no_interpolate``, ``json``, ``per_query``, ``selection``,
+        ``strict`` and ``force``.
     """
     parser = argparse.ArgumentParser(
         description='Score predicted tubes by a protocol of the field.'
@@ -51,6 +54,12 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--protocol', default='tubedetr', choices=sorted(PROTOCOLS)
+    )
+    parser.add_argument(
+        '--no-interpolate',
+        action='store_true',
+        help='score frames without a predicted box 0 where the protocol '
+        '(stcat) fills them from their neighbours',
     )
     parser.add_argument('--json', help='write the scores to this file')
     parser.add_argument(
@@ -68,6 +77,12 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         action='store_true',
         help='fail where a query has no prediction, or a prediction no query',
     )
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='score though the files tell another data set, split or kind of '
+        'query ids',
+    )
     return parser.parse_args(argv)
 
 
@@ -83,22 +98,31 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """
     args = parse_args(argv)
     try:
+        if args.json:
+            _check_target(Path(args.json))
         result, table = _score(args)
+        print(table)
+        if args.json:
+            text = json.dumps(result, indent=2) + '\n'
+            write_bytes(Path(args.json), text.encode())
     except (OSError, ValueError) as error:
         print(f'eval_tubes: {error}', file=sys.stderr)
         return 1
-    print(table)
-    if args.json:
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2) + '\n')
     return 0
+
+
+def _check_target(path: Path) -> None:
+    """Fail before the scoring where a file cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OSError(f'--json {path}: a folder, or in one that is read-only.')
 
 
 def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     annotation = load_annotation(args.ann)
     truths = annotation.ground_truths()
     predictions, metainfo = load_predictions(args.pred)
+    check_match(args.pred, predictions, metainfo, annotation, args.force)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always', UserWarning)
         scores = score_tubes(
@@ -107,6 +131,7 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             args.protocol,
             strict=args.strict,
             dataset=annotation.metainfo.get('dataset'),
+            interpolate=False if args.no_interpolate else None,
         )
     for warning in caught:
         print(f'warning: {warning.message}', file=sys.stderr)
@@ -114,6 +139,7 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     result: dict[str, Any] = dict(
         scores.summary(),
         protocol=scores.protocol.name,
+        interpolate=scores.protocol.interpolate,
         queries=len(scores.query_ids),
         missing=len(scores.missing),
         unknown=len(scores.unknown),

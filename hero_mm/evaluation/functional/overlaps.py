@@ -51,7 +51,8 @@ def tube_overlaps(
     else:
         wanted_F = _native_grid(start, stop)
         union = hull[1] - hull[0]
-    frames_F, boxes_F4 = _true_boxes(truth, wanted_F)
+    hold = protocol.gt_end != 'exclusive'
+    frames_F, boxes_F4 = _true_boxes(truth, wanted_F, hold)
     # Frames of the true span without a true box cannot be graded.
     union -= _within(wanted_F, start, end).sum()
     union += _within(frames_F, start, end).sum()
@@ -133,14 +134,16 @@ def _sampled_grid(
 
 
 def _true_boxes(
-    truth: TrueTube, wanted_F: IntArray
+    truth: TrueTube, wanted_F: IntArray, hold: bool = False
 ) -> tuple[IntArray, FloatArray]:
-    """Give the wanted frames that have a true box, and the boxes."""
+    """Give the wanted frames that have a true box, and the boxes.
+
+    With ``hold`` the last of them, where it has none, has that of the frame
+    before, as code has it that takes the end of a span for its last frame.
+    """
     rows_F, there_F = find_frames(truth.frames, wanted_F)
-    past_end_F = (wanted_F >= truth.span[1]) & ~there_F
-    if past_end_F.any():
-        # A protocol may look one frame past the end: the box is held.
-        rows_F[past_end_F], there_F[past_end_F] = find_frames(
-            truth.frames, wanted_F[past_end_F] - 1
+    if hold and not there_F[-1]:
+        rows_F[-1:], there_F[-1:] = find_frames(
+            truth.frames, wanted_F[-1:] - 1
         )
     return wanted_F[there_F], truth.boxes[rows_F[there_F]]

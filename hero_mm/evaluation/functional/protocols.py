@@ -21,14 +21,16 @@ class Protocol:
 
     Attributes:
         name (str): The name users give.
-        summary (str): One line for logs and tables.
+        summary (str): Half a line for logs and tables; :attr:`told` is the
+            whole.
         grid (str): Frames that count: ``'sampled'``, five a second and at
             most 200 of the segment, or ``'native'``, all of them.
         gt_end (str): How the end of the true span is read. ``'exclusive'``:
             as it is meant. ``'as_last'``: the exclusive end is taken for the
             last frame, cut at the segment's last frame. ``'last'``: the true
             last frame. In the latter two the last frame must be found but
-            adds no length.
+            adds no length; where it has no true box, that of the frame
+            before stands in.
         tiou (str): ``'lengths'`` compares the lengths of the spans;
             ``'frames'`` counts the frames on which both tubes have a box,
             over the length of the hull of both spans.
@@ -48,6 +50,20 @@ class Protocol:
     interpolate: bool = False
     accuracies: tuple[float, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """str: The name, and what was chosen besides."""
+        if self.interpolate == PROTOCOLS[self.name].interpolate:
+            return self.name
+        word = 'with' if self.interpolate else 'without'
+        return f'{self.name} {word} interpolation'
+
+    @property
+    def told(self) -> str:
+        """str: The summary, and what frames without a predicted box get."""
+        boxes = 'interpolated' if self.interpolate else 'as predicted'
+        return f'{self.summary}, boxes {boxes}'
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -59,8 +75,7 @@ PROTOCOLS = {
         ),
         Protocol(
             'stcat',
-            'every native frame, boxes interpolated, true end read as the '
-            'last frame, strict >',
+            'every native frame, true end read as the last frame, strict >',
             grid='native',
             gt_end='as_last',
             interpolate=True,
@@ -87,14 +102,18 @@ PROTOCOLS = {
 _VARIANTS = {
     ('stcat', 'hcstvg'): replace(
         PROTOCOLS['stcat'],
-        summary='every native frame, boxes interpolated, true span ends at '
-        'its last frame (HC-STVG), strict >',
+        summary='every native frame, true span ends at its last frame '
+        '(HC-STVG), strict >',
         gt_end='last',
     ),
 }
 
 
-def get_protocol(name: str, dataset: Optional[str] = None) -> Protocol:
+def get_protocol(
+    name: str,
+    dataset: Optional[str] = None,
+    interpolate: Optional[bool] = None,
+) -> Protocol:
     """Look a protocol up by name.
 
     Args:
@@ -102,6 +121,9 @@ def get_protocol(name: str, dataset: Optional[str] = None) -> Protocol:
         dataset (str, optional): Name of the data set, as in the annotation
             file; ``stcat`` treats HC-STVG (``'hcstvg'``, ``'HC-STVG2'``)
             in its own way.
+        interpolate (bool, optional): Whether to fill frames without a
+            predicted box from their neighbours. Defaults to what the
+            protocol does.
 
     Returns:
         Protocol: The protocol.
@@ -113,11 +135,29 @@ def get_protocol(name: str, dataset: Optional[str] = None) -> Protocol:
         raise ValueError(
             f'Unknown protocol {name!r}, choose one of {", ".join(PROTOCOLS)}.'
         )
-    plain = ''.join(filter(str.isalnum, dataset or '')).lower()
+    chosen = PROTOCOLS[name]
     for (variant, prefix), protocol in _VARIANTS.items():
-        if name == variant and plain.startswith(prefix):
-            return protocol
-    return PROTOCOLS[name]
+        if name == variant and plain_name(dataset or '').startswith(prefix):
+            chosen = protocol
+    if interpolate is None:
+        return chosen
+    return replace(chosen, interpolate=interpolate)
+
+
+def plain_name(name: str) -> str:
+    """A name without what people write differently.
+
+    Args:
+        name (str): Of a data set, a split, ...
+
+    Returns:
+        str: Its letters and digits, lower-case.
+
+    Examples:
+        >>> plain_name('HC-STVG_v2')
+        'hcstvgv2'
+    """
+    return ''.join(filter(str.isalnum, name)).lower()
 
 
 def sampled_grid(segment: tuple[int, int], fps: float) -> IntArray:

@@ -26,6 +26,7 @@ from .tubes import (
     QUERY_TYPES,
     BoxesOnFrames,
     boxes_to_arrays,
+    check_mapping,
     read_ground_truth,
     read_prediction,
 )
@@ -123,6 +124,7 @@ def selection_report(
     Raises:
         ValueError: If there is no ground truth, or an entry is malformed;
             the message names the query.
+        TypeError: If the truths or the predictions are no mappings.
 
     Examples:
         >>> truth = dict(span=[0, 4], segment=[0, 4],
@@ -133,6 +135,8 @@ def selection_report(
         >>> report.records()['a']
         {'picked': 0.75, 'other': 0.25, 'nothing': 0.0, 'iou': 0.75}
     """
+    check_mapping(ground_truths, 'ground truths')
+    check_mapping(predictions, 'predictions')
     if not ground_truths:
         raise ValueError(
             'There is no ground truth to compare with: give at least one '

@@ -4,8 +4,10 @@ Shape legend: N frames with a box. Boxes are xyxy in pixels of the original
 video; spans and segments are half-open ``[start, end)`` in native frames.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -13,6 +15,8 @@ import numpy as np
 from .boxes import FloatArray, IntArray
 
 QUERY_TYPES = ('declarative', 'interrogative')
+# What float() would take for a number.
+_NO_NUMBERS = {bool, np.bool_, str, np.str_, bytes, type(None)}
 
 BoxesOnFrames = Union[
     Mapping[int, Sequence[float]],
@@ -67,13 +71,13 @@ def boxes_to_arrays(
 
     Raises:
         TypeError: If ``boxes`` is neither a mapping nor a pair.
-        ValueError: If a frame is no number or comes twice, or a box is not
-            four finite numbers.
+        ValueError: If a frame is no whole number or comes twice, or a box is
+            not four finite numbers; the message names the frame.
     """
     if isinstance(boxes, Mapping):
         keys: Any = list(boxes)
         values: Any = list(boxes.values())
-    elif isinstance(boxes, tuple) and len(boxes) == 2:
+    elif _is_pair(boxes):
         keys, values = boxes
     else:
         raise TypeError(
@@ -81,7 +85,7 @@ def boxes_to_arrays(
             f'y2] or a pair (frames, boxes), found {type(boxes).__name__}.'
         )
     frames = _frame_array(keys, owner)
-    array = _box_array(values, len(frames), owner)
+    array = _box_array(values, frames, owner)
     if len(frames) > 1 and not (np.diff(frames) > 0).all():
         order = np.argsort(frames, kind='stable')
         frames, array = frames[order], array[order]
@@ -98,35 +102,96 @@ def boxes_to_arrays(
     return frames, array
 
 
+def _is_pair(boxes: Any) -> bool:
+    return (
+        isinstance(boxes, tuple)
+        and len(boxes) == 2
+        and all(hasattr(part, '__len__') for part in boxes)
+    )
+
+
 def _frame_array(keys: Any, owner: str) -> IntArray:
+    if isinstance(keys, np.ndarray) and keys.dtype.kind in 'iu':
+        return keys.astype(np.int64).reshape(-1)
+    kinds = set(map(type, keys))
     try:
-        if isinstance(keys, np.ndarray):
-            if keys.dtype.kind not in 'iu':
-                raise ValueError(f'of type {keys.dtype}')
-            return keys.astype(np.int64).reshape(-1)
-        return np.fromiter(map(int, keys), np.int64, count=len(keys))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f'{owner}: frame numbers must be whole numbers ({error}).'
-        ) from error
+        if all(map(_may_be_frame, kinds)):
+            return np.fromiter(map(int, keys), np.int64, count=len(keys))
+    except (OverflowError, ValueError):
+        pass
+    wrong = next(key for key in keys if not _is_frame(key))
+    raise ValueError(
+        f'{owner}: frame numbers must be whole numbers, found {wrong!r:.40}.'
+    )
 
 
-def _box_array(values: Any, count: int, owner: str) -> FloatArray:
-    if not count and not len(values):
-        return np.zeros((0, 4))
+def _may_be_frame(kind: type) -> bool:
+    return issubclass(kind, (int, np.integer, str)) and kind is not bool
+
+
+def _is_frame(key: Any) -> bool:
     try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        return _may_be_frame(type(key)) and abs(int(key)) < 1 << 63
+    except ValueError:
+        return False
+
+
+def _box_array(values: Any, frames_N: IntArray, owner: str) -> FloatArray:
+    count = len(frames_N)
+    if len(values) != count:
         raise ValueError(
-            f'{owner}: every box must be four numbers [x1, y1, x2, y2] '
-            f'({error}).'
-        ) from error
-    if array.shape != (count, 4):
-        raise ValueError(
-            f'{owner}: every box must be four numbers [x1, y1, x2, y2], '
-            f'found an array of shape {array.shape} for {count} frames.'
+            f'{owner}: {count} frames have {len(values)} boxes: give one each.'
         )
-    return array
+    if not count:
+        return np.zeros((0, 4))
+    array = _as_numbers(values)
+    if array is not None and array.shape == (count, 4):
+        return array
+    wrong = (pair for pair in zip(frames_N, values) if not _is_box(pair[1]))
+    frame, box = next(wrong, (frames_N[0], values))
+    raise ValueError(
+        f'{owner}: the box on frame {frame} must be four numbers [x1, y1, x2, '
+        f'y2], found {box!r:.80}.'
+    )
+
+
+def _is_box(box: Any) -> bool:
+    array = _as_numbers([box])
+    return array is not None and array.shape == (1, 4)
+
+
+def _as_numbers(values: Any) -> Optional[FloatArray]:
+    """Boxes as an array; None where there is something else than numbers."""
+    try:
+        if isinstance(values, np.ndarray) and values.dtype.kind != 'O':
+            good = values.dtype.kind in 'iuf'
+            return np.asarray(values, dtype=np.float64) if good else None
+        if set(map(len, values)) != {4}:
+            return None
+        # Looked through and converted faster than a list of lists.
+        flat = list(chain.from_iterable(values))
+        if not set(map(type, flat)).isdisjoint(_NO_NUMBERS):
+            return None
+        return np.array(flat, dtype=np.float64).reshape(-1, 4)
+    except (OverflowError, TypeError, ValueError):
+        return None
+
+
+def check_mapping(items: Any, name: str) -> None:
+    """Refuse what does not tell which query an item belongs to.
+
+    Args:
+        items (Any): What was given.
+        name (str): What it is, for the error.
+
+    Raises:
+        TypeError: If it is no mapping.
+    """
+    if not isinstance(items, Mapping):
+        raise TypeError(
+            f'The {name} must be a mapping from query id to a dict, found '
+            f'{type(items).__name__}.'
+        )
 
 
 def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
@@ -170,8 +235,8 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
 
     Raises:
         ValueError: If a key is missing, the span or the segment is empty,
-            there is no box in the span, a number is malformed, or the query
-            type is unknown.
+            the span lies outside the segment, there is no box in the span,
+            a number is malformed, or the query type is unknown.
         TypeError: If the boxes are of another type than allowed.
     """
     owner = f'ground truth of query {query_id!r}'
@@ -184,6 +249,12 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
             )
         if end <= start:
             raise ValueError(f'{owner}: the {name} [{start}, {end}) is empty.')
+    # The end may be past the segment: data sets read the two differently.
+    if span[0] >= segment[1] or span[1] <= segment[0]:
+        raise ValueError(
+            f'{owner}: the span [{span[0]:.0f}, {span[1]:.0f}) lies outside '
+            f'the segment [{segment[0]:.0f}, {segment[1]:.0f}).'
+        )
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
     if not ((frames >= span[0]) & (frames < span[1])).any():
         raise ValueError(
@@ -196,13 +267,12 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
             f'{owner}: unknown query_type {query_type!r}, allowed are '
             f'{", ".join(QUERY_TYPES)}.'
         )
-    fps = item.get('fps')
     return TrueTube(
         span,
         frames,
         boxes,
         (int(segment[0]), int(segment[1])),
-        None if fps is None else float(fps),
+        _read_fps(item, owner),
         query_type,
     )
 
@@ -214,19 +284,48 @@ def _require(item: Mapping[str, Any], key: str, owner: str) -> Any:
     return item[key]
 
 
+def _read_fps(item: Mapping[str, Any], owner: str) -> Optional[float]:
+    if item.get('fps') is None:
+        return None
+    try:
+        return as_number(item['fps'])
+    except ValueError as error:
+        raise ValueError(f'{owner}: fps {error}.') from error
+
+
 def _read_pair(
     item: Mapping[str, Any], key: str, owner: str
 ) -> tuple[float, float]:
     value = _require(item, key, owner)
     try:
-        start, end = (float(number) for number in value)
+        start, end = value
     except (TypeError, ValueError) as error:
         raise ValueError(
             f'{owner}: {key} must be two numbers [start, end), found '
-            f'{value!r}.'
+            f'{value!r:.80}.'
         ) from error
-    if not (np.isfinite(start) and np.isfinite(end)):
-        raise ValueError(
-            f'{owner}: {key} must be finite, found [{start}, {end}].'
-        )
-    return start, end
+    try:
+        return as_number(start), as_number(end)
+    except ValueError as error:
+        raise ValueError(f'{owner}: {key} {error}.') from error
+
+
+def as_number(value: Any) -> float:
+    """A finite number.
+
+    Args:
+        value (Any): What was given.
+
+    Returns:
+        float: The number.
+
+    Raises:
+        ValueError: If it is text, true or false, or not finite.
+    """
+    try:
+        number = float('nan') if type(value) in _NO_NUMBERS else float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = float('nan')
+    if not math.isfinite(number):
+        raise ValueError(f'must be finite, found {value!r:.40}')
+    return number

@@ -1,0 +1,68 @@
+"""Whether predictions belong to an annotation.
+
+Query ids are often running numbers, so that those of another split, data set
+or numbering name sentences of this one, too, and get scores that look like
+scores. The files say what they are of; this compares what both say.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .functional.protocols import plain_name
+from .functional.tube_scores import name_some
+from .prediction_file import PathLike
+
+if TYPE_CHECKING:
+    from hero_mm.datasets.annotation import GroundingAnnotation
+
+FACTS = {'dataset': 'data set', 'split': 'split', 'query_ids': 'query ids'}
+"""What a file says of itself in its metainfo, and how it is called."""
+
+
+def check_match(
+    path: PathLike,
+    predictions: Mapping[str, Any],
+    metainfo: Mapping[str, Any],
+    annotation: 'GroundingAnnotation',
+    force: bool = False,
+) -> None:
+    """Refuse predictions that were not made for an annotation.
+
+    Args:
+        path (str or PathLike): Of the predictions, for errors.
+        predictions (Mapping): By query id.
+        metainfo (Mapping): Of the predictions. What it does not say is not
+            compared.
+        annotation (GroundingAnnotation): What they are to be scored against.
+        force (bool): Do not compare what the files say of themselves.
+            Defaults to False.
+
+    Raises:
+        ValueError: If the files say that they are of another data set or
+            split or number their queries in another way, or no prediction
+            is of a query of the annotation.
+    """
+    other = {
+        key: (metainfo[key], annotation.metainfo[key])
+        for key in FACTS
+        if None not in (metainfo.get(key), annotation.metainfo.get(key))
+    }
+    told = [
+        f'{FACTS[key]} {ours!r} and {theirs!r}'
+        for key, (ours, theirs) in other.items()
+        if plain_name(str(ours)) != plain_name(str(theirs))
+    ]
+    if told and not force:
+        raise ValueError(
+            f'{path} and {annotation.path} do not belong together: '
+            f'{", ".join(told)} (predictions and annotation). Score with the '
+            f'annotation that was predicted; --force compares no names.'
+        )
+    known = annotation.ground_truths()
+    if predictions and not any(name in known for name in predictions):
+        raise ValueError(
+            f'{path}: not one of its {len(predictions)} queries '
+            f'({name_some(list(predictions))}) is in {annotation.path} '
+            f'({name_some(list(known))}). Score with the annotation that was '
+            f'predicted.'
+        )
