@@ -34,5 +34,5 @@ model = dict(
         ),
         # Of the whole recogniser: the keys of its backbone fit.
         init_cfg=dict(type='Pretrained', checkpoint=weights),
-    )
+    ),
 )
