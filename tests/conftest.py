@@ -3,14 +3,27 @@
 import os
 from pathlib import Path
 
+# Before torch is imported, and for the commands that tests start: small
+# tensors gain nothing from threads, and docs/faq.md tells of a crash.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 import pytest
 from hypothesis import settings
+from mmengine.registry import DefaultScope
 
 # Machines differ and are shared: no test fails by the clock.
 settings.register_profile('hero_mm', deadline=None)
 settings.load_profile('hero_mm')
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def scope_of_the_process():
+    """MMEngine keeps the last default scope; a test leaves none behind."""
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict = before
 
 
 @pytest.fixture(scope='session')

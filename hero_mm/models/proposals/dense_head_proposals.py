@@ -14,6 +14,7 @@ from torch import Tensor
 from hero_mm.registry import MODELS, in_own_scope
 
 from ..features import VideoFeatures
+from ..video_encoders.building import check_part
 from .base import ProposalGenerator, Samples
 from .frame_samples import frame_sample, real_frames, truth_of_frames
 from .proposal_set import ProposalSet, pack_proposals, sum_losses
@@ -46,6 +47,7 @@ class DenseHeadProposals(ProposalGenerator):
         super().__init__(init_cfg)
         if num_levels < 1:
             raise ValueError(f'num_levels must be at least 1: {num_levels}')
+        check_part(head, 'proposal head')
         self.head = MODELS.build(in_own_scope(copy.deepcopy(head)))
         self.num_levels = num_levels
         self.loss_weight = loss_weight

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hero_mm.registry import MODELS, in_own_scope
 
 from ..features import VideoFeatures
+from ..video_encoders.building import check_part
 from .base import ProposalGenerator, Samples
 from .frame_samples import (
     RealFrame,
@@ -337,7 +338,8 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
 
     Raises:
         FileNotFoundError: There is no such config file.
-        ValueError: The config file has no ``model``.
+        ValueError: The config file has no ``model``, or names none that can
+            be built.
     """
     if isinstance(detector, dict):
         # Some detectors write into their config.
@@ -352,6 +354,7 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
         model = ConfigDict(config.model)
     if '.' not in model.type:
         model.type = f'mmdet.{model.type}'
+    check_part(model, 'detector')
     return MODELS.build(in_own_scope(model))
 
 

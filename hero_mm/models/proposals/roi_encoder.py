@@ -5,7 +5,7 @@ Shape legend: B clips, T frames, K proposals a frame, D width.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from mmengine.model import BaseModule
@@ -16,6 +16,7 @@ from hero_mm.registry import MODELS, TASK_UTILS, in_own_scope
 from hero_mm.structures import GroundingDataSample
 
 from ..features import VideoFeatures
+from ..video_encoders.building import check_part
 from .frame_samples import RealFrame, tracks_of_frame
 from .proposal_set import ProposalSet, pack_proposals
 
@@ -64,13 +65,13 @@ class RoIEncoder(BaseModule):
             min_pos_iou=0.5,
             match_low_quality=False,
         )
-        self.assigner = TASK_UTILS.build(in_own_scope(assigner or default))
+        self.assigner = _build('assigner', assigner or default)
         default = dict(
             type='mmdet.RandomSampler',
             num=num_train,
             pos_fraction=0.5,
         )
-        self.sampler = TASK_UTILS.build(in_own_scope(sampler or default))
+        self.sampler = _build('sampler', sampler or default)
         # They would be drawn by lot, and the target with them.
         self.sampler.add_gt_as_proposals = False
 
@@ -207,3 +208,8 @@ def _pick(
             value = flat.gather(2, index)[:, :, None]
         picked[scale] = value
     return picked
+
+
+def _build(role: str, config: dict) -> Any:
+    check_part(config, role, TASK_UTILS)
+    return TASK_UTILS.build(in_own_scope(config))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from hero_mm.errors import EXTRAS
@@ -73,7 +74,7 @@ def build_part(config: Any, role: str) -> nn.Module:
         ValueError: It is unknown, its package is missing, or it refuses its
             arguments.
     """
-    _check(config, role)
+    check_part(config, role)
     # Some of the family write into the configs of their parts.
     config = copy.deepcopy(config)
     kind = config['type']
@@ -87,8 +88,18 @@ def build_part(config: Any, role: str) -> nn.Module:
         ) from error
 
 
-def _check(config: Any, role: str) -> None:
-    """ValueError where a config names nothing that can be built."""
+def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
+    """Refuse a config that names nothing that can be built.
+
+    Args:
+        config (Any): Of a part of another package, or of ours.
+        role (str): What it is called in errors, such as 'backbone'.
+        registry (Registry): Where it is looked up.
+
+    Raises:
+        ValueError: It is no config, its package is missing, or the package
+            has nothing of that name.
+    """
     if not isinstance(config, dict) or config.get('type') is None:
         raise ValueError(
             f'the {role} is a config with a type, such as '
@@ -104,7 +115,7 @@ def _check(config: Any, role: str) -> None:
             f'grounding needs a map with height and width a frame. {CHOOSE}'
         )
     try:
-        if MODELS.get(kind) is not None:
+        if registry.get(kind) is not None:
             return
         # The registry keeps to itself why it found nothing.
         importlib.import_module(scope.partition('.')[0] or 'hero_mm')
@@ -120,7 +131,7 @@ def _check(config: Any, role: str) -> None:
             f'({reason(error)}); {cure}'
         ) from error
     near = difflib.get_close_matches(
-        name, MODELS.parent.children.get(scope, MODELS).module_dict
+        name, registry.parent.children.get(scope, registry).module_dict
     )
     hint = f'; did you mean {" or ".join(near)}?' if near else ''
     if not scope:
@@ -144,7 +155,7 @@ def build_neck(
         ValueError: It does not fit the levels.
     """
     channels = [level.shape[1] for level in levels]
-    _check(config, 'neck')
+    check_part(config, 'neck')
     options: list[Any] = [config]
     if 'in_channels' not in config:
         # Most want a list, YOLOv3's the coarsest level first, some a number.

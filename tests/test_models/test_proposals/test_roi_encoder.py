@@ -176,3 +176,10 @@ def test_gradients_reach_the_grid(ramp, make_set):
     (out.regions_BTHWD**2)[..., 0].sum().backward()
     seen = video.regions_BTHWD.grad.abs().sum(-1)[0, 0] > 0
     assert seen[:2, :2].all() and not seen[3].any() and not seen[:, 3].any()
+
+
+@pytest.mark.parametrize('role', ['assigner', 'sampler'])
+def test_an_unknown_part_is_told_with_one_that_is_near(role):
+    name = {'assigner': 'MaxIoUAsigner', 'sampler': 'RandmSampler'}[role]
+    with pytest.raises(ValueError, match=f"mmdet has no {role} '{name}'; did"):
+        RoIEncoder(8, **{role: dict(type=f'mmdet.{name}')})

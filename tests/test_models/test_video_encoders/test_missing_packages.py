@@ -54,6 +54,14 @@ for package, kind in dict(
             MODELS.build(dict(type='VideoEncoder', embed_dims=8, **parts))
         except ValueError as error:
             told[f'{package} {role}'] = str(error)
+for part in (
+    dict(type='DenseHeadProposals', head=dict(type='mmdet.RPNHead')),
+    dict(type='DetectorProposals', detector=dict(type='FasterRCNN')),
+):
+    try:
+        MODELS.build(part)
+    except ValueError as error:
+        told[part['type']] = str(error)
 told['imported'] = [name for name in missing if name in sys.modules]
 print(json.dumps(told))
 """
@@ -94,3 +102,15 @@ def test_a_missing_package_is_told_with_its_cure(
     assert words.startswith(f'the {role} {package}.{kind} needs {package}, ')
     assert f"No module named '{package}" in words
     assert f'pip install {cure} (' in words
+
+
+@pytest.mark.parametrize(
+    ('generator', 'part'),
+    [
+        ('DenseHeadProposals', 'proposal head mmdet.RPNHead'),
+        ('DetectorProposals', 'detector mmdet.FasterRCNN'),
+    ],
+)
+def test_a_generator_without_mmdet_is_told(told, generator, part):
+    assert told[generator].startswith(f'the {part} needs mmdet, ')
+    assert 'pip install "hero-mm[mmdet]" (' in told[generator]
