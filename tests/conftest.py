@@ -18,12 +18,18 @@ settings.load_profile('hero_mm')
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(autouse=True)
-def scope_of_the_process():
-    """MMEngine keeps the last default scope; a test leaves none behind."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol():
+    """MMEngine keeps the last default scope; no test leaves one behind.
+
+    Nor do the fixtures that it is the first to ask for: a scope that a
+    whole module wants is set for each of its tests.
+    """
     before = DefaultScope._instance_dict.copy()
-    yield
-    DefaultScope._instance_dict = before
+    try:
+        return (yield)
+    finally:
+        DefaultScope._instance_dict = before
 
 
 @pytest.fixture(scope='session')

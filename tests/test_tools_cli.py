@@ -7,7 +7,6 @@ tools and MMEngine below them.
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -180,9 +179,6 @@ def test_testing_refuses_another_model(trained, toy):
 
 
 def test_two_processes_train_and_validate(toy):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
     done = subprocess.run(
         ['bash', str(ROOT / 'tools/dist_train.sh'), 'toy.py', '2']
         + ['--work-dir', 'two'],
@@ -191,7 +187,6 @@ def test_two_processes_train_and_validate(toy):
             **os.environ,
             'PYTHON': sys.executable,
             'PYTHONPATH': str(toy),
-            'PORT': str(port),
             'OMP_NUM_THREADS': '1',
         },
         capture_output=True,
@@ -203,6 +198,42 @@ def test_two_processes_train_and_validate(toy):
     # Four samples a process, two a step; all eight are scored.
     assert 'Epoch(train) [1][2/2]' in done.stdout
     assert 'Epoch(val) [1][2/2]    tube/m_vIoU: 1.0000' in done.stdout
+
+
+@pytest.mark.parametrize(
+    'given, said',
+    [
+        ({}, '--standalone --local-addr=127.0.0.1 '),
+        (
+            {'PORT': '29501'},
+            '--nnodes=1 --node_rank=0 '
+            '--master_addr=127.0.0.1 --master_port=29501 ',
+        ),
+        (
+            {'NNODES': '2', 'NODE_RANK': '1', 'MASTER_ADDR': 'first'},
+            '--nnodes=2 --node_rank=1 '
+            '--master_addr=first --master_port=29500 ',
+        ),
+    ],
+)
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_processes_meet_at_a_free_port_or_at_the_one_named(
+    name, given, said, tmp_path
+):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    files = ['c.py', 'c.pth'][: 1 + (name == 'test')]
+    done = subprocess.run(
+        ['bash', str(ROOT / f'tools/dist_{name}.sh'), *files, '2', '--amp'],
+        env={'PATH': os.environ['PATH'], 'PYTHON': str(python), **given},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f'{said}--nproc_per_node=2 ' in done.stdout
+    ending = f'{name}.py {" ".join(files)} --launcher pytorch --amp'
+    assert done.stdout.strip().endswith(ending)
 
 
 @pytest.mark.parametrize('name', ['dist_train', 'dist_test', 'slurm_train'])

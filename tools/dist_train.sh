@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
 # Train on the processes of one or more machines, one a GPU (or CPU):
 #   tools/dist_train.sh CONFIG PROCESSES [flags of tools/train.py]
-# More machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+# More machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. On one
+# machine a free port is taken unless PORT names one.
 set -euo pipefail
 
 if [ "$#" -lt 2 ]; then
-    sed -n '2,4s/^# //p' "$0" >&2
+    sed -n '2,5s/^# //p' "$0" >&2
     exit 2
 fi
 ARGS=("$1"); PROCESSES=$2; shift 2
 TOOLS="$(cd "$(dirname "$0")" && pwd)"
 
+if [ "${NNODES:-1}" = 1 ] && [ -z "${PORT:-}" ]; then
+    MEET=(--standalone --local-addr=127.0.0.1)
+else
+    MEET=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"
+        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
+fi
+
 PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$PROCESSES" \
+    "${MEET[@]}" --nproc_per_node="$PROCESSES" \
     "$TOOLS/train.py" "${ARGS[@]}" --launcher pytorch "$@"
