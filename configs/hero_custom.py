@@ -1,8 +1,8 @@
 # A small HERO for footage of one's own, from scratch on a CPU.
 #   python tools/train.py configs/hero_custom.py
 # Data: data/own/train.json, data/own/videos (docs/data.md). Three clips of
-# ten seconds with 34 sentences cost seven minutes of one core for 50 epochs;
-# what came of it: docs/real_clips.md.
+# seven to ten seconds with 34 sentences cost seven minutes of one core for 50
+# epochs; what came of it: docs/real_clips.md.
 _base_ = [
     './_base_/models/hero_small.py',
     './_base_/schedules/one_cycle.py',
@@ -69,7 +69,8 @@ model = dict(
         backbone=dict(
             channels=(32, 48, 64),
             num_blocks=(1, 1, 2),
-            out_indices=(2,),
+            # Details (detail_level=0) are of 8 x 8 pixels.
+            out_indices=(1, 2),
             norm='clip',
         )
     ),

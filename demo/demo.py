@@ -9,8 +9,10 @@ The same as ``hero-mm ground``, as a page of Python to copy from::
 import argparse
 import sys
 
-from hero_mm.apis import TubeInferencer
-from hero_mm.errors import run_tool
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis import TubeInferencer
 
 
 def parse_args() -> argparse.Namespace:

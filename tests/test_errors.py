@@ -1,5 +1,6 @@
 """Which errors are explained, and in which words."""
 
+import subprocess
 import sys
 
 import pytest
@@ -160,3 +161,51 @@ def test_imports_of_a_tool_are_explained(capsys, monkeypatch):
         pass
     with pytest.raises(ValueError, match='not of hero_mm'), explained():
         foreign()
+
+
+WITHOUT_MMCV = """
+import os
+import runpy
+import sys
+
+import mmengine.runner
+import torch
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == 'mmcv':
+            raise ModuleNotFoundError(f'No module named {name!r}', name='mmcv')
+
+
+sys.meta_path.insert(0, Absent())
+for path in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        runpy.run_path(path, run_name='tool')
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_no_tool_shows_a_traceback_where_mmcv_is_missing(repo_root):
+    """Each is imported in a process of its own."""
+    paths = sorted((repo_root / 'tools').rglob('*.py'))
+    paths.append(repo_root / 'demo' / 'demo.py')
+    done = subprocess.run(
+        [sys.executable, '-c', WITHOUT_MMCV, *map(str, paths)],
+        cwd=repo_root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    codes = [int(line) for line in done.stdout.split()]
+    assert len(codes) == len(paths), done.stderr
+    refusing = {path.name for path, code in zip(paths, codes) if code}
+    assert {'train.py', 'vidstg.py', 'eval_tubes.py', 'demo.py'} <= refusing
+    assert 'Traceback' not in done.stderr
+    words = 'error: mmcv is not installed; pip install "hero-mm[lite]"'
+    assert done.stderr.count(words) == sum(code == 1 for code in codes)
+    assert set(codes) == {0, 1}

@@ -57,6 +57,7 @@ def read_config(
 
     Raises:
         FileNotFoundError: When there is no such config.
+        ValueError: When a new value has no place in it.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -64,8 +65,14 @@ def read_config(
             'hero_mm lie in configs/'
         )
     cfg = Config.fromfile(path)
-    if options:
-        cfg.merge_from_dict(dict(options))
+    for key, value in (options or {}).items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (TypeError, KeyError) as error:
+            raise ValueError(
+                f'option {key}={value!r} has no place in {str(path)!r}: '
+                f'{error.args[0]}'
+            ) from error
     return cfg
 
 

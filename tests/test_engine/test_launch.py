@@ -47,6 +47,13 @@ def test_options_change_the_config(config):
     assert (cfg.a.b, cfg.c, cfg.launcher) == (2, [1, 2], 'pytorch')
 
 
+@pytest.mark.parametrize('option', ['part.depth=1', 'parts.7.depth=1'])
+def test_an_option_without_a_place_is_named(config, option):
+    config.write_text('part = None\nparts = [dict(depth=2)]\n')
+    with pytest.raises(ValueError, match=rf'{option} .*probe.py'):
+        launch.load_config(parse(config, '--cfg-options', option))
+
+
 @pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])
 def test_local_rank_is_taken_where_the_launcher_sets_none(
     config, flag, monkeypatch

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.errors import run_tool
-from hero_mm.evaluation import check_match, load_predictions
-from hero_mm.evaluation.functional import PROTOCOLS
-from hero_mm.visualization.analysis import build_analysis
-from hero_mm.visualization.report import write_report
-from hero_mm.visualization.report_tables import text_table
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.evaluation import check_match, load_predictions
+    from hero_mm.evaluation.functional import PROTOCOLS
+    from hero_mm.visualization.analysis import build_analysis
+    from hero_mm.visualization.report import write_report
+    from hero_mm.visualization.report_tables import text_table
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

@@ -22,15 +22,17 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from hero_mm.apis.random_clips import config_without_data, make_item
-from hero_mm.errors import run_tool
-from hero_mm.evaluation import dump_predictions, load_predictions
-from hero_mm.evaluation.functional import (
-    PROTOCOLS,
-    sampled_grid,
-    score_tubes,
-)
-from hero_mm.evaluation.functional.table import align_rows
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis.random_clips import config_without_data, make_item
+    from hero_mm.evaluation import dump_predictions, load_predictions
+    from hero_mm.evaluation.functional import (
+        PROTOCOLS,
+        sampled_grid,
+        score_tubes,
+    )
+    from hero_mm.evaluation.functional.table import align_rows
 
 Item = dict[str, Any]
 Overlap = Callable[[Sequence[float], Sequence[float]], float]

@@ -22,6 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hero_mm.errors import explained
+
 CONVERTER = Path(__file__).parents[1] / 'dataset_converters' / 'vidstg.py'
 MEGABYTE = 1 << 20
 
@@ -219,4 +221,5 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    with explained():
+        sys.exit(main())

@@ -19,19 +19,21 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.audit import (
-    ERRORS,
-    NOTES,
-    Finding,
-    audit_annotation,
-    audit_videos,
-)
-from hero_mm.datasets.converters.command_line import show_progress
-from hero_mm.datasets.converters.verify import VideoCheck
-from hero_mm.datasets.source import SPLITS, find_source
-from hero_mm.errors import run_tool
-from hero_mm.files import write_bytes
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.datasets.audit import (
+        ERRORS,
+        NOTES,
+        Finding,
+        audit_annotation,
+        audit_videos,
+    )
+    from hero_mm.datasets.converters.command_line import show_progress
+    from hero_mm.datasets.converters.verify import VideoCheck
+    from hero_mm.datasets.source import SPLITS, find_source
+    from hero_mm.files import write_bytes
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

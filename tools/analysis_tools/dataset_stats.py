@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.source import SPLITS, find_source
-from hero_mm.errors import run_tool
-from hero_mm.visualization.dataset_report import build_dataset_report
-from hero_mm.visualization.report import write_report
-from hero_mm.visualization.report_tables import text_table
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.datasets.source import SPLITS, find_source
+    from hero_mm.visualization.dataset_report import build_dataset_report
+    from hero_mm.visualization.report import write_report
+    from hero_mm.visualization.report_tables import text_table
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

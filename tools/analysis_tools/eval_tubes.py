@@ -16,17 +16,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.evaluation import OtherTracks, check_match
-from hero_mm.evaluation.functional import (
-    PROTOCOLS,
-    format_scores,
-    format_selection,
-    score_tubes,
-    selection_report,
-)
-from hero_mm.evaluation.prediction_file import load_predictions
-from hero_mm.files import write_bytes
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.evaluation import OtherTracks, check_match
+    from hero_mm.evaluation.functional import (
+        PROTOCOLS,
+        format_scores,
+        format_selection,
+        score_tubes,
+        selection_report,
+    )
+    from hero_mm.evaluation.prediction_file import load_predictions
+    from hero_mm.files import write_bytes
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

@@ -15,11 +15,13 @@ from typing import Any, Optional
 
 from mmengine.config import Config, DictAction
 
-from hero_mm.apis.complexity import count_flops, count_parameters
-from hero_mm.apis.random_clips import config_without_data, make_item
-from hero_mm.errors import run_tool
-from hero_mm.evaluation.functional.table import align_rows
-from hero_mm.registry import MODELS
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis.complexity import count_flops, count_parameters
+    from hero_mm.apis.random_clips import config_without_data, make_item
+    from hero_mm.evaluation.functional.table import align_rows
+    from hero_mm.registry import MODELS
 
 DEFAULT_SIZE = (224, 224)
 CHANNELS = 3

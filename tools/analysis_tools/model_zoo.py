@@ -18,8 +18,10 @@ from typing import Optional
 
 from mmengine.logging import MMLogger
 
-from hero_mm.apis import model_zoo
-from hero_mm.errors import run_tool
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis import model_zoo
 
 ROOT = Path(__file__).resolve().parents[2]
 

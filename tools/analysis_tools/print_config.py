@@ -13,8 +13,10 @@ from typing import Optional
 
 from mmengine.config import DictAction
 
-from hero_mm.engine.launch import read_config
-from hero_mm.errors import run_tool
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.engine.launch import read_config
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -14,14 +14,16 @@ from typing import Optional, Union
 
 from mmengine.config import Config
 
-from hero_mm.apis.inputs import load_config
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.source import dataset_config, dataset_paths
-from hero_mm.errors import run_tool
-from hero_mm.evaluation import load_predictions
-from hero_mm.visualization.report import build_report, write_report
-from hero_mm.visualization.report_tables import read_oracles
-from hero_mm.visualization.training_log import read_training_log
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis.inputs import load_config
+    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.datasets.source import dataset_config, dataset_paths
+    from hero_mm.evaluation import load_predictions
+    from hero_mm.visualization.report import build_report, write_report
+    from hero_mm.visualization.report_tables import read_oracles
+    from hero_mm.visualization.training_log import read_training_log
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

@@ -12,8 +12,11 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from hero_mm.datasets.shapes.oracles import METRICS, score_oracles
-from hero_mm.datasets.shapes.questions import read_questions
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.shapes.oracles import METRICS, score_oracles
+    from hero_mm.datasets.shapes.questions import read_questions
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,14 +8,17 @@ Example:
 import argparse
 import sys
 
-from hero_mm.datasets.converters import convert_hcstvg
-from hero_mm.datasets.converters.command_line import (
-    add_options,
-    add_video_options,
-    run_converter,
-    video_check,
-)
-from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.converters import convert_hcstvg
+    from hero_mm.datasets.converters.command_line import (
+        add_options,
+        add_video_options,
+        run_converter,
+        video_check,
+    )
+    from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
 
 
 def parse_args() -> argparse.Namespace:

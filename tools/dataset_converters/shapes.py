@@ -7,7 +7,10 @@ Example:
 import argparse
 import json
 
-from hero_mm.datasets.shapes import build_shapes
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.shapes import build_shapes
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,14 +13,17 @@ Example:
 import argparse
 import sys
 
-from hero_mm.datasets.converters import convert_tubedetr
-from hero_mm.datasets.converters.command_line import (
-    add_options,
-    add_video_options,
-    run_converter,
-    video_check,
-)
-from hero_mm.datasets.converters.tubedetr import QUERY_IDS
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.converters import convert_tubedetr
+    from hero_mm.datasets.converters.command_line import (
+        add_options,
+        add_video_options,
+        run_converter,
+        video_check,
+    )
+    from hero_mm.datasets.converters.tubedetr import QUERY_IDS
 
 
 def parse_args() -> argparse.Namespace:

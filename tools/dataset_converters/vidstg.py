@@ -10,14 +10,17 @@ Example:
 import argparse
 import sys
 
-from hero_mm.datasets.converters import convert_vidstg
-from hero_mm.datasets.converters.command_line import (
-    add_options,
-    add_video_options,
-    run_converter,
-    show_progress,
-    video_check,
-)
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.converters import convert_vidstg
+    from hero_mm.datasets.converters.command_line import (
+        add_options,
+        add_video_options,
+        run_converter,
+        show_progress,
+        video_check,
+    )
 
 
 def parse_args() -> argparse.Namespace:

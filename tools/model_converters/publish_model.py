@@ -18,8 +18,10 @@ from typing import Any, Optional
 
 import torch
 
-from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
-from hero_mm.errors import run_tool
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
 
 KEPT = ('meta', 'state_dict')
 HASH_LETTERS = 8

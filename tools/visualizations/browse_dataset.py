@@ -16,16 +16,18 @@ from typing import Optional
 
 import numpy as np
 
-from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.source import SPLITS, DataSource, find_source
-from hero_mm.datasets.video_reader import VideoError
-from hero_mm.errors import run_tool
-from hero_mm.visualization.browse import (
-    FORMS,
-    choose_queries,
-    draw_annotation,
-    draw_item,
-)
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.datasets.source import SPLITS, DataSource, find_source
+    from hero_mm.datasets.video_reader import VideoError
+    from hero_mm.visualization.browse import (
+        FORMS,
+        choose_queries,
+        draw_annotation,
+        draw_item,
+    )
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

@@ -35,7 +35,8 @@ model = dict(
         detail_level=0,
     ),
     region_detail=dict(type='RegionDetail', dims=64),
-    # A folder or a name on the hub; see docs/faq.md for machines offline.
+    # A folder or a name on the hub; without internet: docs/pretrained.md,
+    # section Offline.
     text_encoder=dict(
         type='HFTextEncoder', embed_dims=embed_dims, name='roberta-base'
     ),
