@@ -48,7 +48,9 @@ def language_model(tmp_path_factory, layouts):
         folder = str(tmp_path_factory.mktemp(kind))
         roberta = kind == 'roberta'
         tokenizer = tokenizers.Tokenizer(
-            tokenizers.models.WordLevel({'<unk>': 0, '<pad>': 1}, '<unk>')
+            tokenizers.models.WordLevel(
+                {'<unk>': 0, '<pad>': 1, 'cup': 2}, '<unk>'
+            )
         )
         transformers.PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, unk_token='<unk>', pad_token='<pad>'

@@ -75,15 +75,8 @@ class HFTextEncoder(BaseModule):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
-
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(name)
-            if pretrained:
-                language_model = AutoModel.from_pretrained(name)
-            else:
-                config = AutoConfig.from_pretrained(name)
-                language_model = AutoModel.from_config(config)
+            self.tokenizer, language_model = _load(name, pretrained)
         except (OSError, ValueError) as error:
             raise OSError(_not_found(name, pretrained, error)) from error
         # A CLIP model holds a text tower beside the picture tower.
@@ -166,6 +159,30 @@ class HFTextEncoder(BaseModule):
         """
         encode = self._cached_words if self.frozen else self._words
         return self.pooling(*encode(texts))
+
+
+def _load(name: str, pretrained: bool) -> tuple[Any, Any]:
+    """Tokenizer and language model, of a folder, the cache or the hub."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    def load(**where: bool) -> tuple[Any, Any]:
+        tokenizer = AutoTokenizer.from_pretrained(name, **where)
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            # Made up by transformers, which found none.
+            raise OSError('its tokenizer knows no words')
+        if pretrained:
+            return tokenizer, AutoModel.from_pretrained(name, **where)
+        config = AutoConfig.from_pretrained(name, **where)
+        return tokenizer, AutoModel.from_config(config)
+
+    try:
+        return load(local_files_only=True)
+    except (OSError, ValueError):
+        if Path(name).is_dir():
+            raise
+        # Without internet the loaders wait for each of ten files in turn.
+        AutoConfig.from_pretrained(name)
+        return load()
 
 
 def _most_words(config: Any) -> float:

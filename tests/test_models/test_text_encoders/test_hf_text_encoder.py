@@ -1,6 +1,8 @@
 """The text encoder on transformers, on tiny models made by the test."""
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -226,6 +228,46 @@ def test_offline_error_names_the_cure(where, tmp_path, monkeypatch):
         empty='The folder lacks config.json, model.safetensors or',
     )
     assert told[where] in message
+
+
+def test_a_tokenizer_that_was_made_up_is_refused(folder, tmp_path):
+    """Transformers makes one up where a folder holds none."""
+    for path in Path(folder).iterdir():
+        if path.name == 'config.json' or path.suffix == '.safetensors':
+            shutil.copy(path, tmp_path)
+    with pytest.raises(OSError, match='The folder lacks tokenizer.json'):
+        build(str(tmp_path))
+
+
+def test_the_hub_is_asked_for_what_the_cache_lacks(folder, monkeypatch):
+    import transformers
+
+    asked = []
+
+    def stand_in(real):
+        def load(name, **options):
+            if name == folder:
+                return real(name, **options)
+            cached = options.get('local_files_only', False)
+            asked.append((real.__self__.__name__, cached))
+            if cached:
+                raise OSError('not in the cache')
+            return real(folder)
+
+        return load
+
+    for kind in ('AutoTokenizer', 'AutoConfig', 'AutoModel'):
+        auto = getattr(transformers, kind)
+        real = auto.from_pretrained
+        monkeypatch.setattr(auto, 'from_pretrained', stand_in(real))
+    build('owner/name')
+    assert asked == [
+        ('AutoTokenizer', True),
+        # A hub out of reach is told after this one file.
+        ('AutoConfig', False),
+        ('AutoTokenizer', False),
+        ('AutoModel', False),
+    ]
 
 
 def test_a_model_has_positions_for_so_many_words(folder):
