@@ -58,13 +58,17 @@ def in_own_scope(config: Mapping) -> ConfigDict:
     in our scope these would not be found.
 
     Args:
-        config (Mapping): With a ``type`` such as ``'mmdet.RPNHead'``.
+        config (Mapping): With a ``type`` such as ``'mmdet.RPNHead'``, or the
+            class.
 
     Returns:
-        ConfigDict: The same, to be built in the scope of its prefix. A class
-        or the path of one in place of a name has none.
+        ConfigDict: The same, to be built in the scope of its prefix or of the
+        package of its class, where that is one of the family.
     """
     kind = config['type']
-    if not isinstance(kind, str) or kind.count('.') != 1:
-        return ConfigDict(config)
-    return ConfigDict(config, _scope_=kind.partition('.')[0])
+    path = kind if isinstance(kind, str) else f'{kind.__module__}.'
+    scope, dot, name = path.partition('.')
+    named = isinstance(kind, str) and dot and '.' not in name
+    if named or (dot and scope in root.MODELS.children):
+        return ConfigDict(config, _scope_=scope)
+    return ConfigDict(config)

@@ -94,3 +94,23 @@ def test_inferencers_know_the_scope():
     from mmengine.infer.infer import MODULE2PACKAGE
 
     assert MODULE2PACKAGE['hero_mm'] == 'hero-mm'
+
+
+@pytest.mark.parametrize(
+    ('kind', 'scope'),
+    [
+        ('mmdet.RPNHead', 'mmdet'),
+        ('mmdet.models.RPNHead', 'mmdet'),
+        ('RPNHead', None),
+        (dict, None),
+    ],
+)
+def test_parts_are_of_the_package_of_a_component(kind, scope):
+    pytest.importorskip('mmdet.models')
+    assert registry.in_own_scope(dict(type=kind)).get('_scope_') == scope
+
+
+def test_a_class_of_the_family_has_its_scope():
+    models = pytest.importorskip('mmdet.models')
+    config = registry.in_own_scope(dict(type=models.RPNHead))
+    assert config == dict(type=models.RPNHead, _scope_='mmdet')

@@ -33,15 +33,21 @@ def _deform_conv2d(
 ) -> Tensor:
     """Deformable convolution as a function, has shape (B, O, h, w).
 
-    The groups of channels follow from the weight; ``size`` is (h, w).
+    The groups of channels follow from the weight; ``size`` is (h, w). Half
+    precision is computed in float32: it cannot tell places in a large grid.
     """
-    offset = _first(offset, size)
-    mask = None if mask is None else _first(mask, size)
+    given = features.dtype
+    exact = torch.promote_types(given, torch.float32)
+    features, weight = features.to(exact), weight.to(exact)
+    offset = _first(offset, size).to(exact)
+    mask = None if mask is None else _first(mask, size).to(exact)
+    bias = None if bias is None else bias.to(exact)
     vision = common.torchvision_ops()
     if vision is not None:
-        return vision.deform_conv2d(
+        out: Tensor = vision.deform_conv2d(
             features, offset, weight, bias, *how, mask=mask
         )
+        return out.to(given)
     sampled = _sample(features, offset, mask, weight, how, deform_groups)
     batch, channels, points, high, wide = sampled.shape
     # A kernel as large as the samples that it takes: one 1 x 1 convolution.
@@ -50,7 +56,7 @@ def _deform_conv2d(
         weight.reshape(len(weight), -1, 1, 1),
         bias,
         groups=channels // weight.shape[1],
-    )
+    ).to(given)
 
 
 def _sample(

@@ -99,12 +99,15 @@ def _refuse_max_pooling(pool_mode: int) -> None:
 def _roi_align(features: Tensor, rois: Tensor, how: _Sampling) -> Tensor:
     """RoIAlign as a function, has shape (R, C, ph, pw)."""
     vision = common.torchvision_ops()
+    exact = torch.promote_types(rois.dtype, torch.float32)
     if vision is not None:
         ratio = max(how.ratio, -1) or -1
-        return vision.roi_align(
-            features, rois, how.size, how.scale, ratio, how.aligned
+        # It takes one type, on a CPU not bfloat16.
+        inputs = features.to(exact), rois.to(exact)
+        pooled: Tensor = vision.roi_align(
+            *inputs, how.size, how.scale, ratio, how.aligned
         )
-    exact = torch.promote_types(rois.dtype, torch.float32)
+        return pooled.to(features.dtype)
     edges = rois[:, 1:].to(exact) * how.scale - (0.5 if how.aligned else 0)
     lengths = edges[:, 2:] - edges[:, :2]
     if not how.aligned:

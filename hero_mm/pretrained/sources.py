@@ -12,7 +12,10 @@ from .reading import Allowed
 
 # Entries of a checkpoint that hold weights, the best first.
 CONTAINERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
-WRAPPERS = ('module.', 'detr.')
+# Of DDP, Lightning, torch.compile and MDETR's masks.
+WRAPPERS = ('module.', 'model.', '_orig_mod.', 'detr.')
+# MMEngine counts the steps of a moving average beside it.
+COUNTER = 'steps'
 SHOWN = 6
 
 
@@ -111,14 +114,18 @@ def _tensors(entry: Any) -> dict[str, Tensor]:
 
 def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without the prefixes of wrappers, where all names have them."""
+    names = [name for name in weights if name != COUNTER]
     for prefix in WRAPPERS:
-        inside = [name.startswith(prefix) for name in weights]
+        inside = [name.startswith(prefix) for name in names]
         # MDETR's masks lie beside the detector that they wrap.
-        if all(inside) or (prefix == 'detr.' and any(inside)):
-            weights = {
-                name.removeprefix(prefix): value
-                for name, value in weights.items()
-            }
+        if inside and (all(inside) or (prefix == 'detr.' and any(inside))):
+            # Wrappers may lie in each other.
+            return _unwrapped(
+                {
+                    name.removeprefix(prefix): value
+                    for name, value in weights.items()
+                }
+            )
     return weights
 
 

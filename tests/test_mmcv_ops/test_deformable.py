@@ -150,3 +150,20 @@ def test_attention_of_no_query():
         64,
     )
     assert output.shape == (1, 0, 8)
+
+
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+@pytest.mark.parametrize('name', ['DeformConv2d', 'ModulatedDeformConv2d'])
+def test_half_precision_finds_its_cells(name, dtype, ours):
+    """Half precision has no numbers for the cells of a grid of 1200."""
+    layer = getattr(ours, name)(2, 3, 3, padding=1)
+    x, offset = torch.randn(2, 2, 30, 40), 2 * torch.randn(2, 18, 30, 40)
+    maps = [x.to(dtype), offset.to(dtype)]
+    if name == 'ModulatedDeformConv2d':
+        maps.append(torch.rand(2, 9, 30, 40).to(dtype))
+    layer = layer.to(dtype)
+    told = layer(*maps)
+    told.sum().backward()
+    assert told.dtype == dtype and layer.weight.grad.isfinite().all()
+    exact = layer.float()(*(value.float() for value in maps))
+    torch.testing.assert_close(told.float(), exact, rtol=0.02, atol=0.02)

@@ -208,3 +208,17 @@ def test_roi_pool_of_no_region(ours):
     assert pooled.shape == (0, 2, 2, 2)
     pooled.sum().backward()
     assert not features.grad.any()
+
+
+def test_torchvision_aligns_in_one_type(monkeypatch):
+    """It takes no bfloat16 on a CPU, and regions of the features' type."""
+    told = []
+
+    def fake(features, rois, *rest):
+        told.extend([features.dtype, rois.dtype])
+        return torch.zeros(1, 1, 2, 2)
+
+    vision = types.SimpleNamespace(roi_align=fake)
+    monkeypatch.setattr(common, 'torchvision_ops', lambda: vision)
+    pooled = align(torch.ones(1, 1, 6, 6).bfloat16(), torch.zeros(1, 5))
+    assert told == [torch.float32] * 2 and pooled.dtype == torch.bfloat16

@@ -91,6 +91,9 @@ def test_a_tensor_beside_them_is_not_taken_for_the_weights(save):
         ('module.', 'a.weight'),
         ('module.detr.', 'a.weight'),
         ('detr.', 'a.weight'),
+        ('model.', 'a.weight'),
+        ('module.model.', 'a.weight'),
+        ('_orig_mod.module.', 'a.weight'),
         ('modules.', 'modules.a.weight'),
     ],
 )
@@ -102,6 +105,13 @@ def test_masks_lie_beside_the_detector_that_they_wrap(save):
     entries = {**weights(1, 'detr.'), 'mask_head.gn1.bias': torch.ones(1)}
     names = list(read_source(save(entries)).weights)
     assert names == ['a.weight', 'mask_head.gn1.bias']
+
+
+def test_the_average_of_mmengine_counts_its_steps(save):
+    average = {'steps': torch.tensor(3), **weights(1, 'module.')}
+    path = save(dict(ema_state_dict=average))
+    found = read_source(path, 'ema_state_dict').weights
+    assert list(found) == ['steps', 'a.weight']
 
 
 def test_a_prefix_that_some_names_lack_stays(save):

@@ -243,6 +243,11 @@ class HierarchicalReasoningNeck(BaseModule):
                 "attention must be 'hierarchical' or 'joint', got "
                 f'{attention!r}'
             )
+        if not scales:
+            raise ValueError(
+                'scales is empty, and regions would not see the words; '
+                'scales=(1,) switches the pyramid off'
+            )
         self.position = GridPosition(embed_dims)
         self.box_position = BoxPosition(embed_dims)
         self.to_frame = nn.Linear(embed_dims, embed_dims)

@@ -3,18 +3,17 @@
 Shape legend: B clips, T frames, N real frames, H W grid, D width.
 """
 
-import copy
 import math
-from typing import Optional
+from typing import Any, Callable, Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hero_mm.registry import MODELS, in_own_scope
+from hero_mm.registry import MODELS
 
 from ..features import VideoFeatures
-from ..video_encoders.building import check_part
+from ..video_encoders.building import build_part, in_words
 from .base import ProposalGenerator, Samples
 from .frame_samples import frame_sample, real_frames, truth_of_frames
 from .proposal_set import ProposalSet, pack_proposals, sum_losses
@@ -47,8 +46,7 @@ class DenseHeadProposals(ProposalGenerator):
         super().__init__(init_cfg)
         if num_levels < 1:
             raise ValueError(f'num_levels must be at least 1: {num_levels}')
-        check_part(head, 'proposal head')
-        self.head = MODELS.build(in_own_scope(copy.deepcopy(head)))
+        self.head: Any = build_part(head, 'proposal head')
         self.num_levels = num_levels
         self.loss_weight = loss_weight
 
@@ -98,9 +96,11 @@ class DenseHeadProposals(ProposalGenerator):
                 math.ceil(side / step)
                 for side, step in zip(size, reversed(video.stride))
             )
-            found = self.head.predict(
-                self._levels(grid_NHWD[rows, :height, :width]),
+            found = self._run(
+                self.head.predict,
+                grid_NHWD[rows, :height, :width],
                 [frame_sample(size) for _ in rows],
+                video,
                 rescale=False,
             )
             boxes.update((row, one.bboxes) for row, one in zip(rows, found))
@@ -131,5 +131,36 @@ class DenseHeadProposals(ProposalGenerator):
             frame_sample(one.size, truth)
             for one, truth in zip(frames, truth_of_frames(frames, samples))
         ]
-        losses = self.head.loss(self._levels(grid[video.frame_mask_BT]), data)
+        losses = self._run(
+            self.head.loss, grid[video.frame_mask_BT], data, video
+        )
         return sum_losses(losses, self.loss_weight)
+
+    def _run(
+        self,
+        method: Callable[..., Any],
+        grid_NHWD: Tensor,
+        data: list[Any],
+        video: VideoFeatures,
+        **options: Any,
+    ) -> Any:
+        """Run the head; ValueError where it does not take what it gets."""
+        _, height, width, dims = grid_NHWD.shape
+        told = dict(
+            batch_input_shape=(
+                round(height * video.stride[1]),
+                round(width * video.stride[0]),
+            )
+        )
+        if not hasattr(self.head, 'prior_generator'):
+            # CenterNet tells its stride from it.
+            told['pad_shape'] = told['batch_input_shape']
+        for sample in data:
+            sample.set_metainfo(told)
+        with in_words(
+            f'the proposal head {type(self.head).__name__} does not run on '
+            f'{self.num_levels} level(s) of {dims} channels',
+            'Its in_channels are embed_dims of the video encoder, and '
+            'train_cfg and test_cfg stand inside head',
+        ):
+            return method(self._levels(grid_NHWD), data, **options)

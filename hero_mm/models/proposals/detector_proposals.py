@@ -14,10 +14,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from hero_mm.registry import MODELS, in_own_scope
+from hero_mm.registry import MODELS
 
 from ..features import VideoFeatures
-from ..video_encoders.building import check_part
+from ..video_encoders.building import build_part, in_words
 from .base import ProposalGenerator, Samples
 from .frame_samples import (
     RealFrame,
@@ -98,6 +98,7 @@ class DetectorProposals(ProposalGenerator):
                 "give it a fixed prompt, such as text='object', or use "
                 'frozen=True'
             )
+        _check_boxes(self.detector, frozen)
         self.text = text
         self.scale = scale
         self.max_per_frame = max_per_frame
@@ -207,8 +208,28 @@ class DetectorProposals(ProposalGenerator):
                 # Class 0 is all of the prompt.
                 sample.tokens_positive = [[[0, len(sample.text)]]]
             data.append(sample)
-        losses = self.detector.loss(*self._batch(pixels, data, training=True))
+        batch, data = self._batch(pixels, data, training=True)
+        head = getattr(self.detector, 'bbox_head', None)
+        if head is not None and not hasattr(head, 'prior_generator'):
+            # CenterNet reads that of the first frame for all of them.
+            for sample in data:
+                sample.set_metainfo(dict(pad_shape=sample.batch_input_shape))
+        losses = self._run(self.detector.loss, batch, data)
         return sum_losses(losses, self.loss_weight)
+
+    def _run(
+        self, method: Any, inputs: Tensor, data: list[Any], **options: Any
+    ) -> Any:
+        """Run the detector; ValueError where it does not take such frames."""
+        height, width = inputs.shape[-2:]
+        with in_words(
+            f'{type(self.detector).__name__} does not run on {len(inputs)} '
+            f'frames of {width}x{height} pixels',
+            'Frames may be too small for it (scale); some detectors want '
+            'frames of one size, one frame at a time (batch_size=1) or other '
+            'multiples of pixels (pad_size_divisor of its data_preprocessor)',
+        ):
+            return method(inputs, data, **options)
 
     def _pixels(
         self, inputs: dict[str, Tensor], frames: Sequence[RealFrame]
@@ -258,6 +279,13 @@ class DetectorProposals(ProposalGenerator):
         batch = prepare(
             dict(inputs=inputs, data_samples=data), training=training
         )
+        if not isinstance(batch['inputs'], Tensor):
+            raise ValueError(
+                f'the config of {type(self.detector).__name__} has no '
+                'data_preprocessor that makes a batch of frames: give it the '
+                "one of its training, as dict(type='DetDataPreprocessor', "
+                'mean=..., std=..., bgr_to_rgb=..., pad_size_divisor=32)'
+            )
         return batch['inputs'], batch['data_samples']
 
     def _prompts(
@@ -289,9 +317,14 @@ class DetectorProposals(ProposalGenerator):
                 one.text, one.tokens_positive = _closed(text), -1
                 one.custom_entities = False
             data.append(one)
-        results = self.detector.predict(
-            *self._batch(frames, data, training=False), rescale=False
-        )
+        batch = self._batch(frames, data, training=False)
+        results = self._run(self.detector.predict, *batch, rescale=False)
+        if results and 'pred_instances' not in results[0]:
+            raise ValueError(
+                f'{type(self.detector).__name__} gives no boxes but '
+                f'{", ".join(results[0].keys()) or "nothing"}: proposals need '
+                'a detector that finds boxes of objects, such as Faster R-CNN'
+            )
         return [
             (
                 one.pred_instances.bboxes.float(),
@@ -318,6 +351,43 @@ class DetectorProposals(ProposalGenerator):
             _, order = nms(boxes, scores, iou_threshold=self.nms_iou)
         order = order[: self.max_per_frame]
         return boxes[order], scores[order]
+
+
+def _check_boxes(detector: Any, frozen: bool) -> None:
+    """ValueError where a detector finds or learns masks alone."""
+    name = type(detector).__name__
+    with_mask = getattr(detector, 'with_mask', False)
+    if with_mask and not detector.with_bbox:
+        raise ValueError(
+            f'{name} finds masks and no boxes; proposals need a detector '
+            'that finds boxes, such as Mask R-CNN or Faster R-CNN'
+        )
+    learns_masks = (
+        with_mask
+        or hasattr(detector, 'panoptic_head')
+        or hasattr(getattr(detector, 'bbox_head', None), 'loss_mask')
+    )
+    if learns_masks and not frozen:
+        raise ValueError(
+            f'{name} learns masks, which annotated objects have not: use '
+            'frozen=True, or a detector of boxes alone'
+        )
+
+
+def _pad_to_whole_cells(detector: Any) -> None:
+    """Let frames be padded as the pipelines of mmdet do.
+
+    Detectors whose pipeline pads (RTMDet, CenterNet) do not pad in their data
+    preprocessor, and join levels that must be of whole cells. Transformers
+    mask what pads a frame and take any size.
+    """
+    from mmdet.models.detectors.base_detr import DetectionTransformer
+
+    prepare: Any = getattr(detector, 'data_preprocessor', None)
+    if isinstance(detector, DetectionTransformer):
+        return
+    if getattr(prepare, 'pad_size_divisor', None) == 1:
+        prepare.pad_size_divisor = 32
 
 
 def _closed(prompt: str) -> str:
@@ -352,10 +422,11 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
                 f'{sorted(config)}; give the config of a detector'
             )
         model = ConfigDict(config.model)
-    if '.' not in model.type:
+    if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
-    check_part(model, 'detector')
-    return MODELS.build(in_own_scope(model))
+    built: nn.Module = build_part(model, 'detector')
+    _pad_to_whole_cells(built)
+    return built
 
 
 def _read_config(path: str) -> Config:

@@ -77,11 +77,15 @@ def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
             pad_shape=size,
             batch_input_shape=size,
             scale_factor=(1.0, 1.0),
+            # Top, bottom, left and right edge of the picture, for CenterNet.
+            border=(0, size[0], 0, size[1]),
         )
     )
     if truth is not None:
         labels = truth.new_zeros(len(truth), dtype=torch.long)
         sample.gt_instances = InstanceData(bboxes=truth, labels=labels)
+        # Nothing is to be ignored; mmdet's own pipelines say so, too.
+        sample.ignored_instances = sample.gt_instances[:0]
     return sample
 
 

@@ -5,20 +5,23 @@ Shape legend: B clips, T frames, K proposals a frame, D width.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Optional
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from hero_mm.registry import MODELS, TASK_UTILS, in_own_scope
+from hero_mm.registry import MODELS, TASK_UTILS
 from hero_mm.structures import GroundingDataSample
 
 from ..features import VideoFeatures
-from ..video_encoders.building import check_part
+from ..video_encoders.building import build_part, in_words
 from .frame_samples import RealFrame, tracks_of_frame
 from .proposal_set import ProposalSet, pack_proposals
+
+# Edges moved inwards by this leave more than half of a box.
+_MOST_JITTER = 0.14
 
 
 @MODELS.register_module()
@@ -33,6 +36,10 @@ class RoIEncoder(BaseModule):
         num_train (int): Proposals of a frame in training, of which at most
             half lie on an object. The annotated boxes always stand beside
             them. Defaults to 16.
+        jitter (float): Each edge of those is moved at random by up to this
+            share of the box's side, so that the head learns to correct what
+            is as rough as a proposal. They still overlap the true boxes by
+            0.5. From 0 (as annotated) to 0.14, the default.
         assigner (dict, optional): Config of an mmdet assigner that says
             which proposals lie on an object. Defaults to ``MaxIoUAssigner``
             at 0.5.
@@ -48,13 +55,20 @@ class RoIEncoder(BaseModule):
         output_size: int = 3,
         sampling_ratio: int = 2,
         num_train: int = 16,
+        jitter: float = 0.14,
         assigner: Optional[dict] = None,
         sampler: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
+        if not 0 <= jitter <= _MOST_JITTER:
+            raise ValueError(
+                f'jitter={jitter} moves the edges of annotated boxes by that '
+                f'share of their sides; choose from 0 to {_MOST_JITTER}'
+            )
         from mmcv.ops import RoIAlign
 
+        self.jitter = jitter
         self.align = RoIAlign(output_size, 1.0, sampling_ratio, aligned=True)
         self.project = nn.Linear(embed_dims * output_size**2, embed_dims)
         self.norm = nn.LayerNorm(embed_dims)
@@ -65,13 +79,13 @@ class RoIEncoder(BaseModule):
             min_pos_iou=0.5,
             match_low_quality=False,
         )
-        self.assigner = _build('assigner', assigner or default)
+        self.assigner = build_part(assigner or default, 'assigner', TASK_UTILS)
         default = dict(
             type='mmdet.RandomSampler',
             num=num_train,
             pos_fraction=0.5,
         )
-        self.sampler = _build('sampler', sampler or default)
+        self.sampler = build_part(sampler or default, 'sampler', TASK_UTILS)
         # They would be drawn by lot, and the target with them.
         self.sampler.add_gt_as_proposals = False
 
@@ -88,8 +102,8 @@ class RoIEncoder(BaseModule):
             samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
 
         Returns:
-            ProposalSet: Annotated boxes, then proposals on objects, then
-            others.
+            ProposalSet: Annotated boxes, moved a little, then proposals on
+            objects, then others.
         """
         # Dozens of small steps a frame: an accelerator would wait for each.
         told_BTK4 = proposals.boxes_BTK4.cpu()
@@ -100,7 +114,9 @@ class RoIEncoder(BaseModule):
             for frame in range(len(sample.frame_inds)):
                 priors = told_BTK4[clip, frame][valid_BTK[clip, frame]]
                 truth = tracks_of_frame(tracks, frame).to(priors)
-                boxes.append(torch.cat([truth, self._choose(priors, truth)]))
+                chosen = self._choose(priors, truth)
+                moved = self._moved(truth, sample.img_shape)
+                boxes.append(torch.cat([moved, chosen]))
                 frames.append(RealFrame(clip, frame, sample.img_shape))
         # None is surer than another: all of them are wanted.
         scores = [one.new_ones(len(one)) for one in boxes]
@@ -108,13 +124,28 @@ class RoIEncoder(BaseModule):
             boxes, scores, frames, proposals.valid_BTK[..., 0]
         )
 
+    def _moved(self, truth: Tensor, size: tuple[int, int]) -> Tensor:
+        """Annotated boxes as rough as proposals, inside their frame."""
+        sides = (truth[:, 2:] - truth[:, :2]).repeat(1, 2)
+        share = self.jitter * (2 * torch.rand_like(truth) - 1)
+        height, width = size
+        edges = truth.new_tensor([width, height, width, height])
+        return (truth + share * sides).clamp(min=0).minimum(edges)
+
     def _choose(self, priors: Tensor, truth: Tensor) -> Tensor:
         """The proposals of a frame that train the model."""
         labels = truth.new_zeros(len(truth), dtype=torch.long)
         real = InstanceData(bboxes=truth, labels=labels)
         given = InstanceData(priors=priors)
-        assigned = self.assigner.assign(given, real)
-        chosen: Tensor = self.sampler.sample(assigned, given, real).priors
+        with in_words(
+            f'{type(self.assigner).__name__} and '
+            f'{type(self.sampler).__name__} do not take {len(priors)} '
+            f'proposals and {len(truth)} boxes of a frame',
+            'Choose those of a region head, such as mmdet.MaxIoUAssigner and '
+            'mmdet.RandomSampler',
+        ):
+            assigned = self.assigner.assign(given, real)
+            chosen: Tensor = self.sampler.sample(assigned, given, real).priors
         return chosen
 
     def forward(
@@ -208,8 +239,3 @@ def _pick(
             value = flat.gather(2, index)[:, :, None]
         picked[scale] = value
     return picked
-
-
-def _build(role: str, config: dict) -> Any:
-    check_part(config, role, TASK_UTILS)
-    return TASK_UTILS.build(in_own_scope(config))

@@ -59,29 +59,28 @@ class NoMapError(ValueError):
     """Features have no height and width."""
 
 
-def build_part(config: Any, role: str) -> nn.Module:
-    """Build a backbone or a neck.
+def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
+    """Build a part of another package, or of ours.
 
     Args:
         config (dict): Its config. What it is made of is looked up in the
             package of its prefix.
         role (str): What it is called in errors, such as 'backbone'.
+        registry (Registry): Where it is looked up.
 
     Returns:
-        nn.Module: Not initialised.
+        Any: The part; a module is not initialised.
 
     Raises:
         ValueError: It is unknown, its package is missing, or it refuses its
             arguments.
     """
-    check_part(config, role)
+    check_part(config, role, registry)
     # Some of the family write into the configs of their parts.
     config = copy.deepcopy(config)
     kind = config['type']
-    if isinstance(kind, str) and kind.count('.') == 1:
-        config = in_own_scope(config)
     try:
-        return MODELS.build(config)
+        return registry.build(in_own_scope(config))
     except FAILURES as error:
         raise ValueError(
             f'the {role} {kind} refuses its arguments: {reason(error)}'
@@ -235,6 +234,26 @@ def reason(error: BaseException) -> str:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     return f'{type(error).__name__} at "{frames[-1].line}"'
+
+
+@contextmanager
+def in_words(what: str, cure: str) -> Iterator[None]:
+    """Tell in words what a part of another package does not take.
+
+    Args:
+        what (str): What failed.
+        cure (str): What to do about it.
+
+    Raises:
+        ValueError: Something failed within. Missing packages and memory are
+            told as they are.
+    """
+    try:
+        yield
+    except (ImportError, torch.cuda.OutOfMemoryError):
+        raise
+    except FAILURES as error:
+        raise ValueError(f'{what}: {reason(error)}. {cure}') from error
 
 
 @contextmanager

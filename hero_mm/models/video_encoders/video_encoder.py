@@ -83,6 +83,14 @@ class VideoEncoder(FeatureTower):
                     f'gives {number} levels, of {self.strides} pixels a cell '
                     '(out_indices of the backbone)'
                 )
+            if self.strides[detail_level] >= self.stride:
+                raise ValueError(
+                    f'detail_level={detail_level} has cells of '
+                    f'{self.strides[detail_level]} pixels, no finer than the '
+                    f'grid of {self.stride}: choose a finer level of '
+                    f'{self.strides} (out_indices of the backbone), or leave '
+                    'out detail_level and model.region_detail'
+                )
         self.motion = _build_motion(motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
         self.granule = self.multiple
@@ -185,6 +193,8 @@ class VideoEncoder(FeatureTower):
                 ]
             for all_of_it, part in zip(out, parts):
                 down, across = part.shape[-2:]
+                # Under autocast masks may raise the precision of some.
+                part = part.to(all_of_it.dtype)
                 all_of_it[rows, :frames, :, :down, :across] = part
         return out[0], out[1] if len(out) > 1 else None
 

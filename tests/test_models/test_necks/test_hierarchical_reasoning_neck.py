@@ -218,3 +218,8 @@ def test_boxes_inform_the_regions(make_video):
 def test_attention_is_checked():
     with pytest.raises(ValueError, match="got 'full'"):
         build(attention='full')
+
+
+def test_layers_see_the_words():
+    with pytest.raises(ValueError, match=r'scales is empty.*scales=\(1,\)'):
+        build(scales=())

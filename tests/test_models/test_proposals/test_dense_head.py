@@ -130,3 +130,55 @@ def test_training_needs_all_objects(build_proposing, make_clip, total_loss):
     model = build_proposing('RPNHead').train()
     with pytest.raises(ValueError, match='with_tracks=True'):
         total_loss(model, make_clip(2, tracks=False))
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(in_channels=24), 'RPNHead does not run on 2 .* of 16 channels'),
+        (dict(train_cfg=None), 'train_cfg and test_cfg stand inside head'),
+        (dict(strides=[8]), 'proposal head mmdet.RPNHead refuses its argum'),
+    ],
+)
+def test_a_head_that_does_not_fit_is_told(
+    change, words, build_proposing, generator_config, make_clip, collate
+):
+    model = build_proposing('RPNHead')
+    video, batch = batch_of(model, collate, make_clip(2))
+    config = generator_config('RPNHead')
+    config['head'].update(change)
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(config).loss(
+            video, batch['inputs'], batch['data_samples']
+        )
+
+
+def test_a_head_without_anchors_is_told_the_size_of_the_grid(
+    build_proposing, make_clip, collate, monkeypatch
+):
+    """CenterNet tells its stride from it; frames end within a region."""
+    model = build_proposing('RPNHead')
+    video, batch = batch_of(model, collate, make_clip(2, (37, 50)))
+    head = dict(
+        type='mmdet.CenterNetHead',
+        in_channels=video.regions_BTHWD.shape[-1],
+        feat_channels=8,
+        num_classes=1,
+        loss_center_heatmap=dict(type='GaussianFocalLoss'),
+        loss_wh=dict(type='L1Loss'),
+        loss_offset=dict(type='L1Loss'),
+        test_cfg=dict(topk=8, local_maximum_kernel=3, max_per_img=8),
+    )
+    generator = MODELS.build(dict(type='DenseHeadProposals', head=head))
+    told = []
+    decode = generator.head._decode_heatmap
+    monkeypatch.setattr(
+        generator.head,
+        '_decode_heatmap',
+        lambda *args, **rest: told.append(args) or decode(*args, **rest),
+    )
+    given = batch['inputs'], batch['data_samples']
+    assert all(v.isfinite() for v in generator.loss(video, *given).values())
+    assert generator(video, *given).valid_BTK.all()
+    rows, columns = video.regions_BTHWD.shape[2:4]
+    assert told[0][3] == (8 * rows, 8 * columns)

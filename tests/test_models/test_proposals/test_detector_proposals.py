@@ -7,6 +7,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
+from hero_mm.apis.model_zoo import generators
 from hero_mm.models.proposals import DetectorProposals, build_detector
 from hero_mm.models.proposals.frame_samples import (
     frame_sample,
@@ -386,3 +387,128 @@ def test_config_is_left_as_it_was(detector_config):
 def test_wrong_numbers_are_told(wrong, detector_config):
     with pytest.raises(ValueError, match='must be positive'):
         DetectorProposals(detector_config('RetinaNet'), **wrong)
+
+
+@pytest.fixture
+def shrunk(detector_config, monkeypatch):
+    """Function: the config of a tiny detector of any config of mmdet."""
+
+    def make(path):
+        monkeypatch.setitem(generators.DETECTORS, path, path)
+        return detector_config(path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape'), [('RetinaNet', (32, 64)), ('DETR', (18, 33))]
+)
+def test_frames_are_padded_to_whole_cells(name, shape, detector_config):
+    """As the pipelines of RTMDet do; transformers take any size."""
+    config = detector_config(name)
+    config.data_preprocessor.pop('pad_size_divisor', None)
+    generator = DetectorProposals(config)
+    inputs, _ = generator._batch(
+        frames_of((18, 33)), [frame_sample((18, 33))], training=False
+    )
+    assert inputs.shape[-2:] == shape
+    ((boxes,), _) = generator.detect(frames_of((18, 33)))
+    assert len(boxes) and boxes.max() <= 33
+
+
+def centernet() -> dict:
+    """A small CenterNet; its config is not shrunk by the zoo."""
+    return dict(
+        type='CenterNet',
+        data_preprocessor=dict(type='DetDataPreprocessor'),
+        backbone=dict(
+            type='ResNet', depth=18, base_channels=4, norm_cfg=dict(type='BN')
+        ),
+        neck=dict(
+            type='CTResNetNeck',
+            in_channels=32,
+            num_deconv_filters=(8, 8),
+            num_deconv_kernels=(4, 4),
+            use_dcn=False,
+        ),
+        bbox_head=dict(
+            type='CenterNetHead',
+            num_classes=1,
+            in_channels=8,
+            feat_channels=8,
+            loss_center_heatmap=dict(type='GaussianFocalLoss'),
+            loss_wh=dict(type='L1Loss'),
+            loss_offset=dict(type='L1Loss'),
+        ),
+        test_cfg=dict(topk=8, local_maximum_kernel=3, max_per_img=8),
+    )
+
+
+def test_a_detector_without_anchors_learns_frames_of_two_sizes(
+    hero_config, make_clip, collate, monkeypatch
+):
+    """It tells its stride from the size of the first frame."""
+    generator = dict(
+        type='DetectorProposals', detector=centernet(), frozen=False
+    )
+    model = MODELS.build(hero_config(proposal_generator=generator)).train()
+    head, told = model.proposal_generator.detector.bbox_head, []
+    targets = head.get_targets
+    monkeypatch.setattr(
+        head,
+        'get_targets',
+        lambda *args: told.append(args) or targets(*args),
+    )
+    batch = collate(
+        model, make_clip(1, (24, 40), seed=1), make_clip(2, (70, 50))
+    )
+    given = batch['inputs'], batch['data_samples']
+    losses = model.proposal_generator.loss(None, *given)
+    assert all(value.isfinite() for value in losses.values())
+    ((_, _, features, size),) = told
+    assert [8 * side for side in features[-2:]] == [*size]
+    boxes, _ = model.proposal_generator.detect(frames_of((24, 40)))
+    assert len(boxes[0]) == 8
+
+
+def test_masks_are_no_boxes(shrunk):
+    solo = shrunk('solo/solo_r50_fpn_1x_coco.py')
+    with pytest.raises(ValueError, match='SOLO finds masks and no boxes'):
+        DetectorProposals(solo)
+    config = shrunk('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
+    assert DetectorProposals(config).frozen
+    with pytest.raises(ValueError, match='MaskRCNN learns masks, .*frozen'):
+        DetectorProposals(config, frozen=False)
+
+
+def test_a_detector_that_gives_no_boxes(generator, monkeypatch):
+    monkeypatch.setattr(
+        generator.detector, 'predict', lambda inputs, samples, rescale: samples
+    )
+    with pytest.raises(ValueError, match='RetinaNet gives no boxes but noth'):
+        generator.detect(frames_of((16, 16)))
+
+
+def test_frames_that_a_detector_does_not_take_are_told(detector_config):
+    config = detector_config('DINO')
+    config.num_queries = 900
+    generator = DetectorProposals(config)
+    words = r'DINO does not run on 1 frames of 40x32 pixels: .*\(scale\)'
+    with pytest.raises(ValueError, match=words):
+        generator.detect(frames_of((32, 40)))
+
+
+def test_a_class_in_the_place_of_a_name(detector_config):
+    """As in configs of MMEngine's new style."""
+    from mmdet.models import RetinaNet
+
+    config = detector_config('RetinaNet')
+    config.type = RetinaNet
+    assert isinstance(DetectorProposals(config).detector, RetinaNet)
+
+
+def test_frames_that_are_no_batch_are_told():
+    config = centernet()
+    del config['data_preprocessor']
+    with pytest.raises(ValueError, match='CenterNet has no data_preproces'):
+        DetectorProposals(config).detect(frames_of((16, 16)))

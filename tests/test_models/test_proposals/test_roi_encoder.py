@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
 from hero_mm.models.proposals import RoIEncoder
@@ -115,7 +116,7 @@ def sample_of(tracks, valid=None):
 
 def test_candidates_hold_every_object_and_half_are_others(make_set):
     torch.manual_seed(0)
-    encoder = RoIEncoder(4, num_train=6)
+    encoder = RoIEncoder(4, num_train=6, jitter=0)
     objects = [[0, 0, 10, 10], [40, 40, 60, 60]]
     near = [[0, 0, 10, 9 + k / 10] for k in range(9)]
     far = [[20 + k, 0, 30 + k, 9] for k in range(9)]
@@ -129,7 +130,7 @@ def test_candidates_hold_every_object_and_half_are_others(make_set):
 
 
 def test_candidates_without_objects_or_proposals(make_set):
-    encoder = RoIEncoder(4, num_train=6)
+    encoder = RoIEncoder(4, num_train=6, jitter=0)
     far = [[20, 0, 30, 9], [1, 1, 5, 5]]
     told = encoder.sample(
         make_set([[far], [[]], [[]]]),
@@ -147,9 +148,33 @@ def test_invisible_objects_are_no_candidates(make_set):
     assert told.valid_BTK[0, :, 0].tolist() == [True, False]
 
 
+def test_annotated_boxes_are_made_as_rough_as_proposals(make_set):
+    """Or the head learns to leave every box as it is."""
+    torch.manual_seed(0)
+    objects = [[0, 0, 30, 20], [40, 44, 64, 64], [8.5, 9, 10, 13]] * 50
+    told = RoIEncoder(4).sample(
+        make_set([[[]]]), [sample_of([[box] for box in objects])]
+    )
+    boxes, truth = told.boxes_BTK4[0, 0], torch.tensor(objects)
+    overlap = bbox_overlaps(boxes, truth, is_aligned=True)
+    assert overlap.min() >= 0.5 and 0.7 < overlap.mean() < 0.85
+    sides = (truth[:, 2:] - truth[:, :2]).repeat(1, 2)
+    moved = ((boxes - truth) / sides)[truth[:, 0] == 8.5]
+    assert moved.abs().max() <= 0.14 + 1e-6
+    assert (moved.mean(0).abs() < 0.04).all() and (moved.std(0) > 0.06).all()
+    assert boxes.min() == 0 and boxes.max() == 64
+
+
+@pytest.mark.parametrize('jitter', [-0.1, 0.2])
+def test_jitter_leaves_half_of_a_box(jitter):
+    with pytest.raises(ValueError, match=f'jitter={jitter} .* from 0 to 0.14'):
+        RoIEncoder(4, jitter=jitter)
+
+
 def test_assigner_and_sampler_are_of_mmdet(make_set):
     encoder = RoIEncoder(
         4,
+        jitter=0,
         assigner=dict(
             type='mmdet.MaxIoUAssigner', pos_iou_thr=0.9, neg_iou_thr=0.9
         ),
@@ -183,3 +208,22 @@ def test_an_unknown_part_is_told_with_one_that_is_near(role):
     name = {'assigner': 'MaxIoUAsigner', 'sampler': 'RandmSampler'}[role]
     with pytest.raises(ValueError, match=f"mmdet has no {role} '{name}'; did"):
         RoIEncoder(8, **{role: dict(type=f'mmdet.{name}')})
+
+
+@pytest.mark.parametrize(
+    ('part', 'words'),
+    [
+        (
+            dict(assigner=dict(type='mmdet.SimOTAAssigner')),
+            'SimOTAAssigner and RandomSampler do not take 1 proposals and 1 b',
+        ),
+        (
+            dict(sampler=dict(type='mmdet.OHEMSampler', num=4)),
+            'the sampler mmdet.OHEMSampler refuses its arguments',
+        ),
+    ],
+)
+def test_parts_of_other_heads_are_told(part, words, make_set):
+    box = [0, 0, 8, 8]
+    with pytest.raises(ValueError, match=words):
+        RoIEncoder(4, **part).sample(make_set([[[box]]]), [sample_of([[box]])])

@@ -412,3 +412,27 @@ def test_details_of_a_level_that_is_not_there():
         two_levels(detail_level=2)
     with pytest.raises(ValueError, match='set model.video_encoder.detail'):
         _ = two_levels().detail_dims
+
+
+def test_details_are_finer_than_the_grid():
+    with pytest.raises(ValueError, match='cells of 8 pixels, no finer than'):
+        two_levels(detail_level=1)
+
+
+def test_clips_of_two_sizes_in_half_precision():
+    """Masks raise the precision of the clips that have padding."""
+    backbone = dict(
+        type='ShiftConvNet',
+        stem_channels=4,
+        channels=(6, 8),
+        num_blocks=(1, 1),
+    )
+    encoder = VideoEncoder(backbone, 16, neck=dict(type='Blur', channels=8))
+    batch = inputs()
+    batch['frame_mask'][1, 3:] = False
+    batch['pixel_mask'][1, 17:] = False
+    with torch.autocast('cpu', torch.bfloat16):
+        video = encoder(**batch)
+    video.regions_BTHWD.float().square().mean().backward()
+    grads = [p.grad for p in encoder.backbone.parameters()]
+    assert all(grad.isfinite().all() for grad in grads)
