@@ -42,8 +42,9 @@ def read_weights_file(
 
     path = Path(path).expanduser()
     if not path.is_file():
+        found = 'is a folder' if path.is_dir() else 'does not exist'
         raise FileNotFoundError(
-            f'{path} does not exist; give a checkpoint file, a URL, '
+            f'{path} {found}; give a checkpoint file, a URL, '
             'torchvision://NAME or hf://OWNER/NAME/FILE'
         )
     with open(path, 'rb'):

@@ -118,10 +118,14 @@ def test_safetensors(tmp_path, cut):
 
 
 def test_missing_files_and_folders(tmp_path):
-    for path in (tmp_path / 'nowhere.pth', tmp_path):
+    told = {
+        tmp_path / 'nowhere.pth': 'does not exist',
+        tmp_path: 'is a folder',
+    }
+    for path, found in told.items():
         with pytest.raises(FileNotFoundError, match='hf://OWNER') as error:
             read_weights_file(path)
-        assert str(path) in str(error.value)
+        assert f'{path} {found}' in str(error.value)
 
 
 def test_a_file_that_may_not_be_read_is_not_called_broken(
