@@ -107,6 +107,65 @@ def provide_mmcv_ext() -> None:
         sys.modules['mmcv._ext'] = MMCVExtension('mmcv._ext')
 
 
+# Of compiled mmcv, by module: what is called with boxes or features. The
+# first kind is a class whose ``forward`` is cast, the second a function.
+_NO_GRADIENT = {'mmcv.ops.nms': ('NMSop', 'SoftNMSop')}
+_WITH_GRADIENT = {
+    'mmcv.ops.roi_align': ('roi_align',),
+    'mmcv.ops.roi_pool': ('roi_pool',),
+    'mmcv.ops.deform_conv': ('deform_conv2d',),
+    'mmcv.ops.modulated_deform_conv': ('modulated_deform_conv2d',),
+}
+
+
+def cast_for_compiled_mmcv() -> None:
+    """Give compiled operators single precision where they take no lower one.
+
+    open-mmlab/mmdetection#6976: under autocast the networks of mmdet hand over
+    half precision; nms and soft-nms take none, RoIAlign, RoIPool and the
+    deformable convolutions no bfloat16.
+    """
+    if not has_compiled_mmcv():
+        return
+
+    def action(module: ModuleType) -> None:
+        if getattr(module, '_hero_mm_casts', False):
+            return
+        module._hero_mm_casts = True  # type: ignore[attr-defined]
+        for name in _NO_GRADIENT.get(module.__name__, ()):
+            operator = getattr(module, name)
+            cast = _in_float32(operator.forward, ('bfloat16', 'float16'))
+            operator.forward = staticmethod(cast)
+        for name in _WITH_GRADIENT.get(module.__name__, ()):
+            cast = _in_float32(getattr(module, name), ('bfloat16',), True)
+            setattr(module, name, cast)
+
+    for name in (*_NO_GRADIENT, *_WITH_GRADIENT):
+        after_import(name, action)
+
+
+def _in_float32(
+    operator: Callable[..., Any], kinds: tuple[str, ...], back: bool = False
+) -> Callable[..., Any]:
+    """An operator for which tensors of some kinds are made float32.
+
+    With ``back`` what it gives has the kind of its first tensor.
+    """
+
+    def cast(*given: Any, **options: Any) -> Any:
+        low = [
+            str(getattr(one, 'dtype', '')).rpartition('.')[2] in kinds
+            for one in given
+        ]
+        told = [
+            one.float() if is_low else one for one, is_low in zip(given, low)
+        ]
+        out = operator(*told, **options)
+        return out.to(given[0].dtype) if back and low[0] else out
+
+    return cast
+
+
 def provide_drn() -> None:
     """Serve the package that the wheel of mmaction2 1.2.0 forgot.
 
@@ -431,6 +490,7 @@ def init_cpu_launcher(cfg: Any) -> None:
 def apply_all() -> None:
     """Apply every shim that needs no argument."""
     provide_mmcv_ext()
+    cast_for_compiled_mmcv()
     provide_drn()
     disable_multimodal()
     fit_grounding_dino()

@@ -98,6 +98,61 @@ def test_a_compiled_mmcv_is_left_alone(fake_mmcv):
     assert 'mmcv._ext' not in sys.modules
 
 
+@pytest.fixture(params=[True, False], ids=['compiled', 'lite'])
+def operators(request, monkeypatch):
+    """Stand-ins for compiled operators, cast or not."""
+
+    def forward(boxes, *given):
+        return boxes, *(getattr(one, 'dtype', one) for one in given)
+
+    class NMSop:
+        @staticmethod
+        def forward(context, *given):
+            return forward(*given)
+
+    class SoftNMSop(NMSop):
+        pass
+
+    nms = types.ModuleType('mmcv.ops.nms')
+    nms.NMSop, nms.SoftNMSop = NMSop, SoftNMSop
+    align = types.ModuleType('mmcv.ops.roi_align')
+    align.roi_align = lambda features, rois, scale: features * scale + rois
+    for module in (nms, align):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for name in ('roi_pool', 'deform_conv', 'modulated_deform_conv'):
+        monkeypatch.setitem(
+            sys.modules, f'mmcv.ops.{name}', types.ModuleType(name)
+        )
+    monkeypatch.setattr(compat, 'has_compiled_mmcv', lambda: request.param)
+    for _ in range(2):
+        compat.cast_for_compiled_mmcv()
+    return request.param, nms, align.roi_align
+
+
+def test_compiled_nms_gets_single_precision(operators):
+    compiled, nms, _ = operators
+    for kind in (torch.bfloat16, torch.half, torch.double):
+        given = torch.zeros(2, 4, dtype=kind), torch.zeros(2, dtype=kind)
+        cast = compiled and kind != torch.double
+        wanted = torch.float32 if cast else kind
+        for operator in (nms.NMSop, nms.SoftNMSop):
+            boxes, *rest = operator.forward(None, *given, 0.5, 1)
+            assert [boxes.dtype, *rest] == [wanted, wanted, 0.5, 1]
+
+
+def test_compiled_roi_align_gives_back_bfloat16(operators):
+    compiled, _, roi_align = operators
+    features = torch.tensor([1.0], dtype=torch.bfloat16, requires_grad=True)
+    # Too fine a difference for bfloat16.
+    out = roi_align(features, torch.tensor([-1.0]), 1 + 2**-12)
+    assert out.dtype == (torch.bfloat16 if compiled else torch.float32)
+    assert (out != 0).item() is compiled
+    out.sum().backward()
+    assert features.grad.dtype == torch.bfloat16 and features.grad == 1
+    half = torch.zeros(1).half()
+    assert roi_align(half, half, 1.0).dtype == torch.half
+
+
 def test_without_mmcv_nothing_is_served(fake_mmcv, monkeypatch):
     monkeypatch.setattr(compat, 'package_folder', lambda name: None)
     compat.provide_mmcv_ext()

@@ -13,7 +13,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from hero_mm.compat import package_folder
+from hero_mm.compat import has_compiled_mmcv, package_folder
 from hero_mm.registry import MODELS
 
 from ..complexity import count_encoder_flops, count_flops, count_parameters
@@ -27,6 +27,7 @@ from .generators import (
     small_head,
 )
 from .towers import (
+    GPU_OPERATORS,
     REFUSED,
     TOWERS,
     needed_packages,
@@ -62,7 +63,8 @@ class Row:
         parts (Callable): Gives the parts of a small :class:`HERO` that the
             row is about, by name. Called with a folder for files.
         config (Path, optional): The whole config of a variant.
-        needs (tuple[str, ...]): Packages that the parts do not name.
+        needs (tuple[str, ...]): Packages that the parts do not name;
+            'mmcv-lite' for operators that compiled mmcv has for GPUs alone.
     """
 
     kind: str
@@ -122,7 +124,12 @@ def all_rows(configs: Union[str, Path]) -> list[Row]:
         for path in variant_configs(configs)
     ]
     rows += [
-        Row('tower', name, partial(_tower, tower))
+        Row(
+            'tower',
+            name,
+            partial(_tower, tower),
+            needs=('mmcv-lite',) if name in GPU_OPERATORS else (),
+        )
         for name, tower in TOWERS.items()
     ]
     rows += _generators()
@@ -276,7 +283,14 @@ def _one_thread() -> Iterator[None]:
 
 
 def _missing(packages: Iterable[str]) -> list[str]:
-    return sorted({one for one in packages if package_folder(one) is None})
+    return sorted(
+        {
+            one
+            for one in packages
+            if package_folder(one.removesuffix('-lite')) is None
+            or (one == 'mmcv-lite' and has_compiled_mmcv())
+        }
+    )
 
 
 def _try_model(row: Row, model: Any, result: Result) -> None:

@@ -34,6 +34,10 @@ SMALL: dict[str, dict] = dict(
 )
 
 
+# Compiled mmcv has tin_shift and CARAFE for GPUs alone.
+GPU_OPERATORS = ('mmaction2 TIN', 'neck FPN_CARAFE')
+
+
 def shrink_tower(tower: Any) -> None:
     """Few layers and channels, in place; weights are not fetched.
 
