@@ -106,6 +106,7 @@ def main() -> None:
     weights = read_checkpoint(path)['state_dict']
     check_weights(runner.model, weights, path)
     runner.test()
+    launch.leave_processes()
 
 
 if __name__ == '__main__':

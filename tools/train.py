@@ -163,6 +163,7 @@ def main() -> None:
     if path is not None:
         check_weights(runner.model, weights, path)
     runner.train()
+    launch.leave_processes()
 
 
 if __name__ == '__main__':

@@ -112,6 +112,20 @@ def join_processes(cfg: Config) -> None:
         init_dist(cfg.launcher, **cfg.get('env_cfg', {}).get('dist_cfg', {}))
 
 
+def leave_processes() -> None:
+    """Leave the process group, after all others have done their work.
+
+    What a process leaves to its exit may abort it there, and the launcher
+    then calls a finished run a failure. Errors do not come here: to wait for
+    the others would be to hang.
+    """
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def prepare_data(cfg: Config) -> None:
     """Make the data of a config that knows how to.
 

@@ -6,6 +6,7 @@ import sys
 import types
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from hero_mm.engine import launch
@@ -144,3 +145,14 @@ def test_all_that_is_missing_is_told_once(tmp_path):
     launch.check_data(cfg, 'train_dataloader')
     cfg.val_dataloader = None
     launch.check_data(cfg, *names)
+
+
+def test_processes_are_left_once(tmp_path):
+    launch.leave_processes()
+    store = torch.distributed.FileStore(str(tmp_path / 'store'), 1)
+    torch.distributed.init_process_group(
+        'gloo', store=store, rank=0, world_size=1
+    )
+    for _ in range(2):
+        launch.leave_processes()
+        assert not torch.distributed.is_initialized()
