@@ -15,7 +15,12 @@ from hero_mm.registry import MODELS
 from ..features import VideoFeatures
 from ..video_encoders.building import build_part, in_words
 from .base import ProposalGenerator, Samples
-from .frame_samples import frame_sample, real_frames, truth_of_frames
+from .frame_samples import (
+    frame_sample,
+    real_frames,
+    tell_batch_size,
+    truth_of_frames,
+)
 from .proposal_set import ProposalSet, pack_proposals, sum_losses
 
 
@@ -146,17 +151,8 @@ class DenseHeadProposals(ProposalGenerator):
     ) -> Any:
         """Run the head; ValueError where it does not take what it gets."""
         _, height, width, dims = grid_NHWD.shape
-        told = dict(
-            batch_input_shape=(
-                round(height * video.stride[1]),
-                round(width * video.stride[0]),
-            )
-        )
-        if not hasattr(self.head, 'prior_generator'):
-            # CenterNet tells its stride from it.
-            told['pad_shape'] = told['batch_input_shape']
-        for sample in data:
-            sample.set_metainfo(told)
+        size = round(height * video.stride[1]), round(width * video.stride[0])
+        tell_batch_size(data, size, self.head)
         with in_words(
             f'the proposal head {type(self.head).__name__} does not run on '
             f'{self.num_levels} level(s) of {dims} channels',

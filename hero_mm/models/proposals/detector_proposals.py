@@ -23,6 +23,7 @@ from .frame_samples import (
     RealFrame,
     frame_sample,
     real_frames,
+    tell_batch_size,
     truth_of_frames,
 )
 from .proposal_set import ProposalSet, pack_proposals, sum_losses
@@ -210,10 +211,8 @@ class DetectorProposals(ProposalGenerator):
             data.append(sample)
         batch, data = self._batch(pixels, data, training=True)
         head = getattr(self.detector, 'bbox_head', None)
-        if head is not None and not hasattr(head, 'prior_generator'):
-            # CenterNet reads that of the first frame for all of them.
-            for sample in data:
-                sample.set_metainfo(dict(pad_shape=sample.batch_input_shape))
+        if head is not None:
+            tell_batch_size(data, data[0].batch_input_shape, head)
         losses = self._run(self.detector.loss, batch, data)
         return sum_losses(losses, self.loss_weight)
 

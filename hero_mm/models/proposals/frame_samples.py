@@ -89,6 +89,26 @@ def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
     return sample
 
 
+def tell_batch_size(
+    samples: Sequence[Any], size: tuple[int, int], head: Any
+) -> None:
+    """Tell the samples of frames the size of their batch.
+
+    Heads without priors (CenterNet) take their stride from ``pad_shape`` of
+    the first frame, for all of them.
+
+    Args:
+        samples (Sequence[DetDataSample]): Changed in place.
+        size (tuple[int, int]): Height and width in pixels, with padding.
+        head (nn.Module): That they are for.
+    """
+    told = dict(batch_input_shape=size)
+    if not hasattr(head, 'prior_generator'):
+        told['pad_shape'] = size
+    for sample in samples:
+        sample.set_metainfo(told)
+
+
 def tracks_of_frame(tracks: InstanceData, frame: int) -> Tensor:
     """Annotated boxes of a frame, has shape (M, 4).
 
