@@ -9,47 +9,14 @@ sentence, in any inflection, and another predicate put there in the same one.
 
 import functools
 import re
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
 
-# Base form to (past, past participle); the rest is regular.
-_IRREGULAR = {
-    'bite': ('bit', 'bitten'),
-    'blow': ('blew', 'blown'),
-    'catch': ('caught', 'caught'),
-    'cut': ('cut', 'cut'),
-    'draw': ('drew', 'drawn'),
-    'drive': ('drove', 'driven'),
-    'eat': ('ate', 'eaten'),
-    'fall': ('fell', 'fallen'),
-    'feed': ('fed', 'fed'),
-    'fly': ('flew', 'flown'),
-    'get': ('got', 'gotten'),
-    'give': ('gave', 'given'),
-    'go': ('went', 'gone'),
-    'grow': ('grew', 'grown'),
-    'hit': ('hit', 'hit'),
-    'hold': ('held', 'held'),
-    'leave': ('left', 'left'),
-    'lie': ('lay', 'lain'),
-    'put': ('put', 'put'),
-    'ride': ('rode', 'ridden'),
-    'run': ('ran', 'run'),
-    'shake': ('shook', 'shaken'),
-    'shrink': ('shrank', 'shrunk'),
-    'sit': ('sat', 'sat'),
-    'speak': ('spoke', 'spoken'),
-    'spin': ('spun', 'spun'),
-    'stand': ('stood', 'stood'),
-    'swim': ('swam', 'swum'),
-    'swing': ('swung', 'swung'),
-    'take': ('took', 'taken'),
-    'throw': ('threw', 'thrown'),
-    'wear': ('wore', 'worn'),
-}
+from .inflection import BE, inflect
 
 # Predicates that are a place or a direction: what is said for them, the
 # usual wording first. Words as short as *in* and *on* are not looked for: they
@@ -74,6 +41,7 @@ PLACES: dict[str, tuple[str, ...]] = {
 _CONVERSE = {
     'above': 'beneath',
     'behind': 'in_front_of',
+    'below': 'above',
     'beneath': 'above',
     'in_front_of': 'behind',
     'inside': 'outside',
@@ -99,54 +67,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     'wave_hand_to': ('wave to', 'wave at', 'wave'),
 }
 
-FORMS = ('base', 's', 'ing', 'past', 'participle')
-_BE = frozenset(('is', 'are', 'was', 'were', 'be', 'been', 'being', 'got'))
 # Words that may stand between the words of a predicate.
 _FILLER = r'(?:\s+(?:the|a|an|his|her|its|their|to|in|of|at|up|out|down)){0,2}'
-_VOWELS = 'aeiou'
-
-
-def inflect(verb: str, form: str) -> str:
-    """Inflect an English verb.
-
-    Args:
-        verb (str): Base form, lower case.
-        form (str): One of 'base', 's', 'ing', 'past', 'participle'.
-
-    Returns:
-        str: The form.
-
-    Example:
-        >>> inflect('ride', 'ing'), inflect('hug', 'past')
-        ('riding', 'hugged')
-    """
-    if form not in FORMS:
-        raise ValueError(f'unknown form {form!r}; use one of {FORMS}')
-    if form == 'base':
-        return verb
-    if form in ('past', 'participle') and verb in _IRREGULAR:
-        return _IRREGULAR[verb][form == 'participle']
-    ends_y = verb.endswith('y') and verb[-2:-1] not in _VOWELS
-    if form == 's':
-        if ends_y:
-            return verb[:-1] + 'ies'
-        hissing = verb.endswith(('s', 'x', 'z', 'ch', 'sh', 'o'))
-        return verb + ('es' if hissing else 's')
-    if form == 'ing':
-        if verb.endswith('ie'):
-            return verb[:-2] + 'ying'
-        if verb.endswith('e') and not verb.endswith(('ee', 'ye', 'oe')):
-            return verb[:-1] + 'ing'
-        return _doubled(verb) + 'ing'
-    if ends_y:
-        return verb[:-1] + 'ied'
-    return verb + 'd' if verb.endswith('e') else _doubled(verb) + 'ed'
-
-
-def _doubled(verb: str) -> str:
-    """Double the last consonant of a short verb: *hug*, *hugging*."""
-    short = re.fullmatch(r'[^aeiou]*[aeiou][^aeiouwxy]', verb)
-    return verb + verb[-1] if short else verb
 
 
 @dataclass(frozen=True)
@@ -195,7 +117,7 @@ class ActionPhraseSwapper:
                 continue
             if form == 'past':
                 before = sentence[: match.start()].lower().split()
-                if before and before[-1] in _BE:
+                if before and before[-1] in BE:
                     form = 'participle'
             return PhraseMatch(match.start(), match.end(), form)
         return None
@@ -261,6 +183,47 @@ class ActionPhraseSwapper:
             + sentence[match.end :]
             for place in chosen
         ]
+
+
+def said_alike(predicates: Iterable[str]) -> dict[str, frozenset[str]]:
+    """For each predicate those that may be said where it is true.
+
+    They are the predicate itself, those that people use the same words for
+    (*hug* and *hold*), and for a place its converse: where a dog is above a
+    sofa, something is beneath the dog.
+
+    Args:
+        predicates (Iterable[str]): All predicates of a data set.
+
+    Returns:
+        dict[str, frozenset[str]]: A predicate to those that may be true with
+        it.
+    """
+    names = set(predicates)
+    by_wording: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        for text in _wordings(name):
+            by_wording[text].add(name)
+    alike = {}
+    for name in names:
+        both = {name, _CONVERSE.get(name, name)}
+        texts = {text for one in both for text in _wordings(one)}
+        alike[name] = frozenset(both.union(*(by_wording[t] for t in texts)))
+    return alike
+
+
+def verbs_said(predicate: str) -> set[str]:
+    """The verbs that people say for a predicate, in their base form.
+
+    Args:
+        predicate (str): Such as 'speak_to'.
+
+    Returns:
+        set[str]: Such as 'speak', 'talk' and 'say'; none for a place.
+    """
+    if predicate in PLACES:
+        return set()
+    return {text.split()[0] for text in _wordings(predicate) if text}
 
 
 def _words(predicate: str) -> list[str]:

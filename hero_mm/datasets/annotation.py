@@ -12,6 +12,7 @@ spans and segments are half-open ``[start, end)``.
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,9 +143,9 @@ def load_annotation(
             )
         check_kind(path, 'top level', repr(key), raw[key], kind)
     store = _open_store(path, raw['metainfo'], backend_args)
-    rows = 0 if store is None else len(store.array)
+    complete = _complete_by_default(path, raw['metainfo'])
     videos = {
-        video_id: _parse_video(path, video_id, entry, store, rows)
+        video_id: _parse_video(path, video_id, entry, store, complete)
         for video_id, entry in raw['videos'].items()
     }
     if store is not None:
@@ -236,25 +237,32 @@ def _map_tracks(
     return TrackStore(where)
 
 
+def _complete_by_default(path: str, metainfo: Mapping) -> bool:
+    """Whether tracks of videos that do not say it are complete."""
+    complete = metainfo.get('tracks_complete', False)
+    check_kind(path, 'metainfo', "'tracks_complete'", complete, bool)
+    return complete
+
+
 def _parse_video(
     path: str,
     video_id: str,
     entry: dict,
     store: Optional[TrackStore],
-    rows: int,
+    complete: bool,
 ) -> VideoInfo:
+    rows = 0 if store is None else len(store.array)
     check_video(path, video_id, entry, rows)
     tracks = {}
     for track_id, raw in entry.get('tracks', {}).items():
+        category, true = raw.get('category', ''), _predicates(raw)
         if 'runs' in raw:
             runs = np.array(raw['runs'], dtype=np.int64).reshape(-1, 3)
-            tracks[track_id] = Track(raw.get('category', ''), runs)
+            tracks[track_id] = Track(category, runs, predicates=true)
         else:
             frames = [int(frame) for frame in raw['boxes']]
             boxes = np.array(list(raw['boxes'].values()), dtype=np.float32)
-            tracks[track_id] = Track.from_boxes(
-                raw.get('category', ''), frames, boxes
-            )
+            tracks[track_id] = Track.from_boxes(category, frames, boxes, true)
     return VideoInfo(
         video_id,
         entry['path'],
@@ -264,8 +272,14 @@ def _parse_video(
         entry['height'],
         tracks,
         store,
-        tuple(entry.get('predicates', ())),
+        _predicates(entry),
+        entry.get('tracks_complete', complete),
     )
+
+
+def _predicates(entry: Mapping) -> tuple[str, ...]:
+    """What is true of a video or of a track, each name once in memory."""
+    return tuple(map(sys.intern, entry.get('predicates', ())))
 
 
 def save_annotation(
@@ -281,7 +295,8 @@ def save_annotation(
 
     Args:
         path (str | Path): The JSON file; ``x.json`` gets ``x.tracks.npy``.
-        metainfo (dict): Says at least ``dataset`` and ``split``.
+        metainfo (dict): Says at least ``dataset`` and ``split``;
+            ``tracks_complete`` of it is what most videos have.
         videos (Mapping[str, VideoInfo]): Video id to video.
         data_list (Sequence[dict]): One entry a clip.
 
@@ -289,7 +304,8 @@ def save_annotation(
         AnnotationError: What would be written could not be read back.
     """
     path = Path(path)
-    entries, boxes_N4 = _pack_tracks(videos)
+    complete = _complete_by_default(str(path), metainfo)
+    entries, boxes_N4 = _pack_tracks(videos, complete)
     tracks_path = path.with_suffix('.tracks.npy')
     raw = dict(
         metainfo={
@@ -305,9 +321,7 @@ def save_annotation(
         check_video(str(path), video_id, entry, len(boxes_N4))
     store = TrackStore('', boxes_N4)
     packed = {
-        video_id: _parse_video(
-            str(path), video_id, entry, store, len(boxes_N4)
-        )
+        video_id: _parse_video(str(path), video_id, entry, store, complete)
         for video_id, entry in entries.items()
     }
     check_boxes(str(path), packed, boxes_N4)
@@ -320,14 +334,14 @@ def save_annotation(
 
 
 def _pack_tracks(
-    videos: Mapping[str, VideoInfo],
+    videos: Mapping[str, VideoInfo], complete: bool
 ) -> tuple[dict[str, dict], np.ndarray]:
     """Lay all tracks into one array and say where each one lies."""
     parts: list[np.ndarray] = []
     entries: dict[str, dict] = {}
     row = 0
     for video_id, video in videos.items():
-        tracks = {}
+        tracks: dict[str, dict] = {}
         for track_id, track in video.tracks.items():
             runs = []
             for begin, end, start in track.runs.tolist():
@@ -335,6 +349,8 @@ def _pack_tracks(
                 runs.append([begin, end, row])
                 row += end - begin
             tracks[track_id] = dict(category=track.category, runs=runs)
+            if track.predicates:
+                tracks[track_id]['predicates'] = list(track.predicates)
         entries[video_id] = dict(
             path=video.path,
             frame_count=video.frame_count,
@@ -345,6 +361,8 @@ def _pack_tracks(
         )
         if video.predicates:
             entries[video_id]['predicates'] = list(video.predicates)
+        if video.tracks_complete != complete:
+            entries[video_id]['tracks_complete'] = video.tracks_complete
     boxes_N4 = np.concatenate(parts) if parts else np.zeros((0, 4), np.int16)
     return entries, _narrow(boxes_N4)
 

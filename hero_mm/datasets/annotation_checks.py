@@ -19,7 +19,12 @@ _VIDEO_KEYS: dict[str, tuple[type, ...]] = {
     'height': (int,),
 }
 _QUERY_KEYS = ('query_id', 'text', 'type', 'span', 'track_id')
-_KINDS: dict[type, str] = {dict: 'an object', list: 'a list', str: 'text'}
+_KINDS: dict[type, str] = {
+    bool: 'true or false',
+    dict: 'an object',
+    list: 'a list',
+    str: 'text',
+}
 _CHUNK = 1 << 20
 
 
@@ -49,7 +54,7 @@ def check_kind(
         where (str): The entry.
         name (str): Of the value.
         value (Any): What is there.
-        kind (type): ``dict``, ``list`` or ``str``.
+        kind (type): ``bool``, ``dict``, ``list`` or ``str``.
 
     Raises:
         AnnotationError: It is of another kind.
@@ -92,10 +97,9 @@ def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
             raise AnnotationError(
                 path, where, f'{key!r} is {value!r}', f'give {kind}'
             )
-    told = entry.get('predicates', [])
-    check_kind(path, where, "'predicates'", told, list)
-    for predicate in told:
-        check_kind(path, where, 'a predicate', predicate, str)
+    complete = entry.get('tracks_complete', False)
+    check_kind(path, where, "'tracks_complete'", complete, bool)
+    _check_predicates(path, where, entry)
     tracks = entry.get('tracks', {})
     check_kind(path, where, "'tracks'", tracks, dict)
     for track_id, track in tracks.items():
@@ -106,6 +110,14 @@ def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
             entry['frame_count'],
             rows,
         )
+
+
+def _check_predicates(path: str, where: str, entry: dict) -> None:
+    """Check what is true of a video or of a track."""
+    told = entry.get('predicates', [])
+    check_kind(path, where, "'predicates'", told, list)
+    for predicate in told:
+        check_kind(path, where, 'a predicate', predicate, str)
 
 
 def _check_track(
@@ -119,6 +131,7 @@ def _check_track(
             'add the boxes of the track',
         )
     check_kind(path, where, "'category'", track.get('category', ''), str)
+    _check_predicates(path, where, track)
     if 'runs' not in track:
         _check_written_boxes(path, where, track['boxes'], frame_count)
         return

@@ -6,6 +6,7 @@ An item is a clip with K >= 1 queries; see ``docs/design.md``.
 import logging
 import os
 import pickle
+import zlib
 from collections.abc import Sequence
 from typing import Any, Optional
 
@@ -20,6 +21,7 @@ from hero_mm.registry import DATASETS, TRANSFORMS
 
 from .annotation import VideoInfo, load_annotation
 from .presence import missing_file, missing_folder
+from .true_actions import TrueActions
 from .video_reader import VideoError, open_video
 
 
@@ -29,7 +31,7 @@ class GroundingDataset(BaseDataset):
 
     The pipeline gets a dictionary with ``video_id, video_path, frame_count,
     fps, width, height, segment, queries, video_info, predicates,
-    video_predicates``.
+    video_predicates, verbs, video_verbs``.
 
     A video that cannot be read is logged by name once and listed in
     :attr:`broken_videos`, also when a worker process met it. Another item
@@ -46,6 +48,9 @@ class GroundingDataset(BaseDataset):
         max_queries (int, optional): Most sentences an item. In training a
             random part is drawn for each access, in testing the clip is split
             so that each sentence is there once. Defaults to None, no limit.
+        span_share (float): Share of the videos whose spans may be learned
+            from, chosen by their ids; of the others a training sees the
+            tracks and which sentences are theirs. Defaults to 1.
         skip_broken (bool): Open every video when the data set is loaded, and
             leave those out that cannot be opened. Defaults to False.
         broken_file (str, optional): A text file with the id or the path of a
@@ -69,6 +74,7 @@ class GroundingDataset(BaseDataset):
         data_prefix: Optional[dict] = None,
         group_queries: bool = True,
         max_queries: Optional[int] = None,
+        span_share: float = 1.0,
         skip_broken: bool = False,
         broken_file: Optional[str] = None,
         make_command: str = '',
@@ -79,12 +85,17 @@ class GroundingDataset(BaseDataset):
         if max_queries is not None and max_queries < 1:
             raise ValueError(f'max_queries must be >= 1, got {max_queries}')
         self.group_queries = group_queries
+        if not 0 <= span_share <= 1:
+            raise ValueError(
+                f'span_share is a share of the videos, got {span_share}'
+            )
         self.max_queries = max_queries
+        self.span_share = span_share
         self.skip_broken = skip_broken
         self.broken_file = broken_file
         self.make_command = make_command
         self.backend_args = backend_args
-        self._predicates: list[str] = []
+        self._said: dict[str, Any] = {}
         self._video_ids: list[str] = []
         self._left_out: set[str] = set()
         # Epoch and seed, told to workers that run on; -1 leaves them free.
@@ -156,19 +167,11 @@ class GroundingDataset(BaseDataset):
         self, videos: dict[str, VideoInfo], data_list: list[dict]
     ) -> None:
         """Keep the videos as bytes, which worker processes share."""
-        told: dict[str, set[str]] = {
-            name: set(video.predicates) for name, video in videos.items()
-        }
-        for clip in data_list:
-            told[clip['video_id']].update(
-                query['predicate']
-                for query in clip['queries']
-                if query.get('predicate')
-            )
-        self._predicates = sorted(set().union(*told.values()))
+        true = TrueActions(videos, data_list)
+        self._said = dict(predicates=true.predicates, verbs=true.verbs)
         self._video_ids = list(videos)
         packed = [
-            pickle.dumps((video, sorted(told[name])), protocol=4)
+            pickle.dumps((true.video(video), true.of_video(name)), protocol=4)
             for name, video in videos.items()
         ]
         self._video_bytes = np.frombuffer(b''.join(packed), dtype=np.uint8)
@@ -176,7 +179,7 @@ class GroundingDataset(BaseDataset):
         self._broken = torch.zeros(len(packed), dtype=torch.uint8)
         self._broken.share_memory_()
 
-    def _video(self, place: int) -> tuple[VideoInfo, list[str]]:
+    def _video(self, place: int) -> tuple[VideoInfo, dict[str, list[str]]]:
         start = 0 if place == 0 else self._video_ends[place - 1]
         return pickle.loads(
             self._video_bytes[start : self._video_ends[place]].data
@@ -304,7 +307,7 @@ class GroundingDataset(BaseDataset):
         """
         info = super().get_data_info(idx)
         place = info.pop('video')
-        video, video_predicates = self._video(place)
+        video, true = self._video(place)
         info.update(
             video_place=place,
             video_id=video.video_id,
@@ -314,8 +317,9 @@ class GroundingDataset(BaseDataset):
             width=video.width,
             height=video.height,
             video_info=video,
-            predicates=self._predicates,
-            video_predicates=video_predicates,
+            spans_known=self._spans_known(video.video_id),
+            **self._said,
+            **true,
         )
         limit = self.max_queries
         queries = info['queries']
@@ -323,6 +327,10 @@ class GroundingDataset(BaseDataset):
             chosen = np.sort(np.random.permutation(len(queries))[:limit])
             info['queries'] = [queries[i] for i in chosen]
         return info
+
+    def _spans_known(self, video_id: str) -> bool:
+        """Whether a video is one of those whose spans are learned."""
+        return zlib.crc32(video_id.encode()) < self.span_share * 2**32
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Run the pipeline on one item.

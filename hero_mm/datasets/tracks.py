@@ -62,15 +62,22 @@ class Track:
             have their boxes in the rows from ``row`` on. Sorted by ``begin``.
         boxes (np.ndarray, optional): The rows. None where they lie in the
             store of the video.
+        predicates (tuple[str, ...]): What is annotated to be true of it at
+            any time in the video, whether a sentence tells it or not.
     """
 
     category: str
     runs: np.ndarray
     boxes: Optional[np.ndarray] = None
+    predicates: tuple[str, ...] = ()
 
     @classmethod
     def from_boxes(
-        cls, category: str, frames: ArrayLike, boxes: ArrayLike
+        cls,
+        category: str,
+        frames: ArrayLike,
+        boxes: ArrayLike,
+        predicates: tuple[str, ...] = (),
     ) -> 'Track':
         """Make a track from its frames.
 
@@ -78,6 +85,8 @@ class Track:
             category (str): What the object is.
             frames (ArrayLike): Native frame numbers, in any order, each once.
             boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
+            predicates (tuple[str, ...]): What is true of it. Defaults to
+                none that are known.
 
         Returns:
             Track: With its own boxes.
@@ -95,7 +104,7 @@ class Track:
         runs = np.stack(
             [frames_T[starts], frames_T[starts] + (ends - starts), starts], 1
         )
-        return cls(category, runs, boxes_T4)
+        return cls(category, runs, boxes_T4, predicates)
 
 
 @dataclass
@@ -112,6 +121,9 @@ class VideoInfo:
         store (TrackStore, optional): Boxes of tracks without own ones.
         predicates (tuple[str, ...]): All that is annotated to happen in the
             video, whether a sentence tells it or not.
+        tracks_complete (bool): Whether every object of the data set's kind
+            has a box on each frame where it is visible. Where it is False,
+            what has no box is unknown, not background.
     """
 
     video_id: str
@@ -123,6 +135,7 @@ class VideoInfo:
     tracks: dict[str, Track] = field(default_factory=dict)
     store: Optional[TrackStore] = None
     predicates: tuple[str, ...] = ()
+    tracks_complete: bool = False
 
     def rows(self, track_id: str) -> np.ndarray:
         """The array that the runs of a track point into.

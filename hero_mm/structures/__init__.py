@@ -1,6 +1,13 @@
 """Data structures shared by datasets, models and metrics."""
 
+from .actions import action_numbers, true_in_clip, true_of_query
 from .boxes import to_original
 from .grounding_data_sample import GroundingDataSample
 
-__all__ = ['GroundingDataSample', 'to_original']
+__all__ = [
+    'GroundingDataSample',
+    'action_numbers',
+    'to_original',
+    'true_in_clip',
+    'true_of_query',
+]

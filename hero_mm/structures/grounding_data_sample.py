@@ -25,6 +25,12 @@ class GroundingDataSample(BaseDataElement):
     - ``crop_box`` (tuple[float, ...]): The part of the original frame that
       was kept, xyxy in original pixels; the whole frame without a crop.
     - ``flip`` (bool): The clip was mirrored left to right, after the crop.
+    - ``tracks_complete`` (bool): ``gt_tracks`` has every object of the data
+      set's kind wherever it is visible. Where it is False or absent, what no
+      track covers is unknown: it may be an object that nobody annotated.
+    - ``video_predicates`` (list[str]): Sorted; all predicates that may be true
+      at any time in the video, of any object. Like ``tracks_complete`` it is
+      truth, and only there beside ``gt_queries``.
 
     Data fields, all :class:`mmengine.structures.InstanceData` of length K
     (``gt_tracks``: M):
@@ -34,9 +40,13 @@ class GroundingDataSample(BaseDataElement):
       optionally ``negative_texts`` (list[list[str]]).
     - ``gt_queries``: ``spans`` (K, 2) float, native frames; ``bboxes``
       (K, T, 4), in pixels of the input; ``valid`` (K, T), True where the
-      target has a box and the frame lies inside the span.
+      target has a box and the frame lies inside the span; ``track_index``
+      (K,) int64, the place of the target in ``gt_tracks``, -1 where tracks
+      are not loaded.
     - ``gt_tracks``: ``bboxes`` (M, T, 4), in pixels of the input; ``valid``
-      (M, T), for every annotated object, inside the span or not.
+      (M, T), for every annotated object, inside the span or not;
+      ``predicates`` (list[list[str]]), those that may be true of the object
+      at any time in the video; empty where nobody annotated any.
     - ``proposals``, of length T: ``bboxes`` (T, K, 4), in pixels of the
       input; ``scores`` (T, K); ``valid`` (T, K), where a generator has read
       them from files.

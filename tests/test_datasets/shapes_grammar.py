@@ -118,12 +118,15 @@ def place_truth(parsed, world, thing, event):
     (other,) = others
     if other is thing:
         return False
+    # Pixels are those of a frame of 64; larger frames have larger margins.
+    scale = world.profile.side / 64
     yes = no = 0
     for frame in range(event.begin, event.end):
         x, y = thing.centre[frame]
         other_x, other_y = other.centre[frame]
         distance = ((x - other_x) ** 2 + (y - other_y) ** 2) ** 0.5
         gap = distance - thing.radius[frame] - other.radius[frame]
+        gap /= scale
         offset = {
             'left of': other_x - x,
             'right of': x - other_x,
@@ -135,7 +138,7 @@ def place_truth(parsed, world, thing, event):
         elif parsed.place == 'far from':
             yes, no = yes + (gap >= 24), no + (gap <= 14)
         else:
-            yes = yes + (offset[parsed.place] >= 5)
+            yes = yes + (offset[parsed.place] >= 5 * scale)
             no = no + (offset[parsed.place] <= 0)
     length = event.end - event.begin
     if yes >= 0.85 * length:

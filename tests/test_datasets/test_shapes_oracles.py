@@ -22,7 +22,7 @@ from hero_mm.datasets.shapes.questions import (
     read_questions,
     sentence_kinds,
 )
-from hero_mm.datasets.shapes.world import Look
+from hero_mm.datasets.shapes.scene import Look
 from hero_mm.evaluation import evaluate_tubes
 from hero_mm.visualization.report_tables import read_oracles
 

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from hero_mm.datasets.shapes.profiles import DEFAULT
 from hero_mm.datasets.shapes.render import (
     OUTLINES,
     RGB,
@@ -14,17 +15,17 @@ from hero_mm.datasets.shapes.render import (
     render,
     visible_boxes,
 )
-from hero_mm.datasets.shapes.video import draw_video
-from hero_mm.datasets.shapes.world import (
+from hero_mm.datasets.shapes.scene import (
     COLOURS,
-    NUM_FRAMES,
     SHAPES,
-    SIDE,
     Bar,
     Look,
     Thing,
     World,
 )
+from hero_mm.datasets.shapes.video import draw_video
+
+NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
 
 
 @pytest.fixture(scope='module')

@@ -15,6 +15,8 @@ from hero_mm.datasets.shapes.meaning import (
     Relation,
     Statement,
 )
+from hero_mm.datasets.shapes.profiles import DEFAULT
+from hero_mm.datasets.shapes.scene import ACTIONS, Event, Look, Thing, World
 from hero_mm.datasets.shapes.sentences import (
     choose_entries,
     draw_entries,
@@ -24,16 +26,9 @@ from hero_mm.datasets.shapes.sentences import (
     verb_phrase,
 )
 from hero_mm.datasets.shapes.video import draw_video
-from hero_mm.datasets.shapes.world import (
-    ACTIONS,
-    NUM_FRAMES,
-    SIDE,
-    Event,
-    Look,
-    Thing,
-    World,
-)
 from hero_mm.datasets.transforms.geometric import SWAP_WORDS, WordSwapper
+
+NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
 
 # Tests are no package: the second reading is loaded by its file.
 _SPEC = importlib.util.spec_from_file_location(

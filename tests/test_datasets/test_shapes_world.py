@@ -3,23 +3,22 @@
 import numpy as np
 import pytest
 
-from hero_mm.datasets.shapes.world import (
+from hero_mm.datasets.shapes.motion import animate, perform
+from hero_mm.datasets.shapes.profiles import DEFAULT
+from hero_mm.datasets.shapes.scene import (
     ACTIONS,
     COLOURS,
-    MIN_IDLE,
     MOVES,
-    NUM_FRAMES,
-    RADIUS,
     SHAPES,
-    SIDE,
     SIZES,
     Event,
     Look,
     Thing,
-    _animate,
-    _perform,
-    draw_world,
 )
+from hero_mm.datasets.shapes.world import draw_world
+
+NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
+RADIUS = DEFAULT.radius
 
 
 @pytest.fixture(scope='module')
@@ -40,11 +39,11 @@ def still_thing(size='plain', radius=7.0):
     )
 
 
-def perform(action, begin=8, end=18, seed=0, **kwargs):
+def acting(action, begin=8, end=18, seed=0, **kwargs):
     """A still object that does one action."""
     thing = still_thing(**kwargs)
     event = Event(0, action, begin, end)
-    _perform(np.random.default_rng(seed), thing, event)
+    perform(np.random.default_rng(seed), thing, event)
     return thing
 
 
@@ -94,7 +93,7 @@ def test_events_are_apart_and_in_the_clip(worlds):
             assert 0 <= event.begin < event.end <= NUM_FRAMES
             assert ACTIONS[event.action] <= event.end - event.begin <= 14
         for one, two in zip(thing.events, thing.events[1:]):
-            assert two.begin - one.end >= MIN_IDLE
+            assert two.begin - one.end >= DEFAULT.idle
 
 
 def test_an_idle_object_is_still(worlds):
@@ -159,7 +158,7 @@ def test_every_second_frame_shows_the_action(action, phase):
     """No motion looks like standing still at half the frame rate."""
     for seed in range(20):
         for begin in (8, 9):
-            thing = perform(action, begin, begin + ACTIONS[action], seed)
+            thing = acting(action, begin, begin + ACTIONS[action], seed)
             seen = states(thing)[phase::2]
             frames = np.arange(NUM_FRAMES)[phase::2]
             inside = seen[(frames >= begin) & (frames < thing_end(thing))]
@@ -179,7 +178,7 @@ def thing_end(thing):
 @pytest.mark.parametrize('action', ACTIONS)
 def test_the_first_frame_of_an_event_already_differs(action):
     for seed in range(10):
-        seen = states(perform(action, seed=seed))
+        seen = states(acting(action, seed=seed))
         assert np.abs(seen[8] - seen[7]).max() > 0.1
         assert np.abs(seen[:8] - seen[0]).max() < 1e-9
 
@@ -187,7 +186,7 @@ def test_the_first_frame_of_an_event_already_differs(action):
 @pytest.mark.parametrize('action', MOVES)
 def test_a_move_goes_far_and_straight(action):
     for seed in range(20):
-        thing = perform(action, seed=seed)
+        thing = acting(action, seed=seed)
         way = thing.centre[-1] - thing.centre[0]
         along = way @ MOVES[action]
         assert 14 <= along <= 27.1
@@ -198,7 +197,7 @@ def test_a_move_goes_far_and_straight(action):
 
 def test_spin_turns_far_and_stays():
     for seed in range(20):
-        turn = np.diff(perform('spin', seed=seed).angle)
+        turn = np.diff(acting('spin', seed=seed).angle)
         assert (np.rad2deg(np.abs(turn[7:17])) >= 28).all()
         # Two frames are less than half a turn: the sense can be seen.
         assert (np.rad2deg(np.abs(turn[7:17])) < 90).all()
@@ -208,8 +207,8 @@ def test_spin_turns_far_and_stays():
 @pytest.mark.parametrize('size', SIZES)
 def test_grow_and_shrink_snap_back(size):
     radius = RADIUS[size][0]
-    grown = perform('grow', size=size, radius=radius)
-    shrunk = perform('shrink', size=size, radius=radius)
+    grown = acting('grow', size=size, radius=radius)
+    shrunk = acting('shrink', size=size, radius=radius)
     assert grown.radius.max() >= 1.35 * radius
     assert shrunk.radius.min() <= 0.5 * radius
     for thing in (grown, shrunk):
@@ -219,10 +218,10 @@ def test_grow_and_shrink_snap_back(size):
 
 def test_blink_and_shake_hold_two_frames():
     for seed in range(10):
-        blink = perform('blink', seed=seed)
+        blink = acting('blink', seed=seed)
         beats = [1, 1, 0, 0, 1, 1, 0, 0, 1, 1]
         assert blink.white[8:18].tolist() == [bool(beat) for beat in beats]
-        shake = perform('shake', seed=seed)
+        shake = acting('shake', seed=seed)
         sides = np.sign(shake.centre[8:18, 0] - SIDE / 2)
         first = sides[0]
         assert sides.tolist() == [first if beat else -first for beat in beats]
@@ -231,7 +230,7 @@ def test_blink_and_shake_hold_two_frames():
 
 def test_loop_returns_to_its_start():
     for seed in range(10):
-        thing = perform('loop', seed=seed)
+        thing = acting('loop', seed=seed)
         assert thing.centre[17] == pytest.approx(thing.centre[0])
         gap = np.hypot(*(thing.centre[8:18] - thing.centre[0]).T)
         assert gap.max() > 10
@@ -251,7 +250,7 @@ def test_same_seed_same_world():
 def test_animate_starts_where_it_says():
     events = [Event(2, 'move_left', 3, 9), Event(2, 'move_up', 13, 20)]
     look = Look('tiny', 'blue', 'star')
-    thing = _animate(np.random.default_rng(0), 2, look, 4.0, events)
+    thing = animate(np.random.default_rng(0), 2, look, 4.0, events)
     assert thing.tid == 2
     assert (thing.centre[:3] == 0).all()
     assert (thing.centre[-1] < -13.9).all()

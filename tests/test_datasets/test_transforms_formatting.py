@@ -36,6 +36,10 @@ def _results(queries=2, frames=3, tracks=4):
         gt_valid=np.ones((queries, frames), bool),
         track_bboxes=np.ones((tracks, frames, 4), np.float32),
         track_valid=np.zeros((tracks, frames), bool),
+        track_predicates=[['run'], [], ['sit', 'watch'], []][:tracks],
+        track_index=np.array([2, 0]),
+        tracks_complete=True,
+        video_predicates=['run', 'sit', 'watch'],
     )
 
 
@@ -64,6 +68,31 @@ def test_pack():
     assert len(sample.gt_tracks) == 4
     assert sample.gt_tracks.bboxes.shape == (4, 3, 4)
     assert not sample.gt_tracks.valid.any()
+    assert sample.gt_tracks.predicates == [['run'], [], ['sit', 'watch'], []]
+    assert truth.track_index.dtype == torch.int64
+    assert truth.track_index.tolist() == [2, 0]
+    assert sample.tracks_complete is True
+    assert sample.video_predicates == ['run', 'sit', 'watch']
+
+
+def test_pack_what_an_older_pipeline_gives():
+    results = _results()
+    for key in ('track_predicates', 'track_index', 'tracks_complete'):
+        del results[key]
+    sample = PackGroundingInputs().transform(results)['data_samples']
+    assert sample.gt_queries.track_index.tolist() == [-1, -1]
+    assert sample.gt_tracks.predicates == [[]] * 4
+    assert 'tracks_complete' not in sample
+
+
+def test_truth_is_not_packed_without_the_tubes():
+    results = _results()
+    for key in ('gt_spans', 'track_bboxes'):
+        del results[key]
+    sample = PackGroundingInputs().transform(results)['data_samples']
+    assert 'gt_queries' not in sample and 'gt_tracks' not in sample
+    assert 'video_predicates' not in sample
+    assert 'tracks_complete' not in sample
 
 
 def test_pack_flipped_frames():

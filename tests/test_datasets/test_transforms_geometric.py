@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from hero_mm.datasets.tracks import Track, VideoInfo
 from hero_mm.datasets.transforms import (
+    LoadTubes,
     RandomFlipClip,
     RandomTubeCrop,
     ResizeClip,
@@ -118,6 +120,30 @@ def test_flip():
     back = RandomFlipClip(prob=1.0).transform(results)
     assert back['flip'] is False and back['queries'] == queries
     _check(back)
+
+
+def test_flip_of_what_may_be_true():
+    video = VideoInfo('v', 'v.mp4', 3, 8.0, WIDTH, HEIGHT)
+    boxes = np.float32([TRUE] * 3)
+    video.tracks['0'] = Track.from_boxes(
+        'dog', range(3), boxes, ('move_left', 'run')
+    )
+    results = RandomFlipClip(prob=1.0).transform(
+        dict(
+            **_clip(),
+            video_predicates=['left_of', 'move_left', 'watch'],
+            track_predicates=[['move_left', 'run'], []],
+            video_info=video,
+            frame_inds=np.arange(3),
+        )
+    )
+    assert results['video_predicates'] == ['move_right', 'right_of', 'watch']
+    assert results['track_predicates'] == [['move_right', 'run'], []]
+    # Tubes that are loaded after the flip say the same.
+    results['queries'] = [dict(span=[0, 3], track_id='0')]
+    loaded = LoadTubes().transform(results)
+    assert loaded['track_predicates'] == [['move_right', 'run']]
+    assert video.tracks['0'].predicates == ('move_left', 'run')
 
 
 def test_flip_has_its_chance_and_follows_the_seed():

@@ -22,8 +22,11 @@ def results(toy, toy_tools):
         48,
         {
             '0': Track.from_boxes('a', frames, toy_tools.make_boxes(frames)),
-            '1': Track.from_boxes('b', seen, toy_tools.make_boxes(seen, 2)),
+            '1': Track.from_boxes(
+                'b', seen, toy_tools.make_boxes(seen, 2), ('roll', 'watch')
+            ),
         },
+        tracks_complete=True,
     )
     return dict(
         video_path=str(toy / 'video' / 'v0.mp4'),
@@ -118,11 +121,29 @@ def test_tubes(results):
     ]
     assert out['track_bboxes'][1, 4].tolist() == [32, 5, 42, 25]
     assert out['track_bboxes'].dtype == np.float32
+    assert out['track_predicates'] == [[], ['roll', 'watch']]
+    assert out['tracks_complete'] is True
+    assert out['track_index'].dtype == np.int64
+    assert out['track_index'].tolist() == [0, 1]
+
+
+def test_the_target_among_the_tracks(results):
+    results['queries'] = [results['queries'][1]] * 2 + results['queries'][:1]
+    out = LoadTubes().transform(results)
+    assert out['track_index'].tolist() == [1, 1, 0]
+    for place, index in enumerate(out['track_index']):
+        valid = out['gt_valid'][place]
+        np.testing.assert_array_equal(
+            out['gt_bboxes'][place][valid], out['track_bboxes'][index][valid]
+        )
 
 
 def test_tubes_without_tracks(results):
     out = LoadTubes(with_tracks=False).transform(results)
     assert 'gt_bboxes' in out and 'track_bboxes' not in out
+    assert out['track_index'].tolist() == [-1, -1]
+    # What is not loaded cannot be all that there is.
+    assert out['tracks_complete'] is False and 'track_predicates' not in out
 
 
 def test_tubes_may_be_loaded_after_the_resize(results):

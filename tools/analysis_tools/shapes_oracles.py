@@ -1,5 +1,8 @@
 r"""Score guesses with perfect boxes on the embedded benchmark.
 
+Beside them stands what the sentences ask for: how long answers are, how much
+is hidden, what crosses the borders of windows.
+
 A report (report.py) shows the scores that lie beside its annotation.
 
 Example:
@@ -17,6 +20,7 @@ from hero_mm.errors import explained
 with explained():
     from hero_mm.datasets.shapes.oracles import METRICS, score_oracles
     from hero_mm.datasets.shapes.questions import read_questions
+    from hero_mm.datasets.shapes.statistics import describe
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,7 +29,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('root', help='folder of the benchmark')
-    parser.add_argument('--split', default='test')
+    parser.add_argument(
+        '--split',
+        default='test',
+        help='train, val, test or, where root is the folder probes, a probe',
+    )
     parser.add_argument('--protocol', default='tubedetr')
     parser.add_argument(
         '--kind',
@@ -54,6 +62,9 @@ def main() -> None:
     for name, row in rows.items():
         cells = ' | '.join(f'{row[metric]:.3f}' for metric in METRICS)
         print(f'| {name} | {cells} |')
+    print('\n| sentences | |\n| --- | --- |')
+    for name, number in describe(questions).items():
+        print(f'| {name} | {number:.4g} |')
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(rows, indent=2))

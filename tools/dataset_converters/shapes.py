@@ -1,7 +1,9 @@
 """Render the embedded benchmark of moving shapes.
 
-Example:
+Examples:
     python tools/dataset_converters/shapes.py --out data/shapes
+    python tools/dataset_converters/shapes.py --out data/shapes --probes
+    python tools/dataset_converters/shapes.py --profile long
 """
 
 import argparse
@@ -10,29 +12,69 @@ import json
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.shapes import build_shapes
+    from hero_mm.datasets.shapes import build_probes, build_shapes
+    from hero_mm.datasets.shapes.profiles import (
+        PROBE_VIDEOS,
+        PROBES,
+        PROFILES,
+    )
+
+FOLDERS = {'default': 'data/shapes', 'long': 'data/shapes-long'}
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', default='data/shapes', help='folder')
-    parser.add_argument('--train', type=int, default=4500, help='videos')
-    parser.add_argument('--val', type=int, default=200, help='videos')
-    parser.add_argument('--test', type=int, default=500, help='videos')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        '--out', help='folder; data/shapes, or data/shapes-long'
+    )
+    parser.add_argument(
+        '--profile',
+        default='default',
+        choices=list(PROFILES),
+        help='long: larger frames, and more of them',
+    )
+    for split in ('train', 'val', 'test'):
+        parser.add_argument(f'--{split}', type=int, help='videos')
+    parser.add_argument(
+        '--probes',
+        type=int,
+        nargs='?',
+        const=PROBE_VIDEOS,
+        metavar='VIDEOS',
+        help='render only the probes, to OUT/probes; so many videos of each',
+    )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2, help='processes')
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.sizes = {
+        split: getattr(args, split)
+        for split in ('train', 'val', 'test')
+        if getattr(args, split) is not None
+    }
+    if args.probes is not None and (args.sizes or args.profile != 'default'):
+        parser.error(
+            '--probes renders nothing else, in the format of the default '
+            'profile: leave out --profile, --train, --val and --test'
+        )
+    args.out = args.out or FOLDERS[args.profile]
+    return args
 
 
 def main() -> None:
     """Render what is missing and print what is there."""
     args = parse_args()
-    sizes = {'train': args.train, 'val': args.val, 'test': args.test}
+    options = dict(seed=args.seed, workers=args.workers)
     try:
-        summary = build_shapes(
-            args.out, sizes, seed=args.seed, workers=args.workers
-        )
+        if args.probes is not None:
+            sizes = dict.fromkeys(PROBES, args.probes)
+            summary = build_probes(args.out, sizes, **options)
+        else:
+            summary = build_shapes(
+                args.out, args.sizes, profile=args.profile, **options
+            )
     except ValueError as error:
         raise SystemExit(f'error: {error}') from error
     print(json.dumps(summary, indent=2))

@@ -11,7 +11,7 @@ num_frames = 64
 # Short side, and the longest long side, in pixels.
 resize = dict(type='ResizeClip', short_side=420, max_long=588)
 
-# No predicates are annotated, so no action can be swapped in a sentence.
+# No predicates are annotated: a verb of the sentence is swapped.
 train_pipeline = [
     dict(
         type='SampleClipFrames',
@@ -22,6 +22,7 @@ train_pipeline = [
     ),
     dict(type='DecodeFrames'),
     dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
     dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
     resize,

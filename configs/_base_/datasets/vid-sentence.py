@@ -12,11 +12,12 @@ num_frames = 64
 resize = dict(type='ResizeClip', short_side=420, max_long=588)
 
 # What is searched are the frames of the tube, so that there is nothing to cut
-# in time; and no predicates are annotated, so that no action can be swapped.
+# in time; and no predicates are annotated: a verb of the sentence is swapped.
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=num_frames, jitter=True),
     dict(type='DecodeFrames'),
     dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
     dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
     resize,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -173,6 +173,8 @@ class ClipList:
     ) -> ConversionSummary:
         """Write the annotation file, with the videos that are used.
 
+        ``metainfo.tracks_complete`` says whether it holds of all of them.
+
         Args:
             out (PathLike): The file; its boxes go beside it.
             dataset (str): Name of the data set.
@@ -199,7 +201,10 @@ class ClipList:
         kept = {name: infos[name] for name in infos if name in used}
         summary.videos, summary.clips = len(kept), len(data_list)
         summary.official = official_counts(dataset, split)
-        about = dict(dataset=dataset, split=split, **metainfo)
+        about: dict[str, Any] = dict(dataset=dataset, split=split, **metainfo)
+        about['tracks_complete'] = all(
+            video.tracks_complete for video in kept.values()
+        )
         save_annotation(out, about, kept, data_list)
         return summary
 

@@ -4,7 +4,8 @@ A file is an object: file name of a video to its one sentence and tube. Frames
 count from 1: the first box lies on ``st_frame``, so a tube is the frames
 ``[st_frame - 1, ed_frame)`` counted from 0. Version 1 has no ``ed_frame``; a
 tube is as long as its boxes. The whole video is searched. Frames a second are
-``img_num / 20``, as published: each video takes 20 seconds.
+``img_num / 20``, as published: each video takes 20 seconds. Other people than
+the one of the sentence have no boxes: tracks are not complete.
 
 Shape legend: T boxes. They are xywh in the files, xyxy here.
 """

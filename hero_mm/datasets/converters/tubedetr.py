@@ -3,7 +3,8 @@
 VidSTG (``{train,val,test}.json``): a list of sentences, questions before
 captions, and the boxes of their objects. ``end_frame`` is VidSTG's
 ``used_segment.end_fid`` unchanged: the last frame, though TubeDETR takes it
-for the frame after it. ``tube_end_frame`` is the frame after the last.
+for the frame after it. ``tube_end_frame`` is the frame after the last. Boxes
+are only there for objects that a sentence asks for: tracks are not complete.
 
 HC-STVG (``*_proc.json``): a list of sentences with a box for each frame of
 their tube. Frames count from 1, so that TubeDETR sees boxes one frame late;

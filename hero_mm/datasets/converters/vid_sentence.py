@@ -8,7 +8,8 @@ their list of tubes and are both parts of VID's val videos. Frames of tracks
 count from 1, pictures from 0: frame 1 is ``000000.JPEG``.
 
 The files tell neither length nor frame rate of a video. The length is that of
-its pictures where they are at hand, else it ends with the last box.
+its pictures where they are at hand, else it ends with the last box. Objects
+that no sentence asks for have no boxes: tracks are not complete.
 
 Shape legend: T frames. Boxes are xyxy in pixels.
 """

@@ -2,13 +2,16 @@
 
 ``trajectories`` holds, for each frame, a list of boxes with the id of their
 object. Ends of relations are exclusive, and so are our spans: no shift.
+Objects of VidOR's categories are annotated wherever they are visible.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..action_phrases import PLACES
 from ..tracks import VideoInfo
 from .boxes import make_track
 from .common import (
@@ -62,16 +65,25 @@ def find_vidor(folder: PathLike) -> dict[str, list[Path]]:
     return found
 
 
-def read_vidor(path: Path, skip_bad: bool = False) -> ReadVideo:
+def read_vidor(
+    path: Path, skip_bad: bool = False, asks_for_objects: bool = True
+) -> ReadVideo:
     """Read the file of a video.
+
+    A track has the predicates of all relations of the video that it is the
+    subject of. It has those that it is the object of, too, where sentences
+    ask for the object (*what does he hold?*), and where they are places.
 
     Args:
         path (Path): ``<video id>.json``.
         skip_bad (bool): Drop and list boxes without an area instead of
             raising. Defaults to False.
+        asks_for_objects (bool): Whether sentences of the data set ask for
+            the object of a relation. Defaults to True.
 
     Returns:
-        ReadVideo: The video with its tracks, boxes cut to the picture.
+        ReadVideo: The video with its tracks, boxes cut to the picture. They
+        are complete unless a box was dropped.
 
     Raises:
         ConversionError: The file is wrong; names frame and track.
@@ -87,13 +99,12 @@ def read_vidor(path: Path, skip_bad: bool = False) -> ReadVideo:
         fps=float(read_number(path, 'top level', raw, 'fps', least=1e-3)),
         width=read_whole(path, 'top level', raw, 'width', least=1),
         height=read_whole(path, 'top level', raw, 'height', least=1),
-        predicates=tuple(
-            sorted(set(_told(path, raw, 'relation_instances', 'predicate')))
-        ),
     )
     read = ReadVideo(video)
     if len(frames) > frame_count:
         read.note(RAISED, f'{path}: {frame_count} to {len(frames)}')
+    true_of = _relations(path, raw, asks_for_objects)
+    video.predicates = tuple(sorted(set().union(*true_of.values())))
     things = 'subject/objects'
     categories = dict(
         zip(
@@ -113,11 +124,30 @@ def read_vidor(path: Path, skip_bad: bool = False) -> ReadVideo:
             skip_bad,
         )
         if track is not None:
+            track.predicates = tuple(sorted(true_of[track_id]))
             video.tracks[track_id] = track
             if track_id not in categories:
                 kind = 'tracks without a category'
                 read.note(kind, f'{path}, tid {track_id}')
+    video.tracks_complete = not read.skipped
     return read
+
+
+def _relations(
+    path: Path, raw: dict, asks_for_objects: bool
+) -> defaultdict[str, set[str]]:
+    """Track id to the predicates that are true of it."""
+    name = 'relation_instances'
+    true_of: defaultdict[str, set[str]] = defaultdict(set)
+    for subject, other, predicate in zip(
+        _told(path, raw, name, 'subject_tid', read_name),
+        _told(path, raw, name, 'object_tid', read_name),
+        _told(path, raw, name, 'predicate'),
+    ):
+        true_of[subject].add(predicate)
+        if asks_for_objects or predicate in PLACES:
+            true_of[other].add(predicate)
+    return true_of
 
 
 def _video_path(path: Path, raw: dict) -> str:

@@ -103,7 +103,11 @@ def convert_vidstg(
     entries = _read_entries(annotations, files, summary)
     names = list(dict.fromkeys(entry['vid'] for _, _, entry in entries))
     paths = _find_annotations(annotations, vidor_dir, names, skip_bad, summary)
-    work = partial(read_vidor, skip_bad=skip_bad)
+    work = partial(
+        read_vidor,
+        skip_bad=skip_bad,
+        asks_for_objects=_asks_for_objects(entries),
+    )
     read = map_in_processes(work, list(paths.values()), workers)
     infos = []
     for item in progress(read, len(paths)) if progress else read:
@@ -149,6 +153,19 @@ def _read_entries(
         kind, lost = 'listed videos without a sentence', sorted(wanted - seen)
         summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
     return entries
+
+
+def _asks_for_objects(entries: list[tuple[int, int, dict]]) -> bool:
+    """Whether a sentence asks for the object of its relation."""
+    for _, _, entry in entries:
+        relation = entry['used_relation']
+        if not isinstance(relation, dict):
+            continue
+        for item in entry['captions'] + entry['questions']:
+            target = item.get('target_id') if isinstance(item, dict) else None
+            if target not in (None, relation.get('subject_tid')):
+                return True
+    return False
 
 
 def _read_files(path: PathLike) -> set[str]:

@@ -4,52 +4,78 @@
 are published; ``OUT/{train,val,test}.json`` are made from them by the same
 converter as those of VidSTG. A file is there as a whole or not at all, and
 nothing depends on the number of workers, so an interrupted run goes on where
-it stopped.
+it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 """
 
 import json
 import multiprocessing
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 from rich.console import Console
-from rich.progress import track
 
 from hero_mm.datasets.converters.vidstg import convert_vidstg
+from hero_mm.datasets.shapes.profiles import PROBES, PROFILES, Profile
+from hero_mm.datasets.shapes.progress import watched
 from hero_mm.datasets.shapes.render import encode_mp4, render
 from hero_mm.datasets.shapes.video import (
-    SPLITS,
+    MAX_PROBE,
     ShapesVideo,
     draw_video,
     meanings,
     vidor_annotation,
+    vidor_part,
     vidstg_entries,
 )
 from hero_mm.files import write_bytes
 
+PathLike = Union[str, os.PathLike[str]]
+
 # Changes whenever the same seed would give another benchmark.
 VERSION = 4
-DEFAULT_SIZES = {'train': 4500, 'val': 200, 'test': 500}
+PROBE_FOLDER = 'probes'
 _MAX_SIZE = 1_000_000
 _CHUNK = 25
-_LINE_SECONDS = 10.0
 _SUMMARY = 'shapes.json'
+_DATASETS = {
+    'default': 'shapes',
+    'long': 'shapes-long',
+    PROBE_FOLDER: 'shapes-probes',
+}
 _VIDSTG_FILES = ('annotations', 'files', 'meta')
+
+
+class _Plan(NamedTuple):
+    """What belongs into a folder: ``sizes`` are videos by split."""
+
+    root: Path
+    name: str
+    seed: int
+    sizes: dict[str, int]
+
+    def profile(self, split: str) -> Profile:
+        """A probe has one of its own, the others share that of the folder."""
+        return PROBES[split] if split in PROBES else PROFILES[self.name]
+
+    def summary(self, splits: dict[str, Any]) -> dict[str, Any]:
+        """The content of ``shapes.json``; without a name: the default."""
+        summary = {'version': VERSION, 'seed': self.seed, 'splits': splits}
+        if self.name != 'default':
+            summary['profile'] = self.name
+        return summary
 
 
 class _Chunk(NamedTuple):
     """Some videos of a split, for one worker."""
 
-    out: Path
+    plan: _Plan
     split: str
     start: int
     end: int
-    seed: int
 
 
 class _Done(NamedTuple):
@@ -63,11 +89,12 @@ class _Done(NamedTuple):
 
 
 def build_shapes(
-    out: Union[str, os.PathLike[str]],
+    out: PathLike,
     num_videos: Optional[Mapping[str, int]] = None,
     seed: int = 0,
     workers: int = 2,
     progress: bool = True,
+    profile: str = 'default',
 ) -> dict[str, Any]:
     """Render the benchmark where it is missing.
 
@@ -75,73 +102,120 @@ def build_shapes(
         out (str or PathLike): Folder to write to. One process a folder.
         num_videos (Mapping[str, int], optional): Videos of 'train', 'val' and
             'test'; a split that is not named has its default size. Defaults
-            to 4500, 200 and 500.
+            to 4500, 200 and 500 ('long': 2000, 100 and 300).
+        seed (int): Seed. Defaults to 0.
+        workers (int): Number of processes. Defaults to 2.
+        progress (bool): Whether to show, on standard error, how far it is.
+            Defaults to True.
+        profile (str): 'default' or 'long', which has larger frames and more
+            of them. Defaults to 'default'.
+
+    Returns:
+        dict: ``version``, ``seed``, ``splits`` (videos, entries, captions,
+        questions and kinds of sentences of each) and ``rendered``, the number
+        of videos that this call rendered; ``profile``, if it is another one.
+
+    Raises:
+        ValueError: If an argument is unusable, or the folder holds the
+            benchmark of another profile, seed or version.
+    """
+    if profile not in PROFILES:
+        raise ValueError(
+            f'profile is {profile!r}; there are {", ".join(PROFILES)}.'
+        )
+    sizes = _checked_sizes(num_videos, PROFILES[profile].videos, _MAX_SIZE)
+    return _build(_Plan(Path(out), profile, seed, sizes), workers, progress)
+
+
+def build_probes(
+    out: PathLike,
+    num_videos: Optional[Mapping[str, int]] = None,
+    seed: int = 0,
+    workers: int = 2,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Render the probes, small test splits, where they are missing.
+
+    Args:
+        out (str or PathLike): Folder of the benchmark. The probes are written
+            to ``probes`` in it, whether the rest is there or not.
+        num_videos (Mapping[str, int], optional): Videos by name of the probe;
+            one that is not named has 100, with 5 sentences or more each.
         seed (int): Seed. Defaults to 0.
         workers (int): Number of processes. Defaults to 2.
         progress (bool): Whether to show, on standard error, how far it is.
             Defaults to True.
 
     Returns:
-        dict: ``version``, ``seed``, ``splits`` (videos, entries, captions,
-        questions and kinds of sentences of each) and ``rendered``, the number
-        of videos that this call rendered.
+        dict: As :func:`build_shapes`; ``splits`` has the probes.
 
     Raises:
-        ValueError: If an argument is unusable, or the folder holds the
-            benchmark of another seed or version.
+        ValueError: If an argument is unusable, or the folder holds something
+            else, or the probes of another seed or version.
     """
-    sizes = _checked_sizes(num_videos)
-    _check_number('seed', seed, 0)
+    usual = {name: probe.videos[name] for name, probe in PROBES.items()}
+    sizes = _checked_sizes(num_videos, usual, MAX_PROBE)
+    root = Path(out) / PROBE_FOLDER
+    return _build(_Plan(root, PROBE_FOLDER, seed, sizes), workers, progress)
+
+
+def _build(plan: _Plan, workers: int, progress: bool) -> dict[str, Any]:
+    """Render, and convert what was rendered."""
+    _check_number('seed', plan.seed, 0)
     _check_number('workers', workers, 1)
-    root = Path(out)
-    if root.exists() and not root.is_dir():
-        raise ValueError(f'out={str(out)!r} is a file; give a folder.')
+    for folder in (plan.root, plan.root.parent):
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f'out={str(folder)!r} is a file; give a folder.')
     console = Console(stderr=True, highlight=False) if progress else None
-    found = _read_summary(root, seed)
-    if found is not None and _is_rendered(root, found, sizes):
+    found = _read_summary(plan)
+    if found is not None and _is_rendered(plan, found):
         summary, rendered = found, 0
     else:
-        summary, rendered = _render(root, sizes, seed, workers, console)
-    for split, number in sizes.items():
-        _convert(root, split, number, console)
+        summary, rendered = _render(plan, workers, console)
+    for split in plan.sizes:
+        _convert(plan, split, console)
     return {**summary, 'rendered': rendered}
 
 
 def _render(
-    root: Path,
-    sizes: dict[str, int],
-    seed: int,
-    workers: int,
-    console: Optional[Console],
+    plan: _Plan, workers: int, console: Optional[Console]
 ) -> tuple[dict[str, Any], int]:
     """Write the raw layout; gives the summary and what was rendered."""
     # Without counts: begun, and not to be mixed with another seed.
-    write_bytes(root / _SUMMARY, _dump(_summary(seed, {})))
+    write_bytes(plan.root / _SUMMARY, _dump(plan.summary({})))
     chunks = [
-        _Chunk(root, split, start, min(start + _CHUNK, number), seed)
-        for split, number in sizes.items()
+        _Chunk(plan, split, start, min(start + _CHUNK, number))
+        for split, number in plan.sizes.items()
         for start in range(0, number, _CHUNK)
     ]
-    results = list(_with_progress(chunks, workers, console))
-    results.sort(key=lambda done: done.chunk)
-    counts = {split: _write_split(root, split, results) for split in SPLITS}
-    for split in SPLITS:
-        _remove_converted(root, split)
-    summary = _summary(seed, counts)
-    write_bytes(root / _SUMMARY, _dump(summary))
+    total = sum(chunk.end - chunk.start for chunk in chunks)
+    results = list(watched(_run(chunks, workers), _number, total, console))
+    places = list(plan.sizes)
+    results.sort(key=lambda d: (places.index(d.chunk.split), d.chunk.start))
+    counts = {
+        split: _write_split(plan.root, split, results) for split in places
+    }
+    for split in places:
+        _remove_converted(plan.root, split)
+    summary = plan.summary(counts)
+    write_bytes(plan.root / _SUMMARY, _dump(summary))
     return summary, sum(done.rendered for done in results)
 
 
-def _checked_sizes(num_videos: Optional[Mapping[str, int]]) -> dict[str, int]:
-    """Default sizes, updated and checked."""
-    sizes = dict(DEFAULT_SIZES)
+def _checked_sizes(
+    num_videos: Optional[Mapping[str, int]],
+    usual: Mapping[str, int],
+    most: int,
+) -> dict[str, int]:
+    """Usual sizes, updated and checked."""
+    sizes = dict(usual)
     for split, number in (num_videos or {}).items():
-        if split not in SPLITS:
+        if split not in sizes:
             raise ValueError(
                 f'num_videos names the split {split!r}; '
-                f'there are {", ".join(SPLITS)}.'
+                f'there are {", ".join(sizes)}.'
             )
-        _check_number(f'num_videos[{split!r}]', number, 0, _MAX_SIZE)
+        _check_number(f'num_videos[{split!r}]', number, 0, most)
         sizes[split] = number
     return sizes
 
@@ -155,13 +229,9 @@ def _check_number(
         )
 
 
-def _summary(seed: int, splits: dict[str, Any]) -> dict[str, Any]:
-    return {'version': VERSION, 'seed': seed, 'splits': splits}
-
-
-def _read_summary(root: Path, seed: int) -> Optional[dict[str, Any]]:
+def _read_summary(plan: _Plan) -> Optional[dict[str, Any]]:
     """Summary of an earlier run; it must be of the same benchmark."""
-    path = root / _SUMMARY
+    path = plan.root / _SUMMARY
     if not path.exists():
         return None
     try:
@@ -172,21 +242,26 @@ def _read_summary(root: Path, seed: int) -> Optional[dict[str, Any]]:
             f'{path} is not a summary of the benchmark ({error!r}); '
             'delete the folder or give another one.'
         ) from error
-    if theirs[:2] != (VERSION, seed):
+    profile = found.get('profile', 'default')
+    if profile != plan.name:
         raise ValueError(
-            f'{root} holds version {theirs[0]} with seed {theirs[1]}, not '
-            f'version {VERSION} with seed {seed}; delete the folder or give '
-            'another one.'
+            f'{plan.root} holds the profile {profile!r}, not {plan.name!r}; '
+            'delete the folder or give another one.'
+        )
+    if theirs[:2] != (VERSION, plan.seed):
+        raise ValueError(
+            f'{plan.root} holds version {theirs[0]} with seed {theirs[1]}, '
+            f'not version {VERSION} with seed {plan.seed}; delete the folder '
+            'or give another one.'
         )
     return found
 
 
-def _is_rendered(
-    root: Path, found: dict[str, Any], sizes: dict[str, int]
-) -> bool:
+def _is_rendered(plan: _Plan, found: dict[str, Any]) -> bool:
     """Whether every split has its size and every file is there."""
+    root = plan.root
     wanted: list[str] = []
-    for split, number in sizes.items():
+    for split, number in plan.sizes.items():
         if found['splits'].get(split, {}).get('videos') != number:
             return False
         names = [f'vidstg/{split}_{n}.json' for n in _VIDSTG_FILES]
@@ -196,33 +271,6 @@ def _is_rendered(
     films = {path.stem for path in (root / 'vidor/video').glob('*/*.mp4')}
     notes = (root / 'vidor/annotation').glob('*/*/*.json')
     return films.intersection(path.stem for path in notes).issuperset(wanted)
-
-
-def _with_progress(
-    chunks: list[_Chunk], workers: int, console: Optional[Console]
-) -> Iterable[_Done]:
-    """Results as they come, with a bar or, without a terminal, with lines."""
-    results = _run(chunks, workers)
-    if console is None:
-        return results
-    if console.is_terminal:
-        return track(
-            results, 'rendering shapes', total=len(chunks), console=console
-        )
-    return _with_lines(results, sum(c.end - c.start for c in chunks), console)
-
-
-def _with_lines(
-    results: Iterator[_Done], total: int, console: Console
-) -> Iterator[_Done]:
-    """Say how far it is, every ten seconds."""
-    count, last = 0, time.monotonic()
-    for done in results:
-        count += len(done.vids)
-        if time.monotonic() - last > _LINE_SECONDS or count == total:
-            console.print(f'rendering shapes: {count} of {total} videos')
-            last = time.monotonic()
-        yield done
 
 
 def _run(chunks: list[_Chunk], workers: int) -> Iterator[_Done]:
@@ -244,12 +292,17 @@ def _run(chunks: list[_Chunk], workers: int) -> Iterator[_Done]:
         pool.shutdown(cancel_futures=True)
 
 
+def _number(done: _Done) -> int:
+    return len(done.vids)
+
+
 def _build_chunk(chunk: _Chunk) -> _Done:
     """Write the files of some videos that are not there yet."""
     done = _Done(chunk, [], [], [], 0)
     rendered = 0
     for index in range(chunk.start, chunk.end):
-        video = draw_video(chunk.split, index, chunk.seed)
+        profile = chunk.plan.profile(chunk.split)
+        video = draw_video(chunk.split, index, chunk.plan.seed, profile)
         rendered += _write_video(chunk, video)
         done.vids.append(video.vid)
         done.entries.extend(vidstg_entries(video))
@@ -259,14 +312,13 @@ def _build_chunk(chunk: _Chunk) -> _Done:
 
 def _write_video(chunk: _Chunk, video: ShapesVideo) -> bool:
     """Write video and annotation; tells whether it had to be rendered."""
-    # VidSTG's train and val videos are VidOR's training videos.
-    part = 'validation' if chunk.split == 'test' else 'training'
-    base = chunk.out / 'vidor'
+    base = chunk.plan.root / 'vidor'
+    part = vidor_part(chunk.split)
     note = base / 'annotation' / part / video.subdir / f'{video.vid}.json'
     film = base / 'video' / video.subdir / f'{video.vid}.mp4'
-    missing = not film.exists()
+    missing, profile = not film.exists(), video.world.profile
     if missing:
-        write_bytes(film, encode_mp4(render(video.world)))
+        write_bytes(film, encode_mp4(render(video.world), profile.fps))
     if not note.exists():
         write_bytes(note, _dump(vidor_annotation(video)))
     return missing
@@ -302,14 +354,11 @@ def _remove_converted(root: Path, split: str) -> None:
         (root / name).unlink(missing_ok=True)
 
 
-def _convert(
-    root: Path, split: str, number: int, console: Optional[Console]
-) -> None:
+def _convert(plan: _Plan, split: str, console: Optional[Console]) -> None:
     """Write ``OUT/<split>.json`` where it is missing."""
+    root = plan.root
     out = root / f'{split}.json'
-    if not number or (
-        out.is_file() and out.with_suffix('.tracks.npy').is_file()
-    ):
+    if not plan.sizes[split] or _is_converted(out):
         return
     if console is not None:
         console.print(f'converting {split} to {out}')
@@ -319,8 +368,20 @@ def _convert(
         out,
         files=root / 'vidstg' / f'{split}_files.json',
         split=split,
-        dataset='shapes',
+        dataset=_DATASETS[plan.name],
     )
+
+
+def _is_converted(out: Path) -> bool:
+    """Whether both files are there, by a converter that knows tracks.
+
+    Files of version 0.1.0 do not say that all objects are annotated: a
+    training would take the rest of the picture for unknown.
+    """
+    if not (out.is_file() and out.with_suffix('.tracks.npy').is_file()):
+        return False
+    with out.open(encoding='utf-8') as file:
+        return 'tracks_complete' in json.load(file)['metainfo']
 
 
 def _dump(content: object) -> bytes:

@@ -15,11 +15,12 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.world import Event, Look, World
+from hero_mm.datasets.shapes.scene import Event, Look, World
 
 SPATIAL = ('beside', 'far from', 'left of', 'right of', 'above', 'below')
 TEMPORAL = ('after', 'before')
 
+# Of a frame of 64 pixels; larger frames have larger ones in proportion.
 # Gaps between two outlines, in pixels.
 _NEAR, _NOT_NEAR = 5.0, 12.0
 _FAR, _NOT_FAR = 24.0, 14.0
@@ -28,6 +29,19 @@ _ASIDE, _NOT_ASIDE = 5.0, 0.0
 # A relation must hold on this share of an event's frames, and fail on as
 # many to be clearly wrong.
 _MOSTLY = 0.85
+_MIN_SEEN = 0.5
+
+
+def well_seen(shares: NDArray[np.float64]) -> bool:
+    """Whether an object is never hidden, and most of it is seen.
+
+    Args:
+        shares (ndarray): Visible share on each frame, has shape (T,).
+
+    Returns:
+        bool: It has a box on every frame, and half of it is seen on average.
+    """
+    return bool(shares.min() > 0 and shares.mean() >= _MIN_SEEN)
 
 
 @dataclass(frozen=True)
@@ -84,10 +98,16 @@ class Judge:
 
     Args:
         world (World): The world.
+        seen (ndarray, optional): Visible share of each object, has shape
+            (N, T). Where it is given, a sentence refers only to what can be
+            seen. Defaults to None: to anything.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(
+        self, world: World, seen: Optional[NDArray[np.float64]] = None
+    ) -> None:
         self.world = world
+        self.seen = seen
         self.events = world.events
         self.looks = [thing.look for thing in world.things]
         self._matches: dict[Description, list[int]] = {}
@@ -109,6 +129,21 @@ class Judge:
             for event in self.events
             if event.action == statement.action and event.tid in fitting
         ]
+
+    def shows(self, event: Event, tid: Optional[int] = None) -> bool:
+        """Whether a sentence may refer to an event, or to an object then.
+
+        Args:
+            event (Event): The event.
+            tid (int, optional): The object. Defaults to the event's own.
+
+        Returns:
+            bool: It may where the object is seen well while the event lasts.
+        """
+        if self.seen is None:
+            return True
+        who = event.tid if tid is None else tid
+        return well_seen(self.seen[who, event.begin : event.end])
 
     def verdict(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether an event is in a relation; remembered.
@@ -149,6 +184,7 @@ class Judge:
         radius = np.stack([thing.radius for thing in self.world.things])
         dx, dy = np.moveaxis(centre[None] - centre[:, None], -1, 0)
         gap = np.hypot(dx, dy) - radius[None] - radius[:, None]
+        gap, dx, dy = (d / self.world.profile.scale for d in (gap, dx, dy))
         return {
             'beside': (gap <= _NEAR, gap >= _NOT_NEAR),
             'far from': (gap >= _FAR, gap <= _NOT_FAR),

@@ -8,10 +8,11 @@ import os
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
-from hero_mm.datasets.shapes.meaning import Description
-from hero_mm.datasets.shapes.world import Look
+from hero_mm.datasets.shapes.meaning import Description, Relation
+from hero_mm.datasets.shapes.scene import Look
+from hero_mm.datasets.shapes.video import vidor_part
 
 PathLike = Union[str, os.PathLike[str]]
 Span = tuple[int, int]
@@ -35,6 +36,8 @@ class Question:
         clip (tuple[int, int]): The whole segment ``[start, end)``.
         fps (float): Frame rate.
         query_type (str): ``'declarative'`` or ``'interrogative'``.
+        vid (str): Id of the video.
+        relation (Relation, optional): What it tells of a place or an order.
     """
 
     kind: str
@@ -47,6 +50,8 @@ class Question:
     clip: Span
     fps: float
     query_type: str
+    vid: str = ''
+    relation: Optional[Relation] = None
 
     def spans(self, tid: int) -> list[Span]:
         """Spans of all that an object does, in order of time."""
@@ -68,7 +73,8 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
 
     Args:
         root (str or PathLike): Folder of the benchmark.
-        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        split (str): ``'train'``, ``'val'`` or ``'test'``, or a probe, whose
+            root is the folder ``probes``.
 
     Returns:
         list[Question]: All sentences in the order of the files.
@@ -81,7 +87,7 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
     meta = folder / 'vidstg' / f'{split}_meta.json'
     for path in (notes, meta):
         _require(root, path)
-    part = 'validation' if split == 'test' else 'training'
+    part = vidor_part(split)
     videos = {
         path.stem: path
         for path in (folder / 'vidor' / 'annotation' / part).glob('*/*.json')
@@ -100,7 +106,8 @@ def sentence_kinds(root: PathLike, split: str) -> dict[str, str]:
 
     Args:
         root (str or PathLike): Folder of the benchmark.
-        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        split (str): ``'train'``, ``'val'`` or ``'test'``, or a probe, whose
+            root is the folder ``probes``.
 
     Returns:
         dict[str, str]: ``'basic'``, ``'spatial'`` or ``'temporal'`` by id.
@@ -122,8 +129,20 @@ def _require(root: PathLike, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(
             f'{path} is missing; render the benchmark first: '
-            f'python tools/dataset_converters/shapes.py --out {root}'
+            f'python tools/dataset_converters/shapes.py --out {root} '
+            '(--profile and --probes: docs/benchmark_shapes.md)'
         )
+
+
+def _read_relation(told: Optional[dict[str, Any]]) -> Optional[Relation]:
+    if told is None:
+        return None
+    look = told['object']
+    return Relation(
+        told['word'],
+        None if look is None else Description(**look),
+        told['action'],
+    )
 
 
 def _read_entry(
@@ -157,6 +176,8 @@ def _read_entry(
             clip=(segment['begin_fid'], segment['end_fid'] + 1),
             fps=entry['fps'],
             query_type=query_type,
+            vid=entry['vid'],
+            relation=_read_relation(meaning['relation']),
         )
         for key, query_type in (
             ('captions', 'declarative'),

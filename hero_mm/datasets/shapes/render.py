@@ -13,7 +13,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.world import FPS, SIDE, Thing, World
+from hero_mm.datasets.shapes.profiles import DEFAULT
+from hero_mm.datasets.shapes.scene import Thing, World
 from hero_mm.datasets.video_reader import scaling_options
 
 RGB = {
@@ -96,7 +97,7 @@ def render(world: World) -> Frames:
         world (World): What to draw.
 
     Returns:
-        ndarray: RGB frames, has shape (T, 64, 64, 3), uint8.
+        ndarray: RGB frames, has shape (T, H, W, 3), uint8.
     """
     frames = _backdrop(world)
     layers = [_layer(world.things[tid]) for tid in world.order]
@@ -109,6 +110,8 @@ def render(world: World) -> Frames:
             cv2.fillPoly(frame, corners, colour, cv2.LINE_AA, _SHIFT)
             cv2.polylines(frame, corners, True, edge, 1, cv2.LINE_AA, _SHIFT)
             cv2.fillPoly(frame, [stripe[index]], dark, cv2.LINE_AA, _SHIFT)
+        if world.bar is not None and world.bar.depth == len(layers):
+            _draw_bar(frame, world)
     return frames
 
 
@@ -132,9 +135,10 @@ def _bar_corners(world: World) -> tuple[tuple[int, int], tuple[int, int]]:
     bar = world.bar
     assert bar is not None
     first, last = round(bar.start), round(bar.start + bar.width) - 1
+    side = world.profile.side
     if bar.upright:
-        return (first, 0), (last, SIDE - 1)
-    return (0, first), (SIDE - 1, last)
+        return (first, 0), (last, side - 1)
+    return (0, first), (side - 1, last)
 
 
 def _draw_bar(frame: NDArray, world: World) -> None:
@@ -144,19 +148,24 @@ def _draw_bar(frame: NDArray, world: World) -> None:
 def _backdrop(world: World) -> Frames:
     """A smooth texture of low contrast that pans slowly."""
     rng = np.random.default_rng(world.backdrop_seed)
-    grid = rng.uniform(-1, 1, size=(14, 14, 1)) * rng.uniform(12, 26)
-    tint = rng.uniform(-7, 7, size=(14, 14, 3))
+    side, number = world.profile.side, len(world.things[0].angle)
+    # Room to pan a pixel a frame to either side, and some to spare.
+    whole = side + 2 * number + 12
+    cells = whole // 10
+    grid = rng.uniform(-1, 1, size=(cells, cells, 1)) * rng.uniform(12, 26)
+    tint = rng.uniform(-7, 7, size=(cells, cells, 3))
     noise = (rng.uniform(95, 135) + grid + tint).astype(np.float32)
-    smooth = cv2.resize(noise, (140, 140), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(noise, (whole, whole), interpolation=cv2.INTER_CUBIC)
     rough = smooth + rng.normal(0, 2, smooth.shape)
     texture = rough.clip(0, 255).astype(np.uint8)
-    speed, start = rng.uniform(-1, 1, size=2), rng.uniform(35, 41, size=2)
-    frames = np.empty((len(world.things[0].angle), SIDE, SIDE, 3), np.uint8)
+    speed = rng.uniform(-1, 1, size=2)
+    start = rng.uniform(number + 3, number + 9, size=2)
+    frames = np.empty((number, side, side, 3), np.uint8)
     for index, frame in enumerate(frames):
         x, y = start + speed * index
         move = np.array([[1, 0, x], [0, 1, y]], np.float32)
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        frame[:] = cv2.warpAffine(texture, move, (SIDE, SIDE), flags=how)
+        frame[:] = cv2.warpAffine(texture, move, (side, side), flags=how)
     return frames
 
 
@@ -168,18 +177,21 @@ def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
 
     Returns:
         tuple[ndarray, ndarray]: ``boxes`` has shape (N, T, 4), integer
-        xyxy with 0 <= x1 < x2 <= 63 (x2, y2 exclusive but at the border);
+        xyxy with 0 <= x1 < x2 < W (x2, y2 exclusive but at the border);
         ``seen`` has shape (N, T), the visible share of the object's area in
         [0, 1], 0 where it has no box.
     """
     bodies = [_fixed(outline(thing)) for thing in world.things]
-    owner = np.zeros((len(bodies[0]), SIDE, SIDE), np.uint8)
+    side = world.profile.side
+    owner = np.zeros((len(bodies[0]), side, side), np.uint8)
     for index, canvas in enumerate(owner):
         for depth, tid in enumerate(world.order):
             if world.bar is not None and world.bar.depth == depth:
                 cv2.rectangle(canvas, *_bar_corners(world), 0, -1)
             corners = [bodies[tid][index]]
             cv2.fillPoly(canvas, corners, tid + 1, cv2.LINE_8, _SHIFT)
+        if world.bar is not None and world.bar.depth == len(bodies):
+            cv2.rectangle(canvas, *_bar_corners(world), 0, -1)
     boxes = np.zeros((len(bodies), len(owner), 4), np.int64)
     seen = np.zeros((len(bodies), len(owner)))
     for tid, thing in enumerate(world.things):
@@ -199,8 +211,9 @@ def _mask_boxes(mask: NDArray) -> NDArray[np.int64]:
     for axis in (1, 2):
         line = np.asarray(mask.any(axis=axis))
         first = line.argmax(axis=1)
-        last = SIDE - line[:, ::-1].argmax(axis=1)
-        sides.append((first, np.minimum(last, SIDE - 1)))
+        side = line.shape[1]
+        last = side - line[:, ::-1].argmax(axis=1)
+        sides.append((first, np.minimum(last, side - 1)))
     (x1, x2), (y1, y2) = sides
     return np.stack([x1, y1, x2, y2], axis=1)
 
@@ -210,11 +223,12 @@ def _area(corners: NDArray) -> float:
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
-def encode_mp4(frames: Frames) -> bytes:
+def encode_mp4(frames: Frames, fps: int = DEFAULT.fps) -> bytes:
     """Encode frames as h264 in yuv420p, which every browser plays.
 
     Args:
         frames (ndarray): RGB frames, has shape (T, H, W, 3), uint8.
+        fps (int): Frames a second.
 
     Returns:
         bytes: A whole mp4 file.
@@ -223,7 +237,7 @@ def encode_mp4(frames: Frames) -> bytes:
     height, width = frames.shape[1:3]
     reformatter = VideoReformatter()
     with av.open(buffer, 'w', format='mp4') as container:
-        stream = container.add_stream('libx264', rate=FPS)
+        stream = container.add_stream('libx264', rate=fps)
         stream.width, stream.height = width, height
         stream.pix_fmt = 'yuv420p'
         stream.codec_context.thread_count = 1

@@ -4,7 +4,7 @@ Every sentence is true for exactly one event of its video, and neither the
 look nor the action that it names is enough to find that event.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Optional
@@ -19,10 +19,9 @@ from hero_mm.datasets.shapes.meaning import (
     Relation,
     Statement,
 )
-from hero_mm.datasets.shapes.world import Event, Look
+from hero_mm.datasets.shapes.profiles import DEFAULT
+from hero_mm.datasets.shapes.scene import Event, Look
 
-# How often each kind is drawn where all three can be said.
-_WEIGHTS = {'basic': 0.6, 'spatial': 0.22, 'temporal': 0.18}
 _QUESTIONS = (0.2, 0.35, 0.45)
 
 
@@ -97,27 +96,33 @@ def say(statement: Statement, interrogative: bool) -> str:
 
 
 def draw_entries(
-    rng: np.random.Generator, judge: Judge, visible: set[Event]
+    rng: np.random.Generator,
+    judge: Judge,
+    targets: set[Event],
+    kinds: Mapping[str, float] = DEFAULT.kinds,
 ) -> list[Entry]:
     """Say something about each event of a world that can be told.
 
     Args:
         rng (np.random.Generator): Source of everything random.
         judge (Judge): Knows the world.
-        visible (set[Event]): The events that can be seen well.
+        targets (set[Event]): The events that may be asked for.
+        kinds (Mapping[str, float]): Kinds of sentences with their weights.
 
     Returns:
         list[Entry]: In random order.
     """
-    events = [event for event in judge.events if event in visible]
+    events = [event for event in judge.events if event in targets]
     entries = [
-        _draw_entry(rng, judge, events[index])
+        _draw_entry(rng, judge, events[index], kinds)
         for index in rng.permutation(len(events))
     ]
     return [entry for entry in entries if entry is not None]
 
 
-def choose_entries(entries: list[Entry], most: int) -> list[Entry]:
+def choose_entries(
+    entries: list[Entry], most: int, per_order: int = DEFAULT.per_order
+) -> list[Entry]:
     """Choose what is said about a world.
 
     An order in time can be told nearly always: it must not crowd out the
@@ -126,20 +131,24 @@ def choose_entries(entries: list[Entry], most: int) -> list[Entry]:
     Args:
         entries (list[Entry]): What can be said.
         most (int): At most so many are chosen.
+        per_order (int): One of so many may tell an order.
 
     Returns:
         list[Entry]: In order of time.
     """
-    by_kind: dict[str, list[Entry]] = {kind: [] for kind in _WEIGHTS}
+    by_kind: dict[str, list[Entry]] = {kind: [] for kind in DEFAULT.kinds}
     for entry in entries:
         by_kind[entry.caption.statement.kind].append(entry)
-    last = by_kind['temporal'][: most // 3]
+    last = by_kind['temporal'][: most // per_order]
     chosen = (by_kind['basic'] + by_kind['spatial'] + last)[:most]
     return sorted(chosen, key=lambda e: (e.event.begin, e.event.tid))
 
 
 def _draw_entry(
-    rng: np.random.Generator, judge: Judge, event: Event
+    rng: np.random.Generator,
+    judge: Judge,
+    event: Event,
+    weights: Mapping[str, float],
 ) -> Optional[Entry]:
     """Draw a caption and questions for one event, if there are any."""
     if sum(e.action == event.action for e in judge.events) < 2:
@@ -149,12 +158,12 @@ def _draw_entry(
         for asks in (False, True):
             if _can_say(statement, asks):
                 pools[asks].setdefault(statement.kind, []).append(statement)
-    caption = _draw_sentence(rng, pools[False], False)
+    caption = _draw_sentence(rng, pools[False], weights)
     if caption is None:
         return None
     questions: list[Sentence] = []
     for _ in range(rng.choice(3, p=_QUESTIONS)):
-        question = _draw_sentence(rng, pools[True], True)
+        question = _draw_sentence(rng, pools[True], weights, True)
         if question is not None and question not in questions:
             questions.append(question)
     others = [t for t in range(len(judge.looks)) if t != event.tid]
@@ -168,14 +177,17 @@ def _draw_entry(
 
 
 def _draw_sentence(
-    rng: np.random.Generator, pool: dict[str, list[Statement]], asks: bool
+    rng: np.random.Generator,
+    pool: dict[str, list[Statement]],
+    weights: Mapping[str, float],
+    asks: bool = False,
 ) -> Optional[Sentence]:
     """Draw a kind that is there, then a sentence of that kind."""
-    kinds = [kind for kind in _WEIGHTS if pool.get(kind)]
+    kinds = [kind for kind in weights if pool.get(kind)]
     if not kinds:
         return None
-    weights = np.array([_WEIGHTS[kind] for kind in kinds])
-    kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+    chances = np.array([weights[kind] for kind in kinds])
+    kind = kinds[rng.choice(len(kinds), p=chances / chances.sum())]
     statement = pool[kind][rng.integers(len(pool[kind]))]
     return Sentence(say(statement, asks), asks, statement)
 
@@ -228,13 +240,13 @@ def _descriptions(look: Look) -> Iterator[Description]:
 def _relations(judge: Judge, event: Event) -> Iterator[Relation]:
     """Every relation of an event to another object or event."""
     for tid, look in enumerate(judge.looks):
-        if tid == event.tid:
+        if tid == event.tid or not judge.shows(event, tid):
             continue
         named = _shortest(look, judge.looks)
         if named is not None:
             yield from (Relation(word, named) for word in SPATIAL)
     for anchor in judge.events:
-        if anchor == event:
+        if anchor == event or not judge.shows(anchor):
             continue
         words = []
         if anchor.end <= event.begin:

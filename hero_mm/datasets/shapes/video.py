@@ -9,29 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.meaning import Judge
+from hero_mm.datasets.shapes.meaning import Judge, well_seen
+from hero_mm.datasets.shapes.profiles import DEFAULT, PROBES, Profile
 from hero_mm.datasets.shapes.render import visible_boxes
+from hero_mm.datasets.shapes.scene import Event, World
 from hero_mm.datasets.shapes.sentences import (
     Entry,
     Sentence,
     choose_entries,
     draw_entries,
 )
-from hero_mm.datasets.shapes.world import (
-    FPS,
-    NUM_FRAMES,
-    SIDE,
-    Event,
-    World,
-    draw_world,
-)
+from hero_mm.datasets.shapes.world import draw_world
 
 SPLITS = ('train', 'val', 'test')
 _MIN_SENTENCES = 5
-_MAX_ENTRIES = 3
-# A video costs much more than a sentence, in rendering and in training.
-_MAX_ENTRIES_TO_LEARN = 6
-_MIN_SEEN = 0.5
+# Ids of the videos of one probe.
+MAX_PROBE = 100_000
 
 
 @dataclass
@@ -55,45 +48,81 @@ class ShapesVideo:
     seen: NDArray[np.float64]
 
 
-def draw_video(split: str, index: int, seed: int) -> ShapesVideo:
+def draw_video(
+    split: str, index: int, seed: int, profile: Profile = DEFAULT
+) -> ShapesVideo:
     """Draw one video; it depends on nothing but the arguments.
 
     Args:
-        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        split (str): ``'train'``, ``'val'`` or ``'test'``, or the name of the
+            probe that the profile is.
         index (int): Its number in the split.
         seed (int): Seed of the benchmark.
+        profile (Profile): What its world is like. Defaults to that of
+            ``data/shapes``.
 
     Returns:
         ShapesVideo: A video with at least five sentences.
     """
-    number = SPLITS.index(split)
-    rng = np.random.default_rng([seed, number, index])
+    if split in SPLITS:
+        number = SPLITS.index(split)
+    else:
+        number = len(SPLITS)
+        index += MAX_PROBE * list(PROBES).index(split)
+    rng = np.random.default_rng([seed, number, index, *profile.salt])
     while True:
-        world = draw_world(rng)
+        world = draw_world(rng, profile)
         boxes, seen = visible_boxes(world)
-        visible = {e for e in world.events if _well_seen(e, seen)}
-        drawn = draw_entries(rng, Judge(world), visible)
-        entries = choose_entries(drawn, _MAX_ENTRIES)
+        judge = Judge(world, seen if profile.see_relations else None)
+        targets = {
+            event
+            for event in world.events
+            if well_seen(seen[event.tid, event.begin : event.end])
+            and _is_asked_for(event, world)
+        }
+        drawn = draw_entries(rng, judge, targets, profile.kinds)
+        entries = choose_entries(drawn, profile.entries, profile.per_order)
         sentences = sum(1 + len(entry.questions) for entry in entries)
         if sentences >= _MIN_SENTENCES:
             break
     if split == 'train':
-        entries = choose_entries(drawn, _MAX_ENTRIES_TO_LEARN)
+        most = profile.entries_to_learn
+        entries = choose_entries(drawn, most, profile.per_order)
     vid = f'{number + 1}{index:09d}'
     subdir = f'{3000 * number + index // 1000:04d}'
     return ShapesVideo(vid, subdir, world, entries, boxes, seen)
 
 
-def _well_seen(event: Event, seen: NDArray[np.float64]) -> bool:
-    """A box on every frame, and not mostly hidden."""
-    shares = seen[event.tid, event.begin : event.end]
-    return bool(shares.min() > 0 and shares.mean() >= _MIN_SEEN)
+def vidor_part(split: str) -> str:
+    """Folder of VidOR that has the annotation of a split.
+
+    Args:
+        split (str): A split of VidSTG, or a probe.
+
+    Returns:
+        str: ``'training'`` for train and val, as published; what is only
+        tested on is in ``'validation'``.
+    """
+    return 'training' if split in ('train', 'val') else 'validation'
+
+
+def _is_asked_for(event: Event, world: World) -> bool:
+    """Whether the profile asks for such a target."""
+    profile = world.profile
+    looks = [thing.look for thing in world.things]
+    look = looks[event.tid]
+    return (
+        profile.target_size in (None, look.size)
+        and event.action in (profile.target_actions or (event.action,))
+        and looks.count(look) > profile.alike
+    )
 
 
 def vidor_annotation(video: ShapesVideo) -> dict[str, Any]:
     """The content of the video's VidOR file."""
     trajectories = []
-    for frame in range(NUM_FRAMES):
+    profile = video.world.profile
+    for frame in range(profile.num_frames):
         present = []
         for tid in range(len(video.world.things)):
             if video.seen[tid, frame] == 0:
@@ -109,10 +138,10 @@ def vidor_annotation(video: ShapesVideo) -> dict[str, Any]:
         'video_id': video.vid,
         'video_hash': '',
         'video_path': f'{video.subdir}/{video.vid}.mp4',
-        'frame_count': NUM_FRAMES,
-        'fps': FPS,
-        'width': SIDE,
-        'height': SIDE,
+        'frame_count': profile.num_frames,
+        'fps': profile.fps,
+        'width': profile.side,
+        'height': profile.side,
         'subject/objects': _objects(video),
         'trajectories': trajectories,
         'relation_instances': _relation_instances(video),
@@ -152,16 +181,16 @@ def vidstg_entries(video: ShapesVideo) -> list[dict[str, Any]]:
 
 
 def _vidstg_entry(video: ShapesVideo, entry: Entry) -> dict[str, Any]:
-    event = entry.event
+    event, profile = entry.event, video.world.profile
     return {
         'vid': video.vid,
-        'fps': FPS,
-        'frame_count': NUM_FRAMES,
+        'fps': profile.fps,
+        'frame_count': profile.num_frames,
         # As published: the segment's end is its last frame, the end of the
         # truth is the frame after its last one.
-        'used_segment': {'begin_fid': 0, 'end_fid': NUM_FRAMES - 1},
-        'width': SIDE,
-        'height': SIDE,
+        'used_segment': {'begin_fid': 0, 'end_fid': profile.num_frames - 1},
+        'width': profile.side,
+        'height': profile.side,
         'subject/objects': _objects(video),
         'used_relation': _relation(event, entry.related),
         'temporal_gt': {'begin_fid': event.begin, 'end_fid': event.end},

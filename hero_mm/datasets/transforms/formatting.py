@@ -24,7 +24,12 @@ META_KEYS = (
     'img_shape',
     'crop_box',
     'flip',
+    'tracks_complete',
+    'video_predicates',
+    'spans_known',
 )
+# Truth, packed only beside the true tubes.
+_TRUTH = ('tracks_complete', 'video_predicates', 'spans_known')
 
 
 @TRANSFORMS.register_module()
@@ -32,7 +37,8 @@ class PackGroundingInputs(BaseTransform):
     """Pack a clip and its queries.
 
     Required key: ``imgs``. Ground truth, queries and meta information are
-    packed as far as they are there, so that a clip without truth works.
+    packed as far as they are there, so that a clip without truth works;
+    ``tracks_complete`` and ``video_predicates`` only beside the true tubes.
 
     Args:
         meta_keys (Sequence[str]): What goes into ``metainfo``.
@@ -55,7 +61,10 @@ class PackGroundingInputs(BaseTransform):
         imgs = np.ascontiguousarray(results['imgs']).transpose(0, 3, 1, 2)
         sample = GroundingDataSample(
             metainfo={
-                key: results[key] for key in self.meta_keys if key in results
+                key: results[key]
+                for key in self.meta_keys
+                if key in results
+                and (key not in _TRUTH or 'gt_spans' in results)
             }
         )
         if 'queries' in results:
@@ -65,11 +74,15 @@ class PackGroundingInputs(BaseTransform):
                 spans=_tensor(results['gt_spans']),
                 bboxes=_tensor(results['gt_bboxes']),
                 valid=_tensor(results['gt_valid']),
+                track_index=_tensor(_track_index(results)),
             )
         if 'track_bboxes' in results:
             sample.gt_tracks = InstanceData(
                 bboxes=_tensor(results['track_bboxes']),
                 valid=_tensor(results['track_valid']),
+                predicates=results.get(
+                    'track_predicates', [[] for _ in results['track_valid']]
+                ),
             )
         if 'proposal_bboxes' in results:
             sample.proposals = InstanceData(
@@ -104,6 +117,12 @@ def _pack_queries(results: dict) -> InstanceData:
     if 'negative_texts' in results:
         packed.negative_texts = results['negative_texts']
     return packed
+
+
+def _track_index(results: dict) -> np.ndarray:
+    """Where the targets are among the tracks, -1 where nobody says it."""
+    unknown = np.full(len(results['gt_spans']), -1)
+    return results.get('track_index', unknown).astype(np.int64)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

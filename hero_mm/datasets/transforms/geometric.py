@@ -6,6 +6,7 @@ are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Optional
 
 import cv2
@@ -174,7 +175,9 @@ class RandomFlipClip(BaseTransform):
     """Mirror a clip left to right, and what its sentences say about sides.
 
     Required key: ``imgs``. Changed keys: ``imgs``, ``flip``, ``gt_bboxes``,
-    ``track_bboxes``, text and predicate of ``queries``, ``negative_texts``.
+    ``track_bboxes``, text and predicate of ``queries``, ``negative_texts``,
+    and what may be true: ``video_predicates``, ``track_predicates`` and those
+    of the tracks of ``video_info``.
 
     Args:
         prob (float): Chance of the flip. Defaults to 0.5.
@@ -217,7 +220,30 @@ class RandomFlipClip(BaseTransform):
                 [self.swap(text) for text in texts]
                 for texts in results['negative_texts']
             ]
+        self._swap_predicates(results)
         return results
+
+    def _swap_predicates(self, results: dict) -> None:
+        """Mirror what may be true of the video and of its objects."""
+        if 'video_predicates' in results:
+            results['video_predicates'] = sorted(
+                map(self.swap, results['video_predicates'])
+            )
+        if 'track_predicates' in results:
+            results['track_predicates'] = [
+                sorted(map(self.swap, names))
+                for names in results['track_predicates']
+            ]
+        if 'video_info' in results:
+            # Tubes may be loaded after the flip.
+            video = results['video_info']
+            tracks = {
+                name: replace(
+                    track, predicates=tuple(map(self.swap, track.predicates))
+                )
+                for name, track in video.tracks.items()
+            }
+            results['video_info'] = replace(video, tracks=tracks)
 
     def _swap_query(self, query: dict) -> dict:
         changed = {

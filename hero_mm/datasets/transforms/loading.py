@@ -155,7 +155,10 @@ class LoadTubes(BaseTransform):
 
     Required keys: ``queries``, ``video_info``, ``frame_inds``. Added keys:
     ``gt_spans`` (K, 2), ``gt_bboxes`` (K, T, 4), ``gt_valid`` (K, T),
-    ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T).
+    ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T), ``track_predicates``
+    (M lists of what may be true of each object), ``track_index`` (K,) int64
+    (the target of each query among the M, -1 without tracks) and
+    ``tracks_complete`` (whether the M are all that is there to see).
 
     A box is valid where the object has one; for a query also the frame must
     lie inside its span. Invalid boxes are zeros.
@@ -189,7 +192,15 @@ class LoadTubes(BaseTransform):
         results['gt_spans'] = spans_K2.reshape(-1, 2)
         results['gt_valid'] = valid_KT
         results['gt_bboxes'] = _masked(boxes_KT4, valid_KT, results)
+        results['track_index'] = np.full(len(names), -1)
+        results['tracks_complete'] = False
         if self.with_tracks:
+            place = {name: index for index, name in enumerate(tracks)}
+            results['track_index'] = np.array([place[name] for name in names])
+            results['tracks_complete'] = video.tracks_complete
+            results['track_predicates'] = [
+                list(video.tracks[name].predicates) for name in tracks
+            ]
             boxes_MT4 = np.stack([boxes for boxes, _ in tracks.values()])
             valid_MT = np.stack([valid for _, valid in tracks.values()])
             results['track_valid'] = valid_MT

@@ -7,7 +7,8 @@ from typing import Optional
 
 from mmcv.transforms import BaseTransform
 
-from hero_mm.datasets.action_phrases import ActionPhraseSwapper
+from hero_mm.datasets.action_phrases import ActionPhraseSwapper, verbs_said
+from hero_mm.datasets.verbs import VerbSwapper, verbs_in
 from hero_mm.registry import TRANSFORMS
 
 
@@ -15,10 +16,16 @@ from hero_mm.registry import TRANSFORMS
 class SwapActionPhrase(BaseTransform):
     """Make hard negatives: the same sentence with another action.
 
-    Required keys: ``queries`` with text and predicate, ``predicates`` of the
-    data set; ``video_predicates``, those that may be true in this video.
-    Added key: ``negative_texts``: K lists of sentences, empty where the phrase
-    of the predicate is not in the sentence or no other predicate is left.
+    The phrase of a query's predicate becomes that of another predicate of the
+    data set. Where a query has none, its verb becomes another one (see
+    :mod:`hero_mm.datasets.verbs`).
+
+    Required key: ``queries`` with text and predicate. Optional keys:
+    ``predicates`` of the data set and ``verbs`` of its sentences without
+    one, with their numbers; ``video_predicates`` and ``video_verbs``, which
+    may be true in this video, and ``track_predicates``, of its objects: none
+    of these is ever put in. Added key: ``negative_texts``: K lists of
+    sentences, empty where nothing is found or nothing is left.
 
     Args:
         num_negatives (int): Most sentences a query. Defaults to 3.
@@ -31,28 +38,42 @@ class SwapActionPhrase(BaseTransform):
             )
         self.num_negatives = num_negatives
         self._swapper: Optional[ActionPhraseSwapper] = None
+        self._verb_swapper: Optional[VerbSwapper] = None
 
     def transform(self, results: dict) -> dict:
         """Make the negatives.
 
         Args:
-            results (dict): With ``queries`` and ``predicates``.
+            results (dict): With ``queries``.
 
         Returns:
             dict: With ``negative_texts``.
         """
-        predicates = results['predicates']
         if self._swapper is None:
-            self._swapper = ActionPhraseSwapper(predicates)
+            self._swapper = ActionPhraseSwapper(results.get('predicates', ()))
+        if self._verb_swapper is None:
+            self._verb_swapper = VerbSwapper(results.get('verbs') or None)
         queries = results['queries']
-        true = set(results.get('video_predicates', ()))
-        true |= {q['predicate'] for q in queries if q.get('predicate')}
+        true = set(results.get('video_predicates', ())).union(
+            *results.get('track_predicates', ()),
+            (q['predicate'] for q in queries if q.get('predicate')),
+        )
+        verbs = set(results.get('video_verbs', ())).union(
+            *(verbs_in(q['text']) for q in queries if not q.get('predicate'))
+        )
+        said = verbs.union(*map(verbs_said, true))
+        if verbs:
+            true |= {
+                p for p in self._swapper.predicates if verbs_said(p) & verbs
+            }
         results['negative_texts'] = [
             self._swapper.swap(
                 query['text'], query['predicate'], true, self.num_negatives
             )
             if query.get('predicate')
-            else []
+            else self._verb_swapper.swap(
+                query['text'], said, self.num_negatives
+            )
             for query in queries
         ]
         return results

@@ -1,0 +1,242 @@
+"""Profiles: what the worlds of a benchmark are like, and what is asked.
+
+One renderer serves all. ``DEFAULT`` is ``data/shapes``, whose bytes no other
+profile may change; ``LONG`` has larger and longer clips; ``PROBES`` are small
+test splits in the format of ``DEFAULT``, each for one thing that is hard.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """How worlds are drawn and what is said of them.
+
+    Lengths are in pixels, times in frames. A mapping from numbers to floats
+    tells the chance of each number.
+
+    Attributes:
+        name (str): Its name.
+        salt (tuple[int, ...]): Tells its random draws from those of others.
+        videos (Mapping[str, int]): Videos of each split, by default.
+        side (int): Width and height of a frame.
+        num_frames (int): Frames of a clip; a model sees every second one.
+        fps (int): Frames a second.
+        objects (Mapping[int, float]): How many objects a world has.
+        looks (Mapping[int, float], optional): How many looks they share.
+            None is two or three, most of which differ in one word.
+        sizes (Mapping[str, float]): Chance of each size word.
+        most_huge (int): At most so many objects are huge.
+        radius (Mapping[str, tuple]): Least and largest radius of a size word.
+        actions (Mapping[int, float]): How many actions they share.
+        events (Mapping[int, float]): How often an object acts.
+        longest (Mapping[int, int]): Most frames of an action of an object
+            that acts so often.
+        shortest (int): Fewest frames of an action, where the action itself
+            does not need more.
+        idle (int): Fewest frames between two actions of an object.
+        travel (tuple[float, float]): How far a move goes.
+        pace (float): Fewest pixels a frame of a move.
+        turn (tuple[float, float]): Degrees a frame of a spin.
+        loop (tuple[float, float]): Radius of a loop.
+        tries (int): Places that are tried for an object, to see all of it.
+        bar (float): Chance of a bar.
+        bar_width (tuple[float, float]): Its thickness.
+        hides (bool): Put it where it hides an object that comes out again.
+        see_relations (bool): What a sentence refers to must be seen too, not
+            its target alone.
+        kinds (Mapping[str, float]): Kinds of sentences with their weights; a
+            kind that is missing is not said.
+        per_order (int): One entry of so many may tell an order in time.
+        entries (int): Most entries of a video to validate or test.
+        entries_to_learn (int): Most entries of a video to train with: a video
+            costs much more than a sentence, in rendering and in training.
+        target_size (str, optional): Only objects of this size are asked for.
+        target_actions (tuple[str, ...], optional): Only these are asked for.
+        alike (int): So many others, at least, have the target's very look.
+    """
+
+    name: str
+    salt: tuple[int, ...]
+    videos: Mapping[str, int]
+    side: int
+    num_frames: int
+    fps: int
+    objects: Mapping[int, float]
+    looks: Optional[Mapping[int, float]]
+    sizes: Mapping[str, float]
+    most_huge: int
+    radius: Mapping[str, tuple[float, float]]
+    actions: Mapping[int, float]
+    events: Mapping[int, float]
+    longest: Mapping[int, int]
+    shortest: int
+    idle: int
+    travel: tuple[float, float]
+    pace: float
+    turn: tuple[float, float]
+    loop: tuple[float, float]
+    tries: int
+    bar: float
+    bar_width: tuple[float, float]
+    hides: bool
+    see_relations: bool
+    kinds: Mapping[str, float]
+    per_order: int
+    entries: int
+    entries_to_learn: int
+    target_size: Optional[str]
+    target_actions: Optional[tuple[str, ...]]
+    alike: int
+
+    @property
+    def scale(self) -> float:
+        """Side of a frame in units of the default profile's."""
+        return self.side / 64
+
+
+DEFAULT = Profile(
+    name='default',
+    salt=(),
+    videos={'train': 4500, 'val': 200, 'test': 500},
+    side=64,
+    num_frames=32,
+    fps=8,
+    objects={3: 0.25, 4: 0.45, 5: 0.3},
+    looks=None,
+    sizes={'tiny': 0.25, 'plain': 0.45, 'huge': 0.3},
+    most_huge=2,
+    radius={'tiny': (3.5, 4.5), 'plain': (6.0, 8.0), 'huge': (11.0, 14.0)},
+    actions={2: 0.15, 3: 0.4, 4: 0.45},
+    events={1: 0.25, 2: 0.5, 3: 0.25},
+    longest={1: 14, 2: 13, 3: 9},
+    shortest=0,
+    idle=3,
+    travel=(14.0, 27.0),
+    pace=1.8,
+    turn=(28.0, 40.0),
+    loop=(6.0, 9.0),
+    tries=24,
+    bar=0.2,
+    bar_width=(4.0, 7.0),
+    hides=False,
+    see_relations=False,
+    kinds={'basic': 0.6, 'spatial': 0.22, 'temporal': 0.18},
+    per_order=3,
+    entries=3,
+    entries_to_learn=6,
+    target_size=None,
+    target_actions=None,
+    alike=0,
+)
+
+LONG = replace(
+    DEFAULT,
+    name='long',
+    salt=(1,),
+    videos={'train': 2000, 'val': 100, 'test': 300},
+    side=96,
+    num_frames=96,
+    objects={5: 0.4, 6: 0.4, 7: 0.2},
+    radius={'tiny': (3.5, 5.0), 'plain': (7.0, 9.5), 'huge': (12.5, 17.0)},
+    actions={3: 0.5, 4: 0.5},
+    events={2: 0.35, 3: 0.5, 4: 0.15},
+    longest={2: 32, 3: 24, 4: 17},
+    shortest=12,
+    idle=5,
+    travel=(21.0, 48.0),
+    pace=1.3,
+    loop=(8.0, 12.0),
+    bar=0.7,
+    bar_width=(14.0, 20.0),
+    hides=True,
+    see_relations=True,
+    entries=4,
+    entries_to_learn=7,
+)
+
+# What render, test and documentation call them.
+PROFILES = {profile.name: profile for profile in (DEFAULT, LONG)}
+
+
+# With five sentences or more each.
+PROBE_VIDEOS = 100
+
+
+def _probe(name: str, **changes: Any) -> Profile:
+    """A profile that differs from the default one in what it is for."""
+    return replace(
+        DEFAULT,
+        name=name,
+        videos={name: PROBE_VIDEOS},
+        see_relations=True,
+        **changes,
+    )
+
+
+_FAST = ('move_left', 'move_right', 'move_up', 'move_down', 'spin', 'loop')
+# Their places tell the ids of their videos: a new one comes last.
+PROBES = {
+    profile.name: profile
+    for profile in (
+        _probe(
+            'tiny',
+            sizes={'tiny': 0.8, 'plain': 0.15, 'huge': 0.05},
+            target_size='tiny',
+        ),
+        _probe(
+            'huge',
+            objects={3: 0.4, 4: 0.6},
+            sizes={'tiny': 0.1, 'plain': 0.1, 'huge': 0.8},
+            most_huge=3,
+            tries=60,
+            target_size='huge',
+        ),
+        _probe(
+            'crowded',
+            objects={7: 0.5, 8: 0.5},
+            sizes={'tiny': 0.45, 'plain': 0.5, 'huge': 0.05},
+            most_huge=1,
+            tries=60,
+        ),
+        _probe(
+            'fast',
+            travel=(25.0, 46.0),
+            pace=3.2,
+            turn=(52.0, 72.0),
+            loop=(10.5, 15.5),
+            target_actions=_FAST,
+        ),
+        _probe(
+            'long-actions',
+            objects={4: 0.5, 5: 0.5},
+            actions={2: 0.5, 3: 0.5},
+            events={1: 0.7, 2: 0.3},
+            longest={1: 24, 2: 14},
+            shortest=14,
+            travel=(16.0, 34.0),
+            pace=1.2,
+        ),
+        _probe(
+            'order',
+            events={2: 0.5, 3: 0.5},
+            kinds={'temporal': 1.0},
+            per_order=1,
+        ),
+        _probe(
+            'look-alikes',
+            objects={4: 0.5, 5: 0.5},
+            looks={1: 0.15, 2: 0.85},
+            sizes={'tiny': 0.35, 'plain': 0.65, 'huge': 0.0},
+            # To make one plain would be to make a third look.
+            most_huge=5,
+            kinds={'basic': 0.6, 'spatial': 0.3, 'temporal': 0.1},
+            per_order=2,
+            entries=4,
+            alike=2,
+        ),
+        _probe('relations', kinds={'spatial': 1.0}),
+    )
+}

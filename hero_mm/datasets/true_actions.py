@@ -1,0 +1,92 @@
+"""What may be true of the videos of a data set, so that no negative says it.
+
+Annotated are the predicates of videos, of tracks and of sentences. What is
+said of a video or an object holds of it, whoever said it; and more may be true
+than was annotated: what people use the same words for, and the converse of a
+place (:func:`~hero_mm.datasets.action_phrases.said_alike`).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from .action_phrases import said_alike
+from .tracks import VideoInfo
+from .verbs import verbs_in
+
+
+class TrueActions:
+    """What may be true of each video and each object of a data set.
+
+    Args:
+        videos (Mapping[str, VideoInfo]): Video id to video.
+        data_list (Sequence[dict]): Clips with their queries.
+
+    Attributes:
+        predicates (list[str]): All predicates of the data set, sorted.
+        verbs (dict[str, int]): Verbs of the sentences without a predicate,
+            to the number of such sentences.
+    """
+
+    def __init__(
+        self, videos: Mapping[str, VideoInfo], data_list: Sequence[dict]
+    ) -> None:
+        self._of_video = {
+            name: set(video.predicates).union(
+                *(track.predicates for track in video.tracks.values())
+            )
+            for name, video in videos.items()
+        }
+        self._of_track: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._verbs: dict[str, set[str]] = defaultdict(set)
+        counts: Counter = Counter()
+        for clip in data_list:
+            name = clip['video_id']
+            for query in clip['queries']:
+                predicate = query.get('predicate')
+                if predicate:
+                    self._of_video[name].add(predicate)
+                    self._of_track[name, query['track_id']].add(predicate)
+                else:
+                    verbs = verbs_in(query['text'])
+                    self._verbs[name] |= verbs
+                    counts.update(verbs)
+        self.verbs = dict(counts)
+        self.predicates = sorted(set().union(*self._of_video.values()))
+        self._alike = said_alike(self.predicates)
+
+    def of_video(self, video_id: str) -> dict[str, list[str]]:
+        """What may be true of a video.
+
+        Args:
+            video_id (str): Its id.
+
+        Returns:
+            dict: ``video_predicates`` that may be true in it, and
+            ``video_verbs`` of its sentences without a predicate, both
+            sorted.
+        """
+        return dict(
+            video_predicates=self._all_alike(self._of_video[video_id]),
+            video_verbs=sorted(self._verbs.get(video_id, ())),
+        )
+
+    def video(self, video: VideoInfo) -> VideoInfo:
+        """A video whose tracks have all predicates that may be true of them.
+
+        Args:
+            video (VideoInfo): One of the data set.
+
+        Returns:
+            VideoInfo: The same, but for ``predicates`` of its tracks.
+        """
+        tracks = {}
+        for name, track in video.tracks.items():
+            told = self._of_track.get((video.video_id, name), set())
+            true = tuple(self._all_alike(told.union(track.predicates)))
+            same = true == track.predicates
+            tracks[name] = track if same else replace(track, predicates=true)
+        return replace(video, tracks=tracks)
+
+    def _all_alike(self, names: Iterable[str]) -> list[str]:
+        return sorted(set().union(*(self._alike[name] for name in names)))

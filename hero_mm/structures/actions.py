@@ -1,0 +1,139 @@
+"""Of which clips and objects the actions of captions may be true.
+
+A caption is compared by the number of its action: the crc32 of its predicate,
+alike in all processes. A caption without a predicate has a number of its clip
+alone, below zero: it may name the same action as the others of its clip, and
+is taken to name another one than those of other clips.
+
+So a caption that another process sends along with its number is no negative
+where it is true.
+
+Shape legend: B clips, Q queries of all clips, V captions, P names of a row.
+"""
+
+import functools
+import zlib
+from collections.abc import Iterable, Sequence
+
+import torch
+from mmengine.dist import get_rank
+from torch import Tensor
+
+from .grounding_data_sample import GroundingDataSample
+
+# Numbers are crc32 or a few below zero: this one is none.
+_NONE = torch.iinfo(torch.int64).min
+
+
+def action_numbers(samples: Sequence[GroundingDataSample]) -> Tensor:
+    """Number the actions of sentences, alike in all processes.
+
+    Args:
+        samples (Sequence[GroundingDataSample]): B samples with
+            ``queries.predicates``; '' is an action that nobody annotated.
+
+    Returns:
+        Tensor: int64, has shape (Q,). From 0 on for a predicate, below 0 for
+        the unknown actions of a clip.
+    """
+    numbers = [
+        _number(name) if name else _unknown(clip)
+        for clip, sample in enumerate(samples)
+        for name in sample.queries.predicates
+    ]
+    return torch.tensor(numbers, dtype=torch.long)
+
+
+def true_in_clip(
+    numbers_V: Tensor, samples: Sequence[GroundingDataSample]
+) -> Tensor:
+    """Whether actions may be true somewhere in the videos of clips.
+
+    True are those of ``video_predicates`` and of the clip's own sentences.
+
+    Args:
+        numbers_V (Tensor): Actions of captions of any process, see
+            :func:`action_numbers`, has shape (V,).
+        samples (Sequence[GroundingDataSample]): B samples of this process.
+
+    Returns:
+        Tensor: bool, has shape (V, B).
+    """
+    rows = [
+        {
+            _unknown(clip),
+            *_numbers(sample.get('video_predicates') or ()),
+            *_numbers(sample.queries.predicates),
+        }
+        for clip, sample in enumerate(samples)
+    ]
+    return _among(numbers_V, rows)
+
+
+def true_of_query(
+    numbers_V: Tensor, samples: Sequence[GroundingDataSample]
+) -> Tensor:
+    """Whether actions may be true of the target objects of queries.
+
+    True are those of the target's track (``gt_tracks.predicates``), that of
+    the query itself, and unknown ones of its clip. Where tracks or their
+    predicates are not there, the last two alone.
+
+    Args:
+        numbers_V (Tensor): Actions of captions of any process, see
+            :func:`action_numbers`, has shape (V,).
+        samples (Sequence[GroundingDataSample]): B samples of this process.
+
+    Returns:
+        Tensor: bool, has shape (V, Q).
+    """
+    rows = [
+        {_unknown(clip), *_numbers((own, *of_target))}
+        for clip, sample in enumerate(samples)
+        for own, of_target in zip(
+            sample.queries.predicates, _of_targets(sample)
+        )
+    ]
+    return _among(numbers_V, rows)
+
+
+def _of_targets(sample: GroundingDataSample) -> list[Sequence[str]]:
+    """What may be true of the target of each query."""
+    count = len(sample.queries.predicates)
+    truth, tracks = sample.get('gt_queries'), sample.get('gt_tracks')
+    if (
+        truth is None
+        or tracks is None
+        or 'track_index' not in truth
+        or 'predicates' not in tracks
+    ):
+        return [()] * count
+    return [
+        tracks.predicates[place] if place >= 0 else ()
+        for place in truth.track_index.tolist()
+    ]
+
+
+@functools.lru_cache(maxsize=65536)
+def _number(name: str) -> int:
+    return zlib.crc32(name.encode())
+
+
+def _numbers(names: Iterable[str]) -> set[int]:
+    return {_number(name) for name in names if name}
+
+
+def _unknown(clip: int) -> int:
+    """The number of unknown actions of a clip of this process."""
+    return -(get_rank() * 2**20 + 1 + clip)
+
+
+def _among(numbers_V: Tensor, rows: Sequence[set[int]]) -> Tensor:
+    """Whether numbers are among those of rows, (V, number of rows)."""
+    width = max(map(len, rows), default=0)
+    table_RP = torch.tensor(
+        [[*row, *[_NONE] * (width - len(row))] for row in rows],
+        dtype=torch.long,
+        device=numbers_V.device,
+    ).reshape(len(rows), width)
+    return (numbers_V[:, None, None] == table_RP).any(-1)

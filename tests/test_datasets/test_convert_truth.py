@@ -1,0 +1,291 @@
+"""What converters say of objects that no sentence asks for, and its use.
+
+Objects that nobody annotated are unknown, and no negative is true.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets import GroundingDataset
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.converters import (
+    ConversionError,
+    convert_hcstvg,
+    convert_tubedetr,
+    convert_vid_sentence,
+    convert_vidstg,
+)
+from hero_mm.structures import action_numbers, true_in_clip, true_of_query
+
+_SPEC = importlib.util.spec_from_file_location(
+    'raw_vidstg', Path(__file__).with_name('raw_vidstg.py')
+)
+raw = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(raw)
+
+
+def _black(results):
+    """In the place of decoding."""
+    return {**results, 'imgs': np.zeros((4, 48, 64, 3), np.uint8)}
+
+
+PIPELINE = [
+    dict(type='SampleClipFrames', num_frames=4),
+    _black,
+    dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=9),
+    dict(type='PackGroundingInputs'),
+]
+
+
+def _relation(subject, predicate, other, begin=0, end=9):
+    return dict(
+        subject_tid=subject,
+        object_tid=other,
+        predicate=predicate,
+        begin_fid=begin,
+        end_fid=end,
+    )
+
+
+def _film(name, *relations):
+    """VidOR's file of a video with two adults and a ball."""
+    return raw.vidor(
+        name,
+        trajectories=[
+            [raw.box(frame, tid) for tid in (0, 1, 2)]
+            for frame in range(raw.COUNT)
+        ],
+        relation_instances=[_relation(*relation) for relation in relations],
+    )
+
+
+def _told(name, subject, predicate, caption, question=None, other=2):
+    """VidSTG's entry of a relation."""
+    asked = [] if question is None else [(question, other)]
+    return raw.entry(
+        name,
+        used_relation=_relation(subject, predicate, other, 4, 9),
+        captions=[dict(description=caption, target_id=subject)],
+        questions=[dict(description=t, target_id=i) for t, i in asked],
+    )
+
+
+@pytest.fixture
+def case(tmp_path):
+    return raw.Case(tmp_path)
+
+
+@pytest.fixture
+def films(case):
+    """Two videos in both of which somebody kicks and somebody holds."""
+    kicks = (0, 'kick', 2), (1, 'hold', 2), (0, 'watch', 1, 10, 19)
+    holds = (0, 'hold', 2), (0, 'kick', 2), (1, 'ride', 2)
+    case.vidor = {
+        '0000/11.json': _film('11', *kicks),
+        '0000/12.json': _film('12', *holds),
+    }
+    case.entries = [
+        _told('11', 0, 'kick', 'an adult kicks a ball.'),
+        _told('11', 1, 'hold', 'an adult holds a ball.'),
+        _told('12', 0, 'hold', 'a man holds a ball.'),
+        _told('12', 1, 'ride', 'a woman rides a ball.'),
+    ]
+    return case
+
+
+def _samples(case):
+    """Converted, loaded and packed; no frame is decoded."""
+    case.convert()
+    dataset = GroundingDataset(
+        str(case.folder / 'out' / 'val.json'),
+        dict(video=str(case.folder)),
+        pipeline=PIPELINE,
+    )
+    return [item['data_samples'] for item in dataset]
+
+
+def test_vidor_says_all_that_is_true_of_an_object(films):
+    annotation, _ = films.convert()
+    assert annotation.metainfo['tracks_complete'] is True
+    first, second = annotation.videos['11'], annotation.videos['12']
+    assert first.tracks_complete and second.tracks_complete
+    assert first.predicates == ('hold', 'kick', 'watch')
+    # The whole video, not what the sentence or its segment tells.
+    told = [track.predicates for track in first.tracks.values()]
+    assert told == [('kick', 'watch'), ('hold',), ()]
+    told = [track.predicates for track in second.tracks.values()]
+    assert told == [('hold', 'kick'), ('ride',), ()]
+
+
+def test_objects_have_what_a_question_for_them_may_say(films):
+    films.entries[0] = _told(
+        '11', 0, 'kick', 'an adult kicks it.', 'what is kicked?'
+    )
+    annotation, _ = films.convert()
+    tracks = annotation.videos['11'].tracks
+    assert tracks['2'].predicates == ('hold', 'kick')
+    assert tracks['1'].predicates == ('hold', 'watch')
+
+
+def test_a_place_is_of_both(films):
+    films.vidor['0000/11.json'] = _film('11', (0, 'above', 1), (1, 'kick', 2))
+    annotation, _ = films.convert()
+    tracks = annotation.videos['11'].tracks
+    assert tracks['0'].predicates == ('above',)
+    assert tracks['1'].predicates == ('above', 'kick')
+    # In the data set also what follows from it.
+    first = _samples(films)[0]
+    assert first.gt_tracks.predicates[1] == [
+        'above',
+        'beneath',
+        'hold',
+        'kick',
+    ]
+
+
+def test_a_dropped_box_leaves_the_tracks_incomplete(films):
+    bad = raw.box(3, 1, xmax=0)
+    films.vidor['0000/12.json']['trajectories'][3][1] = bad
+    with pytest.raises(ConversionError, match='has no area'):
+        films.convert()
+    annotation, _ = films.convert(skip_bad=True)
+    assert annotation.metainfo['tracks_complete'] is False
+    complete = {n: v.tracks_complete for n, v in annotation.videos.items()}
+    assert complete == {'11': True, '12': False}
+
+
+@pytest.mark.parametrize('key', ['subject_tid', 'object_tid'])
+def test_a_relation_says_whose_it_is(films, key):
+    del films.vidor['0000/11.json']['relation_instances'][1][key]
+    message = rf"relation_instances\[1\]: key '{key}' is missing"
+    with pytest.raises(ConversionError, match=message):
+        films.convert()
+
+
+def test_no_co_true_caption_is_a_negative(films):
+    samples = _samples(films)
+    assert [sample.video_id for sample in samples] == ['11', '12']
+    assert all(sample.tracks_complete for sample in samples)
+    assert samples[0].video_predicates == ['hold', 'kick', 'watch']
+    assert samples[1].video_predicates == ['hold', 'kick', 'ride']
+    numbers = action_numbers(samples)
+    # Captions: kick and hold of the first clip, hold and ride of the second.
+    assert true_in_clip(numbers, samples).tolist() == [
+        [True, True],
+        [True, True],
+        [True, True],
+        [False, True],
+    ]
+    # Targets: who kicks, who holds; who holds and also kicks, who rides.
+    of_query = true_of_query(numbers, samples)
+    assert of_query.tolist() == [
+        [True, False, True, False],
+        [False, True, True, False],
+        [False, True, True, False],
+        [False, False, False, True],
+    ]
+    places = [sample.gt_queries.track_index.tolist() for sample in samples]
+    assert places == [[0, 1], [0, 1]]
+
+
+def test_no_swap_is_true_in_the_video(films):
+    first, second = _samples(films)
+    assert first.queries.negative_texts == [
+        ['an adult rides a ball.'],
+        ['an adult rides a ball.'],
+    ]
+    assert second.queries.negative_texts == [
+        ['a man watches a ball.'],
+        ['a woman watches a ball.'],
+    ]
+
+
+def test_what_a_sentence_alone_says_is_true_as_well(films):
+    """Of a file without relations: own footage, told by sentences."""
+    for film in films.vidor.values():
+        film['relation_instances'] = []
+    first, second = _samples(films)
+    assert first.video_predicates == ['hold', 'kick']
+    assert first.gt_tracks.predicates == [['kick'], ['hold'], []]
+    assert second.gt_tracks.predicates == [['hold'], ['ride'], []]
+
+
+def test_files_without_whole_annotations_are_incomplete(tmp_path):
+    persons = {
+        '7_a.mp4': dict(
+            bbox=[[3, 4, 10, 12]] * 6,
+            st_frame=5,
+            img_num=60,
+            caption='the man sits down.',
+            width=64,
+            height=48,
+        )
+    }
+    path = tmp_path / 'test.json'
+    path.write_text(json.dumps(persons))
+    convert_hcstvg(path, tmp_path / 'hc.json')
+    boxes = [
+        dict(
+            bbox=[1, 3, 9, 30], frame=f, frame_size=[48, 64], **{'class': 'x'}
+        )
+        for f in range(1, 9)
+    ]
+    lists = tmp_path / 'ILSVRC/Data/VID/annSamples'
+    lists.mkdir(parents=True)
+    (lists / 'test_valid_list.txt').write_text('v_val_1,0\n')
+    (lists / 'test_ann_list_v2.txt').write_text('0,a bird flies\n')
+    tubes = tmp_path / 'ILSVRC/Annotations/VID/tubeGt/val'
+    tubes.mkdir(parents=True)
+    (tubes / 'v_val_1.js').write_text(
+        json.dumps(dict(annotations=[dict(id='0', track=boxes)]))
+    )
+    convert_vid_sentence(tmp_path / 'ILSVRC', tmp_path / 'vid.json', 'test')
+    sentence = dict(
+        original_video_id='11',
+        frame_count=20,
+        fps=10,
+        width=64,
+        height=48,
+        start_frame=0,
+        end_frame=19,
+        tube_start_frame=4,
+        tube_end_frame=9,
+        video_path='11.mp4',
+        caption='he watches it.',
+        target_id=0,
+        video_id=0,
+        qtype='declarative',
+    )
+    tracks = {str(f): dict(bbox=[3, 5, 10, 20]) for f in range(20)}
+    path.write_text(
+        json.dumps(dict(videos=[sentence], trajectories={'11': {'0': tracks}}))
+    )
+    convert_tubedetr(path, tmp_path / 'tubedetr.json')
+    for name in ('hc', 'vid', 'tubedetr'):
+        annotation = load_annotation(tmp_path / f'{name}.json')
+        assert annotation.metainfo['tracks_complete'] is False
+        (video,) = annotation.videos.values()
+        assert video.tracks_complete is False and video.predicates == ()
+        assert [t.predicates for t in video.tracks.values()] == [()]
+
+
+def test_real_clips(shared_data, tmp_path):
+    """The official layout, made by eye."""
+    out = tmp_path / 'open.json'
+    real = shared_data / 'real'
+    convert_vidstg(real / 'vidstg/open_annotations.json', real / 'vidor', out)
+    annotation = load_annotation(out)
+    assert annotation.metainfo['tracks_complete'] is True
+    juggle = annotation.videos['05_default_juggle'].tracks
+    told = ('above', 'in_front_of', 'kick', 'next_to', 'throw')
+    assert juggle['0'].predicates == juggle['1'].predicates == told
+    for clip in annotation.data_list:
+        tracks = annotation.videos[clip['video_id']].tracks
+        for query in clip['queries']:
+            track = tracks[query['track_id']]
+            assert query['predicate'] in track.predicates

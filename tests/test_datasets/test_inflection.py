@@ -1,0 +1,41 @@
+"""Forms of English verbs."""
+
+import pytest
+
+from hero_mm.datasets.inflection import inflect
+
+
+@pytest.mark.parametrize(
+    ('verb', 'forms'),
+    [
+        ('watch', 'watch watches watching watched watched'),
+        ('ride', 'ride rides riding rode ridden'),
+        ('hug', 'hug hugs hugging hugged hugged'),
+        ('carry', 'carry carries carrying carried carried'),
+        ('play', 'play plays playing played played'),
+        ('lie', 'lie lies lying lay lain'),
+        ('hold', 'hold holds holding held held'),
+        ('spin', 'spin spins spinning spun spun'),
+        ('grow', 'grow grows growing grew grown'),
+        ('open', 'open opens opening opened opened'),
+        ('free', 'free frees freeing freed freed'),
+        ('press', 'press presses pressing pressed pressed'),
+        ('lean', 'lean leans leaning leaned leaned'),
+        ('move', 'move moves moving moved moved'),
+        ('go', 'go goes going went gone'),
+        ('squat', 'squat squats squatting squatted squatted'),
+        ('kneel', 'kneel kneels kneeling knelt knelt'),
+        ('nod', 'nod nods nodding nodded nodded'),
+        ('bow', 'bow bows bowing bowed bowed'),
+        ('lift', 'lift lifts lifting lifted lifted'),
+        ('fight', 'fight fights fighting fought fought'),
+    ],
+)
+def test_inflections(verb, forms):
+    names = ('base', 's', 'ing', 'past', 'participle')
+    assert [inflect(verb, name) for name in names] == forms.split()
+
+
+def test_unknown_form():
+    with pytest.raises(ValueError, match="'gerund'; use one of"):
+        inflect('go', 'gerund')

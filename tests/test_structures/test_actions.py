@@ -1,0 +1,177 @@
+"""Of which clips and objects the actions of captions may be true."""
+
+import zlib
+
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from hero_mm.structures import (
+    GroundingDataSample,
+    action_numbers,
+    true_in_clip,
+    true_of_query,
+)
+
+NONE = object()
+
+
+def clip(*predicates, video=NONE, tracks=NONE, targets=NONE):
+    """A clip with a query a predicate."""
+    sample = GroundingDataSample()
+    sample.queries = InstanceData(predicates=list(predicates))
+    if video is not NONE:
+        sample.set_metainfo(dict(video_predicates=video))
+    if tracks is not NONE:
+        sample.gt_tracks = InstanceData(predicates=tracks)
+    if targets is not NONE:
+        sample.gt_queries = InstanceData(track_index=torch.tensor(targets))
+    return sample
+
+
+def numbers(*names):
+    return torch.tensor([zlib.crc32(name.encode()) for name in names])
+
+
+def names_of(table, names):
+    """The captions that are true, by name, a column each."""
+    return [
+        [name for name, is_true in zip(names, column) if is_true]
+        for column in table.t().tolist()
+    ]
+
+
+def test_numbers_are_alike_in_all_processes_and_unknown_ones_are_not(
+    monkeypatch,
+):
+    samples = [clip('kick', '', ''), clip('', 'kick', 'hold')]
+    got = action_numbers(samples)
+    assert got.dtype == torch.int64 and got.shape == (6,)
+    assert got[[0, 4, 5]].tolist() == numbers('kick', 'kick', 'hold').tolist()
+    assert got[1] == got[2] != got[3] and (got[1:4] < 0).all()
+    monkeypatch.setattr('hero_mm.structures.actions.get_rank', lambda: 3)
+    there = action_numbers(samples)
+    assert there[[0, 4, 5]].tolist() == got[[0, 4, 5]].tolist()
+    assert set(there[1:4].tolist()).isdisjoint(got.tolist())
+    assert action_numbers([]).shape == (0,)
+
+
+def test_true_in_clip():
+    samples = [
+        clip('kick', video=['kick', 'watch']),
+        clip('hold', 'watch'),
+        clip('hold', video=['hold']),
+    ]
+    names = ['kick', 'watch', 'hold', 'ride']
+    table = true_in_clip(numbers(*names), samples)
+    assert table.dtype == torch.bool and table.shape == (4, 3)
+    assert names_of(table, names) == [
+        ['kick', 'watch'],
+        # Nobody says what else is true: that of its own sentences is.
+        ['watch', 'hold'],
+        ['hold'],
+    ]
+
+
+def test_an_unknown_action_is_true_in_its_own_clip_alone(monkeypatch):
+    samples = [clip('', video=['kick']), clip('', ''), clip('kick')]
+    own = action_numbers(samples)
+    table = true_in_clip(own, samples).tolist()
+    assert table == [
+        [True, False, False],
+        [False, True, False],
+        [False, True, False],
+        [True, False, True],
+    ]
+    monkeypatch.setattr('hero_mm.structures.actions.get_rank', lambda: 1)
+    assert not true_in_clip(own[:3], samples).any()
+    assert true_in_clip(own[3:], samples).tolist() == [[True, False, True]]
+
+
+def test_true_of_query():
+    samples = [
+        clip(
+            'kick',
+            'hold',
+            'watch',
+            video=['carry', 'hold', 'kick', 'watch'],
+            tracks=[['kick', 'watch'], ['carry', 'hold'], []],
+            targets=[0, 1, 2],
+        ),
+        clip('ride', tracks=[['kick']], targets=[-1]),
+        clip('ride', tracks=[['kick']]),
+        clip('ride', targets=[0]),
+        clip('ride'),
+    ]
+    names = ['kick', 'watch', 'hold', 'carry', 'ride', 'hug']
+    table = true_of_query(numbers(*names), samples)
+    assert table.dtype == torch.bool and table.shape == (6, 7)
+    assert names_of(table, names) == [
+        ['kick', 'watch'],
+        ['hold', 'carry'],
+        ['watch'],  # Its own, where its track has none.
+        *[['ride']] * 4,
+    ]
+
+
+def test_unknown_actions_of_queries(monkeypatch):
+    samples = [
+        clip('', 'kick', tracks=[['kick', 'hug']], targets=[0, 0]),
+        clip(''),
+    ]
+    own = action_numbers(samples)
+    # It may be what any sentence of its clip says, and no other's.
+    assert true_of_query(own, samples).tolist() == [
+        [True, True, False],
+        [True, True, False],
+        [False, False, True],
+    ]
+    assert true_of_query(numbers('hug'), samples).tolist() == [
+        [True, True, False]
+    ]
+    monkeypatch.setattr('hero_mm.structures.actions.get_rank', lambda: 1)
+    other = true_of_query(own, samples)
+    assert other.tolist() == [[False] * 3, [True, True, False], [False] * 3]
+
+
+@pytest.mark.parametrize('ask', [true_in_clip, true_of_query])
+def test_nothing_asked_and_nothing_there(ask):
+    assert ask(numbers(), [clip('kick')]).shape == (0, 1)
+    assert ask(numbers('kick'), []).shape == (1, 0)
+    assert not ask(numbers('ride', 'hug'), [clip('kick')]).any()
+
+
+def test_against_a_slow_reference():
+    generator = torch.Generator().manual_seed(0)
+    words = [f'act{number}' for number in range(12)]
+
+    def some(most):
+        count = int(torch.randint(0, most + 1, (), generator=generator))
+        order = torch.randperm(len(words), generator=generator)[:count]
+        return sorted(words[place] for place in order)
+
+    samples = []
+    for _ in range(6):
+        tracks = [some(4) for _ in range(3)]
+        own = [*some(2), 'act0']
+        targets = torch.randint(0, 3, (len(own),), generator=generator)
+        samples.append(
+            clip(*own, video=some(6), tracks=tracks, targets=targets.tolist())
+        )
+    told = numbers(*words)
+    in_clip = true_in_clip(told, samples)
+    of_query = true_of_query(told, samples)
+    place = 0
+    for at, sample in enumerate(samples):
+        own = sample.queries.predicates
+        for number, word in enumerate(words):
+            assert in_clip[number, at] == (
+                word in sample.video_predicates or word in own
+            )
+        for name, index in zip(own, sample.gt_queries.track_index):
+            for number, word in enumerate(words):
+                assert of_query[number, place] == (
+                    word == name or word in sample.gt_tracks.predicates[index]
+                )
+            place += 1
+    assert place == of_query.shape[1]
