@@ -1,10 +1,10 @@
-# AdamW, a short warm-up and a cosine, by iteration.
+# MuonAdamW, a short warm-up and a cosine, by iteration.
 max_epochs = 3
-learning_rate = 2.5e-3
+learning_rate = 4e-3
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(
-        type='AdamW',
+        type='hero_mm.MuonAdamW',
         lr=learning_rate,
         weight_decay=1e-2,
         betas=(0.9, 0.98),

@@ -1,13 +1,17 @@
-"""Hooks: progress bar, drawn results, broken videos, seeds of epochs."""
+"""Hooks: progress bar, drawings, broken videos, seeds, cost, time limit."""
 
 from .broken_video_hook import BrokenVideoHook
+from .deadline_hook import DeadlineHook
 from .epoch_seed_hook import EpochSeedHook
 from .progress_bar_hook import ProgressBarHook
+from .training_cost_hook import TrainingCostHook
 from .tube_visualization_hook import TubeVisualizationHook
 
 __all__ = [
     'BrokenVideoHook',
+    'DeadlineHook',
     'EpochSeedHook',
     'ProgressBarHook',
+    'TrainingCostHook',
     'TubeVisualizationHook',
 ]

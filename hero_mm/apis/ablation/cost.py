@@ -1,0 +1,149 @@
+"""What a clip costs at test time: parameters, FLOPs, milliseconds.
+
+Runs as a process of its own: ``python -m hero_mm.apis.ablation.cost CONFIG
+CHECKPOINT --out FILE``. Counted and timed are real clips of the test split
+with all the sentences of an item, as retrieval depends on what is seen.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+
+from hero_mm.apis.checkpoint import load_weights
+from hero_mm.apis.complexity import count_flops, count_parameters
+from hero_mm.engine.launch import read_config
+from hero_mm.errors import run_tool
+from hero_mm.files import write_bytes
+from hero_mm.registry import DATASETS, MODELS
+
+CLIPS = 16
+REPEAT = 3
+
+
+def measure_cost(
+    config: Union[str, Path],
+    checkpoint: Optional[Union[str, Path]] = None,
+    clips: int = CLIPS,
+    repeat: int = REPEAT,
+) -> dict[str, Any]:
+    """Measure the cost of a prediction.
+
+    Args:
+        config (str | Path): With a ``test_dataloader``.
+        checkpoint (str | Path, optional): Weights; random ones by default.
+        clips (int): Items of the test split, spread over it.
+        repeat (int): How often each is timed; the median counts.
+
+    Returns:
+        dict: ``params`` and ``trained_params``; ``flops`` of an item on
+        average, and ``flops_parts``; ``ms`` of an item, without decoding: of
+        one CPU thread, or of the clock on a GPU; ``clips`` and ``sentences``
+        that were measured. What could not be had is None, and ``errors`` says
+        why, by the same names.
+    """
+    cfg = read_config(config)
+    init_default_scope(cfg.get('default_scope', 'hero_mm'))
+    model = MODELS.build(cfg.model)
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    model.eval()
+    counts = count_parameters(model).values()
+    found: dict[str, Any] = dict(
+        params=sum(whole for whole, _ in counts),
+        trained_params=sum(trained for _, trained in counts),
+        flops=None,
+        ms=None,
+        errors={},
+    )
+    items = _tried(found, 'clips', lambda: _items(cfg, clips))
+    if items is None:
+        return found
+    found['clips'] = len(items)
+    found['sentences'] = sum(_sentences(item) for item in items)
+    parts = _tried(found, 'flops', lambda: count_flops(model, items))
+    if parts is not None:
+        found['flops'] = sum(parts.values()) / len(items)
+        found['flops_parts'] = {k: v / len(items) for k, v in parts.items()}
+    found['ms'] = _tried(found, 'ms', lambda: _time(model, items, repeat))
+    return found
+
+
+def _tried(
+    found: dict[str, Any], name: str, action: Callable[[], Any]
+) -> Optional[Any]:
+    """What an action gives; None where it fails, and why is kept."""
+    try:
+        return action()
+    except Exception as error:  # The table says it; the score counts.
+        found['errors'][name] = f'{type(error).__name__}: {error}'
+        return None
+
+
+def _items(cfg: Any, count: int) -> list[dict[str, Any]]:
+    """Items of the test split, spread over it."""
+    dataset: Any = DATASETS.build(cfg.test_dataloader.dataset)
+    count = min(count, len(dataset))
+    return [dataset[place * len(dataset) // count] for place in range(count)]
+
+
+def _sentences(item: dict[str, Any]) -> int:
+    queries = getattr(item.get('data_samples'), 'queries', None)
+    return 0 if queries is None else len(queries)
+
+
+def _time(
+    model: torch.nn.Module, items: Sequence[dict[str, Any]], repeat: int
+) -> float:
+    """Milliseconds of an item on average."""
+    device = get_device()
+    on_cpu = device == 'cpu'
+    tester: Any = model.to(device)
+    # Of one process alone, whatever else the machine does.
+    clock = time.process_time if on_cpu else time.perf_counter
+
+    def once(item: dict[str, Any]) -> float:
+        batch = pseudo_collate([item])
+        start = clock()
+        tester.test_step(batch)
+        if not on_cpu:
+            torch.cuda.synchronize()
+        return clock() - start
+
+    with torch.no_grad():
+        once(items[0])
+        times = [
+            statistics.median(once(item) for _ in range(repeat))
+            for item in items
+        ]
+    return 1000 * statistics.mean(times)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Measure by the command line.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(description='Measure what a clip costs')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
+    parser.add_argument('--out', type=Path, required=True, help='JSON file')
+    parser.add_argument('--clips', type=int, default=CLIPS)
+    args = parser.parse_args(argv)
+    found = measure_cost(args.config, args.checkpoint, args.clips)
+    write_bytes(args.out, json.dumps(found, indent=1).encode())
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))

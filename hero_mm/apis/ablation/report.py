@@ -1,0 +1,229 @@
+"""The report of a suite: Markdown, CSV and plots.
+
+Scores are shown in percent, differences in percent points.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Optional
+
+from hero_mm.evaluation.comparison import LEVEL
+from hero_mm.files import write_bytes
+from hero_mm.visualization.analysis_tables import interval, points
+from hero_mm.visualization.report_tables import percent
+from hero_mm.visualization.video_writer import PathLike
+
+from .plots import draw_curves, draw_plot, slug
+from .results import Mean, Results, Row
+from .suite import Comparison, Suite
+
+DASH = '–'
+REPORT, TABLE, RUNS, CURVES = (
+    'report.md',
+    'table.csv',
+    'runs.csv',
+    'curves.csv',
+)
+
+
+def write_report(suite: Suite, out: PathLike) -> Path:
+    """Write tables and plots of what is there.
+
+    Args:
+        suite (Suite): The suite.
+        out (str | os.PathLike): Its folder, where the report goes too.
+
+    Returns:
+        Path: Of the Markdown file.
+    """
+    out = Path(out)
+    results = Results(suite, out)
+    tables = [(table, results.rows(table)) for table in suite.comparisons]
+    lines = [f'# Ablations: {suite.name}', '', *_facts(tables)]
+    for table, rows in tables:
+        lines += ['', f'## {table.title}', '', *_markdown(suite, rows), '']
+        lines += _notes(rows)
+        for path in draw_curves(suite, table.title, rows, out):
+            lines += ['', f'![{path.stem}]({path.name})']
+    for plot in suite.plots:
+        path = out / f'{slug(plot.title)}.svg'
+        series = {
+            name: [results.row(text) for text in texts]
+            for name, texts in plot.series.items()
+        }
+        lines += ['', f'## {plot.title}', '']
+        if draw_plot(plot, series, path):
+            lines.append(f'![{path.stem}]({path.name})')
+        else:
+            lines.append('Nothing to draw yet.')
+    write_bytes(out / TABLE, _csv(_table_lines(suite, tables)))
+    write_bytes(out / RUNS, _csv(_run_lines(suite, results)))
+    write_bytes(out / CURVES, _csv(_curve_lines(suite, results)))
+    write_bytes(out / REPORT, ('\n'.join(lines) + '\n').encode())
+    return out / REPORT
+
+
+Tables = Sequence[tuple[Comparison, Sequence[Row]]]
+
+
+def _facts(tables: Tables) -> list[str]:
+    """When it was written, and with which code."""
+    results = [
+        result
+        for _, rows in tables
+        for row in rows
+        for result in row.results.values()
+    ]
+    commits = sorted({str(r.get('commit'))[:12] for r in results})
+    devices = sorted({str(r.get('device')) for r in results})
+    return [
+        f'- written: {datetime.now():%Y-%m-%d %H:%M}',
+        f'- commits: {", ".join(commits) or "none"} (a + marks changed files)',
+        f'- trained on: {", ".join(devices) or "nothing yet"}',
+    ]
+
+
+def _markdown(suite: Suite, rows: Sequence[Row]) -> list[str]:
+    """A table, a row a model."""
+    main = suite.main_metric
+    head = ['run', 'seeds', *suite.metrics, f'{main} to the reference']
+    head += [f'{LEVEL:.0%} interval'.replace('%', ' %'), 'parameters']
+    head += ['GFLOPs a clip', 'ms a clip', 'clips', 'CPU-s', 'GPU-s']
+    lines = [head, ['---'] * len(head)]
+    for row in rows:
+        difference = row.differences.get(main)
+        told = DASH
+        if difference is not None:
+            told = f'{points(difference.value)} ({row.reference})'
+        lines.append(
+            [
+                row.text,
+                f'{len(row.results)} of {len(row.run.seeds)}',
+                *(score_text(row.means.get(key)) for key in suite.metrics),
+                told,
+                interval(difference) if difference else DASH,
+                _number(row.value('params'), '{:,.0f}'),
+                _number(row.value('gflops'), '{:.3g}'),
+                _number(row.value('ms'), '{:.1f}'),
+                _number(row.value('clips'), '{:,.0f}'),
+                _number(row.value('cpu_seconds'), '{:,.0f}'),
+                _number(row.value('gpu_seconds') or None, '{:,.0f}'),
+            ]
+        )
+    cells = [
+        [cell.replace('|', '\\|') for cell in line]
+        for line in _without_empty(lines)
+    ]
+    return [f'| {" | ".join(line)} |' for line in cells]
+
+
+def _without_empty(lines: list[list[str]]) -> list[list[str]]:
+    """The column of the GPU is left out where nothing used one."""
+    if all(line[-1] == DASH for line in lines[2:]):
+        return [line[:-1] for line in lines]
+    return lines
+
+
+def score_text(mean: Optional[Mean]) -> str:
+    """A score in percent, with its standard deviation over the seeds.
+
+    Args:
+        mean (Mean, optional): None is a dash.
+
+    Examples:
+        >>> score_text(Mean((0.5, 0.52))), score_text(Mean((0.5,)))
+        ('51.0 ± 1.4', '50.0')
+    """
+    if mean is None:
+        return DASH
+    if mean.spread is None:
+        return percent(mean.mean)
+    return f'{percent(mean.mean)} ± {percent(mean.spread)}'
+
+
+def _number(value: Optional[float], form: str) -> str:
+    return DASH if value is None else form.format(value)
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """How to read the table, and all that is missing in it."""
+    told = [
+        'Scores in percent, ± the standard deviation over the seeds. '
+        'Difference: the run minus the reference, in percent points, at the '
+        'seeds that both have; paired bootstrap over videos, each with all '
+        'its sentences at all seeds. It does not hold how much trainings of '
+        'other seeds differ.'
+    ]
+    missing = [f'- {row.text}: {note}' for row in rows for note in row.notes]
+    return [*told, *(['', *missing] if missing else [])]
+
+
+def _csv(lines: Iterator[dict[str, Any]]) -> bytes:
+    """Lines with names; a name that only some lines have is left empty."""
+    rows = list(lines)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, names, lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _table_lines(suite: Suite, tables: Tables) -> Iterator[dict[str, Any]]:
+    """A line a row of a table: means, spread, differences."""
+    for table, rows in tables:
+        for row in rows:
+            line: dict[str, Any] = dict(
+                table=table.title,
+                run=row.run.name,
+                test=row.trial.name,
+                budget=str(row.run.budget),
+                seeds=' '.join(map(str, row.results)),
+                reference=row.reference,
+            )
+            for key in suite.metrics:
+                mean = row.means.get(key)
+                line[key] = mean.mean if mean else None
+                line[f'{key} sd'] = mean.spread if mean else None
+            for key, one in row.differences.items():
+                if key in suite.metrics:
+                    line[f'{key} difference'] = one.value
+                    line[f'{key} low'], line[f'{key} high'] = one.low, one.high
+            names = ('params', 'flops', 'ms', 'clips')
+            for key in (*names, 'cpu_seconds', 'gpu_seconds'):
+                line[key] = row.value(key)
+            line.update(row.run.facts, **row.trial.facts)
+            line['notes'] = '; '.join(row.notes)
+            yield line
+
+
+def _run_lines(suite: Suite, results: Results) -> Iterator[dict[str, Any]]:
+    """A line a run, seed and test, with every score that was logged."""
+    for run in suite.runs:
+        for trial in run.tests:
+            row = results.row(f'{run.name}/{trial.name}')
+            for seed, result in row.results.items():
+                test = result['tests'][trial.name]
+                line = dict(run=run.name, test=trial.name, seed=seed)
+                spent = ('iterations', 'clips', 'cpu_seconds', 'gpu_seconds')
+                for key in (*spent, 'wall_seconds', 'device', 'commit'):
+                    line[key] = result.get(key)
+                for key in ('params', 'flops', 'ms'):
+                    line[key] = test.get(key)
+                yield {**line, **test['scores']}
+
+
+def _curve_lines(suite: Suite, results: Results) -> Iterator[dict[str, Any]]:
+    """A line a validation along the way."""
+    for run in suite.runs:
+        if run.budget.kind == 'trained':
+            continue
+        row = results.row(run.name)
+        for seed, result in row.results.items():
+            for point in result['curve']:
+                spent = {k: v for k, v in point.items() if k != 'scores'}
+                line = dict(run=run.name, seed=seed, **spent)
+                yield {**line, **point['scores']}

@@ -1,0 +1,166 @@
+"""Configs of the trainings and tests of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.fileio import join_path
+
+# What a schedule counts, by name of its argument.
+COUNTS = ('begin', 'end', 'total_steps', 'T_max', 'total_iters', 'step_size')
+WARMUP_ITERS = 8
+CALIBRATION_CLIPS = 160
+COST_HOOK = 'hero_mm.TrainingCostHook'
+
+
+def batch_clips(cfg: Config) -> int:
+    """Clips of a step of one process.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Raises:
+        ValueError: When the config does not say.
+    """
+    loader = cfg.get('train_dataloader') or {}
+    sampler = loader.get('batch_sampler') or {}
+    size = loader.get('batch_size') or sampler.get('batch_size')
+    if not size:
+        raise ValueError(
+            f'{cfg.filename} does not say how many clips a batch has: '
+            'train_dataloader.batch_size is missing'
+        )
+    return int(size)
+
+
+def iterations_of(clips: float, cfg: Config) -> int:
+    """Steps in which a number of clips is trained, at least one.
+
+    Args:
+        clips (float): About how many; whole batches are trained.
+        cfg (Config): The whole config.
+    """
+    return max(1, round(clips / batch_clips(cfg)))
+
+
+def fit_training(cfg: Config, iterations: int, warmup: int = 0) -> None:
+    """Let a config train a number of iterations, and count the cost.
+
+    The schedules of the learning rate are stretched or pressed to it, so that
+    the rate comes to the end of its cycle. Validation stays where it is: at
+    the end of each epoch, and of the training.
+
+    Args:
+        cfg (Config): Changed in place.
+        iterations (int): Of the whole training.
+        warmup (int): Iterations whose cost is not counted.
+
+    Raises:
+        ValueError: When a schedule cannot be fitted.
+    """
+    old = cfg.train_cfg
+    schedules = cfg.get('param_scheduler') or []
+    single = isinstance(schedules, Mapping)
+    fitted = [
+        _fit(dict(one), iterations, old.get('max_epochs'), cfg.filename)
+        for one in ([schedules] if single else schedules)
+    ]
+    cfg.param_scheduler = [ConfigDict(one) for one in fitted] or None
+    cfg.train_cfg = ConfigDict(
+        type='hero_mm.BudgetTrainLoop',
+        max_iters=iterations,
+        val_interval=old.get('val_interval', 1),
+    )
+    cfg.custom_hooks = [
+        *(cfg.get('custom_hooks') or []),
+        ConfigDict(type=COST_HOOK, warmup=warmup),
+        ConfigDict(type='hero_mm.DeadlineHook'),
+    ]
+
+
+def _fit(
+    one: dict[str, Any], iterations: int, epochs: Any, path: Any
+) -> dict[str, Any]:
+    """A schedule by iterations, from one by epochs."""
+    kind = str(one.get('type')).rpartition('.')[2]
+    if not one.get('by_epoch', True):
+        late = [key for key in COUNTS if one.get(key, 0) > iterations]
+        if late:
+            raise ValueError(
+                f'{path}: {kind} counts {one[late[0]]} iterations '
+                f'({late[0]}), and the budget is {iterations}; write it by '
+                'epochs, or give a larger budget'
+            )
+        return one
+    if not epochs or 'milestones' in one:
+        raise ValueError(
+            f'{path}: {kind} cannot be fitted to a number of clips; write it '
+            'by epochs, with train_cfg.max_epochs and without milestones'
+        )
+    one = {k: v for k, v in one.items() if k != 'convert_to_iter_based'}
+    for key in COUNTS:
+        if one.get(key) is not None:
+            one[key] = round(one[key] * iterations / epochs)
+    if kind.startswith('OneCycle') and 'end' not in one:
+        one.setdefault('total_steps', iterations)
+    one['by_epoch'] = False
+    return one
+
+
+def fit_calibration(cfg: Config) -> int:
+    """Let a config train a little, only to measure the cost of a clip.
+
+    Args:
+        cfg (Config): Changed in place.
+
+    Returns:
+        int: Its iterations.
+    """
+    steps = WARMUP_ITERS + iterations_of(CALIBRATION_CLIPS, cfg)
+    fit_training(cfg, steps, WARMUP_ITERS)
+    cfg.default_hooks.checkpoint = None
+    return steps
+
+
+def choose_split(cfg: Config, split: str) -> None:
+    """Let ``tools/test.py`` test another split.
+
+    Args:
+        cfg (Config): Changed in place.
+        split (str): ``'test'`` or ``'val'``.
+
+    Raises:
+        ValueError: When the config has no such data.
+    """
+    for part in ('dataloader', 'evaluator', 'cfg'):
+        found = cfg.get(f'{split}_{part}')
+        if found is None:
+            raise ValueError(f'{cfg.filename} has no {split}_{part}')
+        if split != 'test' and part != 'cfg':
+            cfg[f'test_{part}'] = found
+
+
+def annotation_of(cfg: Config) -> tuple[str, str]:
+    """Annotation file and protocol of the tests of a config.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Returns:
+        tuple[str, str]: Both '' where there are none.
+    """
+    dataset = cfg.test_dataloader.get('dataset') or {}
+    while 'ann_file' not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    path = dataset.get('ann_file') or ''
+    if path and dataset.get('data_root'):
+        path = join_path(dataset['data_root'], path)
+    evaluators = cfg.test_evaluator
+    if isinstance(evaluators, Mapping):
+        evaluators = [evaluators]
+    protocols = [
+        one.get('protocol', 'tubedetr')
+        for one in evaluators
+        if str(one.get('type')).endswith('TubeMetric')
+    ]
+    return path, protocols[0] if protocols else ''

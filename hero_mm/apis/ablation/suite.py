@@ -1,0 +1,352 @@
+"""What a suite of ablations is: runs, how each is tested, what is compared.
+
+A suite is a Python file of plain data, see ``docs/ablations.md``.
+"""
+
+import re
+import runpy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Optional, Union
+
+METRICS = ('m_tIoU', 'm_vIoU', 'gt_m_vIoU')
+MAIN_METRIC = 'm_vIoU'
+AMOUNTS = ('clips', 'cpu_seconds', 'gpu_seconds')
+OTHERS = ('compute_of', 'trained')
+_NAME = re.compile(r'[\w.+=-]+')
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run is trained.
+
+    Attributes:
+        kind (str): ``'clips'``, ``'cpu_seconds'``, ``'gpu_seconds'``;
+            ``'compute_of'``: as many seconds as another run of the suite
+            spent; ``'trained'``: not at all, another run has done it.
+        amount (float): Of the first three.
+        run (str): Of the last two: name of the run, for ``'trained'`` also
+            ``SUITE/RUN``.
+    """
+
+    kind: str
+    amount: float = 0.0
+    run: str = ''
+
+    def __str__(self) -> str:
+        names = dict(
+            clips=f'{self.amount:g} clips',
+            cpu_seconds=f'{self.amount:g} CPU-seconds',
+            gpu_seconds=f'{self.amount:g} GPU-seconds',
+            compute_of=f'the seconds of {self.run}',
+            trained=f'trained as {self.run}',
+        )
+        return names[self.kind]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a trained model is tested; a run may have several.
+
+    Attributes:
+        name (str): Of the trial, unique in its run.
+        options (dict): Changes of the config, beside those of the run.
+        config (str, optional): Another config than that of the training.
+        split (str): ``'test'`` or ``'val'``: whose data loader and evaluator
+            are taken.
+        facts (dict): Numbers that plots may show, such as ``dict(share=0.5)``.
+        cost (bool): Whether parameters, FLOPs and time are measured too.
+    """
+
+    name: str = 'test'
+    options: Mapping[str, Any] = field(default_factory=dict)
+    config: Optional[str] = None
+    split: str = 'test'
+    facts: Mapping[str, float] = field(default_factory=dict)
+    cost: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training, at one or more seeds.
+
+    Attributes:
+        name (str): Of the run, unique in its suite.
+        config (str): Path of the config; '' where another run has trained.
+        options (dict): Changes of the config, by dotted key.
+        seeds (tuple[int, ...]): One training each.
+        budget (Budget): How long it is trained.
+        tests (tuple[Trial, ...]): How it is tested.
+        compare_to (str, optional): The reference of its differences: a run,
+            or ``RUN/TEST``.
+        facts (dict): Numbers that plots may show.
+    """
+
+    name: str
+    budget: Budget
+    config: str = ''
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    tests: tuple[Trial, ...] = (Trial(),)
+    compare_to: Optional[str] = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of the report.
+
+    Attributes:
+        title (str): Above it.
+        rows (tuple[str, ...]): ``RUN`` (its first trial) or ``RUN/TEST``.
+        reference (str, optional): What the rows are compared to, where it is
+            not ``compare_to`` of the run.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    reference: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of the report, beside those of the comparisons.
+
+    Attributes:
+        title (str): Above it.
+        x (str): What lies on the x axis: ``'clips'``, ``'cpu_seconds'``,
+            ``'gflops'``, ``'ms'``, a fact, or a score such as ``'m_tIoU'``.
+        series (dict[str, tuple[str, ...]]): Rows by name of the line.
+        x_label (str): Below the axis.
+        metric (str): What lies on the y axis.
+    """
+
+    title: str
+    x: str
+    series: Mapping[str, tuple[str, ...]]
+    x_label: str = ''
+    metric: str = MAIN_METRIC
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Runs, and what is made of them.
+
+    Attributes:
+        name (str): Of the suite.
+        runs (tuple[Run, ...]): In the order of their importance.
+        comparisons (tuple[Comparison, ...]): Tables of the report.
+        plots (tuple[Plot, ...]): More plots.
+        metrics (tuple[str, ...]): Columns of the tables.
+        main_metric (str): The one that differences are told of.
+        guess (dict[str, float]): CPU-seconds of training a clip by config;
+            what a time is estimated from until one was measured.
+        prepare (tuple[dict, ...]): Steps that are taken once before all runs,
+            as ``prepare`` in a config.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    metrics: tuple[str, ...] = METRICS
+    main_metric: str = MAIN_METRIC
+    guess: Mapping[str, float] = field(default_factory=dict)
+    prepare: tuple[dict[str, Any], ...] = ()
+
+    def run(self, name: str) -> Run:
+        """A run by its name.
+
+        Args:
+            name (str): Of the run.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        for run in self.runs:
+            if run.name == name:
+                return run
+        raise ValueError(
+            f'suite {self.name!r} has no run {name!r}; its runs are '
+            f'{", ".join(run.name for run in self.runs)}'
+        )
+
+    def row(self, text: str) -> tuple[Run, Trial]:
+        """What a row of a table means.
+
+        Args:
+            text (str): ``RUN`` or ``RUN/TEST``.
+
+        Raises:
+            ValueError: If there is no such run or trial.
+        """
+        name, _, test = text.partition('/')
+        run = self.run(name)
+        for trial in run.tests:
+            if not test or trial.name == test:
+                return run, trial
+        raise ValueError(
+            f'run {name!r} of suite {self.name!r} has no test {test!r}; its '
+            f'tests are {", ".join(trial.name for trial in run.tests)}'
+        )
+
+
+def load_suite(
+    source: Union[str, Path, Mapping[str, Any]],
+    name: str = '',
+    folder: Optional[Path] = None,
+) -> Suite:
+    """Read a suite and check it.
+
+    Args:
+        source (str | Path | Mapping): A Python file, the name of one in the
+            folder, or what such a file defines.
+        name (str): Of the suite. Defaults to that of the file.
+        folder (Path, optional): Where suites lie that are given by name.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When something in it is wrong; says what.
+    """
+    if isinstance(source, Mapping):
+        return _read_suite(name or 'suite', source)
+    path = Path(source)
+    if path.suffix != '.py' and folder is not None:
+        path = folder / f'{source}.py'
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob('*.py')) if folder else []
+        raise FileNotFoundError(
+            f'there is no suite {path}; give a Python file'
+            + (f' or one of {", ".join(known)}' if known else '')
+        )
+    return _read_suite(name or path.stem, runpy.run_path(str(path)))
+
+
+def _read_suite(name: str, told: Mapping[str, Any]) -> Suite:
+    runs = tuple(_read_run(item) for item in told.get('runs') or ())
+    if not runs:
+        raise ValueError(f'suite {name!r} defines no list `runs`')
+    _check_names('run', [run.name for run in runs])
+    tables = told.get('comparisons') or [
+        dict(title='All runs', rows=[run.name for run in runs])
+    ]
+    given = {
+        key: told[key]
+        for key in ('metrics', 'main_metric', 'guess')
+        if key in told
+    }
+    suite = Suite(
+        name,
+        runs,
+        tuple(_make(Comparison, item, 'comparison') for item in tables),
+        tuple(_make(Plot, item, 'plot') for item in told.get('plots') or ()),
+        prepare=tuple(told.get('prepare') or ()),
+        **given,
+    )
+    for text in _rows(suite):
+        suite.row(text)
+    for run in runs:
+        _check_budget(suite, run)
+    return suite
+
+
+def _rows(suite: Suite) -> Iterator[str]:
+    """Every row that is named anywhere."""
+    for table in suite.comparisons:
+        yield from table.rows
+        yield from [table.reference] if table.reference else []
+    for plot in suite.plots:
+        for rows in plot.series.values():
+            yield from rows
+    for run in suite.runs:
+        yield from [run.compare_to] if run.compare_to else []
+
+
+def _make(kind: type, told: Mapping[str, Any], what: str) -> Any:
+    """A part of a suite, from what the file says of it."""
+    allowed = [one.name for one in fields(kind)]
+    unknown = sorted(set(told) - set(allowed))
+    if unknown:
+        raise ValueError(
+            f'{what} {dict(told)!r}: {", ".join(unknown)} is unknown; allowed '
+            f'are {", ".join(allowed)}'
+        )
+    try:
+        return kind(
+            **{
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in told.items()
+            }
+        )
+    except TypeError as error:
+        raise ValueError(f'{what} {dict(told)!r}: {error}') from error
+
+
+def _read_run(told: Mapping[str, Any]) -> Run:
+    told = dict(told)
+    told['budget'] = _read_budget(told.get('name'), told.get('budget'))
+    tests = told.get('tests') or [dict()]
+    told['tests'] = tuple(_make(Trial, test, 'test') for test in tests)
+    run: Run = _make(Run, told, 'run')
+    _check_names(f'test of run {run.name!r}', [t.name for t in run.tests])
+    for trial in run.tests:
+        if trial.split not in ('test', 'val'):
+            raise ValueError(
+                f'test {trial.name!r} of run {run.name!r}: split must be '
+                f"'test' or 'val', got {trial.split!r}"
+            )
+    if not run.seeds or len(set(run.seeds)) < len(run.seeds):
+        raise ValueError(
+            f'run {run.name!r} needs one or more different seeds, got '
+            f'{run.seeds!r}'
+        )
+    if bool(run.config) == (run.budget.kind == 'trained'):
+        raise ValueError(
+            f'run {run.name!r} needs a config, or a budget dict(trained=...), '
+            'and not both: then the config is that of the run that trained'
+        )
+    return run
+
+
+def _read_budget(name: Any, told: Any) -> Budget:
+    allowed = [*AMOUNTS, *OTHERS]
+    if not isinstance(told, Mapping) or len(told) != 1:
+        raise ValueError(
+            f'run {name!r}: budget must be a dict with one of '
+            f'{", ".join(allowed)}, got {told!r}'
+        )
+    ((kind, value),) = told.items()
+    if kind in OTHERS and isinstance(value, str) and value:
+        return Budget(kind, run=value)
+    if kind in AMOUNTS and isinstance(value, (int, float)) and value > 0:
+        return Budget(kind, float(value))
+    raise ValueError(
+        f'run {name!r}: budget {dict(told)!r} must be a positive number of '
+        f'{", ".join(AMOUNTS)}, or the name of a run for {", ".join(OTHERS)}'
+    )
+
+
+def _check_budget(suite: Suite, run: Run) -> None:
+    """A run that another one depends on must be there."""
+    budget = run.budget
+    if budget.kind == 'compute_of' or (
+        budget.kind == 'trained' and '/' not in budget.run
+    ):
+        other = suite.run(budget.run)
+        if other.budget.kind in OTHERS:
+            raise ValueError(
+                f'run {run.name!r} depends on {other.name!r}, whose budget is '
+                f'{other.budget}: name one that has an amount'
+            )
+
+
+def _check_names(what: str, names: Sequence[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                f'{what}: the name {name!r} must be letters, digits and '
+                '_ . + - = (it names a folder)'
+            )
+        if names.count(name) > 1:
+            raise ValueError(f'{what}: the name {name!r} comes twice')

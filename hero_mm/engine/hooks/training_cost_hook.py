@@ -1,0 +1,226 @@
+"""Count what a training costs: clips, CPU-seconds, seconds of the clock."""
+
+import json
+import logging
+import multiprocessing
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop, Runner
+
+from hero_mm.files import write_bytes
+from hero_mm.registry import HOOKS
+
+COST_FILE = 'training_cost.json'
+_KEY = 'training_cost'
+_PROC = Path('/proc')
+
+
+def cpu_seconds() -> float:
+    """CPU-seconds of this process and of its children until now.
+
+    Data workers live as long as the training, and the system counts children
+    only when they have ended. Those that live are read from ``/proc``; where
+    there is none (not Linux) they are missing.
+
+    Returns:
+        float: User and system time of all threads.
+    """
+    # Ended children are waited for here, and so move to the second part.
+    children = multiprocessing.active_children()
+    living = sum(_seconds_of(child.pid) for child in children)
+    times = os.times()
+    ended = times.children_user + times.children_system
+    return time.process_time() + ended + living
+
+
+def _seconds_of(pid: Optional[int]) -> float:
+    try:
+        text = (_PROC / str(pid) / 'stat').read_text()
+    except OSError:
+        return 0.0
+    # The name in brackets may hold spaces.
+    fields = text.rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+@dataclass
+class Cost:
+    """What was spent until now.
+
+    Attributes:
+        iterations (int): Steps of the training that are counted.
+        clips (int): Clips of all processes.
+        cpu_seconds (float): Of all processes and their data workers.
+        wall_seconds (float): Of the clock, in the loop of the training.
+    """
+
+    iterations: int = 0
+    clips: int = 0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
+@HOOKS.register_module()
+class TrainingCostHook(Hook):
+    """Write what a training cost, and its scores along the way.
+
+    Counted is the loop of the training with its data workers; imports,
+    validation and the writing of checkpoints are not. A resumed training goes
+    on from the cost at its checkpoint, so that work that a kill has undone is
+    not counted. ``training_cost.json`` in the work dir holds ``iterations``,
+    ``max_iters``, ``clips``, ``cpu_seconds``, ``wall_seconds``, ``device``
+    and ``points``: the cost and the ``scores`` at each validation.
+
+    Args:
+        warmup (int): Iterations at the start that are not counted, for a
+            short run that measures the cost of a clip. Defaults to 0.
+
+    Raises:
+        ValueError: If ``warmup`` is negative.
+    """
+
+    # Before the checkpoint is written, which keeps the cost.
+    priority = 'BELOW_NORMAL'
+
+    def __init__(self, warmup: int = 0) -> None:
+        if warmup < 0:
+            raise ValueError(f'warmup must not be negative, got {warmup}')
+        self.warmup = warmup
+        self._cost = Cost()
+        self._points: list[dict[str, Any]] = []
+        self._start: Optional[tuple[float, float]] = None
+        self._clips = 0
+        self._iterations = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Take up what was spent before the training was interrupted.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        hub = runner.message_hub
+        if _KEY in hub.runtime_info:
+            self._cost = Cost(**hub.get_info(_KEY))
+        path = Path(runner.work_dir) / COST_FILE
+        if runner.iter and path.is_file():
+            points = json.loads(path.read_text(encoding='utf-8'))['points']
+            self._points = [p for p in points if p['step'] <= runner.iter]
+        workers = getattr(runner.train_dataloader, 'num_workers', 0)
+        if workers and not _PROC.is_dir():
+            print_log(
+                'The CPU time of data workers cannot be read here, and is '
+                'missing in the cost; train with num_workers=0 to have all',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Start the clocks.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._start_clocks()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Optional[dict] = None,
+    ) -> None:
+        """Count the clips of a batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Of the batch in its epoch.
+            data_batch (Any): The clips, as ``inputs``.
+            outputs (dict, optional): Unused.
+        """
+        if runner.iter + 1 == self.warmup:
+            self._start_clocks()
+        elif runner.iter + 1 > self.warmup:
+            self._clips += len(data_batch['inputs'])
+            self._iterations += 1
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Stop the clocks and add up.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        if self._start is None:
+            return
+        _synchronize()
+        cpu, wall = (end - start for start, end in zip(self._start, _clocks()))
+        self._start = None
+        spent = torch.tensor([self._clips, cpu], dtype=torch.float64)
+        all_reduce(spent)
+        self._cost.iterations += self._iterations
+        self._cost.clips += int(spent[0])
+        self._cost.cpu_seconds += float(spent[1])
+        self._cost.wall_seconds += wall
+        self._clips = self._iterations = 0
+        runner.message_hub.update_info(_KEY, asdict(self._cost))
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: Optional[dict[str, float]] = None
+    ) -> None:
+        """Keep the scores beside the cost until now.
+
+        Args:
+            runner (Runner): The runner.
+            metrics (dict, optional): The scores.
+        """
+        # Without a training there is nothing to put the scores beside.
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        scores = {k: float(v) for k, v in (metrics or {}).items()}
+        point = dict(asdict(self._cost), step=runner.iter, scores=scores)
+        self._points.append(point)
+        self._write(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Write the file once more; there may be no validation.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        self._write(runner)
+
+    def _start_clocks(self) -> None:
+        _synchronize()
+        self._start = _clocks()
+
+    def _write(self, runner: Runner) -> None:
+        if not is_main_process():
+            return
+        cuda = torch.cuda.is_available()
+        content = dict(
+            asdict(self._cost),
+            step=runner.iter,
+            max_iters=runner.max_iters,
+            processes=get_world_size(),
+            device=torch.cuda.get_device_name() if cuda else 'cpu',
+            points=self._points,
+        )
+        text = json.dumps(content, indent=1)
+        write_bytes(Path(runner.work_dir) / COST_FILE, text.encode())
+
+
+def _clocks() -> tuple[float, float]:
+    return cpu_seconds(), time.perf_counter()
+
+
+def _synchronize() -> None:
+    """A GPU may be at work when the host is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

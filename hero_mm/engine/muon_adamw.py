@@ -1,0 +1,159 @@
+"""AdamW whose steps of matrices are orthogonalised (Muon).
+
+Weights of linear layers and convolutions step by the nearest orthogonal
+matrix to their momentum (K. Jordan et al., 2024, "Muon"); all else steps as in
+AdamW. A short training from scratch learns several times as fast.
+
+Shape legend: N matrices of one shape, R rows, C columns.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor
+
+from hero_mm.registry import OPTIMIZERS
+
+# Of the quintic iteration that pulls all singular values towards 1.
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalise(x_NRC: Tensor, steps: int = 3) -> Tensor:
+    """Pull the singular values of matrices towards 1 (Newton-Schulz).
+
+    Args:
+        x_NRC (Tensor): Matrices.
+        steps (int): Iterations. After 3 of them all but the smallest values
+            lie in [0.5, 1.3]; more of them cost more than they bring.
+
+    Returns:
+        Tensor: Of the same shape.
+    """
+    if x_NRC.shape[1] > x_NRC.shape[2]:
+        return orthogonalise(x_NRC.transpose(1, 2), steps).transpose(1, 2)
+    a, b, c = _COEFFICIENTS
+    size = x_NRC.flatten(1).norm(dim=1)[:, None, None]
+    x = x_NRC / size.clamp(min=1e-12)
+    for _ in range(steps):
+        square = x @ x.transpose(1, 2)
+        x = a * x + (b * square + c * square @ square) @ x
+    return x
+
+
+@OPTIMIZERS.register_module()
+class MuonAdamW(torch.optim.AdamW):
+    """Muon for matrices, AdamW for the rest, with one learning rate.
+
+    Steps of matrices are scaled to the size of AdamW's (arXiv 2502.16982), so
+    that a schedule for AdamW serves both.
+
+    Args:
+        params (Iterable): Parameters or groups of them.
+        lr (float): Learning rate.
+        momentum (float): Of the matrices. Defaults to 0.95.
+        min_side (int): A weight counts as a matrix, its first axis against
+            all others, from this number of rows and columns on. Defaults to
+            8.
+        **kwargs: Of :class:`torch.optim.AdamW`.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Union[Tensor, dict[str, Any]]],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        min_side: int = 8,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f'momentum must be in [0, 1), got {momentum}')
+        groups: list[dict[str, Any]] = []
+        for given in params:
+            group = given if isinstance(given, dict) else dict(params=[given])
+            held = group['params']
+            held = [held] if isinstance(held, Tensor) else list(held)
+            for muon in (True, False):
+                part = [p for p in held if _is_matrix(p, min_side) == muon]
+                if part:
+                    groups.append({**group, 'params': part, 'muon': muon})
+        super().__init__(_merged(groups), lr=lr, **kwargs)
+        self.momentum = momentum
+        # A scaler of gradients must undo its scale before the step.
+        self._step_supports_amp_scaling = False
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]
+        self, closure: Optional[Callable[[], float]] = None
+    ) -> Optional[float]:
+        """Step all parameters that have a gradient.
+
+        Args:
+            closure (Callable, optional): Computes the loss again.
+
+        Returns:
+            float, optional: What the closure gave.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        whole = self.param_groups
+        for group in whole:
+            if group['muon']:
+                self._step_matrices(group)
+        self.param_groups = [group for group in whole if not group['muon']]
+        try:
+            if self.param_groups:
+                super().step()
+        finally:
+            self.param_groups = whole
+        return loss
+
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        """Matrices of one shape together: many small products at once."""
+        alike: dict[Any, list[Any]] = defaultdict(list)
+        for weight in group['params']:
+            if weight.grad is not None:
+                kind = (len(weight), weight.numel(), weight.device)
+                alike[kind + (weight.dtype,)].append(weight)
+        for (rows, total, *_), weights in alike.items():
+            columns = total // rows
+            momentum = []
+            for weight in weights:
+                state = self.state[weight]
+                if not state:
+                    state['momentum'] = torch.zeros_like(weight)
+                    # Asked for where AdamW's states are loaded.
+                    state['step'] = torch.tensor(0.0)
+                state['step'] += 1
+                state['momentum'].lerp_(weight.grad, 1 - self.momentum)
+                # Nesterov's look ahead.
+                ahead = weight.grad.lerp(state['momentum'], self.momentum)
+                momentum.append(ahead.reshape(rows, columns))
+            steps = orthogonalise(torch.stack(momentum))
+            size = group['lr'] * 0.2 * max(rows, columns) ** 0.5
+            for weight, step in zip(weights, steps):
+                weight.mul_(1 - group['lr'] * group['weight_decay'])
+                weight.sub_(step.view(weight.shape), alpha=size)
+
+
+def _is_matrix(weight: Tensor, min_side: int) -> bool:
+    if weight.dim() < 2 or not weight.numel():
+        return False
+    return min(len(weight), weight[0].numel()) >= min_side
+
+
+def _merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups of equal options in one: more matrices step together."""
+    merged: list[dict[str, Any]] = []
+    for group in groups:
+        options = {k: v for k, v in group.items() if k != 'params'}
+        for other in merged:
+            if {k: v for k, v in other.items() if k != 'params'} == options:
+                other['params'] = other['params'] + group['params']
+                break
+        else:
+            merged.append(group)
+    return merged

@@ -1,0 +1,329 @@
+"""Suites of ablations: what is read, how trainings are fitted, what it costs.
+
+The tool around it is tested in tests/test_tools/test_ablate.py.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from mmengine.config import Config
+
+from hero_mm.apis import ablation
+from hero_mm.apis.ablation import schedule
+from hero_mm.apis.ablation.cost import measure_cost
+from hero_mm.apis.ablation.folder import read_options, write_options
+from hero_mm.engine.launch import read_config
+
+NAMES = ('parts', 'retrieval', 'labels', 'probes')
+
+
+def one(**changes):
+    return dict(name='a', config='c.py', budget=dict(clips=4)) | changes
+
+
+def suite_of(*runs, **more):
+    return ablation.load_suite(dict(runs=list(runs), **more))
+
+
+@pytest.fixture
+def suites(repo_root):
+    folder = repo_root / 'configs/ablations'
+    return {name: ablation.load_suite(name, folder=folder) for name in NAMES}
+
+
+def test_the_suites_that_come_with_it(suites, repo_root):
+    found = sorted((repo_root / 'configs/ablations').glob('*.py'))
+    assert [path.stem for path in found] == sorted(NAMES)
+    parts = suites['parts']
+    for suite in suites.values():
+        shown = {row for table in suite.comparisons for row in table.rows}
+        shown = {suite.row(text)[0].name for text in shown}
+        assert shown == {run.name for run in suite.runs}, 'a run is not shown'
+        for run in suite.runs:
+            source, _, name = run.budget.run.partition('/')
+            if run.budget.kind == 'trained':
+                assert source == 'parts'
+                assert set(run.seeds) <= set(parts.run(name).seeds)
+            else:
+                assert run.config in suite.guess
+    seeds = {
+        run.name: run.seeds for suite in suites.values() for run in suite.runs
+    }
+    assert seeds['full-long'] == (0, 1) and seeds['with-10'] == (0,)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_options_have_a_place_in_the_config(
+    name, suites, repo_root, monkeypatch
+):
+    monkeypatch.chdir(repo_root)
+    absent = set()
+    for run in suites[name].runs:
+        if run.config and not (repo_root / run.config).is_file():
+            absent.add(run.config)
+        elif run.config:
+            for trial in run.tests:
+                read_config(run.config, {**run.options, **trial.options})
+    if absent:
+        pytest.skip(f'not written yet: {", ".join(absent)}')
+
+
+def test_one_pass_of_all_suites_takes_twelve_hours(suites, tmp_path):
+    total = 0.0
+    for suite in suites.values():
+        folders = ablation.folders_of(suite, tmp_path)
+        estimates = ablation.Estimates(suite, folders)
+        total += sum(estimates.remaining(folder) for folder in folders)
+    assert total <= 12 * 3600 * 2
+
+
+def test_the_first_seed_of_all_comes_first():
+    suite = suite_of(one(seeds=[3, 4]), one(name='b', seeds=[5]))
+    folders = ablation.folders_of(suite, None)
+    assert [f.label for f in folders] == [
+        *('a, seed 3', 'b, seed 5', 'a, seed 4'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('told', 'message'),
+    [
+        (dict(runs=[]), 'defines no list `runs`'),
+        (dict(runs=[one(seed=1)]), 'seed is unknown; allowed are name'),
+        (dict(runs=[dict(config='c.py')]), 'budget must be a dict with one'),
+        (dict(runs=[one(budget=dict(clips=0))]), 'a positive number of clips'),
+        (dict(runs=[one(budget=dict(clips=1, x=2))]), 'with one of clips'),
+        (dict(runs=[one(budget=dict(compute_of='b'))]), "no run 'b'"),
+        (dict(runs=[one(budget=dict(trained='x/b'))]), 'and not both'),
+        (dict(runs=[one(config='')]), 'needs a config'),
+        (dict(runs=[one(seeds=())]), 'one or more different seeds'),
+        (dict(runs=[one(name='a/b')]), "the name 'a/b' must be letters"),
+        (dict(runs=[one(), one()]), "the name 'a' comes twice"),
+        (dict(runs=[one(tests=[dict(), dict()])]), "'test' comes twice"),
+        (dict(runs=[one(tests=[dict(split='all')])]), "'test' or 'val'"),
+        (dict(runs=[one(compare_to='a/b')]), "has no test 'b'"),
+        (
+            dict(runs=[one()], comparisons=[dict(title='t', rows=['b'])]),
+            'its runs are a',
+        ),
+        (dict(runs=[one()], plots=[dict(title='t')]), 'plot .* missing'),
+    ],
+)
+def test_what_is_wrong_with_a_suite_is_told(told, message):
+    with pytest.raises(ValueError, match=message):
+        ablation.load_suite(told)
+
+
+def test_a_chain_of_budgets_is_refused():
+    like = one(name='b', budget=dict(compute_of='a'))
+    with pytest.raises(ValueError, match='name one that has an amount'):
+        suite_of(one(), like, one(name='c', budget=dict(compute_of='b')))
+
+
+def test_options_keep_their_types():
+    options = {'a.b': (1,), 'c': None, 'd': dict(e='joint')}
+    written = json.loads(json.dumps(write_options(options)))
+    assert read_options(written) == options
+
+
+def config(**changes):
+    return Config(
+        dict(
+            train_dataloader=dict(batch_size=4),
+            train_cfg=dict(by_epoch=True, max_epochs=10, val_interval=2),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook')),
+        )
+        | changes
+    )
+
+
+def test_schedules_are_fitted():
+    cfg = config(
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
+            dict(
+                type='CosineAnnealingLR',
+                T_max=10,
+                begin=1,
+                by_epoch=True,
+                convert_to_iter_based=True,
+            ),
+        ],
+        custom_hooks=[dict(type='EMAHook')],
+    )
+    assert schedule.iterations_of(241, cfg) == 60
+    schedule.fit_training(cfg, 60)
+    warm, cosine = cfg.param_scheduler
+    assert warm.end == 50 and not warm.by_epoch
+    assert (cosine.T_max, cosine.begin) == (60, 6)
+    assert cosine.by_epoch is False and 'convert_to_iter_based' not in cosine
+    assert cfg.train_cfg.max_iters == 60 and cfg.train_cfg.val_interval == 2
+    assert [hook.type.rpartition('.')[2] for hook in cfg.custom_hooks] == [
+        *('EMAHook', 'TrainingCostHook', 'DeadlineHook'),
+    ]
+
+
+def test_schedules_that_do_not_fit_are_told():
+    warm = dict(type='LinearLR', by_epoch=False, end=50)
+    with pytest.raises(ValueError, match='counts 50 iterations'):
+        schedule.fit_training(config(param_scheduler=warm), 40)
+    steps = dict(type='MultiStepLR', milestones=[3], by_epoch=True)
+    with pytest.raises(ValueError, match='without milestones'):
+        schedule.fit_training(config(param_scheduler=[steps]), 40)
+    with pytest.raises(ValueError, match='how many clips a batch has'):
+        schedule.iterations_of(8, Config(dict()))
+
+
+def test_a_calibration_keeps_no_checkpoint():
+    cfg = config()
+    steps = schedule.fit_calibration(cfg)
+    assert steps == schedule.WARMUP_ITERS + schedule.CALIBRATION_CLIPS / 4
+    assert cfg.custom_hooks[0].warmup == schedule.WARMUP_ITERS
+    assert cfg.default_hooks.checkpoint is None
+
+
+def test_another_split_is_tested():
+    cfg = config(
+        val_dataloader=dict(dataset=dict(ann_file='val.json', data_root='d')),
+        val_evaluator=dict(type='hero_mm.TubeMetric', protocol='stcat'),
+        val_cfg=dict(),
+    )
+    with pytest.raises(ValueError, match='has no test_dataloader'):
+        schedule.choose_split(cfg, 'test')
+    schedule.choose_split(cfg, 'val')
+    assert schedule.annotation_of(cfg) == ('d/val.json', 'stcat')
+
+
+TOY = """
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+from torch.utils.data import Dataset
+
+@MODELS.register_module()
+class ToyOfCost(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+        self.layer.bias.requires_grad_(False)
+    def forward(self, inputs, mode='tensor'):
+        return [self.layer(one) for one in inputs]
+
+@DATASETS.register_module()
+class ToyItems(Dataset):
+    def __init__(self, broken=False):
+        self.broken = broken
+    def __len__(self):
+        return 8
+    def __getitem__(self, index):
+        if self.broken:
+            raise OSError('no such video')
+        return dict(inputs=torch.ones(4))
+"""
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = f'toy_{tmp_path.name}'
+    (tmp_path / f'{name}.py').write_text(TOY.replace('ToyOf', f'{name}_'))
+    path = tmp_path / 'c.py'
+    path.write_text(
+        "default_scope = 'mmengine'\n"
+        f'custom_imports = dict(imports=[{name!r}])\n'
+        f"model = dict(type='{name}_Cost')\n"
+        "test_dataloader = dict(dataset=dict(type='ToyItems'))\n"
+    )
+    yield path
+    from mmengine.registry import DATASETS
+
+    DATASETS.module_dict.pop('ToyItems', None)
+
+
+def test_what_cannot_be_measured_is_told(toy):
+    found = measure_cost(toy, clips=3, repeat=2)
+    assert (found['params'], found['trained_params']) == (5, 4)
+    assert found['clips'] == 3 and found['ms'] > 0
+    assert found['flops'] is None
+    assert 'has no encode_video' in found['errors']['flops']
+
+
+def test_the_score_counts_though_the_data_is_gone(toy):
+    toy.write_text(
+        toy.read_text().replace("type='ToyItems'", "type='ToyItems', broken=1")
+    )
+    found = measure_cost(toy)
+    assert found['params'] == 5 and found['ms'] is None
+    assert found['errors'] == {'clips': 'OSError: no such video'}
+
+
+def test_the_example_of_the_page(repo_root, tmp_path):
+    """The suite that docs/ablations.md shows is one."""
+    page = (repo_root / 'docs/ablations.md').read_text()
+    text = page.split('```python\n')[1].split('```')[0]
+    assert 'guess' in text
+    (tmp_path / 'mine.py').write_text(text)
+    suite = ablation.load_suite(tmp_path / 'mine.py')
+    assert suite.name == 'mine' and len(suite.runs) > 1
+
+
+def test_the_page_names_every_key_and_flag(repo_root, capsys):
+    page = (repo_root / 'docs/ablations.md').read_text()
+    for kind in (ablation.Run, ablation.Trial, ablation.Suite):
+        for one in fields(kind):
+            assert one.name == 'name' or f'`{one.name}`' in page, one.name
+    path = repo_root / 'tools/analysis_tools/ablate.py'
+    spec = importlib.util.spec_from_file_location('ablate_of_page', path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with pytest.raises(SystemExit):
+        tool.parse_args(['--help'])
+    for flag in re.findall(r'^  (--[\w-]+)', capsys.readouterr().out, re.M):
+        assert f'| `{flag}' in page, flag
+    for line in re.findall(r'^python (.*)$', page, re.M):
+        tool.parse_args(line.split()[1:])
+
+
+@pytest.mark.slow
+def test_the_tools_train_test_and_measure(repo_root, tmp_path):
+    """With tools/train.py and tools/test.py, on a model of one layer."""
+    path = repo_root / 'tests/test_tools_cli.py'
+    spec = importlib.util.spec_from_file_location('cli_of_toy', path)
+    cli = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(cli)
+    (tmp_path / 'toy_of_tools.py').write_text(cli.TOY_MODULE)
+    base = str(repo_root / 'configs/_base_/default_runtime.py')
+    (tmp_path / 'toy.py').write_text(
+        cli.TOY_CONFIG.format(base=base)
+        + "param_scheduler = [dict(type='OneCycleLR', eta_max=0.1, "
+        'total_steps=1, by_epoch=True, convert_to_iter_based=True)]\n'
+    )
+    (tmp_path / 's.py').write_text(
+        "runs = [dict(name='a', config='toy.py', "
+        'budget=dict(cpu_seconds=0.02))]'
+    )
+    done = subprocess.run(
+        [sys.executable, repo_root / 'tools/analysis_tools/ablate.py']
+        + ['s.py', '--out', 'out'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tmp_path / 'out/a/seed0/result.json'
+    result = json.loads(path.read_text())
+    assert result['tests']['test']['scores'] == {'m_vIoU': 1.0}
+    assert result['params'] == 5 and result['cpu_seconds'] > 0
+    measured = result['calibration']['cpu_seconds_a_clip']
+    assert result['clips'] == 2 * max(1, round(0.02 / measured / 2))
+    assert [p['clips'] for p in result['curve']][-1] == result['clips']
+    assert (tmp_path / 'out/all-runs-clips.svg').is_file()

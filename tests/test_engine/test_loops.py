@@ -1,0 +1,227 @@
+"""The loop that trains a number of iterations, with what counts the cost."""
+
+import json
+import multiprocessing
+import time
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from hero_mm.apis.ablation.schedule import fit_training
+from hero_mm.engine.hooks import DeadlineHook
+from hero_mm.engine.hooks.training_cost_hook import cpu_seconds
+from hero_mm.registry import HOOKS, LOOPS
+
+CLIPS, BATCH = 10, 2
+
+
+class Model(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        out = self.layer(torch.stack(inputs)).mean()
+        return dict(loss=out.square()) if mode == 'loss' else [out.detach()]
+
+
+class Data(Dataset):
+    metainfo: dict = {}
+
+    def __len__(self):
+        return CLIPS
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.ones(1))
+
+
+class Score(BaseMetric):
+    default_prefix = 'tube'
+
+    def process(self, data_batch, data_samples):
+        self.results.append(1)
+
+    def compute_metrics(self, results):
+        return dict(m_vIoU=0.5)
+
+
+def loader(workers=0):
+    return dict(
+        batch_size=BATCH,
+        num_workers=workers,
+        # They live on when the training ends.
+        persistent_workers=bool(workers),
+        dataset=Data(),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+
+
+def make_runner(folder, iterations, workers=0, warmup=0, **more):
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=3, by_epoch=True),
+            param_scheduler=[
+                dict(
+                    type='OneCycleLR',
+                    eta_max=0.1,
+                    pct_start=0.25,
+                    total_steps=3,
+                    by_epoch=True,
+                    convert_to_iter_based=True,
+                )
+            ],
+        )
+    )
+    fit_training(cfg, iterations, warmup)
+    return Runner(
+        Model(),
+        str(folder),
+        train_dataloader=loader(workers),
+        val_dataloader=loader(),
+        val_evaluator=[Score()],
+        train_cfg=cfg.train_cfg,
+        val_cfg=dict(),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        param_scheduler=cfg.param_scheduler,
+        custom_hooks=cfg.custom_hooks,
+        experiment_name=folder.name,
+        **more,
+    )
+
+
+def cost_of(folder):
+    return json.loads((folder / 'training_cost.json').read_text())
+
+
+def rate(runner):
+    return runner.optim_wrapper.get_lr()['lr'][0]
+
+
+@pytest.mark.parametrize(
+    ('iterations', 'steps'), [(3, [3]), (5, [5]), (12, [5, 10, 12])]
+)
+def test_any_number_of_iterations_is_trained(tmp_path, iterations, steps):
+    runner = make_runner(tmp_path, iterations)
+    runner.train()
+    assert runner.iter == runner.max_iters == iterations
+    cost = cost_of(tmp_path)
+    assert cost['step'] == cost['iterations'] == iterations
+    assert cost['clips'] == BATCH * iterations
+    # Validated at the end of each epoch, and of the training.
+    assert [point['step'] for point in cost['points']] == steps
+    assert cost['points'][0]['scores'] == {'tube/m_vIoU': 0.5}
+    clips = [point['clips'] for point in cost['points']]
+    assert clips == [BATCH * step for step in steps]
+    assert cost['cpu_seconds'] > 0 and cost['wall_seconds'] > 0
+
+
+def test_the_learning_rate_comes_to_the_end_of_its_cycle(tmp_path):
+    rates = []
+    runner = make_runner(tmp_path, 12)
+
+    class Watch(HOOKS.get('TrainingCostHook')):
+        def after_train_iter(self, runner, *unused, **also_unused):
+            rates.append(rate(runner))
+
+    runner.register_hook(Watch(), priority='HIGHEST')
+    runner.train()
+    assert len(rates) == 12 and max(rates) == pytest.approx(0.1)
+    assert rates.index(max(rates)) == 2
+    # The start over the final factor of MMEngine's schedule.
+    assert rates[-1] == pytest.approx(0.1 / 25 / 1e4, rel=1e-3)
+
+
+def test_a_resumed_training_goes_on_with_its_cost(tmp_path):
+    make_runner(tmp_path / 'a', 12).train()
+    whole = cost_of(tmp_path / 'a')
+    first = make_runner(tmp_path / 'b', 12)
+    # Time is up after the first epoch.
+    first.register_hook(DeadlineHook(stop_at=time.time() - 1))
+    first.train()
+    assert first.iter == 5
+    assert [p['step'] for p in cost_of(tmp_path / 'b')['points']] == [5]
+    spent = cost_of(tmp_path / 'b')['cpu_seconds']
+    second = make_runner(tmp_path / 'b', 12, resume=True)
+    second.train()
+    cost = cost_of(tmp_path / 'b')
+    assert cost['step'] == cost['iterations'] == 12
+    assert cost['clips'] == whole['clips'] == 24
+    assert cost['cpu_seconds'] > spent
+    assert [p['step'] for p in cost['points']] == [5, 10, 12]
+    assert cost['points'][0]['cpu_seconds'] == pytest.approx(spent)
+    assert rate(second) == pytest.approx(0.1 / 25 / 1e4, rel=1e-3)
+
+
+def test_a_resumed_training_forgets_later_points(tmp_path):
+    make_runner(tmp_path, 12).train()
+    # As if killed in the last epoch: the second last checkpoint is taken.
+    (tmp_path / 'epoch_3.pth').unlink()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    make_runner(tmp_path, 12, resume=True).train()
+    cost = cost_of(tmp_path)
+    assert cost['clips'] == 24
+    assert [p['step'] for p in cost['points']] == [5, 10, 12]
+
+
+def test_a_warm_up_is_not_counted(tmp_path):
+    make_runner(tmp_path, 9, warmup=4).train()
+    cost = cost_of(tmp_path)
+    assert (cost['step'], cost['iterations'], cost['clips']) == (9, 5, 10)
+
+
+def test_the_deadline_is_taken_from_the_environment(monkeypatch):
+    assert HOOKS.build(dict(type='DeadlineHook')).stop_at is None
+    monkeypatch.setenv('HERO_MM_STOP_AT', '12.5')
+    assert HOOKS.build(dict(type='DeadlineHook')).stop_at == 12.5
+
+
+def test_wrong_numbers_are_refused():
+    with pytest.raises(ValueError, match='at least 1, got 0'):
+        LOOPS.build(
+            dict(type='BudgetTrainLoop', max_iters=0),
+            default_args=dict(runner=None, dataloader=None),
+        )
+    with pytest.raises(ValueError, match='must not be negative, got -1'):
+        HOOKS.build(dict(type='TrainingCostHook', warmup=-1))
+
+
+def burn(seconds, pipe):
+    """Use a core for some time, then wait to be released."""
+    while time.process_time() < seconds:
+        pass
+    pipe.send('done')
+    pipe.recv()
+
+
+def test_living_and_ended_children_are_counted_once():
+    context = multiprocessing.get_context('fork')
+    here, there = context.Pipe()
+    before = cpu_seconds()
+    own = time.process_time()
+    child = context.Process(target=burn, args=(0.5, there))
+    child.start()
+    assert here.recv() == 'done'
+    living = cpu_seconds() - before - (time.process_time() - own)
+    here.send('end')
+    child.join()
+    ended = cpu_seconds() - before - (time.process_time() - own)
+    assert living == pytest.approx(0.5, abs=0.25)
+    assert ended == pytest.approx(living, abs=0.1)
+
+
+def test_data_workers_are_counted(tmp_path, monkeypatch):
+    def slowly(self, index):
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+        return dict(inputs=torch.ones(1))
+
+    monkeypatch.setattr(Data, '__getitem__', slowly)
+    make_runner(tmp_path, 5, workers=1).train()
+    # Ten clips, each a twentieth of a second of the worker.
+    assert cost_of(tmp_path)['cpu_seconds'] > 0.45

@@ -1,0 +1,179 @@
+r"""Train the runs of a suite at equal cost, and compare them in pairs.
+
+Examples::
+
+    python tools/analysis_tools/ablate.py parts --dry-run
+    python tools/analysis_tools/ablate.py parts --time-limit 30
+    python tools/analysis_tools/ablate.py parts --only full joint
+    python tools/analysis_tools/ablate.py parts --report
+
+What is done is not done again: the same command goes on. A suite is a file in
+configs/ablations/, or one of your own (docs/ablations.md).
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from hero_mm.errors import explained, run_tool
+
+with explained():
+    import torch
+
+    from hero_mm.apis import ablation
+    from hero_mm.evaluation.functional.table import align_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = ROOT / 'configs/ablations'
+# Two runs of one thread share two cores.
+JOBS = 2
+
+
+def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+    """
+    parser = argparse.ArgumentParser(
+        description='Train the runs of a suite and compare them'
+    )
+    parser.add_argument(
+        'suite', help='name of a suite in configs/ablations, or a Python file'
+    )
+    parser.add_argument(
+        '--out', type=Path, help='folder (work_dirs/ablations/SUITE)'
+    )
+    parser.add_argument(
+        '--only', nargs='+', default=[], metavar='RUN', help='these runs alone'
+    )
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        help=f'runs side by side ({JOBS}; one a GPU where there are some)',
+    )
+    parser.add_argument(
+        '--time-limit',
+        type=float,
+        metavar='MINUTES',
+        help='start no run that cannot end in time, and stop then',
+    )
+    parser.add_argument(
+        '--retry', action='store_true', help='run again what has failed'
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='tell what would run and how long it takes',
+    )
+    parser.add_argument(
+        '--report',
+        action='store_true',
+        help='write tables and plots of what is there, and run nothing',
+    )
+    args = parser.parse_args(argv)
+    if args.dry_run and args.report:
+        parser.error('--dry-run writes nothing: leave --report away')
+    if args.jobs is not None and args.jobs < 1:
+        parser.error(f'--jobs must be 1 or more, got {args.jobs}')
+    if args.time_limit is not None and args.time_limit <= 0:
+        parser.error(f'--time-limit must be positive, got {args.time_limit}')
+    return args
+
+
+def dry_run(
+    suite: ablation.Suite, out: Path, only: Sequence[str], jobs: int
+) -> None:
+    """Tell what would run and how long it takes.
+
+    Args:
+        suite (Suite): The suite.
+        out (Path): Its folder.
+        only (Sequence[str]): Names of runs; all by default.
+        jobs (int): Runs side by side.
+    """
+    everything = ablation.folders_of(suite, out)
+    estimates = ablation.Estimates(suite, everything)
+    rows, total, unknown = [['run', 'seed', 'state', 'budget', 'left']], 0.0, 0
+    for folder in ablation.folders_of(suite, out, only):
+        left = estimates.remaining(folder)
+        total += left or 0.0
+        unknown += left is None
+        name, budget = folder.run.name, str(folder.run.budget)
+        time = ablation.duration(left)
+        rows.append([name, str(folder.seed), folder.state(), budget, time])
+    print('\n'.join(align_rows(rows)))
+    more = f'; {unknown} runs of unknown length come on top' if unknown else ''
+    print(
+        f'\n{ablation.duration(total)} of one core, '
+        f'{ablation.duration(total / jobs)} with {jobs} runs side by side'
+        + more
+    )
+
+
+def interrupt(*unused: object) -> None:
+    """Stop as Ctrl-C does, so that no training stays behind.
+
+    Args:
+        *unused (object): Of the signal.
+    """
+    raise KeyboardInterrupt
+
+
+def main(
+    argv: Optional[Sequence[str]] = None,
+    commands: Optional[ablation.Commands] = None,
+) -> None:
+    """Run the suite, then write the report.
+
+    Args:
+        argv (Sequence[str], optional): Arguments. Defaults to those of the
+            process.
+        commands (Commands, optional): What is started. Defaults to the tools
+            of this repository.
+    """
+    args = parse_args(argv)
+    suite = ablation.load_suite(args.suite, folder=SUITES)
+    out = args.out or Path('work_dirs/ablations') / suite.name
+    devices = torch.cuda.device_count()
+    jobs = args.jobs or devices or JOBS
+    if args.dry_run:
+        dry_run(suite, out, args.only, jobs)
+        return
+    if args.report:
+        print(f'Report: {ablation.write_report(suite, out)}')
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    outcome = ablation.Scheduler(
+        suite,
+        out,
+        commands or ablation.Commands.of_tools(ROOT),
+        ROOT,
+        jobs,
+        args.time_limit,
+        args.only,
+        args.retry,
+        devices,
+        say=lambda line: print(line, flush=True),
+    ).run()
+    if outcome.left:
+        print(
+            f'{len(outcome.left)} runs are left: {", ".join(outcome.left)}. '
+            'The same command goes on.'
+        )
+    else:
+        print(f'Report: {ablation.write_report(suite, out)}')
+    bad = {**outcome.failed, **outcome.blocked}
+    if bad:
+        raise ValueError(
+            f'{len(bad)} runs have no result: '
+            + '; '.join(f'{label}: {why}' for label, why in bad.items())
+        )
+
+
+if __name__ == '__main__':
+    sys.exit(run_tool(main))
