@@ -63,20 +63,22 @@ test_evaluator = val_evaluator
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
     video_encoder=dict(
-        # One region is 16 x 16 pixels. Normalised by clip: with one clip a
-        # batch, batch normalisation would be tested with other statistics
-        # than it was trained with.
+        # Cells of 8 and 16 pixels. Normalised by clip: with one clip a batch,
+        # batch normalisation would be tested with other statistics than it
+        # was trained with.
         backbone=dict(
             channels=(32, 48, 64),
             num_blocks=(1, 1, 2),
-            # Details (detail_level=0) are of 8 x 8 pixels.
             out_indices=(1, 2),
             norm='clip',
         )
     ),
     text_encoder=dict(ann_file=ann_file),
-    # Of 10 x 6; more than the largest object has near its centre.
+    # Of 20 x 12 cells. More than there are objects: unless the annotation says
+    # tracks_complete, nothing teaches the proposals where there is none.
+    proposal_generator=dict(num_proposals=48),
     max_regions=24,
+    linker=dict(num_slots=24),
 )
 max_epochs = 50
 train_cfg = dict(max_epochs=max_epochs, val_interval=25)

@@ -6,6 +6,7 @@
 _base_ = ['./hero_shapes.py', './_base_/models/shapes_detector.py']
 model = dict(
     proposal_generator=dict(
+        _delete_=True,
         type='DetectorProposals',
         detector=_base_.detector,
         # The best one of its work dir. It becomes part of HERO's own.
@@ -14,7 +15,6 @@ model = dict(
         max_per_frame=12,
         batch_size=64,
     ),
-    # Beside the annotated boxes.
-    roi_encoder=dict(num_train=6),
+    # Regions of a frame that go on.
     max_regions=8,
 )

@@ -5,13 +5,18 @@
 #   one GPU:  python tools/train.py configs/hero_hcstvg.py --amp
 #   test:     python tools/test.py configs/hero_hcstvg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
-#   computed: 188 M parameters; forward 5.9 TFLOPs a clip of 64 frames
-#             and 0.07 a sentence, a training step about three times that:
+#   computed: 183 M parameters; forward 5.7 TFLOPs a clip of 64 frames
+#             and 0.04 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_hcstvg.py
 #             281 iterations an epoch: 16 clips each, of 4,500.
 # Scored by HC-STVG's own protocol. For those of TubeDETR and of STCAT and its
 # followers, dump the predictions and score them: docs/metrics.md.
+# Only the objects of sentences have boxes; what else a video shows is unknown.
+# So the proposals learn from the cells inside these boxes alone, and nobody
+# says where there is no object. Start from a model trained on VidSTG,
+#   --cfg-options load_from=work_dirs/hero_vidstg/best_tube_m_vIoU_epoch_10.pth
+# or take the boxes of a frozen detector: docs/proposals.md.
 # Its parts run together at a small size in the tests; it was not trained or
 # timed by us: there is no score to expect yet.
 _base_ = [

@@ -8,8 +8,8 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-20e_vid-sentence.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 188 M parameters; forward 12.4 TFLOPs a clip of 200 frames
-#             and 0.22 a sentence, a training step about three times that:
+#   computed: 183 M parameters; forward 11.8 TFLOPs a clip of 200 frames
+#             and 0.12 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-20e_vid-sentence.py
 #             822 iterations an epoch: 8 clips each, of 6,582.
@@ -22,6 +22,7 @@ train_pipeline = [
     dict(sample, jitter=True),
     dict(type='DecodeFrames'),
     dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
     dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
     resize,

@@ -9,8 +9,8 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-40e_hcstvg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 188 M parameters; forward 6.2 TFLOPs a clip of 100 frames
-#             and 0.12 a sentence, a training step about three times that:
+#   computed: 183 M parameters; forward 5.9 TFLOPs a clip of 100 frames
+#             and 0.06 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-40e_hcstvg.py \
 #                 --shape 100 3 352 493
@@ -24,6 +24,7 @@ train_pipeline = [
     dict(sample, crop_prob=0.5, min_frames=64),
     dict(type='DecodeFrames'),
     dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
     dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
     resize,

@@ -5,18 +5,25 @@
 _base_ = ['./hero_shapes.py']
 model = dict(
     proposal_generator=dict(
+        _delete_=True,
         type='DenseHeadProposals',
+        # Of 4 pixels a cell, and one of 8 that is pooled from it: small
+        # objects are 8 pixels wide.
+        level=-2,
+        num_levels=2,
+        # Its losses are means over anchors, small beside those of HERO.
+        loss_weight=15.0,
         head=dict(
             type='mmdet.RPNHead',
             in_channels=64,
             feat_channels=64,
             anchor_generator=dict(
                 type='AnchorGenerator',
-                # Squares of 8, 13 and 22 pixels.
-                scales=[1.0, 1.6, 2.8],
+                # Squares of 8, 11, 16 and 22 pixels.
+                scales=[2.0, 2.8],
                 ratios=[1.0],
-                strides=[8],
-                # In the middle of a region, not at its corner.
+                strides=[4, 8],
+                # In the middle of a cell, not at its corner.
                 center_offset=0.5,
             ),
             bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
@@ -46,7 +53,6 @@ model = dict(
             ),
         ),
     ),
-    # Beside the annotated boxes.
-    roi_encoder=dict(num_train=6),
+    # Regions of a frame that go on.
     max_regions=8,
 )

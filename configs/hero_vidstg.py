@@ -4,8 +4,8 @@
 #   one GPU:  python tools/train.py configs/hero_vidstg.py --amp
 #   test:     python tools/test.py configs/hero_vidstg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
-#   computed: 188 M parameters; forward 5.9 TFLOPs a clip of 64 frames
-#             and 0.07 a sentence, a training step about three times that:
+#   computed: 183 M parameters; forward 5.7 TFLOPs a clip of 64 frames
+#             and 0.04 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_vidstg.py
 #             About 1,160 iterations an epoch: 16 clips each, of about

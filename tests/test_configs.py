@@ -7,6 +7,7 @@ benchmark, so that what fits together in a test does so in a training.
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,18 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from hero_mm.apis.complexity import flops_of
 from hero_mm.apis.model_zoo.towers import shrink_tower
+from hero_mm.models import Regions, TextFeatures
 from hero_mm.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs')
     for path in (ROOT / 'configs').rglob('*.py')
-    # Detectors have tests of their own, in tests/test_models/test_proposals.
-    if not {'_base_', 'detectors'} & set(path.parts)
+    # Detectors have tests of their own, in tests/test_models/test_proposals,
+    # and suites of ablations are no configs.
+    if not {'_base_', 'detectors', 'ablations'} & set(path.parts)
 )
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -68,7 +72,10 @@ def shrink_model(model, data, language_model):
     else:
         text.ann_file = str(data / 'train.json')
     # Of a detector that was not trained here.
-    model.get('proposal_generator', {}).pop('checkpoint', None)
+    model.proposal_generator.pop('checkpoint', None)
+    if model.proposal_generator.type == 'ObjectProposals':
+        # Untrained, it is sure of nothing.
+        model.proposal_generator.min_score = 0.0
     if model.video_encoder.backbone.type != 'ShiftConvNet':
         shrink_tower(model.video_encoder)
 
@@ -269,6 +276,73 @@ def test_the_sampling_is_that_of_the_field():
         ]
         assert steps[0] == steps[1]
         assert f'{main.max_epochs}e_' in path.name
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=str)
+def test_sizes_fit_each_other(path):
+    """Windows are shifted, regions have slots, sizes are those read."""
+    cfg = Config.fromfile(ROOT / 'configs' / path)
+    model = cfg.model
+    frames = [
+        step.get('max_frames') or step.num_frames
+        for name in LOADERS
+        for step in cfg[name].dataset.pipeline
+        if step.type == 'SampleClipFrames'
+    ]
+    assert len(frames) == 3
+    for part in (model.neck, model.region_encoder):
+        assert 2 <= part.temporal_window <= min(frames) // 2
+    assert model.linker.num_slots >= model.max_regions
+    assert model.neck.num_sizes == len(model.region_encoder.scales)
+    widths = {
+        part.embed_dims
+        for part in model.values()
+        if isinstance(part, dict) and 'embed_dims' in part
+    }
+    assert len(widths) == 1
+
+
+def test_a_sentence_costs_little_beside_its_clip():
+    """Reasoning and head of the large model: at most 40 GFLOPs."""
+    cfg = Config.fromfile(ROOT / 'configs/hero_vidstg.py').model
+    init_default_scope('hero_mm')
+    shape = (1, 64, cfg.max_regions)
+    with torch.device('meta'):
+        neck, head = MODELS.build(cfg.neck), MODELS.build(cfg.tube_head)
+        mask = torch.ones(shape, dtype=torch.bool)
+        regions = Regions.from_boxes(
+            torch.zeros(*shape, 4), torch.ones(shape), mask, mask[..., 0]
+        )
+        features = torch.zeros(*shape, cfg.neck.embed_dims)
+        regions = replace(regions, features_BTND=features)
+        looks = features[..., None, :].expand(
+            *shape, cfg.neck.num_sizes, features.shape[-1]
+        )
+        words = features[:, :16, 0]
+        word_mask = torch.ones(1, 16, dtype=torch.bool)
+        text = TextFeatures(
+            words, word_mask, words[:, 0], words[:, 0], word_mask / 16
+        )
+        fit = torch.zeros(*shape, 2)
+        clip_of_query = torch.zeros(1, dtype=torch.long)
+
+    def answer():
+        head.compare(regions, text, clip_of_query)
+        slots, frames = neck(
+            features,
+            mask,
+            words,
+            word_mask,
+            words[:, 0],
+            looks,
+            regions.times_BT,
+            mask[..., 0],
+            fit,
+            fit[..., 0, 0],
+        )
+        head(slots, frames, regions, text, fit, fit[..., 0, 0])
+
+    assert 20e9 < flops_of(answer) < 40e9
 
 
 def test_the_protocol_is_that_of_the_data_set():

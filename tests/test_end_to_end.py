@@ -30,6 +30,8 @@ model = dict(
     text_encoder=dict(
         embed_dims=16, num_layers=1, num_heads=2, unknown_prob=0.1,
         ann_file='data/train.json'),
+    proposal_generator=dict(embed_dims=16),
+    region_encoder=dict(embed_dims=16),
     action_head=dict(embed_dims=16),
     neck=dict(embed_dims=16),
     tube_head=dict(embed_dims=16))

@@ -28,7 +28,7 @@ model = dict(
         ),
         neck=dict(type='mmdet.FPN', out_channels=256, num_outs=3),
         level=1,
-        detail_level=0,
+        finer_levels=(0,),
         # Of the whole recogniser: the keys of its backbone fit.
         init_cfg=dict(type='Pretrained', checkpoint=weights),
     )

@@ -17,6 +17,6 @@ model = dict(
         ),
         neck=dict(type='mmdet.FPN', out_channels=256, num_outs=3),
         level=1,
-        detail_level=0,
+        finer_levels=(0,),
     )
 )

@@ -1,6 +1,6 @@
 # configs/hero_vidstg.py: looks of ResNet-50, motion of SlowOnly-50.
 #   python tools/train.py configs/hero/hero_r50-slowonly-r50_vidstg.py
-# The map of the 3-D backbone is resized to the grid of the 2-D one; both are
+# The map of the 3-D backbone is resized to that of the 2-D one; both are
 # projected together.
 _base_ = '../hero_vidstg.py'
 
@@ -27,12 +27,12 @@ model = dict(
                 type='Pretrained', checkpoint='torchvision://resnet50'
             ),
         ),
-        # Of strides 16 and 32; details are read at stride 8.
+        # Of strides 16 and 32; below them stands stride 8 of the backbone.
         neck=dict(
             type='mmdet.FPN', out_channels=256, start_level=1, num_outs=2
         ),
         level=0,
-        detail_level=0,
+        finer_levels=(0,),
         motion=dict(
             backbone=dict(
                 type='mmaction.ResNet3dSlowOnly',

@@ -1,6 +1,6 @@
 # configs/hero_vidstg.py with mmdet's ResNet-50 and FPN.
 #   python tools/train.py configs/hero/hero_r50_vidstg.py
-# Strides 16 and 32 fused; one region is 16 x 16 pixels.
+# Strides 16 and 32 fused; a cell is 16 x 16 pixels.
 _base_ = '../hero_vidstg.py'
 
 model = dict(
@@ -19,11 +19,11 @@ model = dict(
                 type='Pretrained', checkpoint='torchvision://resnet50'
             ),
         ),
-        # Of strides 16 and 32; details are read at stride 8.
+        # Of strides 16 and 32; below them stands stride 8 of the backbone.
         neck=dict(
             type='mmdet.FPN', out_channels=256, start_level=1, num_outs=2
         ),
         level=0,
-        detail_level=0,
+        finer_levels=(0,),
     )
 )

@@ -15,13 +15,11 @@ pathway = dict(
     pretrained=None,
     conv1_stride_t=1,
     pool1_stride_t=1,
-    # One region is 16 x 16 pixels.
+    # One cell is 16 x 16 pixels.
     spatial_strides=(1, 2, 2, 1),
     norm_eval=True,
 )
 model = dict(
-    # It gives no level that is finer than the grid.
-    region_detail=None,
     video_encoder=dict(
         _delete_=True,
         type='VideoEncoder',

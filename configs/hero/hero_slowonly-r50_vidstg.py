@@ -1,7 +1,7 @@
 # configs/hero_vidstg.py with mmaction2's SlowOnly-50 and a ChannelMapper.
 #   python tools/train.py configs/hero/hero_slowonly-r50_vidstg.py
 # A 3-D backbone that keeps every frame. The last stage does not stride, as for
-# AVA: one region is 16 x 16 pixels.
+# AVA: one cell is 16 x 16 pixels.
 _base_ = '../hero_vidstg.py'
 
 weights = (
@@ -12,8 +12,6 @@ weights = (
     'gb_20220901-df42dc84.pth'
 )
 model = dict(
-    # It gives no level that is finer than the grid.
-    region_detail=None,
     video_encoder=dict(
         _delete_=True,
         type='VideoEncoder',

@@ -22,12 +22,12 @@ model = dict(
             out_indices=(1, 2, 3),
             norm_eval=True,
         ),
-        # Of strides 16 and 32; details are read at stride 8.
+        # Of strides 16 and 32; below them stands stride 8 of the backbone.
         neck=dict(
             type='mmdet.FPN', out_channels=256, start_level=1, num_outs=2
         ),
         level=0,
-        detail_level=0,
+        finer_levels=(0,),
         # Of the whole recogniser: the keys of its backbone fit.
         init_cfg=dict(type='Pretrained', checkpoint=weights),
     )

@@ -1,7 +1,7 @@
 # configs/hero_vidstg.py with mmaction2's UniFormer-S, short side 224.
 #   python tools/train.py configs/hero/hero_uniformer-s_vidstg.py
 # Windows of 16 frames, as it was trained; a step of two frames. It gives its
-# last level alone: one region is 32 x 32 pixels.
+# last level alone: one cell is 32 x 32 pixels.
 _base_ = [
     '../_base_/datasets/vidstg_224.py',
     '../_base_/models/hero_r101_roberta.py',
@@ -16,8 +16,6 @@ weights = (
     '7.pth'
 )
 model = dict(
-    # It gives no level that is finer than the grid.
-    region_detail=None,
     data_preprocessor=dict(
         mean=[114.75, 114.75, 114.75], std=[57.375, 57.375, 57.375]
     ),

@@ -16,8 +16,6 @@ weights = (
     'th'
 )
 model = dict(
-    # It gives no level that is finer than the grid.
-    region_detail=None,
     video_encoder=dict(
         _delete_=True,
         type='VideoEncoder',

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from ..models.compat_checkpoint import check_version
 from ..pretrained.fetching import FETCHED
 from ..pretrained.reading import unreadable
 
@@ -109,6 +110,7 @@ def check_weights(
     Raises:
         ValueError: Says which names and shapes differ, and the cure.
     """
+    check_version(weights, known=_unwrap(model).state_dict())
     wanted = _adapted(model, weights).state_dict()
     lines = []
     for title, names in (
@@ -157,6 +159,7 @@ def load_weights(
     path = find_checkpoint(path)
     checkpoint = read_checkpoint(path)
     weights = checkpoint['state_dict']
+    check_version(weights, known=_unwrap(model).state_dict())
     model = _adapted(model, weights)
     if strict:
         check_weights(model, weights, path)

@@ -5,8 +5,8 @@ the two are counted apart.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable
 
 import torch
@@ -16,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 ENTRIES = ('encode_video', 'ground', 'video_encoder', 'text_encoder')
+# What is counted apart of a sentence, and the method that does it.
+STEPS = {'reasoning': 'reason', 'head': 'decode'}
 
 
 def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -40,6 +42,21 @@ def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
     return counts
 
 
+@contextmanager
+def _counting() -> Iterator[FlopCounterMode]:
+    """Count what is done inside, without gradients."""
+    # Fused kernels are no products of matrices to the counter: attention is
+    # asked for as such.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def flops_of(action: Callable[[], Any]) -> int:
     """Count the operations of an action without gradients.
 
@@ -53,17 +70,44 @@ def flops_of(action: Callable[[], Any]) -> int:
     Returns:
         int: Floating point operations.
     """
-    # Fused kernels are no products of matrices to the counter: attention is
-    # asked for as such.
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    counter = FlopCounterMode(display=False)
-    try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            action()
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with _counting() as counter:
+        action()
     return int(counter.get_total_flops())
+
+
+def flops_of_steps(
+    action: Callable[[], Any], grounder: Any, steps: Mapping[str, str]
+) -> dict[str, int]:
+    """Count the operations of an action, and of some of its steps.
+
+    Args:
+        action (Callable): Called once.
+        grounder (Any): The object whose methods are the steps.
+        steps (Mapping[str, str]): Name of each step and of its method.
+
+    Returns:
+        dict[str, int]: By the names of the steps, and under ``''`` all the
+        others.
+    """
+    counts = dict.fromkeys(['', *steps], 0)
+    with _counting() as counter, ExitStack() as after:
+
+        def count(name: str, method: Callable[..., Any]) -> None:
+            def counted(*args: Any, **kwargs: Any) -> Any:
+                before = counter.get_total_flops()
+                result = method(*args, **kwargs)
+                counts[name] += int(counter.get_total_flops() - before)
+                return result
+
+            # Hides the method of the class as long as it is counted.
+            vars(grounder)[method.__name__] = counted
+            after.callback(vars(grounder).pop, method.__name__)
+
+        for name, method in steps.items():
+            count(name, getattr(grounder, method))
+        action()
+    counts[''] = int(counter.get_total_flops()) - sum(counts.values())
+    return counts
 
 
 @contextmanager
@@ -113,9 +157,12 @@ def count_encoder_flops(
     )
     with _as_tested(shapes):
         return flops_of(
-            lambda: shapes.project(
-                shapes.encode_alike(*inputs)[0].flatten(0, 1)
-            )
+            lambda: [
+                project(level.flatten(0, 1))
+                for project, level in zip(
+                    shapes.projects, shapes.encode_alike(*inputs)
+                )
+            ]
         )
 
 
@@ -132,8 +179,9 @@ def count_flops(
 
     Returns:
         dict[str, int]: Operations of ``'video encoder'`` and
-        ``'rest of the clip'``, once a clip; ``'text encoder'`` and
-        ``'rest of the sentence'``, once a sentence; summed over all items.
+        ``'rest of the clip'``, once a clip; ``'text encoder'``, the steps of
+        :data:`STEPS` that the model has, and ``'rest of the sentence'``, once
+        a sentence; summed over all items.
 
     Raises:
         TypeError: When the model has no such parts.
@@ -159,10 +207,17 @@ def count_flops(
             lambda: found.append(grounder.encode_video(inputs, samples))
         )
         text = flops_of(lambda: grounder.text_encoder(texts))
-        answer = flops_of(lambda: grounder.ground(found[0], samples))
+        steps = {
+            step: name for step, name in STEPS.items() if hasattr(model, name)
+        }
+        answer = flops_of_steps(
+            lambda: grounder.ground(found[0], samples), grounder, steps
+        )
+    rest = answer.pop('') - text
     return {
         'video encoder': encoder,
         'rest of the clip': clip - encoder,
         'text encoder': text,
-        'rest of the sentence': answer - text,
+        **answer,
+        'rest of the sentence': rest,
     }

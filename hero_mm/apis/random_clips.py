@@ -81,16 +81,18 @@ def make_item(
             img_shape=(height, width),
             crop_box=(0.0, 0.0, float(width), float(height)),
             flip=False,
+            tracks_complete=True,
         )
     )
     words = WORDS.split()
+    actions = [words[k % len(words)] for k in range(queries)]
     sample.queries = InstanceData(
         texts=[
             ' '.join(rng.choice(words, len(words))) for _ in range(queries)
         ],
         query_ids=[f'{seed}-{k}' for k in range(queries)],
         query_types=['declarative'] * queries,
-        predicates=[words[k % len(words)] for k in range(queries)],
+        predicates=actions,
     )
     boxes = _boxes(rng, (queries, frames), size)
     starts = rng.integers(0, max(frames // 2, 1), queries)
@@ -102,10 +104,14 @@ def make_item(
         valid=torch.tensor(valid),
     )
     sample.gt_queries = InstanceData(
-        spans=torch.tensor(spans, dtype=torch.float32), **tubes
+        spans=torch.tensor(spans, dtype=torch.float32),
+        track_index=torch.arange(queries),
+        **tubes,
     )
     sample.gt_tracks = InstanceData(
-        bboxes=tubes['bboxes'], valid=torch.ones_like(tubes['valid'])
+        bboxes=tubes['bboxes'],
+        valid=torch.ones_like(tubes['valid']),
+        predicates=[[action] for action in actions],
     )
     shape = (frames, PROPOSALS)
     sample.proposals = InstanceData(

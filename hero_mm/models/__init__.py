@@ -1,26 +1,44 @@
-"""Models: encoders, reasoning, heads and the grounder that wires them."""
+"""Models: encoders, regions, reasoning, heads and the grounder."""
 
 from .backbones import ShiftConvNet
 from .data_preprocessor import GroundingDataPreprocessor
-from .features import TextFeatures, VideoFeatures
+from .features import Pyramid, TextFeatures
 from .grounders import HERO
 from .heads import ContrastiveActionHead, TubeHead
+from .linker import RegionLinker
 from .necks import HierarchicalReasoningNeck
+from .proposals import (
+    DenseHeadProposals,
+    DetectorProposals,
+    FileProposals,
+    ObjectProposals,
+)
 from .ramped_average import RampedAverage
+from .region_encoder import RegionEncoder
+from .regions import Regions
+from .retrieval import FrameRetrieval
 from .text_encoders import HFTextEncoder, WordTextEncoder
 from .video_encoders import VideoEncoder
 
 __all__ = [
     'HERO',
     'ContrastiveActionHead',
+    'DenseHeadProposals',
+    'DetectorProposals',
+    'FileProposals',
+    'FrameRetrieval',
     'GroundingDataPreprocessor',
     'HFTextEncoder',
     'HierarchicalReasoningNeck',
-    'ShiftConvNet',
+    'ObjectProposals',
+    'Pyramid',
     'RampedAverage',
+    'RegionEncoder',
+    'RegionLinker',
+    'Regions',
+    'ShiftConvNet',
     'TextFeatures',
     'TubeHead',
     'VideoEncoder',
-    'VideoFeatures',
     'WordTextEncoder',
 ]

@@ -1,139 +1,63 @@
-"""What the towers hand to the reasoning: features of clips and sentences.
+"""What the encoders hand on: a pyramid of features, and features of sentences.
 
-Shape legend: B clips, Q queries, T frames, H W grid, L words, D width.
+Shape legend: B clips, Q sentences, T frames, H W cells of a level, L words,
+D width.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any, Optional
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-def decode_boxes(
-    raw: Tensor, centres: Tensor, stride: tuple[float, float]
-) -> Tensor:
-    """Boxes from offsets of the centre and logarithms of the size.
-
-    Args:
-        raw (Tensor): In units of the stride, has shape (..., N, 4).
-        centres (Tensor): Centres of the regions, has shape (..., N, 2).
-        stride (tuple[float, float]): Pixels a region covers, (x, y).
-
-    Returns:
-        Tensor: Boxes xyxy in pixels, has shape (..., N, 4).
-    """
-    unit = raw.new_tensor(stride)
-    centre = centres + raw[..., :2] * unit
-    half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+Stride = tuple[float, float]
 
 
 @dataclass
-class Details:
-    """A finer level of the pyramid, of which regions read what they show.
+class Pyramid:
+    """Features of B clips at several resolutions, the finest level first.
 
     Attributes:
-        map_BTCHW (Tensor): Features, zero on padding.
-        stride (tuple[float, float]): Pixels a cell covers, (x, y).
-    """
-
-    map_BTCHW: Tensor
-    stride: tuple[float, float]
-
-
-@dataclass
-class VideoFeatures:
-    """Regions of B clips, computed once whatever the number of sentences.
-
-    The regions of a frame are a grid of H x W, or, after
-    :func:`hero_mm.models.pruning.select_regions`, a set of W with H = 1.
-
-    Attributes:
-        regions_BTHWD (Tensor): Features of the regions.
+        levels (tuple[Tensor, ...]): Each has shape (B, T, D, H, W), zero on
+            padding.
+        strides (tuple[tuple[float, float], ...]): Pixels a cell of each
+            level covers, (x, y).
         frame_mask_BT (Tensor): True on real frames, False on padding.
-        real_BTHW (Tensor): True on regions that hold real pixels of real
-            frames.
-        centres_BTHW2 (Tensor): Centres of the regions in pixels, x, y.
-        stride (tuple[float, float]): Pixels a region covers, (x, y).
-        is_grid (bool): The regions are a grid, not a set.
-        objectness_BTHW (Tensor, optional): Logits of "an object is centred
-            here", of the tube head.
-        raw_boxes_BTHW4 (Tensor, optional): The clip's own boxes, of the tube
-            head, see :func:`decode_boxes`.
-        contexts (dict[int, Tensor], optional): Means over the neighbourhoods
-            of the regions in the grid that a set was chosen from, one a
-            scale of the pyramid alignment.
-        geometry_BTHW5 (Tensor, optional): Centre and size of the clip's own
-            boxes in units of the stride, and the frame number.
-        proposals_BTHW4 (Tensor, optional): Where regions are proposals, the
-            proposed boxes, xyxy in pixels.
-        details (Details, optional): A finer level of the clips; it is read
-            once a clip and then let go.
+        sizes_B2 (Tensor): Width and height of the frames in pixels, without
+            padding, float32.
     """
 
-    regions_BTHWD: Tensor
+    levels: tuple[Tensor, ...]
+    strides: tuple[Stride, ...]
     frame_mask_BT: Tensor
-    real_BTHW: Tensor
-    centres_BTHW2: Tensor
-    stride: tuple[float, float]
-    is_grid: bool = True
-    objectness_BTHW: Optional[Tensor] = None
-    raw_boxes_BTHW4: Optional[Tensor] = None
-    contexts: Optional[dict[int, Tensor]] = None
-    geometry_BTHW5: Optional[Tensor] = None
-    proposals_BTHW4: Optional[Tensor] = None
-    details: Optional[Details] = None
+    sizes_B2: Tensor
 
-    def boxes(self) -> Tensor:
-        """The clip's own boxes, xyxy in pixels, has shape (B, T, H, W, 4)."""
-        if self.raw_boxes_BTHW4 is None:
+    def level(self, number: int) -> tuple[Tensor, Stride]:
+        """A level and its stride; ValueError where there is no such level."""
+        count = len(self.levels)
+        if not -count <= number < count:
             raise ValueError(
-                'these features have no boxes: run TubeHead.clip_outputs first'
+                f'level {number} of the pyramid does not exist: there are '
+                f'{count}, of {list(self.strides)} pixels a cell (x, y); set '
+                'model.video_encoder.finer_levels'
             )
-        return decode_boxes(
-            self.raw_boxes_BTHW4, self.centres_BTHW2, self.stride
-        )
+        return self.levels[number], self.strides[number]
 
-    def apply(self, function: Callable[[Tensor], Tensor]) -> 'VideoFeatures':
-        """Apply a function to every tensor but the details.
+    def real_cells(self, number: int) -> Tensor:
+        """Cells whose first pixel is real, has shape (B, H, W)."""
+        level, (across, down) = self.level(number)
+        height, width = level.shape[-2:]
+        device = self.sizes_B2.device
+        x = torch.arange(width, device=device) * across
+        y = torch.arange(height, device=device) * down
+        in_width = x < self.sizes_B2[:, :1]
+        in_height = y < self.sizes_B2[:, 1:]
+        return in_height[:, :, None] & in_width[:, None]
 
-        Args:
-            function (Callable): Takes and gives a tensor whose first axes
-                are clips and frames.
-
-        Returns:
-            VideoFeatures: The results.
-        """
-        changed: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                changed[field.name] = function(value)
-            elif isinstance(value, dict):
-                changed[field.name] = {
-                    key: function(item) for key, item in value.items()
-                }
-        return replace(self, **changed)
-
-    def frame_means(self) -> Tensor:
-        """Mean of the real regions of each frame, has shape (B, T, D)."""
-        real = self.real_BTHW.to(self.regions_BTHWD.dtype)
-        total = torch.einsum('bthwd,bthw->btd', self.regions_BTHWD, real)
-        return total / real.sum((2, 3)).clamp(min=1)[..., None]
-
-    def of_queries(self, clip_of_query: Tensor) -> 'VideoFeatures':
-        """Repeat each clip for its sentences.
-
-        Args:
-            clip_of_query (Tensor): Index of the clip of each query, has
-                shape (Q,).
-
-        Returns:
-            VideoFeatures: The same features with Q in the place of B.
-        """
-        return self.apply(lambda value: value[clip_of_query])
+    def means(self, number: int) -> Tensor:
+        """Mean over the real cells of each frame, has shape (B, T, D)."""
+        count = self.real_cells(number).sum((1, 2)).clamp(min=1)
+        total = self.level(number)[0].sum((-2, -1))
+        return total / count[:, None, None]
 
 
 @dataclass

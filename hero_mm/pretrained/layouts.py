@@ -177,8 +177,8 @@ _INPUT = Rule(
 _BOXES = Rule(
     r'(?:ground_decoder\.decoder\.)?bbox_embed\.layers\.\d\.(?:weight|bias)',
     'box head',
-    why_not="HERO's tube head regresses a box from a region, "
-    'not a box of the whole picture',
+    why_not='HERO corrects the boxes of regions and regresses none from the '
+    'whole picture',
 )
 _POSITIONS = Rule(
     r'(?:backbone|vis_encoder)\.1\.(?:row|col)_embed\.weight',

@@ -232,14 +232,15 @@ def _blocks(names: Iterable[str], block: 're.Pattern[str]') -> Blocks:
 
 # One 1 x 1 convolution from the last stage of the backbone to width D: the
 # lateral convolution of an FPN at that level, the convolution of a
-# ChannelMapper, or the encoder's own projection where there is no neck.
+# ChannelMapper, or the encoder's own projection where there is no neck: that
+# of its coarsest level.
 INPUT_PROJECTION = first_fitting(
     *(
         expand(rf'{NECK}{kind}.{level}.conv.\1')
         for kind in ('lateral_convs', 'convs')
         for level in range(4)
     ),
-    expand(r'video_encoder.project.\1'),
+    *(expand(rf'video_encoder.projects.{level}.\1') for level in range(4)),
 )
 
 

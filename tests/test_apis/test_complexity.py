@@ -9,6 +9,7 @@ from hero_mm.apis.complexity import (
     count_flops,
     count_parameters,
     flops_of,
+    flops_of_steps,
 )
 from hero_mm.apis.model_zoo.rows import small_hero
 from hero_mm.apis.random_clips import make_item
@@ -73,6 +74,24 @@ def test_the_fast_path_comes_back_after_an_error():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+class Steps:
+    def all(self):
+        return X @ torch.ones(8, 3), self.some(), self.some()
+
+    def some(self):
+        return X @ torch.ones(8, 5)
+
+
+def test_steps_are_counted_apart():
+    steps = Steps()
+    counts = flops_of_steps(steps.all, steps, dict(part='some'))
+    assert counts == {'': 2 * 2 * 7 * 8 * 3, 'part': 2 * 2 * 2 * 7 * 8 * 5}
+    assert vars(steps) == {}
+    with pytest.raises(ZeroDivisionError):
+        flops_of_steps(lambda: 1 / 0, steps, dict(part='some'))
+    assert vars(steps) == {}
+
+
 @pytest.fixture(scope='module')
 def hero():
     torch.manual_seed(0)
@@ -96,8 +115,11 @@ def test_clips_and_sentences_are_counted_apart(hero):
     rest = both['rest of the clip'], 2 * one['rest of the clip']
     assert 0.99 < rest[0] / rest[1] <= 1
     assert both['text encoder'] == two['text encoder']
-    for part in ('text encoder', 'rest of the sentence'):
+    for part in ('text encoder', 'reasoning', 'head'):
         assert two[part] == pytest.approx(2 * one[part], rel=0.05)
+    # Slots are prepared for the comparison once a clip.
+    rest = one['rest of the sentence'], two['rest of the sentence']
+    assert rest[0] < rest[1] < 2 * rest[0]
 
 
 def test_counting_leaves_no_trace(hero):
@@ -137,7 +159,8 @@ def test_an_encoder_is_counted_without_being_run(hero):
     encoder.train()
     assert count_encoder_flops(encoder, 3, (40, 24)) == wanted > 0
     assert count_encoder_flops(encoder, 3, (37, 17)) == wanted
-    assert encoder.training and encoder.project.weight.device.type == 'cpu'
+    assert encoder.training
+    assert encoder.projects[0].weight.device.type == 'cpu'
     # An hour of film.
     large = count_encoder_flops(encoder, 3 * 30000, (40, 24))
     assert large == 30000 * wanted

@@ -32,13 +32,20 @@ def make_config():
                 text_encoder=dict(
                     type='WordTextEncoder', embed_dims=DIMS, vocabulary=WORDS
                 ),
+                proposal_generator=dict(
+                    type='ObjectProposals', embed_dims=DIMS, min_score=0.0
+                ),
+                max_regions=8,
+                linker=dict(type='RegionLinker', num_slots=8),
+                region_encoder=dict(type='RegionEncoder', embed_dims=DIMS),
+                action_head=dict(
+                    type='ContrastiveActionHead', embed_dims=DIMS
+                ),
+                retrieval=dict(type='FrameRetrieval'),
                 neck=dict(
                     type='HierarchicalReasoningNeck',
                     embed_dims=DIMS,
                     num_layers=1,
-                ),
-                action_head=dict(
-                    type='ContrastiveActionHead', embed_dims=DIMS
                 ),
                 tube_head=dict(type='TubeHead', embed_dims=DIMS),
             ),

@@ -70,6 +70,11 @@ def test_a_clip_holds_together(frames, queries):
     assert len(sample.queries.texts) == queries
     assert len(set(sample.queries.query_ids)) == queries
     truth, limit = sample.gt_queries, torch.tensor([40, 24] * 2)
+    tracks = sample.gt_tracks
+    assert torch.equal(tracks.bboxes[truth.track_index], truth.bboxes)
+    told = [tracks.predicates[place] for place in truth.track_index.tolist()]
+    assert told == [[action] for action in sample.queries.predicates]
+    assert sample.tracks_complete
     for boxes in (truth.bboxes, sample.proposals.bboxes):
         assert ((boxes >= 0) & (boxes <= limit)).all()
         assert (boxes[..., 2:] > boxes[..., :2]).all()

@@ -109,8 +109,9 @@ def test_the_model(tool, repo_root, amp, capsys):
     for name in (
         'as configured: training step',
         'as configured: inference, clip encoded for each sentence',
-        'joint attention, same regions: inference',
-        'joint attention, all regions: training step',
+        'joint attention: inference',
+        'twice the regions: training step',
+        'joint attention, twice the regions: training step',
     ):
         assert name in out
     assert 'no memory' not in out
@@ -123,6 +124,19 @@ def test_a_model_without_reasoning_has_no_other_attention(tool, repo_root):
     )
     cfg = tool.config_without_data(args.config, args.cfg_options)
     assert [name for name, _ in tool._variants(cfg)] == ['as configured']
+
+
+def test_a_model_on_files_has_no_more_regions(tool, repo_root):
+    config = repo_root / 'configs' / 'hero_shapes.py'
+    cfg = tool.config_without_data(config, {})
+    (_, first), _, (_, more), (_, last) = tool._variants(cfg)
+    assert more.max_regions == 2 * first.max_regions
+    assert more.linker.num_slots == 2 * first.linker.num_slots
+    assert last.neck.attention == last.region_encoder.attention == 'joint'
+    assert 'attention' not in first.neck and 'attention' not in more.neck
+    cfg.model.proposal_generator = dict(type='FileProposals')
+    names = [name for name, _ in tool._variants(cfg)]
+    assert names == ['as configured', 'joint attention']
 
 
 @pytest.mark.parametrize(

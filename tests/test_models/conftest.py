@@ -4,6 +4,7 @@ The fixtures give functions, so that a test says in one line what it needs.
 """
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
-from hero_mm.models import TextFeatures, VideoFeatures
+from hero_mm.models import Pyramid, Regions, TextFeatures
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
@@ -39,9 +40,8 @@ def _config() -> dict:
                 shift_div=4,
             ),
             embed_dims=16,
-            detail_level=0,
+            finer_levels=(0,),
         ),
-        region_detail=dict(type='RegionDetail', dims=8, size=3),
         text_encoder=dict(
             type='WordTextEncoder',
             embed_dims=16,
@@ -49,19 +49,33 @@ def _config() -> dict:
             num_layers=1,
             num_heads=2,
         ),
+        proposal_generator=dict(
+            type='ObjectProposals',
+            embed_dims=16,
+            num_proposals=8,
+            # Untrained, it is sure of nothing.
+            min_score=0.0,
+        ),
+        max_regions=5,
+        linker=dict(type='RegionLinker', num_slots=6),
+        region_encoder=dict(
+            type='RegionEncoder',
+            embed_dims=16,
+            points=(3, 3, 1),
+            read_dims=8,
+            num_heads=2,
+            temporal_window=2,
+        ),
+        action_head=dict(
+            type='ContrastiveActionHead', embed_dims=16, common_dims=8
+        ),
+        retrieval=dict(type='FrameRetrieval'),
         neck=dict(
             type='HierarchicalReasoningNeck',
             embed_dims=16,
             num_heads=2,
-            num_clip_layers=1,
             num_layers=2,
-            spatial_window=2,
             temporal_window=2,
-            scales=(1, 3, 0),
-            shift_div=4,
-        ),
-        action_head=dict(
-            type='ContrastiveActionHead', embed_dims=16, common_dims=8
         ),
         tube_head=dict(
             type='TubeHead', embed_dims=16, num_span_layers=1, num_heads=2
@@ -132,20 +146,29 @@ def _pixels(rng, num_frames: int, height: int, width: int) -> np.ndarray:
     return clip[..., :height, :width].astype(np.uint8)
 
 
-def _truth(rng, count: int, num_frames: int, size, end: int) -> InstanceData:
+def _tracks(rng, num_frames: int, size, number: int) -> torch.Tensor:
+    """Boxes of objects that drift, xyxy in pixels, (M, T, 4)."""
     width, height = size
-    low = rng.uniform(0, 0.5, (count, num_frames, 2))
-    side = rng.uniform(0.2, 0.45, (count, num_frames, 2))
+    low = rng.uniform(0, 0.5, (number, 1, 2))
+    drift = np.cumsum(rng.uniform(-0.04, 0.04, (number, num_frames, 2)), 1)
+    side = rng.uniform(0.2, 0.45, (number, 1, 2))
+    low = np.clip(low + drift, 0, 1 - side)
     boxes = np.concatenate([low, low + side], -1)
     boxes = boxes * np.array([width, height] * 2)
-    starts = rng.uniform(0, end / 3, count)
+    return torch.tensor(boxes, dtype=torch.float32)
+
+
+def _truth(rng, tracks_MT4, target_K, end: int) -> InstanceData:
+    """Tubes of objects, each in a part of the clip."""
+    starts = rng.uniform(0, end / 3, len(target_K))
     spans = np.stack([starts, starts + end / 2], -1)
-    inds = np.arange(num_frames) * 5 + 2
-    valid = (inds >= spans[:, :1]) & (inds < spans[:, 1:])
+    inds = np.arange(tracks_MT4.shape[1]) * 5 + 2
+    valid = torch.tensor((inds >= spans[:, :1]) & (inds < spans[:, 1:]))
     return InstanceData(
         spans=torch.tensor(spans, dtype=torch.float32),
-        bboxes=torch.tensor(boxes, dtype=torch.float32),
-        valid=torch.tensor(valid),
+        bboxes=tracks_MT4[target_K] * valid[..., None],
+        valid=valid,
+        track_index=target_K,
     )
 
 
@@ -164,6 +187,7 @@ def make_clip():
         negatives: bool = True,
         tracks: bool = True,
         truth: bool = True,
+        complete: bool = True,
     ) -> dict:
         rng = np.random.default_rng(seed)
         width, height = size
@@ -200,12 +224,27 @@ def make_clip():
                 ]
                 for place in places
             ]
+        boxes = _tracks(rng, num_frames, size, 3)
+        target = torch.arange(len(texts)) % len(boxes)
         if truth:
-            sample.gt_queries = _truth(rng, len(texts), num_frames, size, end)
+            sample.gt_queries = _truth(rng, boxes, target, end)
+            sample.set_metainfo(
+                dict(
+                    tracks_complete=complete,
+                    video_predicates=sorted(set(sample.queries.predicates)),
+                )
+            )
         if tracks:
-            told = _truth(rng, 3, num_frames, size, end)
             sample.gt_tracks = InstanceData(
-                bboxes=told.bboxes, valid=torch.ones_like(told.valid)
+                bboxes=boxes,
+                valid=torch.ones(len(boxes), num_frames, dtype=torch.bool),
+                predicates=[
+                    [
+                        PREDICATES[place]
+                        for place in places[track :: len(boxes)]
+                    ]
+                    for track in range(len(boxes))
+                ],
             )
         return dict(inputs=torch.from_numpy(clip), data_samples=sample)
 
@@ -272,28 +311,75 @@ def same_predictions():
 
 
 @pytest.fixture(scope='session')
-def make_video():
-    """Function: features of a grid of regions, with what is padding."""
+def make_pyramid():
+    """Function: a pyramid of levels, the finest first, zero on padding.
 
-    def make(regions, frames=None, stride: float = 8.0) -> VideoFeatures:
-        clips, num_frames, height, width = regions.shape[:4]
+    Each level has shape (B, T, D, H, W); a cell of the last one is a square
+    of ``stride`` pixels. ``frames`` are the real ones of each clip, ``sizes``
+    their (width, height).
+    """
+
+    def make(*levels, frames=None, sizes=None, stride: float = 8.0) -> Pyramid:
+        clips, num_frames, _, height, width = levels[-1].shape
         frame_mask = torch.ones(clips, num_frames, dtype=torch.bool)
         for clip, number in enumerate(frames or []):
             frame_mask[clip, number:] = False
-        y, x = torch.meshgrid(
-            (torch.arange(height) + 0.5) * stride,
-            (torch.arange(width) + 0.5) * stride,
-            indexing='ij',
-        )
-        real = frame_mask[:, :, None, None].expand(regions.shape[:4])
-        return VideoFeatures(
-            regions_BTHWD=regions * real[..., None],
+        whole = [(width * stride, height * stride)] * clips
+        strides = tuple(stride * width / one.shape[-1] for one in levels)
+        pyramid = Pyramid(
+            levels=levels,
+            strides=tuple((side, side) for side in strides),
             frame_mask_BT=frame_mask,
-            real_BTHW=real,
-            centres_BTHW2=torch.stack([x, y], -1).expand(
-                *regions.shape[:4], 2
+            sizes_B2=torch.tensor(sizes or whole).float(),
+        )
+        real = frame_mask[:, :, None, None, None]
+        return replace(
+            pyramid,
+            levels=tuple(
+                level * real * pyramid.real_cells(number)[:, None, None]
+                for number, level in enumerate(levels)
             ),
-            stride=(stride, stride),
+        )
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def make_regions():
+    """Function: regions, random but for what is given.
+
+    ``real`` are the numbers of real frames of the clips.
+    """
+
+    def make(
+        clips: int = 1,
+        frames: int = 4,
+        regions: int = 3,
+        dims: int = 16,
+        sizes: int = 3,
+        real=None,
+        seed: int = 0,
+        **given,
+    ) -> Regions:
+        rng = torch.Generator().manual_seed(seed)
+        shape = (clips, frames, regions)
+        frame_mask = torch.ones(clips, frames, dtype=torch.bool)
+        for clip, number in enumerate(real or []):
+            frame_mask[clip, number:] = False
+        mask = given.pop('mask', torch.ones(shape, dtype=torch.bool))
+        mask = mask & frame_mask[..., None]
+        low = 24 * torch.rand(*shape, 2, generator=rng)
+        boxes = given.get('boxes', torch.cat([low, low + 8], -1))
+        scores = given.get('scores', torch.rand(shape, generator=rng))
+        made = Regions.from_boxes(
+            boxes * mask[..., None], scores * mask, mask, frame_mask
+        )
+        features = torch.randn(*shape, dims, generator=rng)
+        looks = torch.randn(*shape, sizes, dims, generator=rng)
+        return replace(
+            made,
+            features_BTND=given.get('features', features) * mask[..., None],
+            looks_BTNSD=given.get('looks', looks),
         )
 
     return make

@@ -1,45 +1,56 @@
-"""Features of clips and sentences."""
+"""What the encoders hand on: levels of a clip, sentences."""
 
+import pytest
 import torch
 
 
-def test_of_queries_repeats_clips(make_video):
-    video = make_video(torch.randn(2, 3, 2, 2, 4), frames=[2, 3])
-    told = video.of_queries(torch.tensor([1, 0, 1]))
-    assert told.regions_BTHWD.shape[0] == 3
-    assert torch.equal(told.regions_BTHWD[0], told.regions_BTHWD[2])
-    assert torch.equal(told.regions_BTHWD[1], video.regions_BTHWD[0])
-    assert told.frame_mask_BT.sum(1).tolist() == [3, 2, 3]
-    assert told.stride == video.stride
+def test_levels_by_number(make_pyramid):
+    pyramid = make_pyramid(
+        torch.randn(1, 2, 4, 6, 8), torch.randn(1, 2, 4, 3, 4)
+    )
+    for number, stride in ((0, 4.0), (1, 8.0), (-1, 8.0), (-2, 4.0)):
+        level, (across, down) = pyramid.level(number)
+        assert level is pyramid.levels[number]
+        assert across == down == stride
 
 
-def test_apply_reaches_contexts_and_leaves_the_rest(make_video):
-    video = make_video(torch.ones(1, 2, 2, 2, 4))
-    video.contexts = {3: torch.ones(1, 2, 2, 2, 4)}
-    told = video.apply(lambda value: value[:, :1])
-    assert told.contexts[3].shape == (1, 1, 2, 2, 4)
-    assert told.raw_boxes_BTHW4 is None
-    assert video.contexts[3].shape[1] == 2
+@pytest.mark.parametrize('number', [2, -3])
+def test_a_level_that_does_not_exist(number, make_pyramid):
+    pyramid = make_pyramid(
+        torch.randn(1, 2, 4, 6, 8), torch.randn(1, 2, 4, 3, 4)
+    )
+    with pytest.raises(ValueError, match='there are 2.*finer_levels'):
+        pyramid.level(number)
 
 
-def test_frame_means_leave_padding_out(make_video):
-    regions = torch.randn(1, 3, 2, 2, 4)
-    video = make_video(regions, frames=[2])
-    video.real_BTHW = video.real_BTHW.clone()
-    video.real_BTHW[0, 0, 1] = False
-    told = video.frame_means()
-    torch.testing.assert_close(told[0, 0], regions[0, 0, 0].mean(0))
-    torch.testing.assert_close(told[0, 1], regions[0, 1].mean((0, 1)))
-    assert told[0, 2].abs().max() == 0
+def test_cells_are_real_where_their_first_pixel_is(make_pyramid):
+    fine, coarse = torch.ones(2, 1, 4, 4, 6), torch.ones(2, 1, 4, 2, 3)
+    pyramid = make_pyramid(fine, coarse, sizes=[(24, 16), (9, 5)])
+    assert pyramid.real_cells(0)[0].all() and pyramid.real_cells(1)[0].all()
+    # Nine of 24 pixels across and five of 16 down.
+    for number, (rows, columns) in ((0, (2, 3)), (1, (1, 2))):
+        real = pyramid.real_cells(number)[1]
+        assert real[:rows, :columns].all()
+        assert real.sum() == rows * columns
+
+
+def test_means_leave_padding_out(make_pyramid):
+    level = torch.randn(2, 3, 4, 2, 3)
+    pyramid = make_pyramid(level, frames=[3, 2], sizes=[(24, 16), (9, 5)])
+    got = pyramid.means(0)
+    torch.testing.assert_close(got[0], level[0].mean((-2, -1)))
+    wanted = level[1, :2, :, :1, :2].mean((-2, -1))
+    torch.testing.assert_close(got[1, :2], wanted)
+    assert got[1, 2].abs().max() == 0
 
 
 def test_select_cuts_to_the_longest(make_text):
     text = make_text(torch.randn(3, 4), words=5)
     text.word_mask_QL[0, 2:] = False
     text.word_mask_QL[1, 3:] = False
-    told = text.select(slice(0, 2))
-    assert told.words_QLD.shape == (2, 3, 4)
-    assert told.action_weights_QL.shape == (2, 3)
-    assert torch.equal(told.sentence_QD, text.sentence_QD[:2])
+    got = text.select(slice(0, 2))
+    assert got.words_QLD.shape == (2, 3, 4)
+    assert got.action_weights_QL.shape == (2, 3)
+    assert torch.equal(got.sentence_QD, text.sentence_QD[:2])
     assert text.select(slice(2, None)).words_QLD.shape == (1, 5, 4)
     assert len(text.select(slice(3, None)).action_QD) == 0

@@ -101,12 +101,15 @@ NECKS = dict(
 def hero_config(language_model):
     """Function: config of a HERO that shares parts with ``layouts``."""
 
-    def make(neck='fpn', text='roberta', embed_dims=4, **backbone) -> dict:
+    def make(
+        neck='fpn', text='roberta', embed_dims=4, finer=(), **backbone
+    ) -> dict:
         encoder = dict(
             type='VideoEncoder',
             embed_dims=embed_dims,
             backbone=resnet(**backbone),
             neck=copy.deepcopy(NECKS[neck]),
+            finer_levels=finer,
         )
         words = dict(
             type='HFTextEncoder',
@@ -116,11 +119,17 @@ def hero_config(language_model):
         )
         if neck != 'none':
             encoder['neck']['out_channels'] = embed_dims
+        generator = dict(type='ObjectProposals', embed_dims=embed_dims)
+        regions = dict(
+            type='RegionEncoder', embed_dims=embed_dims, num_heads=2
+        )
         head = dict(type='TubeHead', embed_dims=embed_dims, num_heads=2)
         return dict(
             type='HERO',
             video_encoder=encoder,
             text_encoder=words,
+            proposal_generator=generator,
+            region_encoder=regions,
             tube_head=head,
         )
 

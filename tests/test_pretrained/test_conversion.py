@@ -207,11 +207,17 @@ def test_without_a_config_what_depends_on_it_is_left_out(source):
 
 
 @pytest.mark.parametrize(
-    ('neck', 'place'),
-    [('mapper', NECK + 'convs.1.conv.'), ('none', 'video_encoder.project.')],
+    ('neck', 'finer', 'place'),
+    [
+        ('mapper', (), NECK + 'convs.1.conv.'),
+        ('none', (), 'video_encoder.projects.0.'),
+        # That of the coarsest level.
+        ('none', (0,), 'video_encoder.projects.1.'),
+    ],
 )
-def test_projection_of_the_pictures(neck, place, source, shapes_of):
-    result = convert(source('mdetr'), LAYOUTS['mdetr'], shapes_of(neck), 'x')
+def test_projection_of_the_pictures(neck, finer, place, source, shapes_of):
+    model = shapes_of(neck, finer=finer)
+    result = convert(source('mdetr'), LAYOUTS['mdetr'], model, 'x')
     for part in ('weight', 'bias'):
         assert result.loaded[f'input_proj.{part}'][0] == place + part
 

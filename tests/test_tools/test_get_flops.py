@@ -84,13 +84,18 @@ def test_rows_add_up(tool, repo_root, capsys):
     assert '1 x 4 frames of 32 x 32 pixels' in text
     assert '2 sentence(s) each' in text
     trained = numbers(text, 'M')
-    parts = {'video_encoder', 'text_encoder', 'neck', 'tube_head'}
+    parts = {'video_encoder', 'region_encoder', 'neck', 'tube_head'}
     assert parts <= set(trained)
     total = trained.pop('in all')
     assert sum(trained.values()) == pytest.approx(total, abs=0.01)
     flops = numbers(text, 'G')
     clip = flops['video encoder'] + flops['rest of the clip']
-    sentence = flops['text encoder'] + flops['rest of the sentence']
+    sentence = sum(
+        flops[part]
+        for part in (
+            *('text encoder', 'reasoning', 'head', 'rest of the sentence'),
+        )
+    )
     assert flops['clips in all'] == pytest.approx(clip, abs=1e-3)
     assert flops['sentences in all (2)'] == pytest.approx(sentence, abs=1e-3)
     assert flops['in all'] == pytest.approx(clip + sentence, abs=1e-3)

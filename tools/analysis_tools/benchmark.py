@@ -10,6 +10,7 @@ Examples::
 """
 
 import argparse
+import copy
 import platform
 import statistics
 import sys
@@ -313,18 +314,32 @@ def data_part(args: argparse.Namespace) -> Rows:
 
 
 def _variants(cfg: Any) -> Iterator[tuple[str, Any]]:
-    """The model as configured, and with fully connected attention."""
+    """The model as configured, and with fully connected attention.
+
+    Both again with twice the regions a frame, where they are HERO's own
+    proposals.
+    """
     yield 'as configured', cfg.model
     neck = cfg.model.get('neck')
-    if neck and neck.get('attention', 'hierarchical') == 'hierarchical':
-        for name, regions in (
-            ('joint attention, same regions', cfg.model.get('max_regions')),
-            ('joint attention, all regions', None),
-        ):
-            changed = cfg.model.copy()
-            changed.neck = dict(neck, attention='joint')
-            changed.max_regions = regions
-            yield name, changed
+    if not neck or neck.get('attention', 'hierarchical') != 'hierarchical':
+        return
+    yield 'joint attention', _joint(cfg.model)
+    if 'num_proposals' in cfg.model.get('proposal_generator', {}):
+        more = copy.deepcopy(cfg.model)
+        more.max_regions *= 2
+        more.proposal_generator.num_proposals *= 2
+        if more.get('linker'):
+            more.linker.num_slots *= 2
+        yield 'twice the regions', more
+        yield 'joint attention, twice the regions', _joint(more)
+
+
+def _joint(model: Any) -> Any:
+    """The same model with fully connected attention, once a clip too."""
+    changed = copy.deepcopy(model)
+    for part in ('neck', 'region_encoder'):
+        changed[part].attention = 'joint'
+    return changed
 
 
 def model_part(args: argparse.Namespace) -> Rows:

@@ -152,7 +152,7 @@ def flop_rows(flops: Mapping[str, int], queries: int) -> list[list[str]]:
         queries (int): Sentences of all clips together.
     """
     clip = flops['video encoder'] + flops['rest of the clip']
-    sentence = flops['text encoder'] + flops['rest of the sentence']
+    sentence = sum(flops.values()) - clip
     rows = [['operations', 'FLOPs']]
     named = {
         **flops,

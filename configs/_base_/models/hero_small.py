@@ -6,7 +6,6 @@ model = dict(
     video_encoder=dict(
         type='VideoEncoder',
         embed_dims=embed_dims,
-        # One region is 8 x 8 pixels.
         backbone=dict(
             type='ShiftConvNet',
             stem_channels=16,
@@ -14,8 +13,8 @@ model = dict(
             num_blocks=(1, 1),
             out_indices=(0, 1),
         ),
-        # Details of 4 x 4 pixels.
-        detail_level=0,
+        # A pyramid of 4 and 8 pixels a cell.
+        finer_levels=(0,),
     ),
     text_encoder=dict(
         type='WordTextEncoder',
@@ -23,34 +22,46 @@ model = dict(
         # The vocabulary; a checkpoint carries its own.
         ann_file='data/shapes/train.json',
     ),
-    # What regions show at that level, and a frame before and after; None
-    # leaves it out, shift_div=0 the other frames.
-    region_detail=dict(type='RegionDetail'),
+    proposal_generator=dict(
+        type='ObjectProposals',
+        embed_dims=embed_dims,
+        num_proposals=16,
+    ),
+    # Regions of a frame that go on.
+    max_regions=8,
+    # Slot n follows one object; None leaves the regions unlinked.
+    linker=dict(type='RegionLinker', num_slots=8),
+    # What a region shows: its box, what is around it, the frame. One scale
+    # alone leaves the pyramid out.
+    region_encoder=dict(
+        type='RegionEncoder',
+        embed_dims=embed_dims,
+        scales=(1.25, 3.0, 0.0),
+        levels=(0, 1, 1),
+        points=(7, 3, 1),
+        num_layers=1,
+        num_heads=2,
+        temporal_window=8,
+    ),
     # Contrastive action correspondence; None leaves it out.
     action_head=dict(type='ContrastiveActionHead', embed_dims=embed_dims),
+    retrieval=dict(type='FrameRetrieval', depth='weigh'),
     # Hierarchical reasoning; None leaves it out, attention='joint' is the
     # fully connected attention that it replaces.
     neck=dict(
         type='HierarchicalReasoningNeck',
         embed_dims=embed_dims,
         num_heads=2,
-        num_clip_layers=0,
-        num_region_layers=1,
         num_layers=1,
-        # One window holds all 16 frames: there is nothing to shift.
-        temporal_window=16,
-        shift_windows=False,
-        # Pyramid alignment; (1,) switches it off.
-        scales=(1, 3, 0),
+        num_sizes=3,
+        temporal_window=8,
     ),
     tube_head=dict(
         type='TubeHead',
         embed_dims=embed_dims,
         num_heads=2,
-        sigma=0.5,
+        loss_span=dict(type='SpanLoss', sigma=0.5),
         # While several spans are likely, take the one that agrees with most.
         expected_iou=True,
     ),
-    # Regions of a frame that meet the words; None keeps all 64.
-    max_regions=8,
 )

@@ -48,8 +48,19 @@ OURS = dict(
         stem_channels=8,
         channels=(8, 16),
         num_blocks=(1, 1),
+        out_indices=(0, 1),
         shift_div=4,
     ),
+    finer_levels=(0,),
+)
+
+
+GENERATOR = dict(
+    type='ObjectProposals',
+    embed_dims=WIDTH,
+    num_proposals=12,
+    # Untrained, it is sure of nothing.
+    min_score=0.0,
 )
 
 
@@ -141,7 +152,6 @@ def all_rows(configs: Union[str, Path]) -> list[Row]:
 
 
 def _generators() -> Iterator[Row]:
-    # Regions are aligned and assigned by these, whoever proposes them.
     needs = ('mmcv', 'mmdet')
     for kind in HEADS:
         head = partial(_head, kind)
@@ -150,11 +160,16 @@ def _generators() -> Iterator[Row]:
         more = ('transformers',) if 'Grounding' in name else ()
         detector = partial(_detector, name)
         yield Row('generator', name, detector, needs=(*needs, *more))
-    yield Row('generator', 'files', _files, needs=needs)
+    yield Row('generator', 'files', _files)
+    yield Row('generator', "HERO's own", _own)
 
 
 def _files(folder: Path) -> dict[str, Any]:
     return dict(proposal_generator=dict(type='FileProposals'))
+
+
+def _own(folder: Path) -> dict[str, Any]:
+    return dict(proposal_generator=GENERATOR)
 
 
 def _variant(path: Path, folder: Path) -> dict[str, Any]:
@@ -206,30 +221,34 @@ def small_hero(**parts: Any) -> dict:
             num_layers=1,
             num_heads=2,
         ),
-        neck=dict(
-            type='HierarchicalReasoningNeck',
+        proposal_generator=GENERATOR,
+        max_regions=6,
+        linker=dict(type='RegionLinker', num_slots=6),
+        region_encoder=dict(
+            type='RegionEncoder',
             embed_dims=WIDTH,
+            read_dims=8,
             num_heads=2,
-            num_clip_layers=1,
-            num_layers=1,
-            spatial_window=2,
             temporal_window=2,
-            scales=(1, 3, 0),
-            shift_div=4,
         ),
         action_head=dict(
             type='ContrastiveActionHead', embed_dims=WIDTH, common_dims=8
         ),
+        retrieval=dict(type='FrameRetrieval'),
+        neck=dict(
+            type='HierarchicalReasoningNeck',
+            embed_dims=WIDTH,
+            num_heads=2,
+            num_layers=1,
+            temporal_window=2,
+        ),
         tube_head=dict(
             type='TubeHead', embed_dims=WIDTH, num_span_layers=1, num_heads=2
         ),
-        max_regions=6,
         data_preprocessor=dict(
             type='GroundingDataPreprocessor', pad_size_divisor=8
         ),
     )
-    if 'proposal_generator' in parts:
-        config['roi_encoder'] = dict(num_train=6)
     return {**config, **parts}
 
 

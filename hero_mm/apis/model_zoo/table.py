@@ -25,7 +25,7 @@ def zoo_section(
     found = list(zip(rows, results))
     small = f'{FRAMES} frames of {SIZE[0]}x{SIZE[1]}'
     whole = f'{FULL_FRAMES} frames of {FULL_SIZE[0]}x{FULL_SIZE[1]}'
-    tower = ['sees', 'region', 'step', 'parameters', f'FLOPs, {small}']
+    tower = ['sees', 'cell', 'step', 'parameters', f'FLOPs, {small}']
     tried = ['training step', 'prediction']
     variants = [
         [f'`{row.name}`', *_tower(one), *_tried(one), *_whole(row, full)]

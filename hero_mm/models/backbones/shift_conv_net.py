@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
-from ..layers import temporal_shift
+from ..layers.attention import temporal_shift
 
 
 class ClipNorm(nn.Module):
@@ -213,10 +213,10 @@ class ShiftConvNet(BaseModule):
         x = x.contiguous(memory_format=torch.channels_last)
         mask = _halve(mask)
         x = self.stem(x, num_frames, mask).relu_()
+        if mask is not None:
+            x = x * mask
         outs = []
         for index, (down, blocks) in enumerate(zip(self.downs, self.stages)):
-            if mask is not None:
-                x = x * mask
             mask = _halve(mask)
             x = down(x, num_frames, mask).relu_()
             if mask is not None:

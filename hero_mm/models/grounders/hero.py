@@ -1,14 +1,15 @@
 """HERO: from pixels and sentences to tubes (arXiv 2208.05818).
 
-Wires the parts and computes nothing itself. The video tower runs once a clip;
-all that follows runs once a query.
+Wires the parts and computes nothing itself. Data goes through each room once:
+encode, propose, link and encode_regions once a clip; retrieve, reason and
+decode once a sentence.
 
 Shape legend: B clips, Q queries (sum of the sentences of the clips), V hard
-negative sentences, T frames, N regions a frame, H W pixels.
+negative sentences, T frames, N slots a frame, H W pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
 import torch
@@ -18,13 +19,34 @@ from torch import Tensor
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
-from ..features import TextFeatures, VideoFeatures
-from ..heads.contrastive_action_head import action_kinds
+from ..compat_checkpoint import check_version
+from ..features import Pyramid, TextFeatures
+from ..heads.frame_grid import bin_edges, frame_numbers
 from ..heads.tube_decoding import TubeOutput
-from ..proposals import ProposalSet
-from ..pruning import keep_frames, select_frames, select_regions
+from ..regions import Regions
+from ..targets import Tracks, Tubes, with_annotated
 
 Samples = Sequence[GroundingDataSample]
+
+
+@dataclass
+class Retrieved:
+    """What is known of Q queries before the reasoning.
+
+    Attributes:
+        regions (Regions): The slots of each query, of the frames that go on.
+        fit_QTN2 (Tensor): Late fusion of these slots with the sentence.
+        consistency_QT (Tensor, optional): Logits of all frames.
+        gate_QT (Tensor, optional): Logits of the frames that go on.
+        kept (tuple[Tensor, Tensor], optional): Their numbers, and which of
+            them are meant; None where all frames go on.
+    """
+
+    regions: Regions
+    fit_QTN2: Tensor
+    consistency_QT: Optional[Tensor] = None
+    gate_QT: Optional[Tensor] = None
+    kept: Optional[tuple[Tensor, Tensor]] = None
 
 
 @MODELS.register_module()
@@ -34,25 +56,25 @@ class HERO(BaseModel):
     Args:
         video_encoder (dict): Config of a :class:`VideoEncoder`.
         text_encoder (dict): Config of a text encoder.
+        proposal_generator (dict): Config of a proposal generator, such as
+            :class:`ObjectProposals`.
+        region_encoder (dict): Config of a :class:`RegionEncoder`.
         tube_head (dict): Config of a :class:`TubeHead`.
-        neck (dict, optional): Config of a reasoning neck; None grounds on
-            the encoders alone.
+        linker (dict, optional): Config of a :class:`RegionLinker`; None
+            leaves regions where the generator put them.
         action_head (dict, optional): Config of a
             :class:`ContrastiveActionHead`; None leaves the contrastive
             action correspondence out.
-        max_regions (int, optional): Regions of a frame that meet the words,
-            those most likely to hold an object; None keeps the whole grid.
-            Of proposals, those of highest score; None keeps them all.
-        proposal_generator (dict, optional): Config of a proposal generator;
-            its boxes become the regions. None grounds on the grid.
-        roi_encoder (dict, optional): Config of the :class:`RoIEncoder` of
-            the proposals, without ``embed_dims``.
-        region_detail (dict, optional): Config of a :class:`RegionDetail`, by
-            which regions read a finer level, ``video_encoder.detail_level``;
-            without ``in_dims`` and ``embed_dims``. None leaves it out.
-        keep_ratio (float): At test time only this share of the frames, those
-            of highest action consistency, takes part in the reasoning of a
-            query. Needs an action head. Defaults to 1.0, all of them.
+        retrieval (dict, optional): Config of a :class:`FrameRetrieval`; needs
+            an action head. None lets all frames go on.
+        neck (dict, optional): Config of a reasoning neck; None grounds on
+            the late fusion alone.
+        max_regions (int): Regions of a frame that go on, N. Defaults to 64.
+        nms_iou (float): Regions that overlap a better one by more are
+            duplicates. Defaults to 0.6.
+        jitter (float): In training, annotated boxes that no region shows
+            stand among the regions, their edges moved by up to this share of
+            their sides. Defaults to 0.14.
         data_preprocessor (dict, optional): Config of a data preprocessor.
         init_cfg (dict, optional): Initialization config.
     """
@@ -61,14 +83,16 @@ class HERO(BaseModel):
         self,
         video_encoder: dict,
         text_encoder: dict,
+        proposal_generator: dict,
+        region_encoder: dict,
         tube_head: dict,
-        neck: Optional[dict] = None,
+        linker: Optional[dict] = None,
         action_head: Optional[dict] = None,
-        max_regions: Optional[int] = None,
-        region_detail: Optional[dict] = None,
-        keep_ratio: float = 1.0,
-        proposal_generator: Optional[dict] = None,
-        roi_encoder: Optional[dict] = None,
+        retrieval: Optional[dict] = None,
+        neck: Optional[dict] = None,
+        max_regions: int = 64,
+        nms_iou: float = 0.6,
+        jitter: float = 0.14,
         data_preprocessor: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -79,41 +103,30 @@ class HERO(BaseModel):
             ),
             init_cfg,
         )
-        if not 0 < keep_ratio <= 1:
-            raise ValueError(f'keep_ratio must be in (0, 1], got {keep_ratio}')
-        if keep_ratio < 1 and action_head is None:
+        if retrieval is not None and action_head is None:
             raise ValueError(
-                f'keep_ratio={keep_ratio} needs action_head: the frames are '
-                'kept by their action consistency'
+                'retrieval chooses frames by their action consistency: give '
+                'an action_head too, or retrieval=None'
             )
         self.video_encoder = MODELS.build(video_encoder)
         self.text_encoder = MODELS.build(text_encoder)
-        self.neck = MODELS.build(neck) if neck else None
+        self.proposal_generator = MODELS.build(proposal_generator)
+        self.proposal_generator.bind(self.data_preprocessor)
+        self.linker = MODELS.build(linker) if linker else None
+        self.region_encoder = MODELS.build(region_encoder)
         self.action_head = MODELS.build(action_head) if action_head else None
+        self.retrieval = MODELS.build(retrieval) if retrieval else None
+        self.neck = MODELS.build(neck) if neck else None
         self.tube_head = MODELS.build(tube_head)
-        self.region_detail = None
-        if region_detail is not None:
-            default = dict(
-                type='RegionDetail',
-                in_dims=self.video_encoder.detail_dims,
-                embed_dims=video_encoder['embed_dims'],
-            )
-            self.region_detail = MODELS.build({**default, **region_detail})
         self.max_regions = max_regions
-        self.keep_ratio = keep_ratio
-        self.proposal_generator = self.roi_encoder = None
-        if proposal_generator is not None:
-            self.proposal_generator = MODELS.build(proposal_generator)
-            self.proposal_generator.bind(self.data_preprocessor)
-            default = dict(
-                type='RoIEncoder', embed_dims=video_encoder['embed_dims']
-            )
-            self.roi_encoder = MODELS.build({**default, **(roi_encoder or {})})
-            self.tube_head.start_from_proposals()
-        elif roi_encoder is not None:
-            raise ValueError(
-                'roi_encoder encodes proposals: give a proposal_generator too'
-            )
+        self.nms_iou = nms_iou
+        self.jitter = jitter
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        check_version(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(
         self,
@@ -127,7 +140,7 @@ class HERO(BaseModel):
             inputs (dict): ``imgs`` (B, T, 3, H, W), ``frame_mask`` (B, T) and
                 ``pixel_mask`` (B, H, W) of the data preprocessor.
             data_samples (Sequence[GroundingDataSample]): B samples with
-                ``queries``; for 'loss' with ``gt_queries`` too.
+                ``queries``; for 'loss' with ``gt_queries`` and ``gt_tracks``.
             mode (str): 'loss', 'predict' or 'tensor'.
 
         Returns:
@@ -143,17 +156,50 @@ class HERO(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            video = self.encode_video(inputs, data_samples)
-            clip_of_query = self._clip_of_query(data_samples, video)
+            regions = self.encode_video(inputs, data_samples)
+            clip_of_query = _clip_of_query(data_samples, regions)
             text = self.text_encoder(_texts(data_samples))
-            return self._reason(video, text, clip_of_query)[0]
+            retrieved = self.retrieve(regions, text, clip_of_query)
+            return self.decode(*self.reason(retrieved, text), retrieved, text)
         raise ValueError(
             f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
         )
 
+    def encode(self, inputs: dict[str, Tensor]) -> Pyramid:
+        """Pixels to a pyramid of features."""
+        return self.video_encoder(**inputs)
+
+    def propose(
+        self,
+        pyramid: Pyramid,
+        inputs: dict[str, Tensor],
+        samples: Samples,
+        tracks: Optional[Tracks] = None,
+    ) -> tuple[Regions, dict[str, Tensor]]:
+        """Pyramid to N regions a frame, and losses where tracks are given."""
+        losses: dict[str, Tensor] = {}
+        if tracks is None:
+            regions = self.proposal_generator(pyramid, inputs, samples)
+        else:
+            losses, regions = self.proposal_generator.loss_and_predict(
+                pyramid, inputs, samples
+            )
+        regions = regions.suppress(self.nms_iou)
+        if tracks is not None:
+            regions = with_annotated(regions, tracks, self.jitter)
+        return regions.best(self.max_regions), losses
+
+    def link(self, regions: Regions, pyramid: Pyramid) -> Regions:
+        """Regions to slots, each of which follows one object."""
+        return self.linker(regions, pyramid) if self.linker else regions
+
+    def encode_regions(self, regions: Regions, pyramid: Pyramid) -> Regions:
+        """What the slots show, in space and time, without words."""
+        return self.region_encoder(regions, pyramid)
+
     def encode_video(
         self, inputs: dict[str, Tensor], data_samples: Any = None
-    ) -> VideoFeatures:
+    ) -> Regions:
         """Encode B clips, whatever sentences will be asked.
 
         Args:
@@ -163,117 +209,124 @@ class HERO(BaseModel):
                 :meth:`ground`.
 
         Returns:
-            VideoFeatures: B clips.
+            Regions: Slots of B clips.
         """
-        grid = self._encode(inputs)
-        if self.proposal_generator is None:
-            return self._select(self.tube_head.clip_outputs(grid))
-        proposals = self.proposal_generator(grid, inputs, data_samples or ())
-        if self.max_regions is not None:
-            proposals = proposals.best(self.max_regions)
-        return self._enrich(self._propose(grid, proposals))
+        pyramid = self.encode(inputs)
+        regions, _ = self.propose(pyramid, inputs, data_samples or ())
+        return self.encode_regions(self.link(regions, pyramid), pyramid)
 
-    def _encode(self, inputs: dict[str, Tensor]) -> VideoFeatures:
-        """The whole grid of regions."""
-        video = self.video_encoder(**inputs)
-        if self.neck is not None:
-            video = self.neck.encode_clip(video)
-        return video
+    def retrieve(
+        self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
+    ) -> Retrieved:
+        """Which frames show what each sentence says, before the reasoning."""
+        # Boxes inform what follows; they are trained where they are made.
+        regions = replace(regions, boxes_BTN4=regions.boxes_BTN4.detach())
+        fit = self.tube_head.compare(regions, text, clip_of_query)
+        of_query = regions.of_queries(clip_of_query)
+        if self.action_head is None:
+            return Retrieved(of_query, fit)
+        logits = self.action_head(regions, text, clip_of_query)
+        kept = None
+        if self.retrieval is not None:
+            kept = self.retrieval(logits, of_query.frame_mask_BT)
+        if kept is None:
+            return Retrieved(of_query, fit, logits, logits)
+        rows = torch.arange(len(fit), device=fit.device)[:, None]
+        return Retrieved(
+            of_query.frames(*kept),
+            fit[rows, kept[0]],
+            logits,
+            logits.gather(1, kept[0]),
+            kept,
+        )
 
-    def _propose(
-        self, grid: VideoFeatures, proposals: ProposalSet
-    ) -> VideoFeatures:
-        """Proposals in the place of the grid, with objectness and boxes."""
-        assert self.roi_encoder is not None
-        if self.neck is not None:
-            grid = replace(grid, contexts=self.neck.contexts(grid))
-        return self.tube_head.clip_outputs(self.roi_encoder(grid, proposals))
+    def reason(
+        self, retrieved: Retrieved, text: TextFeatures
+    ) -> tuple[Tensor, Tensor]:
+        """Slots and words to reasoned slots and one token a frame."""
+        regions = retrieved.regions
+        slots = regions.features
+        if self.neck is None:
+            mask = regions.mask_BTN[..., None].to(slots)
+            means = (slots * mask).sum(2) / mask.sum(2).clamp(min=1)
+            return slots, means + text.sentence_QD[:, None]
+        return self.neck(
+            slots,
+            regions.mask_BTN,
+            text.words_QLD,
+            text.word_mask_QL,
+            text.sentence_QD,
+            regions.looks_BTNSD,
+            regions.times_BT,
+            regions.frame_mask_BT,
+            retrieved.fit_QTN2,
+            retrieved.gate_QT,
+        )
 
-    def _select(
-        self, video: VideoFeatures, forced_BTHW: Optional[Tensor] = None
-    ) -> VideoFeatures:
-        """The regions that meet the words."""
-        if self.max_regions is not None:
-            if self.neck is not None:
-                video = replace(video, contexts=self.neck.contexts(video))
-            video = select_regions(video, self.max_regions, forced_BTHW)
-        return self._enrich(video)
-
-    def _enrich(self, video: VideoFeatures) -> VideoFeatures:
-        """Regions that have met each other, with better boxes."""
-        if self.region_detail is not None:
-            video = self.region_detail(video)
-        if self.neck is not None:
-            video = self.neck.encode_regions(video)
-        return self.tube_head.refine_boxes(video)
-
-    def _regions_to_train(
-        self, inputs: dict[str, Tensor], data_samples: Samples
-    ) -> tuple[VideoFeatures, dict[str, Tensor]]:
-        """The regions that meet the words, and the losses on the way."""
-        grid = self._encode(inputs)
-        with_tracks = _have_tracks(data_samples)
-        losses: dict[str, Tensor] = {}
-        if self.proposal_generator is not None:
-            if not with_tracks:
-                raise ValueError(
-                    'proposals are assigned to annotated objects: train with '
-                    'LoadTubes(with_tracks=True)'
-                )
-            assert self.roi_encoder is not None
-            losses = self.proposal_generator.loss(grid, inputs, data_samples)
-            proposals = self.proposal_generator(grid, inputs, data_samples)
-            proposals = self.roi_encoder.sample(proposals, data_samples)
-            video = self._propose(grid, proposals)
-            losses.update(self.tube_head.track_loss(video, data_samples))
-            video = self._enrich(video)
-        else:
-            grid, forced = self.tube_head.clip_outputs(grid), None
-            if with_tracks:
-                losses = self.tube_head.track_loss(grid, data_samples)
-                forced = self.tube_head.regions_of_tracks(grid, data_samples)
-            video = self._select(grid, forced)
-        if with_tracks:
-            losses.update(self.tube_head.refine_loss(video, data_samples))
-        return video, losses
+    def decode(
+        self,
+        slots_QTND: Tensor,
+        frames_QTD: Tensor,
+        retrieved: Retrieved,
+        text: TextFeatures,
+    ) -> TubeOutput:
+        """Reasoned slots to logits of tubes."""
+        return self.tube_head(
+            slots_QTND,
+            frames_QTD,
+            retrieved.regions,
+            text,
+            retrieved.fit_QTN2,
+            retrieved.gate_QT,
+        )
 
     def loss(
         self, inputs: dict[str, Tensor], data_samples: Samples
     ) -> dict[str, Tensor]:
         """Losses of all parts; see :meth:`forward`."""
-        video, losses = self._regions_to_train(inputs, data_samples)
-        clip_of_query = self._clip_of_query(data_samples, video)
-        negatives, query_of_negative = _negatives(data_samples, video)
+        pyramid = self.encode(inputs)
+        num_frames = pyramid.frame_mask_BT.shape[1]
+        tracks = Tracks.of(data_samples, num_frames)
+        tubes = Tubes.of(data_samples, num_frames)
+        proposed, losses = self.propose(pyramid, inputs, data_samples, tracks)
+        linked = self.link(proposed, pyramid)
+        regions = self.encode_regions(linked, pyramid)
+        losses.update(self.region_encoder.loss(linked, regions, tracks))
+        clip_of_query = _clip_of_query(data_samples, regions)
+        negatives, query_of_negative = _negatives(data_samples, clip_of_query)
         texts = _texts(data_samples)
         # One pass of the text encoder for sentences and hard negatives.
         both = self.text_encoder([*texts, *negatives])
         text = both.select(slice(0, len(texts)))
-        output, _ = self._reason(video, text, clip_of_query)
-        of_query = video.of_queries(clip_of_query)
-        losses.update(
-            self.tube_head.loss(output, of_query, data_samples, clip_of_query)
-        )
         swapped = both.select(slice(len(texts), None))
-        kinds = action_kinds(data_samples).to(clip_of_query)
+        retrieved = self.retrieve(regions, text, clip_of_query)
+        output = self.decode(*self.reason(retrieved, text), retrieved, text)
+        kept = None if retrieved.kept is None else retrieved.kept[0]
         losses.update(
-            self.tube_head.action_loss(
-                of_query,
-                data_samples,
-                text,
-                kinds,
-                swapped,
-                query_of_negative,
+            self.tube_head.loss(
+                output,
+                retrieved.regions,
+                tubes.frames(kept),
+                self._edges(retrieved, data_samples, clip_of_query),
+            )
+        )
+        told = (data_samples, swapped, query_of_negative)
+        boxes = replace(regions, features_BTND=None, looks_BTNSD=None)
+        shows, asked = self.tube_head.assign(
+            boxes.of_queries(clip_of_query), tubes
+        )
+        losses.update(
+            self.tube_head.tube_loss(
+                regions, clip_of_query, shows, text, *told
             )
         )
         if self.action_head is not None:
             losses.update(
-                self.action_head.loss(
-                    video,
-                    text,
-                    clip_of_query,
-                    kinds,
-                    swapped if negatives else None,
-                    query_of_negative if negatives else None,
+                self.action_head.loss(regions, text, clip_of_query, *told)
+            )
+            losses.update(
+                self.action_head.span_loss(
+                    regions, text, clip_of_query, shows, asked
                 )
             )
         return losses
@@ -287,12 +340,12 @@ class HERO(BaseModel):
         )
 
     def ground(
-        self, video: VideoFeatures, data_samples: Samples
+        self, regions: Regions, data_samples: Samples
     ) -> list[GroundingDataSample]:
         """Answer sentences on encoded clips.
 
         Args:
-            video (VideoFeatures): B clips from :meth:`encode_video`.
+            regions (Regions): B clips from :meth:`encode_video`.
             data_samples (Sequence[GroundingDataSample]): B samples with
                 ``queries`` and the meta information of the clips.
 
@@ -300,62 +353,43 @@ class HERO(BaseModel):
             list[GroundingDataSample]: The same samples with
             ``pred_queries``.
         """
-        clip_of_query = self._clip_of_query(data_samples, video)
+        clip_of_query = _clip_of_query(data_samples, regions)
         text = self.text_encoder(_texts(data_samples))
-        output, consistency = self._reason(
-            video, text, clip_of_query, self.keep_ratio
-        )
+        retrieved = self.retrieve(regions, text, clip_of_query)
+        output = self.decode(*self.reason(retrieved, text), retrieved, text)
         results = self.tube_head.predict(
-            output, data_samples, clip_of_query, consistency
+            output,
+            retrieved.regions,
+            self._edges(retrieved, data_samples, clip_of_query),
+            data_samples,
+            clip_of_query,
+            retrieved.consistency_QT,
         )
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
         return list(data_samples)
 
-    def _reason(
-        self,
-        video: VideoFeatures,
-        text: TextFeatures,
-        clip_of_query: Tensor,
-        keep_ratio: float = 1.0,
-    ) -> tuple[TubeOutput, Optional[Tensor]]:
-        """Everything after the encoders."""
-        consistency = None
-        if self.action_head is not None:
-            consistency = self.action_head(video, text, clip_of_query)
-        of_query = video.of_queries(clip_of_query)
-        gate, kept = consistency, None
-        if keep_ratio < 1 and consistency is not None:
-            kept = keep_frames(consistency, of_query.frame_mask_BT, keep_ratio)
-            of_query = select_frames(of_query, kept)
-            gate = consistency.gather(1, kept)
-        fit = self.tube_head.fit(of_query, text)
-        if self.neck is not None:
-            regions, frames = self.neck(of_query, text, gate, fit)
-        else:
-            regions = of_query.regions_BTHWD
-            frames = of_query.frame_means() + text.sentence_QD[:, None]
-        output = self.tube_head(regions, frames, of_query, text, gate, fit)
-        output.kept_QS = kept
-        return output, consistency
-
     @staticmethod
-    def _clip_of_query(samples: Samples, video: VideoFeatures) -> Tensor:
-        counts = torch.tensor([len(s.queries.texts) for s in samples])
-        clips = torch.arange(len(samples)).repeat_interleave(counts)
-        return clips.to(video.regions_BTHWD.device)
+    def _edges(
+        retrieved: Retrieved, samples: Samples, clip_of_query: Tensor
+    ) -> Tensor:
+        """Edges of the bins of the frames that go on, (Q, K + 1)."""
+        mask = retrieved.regions.frame_mask_BT
+        frames = mask.shape[1]
+        if retrieved.consistency_QT is not None:
+            frames = retrieved.consistency_QT.shape[1]
+        numbers, segments = frame_numbers(samples, frames, mask.device)
+        numbers = numbers[clip_of_query]
+        if retrieved.kept is not None:
+            numbers = numbers.gather(1, retrieved.kept[0])
+        return bin_edges(numbers, mask, segments[clip_of_query])
 
 
-def _have_tracks(samples: Samples) -> bool:
-    """Whether all objects of the clips are annotated, in all or in none."""
-    without = [s for s in samples if 'gt_tracks' not in s]
-    if without and len(without) < len(samples):
-        raise ValueError(
-            'some clips of a batch have gt_tracks, but not that of video '
-            f'{without[0].video_id!r}: train with LoadTubes(with_tracks=True) '
-            'for all of them, or with False'
-        )
-    return not without
+def _clip_of_query(samples: Samples, regions: Regions) -> Tensor:
+    """The clip of each query, has shape (Q,)."""
+    counts = torch.tensor([len(s.queries.texts) for s in samples])
+    clips = torch.arange(len(samples)).repeat_interleave(counts)
+    return clips.to(regions.mask_BTN.device)
 
 
 def _texts(samples: Samples) -> list[str]:
@@ -363,7 +397,7 @@ def _texts(samples: Samples) -> list[str]:
 
 
 def _negatives(
-    samples: Samples, video: VideoFeatures
+    samples: Samples, clip_of_query: Tensor
 ) -> tuple[list[str], Tensor]:
     """Hard negative sentences and the query of each, has shape (V,)."""
     texts, owners, query = [], [], 0
@@ -375,6 +409,4 @@ def _negatives(
             texts.extend(negatives)
             owners.extend([query] * len(negatives))
             query += 1
-    return texts, torch.tensor(
-        owners, dtype=torch.long, device=video.regions_BTHWD.device
-    )
+    return texts, torch.tensor(owners).to(clip_of_query)

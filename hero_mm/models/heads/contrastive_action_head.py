@@ -1,22 +1,19 @@
-"""Contrastive action correspondence: which frames show the named action.
+"""Contrastive action correspondence: which frames show what a sentence says.
 
 The abstract of HERO says that weakly supervised contrastive learning splits
 the frames into *action-consistent* and *action-independent* ones by the
-semantic correspondence of video and caption. It gives no formula. We choose:
-the similarity of each region to the action vector, its smooth maximum over
-the regions of a frame, the mean of the best frames as the score of a (video,
-caption) pair, and two terms, neither of which sees a temporal label:
+semantic correspondence of video and caption, before the grounding. It gives no
+formula. We choose: looks and action are compared in the same slot, a frame is
+as consistent as its best slot (a smooth maximum), the score of a video is the
+mean of its best frames, and InfoNCE over the pairs of the batch learns it,
+with captions in which only the action phrase is replaced as hard negatives.
+No pair that may be true is a negative. No interval is looked at, and nothing
+that follows sends a gradient here.
 
-- InfoNCE over the pairs of the batch in both directions, with captions in
-  which only the action phrase is replaced as hard negatives; captions of the
-  same action are no negatives of each other;
-- the best frames are parted from the rest.
-
-Shape legend: B clips, Q queries, V hard negatives, T frames, N regions a
-frame, E width of the common space.
+Shape legend: B clips, Q sentences, V captions, X hard negatives a sentence, T
+frames, N slots, E width of the common space.
 """
 
-import zlib
 from collections.abc import Sequence
 from typing import Optional
 
@@ -28,100 +25,106 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
+from hero_mm.structures.actions import action_numbers, true_in_clip
 
-from ..features import TextFeatures, VideoFeatures
+from ..features import TextFeatures
+from ..regions import Regions
+from .slot_text_fit import SlotTextFit
+
+SUPERVISIONS = ('video', 'span')
+Samples = Sequence[GroundingDataSample]
 
 
 @MODELS.register_module()
 class ContrastiveActionHead(BaseModule):
-    """Score frames by their correspondence with the action of a sentence.
+    """Score frames by their correspondence with a sentence.
 
     Args:
-        embed_dims (int): Width of the features of video and text.
+        embed_dims (int): Width of the features of regions and text.
         common_dims (int): Width E of the common space.
+        supervision (str): 'video': the pairs of videos and captions alone.
+            'span': also the true tubes, for those who have them.
         top_ratio (float): Share of the frames whose mean is the score of a
-            video, and which the second term parts from the rest.
-        temperature (float): Start of the learned temperature of InfoNCE.
-        region_temperature (float): Of the smooth maximum over regions.
-        margin (float): Wanted distance of the best frames from the rest, in
-            units of cosine similarity.
-        loss_weight (float): Weight of the contrastive term.
-        part_weight (float): Weight of the second term, which confirms what
-            the first one found and cannot find anything itself.
+            video.
+        temperature (float): Of the smooth maximum over slots, in units of
+            the cosine: of 64 slots that fit alike the best counts 0.4 more
+            than one alone.
+        scale (float): Of the similarities in the loss, fixed: a learned one
+            grows until easy pairs teach nothing, and the frames that do not
+            show the action keep their scores.
+        loss_contrast (dict): Config of the loss over pairs.
+        loss_span (dict): Config of the loss with ``supervision='span'``.
         init_cfg (dict, optional): Initialization config.
     """
 
     def __init__(
         self,
         embed_dims: int,
-        common_dims: int = 32,
+        common_dims: int = 64,
+        supervision: str = 'video',
         top_ratio: float = 0.25,
         temperature: float = 0.1,
-        region_temperature: float = 0.5,
-        margin: float = 0.3,
-        loss_weight: float = 1.0,
-        part_weight: float = 0.1,
+        scale: float = 5.0,
+        loss_contrast: Optional[dict] = None,
+        loss_span: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.video = nn.Linear(embed_dims, common_dims)
-        self.text = nn.Linear(embed_dims, common_dims)
-        self.log_scale = nn.Parameter(torch.tensor(1 / temperature).log())
-        self.offset = nn.Parameter(torch.tensor(0.3))
+        if supervision not in SUPERVISIONS:
+            raise ValueError(
+                f'supervision must be one of {SUPERVISIONS}; got '
+                f'{supervision!r}'
+            )
+        self.fit = SlotTextFit(embed_dims, common_dims, scale, learned=False)
+        self.offset: Optional[nn.Parameter] = None
+        if supervision == 'span':
+            self.offset = nn.Parameter(torch.tensor(1.0))
+        self.supervision = supervision
         self.top_ratio = top_ratio
-        self.region_temperature = region_temperature
-        self.margin = margin
-        self.loss_weight = loss_weight
-        self.part_weight = part_weight
-
-    def _scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=100)
-
-    def _regions(self, video: VideoFeatures) -> Tensor:
-        """Regions in the common space, unit length, (B, T, N, E)."""
-        common = F.normalize(self.video(video.regions_BTHWD), dim=-1)
-        return common.flatten(2, 3)
-
-    def _actions(self, text: TextFeatures) -> Tensor:
-        """Actions in the common space, unit length, (V, E)."""
-        return F.normalize(self.text(text.action_QD), dim=-1)
-
-    def _frame_scores(self, sim: Tensor, region_mask: Tensor) -> Tensor:
-        """Smooth maximum over regions: (..., T, N) to (..., T)."""
-        sim = sim.masked_fill(~region_mask, -1e4)
-        tau = self.region_temperature
-        count = region_mask.sum(-1).clamp(min=1).log()
-        return tau * (torch.logsumexp(sim / tau, dim=-1) - count)
+        self.temperature = temperature
+        self.loss_contrast = MODELS.build(
+            loss_contrast or dict(type='ContrastiveLoss')
+        )
+        self.loss_span = MODELS.build(
+            loss_span or dict(type='SigmoidFocalLoss', loss_weight=5.0)
+        )
 
     def forward(
-        self, video: VideoFeatures, text: TextFeatures, clip_of_query: Tensor
+        self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> Tensor:
-        """Score the frames of each query's clip.
+        """Score the frames of each sentence's clip.
 
         Args:
-            video (VideoFeatures): B clips.
-            text (TextFeatures): Q queries.
-            clip_of_query (Tensor): Clip of each query, has shape (Q,).
+            regions (Regions): Slots of B clips.
+            text (TextFeatures): Q sentences.
+            clip_of_query (Tensor): Clip of each, has shape (Q,).
 
         Returns:
             Tensor: Logits of action consistency, has shape (Q, T); their
-            sigmoid is the degree in [0, 1].
+            sigmoid is the degree in [0, 1]. They carry no gradient.
         """
-        scores = self._own_scores(
-            self._regions(video), video, self._actions(text), clip_of_query
-        )
-        return self._scale() * (scores - self.offset)
+        with torch.no_grad():
+            fit = self.fit(regions, text, clip_of_query).sum(-1)
+            mask = regions.mask_BTN[clip_of_query]
+            scores = self._frame_scores(fit, mask)
+            frames = regions.frame_mask_BT[clip_of_query]
+            return self.fit.scale() * (scores - self._border(scores, frames))
 
-    def _own_scores(
-        self,
-        regions_BTNE: Tensor,
-        video: VideoFeatures,
-        action_VE: Tensor,
-        clip_V: Tensor,
-    ) -> Tensor:
-        """Scores of the frames of one clip a caption, (V, T)."""
-        sim = torch.einsum('vtne,ve->vtn', regions_BTNE[clip_V], action_VE)
-        return self._frame_scores(sim, video.real_BTHW.flatten(2)[clip_V])
+    def _border(self, scores_QT: Tensor, mask_QT: Tensor) -> Tensor:
+        """What parts consistent frames from the others, (Q, 1)."""
+        if self.offset is not None:
+            return self.offset
+        best = self._top_mean(scores_QT, mask_QT)
+        mean = (scores_QT * mask_QT).sum(-1) / mask_QT.sum(-1).clamp(min=1)
+        return ((best + mean) / 2)[:, None]
+
+    def _frame_scores(self, fit: Tensor, mask: Tensor) -> Tensor:
+        """Smooth maximum over slots: (..., T, N) to (..., T)."""
+        scaled = fit.float() / self.temperature
+        scaled = scaled.masked_fill(~mask, -1e4)
+        scores = self.temperature * scaled.logsumexp(-1)
+        # A frame without regions shows nothing.
+        return scores.clamp(min=-2.0)
 
     def _top_mean(self, scores: Tensor, frame_mask: Tensor) -> Tensor:
         """Mean over the best frames: (..., T) to (...)."""
@@ -132,178 +135,139 @@ class ContrastiveActionHead(BaseModule):
         chosen = (steps < number[..., None]).to(scores.dtype)
         return (ordered * chosen).sum(-1) / number
 
-    def _pair_scores(
-        self, regions_BTNE: Tensor, video: VideoFeatures, action_VE: Tensor
-    ) -> Tensor:
-        """Scores of all clips with all captions, (B, V)."""
-        sim = torch.einsum('btne,ve->bvtn', regions_BTNE, action_VE)
-        scores = self._frame_scores(sim, video.real_BTHW.flatten(2)[:, None])
-        return self._top_mean(scores, video.frame_mask_BT[:, None])
-
     def loss(
         self,
-        video: VideoFeatures,
+        regions: Regions,
         text: TextFeatures,
         clip_of_query: Tensor,
-        kind_Q: Tensor,
-        negatives: Optional[TextFeatures] = None,
-        query_of_negative: Optional[Tensor] = None,
+        samples: Samples,
+        negatives: TextFeatures,
+        query_of_negative: Tensor,
     ) -> dict[str, Tensor]:
-        """Contrast pairs; no temporal label is used.
+        """Contrast pairs of videos and captions; no interval is used.
 
         Args:
-            video (VideoFeatures): B clips.
-            text (TextFeatures): Q queries, clip by clip.
-            clip_of_query (Tensor): Clip of each query, has shape (Q,).
-            kind_Q (Tensor): The action named by each query, see
-                :func:`action_kinds`; queries with the same one are not
-                contrasted.
-            negatives (TextFeatures, optional): V captions in which only the
-                action is replaced.
-            query_of_negative (Tensor, optional): The query that each of them
-                was made from, has shape (V,).
+            regions (Regions): Slots of B clips.
+            text (TextFeatures): Q sentences, clip by clip.
+            clip_of_query (Tensor): Clip of each, has shape (Q,).
+            samples (Sequence[GroundingDataSample]): B samples, for what may
+                be true in them.
+            negatives (TextFeatures): Captions in which only the action is
+                replaced.
+            query_of_negative (Tensor): The sentence that each was made from.
 
         Returns:
-            dict: ``loss_action_pair`` and ``loss_action_part``.
+            dict: ``loss_action_contrast``.
         """
-        regions, action = self._regions(video), self._actions(text)
-        hard = action.new_zeros(len(action), 0)
-        if negatives is not None and query_of_negative is not None:
-            clip = clip_of_query[query_of_negative]
-            frames = self._own_scores(
-                regions, video, self._actions(negatives), clip
-            )
-            # Scaled before the gaps are filled: the gradient of 0 x inf is
-            # no number.
-            score = self._scale() * self._top_mean(
-                frames, video.frame_mask_BT[clip]
-            )
-            hard = _in_rows(score, query_of_negative, len(action))
-        pair = self._pair_loss(
-            regions, video, action, clip_of_query, kind_Q, hard
-        )
-        part = self._part_loss(
-            self._own_scores(regions, video, action, clip_of_query),
-            video.frame_mask_BT[clip_of_query],
-        )
-        return dict(
-            loss_action_pair=self.loss_weight * pair,
-            loss_action_part=self.part_weight * part,
-        )
-
-    def _pair_loss(
-        self,
-        regions_BTNE: Tensor,
-        video: VideoFeatures,
-        action_QE: Tensor,
-        clip_of_query: Tensor,
-        kind_Q: Tensor,
-        hard_QX: Tensor,
-    ) -> Tensor:
-        """Symmetric InfoNCE; captions come from all processes.
-
-        A caption of the same action is true of another clip, too, as far as
-        the action goes: it is no negative there.
-        """
-        num_clips = len(regions_BTNE)
-        action_VE, owner_V, kind_V, mine = action_QE, clip_of_query, kind_Q, 0
+        look_BNE, action_BTNE = self.fit.slots(regions)
+        look_QE, act_QE = self.fit.texts(text)
+        numbers = action_numbers(samples).to(clip_of_query)
+        owner, mine = clip_of_query, slice(0, len(look_QE))
+        look_VE, act_VE = look_QE, act_QE
         if get_world_size() > 1:
-            action_VE, owner_V, kind_V, mine = _gather_captions(
-                action_QE, clip_of_query, kind_Q, num_clips
+            (look_VE, act_VE, owner, numbers), mine = _gather_captions(
+                look_QE, act_QE, clip_of_query, numbers, len(samples)
             )
-        scores = self._pair_scores(regions_BTNE, video, action_VE)
-        scores_BV = self._scale() * scores
-        queries = torch.arange(len(action_QE), device=action_QE.device)
-        same_QV = kind_Q[:, None] == kind_V
-        clips = torch.arange(num_clips, device=owner_V.device)
-        owned_BV = clips[:, None] == owner_V
-        # Caption to videos: which clip of the batch does it speak of? Clips
-        # with another caption of this action do not count.
-        shared_QB = same_QV.to(scores) @ owned_BV.t().to(scores) > 0
-        shared_QB &= clips != clip_of_query[:, None]
-        rivals_QB = scores_BV.t()[mine + queries]
-        rivals_QB = rivals_QB.masked_fill(shared_QB, float('-inf'))
-        to_video = F.cross_entropy(rivals_QB, clip_of_query)
-        # Video to captions: its own one against those of other videos and
-        # those made from it; other captions of the video are true as well.
-        others_QV = scores_BV[clip_of_query].masked_fill(
-            owned_BV[clip_of_query] | same_QV, float('-inf')
+        look = torch.einsum('bne,ve->bvn', look_BNE, look_VE)
+        fit = torch.einsum('btne,ve->bvtn', action_BTNE, act_VE)
+        scores = self._frame_scores(
+            fit + look[:, :, None], regions.mask_BTN[:, None]
         )
-        own_Q = scores_BV[clip_of_query, mine + queries]
-        logits = torch.cat([own_Q[:, None], others_QV, hard_QX], dim=1)
-        to_caption = F.cross_entropy(logits, torch.zeros_like(queries))
-        return (to_video + to_caption) / 2
+        pairs = self._top_mean(scores, regions.frame_mask_BT[:, None]).t()
+        hard = self.fit(
+            regions, negatives, clip_of_query[query_of_negative]
+        ).sum(-1)
+        clip = clip_of_query[query_of_negative]
+        hard = self._top_mean(
+            self._frame_scores(hard, regions.mask_BTN[clip]),
+            regions.frame_mask_BT[clip],
+        )
+        scale = self.fit.scale()
+        return dict(
+            loss_action_contrast=self.loss_contrast(
+                scale * pairs,
+                owner,
+                true_in_clip(numbers, samples).to(owner.device),
+                in_rows(scale * hard, query_of_negative, len(look_QE)),
+                mine,
+            )
+        )
 
-    def _part_loss(self, scores_QT: Tensor, mask_QT: Tensor) -> Tensor:
-        """Best frames against the rest of the same video."""
-        best = self._top_mean(scores_QT, mask_QT)
-        count = mask_QT.sum(-1)
-        number = (count * self.top_ratio).ceil().clamp(min=1)
-        total = (scores_QT * mask_QT).sum(-1)
-        rest = (total - best * number) / (count - number).clamp(min=1)
-        has_rest = (count > number).to(best.dtype)
-        return (F.relu(self.margin - (best - rest)) * has_rest).mean()
+    def span_loss(
+        self,
+        regions: Regions,
+        text: TextFeatures,
+        clip_of_query: Tensor,
+        shows_QTN: Tensor,
+        asked_QTN: Tensor,
+    ) -> dict[str, Tensor]:
+        """Loss of true tubes, for ``supervision='span'``.
+
+        Args:
+            regions (Regions): Slots of B clips.
+            text (TextFeatures): Q sentences.
+            clip_of_query (Tensor): Clip of each, has shape (Q,).
+            shows_QTN (Tensor): True where a slot shows the tube.
+            asked_QTN (Tensor): True where that is known.
+
+        Returns:
+            dict: ``loss_action_span``, or nothing.
+        """
+        if self.offset is None:
+            return {}
+        fit = self.fit(regions, text, clip_of_query).sum(-1)
+        logits = self.fit.scale() * (fit - self.offset)
+        number = (shows_QTN & asked_QTN).any(-1).sum().clamp(min=1)
+        return dict(
+            loss_action_span=self.loss_span(
+                logits, shows_QTN, asked_QTN.to(logits), avg_factor=number
+            )
+        )
 
 
-def action_kinds(samples: Sequence[GroundingDataSample]) -> Tensor:
-    """Number the actions of sentences, alike in all processes.
-
-    A sentence whose action is not annotated (an empty predicate) may name
-    the same one as the other sentences of its clip, and is taken to name
-    another one than those of other clips.
+def in_rows(value_V: Tensor, row_V: Tensor, num_rows: int) -> Tensor:
+    """Values side by side in their rows, -1e4 where there are fewer.
 
     Args:
-        samples (Sequence[GroundingDataSample]): B samples with
-            ``queries.predicates``.
-
-    Returns:
-        Tensor: int64, has shape (Q,).
+        value_V (Tensor): Values.
+        row_V (Tensor): The row of each.
+        num_rows (int): Rows of the result.
     """
-    first = get_rank() * 2**20 + 1
-    return torch.tensor(
-        [
-            zlib.crc32(name.encode()) if name else -(first + clip)
-            for clip, sample in enumerate(samples)
-            for name in sample.queries.predicates
-        ],
-        dtype=torch.long,
-    )
-
-
-def _in_rows(value_V: Tensor, row_V: Tensor, num_rows: int) -> Tensor:
-    """Values side by side in their rows, -inf where there are fewer."""
-    place = _rank_in_group(row_V)
+    same = row_V[:, None] == row_V
+    place = torch.tril(same, diagonal=-1).sum(1)
     width = int(place.max()) + 1 if len(place) else 0
-    rows = value_V.new_full((num_rows, width), float('-inf'))
+    rows = value_V.new_full((num_rows, width), -1e4)
     return rows.index_put((row_V, place), value_V)
 
 
-def _rank_in_group(group: Tensor) -> Tensor:
-    """Number the members of each group from 0: [3, 3, 5] to [0, 1, 0]."""
-    same = group[:, None] == group
-    return torch.tril(same, diagonal=-1).sum(1)
-
-
 def _gather_captions(
-    action_QE: Tensor, clip_of_query: Tensor, kind_Q: Tensor, num_clips: int
-) -> tuple[Tensor, Tensor, Tensor, int]:
+    look_QE: Tensor,
+    action_QE: Tensor,
+    clip_of_query: Tensor,
+    number_Q: Tensor,
+    num_clips: int,
+) -> tuple[list[Tensor], slice]:
     """Captions of all processes; those of the others carry no gradient.
 
-    Returns actions, owners (clips of this process count from 0), kinds, and
-    the place of the first caption of this process.
+    Returns looks, actions, owners (clips of this process count from 0) and
+    numbers of the actions, and the captions of this process among them.
     """
-    numbers = torch.tensor([len(action_QE), num_clips])
-    sizes = torch.stack(all_gather(numbers.to(action_QE.device))).tolist()
+    counts = torch.tensor([len(look_QE), num_clips], device=look_QE.device)
+    sizes = torch.stack(all_gather(counts)).tolist()
     rank = get_rank()
     before = [sum(size[1] for size in sizes[:at]) for at in range(len(sizes))]
-    grow = max(size[0] for size in sizes) - len(action_QE)
-    actions = all_gather(F.pad(action_QE.detach(), (0, 0, 0, grow)))
-    owners = all_gather(F.pad(clip_of_query, (0, grow)))
-    kinds = all_gather(F.pad(kind_Q, (0, grow)))
-    actions[rank] = F.pad(action_QE, (0, 0, 0, grow))
-    owners = [one + at - before[rank] for one, at in zip(owners, before)]
-    action_VE, owner_V, kind_V = (
-        torch.cat([part[: size[0]] for part, size in zip(parts, sizes)])
-        for parts in (actions, owners, kinds)
-    )
-    return action_VE, owner_V, kind_V, sum(n for n, _ in sizes[:rank])
+    grow = max(size[0] for size in sizes) - len(look_QE)
+    gathered = []
+    for value in (look_QE, action_QE, clip_of_query, number_Q):
+        padded = F.pad(
+            value, (0, 0, 0, grow) if value.dim() == 2 else (0, grow)
+        )
+        parts = all_gather(padded.detach())
+        parts[rank] = padded
+        gathered.append([part[:n] for part, (n, _) in zip(parts, sizes)])
+    gathered[2] = [
+        part + at - before[rank] for part, at in zip(gathered[2], before)
+    ]
+    first = sum(n for n, _ in sizes[:rank])
+    mine = slice(first, first + sizes[rank][0])
+    return [torch.cat(parts) for parts in gathered], mine

@@ -6,42 +6,59 @@ A boundary is a bin and an offset inside it, so that spans are not tied to
 the sampled frames (with 64 frames the grid alone caps m_tIoU of VidSTG at
 0.944).
 
-Shape legend: Q queries, T frames.
+Shape legend: B clips, Q queries, T frames.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from hero_mm.structures import GroundingDataSample
+
+
+def frame_numbers(
+    samples: Sequence[GroundingDataSample],
+    num_frames: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Native numbers of the sampled frames, and the searched segments.
+
+    Args:
+        samples (Sequence[GroundingDataSample]): B clips.
+        num_frames (int): T, the padded number of frames.
+        device (torch.device): Where the results live.
+
+    Returns:
+        tuple[Tensor, Tensor]: float32, have shapes (B, T), zero on padding,
+        and (B, 2), ``[start, end)``.
+    """
+    numbers = torch.zeros(len(samples), num_frames)
+    for row, sample in zip(numbers, samples):
+        inds = torch.as_tensor(sample.frame_inds)
+        row[: len(inds)] = inds.float()
+    segments = torch.tensor([sample.segment for sample in samples])
+    return numbers.to(device), segments.float().to(device)
+
 
 def bin_edges(
-    frame_inds: Sequence[np.ndarray],
-    segments: Sequence[tuple[float, float]],
-    num_frames: int,
+    numbers_QT: Tensor, mask_QT: Tensor, segments_Q2: Tensor
 ) -> Tensor:
     """Edges of the bins of sampled frames.
 
     Args:
-        frame_inds (Sequence[np.ndarray]): Native numbers of the sampled
-            frames of each clip, strictly increasing.
-        segments (Sequence[tuple[float, float]]): The searched part of each
-            clip, ``[start, end)`` in native frames.
-        num_frames (int): T, the padded number of frames.
+        numbers_QT (Tensor): Native numbers, strictly increasing where real.
+        mask_QT (Tensor): True on real frames, which come first.
+        segments_Q2 (Tensor): ``[start, end)`` in native frames.
 
     Returns:
-        Tensor: Has shape (B, T + 1); padding repeats the last edge.
+        Tensor: Has shape (Q, T + 1); padding repeats the last edge.
     """
-    edges = np.zeros((len(frame_inds), num_frames + 1), dtype=np.float32)
-    for row, inds, (start, end) in zip(edges, frame_inds, segments):
-        inds = np.asarray(inds)
-        row[: len(inds) + 1] = end
-        # Frame i lasts from i to i + 1: its middle is i + 0.5.
-        row[1 : len(inds)] = (inds[1:] + inds[:-1] + 1) / 2
-        row[0] = start
-        row[len(inds) :] = end
-    return torch.from_numpy(edges)
+    # Frame i lasts from i to i + 1: its middle is i + 0.5.
+    between = (numbers_QT[:, 1:] + numbers_QT[:, :-1] + 1) / 2
+    start, end = segments_Q2[:, :1], segments_Q2[:, 1:]
+    between = torch.where(mask_QT[:, 1:], between, end)
+    return torch.cat([start, between, end], 1)
 
 
 def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
@@ -54,8 +71,7 @@ def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
             it, a start to the bin after it.
 
     Returns:
-        Tensor: Bin number plus offset in [0, 1], has shape (Q,). The bin is
-        ``bin_of(position, is_end)``.
+        Tensor: Bin number plus offset in [0, 1], has shape (Q,).
     """
     num_bins = edges_QT1.shape[1] - 1
     index = torch.searchsorted(
@@ -66,12 +82,6 @@ def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
     high = edges_QT1.gather(1, index[:, None] + 1).squeeze(1)
     share = (times_Q - low) / (high - low).clamp(min=1e-6)
     return index + share.clamp(0, 1)
-
-
-def bin_of(position_Q: Tensor, is_end: bool, num_bins: int) -> Tensor:
-    """The bin that a position from :func:`to_bins` lies in, has shape (Q,)."""
-    index = position_Q.ceil() - 1 if is_end else position_Q.floor()
-    return index.long().clamp(0, num_bins - 1)
 
 
 def from_bins(index_Q: Tensor, offset_Q: Tensor, edges_QT1: Tensor) -> Tensor:

@@ -1,21 +1,17 @@
-"""From what the tube head says to tubes: spans, linked boxes, pixels.
+"""From what the tube head says to tubes: spans and the boxes of slots.
 
-Shape legend: Q queries, T frames, C candidate regions of a frame. Boxes are
-xyxy in pixels of the input; spans are native frames.
+Shape legend: Q queries, T frames, N slots of a frame. Boxes are xyxy in
+pixels of the input; spans are native frames.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hero_mm.structures import GroundingDataSample
-
-from ..losses import box_iou_pairs
-from .frame_grid import bin_edges, from_bins
+from .frame_grid import from_bins
 
 
 @dataclass
@@ -23,30 +19,26 @@ class TubeOutput:
     """What the head says before decoding.
 
     Attributes:
-        location_QTN (Tensor): Logits of the regions, -1e4 on padding: which
-            one of its frame shows the object (softmax), and whether it shows
-            it in the span (sigmoid).
-        boxes_QTN4 (Tensor): The box that each region would give.
+        location_QTN (Tensor): Logits of the slots, -1e4 where there is none:
+            which one of its frame shows the object (softmax), and whether it
+            shows it in the span (sigmoid).
+        boxes_QTN4 (Tensor): The boxes of the slots.
+        early_QTN (Tensor): Logits of the slots before they met the words.
         start_QT, end_QT (Tensor): Logits of the boundaries' bins, -inf on
             padding.
         offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
         actionness_QT (Tensor): Logits of "the frame lies in the span".
-        kept_QS (Tensor, optional): Where frames were left out, the numbers
-            of those that the T of the other fields stands for.
-        early_QTN (Tensor, optional): Logits of the regions before they met
-            the words, see :class:`RegionTextFit`.
         span_weight (Tensor or float): How much the actionness inside a span
             speaks for it.
     """
 
     location_QTN: Tensor
     boxes_QTN4: Tensor
+    early_QTN: Tensor
     start_QT: Tensor
     end_QT: Tensor
     offsets_QT2: Tensor
     actionness_QT: Tensor
-    kept_QS: Optional[Tensor] = None
-    early_QTN: Optional[Tensor] = None
     span_weight: Union[Tensor, float] = 0.0
 
 
@@ -94,7 +86,7 @@ def decode_span(
     best = joint.flatten(1)
     # A clip of one frame whose offsets are out of order: all of it.
     none = best.isneginf().all(1)
-    index = _most_agreed(joint) if expected_iou else best.argmax(1)
+    index = most_agreed(joint, edges_QT1) if expected_iou else best.argmax(1)
     index = index.masked_fill(none, 0)
     first, last = index // num_bins, index % num_bins
     low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
@@ -112,7 +104,9 @@ def decode_span(
     return spans, score.masked_fill(none, 0.0).exp().clamp(max=1)
 
 
-def _most_agreed(joint_QTT: Tensor, number: int = 512) -> Tensor:
+def most_agreed(
+    joint_QTT: Tensor, edges_QT1: Tensor, number: int = 512
+) -> Tensor:
     """Index (Q,) in T * T of the span with the highest expected tIoU.
 
     Of the ``number`` most likely spans, which hold nearly all probability.
@@ -120,13 +114,13 @@ def _most_agreed(joint_QTT: Tensor, number: int = 512) -> Tensor:
     num_bins = joint_QTT.shape[-1]
     best = joint_QTT.flatten(1)
     log_prob, pairs = best.topk(min(number, best.shape[1]), dim=1)
-    start = (pairs // num_bins).to(log_prob.dtype)
-    end = (pairs % num_bins + 1).to(log_prob.dtype)
+    start = edges_QT1.gather(1, pairs // num_bins)
+    end = edges_QT1.gather(1, pairs % num_bins + 1)
     inter = torch.minimum(end[:, :, None], end[:, None])
     inter = inter - torch.maximum(start[:, :, None], start[:, None])
     union = torch.maximum(end[:, :, None], end[:, None])
     union = union - torch.minimum(start[:, :, None], start[:, None])
-    iou = inter.clamp(min=0) / union
+    iou = inter.clamp(min=0) / union.clamp(min=1e-6)
     # Where no span is allowed, the first is as good as any.
     weight = log_prob.softmax(1).nan_to_num()
     expected = torch.einsum('qab,qb->qa', iou, weight)
@@ -134,87 +128,48 @@ def _most_agreed(joint_QTT: Tensor, number: int = 512) -> Tensor:
     return pairs.gather(1, expected.argmax(1, keepdim=True)).squeeze(1)
 
 
-def choose_boxes(
-    output: TubeOutput, link_weight: float, candidates: int
-) -> tuple[Tensor, Tensor]:
-    """Choose a region a frame and link them over time.
+def choose_boxes(output: TubeOutput) -> tuple[Tensor, Tensor]:
+    """The box of the most likely slot of each frame.
 
     Args:
         output (TubeOutput): Of Q queries.
-        link_weight (float): How much neighbouring boxes must overlap.
-        candidates (int): Regions a frame that take part.
 
     Returns:
         tuple[Tensor, Tensor]: Boxes (Q, T, 4) and their probability (Q, T).
     """
-    log_prob = output.location_QTN.float().log_softmax(-1)
-    number = min(candidates, log_prob.shape[-1])
-    if not link_weight:
-        number = 1
-    best, index = log_prob.topk(number, dim=-1)
-    boxes = output.boxes_QTN4.float().gather(
-        2, index[..., None].expand(-1, -1, -1, 4)
-    )
-    # Padding comes last and must not pull at the frames before it.
-    real = ~output.start_QT.isneginf()
-    choice = link_boxes(best, boxes, link_weight * real)
-    picked = boxes.gather(2, choice[..., None, None].expand(-1, -1, 1, 4))
-    score = best.gather(2, choice[..., None]).squeeze(-1).exp()
-    return picked.squeeze(2), score
+    prob = output.location_QTN.float().softmax(-1)
+    score, slot = prob.max(-1, keepdim=True)
+    index = slot[..., None].expand(-1, -1, 1, 4)
+    boxes = output.boxes_QTN4.float().gather(2, index)
+    return boxes.squeeze(2), score.squeeze(2)
 
 
-def clip_edges(
-    samples: Sequence[GroundingDataSample],
-    num_frames: int,
-    device: torch.device,
+def spread_frames(
+    x_QKC: Tensor, times_QK: Tensor, real_QK: Tensor, num_frames: int
 ) -> Tensor:
-    """Edges of the bins of each clip, has shape (B, T + 1)."""
-    return bin_edges(
-        [s.frame_inds for s in samples],
-        [s.segment for s in samples],
-        num_frames,
-    ).to(device)
+    """Interpolate from some frames to all frames, held at the ends.
 
+    Args:
+        x_QKC (Tensor): Values at these frames.
+        times_QK (Tensor): Their numbers, increasing where real.
+        real_QK (Tensor): True on frames that are meant, which come first.
+        num_frames (int): T.
 
-def query_edges(
-    output: TubeOutput,
-    samples: Sequence[GroundingDataSample],
-    clip_of_query: Tensor,
-) -> Tensor:
-    """Edges of the bins of each query, of its kept frames only."""
-    num_frames = output.start_QT.shape[1]
-    device = output.start_QT.device
-    if output.kept_QS is None:
-        return clip_edges(samples, num_frames, device)[clip_of_query]
-    inds, segments = [], []
-    for clip, kept in zip(
-        clip_of_query.tolist(), output.kept_QS.cpu().numpy()
-    ):
-        frame_inds = samples[clip].frame_inds
-        inds.append(frame_inds[kept[kept < len(frame_inds)]])
-        segments.append(samples[clip].segment)
-    return bin_edges(inds, segments, num_frames).to(device)
-
-
-def link_boxes(
-    log_prob_QTC: Tensor, boxes_QTC4: Tensor, weight_QT: Tensor
-) -> Tensor:
-    """Viterbi over candidates: likely regions whose boxes overlap in time.
-
-    ``weight_QT`` says how much a frame must overlap the one before it.
+    Returns:
+        Tensor: Has shape (Q, T, C).
     """
-    num_frames = log_prob_QTC.shape[1]
-    score = log_prob_QTC[:, 0]
-    back = []
-    for frame in range(1, num_frames):
-        iou, _ = box_iou_pairs(
-            boxes_QTC4[:, frame - 1, :, None], boxes_QTC4[:, frame, None]
-        )
-        weight = weight_QT[:, frame, None, None]
-        step, origin = (score[:, :, None] + weight * iou).max(1)
-        back.append(origin)
-        score = step + log_prob_QTC[:, frame]
-    choice = [score.argmax(-1)]
-    for origin in reversed(back):
-        choice.append(origin.gather(1, choice[-1][:, None]).squeeze(1))
-    return torch.stack(choice[::-1], dim=1)
+    rows = torch.arange(len(x_QKC), device=x_QKC.device)[:, None]
+    # The last real frame stands in for the padding after it.
+    places = torch.arange(times_QK.shape[1], device=x_QKC.device)
+    last = (real_QK.sum(1, keepdim=True) - 1).clamp(min=0)
+    places = torch.minimum(places, last)
+    x, times = x_QKC[rows, places], times_QK[rows, places].float()
+    steps = torch.arange(num_frames, device=x.device, dtype=times.dtype)
+    steps = steps.expand(len(x), -1).contiguous()
+    after = torch.searchsorted(times.contiguous(), steps)
+    before = (after - 1).clamp(min=0)
+    after = after.clamp(max=times.shape[1] - 1)
+    low, high = times.gather(1, before), times.gather(1, after)
+    share = (steps - low).clamp(min=0) / (high - low).clamp(min=1e-6)
+    share = share.clamp(max=1)[..., None].to(x.dtype)
+    return x[rows, before] * (1 - share) + x[rows, after] * share

@@ -1,61 +1,63 @@
-"""Tube head: one box a frame and one time span a query.
+"""Tube head: which slot a frame, and one time span a query.
 
-Dense form: every region of a frame scores the query and regresses a box; the
-span comes from the start and end distributions over the frame grid with
-continuous offsets inside the bins. Boxes are regressed in two parts, one of
-the clip, trained on every annotated object, and one of the query.
+Every slot of a frame scores the query; its box is that of the clip. The span
+is one distribution over first and last frame with continuous offsets.
 
-Shape legend: B clips, Q queries, T frames, N = H * W regions, D width. Boxes
-are xyxy in pixels of the input unless a name says raw.
+Shape legend: B clips, Q queries, T frames, N slots, D width. Boxes are xyxy
+in pixels of the input.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
 import torch
+from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from hero_mm.registry import MODELS
+from hero_mm.registry import MODELS, TASK_UTILS
 from hero_mm.structures import GroundingDataSample, to_original
+from hero_mm.structures.actions import action_numbers, true_of_query
 
-from ..features import TextFeatures, VideoFeatures, decode_boxes
-from ..layers import FeedForward, FramePosition, JointLayer
-from ..pruning import spread_frames
-from .region_text_fit import RegionTextFit
+from ..features import TextFeatures
+from ..layers import JointLayer, StepPosition
+from ..regions import Regions
+from ..targets import Tubes
+from .contrastive_action_head import in_rows
+from .frame_grid import to_bins
+from .slot_text_fit import SlotTextFit
 from .tube_decoding import (
     TubeOutput,
     choose_boxes,
     decode_span,
-    query_edges,
+    span_logits,
+    spread_frames,
 )
-from .tube_losses import TubeLosses
+
+Samples = Sequence[GroundingDataSample]
+_LOSS_TUBE = dict(type='ContrastiveLoss')
 
 
 @MODELS.register_module()
-class TubeHead(TubeLosses):
-    """Decode reasoned regions and frame tokens into tubes.
+class TubeHead(BaseModule):
+    """Decode reasoned slots and frame tokens into tubes.
 
     Args:
         embed_dims (int): Width D.
         num_span_layers (int): Attention layers over the frames of a query
             before the span is read.
         num_heads (int): Heads of these layers.
-        centre_radius (float): Which regions answer for a box, see
-            :func:`positive_regions`.
-        proposal_iou (float): Which proposals do: those that overlap it by
-            this; from half of it on they are no negatives either.
-        sigma (float): Width of the boundary targets, in bins.
         expected_iou (bool): Choose the span of highest expected tIoU in
             place of the most likely one. Defaults to False.
-        link_weight (float): How strongly the boxes of neighbouring frames
-            must overlap when the tube is linked (Viterbi); 0 takes the best
-            region of each frame alone.
-        link_candidates (int): Regions a frame that take part in linking.
-        loss_weights (dict, optional): Overrides of the weights of
-            ``location``, ``match``, ``early``, ``l1``, ``giou``, ``boundary``,
-            ``offset``, ``actionness``, ``action``, ``track``.
+        assigner (dict): Config of the assigner of slots to true boxes.
+        loss_location (dict): Which slot of a frame shows the object.
+        loss_match (dict): Whether a slot shows it, and in the span.
+        loss_early (dict): The same before the words are met.
+        loss_tube (dict, optional): True tubes against captions of other
+            actions; None leaves it out.
+        loss_span (dict): Start and end.
+        loss_offset (dict): Place of start and end in their bins.
+        loss_actionness (dict): Whether a frame lies in the span.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -64,166 +66,300 @@ class TubeHead(TubeLosses):
         embed_dims: int,
         num_span_layers: int = 2,
         num_heads: int = 4,
-        centre_radius: float = 0.25,
-        proposal_iou: float = 0.5,
-        sigma: float = 1.0,
         expected_iou: bool = False,
-        link_weight: float = 1.0,
-        link_candidates: int = 5,
-        loss_weights: Optional[dict] = None,
+        assigner: Optional[dict] = None,
+        loss_location: Optional[dict] = None,
+        loss_match: Optional[dict] = None,
+        loss_early: Optional[dict] = None,
+        loss_tube: Optional[dict] = _LOSS_TUBE,
+        loss_span: Optional[dict] = None,
+        loss_offset: Optional[dict] = None,
+        loss_actionness: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(
-            centre_radius, proposal_iou, sigma, loss_weights, init_cfg
-        )
+        super().__init__(init_cfg)
+        self.fit = SlotTextFit(embed_dims, embed_dims)
+        # Of looks and action in the logit of late fusion, and its offset.
+        self.fit_weight = nn.Parameter(torch.tensor([0.5, 0.3]))
+        self.fit_bias = nn.Parameter(torch.tensor(-2.0))
         self.norm = nn.LayerNorm(embed_dims)
         self.location = nn.Linear(embed_dims, 1)
-        self.query_box = nn.Linear(embed_dims, 4)
         self.sentence = nn.Linear(embed_dims, embed_dims)
-        self.clip_box = nn.Sequential(
-            nn.LayerNorm(embed_dims), FeedForward(embed_dims, 1)
-        )
-        self.clip_out = nn.Linear(embed_dims, 5)
-        self.refine = nn.Sequential(
-            nn.LayerNorm(embed_dims),
-            FeedForward(embed_dims, 2, out_dims=4),
-        )
-        self.span_in = nn.Linear(2 * embed_dims, embed_dims)
-        self.consistency_in = nn.Parameter(torch.zeros(embed_dims))
-        self.match_in = nn.Parameter(torch.full((embed_dims,), 0.02))
-        self.position = FramePosition(embed_dims)
+        self.span_in = nn.Linear(3 * embed_dims, embed_dims)
+        # Consistency, best match, and frames left out before and after.
+        self.clues_in = nn.Linear(4, embed_dims, bias=False)
+        self.position = StepPosition(embed_dims)
         self.span_layers = nn.ModuleList(
             JointLayer(embed_dims, num_heads, 2.0)
             for _ in range(num_span_layers)
         )
         self.span_norm = nn.LayerNorm(embed_dims)
-        self.region_text_fit = RegionTextFit(embed_dims)
         self.span_weight = nn.Parameter(torch.tensor(0.3))
         self.span_out = nn.Linear(embed_dims, 5)
         self.expected_iou = expected_iou
-        self.link_weight = link_weight
-        self.link_candidates = link_candidates
+        self.assigner: Any = TASK_UTILS.build(
+            assigner or dict(type='RegionAssigner')
+        )
+        build = MODELS.build
+        self.loss_location = build(
+            loss_location or dict(type='AnyPositiveLoss')
+        )
+        focal = dict(type='SigmoidFocalLoss', loss_weight=5.0)
+        self.loss_match = build(loss_match or focal)
+        self.loss_early = build(loss_early or focal)
+        self.loss_tube = build({**loss_tube}) if loss_tube else None
+        self.loss_span = build(loss_span or dict(type='SpanLoss'))
+        self.loss_offset = build(loss_offset or dict(type='L1Loss'))
+        self.loss_actionness = build(
+            loss_actionness
+            or dict(type='SigmoidFocalLoss', gamma=0.0, loss_weight=2.0)
+        )
 
-    def clip_outputs(self, video: VideoFeatures) -> VideoFeatures:
-        """Add what a clip says without a sentence: objects and their boxes.
-
-        Args:
-            video (VideoFeatures): B clips. Boxes that they have, as
-                proposals do, are corrected.
-
-        Returns:
-            VideoFeatures: With ``objectness_BTHW`` and ``raw_boxes_BTHW4``.
-        """
-        regions = video.regions_BTHWD
-        out = self.clip_out(regions + self.clip_box(regions))
-        raw = out[..., 1:]
-        if video.raw_boxes_BTHW4 is not None:
-            raw = raw + video.raw_boxes_BTHW4
-        return replace(video, objectness_BTHW=out[..., 0], raw_boxes_BTHW4=raw)
-
-    @torch.no_grad()
-    def start_from_proposals(self) -> None:
-        """Let the boxes of an untrained head be those of the proposals."""
-        linear = [m for m in self.refine.modules() if isinstance(m, nn.Linear)]
-        for layer in (self.clip_out, linear[-1], self.query_box):
-            layer.weight[-4:].mul_(0.01)
-            layer.bias[-4:].zero_()
-
-    def refine_boxes(self, video: VideoFeatures) -> VideoFeatures:
-        """Correct the clip's boxes by what regions learned from each other.
+    def compare(
+        self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
+    ) -> Tensor:
+        """Late fusion: how well each slot fits before it meets the words.
 
         Args:
-            video (VideoFeatures): B clips, after the layers over regions.
+            regions (Regions): Slots of B clips.
+            text (TextFeatures): Q sentences.
+            clip_of_query (Tensor): Clip of each, has shape (Q,).
 
         Returns:
-            VideoFeatures: With better ``raw_boxes_BTHW4``.
+            Tensor: Logits of looks and of action, has shape (Q, T, N, 2).
         """
-        if video.raw_boxes_BTHW4 is None:
-            return video
-        raw = video.raw_boxes_BTHW4 + self.refine(video.regions_BTHWD)
-        return replace(video, raw_boxes_BTHW4=raw)
+        fit = self.fit(regions, text, clip_of_query)
+        return self.fit.scale() * self.fit_weight * fit
 
     def forward(
         self,
-        regions_QTHWD: Tensor,
+        slots_QTND: Tensor,
         frames_QTD: Tensor,
-        video: VideoFeatures,
+        regions: Regions,
         text: TextFeatures,
-        consistency_QT: Optional[Tensor],
-        fit_QTHW2: Tensor,
+        fit_QTN2: Tensor,
+        consistency_QT: Optional[Tensor] = None,
     ) -> TubeOutput:
-        """Score regions, regress boxes and boundaries.
+        """Score slots and boundaries.
 
         Args:
-            regions_QTHWD (Tensor): Reasoned regions.
+            slots_QTND (Tensor): Reasoned slots.
             frames_QTD (Tensor): Reasoned frame tokens.
-            video (VideoFeatures): The clip of each query, with
-                :meth:`clip_outputs`.
-            text (TextFeatures): The queries.
+            regions (Regions): The slots of each query.
+            text (TextFeatures): Q queries.
+            fit_QTN2 (Tensor): What :meth:`compare` says.
             consistency_QT (Tensor, optional): Logits of action consistency.
-            fit_QTHW2 (Tensor): What :meth:`fit` says.
 
         Returns:
             TubeOutput: Before decoding.
         """
-        real_T = video.frame_mask_BT
-        regions = self.norm(regions_QTHWD).flatten(2, 3)
+        real = regions.frame_mask_BT
+        hidden = ~regions.mask_BTN
+        slots = self.norm(slots_QTND)
         sentence = self.sentence(text.sentence_QD)
-        match = torch.einsum('qtnd,qd->qtn', regions, sentence)
-        location = self.location(regions).squeeze(-1)
-        location = location + match / regions.shape[-1] ** 0.5
-        early = self.region_text_fit.total(fit_QTHW2)
-        location = location + early
-        hidden = ~video.real_BTHW.flatten(2)
+        match = torch.einsum('qtnd,qd->qtn', slots, sentence)
+        early = fit_QTN2.sum(-1) + self.fit_bias
+        location = self.location(slots).squeeze(-1) + early
+        location = location + match / slots.shape[-1] ** 0.5
         location = location.masked_fill(hidden, -1e4)
-        raw = self.query_box(regions)
-        if video.raw_boxes_BTHW4 is not None:
-            raw = raw + video.raw_boxes_BTHW4.flatten(2, 3)
-        centres = video.centres_BTHW2.flatten(2, 3)
-        boxes = decode_boxes(raw, centres, video.stride)
-        found = torch.einsum('qtn,qtnd->qtd', location.softmax(-1), regions)
-        tokens = self.span_in(torch.cat([found, frames_QTD], dim=-1))
-        tokens = tokens + self.position.frames(tokens.shape[1])
-        # Without an action head every frame counts as consistent.
-        degree = torch.ones_like(tokens[..., :1])
-        if consistency_QT is not None:
-            degree = consistency_QT.sigmoid()[..., None]
-        tokens = tokens + degree * self.consistency_in
-        # How well the best region of a frame matches says much of the frame.
-        best = location.amax(-1).masked_fill(~real_T, 0.0)
-        tokens = tokens + best[..., None] * self.match_in
+        here = torch.einsum('qtn,qtnd->qtd', location.softmax(-1), slots)
+        # Where it begins and ends is seen along one slot.
+        slot = location.float().logsumexp(1).softmax(-1).to(slots)
+        along = torch.einsum('qn,qtnd->qtd', slot, slots)
+        best = location.amax(-1).clamp(min=-20)
+        clues = self._clues(regions, best, consistency_QT)
+        tokens = self.span_in(torch.cat([here, along, frames_QTD], dim=-1))
+        tokens = tokens + self.clues_in(clues.to(tokens))
+        tokens = tokens + self.position(regions.times_BT)
         for layer in self.span_layers:
-            tokens = layer(tokens, real_T)
+            tokens = layer(tokens, real)
         out = self.span_out(self.span_norm(tokens))
         hide = float('-inf')
         return TubeOutput(
             location_QTN=location,
-            boxes_QTN4=boxes,
-            start_QT=out[..., 0].masked_fill(~real_T, hide),
-            end_QT=out[..., 1].masked_fill(~real_T, hide),
+            boxes_QTN4=regions.boxes_BTN4,
+            early_QTN=early.masked_fill(hidden, -1e4),
+            start_QT=out[..., 0].masked_fill(~real, hide),
+            end_QT=out[..., 1].masked_fill(~real, hide),
             offsets_QT2=out[..., 2:4].sigmoid(),
             actionness_QT=out[..., 4] + best,
-            early_QTN=early.masked_fill(hidden, -1e4),
             span_weight=self.span_weight,
         )
 
-    def fit(self, video: VideoFeatures, text: TextFeatures) -> Tensor:
-        """How well each region, before it meets the words, fits them.
+    def _clues(
+        self, regions: Regions, best_QT: Tensor, logits_QT: Optional[Tensor]
+    ) -> Tensor:
+        """What is known of a frame beside its token, (Q, T, 4)."""
+        # Without an action head every frame counts as consistent.
+        degree = torch.ones_like(best_QT)
+        if logits_QT is not None:
+            degree = logits_QT.sigmoid()
+        times = regions.times_BT.to(best_QT)
+        gap = (times[:, 1:] - times[:, :-1]).clamp(min=1).log()
+        gap = gap * regions.frame_mask_BT[:, 1:]
+        edge = torch.zeros_like(times[:, :1])
+        before, after = torch.cat([edge, gap], 1), torch.cat([gap, edge], 1)
+        return torch.stack([degree, best_QT / 10, before, after], -1)
+
+    def assign(self, regions: Regions, tubes: Tubes) -> tuple[Tensor, Tensor]:
+        """Which slots show the true tubes.
 
         Args:
-            video (VideoFeatures): The clip of each query.
-            text (TextFeatures): The queries.
+            regions (Regions): The slots of each query.
+            tubes (Tubes): Of the same frames.
 
         Returns:
-            Tensor: Logits of looks and of action, has shape (Q, T, H, W, 2).
+            tuple[Tensor, Tensor]: Whether a slot shows the tube, in its span,
+            and whether that is known; bool, have shape (Q, T, N).
         """
-        return self.region_text_fit(video, text)
+        shows, near = self.assigner(
+            regions, tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
+        )
+        shows, near = shows.squeeze(-1), near.squeeze(-1)
+        known = tubes.known_Q[:, None, None]
+        return shows, regions.mask_BTN & ~(near & ~shows) & known
+
+    def loss(
+        self,
+        output: TubeOutput,
+        regions: Regions,
+        tubes: Tubes,
+        edges_QT1: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses of the tubes.
+
+        Args:
+            output (TubeOutput): Of Q queries.
+            regions (Regions): The slots of each query.
+            tubes (Tubes): True tubes, of the same frames.
+            edges_QT1 (Tensor): Edges of the bins, native frames.
+
+        Returns:
+            dict: ``loss_location``, ``loss_match``, ``loss_early``,
+            ``loss_span``, ``loss_offset`` and ``loss_actionness``.
+        """
+        shows, asked = self.assign(regions, tubes)
+        number = tubes.valid_QT.sum().clamp(min=1)
+        focal = dict(weight=asked.to(output.early_QTN), avg_factor=number)
+        losses = dict(
+            loss_location=self.loss_location(
+                output.location_QTN, shows, avg_factor=number
+            ),
+            loss_match=self.loss_match(output.location_QTN, shows, **focal),
+            loss_early=self.loss_early(output.early_QTN, shows, **focal),
+        )
+        losses.update(
+            self._span_loss(output, regions.frame_mask_BT, tubes, edges_QT1)
+        )
+        return losses
+
+    def _span_loss(
+        self,
+        output: TubeOutput,
+        mask_QT: Tensor,
+        tubes: Tubes,
+        edges_QT1: Tensor,
+    ) -> dict[str, Tensor]:
+        known = tubes.known_Q.to(edges_QT1)
+        spans = tubes.spans_Q2
+        places = [
+            to_bins(spans[:, side], edges_QT1, bool(side)) for side in (0, 1)
+        ]
+        place = torch.stack(places, -1)[:, None]
+        steps = torch.arange(mask_QT.shape[1], device=mask_QT.device)
+        # The bins beside that of a boundary are nearly as likely: their
+        # offsets lead to the end that is next to it.
+        share = place - steps[:, None]
+        near = (share > -1) & (share < 2) & mask_QT[..., None]
+        near = near * known[:, None, None]
+        middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
+        inside = (middle >= spans[:, :1]) & (middle < spans[:, 1:])
+        asked = mask_QT * known[:, None]
+        return dict(
+            loss_span=self.loss_span(
+                span_logits(output),
+                *places,
+                mask_QT,
+                weight=known,
+                avg_factor=known.sum().clamp(min=1),
+            ),
+            loss_offset=self.loss_offset(
+                output.offsets_QT2,
+                share.clamp(0, 1),
+                near,
+                avg_factor=near.sum().clamp(min=1) / 2,
+            ),
+            loss_actionness=self.loss_actionness(
+                output.actionness_QT,
+                inside,
+                asked,
+                avg_factor=asked.sum().clamp(min=1),
+            ),
+        )
+
+    def tube_loss(
+        self,
+        regions: Regions,
+        clip_of_query: Tensor,
+        shows_QTN: Tensor,
+        text: TextFeatures,
+        samples: Samples,
+        negatives: TextFeatures,
+        query_of_negative: Tensor,
+    ) -> dict[str, Tensor]:
+        """What the true tubes do, against captions of other actions.
+
+        InfoNCE over tubes and captions of the batch. It uses spans: it is a
+        loss of the grounding, not of the contrastive action head.
+
+        Args:
+            regions (Regions): Slots of B clips.
+            clip_of_query (Tensor): Clip of each query, has shape (Q,).
+            shows_QTN (Tensor): Which slots show the true tubes.
+            text (TextFeatures): Q queries.
+            samples (Sequence[GroundingDataSample]): B samples.
+            negatives (TextFeatures): Captions in which only the action is
+                replaced.
+            query_of_negative (Tensor): The query that each was made from.
+
+        Returns:
+            dict: ``loss_tube``, or nothing without it.
+        """
+        if self.loss_tube is None:
+            return {}
+        _, action_BTNE = self.fit.slots(regions)
+        shows = shows_QTN.to(action_BTNE)
+        tube_QE = torch.einsum(
+            'qtn,qtne->qe', shows, action_BTNE.index_select(0, clip_of_query)
+        )
+        number = shows.sum((1, 2))
+        tube_QE = nn.functional.normalize(tube_QE, dim=-1)
+        numbers = action_numbers(samples).to(query_of_negative)
+        scale = self.fit.scale()
+        _, told_QE = self.fit.texts(text)
+        _, other_VE = self.fit.texts(negatives)
+        hard_V = (tube_QE[query_of_negative] * other_VE).sum(-1)
+        rows = torch.arange(len(tube_QE), device=tube_QE.device)
+        true = true_of_query(numbers, samples).to(rows.device)
+        return dict(
+            loss_tube=self.loss_tube(
+                scale * told_QE @ tube_QE.t(),
+                rows,
+                # What no slot shows is no rival.
+                true | (number == 0),
+                in_rows(scale * hard_V, query_of_negative, len(rows)),
+                slice(0, len(rows)),
+                weight=(number > 0).to(tube_QE),
+            )
+        )
 
     @torch.no_grad()
     def predict(
         self,
         output: TubeOutput,
-        samples: Sequence[GroundingDataSample],
+        regions: Regions,
+        edges_QT1: Tensor,
+        samples: Samples,
         clip_of_query: Tensor,
         consistency_QT: Optional[Tensor],
     ) -> list[InstanceData]:
@@ -231,34 +367,37 @@ class TubeHead(TubeLosses):
 
         Args:
             output (TubeOutput): Of Q queries.
+            regions (Regions): The slots of each query.
+            edges_QT1 (Tensor): Edges of the bins, native frames.
             samples (Sequence[GroundingDataSample]): B samples, for their meta
                 information only.
             clip_of_query (Tensor): Clip of each query, has shape (Q,).
-            consistency_QT (Tensor, optional): Logits of action consistency.
+            consistency_QT (Tensor, optional): Logits of action consistency of
+                all frames.
 
         Returns:
             list[InstanceData]: One a clip; fields as in
             :class:`GroundingDataSample`.
         """
-        spans, span_scores = decode_span(
-            output,
-            query_edges(output, samples, clip_of_query),
-            self.expected_iou,
+        spans, span_scores = decode_span(output, edges_QT1, self.expected_iou)
+        real = regions.frame_mask_BT
+        boxes, scores = choose_boxes(output)
+        longest = max(len(one.frame_inds) for one in samples)
+        told = output.actionness_QT
+        values = torch.cat([boxes, scores[..., None], told[..., None]], -1)
+        # Frames without a region lie between those that have one.
+        seen = real & regions.mask_BTN.any(-1)
+        first = (~seen).long().argsort(dim=1, stable=True)
+        rows = torch.arange(len(seen), device=seen.device)[:, None]
+        values = spread_frames(
+            values[rows, first],
+            regions.times_BT[rows, first],
+            seen[rows, first],
+            longest,
         )
-        boxes, scores = choose_boxes(
-            output, self.link_weight, self.link_candidates
-        )
-        if consistency_QT is None:
-            consistency = output.actionness_QT.sigmoid()
-        else:
+        consistency = values[..., 5].sigmoid()
+        if consistency_QT is not None:
             consistency = consistency_QT.sigmoid()
-        scores = scores[..., None]
-        if output.kept_QS is not None:
-            longest = max(len(s.frame_inds) for s in samples)
-            real = ~output.start_QT.isneginf()
-            boxes = spread_frames(boxes, output.kept_QS, real, longest)
-            scores = spread_frames(scores, output.kept_QS, real, longest)
-        scores = scores.squeeze(-1)
         results = []
         for clip, sample in enumerate(samples):
             mine = clip_of_query == clip
@@ -266,8 +405,8 @@ class TubeHead(TubeLosses):
             results.append(
                 InstanceData(
                     spans=spans[mine],
-                    bboxes=to_original(boxes[mine, :length], sample),
-                    scores=scores[mine, :length],
+                    bboxes=to_original(values[mine, :length, :4], sample),
+                    scores=values[mine, :length, 4],
                     span_scores=span_scores[mine],
                     action_consistency=consistency[mine, :length],
                 )

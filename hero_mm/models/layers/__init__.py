@@ -1,20 +1,27 @@
 """Layers that the reasoning is made of."""
 
-from .attention import Attention, FeedForward, JointLayer, WindowAttention
-from .position import BoxPosition, FramePosition, GridPosition
+from .attention import (
+    Attention,
+    FeedForward,
+    JointLayer,
+    SlotAttention,
+    SpatialAttention,
+    temporal_shift,
+)
+from .position import BoxPosition, StepPosition
 from .pyramid import PyramidAlignment
-from .region_detail import RegionDetail
-from .shift import temporal_shift
+from .reasoning import Context, reasoning_layers
 
 __all__ = [
     'Attention',
     'BoxPosition',
+    'Context',
     'FeedForward',
-    'FramePosition',
-    'GridPosition',
     'JointLayer',
     'PyramidAlignment',
-    'RegionDetail',
-    'WindowAttention',
+    'SlotAttention',
+    'SpatialAttention',
+    'StepPosition',
+    'reasoning_layers',
     'temporal_shift',
 ]

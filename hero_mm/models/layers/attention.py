@@ -1,11 +1,11 @@
-"""Attention in windows of space and time: the decoupled form of HERO.
+"""Attention inside frames and along slots, in place of the joint one.
 
 The abstract of HERO says that its layers *decouple fully connected multi-head
-attention*; we choose windows. One class does them all: a window (1, 4, 4) is
-spatial, (8, 1, 1) is temporal, None is the fully connected baseline.
+attention*. We choose attention among the regions of one frame, and attention
+along each slot in windows of frames, shifted from layer to layer.
 
-Shape legend: N sequences, Q queries, T frames, H W grid, S tokens of a
-window, D width.
+Shape legend: N sequences, Q queries, T frames, R regions (slots) a frame, W
+frames of a window, L tokens, D width.
 """
 
 from typing import Optional
@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-
-Size3 = tuple[int, int, int]
 
 
 class Attention(nn.Module):
@@ -34,34 +32,26 @@ class Attention(nn.Module):
                 f'num_heads={num_heads}'
             )
         self.num_heads = num_heads
-        self.query = nn.Linear(embed_dims, embed_dims)
-        self.key_value = nn.Linear(embed_dims, 2 * embed_dims)
+        self.query_key_value = nn.Linear(embed_dims, 3 * embed_dims)
         self.out = nn.Linear(embed_dims, embed_dims)
 
-    def forward(
-        self,
-        query: Tensor,
-        source: Tensor,
-        bias: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Attend from ``query`` to ``source``.
+    def forward(self, x: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+        """Let tokens attend to each other.
 
         Args:
-            query (Tensor): Has shape (N, S, D).
-            source (Tensor): Keys and values, has shape (N, S', D).
-            bias (Tensor, optional): Added to the logits, -inf hides; or
-                bool, False hides. Broadcasts to (N, heads, S, S').
+            x (Tensor): Has shape (N, L, D).
+            bias (Tensor, optional): Added to the logits, very low hides; or
+                bool, False hides. Broadcasts to (N, heads, L, L).
 
         Returns:
-            Tensor: Has shape (N, S, D).
+            Tensor: Has shape (N, L, D).
         """
         heads = self.num_heads
-        q = rearrange(self.query(query), 'n s (h d) -> n h s d', h=heads)
-        k, v = self.key_value(source).chunk(2, dim=-1)
-        k = rearrange(k, 'n s (h d) -> n h s d', h=heads)
-        v = rearrange(v, 'n s (h d) -> n h s d', h=heads)
+        q, k, v = rearrange(
+            self.query_key_value(x), 'n l (c h d) -> c n h l d', c=3, h=heads
+        )
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.out(rearrange(out, 'n h s d -> n s (h d)'))
+        return self.out(rearrange(out, 'n h l d -> n l (h d)'))
 
 
 class FeedForward(nn.Sequential):
@@ -87,9 +77,6 @@ class FeedForward(nn.Sequential):
 class JointLayer(nn.Module):
     """A transformer layer: every token sees every other one.
 
-    Over all regions and words this is the fully connected baseline that HERO
-    replaces; over the frames of a query it is cheap.
-
     Args:
         embed_dims (int): Width D.
         num_heads (int): Heads.
@@ -105,49 +92,49 @@ class JointLayer(nn.Module):
         self.norm_ffn = nn.LayerNorm(embed_dims)
         self.ffn = FeedForward(embed_dims, ffn_ratio)
 
-    def forward(self, tokens_QSD: Tensor, real_QS: Tensor) -> Tensor:
-        """Let every token see every real token; shape (Q, S, D)."""
-        x = self.norm_attention(tokens_QSD)
-        mask = None if real_QS.all() else real_QS[:, None, None]
-        x = tokens_QSD + self.attention(x, x, mask)
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Let every token see every real one.
+
+        Args:
+            tokens (Tensor): Has shape (N, L, D).
+            real (Tensor): True on real tokens, has shape (N, L); each
+                sequence has one.
+
+        Returns:
+            Tensor: Has shape (N, L, D).
+        """
+        x = self.norm_attention(tokens)
+        x = tokens + self.attention(x, real[:, None, None])
         return x + self.ffn(self.norm_ffn(x))
 
 
-def split_windows(x: Tensor, window: Size3) -> Tensor:
-    """Cut (Q, T, H, W, D) into windows: (Q, number, S, D)."""
-    t, h, w = window
-    return rearrange(
-        x,
-        'q (nt t) (nh h) (nw w) d -> q (nt nh nw) (t h w) d',
-        t=t,
-        h=h,
-        w=w,
-    )
+class SpatialAttention(nn.Module):
+    """Attention among the regions of a frame.
+
+    Args:
+        embed_dims (int): Width D.
+        num_heads (int): Heads.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+
+    def forward(self, x_QTRD: Tensor, mask_QTR: Tensor) -> Tensor:
+        """What is to be added to the regions, has shape (Q, T, R, D)."""
+        x = self.norm(x_QTRD).flatten(0, 1)
+        # A frame without regions sees its padding, which keeps softmax finite.
+        seen = mask_QTR | ~mask_QTR.any(-1, keepdim=True)
+        seen = seen.flatten(0, 1)[:, None, None]
+        return self.attention(x, seen).view(x_QTRD.shape)
 
 
-def join_windows(x: Tensor, window: Size3, size: Size3) -> Tensor:
-    """Undo :func:`split_windows`; ``size`` is (T, H, W)."""
-    (t, h, w), (big_t, big_h, big_w) = window, size
-    return rearrange(
-        x,
-        'q (nt nh nw) (t h w) d -> q (nt t) (nh h) (nw w) d',
-        t=t,
-        h=h,
-        w=w,
-        nt=big_t // t,
-        nh=big_h // h,
-        nw=big_w // w,
-    )
+class TimeBias(nn.Module):
+    """Bias of attention between frames by the time between them.
 
-
-class AlignmentBias(nn.Module):
-    """Draws the attention of a region to where its object is in other frames.
-
-    A set of regions has no places that a window could follow through time;
-    boxes say which regions show the same object. The bias falls with the
-    distance of two boxes, in units of their size, and the more slowly, the
-    more frames lie between them; each head learns how fast, and whether it
-    looks back or ahead, so that motion is what its heads disagree about.
+    Each head learns how fast it forgets and whether it looks back or ahead;
+    of four heads one looks back, one ahead, one stays, one sees all alike.
 
     Args:
         num_heads (int): Heads.
@@ -155,185 +142,119 @@ class AlignmentBias(nn.Module):
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
-        # Of four heads two follow an object, one back and one ahead in
-        # time, one stays with it, and one sees all.
-        sharpness = torch.tensor([4.0, 4.0, 4.0, -3.0])
-        direction = torch.tensor([-1.5, 1.5, 0.0, 0.0])
-        decay = torch.tensor([-1.0, -1.0, -1.0, -4.0])
         kind = torch.arange(num_heads) % 4
-        self.sharpness = nn.Parameter(sharpness[kind])
-        self.direction = nn.Parameter(direction[kind])
-        self.decay = nn.Parameter(decay[kind])
-        self.reach = nn.Parameter(torch.zeros(num_heads))
+        self.decay = nn.Parameter(torch.tensor([-1.0, -1.0, 0.0, -4.0])[kind])
+        self.ahead = nn.Parameter(torch.tensor([-1.0, 1.0, 0.0, 0.0])[kind])
 
-    def forward(self, geometry_NS5: Tensor) -> Tensor:
-        """Bias of each pair of regions.
+    def forward(self, times: Tensor) -> Tensor:
+        """Bias of the pairs of frames.
 
         Args:
-            geometry_NS5 (Tensor): Centre and size of the box (x, y, width,
-                height) and frame number of each region.
+            times (Tensor): Places of the frames, has shape (..., W).
 
         Returns:
-            Tensor: Added to the logits of attention, (N, heads, S, S).
+            Tensor: Has shape (..., heads, W, W).
         """
-        x, y, width, height, frame = geometry_NS5.unbind(-1)
-
-        def apart(v: Tensor) -> Tensor:
-            return v[:, None] - v[:, :, None]
-
-        scale = (width * height).clamp(min=1e-4).sqrt()
-        mean = (scale[:, :, None] + scale[:, None]) / 2
-        far = (apart(x).square() + apart(y).square()) / mean.square()
-        far = (far + apart(scale.log()).square()).clamp(max=50.0)
-        steps = apart(frame)[:, None]
-        away = steps.abs()
-        reach = F.softplus(self.reach)[:, None, None]
-        sharpness = F.softplus(self.sharpness)[:, None, None]
+        apart = (times[..., None, :] - times[..., None])[..., None, :, :]
         decay = F.softplus(self.decay)[:, None, None]
-        bias = -sharpness * far[:, None] / (1 + reach * away) - decay * away
-        return bias + self.direction[:, None, None] * steps.clamp(-2, 2)
+        ahead = self.ahead[:, None, None]
+        return ahead * apart.clamp(-2, 2) - decay * apart.abs()
 
 
-class WindowAttention(nn.Module):
-    """Self-attention inside windows of a (T, H, W) grid.
+class SlotAttention(nn.Module):
+    """Attention along each slot, in windows of frames.
 
     Args:
         embed_dims (int): Width D.
         num_heads (int): Heads.
-        window (tuple[int, int, int] | None): Frames, rows and columns of a
-            window; None attends over the whole grid.
-        shift (bool): Move the windows by half their size, so that what one
+        window (int): Frames W of a window.
+        shifted (bool): Windows begin half a window earlier, so that what one
             layer cuts the next one joins (Swin, arXiv 2103.14030).
-        align (bool): Follow the boxes, see :class:`AlignmentBias`.
+        shift_div (int): 1/shift_div of the channels come from the frame
+            before along the slot and as many from the one after (TSM, arXiv
+            1811.08383); 0 leaves it out.
     """
 
     def __init__(
         self,
         embed_dims: int,
         num_heads: int,
-        window: Optional[Size3],
-        shift: bool,
-        align: bool = False,
+        window: int,
+        shifted: bool,
+        shift_div: int,
     ) -> None:
         super().__init__()
-        self.attention = Attention(embed_dims, num_heads)
-        self.alignment = AlignmentBias(num_heads) if align else None
-        self.window = window
-        self.shift = shift
-
-    def _layout(
-        self, size: Size3, is_grid: bool
-    ) -> tuple[Size3, Size3, Size3]:
-        """Window, shift and padding for a grid of (T, H, W)."""
-        wanted = self.window or size
-        if not is_grid:
-            wanted = (wanted[0], *size[1:])
-        moves = self.shift and self.window is not None
-        # The first edge of a shifted window lies at half a window, whatever
-        # the size: padding must not decide who sees whom. Sets have no edge.
-        shift = tuple(
-            w // 2 if can and w // 2 < s else 0
-            for w, s, can in zip(
-                wanted, size, (moves, moves and is_grid, moves and is_grid)
+        if window < 2:
+            raise ValueError(
+                f'a temporal window holds 2 frames or more, got {window}'
             )
-        )
-        # A window that holds the whole axis need not be larger than it.
-        window = tuple(
-            w if by else min(w, s) for w, by, s in zip(wanted, shift, size)
-        )
-        pad = tuple(-s % w for w, s in zip(window, size))
-        return window, shift, pad  # type: ignore[return-value]
-
-    @staticmethod
-    def _areas(size: Size3, window: Size3, shift: Size3) -> Tensor:
-        """Number the areas that a cyclic shift brings into one window."""
-        areas = torch.zeros(size, dtype=torch.long)
-        for axis, (s, w, by) in enumerate(zip(size, window, shift)):
-            number = torch.zeros(s, dtype=torch.long)
-            if by:
-                number[s - w : s - by] = 1
-                number[s - by :] = 2
-            shape = [1, 1, 1]
-            shape[axis] = s
-            areas = areas * 3 + number.view(shape)
-        return areas
-
-    def _mask(
-        self, real_QTHW: Tensor, window: Size3, shift: Size3
-    ) -> Optional[Tensor]:
-        """Which tokens of a window may see each other, or None for all."""
-        mask = None
-        if any(shift):
-            size: Size3 = tuple(real_QTHW.shape[1:])  # type: ignore
-            areas = self._areas(size, window, shift).to(real_QTHW.device)
-            areas = split_windows(areas[None, ..., None], window)[..., 0]
-            mask = areas[..., :, None] == areas[..., None, :]
-        if not real_QTHW.all():
-            real = split_windows(real_QTHW[..., None], window)[..., 0]
-            seen = real[..., None, :]
-            mask = seen if mask is None else mask & seen
-            # A token of padding sees itself, which keeps softmax finite.
-            eye = torch.eye(real.shape[-1], dtype=torch.bool)
-            mask = mask | eye.to(real.device)
-        return mask
+        self.norm = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.bias = TimeBias(num_heads)
+        self.window = window
+        self.begin = window // 2 if shifted else 0
+        self.shift = embed_dims // shift_div if shift_div else 0
 
     def forward(
-        self,
-        x_QTHWD: Tensor,
-        real_QTHW: Tensor,
-        is_grid: bool = True,
-        geometry_QTHW5: Optional[Tensor] = None,
+        self, x_QTRD: Tensor, mask_QTR: Tensor, times_QT: Tensor
     ) -> Tensor:
-        """Attend inside windows.
+        """What is to be added to the regions, has shape (Q, T, R, D).
 
         Args:
-            x_QTHWD (Tensor): Has shape (Q, T, H, W, D).
-            real_QTHW (Tensor): True on real tokens, has shape (Q, T, H, W).
-            is_grid (bool): False for a set of regions, which has no
-                neighbourhood: a window then holds all regions of its frames.
-            geometry_QTHW5 (Tensor, optional): Boxes and frame numbers, see
-                :class:`AlignmentBias`.
-
-        Returns:
-            Tensor: Has the shape of the input; padding holds no meaning.
+            x_QTRD (Tensor): Regions; place R is one slot in all frames.
+            mask_QTR (Tensor): True on regions.
+            times_QT (Tensor): Places of the frames.
         """
-        old_size: Size3 = tuple(real_QTHW.shape[1:])  # type: ignore
-        window, shift, pad = self._layout(old_size, is_grid)
-        x, real, geometry = x_QTHWD, real_QTHW, geometry_QTHW5
-        if self.alignment is None:
-            geometry = None
-        if any(pad):
-            spread = (0, pad[2], 0, pad[1], 0, pad[0])
-            x = F.pad(x, (0, 0, *spread))
-            real = F.pad(real, spread)
-            if geometry is not None:
-                geometry = F.pad(geometry, (0, 0, *spread), value=1.0)
-        if any(shift):
-            back = tuple(-s for s in shift)
-            x = x.roll(back, dims=(1, 2, 3))
-            real = real.roll(back, dims=(1, 2, 3))
-            if geometry is not None:
-                geometry = geometry.roll(back, dims=(1, 2, 3))
-        size: Size3 = tuple(real.shape[1:])  # type: ignore
-        mask = self._mask(real, window, shift)
-        tokens = split_windows(x, window)
-        num_clips, num_windows = tokens.shape[:2]
-        if mask is not None:
-            mask = mask.expand(num_clips, num_windows, -1, -1)
-            mask = mask.flatten(0, 1)[:, None]
-        tokens = tokens.flatten(0, 1)
-        if geometry is not None and self.alignment is not None:
-            bias = self.alignment(
-                split_windows(geometry, window).flatten(0, 1)
-            )
-            bias = bias.to(tokens.dtype)
-            mask = bias if mask is None else bias.masked_fill(~mask, -1e4)
-        tokens = self.attention(tokens, tokens, mask)
-        tokens = tokens.unflatten(0, (num_clips, num_windows))
-        x = join_windows(tokens, window, size)
-        if any(shift):
-            x = x.roll(shift, dims=(1, 2, 3))
-        if any(pad):
-            t, h, w = old_size
-            x = x[:, :t, :h, :w]
-        return x
+        x = self.norm(x_QTRD)
+        if self.shift:
+            x = temporal_shift(x * mask_QTR[..., None], self.shift)
+        frames, window = x.shape[1], self.window
+        pad = (0, -frames % window)
+        x = F.pad(x, (0, 0, 0, 0, *pad))
+        mask = F.pad(mask_QTR, (0, 0, *pad))
+        times = F.pad(times_QT.to(x.dtype), pad)
+        # The window of each frame; a cyclic shift brings them together.
+        number = torch.arange(x.shape[1], device=x.device) + window
+        number = (number - self.begin).div(window, rounding_mode='floor')
+        if self.begin:
+            x, mask = x.roll(-self.begin, 1), mask.roll(-self.begin, 1)
+            times = times.roll(-self.begin, 1)
+            number = number.roll(-self.begin)
+        slots = x.shape[2]
+        tokens = rearrange(x, 'q (n w) r d -> (q n r) w d', w=window)
+        mask = rearrange(mask, 'q (n w) r -> q n r 1 1 w', w=window)
+        times = rearrange(times, 'q (n w) -> q n w', w=window)
+        number = number.view(-1, window)
+        same = number[:, :, None] == number[:, None]
+        # A missing region sees itself, which keeps softmax finite.
+        eye = torch.eye(window, dtype=torch.bool, device=x.device)
+        seen = mask & same[:, None, None] | eye
+        bias = self.bias(times)[:, :, None].to(x.dtype)
+        bias = bias.masked_fill(~seen, -1e4).flatten(0, 2)
+        out = self.attention(tokens, bias)
+        out = rearrange(
+            out, '(q n r) w d -> q (n w) r d', r=slots, q=len(x_QTRD)
+        )
+        if self.begin:
+            out = out.roll(self.begin, 1)
+        return out[:, :frames]
+
+
+def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
+    """Let some channels come from the frame before and the frame after.
+
+    Args:
+        x (Tensor): Features, has shape (B, T, ...).
+        channels (int): So many channels look back and as many look ahead.
+        dim (int): The axis of the channels.
+
+    Returns:
+        Tensor: Features of the same shape; what would come from outside the
+        clip is zero.
+    """
+    rest = x.shape[dim] - 2 * channels
+    back, ahead, same = x.split([channels, channels, rest], dim=dim)
+    zero = torch.zeros_like(back[:, :1])
+    back = torch.cat([zero, back[:, :-1]], dim=1)
+    ahead = torch.cat([ahead[:, 1:], zero], dim=1)
+    return torch.cat([back, ahead, same], dim=dim)

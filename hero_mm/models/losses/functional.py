@@ -32,6 +32,25 @@ def box_iou_pairs(a_N4: Tensor, b_N4: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull
 
 
+def pairwise_iou(a_N4: Tensor, b_M4: Tensor) -> Tensor:
+    """IoU of every box with every other one.
+
+    Args:
+        a_N4 (Tensor): Boxes, xyxy, has shape (..., N, 4).
+        b_M4 (Tensor): Boxes, xyxy, has shape (..., M, 4).
+
+    Returns:
+        Tensor: In [0, 1], has shape (..., N, M).
+    """
+    a, b = a_N4[..., :, None, :], b_M4[..., None, :, :]
+    low = torch.maximum(a[..., :2], b[..., :2])
+    high = torch.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low).clamp(min=0).prod(-1)
+    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
+    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
+    return inter / (area_a + area_b - inter).clamp(min=1e-6)
+
+
 def any_positive_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
     """Minus the log of the probability that a softmax gives to any positive.
 

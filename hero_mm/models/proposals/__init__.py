@@ -1,19 +1,19 @@
-"""Proposals: boxes of mmdet's generators as regions to reason on."""
+"""Proposals: where regions come from."""
 
 from .base import ProposalGenerator
 from .dense_head_proposals import DenseHeadProposals
-from .detector_proposals import DetectorProposals, build_detector
+from .detector_building import build_detector
+from .detector_proposals import DetectorProposals
 from .file_proposals import FileProposals
-from .proposal_set import ProposalSet, pack_proposals
-from .roi_encoder import RoIEncoder
+from .frame_samples import pack_proposals
+from .object_proposals import ObjectProposals
 
 __all__ = [
     'DenseHeadProposals',
     'DetectorProposals',
     'FileProposals',
+    'ObjectProposals',
     'ProposalGenerator',
-    'ProposalSet',
-    'RoIEncoder',
     'build_detector',
     'pack_proposals',
 ]

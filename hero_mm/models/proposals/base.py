@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.structures import GroundingDataSample
 
-from ..features import VideoFeatures
-from .proposal_set import ProposalSet
+from ..features import Pyramid
+from ..regions import Regions
 
 Samples = Sequence[GroundingDataSample]
 
@@ -23,40 +24,36 @@ class ProposalGenerator(BaseModule):
             data_preprocessor (nn.Module): Has ``mean`` and ``std``.
         """
 
+    @torch.no_grad()
     def forward(
-        self,
-        video: VideoFeatures,
-        inputs: dict[str, Tensor],
-        samples: Samples,
-    ) -> ProposalSet:
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> Regions:
         """Propose.
 
         Args:
-            video (VideoFeatures): B clips, as a grid.
+            pyramid (Pyramid): Of B clips.
             inputs (dict): ``imgs``, ``frame_mask``, ``pixel_mask`` of the
                 data preprocessor.
             samples (Sequence[GroundingDataSample]): B samples; may be empty
                 for a generator that looks at the pixels alone.
 
         Returns:
-            ProposalSet: Of B clips; carries no gradient.
+            Regions: Boxes and scores; carry no gradient.
         """
         raise NotImplementedError
 
-    def loss(
-        self,
-        video: VideoFeatures,
-        inputs: dict[str, Tensor],
-        samples: Samples,
-    ) -> dict[str, Tensor]:
-        """Losses of the generator itself, on all annotated objects.
+    def loss_and_predict(
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> tuple[dict[str, Tensor], Regions]:
+        """Learn from the annotated objects, and propose.
 
         Args:
-            video (VideoFeatures): As in :meth:`forward`.
+            pyramid (Pyramid): As in :meth:`forward`.
             inputs (dict): As in :meth:`forward`.
             samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
 
         Returns:
-            dict: Empty where the generator does not learn.
+            tuple[dict, Regions]: Losses, empty where the generator does not
+            learn, and what :meth:`forward` gives.
         """
-        return {}
+        return {}, self(pyramid, inputs, samples)

@@ -3,30 +3,30 @@
 Shape legend: B clips, T frames, N real frames, K boxes of a frame.
 """
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
-from ..features import VideoFeatures
-from ..video_encoders.building import build_part, in_words
+from ..features import Pyramid
+from ..regions import Regions
+from ..video_encoders.building import in_words
 from .base import ProposalGenerator, Samples
+from .detector_building import build_detector, check_boxes, load_detector
 from .frame_samples import (
     RealFrame,
     frame_sample,
+    frames_to_learn,
+    pack_proposals,
     real_frames,
-    tell_batch_size,
-    truth_of_frames,
+    set_batch_size,
+    sum_losses,
 )
-from .proposal_set import ProposalSet, pack_proposals, sum_losses
 
 
 @MODELS.register_module()
@@ -36,6 +36,10 @@ class DetectorProposals(ProposalGenerator):
     A detector with a language model (Grounding DINO) is prompted with the
     sentences, and a clip gets what it finds for any of them; or with one
     fixed prompt.
+
+    One that is trained learns only from clips whose tracks are complete
+    (``tracks_complete``), since everything but the annotated objects is
+    background to it. Where no clip of a batch is, its losses are zero.
 
     Args:
         detector (dict | str | PathLike): Config of the detector, or a config
@@ -99,7 +103,7 @@ class DetectorProposals(ProposalGenerator):
                 "give it a fixed prompt, such as text='object', or use "
                 'frozen=True'
             )
-        _check_boxes(self.detector, frozen)
+        check_boxes(self.detector, frozen)
         self.text = text
         self.scale = scale
         self.max_per_frame = max_per_frame
@@ -133,17 +137,14 @@ class DetectorProposals(ProposalGenerator):
 
     @torch.no_grad()
     def forward(
-        self,
-        video: VideoFeatures,
-        inputs: dict[str, Tensor],
-        samples: Samples,
-    ) -> ProposalSet:
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> Regions:
         """See :meth:`ProposalGenerator.forward`."""
         frames = real_frames(inputs)
         boxes, scores = self.detect(
             self._pixels(inputs, frames), self._prompts(samples, frames)
         )
-        return pack_proposals(boxes, scores, frames, video.frame_mask_BT)
+        return pack_proposals(boxes, scores, frames, inputs['frame_mask'])
 
     @torch.no_grad()
     def detect(
@@ -164,11 +165,10 @@ class DetectorProposals(ProposalGenerator):
             tuple[list[Tensor], list[Tensor]]: N times boxes (K, 4), xyxy in
             pixels of the frame, and scores (K,), best first.
         """
-        once: list[Sequence[str]] = [('',)] * len(frames)
+        if not self.takes_text:
+            prompts = [('',)] * len(frames)
         asked = [
-            (row, text)
-            for row, texts in enumerate(prompts if self.takes_text else once)
-            for text in texts
+            (row, text) for row, texts in enumerate(prompts) for text in texts
         ]
         found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in frames]
         was_training = self.detector.training
@@ -178,43 +178,48 @@ class DetectorProposals(ProposalGenerator):
             same = [one for one in asked if frames[one[0]].shape == size]
             for at in range(0, len(same), self.batch_size):
                 part = same[at : at + self.batch_size]
-                told = self._predict(
+                results = self._predict(
                     [frames[row] for row, _ in part],
                     [text for _, text in part],
                 )
-                for (row, _), one in zip(part, told):
-                    found[row].append(one)
+                for (row, _), result in zip(part, results):
+                    found[row].append(result)
         self.detector.train(was_training)
         best = [self._best(*one) for one in zip(frames, found)]
         return [boxes for boxes, _ in best], [scores for _, scores in best]
 
-    def loss(
-        self,
-        video: VideoFeatures,
-        inputs: dict[str, Tensor],
-        samples: Samples,
+    def loss_and_predict(
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> tuple[dict[str, Tensor], Regions]:
+        """See :meth:`ProposalGenerator.loss_and_predict`."""
+        losses = {} if self.frozen else self._losses(inputs, samples)
+        return losses, self(pyramid, inputs, samples)
+
+    def _losses(
+        self, inputs: dict[str, Tensor], samples: Samples
     ) -> dict[str, Tensor]:
-        """Losses of a detector that is not frozen."""
-        if self.frozen:
-            return {}
+        """Losses of the detector on all frames of complete clips at once."""
         frames = real_frames(inputs)
-        pixels = self._pixels(inputs, frames)
+        rows, truth, weight = frames_to_learn(frames, samples)
+        frames = [frames[row] for row in rows]
         data = []
-        for one, truth in zip(frames, truth_of_frames(frames, samples)):
+        for one, boxes in zip(frames, truth):
             sample = frame_sample(
-                self._scaled(*one.size), truth * self._factor(one.size, truth)
+                self._scaled(*one.size), boxes * self._factor(one.size, boxes)
             )
             if self.text is not None:
                 sample.text = _closed(self.text)
                 # Class 0 is all of the prompt.
                 sample.tokens_positive = [[[0, len(sample.text)]]]
             data.append(sample)
-        batch, data = self._batch(pixels, data, training=True)
+        batch, data = self._batch(
+            self._pixels(inputs, frames), data, training=True
+        )
         head = getattr(self.detector, 'bbox_head', None)
         if head is not None:
-            tell_batch_size(data, data[0].batch_input_shape, head)
+            set_batch_size(data, data[0].batch_input_shape, head)
         losses = self._run(self.detector.loss, batch, data)
-        return sum_losses(losses, self.loss_weight)
+        return sum_losses(losses, weight * self.loss_weight)
 
     def _run(
         self, method: Any, inputs: Tensor, data: list[Any], **options: Any
@@ -272,7 +277,7 @@ class DetectorProposals(ProposalGenerator):
         """Frames and samples as the detector takes them."""
         prepare = self.detector.data_preprocessor
         device = self._device()
-        # MMEngine tells it where it lies through a whole model alone.
+        # MMEngine moves it with a whole model alone.
         prepare.to(device)
         inputs = [self._resize(frame.to(device)) for frame in frames]
         batch = prepare(
@@ -352,136 +357,7 @@ class DetectorProposals(ProposalGenerator):
         return boxes[order], scores[order]
 
 
-def _check_boxes(detector: Any, frozen: bool) -> None:
-    """ValueError where a detector finds or learns masks alone."""
-    name = type(detector).__name__
-    with_mask = getattr(detector, 'with_mask', False)
-    if with_mask and not detector.with_bbox:
-        raise ValueError(
-            f'{name} finds masks and no boxes; proposals need a detector '
-            'that finds boxes, such as Mask R-CNN or Faster R-CNN'
-        )
-    learns_masks = (
-        with_mask
-        or hasattr(detector, 'panoptic_head')
-        or hasattr(getattr(detector, 'bbox_head', None), 'loss_mask')
-    )
-    if learns_masks and not frozen:
-        raise ValueError(
-            f'{name} learns masks, which annotated objects have not: use '
-            'frozen=True, or a detector of boxes alone'
-        )
-
-
-def _pad_to_whole_cells(detector: Any) -> None:
-    """Let frames be padded as the pipelines of mmdet do.
-
-    Detectors whose pipeline pads (RTMDet, CenterNet) do not pad in their data
-    preprocessor, and join levels that must be of whole cells. Transformers
-    mask what pads a frame and take any size.
-    """
-    from mmdet.models.detectors.base_detr import DetectionTransformer
-
-    prepare: Any = getattr(detector, 'data_preprocessor', None)
-    if isinstance(detector, DetectionTransformer):
-        return
-    if getattr(prepare, 'pad_size_divisor', None) == 1:
-        prepare.pad_size_divisor = 32
-
-
 def _closed(prompt: str) -> str:
     """A prompt as Grounding DINO wants it, with a stop at its end."""
     prompt = prompt.strip()
     return prompt if prompt.endswith('.') else f'{prompt}.'
-
-
-def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
-    """Build a detector of mmdet.
-
-    Args:
-        detector (dict | str | PathLike): Its config, or a config file;
-            ``mmdet::PATH`` takes one of mmdet's own.
-
-    Returns:
-        nn.Module: Not initialised.
-
-    Raises:
-        FileNotFoundError: There is no such config file.
-        ValueError: The config file has no ``model``, or names none that can
-            be built.
-    """
-    if isinstance(detector, dict):
-        # Some detectors write into their config.
-        model = ConfigDict(copy.deepcopy(detector))
-    else:
-        config = _read_config(str(detector))
-        if 'model' not in config:
-            raise ValueError(
-                f'{detector}: the config has no model, found '
-                f'{sorted(config)}; give the config of a detector'
-            )
-        model = ConfigDict(config.model)
-    if isinstance(model.type, str) and '.' not in model.type:
-        model.type = f'mmdet.{model.type}'
-    built: nn.Module = build_part(model, 'detector')
-    _pad_to_whole_cells(built)
-    return built
-
-
-def _read_config(path: str) -> Config:
-    if '::' in path:
-        from mmengine.hub import get_config
-
-        return get_config(path)
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'there is no config of a detector at {path}; give its path, or '
-            "one of mmdet's own, such as "
-            "'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'"
-        )
-    return Config.fromfile(path)
-
-
-def load_detector(detector: nn.Module, checkpoint: str) -> None:
-    """Load the weights of a detector, all or none.
-
-    Args:
-        detector (nn.Module): Of mmdet.
-        checkpoint (str): A file, URL or work dir.
-
-    Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It does not fill the detector.
-    """
-    from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
-
-    path = find_checkpoint(checkpoint)
-    weights = read_checkpoint(path)['state_dict']
-    wanted = detector.state_dict()
-    wrong = [
-        f'{name} {tuple(value.shape)} is {_shape_in(weights, name)}'
-        for name, value in wanted.items()
-        if name not in weights or weights[name].shape != value.shape
-    ]
-    if wrong:
-        more = f', and {len(wrong) - 5} more' if len(wrong) > 5 else ''
-        raise ValueError(
-            f'checkpoint {path} does not fit {type(detector).__name__}: '
-            f'{", ".join(wrong[:5])}{more}; give the checkpoint that belongs '
-            'to the config of the detector'
-        )
-    unknown = sorted(weights.keys() - wanted.keys())
-    if unknown:
-        # Position ids of old language models, averages of a training.
-        print_log(
-            f'{path}: {len(unknown)} weights that '
-            f'{type(detector).__name__} has not are left out: '
-            f'{", ".join(unknown[:5])}',
-            logger='current',
-        )
-    detector.load_state_dict({name: weights[name] for name in wanted})
-
-
-def _shape_in(weights: dict[str, Tensor], name: str) -> str:
-    found = weights.get(name)
-    return 'missing' if found is None else f'{tuple(found.shape)} in the file'

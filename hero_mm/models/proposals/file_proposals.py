@@ -2,17 +2,19 @@
 
 The transform ``LoadProposals`` reads them; see
 ``tools/extract_proposals.py``.
+
+Shape legend: B clips, T frames, K boxes of a frame.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hero_mm.registry import MODELS
 
-from ..features import VideoFeatures
+from ..features import Pyramid
+from ..regions import Regions
 from .base import ProposalGenerator, Samples
-from .frame_samples import real_frames
-from .proposal_set import ProposalSet, pack_proposals
 
 
 @MODELS.register_module()
@@ -21,26 +23,21 @@ class FileProposals(ProposalGenerator):
 
     @torch.no_grad()
     def forward(
-        self,
-        video: VideoFeatures,
-        inputs: dict[str, Tensor],
-        samples: Samples,
-    ) -> ProposalSet:
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> Regions:
         """See :meth:`ProposalGenerator.forward`.
 
         Raises:
             ValueError: A clip has no proposals.
         """
-        if len(samples) != len(video.frame_mask_BT):
+        mask = pyramid.frame_mask_BT
+        if len(samples) != len(mask):
             raise ValueError(
-                f'{len(samples)} samples for {len(video.frame_mask_BT)} '
-                'clips: FileProposals reads the proposals from the samples, '
-                'give them to encode_video'
+                f'{len(samples)} samples for {len(mask)} clips: FileProposals '
+                'reads the proposals from the samples, give them to '
+                'encode_video'
             )
-        frames = real_frames(inputs)
-        boxes, scores = [], []
-        for one in frames:
-            sample = samples[one.clip]
+        for sample in samples:
             if 'proposals' not in sample:
                 raise ValueError(
                     f'the clip of video {sample.get("video_id")!r} has no '
@@ -48,8 +45,19 @@ class FileProposals(ProposalGenerator):
                     'before PackGroundingInputs; the files are made by '
                     'tools/extract_proposals.py'
                 )
-            told = sample.proposals
-            real = told.valid[one.frame]
-            boxes.append(told.bboxes[one.frame][real])
-            scores.append(told.scores[one.frame][real])
-        return pack_proposals(boxes, scores, frames, video.frame_mask_BT)
+        found = [sample.proposals for sample in samples]
+        most = max(1, *(one.valid.shape[1] for one in found))
+        boxes, scores, valid = [], [], []
+        for one in found:
+            frames, number = one.valid.shape
+            grow = (0, most - number, 0, mask.shape[1] - frames)
+            boxes.append(F.pad(one.bboxes, (0, 0, *grow)))
+            scores.append(F.pad(one.scores, grow))
+            valid.append(F.pad(one.valid, grow))
+        valid_BTK = torch.stack(valid).to(mask.device)
+        return Regions.from_boxes(
+            torch.stack(boxes).to(mask.device).float() * valid_BTK[..., None],
+            torch.stack(scores).to(mask.device).float() * valid_BTK,
+            valid_BTK,
+            mask,
+        )

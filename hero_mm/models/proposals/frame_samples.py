@@ -1,8 +1,9 @@
-"""Frames of clips as samples of mmdet.
+"""Frames of clips as samples of mmdet, and what is found in them as regions.
 
 Only real frames are handed on: what pads a batch is no picture.
 
-Shape legend: B clips, N real frames of all of them, M objects.
+Shape legend: B clips, T frames, N real frames of all of them, M objects, K
+boxes of a frame. Boxes are xyxy in pixels of the input.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from hero_mm.structures import GroundingDataSample
+
+from ..regions import Regions
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def real_frames(inputs: dict[str, Tensor]) -> list[RealFrame]:
         list[RealFrame]: N frames.
     """
     pixels = inputs['pixel_mask']
-    told = torch.stack(
+    extents = torch.stack(
         [
             inputs['frame_mask'].sum(1),
             pixels.any(2).sum(1),
@@ -52,7 +55,7 @@ def real_frames(inputs: dict[str, Tensor]) -> list[RealFrame]:
     )
     return [
         RealFrame(clip, frame, (height, width))
-        for clip, (count, height, width) in enumerate(told.tolist())
+        for clip, (count, height, width) in enumerate(extents.tolist())
         for frame in range(count)
     ]
 
@@ -89,10 +92,10 @@ def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
     return sample
 
 
-def tell_batch_size(
+def set_batch_size(
     samples: Sequence[Any], size: tuple[int, int], head: Any
 ) -> None:
-    """Tell the samples of frames the size of their batch.
+    """Set the size of their batch in the samples of frames.
 
     Heads without priors (CenterNet) take their stride from ``pad_shape`` of
     the first frame, for all of them.
@@ -102,37 +105,101 @@ def tell_batch_size(
         size (tuple[int, int]): Height and width in pixels, with padding.
         head (nn.Module): That they are for.
     """
-    told = dict(batch_input_shape=size)
+    meta = dict(batch_input_shape=size)
     if not hasattr(head, 'prior_generator'):
-        told['pad_shape'] = size
+        meta['pad_shape'] = size
     for sample in samples:
-        sample.set_metainfo(told)
+        sample.set_metainfo(meta)
 
 
-def tracks_of_frame(tracks: InstanceData, frame: int) -> Tensor:
-    """Annotated boxes of a frame, has shape (M, 4).
+def frames_to_learn(
+    frames: Sequence[RealFrame], samples: Sequence[GroundingDataSample]
+) -> tuple[list[int], list[Tensor], float]:
+    """Frames that a head or detector of mmdet learns: of complete clips.
 
-    Args:
-        tracks (InstanceData): ``gt_tracks`` of a clip.
-        frame (int): Its place in the clip.
-    """
-    boxes: Tensor = tracks.bboxes[tracks.valid[:, frame], frame]
-    return boxes
+    To it everything outside the annotated boxes is background, and in a clip
+    whose tracks are not complete that may be an object that nobody annotated.
 
-
-def truth_of_frames(
-    frames: Iterable[RealFrame], samples: Sequence[GroundingDataSample]
-) -> list[Tensor]:
-    """Annotated boxes of frames.
+    Where no clip is complete, one frame without objects stands in, and its
+    losses weigh 0. Heads that count objects over all processes must be called
+    equally often in each, and every weight needs a gradient.
 
     Args:
-        frames (Iterable[RealFrame]): N frames.
+        frames (Sequence[RealFrame]): N frames.
         samples (Sequence[GroundingDataSample]): B samples with ``gt_tracks``.
 
     Returns:
-        list[Tensor]: N times has shape (M, 4).
+        tuple[list[int], list[Tensor], float]: Which of the frames, the
+        annotated boxes (M, 4) of each, and the weight of the losses.
     """
-    return [
-        tracks_of_frame(samples[one.clip].gt_tracks, one.frame)
-        for one in frames
+    rows = [
+        row
+        for row, one in enumerate(frames)
+        if samples[one.clip].get('tracks_complete', False)
     ]
+    truth = []
+    for row in rows:
+        tracks = samples[frames[row].clip].gt_tracks
+        frame = frames[row].frame
+        truth.append(tracks.bboxes[tracks.valid[:, frame], frame])
+    if rows:
+        return rows, truth, 1.0
+    return [0], [samples[0].gt_tracks.bboxes.new_zeros(0, 4)], 0.0
+
+
+def pack_proposals(
+    boxes: Sequence[Tensor],
+    scores: Sequence[Tensor],
+    frames: Iterable[RealFrame],
+    frame_mask_BT: Tensor,
+) -> Regions:
+    """Pad the proposals of frames to one number.
+
+    Args:
+        boxes (Sequence[Tensor]): N times xyxy, has shape (K_i, 4).
+        scores (Sequence[Tensor]): N times has shape (K_i,).
+        frames (Iterable[RealFrame]): Whose they are.
+        frame_mask_BT (Tensor): True on real frames; the result lies where it
+            lies.
+
+    Returns:
+        Regions: Of B clips; at least one place a frame, which is masked where
+        nothing was found.
+    """
+    most = max([1, *(len(one) for one in boxes)])
+    shape = (*frame_mask_BT.shape, most)
+    device = boxes[0].device
+    packed = torch.zeros(*shape, 4, device=device)
+    sure = torch.zeros(*shape, device=device)
+    mask = torch.zeros(*shape, dtype=torch.bool, device=device)
+    for one, box, score in zip(frames, boxes, scores):
+        packed[one.clip, one.frame, : len(box)] = box
+        sure[one.clip, one.frame, : len(box)] = score
+        mask[one.clip, one.frame, : len(box)] = True
+    device = frame_mask_BT.device
+    return Regions.from_boxes(
+        packed.to(device), sure.to(device), mask.to(device), frame_mask_BT
+    )
+
+
+def sum_losses(losses: dict[str, Any], weight: float) -> dict[str, Tensor]:
+    """Losses of an mmdet part as losses of ours.
+
+    Args:
+        losses (dict): Tensors or lists of them, one a level.
+        weight (float): Weight of those whose name says that they are losses;
+            others, such as accuracies, are logged as they are.
+
+    Returns:
+        dict: One number each, with ``proposal_`` in its name.
+    """
+    result = {}
+    for name, value in losses.items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        total = sum(one.mean() for one in values)
+        if 'loss' in name:
+            plain = name.replace('loss_', '').replace('_loss', '')
+            result[f'loss_proposal_{plain}'] = weight * total
+        else:
+            result[f'proposal_{name}'] = total.detach()
+    return result

@@ -103,15 +103,15 @@ class FeatureTower(BaseModule):
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> Tensor:
         """Encode clips of one length and size; see :meth:`feature_maps`."""
-        return self.feature_maps(imgs, frame_mask, pixel_mask)[0]
+        return self.feature_maps(imgs, frame_mask, pixel_mask)[-1]
 
     def feature_maps(
         self,
         imgs: Tensor,
         frame_mask: Tensor,
         pixel_mask: Tensor,
-        finer: Optional[int] = None,
-    ) -> tuple[Tensor, Optional[Tensor]]:
+        finer: Sequence[int] = (),
+    ) -> list[Tensor]:
         """Encode clips of one length and size.
 
         Args:
@@ -120,11 +120,11 @@ class FeatureTower(BaseModule):
             frame_mask (Tensor): True on real frames, has shape (B, T).
             pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
                 Only backbones of the layout 'clip' look at the masks.
-            finer (int, optional): A level of the backbone that is wanted too.
+            finer (Sequence[int]): Levels of the backbone that are wanted too.
 
         Returns:
-            tuple[Tensor, Tensor | None]: The map, has shape (B, T, C,
-            H / stride, W / stride), and the level that is wanted, alike.
+            list[Tensor]: These levels and the map, each of shape (B, T, C,
+            H / stride, W / stride).
 
         Raises:
             ValueError: The backbone or the neck does not take such frames.
@@ -146,17 +146,17 @@ class FeatureTower(BaseModule):
             for level, told in zip(levels, self.levels)
         ]
         flat = [level.flatten(0, 1) for level in self._pathways(aligned)]
-        wanted = [] if finer is None else [flat[finer]]
+        wanted = [flat[number] for number in finer]
         if self.neck is not None:
             out = self._run(self.neck, imgs, tuple(flat))
             flat = as_maps(out, 4, self.neck, CHOOSE_NECK)
         maps = []
-        for level in (flat[self.level], *wanted):
+        for level in (*wanted, flat[self.level]):
             level = level.unflatten(0, (-1, length))
             if self.clip_len is not None:
                 level = join_windows(level, num_clips, held)
             maps.append(level[:, :num_frames])
-        return maps[0], maps[1] if wanted else None
+        return maps
 
     def _steps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor

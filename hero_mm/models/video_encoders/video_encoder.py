@@ -2,8 +2,9 @@
 
 The abstract of HERO says *end to end*; we choose that the backbone may be a
 2-D one that sees frames or a 3-D one that sees clips, that a neck may follow,
-and that a second backbone may bring motion. One level of the result becomes
-the grid that is reasoned on.
+and that a second backbone may bring motion. One level of the result and finer
+ones of the backbone become the pyramid that regions are found in and read
+from.
 
 Shape legend: B clips, T frames, C channels, H W grid, D width.
 """
@@ -11,6 +12,7 @@ Shape legend: B clips, T frames, C channels, H W grid, D width.
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Optional, Union
 
 import torch
@@ -19,17 +21,15 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
-from ..features import Details, VideoFeatures
+from ..features import Pyramid
 from .feature_tower import FeatureTower
 
 Extent = tuple[int, int, int]
-# The map and the level of details.
-Maps = tuple[Tensor, Optional[Tensor]]
 
 
 @MODELS.register_module()
 class VideoEncoder(FeatureTower):
-    """Encode clips into a grid of regions a frame.
+    """Encode clips into a pyramid of features a frame.
 
     Clips of different length or size are encoded without what pads them: a
     clip gives the same features alone and beside a larger one. (Backbones of
@@ -42,16 +42,17 @@ class VideoEncoder(FeatureTower):
         neck (dict | Sequence[dict], optional): Config of a neck over the
             levels, or of several, one after the other.
         level (int): The level of the neck (else of the backbone) that becomes
-            the grid. Defaults to -1, the last.
+            the coarsest of the pyramid. Defaults to -1, the last.
         in_channels (int, optional): Channels of that level. They are found;
             a number that is given is checked.
         clip_len (int, optional): Frames that a 3-D backbone sees at once.
-        detail_level (int, optional): A level of the backbone, finer than the
-            grid, that goes along for :class:`RegionDetail`.
+        finer_levels (Sequence[int]): Levels of the backbone, the finest
+            first, that stand below it: each is projected, and the level above
+            it is added (arXiv 1612.03144, without its 3x3 convolutions).
         motion (dict, optional): Arguments of a second
             :class:`FeatureTower`, ``backbone`` and perhaps ``neck``,
             ``level``, ``clip_len`` and ``init_cfg``. Its map is resized to
-            the grid of the first, and both are projected together.
+            that of the first, and both are projected together.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -63,7 +64,7 @@ class VideoEncoder(FeatureTower):
         level: int = -1,
         in_channels: Optional[int] = None,
         clip_len: Optional[int] = None,
-        detail_level: Optional[int] = None,
+        finer_levels: Sequence[int] = (),
         motion: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -74,23 +75,8 @@ class VideoEncoder(FeatureTower):
                 f'{self.name if neck is None else type(self.neck).__name__} '
                 f'has {self.channels} channels; leave in_channels out'
             )
-        self.detail_level = detail_level
-        if detail_level is not None:
-            number = len(self.widths)
-            if not -number <= detail_level < number:
-                raise ValueError(
-                    f'detail_level={detail_level} does not exist: {self.name} '
-                    f'gives {number} levels, of {self.strides} pixels a cell '
-                    '(out_indices of the backbone)'
-                )
-            if self.strides[detail_level] >= self.stride:
-                raise ValueError(
-                    f'detail_level={detail_level} has cells of '
-                    f'{self.strides[detail_level]} pixels, no finer than the '
-                    f'grid of {self.stride}: choose a finer level of '
-                    f'{self.strides} (out_indices of the backbone), or leave '
-                    'out detail_level and model.region_detail'
-                )
+        self.finer_levels = tuple(finer_levels)
+        self._check_finer()
         self.motion = _build_motion(motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
         self.granule = self.multiple
@@ -98,28 +84,37 @@ class VideoEncoder(FeatureTower):
         if self.motion is not None:
             self.granule = math.lcm(self.multiple, self.motion.multiple)
             channels += self.motion.channels
-        self.project = nn.Conv2d(channels, embed_dims, 1)
-        self.norm = nn.LayerNorm(embed_dims)
+        widths = [self.widths[number] for number in self.finer_levels]
+        self.projects = nn.ModuleList(
+            nn.Conv2d(width, embed_dims, 1) for width in (*widths, channels)
+        )
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(embed_dims) for _ in self.projects
+        )
 
-    @property
-    def detail_dims(self) -> int:
-        """Channels of the level of details.
-
-        Raises:
-            ValueError: There is none.
-        """
-        if self.detail_level is None:
+    def _check_finer(self) -> None:
+        """ValueError where finer levels are none, or not in order."""
+        number = len(self.widths)
+        for level in self.finer_levels:
+            if not -number <= level < number:
+                raise ValueError(
+                    f'finer_levels={self.finer_levels}, but {self.name} gives '
+                    f'{number} levels, of {self.strides} pixels a cell '
+                    '(out_indices of the backbone)'
+                )
+        cells = [self.strides[level] for level in self.finer_levels]
+        cells.append(self.stride)
+        if any(low >= high for low, high in zip(cells, cells[1:])):
             raise ValueError(
-                'regions read the details of a finer level: set '
-                'model.video_encoder.detail_level to a level of the backbone '
-                f'({self.name} has levels of {self.strides} pixels a cell), '
-                'or model.region_detail=None'
+                f'finer_levels={self.finer_levels} and the coarsest level '
+                f'have cells of {cells} pixels: list finer levels than '
+                f'{self.stride} only, the finest first (the backbone has '
+                f'{self.strides})'
             )
-        return self.widths[self.detail_level]
 
     def forward(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> VideoFeatures:
+    ) -> Pyramid:
         """Encode clips.
 
         Args:
@@ -128,42 +123,54 @@ class VideoEncoder(FeatureTower):
             pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
 
         Returns:
-            VideoFeatures: Normalised regions of width D, zero on padding.
+            Pyramid: Normalised levels of width D, zero on padding.
 
         Raises:
-            ValueError: A clip is smaller than one region.
+            ValueError: A clip is smaller than one cell.
         """
+        sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
         imgs = _pad_up(imgs, self.granule)
         pixel_mask = _pad_up(pixel_mask, self.granule)
         if self.input_layout == 'clip' and not (self.neck or self.motion):
             maps = self.encode_alike(imgs, frame_mask, pixel_mask)
         else:
             maps = self._encode_by_extent(imgs, frame_mask, pixel_mask)
-        level, finer = maps
-        height, width = level.shape[-2:]
-        stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
-        centres = region_centres(height, width, stride, imgs.device)
-        # A region is real where its first pixel is.
-        first = (centres - 0.5 * centres.new_tensor(stride)).long()
-        real = pixel_mask[:, first[..., 1], first[..., 0]]
-        real = frame_mask[:, :, None, None] & real[:, None]
-        grid = self.project(level.flatten(0, 1))
-        grid = grid.permute(0, 2, 3, 1).contiguous()
-        grid = self.norm(grid).unflatten(0, frame_mask.shape)
-        if not real.all():
-            grid = grid * real[..., None]
-        return VideoFeatures(
-            regions_BTHWD=grid,
+        pyramid = Pyramid(
+            levels=tuple(maps),
+            strides=tuple(
+                (
+                    imgs.shape[-1] / one.shape[-1],
+                    imgs.shape[-2] / one.shape[-2],
+                )
+                for one in maps
+            ),
             frame_mask_BT=frame_mask,
-            real_BTHW=real,
-            centres_BTHW2=centres.expand(*real.shape, 2),
-            stride=stride,
-            details=None if finer is None else _details(finer, imgs),
+            sizes_B2=torch.stack(sizes, 1).float(),
         )
+        return replace(pyramid, levels=self._merge(pyramid))
+
+    def _merge(self, pyramid: Pyramid) -> tuple[Tensor, ...]:
+        """Project all levels to one width and pass the coarse ones down."""
+        merged: list[Tensor] = []
+        above: Optional[Tensor] = None
+        for number in reversed(range(len(pyramid.levels))):
+            level = pyramid.levels[number]
+            x = self.projects[number](level.flatten(0, 1))
+            if above is not None:
+                x = x + F.interpolate(above, size=x.shape[-2:])
+            above = x
+            x = self.norms[number](x.permute(0, 2, 3, 1))
+            x = x.unflatten(0, level.shape[:2])
+            real = pyramid.real_cells(number)[:, None]
+            real = real & pyramid.frame_mask_BT[:, :, None, None]
+            if not real.all():
+                x = x * real[..., None]
+            merged.append(x.permute(0, 1, 4, 2, 3))
+        return tuple(merged[::-1])
 
     def _encode_by_extent(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> Maps:
+    ) -> list[Tensor]:
         """Encode clips of one length and size together, without padding.
 
         Returns maps of shape (B, T, C, H, W), zero on padding.
@@ -181,7 +188,6 @@ class VideoEncoder(FeatureTower):
                 frame_mask[rows, :frames],
                 pixel_mask[rows, :height, :width],
             )
-            parts = [part for part in maps if part is not None]
             if not out:
                 out = [
                     part.new_zeros(
@@ -189,18 +195,18 @@ class VideoEncoder(FeatureTower):
                         + (whole[1] * part.shape[3] // height,)
                         + (whole[2] * part.shape[4] // width,)
                     )
-                    for part in parts
+                    for part in maps
                 ]
-            for all_of_it, part in zip(out, parts):
+            for all_of_it, part in zip(out, maps):
                 down, across = part.shape[-2:]
                 # Under autocast masks may raise the precision of some.
                 part = part.to(all_of_it.dtype)
                 all_of_it[rows, :frames, :, :down, :across] = part
-        return out[0], out[1] if len(out) > 1 else None
+        return out
 
     def encode_alike(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> Maps:
+    ) -> list[Tensor]:
         """One or both towers on clips of one extent.
 
         Args:
@@ -210,11 +216,11 @@ class VideoEncoder(FeatureTower):
             pixel_mask (Tensor): As in :meth:`forward`.
 
         Returns:
-            tuple[Tensor, Tensor | None]: Maps to be projected, has shape
-            (B, T, C, H, W), and the level of details, alike.
+            list[Tensor]: Levels to be projected, the finest first, each of
+            shape (B, T, C, H, W).
         """
-        looks, finer = self.feature_maps(
-            imgs, frame_mask, pixel_mask, self.detail_level
+        *finer, looks = self.feature_maps(
+            imgs, frame_mask, pixel_mask, self.finer_levels
         )
         size = tuple(side // self.stride for side in imgs.shape[-2:])
         if looks.shape[-2:] != size:
@@ -224,14 +230,14 @@ class VideoEncoder(FeatureTower):
                 f'expected of its stride {self.stride}, found in a trial run'
             )
         if self.motion is None:
-            return looks, finer
+            return [*finer, looks]
         moves = self.motion.feature_map(imgs, frame_mask, pixel_mask)
         if moves.shape[-2:] != size:
             resized = F.interpolate(
                 moves.flatten(0, 1), size=size, mode='bilinear'
             )
             moves = resized.unflatten(0, moves.shape[:2])
-        return torch.cat([looks, moves], 2), finer
+        return [*finer, torch.cat([looks, moves], 2)]
 
     def _extents(self, frame_mask: Tensor, pixel_mask: Tensor) -> list[Extent]:
         """Frames, height and width of each clip, rounded up to a granule."""
@@ -243,7 +249,7 @@ class VideoEncoder(FeatureTower):
             if min(height, width) < self.stride:
                 raise ValueError(
                     f'a clip of {width}x{height} pixels is smaller than one '
-                    f'region of {self.stride}x{self.stride} pixels: enlarge '
+                    f'cell of {self.stride}x{self.stride} pixels: enlarge '
                     'it (ResizeClip), or choose a level of smaller stride '
                     '(model.video_encoder.level, out_indices of the backbone)'
                 )
@@ -266,12 +272,6 @@ def _build_motion(config: dict) -> FeatureTower:
     return FeatureTower(**config)
 
 
-def _details(map_BTCHW: Tensor, imgs: Tensor) -> Details:
-    height, width = map_BTCHW.shape[-2:]
-    stride = (imgs.shape[-1] / width, imgs.shape[-2] / height)
-    return Details(map_BTCHW, stride)
-
-
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:
     """Pad the last two axes with zeros (False) to a multiple."""
     height, width = pixels.shape[-2:]
@@ -279,23 +279,3 @@ def _pad_up(pixels: Tensor, multiple: int) -> Tensor:
     if not (below or right):
         return pixels
     return F.pad(pixels, (0, right, 0, below))
-
-
-def region_centres(
-    height: int, width: int, stride: tuple[float, float], device: torch.device
-) -> Tensor:
-    """Centres of the regions of a grid in pixels.
-
-    Args:
-        height (int): Rows of the grid.
-        width (int): Columns of the grid.
-        stride (tuple[float, float]): Pixels a region covers, (x, y).
-        device (torch.device): Where the result lives.
-
-    Returns:
-        Tensor: x before y, has shape (H, W, 2).
-    """
-    ys = (torch.arange(height, device=device) + 0.5) * stride[1]
-    xs = (torch.arange(width, device=device) + 0.5) * stride[0]
-    y, x = torch.meshgrid(ys, xs, indexing='ij')
-    return torch.stack([x, y], dim=-1)

@@ -1,307 +1,373 @@
-"""The contrastive action head: what it learns without a temporal label."""
+"""The contrastive action head: what it says, and what is a negative."""
+
+import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mmengine.structures import InstanceData
+from torch import nn
 
 from hero_mm.models import ContrastiveActionHead
-from hero_mm.models.heads.contrastive_action_head import action_kinds
+from hero_mm.models.heads.contrastive_action_head import in_rows
 from hero_mm.structures import GroundingDataSample
 
-D = 16
-NUM_ACTIONS = 12
+# Looks stand in the first half of the features, actions in the second.
+D = 8
+HALF = D // 2
 
 
-def batch_of(make_video, make_text, seed: int, queries=2, frames=8):
-    """Clips that show actions, eight in all, at some frames in one region.
-
-    Each clip has one or two queries of different actions at different times.
-    The region of an action holds its vector in the world of pixels, the
-    caption holds another vector of the same action. Returns what the head
-    takes, and where each query's action is.
-    """
-    gen = torch.Generator().manual_seed(seed)
-    fixed = torch.Generator().manual_seed(99)
-    looks, words = 3 * torch.linalg.qr(torch.randn(2, D, D, generator=fixed)).Q
-    num_clips = 8 // queries
-    regions = 0.3 * torch.randn(num_clips, frames, 2, 2, D, generator=gen)
-    # What is no action looks alike.
-    regions = regions + looks[NUM_ACTIONS]
-    where = torch.zeros(8, frames, dtype=torch.bool)
-    clips = torch.arange(num_clips).repeat_interleave(queries)
-    actions = torch.randperm(NUM_ACTIONS, generator=gen)
-    for query, (clip, action) in enumerate(zip(clips, actions)):
-        begin = int(torch.randint(0, 3, (1,), generator=gen))
-        begin = begin + 3 * (query % 2)
-        row, column = torch.randint(0, 2, (2,), generator=gen)
-        regions[clip, begin : begin + 2, row, column] += looks[action]
-        where[query, begin : begin + 2] = True
-    # Hard negatives: actions that no video shows.
-    swapped = actions[8:].repeat(2)
-    return dict(
-        video=make_video(regions),
-        text=make_text(words[actions[:8]]),
-        clip_of_query=clips,
-        kind_Q=actions[:8],
-        negatives=make_text(words[swapped]),
-        query_of_negative=torch.arange(8),
-    ), where
-
-
-def ranking(head, inputs, where) -> float:
-    """How often a right frame has a higher score than a wrong one."""
+def plain_head(**options) -> ContrastiveActionHead:
+    """A head that compares features as they are."""
+    head = ContrastiveActionHead(D, common_dims=HALF, **options)
+    fit = head.fit
+    fit.norm = nn.Identity()
     with torch.no_grad():
-        scores = head(inputs['video'], inputs['text'], inputs['clip_of_query'])
-    wins = [
-        (row[right][:, None] > row[~right]).float().mean()
-        for row, right in zip(scores, where)
-    ]
-    return torch.stack(wins).mean().item()
-
-
-@pytest.mark.parametrize(
-    'queries, hard, wanted', [(1, True, 0.9), (1, False, 0.9), (2, True, 0.65)]
-)
-def test_learns_which_frames_show_the_action(
-    queries, hard, wanted, make_video, make_text
-):
-    torch.manual_seed(0)
-    head = ContrastiveActionHead(D)
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.03)
-
-    def score() -> float:
-        tests = [
-            batch_of(make_video, make_text, seed, queries)
-            for seed in range(10_000, 10_008)
-        ]
-        return sum(ranking(head, *test) for test in tests) / len(tests)
-
-    assert score() < 0.6
-    totals = []
-    for step in range(200):
-        inputs, _ = batch_of(make_video, make_text, step, queries)
-        if not hard:
-            inputs['negatives'] = inputs['query_of_negative'] = None
-        loss = sum(head.loss(**inputs).values())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        totals.append(loss.item())
-    assert sum(totals[-10:]) < 0.6 * sum(totals[:10])
-    assert score() > wanted
-
-
-def test_scores_by_hand(make_video, make_text):
-    """A frame is as consistent as its best region is near the action."""
-    head = ContrastiveActionHead(2, common_dims=2, temperature=0.5)
-    with torch.no_grad():
-        for layer in (head.video, head.text):
-            layer.weight.copy_(torch.eye(2))
+        fit.region.weight.copy_(torch.eye(D))
+        fit.text_look.weight.copy_(torch.eye(D)[:HALF])
+        fit.text_action.weight.copy_(torch.eye(D)[HALF:])
+        for layer in (fit.region, fit.text_look, fit.text_action):
             layer.bias.zero_()
-        head.region_temperature = 1e-3
-    regions = torch.tensor([[[[-1.0, 0], [0, 3]]], [[[2, 0], [0, 1]]]])
-    video, text = make_video(regions[None]), make_text(torch.eye(2)[:1] * 7)
-    logits = head(video, text, torch.tensor([0]))
-    # Cosines of the best region: 0 and 1; scale 2, offset 0.3.
-    assert logits[0].tolist() == pytest.approx([-0.6, 1.4], abs=0.01)
+    return head
 
 
-def test_padding_has_no_part_in_the_losses(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    head = ContrastiveActionHead(D)
-    usual = head.loss(**inputs)
-    long = F.pad(inputs['video'].regions_BTHWD, (0, 0, 0, 0, 0, 0, 0, 3))
-    inputs['video'] = make_video(long + 1, frames=[8] * 4)
-    inputs['video'].regions_BTHWD -= 1
-    inputs['video'].regions_BTHWD[:, 8:] = 5.0
-    padded = head.loss(**inputs)
-    for name, value in usual.items():
-        torch.testing.assert_close(padded[name], value, msg=name)
+def shows(look: int, action: int) -> torch.Tensor:
+    """Features of what looks and acts so."""
+    return torch.cat([torch.eye(HALF)[look], torch.eye(HALF)[action]])
 
 
-def test_order_of_queries_and_clips_does_not_matter(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    head = ContrastiveActionHead(D)
-    usual = head.loss(**inputs)
-    turn = torch.arange(8).flip(0)
-    back = dict(
-        video=make_video(inputs['video'].regions_BTHWD.flip(0)),
-        text=make_text(inputs['text'].action_QD[turn]),
-        clip_of_query=3 - inputs['clip_of_query'][turn],
-        kind_Q=inputs['kind_Q'].flip(0),
-        negatives=inputs['negatives'],
-        query_of_negative=7 - inputs['query_of_negative'],
-    )
-    for name, value in head.loss(**back).items():
-        torch.testing.assert_close(value, usual[name], msg=name)
+def samples_of(*clips, video=None) -> list[GroundingDataSample]:
+    """Clips of captions, given by their predicates."""
+    samples = []
+    for place, names in enumerate(clips):
+        sample = GroundingDataSample()
+        sample.queries = InstanceData(predicates=list(names))
+        if video is not None:
+            sample.set_metainfo(dict(video_predicates=list(video[place])))
+        samples.append(sample)
+    return samples
 
 
-def shrink(inputs, make_text, clips: int, queries: list, negatives: list):
-    """Some clips, queries and negatives of a batch."""
-    video = inputs['video'].apply(lambda value: value[:clips])
-    told = dict(
-        video=video,
-        text=make_text(inputs['text'].action_QD[queries]),
-        clip_of_query=inputs['clip_of_query'][queries],
-        kind_Q=inputs['kind_Q'][queries],
-    )
-    if negatives:
-        told['negatives'] = make_text(
-            inputs['negatives'].action_QD[: len(negatives)]
+@pytest.fixture
+def batch(make_regions, make_text):
+    """Function: random clips, captions and hard negatives for a loss."""
+
+    def make(owners, predicates, negatives=(), video=None, seed=0, **shape):
+        torch.manual_seed(seed)
+        usual = dict(frames=5, regions=4, dims=D, seed=seed)
+        clips = torch.tensor(owners)
+        names = [
+            [name for name, owner in zip(predicates, owners) if owner == clip]
+            for clip in range(max(owners) + 1)
+        ]
+        return dict(
+            regions=make_regions(len(names), **{**usual, **shape}),
+            text=make_text(torch.randn(len(owners), D)),
+            clip_of_query=clips,
+            samples=samples_of(*names, video=video),
+            negatives=make_text(torch.randn(len(negatives), D)),
+            query_of_negative=torch.tensor(negatives, dtype=torch.long),
         )
-        told['query_of_negative'] = torch.tensor(negatives)
-    return told
+
+    return make
+
+
+# --- the degree of consistency ----------------------------------------------
+
+
+def frame_scores(head, regions, text, clip: int, query: int) -> list[float]:
+    """The smooth maximum over slots, region by region."""
+    fit = head.fit(regions, text, torch.full((len(text.action_QD),), clip))
+    scores = []
+    for frame in range(fit.shape[1]):
+        present = fit[query, frame][regions.mask_BTN[clip, frame]].sum(-1)
+        smooth = head.temperature * (present / head.temperature).logsumexp(0)
+        scores.append(max(smooth.item(), -2.0))
+    return scores
+
+
+def top_mean(scores: list[float], ratio: float) -> float:
+    number = max(1, -int(-len(scores) * ratio // 1))
+    return sum(sorted(scores, reverse=True)[:number]) / number
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('supervision', ['video', 'span'])
+def test_logits_agree_with_a_loop(supervision, make_regions, make_text):
+    torch.manual_seed(0)
+    head = plain_head(supervision=supervision, top_ratio=0.4)
+    mask = torch.rand(2, 6, 3) < 0.7
+    mask[0, 2] = False
+    regions = make_regions(2, 6, 3, D, mask=mask, real=[6, 4])
+    text, clips = make_text(torch.randn(3, D)), torch.tensor([0, 1, 1])
+    got = head(regions, text, clips)
+    for query, (clip, frames) in enumerate(((0, 6), (1, 4), (1, 4))):
+        scores = frame_scores(head, regions, text, clip, query)[:frames]
+        if supervision == 'video':
+            mean = sum(scores) / frames
+            border = (top_mean(scores, 0.4) + mean) / 2
+        else:
+            border = head.offset.item()
+        wanted = [head.fit.scale().item() * (s - border) for s in scores]
+        assert got[query, :frames].tolist() == pytest.approx(wanted, abs=1e-3)
+
+
+@torch.no_grad()
+def test_one_perfect_region_among_64(make_regions, make_text):
+    """It outweighs any number of others: a frame is as good as its best."""
+    head, slots = plain_head(supervision='span'), 64
+    text = make_text(shows(0, 0)[None].expand(4, D))
+    features = torch.stack(
+        [
+            shows(1, 1).repeat(slots, 1),
+            # Right in looks or in action, but in no slot in both.
+            torch.stack([shows(0, 1), shows(1, 0)]).repeat(slots // 2, 1),
+            shows(1, 1).repeat(slots, 1),
+            shows(0, 0).repeat(slots, 1),
+        ]
+    )
+    features[2, 40] = shows(0, 0)
+    regions = make_regions(4, 1, slots, D, features=features[:, None])
+    logits = head(regions, text, torch.arange(4))[:, 0]
+    scores = logits / head.fit.scale() + head.offset
+    nothing, halves, one, all_of_them = scores.tolist()
+    assert one == pytest.approx(2, abs=0.05)
+    assert nothing < 0.5 and halves < 1.5
+    # Among the best possible, 64 of them count little more than one.
+    assert all_of_them - one < 0.5
+
+
+def test_looks_and_action_are_those_of_one_slot(make_regions, make_text):
+    """Of another object the action counts nothing."""
+    head = plain_head(supervision='span')
+    both = torch.stack([shows(0, 0), shows(1, 1)])
+    swapped = torch.stack([shows(0, 1), shows(1, 0)])
+    regions = make_regions(
+        2, 1, 2, D, features=torch.stack([both, swapped])[:, None]
+    )
+    text = make_text(shows(0, 0)[None].expand(2, D))
+    one, other = head(regions, text, torch.arange(2))[:, 0].tolist()
+    assert one - other > 0.75 * head.fit.scale()
+
+
+def test_logits_carry_no_gradient(make_regions, make_text):
+    head = ContrastiveActionHead(D)
+    regions = make_regions(1, 4, 3, D)
+    regions.features_BTND.requires_grad_()
+    text = make_text(torch.randn(1, D).requires_grad_())
+    assert not head(regions, text, torch.tensor([0])).requires_grad
+
+
+def test_consistent_frames_stand_out_of_their_clip(make_regions, make_text):
+    """The border lies in the clip: some frames above, others below."""
+    head = ContrastiveActionHead(D)
+    regions = make_regions(3, 12, 4, D)
+    logits = head(regions, make_text(torch.randn(3, D)), torch.arange(3))
+    above = (logits > 0).sum(1)
+    assert (above >= 1).all() and (above <= 9).all()
+
+
+# --- the loss over pairs ----------------------------------------------------
+
+
+def slow_loss(head, inputs) -> float:
+    """InfoNCE over clips and captions, pair by pair, nothing left out."""
+    regions, text = inputs['regions'], inputs['text']
+    clips = inputs['clip_of_query'].tolist()
+    scale = head.fit.scale().item()
+
+    def pair(text, clip, caption) -> float:
+        scores = frame_scores(head, regions, text, clip, caption)
+        real = int(regions.frame_mask_BT[clip].sum())
+        return scale * top_mean(scores[:real], head.top_ratio)
+
+    total = 0.0
+    for query, own in enumerate(clips):
+        right = pair(text, own, query)
+        others = [
+            pair(text, clip, query)
+            for clip in range(len(regions.mask_BTN))
+            if clip != own
+        ]
+        wrong = [
+            pair(text, own, caption)
+            for caption, clip in enumerate(clips)
+            if clip != own
+        ]
+        wrong += [
+            pair(inputs['negatives'], own, place)
+            for place, of in enumerate(inputs['query_of_negative'].tolist())
+            if of == query
+        ]
+        for rivals in (others, wrong):
+            logits = torch.tensor([right, *rivals], dtype=torch.float64)
+            total -= logits.log_softmax(0)[0].item() / 2
+    return total / len(clips)
 
 
 CASES = {
-    'one clip, one query': (1, [0], []),
-    'one clip, one query, one negative': (1, [0], [0]),
-    'one clip, two queries': (1, [0, 1], []),
-    'one query a clip': (3, [0, 2, 4], []),
-    'two negatives for one query, none for others': (3, [0, 2, 4], [1, 1]),
-    'negatives out of order': (2, [0, 1, 2, 3], [3, 0, 3, 2]),
-    'a clip with one query beside one with two': (2, [0, 2, 3], [2]),
+    'one clip, one query': ([0], []),
+    'one clip, one query, one negative': ([0], [0]),
+    'one clip, two queries': ([0, 0], []),
+    'one query a clip': ([0, 1, 2], []),
+    'two negatives for one query, none for others': ([0, 1, 2], [1, 1]),
+    'negatives out of order': ([0, 0, 1, 1], [3, 0, 3, 2]),
+    'a clip with one query beside one with two': ([0, 1, 1], [2]),
 }
 
 
 @pytest.mark.parametrize('case', CASES)
-def test_small_batches_are_finite(case, make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    inputs = shrink(inputs, make_text, *CASES[case])
-    head = ContrastiveActionHead(D)
+def test_loss_agrees_with_a_loop_over_pairs(case, batch):
+    owners, negatives = CASES[case]
+    torch.manual_seed(0)
+    names = [f'action {place}' for place in range(len(owners))]
+    mask = torch.rand(max(owners) + 1, 5, 4) < 0.8
+    real = [5, 3, 4][: max(owners) + 1]
+    inputs = batch(owners, names, negatives, mask=mask, real=real)
+    head = plain_head()
     losses = head.loss(**inputs)
-    for name, value in losses.items():
-        assert value.dim() == 0
-        assert value.isfinite(), name
-        assert value >= -1e-6, name
-    sum(losses.values()).backward()
+    assert set(losses) == {'loss_action_contrast'}
+    loss = losses['loss_action_contrast']
+    with torch.no_grad():
+        assert loss.item() == pytest.approx(slow_loss(head, inputs), abs=1e-4)
+    loss.backward()
     for name, parameter in head.named_parameters():
-        if name != 'offset':
-            assert parameter.grad is not None, name
         if parameter.grad is not None:
             assert parameter.grad.isfinite().all(), name
 
 
-def test_one_clip_without_rivals_teaches_no_pair(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    inputs = shrink(inputs, make_text, 1, [0], [])
-    losses = ContrastiveActionHead(D).loss(**inputs)
-    assert losses['loss_action_pair'].item() == pytest.approx(0, abs=1e-6)
+def test_one_clip_without_rivals_teaches_nothing(batch):
+    loss = plain_head().loss(**batch([0], ['kick']))['loss_action_contrast']
+    assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
-def test_captions_of_the_same_action_are_no_negatives(make_video, make_text):
-    """Another clip that is told to show the action is not a wrong answer."""
-    inputs, _ = batch_of(make_video, make_text, 0)
-    inputs = shrink(inputs, make_text, 2, [0, 2], [])
-    head = ContrastiveActionHead(D)
-    assert head.loss(**inputs)['loss_action_pair'] > 0
-    inputs['kind_Q'] = torch.zeros(2)
-    same = head.loss(**inputs)['loss_action_pair']
-    assert same.item() == pytest.approx(0, abs=1e-6)
+TRUE = {
+    'the same action': (['kick', 'kick'], None),
+    'true of the videos': (['kick', 'hold'], (['hold'], ['kick'])),
+}
 
 
-def test_only_captions_of_the_same_action_are_left_out(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    three = shrink(inputs, make_text, 3, [0, 2, 4], [])
-    head = ContrastiveActionHead(D, part_weight=0.0)
-    three['kind_Q'] = torch.tensor([0, 0, 1])
-    told = head.loss(**three)['loss_action_pair']
-    # By hand: for each caption and clip, those that may be wrong.
-    scores = head._scale() * head._pair_scores(
-        head._regions(three['video']),
-        three['video'],
-        F.normalize(head.text(three['text'].action_QD), dim=-1),
+@pytest.mark.parametrize('case', TRUE)
+def test_a_caption_that_is_true_of_another_clip_is_no_negative(case, batch):
+    names, video = TRUE[case]
+    head = plain_head()
+    contrast = head.loss(**batch([0, 1], ['kick', 'hold']))
+    assert contrast['loss_action_contrast'] > 0.01
+    left_out = head.loss(**batch([0, 1], names, video=video))
+    assert left_out['loss_action_contrast'].item() == pytest.approx(
+        0, abs=1e-6
     )
-    rivals = {0: [2], 1: [2], 2: [0, 1]}
-    wanted = 0.0
-    for own, others in rivals.items():
-        for row in (scores[:, own], scores[own]):
-            logits = row[[own, *others]]
-            wanted = wanted - logits.log_softmax(0)[0] / 6
-    torch.testing.assert_close(told, wanted)
 
 
-def test_a_hard_negative_belongs_to_its_query(make_video, make_text):
-    """Negatives raise the loss, most where they fit the video best."""
-    inputs, _ = batch_of(make_video, make_text, 0)
-    alone = shrink(inputs, make_text, 2, [0, 1, 2, 3], [])
-    head = ContrastiveActionHead(D)
-    without = head.loss(**alone)['loss_action_pair']
-    negatives = make_text(inputs['text'].action_QD[[0]])
-    told = head.loss(
-        **alone, negatives=negatives, query_of_negative=torch.tensor([0])
-    )['loss_action_pair']
-    # The caption itself as its own negative: a coin toss more, for one of
-    # four captions, in one of two directions.
-    assert told > without
-    scores = head(alone['video'], alone['text'], alone['clip_of_query'])
-    assert scores.shape == (4, 8)
+def test_what_is_true_of_one_clip_is_left_out_there_alone(batch):
+    """However its caption changes, the clip learns nothing from it."""
+    head = plain_head()
+    video = (['kick'], ['hold', 'kick'], ['ride'])
+
+    def loss(caption) -> torch.Tensor:
+        inputs = batch([0, 1, 2], ['kick', 'hold', 'ride'], video=video)
+        inputs['regions'].features_BTND[[0, 2]] = 0.0
+        inputs['regions'].features_BTND.requires_grad_()
+        inputs['text'].action_QD = inputs['text'].action_QD.clone()
+        inputs['text'].action_QD[caption] += 3.0
+        head.loss(**inputs)['loss_action_contrast'].backward()
+        return inputs['regions'].features_BTND.grad[1]
+
+    usual = loss(slice(0, 0))
+    torch.testing.assert_close(loss(0), usual)
+    assert (loss(2) - usual).abs().max() > 1e-4
 
 
-def test_degree_of_consistency_is_a_logit(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    torch.manual_seed(0)
-    head = ContrastiveActionHead(D)
-    logits = head(inputs['video'], inputs['text'], inputs['clip_of_query'])
-    assert logits.shape == (8, 8)
-    degree = logits.sigmoid()
-    assert 0 < degree.min() < degree.max() < 1
-    assert logits.std() > 0.1
-
-
-def test_parting_term_has_a_margin(make_video, make_text):
-    """Frames that stand apart by the margin are left alone."""
-    head = ContrastiveActionHead(2, common_dims=2, part_weight=1.0)
+def test_clips_without_predicates_are_contrasted(batch):
+    """Own footage and HC-STVG have none, and learn all the same."""
+    head = plain_head()
+    inputs = batch([0, 1, 1], ['', '', ''])
     with torch.no_grad():
-        for layer in (head.video, head.text):
-            layer.weight.copy_(torch.eye(2))
-            layer.bias.zero_()
-    text = make_text(torch.tensor([[1.0, 0]]))
-    apart = torch.tensor([[1.0, 0], [-1, 0], [-1, 0], [-1, 0]])
-    same = torch.tensor([[1.0, 0]] * 4)
-    losses = [
-        head.loss(
-            make_video(frames.view(1, 4, 1, 1, 2)),
-            text,
-            torch.tensor([0]),
-            torch.tensor([0]),
-        )['loss_action_part'].item()
-        for frames in (apart, same)
-    ]
-    assert losses == pytest.approx([0, head.margin])
+        wanted = slow_loss(head, inputs)
+    loss = head.loss(**inputs)['loss_action_contrast']
+    assert loss.item() == pytest.approx(wanted, abs=1e-4)
+    assert loss > 0.01
 
 
-def test_weights_scale_the_terms(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    torch.manual_seed(0)
-    one = ContrastiveActionHead(D).loss(**inputs)
-    torch.manual_seed(0)
-    other = ContrastiveActionHead(D, loss_weight=3.0, part_weight=0.0)
-    told = other.loss(**inputs)
-    torch.testing.assert_close(
-        told['loss_action_pair'], 3 * one['loss_action_pair']
+def test_a_negative_belongs_to_its_query(batch):
+    """It raises the loss of that one; the caption itself by a coin toss."""
+    inputs = batch([0], ['kick'], [0])
+    inputs['negatives'] = inputs['text']
+    loss = plain_head().loss(**inputs)['loss_action_contrast']
+    assert loss.item() == pytest.approx(math.log(2) / 2, abs=1e-5)
+
+
+def test_values_in_their_rows():
+    rows = in_rows(torch.tensor([1.0, 2, 3]), torch.tensor([2, 0, 2]), 4)
+    low = -1e4
+    assert rows.tolist() == [[2, low], [low, low], [1, 3], [low, low]]
+    none = in_rows(torch.zeros(0), torch.zeros(0, dtype=torch.long), 3)
+    assert none.shape == (3, 0)
+
+
+def test_order_of_queries_and_clips_does_not_matter(batch):
+    inputs = batch([0, 0, 1, 2], ['a', 'b', 'c', 'd'], [1, 3, 3])
+    head = plain_head()
+    usual = head.loss(**inputs)['loss_action_contrast']
+    back = dict(
+        regions=inputs['regions']._map(lambda value: value.flip(0)),
+        text=inputs['text'].select(slice(None)),
+        clip_of_query=2 - inputs['clip_of_query'].flip(0),
+        samples=inputs['samples'][::-1],
+        negatives=inputs['negatives'],
+        query_of_negative=3 - inputs['query_of_negative'],
     )
-    assert told['loss_action_part'] == 0
+    back['samples'][2].queries.predicates.reverse()
+    for name in ('sentence_QD', 'action_QD'):
+        setattr(back['text'], name, getattr(inputs['text'], name).flip(0))
+    got = head.loss(**back)['loss_action_contrast']
+    torch.testing.assert_close(got, usual)
 
 
-def clip_with(*predicates):
-    sample = GroundingDataSample()
-    sample.queries = InstanceData(predicates=list(predicates))
-    return sample
+def test_loss_of_config_is_used(batch):
+    inputs = batch([0, 1], ['a', 'b'])
+    one = plain_head().loss(**inputs)['loss_action_contrast']
+    contrast = dict(type='ContrastiveLoss', loss_weight=3.0)
+    three = plain_head(loss_contrast=contrast).loss(**inputs)
+    torch.testing.assert_close(three['loss_action_contrast'], 3 * one)
 
 
-def test_an_action_that_is_not_annotated_is_no_other_clips():
-    """Own footage and HC-STVG have no predicates, and learn all the same."""
-    samples = [clip_with('kick', '', ''), clip_with('', 'kick', 'hold')]
-    kinds = action_kinds(samples).tolist()
-    assert kinds[0] == kinds[4] and kinds[1] == kinds[2]
-    assert len({kinds[0], kinds[1], kinds[3], kinds[5]}) == 4
+# --- true tubes, for those who have them ------------------------------------
 
 
-def test_clips_without_predicates_are_contrasted(make_video, make_text):
-    inputs, _ = batch_of(make_video, make_text, 0)
-    inputs = shrink(inputs, make_text, 2, [0, 2], [])
-    inputs['kind_Q'] = action_kinds([clip_with(''), clip_with('')])
-    head = ContrastiveActionHead(D)
-    assert head.loss(**inputs)['loss_action_pair'] > 0.1
+def test_span_loss_agrees_with_the_formula(make_regions, make_text):
+    torch.manual_seed(0)
+    head = plain_head(supervision='span')
+    regions = make_regions(2, 3, 4, D)
+    text, clips = make_text(torch.randn(3, D)), torch.tensor([0, 1, 1])
+    showing, asked = torch.rand(3, 3, 4) < 0.2, torch.rand(3, 3, 4) < 0.7
+    showing[0, 0, 0] = asked[0, 0, 0] = True
+    got = head.span_loss(regions, text, clips, showing, asked)
+    fit = head.fit(regions, text, clips).sum(-1)
+    logits = head.fit.scale() * (fit - head.offset)
+    prob = torch.where(showing, logits.sigmoid(), (-logits).sigmoid())
+    focal = -0.5 * (1 - prob) ** 2 * prob.log() * asked
+    number = (showing & asked).any(-1).sum()
+    wanted = 5 * focal.sum() / number
+    assert set(got) == {'loss_action_span'}
+    torch.testing.assert_close(got['loss_action_span'], wanted)
+    got['loss_action_span'].backward()
+    assert head.offset.grad.abs() > 0
+
+
+def test_what_is_unknown_has_no_span_loss(make_regions, make_text):
+    head = plain_head(supervision='span')
+    none = torch.zeros(1, 3, 4, dtype=torch.bool)
+    got = head.span_loss(
+        make_regions(1, 3, 4, D),
+        make_text(torch.randn(1, D)),
+        torch.tensor([0]),
+        none,
+        none,
+    )
+    assert got['loss_action_span'] == 0
+
+
+def test_without_span_supervision_no_tube_is_looked_at():
+    assert plain_head().span_loss(None, None, None, None, None) == {}
+    with pytest.raises(ValueError, match="'video', 'span'.*got 'frame'"):
+        plain_head(supervision='frame')

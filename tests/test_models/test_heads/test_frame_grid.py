@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from hero_mm.models.heads.frame_grid import (
     bin_edges,
-    bin_of,
+    frame_numbers,
     from_bins,
     to_bins,
 )
+from hero_mm.structures import GroundingDataSample
 
 
 @st.composite
@@ -27,18 +28,48 @@ def clips(draw):
     return inds, (start, end), (low, high)
 
 
+def edges_of(*clips, padding: int = 0) -> torch.Tensor:
+    """Edges of the bins of clips, each (frame numbers, segment)."""
+    longest = max(len(inds) for inds, _ in clips) + padding
+    samples = [
+        GroundingDataSample(metainfo=dict(frame_inds=inds, segment=segment))
+        for inds, segment in clips
+    ]
+    numbers, segments = frame_numbers(samples, longest, torch.device('cpu'))
+    lengths = torch.tensor([len(inds) for inds, _ in clips])
+    mask = torch.arange(longest) < lengths[:, None]
+    return bin_edges(numbers, mask, segments)
+
+
+def bin_of(place: float, is_end: bool) -> int:
+    """The bin of a place: what lies on an edge ends a bin or begins one."""
+    whole = int(place)
+    return whole - (is_end and place == whole and whole > 0)
+
+
+def test_numbers_and_segments_of_clips():
+    samples = [
+        GroundingDataSample(
+            metainfo=dict(frame_inds=np.array(inds), segment=segment)
+        )
+        for inds, segment in (([2, 6, 14], (0, 20)), ([7], (5, 9)))
+    ]
+    numbers, segments = frame_numbers(samples, 4, torch.device('cpu'))
+    assert numbers.tolist() == [[2, 6, 14, 0], [7, 0, 0, 0]]
+    assert segments.tolist() == [[0, 20], [5, 9]]
+    assert numbers.dtype == segments.dtype == torch.float32
+
+
 @settings(max_examples=80, deadline=None)
 @given(clips(), st.integers(0, 4))
 def test_round_trip(clip, padding):
     inds, segment, span = clip
-    edges = bin_edges([inds], [segment], len(inds) + padding)
+    edges = edges_of((inds, segment), padding=padding)
     for time, is_end in zip(span, (False, True)):
         place = to_bins(torch.tensor([float(time)]), edges, is_end)
-        index = bin_of(place, is_end, edges.shape[1] - 1)
-        offset = place - index
+        index = bin_of(place.item(), is_end)
         assert 0 <= index < len(inds), 'padding has no boundary'
-        assert 0 <= offset <= 1
-        back = from_bins(index, offset, edges)
+        back = from_bins(torch.tensor([index]), place - index, edges)
         assert back.item() == pytest.approx(time, abs=0.01)
 
 
@@ -46,7 +77,7 @@ def test_round_trip(clip, padding):
 @given(clips(), st.integers(0, 3))
 def test_bins_tile_the_segment_and_hold_their_frames(clip, padding):
     inds, segment, _ = clip
-    edges = bin_edges([inds], [segment], len(inds) + padding)[0].numpy()
+    edges = edges_of((inds, segment), padding=padding)[0].numpy()
     assert edges.shape == (len(inds) + padding + 1,)
     assert edges[0] == segment[0]
     assert (edges[len(inds) :] == segment[1]).all()
@@ -57,10 +88,17 @@ def test_bins_tile_the_segment_and_hold_their_frames(clip, padding):
 
 
 def test_edges_by_hand():
-    edges = bin_edges(
-        [np.array([2, 6, 14]), np.array([7])], [(0, 20), (5, 9)], 4
+    edges = edges_of(
+        (np.array([2, 6, 14]), (0, 20)), (np.array([7]), (5, 9)), padding=1
     )
     assert edges.tolist() == [[0, 4.5, 10.5, 20, 20], [5, 9, 9, 9, 9]]
+
+
+def test_frames_that_are_left_out_widen_the_bins_beside_them():
+    kept = torch.tensor([[2.0, 14, 0]])
+    mask = torch.tensor([[True, True, False]])
+    edges = bin_edges(kept, mask, torch.tensor([[0.0, 20]]))
+    assert edges.tolist() == [[0, 8.5, 20, 20]]
 
 
 def test_a_time_on_an_edge_starts_a_bin_or_ends_one():
@@ -68,18 +106,14 @@ def test_a_time_on_an_edge_starts_a_bin_or_ends_one():
     on_edge = torch.tensor([4.0])
     start, end = to_bins(on_edge, edges, False), to_bins(on_edge, edges, True)
     assert start.item() == end.item() == 1.0
-    assert bin_of(start, False, 3).item() == 1
-    assert bin_of(end, True, 3).item() == 0
     assert from_bins(torch.tensor([0]), torch.tensor([1.0]), edges) == 4.0
 
 
 def test_ends_of_the_segment():
     edges = torch.tensor([[10.0, 14, 18, 18, 18]])
-    first = to_bins(torch.tensor([10.0]), edges, False)
-    last = to_bins(torch.tensor([18.0]), edges, True)
-    assert bin_of(first, False, 4).item() == 0
-    assert bin_of(last, True, 4).item() == 1
-    assert last.item() == 2.0
+    assert to_bins(torch.tensor([10.0]), edges, False).item() == 0.0
+    # Padding behind the last bin does not hold its end.
+    assert to_bins(torch.tensor([18.0]), edges, True).item() == 2.0
 
 
 def test_times_outside_are_clamped():
@@ -96,5 +130,5 @@ def test_rows_have_their_own_edges():
     times = torch.tensor([3.0, 30.0])
     places = to_bins(times, edges, False)
     assert places.tolist() == [1.5, 1.5]
-    index = bin_of(places, False, 2)
+    index = places.long()
     assert from_bins(index, places - index, edges).tolist() == [3.0, 30.0]

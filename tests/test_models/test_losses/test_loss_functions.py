@@ -12,6 +12,7 @@ from hero_mm.models.losses import (
     any_positive_cross_entropy,
     boundary_targets,
     box_iou_pairs,
+    pairwise_iou,
     span_kl,
 )
 
@@ -82,6 +83,23 @@ def test_iou_keeps_leading_shapes():
     pair = box_iou_pairs(a[:, :, None], b[:, None])[0]
     assert pair.shape == (3, 5, 5)
     torch.testing.assert_close(pair.diagonal(dim1=1, dim2=2), iou)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(box, min_size=1, max_size=4), st.lists(box, min_size=1))
+def test_pairwise_iou_is_that_of_all_pairs(a, b):
+    got = pairwise_iou(torch.tensor(a)[None], torch.tensor(b)[None])
+    assert got.shape == (1, len(a), len(b))
+    wanted = [[slow_iou(one, other)[0] for other in b] for one in a]
+    torch.testing.assert_close(
+        got[0], torch.tensor(wanted), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_empty_boxes_overlap_nothing():
+    boxes = torch.tensor([[1.0, 1, 1, 1], [0, 0, 4, 4]])
+    got = pairwise_iou(boxes, boxes)
+    assert got.tolist() == [[0, 0], [0, 1]]
 
 
 @settings(max_examples=40, deadline=None)

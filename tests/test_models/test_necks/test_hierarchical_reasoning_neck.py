@@ -1,225 +1,178 @@
-"""The reasoning neck: who sees whom, what the words do, cost."""
+"""The reasoning neck: who sees whom, what the words do."""
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from hero_mm.models import HierarchicalReasoningNeck, TextFeatures
+from hero_mm.models import HierarchicalReasoningNeck
 
-D = 16
+D, FRAMES, SLOTS, SIZES = 16, 8, 3, 3
 
 
-def build(**options):
-    torch.manual_seed(0)
-    options = dict(
-        dict(
-            num_heads=2,
-            num_clip_layers=1,
-            num_region_layers=0,
-            num_layers=1,
-            spatial_window=2,
-            temporal_window=2,
-            scales=(1,),
-            shift_windows=False,
-            shift_div=0,
-            frame_tokens=False,
-        ),
-        **options,
-    )
-    return HierarchicalReasoningNeck(D, **options).eval()
+def build(seed: int = 0, shake: float = 0.1, **options):
+    torch.manual_seed(seed)
+    usual = dict(num_heads=2, num_layers=2, temporal_window=4)
+    neck = HierarchicalReasoningNeck(D, **{**usual, **options})
+    with torch.no_grad():
+        for parameter in neck.parameters():
+            parameter += shake * torch.randn_like(parameter)
+    return neck.eval()
 
 
-def words(queries: int = 1, length: int = 4, seed: int = 2) -> TextFeatures:
+def setting(seed: int = 1, frames: int = FRAMES, queries: int = 1) -> dict:
     gen = torch.Generator().manual_seed(seed)
-    features = torch.randn(queries, length, D, generator=gen)
-    mask = torch.ones(queries, length, dtype=torch.bool)
-    return TextFeatures(
-        features, mask, features.mean(1), features[:, 0], mask / length
+
+    def rand(*shape):
+        return torch.randn(queries, *shape, generator=gen)
+
+    mask = torch.ones(queries, frames, SLOTS, dtype=torch.bool)
+    return dict(
+        regions_QTND=rand(frames, SLOTS, D),
+        mask_QTN=mask,
+        words_QLD=rand(5, D),
+        word_mask_QL=torch.ones(queries, 5, dtype=torch.bool),
+        sentence_QD=rand(D),
+        looks_QTNSD=rand(frames, SLOTS, SIZES, D),
+        times_QT=torch.arange(frames).expand(queries, -1),
+        frame_mask_QT=mask[..., 0],
+        fit_QTN2=rand(frames, SLOTS, 2),
+        gate_QT=rand(frames),
     )
 
 
 @torch.no_grad()
-def seen_from(neck, make_video, size, place, encode=False) -> set:
-    """Regions whose result moves with the region at ``place``."""
-    torch.manual_seed(1)
-    regions = torch.randn(1, *size, D)
-    other = regions.clone()
-    other[(0, *place)] += torch.randn(D)
-    results = []
-    for grid in (regions, other):
-        video = make_video(grid)
-        if encode:
-            results.append(neck.encode_clip(video).regions_BTHWD)
-        else:
-            results.append(neck(video, words())[0])
-    change = (results[0] - results[1]).abs().amax(-1)[0]
-    return {tuple(i) for i in (change > 1e-6).nonzero().tolist()}
+def moved(neck, inputs: dict, **changes) -> tuple[float, float]:
+    """How far regions and frame tokens move with a change."""
+    one, other = neck(**inputs), neck(**{**inputs, **changes})
+    return tuple((a - b).abs().max().item() for a, b in zip(one, other))
 
 
-def test_a_layer_is_local_in_space_and_time(make_video):
-    """A window of 2 x 2 regions, then of two frames."""
-    seen = seen_from(build(), make_video, (6, 4, 4), (2, 0, 3))
-    assert seen == {(t, h, w) for t in (2, 3) for h in (0, 1) for w in (2, 3)}
+def seen_by(neck, frame: int, slot: int) -> set:
+    """Regions that have a gradient from the result of one."""
+    inputs = setting()
+    inputs['regions_QTND'].requires_grad_()
+    neck(**inputs)[0][0, frame, slot].square().sum().backward()
+    gradient = inputs['regions_QTND'].grad[0].abs().amax(-1)
+    return {tuple(place) for place in (gradient > 1e-9).nonzero().tolist()}
 
 
-def test_clip_layers_are_local_too(make_video):
-    seen = seen_from(build(), make_video, (4, 4, 4), (0, 0, 0), encode=True)
-    assert seen == {(t, h, w) for t in (0, 1) for h in (0, 1) for w in (0, 1)}
+def without_frame_tokens(**options):
+    """Their tokens, which see everything, tell the regions nothing."""
+    neck = build(**options)
+    for layer in neck.layers:
+        for parameter in layer.frames.spread.parameters():
+            torch.nn.init.zeros_(parameter)
+    return neck
 
 
-def test_shifted_windows_cross_the_edges(make_video):
-    """Two layers, of which the second is shifted, reach over a window."""
-    still = build(num_layers=2)
-    moved = build(num_layers=2, shift_windows=True)
-    size, place = (8, 4, 4), (3, 1, 1)
-    near = seen_from(still, make_video, size, place)
-    far = seen_from(moved, make_video, size, place)
-    assert {t for t, _, _ in near} == {2, 3}
-    # The layer after one clip layer is the shifted one.
-    assert {t for t, _, _ in far} == {2, 3, 4, 5}
-    assert {h for _, h, _ in far} > {h for _, h, _ in near}
-
-
-def test_channels_of_neighbouring_frames(make_video):
-    """The temporal shift lets one frame look over the edge of a window."""
-    seen = seen_from(
-        build(shift_div=4, spatial_window=0), make_video, (6, 1, 1), (2, 0, 0)
-    )
-    # Frame 2 is told to 1 and 3, and those to their windows.
-    assert seen == {(t, 0, 0) for t in range(4)}
-
-
-def test_frame_tokens_see_everything(make_video):
-    seen = seen_from(
-        build(frame_tokens=True), make_video, (6, 4, 4), (0, 0, 0)
-    )
-    assert len(seen) == 6 * 4 * 4
-
-
-def test_joint_attention_sees_everything(make_video):
-    seen = seen_from(
-        build(attention='joint'), make_video, (6, 4, 4), (0, 0, 0)
-    )
-    assert len(seen) == 6 * 4 * 4
+def test_regions_see_a_window_and_the_next_layer_more():
+    """The first layer of the neck is the shifted one."""
+    one = without_frame_tokens(num_layers=1, shift_div=0)
+    assert {t for t, _ in seen_by(one, 3, 1)} == set(range(2, 6))
+    two = without_frame_tokens(num_layers=2, shift_div=0)
+    assert {t for t, _ in seen_by(two, 3, 1)} == set(range(6))
+    still = without_frame_tokens(num_layers=2, shift=False)
+    assert {t for t, _ in seen_by(still, 3, 1)} == set(range(4))
 
 
 @pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
-def test_words_change_regions_and_frames(attention, make_video):
-    neck = build(attention=attention, frame_tokens=True)
-    video = make_video(torch.randn(1, 3, 2, 2, D))
-    regions, frames = neck(video, words())
-    assert regions.shape == (1, 3, 2, 2, D)
-    assert frames.shape == (1, 3, D)
-    told = neck(video, words(seed=3))
-    for one, other in zip((regions, frames), told):
-        assert (one - other).abs().max() > 1e-3
+def test_all_frames_are_seen(attention):
+    seen = seen_by(build(attention=attention), 0, 0)
+    assert len(seen) == FRAMES * SLOTS
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
+def test_shapes(attention):
+    regions, frames = build(attention=attention)(**setting(queries=2))
+    assert regions.shape == (2, FRAMES, SLOTS, D)
+    assert frames.shape == (2, FRAMES, D)
+
+
+INPUTS = {
+    'regions_QTND': torch.zeros(1, FRAMES, SLOTS, D),
+    'words_QLD': torch.zeros(1, 5, D),
+    'word_mask_QL': torch.arange(5)[None] < 2,
+    'sentence_QD': torch.zeros(1, D),
+    'looks_QTNSD': torch.zeros(1, FRAMES, SLOTS, SIZES, D),
+    'times_QT': torch.arange(FRAMES)[None] * 3,
+    'fit_QTN2': torch.zeros(1, FRAMES, SLOTS, 2),
+    'gate_QT': torch.full((1, FRAMES), -3.0),
+}
+# The joint layer has no such thing.
+OWN = {'looks_QTNSD', 'gate_QT'}
 
 
 @pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
-def test_clip_layers_see_no_words_and_padding_no_one(attention, make_video):
-    neck = build(attention=attention, frame_tokens=True, num_layers=2)
-    torch.manual_seed(3)
-    regions = torch.randn(1, 5, 2, 2, D)
-    video = make_video(regions, frames=[3])
-    told = neck.encode_clip(video)
-    cut = neck.encode_clip(make_video(regions[:, :3]))
-    torch.testing.assert_close(
-        told.regions_BTHWD[:, :3], cut.regions_BTHWD, atol=1e-5, rtol=1e-4
+@pytest.mark.parametrize('name', INPUTS)
+def test_every_input_has_a_part(name, attention):
+    neck = build(attention=attention)
+    change = moved(neck, setting(), **{name: INPUTS[name]})
+    if attention == 'joint' and name in OWN:
+        assert max(change) == 0
+    else:
+        assert min(change) > 1e-3
+
+
+def test_without_words_the_sentence_is_known_to_frame_tokens_alone():
+    neck, inputs = build(words=False), setting()
+    assert all(layer.words is None for layer in neck.layers)
+    assert max(moved(neck, inputs, words_QLD=INPUTS['words_QLD'])) == 0
+    assert min(moved(neck, inputs, sentence_QD=INPUTS['sentence_QD'])) > 1e-3
+
+
+@torch.no_grad()
+def test_what_is_left_out_is_the_plain_case():
+    """Any regions in slots will do: of a detector or a recogniser."""
+    neck, inputs = build(), setting()
+    looks = inputs['regions_QTND'][..., None, :].expand(-1, -1, -1, SIZES, -1)
+    plain = {**inputs, 'looks_QTNSD': looks}
+    plain.update(
+        fit_QTN2=torch.zeros(1, FRAMES, SLOTS, 2),
+        gate_QT=torch.full((1, FRAMES), 50.0),
     )
-    for one, other in zip(neck(video, words()), neck(cut, words())):
-        assert one.isfinite().all()
-        assert one.shape[1] == 5
-        assert other.shape[1] == 3
-    padded = neck(told, words())[0][:, :3]
-    torch.testing.assert_close(
-        padded, neck(cut, words())[0], atol=1e-5, rtol=1e-4
+    names = ('regions_QTND', 'mask_QTN', 'words_QLD', 'word_mask_QL')
+    got = neck(
+        *(inputs[name] for name in names), sentence_QD=inputs['sentence_QD']
     )
+    for one, other in zip(got, neck(**plain)):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-def test_consistent_frames_weigh_more(make_video):
-    """An inconsistent frame is seen less by the others."""
-    neck = build(frame_tokens=True, spatial_window=0, temporal_window=0)
-    torch.manual_seed(4)
-    grid = torch.randn(1, 4, 2, 2, D)
-    other = grid.clone()
-    other[0, 3] += torch.randn(D)
-
-    def influence(logit: float) -> float:
-        hint = torch.zeros(1, 4)
-        hint[0, 3] = logit
-        one, two = (
-            neck(make_video(g), words(), hint)[0] for g in (grid, other)
-        )
-        return (one - two)[0, :3].abs().mean().item()
-
-    assert influence(-20.0) < 0.5 * influence(0.0)
-
-
-def test_without_a_hint_all_frames_are_consistent(make_video):
-    neck = build(frame_tokens=True)
-    video = make_video(torch.randn(1, 4, 2, 2, D))
-    sure = torch.full((1, 4), 50.0)
-    torch.testing.assert_close(
-        neck(video, words())[0], neck(video, words(), sure)[0]
-    )
-
-
-def test_switches_leave_their_weights_out():
-    def names(**options) -> str:
-        return ' '.join(name for name, _ in build(**options).named_modules())
-
-    usual = dict(frame_tokens=True)
-    assert 'layers.0.spatial' in names(**usual)
-    assert 'spatial' not in names(spatial_window=0)
-    assert 'temporal' not in names(temporal_window=0)
-    assert 'layers.0.frames' in names(**usual)
-    assert '.frames' not in names()
-
-
-def test_cost_is_linear_in_frames(make_video):
-    """Twice the frames, twice the work; fully connected, much more."""
-
-    def flops(attention: str, frames: int) -> float:
-        neck = build(attention=attention, num_layers=2)
-        video = make_video(torch.randn(1, frames, 8, 8, D))
-        # The counter knows plain products, not the fused kernel of a CPU.
-        plain = sdpa_kernel(SDPBackend.MATH)
-        counter = FlopCounterMode(display=False)
-        with torch.no_grad(), plain, counter:
-            neck(video, words())
-        return counter.get_total_flops()
-
-    growth = {
-        attention: flops(attention, 16) / flops(attention, 8)
-        for attention in ('hierarchical', 'joint')
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
+def test_padding_says_nothing(attention):
+    """Of frames, of slots and of words."""
+    neck, inputs = build(attention=attention), setting()
+    cut = {
+        name: value[:, :5]
+        if value.dim() > 2 or value.shape[1] == FRAMES
+        else value
+        for name, value in inputs.items()
     }
-    assert growth['hierarchical'] == pytest.approx(2, rel=0.02)
-    assert growth['joint'] > 3
+    wanted = neck(**cut)
+    inputs['frame_mask_QT'] = torch.arange(FRAMES)[None] < 5
+    inputs['mask_QTN'] = (
+        inputs['mask_QTN'] & inputs['frame_mask_QT'][..., None]
+    )
+    for name in ('regions_QTND', 'looks_QTNSD', 'fit_QTN2', 'gate_QT'):
+        inputs[name][:, 5:] = 20.0
+    got = neck(**inputs)
+    for one, other in zip(got, wanted):
+        torch.testing.assert_close(one[:, :5], other, atol=1e-4, rtol=1e-4)
 
 
-def test_boxes_inform_the_regions(make_video):
-    """The same regions with other boxes are other regions."""
-    neck = build(num_region_layers=1)
-    regions = torch.randn(1, 3, 2, 2, D)
-    results = []
-    for size in (0.0, 1.0):
-        video = make_video(regions)
-        video.raw_boxes_BTHW4 = torch.full((1, 3, 2, 2, 4), size)
-        video.raw_boxes_BTHW4.requires_grad_()
-        told = neck.encode_regions(video)
-        assert told.regions_BTHWD.shape == regions.shape
-        results.append(told.regions_BTHWD)
-        told.regions_BTHWD.sum().backward()
-        assert video.raw_boxes_BTHW4.grad is None
-    assert (results[0] - results[1]).abs().max() > 1e-3
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
+def test_a_query_alone_or_among_others(attention):
+    neck, inputs = build(attention=attention), setting(queries=3)
+    got = neck(**inputs)
+    alone = neck(**{name: value[1:2] for name, value in inputs.items()})
+    for one, other in zip(got, alone):
+        torch.testing.assert_close(one[1:2], other, atol=1e-5, rtol=1e-4)
 
 
-def test_attention_is_checked():
+def test_attention_and_sizes_are_checked():
     with pytest.raises(ValueError, match="got 'full'"):
         build(attention='full')
-
-
-def test_layers_see_the_words():
-    with pytest.raises(ValueError, match=r'scales is empty.*scales=\(1,\)'):
-        build(scales=())
+    with pytest.raises(ValueError, match='num_sizes must be at least 1'):
+        build(num_sizes=0)

@@ -1,5 +1,6 @@
-"""Tiny generators of every kind; detectors are mmdet's own, shrunk."""
+"""Generators of every kind; detectors are mmdet's own, shrunk."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ from hero_mm.apis.model_zoo.generators import (
     small_detector,
     small_head,
 )
-from hero_mm.models import VideoFeatures
-from hero_mm.models.proposals import ProposalSet
+from hero_mm.registry import MODELS
 
 PROMPTS = ('the red square moves left', 'what grows?', 'object . circle .')
 
@@ -44,6 +44,15 @@ def generator_config(detector_config, head_config):
     """Function: the config of a generator, by the name of what it uses."""
 
     def make(name: str, **changes) -> dict:
+        if name == 'own':
+            return dict(
+                type='ObjectProposals',
+                embed_dims=16,
+                num_proposals=8,
+                # An untrained one is sure of nothing.
+                min_score=0.0,
+                **changes,
+            )
         if name == 'file':
             return dict(type='FileProposals', **changes)
         if name in HEADS:
@@ -63,17 +72,31 @@ def generator_config(detector_config, head_config):
 
 
 @pytest.fixture(scope='session')
+def proposing_config(hero_config):
+    """Function: the config of a tiny HERO on proposals of a generator."""
+
+    def make(generator: dict, **changes) -> dict:
+        config = hero_config(**changes)
+        config['proposal_generator'] = copy.deepcopy(generator)
+        return config
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def build_proposing(build_hero, generator_config):
-    """Function: a tiny HERO on proposals of a generator."""
+    """Function: a tiny HERO on proposals of a generator, all random."""
 
     def build(name: str, hero: dict | None = None, **changes):
-        options = dict(
-            shake=0.05, max_regions=6, roi_encoder=dict(num_train=8)
-        )
-        options.update(hero or {})
-        return build_hero(
-            proposal_generator=generator_config(name, **changes), **options
-        )
+        model = build_hero(**{'shake': 0.05, **(hero or {})})
+        generator = MODELS.build(generator_config(name, **changes))
+        generator.bind(model.data_preprocessor)
+        generator.init_weights()
+        with torch.no_grad():
+            for parameter in generator.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        model.proposal_generator = generator
+        return model.eval()
 
     return build
 
@@ -88,9 +111,8 @@ def with_proposals():
         height, width = sample.img_shape
         shape = (len(sample.frame_inds), number)
         low = rng.uniform(0, 0.6, (*shape, 2))
-        boxes = np.concatenate(
-            [low, low + rng.uniform(0.1, 0.4, low.shape)], -1
-        )
+        side = rng.uniform(0.1, 0.4, (*shape, 2))
+        boxes = np.concatenate([low, low + side], -1)
         boxes *= np.array([width, height] * 2)
         sample.proposals = InstanceData(
             bboxes=torch.tensor(boxes, dtype=torch.float32),
@@ -103,34 +125,30 @@ def with_proposals():
 
 
 @pytest.fixture(scope='session')
-def make_set():
-    """Function: proposals from nested lists of boxes, clip by clip."""
+def learn(collate):
+    """Function: losses and regions of the generator of a model."""
 
-    def make(clips: list, scores: list | None = None) -> ProposalSet:
-        most = max(len(frame) for clip in clips for frame in clip)
-        longest = max(map(len, clips))
-        boxes = torch.zeros(len(clips), longest, max(most, 1), 4)
-        told = torch.zeros(boxes.shape[:3])
-        valid = torch.zeros(boxes.shape[:3], dtype=torch.bool)
-        for b, clip in enumerate(clips):
-            for t, frame in enumerate(clip):
-                for k, box in enumerate(frame):
-                    boxes[b, t, k] = torch.tensor(box, dtype=torch.float32)
-                    told[b, t, k] = scores[b][t][k] if scores else 1.0
-                    valid[b, t, k] = True
-        return ProposalSet(boxes, told, valid)
+    def run(model, *clips):
+        batch = collate(model, *clips)
+        pyramid = model.encode(batch['inputs'])
+        return model.proposal_generator.loss_and_predict(
+            pyramid, batch['inputs'], batch['data_samples']
+        )
 
-    return make
+    return run
 
 
 @pytest.fixture(scope='session')
-def constant_video(make_video):
-    """Function: features of a grid that are the same everywhere."""
+def propose(collate):
+    """Function: regions of the generator of a model, and the pyramid."""
 
-    def make(clips: int, frames: int, height: int, width: int, dims: int = 4):
-        video: VideoFeatures = make_video(
-            torch.ones(clips, frames, height, width, dims)
+    @torch.no_grad()
+    def run(model, *clips):
+        batch = collate(model, *clips)
+        pyramid = model.encode(batch['inputs'])
+        regions = model.proposal_generator(
+            pyramid, batch['inputs'], batch['data_samples']
         )
-        return video
+        return regions, pyramid
 
-    return make
+    return run

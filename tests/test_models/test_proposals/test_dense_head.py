@@ -14,43 +14,64 @@ def generator(generator_config):
     return generator
 
 
-def batch_of(model, collate, *clips):
-    batch = collate(model, *clips)
-    return model._encode(batch['inputs']), batch
+@pytest.fixture
+def seen(monkeypatch):
+    """Function: what the head of a model is trained on from now on."""
+
+    def watch(model) -> list:
+        calls = []
+        head = model.proposal_generator.head
+        usual = head.loss
+
+        def loss(maps, samples):
+            calls.append((maps, samples))
+            return usual(maps, samples)
+
+        monkeypatch.setattr(head, 'loss', loss)
+        return calls
+
+    return watch
 
 
-def test_levels_are_maxima(generator):
-    grid = torch.randn(2, 3, 5, 16)
-    one, two = generator._levels(grid)
-    assert one.shape == (2, 16, 3, 5) and two.shape == (2, 16, 2, 3)
-    assert torch.equal(two[0, :, 0, 1], grid[0, :2, 2:4].amax((0, 1)))
+def test_coarser_levels_are_maxima(generator):
+    level = torch.randn(2, 16, 3, 5)
+    one, two = generator._maps(level)
+    assert one is level and two.shape == (2, 16, 2, 3)
+    assert torch.equal(two[0, :, 0, 1], level[0, :, :2, 2:4].amax((1, 2)))
     # An odd last row stands alone.
-    assert torch.equal(two[1, :, 1, 2], grid[1, 2, 4])
+    assert torch.equal(two[1, :, 1, 2], level[1, :, 2, 4])
+
+
+@pytest.mark.parametrize(('level', 'stride'), [(0, 4), (-1, 8)])
+def test_any_level_of_the_pyramid_can_be_seen(
+    level, stride, build_proposing, generator_config, make_clip, seen, learn
+):
+    config = generator_config('RPNHead', level=level)
+    config['head']['anchor_generator']['strides'] = [stride, 2 * stride]
+    model = build_proposing('RPNHead')
+    model.proposal_generator = MODELS.build(config)
+    calls = seen(model)
+    _, regions = learn(model, make_clip(2, (32, 48)))
+    ((maps, _),) = calls
+    assert maps[0].shape[-2:] == (48 // stride, 32 // stride)
+    assert regions.mask_BTN.any(-1).all()
+    assert regions.boxes_BTN4[..., 3].max() > 32
 
 
 def test_head_is_trained_on_real_frames_alone(
-    build_proposing, make_clip, collate
+    build_proposing, make_clip, collate, seen, learn
 ):
-    """Neither padded frames nor padded regions give it anything to learn."""
+    """Neither padded frames nor padded cells give it anything to learn."""
     model = build_proposing('RPNHead')
     clips = make_clip(1, (24, 32)), make_clip(3, (48, 40), seed=1)
-    video, batch = batch_of(model, collate, *clips)
-    seen = []
-    head = model.proposal_generator.head
-    usual = head.loss
-
-    def loss(levels, samples):
-        seen.append((levels, samples))
-        return usual(levels, samples)
-
-    head.loss = loss
-    video.regions_BTHWD[~video.real_BTHW] = 5.0
-    model.proposal_generator.loss(
-        video, batch['inputs'], batch['data_samples']
-    )
-    ((levels, samples),) = seen
-    assert len(levels[0]) == len(samples) == 1 + 3
-    assert not levels[0][0, :, 4:].any() and not levels[0][0, :, :, 3:].any()
+    calls = seen(model)
+    learn(model, *clips)
+    ((maps, samples),) = calls
+    assert len(maps[0]) == len(samples) == 1 + 3
+    assert not maps[0][0, :, 4:].any() and not maps[0][0, :, :, 3:].any()
+    assert maps[0][0, :, :4, :3].any(0).all()
+    level, _ = model.encode(collate(model, *clips)['inputs']).level(-1)
+    assert torch.equal(maps[0][2], level[1, 1])
     assert samples[0].pad_shape == (32, 24)
     assert torch.equal(
         samples[2].gt_instances.bboxes,
@@ -58,24 +79,21 @@ def test_head_is_trained_on_real_frames_alone(
     )
 
 
-def test_loss_weight_is_taken(build_proposing, make_clip, collate):
-    losses = []
-    for weight in (1.0, 3.0):
-        model = build_proposing('FCOSHead', loss_weight=weight)
-        video, batch = batch_of(model, collate, make_clip(2))
-        told = model.proposal_generator.loss(
-            video, batch['inputs'], batch['data_samples']
-        )
-        losses.append(told['loss_proposal_bbox'])
-    torch.testing.assert_close(losses[1], 3 * losses[0])
+def test_loss_weight_scales_the_losses(build_proposing, make_clip, learn):
+    losses = [
+        learn(build_proposing('FCOSHead', loss_weight=weight), make_clip(2))[0]
+        for weight in (1.0, 3.0)
+    ]
+    one, other = (each['loss_proposal_bbox'] for each in losses)
+    torch.testing.assert_close(other, 3 * one)
 
 
-def test_proposals_carry_no_gradient(build_proposing, make_clip, collate):
+def test_proposals_carry_no_gradient(build_proposing, make_clip, learn):
     model = build_proposing('RPNHead').train()
-    video, batch = batch_of(model, collate, make_clip(2))
-    told = model.proposal_generator(video, batch['inputs'], ())
-    assert not told.boxes_BTK4.requires_grad
-    assert told.valid_BTK.all(-1).any()
+    losses, regions = learn(model, make_clip(2))
+    assert losses['loss_proposal_rpn_cls'].requires_grad
+    assert not regions.boxes_BTN4.requires_grad
+    assert regions.mask_BTN.all(-1).any()
 
 
 def test_video_alone_is_enough(build_proposing, make_clip, collate):
@@ -85,45 +103,48 @@ def test_video_alone_is_enough(build_proposing, make_clip, collate):
     with torch.no_grad():
         alone = model.encode_video(batch['inputs'])
         usual = model.encode_video(batch['inputs'], batch['data_samples'])
-    assert torch.equal(alone.regions_BTHWD, usual.regions_BTHWD)
+    assert torch.equal(alone.features_BTND, usual.features_BTND)
 
 
-def test_bfloat16_is_near(build_proposing, make_clip, total_loss):
-    model = build_proposing('RetinaHead', hero=dict(max_regions=None)).train()
+def test_bfloat16_is_near(build_proposing, make_clip, learn):
+    model = build_proposing('RetinaHead').train()
     clips = make_clip(2), make_clip(3, (24, 40), seed=1)
     with torch.autocast('cpu', torch.bfloat16):
-        losses, total = total_loss(model, *clips)
-    total.backward()
-    usual, _ = total_loss(model, *clips)
+        losses, regions = learn(model, *clips)
+    assert regions.boxes_BTN4.dtype == torch.float32
+    sum(losses.values()).backward()
+    usual, _ = learn(model, *clips)
     for name in ('loss_proposal_cls', 'loss_proposal_bbox'):
         near = dict(rtol=0.05, atol=0.01)
         torch.testing.assert_close(losses[name].float(), usual[name], **near)
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.proposal_generator.named_parameters():
         assert parameter.grad.isfinite().all(), name
 
 
-def test_strides_that_do_not_fit_are_told(
+def test_strides_that_do_not_fit_are_refused(
     build_proposing, generator_config, make_clip, collate
 ):
     model = build_proposing('RPNHead')
-    video, batch = batch_of(model, collate, make_clip(2))
+    batch = collate(model, make_clip(2))
+    pyramid = model.encode(batch['inputs'])
     config = generator_config('RPNHead')
     config['head']['anchor_generator']['strides'] = [4, 8]
     wrong = MODELS.build(config)
-    for call in (wrong.forward, wrong.loss):
+    for call in (wrong.forward, wrong.loss_and_predict):
         with pytest.raises(ValueError, match=r'\(4, 4\).*\(8.0, 8.0\)'):
-            call(video, batch['inputs'], batch['data_samples'])
+            call(pyramid, batch['inputs'], batch['data_samples'])
     config = generator_config('FCOSHead')
     config['num_levels'] = 1
     with pytest.raises(ValueError, match='num_levels to their number'):
-        MODELS.build(config)(video, batch['inputs'], ())
+        MODELS.build(config)(pyramid, batch['inputs'], ())
+    absent = MODELS.build(generator_config('RPNHead', level=2))
+    with pytest.raises(ValueError, match='level 2 of the pyramid does not'):
+        absent(pyramid, batch['inputs'], ())
 
 
-def test_wrong_arguments_are_told(generator_config, hero_config):
+def test_wrong_arguments_are_refused(generator_config):
     with pytest.raises(ValueError, match='num_levels must be at least 1: 0'):
         MODELS.build({**generator_config('RPNHead'), 'num_levels': 0})
-    with pytest.raises(ValueError, match='give a proposal_generator too'):
-        MODELS.build(hero_config(roi_encoder=dict(num_train=4)))
 
 
 def test_training_needs_all_objects(build_proposing, make_clip, total_loss):
@@ -140,28 +161,28 @@ def test_training_needs_all_objects(build_proposing, make_clip, total_loss):
         (dict(strides=[8]), 'proposal head mmdet.RPNHead refuses its argum'),
     ],
 )
-def test_a_head_that_does_not_fit_is_told(
-    change, words, build_proposing, generator_config, make_clip, collate
+def test_a_head_that_does_not_fit_is_refused(
+    change, words, build_proposing, generator_config, make_clip, learn
 ):
     model = build_proposing('RPNHead')
-    video, batch = batch_of(model, collate, make_clip(2))
     config = generator_config('RPNHead')
     config['head'].update(change)
     with pytest.raises(ValueError, match=words):
-        MODELS.build(config).loss(
-            video, batch['inputs'], batch['data_samples']
-        )
+        model.proposal_generator = MODELS.build(config)
+        learn(model, make_clip(2))
 
 
-def test_a_head_without_anchors_is_told_the_size_of_the_grid(
+def test_a_head_without_anchors_knows_the_size_of_the_level(
     build_proposing, make_clip, collate, monkeypatch
 ):
-    """CenterNet tells its stride from it; frames end within a region."""
+    """CenterNet takes its stride from it; frames end within a cell."""
     model = build_proposing('RPNHead')
-    video, batch = batch_of(model, collate, make_clip(2, (37, 50)))
+    batch = collate(model, make_clip(2, (37, 50)))
+    pyramid = model.encode(batch['inputs'])
+    level, _ = pyramid.level(-1)
     head = dict(
         type='mmdet.CenterNetHead',
-        in_channels=video.regions_BTHWD.shape[-1],
+        in_channels=level.shape[2],
         feat_channels=8,
         num_classes=1,
         loss_center_heatmap=dict(type='GaussianFocalLoss'),
@@ -170,15 +191,17 @@ def test_a_head_without_anchors_is_told_the_size_of_the_grid(
         test_cfg=dict(topk=8, local_maximum_kernel=3, max_per_img=8),
     )
     generator = MODELS.build(dict(type='DenseHeadProposals', head=head))
-    told = []
+    calls = []
     decode = generator.head._decode_heatmap
     monkeypatch.setattr(
         generator.head,
         '_decode_heatmap',
-        lambda *args, **rest: told.append(args) or decode(*args, **rest),
+        lambda *args, **rest: calls.append(args) or decode(*args, **rest),
     )
-    given = batch['inputs'], batch['data_samples']
-    assert all(v.isfinite() for v in generator.loss(video, *given).values())
-    assert generator(video, *given).valid_BTK.all()
-    rows, columns = video.regions_BTHWD.shape[2:4]
-    assert told[0][3] == (8 * rows, 8 * columns)
+    losses, regions = generator.loss_and_predict(
+        pyramid, batch['inputs'], batch['data_samples']
+    )
+    assert all(value.isfinite() for value in losses.values())
+    assert regions.mask_BTN.all()
+    rows, columns = level.shape[-2:]
+    assert calls[0][3] == (8 * rows, 8 * columns)

@@ -9,46 +9,84 @@ def model(build_proposing):
     return build_proposing('file', hero=dict(max_regions=3))
 
 
-def test_the_surest_proposals_are_the_regions(
-    model, make_clip, with_proposals, collate
+def test_proposals_of_the_samples_are_the_regions(
+    model, make_clip, with_proposals, propose
 ):
     clips = [
         with_proposals(make_clip(2)),
-        with_proposals(make_clip(3, seed=1), seed=1),
+        with_proposals(make_clip(3, seed=1), number=4, seed=1),
     ]
-    batch = collate(model, *clips)
-    with torch.no_grad():
-        video = model.encode_video(batch['inputs'], batch['data_samples'])
+    regions, _ = propose(model, *clips)
+    assert regions.boxes_BTN4.shape == (2, 3, 7, 4)
     for clip, one in enumerate(clips):
-        told = one['data_samples'].proposals
-        for frame in range(len(told)):
-            score = told.scores[frame] * told.valid[frame]
-            best = told.bboxes[frame][score.topk(3).indices]
-            torch.testing.assert_close(
-                video.proposals_BTHW4[clip, frame, 0], best
-            )
-    assert not video.real_BTHW[0, 2].any()
+        given = one['data_samples'].proposals
+        frames, number = given.valid.shape
+        mask = regions.mask_BTN[clip, :frames, :number]
+        assert torch.equal(mask, given.valid)
+        boxes = regions.boxes_BTN4[clip, :frames, :number]
+        assert torch.equal(boxes[mask], given.bboxes[given.valid])
+        scores = regions.scores_BTN[clip, :frames, :number]
+        assert torch.equal(scores[mask], given.scores[given.valid])
+    assert not regions.mask_BTN[0, 2].any()
+    assert not regions.mask_BTN[1, :, 4:].any()
+    hidden = ~regions.mask_BTN
+    assert not regions.boxes_BTN4[hidden].any()
+    assert not regions.scores_BTN[hidden].any()
+
+
+def test_the_best_that_are_no_duplicates_go_on(
+    model, make_clip, with_proposals, collate
+):
+    clip = with_proposals(make_clip(2))
+    given = clip['data_samples'].proposals
+    given.valid[:] = True
+    given.bboxes[0] = torch.arange(7)[:, None] * 4.0
+    given.bboxes[0, :, 2:] += 4
+    given.bboxes[0, 3] = given.bboxes[0, 5] + 0.1
+    given.scores[0] = torch.tensor([0.1, 0.5, 0.3, 0.7, 0.4, 0.9, 0.2])
+    batch = collate(model, clip)
+    pyramid = model.encode(batch['inputs'])
+    regions, losses = model.propose(
+        pyramid, batch['inputs'], batch['data_samples']
+    )
+    assert losses == {}
+    wanted = given.bboxes[0, [5, 1, 4]]
+    assert torch.equal(regions.boxes_BTN4[0, 0], wanted)
+
+
+def test_boxes_of_an_untrained_model_are_the_proposals(
+    build_proposing, make_clip, with_proposals, collate
+):
+    model = build_proposing('file', hero=dict(shake=0.0))
+    clip = with_proposals(make_clip(3))
+    batch = collate(model, clip)
+    with torch.no_grad():
+        regions = model.encode_video(batch['inputs'], batch['data_samples'])
+    given = clip['data_samples'].proposals
+    for frame in range(3):
+        boxes = regions.boxes_BTN4[0, frame][regions.mask_BTN[0, frame]]
+        far = torch.cdist(boxes, given.bboxes[frame][given.valid[frame]])
+        assert len(boxes) > 2 and far.amin(1).max() < 1e-3
 
 
 @pytest.mark.parametrize('where', ['a frame', 'the clip'])
 def test_frames_without_proposals(
     where, model, make_clip, with_proposals, predict, total_loss
 ):
-    """They answer with the whole frame, and cost nothing special."""
+    """They are no error and show nothing; the others answer."""
     clip = with_proposals(make_clip(3))
     empty = slice(1, 2) if where == 'a frame' else slice(None)
     clip['data_samples'].proposals.valid[empty] = False
-    (told,) = predict(model, clip)
-    assert told.bboxes.isfinite().all()
-    # One region to choose.
-    assert (told.scores[:, empty] == 1).all()
+    (pred,) = predict(model, clip)
+    for name in pred.keys():  # noqa: SIM118
+        assert pred[name].isfinite().all(), name
     clip['data_samples'].gt_tracks.valid[:, empty] = False
     losses, total = total_loss(model, clip)
     assert total.isfinite()
     assert losses['loss_actionness'] < 20, 'hidden regions spoke for a frame'
 
 
-def test_clips_without_proposals_are_told(model, make_clip, collate):
+def test_clips_without_proposals_are_named(model, make_clip, collate):
     batch = collate(model, make_clip(2))
     with pytest.raises(ValueError, match="'v0' has no proposals.*LoadProp"):
         model(**batch, mode='predict')

@@ -7,7 +7,18 @@ import torch
 
 from hero_mm.apis.model_zoo.generators import DETECTORS, HEADS
 
-KINDS = (*HEADS, *DETECTORS, 'file')
+OF_MMDET = (*HEADS, *DETECTORS)
+KINDS = ('own', *OF_MMDET, 'file')
+
+
+def learning(name: str) -> dict:
+    """Options of a generator that learns."""
+    options: dict = {}
+    if name in DETECTORS:
+        options['frozen'] = False
+    if name == 'Grounding DINO':
+        options['text'] = 'object'
+    return options
 
 
 @pytest.fixture(scope='module', params=KINDS)
@@ -16,15 +27,10 @@ def model(request, build_proposing):
     return build_proposing(request.param)
 
 
-@pytest.fixture(scope='module', params=[*HEADS, *DETECTORS])
+@pytest.fixture(scope='module', params=('own', *OF_MMDET))
 def learner(request, build_proposing):
     """A HERO whose generator learns, too."""
-    options = {}
-    if request.param in DETECTORS:
-        options['frozen'] = False
-    if request.param == 'Grounding DINO':
-        options['text'] = 'object'
-    return build_proposing(request.param, **options).train()
+    return build_proposing(request.param, **learning(request.param)).train()
 
 
 @pytest.fixture(scope='module')
@@ -40,31 +46,40 @@ def clip_of(make_clip, with_proposals):
     return make
 
 
+def own_losses(losses: dict) -> dict:
+    """Those of the generator."""
+    starts = 'loss_proposal_', 'loss_object'
+    return {k: v for k, v in losses.items() if k.startswith(starts)}
+
+
 def check_learns(model, total_loss, *clips) -> dict:
-    """Losses are finite, and every weight that can learn gets a gradient."""
+    """Losses are finite; each weight of the generator gets a gradient."""
     model.zero_grad()
     losses, total = total_loss(model, *clips)
     for name, value in losses.items():
         assert torch.isfinite(value).all(), name
     total.backward()
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name
+        if parameter.grad is not None:
             assert parameter.grad.isfinite().all(), name
+        elif name.startswith('proposal_generator'):
+            assert not parameter.requires_grad, name
     return losses
+
+
+def gradients(generator) -> torch.Tensor:
+    """Size of the gradient of each weight that learns."""
+    return torch.stack(
+        [p.grad.abs().sum() for p in generator.parameters() if p.requires_grad]
+    )
 
 
 def test_generator_learns(learner, make_clip, total_loss):
     clips = make_clip(2), make_clip(3, (24, 40), seed=1)
     losses = check_learns(learner, total_loss, *clips)
-    own = [key for key in losses if key.startswith('loss_proposal_')]
-    assert len(own) > 1
-    grads = [
-        p.grad.abs().sum()
-        for p in learner.proposal_generator.parameters()
-        if p.requires_grad
-    ]
-    assert sum(g > 0 for g in grads) > 0.8 * len(grads)
+    assert len(own_losses(losses)) > 1
+    sizes = gradients(learner.proposal_generator)
+    assert (sizes > 0).sum() > 0.8 * len(sizes)
 
 
 @pytest.mark.parametrize('where', ['some frames', 'no track'])
@@ -76,7 +91,46 @@ def test_objects_are_missing(where, learner, make_clip, total_loss):
             sample.gt_tracks.valid[:, 1:] = False
         else:
             sample.gt_tracks = sample.gt_tracks[:0]
+            sample.gt_queries.track_index[:] = -1
     check_learns(learner, total_loss, *clips)
+
+
+@pytest.fixture(params=OF_MMDET)
+def careful(request, build_proposing):
+    """A HERO whose generator takes all but its objects for background."""
+    return build_proposing(request.param, **learning(request.param)).train()
+
+
+def test_incomplete_clips_teach_mmdet_nothing(careful, make_clip, learn):
+    """What nobody annotated may be an object; every weight has a gradient."""
+    clips = [
+        make_clip(2, complete=False),
+        make_clip(3, (24, 40), seed=1, complete=False),
+    ]
+    losses, regions = learn(careful, *clips)
+    own = own_losses(losses)
+    assert len(own) > 1 and not any(value.any() for value in own.values())
+    sum(own.values()).backward()
+    assert not gradients(careful.proposal_generator).any()
+    assert regions.mask_BTN[0, 0].any()
+
+
+@pytest.mark.parametrize('name', ['RPNHead', 'FCOSHead', 'RetinaNet'])
+def test_complete_clips_alone_are_learned(
+    name, build_proposing, make_clip, learn
+):
+    """The losses are those that a clip gives alone."""
+    model = build_proposing(name, **learning(name))
+    clip = make_clip(3, seed=1)
+    unknown = make_clip(3, seed=2, complete=False)
+    losses = []
+    for clips in ((clip,), (unknown, clip)):
+        torch.manual_seed(0)
+        losses.append(own_losses(learn(model, *clips)[0]))
+    alone, beside = losses
+    assert all(value > 0 for value in alone.values())
+    for key, value in alone.items():
+        torch.testing.assert_close(beside[key], value, msg=key)
 
 
 def test_a_frozen_detector_stays_as_it_is(model, clip_of, total_loss):
@@ -86,7 +140,7 @@ def test_a_frozen_detector_stays_as_it_is(model, clip_of, total_loss):
     detector = getattr(model.proposal_generator, 'detector', None)
     if detector is None:
         return
-    assert not any(key.startswith('loss_proposal_') for key in losses)
+    assert not own_losses(losses)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     changed = {
@@ -117,23 +171,18 @@ def test_blind_and_encoded_once(
     model, clip_of, collate, predict, same_predictions
 ):
     (usual,) = predict(model, clip_of(model, 3, (24, 40)))
-    blind = clip_of(
-        model, 3, (24, 40), truth=False, tracks=False, negatives=False
-    )
+    nothing = dict(truth=False, tracks=False, negatives=False)
+    blind = clip_of(model, 3, (24, 40), **nothing)
     batch = collate(model, blind)
     with torch.no_grad():
-        video = model.encode_video(batch['inputs'], batch['data_samples'])
-        (sample,) = model.ground(video, batch['data_samples'])
+        regions = model.encode_video(batch['inputs'], batch['data_samples'])
+        (sample,) = model.ground(regions, batch['data_samples'])
     same_predictions(sample.pred_queries, usual, atol=0)
 
 
-def test_proposals_depend_on_the_pixels(model, clip_of, collate):
+def test_proposals_depend_on_the_pixels(model, clip_of, propose):
     """The tests above could not fail if all clips had the same."""
-    clips = clip_of(model, 2), clip_of(model, 2, seed=5)
-    batch = collate(model, *clips)
-    with torch.no_grad():
-        video = model.encode_video(batch['inputs'], batch['data_samples'])
-    one, other = video.proposals_BTHW4
+    regions, _ = propose(model, clip_of(model, 2), clip_of(model, 2, seed=5))
+    assert regions.mask_BTN.any(-1).all()
+    one, other = regions.boxes_BTN4
     assert (one - other).abs().max() > 0.01
-    assert video.real_BTHW.any(-1).all()
-    assert torch.equal(one, one.clamp(0, 32))

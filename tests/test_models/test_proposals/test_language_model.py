@@ -37,16 +37,16 @@ def test_a_part_is_the_same_alone(language_model):
 
 @torch.no_grad()
 def test_a_prompt_is_the_same_beside_a_longer_one(language_model):
-    told = language_model(['circle .', PROMPT])
+    both = language_model(['circle .', PROMPT])
     (alone,) = language_model(['circle .'])['embedded']
     near = dict(rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(told['embedded'][0, :4], alone, **near)
-    assert told['text_token_mask'].sum(1).tolist() == [4, 11]
+    torch.testing.assert_close(both['embedded'][0, :4], alone, **near)
+    assert both['text_token_mask'].sum(1).tolist() == [4, 11]
 
 
 @torch.no_grad()
 def test_a_copy_is_whole(language_model):
     """As the moving average of a training makes it."""
     again = copy.deepcopy(language_model)
-    told, wanted = (m([PROMPT])['hidden'] for m in (again, language_model))
-    assert torch.equal(told, wanted)
+    one, other = (m([PROMPT])['hidden'] for m in (again, language_model))
+    assert torch.equal(one, other)

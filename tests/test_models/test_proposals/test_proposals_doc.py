@@ -1,12 +1,13 @@
 """docs/proposals.md: its snippets are configs, its names exist."""
 
+import copy
 import re
 
 import pytest
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from torch import nn
 
-from hero_mm.models.proposals import detector_proposals
+from hero_mm.models.proposals import detector_building, detector_proposals
 from hero_mm.registry import MODELS, TRANSFORMS
 
 
@@ -18,12 +19,24 @@ def page(repo_root):
 @pytest.fixture(scope='module')
 def snippets(page):
     """The python blocks, run."""
-    told = []
+    blocks = []
     for code in re.findall(r'```python\n(.*?)```', page, re.DOTALL):
         names: dict = {}
         exec(code, names)
-        told.append(names)
-    return told
+        blocks.append(names)
+    return blocks
+
+
+def generators(snippets) -> list[dict]:
+    """The generators of the snippets that are configs."""
+    found = [
+        copy.deepcopy(names['model']['proposal_generator'])
+        for names in snippets
+        if 'model' in names
+    ]
+    # It speaks to MMEngine's configs alone.
+    assert all(config.pop('_delete_') for config in found)
+    return found
 
 
 class Detector(nn.Module):
@@ -37,15 +50,15 @@ def test_snippets_are_generators(snippets, monkeypatch):
     read = []
 
     def build_detector(path):
-        read.append(detector_proposals._read_config(path))
+        read.append(detector_building._read_config(path))
         return Detector('language_model' in read[-1].model)
 
     monkeypatch.setattr(detector_proposals, 'build_detector', build_detector)
     kinds = [
-        type(MODELS.build(names['model']['proposal_generator'])).__name__
-        for names in snippets
+        type(MODELS.build(config)).__name__ for config in generators(snippets)
     ]
     assert kinds == [
+        'ObjectProposals',
         'DenseHeadProposals',
         'DetectorProposals',
         'DetectorProposals',
@@ -60,12 +73,22 @@ def test_snippets_are_generators(snippets, monkeypatch):
 
 def test_the_joint_head_is_that_of_the_config(snippets, repo_root):
     config = Config.fromfile(repo_root / 'configs/hero_rpn_shapes.py')
-    told = ConfigDict(snippets[0]['model']['proposal_generator'])
-    assert told.to_dict() == config.model.proposal_generator.to_dict()
+    assert generators(snippets)[1] == config.model.proposal_generator.to_dict()
+
+
+def test_a_generator_of_ones_own(
+    snippets, proposing_config, make_clip, propose
+):
+    """Its boxes are the regions; all the rest is HERO's."""
+    model = MODELS.build(proposing_config(dict(type='WholeFrames')))
+    regions, _ = propose(model, make_clip(2), make_clip(1, (24, 40), seed=1))
+    assert regions.boxes_BTN4[0, :, 0].tolist() == [[0, 0, 32, 32]] * 2
+    assert regions.boxes_BTN4[1, 0, 0].tolist() == [0, 0, 24, 40]
+    assert regions.mask_BTN.tolist() == [[[True], [True]], [[True], [False]]]
 
 
 def test_the_pipeline_can_be_built(snippets):
-    steps = [TRANSFORMS.build(s) for s in snippets[-1]['test_pipeline']]
+    steps = [TRANSFORMS.build(s) for s in snippets[-2]['test_pipeline']]
     assert [type(step).__name__ for step in steps][-2:] == [
         'LoadProposals',
         'PackGroundingInputs',

@@ -611,11 +611,11 @@ def test_weights_of_a_whole_recogniser(register, tmp_path, motion):
             **options,
         )
     )
-    project = encoder.project.weight.clone()
+    project = encoder.projects[0].weight.clone()
     encoder.init_weights()
     loaded = encoder.motion if motion else encoder
     assert torch.equal(loaded.backbone.conv.weight, weight)
     assert torch.equal(loaded.backbone.conv.bias, torch.ones(4))
-    assert torch.equal(encoder.project.weight, project)
+    assert torch.equal(encoder.projects[0].weight, project)
     if motion:
         assert not torch.equal(encoder.backbone.conv.weight, weight)

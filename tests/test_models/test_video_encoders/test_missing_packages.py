@@ -34,14 +34,14 @@ init_default_scope('hero_mm')
 told = {}
 model = MODELS.build(config).eval()
 with torch.no_grad():
-    video = model.encode_video(
+    regions = model.encode_video(
         dict(
             imgs=torch.randn(1, 2, 3, 16, 24),
             frame_mask=torch.ones(1, 2, dtype=torch.bool),
             pixel_mask=torch.ones(1, 16, 24, dtype=torch.bool),
         )
     )
-    told['shape'] = list(video.regions_BTHWD.shape)
+    told['shape'] = list(regions.features_BTND.shape)
 for package, kind in dict(
     mmdet='ResNet', mmaction='MViT', mmpretrain='ConvNeXt'
 ).items():

@@ -92,51 +92,45 @@ def test_frames_one_by_one():
     encoder = build('Patches')
     assert encoder.input_layout == 'frame'
     batch = inputs()
-    video = encoder(**batch)
-    assert video.regions_BTHWD.shape == (2, 6, 4, 6, 16)
-    assert video.stride == (8, 8)
-    assert video.is_grid
+    pyramid = encoder(**batch)
+    (level,) = pyramid.levels
+    assert level.shape == (2, 6, 16, 4, 6)
+    assert pyramid.strides == ((8, 8),)
+    assert pyramid.sizes_B2.tolist() == [[48, 32]] * 2
     batch['imgs'][0, 3] += 1
-    change = encoder(**batch).regions_BTHWD - video.regions_BTHWD
+    change = encoder(**batch).levels[0] - level
     moved = change.abs().amax((2, 3, 4)) > 1e-6
     assert moved.nonzero().tolist() == [[0, 3]]
 
 
 @pytest.mark.parametrize('level, size', [(0, (8, 12)), (1, (4, 6))])
 def test_level(level, size):
-    video = build('Patches', level=level)(**inputs())
-    assert video.regions_BTHWD.shape[2:4] == size
-
-
-def test_centres_are_in_pixels():
-    video = build('Patches')(**inputs())
-    assert video.centres_BTHW2.shape == (2, 6, 4, 6, 2)
-    assert video.centres_BTHW2[0, 0, 0, 0].tolist() == [4, 4]
-    assert video.centres_BTHW2[1, 5, 3, 5].tolist() == [44, 28]
+    pyramid = build('Patches', level=level)(**inputs())
+    assert pyramid.levels[0].shape[3:] == size
 
 
 def test_single_tensor_is_one_level():
     batch = inputs()
     one = build('Patches', outputs='tensor')(**batch)
     two = build('Patches')(**batch)
-    torch.testing.assert_close(one.regions_BTHWD, two.regions_BTHWD)
+    torch.testing.assert_close(one.levels, two.levels)
 
 
 def test_neck():
     encoder = build('Patches', neck=dict(type='Top'))
-    assert encoder.project.in_channels == 12
-    assert encoder(**inputs()).regions_BTHWD.shape == (2, 6, 8, 12, 16)
+    assert encoder.projects[0].in_channels == 12
+    assert encoder(**inputs()).levels[0].shape == (2, 6, 16, 8, 12)
 
 
 @pytest.mark.parametrize('outputs', ['tensor', 'levels'])
 def test_clips_of_a_strided_3d_backbone(outputs):
     encoder = build('Tubelets', outputs=outputs)
     assert encoder.input_layout == 'video'
-    video = encoder(**inputs(frames=6))
-    assert video.regions_BTHWD.shape == (2, 6, 4, 6, 16)
+    (level,) = encoder(**inputs(frames=6)).levels
+    assert level.shape == (2, 6, 16, 4, 6)
     # Three steps became six frames: the first and last two are held or
     # nearly so, and time still runs.
-    steps = (video.regions_BTHWD[:, 1:] - video.regions_BTHWD[:, :-1]).abs()
+    steps = (level[:, 1:] - level[:, :-1]).abs()
     assert (steps.amax((2, 3, 4)) > 0).any()
 
 
@@ -144,17 +138,19 @@ def test_3d_time_goes_the_right_way():
     """The frame of a flash lights up, and none far from it."""
     encoder = build('Tubelets')
     batch = inputs(clips=1, frames=8)
-    dark = encoder(**batch).regions_BTHWD
+    dark = encoder(**batch).levels[0]
     batch['imgs'][:, 6:] += 2
-    change = (encoder(**batch).regions_BTHWD - dark).abs()
+    change = (encoder(**batch).levels[0] - dark).abs()
     change = change.mean((0, 2, 3, 4))
     assert change[:4].max() < 1e-6
     assert change[7] > 0.01
 
 
 def test_channels_are_found_or_given():
-    assert build('Patches').project.in_channels == 6
-    assert build('Patches', in_channels=6).project.in_channels == 6
+    assert build('Patches').projects[0].in_channels == 6
+    assert build('Patches', in_channels=6).projects[0].in_channels == 6
+    with pytest.raises(ValueError, match='in_channels=7, but level -1'):
+        build('Patches', in_channels=7)
 
 
 def test_finding_channels_leaves_the_mode_and_statistics():
@@ -173,16 +169,19 @@ def test_padding_is_zero_and_told():
     batch['frame_mask'][0, 4:] = False
     batch['pixel_mask'][0, :, 40:] = False
     batch['pixel_mask'][1, 20:] = False
-    video = build('Patches')(**batch)
-    real = video.real_BTHW
-    assert real[0, :4, :, :5].all()
-    assert not real[0, 4:].any()
-    assert not real[0, :, :, 5].any()
-    # Row 20 lies in the third row of regions, which is real in part.
-    assert real[1, :, :3].all()
-    assert not real[1, :, 3].any()
-    assert video.regions_BTHWD[~real].abs().max() == 0
-    assert (video.regions_BTHWD[real].abs().amax(-1) > 0).all()
+    pyramid = build('Patches')(**batch)
+    assert pyramid.sizes_B2.tolist() == [[40, 32], [48, 20]]
+    real = pyramid.real_cells(0)
+    assert real[0, :, :5].all()
+    assert not real[0, :, 5].any()
+    # Row 20 lies in the third row of cells, which is real in part.
+    assert real[1, :3].all()
+    assert not real[1, 3].any()
+    real = real[:, None] & pyramid.frame_mask_BT[..., None, None]
+    assert not real[0, 4:].any() and real[1].any((1, 2)).all()
+    cells = pyramid.levels[0].movedim(2, -1)
+    assert cells[~real].abs().max() == 0
+    assert (cells[real].abs().amax(-1) > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -232,24 +231,25 @@ def test_alone_and_beside_a_longer_and_larger_clip(name, size):
     one, two = encoder(**alone), encoder(**both)
     stride = encoder.stride
     rows, columns = -(-height // stride), -(-width // stride)
-    assert one.stride == two.stride == (stride, stride)
-    inside = (1, slice(frames), slice(rows), slice(columns))
-    here = (0, slice(frames), slice(rows), slice(columns))
-    assert one.real_BTHW[here].all() and two.real_BTHW[inside].all()
-    assert two.real_BTHW[1].sum() == frames * rows * columns
+    assert one.strides[-1] == two.strides[-1] == (stride, stride)
+    assert one.sizes_B2[0].tolist() == two.sizes_B2[1].tolist()
+    for real in (one.real_cells(-1)[0], two.real_cells(-1)[1]):
+        assert real[:rows, :columns].all()
+        assert real.sum() == rows * columns
+    here, inside = one.levels[-1][0], two.levels[-1][1]
     torch.testing.assert_close(
-        one.regions_BTHWD[here], two.regions_BTHWD[inside]
+        here[..., :rows, :columns], inside[:frames, :, :rows, :columns]
     )
-    torch.testing.assert_close(
-        one.centres_BTHW2[here], two.centres_BTHW2[inside]
-    )
+    rest = inside.clone()
+    rest[:frames, :, :rows, :columns] = 0
+    assert rest.abs().max() == 0
 
 
 def test_looks_and_motion_share_the_grid_of_looks():
     encoder = build(**ENCODERS['looks and motion'])
     assert (encoder.stride, encoder.motion.stride) == (4, 8)
     assert encoder.granule == 8
-    assert encoder.project.in_channels == 6 + 6
+    assert encoder.projects[0].in_channels == 6 + 6
     batch = inputs(frames=6)
     maps = encoder.encode_alike(**batch)[0]
     assert maps.shape == (2, 6, 12, 8, 12)
@@ -265,8 +265,7 @@ def test_looks_and_motion_share_the_grid_of_looks():
     torch.testing.assert_close(
         small[inner], nn.functional.avg_pool2d(blurred, 2)[inner]
     )
-    video = encoder(**batch)
-    video.regions_BTHWD.square().mean().backward()
+    encoder(**batch).levels[0][..., 0].mean().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
 
@@ -297,13 +296,13 @@ def test_motion_that_is_no_tower(motion, words):
 
 
 def test_a_clip_smaller_than_a_region():
-    with pytest.raises(ValueError, match='9x7 pixels is smaller than one re'):
+    with pytest.raises(ValueError, match='9x7 pixels is smaller than one ce'):
         build('Patches')(**inputs(1, 2, 7, 9))
 
 
 def test_gradients_reach_backbone_and_projection():
     encoder = build('Patches').train()
-    encoder(**inputs()).regions_BTHWD.square().mean().backward()
+    encoder(**inputs()).levels[0][..., 0].mean().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
 
@@ -329,9 +328,9 @@ def test_mmdet_resnet_with_fpn():
     )
     encoder.init_weights()
     assert encoder.input_layout == 'frame'
-    video = encoder(**inputs(clips=1, frames=2, height=64, width=64))
-    assert video.regions_BTHWD.shape == (1, 2, 8, 8, 16)
-    assert video.regions_BTHWD.isfinite().all()
+    (level,) = encoder(**inputs(1, 2, height=64, width=64)).levels
+    assert level.shape == (1, 2, 16, 8, 8)
+    assert level.isfinite().all()
 
 
 def test_mmaction_slow_only():
@@ -353,10 +352,10 @@ def test_mmaction_slow_only():
     )
     encoder.init_weights()
     assert encoder.input_layout == 'video'
-    video = encoder(**inputs(clips=1, frames=4, height=64, width=64))
-    assert video.regions_BTHWD.shape == (1, 4, 2, 2, 16)
-    assert video.stride == (32, 32)
-    assert video.regions_BTHWD.isfinite().all()
+    pyramid = encoder(**inputs(clips=1, frames=4, height=64, width=64))
+    assert pyramid.levels[0].shape == (1, 4, 16, 2, 2)
+    assert pyramid.strides == ((32, 32),)
+    assert pyramid.levels[0].isfinite().all()
 
 
 def two_levels(**options):
@@ -371,52 +370,82 @@ def two_levels(**options):
 
 
 @torch.no_grad()
-def test_a_finer_level_goes_along():
-    encoder = two_levels(detail_level=0)
-    assert encoder.detail_dims == 6
+def test_a_finer_level_stands_below():
+    encoder = two_levels(finer_levels=(0,))
     batch = inputs()
-    details = encoder(**batch).details
-    assert details.stride == (4, 4)
-    wanted = encoder.backbone(**batch)[0]
-    torch.testing.assert_close(details.map_BTCHW, wanted)
-    assert two_levels()(**batch).details is None
+    pyramid = encoder(**batch)
+    fine, coarse = pyramid.levels
+    assert fine.shape == (2, 6, 16, 8, 12)
+    assert pyramid.strides == ((4, 4), (8, 8))
+    one, two = encoder.backbone(**batch)
+    above = encoder.projects[1](two.flatten(0, 1))
+    below = encoder.projects[0](one.flatten(0, 1))
+    # A cell adds that of the coarser level which it lies in.
+    below = below + above.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    for level, merged, norm in (
+        (fine, below, encoder.norms[0]),
+        (coarse, above, encoder.norms[1]),
+    ):
+        wanted = norm(merged.movedim(1, -1)).movedim(-1, 1)
+        torch.testing.assert_close(level.flatten(0, 1), wanted)
+    # The coarsest level is what it is alone.
+    alone = two_levels()
+    alone.load_state_dict(
+        {
+            name.replace('s.1.', 's.0.') if '.1.' in name[:12] else name: value
+            for name, value in encoder.state_dict().items()
+            if not name.startswith(('projects.0', 'norms.0'))
+        }
+    )
+    torch.testing.assert_close(alone(**batch).levels[0], coarse)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('neck', [None, dict(type='Blur', channels=8)])
-def test_details_of_a_clip_beside_a_larger_one(neck):
+def test_finer_levels_of_a_clip_beside_a_larger_one(neck):
     """Zero on padding, and the same as alone."""
-    encoder = two_levels(detail_level=0, neck=neck)
+    encoder = two_levels(finer_levels=(0,), neck=neck)
     batch = inputs()
     batch['frame_mask'][0, 4:] = False
     batch['pixel_mask'][0, 16:] = batch['pixel_mask'][0, :, 24:] = False
     batch['imgs'][0, 4:] = batch['imgs'][0, :, :, 16:] = 0
     batch['imgs'][0, :, :, :, 24:] = 0
-    beside = encoder(**batch).details.map_BTCHW
+    beside = encoder(**batch).levels
     alone = encoder(
         batch['imgs'][:1, :4, :, :16, :24],
         batch['frame_mask'][:1, :4],
         batch['pixel_mask'][:1, :16, :24],
-    ).details.map_BTCHW
-    assert alone.shape[-2:] == (4, 6)
-    torch.testing.assert_close(beside[:1, :4, :, :4, :6], alone)
-    rest = beside[0].clone()
-    rest[:4, :, :4, :6] = 0
-    assert rest.abs().max() == 0
-    whole = encoder(**{k: v[1:] for k, v in batch.items()})
-    torch.testing.assert_close(beside[1:], whole.details.map_BTCHW)
+    ).levels
+    whole = encoder(**{k: v[1:] for k, v in batch.items()}).levels
+    assert alone[0].shape[-2:] == (4, 6)
+    for level, small, large in zip(beside, alone, whole):
+        rows, columns = small.shape[-2:]
+        torch.testing.assert_close(level[:1, :4, :, :rows, :columns], small)
+        rest = level[0].clone()
+        rest[:4, :, :rows, :columns] = 0
+        assert rest.abs().max() == 0
+        torch.testing.assert_close(level[1:], large)
 
 
-def test_details_of_a_level_that_is_not_there():
-    with pytest.raises(ValueError, match=r'detail_level=2 .* \[4, 8\] pixels'):
-        two_levels(detail_level=2)
-    with pytest.raises(ValueError, match='set model.video_encoder.detail'):
-        _ = two_levels().detail_dims
+def test_gradients_reach_all_levels():
+    encoder = two_levels(finer_levels=(0,)).train()
+    pyramid = encoder(**inputs())
+    sum(level[..., 0].mean() for level in pyramid.levels).backward()
+    for name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, name
 
 
-def test_details_are_finer_than_the_grid():
-    with pytest.raises(ValueError, match='cells of 8 pixels, no finer than'):
-        two_levels(detail_level=1)
+@pytest.mark.parametrize(
+    ('levels', 'words'),
+    [
+        ((2,), r'finer_levels=\(2,\), .* gives 2 levels, of \[4, 8\] pixels'),
+        ((1,), r'have cells of \[8, 8\] pixels: list finer levels than 8'),
+        ((0, 0), r'have cells of \[4, 4, 8\] pixels.*the finest first'),
+    ],
+)
+def test_finer_levels_that_are_not_there_or_not_finer(levels, words):
+    with pytest.raises(ValueError, match=words):
+        two_levels(finer_levels=levels)
 
 
 def test_clips_of_two_sizes_in_half_precision():
@@ -432,7 +461,7 @@ def test_clips_of_two_sizes_in_half_precision():
     batch['frame_mask'][1, 3:] = False
     batch['pixel_mask'][1, 17:] = False
     with torch.autocast('cpu', torch.bfloat16):
-        video = encoder(**batch)
-    video.regions_BTHWD.float().square().mean().backward()
+        pyramid = encoder(**batch)
+    pyramid.levels[0].float().square().mean().backward()
     grads = [p.grad for p in encoder.backbone.parameters()]
     assert all(grad.isfinite().all() for grad in grads)

@@ -1,0 +1,227 @@
+"""Linking: regions of neighbouring frames become slots that follow objects.
+
+The abstract of HERO does not say how a region finds itself in another frame.
+We choose one-to-one assignments between frames 1, 2, ... apart, all of them
+at once, and then one pass over the frames that hands each chain of regions a
+slot. A slot may pause for some frames and keep its place.
+
+Shape legend: B clips, T frames, N regions a frame, S slots, D width.
+"""
+
+from dataclasses import replace
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from hero_mm.registry import MODELS
+
+from .features import Pyramid
+from .regions import Regions, read_centres
+
+
+def mutual_best(score: Tensor, rounds: int) -> Tensor:
+    """Assign rows and columns one to one, the best pairs first.
+
+    Args:
+        score (Tensor): Has shape (..., R, C); pairs below 0 are not allowed.
+        rounds (int): In each of them, rows and columns that are each other's
+            best are paired.
+
+    Returns:
+        Tensor: The row of each column, -1 where it has none; (..., C).
+    """
+    row_of = score.new_full(score.shape[:-2] + score.shape[-1:], -1.0).long()
+    for _ in range(rounds):
+        best_row, row = score.max(-2)
+        column = score.argmax(-1)
+        places = torch.arange(score.shape[-1], device=score.device)
+        mutual = (column.gather(-1, row) == places) & (best_row >= 0)
+        row_of = torch.where(mutual, row, row_of)
+        # Paired rows and columns take no further part.
+        taken = torch.zeros_like(score[..., 0], dtype=torch.bool)
+        taken = _mark(taken, row, mutual)
+        score = score.masked_fill(
+            taken[..., None] | mutual[..., None, :], -1.0
+        )
+    return row_of
+
+
+def _mark(flags: Tensor, index: Tensor, value: Tensor) -> Tensor:
+    """Set flags (..., R) at index (..., C) where value is True."""
+    count = torch.zeros_like(flags, dtype=torch.long)
+    return count.scatter_add(-1, index, value.long()) > 0
+
+
+@MODELS.register_module()
+class RegionLinker(BaseModule):
+    """Put the regions of a clip into slots.
+
+    Args:
+        num_slots (int): S. At least the number of regions of a frame: then
+            every region has a slot.
+        max_gap (int): Frames to the next region of a slot, at most: a slot
+            pauses for up to ``max_gap - 1``. Defaults to 4.
+        appearance (float): What a cosine distance of 1 between features
+            costs, in squared sizes of a box. Defaults to 0.5.
+        max_cost (float): Pairs that cost more are not linked; those of half
+            of it go first. Defaults to 2.
+        rounds (int): Of the assignment, see :func:`mutual_best`.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        max_gap: int = 4,
+        appearance: float = 0.5,
+        max_cost: float = 2.0,
+        rounds: int = 3,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if min(num_slots, max_gap, rounds) < 1 or max_cost <= 0:
+            raise ValueError(
+                'num_slots, max_gap and rounds must be at least 1 and '
+                f'max_cost positive; got {num_slots}, {max_gap}, {rounds} '
+                f'and {max_cost}'
+            )
+        self.num_slots = num_slots
+        self.max_gap = max_gap
+        self.appearance = appearance
+        self.max_cost = max_cost
+        self.rounds = rounds
+
+    @torch.no_grad()
+    def forward(self, regions: Regions, pyramid: Pyramid) -> Regions:
+        """Link.
+
+        Args:
+            regions (Regions): Of B clips, N a frame.
+            pyramid (Pyramid): Of the same clips.
+
+        Returns:
+            Regions: S slots a frame.
+
+        Raises:
+            ValueError: There are more regions than slots.
+        """
+        number = regions.mask_BTN.shape[-1]
+        if number > self.num_slots:
+            raise ValueError(
+                f'{number} regions a frame do not fit into num_slots='
+                f'{self.num_slots} slots: set model.linker.num_slots to at '
+                'least model.max_regions'
+            )
+        before = self.predecessors(regions, pyramid)
+        return _into_slots(
+            regions, self._slots(before, regions), self.num_slots
+        )
+
+    def predecessors(self, regions: Regions, pyramid: Pyramid) -> Tensor:
+        """The region that each one continues.
+
+        Args:
+            regions (Regions): Of B clips, N a frame.
+            pyramid (Pyramid): Of the same clips.
+
+        Returns:
+            Tensor: Its place in T * N, -1 for the first of a chain; has shape
+            (B, T, N).
+        """
+        looks = F.normalize(read_centres(pyramid, regions.boxes_BTN4), dim=-1)
+        mask = regions.mask_BTN
+        before = torch.full_like(mask, -1, dtype=torch.long)
+        has_next = torch.zeros_like(mask)
+        gaps = range(1, min(self.max_gap, mask.shape[1] - 1) + 1)
+        costs = [self._cost(regions.boxes_BTN4, looks, gap) for gap in gaps]
+        # Sure links first, over pauses too: what stands near to an object
+        # while it is hidden does not take its slot.
+        for limit in (self.max_cost / 2, self.max_cost):
+            for gap, cost in zip(gaps, costs):
+                free = mask[:, :-gap] & ~has_next[:, :-gap]
+                open_ = mask[:, gap:] & (before[:, gap:] < 0)
+                asked = free[..., None] & open_[..., None, :]
+                score = (limit - cost).masked_fill(~asked, -1.0)
+                row = mutual_best(score, self.rounds)
+                found = row >= 0
+                first = torch.arange(len(cost[0]), device=mask.device)
+                place = first[:, None] * mask.shape[-1] + row
+                before[:, gap:] = torch.where(found, place, before[:, gap:])
+                has_next[:, :-gap] |= _mark(
+                    torch.zeros_like(free), row.clamp(min=0), found
+                )
+        return before
+
+    def _cost(self, boxes: Tensor, looks: Tensor, gap: int) -> Tensor:
+        """Cost of all pairs ``gap`` frames apart, (B, T - gap, N, N)."""
+        centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+        side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-2)
+        size = side.prod(-1).sqrt()
+        old, new = slice(None, -gap), slice(gap, None)
+        apart = centre[:, old, :, None] - centre[:, new, None]
+        mean = (size[:, old, :, None] + size[:, new, None]) / 2
+        far = apart.square().sum(-1) / (gap * mean.square())
+        grown = side[:, old, :, None].log() - side[:, new, None].log()
+        alike = torch.einsum(
+            'btnd,btmd->btnm', looks[:, old], looks[:, new]
+        ).to(far)
+        return far + grown.square().sum(-1) + self.appearance * (1 - alike)
+
+    def _slots(self, before: Tensor, regions: Regions) -> Tensor:
+        """The slot of each region, (B, T, N); what there is none of, S."""
+        clips, frames, number = before.shape
+        whole = frames * number
+        slots = before.new_full((clips, whole), self.num_slots)
+        holder = before.new_full((clips, self.num_slots), -1)
+        mask = regions.mask_BTN
+        flat = before.flatten(1)
+        goes_on = torch.zeros_like(flat, dtype=torch.bool)
+        goes_on = _mark(goes_on, flat.clamp(min=0), flat >= 0)
+        for frame in range(frames):
+            came = before[:, frame]
+            slot = slots.gather(1, came.clamp(min=0))
+            safe = slot.clamp(max=self.num_slots - 1)
+            held = (came >= 0) & (slot < self.num_slots)
+            held &= holder.gather(1, safe) == came
+            held &= mask[:, frame]
+            # Slots of chains that have ended come first, those unused for
+            # longest; a slot that only pauses is taken last.
+            used = _mark(
+                torch.zeros_like(holder, dtype=torch.bool), safe, held
+            )
+            pauses = goes_on.gather(1, holder.clamp(min=0)) & (holder >= 0)
+            rank = holder + whole * pauses + 2 * whole * used
+            order = rank.argsort(dim=1, stable=True)
+            new = mask[:, frame] & ~held
+            turn = (new.cumsum(1) - 1).clamp(min=0)
+            slot = torch.where(held, slot, order.gather(1, turn))
+            slot = slot.masked_fill(~mask[:, frame], self.num_slots)
+            place = torch.arange(number, device=slot.device) + frame * number
+            slots[:, frame * number : (frame + 1) * number] = slot
+            holder = F.pad(holder, (0, 1)).scatter(
+                1, slot, place.expand_as(slot)
+            )[:, : self.num_slots]
+        return slots.view(before.shape)
+
+
+def _into_slots(regions: Regions, slots: Tensor, number: int) -> Regions:
+    """Regions in the order of their slots; empty slots are masked."""
+    clips, frames, count = slots.shape
+    # Place ``number`` collects what has no slot.
+    source = slots.new_zeros(clips, frames, number + 1)
+    places = torch.arange(count, device=slots.device).expand_as(slots)
+    source = source.scatter(2, slots, places)[..., :number]
+    filled = torch.zeros_like(source, dtype=torch.bool)
+    filled = F.pad(filled, (0, 1)).scatter(
+        2, slots, torch.ones_like(slots, dtype=torch.bool)
+    )[..., :number]
+    picked = regions.pick(source)
+    return replace(
+        picked,
+        mask_BTN=picked.mask_BTN & filled,
+        boxes_BTN4=picked.boxes_BTN4 * filled[..., None],
+        scores_BTN=picked.scores_BTN * filled,
+    )

@@ -1,0 +1,148 @@
+"""Detectors of mmdet: built from a config, filled from a checkpoint."""
+
+import copy
+from pathlib import Path
+from typing import Any, Union
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ..video_encoders.building import build_part
+
+
+def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
+    """Build a detector of mmdet.
+
+    Args:
+        detector (dict | str | PathLike): Its config, or a config file;
+            ``mmdet::PATH`` takes one of mmdet's own.
+
+    Returns:
+        nn.Module: Not initialised.
+
+    Raises:
+        FileNotFoundError: There is no such config file.
+        ValueError: The config file has no ``model``, or names none that can
+            be built.
+    """
+    if isinstance(detector, dict):
+        # Some detectors write into their config.
+        model = ConfigDict(copy.deepcopy(detector))
+    else:
+        config = _read_config(str(detector))
+        if 'model' not in config:
+            raise ValueError(
+                f'{detector}: the config has no model, found '
+                f'{sorted(config)}; give the config of a detector'
+            )
+        model = ConfigDict(config.model)
+    if isinstance(model.type, str) and '.' not in model.type:
+        model.type = f'mmdet.{model.type}'
+    built: nn.Module = build_part(model, 'detector')
+    _pad_to_whole_cells(built)
+    return built
+
+
+def _read_config(path: str) -> Config:
+    if '::' in path:
+        from mmengine.hub import get_config
+
+        return get_config(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'there is no config of a detector at {path}; give its path, or '
+            "one of mmdet's own, such as "
+            "'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'"
+        )
+    return Config.fromfile(path)
+
+
+def _pad_to_whole_cells(detector: Any) -> None:
+    """Let frames be padded as the pipelines of mmdet do.
+
+    Detectors whose pipeline pads (RTMDet, CenterNet) do not pad in their data
+    preprocessor, and join levels that must be of whole cells. Transformers
+    mask what pads a frame and take any size.
+    """
+    from mmdet.models.detectors.base_detr import DetectionTransformer
+
+    prepare: Any = getattr(detector, 'data_preprocessor', None)
+    if isinstance(detector, DetectionTransformer):
+        return
+    if getattr(prepare, 'pad_size_divisor', None) == 1:
+        prepare.pad_size_divisor = 32
+
+
+def check_boxes(detector: Any, frozen: bool) -> None:
+    """Refuse a detector that finds or learns masks.
+
+    Args:
+        detector (nn.Module): Of mmdet.
+        frozen (bool): It does not learn.
+
+    Raises:
+        ValueError: It finds masks alone, or it learns them.
+    """
+    name = type(detector).__name__
+    with_mask = getattr(detector, 'with_mask', False)
+    if with_mask and not detector.with_bbox:
+        raise ValueError(
+            f'{name} finds masks and no boxes; proposals need a detector '
+            'that finds boxes, such as Mask R-CNN or Faster R-CNN'
+        )
+    learns_masks = (
+        with_mask
+        or hasattr(detector, 'panoptic_head')
+        or hasattr(getattr(detector, 'bbox_head', None), 'loss_mask')
+    )
+    if learns_masks and not frozen:
+        raise ValueError(
+            f'{name} learns masks, which annotated objects have not: use '
+            'frozen=True, or a detector of boxes alone'
+        )
+
+
+def load_detector(detector: nn.Module, checkpoint: str) -> None:
+    """Load the weights of a detector, all or none.
+
+    Args:
+        detector (nn.Module): Of mmdet.
+        checkpoint (str): A file, URL or work dir.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It does not fill the detector.
+    """
+    from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
+
+    path = find_checkpoint(checkpoint)
+    weights = read_checkpoint(path)['state_dict']
+    wanted = detector.state_dict()
+    wrong = [
+        f'{name} {tuple(value.shape)} is {_shape_in(weights, name)}'
+        for name, value in wanted.items()
+        if name not in weights or weights[name].shape != value.shape
+    ]
+    if wrong:
+        more = f', and {len(wrong) - 5} more' if len(wrong) > 5 else ''
+        raise ValueError(
+            f'checkpoint {path} does not fit {type(detector).__name__}: '
+            f'{", ".join(wrong[:5])}{more}; give the checkpoint that belongs '
+            'to the config of the detector'
+        )
+    unknown = sorted(weights.keys() - wanted.keys())
+    if unknown:
+        # Position ids of old language models, averages of a training.
+        print_log(
+            f'{path}: {len(unknown)} weights that '
+            f'{type(detector).__name__} has not are left out: '
+            f'{", ".join(unknown[:5])}',
+            logger='current',
+        )
+    detector.load_state_dict({name: weights[name] for name in wanted})
+
+
+def _shape_in(weights: dict[str, Tensor], name: str) -> str:
+    found = weights.get(name)
+    return 'missing' if found is None else f'{tuple(found.shape)} in the file'

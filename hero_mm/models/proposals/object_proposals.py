@@ -1,0 +1,188 @@
+"""HERO's own proposals: a class-agnostic head on a level of the pyramid.
+
+Every cell regresses the box of the object that is centred near it, and says
+how well that box will fit, 0 where there is no object.
+Boxes and scores of all frames of a batch are made and assigned at once.
+
+Shape legend: B clips, T frames, P = H W cells of the level, M annotated
+objects, K proposals a frame, D width. Boxes are xyxy in pixels of the input.
+"""
+
+from dataclasses import replace
+from typing import Any, Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hero_mm.registry import MODELS
+
+from ..features import Pyramid
+from ..losses import box_iou_pairs
+from ..regions import Regions
+from ..targets import Tracks
+from .base import ProposalGenerator, Samples
+
+
+def decode_boxes(raw: Tensor, centres: Tensor, unit: Tensor) -> Tensor:
+    """Boxes from offsets of the centre and logarithms of the size.
+
+    Args:
+        raw (Tensor): In units of the cell, has shape (..., 4).
+        centres (Tensor): Centres of the cells, has shape (..., 2).
+        unit (Tensor): Pixels a cell covers, x and y, has shape (2,).
+
+    Returns:
+        Tensor: Boxes xyxy in pixels, has shape (..., 4).
+    """
+    centre = centres + raw[..., :2] * unit
+    half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
+    return torch.cat([centre - half, centre + half], dim=-1)
+
+
+@MODELS.register_module()
+class ObjectProposals(ProposalGenerator):
+    """Propose peaks of an objectness that is learned on every track.
+
+    Args:
+        embed_dims (int): Width D of the pyramid.
+        level (int): The level it looks at. Defaults to 0, the finest.
+        num_proposals (int): Proposals a frame, K. Defaults to 32.
+        min_score (float): Proposals below are left out. Defaults to 0.05.
+        centre_radius (float): Cells whose centre is that near to the centre
+            of a box, in sizes of the box, and the cell that holds it, answer
+            for it. Defaults to 0.3; 0.5 is the edge.
+        loss_object (dict): Config of the loss of the objectness.
+        loss_bbox (dict): Config of the loss of the boxes.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        level: int = 0,
+        num_proposals: int = 32,
+        min_score: float = 0.05,
+        centre_radius: float = 0.3,
+        loss_object: Optional[dict] = None,
+        loss_bbox: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_proposals < 1:
+            raise ValueError(f'num_proposals must be >= 1: {num_proposals}')
+        self.level = level
+        self.num_proposals = num_proposals
+        self.min_score = min_score
+        self.centre_radius = centre_radius
+        self.head = nn.Sequential(
+            nn.Linear(embed_dims, embed_dims // 2),
+            nn.GELU(),
+            nn.Linear(embed_dims // 2, 5),
+        )
+        # Few cells hold the centre of an object.
+        last: Any = self.head[-1]
+        nn.init.constant_(last.bias[:1], -4.0)
+        self.loss_object = MODELS.build(
+            loss_object or dict(type='SigmoidFocalLoss', loss_weight=5.0)
+        )
+        self.loss_bbox = MODELS.build(
+            loss_bbox or dict(type='GIoULoss', loss_weight=10.0)
+        )
+
+    def _dense(
+        self, pyramid: Pyramid
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits (B, T, P), boxes (B, T, P, 4), centres (P, 2), unit (2,)."""
+        level, stride = pyramid.level(self.level)
+        out = self.head(level.flatten(3).transpose(2, 3)).float()
+        unit = out.new_tensor(stride)
+        height, width = level.shape[-2:]
+        y = torch.arange(height, device=out.device) + 0.5
+        x = torch.arange(width, device=out.device) + 0.5
+        grid = torch.stack(torch.meshgrid(y, x, indexing='ij')[::-1], -1)
+        centres = grid.flatten(0, 1) * unit
+        boxes = decode_boxes(out[..., 1:], centres, unit)
+        return out[..., 0], boxes, centres, unit
+
+    @torch.no_grad()
+    def _peaks(
+        self, pyramid: Pyramid, logits_BTP: Tensor, boxes_BTP4: Tensor
+    ) -> Regions:
+        """The best cells, peaks first, so that objects do not crowd."""
+        real = pyramid.real_cells(self.level)[:, None]
+        real = real & pyramid.frame_mask_BT[:, :, None, None]
+        prob = logits_BTP.sigmoid().view(real.shape) * real
+        around = F.max_pool2d(prob, kernel_size=3, stride=1, padding=1)
+        rank = prob + (prob == around) * real
+        # Stable: what is equally sure must not depend on the padding.
+        order = rank.flatten(2).sort(dim=-1, descending=True, stable=True)
+        chosen = order.indices[..., : self.num_proposals]
+        whole = Regions.from_boxes(
+            boxes_BTP4,
+            prob.flatten(2),
+            (real & (prob >= self.min_score)).flatten(2),
+            pyramid.frame_mask_BT,
+        )
+        best = whole.pick(chosen)
+        # The best of a frame stays, however unlikely.
+        mask = best.mask_BTN.clone()
+        mask[..., 0] |= pyramid.frame_mask_BT
+        boxes = best.boxes_BTN4 * mask[..., None]
+        best = replace(best, mask_BTN=mask)
+        return replace(best, boxes_BTN4=boxes)
+
+    @torch.no_grad()
+    def forward(
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> Regions:
+        """See :meth:`ProposalGenerator.forward`."""
+        logits, boxes, _, _ = self._dense(pyramid)
+        return self._peaks(pyramid, logits, boxes)
+
+    def loss_and_predict(
+        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
+    ) -> tuple[dict[str, Tensor], Regions]:
+        """See :meth:`ProposalGenerator.loss_and_predict`.
+
+        In a clip whose tracks are not complete only the cells inside
+        annotated boxes are asked: what else is there is unknown.
+        """
+        logits, boxes, centres, unit = self._dense(pyramid)
+        tracks = Tracks.of(samples, logits.shape[1])
+        near = _near(tracks, centres, unit, self.centre_radius)
+        real = pyramid.real_cells(self.level).flatten(1)[:, None]
+        real = real & pyramid.frame_mask_BT[..., None]
+        positive = near.any(2) & real
+        # Of two objects in a cell, the smaller one.
+        sides = tracks.boxes_BTM4[..., 2:] - tracks.boxes_BTM4[..., :2]
+        area = sides.prod(-1)[..., None].expand(near.shape)
+        owner = area.masked_fill(~near, float('inf')).argmin(2)
+        share = (1.0 / near.sum(-1).clamp(min=1)).gather(2, owner)
+        truth = tracks.boxes_BTM4.gather(2, owner[..., None].expand_as(boxes))
+        told, wanted = boxes[positive], truth[positive]
+        number = tracks.valid_BTM.sum().clamp(min=1)
+        loss_bbox = self.loss_bbox(
+            told, wanted, share[positive], avg_factor=number
+        )
+        quality = torch.zeros_like(logits)
+        quality[positive] = box_iou_pairs(told.detach(), wanted)[0]
+        within = _near(tracks, centres, unit, 0.5).any(2)
+        asked = (within | tracks.complete_B[:, None, None]) & real
+        loss_object = self.loss_object(
+            logits, quality, asked.to(logits), avg_factor=number
+        )
+        losses = dict(loss_object=loss_object, loss_object_bbox=loss_bbox)
+        return losses, self._peaks(pyramid, logits, boxes)
+
+
+def _near(
+    tracks: Tracks, centres_P2: Tensor, unit: Tensor, radius: float
+) -> Tensor:
+    """Cells near the centres of annotated boxes, has shape (B, T, M, P)."""
+    boxes = tracks.boxes_BTM4[..., None, :]
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    reach = (boxes[..., 2:] - boxes[..., :2]) * radius
+    reach = torch.maximum(reach, unit / 2)
+    near = ((centres_P2 - middle).abs() <= reach).all(-1)
+    return near & tracks.valid_BTM[..., None]

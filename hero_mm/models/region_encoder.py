@@ -1,0 +1,265 @@
+"""What each region shows, in space and time, without words: once a clip.
+
+A region is read from the pyramid by its box at several sizes, which is what
+the *pyramid alignment* of HERO asks the words with; part of what it reads is
+of the frame before and after. Layers over the regions of a clip follow, and a
+correction of their boxes.
+
+Shape legend: B clips, T frames, N slots a frame, S sizes, M annotated
+objects, D width. Boxes are xyxy in pixels of the input.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Optional
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hero_mm.registry import MODELS, TASK_UTILS
+
+from .features import Pyramid
+from .layers import (
+    BoxPosition,
+    Context,
+    FeedForward,
+    StepPosition,
+    reasoning_layers,
+    temporal_shift,
+)
+from .losses import box_iou_pairs
+from .regions import Regions, read_points, region_points
+from .targets import Tracks
+
+
+class RegionReader(nn.Module):
+    """Read a level of the pyramid at points in and around each box.
+
+    Args:
+        embed_dims (int): Width D.
+        scale (float): Side of what is read, in sides of the box; 0 reads the
+            mean of the frame.
+        level (int): The level that is read.
+        points (int): Points a side.
+        dims (int): Channels that the level is projected to before.
+        shift_div (int): 1/shift_div of the channels are read one frame back,
+            too, and as many one ahead; 0 leaves this out.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        scale: float,
+        level: int,
+        points: int,
+        dims: int,
+        shift_div: int,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.level = level
+        self.points = points
+        self.shift = dims // shift_div if shift_div and scale else 0
+        self.reduce = nn.Linear(embed_dims, dims, bias=False)
+        read = dims + 2 * self.shift
+        if scale:
+            read *= points**2
+        self.project = FeedForward(read, embed_dims / read, embed_dims)
+
+    def forward(self, pyramid: Pyramid, regions: Regions) -> Tensor:
+        """What the regions show at this size, has shape (B, T, N or 1, D)."""
+        if not self.scale:
+            means = pyramid.means(self.level)
+            return self.project(self.reduce(means))[:, :, None]
+        level, stride = pyramid.level(self.level)
+        # Without a bias padding stays zero, as what lies outside is.
+        finer = self.reduce(level.permute(0, 1, 3, 4, 2))
+        if self.shift:
+            beside = finer[..., : 2 * self.shift]
+            finer = torch.cat([finer, temporal_shift(beside, self.shift)], -1)
+        points = region_points(regions.boxes_BTN4, self.scale, self.points)
+        read = read_points(finer.permute(0, 1, 4, 2, 3), stride, points)
+        return self.project(read.to(self.reduce.weight.dtype))
+
+
+@MODELS.register_module()
+class RegionEncoder(BaseModule):
+    """Encode the slots of a clip.
+
+    Args:
+        embed_dims (int): Width D.
+        scales (Sequence[float]): Sides of what a region is read from, in
+            sides of its box; 0 is the frame. One alone leaves the pyramid
+            out.
+        levels (Sequence[int]): The level of the pyramid for each of them.
+        points (Sequence[int]): Points a side for each of them.
+        read_dims (int): Channels that are read. Defaults to 16.
+        num_layers (int): Layers over the slots, without words.
+        num_heads (int): Heads.
+        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
+        temporal_window (int): Frames of a window along a slot.
+        shift (bool): Shifted alignment: in every second layer windows begin
+            half a window earlier, and channels look a frame back and ahead.
+        shift_div (int): 1/shift_div of the channels look back and as many
+            ahead, where regions are read and along the slots.
+        attention (str): 'hierarchical', or 'joint' for the baseline.
+        bbox_coder (dict): Config of the coder of the correction.
+        assigner (dict): Config of the assigner of regions to objects.
+        loss_bbox (dict): Config of the loss of the corrected boxes.
+        loss_l1 (dict): Config of the loss of the correction itself.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        scales: Sequence[float] = (1.25, 3.0, 0.0),
+        levels: Sequence[int] = (0, -1, -1),
+        points: Sequence[int] = (7, 3, 1),
+        read_dims: int = 16,
+        num_layers: int = 1,
+        num_heads: int = 4,
+        ffn_ratio: float = 2.0,
+        temporal_window: int = 8,
+        shift: bool = True,
+        shift_div: int = 4,
+        attention: str = 'hierarchical',
+        bbox_coder: Optional[dict] = None,
+        assigner: Optional[dict] = None,
+        loss_bbox: Optional[dict] = None,
+        loss_l1: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if not scales or min(scales) < 0:
+            raise ValueError(
+                'scales are sides of what a region is read from, in sides of '
+                f'its box, or 0 for the frame; got {tuple(scales)}'
+            )
+        if not len(scales) <= min(len(levels), len(points)):
+            raise ValueError(
+                f'{len(scales)} scales need as many levels and points; got '
+                f'{len(levels)} and {len(points)}'
+            )
+        self.readers = nn.ModuleList(
+            RegionReader(
+                embed_dims,
+                scale,
+                level,
+                number,
+                read_dims,
+                shift_div * shift,
+            )
+            for scale, level, number in zip(scales, levels, points)
+        )
+        self.norm = nn.LayerNorm(embed_dims)
+        self.box_position = BoxPosition(embed_dims)
+        self.time_position = StepPosition(embed_dims)
+        self.slot_position = StepPosition(embed_dims)
+        self.layers = reasoning_layers(
+            num_layers,
+            attention,
+            embed_dims,
+            num_heads,
+            ffn_ratio,
+            0,
+            temporal_window,
+            shift,
+            shift_div,
+        )
+        self.correct_norm = nn.LayerNorm(embed_dims)
+        self.correct = FeedForward(embed_dims, 2, out_dims=4)
+        # An untrained encoder leaves the boxes as they are.
+        for parameter in list(self.correct.parameters())[-2:]:
+            nn.init.zeros_(parameter)
+        self.bbox_coder: Any = TASK_UTILS.build(
+            bbox_coder
+            or dict(
+                type='DeltaCoder',
+            )
+        )
+        self.assigner: Any = TASK_UTILS.build(
+            assigner or dict(type='RegionAssigner')
+        )
+        self.loss_bbox = MODELS.build(
+            loss_bbox or dict(type='GIoULoss', loss_weight=10.0)
+        )
+        self.loss_l1 = MODELS.build(
+            loss_l1 or dict(type='L1Loss', loss_weight=2.0)
+        )
+
+    def forward(self, regions: Regions, pyramid: Pyramid) -> Regions:
+        """Encode.
+
+        Args:
+            regions (Regions): Slots of B clips.
+            pyramid (Pyramid): Of the same clips.
+
+        Returns:
+            Regions: With features, looks and corrected boxes, whose gradient
+            is that of the correction alone.
+        """
+        shape = regions.boxes_BTN4.shape[:3]
+        looks = [reader(pyramid, regions) for reader in self.readers]
+        looks = [one.expand(*shape, -1) for one in looks]
+        unit = regions.boxes_BTN4.new_tensor(pyramid.strides[-1])
+        slots = torch.arange(shape[2], device=unit.device)
+        x = self.norm(torch.stack(looks).sum(0))
+        x = x + self.box_position(regions.boxes_BTN4, unit)
+        x = x + self.time_position(regions.times_BT)[:, :, None]
+        x = x + self.slot_position(slots)
+        x = x * regions.mask_BTN[..., None]
+        frames = self.time_position(regions.times_BT)
+        context = Context(
+            regions.mask_BTN, regions.times_BT, regions.frame_mask_BT
+        )
+        for layer in self.layers:
+            x, frames = layer(x, frames, context)
+        delta = self.correct(self.correct_norm(x)).float()
+        boxes = self.bbox_coder.decode(
+            regions.boxes_BTN4.reshape(-1, 4), delta.reshape(-1, 4)
+        )
+        return replace(
+            regions,
+            boxes_BTN4=boxes.view(regions.boxes_BTN4.shape),
+            features_BTND=x,
+            looks_BTNSD=torch.stack(looks, 3),
+        )
+
+    def loss(
+        self, proposed: Regions, encoded: Regions, tracks: Tracks
+    ) -> dict[str, Tensor]:
+        """Losses of the corrected boxes, on every annotated object.
+
+        Args:
+            proposed (Regions): What :meth:`forward` got.
+            encoded (Regions): What it gave.
+            tracks (Tracks): Annotated objects.
+
+        Returns:
+            dict: ``loss_region_bbox``, ``loss_region_l1``; and
+            ``region_iou``, the mean IoU of the corrected boxes.
+        """
+        shows, _ = self.assigner(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
+        rows, times, slots, objects = shows.nonzero(as_tuple=True)
+        share = shows.to(encoded.boxes_BTN4) / shows.sum(
+            2, keepdim=True
+        ).clamp(min=1)
+        share = share[rows, times, slots, objects]
+        old = proposed.boxes_BTN4[rows, times, slots]
+        new = encoded.boxes_BTN4[rows, times, slots]
+        truth = tracks.boxes_BTM4[rows, times, objects]
+        number = tracks.valid_BTM.sum().clamp(min=1)
+        iou, _ = box_iou_pairs(new.detach(), truth)
+        wanted = self.bbox_coder.encode(old, truth)
+        told = self.bbox_coder.encode(old, new)
+        return dict(
+            loss_region_bbox=self.loss_bbox(
+                new, truth, share, avg_factor=number
+            ),
+            loss_region_l1=self.loss_l1(
+                told, wanted, share[:, None].expand(-1, 4), avg_factor=number
+            ),
+            region_iou=(iou * share).sum() / number,
+        )

@@ -1,0 +1,234 @@
+"""The truth of a batch as padded tensors, for assigners and losses.
+
+Shape legend: B clips, Q queries, T frames, M annotated objects, N regions.
+Boxes are xyxy in pixels of the input.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hero_mm.registry import TASK_UTILS
+from hero_mm.structures import GroundingDataSample
+
+from .losses import pairwise_iou
+from .regions import Regions
+
+Samples = Sequence[GroundingDataSample]
+
+
+@dataclass
+class Tracks:
+    """Annotated objects of B clips.
+
+    Attributes:
+        boxes_BTM4 (Tensor): Their boxes, zeros where there is none.
+        valid_BTM (Tensor): True on boxes.
+        complete_B (Tensor): True where every object of the clip is
+            annotated; elsewhere the rest of the picture is unknown.
+    """
+
+    boxes_BTM4: Tensor
+    valid_BTM: Tensor
+    complete_B: Tensor
+
+    @classmethod
+    def of(cls, samples: Samples, num_frames: int) -> 'Tracks':
+        """Collect ``gt_tracks``, padded to T frames.
+
+        Raises:
+            ValueError: A clip has none.
+        """
+        for sample in samples:
+            if 'gt_tracks' not in sample:
+                raise ValueError(
+                    'regions are trained on annotated objects, and the clip '
+                    f'of video {sample.get("video_id")!r} has no gt_tracks: '
+                    'train with LoadTubes(with_tracks=True)'
+                )
+        most = max(1, *(len(one.gt_tracks.valid) for one in samples))
+        boxes, valid = [], []
+        for sample in samples:
+            tracks = sample.gt_tracks
+            objects, frames = tracks.valid.shape
+            grow = (0, num_frames - frames, 0, most - objects)
+            boxes.append(F.pad(tracks.bboxes, (0, 0, *grow)))
+            valid.append(F.pad(tracks.valid, grow))
+        known = [bool(one.get('tracks_complete', False)) for one in samples]
+        return cls(
+            torch.stack(boxes).transpose(1, 2).float(),
+            torch.stack(valid).transpose(1, 2),
+            torch.tensor(known, device=valid[0].device),
+        )
+
+
+@dataclass
+class Tubes:
+    """True tubes of Q queries.
+
+    Attributes:
+        boxes_QT4 (Tensor): Boxes, zeros where there is none.
+        valid_QT (Tensor): True inside the span, where there is a box.
+        spans_Q2 (Tensor): ``[start, end)`` in native frames.
+        known_Q (Tensor): True where the tube may be learned from.
+    """
+
+    boxes_QT4: Tensor
+    valid_QT: Tensor
+    spans_Q2: Tensor
+    known_Q: Tensor
+
+    @classmethod
+    def of(cls, samples: Samples, num_frames: int) -> 'Tubes':
+        """Collect ``gt_queries``, padded to T frames.
+
+        A clip whose ``spans_known`` is False has only its tracks: where its
+        sentences are true is not looked at.
+        """
+        boxes, valid, known = [], [], []
+        for sample in samples:
+            truth = sample.gt_queries
+            grow = num_frames - truth.bboxes.shape[1]
+            boxes.append(F.pad(truth.bboxes, (0, 0, 0, grow)))
+            valid.append(F.pad(truth.valid, (0, grow)))
+            told = bool(sample.get('spans_known', True))
+            known.append(valid[-1].new_full((len(truth.valid),), told))
+        known_Q = torch.cat(known)
+        return cls(
+            torch.cat(boxes).float(),
+            torch.cat(valid) & known_Q[:, None],
+            torch.cat([one.gt_queries.spans for one in samples]).float(),
+            known_Q,
+        )
+
+    def frames(self, kept_QK: Optional[Tensor]) -> 'Tubes':
+        """The boxes of some frames of each query, (Q, K)."""
+        if kept_QK is None:
+            return self
+        rows = torch.arange(len(kept_QK), device=kept_QK.device)[:, None]
+        return Tubes(
+            self.boxes_QT4[rows, kept_QK],
+            self.valid_QT[rows, kept_QK],
+            self.spans_Q2,
+            self.known_Q,
+        )
+
+
+@TASK_UTILS.register_module()
+class RegionAssigner:
+    """Which regions show an annotated box, frame by frame.
+
+    mmdet's assigners take one picture at a time; this one takes all frames
+    of a batch.
+
+    Args:
+        pos_iou (float): Regions that overlap the box by this show it, if none
+            does, the one that overlaps it most, from ``neg_iou`` on.
+        neg_iou (float): From this overlap on, regions are no negatives.
+    """
+
+    def __init__(self, pos_iou: float = 0.5, neg_iou: float = 0.3) -> None:
+        if not 0 < neg_iou <= pos_iou < 1:
+            raise ValueError(
+                'it must be 0 < neg_iou <= pos_iou < 1; got '
+                f'{neg_iou} and {pos_iou}'
+            )
+        self.pos_iou = pos_iou
+        self.neg_iou = neg_iou
+
+    def __call__(
+        self, regions: Regions, boxes_BTM4: Tensor, valid_BTM: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Assign.
+
+        Args:
+            regions (Regions): Of B clips.
+            boxes_BTM4 (Tensor): Annotated boxes.
+            valid_BTM (Tensor): True on boxes.
+
+        Returns:
+            tuple[Tensor, Tensor]: Whether a region shows a box, and whether
+            it may be taken for it; bool, have shape (B, T, N, M).
+        """
+        iou = pairwise_iou(regions.boxes_BTN4, boxes_BTM4)
+        asked = regions.mask_BTN[..., None] & valid_BTM[..., None, :]
+        iou = iou.masked_fill(~asked, 0.0)
+        best = iou.amax(-2, keepdim=True)
+        near = iou >= self.neg_iou
+        shows = (iou >= self.pos_iou) | (near & (iou == best))
+        return shows, near
+
+
+@TASK_UTILS.register_module()
+class DeltaCoder:
+    """Corrections of boxes, called as mmdet's ``DeltaXYWHBBoxCoder``.
+
+    Args:
+        scale (float): Sides of a box, or logarithms of their growth, that
+            count as one. Defaults to 0.2.
+    """
+
+    def __init__(self, scale: float = 0.2) -> None:
+        self.scale = scale
+
+    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+        """Corrections that lead from boxes to others, both (N, 4)."""
+        old, new = _centre_size(bboxes), _centre_size(gt_bboxes)
+        side, wanted = old[1].clamp(min=1e-3), new[1].clamp(min=1e-3)
+        move, grow = (new[0] - old[0]) / side, (wanted / side).log()
+        return torch.cat([move, grow], -1) / self.scale
+
+    def decode(self, bboxes: Tensor, pred_bboxes: Tensor) -> Tensor:
+        """Corrected boxes, (N, 4); a side changes by e^2 at most."""
+        centre, size = _centre_size(bboxes)
+        move, grow = (pred_bboxes * self.scale).chunk(2, -1)
+        centre = centre + move * size
+        half = size * grow.clamp(-2, 2).exp() / 2
+        return torch.cat([centre - half, centre + half], -1)
+
+
+def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    size = boxes[..., 2:] - boxes[..., :2]
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, size
+
+
+def jittered(boxes: Tensor, amount: float) -> Tensor:
+    """Move each edge at random by up to a share of the box's side.
+
+    Args:
+        boxes (Tensor): Has shape (..., 4).
+        amount (float): The share.
+    """
+    sides = boxes[..., 2:] - boxes[..., :2]
+    sides = torch.cat([sides, sides], -1)
+    return boxes + amount * (2 * torch.rand_like(boxes) - 1) * sides
+
+
+def with_annotated(regions: Regions, tracks: Tracks, jitter: float) -> Regions:
+    """Put annotated boxes that no region shows beside the regions.
+
+    So each object has a region in training, and the more of them are found,
+    the more the training sees what a test will see.
+
+    Args:
+        regions (Regions): Of B clips.
+        tracks (Tracks): Of the same clips.
+        jitter (float): How rough these boxes are, see :func:`jittered`.
+
+    Returns:
+        Regions: N + M a frame. In score, the boxes that were added come
+        first, then the region that shows each of the other objects best.
+    """
+    iou = pairwise_iou(regions.boxes_BTN4, tracks.boxes_BTM4)
+    iou = iou.masked_fill(~regions.mask_BTN[..., None], 0.0)
+    best = iou.amax(-2)
+    missed = tracks.valid_BTM & (best < 0.5)
+    found = tracks.valid_BTM & ~missed
+    shows = (found[..., None, :] & (iou == best[..., None, :])).any(-1)
+    regions = replace(regions, scores_BTN=regions.scores_BTN + shows)
+    boxes = jittered(tracks.boxes_BTM4, jitter)
+    return regions.join(boxes, 2.0 * missed, missed)

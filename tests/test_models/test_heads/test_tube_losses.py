@@ -1,0 +1,374 @@
+"""Losses of tubes: zero at the truth, each sees its own error."""
+
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from torch import nn
+
+from hero_mm.models import TubeHead
+from hero_mm.models.heads.frame_grid import to_bins
+from hero_mm.models.heads.tube_decoding import TubeOutput
+from hero_mm.models.targets import Tubes
+from hero_mm.structures import GroundingDataSample
+
+D, FRAMES, SURE = 8, 6, 30.0
+# Slot 0 shows the target, slot 1 lies near it, the others far from it.
+SLOTS = torch.tensor(
+    [[8, 8, 16, 16], [10, 10, 18, 18], [24, 2, 30, 9], [1, 20, 9, 28]]
+).float()
+
+
+@pytest.fixture
+def truth(make_regions):
+    """Two queries: on a clip of four frames and on one of six."""
+    spans = torch.tensor([[3.0, 12], [8, 21]])
+    numbers = torch.arange(FRAMES) * 4 + 1.0
+    valid = (numbers >= spans[:, :1]) & (numbers < spans[:, 1:])
+    tubes = Tubes(
+        SLOTS[0] * valid[..., None],
+        valid,
+        spans,
+        torch.ones(2, dtype=torch.bool),
+    )
+    boxes = SLOTS.expand(2, FRAMES, -1, -1)
+    regions = make_regions(2, FRAMES, 4, D, boxes=boxes, real=[4, 6])
+    edges = torch.tensor([0, 3.5, 7.5, 11.5, 15.5, 19.5, 24.0])
+    edges = torch.stack([edges.clamp(max=16), edges])
+    edges[0, 4:] = 16
+    return SimpleNamespace(
+        head=TubeHead(D, num_span_layers=0, num_heads=2),
+        tubes=tubes,
+        regions=regions,
+        edges=edges,
+    )
+
+
+def perfect(truth) -> TubeOutput:
+    """The output that has nothing to learn, made from the truth."""
+    regions, tubes = truth.regions, truth.tubes
+    location = torch.full(regions.mask_BTN.shape, -SURE)
+    location[..., 0][tubes.valid_QT] = SURE
+    # What lies near the target is not asked.
+    location[..., 1][tubes.valid_QT] = 0.0
+    location = location.masked_fill(~regions.mask_BTN, -1e4)
+    middle = (truth.edges[:, 1:] + truth.edges[:, :-1]) / 2
+    spans = tubes.spans_Q2
+    inside = (middle >= spans[:, :1]) & (middle < spans[:, 1:])
+    steps = torch.arange(FRAMES)
+    logits, offsets = [], []
+    for side in (0, 1):
+        # The Gaussian target: a parabola round the place of the boundary.
+        place = to_bins(spans[:, side], truth.edges, bool(side))[:, None]
+        row = -0.5 * (steps - place + 0.5) ** 2
+        logits.append(row.masked_fill(~regions.frame_mask_BT, -torch.inf))
+        offsets.append((place - steps).clamp(0, 1))
+    return TubeOutput(
+        location_QTN=location,
+        boxes_QTN4=regions.boxes_BTN4,
+        early_QTN=location.clone(),
+        start_QT=logits[0],
+        end_QT=logits[1],
+        offsets_QT2=torch.stack(offsets, -1),
+        actionness_QT=torch.where(inside, SURE, -SURE),
+    )
+
+
+def losses_of(truth, output) -> dict:
+    return truth.head.loss(output, truth.regions, truth.tubes, truth.edges)
+
+
+NAMES = {
+    'loss_location',
+    'loss_match',
+    'loss_early',
+    'loss_span',
+    'loss_offset',
+    'loss_actionness',
+}
+
+
+def test_the_truth_has_no_loss(truth):
+    losses = losses_of(truth, perfect(truth))
+    assert set(losses) == NAMES
+    for name, value in losses.items():
+        assert value.item() == pytest.approx(0, abs=1e-4), name
+
+
+def test_which_slots_show_the_tube(truth):
+    shows, asked = truth.head.assign(truth.regions, truth.tubes)
+    assert torch.equal(shows[..., 0], truth.tubes.valid_QT)
+    assert not shows[..., 1:].any()
+    # In the span what lies near is no negative; outside all are.
+    near = asked[..., 1]
+    assert torch.equal(
+        near, truth.regions.frame_mask_BT & ~truth.tubes.valid_QT
+    )
+    others = asked[..., [0, 2, 3]]
+    real = truth.regions.frame_mask_BT[..., None].expand_as(others)
+    assert torch.equal(others, real)
+
+
+DAMAGE = {
+    'loss_location': lambda out: out.location_QTN[..., 2].fill_(SURE),
+    'loss_match': lambda out: out.location_QTN[..., 3].fill_(SURE),
+    # The right slot, but at all times.
+    'loss_match ': lambda out: out.location_QTN[..., 0].fill_(SURE),
+    'loss_early': lambda out: out.early_QTN.zero_(),
+    'loss_span': lambda out: out.start_QT.mul_(0.1),
+    'loss_span ': lambda out: out.end_QT.mul_(3),
+    'loss_span  ': lambda out: setattr(out, 'span_weight', -0.1),
+    'loss_offset': lambda out: out.offsets_QT2.add_(0.1),
+    'loss_actionness': lambda out: out.actionness_QT.neg_(),
+}
+
+
+@pytest.mark.parametrize('name', DAMAGE)
+def test_each_loss_sees_its_error(name, truth):
+    good = perfect(truth)
+    bad = copy.deepcopy(good)
+    DAMAGE[name](bad)
+    name = name.strip()
+    after = losses_of(truth, bad)[name]
+    assert after > losses_of(truth, good)[name] + 0.01
+    assert after.isfinite()
+
+
+def test_location_is_a_softmax_of_each_frame(truth):
+    output = perfect(truth)
+    output.location_QTN.zero_()
+    loss = losses_of(truth, output)['loss_location']
+    assert loss.item() == pytest.approx(np.log(4), rel=1e-4)
+    # Outside of the span nothing is asked.
+    outside = ~truth.tubes.valid_QT
+    output.location_QTN[outside] = torch.tensor([-9.0, 9, 9, 9])
+    again = losses_of(truth, output)['loss_location']
+    assert again.item() == pytest.approx(np.log(4), rel=1e-4)
+
+
+def test_offsets_are_learned_near_the_boundaries(truth):
+    """The neighbours too: the softmax may well choose them."""
+    output = perfect(truth)
+    output.offsets_QT2 = (output.offsets_QT2 * 0.9 + 0.04).requires_grad_()
+    losses_of(truth, output)['loss_offset'].backward()
+    touched = output.offsets_QT2.grad.abs() > 0
+    assert 4 <= touched.sum() <= 12
+    assert not touched[0, 4:].any(), 'padding has no offset'
+
+
+def test_padded_frames_have_no_loss(truth):
+    output = perfect(truth)
+    wanted = losses_of(truth, output)
+    output.offsets_QT2[0, 4:] = 0.9
+    output.actionness_QT[0, 4:] = 50.0
+    got = losses_of(truth, output)
+    for name, value in wanted.items():
+        torch.testing.assert_close(got[name], value, msg=name)
+
+
+def test_bins_are_those_of_the_frames_that_go_on(truth):
+    """The same span on two of the frames: other bins, other offsets."""
+    kept = torch.tensor([[0, 2], [1, 4]])
+    edges = torch.tensor([[0, 5.5, 16], [0, 11.5, 24]])
+    cut = SimpleNamespace(
+        head=truth.head,
+        tubes=truth.tubes.frames(kept),
+        regions=truth.regions.frames(kept, kept >= 0),
+        edges=edges,
+    )
+    steps = torch.arange(2)
+    places = [
+        to_bins(cut.tubes.spans_Q2[:, s], edges, bool(s)) for s in (0, 1)
+    ]
+    row = [-0.5 * (steps - p[:, None] + 0.5) ** 2 for p in places]
+    output = replace(
+        perfect(truth),
+        start_QT=row[0],
+        end_QT=row[1],
+        offsets_QT2=torch.stack(
+            [(p[:, None] - steps).clamp(0, 1) for p in places], -1
+        ),
+        actionness_QT=torch.tensor([[-SURE, SURE]] * 2),
+        location_QTN=torch.zeros(2, 2, 4),
+        early_QTN=torch.zeros(2, 2, 4),
+    )
+    losses = losses_of(cut, output)
+    for name in ('loss_span', 'loss_offset', 'loss_actionness'):
+        assert losses[name].item() == pytest.approx(0, abs=1e-4), name
+    assert losses['loss_location'].item() == pytest.approx(np.log(4), rel=1e-4)
+
+
+def learned(output) -> TubeOutput:
+    """The same with a gradient everywhere."""
+    return replace(
+        output,
+        **{
+            name: value.detach().clone().requires_grad_()
+            for name, value in vars(output).items()
+            if isinstance(value, torch.Tensor)
+        },
+    )
+
+
+@pytest.mark.parametrize('known', [[False, True], [False, False]])
+def test_what_is_not_known_teaches_nothing(known, truth):
+    output = perfect(truth)
+    for logits in (output.location_QTN, output.early_QTN):
+        logits[..., 2] = 1.0
+    output.offsets_QT2 += 0.1
+    output.actionness_QT *= -0.1
+    output.start_QT = output.start_QT * 0.1
+    output = learned(output)
+    tubes = truth.tubes
+    tubes.known_Q = torch.tensor(known)
+    tubes.valid_QT = tubes.valid_QT & tubes.known_Q[:, None]
+    losses = losses_of(truth, output)
+    sum(losses.values()).backward()
+    for name in (
+        'location_QTN',
+        'early_QTN',
+        'start_QT',
+        'end_QT',
+        'offsets_QT2',
+        'actionness_QT',
+    ):
+        grad = getattr(output, name).grad.nan_to_num()
+        for row, is_known in zip(grad, known):
+            assert (row.abs().max() > 0) == is_known, name
+    for name, value in losses.items():
+        assert value.isfinite(), name
+        if not any(known):
+            assert value == 0, name
+
+
+# --- what the true tubes do -------------------------------------------------
+
+
+@pytest.fixture
+def tube_inputs(truth, make_text):
+    """Function: the tubes show action 0 or 1, captions name actions."""
+    head, regions = truth.head, truth.regions
+    fit = head.fit
+    fit.norm = nn.Identity()
+    with torch.no_grad():
+        fit.region.weight.copy_(torch.eye(D).repeat(2, 1))
+        fit.text_action.weight.copy_(torch.eye(D))
+        for layer in (fit.region, fit.text_action):
+            layer.bias.zero_()
+
+    def make(named, shown=(0, 1), others=(), owners=(), true=((), ())):
+        features = torch.zeros(2, FRAMES, 4, D)
+        features[..., 7] = 1.0
+        for query, action in enumerate(shown):
+            valid = truth.tubes.valid_QT[query]
+            features[query, valid, 0] = torch.eye(D)[action]
+        shows, _ = head.assign(regions, truth.tubes)
+        samples = []
+        for name, of_object in zip(named, true):
+            sample = GroundingDataSample()
+            sample.queries = InstanceData(predicates=[str(name)])
+            sample.gt_queries = InstanceData(track_index=torch.tensor([0]))
+            sample.gt_tracks = InstanceData(
+                predicates=[[str(one) for one in of_object]]
+            )
+            samples.append(sample)
+        return (
+            replace(regions, features_BTND=features),
+            torch.tensor([0, 1]),
+            shows,
+            make_text(torch.eye(D)[list(named)]),
+            samples,
+            make_text(torch.eye(D)[list(others)].reshape(-1, D)),
+            torch.tensor(owners, dtype=torch.long),
+        )
+
+    return make
+
+
+def tube_loss(truth, inputs) -> float:
+    return truth.head.tube_loss(*inputs)['loss_tube'].item()
+
+
+# The scale is 10: what fits has a logit of 10, all else 0.
+SMALL = np.log1p(np.exp(-10))
+
+
+def test_tubes_are_compared_with_captions_both_ways(truth, tube_inputs):
+    assert tube_loss(truth, tube_inputs((0, 1))) == pytest.approx(
+        SMALL, rel=1e-2
+    )
+    wrong = tube_loss(truth, tube_inputs((1, 0)))
+    assert wrong == pytest.approx(10, rel=1e-2)
+
+
+def test_tubes_are_compared_with_swapped_actions(truth, tube_inputs):
+    far = tube_loss(truth, tube_inputs((0, 1), others=[2, 3], owners=[0, 0]))
+    wanted = (3 * SMALL + np.log1p(3 * np.exp(-10))) / 4
+    assert far == pytest.approx(wanted, rel=1e-2)
+    same = tube_loss(truth, tube_inputs((0, 1), others=[0], owners=[0]))
+    assert same == pytest.approx(np.log(2) / 4, rel=1e-3)
+
+
+def test_what_is_true_of_an_object_is_no_negative_of_its_tube(
+    truth, tube_inputs
+):
+    """Both objects do both: their captions do not contradict each other."""
+    inputs = tube_inputs((1, 0), true=((0, 1), (0, 1)))
+    assert tube_loss(truth, inputs) == pytest.approx(0, abs=1e-6)
+    # The same action of both, however little it is seen.
+    inputs = tube_inputs((3, 3))
+    assert tube_loss(truth, inputs) == pytest.approx(0, abs=1e-6)
+    # One object does both: the other caption is no negative of it alone.
+    inputs = tube_inputs((1, 0), true=((0, 1), ()))
+    assert 1 < tube_loss(truth, inputs) < 9
+
+
+def test_a_tube_that_no_slot_shows_teaches_nothing(truth, tube_inputs):
+    truth.tubes.valid_QT[0] = False
+    inputs = tube_inputs((1, 1), true=((), ()), others=[1], owners=[0])
+    assert tube_loss(truth, inputs) == pytest.approx(0, abs=1e-6)
+    truth.tubes.valid_QT[:] = False
+    assert tube_loss(truth, tube_inputs((0, 1))) == 0
+
+
+def test_a_tube_that_no_slot_shows_is_no_rival(truth, tube_inputs):
+    """A clip without spans leaves the loss of the others as it is."""
+    truth.tubes.valid_QT[1] = False
+    inputs = tube_inputs((0, 1))
+    loss = truth.head.tube_loss(*inputs)['loss_tube']
+    # Of its tube among captions alone: 0 among 0 and 1.
+    assert loss.item() == pytest.approx(SMALL / 2, rel=1e-2)
+
+
+def test_tube_loss_is_finite_however_sharp(truth, tube_inputs):
+    with torch.no_grad():
+        truth.head.fit.log_scale.fill_(20.0)
+    loss = truth.head.tube_loss(*tube_inputs((1, 0)))['loss_tube']
+    assert loss.item() == pytest.approx(50, rel=1e-3)
+    loss.backward()
+    assert truth.head.fit.region.weight.grad.isfinite().all()
+
+
+def test_without_it(truth, tube_inputs):
+    truth.head.loss_tube = None
+    assert truth.head.tube_loss(*tube_inputs((0, 1))) == {}
+
+
+def test_losses_of_config_are_used(truth):
+    output = perfect(truth)
+    output.location_QTN.zero_()
+    base = losses_of(truth, output)
+    truth.head = TubeHead(
+        D,
+        num_span_layers=0,
+        num_heads=2,
+        loss_location=dict(type='AnyPositiveLoss', loss_weight=3.0),
+        loss_match=dict(type='SigmoidFocalLoss', loss_weight=15.0),
+    )
+    got = losses_of(truth, output)
+    for name in ('loss_location', 'loss_match'):
+        torch.testing.assert_close(got[name], 3 * base[name])

@@ -1,0 +1,199 @@
+"""A layer of reasoning: who sees whom, and the joint one beside it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hero_mm.models.layers import Context, reasoning_layers
+from hero_mm.models.layers.reasoning import (
+    FrameTokens,
+    HierarchicalLayer,
+    JointReasoningLayer,
+)
+
+D, FRAMES, SLOTS = 8, 8, 3
+
+
+def shake(layer):
+    for parameter in layer.parameters():
+        if parameter.dim():
+            nn.init.normal_(parameter, std=0.4)
+    return layer.eval()
+
+
+def hierarchical(sizes=2, window=4, shifted=False, shift_div=0, frames=True):
+    """A layer; without ``frames`` their tokens tell the regions nothing."""
+    torch.manual_seed(0)
+    layer = shake(
+        HierarchicalLayer(D, 2, 2.0, sizes, window, shifted, shift_div)
+    )
+    if not frames:
+        for parameter in layer.frames.spread.parameters():
+            nn.init.zeros_(parameter)
+    return layer
+
+
+def joint(words: bool = True):
+    torch.manual_seed(0)
+    return shake(JointReasoningLayer(D, 2, 2.0, words))
+
+
+def setting(frames: int = FRAMES):
+    """Regions, frame tokens and what else a layer reads."""
+    torch.manual_seed(1)
+    shape = (1, frames, SLOTS)
+    context = Context(
+        mask_QTR=torch.ones(shape, dtype=torch.bool),
+        times_QT=torch.arange(frames)[None],
+        frame_mask_QT=torch.ones(1, frames, dtype=torch.bool),
+        looks_QTRSD=torch.randn(*shape, 2, D),
+        words_QLD=torch.randn(1, 4, D),
+        word_mask_QL=torch.ones(1, 4, dtype=torch.bool),
+    )
+    return torch.randn(*shape, D), torch.randn(1, frames, D), context
+
+
+def seen_by(layer, frame: int, slot: int = 1) -> set:
+    """Regions that have a gradient from the result of one."""
+    x, frames, context = setting()
+    x.requires_grad_()
+    layer(x, frames, context)[0][0, frame, slot].square().sum().backward()
+    moved = x.grad[0].abs().amax(-1) > 1e-9
+    return {tuple(place) for place in moved.nonzero().tolist()}
+
+
+def of_frames(*frames) -> set:
+    return {(frame, slot) for frame in frames for slot in range(SLOTS)}
+
+
+@pytest.mark.parametrize(
+    'shifted, frame, seen',
+    [
+        (False, 1, range(4)),
+        (False, 4, range(4, 8)),
+        (True, 1, range(2)),
+        (True, 4, range(2, 6)),
+    ],
+)
+def test_space_then_a_window_of_frames(shifted, frame, seen):
+    """Regions of a frame meet, then those of a slot in a window."""
+    layer = hierarchical(shifted=shifted, frames=False)
+    assert seen_by(layer, frame) == of_frames(*seen)
+
+
+def test_channels_look_over_the_edge_of_a_window():
+    layer = hierarchical(shift_div=4, frames=False)
+    assert seen_by(layer, 1) == of_frames(*range(5))
+
+
+def test_frame_tokens_see_all_frames():
+    assert seen_by(hierarchical(), 1) == of_frames(*range(FRAMES))
+
+
+def test_the_joint_layer_sees_everything():
+    assert seen_by(joint(), 1) == of_frames(*range(FRAMES))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('make', [hierarchical, joint])
+def test_words_tell_regions_and_frames(make):
+    x, frames, context = setting()
+    layer = make()
+    usual = layer(x, frames, context)
+    other = replace(context, words_QLD=context.words_QLD.flip(-1))
+    for one, two in zip(usual, layer(x, frames, other)):
+        assert (one - two).abs().max() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('make', [hierarchical, joint])
+def test_without_words(make):
+    """The layers over the clip see none, and have no weights for them."""
+    x, frames, context = setting()
+    context = replace(
+        context, looks_QTRSD=None, words_QLD=None, word_mask_QL=None
+    )
+    layer = make(0)
+    assert getattr(layer, 'words', None) is None
+    assert all(out.isfinite().all() for out in layer(x, frames, context))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('make', [hierarchical, joint])
+def test_what_is_not_there_says_nothing(make):
+    x, frames, context = setting()
+    mask, real = context.mask_QTR.clone(), context.frame_mask_QT.clone()
+    mask[0, 6:] = real[0, 6:] = False
+    mask[0, 2, 1] = mask[0, 4, :2] = False
+    context = replace(context, mask_QTR=mask, frame_mask_QT=real)
+    layer = make()
+    got = layer(x, frames, context)
+    changed = layer(
+        x.masked_fill(~mask[..., None], 50.0),
+        frames.masked_fill(~real[..., None], -50.0),
+        context,
+    )
+    for two in changed:
+        assert two.isfinite().all()
+    torch.testing.assert_close(changed[0][mask], got[0][mask])
+    torch.testing.assert_close(changed[1][real], got[1][real])
+
+
+@torch.no_grad()
+def test_inconsistent_frames_weigh_less():
+    """How much the last frame tells the token of the first one."""
+    torch.manual_seed(2)
+    tokens = shake(FrameTokens(D, 2, 2.0))
+    x, frames, context = setting()
+    other = x.clone()
+    other[0, -1] += torch.randn(D)
+
+    def influence(logit) -> float:
+        gate = torch.zeros(1, FRAMES)
+        gate[0, -1] = logit
+        seen = replace(context, gate_QT=gate)
+        one, two = (tokens(y, frames, seen)[1] for y in (x, other))
+        return (one - two)[0, 0].abs().mean().item()
+
+    assert influence(-20.0) < 0.2 * influence(0.0) < influence(20.0)
+    sure = replace(context, gate_QT=torch.full((1, FRAMES), 50.0))
+    usual = tokens(x, frames, context)
+    for one, two in zip(usual, tokens(x, frames, sure)):
+        torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize('width', [64, 256])
+@pytest.mark.parametrize('sizes', [0, 1, 3])
+@pytest.mark.parametrize('ratio', [1.0, 2.0, 4.0])
+def test_both_kinds_have_as_many_parameters(ratio, sizes, width):
+    """Of hero_small and of the large one: within 10 %."""
+    counts = [
+        sum(p.numel() for p in layer.parameters())
+        for layer in (
+            HierarchicalLayer(width, 4, ratio, sizes, 8, False, 4),
+            JointReasoningLayer(width, 4, ratio, bool(sizes)),
+        )
+    ]
+    assert abs(counts[0] / counts[1] - 1) < 0.1, counts
+
+
+def layers(attention: str = 'hierarchical', shift: bool = True, **options):
+    return reasoning_layers(4, attention, D, 2, 2.0, 2, 4, shift, 4, **options)
+
+
+def test_every_second_layer_is_shifted():
+    begins = [layer.time.begin for layer in layers()]
+    assert begins == [0, 2, 0, 2]
+    assert [layer.time.begin for layer in layers(first=1)] == [2, 0, 2, 0]
+    for layer in layers(shift=False):
+        assert layer.time.begin == layer.time.shift == 0
+    assert all(layer.time.shift == 2 for layer in layers())
+
+
+def test_kinds_of_layers():
+    kinds = {type(layer) for layer in layers('joint')}
+    assert kinds == {JointReasoningLayer}
+    with pytest.raises(ValueError, match="or 'joint', got 'full'"):
+        layers('full')

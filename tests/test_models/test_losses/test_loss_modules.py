@@ -1,0 +1,233 @@
+"""Loss modules that configs name, against loops and hand-made cases."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hero_mm.models.losses import (
+    AnyPositiveLoss,
+    ContrastiveLoss,
+    GIoULoss,
+    L1Loss,
+    SigmoidFocalLoss,
+    SpanLoss,
+    boundary_targets,
+    box_iou_pairs,
+    span_kl,
+)
+from hero_mm.models.losses.modules import weighted_mean
+from hero_mm.registry import MODELS
+
+LOW = -1e4
+
+
+def test_weighted_mean():
+    loss = torch.tensor([1.0, 2, 3])
+    assert weighted_mean(loss, None, None) == 2
+    weight, number = torch.tensor([1.0, 0, 1]), torch.tensor(2.0)
+    assert weighted_mean(loss, weight, number) == 2
+    assert weighted_mean(loss, None, torch.tensor(12.0)) == 0.5
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['AnyPositiveLoss', 'GIoULoss', 'L1Loss', 'SigmoidFocalLoss', 'SpanLoss'],
+)
+def test_they_are_built_from_config(name):
+    assert MODELS.build(dict(type=name, loss_weight=3.0)).loss_weight == 3
+
+
+def test_box_losses_by_hand():
+    pred = torch.tensor([[0.0, 0, 4, 4], [1, 1, 3, 3], [0, 0, 2, 2]])
+    target = torch.tensor([[0.0, 0, 4, 4], [1, 1, 3, 3], [1, 0, 3, 2]])
+    # The last one overlaps by a third and is off by 1 twice.
+    assert GIoULoss(3.0)(pred, target).item() == pytest.approx(3 * 2 / 9)
+    assert L1Loss(3.0)(pred, target).item() == pytest.approx(3 * 2 / 12)
+    weight, number = torch.tensor([1.0, 1, 0.5]), torch.tensor(2.0)
+    got = GIoULoss()(pred, target, weight, avg_factor=number)
+    assert got.item() == pytest.approx(2 / 3 / 4)
+    weight = weight[:, None].expand(-1, 4)
+    got = L1Loss()(pred, target, weight, avg_factor=number)
+    assert got.item() == pytest.approx(0.5)
+    torch.testing.assert_close(
+        GIoULoss()(pred, target + 1),
+        1 - box_iou_pairs(pred, target + 1)[1].mean(),
+    )
+
+
+def test_losses_of_no_boxes_have_a_gradient():
+    none = torch.zeros(0, 4, requires_grad=True)
+    for loss in (GIoULoss(), L1Loss()):
+        got = loss(none, torch.zeros(0, 4), avg_factor=torch.tensor(1.0))
+        got.backward()
+        assert got == 0 and none.grad is not None
+
+
+def test_any_positive_counts_rows_that_have_one():
+    pred = torch.tensor([[0.0, 0, LOW], [3, 1, 2], [1, 1, 1]])
+    target = torch.tensor([[1, 0, 0], [0, 0, 0], [1, 1, 0]]).bool()
+    rows = math.log(2), math.log(3 / 2)
+    loss = AnyPositiveLoss(loss_weight=2.0)
+    assert loss(pred, target).item() == pytest.approx(sum(rows))
+    number = torch.tensor(4.0)
+    assert loss(pred, target, number).item() == pytest.approx(sum(rows) / 2)
+    pred.requires_grad_()
+    loss(pred, target).backward()
+    assert pred.grad.isfinite().all()
+    assert pred.grad[1].abs().max() == 0 < pred.grad[0].abs().max()
+
+
+def test_any_positive_without_any_is_zero():
+    pred = torch.randn(2, 3, requires_grad=True)
+    loss = AnyPositiveLoss()(pred, torch.zeros(2, 3).bool())
+    loss.backward()
+    assert loss.item() == pred.grad.abs().max() == 0
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.floats(-6, 6, width=32), st.floats(0, 1, width=32)),
+        min_size=1,
+        max_size=6,
+    ),
+    st.floats(0, 1),
+    st.floats(0, 4),
+)
+def test_focal_is_the_formula(cells, alpha, gamma):
+    wanted = 0.0
+    for logit, goal in cells:
+        prob = 1 / (1 + math.exp(-logit))
+        entropy = -goal * math.log(prob) - (1 - goal) * math.log(1 - prob)
+        weight = alpha * goal + (1 - alpha) * (1 - goal)
+        wanted += weight * abs(prob - goal) ** gamma * entropy
+    pred, target = torch.tensor(cells, dtype=torch.float64).unbind(-1)
+    got = SigmoidFocalLoss(gamma, alpha)(pred, target)
+    assert got.item() == pytest.approx(wanted / len(cells), abs=1e-6)
+
+
+def test_focal_asks_where_it_is_told():
+    pred = torch.tensor([0.0, 0.0, 5.0])
+    target = torch.tensor([True, False, False])
+    asked = torch.tensor([1.0, 0.0, 0.0])
+    got = SigmoidFocalLoss(loss_weight=8.0)(
+        pred, target, asked, avg_factor=torch.tensor(2.0)
+    )
+    # Half of a quarter of ln 2, eight times, over two.
+    assert got.item() == pytest.approx(math.log(2) / 2)
+
+
+def test_span_loss_is_centred_where_the_boundary_is():
+    mask = torch.tensor([[True] * 5 + [False]] * 2)
+    start, end = torch.tensor([1.5, 0.0]), torch.tensor([3.25, 5.0])
+    order = torch.ones(6, 6).triu().bool()
+    order[5:] = order[:, 5:] = False
+    pred = torch.randn(2, 6, 6).masked_fill(~order, -math.inf)
+    got = SpanLoss(sigma=0.7, loss_weight=2.0)(pred, start, end, mask)
+    targets = [
+        boundary_targets(mask, place - 0.5, 0.7) for place in (start, end)
+    ]
+    torch.testing.assert_close(got, 2 * span_kl(pred, *targets).mean())
+    # A boundary in the middle of bin 1 makes that bin the likeliest.
+    assert targets[0][0].argmax() == 1
+    weight = torch.tensor([0.0, 1.0])
+    one = SpanLoss(sigma=0.7)(pred, start, end, mask, weight, weight.sum())
+    wanted = span_kl(pred, *targets)[1]
+    torch.testing.assert_close(one, wanted)
+
+
+# --- captions and clips -----------------------------------------------------
+
+
+def slow_contrast(pred, owner, ignored, hard, mine, loss_weight=1.0):
+    """Caption by caption: its clip among clips, it among captions."""
+    total = 0.0
+    captions = range(*mine.indices(len(owner)))
+    for q, caption in enumerate(captions):
+        clip = int(owner[caption])
+        own = float(pred[caption, clip])
+        others = [
+            float(pred[caption, b])
+            for b in range(pred.shape[1])
+            if b != clip and not ignored[caption, b]
+        ]
+        wrong = [
+            float(pred[v, clip])
+            for v in range(len(owner))
+            if owner[v] != clip and not ignored[v, clip]
+        ]
+        wrong += [float(h) for h in hard[q] if h > LOW]
+        for rivals in (others, wrong):
+            logits = torch.tensor([own, *rivals], dtype=torch.float64)
+            total -= logits.log_softmax(0)[0].item() / 2
+    return loss_weight * total / len(captions)
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_contrast_agrees_with_a_loop_over_captions(seed):
+    """Some captions are of other processes, some may be true elsewhere."""
+    gen = torch.Generator().manual_seed(seed)
+
+    def rand(*shape):
+        return torch.randn(*shape, generator=gen)
+
+    clips, captions = 3, 7
+    mine = slice(1, 6)
+    owner = torch.randint(0, clips, (captions,), generator=gen)
+    owner[0], owner[6] = -1, 4
+    ignored = rand(captions, clips) > 0.5
+    hard = rand(5, 2).masked_fill(rand(5, 2) > 0.5, LOW)
+    pred = 3 * rand(captions, clips)
+    got = ContrastiveLoss(2.0)(pred, owner, ignored, hard, mine)
+    wanted = slow_contrast(pred, owner, ignored, hard, mine, 2.0)
+    assert got.item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_what_may_be_true_is_no_negative():
+    """However well it fits, it changes nothing."""
+    owner, hard = torch.tensor([0, 1]), torch.zeros(2, 0)
+    ignored = torch.tensor([[True, True], [False, True]])
+    everything = slice(0, 2)
+    losses = []
+    for fits in (-5.0, 50.0):
+        pred = torch.tensor([[1.0, fits], [0.5, 1.0]])
+        losses.append(
+            ContrastiveLoss()(pred, owner, ignored, hard, everything)
+        )
+    assert losses[0] == losses[1] > 0.1
+    pred[1, 0] = 50.0
+    assert ContrastiveLoss()(pred, owner, ignored, hard, everything) > 10
+
+
+def test_contrast_without_rivals_is_zero():
+    pred = torch.tensor([[2.0]], requires_grad=True)
+    loss = ContrastiveLoss()(
+        pred,
+        torch.tensor([0]),
+        torch.tensor([[True]]),
+        torch.full((1, 2), LOW),
+        slice(0, 1),
+    )
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert pred.grad.abs().max() < 1e-6
+
+
+def test_contrast_weighs_captions():
+    gen = torch.Generator().manual_seed(0)
+    pred = torch.randn(3, 3, generator=gen)
+    owner, none = torch.arange(3), torch.zeros(3, 3).bool()
+    hard, mine = torch.zeros(3, 0), slice(0, 3)
+    weight = torch.tensor([0.0, 1.0, 1.0])
+    got = ContrastiveLoss()(pred, owner, none, hard, mine, weight)
+    rows = (
+        F.cross_entropy(pred, owner, reduction='none')
+        + F.cross_entropy(pred.t(), owner, reduction='none')
+    ) / 2
+    torch.testing.assert_close(got, rows[1:].mean())
+    nothing = ContrastiveLoss()(pred, owner, none, hard, mine, 0 * weight)
+    assert nothing == 0

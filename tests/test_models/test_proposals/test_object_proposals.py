@@ -1,0 +1,316 @@
+"""ObjectProposals: which cells answer for an object, and what is proposed."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from torch import nn
+
+from hero_mm.models import ObjectProposals, Pyramid
+from hero_mm.models.losses import box_iou_pairs
+from hero_mm.models.proposals.object_proposals import decode_boxes
+from hero_mm.structures import GroundingDataSample
+
+CELL, DIMS = 4.0, 8
+
+
+def pyramid_of(level, frames=None, sizes=None) -> Pyramid:
+    """A pyramid of one level (B, T, D, H, W), zero on padding."""
+    clips, longest, _, height, width = level.shape
+    lengths = torch.tensor(frames or [longest] * clips)[:, None]
+    whole = [(width * CELL, height * CELL)] * clips
+    pyramid = Pyramid(
+        levels=(level,),
+        strides=((CELL, CELL),),
+        frame_mask_BT=torch.arange(longest) < lengths,
+        sizes_B2=torch.tensor(sizes or whole, dtype=torch.float32),
+    )
+    real = pyramid.real_cells(0)[:, None, None]
+    real = real & pyramid.frame_mask_BT[..., None, None, None]
+    pyramid.levels = (level * real,)
+    return pyramid
+
+
+def clip(boxes, valid=None, complete=True) -> GroundingDataSample:
+    """A clip whose tracks are M times T boxes."""
+    boxes = torch.tensor(boxes, dtype=torch.float32)
+    sample = GroundingDataSample(
+        metainfo=dict(
+            frame_inds=np.arange(boxes.shape[1]), tracks_complete=complete
+        )
+    )
+    if valid is None:
+        valid = np.ones(boxes.shape[:2], bool)
+    sample.gt_tracks = InstanceData(bboxes=boxes, valid=torch.tensor(valid))
+    return sample
+
+
+def generator(**options) -> ObjectProposals:
+    torch.manual_seed(0)
+    return ObjectProposals(DIMS, min_score=0.0, **options)
+
+
+class Recorder(nn.Module):
+    """In the place of a loss: keeps what it is asked."""
+
+    def forward(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+        return args[0].sum() * 0
+
+
+def teach(proposals, pyramid, *samples):
+    """What the losses of the cells and of the boxes are asked."""
+    proposals.loss_object, proposals.loss_bbox = Recorder(), Recorder()
+    proposals.loss_and_predict(pyramid, {}, samples)
+    return proposals.loss_object, proposals.loss_bbox
+
+
+# Which cells answer
+
+
+def near(box, centre, share) -> bool:
+    """Whether a point is that near to the centre of a box, in its sides."""
+    return all(
+        abs(point - (low + high) / 2) <= max(share * (high - low), CELL / 2)
+        for low, high, point in zip(box[:2], box[2:], centre)
+    )
+
+
+def cell_by_cell(pyramid, samples, radius):
+    """The object of each cell (-1: none), and whether it is asked."""
+    clips, frames, _, height, width = pyramid.levels[0].shape
+    owner = torch.full((clips, frames, height, width), -1)
+    asked = torch.zeros_like(owner, dtype=torch.bool)
+    for b, sample in enumerate(samples):
+        wide, high = pyramid.sizes_B2[b].tolist()
+        boxes = sample.gt_tracks.bboxes.tolist()
+        valid = sample.gt_tracks.valid.tolist()
+        for t, y, x in np.ndindex(len(valid[0]), height, width):
+            if x * CELL >= wide or y * CELL >= high:
+                continue
+            centre = (x + 0.5) * CELL, (y + 0.5) * CELL
+            found, inside = [], False
+            for k, track in enumerate(boxes):
+                x0, y0, x1, y1 = box = track[t]
+                if not valid[k][t]:
+                    continue
+                inside |= near(box, centre, 0.5)
+                if near(box, centre, radius):
+                    found.append(((x1 - x0) * (y1 - y0), k))
+            owner[b, t, y, x] = min(found)[1] if found else -1
+            asked[b, t, y, x] = sample.tracks_complete or inside
+    return owner, asked
+
+
+def random_tracks(seed, objects, frames, size) -> list:
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, 0.7, (objects, frames, 2)) * size
+    side = rng.uniform(2, 14, (objects, frames, 2))
+    return np.concatenate([low, low + side], -1).tolist()
+
+
+def test_cells_are_assigned_as_one_by_one():
+    """All frames of a batch at once; of two objects, the smaller one."""
+    torch.manual_seed(0)
+    level = torch.randn(2, 3, DIMS, 8, 10)
+    pyramid = pyramid_of(level, [3, 2], [(40, 32), (30, 21)])
+    valid = [[True, True]] * 3 + [[False, True]]
+    samples = [
+        clip(random_tracks(0, 6, 3, (40, 32)), complete=False),
+        clip(random_tracks(1, 4, 2, (30, 21)), valid),
+    ]
+    proposals = generator(centre_radius=0.3)
+    # Boxes of all cells overlap all objects: positives show.
+    nn.init.constant_(proposals.head[-1].bias[3:], 3.0)
+    objects, boxes = teach(proposals, pyramid, *samples)
+    owner, asked = cell_by_cell(pyramid, samples, 0.3)
+    _, quality, weight = objects.args
+    assert torch.equal((quality > 0).view(owner.shape), owner >= 0)
+    assert torch.equal(weight.bool().view(owner.shape), asked)
+    assert (asked & (owner < 0)).any() and not asked.all()
+    pred, truth, share = boxes.args
+    rows = [(b, t, owner[b, t, y, x]) for b, t, y, x in owner.ge(0).nonzero()]
+    wanted = [samples[b].gt_tracks.bboxes[k, t] for b, t, k in rows]
+    assert torch.equal(truth, torch.stack(wanted))
+    # How sure a cell should be: as good as its box is.
+    torch.testing.assert_close(
+        quality[quality > 0], box_iou_pairs(pred, truth)[0]
+    )
+    # No object counts more than another one.
+    totals: dict = {}
+    for row, part in zip(rows, share.tolist()):
+        key = tuple(map(int, row))
+        totals[key] = totals.get(key, 0) + part
+    assert max(totals.values()) == pytest.approx(1) and min(share) > 0
+    for part in (objects, boxes):
+        assert part.kwargs['avg_factor'] == 6 * 3 + 4 * 2 - 1
+
+
+def test_the_cell_that_holds_a_tiny_object_answers():
+    pyramid = pyramid_of(torch.zeros(1, 1, DIMS, 4, 4))
+    proposals = generator(centre_radius=0.1)
+    objects, boxes = teach(
+        proposals, pyramid, clip([[[9.0, 5, 10, 6]], [[8.5, 13, 11, 14]]])
+    )
+    quality = objects.args[1].view(4, 4)
+    assert quality.nonzero().tolist() == [[1, 2], [3, 2]]
+    assert len(boxes.args[0]) == 2
+
+
+def test_what_nobody_annotated_is_no_background():
+    """In an incomplete clip nothing outside the boxes has a gradient."""
+    torch.manual_seed(0)
+    level = torch.randn(2, 2, DIMS, 6, 6, requires_grad=True)
+    boxes = [[[4.0, 4, 12, 12]] * 2, [[13.0, 13, 15, 15]] * 2]
+    valid = [[True, True], [True, False]]
+    samples = clip(boxes, valid, complete=False), clip(boxes, valid)
+    proposals = generator()
+    losses, _ = proposals.loss_and_predict(pyramid_of(level), {}, samples)
+    sum(losses.values()).backward()
+    learned = level.grad.abs().sum(2) > 0
+    inside = torch.zeros(2, 6, 6, dtype=torch.bool)
+    inside[:, 1:3, 1:3] = True
+    inside[0, 3, 3] = True
+    assert torch.equal(learned[0], inside)
+    assert learned[1].all()
+
+
+def test_incomplete_clips_without_objects_teach_nothing():
+    level = torch.randn(1, 2, DIMS, 4, 4, requires_grad=True)
+    sample = clip([[[0.0, 0, 8, 8]] * 2], [[False, False]], complete=False)
+    proposals = generator()
+    losses, _ = proposals.loss_and_predict(pyramid_of(level), {}, [sample])
+    assert not any(value.any() for value in losses.values())
+    sum(losses.values()).backward()
+    for parameter in proposals.parameters():
+        assert parameter.grad is not None and not parameter.grad.any()
+
+
+# What is proposed
+
+
+def test_a_box_is_that_of_its_cell():
+    unit = torch.tensor([4.0, 2.0])
+    centre = torch.tensor([10.0, 5.0])
+    box = decode_boxes(torch.zeros(4), centre, unit)
+    assert box.tolist() == [8, 4, 12, 6]
+    raw = torch.tensor([0.5, -1.0, 2.0, 1.0])
+    raw[2:] = raw[2:].log()
+    box = decode_boxes(raw, centre, unit)
+    torch.testing.assert_close(box, torch.tensor([8.0, 2.0, 16.0, 4.0]))
+
+
+def scored(scores, **options):
+    """Proposals whose cells have these logits, has shape (H, W)."""
+    level = torch.zeros(1, 1, DIMS, *scores.shape)
+    level[0, 0, 0] = scores
+    proposals = generator(**options)
+    proposals.head = nn.Linear(DIMS, 5)
+    nn.init.zeros_(proposals.head.weight)
+    nn.init.zeros_(proposals.head.bias)
+    proposals.head.weight.data[0, 0] = 1.0
+    return proposals(pyramid_of(level), {}, ())
+
+
+def cells(regions) -> list:
+    """Row and column of each proposal."""
+    boxes = regions.boxes_BTN4[0, 0][regions.mask_BTN[0, 0]]
+    corner = boxes[:, :2] / CELL
+    return corner.flip(-1).round().long().tolist()
+
+
+def test_peaks_come_first():
+    far = (torch.arange(5) - 1).abs()
+    scores = -3.0 - far[:, None] - far
+    scores[1, 1], scores[1, 2] = 3.0, 2.0
+    scores[4, 4] = -1.0
+    regions = scored(scores, num_proposals=3)
+    assert cells(regions) == [[1, 1], [4, 4], [1, 2]]
+    wanted = torch.tensor([3.0, -1.0, 2.0]).sigmoid()
+    torch.testing.assert_close(regions.scores_BTN[0, 0], wanted)
+    assert not regions.boxes_BTN4.requires_grad
+
+
+def test_what_is_unlikely_is_left_out():
+    scores = torch.full((4, 4), -4.0)
+    scores[1, 1] = 0.0
+    regions = scored(scores, num_proposals=3)
+    assert regions.mask_BTN.all()
+    proposals = ObjectProposals(DIMS, num_proposals=3)
+    assert proposals.min_score > 0
+    # One that was never trained is sure of nothing: the best of a frame stays.
+    level = torch.randn(1, 1, DIMS, 4, 4) * 0.1
+    mask = proposals(pyramid_of(level), {}, ()).mask_BTN
+    assert mask.sum(-1).tolist() == [[1]]
+
+
+def test_a_small_level_has_fewer_cells_than_proposals():
+    regions = scored(torch.zeros(2, 2), num_proposals=9)
+    assert regions.mask_BTN.shape == (1, 1, 4) and regions.mask_BTN.all()
+
+
+@pytest.mark.parametrize('same', [False, True])
+def test_beside_a_larger_and_longer_clip(same):
+    """Also where all cells are equally sure."""
+    torch.manual_seed(0)
+    level = torch.randn(2, 4, DIMS, 7, 9)
+    if same:
+        level[:] = 1.0
+    proposals = generator(num_proposals=6)
+    small = level[:1, :2, :, :4, :5]
+    alone = proposals(pyramid_of(small, sizes=[(18, 15)]), {}, ())
+    beside = proposals(pyramid_of(level, [2, 4], [(18, 15), (36, 28)]), {}, ())
+    for name in ('boxes_BTN4', 'scores_BTN', 'mask_BTN'):
+        one, other = getattr(alone, name), getattr(beside, name)
+        torch.testing.assert_close(other[:1, :2], one, msg=name)
+    assert not beside.mask_BTN[0, 2:].any()
+    hidden = ~beside.mask_BTN
+    assert not beside.boxes_BTN4[hidden].any()
+    assert not beside.scores_BTN[hidden].any()
+
+
+def test_it_learns_to_find_boxes():
+    """Of cells that say where the centre is, and how large the object."""
+    torch.manual_seed(0)
+    # Apart from each other.
+    corner = torch.tensor([[2.0, 4], [18, 20], [32, 3]])[:, None]
+    low = corner + 6 * torch.rand(3, 8, 2)
+    high = low + 5 + 7 * torch.rand(3, 8, 2)
+    boxes = torch.cat([low, high], -1).tolist()
+    sample = clip(boxes)
+    level = 0.1 * torch.randn(1, 8, DIMS, 12, 12)
+    grid = (torch.arange(12) + 0.5) * CELL
+    for k, t in np.ndindex(3, 8):
+        x0, y0, x1, y1 = boxes[k][t]
+        off = torch.stack(
+            torch.meshgrid(
+                grid - (x0 + x1) / 2, grid - (y0 + y1) / 2, indexing='ij'
+            )
+        ).permute(2, 1, 0)
+        near = (off.abs() < CELL).all(-1)
+        size = torch.tensor([x1 - x0, y1 - y0]).log()
+        look = torch.cat([off / CELL, size.expand(off.shape)], -1)
+        level[0, t, :4, near] = look[near].t()
+        level[0, t, 4, near] = 1.0
+    proposals = generator(num_proposals=3)
+    pyramid = pyramid_of(level)
+    optimizer = torch.optim.AdamW(proposals.parameters(), lr=3e-2)
+    for _ in range(200):
+        losses, _ = proposals.loss_and_predict(pyramid, {}, [sample])
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    found = proposals(pyramid, {}, ()).boxes_BTN4[0]
+    truth = sample.gt_tracks.bboxes.transpose(0, 1)
+    iou = box_iou_pairs(found[:, :, None], truth[:, None])[0].amax(1)
+    assert iou.mean() > 0.7, iou
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match='num_proposals must be >= 1: 0'):
+        ObjectProposals(DIMS, num_proposals=0)
+    sample = clip([[[0.0, 0, 8, 8]]])
+    del sample.gt_tracks
+    pyramid = pyramid_of(torch.zeros(1, 1, DIMS, 4, 4))
+    with pytest.raises(ValueError, match='with_tracks=True'):
+        generator().loss_and_predict(pyramid, {}, [sample])

@@ -1,0 +1,338 @@
+"""What regions read of the pyramid, and what their layers make of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hero_mm.models.region_encoder import RegionEncoder, RegionReader
+from hero_mm.models.targets import Tracks
+
+D = 16
+
+
+# --- one size of a box ------------------------------------------------------
+
+
+def ramp(frames: int, height: int, width: int, stride: float = 4.0):
+    """Channels: x and y of a cell in pixels, frame number, one."""
+    y, x = torch.meshgrid(
+        (torch.arange(height) + 0.5) * stride,
+        (torch.arange(width) + 0.5) * stride,
+        indexing='ij',
+    )
+    step = torch.arange(frames)[:, None, None].expand(frames, height, width)
+    one = torch.ones(frames, height, width)
+    parts = [x.expand_as(step), y.expand_as(step), step, one]
+    return torch.stack(parts, 1)[None].float()
+
+
+def reader(scale: float, points: int, shift_div: int = 0, level: int = 0):
+    """Gives what is read as it is: no projection."""
+    made = RegionReader(4, scale, level, points, 4, shift_div)
+    with torch.no_grad():
+        made.reduce.weight.copy_(torch.eye(4))
+    made.project = nn.Identity()
+    return made
+
+
+@pytest.fixture
+def of_boxes(make_regions):
+    """Function: one region a frame with these boxes."""
+
+    def make(*boxes):
+        boxes = torch.tensor(boxes).float()[None, :, None]
+        return make_regions(1, boxes.shape[1], 1, boxes=boxes)
+
+    return make
+
+
+@torch.no_grad()
+def test_points_of_a_box_and_around_it(make_pyramid, of_boxes):
+    pyramid = make_pyramid(ramp(1, 8, 10), stride=4.0)
+    regions = of_boxes([10, 8, 18, 20])
+    # Four channels of four points: centres of the quarters of the box.
+    got = reader(1.0, 2)(pyramid, regions).view(4, 2, 2)
+    wanted = [[[12.0, 16], [12, 16]], [[11, 11], [17, 17]]]
+    torch.testing.assert_close(got[:2], torch.tensor(wanted))
+    wide = reader(1.5, 2)(pyramid, regions).view(4, 2, 2)
+    torch.testing.assert_close(wide[0, 0], torch.tensor([11.0, 17]))
+
+
+@torch.no_grad()
+def test_each_size_has_its_level(make_pyramid, of_boxes):
+    pyramid = make_pyramid(ramp(1, 8, 10), 2 * ramp(1, 4, 5, 8.0), stride=8.0)
+    regions = of_boxes([12, 12, 20, 20])
+    for level, times in ((0, 1), (1, 2), (-1, 2)):
+        got = reader(1.0, 1, level=level)(pyramid, regions).flatten()
+        assert got.tolist() == pytest.approx(
+            [16 * times, 16 * times, 0, times]
+        )
+
+
+@torch.no_grad()
+def test_frames_before_and_after_at_the_place_of_now(make_pyramid, of_boxes):
+    level = ramp(3, 8, 10)
+    # The first channel looks back, the second one ahead.
+    level[0, :, 0] = torch.tensor([1.0, 2, 3])[:, None, None]
+    level[0, :, 1] *= torch.tensor([1.0, 2, 3])[:, None, None]
+    boxes = [10, 2, 18, 10], [10, 8, 18, 16], [10, 14, 18, 22]
+    got = reader(1.0, 1, shift_div=4)(
+        make_pyramid(level, stride=4.0), of_boxes(*boxes)
+    )[0, :, 0]
+    assert got[:, 0].tolist() == [1, 2, 3]
+    assert got[:, 1].tolist() == [6, 24, 54]
+    # Nothing is beyond the clip; the place is that of the box now.
+    assert got[:, 4].tolist() == [0, 1, 2]
+    assert got[:, 5].tolist() == [12, 36, 0]
+
+
+@torch.no_grad()
+def test_the_frame_is_the_mean_of_what_is_real(make_pyramid, of_boxes):
+    level = torch.randn(1, 2, 4, 3, 4)
+    pyramid = make_pyramid(level, sizes=[(20, 16)])
+    got = reader(0.0, 1)(pyramid, of_boxes([0, 0, 8, 8], [8, 8, 9, 9]))
+    assert got.shape == (1, 2, 1, 4)
+    wanted = level[0, :, :, :2, :3].mean((-2, -1))
+    torch.testing.assert_close(got[0, :, 0], wanted)
+
+
+# --- all of it --------------------------------------------------------------
+
+
+def build(shake: float = 0.1, **options) -> RegionEncoder:
+    torch.manual_seed(0)
+    usual = dict(points=(3, 3, 1), read_dims=8, num_heads=2, temporal_window=2)
+    encoder = RegionEncoder(D, **{**usual, **options})
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter += shake * torch.randn_like(parameter)
+    return encoder.eval()
+
+
+@pytest.fixture
+def clip(make_pyramid, make_regions):
+    """A pyramid of two levels and regions on it; a slot pauses."""
+    torch.manual_seed(1)
+    levels = torch.randn(2, 5, D, 8, 8), torch.randn(2, 5, D, 4, 4)
+    mask = torch.ones(2, 5, 3, dtype=torch.bool)
+    mask[0, 2, 1] = mask[1, :, 2] = False
+    regions = make_regions(2, 5, 3, mask=mask, real=[5, 4])
+    regions = replace(regions, features_BTND=None, looks_BTNSD=None)
+    return regions, make_pyramid(*levels, frames=[5, 4])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
+def test_what_is_added_to_regions(attention, clip):
+    regions, pyramid = clip
+    got = build(attention=attention)(regions, pyramid)
+    assert got.features_BTND.shape == (2, 5, 3, D)
+    assert got.looks_BTNSD.shape == (2, 5, 3, 3, D)
+    assert got.boxes_BTN4.shape == (2, 5, 3, 4)
+    for name in ('scores_BTN', 'mask_BTN', 'times_BT', 'frame_mask_BT'):
+        assert torch.equal(getattr(got, name), getattr(regions, name))
+    assert (got.boxes_BTN4 - regions.boxes_BTN4).abs().max() > 0.1
+    # Before a training the boxes stay where they are.
+    same = build(shake=0.0)(regions, pyramid).boxes_BTN4
+    torch.testing.assert_close(same, regions.boxes_BTN4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
+def test_what_is_not_there_changes_nothing(attention, clip):
+    regions, pyramid = clip
+    encoder = build(attention=attention)
+    got = encoder(regions, pyramid)
+    mask = regions.mask_BTN
+    junk = regions.boxes_BTN4.masked_fill(~mask[..., None], 13.0)
+    junk[..., 2:] += ~mask[..., None] * 4.0
+    changed = encoder(replace(regions, boxes_BTN4=junk), pyramid)
+    for name in ('features_BTND', 'boxes_BTN4'):
+        torch.testing.assert_close(
+            getattr(changed, name)[mask], getattr(got, name)[mask]
+        )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
+def test_padding_changes_nothing(attention, clip, make_pyramid):
+    """The second clip of four frames alone."""
+    regions, pyramid = clip
+    encoder = build(attention=attention)
+    got = encoder(regions, pyramid)
+    alone = regions._map(lambda value: value[1:, :4])
+    levels = [level[1:, :4] for level in pyramid.levels]
+    wanted = encoder(alone, make_pyramid(*levels))
+    mask = alone.mask_BTN[0]
+    for name in ('features_BTND', 'looks_BTNSD', 'boxes_BTN4'):
+        torch.testing.assert_close(
+            getattr(got, name)[1, :4][mask],
+            getattr(wanted, name)[0][mask],
+            atol=1e-4,
+            rtol=1e-4,
+        )
+
+
+@torch.no_grad()
+def test_places_in_space_time_and_slots_are_known(clip):
+    regions, pyramid = clip
+    # The same all over, so that place alone makes a difference.
+    pyramid = replace(
+        pyramid, levels=tuple(torch.ones_like(one) for one in pyramid.levels)
+    )
+    boxes = torch.tensor([12.0, 12, 20, 20]).expand(2, 5, 3, 4)
+    regions = replace(regions, boxes_BTN4=boxes)
+    encoder = build(num_layers=0)
+
+    def features(**changes):
+        return encoder(replace(regions, **changes), pyramid).features_BTND[0]
+
+    usual = features()
+    assert (usual[0, 0] - usual[1, 0]).abs().max() > 1e-2
+    assert (usual[0, 0] - usual[0, 1]).abs().max() > 1e-2
+    moved = features(boxes_BTN4=boxes + 3)
+    assert (moved - usual)[0, 0].abs().max() > 1e-2
+    later = features(times_BT=regions.times_BT * 3)
+    torch.testing.assert_close(later[0], usual[0])
+    torch.testing.assert_close(later[1, 0], usual[3, 0])
+
+
+def seen_by(encoder, regions, pyramid, frame: int, slot: int = 0) -> set:
+    """Frames whose pixels a region's features depend on."""
+    levels = tuple(one.clone().requires_grad_() for one in pyramid.levels)
+    got = encoder(regions, replace(pyramid, levels=levels))
+    got.features_BTND[0, frame, slot].square().sum().backward()
+    seen = sum(one.grad[0].abs().sum((1, 2, 3)) for one in levels)
+    return set(seen.nonzero()[:, 0].tolist())
+
+
+def test_shift_reads_the_frames_beside(clip):
+    for shift, frames in ((True, {1, 2, 3}), (False, {2})):
+        encoder = build(num_layers=0, shift=shift)
+        assert seen_by(encoder, *clip, frame=2) == frames
+    assert seen_by(build(), *clip, frame=2) == set(range(5))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('size', range(3))
+def test_every_size_is_in_the_features(size, clip):
+    encoder = build(num_layers=0)
+    before = encoder(*clip).features_BTND
+    last = encoder.readers[size].project[2]
+    last.weight.copy_(torch.randn_like(last.weight))
+    assert (encoder(*clip).features_BTND - before)[0, 0].abs().max() > 1e-3
+
+
+def test_what_learns_and_what_does_not(clip):
+    """Features and boxes teach the encoder and the pyramid."""
+    regions, pyramid = clip
+    for level in pyramid.levels:
+        level.requires_grad_()
+    encoder = build()
+    got = encoder(regions, pyramid)
+    (got.features_BTND.square().sum() + got.boxes_BTN4.sum()).backward()
+    silent = [
+        name
+        for name, parameter in encoder.named_parameters()
+        if parameter.grad is None
+        or (parameter.dim() and parameter.grad.abs().max() == 0)
+    ]
+    assert not silent
+    assert all(level.grad.abs().max() > 0 for level in pyramid.levels)
+
+
+# --- losses of the corrected boxes ------------------------------------------
+
+
+def tracks_of(boxes, valid=None) -> Tracks:
+    """Annotated objects from boxes (B, T, M, 4)."""
+    boxes = torch.tensor(boxes).float()
+    if valid is None:
+        valid = torch.ones(boxes.shape[:3], dtype=torch.bool)
+    return Tracks(boxes, valid, torch.ones(len(boxes), dtype=torch.bool))
+
+
+BOX = [10.0, 10.0, 20.0, 30.0]
+NEAR = [11.0, 11.0, 21.0, 31.0]
+FAR = [60.0, 60.0, 70.0, 70.0]
+
+
+@pytest.fixture
+def proposed(make_regions):
+    """Two regions near to an object and one that shows nothing."""
+    boxes = torch.tensor([[[BOX, NEAR, FAR]]])
+    return make_regions(1, 1, 3, boxes=boxes)
+
+
+def test_perfect_boxes_have_no_loss(proposed):
+    tracks = tracks_of([[[NEAR]]])
+    wanted = torch.tensor([[[NEAR, NEAR, FAR]]])
+    losses = build().loss(
+        proposed, replace(proposed, boxes_BTN4=wanted), tracks
+    )
+    assert set(losses) == {'loss_region_bbox', 'loss_region_l1', 'region_iou'}
+    assert losses['loss_region_bbox'].item() == pytest.approx(0, abs=1e-4)
+    assert losses['loss_region_l1'].item() == pytest.approx(0, abs=1e-4)
+    assert losses['region_iou'].item() == pytest.approx(1)
+
+
+def test_regions_of_an_object_share_its_loss(proposed):
+    """By hand: one is right, the other one is one pixel off."""
+    encoder = build()
+    losses = encoder.loss(proposed, proposed, tracks_of([[[NEAR]]]))
+    # 9 x 19 of 10 x 20, and a hull of 11 x 21.
+    iou = 171 / 229
+    giou = iou - (231 - 229) / 231
+    assert losses['region_iou'].item() == pytest.approx((1 + iou) / 2)
+    weight = encoder.loss_bbox.loss_weight
+    assert losses['loss_region_bbox'].item() == pytest.approx(
+        weight * (1 - giou) / 2, rel=1e-3
+    )
+    # In units of 0.2 sides of the box, x and y.
+    weight = encoder.loss_l1.loss_weight
+    assert losses['loss_region_l1'].item() == pytest.approx(
+        weight * (1 / 10 + 1 / 20) / 0.2 / 2, rel=1e-3
+    )
+
+
+def test_only_regions_that_show_an_object_are_asked(proposed):
+    boxes = proposed.boxes_BTN4.clone().requires_grad_()
+    encoded = replace(proposed, boxes_BTN4=boxes)
+    losses = build().loss(proposed, encoded, tracks_of([[[NEAR, BOX]]]))
+    (losses['loss_region_bbox'] + losses['loss_region_l1']).backward()
+    assert boxes.grad[0, 0, :2].abs().min(-1).values.max() > 0
+    assert boxes.grad[0, 0, 2].abs().max() == 0
+
+
+@pytest.mark.parametrize('valid', [True, False])
+def test_an_object_without_a_region_teaches_nothing(valid, proposed):
+    tracks = tracks_of([[[[40.0, 40, 50, 50]]]], torch.full((1, 1, 1), valid))
+    boxes = proposed.boxes_BTN4.clone().requires_grad_()
+    losses = build().loss(
+        proposed, replace(proposed, boxes_BTN4=boxes), tracks
+    )
+    total = losses['loss_region_bbox'] + losses['loss_region_l1']
+    total.backward()
+    assert total == 0 and boxes.grad.abs().max() == 0
+
+
+# --- options ----------------------------------------------------------------
+
+
+def test_wrong_options_are_refused(clip):
+    for scales in ((), (1.0, -1.0)):
+        with pytest.raises(ValueError, match='sides of what a region'):
+            RegionEncoder(D, scales=scales)
+    with pytest.raises(ValueError, match='2 scales need.*got 1 and 3'):
+        RegionEncoder(D, scales=(1.0, 2.0), levels=(0,))
+    with pytest.raises(ValueError, match='level 2 of the pyramid does not'):
+        build(levels=(2, 1, 1))(*clip)
+
+
+def test_one_scale_leaves_the_pyramid_out(clip):
+    encoder = build(scales=(1.25,), levels=(-1,), points=(3,))
+    assert encoder(*clip).looks_BTNSD.shape == (2, 5, 3, 1, D)
+    encoder = build(shift=False)
+    assert all(one.shift == 0 for one in encoder.readers)

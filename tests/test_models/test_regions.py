@@ -1,0 +1,248 @@
+"""Regions: chosen, joined, repeated; and the pyramid read at their places."""
+
+import pytest
+import torch
+
+from hero_mm.models import Pyramid, Regions
+from hero_mm.models.losses import pairwise_iou
+from hero_mm.models.regions import read_centres, read_points, region_points
+
+
+def make(boxes, scores, mask=None) -> Regions:
+    """Regions of one clip from nested lists, frame by frame."""
+    scores = torch.tensor([scores])
+    if mask is None:
+        mask = scores > 0
+    mask = torch.as_tensor(mask).view(scores.shape)
+    frames = torch.ones(scores.shape[:2], dtype=torch.bool)
+    boxes = torch.tensor([boxes], dtype=torch.float32)
+    return Regions.from_boxes(boxes, scores, mask, frames)
+
+
+def random_regions(clips=3, frames=4, number=7, seed=0) -> Regions:
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(*shape):
+        return torch.rand(*shape, generator=generator)
+
+    low = 20 * rand(clips, frames, number, 2)
+    boxes = torch.cat([low, low + 4 + 12 * rand(*low.shape)], -1)
+    mask = rand(*low.shape[:3]) < 0.8
+    real = torch.arange(frames) < torch.tensor([[frames], [2], [frames - 1]])
+    mask &= real[:clips, :, None]
+    regions = Regions.from_boxes(
+        boxes * mask[..., None],
+        rand(*low.shape[:3]) * mask,
+        mask,
+        real[:clips],
+    )
+    regions.features_BTND = rand(clips, frames, number, 5)
+    regions.looks_BTNSD = rand(clips, frames, number, 2, 5)
+    return regions
+
+
+def parts(regions: Regions) -> dict:
+    return {k: v for k, v in vars(regions).items() if v is not None}
+
+
+def test_from_boxes_counts_the_frames():
+    regions = make([[[0, 0, 1, 1]], [[0, 0, 2, 2]]], [[0.5], [0.7]])
+    assert regions.times_BT.tolist() == [[0, 1]]
+    assert regions.features_BTND is None and regions.looks_BTNSD is None
+
+
+# Choosing
+
+
+def test_best_takes_the_surest_that_are_real():
+    boxes = [[[0, 0, 4, k + 1] for k in range(4)]]
+    regions = make(boxes, [[0.3, 0.9, 0.7, 0.8]], [True, True, True, False])
+    best = regions.best(2)
+    assert best.scores_BTN[0, 0].tolist() == pytest.approx([0.9, 0.7])
+    assert best.boxes_BTN4[0, 0, :, 3].tolist() == [2, 3]
+    assert best.mask_BTN.all()
+    # A score of zero still comes before padding.
+    none = make(boxes, [[0.0, 0.0, 0.0, 0.0]], [False, False, True, False])
+    assert none.best(1).boxes_BTN4[0, 0, 0, 3] == 3
+    assert none.best(9).mask_BTN.sum() == 1
+    assert none.best(9).mask_BTN.shape[-1] == 4
+
+
+def test_equally_sure_ones_keep_their_order():
+    boxes = [[[k, 0, k + 4, 4] for k in range(40)]]
+    few = make(boxes, [[0.5] * 40]).best(8)
+    many = make([boxes[0] * 9], [[0.5] * 40 + [0.0] * 320]).best(8)
+    assert torch.equal(few.boxes_BTN4, many.boxes_BTN4)
+
+
+def test_pick_takes_all_that_a_region_has():
+    regions = random_regions()
+    index = torch.randint(7, (3, 4, 2))
+    picked = regions.pick(index)
+    for b, t, k in torch.cartesian_prod(*map(torch.arange, index.shape)):
+        place = index[b, t, k]
+        for name in ('boxes_BTN4', 'scores_BTN', 'mask_BTN'):
+            one, other = getattr(picked, name), getattr(regions, name)
+            assert torch.equal(one[b, t, k], other[b, t, place]), name
+        for name in ('features_BTND', 'looks_BTNSD'):
+            one, other = getattr(picked, name), getattr(regions, name)
+            assert torch.equal(one[b, t, k], other[b, t, place]), name
+    assert picked.times_BT is regions.times_BT
+    assert picked.frame_mask_BT is regions.frame_mask_BT
+
+
+def suppressed_slowly(regions: Regions, threshold: float) -> set:
+    """(clip, frame, box) that no better one overlaps."""
+    kept = set()
+    for b, t in torch.cartesian_prod(
+        *map(torch.arange, regions.mask_BTN.shape[:2])
+    ).tolist():
+        mask = regions.mask_BTN[b, t]
+        boxes = regions.boxes_BTN4[b, t][mask]
+        scores = regions.scores_BTN[b, t][mask]
+        overlap = pairwise_iou(boxes, boxes) > threshold
+        better = scores[None] > scores[:, None]
+        beaten = (overlap & better).any(1)
+        kept |= {(b, t, *box) for box in boxes[~beaten].tolist()}
+    return kept
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.2, 0.5, 1.0])
+def test_suppress_leaves_what_no_better_one_overlaps(threshold):
+    regions = random_regions(number=30)
+    kept = regions.suppress(threshold)
+    found = {
+        (b, t, *kept.boxes_BTN4[b, t, n].tolist())
+        for b, t, n in kept.mask_BTN.nonzero().tolist()
+    }
+    assert found == suppressed_slowly(regions, threshold)
+    if threshold == 1:
+        assert kept.mask_BTN.sum() == regions.mask_BTN.sum()
+
+
+def test_suppress_by_hand():
+    boxes = [[[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [20, 0, 24, 4]]]
+    kept = make(boxes, [[0.5, 0.9, 0.4, 0.1]]).suppress(0.6)
+    assert kept.scores_BTN[0, 0].tolist() == pytest.approx(
+        [0.9, 0.5, 0.4, 0.1]
+    )
+    # The one in the middle is beaten by the best, and beats none then;
+    # 5 of 8 rows are 0.625 of them.
+    assert kept.mask_BTN[0, 0].tolist() == [True, False, False, True]
+    # What is hidden beats nothing.
+    hidden = [True, False, True, True]
+    kept = make(boxes, [[0.5, 0.9, 0.4, 0.1]], hidden).suppress(0.6)
+    assert kept.mask_BTN.sum() == 3
+
+
+def test_join_puts_boxes_beside():
+    regions = random_regions()
+    regions.features_BTND = regions.looks_BTNSD = None
+    boxes, scores = torch.ones(3, 4, 2, 4), torch.full((3, 4, 2), 0.5)
+    mask = torch.zeros(3, 4, 2, dtype=torch.bool)
+    joined = regions.join(boxes, scores, mask)
+    assert joined.boxes_BTN4.shape == (3, 4, 9, 4)
+    assert torch.equal(joined.boxes_BTN4[:, :, :7], regions.boxes_BTN4)
+    assert (joined.scores_BTN[:, :, 7:] == 0.5).all()
+    assert not joined.mask_BTN[:, :, 7:].any()
+
+
+# Sentences and frames
+
+
+def test_each_query_gets_its_clip():
+    regions = random_regions()
+    clips = torch.tensor([2, 0, 0])
+    for name, value in parts(regions.of_queries(clips)).items():
+        assert torch.equal(value, getattr(regions, name)[clips]), name
+
+
+def test_frames_keep_their_times():
+    regions = random_regions()
+    kept = torch.tensor([[0, 2], [1, 3], [2, 3]])
+    real = torch.tensor([[True, False], [True, True], [True, True]])
+    some = regions.frames(kept, real)
+    assert torch.equal(some.times_BT, kept)
+    for clip in range(3):
+        for name in ('boxes_BTN4', 'scores_BTN', 'features_BTND'):
+            one, other = getattr(some, name), getattr(regions, name)
+            assert torch.equal(one[clip], other[clip, kept[clip]]), name
+    # What is not meant, and what pads the clip, is hidden.
+    assert some.frame_mask_BT.tolist() == [
+        [True, False],
+        [True, False],
+        [True, False],
+    ]
+    assert regions.mask_BTN[0, 2].any() and not some.mask_BTN[:, 1].any()
+    assert torch.equal(
+        some.mask_BTN[:, 0], regions.mask_BTN[[0, 1, 2], kept[:, 0]]
+    )
+
+
+# Reading the pyramid
+
+
+def ramp(frames=1, height=4, width=6, stride=(8.0, 4.0)) -> torch.Tensor:
+    """A level whose cells say where they are in pixels, x and y."""
+    x = (torch.arange(width) + 0.5) * stride[0]
+    y = (torch.arange(height) + 0.5) * stride[1]
+    level = torch.stack(torch.meshgrid(x, y, indexing='xy'))
+    return level.expand(1, frames, 2, height, width).clone()
+
+
+def test_points_cover_a_box_and_its_surroundings():
+    box = torch.tensor([[8.0, 10.0, 16.0, 14.0]])
+    (centre,) = region_points(box, 1.0, 1)
+    assert centre.tolist() == [[12, 12]]
+    (inside,) = region_points(box, 1.0, 2)
+    assert inside.tolist() == [[10, 11], [14, 11], [10, 13], [14, 13]]
+    (around,) = region_points(box, 3.0, 3)
+    ends = torch.tensor([[4.0, 8], [20, 16]])
+    torch.testing.assert_close(around[[0, -1]], ends)
+
+
+def test_features_are_those_of_the_points():
+    points = torch.tensor(
+        [[[[[12.0, 6.0], [30.5, 9.25]], [[4, 2], [44, 14]]]]]
+    )
+    read = read_points(ramp(), (8.0, 4.0), points)
+    wanted = points.transpose(-1, -2).flatten(3)
+    torch.testing.assert_close(read, wanted)
+
+
+def test_outside_there_is_nothing():
+    points = torch.tensor([[[[[-40.0, 6.0]], [[12.0, 90.0]], [[12.0, 6.0]]]]])
+    read = read_points(ramp(), (8.0, 4.0), points)[0, 0]
+    assert not read[:2].any() and read[2].all()
+
+
+def test_the_edge_is_the_same_with_padding():
+    """What pads a level is zero, as what lies outside."""
+    alone, points = ramp(), 48 * torch.rand(1, 1, 50, 1, 2)
+    beside = torch.nn.functional.pad(alone, (0, 5, 0, 3))
+    torch.testing.assert_close(
+        read_points(beside, (8.0, 4.0), points),
+        read_points(alone, (8.0, 4.0), points),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+def test_places_keep_their_precision():
+    """Half of the levels of a wide picture, none of its places."""
+    level = ramp(width=100)
+    points = torch.tensor([[[[[402.0, 6.0]], [[403.0, 6.0]]]]])
+    read = read_points(level.bfloat16(), (8.0, 4.0), points)[0, 0, :, 0]
+    assert read[1] - read[0] == pytest.approx(1, abs=0.1)
+
+
+def test_centres_are_read_from_the_coarsest_level():
+    pyramid = Pyramid(
+        levels=(torch.zeros(1, 1, 2, 8, 12), ramp()),
+        strides=((4.0, 2.0), (8.0, 4.0)),
+        frame_mask_BT=torch.ones(1, 1, dtype=torch.bool),
+        sizes_B2=torch.tensor([[48.0, 16.0]]),
+    )
+    boxes = torch.tensor([[[[8.0, 4, 16, 8], [20, 2, 24, 12]]]])
+    centres = read_centres(pyramid, boxes)[0, 0]
+    torch.testing.assert_close(centres, torch.tensor([[12.0, 6], [22, 7]]))

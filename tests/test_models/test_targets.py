@@ -1,0 +1,258 @@
+"""Truth as tensors: who is annotated, and which regions show it."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+
+from hero_mm.models import Regions
+from hero_mm.models.losses import box_iou_pairs, pairwise_iou
+from hero_mm.models.targets import (
+    RegionAssigner,
+    Tracks,
+    Tubes,
+    jittered,
+    with_annotated,
+)
+from hero_mm.structures import GroundingDataSample
+
+
+def clip(tracks, valid=None, complete=None) -> GroundingDataSample:
+    """A clip whose tracks are M times T boxes."""
+    tracks = torch.tensor(tracks, dtype=torch.float32)
+    if valid is None:
+        valid = torch.ones(tracks.shape[:2], dtype=torch.bool)
+    frames = tracks.shape[1]
+    sample = GroundingDataSample(
+        metainfo=dict(video_id='v', frame_inds=np.arange(frames))
+    )
+    sample.gt_tracks = InstanceData(
+        bboxes=tracks, valid=torch.as_tensor(valid)
+    )
+    if complete is not None:
+        sample.set_metainfo(dict(tracks_complete=complete))
+    return sample
+
+
+def regions_of(boxes, scores=None) -> Regions:
+    """Regions of one clip; frames are padded to one number."""
+    most = max(map(len, boxes))
+    shape = (1, len(boxes), most)
+    packed, sure = torch.zeros(*shape, 4), torch.zeros(shape)
+    mask = torch.zeros(shape, dtype=torch.bool)
+    for t, frame in enumerate(boxes):
+        for n, box in enumerate(frame):
+            packed[0, t, n] = torch.tensor(box, dtype=torch.float32)
+            sure[0, t, n] = scores[t][n] if scores else 0.5
+            mask[0, t, n] = True
+    return Regions.from_boxes(
+        packed, sure, mask, torch.ones(1, len(boxes)) > 0
+    )
+
+
+A, B = [0.0, 0, 10, 10], [20.0, 20, 30, 30]
+
+
+# Truth of a batch
+
+
+def test_tracks_are_padded_to_one_number():
+    one = clip([[A, B]], [[True, False]], complete=True)
+    other = clip([[A], [B]])
+    tracks = Tracks.of([one, other], num_frames=3)
+    assert tracks.boxes_BTM4.shape == (2, 3, 2, 4)
+    assert tracks.valid_BTM.tolist() == [
+        [[True, False], [False, False], [False, False]],
+        [[True, True], [False, False], [False, False]],
+    ]
+    assert tracks.boxes_BTM4[0, 1, 0].tolist() == B
+    assert tracks.boxes_BTM4[1, 0].tolist() == [A, B]
+    assert not tracks.boxes_BTM4[:, 2].any()
+    # A clip is complete where somebody says so.
+    assert tracks.complete_B.tolist() == [True, False]
+
+
+def test_clips_without_objects_have_a_place():
+    sample = clip([[A, B]])
+    sample.gt_tracks = sample.gt_tracks[:0]
+    tracks = Tracks.of([sample], num_frames=2)
+    assert tracks.valid_BTM.tolist() == [[[False], [False]]]
+
+
+def test_tracks_are_needed():
+    sample = clip([[A]])
+    del sample.gt_tracks
+    with pytest.raises(
+        ValueError, match="'v' has no gt_tracks: .*with_tracks"
+    ):
+        Tracks.of([sample], 1)
+
+
+def tube(spans, boxes, valid, known=None) -> GroundingDataSample:
+    sample = clip([[A]])
+    sample.gt_queries = InstanceData(
+        spans=torch.tensor(spans),
+        bboxes=torch.tensor(boxes, dtype=torch.float32),
+        valid=torch.tensor(valid),
+    )
+    if known is not None:
+        sample.set_metainfo(dict(spans_known=known))
+    return sample
+
+
+def test_tubes_of_clips_whose_spans_are_unknown_teach_nothing():
+    one = tube([[0.0, 5], [2, 4]], [[A, B], [B, A]], [[True] * 2] * 2)
+    other = tube([[1.0, 3]], [[A]], [[True]], known=False)
+    tubes = Tubes.of([one, other], num_frames=3)
+    assert tubes.boxes_QT4.shape == (3, 3, 4)
+    assert tubes.spans_Q2.tolist() == [[0, 5], [2, 4], [1, 3]]
+    assert tubes.known_Q.tolist() == [True, True, False]
+    assert tubes.valid_QT.tolist() == [
+        [True, True, False],
+        [True, True, False],
+        [False, False, False],
+    ]
+    some = tubes.frames(torch.tensor([[1, 2], [0, 1], [0, 1]]))
+    assert some.boxes_QT4[0, 0].tolist() == B
+    assert some.boxes_QT4[1].tolist() == [B, A]
+    assert some.valid_QT.tolist() == [
+        [True, False],
+        [True, True],
+        [False, False],
+    ]
+    assert tubes.frames(None) is tubes
+
+
+# Regions and objects
+
+
+def assigned_slowly(regions, boxes, valid, pos_iou, neg_iou):
+    """Frame by frame, object by object."""
+    shape = (*regions.mask_BTN.shape, boxes.shape[2])
+    shows = torch.zeros(shape, dtype=torch.bool)
+    near = torch.zeros_like(shows)
+    for b in range(shape[0]):
+        for t in range(shape[1]):
+            for m in range(shape[3]):
+                if not valid[b, t, m]:
+                    continue
+                found = {
+                    n: pairwise_iou(
+                        regions.boxes_BTN4[b, t, n : n + 1],
+                        boxes[b, t, m : m + 1],
+                    ).item()
+                    for n in range(shape[2])
+                    if regions.mask_BTN[b, t, n]
+                }
+                for n, iou in found.items():
+                    near[b, t, n, m] = iou >= neg_iou
+                    best = iou == max(found.values()) and iou >= neg_iou
+                    shows[b, t, n, m] = iou >= pos_iou or best
+    return shows, near
+
+
+@pytest.mark.parametrize(
+    ('pos_iou', 'neg_iou'), [(0.5, 0.3), (0.7, 0.2), (0.4, 0.4)]
+)
+def test_assigned_as_one_by_one(pos_iou, neg_iou):
+    generator = torch.Generator().manual_seed(0)
+
+    def rand(*shape):
+        return torch.rand(*shape, generator=generator)
+
+    def boxes(*shape):
+        low = 16 * rand(*shape, 2)
+        return torch.cat([low, low + 6 + 6 * rand(*shape, 2)], -1)
+
+    mask = rand(3, 4, 9) < 0.8
+    regions = Regions.from_boxes(
+        boxes(3, 4, 9), rand(3, 4, 9), mask, torch.ones(3, 4) > 0
+    )
+    truth, valid = boxes(3, 4, 3), rand(3, 4, 3) < 0.8
+    shows, near = RegionAssigner(pos_iou, neg_iou)(regions, truth, valid)
+    wanted = assigned_slowly(regions, truth, valid, pos_iou, neg_iou)
+    assert torch.equal(shows, wanted[0]) and torch.equal(near, wanted[1])
+    assert shows.any() and not shows.all()
+    # Between the two, regions are neither.
+    assert (near & ~shows).any() == (neg_iou < pos_iou)
+
+
+def test_assigned_by_hand():
+    boxes = [[A, [0, 0, 10, 6], [0, 0, 10, 4], [0, 0, 10, 2], B]]
+    truth = torch.tensor([[[A]]])
+    valid = torch.ones(1, 1, 1, dtype=torch.bool)
+    shows, near = RegionAssigner()(regions_of(boxes), truth, valid)
+    assert shows.flatten().tolist() == [True, True, False, False, False]
+    assert near.flatten().tolist() == [True, True, True, False, False]
+    # Where none overlaps enough, the nearest does, but not any.
+    shows, _ = RegionAssigner()(regions_of([boxes[0][2:]]), truth, valid)
+    assert shows.flatten().tolist() == [True, False, False]
+    shows, near = RegionAssigner()(regions_of([boxes[0][3:]]), truth, valid)
+    assert not shows.any() and not near.any()
+
+
+def test_thresholds_are_in_order():
+    for pos_iou, neg_iou in [(0.3, 0.5), (1.0, 0.3), (0.5, 0.0)]:
+        with pytest.raises(ValueError, match=f'got {neg_iou} and {pos_iou}'):
+            RegionAssigner(pos_iou, neg_iou)
+
+
+# Annotated boxes beside the regions
+
+
+def test_jittered_boxes_overlap_by_half():
+    torch.manual_seed(0)
+    truth = torch.tensor([[8.5, 9.0, 10.0, 13.0]]).expand(500, 4)
+    boxes = jittered(truth, 0.14)
+    overlap, _ = box_iou_pairs(boxes, truth)
+    assert overlap.min() >= 0.5 and 0.7 < overlap.mean() < 0.85
+    sides = torch.tensor([1.5, 4.0, 1.5, 4.0])
+    moved = (boxes - truth) / sides
+    assert moved.abs().max() <= 0.14 + 1e-6
+    assert (moved.mean(0).abs() < 0.02).all() and (moved.std(0) > 0.06).all()
+    assert torch.equal(jittered(truth, 0.0), truth)
+
+
+def test_objects_that_no_region_shows_are_added():
+    near_a, half_a = [0, 0, 10, 8], [0, 0, 10, 4]
+    tracks = Tracks.of([clip([[A] * 3, [B] * 3], [[True] * 3] * 2)], 3)
+    tracks.valid_BTM[0, 2, 1] = False
+    regions = regions_of([[near_a, half_a], [half_a], []])
+    joined = with_annotated(regions, tracks, 0.0)
+    assert joined.mask_BTN.shape == (1, 3, 4)
+    added = joined.mask_BTN[0, :, 2:]
+    assert added.tolist() == [[False, True], [True, True], [True, False]]
+    assert joined.boxes_BTN4[0, 1, 2:].tolist() == [A, B]
+    assert torch.equal(joined.mask_BTN[:, :, :2], regions.mask_BTN)
+
+
+def test_every_object_stays_among_the_best():
+    """An unsure region that alone shows an object is not left out."""
+    far = [[40.0 + 9 * k, 0, 48 + 9 * k, 8] for k in range(3)]
+    regions = regions_of(
+        [[*far, [0, 0, 10, 9], [0, 0, 10, 8]]], [[0.9, 0.8, 0.7, 0.1, 0.2]]
+    )
+    tracks = Tracks.of([clip([[A], [B]])], 1)
+    best = with_annotated(regions, tracks, 0.0).best(3)
+    assert best.boxes_BTN4[0, 0].tolist() == [B, [0, 0, 10, 9], far[0]]
+    assert best.mask_BTN.all()
+    # Nothing is annotated: nothing changes.
+    tracks.valid_BTM[:] = False
+    best = with_annotated(regions, tracks, 0.0).best(3)
+    assert best.boxes_BTN4[0, 0].tolist() == far
+
+
+def test_each_object_has_a_region_in_training():
+    torch.manual_seed(0)
+    truth = torch.rand(2, 5, 4, 2) * 40
+    truth = torch.cat([truth, truth + 8 + 12 * torch.rand_like(truth)], -1)
+    tracks = Tracks(truth, torch.rand(2, 5, 4) < 0.8, torch.ones(2) > 0)
+    low = torch.rand(2, 5, 20, 2) * 40
+    boxes = torch.cat([low, low + 8 + 12 * torch.rand_like(low)], -1)
+    mask = torch.rand(2, 5, 20) < 0.9
+    regions = Regions.from_boxes(
+        boxes, torch.rand(2, 5, 20), mask, torch.ones(2, 5) > 0
+    )
+    best = with_annotated(regions, tracks, 0.14).best(4)
+    shows, _ = RegionAssigner()(best, tracks.boxes_BTM4, tracks.valid_BTM)
+    assert torch.equal(shows.any(2), tracks.valid_BTM)
