@@ -90,7 +90,7 @@ class FrameRetrieval(BaseModule):
             return None
         score = consistency_QT.float()
         if self.training and self.noise:
-            spread = score.std(1, keepdim=True)
+            spread = score.std(1, correction=0, keepdim=True)
             score = score + self.noise * spread * torch.randn_like(score)
         return best_frames(score, mask_QT, ratio)
 

@@ -78,15 +78,15 @@ def test_golden(numbers):
     assert numbers.keys() == golden.keys()
 
 
-def compare(told, wanted, where: str) -> None:
+def compare(got, wanted, where: str) -> None:
     """Numbers may differ by rounding, names and shapes may not."""
     if not isinstance(wanted, dict):
         near = pytest.approx(wanted, rel=2e-3, abs=1e-4)
-        assert told == near, f'{where} has changed; see {Path(__file__).name}'
+        assert got == near, f'{where} has changed; see {Path(__file__).name}'
         return
-    assert told.keys() == wanted.keys(), where
+    assert got.keys() == wanted.keys(), where
     for name, value in wanted.items():
-        compare(told[name], value, f'{where}.{name}')
+        compare(got[name], value, f'{where}.{name}')
 
 
 def test_compare_sees_a_change():

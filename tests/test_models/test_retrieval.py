@@ -101,6 +101,7 @@ def test_training_is_not_always_right():
     assert retrieval(score, real_frames(20))[0].tolist() == [[*range(10)]]
 
 
+@pytest.mark.filterwarnings('error')
 def test_a_clip_of_one_frame_keeps_it():
     retrieval = build(depth='reason', train_prob=1.0)
     for training in (False, True):

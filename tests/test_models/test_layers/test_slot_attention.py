@@ -132,6 +132,15 @@ def test_gaps_are_seen_and_the_beginning_is_not():
     assert (apart - got).abs().max() > 1e-3
 
 
+@torch.no_grad()
+def test_times_of_long_clips_are_not_rounded():
+    """Frames 256 and 257 are one number in bfloat16."""
+    layer, (x, mask, times) = build(4), clip(8)
+    with torch.autocast('cpu', torch.bfloat16):
+        got, late = layer(x, mask, times), layer(x, mask, times + 256)
+    assert torch.equal(late, got)
+
+
 def test_gradients_are_finite():
     layer, (x, mask, times) = build(4, True, 4), clip(6, queries=2)
     mask[0, 2:] = False

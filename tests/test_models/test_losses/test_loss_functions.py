@@ -69,11 +69,11 @@ def test_iou_by_hand():
 
 
 def test_giou_pulls_boxes_that_do_not_touch():
-    told = torch.tensor([0.0, 0, 2, 2], requires_grad=True)
+    got = torch.tensor([0.0, 0, 2, 2], requires_grad=True)
     truth = torch.tensor([6.0, 0, 8, 2])
-    (1 - box_iou_pairs(told, truth)[1]).backward()
+    (1 - box_iou_pairs(got, truth)[1]).backward()
     # Descent moves the right edge to the right.
-    assert told.grad[2] < 0
+    assert got.grad[2] < 0
 
 
 def test_iou_keeps_leading_shapes():
@@ -115,10 +115,10 @@ def test_any_positive_is_minus_log_of_a_sum(row):
     positive = [flag for _, flag in row]
     odds = [math.exp(value) for value in logits]
     hit = sum(o for o, flag in zip(odds, positive) if flag)
-    told = any_positive_cross_entropy(
+    got = any_positive_cross_entropy(
         torch.tensor(logits), torch.tensor(positive)
     )
-    assert told.item() == pytest.approx(-math.log(hit / sum(odds)), abs=1e-4)
+    assert got.item() == pytest.approx(-math.log(hit / sum(odds)), abs=1e-4)
 
 
 def test_one_positive_is_cross_entropy():
@@ -143,8 +143,8 @@ def test_any_positive_ignores_padding_and_has_a_finite_gradient():
 
 def gaussian(number: int, padding: int, centre: float, sigma: float):
     steps = np.arange(number)
-    told = np.exp(-0.5 * ((steps - centre) / sigma) ** 2)
-    return np.concatenate([told / told.sum(), np.zeros(padding)])
+    got = np.exp(-0.5 * ((steps - centre) / sigma) ** 2)
+    return np.concatenate([got / got.sum(), np.zeros(padding)])
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,9 +156,9 @@ def test_boundary_targets_are_a_gaussian_on_real_frames(
 ):
     centre = at * (number - 1)
     mask = torch.arange(number + padding)[None] < number
-    told = boundary_targets(mask, torch.tensor([centre]), sigma)
+    got = boundary_targets(mask, torch.tensor([centre]), sigma)
     wanted = gaussian(number, padding, centre, sigma)
-    assert told[0].tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
+    assert got[0].tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
 
 
 def slow_span_kl(logits, start, end) -> float:
@@ -171,14 +171,12 @@ def slow_span_kl(logits, start, end) -> float:
     ]
     total = sum(math.exp(logits[s][e]) for s, e in pairs)
     share = sum(start[s] * end[e] for s, e in pairs)
-    told = 0.0
+    got = 0.0
     for s, e in pairs:
         target = start[s] * end[e] / share
         if target > 0:
-            told += target * math.log(
-                target / (math.exp(logits[s][e]) / total)
-            )
-    return told
+            got += target * math.log(target / (math.exp(logits[s][e]) / total))
+    return got
 
 
 @settings(max_examples=40, deadline=None)
@@ -201,14 +199,14 @@ def test_span_kl_is_that_of_the_slow_reference(
     allowed = torch.ones(size, size).triu().bool()
     allowed[number:] = allowed[:, number:] = False
     logits = logits.masked_fill(~allowed, -math.inf)
-    told = span_kl(
+    got = span_kl(
         logits[None],
         torch.tensor(start).float()[None],
         torch.tensor(end).float()[None],
     )
-    assert told.shape == (1,)
+    assert got.shape == (1,)
     wanted = slow_span_kl(logits.tolist(), start, end)
-    assert told.item() == pytest.approx(wanted, abs=1e-4)
+    assert got.item() == pytest.approx(wanted, abs=1e-4)
 
 
 def test_span_kl_is_zero_at_its_target_and_finite_far_away():
@@ -238,8 +236,8 @@ def test_span_kl_learns_two_answers_as_pairs():
     optimizer = torch.optim.SGD([logits], lr=5.0)
     for _ in range(200):
         optimizer.zero_grad()
-        told = logits.masked_fill(~order, -math.inf).expand(2, -1, -1)
-        span_kl(told, start, end).mean().backward()
+        got = logits.masked_fill(~order, -math.inf).expand(2, -1, -1)
+        span_kl(got, start, end).mean().backward()
         optimizer.step()
     prob = logits.masked_fill(~order, -math.inf).flatten().softmax(0)
     prob = prob.detach().view(6, 6)

@@ -110,7 +110,7 @@ def test_focal_is_the_formula(cells, alpha, gamma):
     assert got.item() == pytest.approx(wanted / len(cells), abs=1e-6)
 
 
-def test_focal_asks_where_it_is_told():
+def test_focal_counts_what_is_asked():
     pred = torch.tensor([0.0, 0.0, 5.0])
     target = torch.tensor([True, False, False])
     asked = torch.tensor([1.0, 0.0, 0.0])
