@@ -38,9 +38,8 @@ def weighted_mean(
     return loss.sum() / avg_factor
 
 
-@MODELS.register_module()
-class GIoULoss(nn.Module):
-    """1 - GIoU (arXiv 1902.09630) of boxes xyxy.
+class WeightedLoss(nn.Module):
+    """A loss of each element, weighted and summed as by mmdet's losses.
 
     Args:
         loss_weight (float): Weight. Defaults to 1.
@@ -50,6 +49,10 @@ class GIoULoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
+    def each(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each element."""
+        raise NotImplementedError
+
     def forward(
         self,
         pred: Tensor,
@@ -57,33 +60,35 @@ class GIoULoss(nn.Module):
         weight: Optional[Tensor] = None,
         avg_factor: Optional[Tensor] = None,
     ) -> Tensor:
-        """Loss of N boxes, has shape (N, 4); weights (N,)."""
-        loss = 1 - box_iou_pairs(pred, target)[1]
+        """Weighted mean.
+
+        Args:
+            pred (Tensor): Predictions.
+            target (Tensor): Truth, same shape.
+            weight (Tensor, optional): Of each element; 0 where nothing is
+                asked.
+            avg_factor (Tensor, optional): Defaults to the number of elements.
+        """
+        loss = self.each(pred, target)
         return self.loss_weight * weighted_mean(loss, weight, avg_factor)
 
 
 @MODELS.register_module()
-class L1Loss(nn.Module):
-    """Absolute differences.
+class GIoULoss(WeightedLoss):
+    """1 - GIoU (arXiv 1902.09630) of boxes xyxy, has shape (N,)."""
 
-    Args:
-        loss_weight (float): Weight. Defaults to 1.
-    """
+    def each(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each pair of boxes (N, 4)."""
+        return 1 - box_iou_pairs(pred, target)[1]
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Optional[Tensor] = None,
-        avg_factor: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Loss of values and weights of one shape."""
-        loss = (pred - target).abs()
-        return self.loss_weight * weighted_mean(loss, weight, avg_factor)
+@MODELS.register_module()
+class L1Loss(WeightedLoss):
+    """Absolute differences."""
+
+    def each(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each value."""
+        return (pred - target).abs()
 
 
 @MODELS.register_module()
@@ -127,7 +132,7 @@ def _first(like: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class SigmoidFocalLoss(nn.Module):
+class SigmoidFocalLoss(WeightedLoss):
     """Focal loss (arXiv 1708.02002) on logits of any shape.
 
     mmdet's takes class numbers of two axes; this one takes targets in [0, 1],
@@ -143,34 +148,19 @@ class SigmoidFocalLoss(nn.Module):
     def __init__(
         self, gamma: float = 2.0, alpha: float = 0.5, loss_weight: float = 1.0
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         self.gamma = gamma
         self.alpha = alpha
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Optional[Tensor] = None,
-        avg_factor: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Focal loss.
-
-        Args:
-            pred (Tensor): Logits.
-            target (Tensor): Bool or in [0, 1], same shape.
-            weight (Tensor, optional): 0 where nothing is asked.
-            avg_factor (Tensor, optional): Defaults to the number of logits.
-        """
+    def each(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each logit; the target is bool or in [0, 1]."""
         target = target.to(pred.dtype)
         bce = nn.functional.binary_cross_entropy_with_logits(
             pred, target, reduction='none'
         )
         miss = (pred.sigmoid() - target).abs()
         half = 1 - self.alpha + (2 * self.alpha - 1) * target
-        loss = half * miss**self.gamma * bce
-        return self.loss_weight * weighted_mean(loss, weight, avg_factor)
+        return half * miss**self.gamma * bce
 
 
 @MODELS.register_module()
