@@ -1,79 +1,49 @@
 # The benchmark of moving shapes in its long profile, which renders itself:
 # 96 x 96 pixels, 96 frames, of which a model sees every second one;
 # docs/benchmark_shapes.md.
+_base_ = './shapes.py'
 data_root = 'data/shapes-long/'
-# Taken by tools/train.py and tools/test.py before the runner is built.
-prepare = dict(
-    type='hero_mm.datasets.shapes.build_shapes',
-    out=data_root,
-    profile='long',
-    workers=2,
-)
-
-dataset_type = 'GroundingDataset'
+prepare = dict(out=data_root, profile='long')
 make_command = (
     'python tools/dataset_converters/shapes.py --profile long '
     '--out data/shapes-long'
 )
+data_prefix = dict(video=data_root + 'vidor/video')
 
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=48, jitter=True),
-    dict(type='DecodeFrames'),
-    dict(type='LoadTubes'),
-    dict(type='SwapActionPhrase', num_negatives=1),
-    dict(type='RandomFlipClip', prob=0.5),
-    dict(type='PackGroundingInputs'),
+    *_base_.train_pipeline[1:],
 ]
 test_pipeline = [
     dict(type='SampleClipFrames', num_frames=48),
-    dict(type='DecodeFrames'),
-    dict(type='LoadTubes'),
-    dict(type='PackGroundingInputs'),
+    *_base_.test_pipeline[1:],
 ]
 
 train_dataloader = dict(
     # Clips of one process, each of seven times the pixels of data/shapes.
     batch_size=2,
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
         ann_file=data_root + 'train.json',
-        data_prefix=dict(video=data_root + 'vidor/video'),
-        max_queries=7,
+        data_prefix=data_prefix,
         make_command=make_command,
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     batch_size=2,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
         ann_file=data_root + 'val.json',
-        data_prefix=dict(video=data_root + 'vidor/video'),
-        test_mode=True,
+        data_prefix=data_prefix,
         make_command=make_command,
         pipeline=test_pipeline,
     ),
 )
 test_dataloader = dict(
     batch_size=2,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type,
         ann_file=data_root + 'test.json',
-        data_prefix=dict(video=data_root + 'vidor/video'),
-        test_mode=True,
+        data_prefix=data_prefix,
         make_command=make_command,
         pipeline=test_pipeline,
     ),
 )
-val_evaluator = dict(type='TubeMetric', protocol='tubedetr')
-test_evaluator = dict(type='TubeMetric', protocol='tubedetr')
