@@ -2,7 +2,7 @@
 
 Weights of linear layers and convolutions step by the nearest orthogonal
 matrix to their momentum (K. Jordan et al., 2024, "Muon"); all else steps as in
-AdamW. A short training from scratch learns several times as fast.
+AdamW.
 
 Shape legend: N matrices of one shape, R rows, C columns.
 """
@@ -26,7 +26,7 @@ def orthogonalise(x_NRC: Tensor, steps: int = 3) -> Tensor:
     Args:
         x_NRC (Tensor): Matrices.
         steps (int): Iterations. After 3 of them all but the smallest values
-            lie in [0.5, 1.3]; more of them cost more than they bring.
+            lie in [0.5, 1.3].
 
     Returns:
         Tensor: Of the same shape.

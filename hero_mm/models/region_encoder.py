@@ -253,13 +253,13 @@ class RegionEncoder(BaseModule):
         number = tracks.valid_BTM.sum().clamp(min=1)
         iou, _ = box_iou_pairs(new.detach(), truth)
         wanted = self.bbox_coder.encode(old, truth)
-        told = self.bbox_coder.encode(old, new)
+        pred = self.bbox_coder.encode(old, new)
         return dict(
             loss_region_bbox=self.loss_bbox(
                 new, truth, share, avg_factor=number
             ),
             loss_region_l1=self.loss_l1(
-                told, wanted, share[:, None].expand(-1, 4), avg_factor=number
+                pred, wanted, share[:, None].expand(-1, 4), avg_factor=number
             ),
             region_iou=(iou * share).sum() / number,
         )

@@ -95,8 +95,8 @@ class Tubes:
             grow = num_frames - truth.bboxes.shape[1]
             boxes.append(F.pad(truth.bboxes, (0, 0, 0, grow)))
             valid.append(F.pad(truth.valid, (0, grow)))
-            told = bool(sample.get('spans_known', True))
-            known.append(valid[-1].new_full((len(truth.valid),), told))
+            known_here = bool(sample.get('spans_known', True))
+            known.append(valid[-1].new_full((len(truth.valid),), known_here))
         known_Q = torch.cat(known)
         return cls(
             torch.cat(boxes).float(),

@@ -310,19 +310,19 @@ class HERO(BaseModel):
                 self._edges(retrieved, data_samples, clip_of_query),
             )
         )
-        told = (data_samples, swapped, query_of_negative)
+        beside = (data_samples, swapped, query_of_negative)
         boxes = replace(regions, features_BTND=None, looks_BTNSD=None)
         shows, asked = self.tube_head.assign(
             boxes.of_queries(clip_of_query), tubes
         )
         losses.update(
             self.tube_head.tube_loss(
-                regions, clip_of_query, shows, text, *told
+                regions, clip_of_query, shows, text, *beside
             )
         )
         if self.action_head is not None:
             losses.update(
-                self.action_head.loss(regions, text, clip_of_query, *told)
+                self.action_head.loss(regions, text, clip_of_query, *beside)
             )
             losses.update(
                 self.action_head.span_loss(

@@ -336,14 +336,14 @@ class TubeHead(BaseModule):
         tube_QE = nn.functional.normalize(tube_QE, dim=-1)
         numbers = action_numbers(samples).to(query_of_negative)
         scale = self.fit.scale()
-        _, told_QE = self.fit.texts(text)
+        _, caption_QE = self.fit.texts(text)
         _, other_VE = self.fit.texts(negatives)
         hard_V = (tube_QE[query_of_negative] * other_VE).sum(-1)
         rows = torch.arange(len(tube_QE), device=tube_QE.device)
         true = true_of_query(numbers, samples).to(rows.device)
         return dict(
             loss_tube=self.loss_tube(
-                scale * told_QE @ tube_QE.t(),
+                scale * caption_QE @ tube_QE.t(),
                 rows,
                 # What no slot shows is no rival.
                 true | (number == 0),
@@ -383,8 +383,8 @@ class TubeHead(BaseModule):
         real = regions.frame_mask_BT
         boxes, scores = choose_boxes(output)
         longest = max(len(one.frame_inds) for one in samples)
-        told = output.actionness_QT
-        values = torch.cat([boxes, scores[..., None], told[..., None]], -1)
+        inside = output.actionness_QT
+        values = torch.cat([boxes, scores[..., None], inside[..., None]], -1)
         # Frames without a region lie between those that have one.
         seen = real & regions.mask_BTN.any(-1)
         first = (~seen).long().argsort(dim=1, stable=True)

@@ -160,13 +160,13 @@ class ObjectProposals(ProposalGenerator):
         owner = area.masked_fill(~near, float('inf')).argmin(2)
         share = (1.0 / near.sum(-1).clamp(min=1)).gather(2, owner)
         truth = tracks.boxes_BTM4.gather(2, owner[..., None].expand_as(boxes))
-        told, wanted = boxes[positive], truth[positive]
+        pred, wanted = boxes[positive], truth[positive]
         number = tracks.valid_BTM.sum().clamp(min=1)
         loss_bbox = self.loss_bbox(
-            told, wanted, share[positive], avg_factor=number
+            pred, wanted, share[positive], avg_factor=number
         )
         quality = torch.zeros_like(logits)
-        quality[positive] = box_iou_pairs(told.detach(), wanted)[0]
+        quality[positive] = box_iou_pairs(pred.detach(), wanted)[0]
         within = _near(tracks, centres, unit, 0.5).any(2)
         asked = (within | tracks.complete_B[:, None, None]) & real
         loss_object = self.loss_object(
