@@ -36,10 +36,16 @@ def orthogonalise(x_NRC: Tensor, steps: int = 3) -> Tensor:
     a, b, c = _COEFFICIENTS
     size = x_NRC.flatten(1).norm(dim=1)[:, None, None]
     x = x_NRC / size.clamp(min=1e-12)
-    for _ in range(steps):
-        square = x @ x.transpose(1, 2)
-        x = a * x + (b * square + c * square @ square) @ x
-    return x
+    # All steps are polynomials of x x', which is R x R; C may be far more.
+    square = x @ x.transpose(1, 2)
+    one = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    whole = None
+    for number in range(1, steps + 1):
+        step = a * one + b * square + c * square @ square
+        whole = step if whole is None else step @ whole
+        if number < steps:
+            square = step @ square @ step
+    return x if whole is None else whole @ x
 
 
 @OPTIMIZERS.register_module()

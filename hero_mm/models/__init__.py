@@ -17,6 +17,7 @@ from .ramped_average import RampedAverage
 from .region_encoder import RegionEncoder
 from .regions import Regions
 from .retrieval import FrameRetrieval
+from .scout import FrameScout
 from .text_encoders import HFTextEncoder, WordTextEncoder
 from .video_encoders import VideoEncoder
 
@@ -27,6 +28,7 @@ __all__ = [
     'DetectorProposals',
     'FileProposals',
     'FrameRetrieval',
+    'FrameScout',
     'GroundingDataPreprocessor',
     'HFTextEncoder',
     'HierarchicalReasoningNeck',

@@ -5,6 +5,7 @@ D width.
 """
 
 from dataclasses import dataclass
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -24,12 +25,15 @@ class Pyramid:
         frame_mask_BT (Tensor): True on real frames, False on padding.
         sizes_B2 (Tensor): Width and height of the frames in pixels, without
             padding, float32.
+        times_BT (Tensor, optional): Places of the frames among the sampled
+            ones, where frames were left out.
     """
 
     levels: tuple[Tensor, ...]
     strides: tuple[Stride, ...]
     frame_mask_BT: Tensor
     sizes_B2: Tensor
+    times_BT: Optional[Tensor] = None
 
     def level(self, number: int) -> tuple[Tensor, Stride]:
         """A level and its stride; ValueError where there is no such level."""

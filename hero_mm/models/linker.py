@@ -63,11 +63,11 @@ class RegionLinker(BaseModule):
         num_slots (int): S. At least the number of regions of a frame: then
             every region has a slot.
         max_gap (int): Frames to the next region of a slot, at most: a slot
-            pauses for up to ``max_gap - 1``. Defaults to 4.
+            pauses for up to ``max_gap - 1``. Defaults to 8.
         appearance (float): What a cosine distance of 1 between features
             costs, in squared sizes of a box. Defaults to 0.5.
         max_cost (float): Pairs that cost more are not linked; those of half
-            of it go first. Defaults to 2.
+            of it go first. Defaults to 4.
         rounds (int): Of the assignment, see :func:`mutual_best`.
         init_cfg (dict, optional): Initialization config.
     """
@@ -75,9 +75,9 @@ class RegionLinker(BaseModule):
     def __init__(
         self,
         num_slots: int,
-        max_gap: int = 4,
+        max_gap: int = 8,
         appearance: float = 0.5,
-        max_cost: float = 2.0,
+        max_cost: float = 4.0,
         rounds: int = 3,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -136,7 +136,7 @@ class RegionLinker(BaseModule):
         before = torch.full_like(mask, -1, dtype=torch.long)
         has_next = torch.zeros_like(mask)
         gaps = range(1, min(self.max_gap, mask.shape[1] - 1) + 1)
-        costs = [self._cost(regions.boxes_BTN4, looks, gap) for gap in gaps]
+        costs = [self._cost(regions, looks, gap) for gap in gaps]
         # Sure links first, over pauses too: what stands near to an object
         # while it is hidden does not take its slot.
         for limit in (self.max_cost / 2, self.max_cost):
@@ -155,15 +155,18 @@ class RegionLinker(BaseModule):
                 )
         return before
 
-    def _cost(self, boxes: Tensor, looks: Tensor, gap: int) -> Tensor:
+    def _cost(self, regions: Regions, looks: Tensor, gap: int) -> Tensor:
         """Cost of all pairs ``gap`` frames apart, (B, T - gap, N, N)."""
+        boxes, times = regions.boxes_BTN4, regions.times_BT
         centre = (boxes[..., :2] + boxes[..., 2:]) / 2
         side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-2)
         size = side.prod(-1).sqrt()
         old, new = slice(None, -gap), slice(gap, None)
         apart = centre[:, old, :, None] - centre[:, new, None]
         mean = (size[:, old, :, None] + size[:, new, None]) / 2
-        far = apart.square().sum(-1) / (gap * mean.square())
+        # Frames may have been left out between them.
+        steps = (times[:, new] - times[:, old]).clamp(min=1)[..., None, None]
+        far = apart.square().sum(-1) / (steps * mean.square())
         grown = side[:, old, :, None].log() - side[:, new, None].log()
         alike = torch.einsum(
             'btnd,btmd->btnm', looks[:, old], looks[:, new]

@@ -105,16 +105,15 @@ class Tubes:
             known_Q,
         )
 
-    def frames(self, kept_QK: Optional[Tensor]) -> 'Tubes':
-        """The boxes of some frames of each query, (Q, K)."""
-        if kept_QK is None:
+    def frames(self, kept: Optional[tuple[Tensor, Tensor]]) -> 'Tubes':
+        """Some frames (Q, K) of each query, and which of them are meant."""
+        if kept is None:
             return self
-        rows = torch.arange(len(kept_QK), device=kept_QK.device)[:, None]
-        return Tubes(
-            self.boxes_QT4[rows, kept_QK],
-            self.valid_QT[rows, kept_QK],
-            self.spans_Q2,
-            self.known_Q,
+        rows = torch.arange(len(kept[0]), device=kept[0].device)[:, None]
+        return replace(
+            self,
+            boxes_QT4=self.boxes_QT4[rows, kept[0]],
+            valid_QT=self.valid_QT[rows, kept[0]] & kept[1],
         )
 
 

@@ -55,6 +55,31 @@ class GroundingDataSample(BaseDataElement):
       (K,); ``action_consistency`` (K, T), in [0, 1].
     """
 
+    def take_frames(self, places: Any) -> 'GroundingDataSample':
+        """The same clip with some of its sampled frames.
+
+        Args:
+            places (Tensor): Their places, increasing; on the CPU.
+
+        Returns:
+            GroundingDataSample: Without predictions.
+        """
+        taken = GroundingDataSample(metainfo=self.metainfo)
+        taken.set_metainfo(dict(frame_inds=self.frame_inds[places.numpy()]))
+        taken.queries = self.queries
+        for name in ('gt_queries', 'gt_tracks'):
+            if name in self:
+                value = self.get(name)
+                cut = {
+                    field: value[field][:, places.to(value[field].device)]
+                    for field in ('bboxes', 'valid')
+                }
+                fields = {**dict(value.items()), **cut}
+                setattr(taken, name, InstanceData(**fields))
+        if 'proposals' in self:
+            taken.proposals = self.proposals[places]
+        return taken
+
     def _set_instances(self, name: str, value: Optional[InstanceData]) -> None:
         self.set_field(value, name, dtype=InstanceData)
 

@@ -28,9 +28,9 @@ model = dict(
         num_proposals=16,
     ),
     # Regions of a frame that go on.
-    max_regions=8,
+    max_regions=6,
     # Slot n follows one object; None leaves the regions unlinked.
-    linker=dict(type='RegionLinker', num_slots=8),
+    linker=dict(type='RegionLinker', num_slots=7),
     # What a region shows: its box, what is around it, the frame. One scale
     # alone leaves the pyramid out.
     region_encoder=dict(
@@ -45,7 +45,30 @@ model = dict(
     ),
     # Contrastive action correspondence; None leaves it out.
     action_head=dict(type='ContrastiveActionHead', embed_dims=embed_dims),
-    retrieval=dict(type='FrameRetrieval', depth='weigh'),
+    # Trained with some frames left out of the reasoning; keep_ratio < 1 leaves
+    # them out at test time, too. 'weigh' leaves out none, 'scout' leaves them
+    # out before the encoder above.
+    retrieval=dict(
+        type='FrameRetrieval',
+        depth='reason',
+        keep_ratio=1.0,
+        scout=dict(
+            type='FrameScout',
+            embed_dims=embed_dims,
+            # Sees half of the width and height.
+            video_encoder=dict(
+                type='VideoEncoder',
+                embed_dims=32,
+                backbone=dict(
+                    type='ShiftConvNet',
+                    stem_channels=8,
+                    channels=(16, 32),
+                    num_blocks=(1, 1),
+                    out_indices=(1,),
+                ),
+            ),
+        ),
+    ),
     # Hierarchical reasoning; None leaves it out, attention='joint' is the
     # fully connected attention that it replaces.
     neck=dict(

@@ -1,8 +1,8 @@
 """HERO: from pixels and sentences to tubes (arXiv 2208.05818).
 
 Wires the parts and computes nothing itself. Data goes through each room once:
-encode, propose, link and encode_regions once a clip; retrieve, reason and
-decode once a sentence.
+scout, encode, propose, link and encode_regions once a clip; retrieve, reason
+and decode once a sentence.
 
 Shape legend: B clips, Q queries (sum of the sentences of the clips), V hard
 negative sentences, T frames, N slots a frame, H W pixels.
@@ -24,6 +24,7 @@ from ..features import Pyramid, TextFeatures
 from ..heads.frame_grid import bin_edges, frame_numbers
 from ..heads.tube_decoding import TubeOutput
 from ..regions import Regions
+from ..scout import Clips
 from ..targets import Tracks, Tubes, with_annotated
 
 Samples = Sequence[GroundingDataSample]
@@ -47,6 +48,13 @@ class Retrieved:
     consistency_QT: Optional[Tensor] = None
     gate_QT: Optional[Tensor] = None
     kept: Optional[tuple[Tensor, Tensor]] = None
+
+    def take(self, flags_QTN: Tensor) -> Tensor:
+        """The flags of the slots of the frames that go on."""
+        if self.kept is None:
+            return flags_QTN
+        rows = torch.arange(len(flags_QTN), device=flags_QTN.device)[:, None]
+        return flags_QTN[rows, self.kept[0]] & self.kept[1][..., None]
 
 
 @MODELS.register_module()
@@ -156,18 +164,37 @@ class HERO(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            regions = self.encode_video(inputs, data_samples)
-            clip_of_query = _clip_of_query(data_samples, regions)
             text = self.text_encoder(_texts(data_samples))
+            clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
+            clips = self.scout(inputs, data_samples, text, clip_of_query)
+            regions, _ = self._encode(clips)
             retrieved = self.retrieve(regions, text, clip_of_query)
             return self.decode(*self.reason(retrieved, text), retrieved, text)
         raise ValueError(
             f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
         )
 
+    def scout(
+        self,
+        inputs: dict[str, Tensor],
+        samples: Samples,
+        text: TextFeatures,
+        clip_of_query: Tensor,
+    ) -> Clips:
+        """Leave frames out before they are encoded, where retrieval does."""
+        clips = Clips(inputs, samples)
+        if self.retrieval is None or self.retrieval.scout is None:
+            return clips
+        logits = self.retrieval.scout(inputs, text, clip_of_query)
+        kept = self.retrieval.choose_runs(
+            logits, inputs['frame_mask'], clip_of_query
+        )
+        clips = replace(clips, logits_QT=logits)
+        return clips if kept is None else clips.take(*kept, self.retrieval.run)
+
     def encode(self, inputs: dict[str, Tensor]) -> Pyramid:
         """Pixels to a pyramid of features."""
-        return self.video_encoder(**inputs)
+        return Clips(inputs, ()).encode(self.video_encoder)
 
     def propose(
         self,
@@ -184,6 +211,8 @@ class HERO(BaseModel):
             losses, regions = self.proposal_generator.loss_and_predict(
                 pyramid, inputs, samples
             )
+        if pyramid.times_BT is not None:
+            regions = replace(regions, times_BT=pyramid.times_BT)
         regions = regions.suppress(self.nms_iou)
         if tracks is not None:
             regions = with_annotated(regions, tracks, self.jitter)
@@ -211,9 +240,21 @@ class HERO(BaseModel):
         Returns:
             Regions: Slots of B clips.
         """
-        pyramid = self.encode(inputs)
-        regions, _ = self.propose(pyramid, inputs, data_samples or ())
-        return self.encode_regions(self.link(regions, pyramid), pyramid)
+        return self._encode(Clips(inputs, data_samples or ()))[0]
+
+    def _encode(
+        self, clips: Clips, tracks: Optional[Tracks] = None
+    ) -> tuple[Regions, dict[str, Tensor]]:
+        """Clips to encoded slots, and losses where tracks are given."""
+        pyramid = clips.encode(self.video_encoder)
+        proposed, losses = self.propose(
+            pyramid, clips.inputs, clips.samples, tracks
+        )
+        linked = self.link(proposed, pyramid)
+        regions = self.encode_regions(linked, pyramid)
+        if tracks is not None:
+            losses.update(self.region_encoder.loss(linked, regions, tracks))
+        return regions, losses
 
     def retrieve(
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
@@ -284,37 +325,35 @@ class HERO(BaseModel):
         self, inputs: dict[str, Tensor], data_samples: Samples
     ) -> dict[str, Tensor]:
         """Losses of all parts; see :meth:`forward`."""
-        pyramid = self.encode(inputs)
-        num_frames = pyramid.frame_mask_BT.shape[1]
-        tracks = Tracks.of(data_samples, num_frames)
-        tubes = Tubes.of(data_samples, num_frames)
-        proposed, losses = self.propose(pyramid, inputs, data_samples, tracks)
-        linked = self.link(proposed, pyramid)
-        regions = self.encode_regions(linked, pyramid)
-        losses.update(self.region_encoder.loss(linked, regions, tracks))
-        clip_of_query = _clip_of_query(data_samples, regions)
+        clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
         negatives, query_of_negative = _negatives(data_samples, clip_of_query)
         texts = _texts(data_samples)
         # One pass of the text encoder for sentences and hard negatives.
         both = self.text_encoder([*texts, *negatives])
         text = both.select(slice(0, len(texts)))
         swapped = both.select(slice(len(texts), None))
+        clips = self.scout(inputs, data_samples, text, clip_of_query)
+        num_frames = clips.inputs['frame_mask'].shape[1]
+        tracks = Tracks.of(clips.samples, num_frames)
+        tubes = Tubes.of(clips.samples, num_frames)
+        regions, losses = self._encode(clips, tracks)
         retrieved = self.retrieve(regions, text, clip_of_query)
         output = self.decode(*self.reason(retrieved, text), retrieved, text)
-        kept = None if retrieved.kept is None else retrieved.kept[0]
-        losses.update(
-            self.tube_head.loss(
-                output,
-                retrieved.regions,
-                tubes.frames(kept),
-                self._edges(retrieved, data_samples, clip_of_query),
-            )
-        )
-        beside = (data_samples, swapped, query_of_negative)
         boxes = replace(regions, features_BTND=None, looks_BTNSD=None)
         shows, asked = self.tube_head.assign(
             boxes.of_queries(clip_of_query), tubes
         )
+        losses.update(
+            self.tube_head.loss(
+                output,
+                retrieved.regions,
+                tubes.frames(retrieved.kept),
+                retrieved.take(shows),
+                retrieved.take(asked),
+                self._edges(retrieved, data_samples, clip_of_query),
+            )
+        )
+        beside = (data_samples, swapped, query_of_negative)
         losses.update(
             self.tube_head.tube_loss(
                 regions, clip_of_query, shows, text, *beside
@@ -329,15 +368,26 @@ class HERO(BaseModel):
                     regions, text, clip_of_query, shows, asked
                 )
             )
+        if clips.logits_QT is not None:
+            times = regions.times_BT[clip_of_query]
+            losses.update(
+                self.retrieval.scout.loss(
+                    clips.logits_QT.gather(1, times),
+                    retrieved.consistency_QT,
+                    regions.frame_mask_BT[clip_of_query],
+                )
+            )
         return losses
 
     def predict(
         self, inputs: dict[str, Tensor], data_samples: Samples
     ) -> list[GroundingDataSample]:
         """Find the tubes; no ground truth is read. See :meth:`forward`."""
-        return self.ground(
-            self.encode_video(inputs, data_samples), data_samples
-        )
+        clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
+        text = self.text_encoder(_texts(data_samples))
+        clips = self.scout(inputs, data_samples, text, clip_of_query)
+        regions, _ = self._encode(clips)
+        return self._ground(regions, data_samples, text, clips.logits_QT)
 
     def ground(
         self, regions: Regions, data_samples: Samples
@@ -353,8 +403,17 @@ class HERO(BaseModel):
             list[GroundingDataSample]: The same samples with
             ``pred_queries``.
         """
-        clip_of_query = _clip_of_query(data_samples, regions)
         text = self.text_encoder(_texts(data_samples))
+        return self._ground(regions, data_samples, text)
+
+    def _ground(
+        self,
+        regions: Regions,
+        data_samples: Samples,
+        text: TextFeatures,
+        scouted_QT: Optional[Tensor] = None,
+    ) -> list[GroundingDataSample]:
+        clip_of_query = _clip_of_query(data_samples, regions.mask_BTN)
         retrieved = self.retrieve(regions, text, clip_of_query)
         output = self.decode(*self.reason(retrieved, text), retrieved, text)
         results = self.tube_head.predict(
@@ -363,7 +422,8 @@ class HERO(BaseModel):
             self._edges(retrieved, data_samples, clip_of_query),
             data_samples,
             clip_of_query,
-            retrieved.consistency_QT,
+            # Of all frames, also where the scout has left some out.
+            retrieved.consistency_QT if scouted_QT is None else scouted_QT,
         )
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
@@ -374,22 +434,22 @@ class HERO(BaseModel):
         retrieved: Retrieved, samples: Samples, clip_of_query: Tensor
     ) -> Tensor:
         """Edges of the bins of the frames that go on, (Q, K + 1)."""
-        mask = retrieved.regions.frame_mask_BT
-        frames = mask.shape[1]
-        if retrieved.consistency_QT is not None:
-            frames = retrieved.consistency_QT.shape[1]
+        regions = retrieved.regions
+        frames = max(len(sample.frame_inds) for sample in samples)
+        mask = regions.frame_mask_BT
         numbers, segments = frame_numbers(samples, frames, mask.device)
         numbers = numbers[clip_of_query]
-        if retrieved.kept is not None:
-            numbers = numbers.gather(1, retrieved.kept[0])
-        return bin_edges(numbers, mask, segments[clip_of_query])
+        places = regions.times_BT.clamp(max=frames - 1)
+        return bin_edges(
+            numbers.gather(1, places), mask, segments[clip_of_query]
+        )
 
 
-def _clip_of_query(samples: Samples, regions: Regions) -> Tensor:
+def _clip_of_query(samples: Samples, like: Tensor) -> Tensor:
     """The clip of each query, has shape (Q,)."""
     counts = torch.tensor([len(s.queries.texts) for s in samples])
     clips = torch.arange(len(samples)).repeat_interleave(counts)
-    return clips.to(regions.mask_BTN.device)
+    return clips.to(like.device)
 
 
 def _texts(samples: Samples) -> list[str]:

@@ -224,6 +224,8 @@ class TubeHead(BaseModule):
         output: TubeOutput,
         regions: Regions,
         tubes: Tubes,
+        shows: Tensor,
+        asked: Tensor,
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
         """Losses of the tubes.
@@ -232,13 +234,14 @@ class TubeHead(BaseModule):
             output (TubeOutput): Of Q queries.
             regions (Regions): The slots of each query.
             tubes (Tubes): True tubes, of the same frames.
+            shows (Tensor): Which slots show them, see :meth:`assign`.
+            asked (Tensor): Where that is known.
             edges_QT1 (Tensor): Edges of the bins, native frames.
 
         Returns:
             dict: ``loss_location``, ``loss_match``, ``loss_early``,
             ``loss_span``, ``loss_offset`` and ``loss_actionness``.
         """
-        shows, asked = self.assign(regions, tubes)
         number = tubes.valid_QT.sum().clamp(min=1)
         focal = dict(weight=asked.to(output.early_QTN), avg_factor=number)
         losses = dict(

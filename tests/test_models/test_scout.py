@@ -1,0 +1,265 @@
+"""The scout: frames are left out before the full-size encoder."""
+
+import copy
+
+import pytest
+import torch
+
+from hero_mm.models.retrieval import FrameRetrieval
+from hero_mm.models.scout import Clips
+from hero_mm.registry import MODELS
+
+SCOUT = dict(
+    type='FrameScout',
+    embed_dims=16,
+    dims=8,
+    video_encoder=dict(
+        type='VideoEncoder',
+        embed_dims=8,
+        backbone=dict(
+            type='ShiftConvNet',
+            stem_channels=4,
+            channels=(4, 8),
+            num_blocks=(1, 1),
+            out_indices=(1,),
+            shift_div=4,
+        ),
+    ),
+)
+
+
+def retrieval_config(**options) -> dict:
+    return dict(
+        dict(
+            type='FrameRetrieval',
+            depth='scout',
+            run=2,
+            scout=copy.deepcopy(SCOUT),
+        ),
+        **options,
+    )
+
+
+def build(**options) -> FrameRetrieval:
+    return MODELS.build(retrieval_config(**options)).eval()
+
+
+def real_frames(*lengths) -> torch.Tensor:
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+# --- which runs -------------------------------------------------------------
+
+
+def test_a_clip_keeps_the_runs_of_its_best_frames():
+    score = torch.tensor([[0.0, 0, 0, 9, 0, 0, 0, 5.0]])
+    kept, real = build(keep_ratio=0.5).choose_runs(
+        score, real_frames(8), torch.tensor([0])
+    )
+    assert kept.tolist() == [[2, 3, 6, 7]] and real.all()
+
+
+def test_what_fits_any_sentence_is_kept():
+    """How sure a sentence is of its frames in general counts nothing."""
+    score = torch.tensor([[0, 0, 0, 0, 0, 0, 9.0, 0], [100, 0, 0, 0] * 2])
+    score[1, 4:] = 0
+    kept, _ = build(keep_ratio=0.5).choose_runs(
+        score, real_frames(8), torch.tensor([0, 0])
+    )
+    assert kept.tolist() == [[0, 1, 6, 7]]
+
+
+def test_each_clip_has_its_share_of_its_own_frames():
+    """Of clips of 7 and 4 frames; the last run of the first is half."""
+    score = torch.arange(7.0).repeat(2, 1)
+    clips = torch.tensor([0, 1])
+    retrieval = build(keep_ratio=0.5)
+    kept, real = retrieval.choose_runs(score, real_frames(7, 4), clips)
+    assert [k[r].tolist() for k, r in zip(kept, real)] == [[4, 5, 6], [2, 3]]
+    alone, _ = retrieval.choose_runs(score[:1, :4], real_frames(4), clips[:1])
+    assert alone.tolist() == [[2, 3]]
+
+
+def test_all_frames_go_on_where_all_are_asked_for():
+    retrieval = build(keep_ratio=1.0)
+    clips = torch.tensor([0])
+    assert retrieval.choose_runs(torch.rand(1, 4), real_frames(4), clips) is (
+        None
+    )
+    # The reasoning leaves out nothing more.
+    retrieval.keep_ratio = 0.5
+    assert retrieval(torch.rand(1, 4), real_frames(4)) is None
+
+
+def test_a_scout_is_needed():
+    with pytest.raises(ValueError, match="depth='scout' needs a scout"):
+        FrameRetrieval(depth='scout')
+    # At other depths it is not built.
+    assert build(depth='reason').scout is None
+
+
+# --- frames that are left out -----------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def scouting(build_hero):
+    def make(**options):
+        return build_hero(retrieval=retrieval_config(**options))
+
+    return make
+
+
+def asked(batch) -> list[str]:
+    return [t for one in batch['data_samples'] for t in one.queries.texts]
+
+
+def scouted(model, batch) -> Clips:
+    clips = torch.arange(len(batch['data_samples'])).repeat_interleave(2)
+    text = model.text_encoder(asked(batch))
+    return model.scout(batch['inputs'], batch['data_samples'], text, clips)
+
+
+@torch.no_grad()
+def test_samples_and_pixels_are_those_of_the_kept_frames(
+    scouting, make_clip, collate
+):
+    model = scouting(keep_ratio=0.5)
+    batch = collate(model, make_clip(8), make_clip(5, seed=1))
+    found = scouted(model, batch)
+    assert found.logits_QT.shape == (4, 8)
+    for row, (sample, length) in enumerate(zip(found.samples, (4, 4))):
+        whole = batch['data_samples'][row]
+        mask = found.inputs['frame_mask'][row]
+        places = found.times_BT[row][mask]
+        assert mask.sum() <= length
+        pixels = found.inputs['imgs'][row][mask]
+        assert torch.equal(pixels, batch['inputs']['imgs'][row][places])
+        inds = whole.frame_inds[places.numpy()]
+        assert sample.frame_inds.tolist() == inds.tolist()
+        for name in ('gt_queries', 'gt_tracks'):
+            wanted = whole.get(name).bboxes[:, places]
+            assert torch.equal(sample.get(name).bboxes, wanted)
+        assert torch.equal(sample.gt_queries.spans, whole.gt_queries.spans)
+
+
+@torch.no_grad()
+def test_the_encoder_sees_runs_alone(scouting, make_clip, collate):
+    """A run gives what it gives as a clip of its own."""
+    model = scouting(keep_ratio=0.5)
+    batch = collate(model, make_clip(8), make_clip(8, seed=1))
+    found = scouted(model, batch)
+    pyramid = found.encode(model.video_encoder)
+    assert torch.equal(pyramid.times_BT, found.times_BT)
+    assert pyramid.sizes_B2.shape == (2, 2)
+    for row in range(2):
+        for first in (0, 2):
+            places = found.times_BT[row, first : first + 2]
+            alone = model.video_encoder(
+                batch['inputs']['imgs'][row : row + 1, places],
+                torch.ones(1, 2, dtype=torch.bool),
+                batch['inputs']['pixel_mask'][row : row + 1],
+            )
+            for one, other in zip(alone.levels, pyramid.levels):
+                torch.testing.assert_close(
+                    one[0], other[row, first : first + 2]
+                )
+
+
+@torch.no_grad()
+def test_answers_are_of_the_whole_clip(scouting, make_clip, collate, predict):
+    model = scouting(keep_ratio=0.5)
+    seen = []
+    hook = model.video_encoder.register_forward_hook(
+        lambda _, given, __: seen.append(given[1])
+    )
+    (tubes,) = predict(model, make_clip(8))
+    hook.remove()
+    assert [mask.shape for mask in seen] == [(2, 2)]
+    assert tubes.bboxes.shape == (2, 8, 4)
+    assert tubes.action_consistency.shape == (2, 8)
+    batch = collate(model, make_clip(8))
+    logits = scouted(model, batch).logits_QT
+    torch.testing.assert_close(tubes.action_consistency, logits.sigmoid())
+
+
+@torch.no_grad()
+def test_with_all_frames_it_says_what_it_says_without_a_scout(
+    scouting, make_clip, predict
+):
+    model = scouting(keep_ratio=1.0)
+    (one,) = predict(model, make_clip(8))
+    model.retrieval = None
+    (other,) = predict(model, make_clip(8))
+    for name in ('spans', 'bboxes', 'scores'):
+        assert torch.equal(one[name], other[name]), name
+
+
+@torch.no_grad()
+def test_neighbours_in_the_batch_change_nothing(scouting, make_clip, predict):
+    """Neither longer ones nor larger ones."""
+    model = scouting(keep_ratio=0.5)
+    (alone,) = predict(model, make_clip(6))
+    beside, _ = predict(model, make_clip(6), make_clip(9, (48, 40), seed=1))
+    for name in ('spans', 'bboxes', 'scores', 'action_consistency'):
+        torch.testing.assert_close(
+            alone[name], beside[name], atol=1e-3, rtol=1e-3
+        )
+
+
+# --- learning ---------------------------------------------------------------
+
+
+def test_the_scout_learns_from_the_action_head_and_teaches_nobody(
+    scouting, make_clip, collate
+):
+    model = scouting(train_prob=1.0).train()
+    batch = collate(model, make_clip(8), make_clip(8, seed=1))
+    losses = model(**batch, mode='loss')
+    named = dict(model.named_parameters())
+    found = torch.autograd.grad(
+        losses['loss_scout'],
+        list(named.values()),
+        retain_graph=True,
+        allow_unused=True,
+    )
+    taught = {n for n, g in zip(named, found) if g is not None and g.any()}
+    mine = {name for name in named if name.startswith('retrieval.scout')}
+    assert taught == mine
+    for name, loss in losses.items():
+        if name not in ('loss_scout', 'region_iou'):
+            grads = torch.autograd.grad(
+                loss,
+                [named[n] for n in mine],
+                retain_graph=True,
+                allow_unused=True,
+            )
+            assert all(grad is None for grad in grads), name
+
+
+def test_it_comes_to_say_what_the_action_head_says(
+    scouting, make_clip, collate
+):
+    model = scouting(train_prob=0.0).train()
+    batch = collate(model, make_clip(8), make_clip(8, seed=1))
+    optimizer = torch.optim.AdamW(model.retrieval.parameters(), lr=3e-2)
+    wanted = torch.linspace(-3, 3, 8).roll(3).expand(4, -1)
+    mask = torch.ones(4, 8, dtype=torch.bool)
+    text = model.text_encoder(asked(batch))
+    clips = torch.tensor([0, 0, 1, 1])
+    for _ in range(80):
+        logits = model.retrieval.scout(batch['inputs'], text, clips)
+        loss = model.retrieval.scout.loss(logits, wanted, mask)['loss_scout']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    rank = torch.corrcoef(torch.stack([logits.flatten(), wanted.flatten()]))
+    assert rank[0, 1] > 0.9
+
+
+def test_padding_is_not_asked(scouting):
+    scout = scouting().retrieval.scout
+    logits, wanted = torch.randn(2, 6), torch.randn(2, 6)
+    mask = real_frames(6, 4)
+    loss = scout.loss(logits, wanted, mask)['loss_scout']
+    wanted[1, 4:] = 9.0
+    assert loss == scout.loss(logits, wanted, mask)['loss_scout']
