@@ -85,14 +85,7 @@ class TextFeatures:
     action_weights_QL: Tensor
 
     def select(self, rows: slice) -> 'TextFeatures':
-        """Take some of the sentences.
-
-        Args:
-            rows (slice): Which ones.
-
-        Returns:
-            TextFeatures: These sentences, cut to their longest.
-        """
+        """Some of the sentences, cut to the longest of them."""
         mask = self.word_mask_QL[rows]
         longest = int(mask.sum(-1).max()) if len(mask) else 0
         return TextFeatures(

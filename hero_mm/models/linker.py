@@ -25,13 +25,9 @@ from .regions import Regions, read_centres
 def mutual_best(score: Tensor, rounds: int) -> Tensor:
     """Assign rows and columns one to one, the best pairs first.
 
-    Args:
-        score (Tensor): Has shape (..., R, C); pairs below 0 are not allowed.
-        rounds (int): In each of them, rows and columns that are each other's
-            best are paired.
-
-    Returns:
-        Tensor: The row of each column, -1 where it has none; (..., C).
+    Pairs of (..., R, C) below 0 are not allowed. In each round, rows and
+    columns that are each other's best are paired. The row of each column, -1
+    where it has none.
     """
     row_of = score.new_full(score.shape[:-2] + score.shape[-1:], -1.0).long()
     for _ in range(rounds):
@@ -121,15 +117,9 @@ class RegionLinker(BaseModule):
         )
 
     def predecessors(self, regions: Regions, pyramid: Pyramid) -> Tensor:
-        """The region that each one continues.
+        """The region that each one continues, (B, T, N).
 
-        Args:
-            regions (Regions): Of B clips, N a frame.
-            pyramid (Pyramid): Of the same clips.
-
-        Returns:
-            Tensor: Its place in T * N, -1 for the first of a chain; has shape
-            (B, T, N).
+        Its place in T * N, -1 for the first of a chain.
         """
         looks = F.normalize(read_centres(pyramid, regions.boxes_BTN4), dim=-1)
         mask = regions.mask_BTN

@@ -49,14 +49,7 @@ class Regions:
     def from_boxes(
         cls, boxes: Tensor, scores: Tensor, mask: Tensor, frames: Tensor
     ) -> 'Regions':
-        """Regions of whole clips.
-
-        Args:
-            boxes (Tensor): Has shape (B, T, N, 4).
-            scores (Tensor): Has shape (B, T, N).
-            mask (Tensor): Has shape (B, T, N).
-            frames (Tensor): True on real frames, has shape (B, T).
-        """
+        """Of clips (B, T, N, 4), (B, T, N), (B, T, N), real frames (B, T)."""
         times = torch.arange(frames.shape[1], device=frames.device)
         return cls(boxes, scores, mask, times.expand(frames.shape), frames)
 
@@ -121,19 +114,13 @@ class Regions:
         )
 
     def of_queries(self, clip_of_query: Tensor) -> 'Regions':
-        """Repeat each clip for its sentences: Q in the place of B.
-
-        Args:
-            clip_of_query (Tensor): Clip of each sentence, has shape (Q,).
-        """
+        """Each clip repeated for its sentences: Q in the place of B."""
         return self._map(lambda value: value.index_select(0, clip_of_query))
 
     def frames(self, kept_BK: Tensor, real_BK: Tensor) -> 'Regions':
-        """Take some frames of each clip, which keep their times.
+        """Some frames (B, K) of each clip, and which of them are meant.
 
-        Args:
-            kept_BK (Tensor): Frame numbers, increasing where real.
-            real_BK (Tensor): True on frames that are meant.
+        They keep their times.
         """
         rows = torch.arange(len(kept_BK), device=kept_BK.device)[:, None]
         kept = self._map(lambda value: value[rows, kept_BK])
@@ -145,15 +132,9 @@ class Regions:
 
 
 def region_points(boxes: Tensor, scale: float, number: int) -> Tensor:
-    """A grid of points over boxes and what is around them.
+    """A grid of ``number`` x ``number`` points over boxes (..., 4).
 
-    Args:
-        boxes (Tensor): Has shape (..., 4).
-        scale (float): Side of the grid in sides of the box.
-        number (int): Points a side.
-
-    Returns:
-        Tensor: x and y in pixels, has shape (..., number ** 2, 2).
+    Its side is ``scale`` sides of the box. x and y in pixels, (..., P, 2).
     """
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
     reach = (boxes[..., 2:] - boxes[..., :2]) * (scale / 2)
@@ -167,15 +148,9 @@ def region_points(boxes: Tensor, scale: float, number: int) -> Tensor:
 def read_points(
     level_BTCHW: Tensor, stride: tuple[float, float], points_BTNP2: Tensor
 ) -> Tensor:
-    """Read a level at points, bilinearly; zero outside.
+    """Read a level at points (x, y), bilinearly; zero outside.
 
-    Args:
-        level_BTCHW (Tensor): Features.
-        stride (tuple[float, float]): Pixels a cell covers, (x, y).
-        points_BTNP2 (Tensor): x and y in pixels.
-
-    Returns:
-        Tensor: In single precision at least, has shape (B, T, N, C * P).
+    In single precision at least, has shape (B, T, N, C * P).
     """
     clips, frames, number, _, _ = points_BTNP2.shape
     height, width = level_BTCHW.shape[-2:]

@@ -196,12 +196,7 @@ def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def jittered(boxes: Tensor, amount: float) -> Tensor:
-    """Move each edge at random by up to a share of the box's side.
-
-    Args:
-        boxes (Tensor): Has shape (..., 4).
-        amount (float): The share.
-    """
+    """Move each edge at random by up to a share of the box's side."""
     sides = boxes[..., 2:] - boxes[..., :2]
     sides = torch.cat([sides, sides], -1)
     return boxes + amount * (2 * torch.rand_like(boxes) - 1) * sides

@@ -112,12 +112,13 @@ def test_tubes_of_clips_whose_spans_are_unknown_teach_nothing():
         [True, True, False],
         [False, False, False],
     ]
-    some = tubes.frames(torch.tensor([[1, 2], [0, 1], [0, 1]]))
+    meant = torch.tensor([[True, True], [True, False], [True, True]])
+    some = tubes.frames((torch.tensor([[1, 2], [0, 1], [0, 1]]), meant))
     assert some.boxes_QT4[0, 0].tolist() == B
     assert some.boxes_QT4[1].tolist() == [B, A]
     assert some.valid_QT.tolist() == [
         [True, False],
-        [True, True],
+        [True, False],
         [False, False],
     ]
     assert tubes.frames(None) is tubes

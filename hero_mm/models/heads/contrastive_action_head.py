@@ -47,11 +47,9 @@ class ContrastiveActionHead(BaseModule):
         top_ratio (float): Share of the frames whose mean is the score of a
             video.
         temperature (float): Of the smooth maximum over slots, in units of
-            the cosine: of 64 slots that fit alike the best counts 0.4 more
+            the cosine: of 64 slots that fit alike the best counts 0.8 more
             than one alone.
-        scale (float): Of the similarities in the loss, fixed: a learned one
-            grows until easy pairs teach nothing, and the frames that do not
-            show the action keep their scores.
+        scale (float): Start of a learned scale of the similarities.
         loss_contrast (dict): Config of the loss over pairs.
         loss_span (dict): Config of the loss with ``supervision='span'``.
         init_cfg (dict, optional): Initialization config.
@@ -63,8 +61,8 @@ class ContrastiveActionHead(BaseModule):
         common_dims: int = 64,
         supervision: str = 'video',
         top_ratio: float = 0.25,
-        temperature: float = 0.1,
-        scale: float = 5.0,
+        temperature: float = 0.2,
+        scale: float = 10.0,
         loss_contrast: Optional[dict] = None,
         loss_span: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
@@ -75,7 +73,7 @@ class ContrastiveActionHead(BaseModule):
                 f'supervision must be one of {SUPERVISIONS}; got '
                 f'{supervision!r}'
             )
-        self.fit = SlotTextFit(embed_dims, common_dims, scale, learned=False)
+        self.fit = SlotTextFit(embed_dims, common_dims, scale)
         self.offset: Optional[nn.Parameter] = None
         if supervision == 'span':
             self.offset = nn.Parameter(torch.tensor(1.0))

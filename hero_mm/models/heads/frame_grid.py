@@ -24,14 +24,7 @@ def frame_numbers(
 ) -> tuple[Tensor, Tensor]:
     """Native numbers of the sampled frames, and the searched segments.
 
-    Args:
-        samples (Sequence[GroundingDataSample]): B clips.
-        num_frames (int): T, the padded number of frames.
-        device (torch.device): Where the results live.
-
-    Returns:
-        tuple[Tensor, Tensor]: float32, have shapes (B, T), zero on padding,
-        and (B, 2), ``[start, end)``.
+    float32, (B, T), zero on padding, and (B, 2), ``[start, end)``.
     """
     numbers = torch.zeros(len(samples), num_frames)
     for row, sample in zip(numbers, samples):
@@ -44,15 +37,13 @@ def frame_numbers(
 def bin_edges(
     numbers_QT: Tensor, mask_QT: Tensor, segments_Q2: Tensor
 ) -> Tensor:
-    """Edges of the bins of sampled frames.
+    """Edges of the bins of sampled frames, (Q, T + 1).
 
     Args:
         numbers_QT (Tensor): Native numbers, strictly increasing where real.
-        mask_QT (Tensor): True on real frames, which come first.
+        mask_QT (Tensor): True on real frames, which come first; padding
+            repeats the last edge.
         segments_Q2 (Tensor): ``[start, end)`` in native frames.
-
-    Returns:
-        Tensor: Has shape (Q, T + 1); padding repeats the last edge.
     """
     # Frame i lasts from i to i + 1: its middle is i + 0.5.
     between = (numbers_QT[:, 1:] + numbers_QT[:, :-1] + 1) / 2
@@ -62,16 +53,10 @@ def bin_edges(
 
 
 def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
-    """Position of native times on the grid, in bins.
+    """Native times in bins: number of the bin plus offset in [0, 1].
 
-    Args:
-        times_Q (Tensor): Native times, has shape (Q,).
-        edges_QT1 (Tensor): Edges of the bins, has shape (Q, T + 1).
-        is_end (bool): An end that lies on an edge belongs to the bin before
-            it, a start to the bin after it.
-
-    Returns:
-        Tensor: Bin number plus offset in [0, 1], has shape (Q,).
+    An end that lies on an edge belongs to the bin before it, a start to the
+    bin after it.
     """
     num_bins = edges_QT1.shape[1] - 1
     index = torch.searchsorted(
@@ -85,16 +70,7 @@ def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
 
 
 def from_bins(index_Q: Tensor, offset_Q: Tensor, edges_QT1: Tensor) -> Tensor:
-    """Native time of a bin and an offset in it.
-
-    Args:
-        index_Q (Tensor): Bins, has shape (Q,).
-        offset_Q (Tensor): Offsets in [0, 1], has shape (Q,).
-        edges_QT1 (Tensor): Edges of the bins, has shape (Q, T + 1).
-
-    Returns:
-        Tensor: Native times, has shape (Q,).
-    """
+    """Native times of bins and offsets in them."""
     low = edges_QT1.gather(1, index_Q[:, None]).squeeze(1)
     high = edges_QT1.gather(1, index_Q[:, None] + 1).squeeze(1)
     return low + offset_Q * (high - low)

@@ -23,46 +23,32 @@ class SlotTextFit(nn.Module):
     Args:
         embed_dims (int): Width D.
         common_dims (int): Width E.
-        scale (float): Inverse temperature of what is learned from products.
-        learned (bool): It is the start of a learned one. A fixed, low one
-            keeps asking for more where a contrast is easy.
+        scale (float): Start of a learned inverse temperature of what is
+            learned from products.
     """
-
-    log_scale: Tensor
 
     def __init__(
         self,
         embed_dims: int,
         common_dims: int,
         scale: float = 10.0,
-        learned: bool = True,
     ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
         self.region = nn.Linear(embed_dims, 2 * common_dims)
         self.text_look = nn.Linear(embed_dims, common_dims)
         self.text_action = nn.Linear(embed_dims, common_dims)
-        log_scale = torch.tensor(scale).log()
-        if learned:
-            self.log_scale = nn.Parameter(log_scale)
-        else:
-            self.register_buffer('log_scale', log_scale)
+        self.log_scale = nn.Parameter(torch.tensor(scale).log())
 
     def scale(self) -> Tensor:
-        """Inverse temperature; up to 50, where exponentials stay finite."""
+        """Inverse temperature; up to 50, where it stays finite."""
         return self.log_scale.exp().clamp(max=50)
 
     def slots(self, regions: Regions) -> tuple[Tensor, Tensor]:
-        """Looks of slots and actions of their regions, unit vectors.
+        """Looks (B, N, E) of slots and actions (B, T, N, E) of their regions.
 
         What an object looks like stays the same: its looks are the mean along
         its slot. What it does changes from frame to frame.
-
-        Args:
-            regions (Regions): Slots of B clips.
-
-        Returns:
-            tuple[Tensor, Tensor]: Have shapes (B, N, E) and (B, T, N, E).
         """
         look, action = self.region(self.norm(regions.features)).chunk(2, -1)
         look = (look * regions.mask_BTN[..., None]).sum(1)
@@ -77,16 +63,7 @@ class SlotTextFit(nn.Module):
     def forward(
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> Tensor:
-        """Compare the slots of each sentence's clip with it.
-
-        Args:
-            regions (Regions): Slots of B clips.
-            text (TextFeatures): Q sentences.
-            clip_of_query (Tensor): Clip of each, has shape (Q,).
-
-        Returns:
-            Tensor: Cosines of looks and of action, has shape (Q, T, N, 2).
-        """
+        """Cosines of looks and of action, has shape (Q, T, N, 2)."""
         look_BNE, action_BTNE = self.slots(regions)
         look_QE, act_QE = self.texts(text)
         look = torch.einsum(

@@ -63,15 +63,9 @@ def decode_span(
 ) -> tuple[Tensor, Tensor]:
     """Choose a span whose end lies behind its start.
 
-    Args:
-        output (TubeOutput): Of Q queries.
-        edges_QT1 (Tensor): Edges of the bins, native frames.
-        expected_iou (bool): Choose the span whose tIoU with the others,
-            weighted by their probability, is highest, in place of the most
-            likely one.
-
-    Returns:
-        tuple[Tensor, Tensor]: Spans (Q, 2) in native frames and scores (Q,).
+    With ``expected_iou`` the one whose tIoU with the others, weighted by their
+    probability, is highest, in place of the most likely one. Spans (Q, 2) in
+    native frames, scores (Q,).
     """
     # Off the very edges, so that no span is empty.
     offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
@@ -129,14 +123,7 @@ def most_agreed(
 
 
 def choose_boxes(output: TubeOutput) -> tuple[Tensor, Tensor]:
-    """The box of the most likely slot of each frame.
-
-    Args:
-        output (TubeOutput): Of Q queries.
-
-    Returns:
-        tuple[Tensor, Tensor]: Boxes (Q, T, 4) and their probability (Q, T).
-    """
+    """Most likely box (Q, T, 4) of each frame, and how likely (Q, T)."""
     prob = output.location_QTN.float().softmax(-1)
     score, slot = prob.max(-1, keepdim=True)
     index = slot[..., None].expand(-1, -1, 1, 4)
@@ -147,16 +134,9 @@ def choose_boxes(output: TubeOutput) -> tuple[Tensor, Tensor]:
 def spread_frames(
     x_QKC: Tensor, times_QK: Tensor, real_QK: Tensor, num_frames: int
 ) -> Tensor:
-    """Interpolate from some frames to all frames, held at the ends.
+    """Interpolate from K frames to all frames (Q, T, C), held at the ends.
 
-    Args:
-        x_QKC (Tensor): Values at these frames.
-        times_QK (Tensor): Their numbers, increasing where real.
-        real_QK (Tensor): True on frames that are meant, which come first.
-        num_frames (int): T.
-
-    Returns:
-        Tensor: Has shape (Q, T, C).
+    ``times_QK`` are their places; real frames come first.
     """
     rows = torch.arange(len(x_QKC), device=x_QKC.device)[:, None]
     # The last real frame stands in for the padding after it.

@@ -265,14 +265,17 @@ class TubeHead(BaseModule):
     ) -> dict[str, Tensor]:
         known = tubes.known_Q.to(edges_QT1)
         spans = tubes.spans_Q2
-        places = [
-            to_bins(spans[:, side], edges_QT1, bool(side)) for side in (0, 1)
-        ]
-        place = torch.stack(places, -1)[:, None]
+        places = torch.stack(
+            [
+                to_bins(spans[:, side], edges_QT1, bool(side))
+                for side in (0, 1)
+            ],
+            -1,
+        )
         steps = torch.arange(mask_QT.shape[1], device=mask_QT.device)
         # The bins beside that of a boundary are nearly as likely: their
         # offsets lead to the end that is next to it.
-        share = place - steps[:, None]
+        share = places[:, None] - steps[:, None]
         near = (share > -1) & (share < 2) & mask_QT[..., None]
         near = near * known[:, None, None]
         middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
@@ -281,8 +284,7 @@ class TubeHead(BaseModule):
         return dict(
             loss_span=self.loss_span(
                 span_logits(output),
-                *places,
-                mask_QT,
+                places,
                 weight=known,
                 avg_factor=known.sum().clamp(min=1),
             ),

@@ -17,12 +17,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention on torch's fused kernel.
-
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads; D must be divisible by it.
-    """
+    """Multi-head attention, on torch's fused kernel."""
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
@@ -36,15 +31,10 @@ class Attention(nn.Module):
         self.out = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, x: Tensor, bias: Optional[Tensor] = None) -> Tensor:
-        """Let tokens attend to each other.
+        """Let tokens (N, L, D) attend to each other.
 
-        Args:
-            x (Tensor): Has shape (N, L, D).
-            bias (Tensor, optional): Added to the logits, very low hides; or
-                bool, False hides. Broadcasts to (N, heads, L, L).
-
-        Returns:
-            Tensor: Has shape (N, L, D).
+        A bias that broadcasts to (N, heads, L, L) is added to the logits;
+        where it is bool, False hides.
         """
         heads = self.num_heads
         q, k, v = rearrange(
@@ -55,13 +45,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with GELU between.
-
-    Args:
-        embed_dims (int): Width D.
-        ratio (float): Hidden width, in units of D.
-        out_dims (int, optional): Width of the result. Defaults to D.
-    """
+    """Two linear layers with GELU between, ``ratio`` times as wide."""
 
     def __init__(
         self, embed_dims: int, ratio: float, out_dims: Optional[int] = None
@@ -75,13 +59,7 @@ class FeedForward(nn.Sequential):
 
 
 class JointLayer(nn.Module):
-    """A transformer layer: every token sees every other one.
-
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
-    """
+    """A transformer layer: every token sees every other one."""
 
     def __init__(
         self, embed_dims: int, num_heads: int, ffn_ratio: float
@@ -93,28 +71,14 @@ class JointLayer(nn.Module):
         self.ffn = FeedForward(embed_dims, ffn_ratio)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Let every token see every real one.
-
-        Args:
-            tokens (Tensor): Has shape (N, L, D).
-            real (Tensor): True on real tokens, has shape (N, L); each
-                sequence has one.
-
-        Returns:
-            Tensor: Has shape (N, L, D).
-        """
+        """Tokens (N, L, D); those that are real, (N, L), are seen."""
         x = self.norm_attention(tokens)
         x = tokens + self.attention(x, real[:, None, None])
         return x + self.ffn(self.norm_ffn(x))
 
 
 class SpatialAttention(nn.Module):
-    """Attention among the regions of a frame.
-
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-    """
+    """Attention among the regions of a frame."""
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
@@ -122,7 +86,7 @@ class SpatialAttention(nn.Module):
         self.attention = Attention(embed_dims, num_heads)
 
     def forward(self, x_QTRD: Tensor, mask_QTR: Tensor) -> Tensor:
-        """What is to be added to the regions, has shape (Q, T, R, D)."""
+        """What is to be added to the regions."""
         x = self.norm(x_QTRD).flatten(0, 1)
         # A frame without regions sees its padding, which keeps softmax finite.
         seen = mask_QTR | ~mask_QTR.any(-1, keepdim=True)
@@ -133,11 +97,8 @@ class SpatialAttention(nn.Module):
 class TimeBias(nn.Module):
     """Bias of attention between frames by the time between them.
 
-    Each head learns how fast it forgets and whether it looks back or ahead;
-    of four heads one looks back, one ahead, one stays, one sees all alike.
-
-    Args:
-        num_heads (int): Heads.
+    Each head learns how fast it forgets and whether it looks back or ahead; of
+    four heads one looks back, one ahead, one stays, one sees all alike.
     """
 
     def __init__(self, num_heads: int) -> None:
@@ -147,14 +108,7 @@ class TimeBias(nn.Module):
         self.ahead = nn.Parameter(torch.tensor([-1.0, 1.0, 0.0, 0.0])[kind])
 
     def forward(self, times: Tensor) -> Tensor:
-        """Bias of the pairs of frames.
-
-        Args:
-            times (Tensor): Places of the frames, has shape (..., W).
-
-        Returns:
-            Tensor: Has shape (..., heads, W, W).
-        """
+        """Places of frames (..., W) to a bias (..., heads, W, W)."""
         apart = (times[..., None, :] - times[..., None])[..., None, :, :]
         decay = F.softplus(self.decay)[:, None, None]
         ahead = self.ahead[:, None, None]
@@ -198,12 +152,9 @@ class SlotAttention(nn.Module):
     def forward(
         self, x_QTRD: Tensor, mask_QTR: Tensor, times_QT: Tensor
     ) -> Tensor:
-        """What is to be added to the regions, has shape (Q, T, R, D).
+        """What is to be added to the regions.
 
-        Args:
-            x_QTRD (Tensor): Regions; place R is one slot in all frames.
-            mask_QTR (Tensor): True on regions.
-            times_QT (Tensor): Places of the frames.
+        Place R is one slot in all frames; ``times_QT`` are their places.
         """
         x = self.norm(x_QTRD)
         if self.shift:
@@ -241,16 +192,10 @@ class SlotAttention(nn.Module):
 
 
 def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
-    """Let some channels come from the frame before and the frame after.
+    """Some channels come from the frame before, as many from the one after.
 
-    Args:
-        x (Tensor): Features, has shape (B, T, ...).
-        channels (int): So many channels look back and as many look ahead.
-        dim (int): The axis of the channels.
-
-    Returns:
-        Tensor: Features of the same shape; what would come from outside the
-        clip is zero.
+    Of features (B, T, ...) whose channels lie on axis ``dim``; what would come
+    from outside the clip is zero.
     """
     rest = x.shape[dim] - 2 * channels
     back, ahead, same = x.split([channels, channels, rest], dim=dim)

@@ -10,27 +10,14 @@ from torch import Tensor, nn
 
 
 def sine_features(positions: Tensor, num_bands: int) -> Tensor:
-    """Sines and cosines of positions, wavelengths from 2 to 2 ** num_bands.
-
-    Args:
-        positions (Tensor): Positions in steps, has shape (...).
-        num_bands (int): Number of wavelengths.
-
-    Returns:
-        Tensor: Has shape (..., 2 * num_bands).
-    """
+    """Sines and cosines of wavelengths from 2 to 2 ** num_bands."""
     bands = torch.arange(num_bands, device=positions.device)
     angles = positions[..., None] * (2 * math.pi / 2.0 ** (bands + 1))
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class StepPosition(nn.Module):
-    """Learned projection of sine features of a number of steps.
-
-    Args:
-        embed_dims (int): Width D.
-        num_bands (int): Number of wavelengths; 8 reach 256 steps.
-    """
+    """Projection of sines of a number of steps; 8 bands reach 256."""
 
     def __init__(self, embed_dims: int, num_bands: int = 8) -> None:
         super().__init__()
@@ -38,20 +25,16 @@ class StepPosition(nn.Module):
         self.project = nn.Linear(2 * num_bands, embed_dims, bias=False)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """Embed steps of shape (...): has shape (..., D)."""
+        """Steps (...) to (..., D)."""
         sines = sine_features(steps.float(), self.num_bands)
         return self.project(sines.to(self.project.weight.dtype))
 
 
 class BoxPosition(nn.Module):
-    """Embedding of a box.
+    """Embedding of a box by its place and size.
 
     Where a region is and how large, frame by frame, is what motion and
     neighbourhood are made of.
-
-    Args:
-        embed_dims (int): Width D.
-        num_bands (int): Wavelengths a coordinate, from 2 units on.
     """
 
     def __init__(self, embed_dims: int, num_bands: int = 6) -> None:
@@ -64,15 +47,7 @@ class BoxPosition(nn.Module):
         )
 
     def forward(self, boxes: Tensor, unit: Tensor) -> Tensor:
-        """Embed boxes.
-
-        Args:
-            boxes (Tensor): xyxy in pixels, has shape (..., 4).
-            unit (Tensor): Pixels that count as one, x and y, (2,).
-
-        Returns:
-            Tensor: Has shape (..., D).
-        """
+        """Boxes (..., 4) to (..., D); unit: pixels that count as one."""
         centre = (boxes[..., :2] + boxes[..., 2:]) / 2 / unit
         size = (boxes[..., 2:] - boxes[..., :2]) / unit
         place = torch.cat([centre, size], -1)

@@ -21,12 +21,7 @@ class PyramidAlignment(nn.Module):
 
     The attended words scale and shift the region (as in FiLM, arXiv
     1709.07871, but with words of the region's own choice), so that one layer
-    can already select.
-
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-        num_sizes (int): S.
+    can select.
     """
 
     def __init__(
@@ -49,17 +44,7 @@ class PyramidAlignment(nn.Module):
         words_QLD: Tensor,
         word_mask_QL: Tensor,
     ) -> Tensor:
-        """Align regions with words.
-
-        Args:
-            x_QTRD (Tensor): Regions.
-            looks_QTRSD (Tensor): What they show at each size.
-            words_QLD (Tensor): Words.
-            word_mask_QL (Tensor): True on real words.
-
-        Returns:
-            Tensor: What is to be added to the regions, (Q, T, R, D).
-        """
+        """What is to be added to the regions."""
         frames, regions = x_QTRD.shape[1:3]
         sizes = len(self.look_weight)
         if looks_QTRSD.shape[3] not in (1, sizes):

@@ -49,13 +49,7 @@ class Context:
 
 
 class FrameTokens(nn.Module):
-    """One token a frame: gathers its regions and sees all frames.
-
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
-    """
+    """One token a frame: gathers its regions and sees all frames."""
 
     def __init__(
         self, embed_dims: int, num_heads: int, ffn_ratio: float
@@ -134,16 +128,7 @@ class HierarchicalLayer(nn.Module):
     def forward(
         self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
     ) -> tuple[Tensor, Tensor]:
-        """Reason once.
-
-        Args:
-            x_QTRD (Tensor): Regions.
-            frames_QTD (Tensor): Frame tokens.
-            context (Context): What else is there.
-
-        Returns:
-            tuple[Tensor, Tensor]: Regions and frame tokens.
-        """
+        """Reason once."""
         x = x_QTRD + self.space(x_QTRD, context.mask_QTR)
         if self.words is not None and context.words_QLD is not None:
             x = x + self.words(
@@ -160,14 +145,8 @@ class HierarchicalLayer(nn.Module):
 class JointReasoningLayer(nn.Module):
     """The baseline: regions of all frames, words and frame tokens in one.
 
-    The feed-forward is wider, so that the layer has as many parameters as
-    :class:`HierarchicalLayer`.
-
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-        ffn_ratio (float): As of the layer that it is compared with.
-        with_words (bool): Whether that one sees words.
+    Its feed-forward is wider, so that it has as many parameters as a
+    :class:`HierarchicalLayer` of this ``ffn_ratio``.
     """
 
     def __init__(
@@ -213,19 +192,16 @@ def reasoning_layers(
 
     Args:
         number (int): Layers.
-        attention (str): 'hierarchical' or 'joint'.
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
-        num_sizes (int): Sizes at which regions ask the words; 0: no words.
-        temporal_window (int): Frames of a window.
+        attention (str): 'hierarchical' or 'joint'; else a ValueError.
+        embed_dims (int): See :class:`HierarchicalLayer`.
+        num_heads (int): The same.
+        ffn_ratio (float): The same.
+        num_sizes (int): The same.
+        temporal_window (int): The same.
         shift (bool): Shifted alignment; False leaves windows and channels
             where they are.
         shift_div (int): See :class:`SlotAttention`.
         first (int): Layers before these.
-
-    Raises:
-        ValueError: The attention is unknown.
     """
     if attention == 'joint':
         return nn.ModuleList(

@@ -25,15 +25,9 @@ from .base import ProposalGenerator, Samples
 
 
 def decode_boxes(raw: Tensor, centres: Tensor, unit: Tensor) -> Tensor:
-    """Boxes from offsets of the centre and logarithms of the size.
+    """Boxes (..., 4) from offsets of the centre and logarithms of the size.
 
-    Args:
-        raw (Tensor): In units of the cell, has shape (..., 4).
-        centres (Tensor): Centres of the cells, has shape (..., 2).
-        unit (Tensor): Pixels a cell covers, x and y, has shape (2,).
-
-    Returns:
-        Tensor: Boxes xyxy in pixels, has shape (..., 4).
+    In cells, which cover ``unit`` pixels (2,) and have ``centres`` (..., 2).
     """
     centre = centres + raw[..., :2] * unit
     half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2

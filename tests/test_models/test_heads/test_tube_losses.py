@@ -79,7 +79,10 @@ def perfect(truth) -> TubeOutput:
 
 
 def losses_of(truth, output) -> dict:
-    return truth.head.loss(output, truth.regions, truth.tubes, truth.edges)
+    shows = truth.head.assign(truth.regions, truth.tubes)
+    return truth.head.loss(
+        output, truth.regions, truth.tubes, *shows, truth.edges
+    )
 
 
 NAMES = {
@@ -176,7 +179,7 @@ def test_bins_are_those_of_the_frames_that_go_on(truth):
     edges = torch.tensor([[0, 5.5, 16], [0, 11.5, 24]])
     cut = SimpleNamespace(
         head=truth.head,
-        tubes=truth.tubes.frames(kept),
+        tubes=truth.tubes.frames((kept, kept >= 0)),
         regions=truth.regions.frames(kept, kept >= 0),
         edges=edges,
     )

@@ -15,22 +15,11 @@ from hero_mm.models.losses import (
     L1Loss,
     SigmoidFocalLoss,
     SpanLoss,
-    boundary_targets,
     box_iou_pairs,
-    span_kl,
 )
-from hero_mm.models.losses.modules import weighted_mean
 from hero_mm.registry import MODELS
 
 LOW = -1e4
-
-
-def test_weighted_mean():
-    loss = torch.tensor([1.0, 2, 3])
-    assert weighted_mean(loss, None, None) == 2
-    weight, number = torch.tensor([1.0, 0, 1]), torch.tensor(2.0)
-    assert weighted_mean(loss, weight, number) == 2
-    assert weighted_mean(loss, None, torch.tensor(12.0)) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -67,16 +56,53 @@ def test_losses_of_no_boxes_have_a_gradient():
         assert got == 0 and none.grad is not None
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-8, 8, width=32), st.booleans()),
+        min_size=1,
+        max_size=9,
+    ).filter(lambda row: any(flag for _, flag in row))
+)
+def test_any_positive_is_minus_log_of_a_sum(row):
+    logits = [value for value, _ in row]
+    positive = [flag for _, flag in row]
+    odds = [math.exp(value) for value in logits]
+    hit = sum(o for o, flag in zip(odds, positive) if flag)
+    got = AnyPositiveLoss()(torch.tensor(logits), torch.tensor(positive))
+    assert got.item() == pytest.approx(-math.log(hit / sum(odds)), abs=1e-4)
+
+
+def test_one_positive_is_cross_entropy():
+    logits, target = torch.randn(6, 5), torch.randint(5, (6,))
+    positive = torch.nn.functional.one_hot(target, 5).bool()
+    torch.testing.assert_close(
+        AnyPositiveLoss().each(logits, positive),
+        torch.nn.functional.cross_entropy(logits, target, reduction='none'),
+    )
+
+
+def test_any_positive_ignores_padding_and_has_a_finite_gradient():
+    logits = torch.tensor([[1.0, 2.0, float('-inf')]], requires_grad=True)
+    positive = torch.tensor([[True, False, False]])
+    loss = AnyPositiveLoss().each(logits, positive).sum()
+    assert loss.item() == pytest.approx(math.log(1 + math.e))
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    all_of_them = torch.ones_like(positive)
+    assert AnyPositiveLoss().each(logits, all_of_them).item() == 0
+
+
 def test_any_positive_counts_rows_that_have_one():
     pred = torch.tensor([[0.0, 0, LOW], [3, 1, 2], [1, 1, 1]])
     target = torch.tensor([[1, 0, 0], [0, 0, 0], [1, 1, 0]]).bool()
     rows = math.log(2), math.log(3 / 2)
     loss = AnyPositiveLoss(loss_weight=2.0)
-    assert loss(pred, target).item() == pytest.approx(sum(rows))
     number = torch.tensor(4.0)
-    assert loss(pred, target, number).item() == pytest.approx(sum(rows) / 2)
+    got = loss(pred, target, avg_factor=number)
+    assert got.item() == pytest.approx(sum(rows) / 2)
     pred.requires_grad_()
-    loss(pred, target).backward()
+    loss(pred, target, avg_factor=number).backward()
     assert pred.grad.isfinite().all()
     assert pred.grad[1].abs().max() == 0 < pred.grad[0].abs().max()
 
@@ -121,23 +147,106 @@ def test_focal_counts_what_is_asked():
     assert got.item() == pytest.approx(math.log(2) / 2)
 
 
-def test_span_loss_is_centred_where_the_boundary_is():
-    mask = torch.tensor([[True] * 5 + [False]] * 2)
-    start, end = torch.tensor([1.5, 0.0]), torch.tensor([3.25, 5.0])
-    order = torch.ones(6, 6).triu().bool()
-    order[5:] = order[:, 5:] = False
-    pred = torch.randn(2, 6, 6).masked_fill(~order, -math.inf)
-    got = SpanLoss(sigma=0.7, loss_weight=2.0)(pred, start, end, mask)
-    targets = [
-        boundary_targets(mask, place - 0.5, 0.7) for place in (start, end)
+# --- spans ------------------------------------------------------------------
+
+
+def gaussian(number: int, centre: float, sigma: float) -> list[float]:
+    return [
+        math.exp(-0.5 * ((step + 0.5 - centre) / sigma) ** 2)
+        for step in range(number)
     ]
-    torch.testing.assert_close(got, 2 * span_kl(pred, *targets).mean())
+
+
+def slow_span_loss(logits, start: float, end: float, sigma: float) -> float:
+    """KL over the pairs (first, last) that are allowed, one by one."""
+    first, last = (gaussian(len(logits), x, sigma) for x in (start, end))
+    pairs = [
+        (s, e)
+        for s in range(len(logits))
+        for e in range(s, len(logits))
+        if logits[s][e] > -math.inf
+    ]
+    total = sum(math.exp(logits[s][e]) for s, e in pairs)
+    share = sum(first[s] * last[e] for s, e in pairs)
+    got = 0.0
+    for s, e in pairs:
+        target = first[s] * last[e] / share
+        if target > 0:
+            got += target * math.log(target / (math.exp(logits[s][e]) / total))
+    return got
+
+
+def allowed(number: int, padding: int = 0) -> torch.Tensor:
+    order = torch.ones(number + padding, number + padding).triu().bool()
+    order[number:] = order[:, number:] = False
+    return order
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 6),
+    st.integers(0, 2),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(0.5, 2),
+    st.integers(0, 1000),
+)
+def test_span_loss_is_that_of_the_slow_reference(
+    number, padding, low, high, sigma, seed
+):
+    low, high = sorted((number * low, number * high))
+    order = allowed(number, padding)
+    gen = torch.Generator().manual_seed(seed)
+    logits = torch.randn(order.shape, generator=gen) * 2
+    logits = logits.masked_fill(~order, -math.inf)
+    got = SpanLoss(sigma)(logits[None], torch.tensor([[low, high]]))
+    wanted = slow_span_loss(logits.tolist(), low, high, sigma)
+    assert got.item() == pytest.approx(wanted, abs=1e-4)
+
+
+def test_span_loss_is_zero_at_its_target_and_finite_far_away():
+    first, last = (torch.tensor(gaussian(5, x, 0.8)) for x in (1.7, 3.9))
+    right = first[:, None].log() + last.log()
+    right = right.masked_fill(~allowed(5), -math.inf)[None]
+    loss, places = SpanLoss(sigma=0.8), torch.tensor([[1.7, 3.9]])
+    assert loss(right, places).item() == pytest.approx(0, abs=1e-5)
     # A boundary in the middle of bin 1 makes that bin the likeliest.
-    assert targets[0][0].argmax() == 1
+    middle = torch.full((1, 5, 5), -math.inf)
+    middle[0, 1], middle[0, 1, 0] = 0.0, -math.inf
+    assert loss(middle, torch.tensor([[1.5, 3.9]])).item() > 0
+    sure = torch.zeros(1, 5, 5)
+    sure[0, 4, 4] = 500.0
+    sure = sure.masked_fill(right.isneginf(), -math.inf).requires_grad_()
+    far = loss(sure, places)
+    far.backward()
+    assert far.isfinite() and far.item() > 10
+    assert sure.grad.isfinite().all()
+
+
+def test_span_loss_weighs_queries():
+    pred = torch.randn(2, 5, 5).masked_fill(~allowed(5), -math.inf)
+    places = torch.tensor([[1.5, 3.2], [0.0, 5.0]])
     weight = torch.tensor([0.0, 1.0])
-    one = SpanLoss(sigma=0.7)(pred, start, end, mask, weight, weight.sum())
-    wanted = span_kl(pred, *targets)[1]
-    torch.testing.assert_close(one, wanted)
+    loss = SpanLoss(loss_weight=2.0)
+    one = loss(pred, places, weight, weight.sum())
+    torch.testing.assert_close(one, loss(pred[1:], places[1:]))
+
+
+def test_span_loss_learns_two_answers_as_pairs():
+    """Not the pair of the start of one and the end of the other."""
+    places = torch.tensor([[0.5, 1.5], [4.5, 5.5]])
+    logits = torch.zeros(6, 6, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=5.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        got = logits.masked_fill(~allowed(6), -math.inf).expand(2, -1, -1)
+        SpanLoss(sigma=0.1)(got, places).backward()
+        optimizer.step()
+    prob = logits.masked_fill(~allowed(6), -math.inf).flatten().softmax(0)
+    prob = prob.detach().view(6, 6)
+    assert prob[0, 1].item() == pytest.approx(0.5, abs=0.02)
+    assert prob[4, 5].item() == pytest.approx(0.5, abs=0.02)
+    assert prob[0, 5] < 0.01
 
 
 # --- captions and clips -----------------------------------------------------

@@ -3,39 +3,46 @@
 Those that mmdet has, too, are here so that a model is built without importing
 it; ``dict(type='mmdet.GIoULoss')`` and the like take their place.
 
-Shape legend: Q queries, V captions, T frames, N regions of a frame.
+Shape legend: Q queries, V captions, B clips, T frames, N boxes, M others.
+Boxes are xyxy.
 """
 
 from typing import Optional
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
-from .functional import (
-    any_positive_cross_entropy,
-    boundary_targets,
-    box_iou_pairs,
-    span_kl,
-)
 
+def box_iou_pairs(a_N4: Tensor, b_N4: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU in [0, 1] and generalised IoU (arXiv 1902.09630) in [-1, 1], (N,).
 
-def weighted_mean(
-    loss: Tensor, weight: Optional[Tensor], avg_factor: Optional[Tensor]
-) -> Tensor:
-    """Sum of weighted losses over a number, as mmdet's losses do it.
-
-    Args:
-        loss (Tensor): Of any shape.
-        weight (Tensor, optional): Of the same shape.
-        avg_factor (Tensor, optional): Defaults to the number of losses.
+    Pair by pair; any leading axes.
     """
-    if weight is not None:
-        loss = loss * weight
-    if avg_factor is None:
-        return loss.mean()
-    return loss.sum() / avg_factor
+    area_a = (a_N4[..., 2:] - a_N4[..., :2]).clamp(min=0).prod(-1)
+    area_b = (b_N4[..., 2:] - b_N4[..., :2]).clamp(min=0).prod(-1)
+    low = torch.maximum(a_N4[..., :2], b_N4[..., :2])
+    high = torch.minimum(a_N4[..., 2:], b_N4[..., 2:])
+    inter = (high - low).clamp(min=0).prod(-1)
+    union = (area_a + area_b - inter).clamp(min=1e-6)
+    low = torch.minimum(a_N4[..., :2], b_N4[..., :2])
+    high = torch.maximum(a_N4[..., 2:], b_N4[..., 2:])
+    hull = (high - low).clamp(min=0).prod(-1).clamp(min=1e-6)
+    iou = inter / union
+    return iou, iou - (hull - union) / hull
+
+
+def pairwise_iou(a_N4: Tensor, b_M4: Tensor) -> Tensor:
+    """IoU of every box with every other one, (..., N, M)."""
+    a, b = a_N4[..., :, None, :], b_M4[..., None, :, :]
+    low = torch.maximum(a[..., :2], b[..., :2])
+    high = torch.minimum(a[..., 2:], b[..., 2:])
+    inter = (high - low).clamp(min=0).prod(-1)
+    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
+    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
+    return inter / (area_a + area_b - inter).clamp(min=1e-6)
 
 
 class WeightedLoss(nn.Module):
@@ -60,25 +67,36 @@ class WeightedLoss(nn.Module):
         weight: Optional[Tensor] = None,
         avg_factor: Optional[Tensor] = None,
     ) -> Tensor:
-        """Weighted mean.
+        """Sum of the weighted losses over ``avg_factor``.
 
         Args:
             pred (Tensor): Predictions.
-            target (Tensor): Truth, same shape.
+            target (Tensor): Truth.
             weight (Tensor, optional): Of each element; 0 where nothing is
                 asked.
             avg_factor (Tensor, optional): Defaults to the number of elements.
         """
-        loss = self.each(pred, target)
-        return self.loss_weight * weighted_mean(loss, weight, avg_factor)
+        return self.total(self.each(pred, target), weight, avg_factor)
+
+    def total(
+        self,
+        loss: Tensor,
+        weight: Optional[Tensor],
+        avg_factor: Optional[Tensor],
+    ) -> Tensor:
+        """Of losses of any shape, and weights of the same."""
+        if weight is not None:
+            loss = loss * weight
+        mean = loss.mean() if avg_factor is None else loss.sum() / avg_factor
+        return self.loss_weight * mean
 
 
 @MODELS.register_module()
 class GIoULoss(WeightedLoss):
-    """1 - GIoU (arXiv 1902.09630) of boxes xyxy, has shape (N,)."""
+    """1 - GIoU (arXiv 1902.09630) of boxes (N, 4)."""
 
     def each(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each pair of boxes (N, 4)."""
+        """The loss of each pair of boxes."""
         return 1 - box_iou_pairs(pred, target)[1]
 
 
@@ -89,46 +107,6 @@ class L1Loss(WeightedLoss):
     def each(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of each value."""
         return (pred - target).abs()
-
-
-@MODELS.register_module()
-class AnyPositiveLoss(nn.Module):
-    """Cross-entropy of a softmax in which any positive is right.
-
-    Args:
-        loss_weight (float): Weight. Defaults to 1.
-    """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        avg_factor: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Loss of rows that have a positive; the others count nothing.
-
-        Args:
-            pred (Tensor): Logits, very low on padding, has shape (..., N).
-            target (Tensor): True on positives, same shape.
-            avg_factor (Tensor, optional): Defaults to the number of rows with
-                a positive.
-        """
-        has = target.any(-1)
-        # Without a positive the loss is that of the first, times zero.
-        safe = target | (~has[..., None] & _first(target))
-        loss = any_positive_cross_entropy(pred.float(), safe)
-        number = has.sum().clamp(min=1) if avg_factor is None else avg_factor
-        return self.loss_weight * weighted_mean(loss, has.to(loss), number)
-
-
-def _first(like: Tensor) -> Tensor:
-    first = torch.zeros_like(like)
-    first[..., 0] = True
-    return first
 
 
 @MODELS.register_module()
@@ -153,9 +131,9 @@ class SigmoidFocalLoss(WeightedLoss):
         self.alpha = alpha
 
     def each(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of each logit; the target is bool or in [0, 1]."""
+        """The loss of each logit."""
         target = target.to(pred.dtype)
-        bce = nn.functional.binary_cross_entropy_with_logits(
+        bce = F.binary_cross_entropy_with_logits(
             pred, target, reduction='none'
         )
         miss = (pred.sigmoid() - target).abs()
@@ -164,7 +142,23 @@ class SigmoidFocalLoss(WeightedLoss):
 
 
 @MODELS.register_module()
-class SpanLoss(nn.Module):
+class AnyPositiveLoss(WeightedLoss):
+    """Cross-entropy of a softmax over (..., N) in which any positive is right.
+
+    Rows without a positive count nothing.
+    """
+
+    def each(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each row; the target is True on positives."""
+        has = target.any(-1)
+        # Without a positive the loss is that of all of them: zero.
+        safe = target | ~has[..., None]
+        chosen = pred.float().masked_fill(~safe, float('-inf'))
+        return pred.float().logsumexp(-1) - chosen.logsumexp(-1)
+
+
+@MODELS.register_module()
+class SpanLoss(WeightedLoss):
     """KL divergence of the distribution over spans from Gaussian targets.
 
     Args:
@@ -174,49 +168,34 @@ class SpanLoss(nn.Module):
     """
 
     def __init__(self, sigma: float = 1.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         self.sigma = sigma
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        pred: Tensor,
-        start: Tensor,
-        end: Tensor,
-        mask: Tensor,
-        weight: Optional[Tensor] = None,
-        avg_factor: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Loss of Q queries.
+    def each(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of each query.
 
         Args:
-            pred (Tensor): Logits of spans, has shape (Q, T, T).
-            start (Tensor): True place of the start in bins, has shape (Q,).
-            end (Tensor): Of the end, has shape (Q,).
-            mask (Tensor): True on real bins, has shape (Q, T).
-            weight (Tensor, optional): Of each query, has shape (Q,).
-            avg_factor (Tensor, optional): Defaults to Q.
+            pred (Tensor): Logits of spans, -inf where the last frame comes
+                first or is padding, has shape (Q, T, T).
+            target (Tensor): True places of start and end in bins, (Q, 2).
         """
-        # The target is centred where the boundary is, not at its bin.
-        first = boundary_targets(mask, start - 0.5, self.sigma)
-        last = boundary_targets(mask, end - 0.5, self.sigma)
-        loss = span_kl(pred, first, last)
-        return self.loss_weight * weighted_mean(loss, weight, avg_factor)
+        log_prob = pred.flatten(1).log_softmax(-1)
+        steps = torch.arange(pred.shape[1], device=pred.device) + 0.5
+        # Centred where the boundary is, not at its bin.
+        far = (steps - target[..., None]) / self.sigma
+        first, last = (-0.5 * far**2).unbind(1)
+        wanted = (first[:, :, None] + last[:, None]).flatten(1)
+        hidden = log_prob.isneginf()
+        wanted = wanted.masked_fill(hidden, float('-inf')).softmax(-1)
+        log_prob = log_prob.masked_fill(hidden, 0.0)
+        return F.kl_div(log_prob, wanted, reduction='none').sum(-1)
 
 
 @MODELS.register_module()
-class ContrastiveLoss(nn.Module):
-    """InfoNCE in both directions, with pairs that may be true left out.
+class ContrastiveLoss(WeightedLoss):
+    """InfoNCE in both directions, with pairs that may be true left out."""
 
-    Args:
-        loss_weight (float): Weight. Defaults to 1.
-    """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         pred: Tensor,
         owner: Tensor,
@@ -251,5 +230,5 @@ class ContrastiveLoss(nn.Module):
         others = pred.t()[clip].masked_fill(skip, -1e4)
         to_caption = torch.cat([own, others, hard.float()], 1).logsumexp(1)
         loss = (to_clip + to_caption) / 2 - own.squeeze(1)
-        total = None if weight is None else weight.sum().clamp(min=1)
-        return self.loss_weight * weighted_mean(loss, weight, total)
+        number = None if weight is None else weight.sum().clamp(min=1)
+        return self.total(loss, weight, number)
