@@ -16,5 +16,5 @@ model = dict(
         batch_size=64,
     ),
     # Regions of a frame that go on.
-    max_regions=8,
+    max_regions=6,
 )

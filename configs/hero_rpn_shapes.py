@@ -54,5 +54,5 @@ model = dict(
         ),
     ),
     # Regions of a frame that go on.
-    max_regions=8,
+    max_regions=6,
 )

@@ -179,9 +179,10 @@ def count_flops(
 
     Returns:
         dict[str, int]: Operations of ``'video encoder'`` and
-        ``'rest of the clip'``, once a clip; ``'text encoder'``, the steps of
-        :data:`STEPS` that the model has, and ``'rest of the sentence'``, once
-        a sentence; summed over all items.
+        ``'rest of the clip'``, once a clip (after the ``'scout'`` where
+        retrieval has one); ``'text encoder'``, the steps of :data:`STEPS`
+        that the model has, and ``'rest of the sentence'``, once a sentence;
+        summed over all items.
 
     Raises:
         TypeError: When the model has no such parts.
@@ -201,6 +202,8 @@ def count_flops(
         data = grounder.data_preprocessor(pseudo_collate(copies), False)
         inputs, samples = data['inputs'], data['data_samples']
         texts = [text for one in samples for text in one.queries.texts]
+        if getattr(getattr(model, 'retrieval', None), 'scout', None):
+            return _count_scouted(grounder, inputs, samples, texts)
         encoder = flops_of(lambda: grounder.video_encoder(**inputs))
         found: list[Any] = []
         clip = flops_of(
@@ -221,3 +224,20 @@ def count_flops(
         **answer,
         'rest of the sentence': rest,
     }
+
+
+def _count_scouted(
+    grounder: Any, inputs: Any, samples: Any, texts: list[str]
+) -> dict[str, int]:
+    """The same where the frames that are encoded depend on the sentences."""
+    text = flops_of(lambda: grounder.text_encoder(texts))
+    steps = {'scout': 'scout', 'video encoder': 'encode'}
+    steps.update({'rest of the clip': '_encode', **STEPS})
+    counts = flops_of_steps(
+        lambda: grounder.predict(inputs, samples), grounder, steps
+    )
+    # The encoder is a step of what is done once a clip.
+    encoder = counts['video encoder']
+    counts['rest of the clip'] -= encoder
+    rest = counts.pop('') + encoder - text
+    return {**counts, 'text encoder': text, 'rest of the sentence': rest}

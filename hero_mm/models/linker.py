@@ -63,7 +63,7 @@ class RegionLinker(BaseModule):
         appearance (float): What a cosine distance of 1 between features
             costs, in squared sizes of a box. Defaults to 0.5.
         max_cost (float): Pairs that cost more are not linked; those of half
-            of it go first. Defaults to 4.
+            of it go first. Defaults to 3.
         rounds (int): Of the assignment, see :func:`mutual_best`.
         init_cfg (dict, optional): Initialization config.
     """
@@ -73,7 +73,7 @@ class RegionLinker(BaseModule):
         num_slots: int,
         max_gap: int = 8,
         appearance: float = 0.5,
-        max_cost: float = 4.0,
+        max_cost: float = 3.0,
         rounds: int = 3,
         init_cfg: Optional[dict] = None,
     ) -> None:

