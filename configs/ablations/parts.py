@@ -18,10 +18,10 @@ PARTS = {
         'model.retrieval': None,
         'model.tube_head.loss_tube': None,
     },
-    # How deep retrieval goes: weigh the frames, leave them out of the
-    # reasoning, leave them out before the backbone.
+    # How deep retrieval goes in training: the whole model leaves frames out of
+    # the reasoning in every second step; here it leaves out none, or leaves
+    # them out before the encoder. At test time all go on: see `retrieval`.
     'weigh': {'model.retrieval.depth': 'weigh'},
-    'drop': {'model.retrieval.depth': 'reason'},
     'scout': {'model.retrieval.depth': 'scout'},
     'joint': {
         'model.neck.attention': 'joint',

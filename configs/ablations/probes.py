@@ -15,7 +15,6 @@ RUNS = (
     'full',
     'no_action_head',
     'weigh',
-    'drop',
     'scout',
     'joint',
     'no_reasoning',

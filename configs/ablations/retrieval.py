@@ -1,6 +1,6 @@
 # What is lost where frames are left out, beside models that see fewer.
 #   python tools/analysis_tools/ablate.py retrieval --dry-run
-# Needs the runs `full`, `drop` and `scout` of the suite `parts`.
+# Needs the runs `full` and `scout` of the suite `parts`.
 from collections.abc import Callable
 
 SHAPES = 'configs/hero_shapes.py'
@@ -42,7 +42,8 @@ def sampled(frames: int) -> dict:
     }
 
 
-DEPTHS = ('drop', 'scout')
+# Of the reasoning, and before the encoder; the model that leaves them out.
+DEPTHS = {'drop': 'full', 'scout': 'scout'}
 FEWER = (12, 8, 4)
 
 runs = [
@@ -57,10 +58,10 @@ runs = [
     *(
         dict(
             name=depth,
-            budget=dict(trained=f'parts/{depth}'),
+            budget=dict(trained=f'parts/{model}'),
             tests=tests(kept),
         )
-        for depth in DEPTHS
+        for depth, model in DEPTHS.items()
     ),
     *(
         dict(
