@@ -190,16 +190,7 @@ class RegionEncoder(BaseModule):
         )
 
     def forward(self, regions: Regions, pyramid: Pyramid) -> Regions:
-        """Encode.
-
-        Args:
-            regions (Regions): Slots of B clips.
-            pyramid (Pyramid): Of the same clips.
-
-        Returns:
-            Regions: With features, looks and corrected boxes, whose gradient
-            is that of the correction alone.
-        """
+        """Slots with features, looks and corrected boxes."""
         shape = regions.boxes_BTN4.shape[:3]
         looks = [reader(pyramid, regions) for reader in self.readers]
         looks = [one.expand(*shape, -1) for one in looks]
@@ -238,8 +229,8 @@ class RegionEncoder(BaseModule):
             tracks (Tracks): Annotated objects.
 
         Returns:
-            dict: ``loss_region_bbox``, ``loss_region_l1``; and
-            ``region_iou``, the mean IoU of the corrected boxes.
+            dict: ``loss_region_bbox``, ``loss_region_l1``, and ``region_iou``,
+            the mean IoU of the corrected boxes.
         """
         shows, _ = self.assigner(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
         rows, times, slots, objects = shows.nonzero(as_tuple=True)

@@ -154,13 +154,8 @@ def best_frames(
 ) -> tuple[Tensor, Tensor]:
     """The frames of highest score, in order of time.
 
-    Args:
-        score_QT (Tensor): Scores.
-        mask_QT (Tensor): True on real frames.
-        ratio (float): Share of the real frames of each query, rounded up.
-
-    Returns:
-        tuple[Tensor, Tensor]: As :meth:`FrameRetrieval.forward`.
+    Of a share of the real frames of each query, rounded up; as
+    :meth:`FrameRetrieval.forward`.
     """
     frames = score_QT.shape[1]
     # A clip keeps the share of its own frames, whatever stands beside it.

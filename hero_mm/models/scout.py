@@ -47,10 +47,8 @@ class Clips:
     def take(self, kept_BK: Tensor, real_BK: Tensor, run: int) -> 'Clips':
         """Leave out the other frames.
 
-        Args:
-            kept_BK (Tensor): Frame numbers, in runs.
-            real_BK (Tensor): True on frames that are meant.
-            run (int): Frames of a run.
+        Frame numbers come in runs; ``real_BK`` is True on those that are
+        meant.
         """
         rows = torch.arange(len(kept_BK), device=kept_BK.device)[:, None]
         mask = self.inputs['frame_mask'][rows, kept_BK] & real_BK
@@ -162,16 +160,7 @@ class FrameScout(BaseModule):
     def loss(
         self, logits_QT: Tensor, wanted_QT: Tensor, mask_QT: Tensor
     ) -> dict[str, Tensor]:
-        """Learn what the action head says.
-
-        Args:
-            logits_QT (Tensor): What :meth:`forward` gave.
-            wanted_QT (Tensor): Logits of the action head, of the same frames.
-            mask_QT (Tensor): True on real frames.
-
-        Returns:
-            dict: ``loss_scout``.
-        """
+        """Learn what the action head says of the same, real frames."""
         return dict(
             loss_scout=self.loss_scout(
                 logits_QT,

@@ -206,16 +206,9 @@ def with_annotated(regions: Regions, tracks: Tracks, jitter: float) -> Regions:
     """Put annotated boxes that no region shows beside the regions.
 
     So each object has a region in training, and the more of them are found,
-    the more the training sees what a test will see.
-
-    Args:
-        regions (Regions): Of B clips.
-        tracks (Tracks): Of the same clips.
-        jitter (float): How rough these boxes are, see :func:`jittered`.
-
-    Returns:
-        Regions: N + M a frame. In score, the boxes that were added come
-        first, then the region that shows each of the other objects best.
+    the more the training sees what a test will see. In score, boxes that were
+    added come first, then the region that shows each of the other objects
+    best. ``jitter``: how rough they are, see :func:`jittered`.
     """
     iou = pairwise_iou(regions.boxes_BTN4, tracks.boxes_BTM4)
     iou = iou.masked_fill(~regions.mask_BTN[..., None], 0.0)

@@ -236,11 +236,7 @@ class HERO(BaseModel):
         Args:
             inputs (dict): As in :meth:`forward`.
             data_samples (Sequence[GroundingDataSample], optional): B samples,
-                for proposal generators; the sentences come with
-                :meth:`ground`.
-
-        Returns:
-            Regions: Slots of B clips.
+                for proposal generators; sentences come with :meth:`ground`.
         """
         return self._encode(Clips(inputs, data_samples or ()))[0]
 
@@ -402,8 +398,7 @@ class HERO(BaseModel):
                 ``queries`` and the meta information of the clips.
 
         Returns:
-            list[GroundingDataSample]: The same samples with
-            ``pred_queries``.
+            list[GroundingDataSample]: The same, with ``pred_queries``.
         """
         text = self.text_encoder(_texts(data_samples))
         return self._ground(regions, data_samples, text)

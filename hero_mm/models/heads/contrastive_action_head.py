@@ -150,12 +150,8 @@ class ContrastiveActionHead(BaseModule):
             clip_of_query (Tensor): Clip of each, has shape (Q,).
             samples (Sequence[GroundingDataSample]): B samples, for what may
                 be true in them.
-            negatives (TextFeatures): Captions in which only the action is
-                replaced.
+            negatives (TextFeatures): Captions with another action.
             query_of_negative (Tensor): The sentence that each was made from.
-
-        Returns:
-            dict: ``loss_action_contrast``.
         """
         look_BNE, action_BTNE = self.fit.slots(regions)
         look_QE, act_QE = self.fit.texts(text)
@@ -199,7 +195,7 @@ class ContrastiveActionHead(BaseModule):
         shows_QTN: Tensor,
         asked_QTN: Tensor,
     ) -> dict[str, Tensor]:
-        """Loss of true tubes, for ``supervision='span'``.
+        """Loss of true tubes, for ``supervision='span'``; else nothing.
 
         Args:
             regions (Regions): Slots of B clips.
@@ -207,9 +203,6 @@ class ContrastiveActionHead(BaseModule):
             clip_of_query (Tensor): Clip of each, has shape (Q,).
             shows_QTN (Tensor): True where a slot shows the tube.
             asked_QTN (Tensor): True where that is known.
-
-        Returns:
-            dict: ``loss_action_span``, or nothing.
         """
         if self.offset is None:
             return {}
@@ -224,13 +217,7 @@ class ContrastiveActionHead(BaseModule):
 
 
 def in_rows(value_V: Tensor, row_V: Tensor, num_rows: int) -> Tensor:
-    """Values side by side in their rows, -1e4 where there are fewer.
-
-    Args:
-        value_V (Tensor): Values.
-        row_V (Tensor): The row of each.
-        num_rows (int): Rows of the result.
-    """
+    """Values (V,) side by side in their rows, -1e4 where there are fewer."""
     same = row_V[:, None] == row_V
     place = torch.tril(same, diagonal=-1).sum(1)
     width = int(place.max()) + 1 if len(place) else 0

@@ -149,9 +149,6 @@ class TubeHead(BaseModule):
             text (TextFeatures): Q queries.
             fit_QTN2 (Tensor): What :meth:`compare` says.
             consistency_QT (Tensor, optional): Logits of action consistency.
-
-        Returns:
-            TubeOutput: Before decoding.
         """
         real = regions.frame_mask_BT
         hidden = ~regions.mask_BTN
@@ -202,15 +199,14 @@ class TubeHead(BaseModule):
         return torch.stack([degree, best_QT / 10, before, after], -1)
 
     def assign(self, regions: Regions, tubes: Tubes) -> tuple[Tensor, Tensor]:
-        """Which slots show the true tubes.
+        """Which slots show the true tubes, and where that is known.
 
         Args:
             regions (Regions): The slots of each query.
             tubes (Tubes): Of the same frames.
 
         Returns:
-            tuple[Tensor, Tensor]: Whether a slot shows the tube, in its span,
-            and whether that is known; bool, have shape (Q, T, N).
+            tuple[Tensor, Tensor]: bool, have shape (Q, T, N).
         """
         shows, near = self.assigner(
             regions, tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
@@ -228,7 +224,7 @@ class TubeHead(BaseModule):
         asked: Tensor,
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of the tubes.
+        """Losses of slots and spans.
 
         Args:
             output (TubeOutput): Of Q queries.
@@ -237,10 +233,6 @@ class TubeHead(BaseModule):
             shows (Tensor): Which slots show them, see :meth:`assign`.
             asked (Tensor): Where that is known.
             edges_QT1 (Tensor): Edges of the bins, native frames.
-
-        Returns:
-            dict: ``loss_location``, ``loss_match``, ``loss_early``,
-            ``loss_span``, ``loss_offset`` and ``loss_actionness``.
         """
         number = tubes.valid_QT.sum().clamp(min=1)
         focal = dict(weight=asked.to(output.early_QTN), avg_factor=number)
@@ -323,12 +315,8 @@ class TubeHead(BaseModule):
             shows_QTN (Tensor): Which slots show the true tubes.
             text (TextFeatures): Q queries.
             samples (Sequence[GroundingDataSample]): B samples.
-            negatives (TextFeatures): Captions in which only the action is
-                replaced.
+            negatives (TextFeatures): Captions with another action.
             query_of_negative (Tensor): The query that each was made from.
-
-        Returns:
-            dict: ``loss_tube``, or nothing without it.
         """
         if self.loss_tube is None:
             return {}
@@ -374,15 +362,13 @@ class TubeHead(BaseModule):
             output (TubeOutput): Of Q queries.
             regions (Regions): The slots of each query.
             edges_QT1 (Tensor): Edges of the bins, native frames.
-            samples (Sequence[GroundingDataSample]): B samples, for their meta
-                information only.
+            samples (Sequence[GroundingDataSample]): B clips, their facts.
             clip_of_query (Tensor): Clip of each query, has shape (Q,).
             consistency_QT (Tensor, optional): Logits of action consistency of
                 all frames.
 
         Returns:
-            list[InstanceData]: One a clip; fields as in
-            :class:`GroundingDataSample`.
+            list[InstanceData]: One a clip, see :class:`GroundingDataSample`.
         """
         spans, span_scores = decode_span(output, edges_QT1, self.expected_iou)
         real = regions.frame_mask_BT

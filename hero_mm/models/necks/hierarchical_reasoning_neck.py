@@ -101,8 +101,7 @@ class HierarchicalReasoningNeck(BaseModule):
             sentence_QD (Tensor): One vector a sentence.
             looks_QTNSD (Tensor, optional): What regions show at S sizes;
                 defaults to the regions themselves, at each.
-            times_QT (Tensor, optional): Places of the frames; defaults to 0,
-                1, 2, ...
+            times_QT (Tensor, optional): Places of the frames; from 0 on.
             frame_mask_QT (Tensor, optional): True on real frames; defaults to
                 those that have a region.
             fit_QTN2 (Tensor, optional): How well looks and action of each
@@ -110,8 +109,7 @@ class HierarchicalReasoningNeck(BaseModule):
             gate_QT (Tensor, optional): Logits of action consistency.
 
         Returns:
-            tuple[Tensor, Tensor]: Regions (Q, T, N, D) and frame tokens
-            (Q, T, D).
+            tuple[Tensor, Tensor]: Regions and frame tokens (Q, T, D).
         """
         if times_QT is None:
             times_QT = torch.arange(
