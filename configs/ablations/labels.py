@@ -29,7 +29,11 @@ runs += [
     dict(
         name=f'{head}-{100 * share:g}',
         config=SHAPES,
-        options={'train_dataloader.dataset.span_share': share, **options},
+        options={
+            'train_dataloader.batch_size': 8,
+            'train_dataloader.dataset.span_share': share,
+            **options,
+        },
         budget=dict(clips=CLIPS),
         facts=dict(labelled=100 * share),
     )

@@ -9,6 +9,8 @@ SEEDS = (0, 1)
 # Three epochs.
 CLIPS = 13500
 LONG_CLIPS = 6000
+# A run is one process: its batch is that of the two of the README.
+BATCH = {SHAPES: 8, RPN: 8, LONG: 4}
 
 # Changes of the config by name of the run.
 PARTS = {
@@ -53,7 +55,7 @@ def run(name: str, config: str, options: dict, budget: dict) -> dict:
     return dict(
         name=name,
         config=config,
-        options=options,
+        options={'train_dataloader.batch_size': BATCH[config], **options},
         seeds=SEEDS,
         budget=budget,
         compare_to=None if name == full else full,

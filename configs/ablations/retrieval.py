@@ -36,10 +36,11 @@ def kept(share: float) -> dict:
 
 def sampled(frames: int) -> dict:
     """The model sees every n-th frame."""
-    return {
+    changed = {
         f'{name}_dataloader.dataset.pipeline.0.num_frames': frames
         for name in ('train', 'val', 'test')
     }
+    return {'train_dataloader.batch_size': 8, **changed}
 
 
 # Of the reasoning, and before the encoder; the model that leaves them out.
