@@ -77,9 +77,7 @@ def _config() -> dict:
             num_layers=2,
             temporal_window=2,
         ),
-        tube_head=dict(
-            type='TubeHead', embed_dims=16, num_span_layers=1, num_heads=2
-        ),
+        tube_head=dict(type='TubeHead', embed_dims=16),
         data_preprocessor=dict(
             type='GroundingDataPreprocessor', pad_size_divisor=8
         ),

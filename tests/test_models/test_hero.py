@@ -34,7 +34,6 @@ SWITCHES = {
         neck=dict(attention='joint'), region_encoder=dict(attention='joint')
     ),
     'no layers over the clip': dict(region_encoder=dict(num_layers=0)),
-    'no span layers': dict(tube_head=dict(num_span_layers=0)),
     'span by agreement': dict(tube_head=dict(expected_iou=True)),
     'no tube loss': dict(tube_head=dict(loss_tube=None)),
     'one region': dict(max_regions=1),

@@ -123,7 +123,7 @@ def hero_config(language_model):
         regions = dict(
             type='RegionEncoder', embed_dims=embed_dims, num_heads=2
         )
-        head = dict(type='TubeHead', embed_dims=embed_dims, num_heads=2)
+        head = dict(type='TubeHead', embed_dims=embed_dims)
         return dict(
             type='HERO',
             video_encoder=encoder,

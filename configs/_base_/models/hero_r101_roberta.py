@@ -78,8 +78,6 @@ model = dict(
     tube_head=dict(
         type='TubeHead',
         embed_dims=embed_dims,
-        num_span_layers=4,
-        num_heads=8,
         loss_span=dict(type='SpanLoss', sigma=2.0),
     ),
 )

@@ -44,7 +44,12 @@ model = dict(
         temporal_window=8,
     ),
     # Contrastive action correspondence; None leaves it out.
-    action_head=dict(type='ContrastiveActionHead', embed_dims=embed_dims),
+    action_head=dict(
+        type='ContrastiveActionHead',
+        embed_dims=embed_dims,
+        # Of few slots, the maximum may be smooth.
+        temperature=0.2,
+    ),
     # Trained with some frames left out of the reasoning; keep_ratio < 1 leaves
     # them out at test time, too. 'weigh' leaves out none, 'scout' leaves them
     # out before the encoder above.
@@ -82,7 +87,6 @@ model = dict(
     tube_head=dict(
         type='TubeHead',
         embed_dims=embed_dims,
-        num_heads=2,
         loss_span=dict(type='SpanLoss', sigma=0.5),
         # While several spans are likely, take the one that agrees with most.
         expected_iou=True,

@@ -242,9 +242,7 @@ def small_hero(**parts: Any) -> dict:
             num_layers=1,
             temporal_window=2,
         ),
-        tube_head=dict(
-            type='TubeHead', embed_dims=WIDTH, num_span_layers=1, num_heads=2
-        ),
+        tube_head=dict(type='TubeHead', embed_dims=WIDTH),
         data_preprocessor=dict(
             type='GroundingDataPreprocessor', pad_size_divisor=8
         ),

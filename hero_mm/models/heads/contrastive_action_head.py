@@ -47,7 +47,7 @@ class ContrastiveActionHead(BaseModule):
         top_ratio (float): Share of the frames whose mean is the score of a
             video.
         temperature (float): Of the smooth maximum over slots, in units of
-            the cosine: of 64 slots that fit alike the best counts 0.8 more
+            the cosine: of 64 slots that fit alike the best counts 0.4 more
             than one alone.
         scale (float): Start of a learned scale of the similarities.
         loss_contrast (dict): Config of the loss over pairs.
@@ -61,7 +61,7 @@ class ContrastiveActionHead(BaseModule):
         common_dims: int = 64,
         supervision: str = 'video',
         top_ratio: float = 0.25,
-        temperature: float = 0.2,
+        temperature: float = 0.1,
         scale: float = 10.0,
         loss_contrast: Optional[dict] = None,
         loss_span: Optional[dict] = None,

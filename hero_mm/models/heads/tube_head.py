@@ -20,7 +20,7 @@ from hero_mm.structures import GroundingDataSample, to_original
 from hero_mm.structures.actions import action_numbers, true_of_query
 
 from ..features import TextFeatures
-from ..layers import JointLayer, StepPosition
+from ..layers import StepPosition
 from ..regions import Regions
 from ..targets import Tubes
 from .contrastive_action_head import in_rows
@@ -44,9 +44,6 @@ class TubeHead(BaseModule):
 
     Args:
         embed_dims (int): Width D.
-        num_span_layers (int): Attention layers over the frames of a query
-            before the span is read.
-        num_heads (int): Heads of these layers.
         expected_iou (bool): Choose the span of highest expected tIoU in
             place of the most likely one. Defaults to False.
         assigner (dict): Config of the assigner of slots to true boxes.
@@ -64,8 +61,6 @@ class TubeHead(BaseModule):
     def __init__(
         self,
         embed_dims: int,
-        num_span_layers: int = 2,
-        num_heads: int = 4,
         expected_iou: bool = False,
         assigner: Optional[dict] = None,
         loss_location: Optional[dict] = None,
@@ -89,10 +84,6 @@ class TubeHead(BaseModule):
         # Consistency, best match, and frames left out before and after.
         self.clues_in = nn.Linear(4, embed_dims, bias=False)
         self.position = StepPosition(embed_dims)
-        self.span_layers = nn.ModuleList(
-            JointLayer(embed_dims, num_heads, 2.0)
-            for _ in range(num_span_layers)
-        )
         self.span_norm = nn.LayerNorm(embed_dims)
         self.span_weight = nn.Parameter(torch.tensor(0.3))
         self.span_out = nn.Linear(embed_dims, 5)
@@ -168,8 +159,6 @@ class TubeHead(BaseModule):
         tokens = self.span_in(torch.cat([here, along, frames_QTD], dim=-1))
         tokens = tokens + self.clues_in(clues.to(tokens))
         tokens = tokens + self.position(regions.times_BT)
-        for layer in self.span_layers:
-            tokens = layer(tokens, real)
         out = self.span_out(self.span_norm(tokens))
         hide = float('-inf')
         return TubeOutput(

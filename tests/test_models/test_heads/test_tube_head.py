@@ -35,7 +35,7 @@ def setting(make_regions, make_text) -> dict:
 @pytest.fixture
 def head() -> TubeHead:
     torch.manual_seed(0)
-    made = TubeHead(D, num_span_layers=1, num_heads=2)
+    made = TubeHead(D)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return made.eval()

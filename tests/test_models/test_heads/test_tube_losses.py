@@ -41,7 +41,7 @@ def truth(make_regions):
     edges = torch.stack([edges.clamp(max=16), edges])
     edges[0, 4:] = 16
     return SimpleNamespace(
-        head=TubeHead(D, num_span_layers=0, num_heads=2),
+        head=TubeHead(D),
         tubes=tubes,
         regions=regions,
         edges=edges,
@@ -367,8 +367,6 @@ def test_losses_of_config_are_used(truth):
     base = losses_of(truth, output)
     truth.head = TubeHead(
         D,
-        num_span_layers=0,
-        num_heads=2,
         loss_location=dict(type='AnyPositiveLoss', loss_weight=3.0),
         loss_match=dict(type='SigmoidFocalLoss', loss_weight=15.0),
     )
