@@ -39,7 +39,7 @@ model = dict(
         scales=(1.25, 3.0, 0.0),
         levels=(0, 1, 1),
         points=(7, 3, 1),
-        num_layers=1,
+        num_layers=2,
         num_heads=2,
         temporal_window=8,
     ),

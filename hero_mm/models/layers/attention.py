@@ -16,6 +16,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
+def start_silent(linear: nn.Module) -> None:
+    """What an untrained layer adds to its input is zero."""
+    for parameter in linear.parameters():
+        nn.init.zeros_(parameter)
+
+
 class Attention(nn.Module):
     """Multi-head attention, on torch's fused kernel."""
 
@@ -29,6 +35,7 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.query_key_value = nn.Linear(embed_dims, 3 * embed_dims)
         self.out = nn.Linear(embed_dims, embed_dims)
+        start_silent(self.out)
 
     def forward(self, x: Tensor, bias: Optional[Tensor] = None) -> Tensor:
         """Let tokens (N, L, D) attend to each other.
@@ -69,6 +76,7 @@ class JointLayer(nn.Module):
         self.attention = Attention(embed_dims, num_heads)
         self.norm_ffn = nn.LayerNorm(embed_dims)
         self.ffn = FeedForward(embed_dims, ffn_ratio)
+        start_silent(self.ffn[-1])
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Tokens (N, L, D); those that are real, (N, L), are seen."""

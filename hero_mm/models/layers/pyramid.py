@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from .attention import start_silent
+
 
 class PyramidAlignment(nn.Module):
     """Cross-attention from regions, at several sizes, to the words.
@@ -36,6 +38,7 @@ class PyramidAlignment(nn.Module):
         self.key_value = nn.Linear(embed_dims, 2 * embed_dims)
         self.fuse = nn.Linear(embed_dims, num_sizes)
         self.out = nn.Linear(embed_dims, 2 * embed_dims)
+        start_silent(self.out)
 
     def forward(
         self,

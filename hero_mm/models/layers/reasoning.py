@@ -21,6 +21,7 @@ from .attention import (
     JointLayer,
     SlotAttention,
     SpatialAttention,
+    start_silent,
 )
 from .pyramid import PyramidAlignment
 
@@ -63,6 +64,8 @@ class FrameTokens(nn.Module):
         self.norm_ffn = nn.LayerNorm(embed_dims)
         self.ffn = FeedForward(embed_dims, ffn_ratio)
         self.spread = nn.Linear(embed_dims, embed_dims)
+        start_silent(self.ffn[-1])
+        start_silent(self.spread)
         # How much a frame that lacks the action is left out; see
         # ContrastiveActionHead. Learned, from "a little".
         self.gate = nn.Parameter(torch.tensor(0.5))
@@ -124,6 +127,7 @@ class HierarchicalLayer(nn.Module):
         self.frames = FrameTokens(embed_dims, num_heads, ffn_ratio)
         self.norm_ffn = nn.LayerNorm(embed_dims)
         self.ffn = FeedForward(embed_dims, ffn_ratio)
+        start_silent(self.ffn[-1])
 
     def forward(
         self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
