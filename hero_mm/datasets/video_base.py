@@ -125,25 +125,10 @@ class VideoReader(ABC):
             int: Number of frames.
 
         Raises:
-            VideoError: It holds clearly fewer frames than it tells, or its
-                last one cannot be decoded.
+            VideoError: It holds clearly less than its header tells, or
+                decoding stops before its end.
         """
-        count, told = self.frame_count, self.told_count
-        if count == 0 or count < ENOUGH * told:
-            raise VideoError(
-                self.path,
-                f'cut off: it holds {count} frames'
-                + (f', its header tells {told}' if told else ''),
-            )
-        try:
-            self.get_frames([count - 1])
-        except TooShortError as error:
-            raise VideoError(
-                self.path,
-                f'cut off: it holds {count} frames, of which {error.count} '
-                'can be decoded',
-            ) from error
-        return count
+        return self.frame_count
 
     @abstractmethod
     def _read(self, wanted: np.ndarray) -> np.ndarray:
@@ -155,9 +140,9 @@ class VideoReader(ABC):
         """int: Number of frames, counted in the file."""
 
     @property
-    def told_count(self) -> int:
-        """int: Number of frames that the file tells; 0 where it does not."""
-        return 0
+    def times(self) -> np.ndarray:
+        """np.ndarray: Seconds at which each frame is shown, from 0 on."""
+        return np.arange(self.frame_count) / self.fps
 
     @property
     @abstractmethod

@@ -1,7 +1,7 @@
 """Read chosen frames of a video, by index.
 
-The index of a frame is its rank in presentation order; what the container
-says about the number of frames is not trusted. Only what is needed is decoded.
+The index of a frame is its rank in what a full decode in order shows; what the
+container says is not trusted.
 
 Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
 video is to be displayed.
@@ -10,6 +10,7 @@ video is to be displayed.
 import functools
 import io
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +18,21 @@ from typing import Any, Optional, Union
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
 
+from .frame_table import (
+    NO_STAMP,
+    FrameTable,
+    TableBuilder,
+    check_sum,
+    find_table,
+    keep_table,
+)
 from .picture_reader import PictureReader
-from .video_backends import DecordReader, OpenCVReader, TorchCodecReader
-from .video_base import TooShortError, VideoError, VideoReader
+from .video_base import ENOUGH, TooShortError, VideoError, VideoReader
 
 __all__ = [
     'PyAVReader',
@@ -37,10 +46,11 @@ __all__ = [
 _SEEK_FROM = 48
 # Frames that a seek must save to be worth the refilled decoder.
 _SEEK_GAIN = 8
-# No codec reorders frames farther than this.
-_REORDER = 64
+# Frames that may come before a key frame that was jumped to.
+_LEADING = 64
 # B frames in a row that are held back; some streams consist of them.
 _B_RUN = 16
+BACKENDS = ('pyav',)
 
 
 @functools.lru_cache(maxsize=8)
@@ -66,7 +76,11 @@ def scaling_options(num_threads: int) -> dict[str, int]:
 
 
 class PyAVReader(VideoReader):
-    """Read through PyAV; the default.
+    """Read through PyAV: what a full decode in order shows, always.
+
+    The first read that goes far into a file decodes all of it, once, and
+    keeps a :class:`FrameTable`. Later reads seek where that is faster, and
+    decode in order where what a seek leads to is not what the table says.
 
     Args:
         path (str): The file.
@@ -80,14 +94,10 @@ class PyAVReader(VideoReader):
         super().__init__(path)
         self._data = data
         self._num_threads = num_threads
-        # Time stamps in order; empty where they do not tell the ranks.
-        self._pts = np.zeros(0, dtype=np.int64)
-        # Ranks and time stamps of the key frames.
-        self._keys = np.zeros(0, dtype=np.int64)
-        self._key_pts = np.zeros(0, dtype=np.int64)
-        self._complete = False
-        # Frames that an edit list takes out.
-        self._hidden = 0
+        self._table: Optional[FrameTable] = None
+        if data is None:
+            self._table = find_table(path)
+        self._may_seek = True
         self._reformatter = VideoReformatter()
         self._open()
 
@@ -99,13 +109,15 @@ class PyAVReader(VideoReader):
             raise VideoError(
                 self.path, f'not a readable video ({error})'
             ) from error
-        if not self._container.streams.video:
+        # FFmpeg's choice; a cover picture is no video.
+        stream = self._container.streams.best('video')
+        if stream is None or stream.disposition & Disposition.attached_pic:
             self.close()
             raise VideoError(self.path, 'no video stream in the file')
-        self._stream = self._container.streams.video[0]
+        self._stream: Any = stream
         threads = self._num_threads
-        self._stream.thread_type = 'NONE' if threads == 1 else 'AUTO'
-        self._stream.codec_context.thread_count = threads
+        stream.thread_type = 'NONE' if threads == 1 else 'AUTO'
+        stream.codec_context.thread_count = threads
         self._fresh = True
 
     def close(self) -> None:
@@ -114,47 +126,147 @@ class PyAVReader(VideoReader):
 
     @property
     def frame_count(self) -> int:
-        """int: Number of frames, counted in the file."""
-        if self._index(None):
-            return len(self._pts)
-        return sum(1 for _ in self._decode())
-
-    @property
-    def told_count(self) -> int:
-        """int: Number of frames that the file tells; 0 where it does not."""
-        if 'mp4' not in self._container.format.name:
-            return self._stream.frames
-        # The index of an mp4 leaves out most of what an edit list hides.
-        self._index(None)
-        entries = getattr(self._stream, 'index_entries', ())
-        return max(len(entries) - self._hidden, 0)
+        """int: Number of frames, counted by decoding."""
+        return len(self._whole())
 
     @property
     def fps(self) -> float:
         """float: Mean frames a second."""
         rate = self._stream.average_rate or self._stream.guessed_rate
-        if not rate:
+        if rate:
+            return float(rate)
+        stamps = self._stamps()
+        if stamps is None or len(stamps) < 2 or stamps[-1] <= stamps[0]:
             raise VideoError(self.path, 'the container gives no frame rate')
-        return float(rate)
+        return float((len(stamps) - 1) / (stamps[-1] - stamps[0]))
+
+    @property
+    def times(self) -> np.ndarray:
+        """np.ndarray: Seconds at which each frame is shown, from 0 on."""
+        stamps = self._stamps()
+        if stamps is None:
+            return super().times
+        return stamps - stamps[0]
 
     @property
     def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in pixels."""
+        """tuple[int, int]: (width, height) as displayed, in stored pixels."""
         for frame in self._decode():
-            turned = (frame.rotation // 90) % 2
+            turned, _, _ = orientation(frame)
             size = (frame.width, frame.height)
             return size[::-1] if turned else size
         raise VideoError(self.path, 'not one frame can be decoded')
 
+    def check_whole(self) -> int:
+        """See :meth:`VideoReader.check_whole`."""
+        table, told = self._whole(), self._told_seconds()
+        found = f'{len(table)} frames that can be decoded'
+        if table.broken or not len(table):
+            why = f': {table.broken}' if table.broken else ''
+            raise VideoError(self.path, f'cut off: it holds {found}{why}')
+        stamps = self._stamps()
+        if told is not None and stamps is not None:
+            end = stamps[-1] + 1 / self.fps
+            if end < ENOUGH * told:
+                raise VideoError(
+                    self.path,
+                    f'cut off: it holds {found}, up to second {end:.2f}; its '
+                    f'header tells {told:.2f} seconds',
+                )
+        return len(table)
+
+    def _told_seconds(self) -> Optional[float]:
+        """Where the stream ends, as its header says; None where it does not.
+
+        In the seconds of the time stamps.
+        """
+        if self._container.format.name == 'ivf':
+            # It counts packets, shown or not.
+            return None
+        entries = getattr(self._stream, 'index_entries', ())
+        if 'mp4' in self._container.format.name and len(entries):
+            last = max(entry.timestamp for entry in entries)
+            return float(last * self._stream.time_base)
+        start = self._stream.start_time
+        if self._stream.duration:
+            ticks = self._stream.duration + (start or 0)
+            return float(ticks * self._stream.time_base)
+        only = len(self._container.streams) == 1
+        if only and self._container.duration:
+            return self._container.duration / av.time_base
+        return None
+
+    def _stamps(self) -> Optional[np.ndarray]:
+        """Time stamps of the frames in seconds; None where some have none."""
+        stamps = self._whole().stamps
+        if not len(stamps) or (stamps == NO_STAMP).any():
+            return None
+        # Some files have those of the packets, which are in another order.
+        return np.sort(stamps) * float(self._stream.time_base)
+
+    def _whole(self) -> FrameTable:
+        """The table, found by decoding where it is not known."""
+        if self._table is None:
+            self._learn(np.zeros(0, dtype=np.int64))
+        assert self._table is not None
+        return self._table
+
     def _read(self, wanted: np.ndarray) -> np.ndarray:
         last = int(wanted[-1])
-        if last >= _SEEK_FROM and self._index(last):
-            if self._complete and last >= len(self._pts):
-                raise self._too_short(len(self._pts), wanted)
-            frames = self._read_seeking(wanted)
+        if self._table is None:
+            if last < _SEEK_FROM:
+                return self._read_in_order(wanted)
+            return self._learn(wanted)
+        self._check(self._table, wanted)
+        if last >= _SEEK_FROM and self._may_seek:
+            try:
+                frames = self._read_seeking(self._table, wanted)
+            except VideoError:
+                frames = None
             if frames is not None:
                 return frames
+            self._may_seek = False
         return self._read_in_order(wanted)
+
+    def _check(self, table: FrameTable, wanted: np.ndarray) -> None:
+        """VideoError where a frame is not there, or not what was encoded."""
+        there = wanted[wanted < len(table)]
+        if not table.sound[there].all():
+            raise self._damaged(int(there[~table.sound[there]][0]))
+        if len(there) < len(wanted):
+            if table.broken:
+                raise VideoError(self.path, table.broken)
+            raise self._too_short(len(table), wanted)
+
+    def _damaged(self, rank: int) -> VideoError:
+        return VideoError(
+            self.path,
+            f'frame {rank} is damaged, or predicted from one that is',
+        )
+
+    def _learn(self, wanted: np.ndarray) -> np.ndarray:
+        """Decode everything, in order: the table and what is wanted."""
+        builder, broken = TableBuilder(), ''
+        out = np.empty(0, dtype=np.uint8)
+        place, late = 0, None
+        try:
+            for rank, (frame, sound) in enumerate(_told_apart(self._decode())):
+                builder.add(frame, sound)
+                if place < len(wanted) and rank == wanted[place] and not late:
+                    try:
+                        out = self._store(frame, out, place, len(wanted))
+                    except VideoError as error:
+                        late = error
+                    place += 1
+        except VideoError as error:
+            broken = error.found
+        self._table = builder.finish(broken)
+        if self._data is None:
+            keep_table(self.path, self._table)
+        self._check(self._table, wanted)
+        if late:
+            raise late
+        return out
 
     def _read_in_order(self, wanted: np.ndarray) -> np.ndarray:
         """Decode from the start, keep what is wanted."""
@@ -164,39 +276,54 @@ class PyAVReader(VideoReader):
             if rank != wanted[place]:
                 continue
             if not sound:
-                raise VideoError(
-                    self.path,
-                    f'the frame at {frame.time} seconds is damaged, or '
-                    'predicted from one that is',
-                )
+                raise self._damaged(rank)
             out = self._store(frame, out, place, len(wanted))
             place += 1
             if place == len(wanted):
                 return out
         raise self._too_short(rank + 1, wanted)
 
-    def _read_seeking(self, wanted: np.ndarray) -> Optional[np.ndarray]:
-        """Jump to key frames; None where the file does not keep its word."""
-        pts = self._pts
+    def _read_seeking(
+        self, table: FrameTable, wanted: np.ndarray
+    ) -> Optional[np.ndarray]:
+        """Jump to key frames; None where they lead to something else."""
+        keys = np.flatnonzero(table.keys & (table.stamps != NO_STAMP))
         out = np.empty(0, dtype=np.uint8)
-        frames: Iterator[tuple[Any, bool]] = iter(())
-        position = -_SEEK_GAIN
+        frames: Iterator[Any] = self._decode()
+        position = 0
         for place, rank in enumerate(wanted.tolist()):
-            key = int(np.searchsorted(self._keys, rank, 'right')) - 1
-            if self._keys[key] - position >= _SEEK_GAIN:
-                frames = _told_apart(self._decode(int(self._key_pts[key])))
-            for frame, sound in frames:
-                here = frame.pts == pts[rank]
-                late = frame.pts is None or frame.pts > pts[rank]
-                if late or (here and not sound):
+            before = keys[keys <= rank]
+            if len(before) and before[-1] - position >= _SEEK_GAIN:
+                position = int(before[-1])
+                frames = self._decode_from(table, position)
+            for frame in frames:
+                here, position = position, position + 1
+                # Of frames in between, the time stamp has to do.
+                same = frame.pts == table.stamps[here] or (
+                    frame.pts is None and table.stamps[here] == NO_STAMP
+                )
+                if not same:
                     return None
-                if here:
+                if here == rank:
                     break
             else:
                 return None
+            if check_sum(frame) != table.sums[rank]:
+                return None
             out = self._store(frame, out, place, len(wanted))
-            position = rank + 1
         return out
+
+    def _decode_from(self, table: FrameTable, key: int) -> Iterator[Any]:
+        """Frames from a key frame on; none where a seek does not find it."""
+        stamp, total = table.stamps[key], table.sums[key]
+        frames = self._decode(int(stamp))
+        for number, frame in enumerate(frames):
+            if frame.pts == stamp and check_sum(frame) == total:
+                yield frame
+                yield from frames
+            # What comes first may need what was jumped over.
+            if number > _LEADING:
+                return
 
     def _store(
         self, frame: Any, out: np.ndarray, place: int, count: int
@@ -209,8 +336,10 @@ class PyAVReader(VideoReader):
         height, width = rgb.height, rgb.width
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         image = lines[:height, : width * 3].reshape(height, width, 3)
-        if frame.rotation:
-            image = np.rot90(image, frame.rotation // 90)
+        turned, mirrored, upside_down = orientation(frame)
+        if turned:
+            image = image.transpose(1, 0, 2)
+        image = image[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
         if place == 0:
             out = np.empty((count, *image.shape), dtype=np.uint8)
         elif image.shape != out.shape[1:]:
@@ -241,55 +370,22 @@ class PyAVReader(VideoReader):
                 self.path, f'decoding stops after {count} frames ({error})'
             ) from error
 
-    def _index(self, last: Optional[int]) -> bool:
-        """Learn time stamps and key frames up to frame ``last``, or all.
 
-        Returns:
-            bool: Whether the time stamps say the rank of every frame.
-        """
-        known = last is not None and last + _REORDER < len(self._pts)
-        if self._complete or known:
-            return len(self._pts) > 0
-        stop = None if last is None else last + 2 * _REORDER
-        if not self._fresh:
-            self.close()
-            self._open()
-        packets = self._scan(stop)
-        self._fresh = False
-        shown = [pts for pts, _, hidden in packets if not hidden]
-        self._hidden = len(packets) - len(shown)
-        sound = (
-            len(shown) > 0
-            and all(pts is not None for pts, _, _ in packets)
-            and len(set(shown)) == len(shown)
-            and packets[0][1]
-        )
-        if not sound:
-            self._complete, self._pts = True, self._pts[:0]
-            return False
-        self._pts = np.sort(np.array(shown, dtype=np.int64))
-        keys = [pts for pts, is_key, _ in packets if is_key]
-        self._key_pts = np.sort(np.array(keys, dtype=np.int64))
-        # An edit list may hide the frames at a key frame.
-        self._keys = np.searchsorted(self._pts, self._key_pts)
-        return True
+def orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """How a frame of PyAV is to be displayed, by its display matrix.
 
-    def _scan(self, stop: Optional[int]) -> list[tuple[Any, bool, bool]]:
-        """Time stamp, whether a key frame, whether hidden, of packets."""
-        packets: list[tuple[Any, bool, bool]] = []
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:
-                    packets.append(
-                        (packet.pts, packet.is_keyframe, packet.is_discard)
-                    )
-                if stop is not None and len(packets) > stop:
-                    return packets
-        except av.FFmpegError:
-            # What can be decoded is found out by decoding.
-            packets.append((None, False, False))
-        self._complete = True
-        return packets
+    Returns:
+        tuple[bool, bool, bool]: Whether rows become columns, and whether it
+        is then mirrored left to right, and upside down.
+    """
+    for data in frame.side_data:
+        if data.type.name == 'DISPLAYMATRIX':
+            # x' = a x + c y, y' = b x + d y, in fixed point.
+            a, b, _, c, d, *_ = struct.unpack('=9i', bytes(data)[:36])
+            if abs(b) + abs(c) > abs(a) + abs(d):
+                return True, c < 0, b < 0
+            return False, a < 0, d < 0
+    return False, False, False
 
 
 def _told_apart(frames: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
@@ -318,14 +414,6 @@ def _judged(held: list[tuple[Any, bool]]) -> Iterator[tuple[Any, bool]]:
         yield frame, sound and (not marked or frame.key_frame)
 
 
-_READERS: dict[str, Any] = {
-    'pyav': PyAVReader,
-    'opencv': OpenCVReader,
-    'decord': DecordReader,
-    'torchcodec': TorchCodecReader,
-}
-
-
 @contextmanager
 def open_video(
     path: Union[str, Path],
@@ -338,7 +426,8 @@ def open_video(
     Args:
         path (str | Path): The file, or a folder with a picture a frame, which
             is read in the same way by every backend.
-        backend (str): 'pyav', 'opencv', 'decord' or 'torchcodec'.
+        backend (str): 'pyav'. OpenCV, decord and torchcodec, which were
+            offered once, show other frames of some files.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose.
@@ -349,31 +438,23 @@ def open_video(
     Raises:
         VideoError: The file is missing, empty or not a video.
         ValueError: The backend is unknown.
-        ImportError: The backend is not installed.
     """
     path = str(path)
-    if backend not in _READERS:
+    if backend not in BACKENDS:
         raise ValueError(
-            f'unknown video backend {backend!r}; use one of {list(_READERS)}'
+            f'unknown video backend {backend!r}; use one of {[*BACKENDS]}'
         )
     if _is_folder(path, backend_args):
         with PictureReader(path, backend_args) as pictures:
             yield pictures
     elif backend_args is None:
         _check_file(path)
-        with _READERS[backend](path, num_threads=num_threads) as reader:
+        with PyAVReader(path, num_threads=num_threads) as reader:
             yield reader
-    elif backend == 'pyav':
+    else:
         data = _fetch(path, backend_args)
         with PyAVReader(path, data, num_threads) as reader:
             yield reader
-    else:
-        with fileio.get_local_path(path, backend_args) as local:
-            _check_file(str(local))
-            with _READERS[backend](
-                str(local), num_threads=num_threads
-            ) as reader:
-                yield reader
 
 
 def _is_folder(path: str, backend_args: Optional[dict]) -> bool:

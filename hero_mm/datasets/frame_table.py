@@ -1,0 +1,182 @@
+"""What a full decode of a video shows: the proof of which frame is which.
+
+A container counts packets, not frames: some are never shown, some need what a
+seek leaves out. So a video is decoded once, in order, and the time stamp and a
+check sum of each frame that is shown are kept. A frame that is read later,
+after a seek, is the right one where both agree.
+
+Shape legend: N frames.
+"""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+# In place of a time stamp that a frame does not have.
+NO_STAMP = np.iinfo(np.int64).min
+# Of the form of the files below.
+_VERSION = 1
+_KEPT = 1024
+# What a file that is missing or no such table raises; it is written anew.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_tables: 'OrderedDict[str, FrameTable]' = OrderedDict()
+
+
+@dataclass
+class FrameTable:
+    """The frames of a video, in the order in which they are shown.
+
+    Attributes:
+        stamps (np.ndarray): Time stamps in units of the stream, int64,
+            :data:`NO_STAMP` where there is none, has shape (N,).
+        sums (np.ndarray): Check sums of the decoded pixels, uint32, (N,).
+        keys (np.ndarray): True on key frames, has shape (N,).
+        sound (np.ndarray): False on frames that are damaged or predicted from
+            one that is, has shape (N,).
+        broken (str): Why decoding stopped before the end of the file; empty
+            where it did not.
+    """
+
+    stamps: np.ndarray
+    sums: np.ndarray
+    keys: np.ndarray
+    sound: np.ndarray
+    broken: str = ''
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+
+class TableBuilder:
+    """Collects what :class:`FrameTable` keeps, frame by frame."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, bool, bool]] = []
+
+    def add(self, frame: Any, sound: bool) -> None:
+        """Take the next frame of PyAV, and whether it is what was encoded."""
+        stamp = NO_STAMP if frame.pts is None else frame.pts
+        self._rows.append((stamp, check_sum(frame), frame.key_frame, sound))
+
+    def finish(self, broken: str = '') -> FrameTable:
+        """The table of the frames so far."""
+        stamps, sums, keys, sound = zip(*self._rows or [(0, 0, False, False)])
+        number = len(self._rows)
+        return FrameTable(
+            np.array(stamps, dtype=np.int64)[:number],
+            np.array(sums, dtype=np.uint32)[:number],
+            np.array(keys, dtype=bool)[:number],
+            np.array(sound, dtype=bool)[:number],
+            broken,
+        )
+
+
+def check_sum(frame: Any) -> int:
+    """CRC-32 of the pixels of a frame of PyAV, without what pads its rows."""
+    total = 0
+    for number, plane in enumerate(frame.planes):
+        rows = np.frombuffer(plane, np.uint8)
+        # A palette has one row, of no told length.
+        length = plane.line_size or len(rows)
+        rows = rows[: plane.height * length].reshape(plane.height, length)
+        used = plane.width * _bytes_a_pixel(frame.format, number)
+        total = zlib.crc32(np.ascontiguousarray(rows[:, :used]), total)
+    return total
+
+
+def _bytes_a_pixel(kind: Any, plane: int) -> int:
+    """Bytes of a pixel in a plane; the second one of packed is a palette."""
+    if kind.is_planar:
+        here = [part for part in kind.components if part.plane == plane]
+        return sum(-(-part.bits // 8) for part in here)
+    return 4 if plane else -(-kind.padded_bits_per_pixel // 8)
+
+
+def find_table(path: str) -> Optional[FrameTable]:
+    """The table of a file as it is now, where one was kept."""
+    name = _name(path)
+    if name is None:
+        return None
+    if name not in _tables:
+        try:
+            with np.load(_folder() / f'{name}.npz') as kept:
+                _remember(
+                    name,
+                    FrameTable(
+                        kept['stamps'],
+                        kept['sums'],
+                        kept['keys'],
+                        kept['sound'],
+                        str(kept['broken']),
+                    ),
+                )
+        except _UNREADABLE:
+            return None
+    return _tables[name]
+
+
+def keep_table(path: str, table: FrameTable) -> None:
+    """Keep a table in this process and, where that is possible, on disk."""
+    name = _name(path)
+    if name is None:
+        return
+    _remember(name, table)
+    try:
+        folder = _folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=folder, suffix='.part', delete=False
+        ) as file:
+            np.savez_compressed(
+                file,
+                stamps=table.stamps,
+                sums=table.sums,
+                keys=table.keys,
+                sound=table.sound,
+                broken=np.array(table.broken),
+            )
+        os.replace(file.name, folder / f'{name}.npz')
+    except OSError:
+        # It is found again by decoding.
+        return
+
+
+def _remember(name: str, table: FrameTable) -> None:
+    _tables[name] = table
+    while len(_tables) > _KEPT:
+        _tables.popitem(last=False)
+
+
+def _name(path: str) -> Optional[str]:
+    """Of the file as it is now: path, size and time of change."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    told = f'{os.path.abspath(path)}\n{stat.st_size}\n{stat.st_mtime_ns}'
+    digest = hashlib.sha256(f'{_VERSION}\n{told}'.encode('utf-8', 'replace'))
+    return digest.hexdigest()[:40]
+
+
+def _folder() -> Path:
+    """``$HERO_MM_CACHE``, else the user's folder for caches."""
+    told = os.environ.get('HERO_MM_CACHE')
+    if told:
+        return Path(told) / 'frames'
+    cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return Path(cache).expanduser() / 'hero_mm' / 'frames'
