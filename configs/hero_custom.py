@@ -17,7 +17,7 @@ sample = dict(type='SampleClipFrames', mode='fps', fps=5, max_frames=64)
 resize = dict(type='ResizeClip', scale=(160, 96))
 train_pipeline = [
     sample,
-    dict(type='DecodeFrames', num_threads=1),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     dict(type='SwapActionPhrase', num_negatives=1),
     resize,
@@ -25,7 +25,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     sample,
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     resize,
     dict(type='PackGroundingInputs'),

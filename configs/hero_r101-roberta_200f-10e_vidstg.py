@@ -21,7 +21,7 @@ sample = dict(type='SampleClipFrames', mode='fps', fps=5, max_frames=200)
 resize = dict(type='ResizeClip', short_side=352, max_long=493)
 train_pipeline = [
     dict(sample, crop_prob=0.5, min_frames=64),
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
@@ -31,7 +31,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     sample,
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     resize,
     dict(type='PackGroundingInputs'),

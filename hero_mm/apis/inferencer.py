@@ -258,7 +258,7 @@ def _read_tubes(sample: GroundingDataSample) -> list[dict[str, Any]]:
             dict(
                 query=view.text,
                 span=[start, end],
-                span_seconds=[start / view.fps, end / view.fps],
+                span_seconds=[view.seconds(start), view.seconds(end)],
                 score=view.score,
                 frames=frames_F.tolist(),
                 bboxes=boxes_F4.tolist(),

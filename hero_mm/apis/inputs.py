@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -201,7 +202,8 @@ def describe_video(
         unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
 
     Returns:
-        dict: ``video_id, video_path, frame_count, fps, segment``.
+        dict: ``video_id, video_path, frame_count, fps, segment``, and
+        ``frame_edges``, the seconds at which frames begin.
 
     Raises:
         TypeError: If the video is no path.
@@ -217,12 +219,14 @@ def describe_video(
     path = os.fspath(video)
     with open_video(path) as reader:
         count, fps = reader.check_whole(), reader.fps
+        edges = reader.edges
     return dict(
         video_id=Path(path).stem,
         video_path=path,
         frame_count=count,
         fps=fps,
-        segment=_read_segment(path, segment, unit, count, fps),
+        frame_edges=edges,
+        segment=_read_segment(path, segment, unit, edges),
     )
 
 
@@ -230,21 +234,24 @@ def _read_segment(
     path: str,
     segment: Optional[tuple[float, float]],
     unit: str,
-    count: int,
-    fps: float,
+    edges: np.ndarray,
 ) -> tuple[int, int]:
     """A segment in native frames, its end cut at that of the video."""
+    count = len(edges) - 1
     if unit not in UNITS:
         raise ValueError(f'unit must be one of {UNITS}, got {unit!r}.')
     if segment is None:
         return 0, count
-    rate = fps if unit == 'seconds' else 1.0
-    start, end = (float(edge) * rate for edge in segment)
+    start, end = (float(edge) for edge in segment)
+    early = start < 0
+    if unit == 'seconds':
+        # Frames last as long as the file says, not all alike.
+        start, end = np.interp((start, end), edges, np.arange(count + 1))
     first, last = int(round(start)), min(int(round(end)), count)
-    if not (0 <= start < end and first < last):
+    if early or not (start < end and first < last):
         raise ValueError(
             f'{path}: the segment {tuple(segment)} {unit} must be '
             f'[start, end) inside the video, which has {count} frames, '
-            f'{count / fps:.2f} seconds.'
+            f'{edges[-1]:.2f} seconds.'
         )
     return first, last

@@ -115,8 +115,10 @@ class PictureReader(VideoReader):
     @property
     def size(self) -> tuple[int, int]:
         """tuple[int, int]: (width, height), in pixels."""
-        height, width = self._load(0).shape[:2]
-        return width, height
+        if self._size is None:
+            self._load(0)
+        assert self._size is not None
+        return self._size
 
     def _read(self, wanted: np.ndarray) -> np.ndarray:
         if wanted[-1] >= len(self._names):
@@ -153,4 +155,8 @@ class PictureReader(VideoReader):
             raise VideoError(
                 self.path, f'{name} is damaged ({len(data)} bytes)', _CURE
             )
+        self._size = image.shape[1], image.shape[0]
+        size = self._reduced(*self._size)
+        if size != self._size:
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

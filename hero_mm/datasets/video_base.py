@@ -5,6 +5,7 @@ video is to be displayed.
 """
 
 from abc import ABC, abstractmethod
+from typing import Optional
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -87,6 +88,9 @@ class VideoReader(ABC):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._max_side: Optional[int] = None
+        # Of whole frames, as displayed, once one was decoded.
+        self._size: Optional[tuple[int, int]] = None
 
     def __enter__(self) -> 'VideoReader':
         return self
@@ -94,11 +98,15 @@ class VideoReader(ABC):
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def get_frames(self, indices: ArrayLike) -> np.ndarray:
+    def get_frames(
+        self, indices: ArrayLike, max_side: Optional[int] = None
+    ) -> np.ndarray:
         """Decode frames.
 
         Args:
             indices (ArrayLike): N frame numbers from 0 on, in any order.
+            max_side (int, optional): Frames whose longer side has more pixels
+                are reduced to that while they are decoded.
 
         Returns:
             np.ndarray: uint8 RGB, has shape (N, H, W, 3).
@@ -113,6 +121,7 @@ class VideoReader(ABC):
                 f'video {self.path}: frame indices must be one or more '
                 f'numbers from 0 on, got {indices!r:.80}'
             )
+        self._max_side = max_side
         if len(wanted) == 1 or (np.diff(wanted) > 0).all():
             return self._read(wanted)
         unique, inverse = np.unique(wanted, return_inverse=True)
@@ -145,6 +154,12 @@ class VideoReader(ABC):
         return np.arange(self.frame_count) / self.fps
 
     @property
+    def edges(self) -> np.ndarray:
+        """np.ndarray: The same, and the second at which the last one ends."""
+        times = self.times
+        return np.append(times, times[-1] + 1 / self.fps)
+
+    @property
     @abstractmethod
     def fps(self) -> float:
         """float: Mean frames a second."""
@@ -157,6 +172,14 @@ class VideoReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free the file."""
+
+    def _reduced(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of what is given of frames of this size."""
+        longer = max(width, height)
+        if self._max_side is None or longer <= self._max_side:
+            return width, height
+        share = self._max_side / longer
+        return max(1, round(share * width)), max(1, round(share * height))
 
     def _too_short(self, count: int, wanted: np.ndarray) -> VideoError:
         return TooShortError(self.path, count, int(wanted[-1]))

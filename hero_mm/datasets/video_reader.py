@@ -151,11 +151,11 @@ class PyAVReader(VideoReader):
     @property
     def size(self) -> tuple[int, int]:
         """tuple[int, int]: (width, height) as displayed, in stored pixels."""
-        for frame in self._decode():
-            turned, _, _ = orientation(frame)
-            size = (frame.width, frame.height)
-            return size[::-1] if turned else size
-        raise VideoError(self.path, 'not one frame can be decoded')
+        if self._size is None:
+            self._max_side = None
+            self._read_in_order(np.array([0]))
+        assert self._size is not None
+        return self._size
 
     def check_whole(self) -> int:
         """See :meth:`VideoReader.check_whole`."""
@@ -329,16 +329,23 @@ class PyAVReader(VideoReader):
         self, frame: Any, out: np.ndarray, place: int, count: int
     ) -> np.ndarray:
         """Write a frame into its place of the array, made by the first."""
+        whole = frame.width, frame.height
+        width, height = self._reduced(*whole)
         rgb = self._reformatter.reformat(
-            frame, format='rgb24', **scaling_options(self._num_threads)
+            frame,
+            width,
+            height,
+            'rgb24',
+            interpolation=None if (width, height) == whole else 'AREA',
+            **scaling_options(self._num_threads),
         )
         plane: Any = rgb.planes[0]
-        height, width = rgb.height, rgb.width
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         image = lines[:height, : width * 3].reshape(height, width, 3)
         turned, mirrored, upside_down = orientation(frame)
         if turned:
-            image = image.transpose(1, 0, 2)
+            image, whole = image.transpose(1, 0, 2), whole[::-1]
+        self._size = whole
         image = image[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
         if place == 0:
             out = np.empty((count, *image.shape), dtype=np.uint8)

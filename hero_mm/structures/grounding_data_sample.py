@@ -19,6 +19,9 @@ class GroundingDataSample(BaseDataElement):
       strictly increasing, has shape (T,).
     - ``segment`` (tuple[int, int]): The searched part, ``[start, end)``.
     - ``fps`` (float), ``frame_count`` (int): Of the whole video.
+    - ``frame_edges`` (np.ndarray, optional): Seconds at which each of its
+      frames begins and the last one ends, has shape (frame_count + 1,).
+      Without it frame n begins at ``n / fps``.
     - ``ori_shape`` (tuple[int, int]): (height, width) of the video.
     - ``img_shape`` (tuple[int, int]): (height, width) given to the model,
       before padding.

@@ -80,7 +80,7 @@ class Timeline:
             top += _ROW + _GAP
         if self.view.action is not None:
             self._draw_action(pen, top)
-        start, end = (frame / self.view.fps for frame in self.view.segment)
+        start, end = (self.view.seconds(frame) for frame in self.view.segment)
         place = self.bottom + 12
         pen.text(
             (self.left, place), f'{start:.1f} s', FAINT_COLOR, self.font, 'lm'
@@ -142,4 +142,4 @@ class Timeline:
 def frame_label(view: TubeView, index: int) -> str:
     """Time and number of a frame, such as ``'1.9 s, frame 57'``."""
     frame = int(view.frame_inds[index])
-    return f'{frame / view.fps:.1f} s, frame {frame}'
+    return f'{view.seconds(frame):.1f} s, frame {frame}'

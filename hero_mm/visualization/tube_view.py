@@ -36,6 +36,8 @@ class TubeView:
             shape (T,).
         action (np.ndarray, optional): Action consistency in [0, 1], has
             shape (T,).
+        frame_edges (np.ndarray, optional): Seconds at which native frames
+            begin; see :class:`GroundingDataSample`.
     """
 
     text: str
@@ -51,6 +53,14 @@ class TubeView:
     gt_bboxes: Optional[np.ndarray] = None
     gt_valid: Optional[np.ndarray] = None
     action: Optional[np.ndarray] = None
+    frame_edges: Optional[np.ndarray] = None
+
+    def seconds(self, frame: float) -> float:
+        """When a native frame is shown, in seconds from the first one on."""
+        if self.frame_edges is None:
+            return frame / self.fps
+        numbers = np.arange(len(self.frame_edges))
+        return float(np.interp(frame, numbers, self.frame_edges))
 
     def __len__(self) -> int:
         return len(self.frame_inds)
@@ -136,6 +146,7 @@ def views_from_sample(
             frame_inds=_array(sample.frame_inds).astype(np.int64),
             segment=_span(sample.segment),
             fps=float(sample.fps),
+            frame_edges=sample.get('frame_edges'),
             **field,
         )
         for text, query_id, field in zip(queries.texts, ids, fields)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -215,6 +216,34 @@ def test_a_part_of_the_video_can_be_searched(inferencer, video, segment, unit):
     assert tube['span_seconds'] == [0.75, 1.25]
 
 
+def test_seconds_are_those_of_the_file(inferencer, tmp_path):
+    """Of 40 frames the first 20 last 1/20 s each, the others 1/5 s."""
+    path = tmp_path / 'uneven.mp4'
+    stamps = [*range(20), *range(20, 100, 4)]
+    with av.open(str(path), 'w') as output:
+        stream = output.add_stream('libx264', rate=20)
+        stream.width, stream.height = WIDTH, HEIGHT
+        stream.codec_context.time_base = Fraction(1, 20)
+        for stamp in stamps:
+            image = np.full((HEIGHT, WIDTH, 3), stamp, np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = stamp, Fraction(1, 20)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    facts = describe_video(path)
+    edges = facts['frame_edges']
+    assert edges[:40] == pytest.approx(np.array(stamps) / 20)
+    assert len(edges) == 41 and 4.8 < edges[40] < 5.1
+    # From 0.5 s to 2.2 s: frames 10 to 25.
+    assert describe_video(path, (0.5, 2.2))['segment'] == (10, 26)
+    (tube,) = inferencer(path, 'x', segment=(0.5, 2.2))['predictions']
+    start, end = tube['span']
+    numbers = np.arange(41)
+    wanted = np.interp([start, end], numbers, edges)
+    assert tube['span_seconds'] == pytest.approx(wanted)
+    assert end > 20 and tube['span_seconds'][1] > end / 20
+
+
 def test_an_end_beyond_the_video_is_cut(video):
     assert describe_video(video, (1.0, 99.0))['segment'] == (20, 40)
 
@@ -273,7 +302,7 @@ def test_a_video_that_was_cut_off(tmp_path):
             writer.write(image)
     # Its index stands in front.
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(VideoError, match=r'half.mp4: cut off: .* tells 20'):
+    with pytest.raises(VideoError, match=r'half.mp4: cut off: it holds'):
         describe_video(path)
 
 

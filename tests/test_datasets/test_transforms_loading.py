@@ -41,9 +41,8 @@ def results(toy, toy_tools):
     )
 
 
-@pytest.mark.parametrize('backend', ['pyav', 'opencv'])
-def test_decode(results, toy_tools, backend):
-    out = DecodeFrames(backend=backend, num_threads=2).transform(results)
+def test_decode(results, toy_tools):
+    out = DecodeFrames(num_threads=2).transform(results)
     assert out['imgs'].shape == (5, 48, 64, 3)
     for image, number in zip(out['imgs'], (2, 5, 8, 11, 14)):
         assert toy_tools.is_frame(image, number)
@@ -167,5 +166,18 @@ def test_boxes_to_frame_follows_crop_resize_and_flip():
 
 
 def test_repr_tells_the_options():
-    assert "backend='opencv'" in repr(DecodeFrames(backend='opencv'))
+    assert 'max_missing=3' in repr(DecodeFrames(max_missing=3))
     assert 'with_tracks=False' in repr(LoadTubes(with_tracks=False))
+
+
+def test_reduced_frames_are_those_of_the_whole_video(results):
+    """Boxes and the size of the video stay what they are."""
+    for annotated in (True, False):
+        if not annotated:
+            del results['height'], results['width']
+        out = DecodeFrames(max_side=32).transform(dict(results))
+        assert out['imgs'].shape == (5, 24, 32, 3)
+        assert out['img_shape'] == (24, 32) and out['ori_shape'] == (48, 64)
+        assert out['crop_box'] == (0.0, 0.0, 64.0, 48.0)
+        box = boxes_to_frame(np.array([[20.0, 10, 30, 40]]), out)
+        assert box.tolist() == [[10, 5, 15, 20]]

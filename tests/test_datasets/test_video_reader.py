@@ -511,3 +511,40 @@ def test_a_real_clip(shared_data):
         in_order = reader._read_in_order(np.array([270, 299]))
         assert reader.frame_count == 300
     np.testing.assert_array_equal(seeking, in_order)
+
+
+def test_large_frames_are_reduced_while_they_are_decoded(files, folder_of):
+    path, count, _ = files['long']
+    ranks = [0, 150]
+    whole = _read(path, ranks)
+    assert (whole == _reduced(path, ranks, 64)).all()
+    for source in (path, folder_of(whole)):
+        few = _reduced(source, [0, 1], 32)
+        assert few.shape == (2, 24, 32, 3)
+    # The mean of each 2 x 2 pixels, but for the rounding of the colours.
+    mean = whole[:, ::2, ::2].astype(int) + whole[:, 1::2, ::2]
+    mean = (mean + whole[:, ::2, 1::2] + whole[:, 1::2, 1::2]) / 4
+    assert np.abs(few - mean).mean() < 2
+    turned = _reduced(files['turned90'][0], [0], 32)
+    assert turned.shape == (1, 32, 24, 3)
+    with open_video(path) as reader:
+        reader.get_frames([0], 32)
+        assert reader.size == (64, 48)
+
+
+def _reduced(path, ranks, max_side):
+    with open_video(path) as reader:
+        return reader.get_frames(ranks, max_side)
+
+
+@pytest.fixture()
+def folder_of(tmp_path):
+    """Function: pictures in a folder."""
+
+    def make(images):
+        for number, image in enumerate(images):
+            picture = av.VideoFrame.from_ndarray(image, format='rgb24')
+            picture.to_image().save(tmp_path / f'{number:06d}.png')
+        return tmp_path
+
+    return make

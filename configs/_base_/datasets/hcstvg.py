@@ -20,7 +20,7 @@ train_pipeline = [
         crop_prob=0.5,
         min_frames=num_frames,
     ),
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
@@ -30,7 +30,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='SampleClipFrames', num_frames=num_frames),
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     resize,
     dict(type='PackGroundingInputs'),

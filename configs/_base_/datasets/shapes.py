@@ -11,7 +11,8 @@ make_command = 'python tools/dataset_converters/shapes.py --out data/shapes'
 
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=16, jitter=True),
-    dict(type='DecodeFrames'),
+    # Of the benchmark all are smaller; other videos are reduced.
+    dict(type='DecodeFrames', max_side=256),
     dict(type='LoadTubes'),
     dict(type='SwapActionPhrase', num_negatives=1),
     dict(type='RandomFlipClip', prob=0.5),
@@ -19,7 +20,8 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='SampleClipFrames', num_frames=16),
-    dict(type='DecodeFrames'),
+    # Of the benchmark all are smaller; other videos are reduced.
+    dict(type='DecodeFrames', max_side=256),
     dict(type='LoadTubes'),
     dict(type='PackGroundingInputs'),
 ]

@@ -15,7 +15,7 @@ resize = dict(type='ResizeClip', short_side=420, max_long=588)
 # in time; and no predicates are annotated: a verb of the sentence is swapped.
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=num_frames, jitter=True),
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
@@ -25,7 +25,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='SampleClipFrames', num_frames=num_frames),
-    dict(type='DecodeFrames'),
+    dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
     resize,
     dict(type='PackGroundingInputs'),

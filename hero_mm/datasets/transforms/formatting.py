@@ -19,6 +19,7 @@ META_KEYS = (
     'frame_inds',
     'segment',
     'fps',
+    'frame_edges',
     'frame_count',
     'ori_shape',
     'img_shape',

@@ -55,8 +55,8 @@ class DecodeFrames(BaseTransform):
     is taken as a resized one: ``ori_shape`` stays the annotated size.
 
     Args:
-        backend (str): 'pyav', 'opencv', 'decord' or 'torchcodec'.
-            Defaults to 'pyav'.
+        backend (str): 'pyav', the only one that shows the right frames of
+            all files.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose. One is
@@ -65,6 +65,8 @@ class DecodeFrames(BaseTransform):
             were chosen among them are dropped from ``frame_inds`` and the
             video is logged by name; a frame is never shown twice instead.
             Defaults to 0: a missing frame is an error.
+        max_side (int, optional): Frames whose longer side has more pixels
+            are reduced to that while they are decoded. Defaults to None.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class DecodeFrames(BaseTransform):
         backend_args: Optional[dict] = None,
         num_threads: int = 1,
         max_missing: int = 0,
+        max_side: Optional[int] = None,
     ) -> None:
         self.backend = backend
         self.backend_args = backend_args
         self.num_threads = num_threads
         self.max_missing = max_missing
+        self.max_side = max_side
         self._short: set[str] = set()
 
     def transform(self, results: dict) -> dict:
@@ -98,15 +102,16 @@ class DecodeFrames(BaseTransform):
             path, self.backend, self.backend_args, self.num_threads
         ) as reader:
             imgs = self._read(reader, results)
-        shape: tuple[int, int] = imgs.shape[1:3]
+            shape: tuple[int, int] = imgs.shape[1:3]
+            whole = shape if self.max_side is None else reader.size[::-1]
         annotated: tuple[int, int] = (
-            results.get('height', shape[0]),
-            results.get('width', shape[1]),
+            results.get('height', whole[0]),
+            results.get('width', whole[1]),
         )
-        if not same_aspect(shape[::-1], annotated[::-1]):
+        if not same_aspect(whole[::-1], annotated[::-1]):
             raise VideoError(
                 path,
-                f'frames are {shape[1]}x{shape[0]}, the annotation says '
+                f'frames are {whole[1]}x{whole[0]}, the annotation says '
                 f'{annotated[1]}x{annotated[0]} (width x height)',
                 'fetch the right file or correct its annotation',
             )
@@ -124,14 +129,15 @@ class DecodeFrames(BaseTransform):
         return (
             f'{type(self).__name__}(backend={self.backend!r}, '
             f'backend_args={self.backend_args}, '
-            f'num_threads={self.num_threads}, max_missing={self.max_missing})'
+            f'num_threads={self.num_threads}, '
+            f'max_missing={self.max_missing}, max_side={self.max_side})'
         )
 
     def _read(self, reader: VideoReader, results: dict) -> np.ndarray:
         """Decode; drop frames that the end of the file lacks, if allowed."""
         wanted = results['frame_inds']
         try:
-            return reader.get_frames(wanted)
+            return reader.get_frames(wanted, self.max_side)
         except TooShortError as error:
             kept = wanted[wanted < error.count]
             missing = int(wanted[-1]) + 1 - error.count
@@ -146,7 +152,7 @@ class DecodeFrames(BaseTransform):
                     level=logging.WARNING,
                 )
             results['frame_inds'] = kept
-            return reader.get_frames(kept)
+            return reader.get_frames(kept, self.max_side)
 
 
 @TRANSFORMS.register_module()
