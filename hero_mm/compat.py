@@ -181,8 +181,9 @@ def provide_drn() -> None:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise NotImplementedError(
-                'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714); '
-                'install mmaction2 from its repository to use it'
+                'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714): put '
+                'the folder mmaction/models/localizers/drn of its repository '
+                'into the installed package to use it'
             )
 
     name = 'mmaction.models.localizers.drn'
@@ -203,19 +204,21 @@ def disable_multimodal() -> None:
     """
 
     def action(module: ModuleType) -> None:
-        if not _multimodal_imports():
+        needs_timm = module.__name__.startswith('mmaction.')
+        if not _multimodal_imports(needs_timm):
             module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
 
     for package in ('mmaction', 'mmpretrain'):
         after_import(f'{package}.utils.dependency', action)
 
 
-def _multimodal_imports() -> bool:
-    """Whether timm and the names of transformers 4 are there."""
-    if importlib.util.find_spec('timm') is None:
+def _multimodal_imports(needs_timm: bool) -> bool:
+    """Whether the names of transformers 4 are there, and timm if needed."""
+    if needs_timm and importlib.util.find_spec('timm') is None:
         return False
     try:
-        import timm  # noqa: F401
+        if needs_timm:
+            import timm  # noqa: F401
         from transformers.modeling_utils import (  # noqa: F401
             apply_chunking_to_forward,
             find_pruneable_heads_and_indices,
@@ -282,78 +285,6 @@ def _mask_of_four_axes(
     return args, {**kwargs, 'attention_mask': added}
 
 
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load`` read MMEngine's own checkpoints safely.
-
-    open-mmlab/mmengine#1655: MMEngine 0.10.7 leaves ``weights_only`` to
-    torch's default, which is True from torch 2.6, and its message hub is then
-    refused. The classes that it stores are put on torch's allow-list, so that
-    a checkpoint that wants to run something else is still refused.
-    """
-
-    def action(module: ModuleType) -> None:
-        import torch
-
-        # Before, MMEngine loads without ``weights_only``.
-        if has_allow_list():
-            torch.serialization.add_safe_globals(_safe_globals())
-
-    after_import('mmengine.runner.checkpoint', action)
-
-
-def has_allow_list() -> bool:
-    """Whether torch takes a list of allowed classes by their names.
-
-    It has one since 2.5, without names: an entry that is a pair breaks every
-    ``torch.load`` there.
-    """
-    import torch
-    from mmengine.utils import digit_version
-
-    return bool(digit_version(torch.__version__) >= digit_version('2.6'))
-
-
-def _safe_globals() -> list[Any]:
-    """What MMEngine's message hub, schedules and meta data are made of."""
-    import numpy as np
-
-    core = getattr(np, '_core', None) or np.core
-    allowed: list[Any] = [
-        *_stored_methods(),
-        np.ndarray,
-        np.dtype,
-        (_restricted_getattr, 'builtins.getattr'),
-    ]
-    for where in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        for name in ('_reconstruct', 'scalar'):
-            allowed.append((getattr(core.multiarray, name), f'{where}.{name}'))
-    kinds = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'b1')
-    allowed.extend({type(np.dtype(kind)) for kind in kinds})
-    return allowed
-
-
-def _stored_methods() -> dict[type, tuple[str, ...]]:
-    """Classes of which a checkpoint stores methods, and their names."""
-    from mmengine.logging import HistoryBuffer
-    from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
-
-    return {
-        HistoryBuffer: ('min', 'max', 'current', 'mean'),
-        OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
-    }
-
-
-def _restricted_getattr(owner: Any, name: str) -> Any:
-    """``getattr`` for unpickling: what MMEngine stores alone."""
-    methods = _stored_methods()
-    if isinstance(owner, type) and name in methods.get(owner, ()):
-        return getattr(owner, name)
-    raise ValueError(
-        f'a checkpoint asks for the attribute {name!r} of {owner!r}, which '
-        'no checkpoint of MMEngine needs; do not trust this file'
-    )
-
-
 def replace_pkg_resources() -> None:
     """Find installed packages where setuptools has no ``pkg_resources``.
 
@@ -393,16 +324,19 @@ def _is_installed(package: str) -> bool:
 
 
 def _installed_path(package: str) -> str:
+    import importlib.metadata
     import importlib.util
     import os
 
     from hero_mm.compat import module_of_package
 
     spec = importlib.util.find_spec(module_of_package(package))
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(
-            f'package {package!r} is not installed; try '
-            f'`pip install {package}`'
+    if spec is None:
+        raise importlib.metadata.PackageNotFoundError(package)
+    if spec.origin is None:
+        raise RuntimeError(
+            f'{package} is a namespace package, which is no place of one '
+            'package'
         )
     return os.path.dirname(spec.origin)
 
@@ -494,6 +428,5 @@ def apply_all() -> None:
     provide_drn()
     disable_multimodal()
     fit_grounding_dino()
-    allow_mmengine_checkpoints()
     replace_pkg_resources()
     register_scope()

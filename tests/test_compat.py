@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import pickle
 import subprocess
 import sys
 import types
@@ -195,12 +194,27 @@ def test_multimodal_is_off_where_it_does_not_import(monkeypatch, package):
     module = types.ModuleType(f'{package}.utils.dependency')
     module.WITH_MULTIMODAL = True
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(compat, '_multimodal_imports', lambda: True)
+    monkeypatch.setattr(compat, '_multimodal_imports', lambda timm: True)
     compat.disable_multimodal()
     assert module.WITH_MULTIMODAL
-    monkeypatch.setattr(compat, '_multimodal_imports', lambda: False)
+    monkeypatch.setattr(compat, '_multimodal_imports', lambda timm: False)
     compat.disable_multimodal()
     assert not module.WITH_MULTIMODAL
+
+
+def test_each_package_is_asked_for_what_it_needs(monkeypatch):
+    """mmpretrain does without timm."""
+    names = types.ModuleType('transformers.modeling_utils')
+    names.apply_chunking_to_forward = None
+    names.find_pruneable_heads_and_indices = None
+    monkeypatch.setitem(sys.modules, names.__name__, names)
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    for package, imports in (('mmaction', False), ('mmpretrain', True)):
+        module = types.ModuleType(f'{package}.utils.dependency')
+        module.WITH_MULTIMODAL = True
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        compat.disable_multimodal()
+        assert module.WITH_MULTIMODAL is imports
 
 
 # Grounding DINO
@@ -271,7 +285,8 @@ def test_masks_of_tokens_get_an_axis_for_the_heads():
 def test_a_checkpoint_of_mmengine_loads(tmp_path):
     import numpy as np
     from mmengine.logging import HistoryBuffer
-    from mmengine.runner.checkpoint import load_checkpoint
+
+    from hero_mm.pretrained.reading import read_weights_file
 
     path = tmp_path / 'a.pth'
     buffer = HistoryBuffer([1.0, 3.0], [1, 1])
@@ -281,9 +296,8 @@ def test_a_checkpoint_of_mmengine_loads(tmp_path):
     )
     state = dict(state_dict={'weight': weight}, message_hub=message_hub)
     torch.save(state, path)
-    model = torch.nn.Linear(1, 1, bias=False)
-    found = load_checkpoint(model, str(path))
-    assert model.weight.item() == 1
+    found = read_weights_file(path)
+    assert found['state_dict']['weight'].item() == 1
     assert found['message_hub']['log_scalars']['loss'].mean() == 2
     assert found['message_hub']['runtime_info']['best'] == 2
 
@@ -308,13 +322,14 @@ SCHEDULERS = (
 @pytest.mark.parametrize('config', SCHEDULERS, ids=lambda c: c['type'])
 def test_the_state_of_every_schedule_loads(config, tmp_path):
     from mmengine.registry import PARAM_SCHEDULERS
-    from mmengine.runner.checkpoint import load_from_local
+
+    from hero_mm.pretrained.reading import read_weights_file
 
     optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1)
     made = PARAM_SCHEDULERS.build(dict(config, optimizer=optimizer))
     path = tmp_path / 'a.pth'
     torch.save(dict(param_schedulers=[made.state_dict()]), path)
-    found = load_from_local(str(path), map_location='cpu')
+    found = read_weights_file(path)
     made.load_state_dict(found['param_schedulers'][0])
 
 
@@ -340,20 +355,22 @@ class RunsOnLoading:
     ids=['exec', 'getattr of another class', 'getattr of a dunder'],
 )
 def test_a_hostile_checkpoint_is_refused(tmp_path, hostile):
-    from mmengine.runner.checkpoint import load_from_local
+    from hero_mm.pretrained.reading import read_weights_file
 
     path = tmp_path / 'hostile.pth'
     torch.save(dict(state_dict={}, meta=hostile), path)
-    with pytest.raises((pickle.UnpicklingError, ValueError)):
-        load_from_local(str(path), map_location='cpu')
+    with pytest.raises(ValueError, match='not a readable checkpoint'):
+        read_weights_file(path)
 
 
 def test_restricted_getattr_gives_the_methods_alone():
     from mmengine.logging import HistoryBuffer
 
-    assert compat._restricted_getattr(HistoryBuffer, 'mean')
+    from hero_mm.pretrained.reading import _restricted_getattr
+
+    assert _restricted_getattr(HistoryBuffer, 'mean')
     with pytest.raises(ValueError, match='do not trust this file'):
-        compat._restricted_getattr(HistoryBuffer, '__init__')
+        _restricted_getattr(HistoryBuffer, '__init__')
 
 
 # pkg_resources and scopes
@@ -372,10 +389,32 @@ def test_installed_packages_are_found(repo_root):
     reason='pkg_resources is there, the shim does nothing',
 )
 def test_an_absent_package_is_named():
+    from importlib.metadata import PackageNotFoundError
+
     from mmengine.utils import get_installed_path
 
-    with pytest.raises(ModuleNotFoundError, match='pip install no-such'):
+    with pytest.raises(PackageNotFoundError, match='no-such'):
         get_installed_path('no-such')
+
+
+def test_a_namespace_package_has_no_place(tmp_path, monkeypatch):
+    from mmengine.utils import get_installed_path
+
+    (tmp_path / 'spread_over').mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RuntimeError, match='spread_over is a namespace pack'):
+        get_installed_path('spread_over')
+
+
+def test_the_hub_registers_what_there_is():
+    from mmengine.registry import DefaultScope
+
+    from hero_mm.registry import METRICS, MODELS
+    from hero_mm.utils import register_all_modules
+
+    register_all_modules()
+    assert 'HERO' in MODELS.module_dict and 'TubeMetric' in METRICS
+    assert DefaultScope.get_current_instance().scope_name == 'hero_mm'
 
 
 def test_module_of_a_distribution():

@@ -1,8 +1,12 @@
 # Everything that does not depend on data or model. A config inherits it and
 # changes what it needs. Prefixes: it also serves configs of another scope.
 default_scope = 'hero_mm'
-# Registers the scope, so that mmengine's own tools find our components too.
-custom_imports = dict(imports=['hero_mm'], allow_failed_imports=False)
+# Registers the scope, so that mmengine's own tools find our components too,
+# and reads checkpoints, so that they can resume.
+custom_imports = dict(
+    imports=['hero_mm', 'hero_mm.pretrained.loaders'],
+    allow_failed_imports=False,
+)
 
 default_hooks = dict(
     runtime_info=dict(type='RuntimeInfoHook'),

@@ -13,12 +13,14 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from ..models.compat_checkpoint import check_version
-from ..pretrained.fetching import FETCHED
+from ..pretrained.fetching import FETCHED, read_weights
 from ..pretrained.reading import unreadable
 
 PathLike = Union[str, Path]
 SHOWN = 5
-REMOTE = (*FETCHED, 's3://', 'petrel://', 'openmmlab://')
+# Read by MMEngine's own loaders.
+STORES = ('s3://', 'petrel://', 'openmmlab://')
+REMOTE = (*FETCHED, *STORES)
 
 
 def find_checkpoint(path: PathLike) -> str:
@@ -73,7 +75,10 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
     """
     path = find_checkpoint(path)
     try:
-        found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        if path.startswith(STORES):
+            found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        else:
+            found = read_weights(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(unreadable(path, error)) from error
     if not isinstance(found, dict):

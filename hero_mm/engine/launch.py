@@ -17,6 +17,7 @@ from mmengine.registry import RUNNERS
 
 from ..compat import init_cpu_launcher
 from ..datasets.presence import missing_data
+from ..pretrained.fetching import replace_loaders
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)
@@ -206,6 +207,8 @@ def build_runner(cfg: Config) -> Any:
     Args:
         cfg (Config): The whole config.
     """
+    # This process is ours, whatever the config imports.
+    replace_loaders()
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     from mmengine.runner import Runner

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Optional
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from ..compat import after_import, has_allow_list
-from .reading import Allowed, read_weights_file
+from ..compat import after_import
+from .reading import Allowed, has_allow_list, read_weights_file
 
 HUGGINGFACE = ('hf://', 'huggingface://')
 URLS = ('http://', 'https://')
@@ -27,6 +27,8 @@ CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION)
 FETCHED = (*CACHED, *FILES)
 # MMEngine tries the other names first, so that this serves local files alone.
 LOCAL_SAFETENSORS = r'.*\.safetensors$'
+# Where nobody else serves them.
+OURS = r'(?:hf|huggingface)://'
 
 
 class HuggingFaceFile(NamedTuple):
@@ -255,16 +257,32 @@ def load_from_hero_mm(filename: str, map_location: Any = None) -> Any:
     return read_weights(filename, map_location)
 
 
-def register_loaders() -> None:
-    """Give MMEngine the loader; does so once it is imported."""
+def serve_names() -> None:
+    """Give MMEngine loaders of what it has none for, once it is imported.
+
+    As an expression, so that a host can register ``hf://`` for itself: its
+    own then goes first.
+    """
 
     def action(module: ModuleType) -> None:
-        prefixes: tuple[str, ...] = (*FETCHED, LOCAL_SAFETENSORS)
-        if has_allow_list():
-            # An older torch could not read what MMEngine itself stores.
-            prefixes = (*prefixes, '')
-        module.CheckpointLoader.register_scheme(
-            prefixes, load_from_hero_mm, force=True
-        )
+        loader = module.CheckpointLoader
+        for prefix in (OURS, LOCAL_SAFETENSORS):
+            if prefix not in loader._schemes:
+                loader.register_scheme(prefix, load_from_hero_mm)
 
     after_import('mmengine.runner.checkpoint', action)
+
+
+def replace_loaders() -> None:
+    """Let this module read all names and local files of the process.
+
+    So that what MMEngine itself stores can be resumed from. For tools and
+    configs that ask for it; see :mod:`hero_mm.pretrained.loaders`.
+    """
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    prefixes: tuple[str, ...] = (*FETCHED, LOCAL_SAFETENSORS)
+    if has_allow_list():
+        # An older torch could not read what MMEngine itself stores.
+        prefixes = (*prefixes, '')
+    CheckpointLoader.register_scheme(prefixes, load_from_hero_mm, force=True)

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Union
 
-from ..compat import has_allow_list
-
 # A class, or what stands in for one with the name that the file says.
 Allowed = Union[type, tuple[Callable[..., Any], str]]
 HEAD = 24
@@ -36,8 +34,6 @@ def read_weights_file(
         ValueError: When it is no checkpoint, is truncated or holds objects
             of other classes.
     """
-    # Imported, it puts on torch's list what MMEngine stores.
-    import mmengine.runner.checkpoint  # noqa: F401
     import torch
 
     path = Path(path).expanduser()
@@ -78,14 +74,80 @@ def _read_safetensors(path: Path, map_location: Any) -> Any:
 
 @contextlib.contextmanager
 def _allowing(classes: tuple[Allowed, ...]) -> Iterator[None]:
-    """Put classes on torch's allow-list for a while."""
+    """Torch's allow-list for a while: what MMEngine stores, and classes.
+
+    open-mmlab/mmengine#1655: MMEngine 0.10.7 leaves ``weights_only`` to
+    torch's default, which is True from torch 2.6, and its message hub is then
+    refused. The list of the process, which is the host's, comes back as it
+    was; entries of the same name would come in each other's way.
+    """
     import torch
 
-    if not classes or not has_allow_list():
+    if not has_allow_list():
         yield
         return
-    with torch.serialization.safe_globals(list(classes)):
+    serialization = torch.serialization
+    before = serialization.get_safe_globals()
+    serialization.clear_safe_globals()
+    try:
+        serialization.add_safe_globals([*_mmengine_globals(), *classes])
         yield
+    finally:
+        serialization.clear_safe_globals()
+        serialization.add_safe_globals(before)
+
+
+def has_allow_list() -> bool:
+    """Whether torch takes a list of allowed classes by their names.
+
+    It has one since 2.5, without names: an entry that is a pair breaks every
+    ``torch.load`` there.
+    """
+    import torch
+    from mmengine.utils import digit_version
+
+    return bool(digit_version(torch.__version__) >= digit_version('2.6'))
+
+
+def _mmengine_globals() -> list[Any]:
+    """What MMEngine's message hub, schedules and meta data are made of."""
+    import numpy as np
+
+    core = getattr(np, '_core', None) or np.core
+    allowed: list[Any] = [
+        *_stored_methods(),
+        np.ndarray,
+        np.dtype,
+        (_restricted_getattr, 'builtins.getattr'),
+    ]
+    for where in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        for name in ('_reconstruct', 'scalar'):
+            allowed.append((getattr(core.multiarray, name), f'{where}.{name}'))
+    kinds = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'b1')
+    allowed.extend({type(np.dtype(kind)) for kind in kinds})
+    return allowed
+
+
+def _stored_methods() -> dict[type, tuple[str, ...]]:
+    """Classes of which a checkpoint stores methods, and their names."""
+    from mmengine.logging import HistoryBuffer
+    from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+
+    return {
+        HistoryBuffer: ('min', 'max', 'current', 'mean'),
+        OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+    }
+
+
+def _restricted_getattr(owner: Any, name: str) -> Any:
+    """``getattr`` for unpickling: what MMEngine stores alone."""
+    methods = _stored_methods()
+    if isinstance(owner, type) and name in methods.get(owner, ()):
+        return getattr(owner, name)
+    raise ValueError(
+        f'a checkpoint asks for the attribute {name!r} of {owner!r}, which '
+        'no checkpoint of MMEngine needs; do not trust this file'
+    )
 
 
 def unreadable(path: Union[str, Path], error: Exception) -> str:

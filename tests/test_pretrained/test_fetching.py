@@ -121,8 +121,19 @@ class Part(BaseModule):
         self.layer = nn.Linear(3, 2, bias=False)
 
 
+@pytest.fixture()
+def schemes(monkeypatch):
+    """Loaders of MMEngine, which come back after the test."""
+    monkeypatch.setattr(
+        CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes)
+    )
+
+
 @pytest.mark.parametrize('kind', KINDS)
-def test_init_cfg_and_our_own_reader_take_every_kind_of_name(kind, names):
+def test_init_cfg_and_our_own_reader_take_every_kind_of_name(
+    kind, names, schemes
+):
+    fetching.replace_loaders()
     module = Part(dict(type='Pretrained', checkpoint=names[kind]))
     module.init_weights()
     assert torch.equal(module.layer.weight, NUMBERS)
@@ -131,7 +142,8 @@ def test_init_cfg_and_our_own_reader_take_every_kind_of_name(kind, names):
     assert torch.equal(other.layer.weight, NUMBERS)
 
 
-def test_load_from_takes_every_kind_of_name(names, tmp_path):
+def test_load_from_takes_every_kind_of_name(names, tmp_path, schemes):
+    fetching.replace_loaders()
     runner = Runner(
         Part(), str(tmp_path / 'work'), log_level='ERROR', load_from='x'
     )
@@ -185,14 +197,14 @@ def test_a_url_that_cannot_be_had(where, server, tmp_path, monkeypatch):
         torchvision='torchvision://resnet101',
     )[where]
     with pytest.raises(OSError, match='could not be fetched: ') as error:
-        CheckpointLoader.load_checkpoint(name)
+        read_weights(name)
     message = str(error.value)
     assert message.startswith('http://127.0.0.1') and '\n' not in message
     kept = tmp_path / 'torch/hub/checkpoints/weights.pth'
     assert f'put it at {kept}, or give the path' in message
     # As told: the file put there by hand is taken.
     torch.save({'layer.weight': NUMBERS}, kept)
-    found = CheckpointLoader.load_checkpoint(name)
+    found = read_weights(name)
     assert torch.equal(found['layer.weight'], NUMBERS)
 
 
@@ -240,7 +252,7 @@ def test_names_of_hugging_face():
 )
 def test_hugging_face_offline(name, cure, hub):
     with pytest.raises(OSError, match='could not be fetched') as error:
-        CheckpointLoader.load_checkpoint(name)
+        read_weights(name)
     message = str(error.value)
     assert cure in message and '\n' not in message
     assert str(hub) in message and 'HF_HUB_OFFLINE=1 is set' in message
@@ -286,22 +298,23 @@ def test_weights_enums_of_torchvision(monkeypatch):
         torchvision_url('torchvision://vgg')
 
 
-def test_mmengine_keeps_its_other_loaders():
-    loader = CheckpointLoader._get_checkpoint_loader
+def is_ours(name) -> bool:
+    loader = CheckpointLoader._get_checkpoint_loader(name)
+    return loader is fetching.load_from_hero_mm
+
+
+def test_who_asks_for_our_loaders_gets_them(schemes):
+    fetching.replace_loaders()
     for name in (*fetching.FETCHED, '/a/b.pth', 'b.safetensors'):
-        assert loader(name + 'x').__name__ == 'load_from_hero_mm'
+        assert is_ours(name + 'x'), name
     for name in ('open-mmlab://x', 'mmcls://x', 's3://x', 'pavi://x'):
-        assert loader(name).__name__ != 'load_from_hero_mm'
+        assert not is_ours(name), name
 
 
-def test_an_old_torch_keeps_mmengines_reader(monkeypatch):
+def test_an_old_torch_keeps_mmengines_reader(schemes, monkeypatch):
     """It has no list of allowed classes: MMEngine's own would be refused."""
-    schemes = dict(CheckpointLoader._schemes)
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(schemes))
     CheckpointLoader.register_scheme('', checkpoint.load_from_local, True)
     monkeypatch.setattr(fetching, 'has_allow_list', lambda: False)
-    fetching.register_loaders()
-    loader = CheckpointLoader._get_checkpoint_loader
-    assert loader('/a/b.pth') is checkpoint.load_from_local
-    assert loader('/a/b.safetensors').__name__ == 'load_from_hero_mm'
-    assert loader('hf://a/b/c').__name__ == 'load_from_hero_mm'
+    fetching.replace_loaders()
+    assert not is_ours('/a/b.pth')
+    assert is_ours('/a/b.safetensors') and is_ours('hf://a/b/c')
