@@ -8,6 +8,7 @@ from .annotation import (
     load_annotation,
     save_annotation,
 )
+from .concat_dataset import GroundingConcatDataset
 from .frame_detection_dataset import FrameDetectionDataset
 from .grounding_dataset import GroundingDataset
 from .samplers import ClipBatchSampler
@@ -19,6 +20,7 @@ __all__ = [
     'ClipBatchSampler',
     'FrameDetectionDataset',
     'GroundingAnnotation',
+    'GroundingConcatDataset',
     'GroundingDataset',
     'Track',
     'VideoError',

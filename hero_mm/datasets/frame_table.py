@@ -95,7 +95,7 @@ def check_sum(frame: Any) -> int:
         length = plane.line_size or len(rows)
         rows = rows[: plane.height * length].reshape(plane.height, length)
         used = plane.width * _bytes_a_pixel(frame.format, number)
-        total = zlib.crc32(np.ascontiguousarray(rows[:, :used]), total)
+        total = zlib.crc32(np.ascontiguousarray(rows[:, :used]).data, total)
     return total
 
 

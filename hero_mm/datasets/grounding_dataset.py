@@ -95,6 +95,8 @@ class GroundingDataset(BaseDataset):
         self.broken_file = broken_file
         self.make_command = make_command
         self.backend_args = backend_args
+        # Set where several data sets are one.
+        self.id_prefix = ''
         self._said: dict[str, Any] = {}
         self._video_ids: list[str] = []
         self._left_out: set[str] = set()
@@ -142,6 +144,21 @@ class GroundingDataset(BaseDataset):
             if clip['video_id'] not in self._left_out
             for part in self._parts(clip['queries'])
         ]
+
+    def full_init(self) -> None:
+        """Load the file; of ``indices`` alone, where they were given."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        if self._indices is not None:
+            # The metric scores these alone.
+            self._metainfo['served'] = [
+                query['query_id']
+                for place in range(len(self))
+                for query in super(GroundingDataset, self).get_data_info(
+                    place
+                )['queries']
+            ]
 
     def _parts(self, queries: list[dict]) -> list[list[dict]]:
         """Split the sentences of a clip into items."""
@@ -326,6 +343,11 @@ class GroundingDataset(BaseDataset):
         if limit is not None and not self.test_mode and len(queries) > limit:
             chosen = np.sort(np.random.permutation(len(queries))[:limit])
             info['queries'] = [queries[i] for i in chosen]
+        if self.id_prefix:
+            info['queries'] = [
+                {**query, 'query_id': self.id_prefix + query['query_id']}
+                for query in info['queries']
+            ]
         return info
 
     def _spans_known(self, video_id: str) -> bool:

@@ -110,7 +110,7 @@ class PyAVReader(VideoReader):
                 self.path, f'not a readable video ({error})'
             ) from error
         # FFmpeg's choice; a cover picture is no video.
-        stream = self._container.streams.best('video')
+        stream: Any = self._container.streams.best('video')
         if stream is None or stream.disposition & Disposition.attached_pic:
             self.close()
             raise VideoError(self.path, 'no video stream in the file')

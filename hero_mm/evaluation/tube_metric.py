@@ -95,7 +95,7 @@ class TubeMetric(BaseMetric):
         self.dump = dump
         self.strict = strict
         self.interpolate = interpolate
-        self._annotation: Any = None
+        self._annotations: Any = None
 
     def process(
         self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]
@@ -131,7 +131,7 @@ class TubeMetric(BaseMetric):
             ValueError: If no annotation is known, or, with ``strict``,
                 predictions are missing.
         """
-        annotation = self._load_annotation()
+        truths, metainfo = self._load_truths()
         predictions: dict[str, dict[str, Any]] = {}
         duplicates = 0
         for clip in results:
@@ -140,8 +140,7 @@ class TubeMetric(BaseMetric):
                     duplicates += 1
                 else:
                     predictions[query_id] = _densify(item, clip)
-        metainfo = dict(annotation.metainfo)
-        scores = self._score(annotation, predictions)
+        scores = self._score(truths, metainfo, predictions)
         table = format_scores(scores)
         print_log(
             f'{table}\n{duplicates} queries were predicted more than once '
@@ -155,16 +154,19 @@ class TubeMetric(BaseMetric):
         return scores.summary()
 
     def _score(
-        self, annotation: Any, predictions: dict[str, dict[str, Any]]
+        self,
+        truths: Mapping[str, Any],
+        metainfo: Mapping[str, Any],
+        predictions: dict[str, dict[str, Any]],
     ) -> TubeScores:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always')
             scores = score_tubes(
-                annotation.ground_truths(),
+                truths,
                 predictions,
                 self.protocol,
                 strict=self.strict,
-                dataset=annotation.metainfo.get('dataset'),
+                dataset=metainfo.get('dataset'),
                 interpolate=self.interpolate,
             )
         for warning in caught:
@@ -175,20 +177,48 @@ class TubeMetric(BaseMetric):
             )
         return scores
 
-    def _load_annotation(self) -> Any:
-        if self._annotation is None:
-            path = self.ann_file or (self.dataset_meta or {}).get('ann_file')
-            if path is None:
-                raise ValueError(
-                    'TubeMetric: no annotation file. The data set names none '
-                    'in metainfo["ann_file"]; set ann_file in the config of '
-                    'the metric.'
-                )
+    def _load_truths(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        """The true tubes that the data set serves, and facts of their files.
+
+        Videos that are broken are served, and score 0.
+        """
+        meta = self.dataset_meta or {}
+        path, served = self.ann_file or meta.get('ann_file'), None
+        if path is None:
+            raise ValueError(
+                'TubeMetric: no annotation file. The data set names none '
+                'in metainfo["ann_file"]; set ann_file in the config of '
+                'the metric.'
+            )
+        if self.ann_file is None:
+            served = meta.get('served')
+        if self._annotations is None:
             # Not at the top: data sets import decoders.
             from hero_mm.datasets.annotation import load_annotation
 
-            self._annotation = load_annotation(path, self.backend_args)
-        return self._annotation
+            self._annotations = [
+                load_annotation(one, self.backend_args)
+                for one in (path if isinstance(path, list) else [path])
+            ]
+        if not isinstance(path, list):
+            (annotation,) = self._annotations
+            truths = annotation.ground_truths()
+            if served is not None:
+                truths = {query: truths[query] for query in served}
+            return truths, dict(annotation.metainfo)
+        joint = {}
+        for number, (annotation, part) in enumerate(
+            zip(self._annotations, served or [None] * len(path))
+        ):
+            truths = annotation.ground_truths()
+            for query in truths if part is None else part:
+                joint[f'{number}/{query}'] = truths[query]
+        facts = [annotation.metainfo for annotation in self._annotations]
+        return joint, {
+            key: value
+            for key, value in facts[0].items()
+            if all(one.get(key) == value for one in facts)
+        }
 
 
 def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:

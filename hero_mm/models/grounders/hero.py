@@ -190,7 +190,9 @@ class HERO(BaseModel):
             logits, inputs['frame_mask'], clip_of_query
         )
         clips = replace(clips, logits_QT=logits)
-        return clips if kept is None else clips.take(*kept, self.retrieval.run)
+        if kept is None:
+            return clips
+        return clips.take(kept[0], kept[1], self.retrieval.run)
 
     def encode(self, clips: Union[Clips, dict[str, Tensor]]) -> Pyramid:
         """Pixels (of clips, or ``inputs``) to a pyramid of features."""
@@ -366,7 +368,7 @@ class HERO(BaseModel):
                     regions, text, clip_of_query, shows, asked
                 )
             )
-        if clips.logits_QT is not None:
+        if self.retrieval is not None and clips.logits_QT is not None:
             times = regions.times_BT[clip_of_query]
             losses.update(
                 self.retrieval.scout.loss(
