@@ -6,13 +6,16 @@ from typing import Optional
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
 
 from hero_mm.errors import explained, run_tool
 
 with explained():
-    from hero_mm.apis.checkpoint import check_weights, read_checkpoint
+    from hero_mm.apis.checkpoint import (
+        check_weights,
+        find_resumable,
+        read_checkpoint,
+    )
     from hero_mm.engine import launch
 
 AMP_OF = {'OptimWrapper', 'AmpOptimWrapper'}
@@ -140,9 +143,10 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
     """
     if not cfg.get('resume'):
         return None, {}
-    path = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
+    path = cfg.get('load_from') or find_resumable(cfg.work_dir)
     if path is None:
         return None, {}
+    cfg.load_from = path
     checkpoint = read_checkpoint(path)
     seed = (checkpoint.get('meta') or {}).get('seed')
     if seed is not None:

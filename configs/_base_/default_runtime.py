@@ -16,7 +16,7 @@ default_hooks = dict(
     # Keeps the best checkpoint by m_vIoU and the last two, to resume: while
     # one is written, the one before must still be there.
     checkpoint=dict(
-        type='CheckpointHook',
+        type='hero_mm.SafeCheckpointHook',
         interval=1,
         max_keep_ckpts=2,
         save_best='tube/m_vIoU',

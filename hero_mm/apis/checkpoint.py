@@ -4,10 +4,13 @@ MMEngine loads what fits and logs the rest, so that a checkpoint of another
 config gives a model with random parts. Here a difference is an error.
 """
 
+import logging
 import pickle
+import re
 from pathlib import Path
-from typing import Any, Union, cast
+from typing import Any, Optional, Union, cast
 
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
@@ -56,6 +59,54 @@ def find_checkpoint(path: PathLike) -> str:
         f'no checkpoint (*.pth) in {str(path)!r}; train first: '
         'python tools/train.py CONFIG --work-dir ' + str(path)
     )
+
+
+def find_resumable(work_dir: PathLike) -> Optional[str]:
+    """The checkpoint that a killed training goes on from.
+
+    The last one that can be read: half a file is passed over, and said. Names
+    count, not the places that were written down: the folder may be a copy.
+
+    Args:
+        work_dir (str or Path): Of the training.
+
+    Returns:
+        str, optional: Its path; None where there is none.
+
+    Raises:
+        ValueError: There are some, and none can be read.
+    """
+    folder, names = Path(work_dir), []
+    told = folder / 'last_checkpoint'
+    if told.is_file():
+        names.append(Path(told.read_text().strip()).name)
+    numbered = []
+    for path in folder.glob('*.pth'):
+        number = re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem)
+        if number:
+            numbered.append((int(number[1]), path.name))
+    names += [name for _, name in sorted(numbered, reverse=True)]
+    errors = []
+    for name in dict.fromkeys(name for name in names if name):
+        try:
+            found = read_checkpoint(folder / name)
+            if 'optimizer' not in found and 'message_hub' not in found:
+                raise ValueError(f'{folder / name} holds weights alone')
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+            continue
+        for said in errors:
+            print_log(
+                f'passed over, {name} is resumed from: {said}',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return str(folder / name)
+    if errors:
+        raise ValueError(
+            f'no checkpoint in {folder} can be resumed from: {errors[0]}'
+        )
+    return None
 
 
 def read_checkpoint(path: PathLike) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Hooks: progress bar, drawings, broken videos, seeds, cost, time limit."""
 
 from .broken_video_hook import BrokenVideoHook
+from .checkpoint_hook import SafeCheckpointHook
 from .deadline_hook import DeadlineHook
 from .epoch_seed_hook import EpochSeedHook
 from .progress_bar_hook import ProgressBarHook
@@ -12,6 +13,7 @@ __all__ = [
     'DeadlineHook',
     'EpochSeedHook',
     'ProgressBarHook',
+    'SafeCheckpointHook',
     'TrainingCostHook',
     'TubeVisualizationHook',
 ]

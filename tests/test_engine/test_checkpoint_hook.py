@@ -1,0 +1,232 @@
+"""A kill at any write, move or removal leaves a training that goes on."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.fileio.backends import LocalBackend
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from hero_mm.apis.checkpoint import find_resumable
+from hero_mm.engine.hooks import checkpoint_hook
+from hero_mm.pretrained.fetching import replace_loaders
+
+EPOCHS = 4
+
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.tensor([float(index)]))
+
+
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        out = self.layer(torch.stack(list(inputs)))
+        if mode == 'loss':
+            return dict(loss=(out - 2).square().mean())
+        return [out.mean()]
+
+
+class Score(BaseMetric):
+    """Epochs 2 and 4 are the best so far, 1 and 3 are not."""
+
+    seen: list[int] = []
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0.0)
+
+    def compute_metrics(self, results):
+        epoch = self.runner.epoch
+        Score.seen.append(epoch)
+        return dict(score={1: 1.0, 2: 3.0, 3: 2.0, 4: 4.0}[epoch])
+
+
+def make_runner(work, resume: bool = False) -> Runner:
+    loader = dict(batch_size=2, num_workers=0, dataset=Numbers())
+    sampler = dict(type='DefaultSampler', shuffle=False)
+    metric = Score()
+    torch.manual_seed(0)
+    runner = Runner(
+        Line(),
+        str(work),
+        train_dataloader=dict(loader, sampler=sampler),
+        val_dataloader=dict(loader, sampler=sampler),
+        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+        val_cfg=dict(),
+        val_evaluator=Evaluator([metric]),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+        default_hooks=dict(
+            checkpoint=dict(
+                type='hero_mm.SafeCheckpointHook',
+                interval=1,
+                max_keep_ckpts=2,
+                save_best='score',
+                rule='greater',
+            )
+        ),
+        resume=resume,
+        load_from=find_resumable(work) if resume else None,
+        log_level='ERROR',
+        experiment_name=f'kill{work.name}{resume}',
+    )
+    metric.runner = runner
+    return runner
+
+
+class Kill(BaseException):
+    """Not caught by anybody."""
+
+
+@pytest.fixture()
+def kills(monkeypatch):
+    """Function: kill at the n-th event from now on; counts events."""
+    state = dict(left=None, count=0)
+
+    def event() -> bool:
+        state['count'] += 1
+        if state['left'] is None:
+            return False
+        state['left'] -= 1
+        return state['left'] < 0
+
+    put, remove = LocalBackend.put, LocalBackend.remove
+    replace = checkpoint_hook.os.replace
+
+    def killed_put(self, data, path):
+        if event():
+            # Half of it is there.
+            Path(path).write_bytes(data[: len(data) // 2])
+            raise Kill
+        put(self, data, path)
+
+    def killed_remove(self, path):
+        if event():
+            raise Kill
+        remove(self, path)
+
+    def killed_replace(old, new):
+        if event():
+            raise Kill
+        replace(old, new)
+
+    monkeypatch.setattr(LocalBackend, 'put', killed_put)
+    monkeypatch.setattr(LocalBackend, 'remove', killed_remove)
+    monkeypatch.setattr(checkpoint_hook.os, 'replace', killed_replace)
+
+    def at(number):
+        state.update(left=number, count=0)
+        return state
+
+    return at
+
+
+def state_of(work) -> dict:
+    """Weights, names of the best checkpoint and its weights."""
+    last = torch.load(
+        work / f'epoch_{EPOCHS}.pth', map_location='cpu', weights_only=False
+    )
+    hub = last['message_hub']['runtime_info']
+    return dict(
+        weights={k: v.tolist() for k, v in last['state_dict'].items()},
+        best=Path(hub['best_ckpt']).name,
+        score=hub['best_score'],
+        files=sorted(path.name for path in work.glob('*.pth')),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _loaders(monkeypatch):
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    monkeypatch.setattr(
+        CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes)
+    )
+    replace_loaders()
+
+
+def test_a_kill_at_any_event_loses_nothing(tmp_path, kills):
+    state = kills(None)
+    make_runner(tmp_path / 'whole').train()
+    events, whole = state['count'], state_of(tmp_path / 'whole')
+    assert whole['best'] == 'best_score_epoch_4.pth' and whole['score'] == 4
+    assert whole['files'] == [
+        'best_score_epoch_4.pth',
+        'epoch_3.pth',
+        'epoch_4.pth',
+    ]
+    assert events > 20
+    for number in range(events):
+        work = tmp_path / f'at{number}'
+        kills(number)
+        with pytest.raises(Kill):
+            make_runner(work).train()
+        kills(None)
+        if find_resumable(work) is None:
+            # Of the first epoch nothing was whole: it begins anew.
+            work = tmp_path / f'anew{number}'
+            make_runner(work).train()
+        else:
+            make_runner(work, resume=True).train()
+        found = state_of(work)
+        assert found['weights'] == whole['weights'], number
+        assert found['best'] == whole['best'], number
+        assert found['score'] == whole['score'], number
+        assert set(whole['files']) <= set(found['files']), number
+        assert not list(work.glob('*.part')), number
+
+
+def test_what_was_not_validated_is_validated_first(tmp_path, kills):
+    class Stop(BaseException):
+        pass
+
+    runner = make_runner(tmp_path)
+    loop = runner.val_loop
+    run = loop.run
+
+    def stop():
+        if runner.epoch == 2:
+            raise Stop
+        return run()
+
+    loop.run = stop
+    with pytest.raises(Stop):
+        runner.train()
+    assert not list(tmp_path.glob('best*epoch_2.pth'))
+    Score.seen.clear()
+    make_runner(tmp_path, resume=True).train()
+    assert Score.seen == [2, 3, 4]
+    Score.seen.clear()
+    # What is done is not done again.
+    make_runner(tmp_path, resume=True).train()
+    assert Score.seen == []
+
+
+def test_the_last_whole_checkpoint_is_taken(tmp_path):
+    make_runner(tmp_path / 'a').train()
+    work = tmp_path / 'b'
+    shutil.copytree(tmp_path / 'a', work)
+    # Of a copy, its own.
+    assert find_resumable(work) == str(work / 'epoch_4.pth')
+    data = (work / 'epoch_4.pth').read_bytes()
+    (work / 'epoch_4.pth').write_bytes(data[: len(data) // 2])
+    assert find_resumable(work) == str(work / 'epoch_3.pth')
+    (work / 'last_checkpoint').write_text('')
+    assert find_resumable(work) == str(work / 'epoch_3.pth')
+    (work / 'epoch_3.pth').write_bytes(b'')
+    with pytest.raises(ValueError, match='no checkpoint in .* can be resumed'):
+        find_resumable(work)
+    for path in work.glob('*.pth'):
+        path.unlink()
+    assert find_resumable(work) is None
