@@ -25,6 +25,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # A resumed epoch draws what it would have drawn.
     epoch_seed=dict(type='hero_mm.EpochSeedHook'),
+    # Stops before a loss that is not finite spoils what was saved.
+    finite_loss=dict(type='hero_mm.FiniteLossHook'),
     progress=dict(type='hero_mm.ProgressBarHook'),
     # Says at the end which videos could not be read.
     broken_videos=dict(type='hero_mm.BrokenVideoHook'),

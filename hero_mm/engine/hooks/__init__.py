@@ -4,6 +4,7 @@ from .broken_video_hook import BrokenVideoHook
 from .checkpoint_hook import SafeCheckpointHook
 from .deadline_hook import DeadlineHook
 from .epoch_seed_hook import EpochSeedHook
+from .finite_loss_hook import FiniteLossHook
 from .progress_bar_hook import ProgressBarHook
 from .training_cost_hook import TrainingCostHook
 from .tube_visualization_hook import TubeVisualizationHook
@@ -12,6 +13,7 @@ __all__ = [
     'BrokenVideoHook',
     'DeadlineHook',
     'EpochSeedHook',
+    'FiniteLossHook',
     'ProgressBarHook',
     'SafeCheckpointHook',
     'TrainingCostHook',
