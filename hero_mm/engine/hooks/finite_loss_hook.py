@@ -1,4 +1,4 @@
-"""Stop a training whose loss is not finite, before it spoils what was saved."""
+"""Stop a training whose loss is not finite, before anything is saved."""
 
 from collections.abc import Sequence
 from typing import Any, Optional
