@@ -31,8 +31,9 @@ def find_checkpoint(path: PathLike) -> str:
 
     Args:
         path (str or Path): A file, a URL, ``hf://OWNER/NAME/FILE``, or a work
-            dir, of which the newest ``best_*.pth`` is taken, or else the last
-            checkpoint.
+            dir, of which the last ``best_*.pth`` is taken, or else the last
+            checkpoint: by the number in its name, since a copy of the folder
+            has other times.
 
     Returns:
         str: Path of a file, or the URL or name.
@@ -52,13 +53,19 @@ def find_checkpoint(path: PathLike) -> str:
             'the work dir of a training'
         )
     for pattern in ('best_*.pth', '*.pth'):
-        found = sorted(folder.glob(pattern), key=lambda p: p.stat().st_mtime)
+        found = sorted(folder.glob(pattern), key=_turn)
         if found:
             return str(found[-1])
     raise FileNotFoundError(
         f'no checkpoint (*.pth) in {str(path)!r}; train first: '
         'python tools/train.py CONFIG --work-dir ' + str(path)
     )
+
+
+def _turn(path: Path) -> tuple[int, float]:
+    """Number of the epoch or iteration in the name, and time of change."""
+    number = re.search(r'(\d+)$', path.stem)
+    return int(number[1]) if number else -1, path.stat().st_mtime
 
 
 def find_resumable(work_dir: PathLike) -> Optional[str]:

@@ -1,5 +1,6 @@
 """A kill at any write, move or removal leaves a training that goes on."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from hero_mm.apis.checkpoint import find_resumable
+from hero_mm.apis.checkpoint import find_checkpoint, find_resumable
 from hero_mm.engine.hooks import checkpoint_hook
 from hero_mm.pretrained.fetching import replace_loaders
 
@@ -230,3 +231,17 @@ def test_the_last_whole_checkpoint_is_taken(tmp_path):
     for path in work.glob('*.pth'):
         path.unlink()
     assert find_resumable(work) is None
+
+
+def test_a_copy_has_the_same_best(tmp_path):
+    """Whatever the times of its files are."""
+    for number, name in enumerate(
+        ('best_a_epoch_12.pth', 'best_a_epoch_9.pth', 'epoch_13.pth')
+    ):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, number))
+    assert find_checkpoint(tmp_path) == str(tmp_path / 'best_a_epoch_12.pth')
+    for path in tmp_path.glob('best*'):
+        path.unlink()
+    (tmp_path / 'epoch_9.pth').touch()
+    assert find_checkpoint(tmp_path) == str(tmp_path / 'epoch_13.pth')
