@@ -245,3 +245,15 @@ def test_the_answer_is_drawn_and_can_be_played(place, whole):
         assert stream.codec_context.pix_fmt == 'yuv420p'
         assert sum(1 for _ in container.decode(video=0)) == wanted
     assert (place / f'drawn/{video.stem}_0.png').stat().st_size > 1000
+
+
+def test_a_test_leaves_the_training_as_it_is(place, whole):
+    """Whatever config it is tested with: beside what is there."""
+    work, _ = whole
+    before = {path: path.read_bytes() for path in sorted(work.glob('*.*'))}
+    (place / 'other.py').write_text((place / 'tiny.py').read_text())
+    run(place, 'tools/test.py', 'other.py', 'whole')
+    after = {path: path.read_bytes() for path in sorted(work.glob('*.*'))}
+    assert after == before
+    assert list((work / 'test').glob('*/*.log'))
+    assert not (place / 'work_dirs').exists()

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -91,12 +92,22 @@ def dump_into(cfg: Config, path: str) -> None:
     cfg.test_evaluator = evaluators
 
 
+def choose_folder(args: argparse.Namespace, path: str) -> None:
+    """Log beside the checkpoint, whatever config it is tested with.
+
+    The folder of a training keeps its own config, which tells of the model.
+    """
+    if args.work_dir is None and Path(path).is_file():
+        args.work_dir = str(Path(path).parent / 'test')
+
+
 def main() -> None:
     """Test by the command line."""
     args = parse_args()
+    path = find_checkpoint(args.checkpoint)
+    choose_folder(args, path)
     cfg = launch.load_config(args)
     merge_args(cfg, args)
-    path = find_checkpoint(args.checkpoint)
     # Loaded by the runner, so that its hooks (moving averages) are ready.
     cfg.load_from, cfg.resume = path, False
     launch.join_processes(cfg)
