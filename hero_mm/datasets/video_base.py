@@ -165,6 +165,11 @@ class VideoReader(ABC):
         """float: Mean frames a second."""
 
     @property
+    def pixel_aspect(self) -> float:
+        """float: Width of a stored pixel, as displayed, in its heights."""
+        return 1.0
+
+    @property
     @abstractmethod
     def size(self) -> tuple[int, int]:
         """tuple[int, int]: (width, height) as displayed, in pixels."""

@@ -157,6 +157,16 @@ class PyAVReader(VideoReader):
         assert self._size is not None
         return self._size
 
+    @property
+    def pixel_aspect(self) -> float:
+        """float: Width of a stored pixel, as displayed, in its heights."""
+        ratio = self._stream.sample_aspect_ratio
+        if not ratio:
+            return 1.0
+        stored = self._stream.codec_context.width
+        turned = self.size[0] != stored
+        return float(1 / ratio if turned else ratio)
+
     def check_whole(self) -> int:
         """See :meth:`VideoReader.check_whole`."""
         table, told = self._whole(), self._told_seconds()

@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
+from PIL import Image
 
 from .drawing import TubePainter, draw_chosen_frames
-from .tube_view import TubeView, choose_sheet_indices, resample_view
+from .tube_view import (
+    TubeView,
+    choose_sheet_indices,
+    resample_view,
+    stretch_view,
+)
 from .video_writer import PathLike, VideoWriter, write_png
 
 PLAYED_FPS = 15.0
@@ -113,6 +119,16 @@ def write_tube_video(
     write_tube_videos([path], frames, [view])
 
 
+def _stretch(image: np.ndarray, aspect: float) -> np.ndarray:
+    """A picture with square pixels, of the same height."""
+    if aspect == 1:
+        return image
+    height, width = image.shape[:2]
+    wide = max(1, round(width * aspect))
+    picture = Image.fromarray(image).resize((wide, height))
+    return np.asarray(picture)
+
+
 def draw_from_video(
     video: PathLike,
     views: Sequence[TubeView],
@@ -147,15 +163,20 @@ def draw_from_video(
     sheets = [stem.with_name(f'{stem.name}.png') for stem in stems]
     videos = [stem.with_name(f'{stem.name}.mp4') for stem in stems]
     with open_video(str(video), backend_args=backend_args) as reader:
+        # Pixels that are not square are drawn as they are displayed.
+        aspect = reader.pixel_aspect
+        views = [stretch_view(view, aspect) for view in views]
 
         def pictures() -> Iterator[np.ndarray]:
             for at in range(0, len(frames), _CHUNK):
-                yield from reader.get_frames(frames[at : at + _CHUNK])
+                chunk = reader.get_frames(frames[at : at + _CHUNK])
+                yield from (_stretch(image, aspect) for image in chunk)
 
         if write_sheet:
             for path, view in zip(sheets, views):
                 indices = choose_sheet_indices(view, num_frames)
                 chosen = reader.get_frames(frames[indices])
+                chosen = np.stack([_stretch(one, aspect) for one in chosen])
                 write_png(path, draw_chosen_frames(chosen, view, indices))
         if write_video:
             write_tube_videos(videos, pictures(), views)

@@ -164,6 +164,24 @@ def _interpolate(
     return np.stack(columns, axis=-1).reshape(len(new), *values.shape[1:])
 
 
+def stretch_view(view: TubeView, aspect: float) -> TubeView:
+    """A view whose boxes are as wide as its pixels are displayed.
+
+    Args:
+        view (TubeView): In stored pixels.
+        aspect (float): Width of a pixel in its heights.
+    """
+    if aspect == 1:
+        return view
+    scale = np.array([aspect, 1.0, aspect, 1.0])
+    pred, true = view.pred_bboxes, view.gt_bboxes
+    return replace(
+        view,
+        pred_bboxes=None if pred is None else np.asarray(pred) * scale,
+        gt_bboxes=None if true is None else np.asarray(true) * scale,
+    )
+
+
 def resample_view(view: TubeView, frames: np.ndarray) -> TubeView:
     """Move a view to other frames of the same clip.
 

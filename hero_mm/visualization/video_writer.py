@@ -4,6 +4,7 @@ Shape legend: H height, W width of a picture in pixels; pictures are RGB.
 """
 
 import os
+import uuid
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -81,7 +82,9 @@ class VideoWriter:
         self.fps = Fraction(fps).limit_denominator(1001)
         self.crf = crf
         self.frame_count = 0
-        self._part = self.path.with_name(f'.{self.path.stem}.part.mp4')
+        # Of this writer alone: others may write to the same place.
+        mark = f'{os.getpid()}-{uuid.uuid4().hex[:8]}'
+        self._part = self.path.with_name(f'.{self.path.stem}.{mark}.part.mp4')
         self._container: Any = None
         self._stream: Any = None
         self._shape: Optional[tuple[int, ...]] = None
