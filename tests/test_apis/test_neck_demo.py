@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from hero_mm.models import HierarchicalReasoningNeck
 from hero_mm.visualization import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,18 @@ def config(tmp_path):
     return str(tmp_path / 'detector.py')
 
 
-def test_it_reasons_on_what_the_detector_found(demo, video, config):
+def test_it_reasons_on_what_the_detector_found(
+    demo, video, config, monkeypatch
+):
+    class Trained(HierarchicalReasoningNeck):
+        """Untrained, its layers add nothing."""
+
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            for parameter in self.parameters():
+                parameter.data += 0.1 * torch.randn_like(parameter)
+
+    monkeypatch.setattr(demo, 'HierarchicalReasoningNeck', Trained)
     torch.manual_seed(0)
     boxes, scores, level = demo.detect(
         config, torch.randint(0, 256, (3, 3, 64, 64)), 4

@@ -46,6 +46,9 @@ weights = sum(p.abs().sum().item() for p in model.parameters())
 losses = {key: value.item() for key, value in losses.items()}
 with open(os.path.join(folder, f'{rank}.json'), 'w') as file:
     json.dump(dict(weights=weights, losses=losses), file)
+# Who leaves first would take the other one's connection away.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 
@@ -84,6 +87,9 @@ with open(f'{sys.argv[1]}/{rank}.json', 'w') as file:
         ),
         file,
     )
+# Who leaves first would take the other one's connection away.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
 """
 
 
