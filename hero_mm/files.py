@@ -14,5 +14,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may write the same file.
     part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    part.write_bytes(content)
-    os.replace(part, path)
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except BaseException:
+        # Of a full disk nothing is left.
+        part.unlink(missing_ok=True)
+        raise

@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before torch is imported, and for the commands that tests start: small
@@ -16,6 +18,16 @@ settings.register_profile('hero_mm', deadline=None)
 settings.load_profile('hero_mm')
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """Proofs of videos go into a cache of the tests, not of the user."""
+    config.hero_mm_cache = tempfile.mkdtemp(prefix='hero_mm_cache')
+    os.environ['HERO_MM_CACHE'] = config.hero_mm_cache
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.hero_mm_cache, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

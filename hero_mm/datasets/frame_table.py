@@ -9,8 +9,8 @@ Shape legend: N frames.
 """
 
 import hashlib
+import io
 import os
-import tempfile
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
+
+from hero_mm.files import write_bytes
 
 # In place of a time stamp that a frame does not have.
 NO_STAMP = np.iinfo(np.int64).min
@@ -122,7 +124,6 @@ def find_table(path: str) -> Optional[FrameTable]:
                         kept['sums'],
                         kept['keys'],
                         kept['sound'],
-                        str(kept['broken']),
                     ),
                 )
         except _UNREADABLE:
@@ -131,26 +132,27 @@ def find_table(path: str) -> Optional[FrameTable]:
 
 
 def keep_table(path: str, table: FrameTable) -> None:
-    """Keep a table in this process and, where that is possible, on disk."""
+    """Keep a table in this process and, where that is possible, on disk.
+
+    One of a file that could not be decoded to its end is kept in the process
+    alone: it may have been the disk.
+    """
     name = _name(path)
     if name is None:
         return
     _remember(name, table)
+    if table.broken:
+        return
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        stamps=table.stamps,
+        sums=table.sums,
+        keys=table.keys,
+        sound=table.sound,
+    )
     try:
-        folder = _folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=folder, suffix='.part', delete=False
-        ) as file:
-            np.savez_compressed(
-                file,
-                stamps=table.stamps,
-                sums=table.sums,
-                keys=table.keys,
-                sound=table.sound,
-                broken=np.array(table.broken),
-            )
-        os.replace(file.name, folder / f'{name}.npz')
+        write_bytes(_folder() / f'{name}.npz', file.getvalue())
     except OSError:
         # It is found again by decoding.
         return

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from hero_mm.datasets import frame_table
 from hero_mm.datasets.annotation import Track, VideoInfo, save_annotation
 
 WIDTH, HEIGHT, COUNT = 64, 48, 24
@@ -166,3 +167,12 @@ def vidor_sized(repo_root):
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     return tool
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    """Folder of the proofs of videos; nobody has left any before."""
+    folder = tmp_path_factory.mktemp('cache')
+    monkeypatch.setenv('HERO_MM_CACHE', str(folder))
+    frame_table._tables.clear()
+    return folder / 'frames'

@@ -6,7 +6,6 @@ import av
 import numpy as np
 import pytest
 
-from hero_mm.datasets import frame_table
 from hero_mm.datasets.video_reader import VideoError, open_video
 
 # Frames, and seconds at which the second and the last are shown.
@@ -23,12 +22,6 @@ ODD = {
     'vfr.mp4': (150, 0.0, 17.28),
     'truncated.mkv': (85, 0.04, 3.44),
 }
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv('HERO_MM_CACHE', str(tmp_path_factory.mktemp('cache')))
-    frame_table._tables.clear()
 
 
 def decoded(path, mirrored: bool = False) -> np.ndarray:

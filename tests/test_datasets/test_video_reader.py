@@ -14,15 +14,6 @@ from hero_mm.datasets import frame_table, video_reader
 from hero_mm.datasets.video_reader import PyAVReader, VideoError, open_video
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test finds what another one, or the user, has left."""
-    folder = tmp_path_factory.mktemp('cache')
-    monkeypatch.setenv('HERO_MM_CACHE', str(folder))
-    frame_table._tables.clear()
-    return folder / 'frames'
-
-
 def _read(path, indices=(0,), **options):
     with open_video(path, **options) as reader:
         return reader.get_frames(indices)
@@ -154,7 +145,7 @@ def counting(reader) -> list:
     return counted
 
 
-def test_only_what_is_needed_is_decoded(files, toy_tools):
+def test_only_what_is_needed_is_decoded(files, toy_tools, own_cache):
     """After the proof: a full decode, once a file."""
     path, _, _ = files['long']
     with open_video(path) as reader:
@@ -177,7 +168,7 @@ def test_only_what_is_needed_is_decoded(files, toy_tools):
     ] == [True] * 3
 
 
-def test_the_beginning_of_a_file_needs_no_proof(files):
+def test_the_beginning_of_a_file_needs_no_proof(files, own_cache):
     with open_video(files['long'][0]) as reader:
         counted = counting(reader)
         reader.get_frames([0, 40])
@@ -185,7 +176,7 @@ def test_the_beginning_of_a_file_needs_no_proof(files):
 
 
 def test_the_proof_is_kept_until_the_file_changes(
-    files, tmp_path, _own_cache, toy_tools
+    files, tmp_path, own_cache, toy_tools
 ):
     path = tmp_path / 'long.mp4'
     path.write_bytes(files['long'][0].read_bytes())
@@ -199,13 +190,36 @@ def test_the_proof_is_kept_until_the_file_changes(
         return len(counted)
 
     assert decoded() == 200 and decoded() < 30
-    (kept,) = _own_cache.iterdir()
+    (kept,) = own_cache.iterdir()
     # Half of the file, nothing of it, and something else.
     for data in (kept.read_bytes()[:200], b'', b'no archive' * 9):
         kept.write_bytes(data)
         assert decoded() == 200 and decoded() < 30
     os.utime(path, ns=(0, 0))
     assert decoded() == 200 and decoded() < 30
+
+
+def test_what_broke_off_is_not_kept_for_other_processes(
+    files, tmp_path, own_cache, monkeypatch
+):
+    """It may have been the disk, and not the file."""
+    path = tmp_path / 'long.mp4'
+    path.write_bytes(files['long'][0].read_bytes())
+    whole = PyAVReader._decode
+
+    def broken(self, pts=None):
+        for number, frame in enumerate(whole(self, pts)):
+            if number == 90:
+                raise VideoError(self.path, 'the disk does not answer')
+            yield frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PyAVReader, '_decode', broken)
+        with pytest.raises(VideoError, match='the disk does not answer'):
+            _read(path, [150])
+    assert not own_cache.exists()
+    frame_table._tables.clear()
+    assert _read(path, [150]).shape == (1, 48, 64, 3)
 
 
 def test_a_cache_that_cannot_be_written_costs_time_alone(
@@ -349,11 +363,11 @@ def test_threads_change_nothing(files, threads):
     np.testing.assert_array_equal(one, many)
 
 
-def test_through_a_storage_backend(files, _own_cache):
+def test_through_a_storage_backend(files, own_cache):
     path, _, _ = files['long']
     stored = _read(path, [3, 120], backend_args=dict(backend='local'))
     # Who knows what stands behind a name there.
-    assert not _own_cache.exists()
+    assert not own_cache.exists()
     np.testing.assert_array_equal(stored, _read(path, [3, 120]))
 
 
