@@ -92,9 +92,7 @@ class FrameScout(BaseModule):
 
     Args:
         embed_dims (int): Width D of the sentences.
-        video_encoder (dict): Config of a small :class:`VideoEncoder` of width
-            ``dims``.
-        dims (int): Its width.
+        video_encoder (dict): Config of a small :class:`VideoEncoder`.
         shrink (int): It sees frames of 1/shrink of the width and height.
             Defaults to 2.
         scale (float): Inverse temperature of the maximum over cells, of
@@ -107,7 +105,6 @@ class FrameScout(BaseModule):
         self,
         embed_dims: int,
         video_encoder: dict,
-        dims: int = 32,
         shrink: int = 2,
         scale: float = 10.0,
         loss_scout: Optional[dict] = None,
@@ -117,7 +114,7 @@ class FrameScout(BaseModule):
         self.video_encoder = MODELS.build(video_encoder)
         self.shrink = shrink
         self.scale = scale
-        self.cell = nn.Linear(dims, embed_dims)
+        self.cell = nn.Linear(video_encoder['embed_dims'], embed_dims)
         self.text = nn.Linear(2 * embed_dims, embed_dims)
         self.weight = nn.Parameter(torch.tensor(5.0))
         self.bias = nn.Parameter(torch.tensor(0.0))

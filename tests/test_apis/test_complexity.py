@@ -190,7 +190,6 @@ def test_what_a_scout_saves_is_not_counted():
             scout=dict(
                 type='FrameScout',
                 embed_dims=config['region_encoder']['embed_dims'],
-                dims=8,
                 video_encoder=encoder,
             ),
         )

@@ -12,7 +12,6 @@ from hero_mm.registry import MODELS
 SCOUT = dict(
     type='FrameScout',
     embed_dims=16,
-    dims=8,
     video_encoder=dict(
         type='VideoEncoder',
         embed_dims=8,
