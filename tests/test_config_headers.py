@@ -27,11 +27,13 @@ LARGE = {
 def told(request, repo_root):
     """Path, data set, lines by what they say, and the config."""
     path = repo_root / 'configs' / f'{request.param}.py'
-    head = path.read_text().partition('_base_')[0]
+    cfg = Config.fromfile(str(path))
+    (real,) = re.findall("'./(hero/.*)'", path.read_text())
+    head = (path.parent / real).read_text().partition('_base_')[0]
     text = head.replace('\\\n#', ' ').replace('\n#    ', ' ')
     lines = dict(re.findall(r'^#   ([\w ]+): +(.*)$', text, re.MULTILINE))
     lines = {name: ' '.join(line.split()) for name, line in lines.items()}
-    return path, LARGE[request.param], lines, Config.fromfile(str(path))
+    return path, LARGE[request.param], lines, cfg
 
 
 def test_commands_are_of_the_config(told, repo_root):

@@ -1,7 +1,7 @@
 # configs/hero_vidstg.py with mmpretrain's ConvNeXt-T and FPN.
 #   python tools/train.py configs/hero/hero_convnext-t_vidstg.py
 # mmpretrain is none of the requirements: pip install mmpretrain
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://download.openmmlab.com/mmclassification/v0/convnext/downstream/'

@@ -1,6 +1,6 @@
 # configs/hero_vidstg.py with mmdet's PVTv2-B2 and FPN.
 #   python tools/train.py configs/hero/hero_pvtv2-b2_vidstg.py
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = 'https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b2.pth'
 model = dict(

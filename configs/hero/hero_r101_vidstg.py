@@ -2,7 +2,7 @@
 #   python tools/train.py configs/hero/hero_r101_vidstg.py
 # PAFPN passes features down and up again, as BiFPN does; its last level, of
 # stride 32, is left out by choosing the middle one, of stride 16.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 model = dict(
     video_encoder=dict(

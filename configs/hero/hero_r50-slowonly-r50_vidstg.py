@@ -2,7 +2,7 @@
 #   python tools/train.py configs/hero/hero_r50-slowonly-r50_vidstg.py
 # The map of the 3-D backbone is resized to that of the 2-D one; both are
 # projected together.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/slowonly/'

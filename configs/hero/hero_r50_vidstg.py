@@ -1,7 +1,7 @@
 # configs/hero_vidstg.py with mmdet's ResNet-50 and FPN.
 #   python tools/train.py configs/hero/hero_r50_vidstg.py
 # Strides 16 and 32 fused; a cell is 16 x 16 pixels.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 model = dict(
     video_encoder=dict(

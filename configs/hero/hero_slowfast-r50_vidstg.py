@@ -2,7 +2,7 @@
 #   python tools/train.py configs/hero/hero_slowfast-r50_vidstg.py
 # Both pathways: the slow one, of every eighth frame, is interpolated at the
 # frames of the fast one, and their channels stand beside each other.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/slowfast/'

@@ -2,7 +2,7 @@
 #   python tools/train.py configs/hero/hero_slowonly-r50_vidstg.py
 # A 3-D backbone that keeps every frame. The last stage does not stride, as for
 # AVA: one cell is 16 x 16 pixels.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/slowonly/'

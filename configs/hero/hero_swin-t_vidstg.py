@@ -1,6 +1,6 @@
 # configs/hero_vidstg.py with mmdet's Swin-T and FPN.
 #   python tools/train.py configs/hero/hero_swin-t_vidstg.py
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'

@@ -1,7 +1,7 @@
 # configs/hero_vidstg.py with mmaction2's TSM ResNet-50 and FPN.
 #   python tools/train.py configs/hero/hero_tsm-r50_vidstg.py
 # num_segments follows the number of frames of a clip.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/tsm/'

@@ -1,7 +1,7 @@
 # configs/hero_vidstg.py with mmaction2's Video Swin-T and FPN.
 #   python tools/train.py configs/hero/hero_video-swin-t_vidstg.py
 # A step of two frames, interpolated at the frames.
-_base_ = '../hero_vidstg.py'
+_base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 weights = (
     'https://download.openmmlab.com/mmaction/v1.0/recognition/swin/'
