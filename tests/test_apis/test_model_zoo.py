@@ -80,7 +80,9 @@ def test_the_document_has_these_rows(written, repo_root):
 
 def test_every_variant_is_a_row(repo_root):
     rows = model_zoo.all_rows(repo_root / 'configs')
-    files = {path.stem for path in (repo_root / 'configs/hero').glob('*.py')}
+    folder = repo_root / 'configs/hero'
+    files = {path.stem for path in folder.glob('hero_*_vidstg.py')}
+    files -= {name for name in files if '-roberta_' in name}
     assert files == {row.name for row in rows if row.kind == 'variant'}
 
 

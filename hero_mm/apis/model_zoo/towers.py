@@ -63,7 +63,7 @@ def shrink_tower(tower: Any) -> None:
 
 
 def variant_configs(folder: Union[str, Path]) -> list[Path]:
-    """The variants in ``configs/hero``.
+    """The variants in ``configs/hero``: the large config, other backbones.
 
     Args:
         folder (str | Path): The folder ``configs``.
@@ -71,7 +71,9 @@ def variant_configs(folder: Union[str, Path]) -> list[Path]:
     Raises:
         FileNotFoundError: When there are none.
     """
-    found = sorted((Path(folder) / 'hero').glob('*.py'))
+    named = sorted((Path(folder) / 'hero').glob('hero_*_vidstg.py'))
+    # The others name batch, frames and epochs, too.
+    found = [path for path in named if path.stem.count('_') == 2]
     if not found:
         raise FileNotFoundError(f'{folder}/hero holds no config')
     return found
