@@ -1,23 +1,272 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all.
 
+All that this package writes goes through here: it is written beside its
+place under a name of its own, flushed to the disk and moved. A full disk or
+a read-only folder ends in a :class:`WriteError` that names the file; nothing
+half written is left, and a file that stood there before still does.
+"""
+
+import errno
 import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Callable, Optional, Union
+
+PathLike = Union[str, 'os.PathLike[str]']
+
+CURES = {
+    errno.ENOSPC: 'free some space',
+    errno.EDQUOT: 'free some space',
+    errno.EFBIG: 'write to a file system that takes files of this size',
+    errno.EROFS: 'choose a folder that can be written to',
+    errno.EACCES: 'choose a folder that you may write to',
+    errno.EPERM: 'choose a folder that you may write to',
+    errno.EEXIST: 'choose a folder, this is a file',
+    errno.ENOTDIR: 'choose a folder, a part of the path is a file',
+    errno.EISDIR: 'choose the name of a file, this is a folder',
+    errno.ENAMETOOLONG: 'choose a shorter name',
+    errno.EIO: 'check the disk',
+}
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that is never seen half written.
+class WriteError(OSError):
+    """A file could not be written; nothing of it is left.
 
     Args:
-        path (Path): The file; its folder is made.
-        content (bytes): All of it.
+        path (str | os.PathLike): The file.
+        error (OSError): Why.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes may write the same file.
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
+
+    def __init__(self, path: PathLike, error: OSError) -> None:
+        cure = CURES.get(error.errno or 0, 'choose another place')
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        super().__init__(f'{path} cannot be written: {reason}; {cure}')
+        self.errno = error.errno
+        self.path = Path(path)
+
+
+def check_folder(path: PathLike) -> Path:
+    """Make a folder, or say in words why that fails.
+
+    Args:
+        path (str | os.PathLike): The folder.
+
+    Raises:
+        WriteError: If it is a file, or cannot be made or written to.
+    """
+    folder = Path(path)
     try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except BaseException:
-        # Of a full disk nothing is left.
-        part.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, '')
+    except OSError as error:
+        raise WriteError(folder, error) from error
+    return folder
+
+
+@contextmanager
+def replacing(path: PathLike) -> Iterator[Path]:
+    """Write a file as a whole; one that stands there is replaced.
+
+    Args:
+        path (str | os.PathLike): The file; its folder is made. A device or
+            a pipe is written to directly.
+
+    Yields:
+        Path: To write to; it has no suffix of a format.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    # The file that a link points to is replaced, not the link.
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with _in_words(path, target):
+            yield target
+        return
+
+    def move(part: Path) -> None:
+        if target.is_file():
+            shutil.copymode(target, part)
+        os.replace(part, target)
+
+    with _beside(path, target, move) as part:
+        yield part
+
+
+@contextmanager
+def adding(
+    path: PathLike, is_ours: Optional[Callable[[Path], bool]] = None
+) -> Iterator['Draft']:
+    """Write a file as a whole; one that stands there is never replaced.
+
+    Where the name is taken, ``NAME-2``, ``NAME-3`` and so on are tried. Of
+    two processes that want the same name each gets one.
+
+    Args:
+        path (str | os.PathLike): The file; its folder is made.
+        is_ours (Callable, optional): Says of a file whether it may be
+            replaced after all.
+
+    Yields:
+        Draft: ``part`` to write to, and after the block ``path``, where the
+        file is.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    target = Path(path)
+    draft = Draft(target, target)
+
+    def move(part: Path) -> None:
+        for place in numbered(target):
+            if is_ours is not None and place.is_file() and is_ours(place):
+                os.replace(part, place)
+            elif not _claim(part, place):
+                continue
+            draft.path = place
+            return
+
+    with _beside(path, target, move) as part:
+        draft.part = part
+        yield draft
+
+
+class Draft:
+    """A file that is being added.
+
+    Attributes:
+        part (Path): Where it is written to.
+        path (Path): Where it is in the end.
+    """
+
+    def __init__(self, part: Path, path: Path) -> None:
+        self.part, self.path = part, path
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """The path, then ``NAME-2.SUFFIX``, ``NAME-3.SUFFIX`` and so on."""
+    yield path
+    number = 1
+    while True:
+        number += 1
+        yield path.with_name(f'{path.stem}-{number}{path.suffix}')
+
+
+def _claim(part: Path, place: Path) -> bool:
+    """Move a file to a name that is free; False where it is taken."""
+    try:
+        os.link(part, place)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without links: the name is looked at, then taken.
+        if os.path.lexists(place):
+            return False
+        os.replace(part, place)
+        return True
+    part.unlink()
+    return True
+
+
+@contextmanager
+def _beside(
+    path: PathLike, target: Path, move: Callable[[Path], None]
+) -> Iterator[Path]:
+    """A place beside the target, which is moved or removed at the end."""
+    part = target.with_name(f'.{uuid.uuid4().hex[:12]}.part')
+    with _in_words(path, part):
+        try:
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, '')
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            if part.is_file():
+                _flush(part)
+                move(part)
+        finally:
+            with suppress(OSError):
+                part.unlink()
+
+
+@contextmanager
+def _in_words(path: PathLike, part: Path) -> Iterator[None]:
+    try:
+        yield
+    except WriteError as error:
+        if error.path != part:
+            raise
+        raise WriteError(path, error) from error
+    except Exception as error:
+        # Writers in C++ put their own error over that of the file.
+        link: Optional[BaseException] = error
+        while link is not None:
+            if isinstance(link, OSError) and link.errno in CURES:
+                named = link.filename
+                if named is None or Path(str(named)) in (part, *part.parents):
+                    raise WriteError(path, link) from error
+            link = link.__cause__ or link.__context__
         raise
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold the content before its name."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: PathLike, content: Union[bytes, memoryview]) -> None:
+    """Write a file as a whole.
+
+    Args:
+        path (str | os.PathLike): The file; its folder is made.
+        content (bytes): All of it.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    with replacing(path) as part, open(part, 'wb') as file:
+        file.write(content)
+
+
+def write_text(path: PathLike, text: str) -> None:
+    """Write a text as UTF-8; see :func:`write_bytes`.
+
+    Args:
+        path (str | os.PathLike): The file; its folder is made.
+        text (str): All of it.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    write_bytes(path, text.encode())
+
+
+def append_line(path: PathLike, line: str) -> None:
+    """Add a line to a file of lines, such as the state of a long run.
+
+    A line that a kill cut off before stands alone, for the reader to skip.
+
+    Args:
+        path (str | os.PathLike): The file; made where it is missing.
+        line (str): Without its line break.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    target = Path(path)
+    with _in_words(path, target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, 'a+b') as file:
+            end = file.tell()
+            broken = False
+            if end:
+                file.seek(end - 1)
+                broken = file.read(1) != b'\n'
+            file.write(b'\n' * broken + line.encode() + b'\n')

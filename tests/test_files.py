@@ -1,23 +1,270 @@
 """Files that are there as a whole or not at all."""
 
+import ast
+import builtins
+import errno
+import multiprocessing
+import os
+import resource
+import runpy
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from hero_mm.files import write_bytes
+from hero_mm.evaluation.prediction_file import dump_predictions
+from hero_mm.files import (
+    WriteError,
+    adding,
+    append_line,
+    check_folder,
+    replacing,
+    write_bytes,
+    write_text,
+)
+from hero_mm.visualization import VideoWriter, write_png
+from hero_mm.visualization.figures import close_figure, open_axes
+
+ROOT = Path(__file__).resolve().parent.parent
+NOISE = np.random.default_rng(0).integers(0, 255, (24, 96, 96, 3), np.uint8)
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / 'folder' / 'a.bin'
-    write_bytes(path, b'old')
-    write = Path.write_bytes
+def write_mp4(path):
+    with VideoWriter(path, fps=5) as writer:
+        for image in NOISE:
+            writer.write(image)
 
-    def full(self, content):
-        write(self, content[:2])
-        raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(Path, 'write_bytes', full)
-    with pytest.raises(OSError, match='No space left'):
-        write_bytes(path, b'new one')
-    assert [one.name for one in path.parent.iterdir()] == ['a.bin']
-    assert path.read_bytes() == b'old'
+def save_weights(path):
+    with replacing(path) as part, open(part, 'wb') as file:
+        torch.save(dict(a=torch.randn(50000)), file)
+
+
+def open_figure(path):
+    axes = open_axes(show=False, out=path)
+    axes.plot(NOISE.ravel()[:3000])
+    close_figure(axes, show=False, out=path)
+
+
+def predictions(path):
+    tube = dict(span=[0, 1000], boxes={n: [0, 0, 1, 1] for n in range(1000)})
+    dump_predictions(path, dict(a=tube))
+
+
+def publish(path):
+    source = path.parent.parent / 'source.pth'
+    tool = ROOT / 'tools/model_converters/publish_model.py'
+    main = runpy.run_path(str(tool))['main']
+    main([str(source), str(path)])
+
+
+WRITERS = {
+    'a.bin': lambda path: write_bytes(path, bytes(60000)),
+    'a.txt': lambda path: write_text(path, 'word ' * 20000),
+    'a.png': lambda path: write_png(path, NOISE[0].repeat(2, 0)),
+    'a.mp4': write_mp4,
+    'a.pth': save_weights,
+    'a.pdf': open_figure,
+    'a.json': predictions,
+    'a_': publish,
+}
+
+
+@contextmanager
+def small_disk(size=10000):
+    """A real error of the operating system in the midst of a file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize('name', WRITERS)
+@pytest.mark.parametrize('before', [None, b'old'])
+def test_a_file_that_does_not_fit_leaves_what_was_there(
+    tmp_path, name, before
+):
+    path = tmp_path / 'folder' / name
+    path.parent.mkdir()
+    weights = dict(state_dict=dict(a=torch.randn(50000)))
+    torch.save(weights, tmp_path / 'source.pth')
+    if before is not None:
+        path.write_bytes(before)
+    with (
+        pytest.raises(WriteError, match=rf'{name}.* cannot be written'),
+        small_disk(),
+    ):
+        WRITERS[name](path)
+    left = [one.name for one in path.parent.iterdir()]
+    assert left == ([] if before is None else [name])
+    assert before is None or path.read_bytes() == before
+    WRITERS[name](path)
+    assert max(p.stat().st_size for p in path.parent.iterdir()) > 10000
+
+
+@pytest.mark.parametrize('name', ['ENOSPC', 'EROFS', 'EACCES'])
+@pytest.mark.parametrize('where', ['open', 'fsync', 'replace'])
+def test_errors_are_said_in_words(tmp_path, monkeypatch, name, where):
+    path = tmp_path / 'a.json'
+    path.write_text('old')
+
+    def fail(*args, **options):
+        raise OSError(getattr(errno, name), 'injected')
+
+    with monkeypatch.context() as patch:
+        module = builtins if where == 'open' else os
+        patch.setattr(module, where, fail)
+        with pytest.raises(WriteError, match=r'a\.json cannot.*; ') as caught:
+            write_text(path, 'new')
+    assert caught.value.errno == getattr(errno, name)
+    assert [one.name for one in tmp_path.iterdir()] == ['a.json']
+    assert path.read_text() == 'old'
+
+
+def test_a_device_that_is_full():
+    with pytest.raises(WriteError, match='/dev/full.*No space left'):
+        write_text('/dev/full', 'x')
+    assert not os.path.isfile('/dev/full')
+    write_text('/dev/null', 'x')
+    assert not os.path.isfile('/dev/null')
+
+
+@pytest.mark.parametrize(
+    'place,words',
+    [('file', 'this is a folder'), ('old.txt/new.txt', 'is a file')],
+)
+def test_places_that_cannot_be(tmp_path, place, words):
+    (tmp_path / 'file').mkdir()
+    (tmp_path / 'old.txt').write_text('old')
+    with pytest.raises(WriteError, match=words):
+        write_text(tmp_path / place, 'x')
+    assert (tmp_path / 'old.txt').read_text() == 'old'
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / 'out').write_text('mine')
+    with pytest.raises(WriteError, match='out cannot.*this is a file'):
+        check_folder(tmp_path / 'out')
+    assert check_folder(tmp_path / 'a' / 'b').is_dir()
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError, match='input'),
+        replacing(tmp_path / 'a.txt') as part,
+    ):
+        part.write_text((tmp_path / 'input').read_text())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_and_rights_stay(tmp_path):
+    (tmp_path / 'real').write_text('old')
+    (tmp_path / 'real').chmod(0o640)
+    (tmp_path / 'link').symlink_to('real')
+    write_text(tmp_path / 'link', 'new')
+    assert (tmp_path / 'link').is_symlink()
+    assert (tmp_path / 'real').read_text() == 'new'
+    assert (tmp_path / 'real').stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_added_replaces_nothing(tmp_path):
+    (tmp_path / 'a.txt').write_text('of the user')
+    places = []
+    for number in range(2):
+        with adding(tmp_path / 'a.txt') as draft:
+            draft.part.write_text(str(number))
+        places.append(draft.path.name)
+    assert places == ['a-2.txt', 'a-3.txt']
+    with adding(tmp_path / 'a.txt', lambda p: '0' in p.read_text()) as draft:
+        draft.part.write_text('again')
+    assert draft.path.name == 'a-2.txt'
+    texts = [one.read_text() for one in sorted(tmp_path.iterdir())]
+    assert texts == ['again', '1', 'of the user']
+
+
+def test_adding_where_links_are_unknown(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.EPERM, 'no links here')
+
+    monkeypatch.setattr(os, 'link', fail)
+    for _ in range(2):
+        with adding(tmp_path / 'a.txt') as draft:
+            draft.part.write_text('x')
+    names = sorted(one.name for one in tmp_path.iterdir())
+    assert names == ['a-2.txt', 'a.txt']
+
+
+def add_many(folder):
+    for _ in range(20):
+        with adding(folder / 'a.txt') as draft:
+            draft.part.write_text('x')
+
+
+def test_processes_that_add_at_once_lose_nothing(tmp_path):
+    context = multiprocessing.get_context('fork')
+    workers = [
+        context.Process(target=add_many, args=(tmp_path,)) for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(list(tmp_path.glob('*.txt'))) == 60
+    assert len(list(tmp_path.iterdir())) == 60
+
+
+def test_lines_are_added_to_whole_lines(tmp_path):
+    path = tmp_path / 'new' / 'state.jsonl'
+    append_line(path, 'one')
+    path.write_text(path.read_text() + 'cut o')
+    append_line(path, 'two')
+    assert path.read_text().splitlines() == ['one', 'cut o', 'two']
+
+
+MODES = set('wax+')
+OTHERS = {
+    # Where torch and locks want files of their own.
+    'hero_mm/files.py',
+    'hero_mm/engine/hooks/checkpoint_hook.py',
+    'hero_mm/apis/ablation/stages.py',
+    'hero_mm/apis/ablation/commands.py',
+}
+
+
+def writes(call):
+    """What a call writes to, as source; None where it writes nothing."""
+    function = call.func
+    name = getattr(function, 'attr', getattr(function, 'id', ''))
+    words = [*call.args, *(k.value for k in call.keywords)]
+    if name in ('write_text', 'write_bytes'):
+        plain = isinstance(function, ast.Name)
+        return None if plain else ast.unparse(function.value)
+    if name in ('savefig', 'imwrite', 'dump') and words:
+        source = ast.unparse(words[0] if name != 'dump' else words[-1])
+        return None if name == 'dump' and 'str(' not in source else source
+    if ast.unparse(function) in ('torch.save', 'np.save', 'json.dump'):
+        return ast.unparse(words[1 if 'np' not in ast.unparse(call) else 0])
+    modes = [w.value for w in words if isinstance(w, ast.Constant)]
+    texts = [m for m in modes if isinstance(m, str) and len(m) < 4]
+    if name == 'open' and any(MODES & set(m) for m in texts):
+        return ast.unparse(words[0])
+    return None
+
+
+@pytest.mark.parametrize('room', ['hero_mm', 'tools', 'demo'])
+def test_nobody_writes_in_another_way(room):
+    found = {}
+    for path in sorted((ROOT / room).rglob('*.py')):
+        tree = ast.parse(path.read_text())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        places = [place for place in map(writes, calls) if place is not None]
+        strange = [p for p in places if p not in ('part', 'str(part)', 'file')]
+        strange = [p for p in strange if p not in ('content', 'buffer')]
+        name = str(path.relative_to(ROOT))
+        if strange and name not in OTHERS:
+            found[name] = strange
+    assert found == {}

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Optional, Union
 
 import numpy as np
 from mmengine import fileio
+
+from hero_mm.files import write_bytes, write_text
 
 from .annotation_checks import (
     AnnotationError,
@@ -326,11 +327,10 @@ def save_annotation(
     }
     check_boxes(str(path), packed, boxes_N4)
     check_clips(str(path), packed, raw['data_list'], QUERY_TYPES)
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, boxes_N4, allow_pickle=False)
-    _write_atomic(tracks_path, buffer.getbuffer())
-    _write_atomic(path, json.dumps(raw).encode())
+    write_bytes(tracks_path, buffer.getbuffer())
+    write_text(path, json.dumps(raw))
 
 
 def _pack_tracks(
@@ -377,17 +377,3 @@ def _narrow(boxes_N4: np.ndarray) -> np.ndarray:
         or (boxes_N4.min() >= limits.min and boxes_N4.max() <= limits.max)
     )
     return small if fits else boxes_N4.astype(np.float32)
-
-
-def _write_atomic(path: Path, data: Union[bytes, memoryview]) -> None:
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f'.{path.name}.'
-    )
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

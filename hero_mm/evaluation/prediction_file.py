@@ -8,7 +8,6 @@ numbers, half-open spans and boxes in pixels of the original video.
 import gc
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any, Optional, TextIO, Union
 
 import numpy as np
+
+from hero_mm.files import replacing
 
 from .functional.tubes import as_number, boxes_to_arrays, read_prediction
 
@@ -45,22 +46,8 @@ def dump_predictions(
     Raises:
         ValueError: If a prediction is malformed; the message names it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f'.{path.name}.'
-    )
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            _write(file, predictions, dict(metainfo or {}))
-        # mkstemp makes a private file; give it the usual permissions.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as part, open(part, 'w', encoding='utf-8') as file:
+        _write(file, predictions, dict(metainfo or {}))
 
 
 def _write(

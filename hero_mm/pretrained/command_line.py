@@ -137,6 +137,7 @@ def convert_file(layout: str, args: argparse.Namespace) -> None:
         OSError: When the checkpoint cannot be fetched.
         ValueError: When the file is wrong, or would be written over.
     """
+    from ..files import write_text
     from .conversion import check_layout, convert
     from .fetching import fetch
     from .sources import read_source
@@ -151,8 +152,7 @@ def convert_file(layout: str, args: argparse.Namespace) -> None:
         model = model_shapes(args.config, args.cfg_options)
     result = convert(source, LAYOUTS[layout], model, args.config)
     result.save(out)
-    listed.parent.mkdir(parents=True, exist_ok=True)
-    listed.write_text(result.listing(), encoding='utf-8')
+    write_text(listed, result.listing())
     sys.stdout.write(
         f'{result.summary()}\nwritten: {out}, all by name: {listed}\n'
     )

@@ -15,6 +15,7 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
+from ..files import replacing
 from ..version import __version__
 from .layouts import LAYOUTS, Layout, Rule
 from .placement import Shape, Shapes
@@ -131,9 +132,6 @@ class Conversion:
         Args:
             path (str or Path): Where to. A file there is replaced.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + '.part')
         meta = dict(
             converted_from=Path(self.source.path).name,
             layout=self.layout.name,
@@ -141,11 +139,8 @@ class Conversion:
             config=self.config,
             hero_mm_version=__version__,
         )
-        try:
-            torch.save(dict(state_dict=self.weights, meta=meta), str(part))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as part, open(part, 'wb') as file:
+            torch.save(dict(state_dict=self.weights, meta=meta), file)
 
 
 def convert(

@@ -6,7 +6,7 @@ Reports draw SVG by themselves (:mod:`hero_mm.visualization.charts`).
 from pathlib import Path
 from typing import Any, Optional
 
-from .video_writer import PathLike
+from hero_mm.files import PathLike, replacing
 
 WITHOUT_WINDOW = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
@@ -97,8 +97,9 @@ def close_figure(
     figure = axes.figure
     try:
         if out is not None:
-            Path(out).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(out, bbox_inches='tight')
+            with replacing(out) as part:
+                kind = Path(out).suffix[1:]
+                figure.savefig(part, format=kind, bbox_inches='tight')
         if show and has_window():
             plt.show()
     finally:

@@ -3,18 +3,18 @@
 Shape legend: H height, W width of a picture in pixels; pictures are RGB.
 """
 
-import os
-import uuid
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import av
-import cv2
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-PathLike = Union[str, 'os.PathLike[str]']
+from hero_mm.files import PathLike, replacing
 
 
 def check_picture(image: Any) -> np.ndarray:
@@ -61,8 +61,10 @@ class VideoWriter:
         fps (float): Frames a second, above 0.
         crf (int): Constant rate factor of x264, lower is better and bigger.
             Defaults to 20.
+        comment (str): Stored in the file.
 
     Raises:
+        WriteError: If the file cannot be written; of the context manager.
         ValueError: If the suffix or ``fps`` is not allowed.
 
     Examples:
@@ -70,7 +72,9 @@ class VideoWriter:
         ...     writer.write(np.zeros((64, 64, 3), np.uint8))
     """
 
-    def __init__(self, path: PathLike, fps: float, crf: int = 20) -> None:
+    def __init__(
+        self, path: PathLike, fps: float, crf: int = 20, comment: str = ''
+    ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != '.mp4':
             raise ValueError(
@@ -81,19 +85,22 @@ class VideoWriter:
             raise ValueError(f'{self.path}: fps must be above 0, got {fps}.')
         self.fps = Fraction(fps).limit_denominator(1001)
         self.crf = crf
+        self.comment = comment
         self.frame_count = 0
-        # Of this writer alone: others may write to the same place.
-        mark = f'{os.getpid()}-{uuid.uuid4().hex[:8]}'
-        self._part = self.path.with_name(f'.{self.path.stem}.{mark}.part.mp4')
+        self._place = ExitStack()
         self._container: Any = None
         self._stream: Any = None
         self._shape: Optional[tuple[int, ...]] = None
 
     def _open(self, height: int, width: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._place.enter_context(replacing(self.path))
         self._container = av.open(
-            str(self._part), 'w', options={'movflags': 'faststart'}
+            str(part),
+            'w',
+            format='mp4',
+            options={'movflags': 'faststart'},
         )
+        self._container.metadata['comment'] = self.comment
         self._stream = self._container.add_stream(
             'libx264',
             rate=self.fps,
@@ -131,20 +138,16 @@ class VideoWriter:
         self.frame_count += 1
 
     def close(self) -> None:
-        """Finish the file. Without a frame no file is made."""
-        if self._container is None:
-            return
-        self._container.mux(self._stream.encode())
-        self._container.close()
-        self._container = None
-        os.replace(self._part, self.path)
+        """Finish the file. Without a frame no file is made.
 
-    def abort(self) -> None:
-        """Give up and remove what was written so far."""
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-        self._part.unlink(missing_ok=True)
+        Raises:
+            WriteError: If it cannot be written; nothing is left then.
+        """
+        container, self._container = self._container, None
+        with self._place:
+            if container is not None:
+                container.mux(self._stream.encode())
+                container.close()
 
     def __enter__(self) -> 'VideoWriter':
         return self
@@ -157,25 +160,48 @@ class VideoWriter:
     ) -> None:
         if kind is None:
             self.close()
-        else:
-            self.abort()
+            return
+        if self._container is not None:
+            # What was written so far is removed: it may be incomplete.
+            with suppress(OSError):
+                self._container.close()
+        self._place.__exit__(kind, error, trace)
 
 
-def write_png(path: PathLike, image: np.ndarray) -> None:
+def write_png(path: PathLike, image: np.ndarray, comment: str = '') -> None:
     """Write a picture as PNG; its folder is made where it is missing.
 
     Args:
         path (str | os.PathLike): File to write, ends in ``.png``.
         image (np.ndarray): RGB picture, uint8, has shape (H, W, 3).
+        comment (str): Stored in the file.
 
     Raises:
-        OSError: If the picture cannot be encoded.
+        WriteError: If it cannot be written.
         TypeError: If it is no uint8 array.
         ValueError: If it has another shape.
     """
-    bgr = cv2.cvtColor(check_picture(image), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode('.png', bgr)
-    if not done:
-        raise OSError(f'{path}: OpenCV could not encode the picture.')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_bytes(data.tobytes())
+    stored = PngInfo()
+    if comment:
+        stored.add_text('Comment', comment)
+    with replacing(path) as part:
+        Image.fromarray(check_picture(image)).save(part, 'png', pnginfo=stored)
+
+
+def read_comment(path: PathLike) -> str:
+    """What was written into an mp4 or PNG file as its comment.
+
+    Args:
+        path (str | os.PathLike): The file.
+
+    Returns:
+        str: '' where there is none, or the file is none of these.
+    """
+    try:
+        if str(path).endswith('.png'):
+            with Image.open(path) as image:
+                return str(image.info.get('Comment', ''))
+        with av.open(str(path)) as container:
+            return container.metadata.get('comment', '')
+    except (OSError, ValueError):
+        return ''

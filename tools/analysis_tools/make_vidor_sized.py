@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from hero_mm.files import write_text
+
 # VidSTG's train split; frames and objects of a video as in the other two.
 VIDEOS, DECLARATIVE, INTERROGATIVE = 5436, 36202, 44482
 FRAMES, OBJECTS, SEGMENTS = 1024, 5.1, 4
@@ -97,10 +99,9 @@ def write_raw(
             numbers.tolist(), rng.permutation(asked).tolist()
         )
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'train_annotations.json').write_text(json.dumps(entries))
+    write_text(folder / 'train_annotations.json', json.dumps(entries))
     names = [kind['vid'] for kind in kinds]
-    (folder / 'train_files.json').write_text(json.dumps(names))
+    write_text(folder / 'train_files.json', json.dumps(names))
     return sum(
         write_vidor(folder / 'vidor', kind, whole_tracks(rng, kind), number)
         for number, kind in enumerate(kinds)
@@ -172,9 +173,9 @@ def write_vidor(
         'relation_instances': relations,
     }
     path = folder / 'training' / part / f'{video["vid"]}.json'
-    path.parent.mkdir(parents=True, exist_ok=True)
     boxes = ', '.join(f'[{", ".join(row)}]' for row in rows)
-    path.write_text(f'{json.dumps(told)[:-1]}, "trajectories": [{boxes}]}}')
+    told_json = json.dumps(told)[:-1]
+    write_text(path, f'{told_json}, "trajectories": [{boxes}]}}')
     return sum(map(len, rows))
 
 

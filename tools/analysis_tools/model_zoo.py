@@ -22,6 +22,7 @@ from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.apis import model_zoo
+    from hero_mm.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,7 +95,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         }
         section = model_zoo.zoo_section(rows, results, full)
         text = model_zoo.replace_section(text, section)
-        args.out.write_text(text, encoding='utf-8')
+        write_text(args.out, text)
         print(f'wrote {args.out}')
     if failed:
         raise ValueError(f'{len(failed)} rows fail: {", ".join(failed)}')

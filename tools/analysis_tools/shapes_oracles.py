@@ -21,6 +21,7 @@ with explained():
     from hero_mm.datasets.shapes.oracles import METRICS, score_oracles
     from hero_mm.datasets.shapes.questions import read_questions
     from hero_mm.datasets.shapes.statistics import describe
+    from hero_mm.files import write_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,7 +68,7 @@ def main() -> None:
         print(f'| {name} | {number:.4g} |')
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(rows, indent=2))
+        write_text(args.json, json.dumps(rows, indent=2))
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ writes ``published/hero_shapes_DATE-HASH.pth``.
 import argparse
 import datetime
 import hashlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
+    from hero_mm.files import write_bytes
 
 KEPT = ('meta', 'state_dict')
 HASH_LETTERS = 8
@@ -79,16 +81,13 @@ def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
     checkpoint = read_checkpoint(in_file)
     if not checkpoint['state_dict']:
         raise ValueError(f'{in_file} holds no weights; nothing to publish')
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f'{target.name}.part')
-    try:
-        torch.save(to_publish(checkpoint), part)
-        digest = hashlib.sha256(part.read_bytes()).hexdigest()
-        date = datetime.date.today().strftime('%Y%m%d')
-        name = f'{target.name}_{date}-{digest[:HASH_LETTERS]}{SUFFIX}'
-        written = part.replace(target.with_name(name))
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    torch.save(to_publish(checkpoint), content)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()
+    date = datetime.date.today().strftime('%Y%m%d')
+    name = f'{target.name}_{date}-{digest[:HASH_LETTERS]}{SUFFIX}'
+    written = target.with_name(name)
+    write_bytes(written, content.getbuffer())
     return written, sorted(checkpoint.keys() - set(KEPT))
 
 

@@ -19,6 +19,7 @@ from typing import Any, Optional
 from mmengine.config import Config
 
 from hero_mm.engine.launch import read_config
+from hero_mm.files import write_text
 
 from .commands import (
     POLL_SECONDS,
@@ -202,7 +203,7 @@ class _Job:
                 clips = self.clips_for(plan)
             plan['iterations'] = iterations_of(clips, cfg)
             fit_training(cfg, plan['iterations'])
-            cfg.dump(str(self.folder.path / 'config.py'))
+            write_text(self.folder.path / 'config.py', cfg.pretty_text)
         write_json(self.folder.path / 'plan.json', plan)
 
     def clips_for(self, plan: dict[str, Any]) -> float:
@@ -241,7 +242,7 @@ class _Job:
         fit_calibration(cfg)
         work_dir.mkdir()
         path = work_dir / 'calibration_config.py'
-        cfg.dump(str(path))
+        write_text(path, cfg.pretty_text)
         words = ['--work-dir', work_dir, '--seed', self.folder.seed]
         words.append('--no-validate')
         train = self.worker.commands.train
@@ -301,7 +302,7 @@ class _Job:
         cfg = self.config(trial)
         choose_split(cfg, trial.split)
         config = place / 'config.py'
-        cfg.dump(str(config))
+        write_text(config, cfg.pretty_text)
         checkpoint = self.checkpoint()
         dump, log = place / 'predictions.json', place / 'log'
         words = ['--work-dir', log, '--dump', dump]

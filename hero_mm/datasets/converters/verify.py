@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional, Union
 
+from hero_mm.files import append_line
+
 from ..tracks import VideoInfo
 from ..video_base import ENOUGH, VideoError, same_aspect
 from ..video_reader import open_video
@@ -273,10 +275,6 @@ def _read_state(
         return {}
     known = {}
     text = Path(path).read_text(encoding='utf-8')
-    if text and not text.endswith('\n'):
-        # The run before was ended within a line: the next one stands alone.
-        with Path(path).open('a', encoding='utf-8') as file:
-            file.write('\n')
     for line in text.splitlines():
         try:
             entry = json.loads(line)
@@ -290,7 +288,4 @@ def _read_state(
 def _append_state(check: VideoCheck, path: str, facts: VideoFacts) -> None:
     size, mtime = _stamp(check.folder, path)
     entry = dict(path=path, size=size, mtime=mtime, **asdict(facts))
-    state = Path(str(check.state))
-    state.parent.mkdir(parents=True, exist_ok=True)
-    with state.open('a', encoding='utf-8') as file:
-        file.write(json.dumps(entry) + '\n')
+    append_line(str(check.state), json.dumps(entry))
