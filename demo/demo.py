@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from hero_mm.errors import explained, run_tool
+from hero_mm.pretrained.reading import add_trust_argument
 
 with explained():
     from hero_mm.apis import TubeInferencer
@@ -37,6 +38,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('START', 'END'),
         help='seconds; search this part only',
     )
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import run_tool
+from .pretrained.reading import add_trust_argument
 from .version import __version__
 
 DEFAULT_MODEL = 'work_dirs/hero_shapes'
@@ -40,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--weights', help='checkpoint; by default the best of the work dir'
     )
     ground.add_argument('--device', help='cpu, cuda, cuda:1, ...')
+    add_trust_argument(ground)
     commands.add_parser(
         'doctor', help='what is installed, what clashes, and the cure'
     )

@@ -359,7 +359,7 @@ def test_a_hostile_checkpoint_is_refused(tmp_path, hostile):
 
     path = tmp_path / 'hostile.pth'
     torch.save(dict(state_dict={}, meta=hostile), path)
-    with pytest.raises(ValueError, match='not a readable checkpoint'):
+    with pytest.raises(ValueError, match='hostile.pth is refused'):
         read_weights_file(path)
 
 

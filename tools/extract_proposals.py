@@ -16,6 +16,7 @@ import os
 import sys
 
 from hero_mm.errors import run_tool
+from hero_mm.pretrained.reading import add_trust_argument
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,6 +54,7 @@ def parse_args() -> argparse.Namespace:
         help='work on the I-th of N parts of the videos, from 0 on '
         '(default: RANK/WORLD_SIZE of a launcher, else all)',
     )
+    add_trust_argument(parser)
     return parser.parse_args()
 
 

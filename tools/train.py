@@ -148,6 +148,13 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
         return None, {}
     cfg.load_from = path
     checkpoint = read_checkpoint(path)
+    missing = {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()
+    if missing:
+        raise ValueError(
+            f'{path} cannot be resumed from: it lacks {", ".join(missing)}, '
+            'as a published checkpoint does. Start a training from its '
+            f"weights: --cfg-options load_from='{path}'"
+        )
     seed = (checkpoint.get('meta') or {}).get('seed')
     if seed is not None:
         cfg.randomness.seed = seed

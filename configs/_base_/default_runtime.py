@@ -27,6 +27,8 @@ default_hooks = dict(
     epoch_seed=dict(type='hero_mm.EpochSeedHook'),
     # Stops before a loss that is not finite spoils what was saved.
     finite_loss=dict(type='hero_mm.FiniteLossHook'),
+    # Warns of frozen batch norms that no checkpoint filled.
+    frozen_norms=dict(type='hero_mm.FrozenNormHook'),
     progress=dict(type='hero_mm.ProgressBarHook'),
     # Says at the end which videos could not be read.
     broken_videos=dict(type='hero_mm.BrokenVideoHook'),

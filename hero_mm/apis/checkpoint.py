@@ -16,13 +16,12 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from ..models.compat_checkpoint import check_version
-from ..pretrained.fetching import FETCHED, read_weights
-from ..pretrained.reading import unreadable
+from ..pretrained.fetching import FETCHED, STORES, read_weights
+from ..pretrained.filling import check_finite
+from ..pretrained.reading import refuse_unsafe, unreadable
 
 PathLike = Union[str, Path]
 SHOWN = 5
-# Read by MMEngine's own loaders.
-STORES = ('s3://', 'petrel://', 'openmmlab://')
 REMOTE = (*FETCHED, *STORES)
 
 
@@ -128,12 +127,13 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: When the file does not exist.
-        ValueError: When the file is no checkpoint, is truncated, or wants to
-            run code.
+        ValueError: When the file is no checkpoint, is truncated, wants to
+            run code, or holds weights that are not finite.
     """
     path = find_checkpoint(path)
     try:
         if path.startswith(STORES):
+            refuse_unsafe(path)
             found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         else:
             found = read_weights(path)
@@ -157,6 +157,7 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
     found['state_dict'] = {
         name.removeprefix('module.'): value for name, value in weights.items()
     }
+    check_finite(found['state_dict'], path)
     return found
 
 

@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from ..compat import init_cpu_launcher
 from ..datasets.presence import missing_data
 from ..pretrained.fetching import replace_loaders
+from ..pretrained.reading import add_trust_argument
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)
@@ -40,6 +41,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='change the config: train_cfg.max_epochs=3, '
         'key="[a,b]" or key="[(a,b),(c,d)]" without spaces',
     )
+    add_trust_argument(parser)
     parser.add_argument(
         '--launcher', choices=LAUNCHERS, default='none', help='job launcher'
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .layouts import LAYOUTS
+from .reading import add_trust_argument
 
 
 def parse_args(
@@ -56,6 +57,7 @@ def parse_args(
         help='text file with what became of each tensor (default: OUT with '
         '.conversion.txt for its suffix)',
     )
+    add_trust_argument(parser)
     args = parser.parse_args(argv)
     if args.cfg_options and args.config is None:
         parser.error('--cfg-options changes a config: give --config too')

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ..files import replacing
 from ..version import __version__
+from .filling import some
 from .layouts import LAYOUTS, Layout, Rule
 from .placement import Shape, Shapes
-from .sources import Source, some
+from .sources import Source
 
 MOST_REASONS = 24
 

@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from ..compat import after_import
-from .reading import Allowed, has_allow_list, read_weights_file
+from .reading import Allowed, read_weights_file, refuse_unsafe
 
 HUGGINGFACE = ('hf://', 'huggingface://')
 URLS = ('http://', 'https://')
@@ -25,6 +25,8 @@ FILES = ('file://',)
 # What is fetched once and kept.
 CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION)
 FETCHED = (*CACHED, *FILES)
+# Read by MMEngine's own loaders.
+STORES = ('s3://', 'petrel://', 'openmmlab://', 'open-mmlab://', 'mmcls://')
 # MMEngine tries the other names first, so that this serves local files alone.
 LOCAL_SAFETENSORS = r'.*\.safetensors$'
 # Where nobody else serves them.
@@ -276,13 +278,30 @@ def serve_names() -> None:
 def replace_loaders() -> None:
     """Let this module read all names and local files of the process.
 
-    So that what MMEngine itself stores can be resumed from. For tools and
-    configs that ask for it; see :mod:`hero_mm.pretrained.loaders`.
+    So that what MMEngine itself stores can be resumed from, and that weights
+    which fill nothing are an error. For tools and configs that ask for it;
+    see :mod:`hero_mm.pretrained.loaders`.
     """
-    from mmengine.runner.checkpoint import CheckpointLoader
+    from mmengine.runner import checkpoint
 
-    prefixes: tuple[str, ...] = (*FETCHED, LOCAL_SAFETENSORS)
-    if has_allow_list():
-        # An older torch could not read what MMEngine itself stores.
-        prefixes = (*prefixes, '')
-    CheckpointLoader.register_scheme(prefixes, load_from_hero_mm, force=True)
+    from .filling import watched, with_prefix
+
+    loader: Any = checkpoint.CheckpointLoader
+    loader.register_scheme(
+        (*FETCHED, LOCAL_SAFETENSORS, ''), load_from_hero_mm, force=True
+    )
+    if checkpoint._load_checkpoint_with_prefix is with_prefix:
+        return
+    load, last = loader.load_checkpoint, ['the weights']
+
+    def load_checkpoint(filename: str, *args: Any, **options: Any) -> Any:
+        last[0] = str(filename)
+        if last[0].startswith(STORES):
+            refuse_unsafe(filename)
+        return load(filename, *args, **options)
+
+    loader.load_checkpoint = staticmethod(load_checkpoint)
+    checkpoint.load_state_dict = watched(
+        checkpoint.load_state_dict, lambda: last[0]
+    )
+    checkpoint._load_checkpoint_with_prefix = with_prefix

@@ -1,6 +1,14 @@
-"""Read files of torch and safetensors; no code in them is run."""
+"""Read files of torch and safetensors; no code in them is run.
 
+``weights_only`` of :func:`torch.load` keeps code out from torch 2.10 on. In
+an older torch it can be got round, so that files of torch are read only where
+this work dir wrote them or the user trusts them.
+"""
+
+import argparse
 import contextlib
+import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +17,20 @@ from typing import Any, Callable, Union
 # A class, or what stands in for one with the name that the file says.
 Allowed = Union[type, tuple[Callable[..., Any], str]]
 HEAD = 24
+TRUST = 'HERO_MM_TRUST_CHECKPOINT'
+# Beside checkpoints: the sums of those that a training wrote there, in the
+# format of sha256sum.
+SUMS = 'checkpoints.sha256'
 # How torch names what it refuses.
-_REFUSED = re.compile(r'(?:GLOBAL|function|class) ([A-Za-z_][\w.]*)')
+_REFUSED = re.compile(
+    r'(?:GLOBAL|function|class) ([A-Za-z_][\w.]*)', re.IGNORECASE
+)
+_WANTS_CODE = re.compile(
+    r'unsupported (global|class)|unrecognized function|can only create new '
+    r'object',
+    re.IGNORECASE,
+)
+_RUNS = ('exec', 'eval', 'compile', '__import__', 'open')
 
 
 def read_weights_file(
@@ -31,8 +51,8 @@ def read_weights_file(
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When it is no checkpoint, is truncated or holds objects
-            of other classes.
+        ValueError: When it is no checkpoint, is truncated, holds objects
+            of other classes, or cannot be read safely by this torch.
     """
     import torch
 
@@ -44,14 +64,20 @@ def read_weights_file(
             'torchvision://NAME or hf://OWNER/NAME/FILE'
         )
     with open(path, 'rb'):
-        # An error of the system is told as such; torch raises some of its own.
+        # An error of the system is reported as it is; torch raises its own.
         pass
+    if path.suffix != '.safetensors':
+        refuse_unsafe(path, own=_is_own)
     try:
         if path.suffix == '.safetensors':
             return _read_safetensors(path, map_location)
         with _allowing(allow):
+            # Before torch 2.6 no class can be allowed; such a file is the
+            # work dir's own or trusted.
             return torch.load(
-                str(path), map_location=map_location, weights_only=True
+                str(path),
+                map_location=map_location,
+                weights_only=has_allow_list(),
             )
     except (
         ModuleNotFoundError,
@@ -62,6 +88,119 @@ def read_weights_file(
     except Exception as error:
         # Bytes at random make the readers raise anything.
         raise ValueError(unreadable(path, error)) from error
+
+
+def refuse_unsafe(
+    source: Union[str, Path],
+    own: Callable[[Path], bool] = lambda path: False,
+) -> None:
+    """Refuse a file of torch that this torch cannot read safely.
+
+    Args:
+        source (str or Path): The file, or its name in a store.
+        own (Callable): Whether the work dir itself wrote the file.
+
+    Raises:
+        ValueError: torch is older than 2.10, and nobody trusts the file.
+    """
+    if weights_only_is_sound() or os.environ.get(TRUST) == '1':
+        return
+    if own(Path(source)):
+        return
+    import torch
+
+    raise ValueError(
+        f'{source} is not read: torch {torch.__version__} cannot keep code in '
+        'a checkpoint from running (CVE-2025-32434 before torch 2.6, '
+        'CVE-2026-24747 before 2.10), and this work dir did not write it. '
+        'Update torch to 2.10 or later, give a .safetensors file, or, where '
+        f'you trust who made it, add --trust-checkpoint ({TRUST}=1 in the '
+        'environment does the same)'
+    )
+
+
+def weights_only_is_sound() -> bool:
+    """Whether torch reads weights without running code: from 2.10 on."""
+    return _torch_is('2.10')
+
+
+def has_allow_list() -> bool:
+    """Whether torch takes a list of allowed classes by their names.
+
+    It has one since 2.5, without names: an entry that is a pair breaks every
+    ``torch.load`` there.
+    """
+    return _torch_is('2.6')
+
+
+def _torch_is(version: str) -> bool:
+    import torch
+    from mmengine.utils import digit_version
+
+    return bool(digit_version(torch.__version__) >= digit_version(version))
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint`` to the command line of a tool.
+
+    Args:
+        parser (ArgumentParser): Changed in place.
+    """
+    parser.add_argument(
+        '--trust-checkpoint',
+        action=_Trust,
+        nargs=0,
+        help='with torch < 2.10: read checkpoints that this work dir did not '
+        'write; code in them could run',
+    )
+
+
+class _Trust(argparse.Action):
+    def __call__(self, *args: Any, **options: Any) -> None:
+        # Processes that the tool starts trust the files, too.
+        os.environ[TRUST] = '1'
+
+
+def note_written(path: Union[str, Path]) -> None:
+    """Note the sum of a checkpoint that was written; for an old torch.
+
+    Args:
+        path (str or Path): The checkpoint.
+    """
+    if weights_only_is_sound():
+        return
+    path = Path(path)
+    sums = {**_noted(path.parent), path.name: _sum(path)}
+    lines = [
+        f'{value}  {name}\n'
+        for name, value in sums.items()
+        if (path.parent / name).is_file()
+    ]
+    part = path.parent / f'{SUMS}.part'
+    part.write_text(''.join(lines), encoding='utf-8')
+    os.replace(part, path.parent / SUMS)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether the training that the folder is of wrote a file."""
+    noted = _noted(path.parent).get(path.name)
+    return noted is not None and noted == _sum(path)
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    file = folder / SUMS
+    if not file.is_file():
+        return {}
+    pairs = (line.split('  ', 1) for line in file.read_text().splitlines())
+    return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
+
+
+def _sum(path: Path) -> str:
+    with open(path, 'rb') as file:
+        found = hashlib.sha256()
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _read_safetensors(path: Path, map_location: Any) -> Any:
@@ -95,18 +234,6 @@ def _allowing(classes: tuple[Allowed, ...]) -> Iterator[None]:
     finally:
         serialization.clear_safe_globals()
         serialization.add_safe_globals(before)
-
-
-def has_allow_list() -> bool:
-    """Whether torch takes a list of allowed classes by their names.
-
-    It has one since 2.5, without names: an entry that is a pair breaks every
-    ``torch.load`` there.
-    """
-    import torch
-    from mmengine.utils import digit_version
-
-    return bool(digit_version(torch.__version__) >= digit_version('2.6'))
 
 
 def _mmengine_globals() -> list[Any]:
@@ -162,30 +289,57 @@ def unreadable(path: Union[str, Path], error: Exception) -> str:
     """
     start = f'{path} is not a readable checkpoint'
     text = str(error).strip()
-    if re.search(r'Unsupported (global|class)|unrecognized function', text):
-        refused = _REFUSED.search(text)
-        name = f' {refused[1]}' if refused else ''
-        old = (
-            ''
-            if has_allow_list()
-            else ' (torch < 2.6 has no list of allowed classes: checkpoints '
-            'of MDETR, TubeDETR and MMEngine need torch >= 2.6)'
-        )
+    refused = _REFUSED.search(text)
+    name = refused[1] if refused else 'code'
+    if (
+        'is blocked' in text
+        or 'asks for the attribute' in text
+        or name.rpartition('.')[2] in _RUNS
+    ):
         return (
-            f'{start}: it wants{name}, which is no weight and is refused, '
-            f'since it could run code{old}. A checkpoint of another project '
-            'is read by tools/model_converters/; of a file that you trust, '
-            'torch.load(FILE, weights_only=False) gives the weights to save '
-            'alone'
+            f'{path} is refused: to read it would be to run {name}, which no '
+            'checkpoint needs. This may be an attack. Delete the file, and '
+            'take the checkpoint from its authors'
+        )
+    if _WANTS_CODE.search(text):
+        return (
+            f'{path} is refused: it holds {name} besides weights, and such '
+            'objects can run code. The checkpoint of another project is '
+            'brought into the names of HERO by tools/model_converters/ '
+            '(docs/pretrained.md); otherwise ask its authors for the weights '
+            'alone, as .safetensors'
+        )
+    if 'TorchScript' in text:
+        return (
+            f'{path} is refused: it is a TorchScript program, which is code, '
+            'and no file of weights. Give the checkpoint that it was made of'
+        )
+    if 'Unsupported operand' in text and _is_pickle(path):
+        return (
+            f'{path} is refused: it is a pickle that torch.save did not '
+            'write, and such a file can run code. Give the checkpoint as its '
+            'authors published it, or the weights as .safetensors'
         )
     # What matters stands below the advice of torch.
     reason = text.rpartition('WeightsUnpickler error: ')[2]
     reason = (reason.splitlines() or [''])[0].strip().rstrip('.')
+    if 'weights_only' in reason or 'weights only' in reason.lower():
+        # An advice to switch the protection off is none.
+        reason = ''
     return (
         f'{start} ({reason or type(error).__name__}): it is truncated or of '
         f'another kind.{_beginning(path)} Copy it again, or give the '
         'checkpoint as its authors published it'
     )
+
+
+def _is_pickle(path: Union[str, Path]) -> bool:
+    """Whether a file begins as a pickle of a known protocol does."""
+    with contextlib.suppress(OSError):
+        with open(path, 'rb') as file:
+            head = file.read(2)
+        return len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+    return False
 
 
 def _beginning(path: Union[str, Path]) -> str:

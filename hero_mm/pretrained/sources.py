@@ -1,13 +1,13 @@
 """The weights of a checkpoint of any make."""
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from torch import Tensor
 
 from .fetching import read_weights
+from .filling import some
 from .reading import Allowed
 
 # Entries of a checkpoint that hold weights, the best first.
@@ -16,7 +16,6 @@ CONTAINERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
 WRAPPERS = ('module.', 'model.', '_orig_mod.', 'detr.')
 # MMEngine counts the steps of a moving average beside it.
 COUNTER = 'steps'
-SHOWN = 6
 
 
 def _path_text(*parts: str) -> str:
@@ -127,14 +126,3 @@ def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
                 }
             )
     return weights
-
-
-def some(names: Iterable[str]) -> str:
-    """A few of many names, for messages.
-
-    Args:
-        names (Iterable[str]): All of them.
-    """
-    listed = list(names)
-    more = f' and {len(listed) - SHOWN} more' if len(listed) > SHOWN else ''
-    return ', '.join(listed[:SHOWN]) + more

@@ -129,7 +129,7 @@ class Hostile:
 def test_a_hostile_checkpoint_is_named(tmp_path):
     path = tmp_path / 'hostile.pth'
     torch.save(dict(state_dict={}, meta=Hostile()), path)
-    with pytest.raises(ValueError, match='hostile.pth is not a readable'):
+    with pytest.raises(ValueError, match='hostile.pth is refused'):
         read_checkpoint(path)
 
 
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_another_project_names_the_converters(tmp_path):
     with pytest.raises(ValueError, match=r'tools/model_converters/ \(docs/pr'):
         read_checkpoint(path)
     torch.save(dict(model=weights, args=Namespace(lr=1)), path)
-    with pytest.raises(ValueError, match='wants argparse.Namespace.*convert'):
+    with pytest.raises(ValueError, match='holds argparse.Namespace.*convert'):
         read_checkpoint(path)
 
 

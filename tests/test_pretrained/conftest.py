@@ -13,6 +13,19 @@ from mmengine.registry import init_default_scope
 from hero_mm.pretrained.sources import Source
 
 
+@pytest.fixture
+def host_loaders(monkeypatch):
+    """Loaders of MMEngine, which come back after the test."""
+    from mmengine.runner import checkpoint
+
+    loader = checkpoint.CheckpointLoader
+    monkeypatch.setattr(loader, '_schemes', dict(loader._schemes))
+    load = loader.__dict__['load_checkpoint']
+    monkeypatch.setattr(loader, 'load_checkpoint', load)
+    for name in ('load_state_dict', '_load_checkpoint_with_prefix'):
+        monkeypatch.setattr(checkpoint, name, getattr(checkpoint, name))
+
+
 @pytest.fixture(scope='session')
 def layouts() -> ModuleType:
     """The makers of checkpoints in ``layouts.py``."""

@@ -121,17 +121,9 @@ class Part(BaseModule):
         self.layer = nn.Linear(3, 2, bias=False)
 
 
-@pytest.fixture()
-def schemes(monkeypatch):
-    """Loaders of MMEngine, which come back after the test."""
-    monkeypatch.setattr(
-        CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes)
-    )
-
-
 @pytest.mark.parametrize('kind', KINDS)
 def test_init_cfg_and_our_own_reader_take_every_kind_of_name(
-    kind, names, schemes
+    kind, names, host_loaders
 ):
     fetching.replace_loaders()
     module = Part(dict(type='Pretrained', checkpoint=names[kind]))
@@ -142,7 +134,7 @@ def test_init_cfg_and_our_own_reader_take_every_kind_of_name(
     assert torch.equal(other.layer.weight, NUMBERS)
 
 
-def test_load_from_takes_every_kind_of_name(names, tmp_path, schemes):
+def test_load_from_takes_every_kind_of_name(names, tmp_path, host_loaders):
     fetching.replace_loaders()
     runner = Runner(
         Part(), str(tmp_path / 'work'), log_level='ERROR', load_from='x'
@@ -303,7 +295,7 @@ def is_ours(name) -> bool:
     return loader is fetching.load_from_hero_mm
 
 
-def test_who_asks_for_our_loaders_gets_them(schemes):
+def test_who_asks_for_our_loaders_gets_them(host_loaders):
     fetching.replace_loaders()
     for name in (*fetching.FETCHED, '/a/b.pth', 'b.safetensors'):
         assert is_ours(name + 'x'), name
@@ -311,7 +303,7 @@ def test_who_asks_for_our_loaders_gets_them(schemes):
         assert not is_ours(name), name
 
 
-def test_an_old_torch_keeps_mmengines_reader(schemes, monkeypatch):
+def test_an_old_torch_keeps_mmengines_reader(host_loaders, monkeypatch):
     """It has no list of allowed classes: MMEngine's own would be refused."""
     CheckpointLoader.register_scheme('', checkpoint.load_from_local, True)
     monkeypatch.setattr(fetching, 'has_allow_list', lambda: False)

@@ -1,6 +1,8 @@
 """Files are read whole and safely, or refused in words."""
 
 import argparse
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -9,11 +11,6 @@ from mmengine.logging import HistoryBuffer
 
 from hero_mm.pretrained import reading
 from hero_mm.pretrained.reading import read_weights_file, unreadable
-
-
-class Hostile:
-    def __reduce__(self):
-        return (exec, ('raise SystemExit("ran")',))
 
 
 def paragraph(error):
@@ -33,14 +30,41 @@ def test_what_mmengine_stores_is_read(tmp_path):
     assert found['meta']['seed'] == 3
 
 
-def test_code_is_refused(tmp_path):
+class Runs:
+    def __init__(self, function, *given):
+        self.wanted = function, given
+
+    def __reduce__(self):
+        return self.wanted
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize(
+    ('function', 'name'), [(os.system, 'system'), (exec, 'exec')]
+)
+def test_code_is_called_code(tmp_path, function, name, zipped):
     path = tmp_path / 'hostile.pth'
-    torch.save(dict(state_dict={}, meta=Hostile()), path)
-    with pytest.raises(ValueError, match='hostile.pth is not a r') as error:
+    found = dict(state_dict={}, meta=Runs(function, 'exit 1'))
+    torch.save(found, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match='hostile.pth is refused') as error:
         read_weights_file(path)
     message = paragraph(error)
-    assert 'it wants exec, which is no weight' in message
-    assert 'weights_only=False' in message
+    assert name in message and 'may be an attack' in message
+    # No advice to switch the protection off, nor to get the file again.
+    assert 'weights_only' not in message and 'truncated' not in message
+
+
+def test_other_files_that_are_code(tmp_path):
+    path = tmp_path / 'plain.pth'
+    for protocol in (2, 4):
+        path.write_bytes(pickle.dumps(Runs(exec, ''), protocol))
+        with pytest.raises(ValueError, match='plain.pth is refused: '):
+            read_weights_file(path)
+    program = tmp_path / 'program.pt'
+    torch.jit.script(torch.nn.Linear(1, 1)).save(str(program))
+    with pytest.raises(ValueError, match='is a TorchScript program') as error:
+        read_weights_file(program)
+    assert 'weights_only' not in paragraph(error)
 
 
 def test_classes_are_allowed_for_one_reading(tmp_path):
@@ -48,16 +72,59 @@ def test_classes_are_allowed_for_one_reading(tmp_path):
     torch.save(dict(args=argparse.Namespace(lr=1.0)), path)
     found = read_weights_file(path, allow=(argparse.Namespace,))
     assert found['args'].lr == 1.0
-    with pytest.raises(ValueError, match='it wants argparse.Namespace'):
+    with pytest.raises(ValueError, match='holds argparse.Namespace besides'):
         read_weights_file(path)
 
 
-def test_an_old_torch_is_named(tmp_path, monkeypatch):
-    path = tmp_path / 'args.pth'
-    torch.save(dict(args=argparse.Namespace()), path)
-    monkeypatch.setattr(reading, 'has_allow_list', lambda: False)
-    with pytest.raises(ValueError, match='need torch >= 2.6'):
-        read_weights_file(path, allow=(argparse.Namespace,))
+@pytest.fixture(params=['2.5.1', '2.9.1'])
+def old_torch(request, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', request.param)
+    monkeypatch.delenv(reading.TRUST, raising=False)
+
+
+def test_an_old_torch_reads_what_is_trusted(tmp_path, old_torch, monkeypatch):
+    path = tmp_path / 'a.pth'
+    torch.save({'a': torch.ones(1)}, path)
+    with pytest.raises(ValueError, match='CVE-2026-24747.*--trust-ch') as told:
+        read_weights_file(path)
+    assert f'torch {torch.__version__} cannot' in paragraph(told)
+    parser = argparse.ArgumentParser()
+    reading.add_trust_argument(parser)
+    monkeypatch.setenv(reading.TRUST, '0')
+    parser.parse_args([])
+    with pytest.raises(ValueError, match='trust'):
+        read_weights_file(path)
+    parser.parse_args(['--trust-checkpoint'])
+    assert read_weights_file(path)['a'] == 1
+
+
+def test_an_old_torch_reads_what_the_work_dir_wrote(tmp_path, old_torch):
+    mine, other = tmp_path / 'epoch_1.pth', tmp_path / 'other.pth'
+    for path in (mine, other):
+        torch.save({'a': torch.ones(1)}, path)
+    reading.note_written(mine)
+    assert read_weights_file(mine)['a'] == 1
+    with pytest.raises(ValueError, match='did not write it'):
+        read_weights_file(other)
+    # A later one is noted beside it; one that was changed is not its own.
+    reading.note_written(other)
+    assert read_weights_file(other) and read_weights_file(mine)
+    torch.save({'a': torch.zeros(1)}, mine)
+    with pytest.raises(ValueError, match='did not write it'):
+        read_weights_file(mine)
+
+
+def test_an_old_torch_reads_safetensors(tmp_path, old_torch):
+    safetensors = pytest.importorskip('safetensors.torch')
+    path = tmp_path / 'a.safetensors'
+    safetensors.save_file({'a': torch.ones(1)}, path)
+    assert read_weights_file(path)['a'] == 1
+
+
+def test_a_sound_torch_writes_no_sums(tmp_path):
+    torch.save({}, tmp_path / 'a.pth')
+    reading.note_written(tmp_path / 'a.pth')
+    assert not (tmp_path / reading.SUMS).exists()
 
 
 @pytest.mark.parametrize('zipped', [True, False])
@@ -159,5 +226,5 @@ def test_a_machine_that_cannot_is_not_called_broken(
 
 def test_words_for_what_torch_said():
     old = RuntimeError('Unsupported class a.b.Thing')
-    assert 'it wants a.b.Thing' in unreadable('x.pth', old)
+    assert 'it holds a.b.Thing' in unreadable('x.pth', old)
     assert '(EOFError)' in unreadable('x.pth', EOFError())

@@ -20,6 +20,7 @@ from typing import Any, Optional
 import torch
 
 from hero_mm.errors import explained, run_tool
+from hero_mm.pretrained.reading import add_trust_argument
 
 with explained():
     from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
@@ -107,6 +108,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         'out_file', help='name of the file; date and hash are added'
     )
+    add_trust_argument(parser)
     args = parser.parse_args(argv)
     source = find_checkpoint(args.in_file)
     written, left = publish(source, args.out_file)

@@ -5,6 +5,7 @@ from .checkpoint_hook import SafeCheckpointHook
 from .deadline_hook import DeadlineHook
 from .epoch_seed_hook import EpochSeedHook
 from .finite_loss_hook import FiniteLossHook
+from .frozen_norm_hook import FrozenNormHook
 from .progress_bar_hook import ProgressBarHook
 from .training_cost_hook import TrainingCostHook
 from .tube_visualization_hook import TubeVisualizationHook
@@ -14,6 +15,7 @@ __all__ = [
     'DeadlineHook',
     'EpochSeedHook',
     'FiniteLossHook',
+    'FrozenNormHook',
     'ProgressBarHook',
     'SafeCheckpointHook',
     'TrainingCostHook',

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from hero_mm.pretrained.reading import note_written
 from hero_mm.registry import HOOKS
 
 
@@ -108,6 +109,7 @@ class SafeCheckpointHook(CheckpointHook):
             save(out_dir, f'{filename}.part', *args, **options)
             if os.path.isfile(f'{place}.part'):  # Of the first process.
                 os.replace(f'{place}.part', place)
+                note_written(place)
 
         self.file_backend = deferred
         runner.save_checkpoint = save_beside

@@ -1,0 +1,202 @@
+"""What a checkpoint fills of a model: nothing is an error.
+
+MMEngine loads what fits and lists the rest, so that a file whose names do not
+fit leaves a model at random without a word that anybody reads.
+"""
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable, Optional
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+SHOWN = 3
+Load = Callable[..., None]
+
+
+def check_finite(weights: Mapping[str, Any], source: Any) -> None:
+    """Refuse weights that are not numbers.
+
+    Args:
+        weights (Mapping): Tensors by name.
+        source (Any): Where they come from, for the message.
+
+    Raises:
+        ValueError: Some are NaN or infinite; names them.
+    """
+    broken = [
+        name
+        for name, value in weights.items()
+        if isinstance(value, Tensor)
+        and value.is_floating_point()
+        and not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise ValueError(
+            f'{source} holds NaN or infinite numbers in {len(broken)} of '
+            f'{len(weights)} tensors ({some(broken)}): the training that '
+            'wrote it had diverged. Take an earlier checkpoint'
+        )
+
+
+def watched(load: Load, last_file: Callable[[], str]) -> Load:
+    """MMEngine's ``load_state_dict`` that says what was filled.
+
+    Args:
+        load (Callable): MMEngine's.
+        last_file (Callable): Gives the name of the file that was read last.
+
+    Returns:
+        Callable: The same, for another message.
+    """
+
+    @functools.wraps(load)
+    def load_state_dict(
+        module: nn.Module,
+        state_dict: Mapping[str, Any],
+        strict: bool = False,
+        logger: Any = None,
+    ) -> None:
+        source = last_file()
+        check_finite(state_dict, source)
+        load(module, state_dict, strict, logger='silent')
+        inner = getattr(module, 'module', module)
+        said = describe_filling(inner, state_dict, source)
+        if said:
+            print_log(said, logger='current', level=logging.WARNING)
+
+    return load_state_dict
+
+
+def with_prefix(
+    prefix: str, filename: str, map_location: Any = None
+) -> dict[str, Any]:
+    """MMEngine's ``_load_checkpoint_with_prefix``, with words.
+
+    Args:
+        prefix (str): What the names begin with; it is taken off.
+        filename (str): Of the checkpoint.
+        map_location (Any): As in :func:`torch.load`.
+
+    Returns:
+        dict: Weights by name.
+
+    Raises:
+        ValueError: No name begins so.
+    """
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    found = CheckpointLoader.load_checkpoint(filename, map_location)
+    weights = found.get('state_dict', found)
+    start = prefix.rstrip('.') + '.'
+    part = {
+        name.removeprefix(start): value
+        for name, value in weights.items()
+        if name.startswith(start)
+    }
+    if not part:
+        starts = dict.fromkeys(name.partition('.')[0] for name in weights)
+        raise ValueError(
+            f'{filename} has no tensor whose name begins with '
+            f'prefix={prefix!r}; its names begin with '
+            f'{some(starts, 8) or "nothing"}'
+        )
+    return part
+
+
+def describe_filling(
+    module: nn.Module, weights: Mapping[str, Any], source: Any
+) -> Optional[str]:
+    """What weights filled of a module, in one line.
+
+    Args:
+        module (nn.Module): After they were loaded.
+        weights (Mapping): Tensors by name.
+        source (Any): Where they come from.
+
+    Returns:
+        str, optional: The line; None where all is filled and nothing left.
+
+    Raises:
+        ValueError: They filled nothing.
+    """
+    wanted = module.state_dict()
+    name = type(module).__name__
+    counted = 'num_batches_tracked'
+    missing = [n for n in wanted if n not in weights and counted not in n]
+    sizes = [
+        n
+        for n, value in wanted.items()
+        if n in weights and getattr(weights[n], 'shape', None) != value.shape
+    ]
+    unknown = [n for n in weights if n not in wanted]
+    filled = len(wanted.keys() & weights.keys()) - len(sizes)
+    if wanted and not filled:
+        raise ValueError(
+            f'{source} fills none of the {len(wanted)} tensors of {name}: '
+            f'they are called {some(wanted)}, those of the file '
+            f'{some(weights) or "nothing"}'
+            + (f', and {len(sizes)} are of another size' if sizes else '')
+            + f'. {_cure(wanted, weights)}'
+        )
+    parts = [
+        f'{len(names)} {what} ({some(names)})'
+        for what, names in (
+            ('of another size', sizes),
+            ('not in the file', missing),
+            ('of the file not used', unknown),
+        )
+        if names
+    ]
+    if not parts:
+        return None
+    total = filled + len(sizes) + len(missing)
+    return (
+        f'{source} fills {filled} of {total} tensors of {name}: '
+        f'{"; ".join(parts)}'
+    )
+
+
+def _cure(wanted: Iterable[str], given: Iterable[str]) -> str:
+    inside = _prefix(wanted, given)
+    if inside:
+        return f"Load the part of the file: prefix='{inside}' in init_cfg"
+    beneath = _prefix(given, wanted)
+    if beneath:
+        return (
+            f'They would fit its part {beneath.rstrip(".")}: load them there '
+            "by init_cfg=dict(type='Pretrained', ...), or convert the file "
+            '(tools/model_converters/, docs/pretrained.md)'
+        )
+    return (
+        'Give the checkpoint of this model, or convert the file '
+        '(tools/model_converters/, docs/pretrained.md)'
+    )
+
+
+def _prefix(short: Iterable[str], long: Iterable[str]) -> Optional[str]:
+    """What stands before most of the short names in the long ones."""
+    known = set(short)
+    counts: Counter[str] = Counter()
+    for name in long:
+        steps = name.split('.')
+        for cut in range(1, len(steps) - 1):
+            if '.'.join(steps[cut:]) in known:
+                counts['.'.join(steps[:cut]) + '.'] += 1
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def some(names: Iterable[str], shown: int = SHOWN) -> str:
+    """A few of many names, for messages.
+
+    Args:
+        names (Iterable[str]): All of them.
+        shown (int): How many are named. Defaults to 3.
+    """
+    listed = [str(name) for name in names]
+    more = f' and {len(listed) - shown} more' if len(listed) > shown else ''
+    return ', '.join(listed[:shown]) + more
