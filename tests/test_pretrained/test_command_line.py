@@ -166,7 +166,7 @@ def broken(kind, saved, folder):
         ('missing', 'mdetr.pth does not exist; give a checkpoint file, a U'),
         ('empty', 'mdetr.pth is not a readable checkpoint (EOFError'),
         ('cut', 'it is truncated or of another kind. Copy it again'),
-        ('hostile', 'it wants exec, which is no weight and is refused'),
+        ('hostile', 'to read it would be to run exec'),
         ('list', 'holds a list where a dict of weights is expected'),
         ('nothing', 'its entries are model, epoch. Give the checkpoint as'),
     ],
