@@ -33,7 +33,7 @@ class FrozenNormHook(Hook):
             and not module.training
             and module.running_mean is not None
             and not module.running_mean.any()
-            and bool((module.running_var == 1).all())
+            and not (module.running_var - 1).any()
         ]
         model.train(was_training)
         if names:
