@@ -173,10 +173,45 @@ def test_flip_without_sentences():
         ('turns clockwise', 'turns counterclockwise'),
         ('turns counterclockwise', 'turns clockwise'),
         ('left2', 'left2'),
+        ('turns counter-clockwise', 'turns clockwise'),
+        ('spins anti-clockwise', 'spins clockwise'),
+        ('spins Anticlockwise', 'spins Clockwise'),
+        ('turn_counter_clockwise', 'turn_clockwise'),
+        ('the lefthand dog', 'the righthand dog'),
+        ('a left-handed man', 'a right-handed man'),
+        ('left of the dog', 'right of the dog'),
+        ('who is left of the dog?', 'who is right of the dog?'),
+        ('the man on the right next to me', 'the man on the left next to me'),
+        ('turns right before the door', 'turns left before the door'),
+        ('moves left a bit', 'moves right a bit'),
+        ('her left hand holds it', 'her right hand holds it'),
+        ('looks left and right after that', 'looks right and left after that'),
+        ('the right away from a car', 'the left away from a car'),
     ],
 )
 def test_words_that_change_sides(text, swapped):
     assert WordSwapper(SWAP_WORDS)(text) == swapped
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'the cat sits right next to the dog',
+        'a man right behind a bench',
+        'it falls right in front of her',
+        'the man says all right',
+        'he holds a cup, right?',
+        'a dog that sits right here',
+        'the wheel turns the right way',
+        'a box with a right angle',
+        'the man who left the room',
+        'a bag was left behind',
+        'the child has left',
+        'he left',
+    ],
+)
+def test_words_that_are_no_sides(text):
+    assert WordSwapper(SWAP_WORDS)(text) == text
 
 
 def test_own_words_and_none():
