@@ -22,17 +22,19 @@ import numpy as np
 from mmengine import fileio
 
 from hero_mm.files import write_bytes, write_text
+from hero_mm.json_reader import JsonError, read_json
 
 from .annotation_checks import (
+    FORMAT,
     AnnotationError,
     check_boxes,
     check_clips,
+    check_format,
     check_kind,
     check_video,
 )
 from .tracks import Track, TrackStore, VideoInfo
 
-FORMAT = 'hero_mm/1'
 QUERY_TYPES = ('declarative', 'interrogative')
 
 __all__ = [
@@ -143,6 +145,7 @@ def load_annotation(
                 'convert the data with tools/dataset_converters',
             )
         check_kind(path, 'top level', repr(key), raw[key], kind)
+    check_format(path, raw['metainfo'])
     store = _open_store(path, raw['metainfo'], backend_args)
     complete = _complete_by_default(path, raw['metainfo'])
     videos = {
@@ -162,22 +165,13 @@ def _read_json(path: str, backend_args: Optional[dict]) -> dict:
             'tools/dataset_converters or correct `ann_file`'
         )
     try:
-        text = fileio.get_text(path, backend_args=backend_args)
-        raw = json.loads(text)
-    except UnicodeDecodeError as error:
+        raw = read_json(path, backend_args=backend_args)
+    except JsonError as error:
         raise AnnotationError(
             path,
-            f'byte {error.start}',
-            'not text, let alone JSON',
-            'give the JSON file that a converter wrote; boxes (.npy) lie '
-            'beside it',
-        ) from error
-    except json.JSONDecodeError as error:
-        raise AnnotationError(
-            path,
-            f'line {error.lineno}',
-            f'not valid JSON ({error.msg}), {len(text)} characters',
-            'convert the data again',
+            error.where,
+            error.found,
+            'give the JSON file that a converter wrote, or convert again',
         ) from error
     if not isinstance(raw, dict):
         raise AnnotationError(

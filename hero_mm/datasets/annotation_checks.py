@@ -11,6 +11,7 @@ import numpy as np
 
 from .tracks import VideoInfo
 
+FORMAT = 'hero_mm/1'
 _VIDEO_KEYS: dict[str, tuple[type, ...]] = {
     'path': (str,),
     'frame_count': (int,),
@@ -65,6 +66,27 @@ def check_kind(
             where,
             f'{name} is {value!r:.80}',
             f'give {_KINDS[kind]} (docs/data.md, section 2)',
+        )
+
+
+def check_format(path: str, metainfo: Mapping[str, Any]) -> None:
+    """Refuse a file of a version that is not known.
+
+    Args:
+        path (str): The file, for the error.
+        metainfo (Mapping): Of the file; without ``format`` it is taken for
+            the version of today.
+
+    Raises:
+        AnnotationError: It is of another version.
+    """
+    found = metainfo.get('format', FORMAT)
+    if found != FORMAT:
+        raise AnnotationError(
+            path,
+            "metainfo, 'format'",
+            f'{found!r:.80} is not known, only {FORMAT!r}',
+            'update hero_mm, or convert the data with this version',
         )
 
 

@@ -5,21 +5,21 @@
 numbers, half-open spans and boxes in pixels of the original video.
 """
 
-import gc
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional, TextIO, Union
 
 import numpy as np
 
 from hero_mm.files import replacing
+from hero_mm.json_reader import JsonError, read_json
 
 from .functional.tubes import as_number, boxes_to_arrays, read_prediction
 
+FORMAT = 'hero_mm/1'
 BOX_DECIMALS = 3
 SPAN_DECIMALS = 4
 SCORE_DECIMALS = 6
@@ -115,12 +115,9 @@ def load_predictions(
             f'writes one.'
         )
     try:
-        with open(path, encoding='utf-8') as file, _all_is_kept():
-            content = json.load(file, object_pairs_hook=_read_object)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f'{path} is not a whole JSON file ({error}). Write it again.'
-        ) from error
+        content = read_json(path, hook=_read_object)
+    except JsonError as error:
+        raise ValueError(f'{error}. Write it again.') from error
     predictions = content.get('predictions') if _is_map(content) else None
     if not isinstance(predictions, dict):
         raise ValueError(
@@ -128,8 +125,6 @@ def load_predictions(
             f'{sorted(content) if _is_map(content) else type(content)}. See '
             f'docs/metrics.md for the format.'
         )
-    _refuse_twice(path, 'the top', content)
-    _refuse_twice(path, '"predictions"', predictions)
     for query_id, item in predictions.items():
         _check_item(path, query_id, item)
     metainfo = content.get('metainfo')
@@ -137,30 +132,22 @@ def load_predictions(
         raise ValueError(
             f'{path}: "metainfo" must be an object, found {metainfo!r:.80}.'
         )
+    known = (None, FORMAT)
+    if metainfo and metainfo.get('format') not in known:
+        raise ValueError(
+            f'{path}: the format {metainfo["format"]!r:.80} in "metainfo" is '
+            f'not known, only {FORMAT!r}. Update hero_mm, or write the file '
+            f'again.'
+        )
     return predictions, metainfo or {}
 
 
-class _Repeated(dict):
-    """An object in which a name stands twice; it holds the last of each.
-
-    Args:
-        pairs (list): Names and values.
-    """
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-
-
-def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _read_object(item: dict[str, Any]) -> dict[str, Any]:
     """An object of the file; boxes become arrays as soon as they are read.
 
     As lists those of a test set take 2 GB. What is wrong stays as it is, to
-    be told with its query.
+    be reported with its query.
     """
-    item = dict(pairs)
-    if len(item) < len(pairs):
-        item = _Repeated(pairs)
     boxes = item.get('boxes')
     if 'span' in item and type(boxes) is dict:
         with suppress(ValueError):
@@ -181,37 +168,11 @@ def _check_item(path: Path, query_id: str, item: Any) -> None:
             f'{" and ".join(map(repr, lacking))}. It must be {{"span": '
             f'[start, end], "boxes": {{FRAME: [x1, y1, x2, y2]}}}}.'
         )
-    where = f'the prediction of query {query_id!r}'
-    _refuse_twice(path, where, item)
-    _refuse_twice(path, f'the boxes of query {query_id!r}', item['boxes'])
     try:
         read_prediction(query_id, item)
         _read_score(query_id, item)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
-
-
-def _refuse_twice(path: Path, where: str, item: Any) -> None:
-    if isinstance(item, _Repeated):
-        raise ValueError(
-            f'{path}: {item.twice!r} stands twice in {where}. Keep one.'
-        )
-
-
-@contextmanager
-def _all_is_kept() -> Iterator[None]:
-    """Make many lists without a search for garbage among them.
-
-    It finds none and takes over a quarter of the time of reading a file with
-    boxes on every native frame.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _is_map(value: Any) -> bool:

@@ -1,6 +1,8 @@
 """The annotation file: written, read, checked."""
 
+import codecs
 import copy
+import gzip
 import json
 import os
 import pickle
@@ -496,6 +498,7 @@ def test_missing_files(tmp_path):
         (b'{"metainfo": ', 'not valid JSON'),
         (b'[1, 2]', 'found list'),
         (b'\x00\x01\xff\xfe', 'byte 2: not text, let alone JSON'),
+        (b'{"videos": {}, "videos": {}}', "the key 'videos' stands twice"),
     ],
 )
 def test_not_an_annotation(tmp_path, content, message):
@@ -523,6 +526,28 @@ def test_a_file_of_tracks_that_is_not_whole_is_told(tmp_path):
 def test_what_is_optional_may_be_null(tmp_path):
     raw = _broken(lambda r: _first(r).update(predicate=None, category=None))
     assert load_annotation(_store(tmp_path, raw)).data_list == raw['data_list']
+
+
+@pytest.mark.parametrize('found', ['hero_mm/2', 1, None])
+def test_an_unknown_version_is_refused(tmp_path, found):
+    raw = _written()
+    raw['metainfo']['format'] = found
+    with pytest.raises(AnnotationError, match="'format': .* is not known"):
+        load_annotation(_store(tmp_path, raw))
+    del raw['metainfo']['format']
+    assert load_annotation(_store(tmp_path, raw)).videos
+
+
+def test_a_packed_file_with_a_mark(tmp_path):
+    path, raw = _saved_raw(tmp_path)
+    data = codecs.BOM_UTF8 + path.read_bytes()
+    path.unlink()
+    packed = tmp_path / 'ann.json.gz'
+    packed.write_bytes(gzip.compress(data))
+    for backend_args in (None, dict(backend='local')):
+        loaded = load_annotation(packed, backend_args)
+        assert loaded.data_list == raw['data_list']
+        assert loaded.videos['v'].track_boxes('0', [3])[1].all()
 
 
 def test_through_a_storage_backend(tmp_path):

@@ -1,6 +1,8 @@
 """Official VidSTG and VidOR files to the one format."""
 
+import codecs
 import copy
+import gzip
 import importlib.util
 import json
 import pickle
@@ -573,6 +575,50 @@ def test_missing_and_broken_files(case, tmp_path):
     case.path.write_text('[{"vid": ')
     with pytest.raises(ConversionError, match='9 bytes: not valid JSON'):
         convert_vidstg(case.path, tmp_path / 'vidor', tmp_path / 'o')
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_broken_file_of_a_video_is_skipped_and_counted(case, workers):
+    for number in range(20, 26):
+        case.vidor[f'{number}.json'] = made.vidor(str(number))
+        case.entries.append(made.entry(str(number)))
+    case.vidor['22.json'] = made.vidor('22', frame_count='many')
+    case.write()
+    (case.folder / 'vidor' / '21.json').write_text('{"video_id": ')
+    case.write = lambda: None
+    with pytest.raises(ConversionError, match='21.json, 13 bytes: not valid'):
+        case.convert(workers=workers)
+    annotation, summary = case.convert(workers=workers, skip_bad=True)
+    assert set(annotation.videos) == {'11', '20', '23', '24', '25'}
+    assert [line.split(': ')[0] for line in summary.skipped] == ['video'] * 2
+    assert summary.notes['sentences of skipped videos'] == 6
+    # Sentences are numbered as if nothing were skipped.
+    assert annotation.data_list[2]['queries'][0]['query_id'] == '12'
+
+
+def test_a_broken_entry_is_skipped_and_counted(case):
+    case.entries = [made.entry(), made.entry(captions=None), made.entry()]
+    with pytest.raises(ConversionError, match='entry 1, captions'):
+        case.convert()
+    annotation, summary = case.convert(skip_bad=True)
+    ids = [q['query_id'] for q in annotation.data_list[0]['queries']]
+    assert ids == ['0', '1', '2', '5', '6', '7']
+    assert summary.skipped[0].startswith('entry 1: ')
+
+
+@pytest.mark.parametrize('pack', ['gzip', 'mark'])
+def test_raw_files_may_be_packed_or_marked(case, pack):
+    case.write()
+    for path in (case.path, *case.folder.glob('vidor/**/*.json')):
+        data = path.read_bytes()
+        path.unlink()
+        if pack == 'gzip':
+            path = path.with_name(f'{path.name}.gz')
+        dress = gzip.compress if pack == 'gzip' else codecs.BOM_UTF8.__add__
+        path.write_bytes(dress(data))
+    case.write = lambda: None
+    annotation, _ = case.convert()
+    assert list(annotation.videos) == ['11']
 
 
 def test_errors_travel_between_processes():

@@ -356,11 +356,13 @@ def test_numbers():
         need('a', 'b', [], ())
 
 
-def test_objects_can_be_made_while_reading(tmp_path):
+def test_raw_json_names_file_and_place(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text('{"a": {"x": 1, "x": 2}, "b": []}')
-    assert read_json(path) == dict(a=dict(x=2), b=[])
-    assert read_json(path, tuple) == (('a', (('x', 1), ('x', 2))), ('b', []))
+    with pytest.raises(ConversionError, match=r"a.json, 'a': the key 'x'"):
+        read_json(path)
+    pairs = read_json(path, keep_repeated=True)['a']
+    assert pairs == [('x', 1), ('x', 2)]
 
 
 def test_a_summary_takes_what_parts_tell():

@@ -134,7 +134,7 @@ def test_a_number_of_cases_is_not_negative(tool, words, capsys):
     ('content', 'told'),
     [
         (None, 'No prediction file'),
-        ('{"predictions": ', 'not a whole JSON file'),
+        ('{"predictions": ', 'not valid JSON'),
         ('{"predictions": {"0": {"span": [0, 1]}}}', "'0' lacks 'boxes'"),
         (
             '{"predictions": {"0": {"span": [0, 1], "boxes": {"0": [1]}}}}',

@@ -1,21 +1,22 @@
 """What all converters share: the summary, errors, and reading JSON."""
 
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Optional, Union
 
 from hero_mm.files import write_bytes
+from hero_mm.json_reader import JsonError
+from hero_mm.json_reader import read_json as read_any_json
+from hero_mm.processes import end_with_parent
 
 from ..annotation import QUERY_TYPES
 from ..tracks import VideoInfo
 
-Item = TypeVar('Item')
-Result = TypeVar('Result')
 PathLike = Union[str, Path]
 MOST = 10_000_000
 """Frames and pixels are fewer: a larger number is damage."""
@@ -202,37 +203,78 @@ class ConversionSummary(Record):
         write_bytes(Path(path), ('\n'.join(lines) + '\n').encode())
 
 
-def map_in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
-    """Do the same with many things, in processes where it pays.
+def read_videos(
+    read: Callable[[Any], ReadVideo],
+    files: Sequence[Any],
+    record: Record,
+    skip_bad: bool,
+    workers: int = 1,
+    progress: Optional[Progress] = None,
+) -> list[VideoInfo]:
+    """Read a file for each video, in processes where it pays.
 
     Args:
-        work (Callable): Can be pickled.
-        items (Sequence): What it is called with.
-        workers (int): Processes.
+        read (Callable): Reads one; can be pickled.
+        files (Sequence): What it is called with.
+        record (Record): Takes what was repaired; lists what was left out.
+        skip_bad (bool): Leave out and list a video whose file is wrong,
+            instead of raising.
+        workers (int): Processes. Defaults to 1.
+        progress (Callable, optional): Wraps the loop over the videos; gets an
+            iterable and its length.
 
-    Yields:
-        Any: What it gives, in order.
+    Returns:
+        list[VideoInfo]: In order.
+
+    Raises:
+        ConversionError: A file is wrong, without ``skip_bad``.
     """
-    if workers <= 1 or len(items) < 2 * workers:
-        yield from map(work, items)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(work, items, chunksize=4)
+    work = partial(_attempt, read)
+    if workers <= 1 or len(files) < 2 * workers:
+        return _take(map(work, files), len(files), record, skip_bad, progress)
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
+        found = pool.map(work, files, chunksize=4)
+        return _take(found, len(files), record, skip_bad, progress)
 
 
-def read_json(
-    path: PathLike,
-    hook: Optional[Callable[[list[tuple[str, Any]]], Any]] = None,
-) -> Any:
-    """Read a raw JSON file.
+def _attempt(
+    read: Callable[[Any], ReadVideo], file: Any
+) -> Union[ReadVideo, ConversionError]:
+    """What is read, or why it cannot be: one bad file stops no pool."""
+    try:
+        return read(file)
+    except ConversionError as error:
+        return error
+    except OSError as error:
+        name = error.filename or str(file)
+        cure = 'make it readable, or leave it out with --skip-bad'
+        return ConversionError(name, 'the file', str(error), cure)
+
+
+def _take(
+    found: Iterable[Union[ReadVideo, ConversionError]],
+    total: int,
+    record: Record,
+    skip_bad: bool,
+    progress: Optional[Progress],
+) -> list[VideoInfo]:
+    """Gather what was read as it comes."""
+    videos = []
+    for item in progress(found, total) if progress else found:
+        if isinstance(item, ConversionError):
+            record.skip(item, skip_bad, 'video')
+        else:
+            record.take(item)
+            videos.append(item.video)
+    return videos
+
+
+def read_json(path: PathLike, **options: Any) -> Any:
+    """Read a raw JSON file; ``FILE.gz`` beside it does as well.
 
     Args:
         path (PathLike): The file.
-        hook (Callable, optional): Gets the pairs of each object as soon as it
-            is read and gives what takes its place, so that large files need
-            not be held as dictionaries.
+        **options: Of :func:`hero_mm.json_reader.read_json`.
 
     Returns:
         Any: Its content.
@@ -243,19 +285,18 @@ def read_json(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f'raw annotation file {path} does not exist; fetch it or correct '
-            'the path'
-        )
+        packed = path.with_name(f'{path.name}.gz')
+        if not packed.is_file():
+            raise FileNotFoundError(
+                f'raw annotation file {path} does not exist; fetch it or '
+                'correct the path'
+            )
+        path = packed
     try:
-        text = path.read_text(encoding='utf-8')
-        return json.loads(text, object_pairs_hook=hook)
-    except ValueError as error:
+        return read_any_json(path, **options)
+    except JsonError as error:
         raise ConversionError(
-            path,
-            f'{path.stat().st_size} bytes',
-            f'not valid JSON ({error})',
-            'fetch the file again',
+            path, error.where, error.found, 'fetch the file again'
         ) from error
 
 

@@ -13,7 +13,9 @@ Shape legend: T boxes. They are xywh in the files, xyxy here.
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
+
+from hero_mm.json_reader import Repeated
 
 from ..tracks import VideoInfo
 from .boxes import make_track, to_corners
@@ -97,7 +99,7 @@ def convert_hcstvg(
     """
     summary = ConversionSummary(str(out))
     clips = ClipList(annotations, NAMES, summary, skip_bad)
-    entries = _read_entries(annotations)
+    entries = _read_entries(annotations, summary, skip_bad)
     infos: dict[str, VideoInfo] = {}
     sentences: list[tuple[str, Sentence]] = []
     for name, query_id, entry in _leave_out(entries, exclude, summary):
@@ -124,20 +126,12 @@ def convert_hcstvg(
     return clips.save(out, dataset, split, found, query_ids='official')
 
 
-class _Repeated(list):
-    """The pairs of an object in which a name stands twice."""
-
-
-def _keep_repeated(pairs: list[tuple[str, Any]]) -> Any:
-    """An object; JSON readers drop all but the last of equal names."""
-    entry = dict(pairs)
-    return entry if len(entry) == len(pairs) else _Repeated(pairs)
-
-
-def _read_entries(path: PathLike) -> list[tuple[str, str, dict]]:
+def _read_entries(
+    path: PathLike, summary: ConversionSummary, skip_bad: bool
+) -> list[tuple[str, str, dict]]:
     """Video, query id and entry of each sentence."""
-    raw = read_json(path, _keep_repeated)
-    if not isinstance(raw, (dict, _Repeated)) or not raw:
+    raw = read_json(path, keep_repeated=True)
+    if not isinstance(raw, (dict, Repeated)) or not raw:
         raise ConversionError(
             path,
             'top level',
@@ -146,12 +140,16 @@ def _read_entries(path: PathLike) -> list[tuple[str, str, dict]]:
             'give an official JSON file of HC-STVG; those that TubeDETR '
             'writes have a converter of their own',
         )
-    pairs = raw if isinstance(raw, _Repeated) else list(raw.items())
+    pairs = raw if isinstance(raw, Repeated) else list(raw.items())
     entries, seen = [], dict.fromkeys((name for name, _ in pairs), 0)
     for name, entry in pairs:
         seen[name] += 1
-        need(path, f'{name!r}', entry, ('img_num', 'st_frame'))
         query_id = name if seen[name] == 1 else f'{name}#{seen[name]}'
+        try:
+            need(path, f'{name!r}', entry, ('img_num', 'st_frame'))
+        except ConversionError as error:
+            summary.skip(error, skip_bad, f'sentence {query_id}')
+            continue
         entries.append((name, query_id, entry))
     return entries
 

@@ -116,7 +116,7 @@ def convert_tubedetr(
     """
     if query_ids not in QUERY_IDS:
         raise ValueError(f'query_ids must be one of {QUERY_IDS}: {query_ids}')
-    raw = read_json(annotations, _compact)
+    raw = read_json(annotations, hook=_compact)
     summary = ConversionSummary(str(out))
     stem = Path(annotations).stem
     told = re.match('train|val|test', stem)
@@ -149,22 +149,21 @@ def convert_tubedetr(
     return clips.save(out, dataset, split, found, query_ids=query_ids)
 
 
-def _compact(pairs: list[tuple[str, Any]]) -> Any:
+def _compact(entry: dict[str, Any]) -> Any:
     """Turn boxes and tracks into arrays as they are read.
 
     As dictionaries the boxes of VidSTG's train split would take some 10 GB.
     What does not look as it should stays, to be named later.
     """
-    if pairs and type(pairs[0][1]) is tuple:
+    if type(next(iter(entry.values()), None)) is tuple:
         try:
-            numbers_T = np.array([int(frame) for frame, _ in pairs], np.int64)
-            boxes_T4 = np.array([box for _, box in pairs])
+            numbers_T = np.array([int(frame) for frame in entry], np.int64)
+            boxes_T4 = np.array(list(entry.values()))
         except (OverflowError, ValueError):
-            return dict(pairs)
+            return entry
         if boxes_T4.shape[1:] != (4,) or boxes_T4.dtype.kind not in 'if':
-            return dict(pairs)
+            return entry
         return _RawTrack(numbers_T, boxes_T4.astype(_narrowest(boxes_T4)))
-    entry = dict(pairs)
     box = entry.get('bbox')
     if isinstance(box, list) and len(box) == 4:
         return tuple(box)
@@ -238,23 +237,31 @@ def _moment(entry: Mapping[str, Any]) -> tuple:
 def _vidstg_videos(clips: ClipList, raw: dict) -> dict[str, VideoInfo]:
     """Each video with its tracks, in order of the first sentence."""
     path = clips.path
+    need(path, 'trajectories', raw['trajectories'], ())
     infos: dict[str, VideoInfo] = {}
+    bad: set[str] = set()
     for place, entry in enumerate(raw['videos']):
         name = _video_name(path, f'videos[{place}]', entry)
         where = f'videos[{place}] (video {name!r})'
-        video = _read_video(path, where, entry, name, 'fps')
-        _same_video(path, where, infos.setdefault(name, video), video)
-    tracks = raw['trajectories']
-    need(path, 'trajectories', tracks, ())
-    for name in list(infos):
-        if name in tracks:
-            _read_tracks(clips, infos[name], tracks[name])
+        if name in bad:
             continue
-        error = ConversionError(
-            path, f'trajectories, video {name!r}', 'is missing', _CURE
-        )
-        clips.summary.skip(error, clips.skip_bad, 'video')
-        del infos[name]
+        try:
+            video = _read_video(path, where, entry, name, 'fps')
+            known = infos.setdefault(name, video)
+            _same_video(path, where, known, video)
+        except ConversionError as error:
+            clips.summary.skip(error, clips.skip_bad, 'video')
+            bad.add(name)
+            infos.pop(name, None)
+    for name in list(infos):
+        where = f'trajectories, video {name!r}'
+        try:
+            if name not in raw['trajectories']:
+                raise ConversionError(path, where, 'is missing', _CURE)
+            _read_tracks(clips, infos[name], raw['trajectories'][name])
+        except ConversionError as error:
+            clips.summary.skip(error, clips.skip_bad, 'video')
+            del infos[name]
     return infos
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from hero_mm.files import append_line
+from hero_mm.processes import end_with_parent
 
 from ..tracks import VideoInfo
 from ..video_base import ENOUGH, VideoError, same_aspect
@@ -241,7 +242,9 @@ def _probe(
         for path in paths:
             yield path, probe_video(Path(check.folder, path))
         return
-    pool = ProcessPoolExecutor(min(check.workers, len(paths)))
+    pool = ProcessPoolExecutor(
+        min(check.workers, len(paths)), initializer=end_with_parent
+    )
     try:
         tasks = {
             pool.submit(probe_video, Path(check.folder, path)): path

@@ -27,11 +27,11 @@ from .common import (
     PathLike,
     Progress,
     ReadVideo,
-    map_in_processes,
     need,
     read_json,
     read_list,
     read_name,
+    read_videos,
     read_whole,
 )
 from .verify import VideoCheck
@@ -106,12 +106,10 @@ def convert_vid_sentence(
     told = _read_told(path, tubes, skip_bad, summary)
     names = list(dict.fromkeys(name for _, name, _, _ in told))
     files = _find_tracks(root, split, names, path, skip_bad, summary)
-    work = partial(_read_video, fps=fps, skip_bad=skip_bad)
-    read = map_in_processes(work, list(files.items()), workers)
-    infos = []
-    for item in progress(read, len(files)) if progress else read:
-        summary.take(item)
-        infos.append(item.video)
+    read = partial(_read_video, fps=fps, skip_bad=skip_bad)
+    infos = read_videos(
+        read, list(files.items()), summary, skip_bad, workers, progress
+    )
     if videos is None:
         summary.note(NO_LENGTH, f'all {len(infos)}', len(infos))
     elif not isinstance(videos, VideoCheck):

@@ -54,9 +54,9 @@ def find_vidor(folder: PathLike) -> dict[str, list[Path]]:
     for root, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         for name in sorted(names):
-            if name.endswith('.json'):
-                path = Path(root, name)
-                found.setdefault(path.stem, []).append(path)
+            stem, dot, _ = name.partition('.json')
+            if dot and name.endswith(('.json', '.json.gz')):
+                found.setdefault(stem, []).append(Path(root, name))
     if not found:
         raise FileNotFoundError(
             f'no JSON file in {folder} or below; give the folder of the '
@@ -93,7 +93,7 @@ def read_vidor(
     frames = _frames(path, raw['trajectories'])
     frame_count = read_whole(path, 'top level', raw, 'frame_count', least=1)
     video = VideoInfo(
-        video_id=path.stem,
+        video_id=_video_id(path),
         path=_video_path(path, raw),
         frame_count=max(frame_count, len(frames)),
         fps=float(read_number(path, 'top level', raw, 'fps', least=1e-3)),
@@ -150,10 +150,14 @@ def _relations(
     return true_of
 
 
+def _video_id(path: Path) -> str:
+    return path.name.partition('.json')[0]
+
+
 def _video_path(path: Path, raw: dict) -> str:
     """Where the file says that the video lies."""
     if not raw.get('video_path'):
-        return f'{path.stem}.mp4'
+        return f'{_video_id(path)}.mp4'
     return read_text(path, 'top level', raw, 'video_path')
 
 

@@ -20,12 +20,12 @@ from .common import (
     ConversionSummary,
     PathLike,
     Progress,
-    map_in_processes,
     need,
     read_json,
     read_list,
     read_name,
     read_text,
+    read_videos,
     read_whole,
 )
 from .verify import VideoCheck
@@ -100,19 +100,17 @@ def convert_vidstg(
         ConversionError: Something is wrong; names the entry and the cure.
     """
     summary = ConversionSummary(str(out))
-    entries = _read_entries(annotations, files, summary)
+    entries = _read_entries(annotations, files, summary, skip_bad)
     names = list(dict.fromkeys(entry['vid'] for _, _, entry in entries))
     paths = _find_annotations(annotations, vidor_dir, names, skip_bad, summary)
-    work = partial(
+    read = partial(
         read_vidor,
         skip_bad=skip_bad,
         asks_for_objects=_asks_for_objects(entries),
     )
-    read = map_in_processes(work, list(paths.values()), workers)
-    infos = []
-    for item in progress(read, len(paths)) if progress else read:
-        summary.take(item)
-        infos.append(item.video)
+    infos = read_videos(
+        read, list(paths.values()), summary, skip_bad, workers, progress
+    )
     _compare(entries, infos, summary)
     found = place_videos(infos, videos, annotations, summary, skip_bad)
     clips = ClipList(annotations, NAMES, summary, skip_bad)
@@ -125,6 +123,7 @@ def _read_entries(
     annotations: PathLike,
     files: Optional[PathLike],
     summary: ConversionSummary,
+    skip_bad: bool,
 ) -> list[tuple[int, int, dict]]:
     """Entries with their place and the number of their first sentence."""
     raw = read_json(annotations)
@@ -138,21 +137,33 @@ def _read_entries(
     wanted = None if files is None else _read_files(files)
     entries, number, seen = [], 0, set()
     for place, entry in enumerate(raw):
-        need(annotations, f'entry {place}', entry, _ENTRY_KEYS)
-        entry['vid'] = read_name(annotations, f'entry {place}', entry, 'vid')
-        for name, _ in KINDS:
-            read_list(annotations, f'entry {place}', entry, name)
+        first, number = number, number + _count(entry)
+        try:
+            need(annotations, f'entry {place}', entry, _ENTRY_KEYS)
+            name = read_name(annotations, f'entry {place}', entry, 'vid')
+            for kind, _ in KINDS:
+                read_list(annotations, f'entry {place}', entry, kind)
+        except ConversionError as error:
+            summary.skip(error, skip_bad, f'entry {place}')
+            continue
+        entry['vid'] = name
         seen.add(entry['vid'])
         if wanted is None or entry['vid'] in wanted:
-            entries.append((place, number, entry))
+            entries.append((place, first, entry))
         else:
             kind = 'entries whose video is not in the file list'
             summary.note(kind, f'entry {place} (vid {entry["vid"]!r})')
-        number += sum(len(entry[kind]) for kind, _ in KINDS)
     if wanted is not None and wanted - seen:
         kind, lost = 'listed videos without a sentence', sorted(wanted - seen)
         summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
     return entries
+
+
+def _count(entry: Any) -> int:
+    """Sentences of an entry, as far as they are there."""
+    told = entry if isinstance(entry, dict) else {}
+    lists = [told.get(kind) for kind, _ in KINDS]
+    return sum(len(part) for part in lists if isinstance(part, list))
 
 
 def _asks_for_objects(entries: list[tuple[int, int, dict]]) -> bool:

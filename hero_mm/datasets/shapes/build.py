@@ -32,6 +32,7 @@ from hero_mm.datasets.shapes.video import (
     vidstg_entries,
 )
 from hero_mm.files import write_bytes
+from hero_mm.processes import end_with_parent
 
 PathLike = Union[str, os.PathLike[str]]
 
@@ -281,8 +282,7 @@ def _run(chunks: list[_Chunk], workers: int) -> Iterator[_Done]:
     pool = ProcessPoolExecutor(
         min(workers, len(chunks)),
         mp_context=multiprocessing.get_context('spawn'),
-        initializer=cv2.setNumThreads,
-        initargs=(1,),
+        initializer=_start_worker,
     )
     try:
         futures = [pool.submit(_build_chunk, chunk) for chunk in chunks]
@@ -290,6 +290,11 @@ def _run(chunks: list[_Chunk], workers: int) -> Iterator[_Done]:
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
 
 
 def _number(done: _Done) -> int:

@@ -142,7 +142,7 @@ _SPELLINGS = (
 _SIDE_AFTER = re.compile(
     r'\b(?:the|an?|his|her|its|their|my|your|on|to|from|at|far|top|bottom|'
     r'upper|lower|front|back|slightly|(?:left|right)\s(?:and|or|to)|turn\w*|'
-    r'look\w*|fac(?:es?|ed|ing)|lean\w*|point\w*|glanc\w*|tilt\w*|'
+    r'fac(?:es?|ed|ing)|lean\w*|tilt\w*|'
     r'mov(?:es?|ed|ing)|shift\w*|slid\w*|veer\w*|swerv\w*|bend\w*)[\s_-]+$',
     re.IGNORECASE,
 )
