@@ -99,15 +99,19 @@ def soft_nms(method, offset=0):
     return case
 
 
-def nms_match(inputs):
-    from mmcv.ops import nms_match
+def soft_nms_ties(method):
+    """Scores of ten steps: the place of a box decides."""
 
-    dets = torch.cat([inputs.boxes(40), inputs.scores(40)[:, None]], 1)
-    groups = nms_match(dets, 0.4)
-    return dict(
-        sizes=torch.tensor([len(group) for group in groups]),
-        members=torch.cat(groups),
-    )
+    def case(inputs):
+        from mmcv.ops import soft_nms
+
+        scores = torch.tensor(inputs.random.randint(1, 10, 80)).float() / 10
+        dets, kept = soft_nms(
+            inputs.boxes(80, extent=90.0), scores, 0.3, 0.5, 0.2, method
+        )
+        return dict(dets=dets, kept=kept)
+
+    return case
 
 
 def roi_align(ratio, aligned, scale=0.25, size=(3, 2), least=1.0):
@@ -129,7 +133,9 @@ def roi_align(ratio, aligned, scale=0.25, size=(3, 2), least=1.0):
     return case
 
 
-def deform_conv(deform_groups=1, **kwargs):
+def deform_conv(deform_groups=1, scale=1.0, **kwargs):
+    """With ``scale`` 0 samples fall on the border of the padded image."""
+
     def case(inputs):
         from mmcv.ops import DeformConv2d
 
@@ -141,7 +147,9 @@ def deform_conv(deform_groups=1, **kwargs):
         features = inputs.normal('input', 2, 4, 7, 6)
         how = (kwargs.get('stride', 1), kwargs.get('padding', 0))
         size = output_size((7, 6), *how, kwargs.get('dilation', 1))
-        offset = inputs.normal('offset', 2, deform_groups * 18, *size)
+        offset = inputs.normal(
+            'offset', 2, deform_groups * 18, *size, scale=scale
+        )
         return inputs.backward(layer(features, offset))
 
     return case
@@ -159,7 +167,9 @@ def small_deform_conv(inputs):
     return inputs.backward(layer(features, offset))
 
 
-def modulated_deform_conv(bias=True, deform_groups=1, groups=1, **kwargs):
+def modulated_deform_conv(
+    bias=True, deform_groups=1, groups=1, scale=2.0, **kwargs
+):
     def case(inputs):
         from mmcv.ops import modulated_deform_conv2d
 
@@ -168,7 +178,7 @@ def modulated_deform_conv(bias=True, deform_groups=1, groups=1, **kwargs):
         size = output_size((7, 6), stride, padding, dilation)
         output = modulated_deform_conv2d(
             inputs.normal('input', 2, 4, 7, 6),
-            inputs.normal('offset', 2, deform_groups * 18, *size, scale=2),
+            inputs.normal('offset', 2, deform_groups * 18, *size, scale=scale),
             inputs.normal('mask', 2, deform_groups * 9, *size),
             inputs.normal('weight', 6, 4 // groups, 3, 3, scale=0.3),
             inputs.normal('bias', 6) if bias else None,
@@ -236,17 +246,20 @@ CASES = {
     'soft_nms_linear': soft_nms('linear'),
     'soft_nms_gaussian': soft_nms('gaussian'),
     'soft_nms_offset': soft_nms('linear', offset=1),
-    'nms_match': nms_match,
+    'soft_nms_ties': soft_nms_ties('linear'),
+    'soft_nms_ties_naive': soft_nms_ties('naive'),
     'roi_align': roi_align(2, True),
     'roi_align_adaptive': roi_align(0, True),
     'roi_align_legacy': roi_align(2, False),
     'roi_align_legacy_adaptive': roi_align(0, False, scale=0.5),
     'deform_conv': deform_conv(padding=1),
+    'deform_conv_zero': deform_conv(padding=1, scale=0.0),
     'deform_conv_strided': deform_conv(stride=2, padding=1),
     'deform_conv_dilated': deform_conv(dilation=2, padding=2),
     'deform_conv_groups': deform_conv(2, groups=2),
     'deform_conv_small': small_deform_conv,
     'modulated_deform_conv': modulated_deform_conv(),
+    'modulated_deform_conv_zero': modulated_deform_conv(scale=0.0),
     'modulated_deform_conv_strided': modulated_deform_conv(stride=2),
     'modulated_deform_conv_groups': modulated_deform_conv(
         False, 4, 2, dilation=2, padding=2

@@ -1,14 +1,13 @@
-"""What the plain operators share: torchvision, precision, bilinear reading.
+"""What the plain operators share: torchvision, gradients, bilinear reading.
 
 Shape legend: n points, m outputs, s samples an output, K rows, C channels,
 H W grid.
 """
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Optional
+from typing import Callable, Optional
 
 import torch
 from torch import Tensor
@@ -29,15 +28,47 @@ def torchvision_ops() -> Optional[ModuleType]:
     return torchvision.ops
 
 
-@contextmanager
-def differentiable(device: torch.device) -> Iterator[None]:
-    """Record gradients, and leave the precision as it is given.
+def gradients(
+    function: Callable[..., Tensor],
+    inputs: Sequence[Optional[Tensor]],
+    grad_output: Tensor,
+) -> list[Optional[Tensor]]:
+    """Gradients of the inputs of a function, None of a None.
 
     mmcv calls its extension inside ``autograd.Function``, where nothing is
     recorded but autocast goes on; a compiled operator knows no autocast.
+
+    Args:
+        function (Callable): Of the inputs.
+        inputs (Sequence[Tensor | None]): Where the gradients are taken.
+        grad_output (Tensor): Gradient of what the function gives.
     """
-    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        yield
+    device = grad_output.device.type
+    with torch.enable_grad(), torch.autocast(device, enabled=False):
+        leaves = [
+            None if value is None else value.detach().requires_grad_()
+            for value in inputs
+        ]
+        output = function(*leaves)
+        if not output.requires_grad:  # nothing was read
+            return [None] * len(leaves)
+        wanted = [leaf for leaf in leaves if leaf is not None]
+        grads = iter(torch.autograd.grad(output, wanted, grad_output))
+    return [None if leaf is None else next(grads) for leaf in leaves]
+
+
+def write(
+    outputs: Sequence[Tensor], values: Sequence[Optional[Tensor]]
+) -> None:
+    """Copy values into the outputs, except those that are None.
+
+    Args:
+        outputs (Sequence[Tensor]): Written in place.
+        values (Sequence[Tensor | None]): One for each.
+    """
+    for output, value in zip(outputs, values):
+        if value is not None:
+            output.copy_(value)
 
 
 def corners(
@@ -73,38 +104,20 @@ def corners(
 def weighted_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums of rows of a table, without a copy of the rows.
 
-    Differentiable in the table and in the weights. Half precision is summed
-    in float32.
+    Differentiable in the table and in the weights.
 
     Args:
-        table (Tensor): Has shape (K, C).
+        table (Tensor): float32 or float64, has shape (K, C).
         rows (Tensor): int64 in [0, K), has shape (m, s).
         weights (Tensor): Has shape (m, s).
 
     Returns:
-        Tensor: Sums, has shape (m, C), of the table's type.
+        Tensor: Sums, has shape (m, C).
     """
-    exact = torch.promote_types(table.dtype, torch.float32)
-    return embedding_bag(
-        rows,
-        table.to(exact),
-        mode='sum',
-        per_sample_weights=weights.to(exact).contiguous(),
-    ).to(table.dtype)
+    weights = weights.to(table.dtype).contiguous()
+    return embedding_bag(rows, table, mode='sum', per_sample_weights=weights)
 
 
 def as_table(features: Tensor) -> Tensor:
     """Feature maps (B, C, H, W) as one row a cell, (B * H * W, C)."""
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-
-
-def write(outputs: list[Tensor], values: list[Optional[Tensor]]) -> None:
-    """Copy values into the outputs, but those that are None.
-
-    Args:
-        outputs (list[Tensor]): Written in place.
-        values (list[Tensor | None]): One for each.
-    """
-    for output, value in zip(outputs, values):
-        if value is not None:
-            output.copy_(value)

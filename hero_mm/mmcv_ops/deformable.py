@@ -2,8 +2,13 @@
 
 Shape legend: B images, C channels, O output channels, G deformable groups,
 kh kw kernel, k = kh * kw, H W grid, h w output grid.
+
+mmcv passes stride, padding and dilation as numbers by name (``how`` below),
+beside numbers that are known from the weight and work space of the compiled
+operators (``columns``, ``ones``), which stay unused.
 """
 
+from functools import partial
 from typing import NamedTuple, Optional
 
 import torch
@@ -14,21 +19,40 @@ from . import common
 
 
 class _Geometry(NamedTuple):
-    """Stride, padding and dilation as (rows, columns)."""
+    """Stride, padding and dilation as (rows, columns), and the groups G."""
 
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
+    groups: int
+
+    @classmethod
+    def of_v1(cls, how: dict[str, int]) -> '_Geometry':
+        """From the names of v1."""
+        pairs = [
+            (how[f'{name}H'], how[f'{name}W'])
+            for name in ('d', 'pad', 'dilation')
+        ]
+        return cls(*pairs, how['deformable_group'])
+
+    @classmethod
+    def of_v2(cls, how: dict[str, int]) -> '_Geometry':
+        """From the names of v2."""
+        pairs = [
+            (how[f'{name}_h'], how[f'{name}_w'])
+            for name in ('stride', 'pad', 'dilation')
+        ]
+        return cls(*pairs, how['deformable_group'])
 
 
 def _deform_conv2d(
     features: Tensor,
     offset: Tensor,
     weight: Tensor,
-    bias: Optional[Tensor],
-    mask: Optional[Tensor],
+    bias: Optional[Tensor] = None,
+    mask: Optional[Tensor] = None,
+    *,
     how: _Geometry,
-    deform_groups: int,
     size: tuple[int, ...],
 ) -> Tensor:
     """Deformable convolution as a function, has shape (B, O, h, w).
@@ -42,68 +66,21 @@ def _deform_conv2d(
     offset = _first(offset, size).to(exact)
     mask = None if mask is None else _first(mask, size).to(exact)
     bias = None if bias is None else bias.to(exact)
+    offset, where = _move(offset, features, weight, how)
     vision = common.torchvision_ops()
     if vision is not None:
         out: Tensor = vision.deform_conv2d(
-            features, offset, weight, bias, *how, mask=mask
+            features, offset, weight, bias, *how[:3], mask=mask
         )
         return out.to(given)
-    sampled = _sample(features, offset, mask, weight, how, deform_groups)
-    batch, channels, points, high, wide = sampled.shape
+    sampled = _sample(features, where, mask)
     # A kernel as large as the samples that it takes: one 1 x 1 convolution.
     return conv2d(
-        sampled.reshape(batch, channels * points, high, wide),
+        sampled,
         weight.reshape(len(weight), -1, 1, 1),
         bias,
-        groups=channels // weight.shape[1],
+        groups=features.shape[1] // weight.shape[1],
     ).to(given)
-
-
-def _sample(
-    features: Tensor,
-    offset: Tensor,
-    mask: Optional[Tensor],
-    weight: Tensor,
-    how: _Geometry,
-    groups: int,
-) -> Tensor:
-    """What each point of the kernel reads, has shape (B, C, k, h, w)."""
-    batch, channels, height, width = features.shape
-    high, wide = offset.shape[-2:]
-    places = []
-    for axis, length in enumerate((high, wide)):
-        taps = torch.arange(weight.shape[2 + axis], device=offset.device)
-        start = torch.arange(length, device=offset.device) * how.stride[axis]
-        places.append(
-            (taps * how.dilation[axis])[:, None] + start - how.padding[axis]
-        )
-    rows, cols = places
-    points = len(rows) * len(cols)
-    shape = (len(rows), len(cols), high, wide)
-    grid = torch.stack(
-        [
-            rows[:, None, :, None].expand(shape),
-            cols[None, :, None, :].expand(shape),
-        ],
-        2,
-    ).view(points, 2, high, wide)
-    where = offset.reshape(batch, groups, points, 2, high, wide) + grid
-    cell, share = common.corners(
-        where[:, :, :, 0], where[:, :, :, 1], height, width
-    )
-    if mask is not None:
-        share = share * mask.reshape(batch, groups, points, high, wide, 1)
-    image = torch.arange(batch * groups, device=offset.device)
-    cell = cell + image.view(batch, groups, 1, 1, 1, 1) * (height * width)
-    table = common.as_table(
-        features.reshape(batch * groups, channels // groups, height, width)
-    )
-    read = common.weighted_rows(
-        table, cell.reshape(-1, 4), share.reshape(-1, 4)
-    ).view(batch, groups, points, high, wide, channels // groups)
-    return read.permute(0, 1, 5, 2, 3, 4).reshape(
-        batch, channels, points, high, wide
-    )
 
 
 def _first(value: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -117,6 +94,62 @@ def _first(value: Tensor, size: tuple[int, ...]) -> Tensor:
     batch, channels = value.shape[:2]
     number = channels * size[0] * size[1]
     return value.flatten(1)[:, :number].reshape(batch, channels, *size)
+
+
+def _move(
+    offset: Tensor, features: Tensor, weight: Tensor, how: _Geometry
+) -> tuple[Tensor, Tensor]:
+    """Offsets, and the row and column that each reads, (B, G, k, 2, h, w).
+
+    A place on the border, a cell outside of the grid, reads zero, and the
+    compiled operator gives it no gradient either; both ways of computing here
+    would, at exactly -1. Zero offsets and padding put samples there.
+    """
+    high, wide = offset.shape[-2:]
+    places = []
+    for axis, length in enumerate((high, wide)):
+        taps = torch.arange(weight.shape[2 + axis], device=offset.device)
+        start = torch.arange(length, device=offset.device) * how.stride[axis]
+        places.append(
+            (taps * how.dilation[axis])[:, None] + start - how.padding[axis]
+        )
+    rows, columns = places
+    shape = (len(rows), len(columns), high, wide)
+    grid = torch.stack(
+        [
+            rows[:, None, :, None].expand(shape),
+            columns[None, :, None, :].expand(shape),
+        ],
+        2,
+    ).flatten(0, 1)
+    split = offset.view(len(offset), how.groups, *grid.shape)
+    where = split.detach() + grid
+    ends = where.new_tensor(features.shape[-2:]).view(2, 1, 1)
+    inside = ((where > -1) & (where < ends)).all(3, keepdim=True)
+    split = torch.where(inside, split, split.detach())
+    return split.view_as(offset), split + grid
+
+
+def _sample(features: Tensor, where: Tensor, mask: Optional[Tensor]) -> Tensor:
+    """What each point of the kernel reads, has shape (B, C * k, h, w)."""
+    batch, channels, height, width = features.shape
+    _, groups, points, _, high, wide = where.shape
+    cell, share = common.corners(
+        where[:, :, :, 0], where[:, :, :, 1], height, width
+    )
+    if mask is not None:
+        share = share * mask.reshape(batch, groups, points, high, wide, 1)
+    image = torch.arange(batch * groups, device=where.device)
+    cell = cell + image.view(batch, groups, 1, 1, 1, 1) * (height * width)
+    table = common.as_table(
+        features.reshape(batch * groups, channels // groups, height, width)
+    )
+    read = common.weighted_rows(
+        table, cell.reshape(-1, 4), share.reshape(-1, 4)
+    ).view(batch, groups, points, high, wide, channels // groups)
+    return read.permute(0, 1, 5, 2, 3, 4).reshape(
+        batch, channels * points, high, wide
+    )
 
 
 def _check_offset(
@@ -140,36 +173,6 @@ def _check_offset(
         )
 
 
-def _gradients(
-    inputs: list[Optional[Tensor]],
-    grad_output: Tensor,
-    how: _Geometry,
-    deform_groups: int,
-) -> list[Optional[Tensor]]:
-    """Gradients of the inputs of :func:`_deform_conv2d`, None of a None."""
-    with common.differentiable(grad_output.device):
-        leaves = [
-            None if value is None else value.detach().requires_grad_()
-            for value in inputs
-        ]
-        features, offset, weight, bias, mask = leaves
-        assert features is not None and offset is not None
-        assert weight is not None
-        output = _deform_conv2d(
-            features,
-            offset,
-            weight,
-            bias,
-            mask,
-            how,
-            deform_groups,
-            grad_output.shape[2:],
-        )
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        grads = iter(torch.autograd.grad(output, wanted, grad_output))
-    return [None if leaf is None else next(grads) for leaf in leaves]
-
-
 def deform_conv_forward(
     input: Tensor,
     weight: Tensor,
@@ -177,17 +180,7 @@ def deform_conv_forward(
     output: Tensor,
     columns: Tensor,
     ones: Tensor,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
+    **how: int,
 ) -> None:
     """Deformable convolution (arXiv 1703.06211).
 
@@ -197,33 +190,20 @@ def deform_conv_forward(
         offset (Tensor): Row and column in cells for each point of the
             kernel, has shape (B, G * k * 2, h, w).
         output (Tensor): Written in place, has shape (B, O, h, w).
-        columns (Tensor): Work space of the compiled operator, unused.
-        ones (Tensor): Work space of the compiled operator, unused.
-        kW (int): Width of the kernel, known from the weight.
-        kH (int): Height of the kernel, known from the weight.
-        dW (int): Stride along a row.
-        dH (int): Stride along a column.
-        padW (int): Zeros left and right.
-        padH (int): Zeros above and below.
-        dilationW (int): Cells between points of the kernel along a row.
-        dilationH (int): Cells between points of the kernel along a column.
-        group (int): Groups of channels, known from the weight.
-        deformable_group (int): Groups G with offsets of their own.
-        im2col_step (int): Images at a time in the compiled operator, unused.
+        columns (Tensor): Unused.
+        ones (Tensor): Unused.
+        **how: ``dH, dW`` (strides), ``padH, padW``, ``dilationH, dilationW``
+            in cells, and ``deformable_group``, which is G.
+
+    Raises:
+        ValueError: If the offset does not fit.
     """
-    how = _Geometry((dH, dW), (padH, padW), (dilationH, dilationW))
-    _check_offset(offset, weight, output, deformable_group)
+    geometry = _Geometry.of_v1(how)
+    _check_offset(offset, weight, output, geometry.groups)
     with torch.autocast(input.device.type, enabled=False):
         output.copy_(
             _deform_conv2d(
-                input,
-                offset,
-                weight,
-                None,
-                None,
-                how,
-                deformable_group,
-                output.shape[2:],
+                input, offset, weight, how=geometry, size=output.shape[2:]
             )
         )
 
@@ -236,27 +216,17 @@ def deform_conv_backward_input(
     gradOffset: Tensor,
     weight: Tensor,
     columns: Tensor,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
+    **how: int,
 ) -> None:
     """Gradients of input and offset, written in place.
 
     Arguments are those of :func:`deform_conv_forward`.
     """
-    how = _Geometry((dH, dW), (padH, padW), (dilationH, dilationW))
-    grads = _gradients(
-        [input, offset, weight, None, None], gradOutput, how, deformable_group
+    function = partial(
+        _deform_conv2d, how=_Geometry.of_v1(how), size=gradOutput.shape[2:]
     )
-    common.write([gradInput, gradOffset], grads[:2])
+    grads = common.gradients(function, [input, offset, weight], gradOutput)
+    common.write([gradInput, gradOffset], grads)
 
 
 def deform_conv_backward_parameters(
@@ -266,18 +236,9 @@ def deform_conv_backward_parameters(
     gradWeight: Tensor,
     columns: Tensor,
     ones: Tensor,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
+    *,
     scale: float,
-    im2col_step: int,
+    **how: int,
 ) -> None:
     """Gradient of the weight times ``scale``, added to ``gradWeight``.
 
@@ -285,20 +246,15 @@ def deform_conv_backward_parameters(
     it and is taken at zero. Arguments are those of
     :func:`deform_conv_forward`.
     """
-    how = _Geometry((dH, dW), (padH, padW), (dilationH, dilationW))
-    with common.differentiable(input.device):
-        point = torch.zeros_like(gradWeight, requires_grad=True)
-        output = _deform_conv2d(
-            input,
-            offset,
-            point,
-            None,
-            None,
-            how,
-            deformable_group,
-            gradOutput.shape[2:],
-        )
-        (grad,) = torch.autograd.grad(output, point, gradOutput)
+    geometry, size = _Geometry.of_v1(how), gradOutput.shape[2:]
+    (grad,) = common.gradients(
+        lambda weight: _deform_conv2d(
+            input, offset, weight, how=geometry, size=size
+        ),
+        [torch.zeros_like(gradWeight)],
+        gradOutput,
+    )
+    assert grad is not None
     gradWeight.add_(grad, alpha=scale)
 
 
@@ -311,17 +267,9 @@ def modulated_deform_conv_forward(
     mask: Tensor,
     output: Tensor,
     columns: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
+    *,
     with_bias: bool,
+    **how: int,
 ) -> None:
     """Deformable convolution v2 (arXiv 1811.11168): samples have a weight.
 
@@ -329,42 +277,26 @@ def modulated_deform_conv_forward(
         input (Tensor): Has shape (B, C, H, W).
         weight (Tensor): Has shape (O, C / group, kh, kw).
         bias (Tensor): Has shape (O,), or anything without ``with_bias``.
-        ones (Tensor): Work space of the compiled operator, unused.
+        ones (Tensor): Unused.
         offset (Tensor): Row and column in cells for each point of the
             kernel, has shape (B, G * k * 2, h, w); of larger maps the first
             numbers of each image are taken.
         mask (Tensor): Weight of each sample, has shape (B, G * k, h, w).
         output (Tensor): Written in place, has shape (B, O, h, w).
-        columns (Tensor): Work space of the compiled operator, unused.
-        kernel_h (int): Height of the kernel, known from the weight.
-        kernel_w (int): Width of the kernel, known from the weight.
-        stride_h (int): Stride along a column.
-        stride_w (int): Stride along a row.
-        pad_h (int): Zeros above and below.
-        pad_w (int): Zeros left and right.
-        dilation_h (int): Cells between points of the kernel along a column.
-        dilation_w (int): Cells between points of the kernel along a row.
-        group (int): Groups of channels, known from the weight.
-        deformable_group (int): Groups G with offsets of their own.
+        columns (Tensor): Unused.
         with_bias (bool): Whether the bias is added.
+        **how: ``stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w``
+            in cells, and ``deformable_group``, which is G.
+
+    Raises:
+        ValueError: If the offset does not fit.
     """
-    how = _Geometry(
-        (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
-    )
-    added = bias if with_bias else None
-    _check_offset(offset, weight, output, deformable_group, True)
+    geometry = _Geometry.of_v2(how)
+    _check_offset(offset, weight, output, geometry.groups, True)
+    inputs = [input, offset, weight, bias if with_bias else None, mask]
     with torch.autocast(input.device.type, enabled=False):
         output.copy_(
-            _deform_conv2d(
-                input,
-                offset,
-                weight,
-                added,
-                mask,
-                how,
-                deformable_group,
-                output.shape[2:],
-            )
+            _deform_conv2d(*inputs, how=geometry, size=output.shape[2:])
         )
 
 
@@ -382,31 +314,22 @@ def modulated_deform_conv_backward(
     grad_offset: Tensor,
     grad_mask: Tensor,
     grad_output: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
+    *,
     with_bias: bool,
+    **how: int,
 ) -> None:
     """Gradients of :func:`modulated_deform_conv_forward`, in place.
 
     Arguments are those of the forward pass.
     """
-    how = _Geometry(
-        (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
+    function = partial(
+        _deform_conv2d, how=_Geometry.of_v2(how), size=grad_output.shape[2:]
     )
-    added = bias if with_bias else None
-    grads = _gradients(
-        [input, offset, weight, added, mask],
+    grads = common.gradients(
+        function,
+        [input, offset, weight, bias if with_bias else None, mask],
         grad_output,
-        how,
-        deformable_group,
     )
-    outputs = [grad_input, grad_offset, grad_weight, grad_bias, grad_mask]
-    common.write(outputs, grads)
+    common.write(
+        [grad_input, grad_offset, grad_weight, grad_bias, grad_mask], grads
+    )

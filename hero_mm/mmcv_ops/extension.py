@@ -8,7 +8,6 @@ from . import (
     attention,
     deformable,
     focal,
-    reassembly,
     regions,
     suppression,
 )
@@ -17,12 +16,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     operator.__name__: operator
     for operator in (
         suppression.nms,
-        suppression.nms_match,
         suppression.softnms,
         regions.roi_align_forward,
         regions.roi_align_backward,
-        regions.roi_pool_forward,
-        regions.roi_pool_backward,
         deformable.deform_conv_forward,
         deformable.deform_conv_backward_input,
         deformable.deform_conv_backward_parameters,
@@ -30,18 +26,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         deformable.modulated_deform_conv_backward,
         attention.ms_deform_attn_forward,
         attention.ms_deform_attn_backward,
-        reassembly.masked_im2col_forward,
-        reassembly.masked_col2im_forward,
-        reassembly.carafe_naive_forward,
-        reassembly.carafe_naive_backward,
-        reassembly.carafe_forward,
-        reassembly.carafe_backward,
-        reassembly.tin_shift_forward,
-        reassembly.tin_shift_backward,
         focal.sigmoid_focal_loss_forward,
         focal.sigmoid_focal_loss_backward,
-        focal.softmax_focal_loss_forward,
-        focal.softmax_focal_loss_backward,
     )
 }
 

@@ -1,10 +1,10 @@
-"""RoIAlign and RoIPool, with their gradients.
+"""RoIAlign with average pooling, and its gradient.
 
 Shape legend: B images, C channels, H W grid, R regions, ph pw bins of a
 region. Regions are the index of an image, then xyxy in pixels.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +22,21 @@ class _Sampling(NamedTuple):
     ratio: int
     aligned: bool
 
+    @classmethod
+    def of(cls, how: dict[str, Any]) -> '_Sampling':
+        """From the names of mmcv."""
+        if how['pool_mode'] != POOL_AVG:
+            raise NotImplementedError(
+                "RoIAlign with pool_mode='max' needs a compiled mmcv; use "
+                "pool_mode='avg' or install mmcv 2.1.0 (docs/install.md)"
+            )
+        return cls(
+            (how['aligned_height'], how['aligned_width']),
+            how['spatial_scale'],
+            how['sampling_ratio'],
+            how['aligned'],
+        )
+
 
 def roi_align_forward(
     input: Tensor,
@@ -29,12 +44,7 @@ def roi_align_forward(
     output: Tensor,
     argmax_y: Tensor,
     argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    **how: Any,
 ) -> None:
     """RoIAlign (arXiv 1703.06870) with average pooling.
 
@@ -44,18 +54,16 @@ def roi_align_forward(
         output (Tensor): Written in place, has shape (R, C, ph, pw).
         argmax_y (Tensor): Of the maximum pooling, unused.
         argmax_x (Tensor): Of the maximum pooling, unused.
-        aligned_height (int): Bins ph.
-        aligned_width (int): Bins pw.
-        spatial_scale (float): Grid cells a pixel of ``rois``.
-        sampling_ratio (int): Samples a bin and axis; 0 chooses by the size
-            of the region.
-        pool_mode (int): 1, average.
-        aligned (bool): Shift by half a cell, as Detectron2 does.
+        **how: ``aligned_height`` and ``aligned_width``, the bins ph and pw;
+            ``spatial_scale``, grid cells a pixel of ``rois``;
+            ``sampling_ratio``, samples a bin and axis, 0 for as many as the
+            region has cells; ``pool_mode``, 1 for average; ``aligned``,
+            whether to shift by half a cell, as Detectron2 does.
+
+    Raises:
+        NotImplementedError: With another ``pool_mode``.
     """
-    _refuse_max_pooling(pool_mode)
-    size = (aligned_height, aligned_width)
-    how = _Sampling(size, spatial_scale, sampling_ratio, aligned)
-    output.copy_(_roi_align(input, rois, how))
+    output.copy_(_roi_align(input, rois, _Sampling.of(how)))
 
 
 def roi_align_backward(
@@ -64,42 +72,26 @@ def roi_align_backward(
     argmax_y: Tensor,
     argmax_x: Tensor,
     grad_input: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    **how: Any,
 ) -> None:
     """Gradient of :func:`roi_align_forward`, added to ``grad_input``.
 
     Averaging is linear in the features, so the gradient does not depend on
     them and is taken at zero. Arguments are those of the forward pass.
     """
-    _refuse_max_pooling(pool_mode)
-    size = (aligned_height, aligned_width)
-    how = _Sampling(size, spatial_scale, sampling_ratio, aligned)
-    with common.differentiable(grad_input.device):
-        point = torch.zeros_like(grad_input, requires_grad=True)
-        pooled = _roi_align(point, rois, how)
-        if not pooled.requires_grad:  # no region takes a sample
-            return
-        (grad,) = torch.autograd.grad(pooled, point, grad_output)
-    grad_input.add_(grad)
-
-
-def _refuse_max_pooling(pool_mode: int) -> None:
-    if pool_mode != POOL_AVG:
-        raise NotImplementedError(
-            "RoIAlign with pool_mode='max' needs a compiled mmcv; use "
-            "pool_mode='avg' or install mmcv 2.1.0 (docs/install.md)"
-        )
+    (grad,) = common.gradients(
+        lambda features: _roi_align(features, rois, _Sampling.of(how)),
+        [torch.zeros_like(grad_input)],
+        grad_output,
+    )
+    if grad is not None:
+        grad_input.add_(grad)
 
 
 def _roi_align(features: Tensor, rois: Tensor, how: _Sampling) -> Tensor:
     """RoIAlign as a function, has shape (R, C, ph, pw)."""
     vision = common.torchvision_ops()
-    exact = torch.promote_types(rois.dtype, torch.float32)
+    exact = torch.promote_types(features.dtype, torch.float32)
     if vision is not None:
         ratio = max(how.ratio, -1) or -1
         # It takes one type, on a CPU not bfloat16.
@@ -115,8 +107,8 @@ def _roi_align(features: Tensor, rois: Tensor, how: _Sampling) -> Tensor:
     counts = (lengths / lengths.new_tensor(how.size[::-1])).ceil().int()
     if how.ratio > 0:
         counts = torch.full_like(counts, how.ratio)
-    table = common.as_table(features)
-    pooled = features.new_zeros(len(rois), features.shape[1], *how.size)
+    table = common.as_table(features.to(exact))
+    pooled = table.new_zeros(len(rois), features.shape[1], *how.size)
     # Regions with as many samples are read together; the others, which have
     # no extent and take no sample, stay zero.
     for cols, rows in set(map(tuple, counts.tolist())):
@@ -133,7 +125,7 @@ def _roi_align(features: Tensor, rois: Tensor, how: _Sampling) -> Tensor:
             (features.shape[2], features.shape[3]),
         )
         pooled = pooled.index_copy(0, at, read)
-    return pooled
+    return pooled.to(features.dtype)
 
 
 def _read_bins(
@@ -179,107 +171,3 @@ def _read_bins(
         table, cell.reshape(bins, -1), weight.reshape(bins, -1)
     )
     return read.view(len(regions), *size, -1).permute(0, 3, 1, 2)
-
-
-def roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """RoIPool (arXiv 1504.08083): the maximum of each bin.
-
-    Pixels of ``rois`` are inclusive, and bins reach over whole cells, as in
-    mmcv; torchvision's operator of the name rounds regions instead, and is
-    not used. A bin without cells is zero.
-
-    Args:
-        input (Tensor): Features, has shape (B, C, H, W).
-        rois (Tensor): Index of the image, then xyxy, has shape (R, 5).
-        output (Tensor): Written in place, has shape (R, C, ph, pw).
-        argmax (Tensor): Written in place: the cell of the maximum as
-            ``row * W + column``, -1 in a bin without cells; int32, has
-            shape (R, C, ph, pw).
-        pooled_height (int): Bins ph.
-        pooled_width (int): Bins pw.
-        spatial_scale (float): Grid cells a pixel of ``rois``.
-    """
-    output.zero_()
-    argmax.fill_(-1)
-    height, width = input.shape[-2:]
-    exact = torch.promote_types(rois.dtype, torch.float32)
-    ends = rois[:, 1:].to(exact) + rois.new_tensor([0, 0, 1, 1])
-    xs = _bin_edges(ends[:, [0, 2]] * spatial_scale, pooled_width, width)
-    ys = _bin_edges(ends[:, [1, 3]] * spatial_scale, pooled_height, height)
-    images = rois[:, 0].long().tolist()
-    for index, (image, rows, cols) in enumerate(zip(images, ys, xs)):
-        for column, (left, right) in enumerate(cols):
-            if right <= left:
-                continue
-            strip, at_x = input[image, :, :, left:right].max(-1)
-            for row, (top, bottom) in enumerate(rows):
-                if bottom <= top:
-                    continue
-                best, at_y = strip[:, top:bottom].max(-1)
-                cell_x = at_x[:, top:bottom].gather(1, at_y[:, None])[:, 0]
-                cell = (at_y + top) * width + cell_x + left
-                output[index, :, row, column] = best
-                argmax[index, :, row, column] = cell.to(argmax.dtype)
-
-
-def _bin_edges(
-    ends: Tensor, bins: int, cells: int
-) -> list[list[tuple[int, int]]]:
-    """First cell and cell after the last of each bin, for each region.
-
-    Bins of a region without extent hold nothing.
-
-    Args:
-        ends (Tensor): Start and end of regions in cells, has shape (R, 2).
-        bins (int): Bins of a region.
-        cells (int): Length of the grid.
-    """
-    start, length = ends[:, :1], ends[:, 1:] - ends[:, :1]
-    steps = torch.arange(bins + 1, device=ends.device) * (length / bins)
-    first = (steps[:, :-1] + start).floor().clamp(0, cells)
-    after = (steps[:, 1:] + start).ceil().clamp(0, cells)
-    after = torch.where(length > 0, after, first)
-    return [
-        list(zip(*pair))
-        for pair in zip(first.int().tolist(), after.int().tolist())
-    ]
-
-
-def roi_pool_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax: Tensor,
-    grad_input: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Gradient of :func:`roi_pool_forward`, added to ``grad_input``.
-
-    Args:
-        grad_output (Tensor): Has shape (R, C, ph, pw).
-        rois (Tensor): Index of the image, then xyxy, has shape (R, 5).
-        argmax (Tensor): Of the forward pass, has shape (R, C, ph, pw).
-        grad_input (Tensor): Written in place, has shape (B, C, H, W).
-        pooled_height (int): Bins ph, of the forward pass.
-        pooled_width (int): Bins pw, of the forward pass.
-        spatial_scale (float): Of the forward pass.
-    """
-    batch, channels, height, width = grad_input.shape
-    cell = argmax.flatten(2).long()
-    plane = rois[:, :1].long() * channels + torch.arange(
-        channels, device=rois.device
-    )
-    place = plane[:, :, None] * (height * width) + cell.clamp(min=0)
-    value = grad_output.flatten(2) * (cell >= 0)
-    flat = grad_input.new_zeros(grad_input.numel())
-    flat.index_add_(0, place.flatten(), value.flatten().to(flat.dtype))
-    grad_input.add_(flat.view_as(grad_input))

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: greedy, soft and with the groups it makes.
+"""Non-maximum suppression: greedy and soft.
 
 Shape legend: N boxes, K kept boxes. Boxes are xyxy in pixels.
 """
@@ -69,28 +69,6 @@ def _iou(ones: Tensor, others: Tensor) -> Tensor:
     return inter / union.clamp(min=torch.finfo(inter.dtype).tiny)
 
 
-def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Greedy suppression that tells which boxes each kept one dropped.
-
-    Args:
-        dets (Tensor): xyxy in pixels and score, has shape (N, 5).
-        iou_threshold (float): A box is dropped when its IoU with a better
-            one is this or more.
-
-    Returns:
-        list[list[int]]: A group for each kept box, best first: its index,
-        then those of the boxes that it dropped, by falling score.
-    """
-    order = dets[:, 4].argsort(descending=True, stable=True)
-    matched = []
-    while order.numel():
-        best, rest = order[:1], order[1:]
-        drop = _iou(dets[best, :4], dets[rest, :4])[0] >= iou_threshold
-        matched.append([int(best), *rest[drop].tolist()])
-        order = rest[~drop]
-    return matched
-
-
 def softnms(
     boxes: Tensor,
     scores: Tensor,
@@ -123,22 +101,35 @@ def softnms(
             '1 (linear) or 2 (gaussian)'
         )
     padded = boxes + boxes.new_tensor([0, 0, offset, offset])
-    live = torch.arange(len(boxes))
-    left = scores.clone()
-    kept: list[int] = []
-    while live.numel():
-        at = int(left.argmax())
-        index, score = int(live[at]), left[at]
-        dets[len(kept), :4], dets[len(kept), 4] = boxes[index], score
-        kept.append(index)
-        others = torch.arange(len(live)) != at
-        live, left = live[others], left[others]
-        iou = _iou(padded[index : index + 1], padded[live])[0]
+    order, left = torch.arange(len(boxes)), scores.clone()
+    kept = 0
+    while kept < len(order):
+        best = kept + int(left[kept:].argmax())
+        for values in (order, left):
+            values[[kept, best]] = values[[best, kept]]
+        index = order[kept]
+        dets[kept, :4], dets[kept, 4] = boxes[index], left[kept]
+        kept += 1
+        iou = _iou(padded[index][None], padded[order[kept:]])[0]
         if method == SOFT_NMS_GAUSSIAN:
-            left = left * torch.exp(-(iou**2) / sigma)
+            left[kept:] *= torch.exp(-(iou**2) / sigma)
         else:
             drop = torch.ones_like(iou) if method == SOFT_NMS_NAIVE else iou
-            left = torch.where(iou >= iou_threshold, left * (1 - drop), left)
-        above = left >= min_score
-        live, left = live[above], left[above]
-    return torch.tensor(kept, dtype=torch.int64)
+            left[kept:] *= torch.where(iou >= iou_threshold, 1 - drop, 1)
+        stay = _filled(left >= min_score, kept)
+        order, left = order[stay], left[stay]
+    return order
+
+
+def _filled(stays: Tensor, kept: int) -> Tensor:
+    """Places of the boxes that stay, as mmcv moves them.
+
+    Of equal scores the first one wins, so the order counts: the last box that
+    stays takes the place of the first that is dropped, and so on.
+    """
+    stays[:kept] = True
+    number = int(stays.sum())
+    places = torch.arange(number)
+    gaps = (~stays[:number]).nonzero()[:, 0]
+    places[gaps] = number + stays[number:].nonzero()[:, 0].flip(0)
+    return places

@@ -13,7 +13,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from hero_mm.compat import has_compiled_mmcv, package_folder
+from hero_mm.compat import package_folder
 from hero_mm.registry import MODELS
 
 from ..complexity import count_encoder_flops, count_flops, count_parameters
@@ -27,7 +27,6 @@ from .generators import (
     small_head,
 )
 from .towers import (
-    GPU_OPERATORS,
     REFUSED,
     TOWERS,
     needed_packages,
@@ -74,8 +73,7 @@ class Row:
         parts (Callable): Gives the parts of a small :class:`HERO` that the
             row is about, by name. Called with a folder for files.
         config (Path, optional): The whole config of a variant.
-        needs (tuple[str, ...]): Packages that the parts do not name;
-            'mmcv-lite' for operators that compiled mmcv has for GPUs alone.
+        needs (tuple[str, ...]): Packages that the parts do not name.
     """
 
     kind: str
@@ -135,12 +133,7 @@ def all_rows(configs: Union[str, Path]) -> list[Row]:
         for path in variant_configs(configs)
     ]
     rows += [
-        Row(
-            'tower',
-            name,
-            partial(_tower, tower),
-            needs=('mmcv-lite',) if name in GPU_OPERATORS else (),
-        )
+        Row('tower', name, partial(_tower, tower))
         for name, tower in TOWERS.items()
     ]
     rows += _generators()
@@ -300,14 +293,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _missing(packages: Iterable[str]) -> list[str]:
-    return sorted(
-        {
-            one
-            for one in packages
-            if package_folder(one.removesuffix('-lite')) is None
-            or (one == 'mmcv-lite' and has_compiled_mmcv())
-        }
-    )
+    return sorted({one for one in packages if package_folder(one) is None})
 
 
 def _try_model(row: Row, model: Any, result: Result) -> None:

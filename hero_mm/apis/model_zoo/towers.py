@@ -34,10 +34,6 @@ SMALL: dict[str, dict] = dict(
 )
 
 
-# Compiled mmcv has tin_shift and CARAFE for GPUs alone.
-GPU_OPERATORS = ('mmaction2 TIN', 'neck FPN_CARAFE')
-
-
 def shrink_tower(tower: Any) -> None:
     """Few layers and channels, in place; weights are not fetched.
 
@@ -252,9 +248,6 @@ TOWERS: dict[str, dict] = {
     'mmaction2 MobileNetV2-TSM': dict(
         backbone=_mmaction('MobileNetV2TSM', widen_factor=0.25)
     ),
-    'mmaction2 TIN': dict(
-        backbone=_mmaction('ResNetTIN', depth=18, num_segments=8, shift_div=4)
-    ),
     'mmaction2 TANet': dict(
         backbone=_mmaction('TANet', depth=50, num_segments=4, **STAGES)
     ),
@@ -342,11 +335,6 @@ TOWERS: dict[str, dict] = {
     'neck NASFCOS_FPN': dict(
         backbone=ALL_LEVELS,
         neck=_mmdet('NASFCOS_FPN', out_channels=16, num_outs=3, start_level=1),
-        level=1,
-    ),
-    'neck FPN_CARAFE': dict(
-        backbone=RESNET,
-        neck=_mmdet('FPN_CARAFE', out_channels=16, num_outs=3),
         level=1,
     ),
     'neck FPN_DropBlock': dict(

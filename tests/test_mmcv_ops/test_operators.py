@@ -1,0 +1,481 @@
+"""The operators: what compiled mmcv 2.1.0 gave, definitions, and by hand."""
+
+import ast
+import importlib.util
+import inspect
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import conv2d
+
+from hero_mm.compat import has_compiled_mmcv
+from hero_mm.mmcv_ops import (
+    OPERATORS,
+    MMCVExtension,
+    common,
+    focal,
+    suppression,
+)
+
+SCRIPT = Path(__file__).parent.parent / 'mmcv_ops_table.py'
+SPEC = importlib.util.spec_from_file_location('mmcv_ops_table', SCRIPT)
+table = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(table)
+
+
+@pytest.fixture(params=['plain', 'torchvision'])
+def ours(request, monkeypatch):
+    """``mmcv.ops`` over our operators, with and without torchvision."""
+    ops = pytest.importorskip('mmcv.ops')
+    if request.param == 'plain':
+        monkeypatch.setattr(common, 'torchvision_ops', lambda: None)
+    elif common.torchvision_ops() is None:
+        pytest.skip('torchvision does not import here')
+    extension = MMCVExtension('mmcv._ext')
+    for name, module in list(sys.modules.items()):
+        if name.startswith('mmcv.ops.') and hasattr(module, 'ext_module'):
+            monkeypatch.setattr(module, 'ext_module', extension)
+    return ops
+
+
+# The recorded table
+
+
+def assert_recorded(name):
+    expected, found = table.read()[name], table.run(name)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(
+            found[key], value, rtol=1e-5, atol=1e-5, err_msg=f'{name}/{key}'
+        )
+
+
+@pytest.mark.parametrize('name', table.CASES)
+def test_ours_agree_with_compiled_mmcv(ours, name):
+    assert_recorded(name)
+
+
+@pytest.mark.skipif(not has_compiled_mmcv(), reason='needs compiled mmcv')
+@pytest.mark.parametrize('name', table.CASES)
+def test_compiled_mmcv_still_gives_the_table(name):
+    assert_recorded(name)
+
+
+def test_the_table_holds_what_it_should():
+    stored = table.read()
+    assert set(stored) == set(table.CASES)
+    assert table.TABLE.stat().st_size < 300_000
+    for name in ('roi_align', 'deform_conv', 'attention'):
+        grads = [v for k, v in stored[name].items() if k.startswith('grad')]
+        assert grads and all(np.abs(grad).max() > 0.1 for grad in grads)
+
+
+@pytest.mark.skipif(has_compiled_mmcv(), reason='would renew the table')
+def test_renewing_without_compiled_mmcv_is_refused():
+    pytest.importorskip('mmcv')
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), '--renew'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'docs/install.md' in done.stderr
+
+
+def test_attention_of_accelerators_agrees_with_that_of_the_cpu(ours):
+    inputs = table.Inputs(table.seed('attention'))
+    value, shapes, locations, weights = table.attention_inputs(inputs)
+    starts = torch.tensor([0, 30])
+    function = ours.multi_scale_deform_attn.MultiScaleDeformableAttnFunction
+    output = function.apply(value, shapes, starts, locations, weights, 64)
+    expected = table.read()['attention']
+    for key, found in inputs.backward(output).items():
+        np.testing.assert_allclose(
+            found, expected[key], rtol=1e-5, atol=1e-5, err_msg=key
+        )
+
+
+# What is served as ``mmcv._ext``
+
+GONE = ('carafe_forward', 'tin_shift_forward', 'nms_match', 'roi_pool_forward')
+GONE += ('masked_im2col_forward', 'softmax_focal_loss_forward', 'psamask')
+
+
+def test_the_extension_serves_operators_and_refuses_the_rest():
+    module = MMCVExtension('mmcv._ext')
+    for name, operator in OPERATORS.items():
+        assert getattr(module, name) is operator
+    for name in GONE:
+        with pytest.raises(
+            NotImplementedError, match=rf'_ext\.{name} .*Install mmcv 2\.1\.0'
+        ):
+            getattr(module, name)(1)
+    assert not hasattr(module, '__path__')
+    assert 'plain PyTorch' in module.get_compiler_version()
+    assert module.get_compiling_cuda_version() == 'not available'
+
+
+def test_every_operator_takes_what_mmcv_gives(ours):
+    """The keyword names in ``mmcv.ops`` are those of our signatures."""
+    called = set()
+    for path, module in list(sys.modules.items()):
+        if not path.startswith('mmcv.ops.'):
+            continue
+        if not hasattr(module, 'ext_module'):
+            continue
+        for call in ast.walk(ast.parse(inspect.getsource(module))):
+            path = ast.unparse(getattr(call, 'func', ast.Name('')))
+            name = path.removeprefix('ext_module.')
+            if name != path and name in OPERATORS:
+                called.add(name)
+                names = {one.arg: None for one in call.keywords}
+                if None in names:  # of Parrots
+                    continue
+                inspect.signature(OPERATORS[name]).bind(*call.args, **names)
+    assert called == set(OPERATORS)
+
+
+# Suppression of boxes
+
+
+def random_boxes(number, seed):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(number, 2, generator=generator) * 20
+    size = torch.rand(number, 2, generator=generator) * 15 + 1
+    scores = torch.rand(number, generator=generator)
+    return torch.cat([corner, corner + size], 1), scores
+
+
+def slow_iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    inter = max(width, 0) * max(height, 0)
+    area = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    return inter / (sum(area) - inter)
+
+
+@given(
+    number=st.integers(0, 40),
+    block=st.integers(1, 12),
+    threshold=st.sampled_from([0.0, 0.3, 0.7]),
+    seed=st.integers(0, 99),
+)
+def test_nms_equals_the_definition(number, block, threshold, seed):
+    boxes, scores = random_boxes(number, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(common, 'torchvision_ops', lambda: None)
+        patch.setattr(suppression, 'BLOCK', block)
+        found = suppression.nms(boxes, scores, threshold)
+    kept = []
+    for i in scores.argsort(descending=True).tolist():
+        ious = [slow_iou(boxes[i].tolist(), boxes[j].tolist()) for j in kept]
+        if all(iou <= threshold for iou in ious):
+            kept.append(i)
+    assert found.tolist() == kept and found.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'threshold', 'kept'),
+    [
+        # Dropped strictly above the threshold.
+        ([[0.0, 0, 2, 1], [0.0, 0, 2, 2]], 0.5, [1, 0]),
+        ([[0.0, 0, 2, 1], [0.0, 0, 2, 2]], 0.49, [1]),
+        # Without area.
+        ([[1.0, 1, 1, 1], [1.0, 1, 1, 1]], 0.5, [1, 0]),
+    ],
+)
+def test_nms_by_hand(ours, boxes, threshold, kept):
+    scores = torch.tensor([0.1, 0.2])
+    found = suppression.nms(torch.tensor(boxes), scores, threshold)
+    assert found.tolist() == kept
+
+
+def test_softnms_moves_boxes_as_mmcv_does():
+    """Of equal scores the first place wins, and places change."""
+    # The best two hide the second and the fourth; the last two come forward.
+    boxes = torch.tensor([[9.0 * i, 0, 9.0 * i + 8, 8] for i in range(6)])
+    boxes[1], boxes[3] = boxes[0], boxes[2]
+    scores = torch.tensor([0.9, 0.5, 0.8, 0.5, 0.5, 0.5])
+    dets = torch.empty(6, 5)
+    kept = suppression.softnms(boxes, scores, dets, 0.3, 0.5, 1e-3, 0, 0)
+    assert kept.tolist() == [0, 2, 5, 4]
+    assert torch.equal(dets[:4, :4], boxes[kept])
+
+
+def test_softnms_refuses_an_unknown_method():
+    boxes, scores = random_boxes(2, seed=0)
+    with pytest.raises(ValueError, match='method 7'):
+        suppression.softnms(
+            boxes, scores, torch.empty(2, 5), 0.3, 0.5, 0, 7, 0
+        )
+
+
+# RoIAlign
+
+
+def ramp(height=12, width=10):
+    """Two channels that hold the column and the row of each cell."""
+    ys, xs = torch.meshgrid(
+        torch.arange(height), torch.arange(width), indexing='ij'
+    )
+    return torch.stack([xs, ys]).float()[None]
+
+
+@pytest.mark.parametrize('ratio', [0, 1, 2, 3])
+def test_roi_align_reads_the_centre_of_each_bin(ours, ratio):
+    rois = torch.tensor([[0.0, 4, 2, 12, 10]])
+    layer = ours.RoIAlign(2, 0.5, ratio)
+    pooled = layer(ramp(), rois)[0]
+    # In cells the region is x 2 to 6 and y 1 to 5, bins of 2, half a cell off.
+    torch.testing.assert_close(pooled[0, 0], torch.tensor([2.5, 4.5]))
+    torch.testing.assert_close(pooled[1, :, 0], torch.tensor([1.5, 3.5]))
+    shifted = ours.RoIAlign(2, 0.5, ratio, aligned=False)(ramp(), rois)[0]
+    torch.testing.assert_close(shifted, pooled + 0.5)
+
+
+def test_roi_align_mixes_images_and_regions_of_all_sizes(ours):
+    features = torch.randn(2, 3, 9, 8)
+    rois = torch.tensor(
+        [[0.0, 1, 1, 8, 3], [1.0, 2, 0, 4, 8], [0.0, 0, 0, 7, 2]]
+    )
+    layer = ours.RoIAlign(2, 1.0, 0)
+    alone = [
+        layer(
+            features[int(roi[0])][None],
+            torch.cat([roi[:1] * 0, roi[1:]])[None],
+        )
+        for roi in rois
+    ]
+    torch.testing.assert_close(layer(features, rois), torch.cat(alone))
+    assert layer(features, rois[:0]).shape == (0, 3, 2, 2)
+
+
+def test_roi_align_of_regions_that_read_nothing(ours):
+    features = torch.ones(1, 1, 6, 6, requires_grad=True)
+    rois = torch.tensor(
+        [[0.0, 3, 3, 3, 3], [0.0, 5, 5, 2, 2], [0.0, 50, 50, 60, 60]]
+    )
+    pooled = ours.RoIAlign(2, 1.0, 0)(features, rois)
+    pooled.sum().backward()
+    assert not pooled.any() and not features.grad.any()
+    assert ours.RoIAlign(2, 1.0, 2)(features, rois[:1]).eq(1).all()
+
+
+def test_roi_align_refuses_maximum_pooling(ours):
+    layer = ours.RoIAlign(2, 1.0, 2, pool_mode='max')
+    with pytest.raises(NotImplementedError, match='compiled mmcv'):
+        layer(torch.ones(1, 1, 6, 6), torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+def test_roi_align_of_half_precision(ours, dtype):
+    rois = torch.tensor([[0.0, 1, 1, 5, 6]])
+    features, layer = torch.randn(1, 2, 7, 7).to(dtype), ours.RoIAlign(2)
+    pooled = layer(features, rois.to(dtype))
+    assert pooled.dtype == dtype
+    torch.testing.assert_close(
+        pooled.float(), layer(features.float(), rois), rtol=0.01, atol=0.01
+    )
+
+
+# Deformable convolution
+
+
+def test_offsets_are_row_then_column_and_weigh_by_the_mask(ours):
+    features = torch.arange(30.0).view(1, 1, 5, 6)
+    layer = ours.DeformConv2d(1, 1, 1)
+    layer.weight.data.fill_(1)
+    offset = torch.tensor([1.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 5, 6)
+    moved = layer(features, offset)
+    assert torch.equal(moved[0, 0, :4, :4], features[0, 0, 1:, 2:])
+    assert not moved[0, 0, 4].any() and not moved[0, 0, :, 4:].any()
+    x, weight, bias = map(torch.randn, ((1, 2, 5, 5), (3, 2, 3, 3), (3,)))
+    mask = torch.rand(9)
+    found = ours.modulated_deform_conv2d(
+        x,
+        torch.zeros(1, 18, 5, 5),
+        mask.view(1, 9, 1, 1).expand(1, 9, 5, 5),
+        weight,
+        bias,
+        1,
+        1,
+    )
+    expected = conv2d(x, weight * mask.view(3, 3), bias, padding=1)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('modulated', [False, True])
+def test_places_on_the_border_have_no_gradient(ours, modulated):
+    """Row and column -1, which zero offsets and padding read."""
+    features = torch.ones(1, 1, 3, 3)
+    offset = torch.zeros(1, 2, 5, 5, requires_grad=True)
+    weight = torch.ones(1, 1, 1, 1)
+    if modulated:
+        mask = torch.ones(1, 1, 5, 5)
+        out = ours.modulated_deform_conv2d(
+            features, offset, mask, weight, None, 1, 1
+        )
+    else:
+        out = ours.deform_conv2d(features, offset, weight, 1, 1)
+    out.sum().backward()
+    rows = torch.zeros(5, 5)
+    # Of the last row, half a cell further down is half outside.
+    rows[3, 1:4] = -1
+    assert torch.equal(offset.grad[0, 0], rows)
+    assert torch.equal(offset.grad[0, 1], rows.T)
+
+
+def test_an_offset_of_the_wrong_shape_is_refused(ours):
+    x, weight = torch.randn(1, 2, 4, 4), torch.randn(2, 2, 3, 3)
+    for channels, side, text in ((9, 4, '9, 4, 4'), (18, 1, '18, 1, 1')):
+        offset = torch.zeros(1, channels, side, side)
+        with pytest.raises(ValueError, match=rf'\({"1, " + text}\)'):
+            ours.deform_conv2d(x, offset, weight, 1, 1)
+    larger, smaller = (
+        (torch.zeros(1, 18, side, side), torch.ones(1, 9, side, side))
+        for side in (8, 3)
+    )
+    # Modulated offsets may be larger.
+    found = ours.modulated_deform_conv2d(x, *larger, weight, None, 1, 1)
+    torch.testing.assert_close(found, conv2d(x, weight, padding=1))
+    with pytest.raises(ValueError, match=r'\(1, 18, 3, 3\)'):
+        ours.modulated_deform_conv2d(x, *smaller, weight, None, 1, 1)
+    with pytest.raises(ValueError, match=r'\(1, 18, 8, 8\)'):
+        ours.deform_conv2d(x, larger[0], weight, 1, 1)
+
+
+@pytest.mark.parametrize('name', ['DeformConv2d', 'ModulatedDeformConv2d'])
+def test_packed_layers_train_and_autocast_leaves_them_alone(ours, name):
+    layer = getattr(ours, f'{name}Pack')(4, 4, 3, padding=1)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 4, 5, 5)
+    layer(x).square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
+    layer, maps = getattr(ours, name)(2, 2, 3, padding=1), [x[:, :2]]
+    maps += [torch.randn(2, 18, 5, 5), torch.rand(2, 9, 5, 5)]
+    maps = maps[: 3 if name[0] == 'M' else 2]
+    expected = layer(*maps)
+    with torch.autocast('cpu', torch.bfloat16):
+        output = layer(*maps)
+        output.sum().backward()
+    assert torch.equal(output, expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
+@pytest.mark.parametrize('name', ['DeformConv2d', 'ModulatedDeformConv2d'])
+def test_half_precision_finds_its_cells(name, dtype, ours):
+    """Half precision has no numbers for the cells of a grid of 1200."""
+    layer = getattr(ours, name)(2, 3, 3, padding=1)
+    x, offset = torch.randn(2, 2, 30, 40), 2 * torch.randn(2, 18, 30, 40)
+    maps = [x.to(dtype), offset.to(dtype)]
+    if name == 'ModulatedDeformConv2d':
+        maps.append(torch.rand(2, 9, 30, 40).to(dtype))
+    layer = layer.to(dtype)
+    found = layer(*maps)
+    found.sum().backward()
+    assert found.dtype == dtype and layer.weight.grad.isfinite().all()
+    exact = layer.float()(*(value.float() for value in maps))
+    torch.testing.assert_close(found.float(), exact, rtol=0.02, atol=0.02)
+
+
+# Focal loss
+
+
+@pytest.mark.parametrize('reduction', ['none', 'mean', 'sum'])
+@pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.parametrize('gamma', [0.0, 1.5, 2.0])
+def test_focal_loss_equals_the_definition(ours, gamma, weighted, reduction):
+    """Compiled mmcv has no kernel for a CPU."""
+    generator = torch.Generator().manual_seed(3)
+    logits = (torch.randn(12, 5, generator=generator) * 3).requires_grad_()
+    # Class 5 is background, which has no weight.
+    target = torch.randint(0, 6 - weighted, (12,), generator=generator)
+    weight = torch.rand(5, generator=generator) if weighted else None
+    found = ours.sigmoid_focal_loss(
+        logits, target, gamma, 0.25, weight, reduction
+    )
+    probability = logits.double().sigmoid()
+    right = target[:, None] == torch.arange(5)
+    p = torch.where(right, probability, 1 - probability)
+    expected = -torch.where(right, 0.25, 0.75) * (1 - p) ** gamma * p.log()
+    if weighted:
+        expected = expected * weight[target][:, None]
+    if reduction != 'none':
+        expected = expected.sum() / (12 if reduction == 'mean' else 1)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-5)
+    (grad,) = torch.autograd.grad(found.sum(), logits, retain_graph=True)
+    (wanted,) = torch.autograd.grad(expected.sum(), logits)
+    torch.testing.assert_close(grad, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_far_logits_stay_finite_and_exact(ours):
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 0.0]])
+    logits.requires_grad_()
+    loss = ours.sigmoid_focal_loss(
+        logits, torch.tensor([1, 1]), 2.0, 0.25, None, 'none'
+    )
+    expected = [[150.0, 50.0], [0.0, 0.25 * 0.25 * 0.6931472]]
+    torch.testing.assert_close(loss, torch.tensor(expected))
+    loss.sum().backward()
+    assert logits.grad.isfinite().all()
+    # A logit of zero is pushed up where it is the right one.
+    assert logits.grad[1, 1] < 0 < logits.grad[0, 0]
+
+
+def test_background_without_a_weight_is_refused():
+    ones, target = torch.ones(1, 5), torch.tensor([5])
+    with pytest.raises(ValueError, match='class 5 has no weight'):
+        focal.sigmoid_focal_loss_forward(ones, target, ones[0], ones, 2.0, 0.2)
+
+
+# torchvision
+
+
+def test_torchvision_computes_where_it_imports(monkeypatch):
+    """With its own conventions; the border is ours there, too."""
+    ops = pytest.importorskip('mmcv.ops')
+    calls = {}
+
+    def deform_conv2d(features, offset, weight, *args, **kwargs):
+        calls['conv'] = args
+        # As if each offset counted.
+        return offset.sum(1, keepdim=True) + 0 * features.sum() * weight
+
+    def roi_align(features, rois, *args):
+        calls['align'] = (features.dtype, rois.dtype, *args)
+        return features[:, :, :2, :2]
+
+    vision = types.SimpleNamespace(
+        deform_conv2d=deform_conv2d,
+        roi_align=roi_align,
+        nms=lambda *args: calls.setdefault('nms', args)[0],
+    )
+    monkeypatch.setattr(common, 'torchvision_ops', lambda: vision)
+    for name in ('nms', 'roi_align', 'deform_conv'):
+        module = sys.modules[f'mmcv.ops.{name}']
+        monkeypatch.setattr(module, 'ext_module', MMCVExtension('mmcv._ext'))
+    suppression.nms(torch.tensor([[0.0, 0, 2, 2]]), torch.ones(1), 0.5, 1)
+    assert calls['nms'][0].tolist() == [[0, 0, 3, 3]]
+    pooled = ops.RoIAlign(2, 1.0, 0)(
+        torch.ones(1, 1, 6, 6).bfloat16(), torch.zeros(1, 5).bfloat16()
+    )
+    assert pooled.dtype == torch.bfloat16
+    # It takes one type, and chooses the number of samples at -1, mmcv at 0.
+    float32 = torch.float32
+    assert calls['align'] == (float32, float32, (2, 2), 1.0, -1, True)
+    offset = torch.zeros(1, 2, 5, 5, requires_grad=True)
+    x, weight = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 1, 1)
+    ops.deform_conv2d(x, offset, weight, 1, 1).sum().backward()
+    inside = torch.zeros(5, 5)
+    inside[1:4, 1:4] = 1
+    assert torch.equal(offset.grad[0], inside.expand(2, 5, 5))
+    assert calls['conv'] == (None, (1, 1), (1, 1), (1, 1))
