@@ -26,23 +26,24 @@ class _Geometry(NamedTuple):
     dilation: tuple[int, int]
     groups: int
 
-    @classmethod
-    def of_v1(cls, how: dict[str, int]) -> '_Geometry':
-        """From the names of v1."""
-        pairs = [
-            (how[f'{name}H'], how[f'{name}W'])
-            for name in ('d', 'pad', 'dilation')
-        ]
-        return cls(*pairs, how['deformable_group'])
 
-    @classmethod
-    def of_v2(cls, how: dict[str, int]) -> '_Geometry':
-        """From the names of v2."""
-        pairs = [
-            (how[f'{name}_h'], how[f'{name}_w'])
-            for name in ('stride', 'pad', 'dilation')
-        ]
-        return cls(*pairs, how['deformable_group'])
+def _geometry(
+    how: dict[str, int], stride: str, rows: str, columns: str
+) -> _Geometry:
+    """From names that are made of these parts."""
+    pairs = [
+        (how[name + rows], how[name + columns])
+        for name in (stride, 'pad', 'dilation')
+    ]
+    return _Geometry(pairs[0], pairs[1], pairs[2], how['deformable_group'])
+
+
+def _v1(how: dict[str, int]) -> _Geometry:
+    return _geometry(how, 'd', 'H', 'W')
+
+
+def _v2(how: dict[str, int]) -> _Geometry:
+    return _geometry(how, 'stride', '_h', '_w')
 
 
 def _deform_conv2d(
@@ -198,7 +199,7 @@ def deform_conv_forward(
     Raises:
         ValueError: If the offset does not fit.
     """
-    geometry = _Geometry.of_v1(how)
+    geometry = _v1(how)
     _check_offset(offset, weight, output, geometry.groups)
     with torch.autocast(input.device.type, enabled=False):
         output.copy_(
@@ -222,9 +223,7 @@ def deform_conv_backward_input(
 
     Arguments are those of :func:`deform_conv_forward`.
     """
-    function = partial(
-        _deform_conv2d, how=_Geometry.of_v1(how), size=gradOutput.shape[2:]
-    )
+    function = partial(_deform_conv2d, how=_v1(how), size=gradOutput.shape[2:])
     grads = common.gradients(function, [input, offset, weight], gradOutput)
     common.write([gradInput, gradOffset], grads)
 
@@ -246,7 +245,7 @@ def deform_conv_backward_parameters(
     it and is taken at zero. Arguments are those of
     :func:`deform_conv_forward`.
     """
-    geometry, size = _Geometry.of_v1(how), gradOutput.shape[2:]
+    geometry, size = _v1(how), gradOutput.shape[2:]
     (grad,) = common.gradients(
         lambda weight: _deform_conv2d(
             input, offset, weight, how=geometry, size=size
@@ -291,12 +290,14 @@ def modulated_deform_conv_forward(
     Raises:
         ValueError: If the offset does not fit.
     """
-    geometry = _Geometry.of_v2(how)
+    geometry = _v2(how)
     _check_offset(offset, weight, output, geometry.groups, True)
-    inputs = [input, offset, weight, bias if with_bias else None, mask]
+    added, size = bias if with_bias else None, output.shape[2:]
     with torch.autocast(input.device.type, enabled=False):
         output.copy_(
-            _deform_conv2d(*inputs, how=geometry, size=output.shape[2:])
+            _deform_conv2d(
+                input, offset, weight, added, mask, how=geometry, size=size
+            )
         )
 
 
@@ -323,7 +324,7 @@ def modulated_deform_conv_backward(
     Arguments are those of the forward pass.
     """
     function = partial(
-        _deform_conv2d, how=_Geometry.of_v2(how), size=grad_output.shape[2:]
+        _deform_conv2d, how=_v2(how), size=grad_output.shape[2:]
     )
     grads = common.gradients(
         function,
