@@ -11,7 +11,7 @@ from typing import Callable, Optional
 
 TRACEBACK = 'HERO_MM_TRACEBACK'
 PACKAGE = str(Path(__file__).resolve().parent)
-EXPLAINED = (OSError, ValueError, TypeError)
+EXPLAINED = (OSError, ValueError, TypeError, FloatingPointError)
 EXTRAS = {
     'mmcv': 'lite',
     'mmdet': 'mmdet',

@@ -17,6 +17,7 @@ from mmengine.config import Config
 
 from hero_mm import cli
 from hero_mm.apis.checkpoint import read_checkpoint
+from hero_mm.engine.work_lock import hold_work_dir, release_work_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 TOY_MODULE = """
@@ -169,6 +170,39 @@ def test_testing_scores_and_dumps(trained, toy):
     layer.bias.data = best['layer.bias']
     expected = layer(inputs).flatten().tolist()
     assert predictions == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_second_training_is_refused_and_a_test_is_not(trained, toy):
+    work, _ = trained
+    before = (work / 'toy.py').read_text()
+    hold_work_dir(work)
+    try:
+        words = ('--work-dir', 'work', '--cfg-options', 'model.width=5')
+        log = run(toy, ROOT / 'tools/train.py', 'toy.py', *words, code=1)
+        assert f'another training runs in {work}: process {os.getpid()}' in log
+        assert 'Traceback' not in log
+        assert (work / 'toy.py').read_text() == before
+        run(toy, ROOT / 'tools/test.py', 'toy.py', 'work')
+    finally:
+        release_work_dir(work)
+
+
+def test_another_schedule_is_refused_or_taken(toy):
+    tool, work = ROOT / 'tools/train.py', ('--work-dir', 'rated')
+    rate = 'param_scheduler.type=CosineAnnealingLR'
+    options = ('--no-validate', '--cfg-options', rate)
+    run(toy, tool, 'toy.py', *work, *options)
+    more = ('--resume', *work, *options, 'train_cfg.max_epochs=3')
+    log = run(toy, tool, 'toy.py', *more, code=1)
+    assert 'CosineAnnealingLR.T_max 1, now 3' in log
+    assert '--rescale-schedule' in log and 'Traceback' not in log
+    log = run(toy, tool, 'toy.py', '--rescale-schedule', *more)
+    assert 'Epoch(train) [3][4/4]  lr: 2.5000e-02' in log
+    # A checkpoint that no training can go on from.
+    weights = torch.load(toy / 'rated/epoch_3.pth', weights_only=False)
+    torch.save(dict(state_dict=weights['state_dict']), toy / 'alone.pth')
+    log = run(toy, tool, 'toy.py', '--resume', 'alone.pth', code=1)
+    assert 'alone.pth holds no optimizer, message_hub, meta' in log
 
 
 def test_testing_refuses_another_model(trained, toy):

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
@@ -12,11 +13,13 @@ from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.apis.checkpoint import (
+        check_resumable,
         check_weights,
         find_resumable,
         read_checkpoint,
     )
     from hero_mm.engine import launch
+    from hero_mm.engine.work_lock import hold_work_dir
 
 AMP_OF = {'OptimWrapper', 'AmpOptimWrapper'}
 
@@ -31,6 +34,12 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CHECKPOINT',
         help='go on from a checkpoint, or from the last one in the work dir',
+    )
+    parser.add_argument(
+        '--rescale-schedule',
+        action='store_true',
+        help='with --resume: go on with the schedule of the config where '
+        'processes, clips a step or epochs are others than before',
     )
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision'
@@ -72,6 +81,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.rescale_schedule:
+        rescale(cfg)
     if args.auto_scale_lr:
         scale_rate(cfg, args.config)
     randomness = {'seed': None, **(cfg.get('randomness') or {})}
@@ -80,6 +91,21 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         if value is not None and value is not False:
             randomness[name] = value
     cfg.randomness = randomness
+
+
+def rescale(cfg: Config) -> None:
+    """Let the schedule of a checkpoint give way to that of the config.
+
+    Raises:
+        ValueError: When the config has no hook that does it.
+    """
+    hook = cfg.get('default_hooks', {}).get('schedule')
+    if hook is None or not cfg.get('resume'):
+        raise ValueError(
+            '--rescale-schedule goes with --resume and '
+            'default_hooks.schedule of configs/_base_/default_runtime.py'
+        )
+    hook.rescale = True
 
 
 def scale_rate(cfg: Config, path: str) -> None:
@@ -148,13 +174,7 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
         return None, {}
     cfg.load_from = path
     checkpoint = read_checkpoint(path)
-    missing = {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()
-    if missing:
-        raise ValueError(
-            f'{path} cannot be resumed from: it lacks {", ".join(missing)}, '
-            'as a published checkpoint does. Start a training from its '
-            f"weights: --cfg-options load_from='{path}'"
-        )
+    check_resumable(checkpoint, path)
     seed = (checkpoint.get('meta') or {}).get('seed')
     if seed is not None:
         cfg.randomness.seed = seed
@@ -167,6 +187,7 @@ def main() -> None:
     cfg = launch.load_config(args)
     merge_args(cfg, args)
     launch.join_processes(cfg)
+    hold_work_dir(cfg.work_dir, Path(args.config).name)
     launch.prepare_data(cfg)
     launch.check_data(cfg, 'train_dataloader', 'val_dataloader')
     path, weights = take_up(cfg)

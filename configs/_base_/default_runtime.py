@@ -22,6 +22,8 @@ default_hooks = dict(
         save_best='tube/m_vIoU',
         rule='greater',
     ),
+    # The learning rate of a resumed training is that of its schedule.
+    schedule=dict(type='hero_mm.ScheduleHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # A resumed epoch draws what it would have drawn.
     epoch_seed=dict(type='hero_mm.EpochSeedHook'),

@@ -96,8 +96,7 @@ def find_resumable(work_dir: PathLike) -> Optional[str]:
     for name in dict.fromkeys(name for name in names if name):
         try:
             found = read_checkpoint(folder / name)
-            if 'optimizer' not in found and 'message_hub' not in found:
-                raise ValueError(f'{folder / name} holds weights alone')
+            check_resumable(found, folder / name)
         except (OSError, ValueError) as error:
             errors.append(str(error))
             continue
@@ -113,6 +112,36 @@ def find_resumable(work_dir: PathLike) -> Optional[str]:
             f'no checkpoint in {folder} can be resumed from: {errors[0]}'
         )
     return None
+
+
+def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
+    """Refuse to go on from a checkpoint that does not know where it was.
+
+    Args:
+        checkpoint (dict): As read.
+        path (str or Path): Where it comes from, for the message.
+
+    Raises:
+        ValueError: Says what is missing, and the cure.
+    """
+    missing = [
+        name
+        for name in ('optimizer', 'message_hub', 'meta')
+        if not isinstance(checkpoint.get(name), dict)
+    ]
+    meta = checkpoint.get('meta') or {}
+    missing += [
+        f'meta.{name}'
+        for name in ('epoch', 'iter')
+        if 'meta' not in missing and name not in meta
+    ]
+    if missing:
+        raise ValueError(
+            f'{path} holds no {", ".join(missing)}: no training can go on '
+            'from it, since it was published or written by another program. '
+            'Start a new one from its weights: '
+            f"--cfg-options load_from='{path}', without --resume"
+        )
 
 
 def read_checkpoint(path: PathLike) -> dict[str, Any]:

@@ -8,16 +8,18 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.fileio.backends import LocalBackend
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
 from hero_mm.apis.checkpoint import find_checkpoint, find_resumable
+from hero_mm.engine import work_lock
 from hero_mm.engine.hooks import checkpoint_hook
-from hero_mm.pretrained.fetching import replace_loaders
 
 EPOCHS = 4
+pytestmark = pytest.mark.usefixtures('our_loaders')
 
 
 class Numbers(Dataset):
@@ -147,16 +149,6 @@ def state_of(work) -> dict:
     )
 
 
-@pytest.fixture(autouse=True)
-def _loaders(monkeypatch):
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    monkeypatch.setattr(
-        CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes)
-    )
-    replace_loaders()
-
-
 def test_a_kill_at_any_event_loses_nothing(tmp_path, kills):
     state = kills(None)
     make_runner(tmp_path / 'whole').train()
@@ -245,3 +237,65 @@ def test_a_copy_has_the_same_best(tmp_path):
         path.unlink()
     (tmp_path / 'epoch_9.pth').touch()
     assert find_checkpoint(tmp_path) == str(tmp_path / 'epoch_13.pth')
+
+
+def spoil(work, epoch, part):
+    """A training whose weights are spoilt after an epoch."""
+    runner = make_runner(work)
+    ema = EMAHook() if part == 'average' else None
+    if ema is not None:
+        runner.register_hook(ema)
+
+    class Spoil(Hook):
+        priority = 'VERY_HIGH'
+
+        def after_train_epoch(self, runner):
+            model = runner.model if ema is None else ema.ema_model
+            if runner.epoch + 1 == epoch:
+                for name, value in model.state_dict().items():
+                    if name.endswith('layer.bias'):
+                        value.fill_(float('inf'))
+
+    runner.register_hook(Spoil())
+    return runner
+
+
+@pytest.mark.parametrize('part', ['model', 'average'])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, part):
+    with pytest.raises(
+        FloatingPointError, match=r'1 weights .* \(.*layer.bias\): they are n'
+    ):
+        spoil(tmp_path / part, 3, part).train()
+    work = tmp_path / part
+    assert not (work / 'epoch_3.pth').exists()
+    assert find_resumable(work) == str(work / 'epoch_2.pth')
+    # What was good is still there.
+    assert {p.name for p in work.glob('*.pth')} >= {
+        'epoch_1.pth',
+        'epoch_2.pth',
+    }
+
+
+def test_weights_of_another_process_count(tmp_path, monkeypatch):
+    def other(tensor, op):
+        assert op == 'max'
+        tensor.fill_(2)
+
+    monkeypatch.setattr(checkpoint_hook, 'all_reduce', other)
+    with pytest.raises(FloatingPointError, match='2 weights .*another proces'):
+        make_runner(tmp_path).train()
+    assert find_resumable(tmp_path) is None
+
+
+def test_a_work_dir_is_held_while_it_is_trained_in(tmp_path):
+    held = []
+
+    class Look(Hook):
+        def before_train_epoch(self, runner):
+            held.append(tmp_path.resolve() in work_lock._held)
+
+    runner = make_runner(tmp_path)
+    runner.register_hook(Look())
+    runner.train()
+    assert held == [True] * EPOCHS
+    assert tmp_path.resolve() not in work_lock._held

@@ -1,4 +1,4 @@
-"""Hooks: progress bar, drawings, broken videos, seeds, cost, time limit."""
+"""Hooks: what MMEngine's do not see to."""
 
 from .broken_video_hook import BrokenVideoHook
 from .checkpoint_hook import SafeCheckpointHook
@@ -7,6 +7,7 @@ from .epoch_seed_hook import EpochSeedHook
 from .finite_loss_hook import FiniteLossHook
 from .frozen_norm_hook import FrozenNormHook
 from .progress_bar_hook import ProgressBarHook
+from .schedule_hook import ScheduleHook
 from .training_cost_hook import TrainingCostHook
 from .tube_visualization_hook import TubeVisualizationHook
 
@@ -18,6 +19,7 @@ __all__ = [
     'FrozenNormHook',
     'ProgressBarHook',
     'SafeCheckpointHook',
+    'ScheduleHook',
     'TrainingCostHook',
     'TubeVisualizationHook',
 ]

@@ -4,14 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from mmengine.dist import is_main_process
+import torch
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from hero_mm.pretrained.reading import note_written
 from hero_mm.registry import HOOKS
+
+from ..work_lock import hold_work_dir, release_work_dir
 
 
 class _Deferred:
@@ -33,7 +36,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     A checkpoint is written beside its place and moved there; an old one goes
     when the new one stands. A training that is resumed validates what was
-    saved and not validated before.
+    saved and not validated before. Weights that are not finite are not saved.
+    A work dir is locked against other trainings.
 
     Args:
         *args: Of :class:`mmengine.hooks.CheckpointHook`.
@@ -44,6 +48,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """Clear up after a kill: half files, a validation not finished."""
+        hold_work_dir(runner.work_dir, _config_name(runner))
         super().before_train(runner)
         if is_main_process():
             for half in Path(str(self.out_dir)).glob('*.pth.part'):
@@ -73,6 +78,11 @@ class SafeCheckpointHook(CheckpointHook):
         )
         runner.val_loop.run()
 
+    def after_train(self, runner: Runner) -> None:
+        """Let other trainings into the folder."""
+        super().after_train(runner)
+        release_work_dir(runner.work_dir)
+
     def after_val_epoch(self, runner: Runner, metrics: Any) -> None:
         """Note what was validated, and keep the best."""
         done = runner.epoch if self.by_epoch else runner.iter
@@ -96,6 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
             # Within the other of the two.
             yield
             return
+        _check_weights(runner)
         backend, save = self.file_backend, runner.save_checkpoint
         deferred = _Deferred(backend)
 
@@ -120,3 +131,46 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend = backend
         for name, path in deferred.removed:
             getattr(backend, name)(path)
+
+
+def _config_name(runner: Any) -> Optional[str]:
+    path = runner.cfg.filename
+    return Path(path).name if path else None
+
+
+def _check_weights(runner: Any) -> None:
+    """Refuse weights that are not finite, in all processes.
+
+    Raises:
+        FloatingPointError: Names some of them.
+    """
+    averages = [getattr(hook, 'ema_model', None) for hook in runner.hooks]
+    bad = [
+        name
+        for model in (runner.model, *averages)
+        if model is not None
+        for name in _not_finite(model.state_dict())
+    ]
+    device = next(runner.model.parameters()).device
+    count = torch.tensor(len(bad), device=device)
+    all_reduce(count, 'max')
+    if int(count):
+        names = ', '.join(bad[:3]) or 'in another process'
+        raise FloatingPointError(
+            f'{int(count)} weights are not finite ({names}): they are not '
+            'saved. Go on from the last checkpoint (--resume) with a lower '
+            'learning rate'
+        )
+
+
+def _not_finite(weights: dict[str, Any]) -> list[str]:
+    """Names of tensors with a number that is not finite; one wait a device."""
+    seen = {
+        name: value.isfinite().all()
+        for name, value in weights.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }
+    if not seen:
+        return []
+    flags = torch.stack(list(seen.values())).tolist()
+    return [name for name, finite in zip(seen, flags) if not finite]

@@ -1,0 +1,272 @@
+"""A resumed training has the learning rate of its schedule."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from hero_mm.apis.checkpoint import find_resumable
+from hero_mm.engine.hooks import schedule_hook
+from hero_mm.registry import HOOKS
+
+ONE_CYCLE = dict(
+    type='OneCycleLR', eta_max=0.1, by_epoch=True, convert_to_iter_based=True
+)
+COSINE = dict(
+    type='CosineAnnealingLR',
+    eta_min_ratio=0.01,
+    by_epoch=True,
+    convert_to_iter_based=True,
+)
+pytestmark = pytest.mark.usefixtures('our_loaders')
+NAMES = (f'schedule{number}' for number in itertools.count())
+WARM_UP = dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=3)
+
+
+class Numbers(Dataset):
+    metainfo: dict = {}
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.ones(1))
+
+
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(1, 1)
+        self.other = nn.Linear(1, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        out = self.other(self.one(torch.stack(list(inputs))))
+        return dict(loss=out.square().mean())
+
+
+class Rates(Hook):
+    """The rate of each iteration."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self):
+        self.seen = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen[runner.iter] = runner.optim_wrapper.get_lr()['lr'][0]
+
+
+def train(
+    work,
+    epochs=4,
+    batch=2,
+    stop=None,
+    schedulers=(ONE_CYCLE,),
+    rescale=False,
+    resume=False,
+    accumulated=1,
+    rate=0.1,
+    **more,
+):
+    """Rates of a plain runner with our hooks, by iteration."""
+    rates = Rates()
+    runner = Runner(
+        Line(),
+        str(work),
+        train_dataloader=dict(
+            batch_size=batch,
+            num_workers=0,
+            dataset=Numbers(),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=rate, momentum=0.9),
+            accumulative_counts=accumulated,
+            paramwise_cfg=dict(custom_keys=dict(one=dict(lr_mult=0.1))),
+        ),
+        param_scheduler=list(schedulers) or None,
+        default_hooks=dict(
+            checkpoint=dict(type='hero_mm.SafeCheckpointHook', interval=1),
+            schedule=dict(type='hero_mm.ScheduleHook', rescale=rescale),
+        ),
+        custom_hooks=[rates],
+        resume=resume,
+        log_level='ERROR',
+        experiment_name=next(NAMES),
+        **more,
+    )
+    if stop is not None:
+
+        class Stop(Hook):
+            def after_train_epoch(self, runner):
+                runner.train_loop.stop_training = runner.epoch + 1 >= stop
+
+        runner.register_hook(Stop(), 'LOWEST')
+    runner.train()
+    return rates.seen
+
+
+@pytest.mark.parametrize(
+    ('then', 'now', 'said'),
+    [
+        (dict(), dict(epochs=6), 'OneCycleLR.total_steps 32, now 48'),
+        (dict(), dict(batch=4), '8 iterations an epoch, now 4'),
+        (
+            dict(),
+            dict(batch=4),
+            r'2 clips a step \(of 1 processes with 2 clips, 1 times\), now 4',
+        ),
+        (
+            dict(schedulers=(WARM_UP, COSINE)),
+            dict(schedulers=(WARM_UP, COSINE), epochs=5),
+            'CosineAnnealingLR.T_max 32, now 40',
+        ),
+        (
+            dict(schedulers=(WARM_UP, COSINE)),
+            dict(schedulers=(COSINE,)),
+            '2 schedulers, now 1',
+        ),
+        (
+            dict(schedulers=(COSINE,)),
+            dict(schedulers=(COSINE,), rate=0.2),
+            'base_values 0.01, now 0.02',
+        ),
+        (
+            dict(schedulers=(COSINE,)),
+            dict(schedulers=(COSINE,), accumulated=2),
+            '2 clips a step .* now 4',
+        ),
+    ],
+)
+def test_another_schedule_is_refused(tmp_path, then, now, said):
+    train(tmp_path / 'work', stop=2, **then)
+    with pytest.raises(ValueError, match=said):
+        train(tmp_path / 'work', resume=True, **now)
+
+
+@pytest.mark.parametrize('schedulers', [(ONE_CYCLE,), (WARM_UP, COSINE)])
+@pytest.mark.parametrize(
+    'now', [dict(epochs=6), dict(batch=4), dict(epochs=6, batch=1, rate=0.2)]
+)
+def test_on_request_it_is_that_of_the_config(tmp_path, now, schedulers):
+    """From its epoch on as if it had been so from the start."""
+    whole = train(tmp_path / 'whole', schedulers=schedulers, **now)
+    train(tmp_path / 'work', schedulers=schedulers, stop=2)
+    rates = train(
+        tmp_path / 'work',
+        schedulers=schedulers,
+        resume=True,
+        rescale=True,
+        **now,
+    )
+    start = 2 * 16 // now.get('batch', 2)
+    assert min(rates) == start and max(rates) == max(whole)
+    for place, rate in rates.items():
+        assert rate == pytest.approx(whole[place], rel=1e-6), place
+    ratio = rates[max(rates)] / max(whole.values())
+    assert ratio < 0.03, 'it comes to its end'
+
+
+def test_the_same_schedule_goes_on(tmp_path, monkeypatch):
+    whole = train(tmp_path / 'whole')
+    train(tmp_path / 'work', stop=2)
+    rates = train(tmp_path / 'work', resume=True)
+    assert rates == pytest.approx({k: whole[k] for k in range(16, 32)})
+    # Twice the processes with half the clips are as many a step.
+    train(tmp_path / 'two', stop=2)
+    monkeypatch.setattr(schedule_hook, 'get_world_size', lambda: 2)
+    with pytest.raises(ValueError, match='now 4 clips a step .of 2 process'):
+        train(tmp_path / 'two', resume=True)
+
+
+def test_without_a_schedule_more_epochs_are_fine(tmp_path):
+    train(tmp_path / 'work', stop=2, schedulers=())
+    rates = train(tmp_path / 'work', resume=True, epochs=6, schedulers=())
+    assert sorted(rates) == list(range(16, 48))
+    # The count of iterations follows the length of an epoch.
+    rates = train(tmp_path / 'work', resume=True, epochs=7, schedulers=())
+    assert sorted(rates) == list(range(48, 56))
+
+
+def test_a_copy_goes_on_from_itself(tmp_path):
+    work = tmp_path / 'work'
+    train(work, stop=2)
+    copy = work.rename(tmp_path / 'copy')
+    train(work, stop=1)
+    assert min(train(copy, resume=True)) == 16
+    assert find_resumable(copy) == str(copy / 'epoch_4.pth')
+
+
+@pytest.mark.parametrize('missing', ['optimizer', 'message_hub', 'meta'])
+def test_what_no_training_can_go_on_from_is_refused(tmp_path, missing):
+    train(tmp_path / 'work', stop=1)
+    path = tmp_path / 'part.pth'
+    whole = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=False)
+    del whole[missing]
+    torch.save(whole, path)
+    with pytest.raises(ValueError, match=f'part.pth holds no {missing}: no'):
+        train(tmp_path / 'work', resume=True, load_from=str(path))
+
+
+def test_a_schedule_that_ends_early_is_refused(tmp_path, caplog):
+    for scheduler, key in (
+        (dict(ONE_CYCLE, total_steps=3), 'total_steps'),
+        (dict(COSINE, T_max=3), 'T_max'),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=rf'ends after 24 iterations \({key}\), the training after '
+            f'32: leave {key} out',
+        ):
+            train(tmp_path / 'work', schedulers=(scheduler,))
+    two = (
+        dict(COSINE, T_max=2, end=2),
+        dict(COSINE, T_max=2, begin=2, end=4),
+    )
+    train(tmp_path / 'work', schedulers=two)
+
+
+def test_it_follows_the_epochs(tmp_path):
+    for epochs in (1, 3):
+        for scheduler in (ONE_CYCLE, COSINE):
+            rates = train(
+                tmp_path / f'{epochs}{scheduler["type"]}',
+                epochs=epochs,
+                schedulers=(scheduler,),
+            )
+            assert len(rates) == 8 * epochs
+            last = rates[8 * epochs - 1] / max(rates.values())
+            assert last < 0.06
+
+
+def test_accumulated_gradients_count_in_a_scaled_rate(tmp_path):
+    scale = dict(auto_scale_lr=dict(enable=True, base_batch_size=16))
+    for schedulers in ((), (WARM_UP, COSINE)):
+        name = f'{len(schedulers)}'
+        rates = [
+            train(tmp_path / f'{name}{n}', schedulers=schedulers, **kind)
+            for n, kind in enumerate(
+                (
+                    dict(scale, accumulated=8),
+                    dict(rate=0.1),
+                    dict(scale, accumulated=2),
+                )
+            )
+        ]
+        assert rates[0] == pytest.approx(rates[1])
+        assert rates[2] == pytest.approx(
+            {k: v / 4 for k, v in rates[1].items()}
+        )
+
+
+def test_a_runner_without_training_is_left_alone():
+    hook = HOOKS.build(dict(type='ScheduleHook'))
+    hook.before_run(SimpleNamespace(optim_wrapper=None))
+    hook.after_load_checkpoint(SimpleNamespace(_resume=False), {})
