@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from hero_mm.datasets.transforms.sampling import frames_of_span
 from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.registry import INFERENCERS, MODELS
 from hero_mm.structures import GroundingDataSample
@@ -248,9 +249,7 @@ def _read_tubes(sample: GroundingDataSample) -> list[dict[str, Any]]:
     for view in views_from_sample(sample):
         start, end = view.pred_span or view.segment
         first, last = (int(edge) for edge in view.segment)
-        frames_F = np.arange(
-            max(int(np.ceil(start)), first), min(int(np.ceil(end)), last)
-        )
+        frames_F = frames_of_span((start, end), (first, last))
         boxes_F4 = interpolate_boxes(
             view.frame_inds, np.asarray(view.pred_bboxes), frames_F
         )

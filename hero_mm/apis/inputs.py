@@ -4,6 +4,7 @@ Each function takes what people write and returns what the inferencer needs,
 or says what is wrong with it and what to do.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.logging import print_log
 
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.registry import TRANSFORMS
@@ -248,10 +250,21 @@ def _read_segment(
         # Frames last as long as the file says, not all alike.
         start, end = np.interp((start, end), edges, np.arange(count + 1))
     first, last = int(round(start)), min(int(round(end)), count)
+    if first == last < count and start < end:
+        # Less than a frame is asked for: the one that it lies in.
+        first = min(first, int(start))
+        last = first + 1
     if early or not (start < end and first < last):
         raise ValueError(
             f'{path}: the segment {tuple(segment)} {unit} must be '
             f'[start, end) inside the video, which has {count} frames, '
             f'{edges[-1]:.2f} seconds.'
+        )
+    if segment[1] > (edges[-1] if unit == 'seconds' else count):
+        print_log(
+            f'{path}: the segment {tuple(segment)} {unit} goes on after the '
+            f'end of the video; it is cut to the frames [{first}, {last})',
+            logger='current',
+            level=logging.WARNING,
         )
     return first, last

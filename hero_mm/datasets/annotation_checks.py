@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .tracks import VideoInfo
+from .tracks import MOST_FRAMES, VideoInfo
 
 FORMAT = 'hero_mm/1'
 _VIDEO_KEYS: dict[str, tuple[type, ...]] = {
@@ -119,6 +119,13 @@ def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
             raise AnnotationError(
                 path, where, f'{key!r} is {value!r}', f'give {kind}'
             )
+    if entry['frame_count'] > MOST_FRAMES:
+        raise AnnotationError(
+            path,
+            where,
+            f"'frame_count' is {entry['frame_count']}",
+            f'give at most {MOST_FRAMES:,}, cut a longer video',
+        )
     complete = entry.get('tracks_complete', False)
     check_kind(path, where, "'tracks_complete'", complete, bool)
     _check_predicates(path, where, entry)
@@ -302,9 +309,7 @@ def check_clips(
         for query in clip['queries']:
             _check_query(path, where, clip, query, video, query_types)
             query_id = query['query_id']
-            if seen.setdefault(query_id, index) != index or (
-                sum(q['query_id'] == query_id for q in clip['queries']) > 1
-            ):
+            if query_id in seen:
                 raise AnnotationError(
                     path,
                     where,
@@ -312,6 +317,7 @@ def check_clips(
                     f'data_list[{seen[query_id]}]',
                     'give each sentence an id of its own',
                 )
+            seen[query_id] = index
 
 
 def _check_clip(

@@ -6,11 +6,15 @@ xyxy in pixels, ``(x2, y2)`` exclusive. Frame numbers are native and 0-based.
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+MOST_FRAMES = 10_000_000
+"""A video of more frames (four days) is damage, and would fill the memory."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -75,7 +79,7 @@ class Track:
     def from_boxes(
         cls,
         category: str,
-        frames: ArrayLike,
+        frames: Union[Sequence[int], np.ndarray],
         boxes: ArrayLike,
         predicates: tuple[str, ...] = (),
     ) -> 'Track':
@@ -83,14 +87,25 @@ class Track:
 
         Args:
             category (str): What the object is.
-            frames (ArrayLike): Native frame numbers, in any order, each once.
+            frames (Sequence[int]): Native frame numbers, in any order, each
+                once.
             boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
             predicates (tuple[str, ...]): What is true of it. Defaults to
                 none that are known.
 
         Returns:
             Track: With its own boxes.
+
+        Raises:
+            ValueError: There are more or fewer boxes than frames, or two on
+                one frame.
         """
+        shape = np.shape(boxes)
+        if shape != (len(frames), 4) and (len(frames) or np.size(boxes)):
+            raise ValueError(
+                f'{len(frames)} frames of a track need boxes of shape '
+                f'({len(frames)}, 4), found {shape}; give one box a frame'
+            )
         order = np.argsort(np.asarray(frames, dtype=np.int64), kind='stable')
         frames_T = np.asarray(frames, dtype=np.int64)[order]
         if (np.diff(frames_T) == 0).any():

@@ -6,6 +6,7 @@ Boxes are xyxy. Spans are half-open ``[start, end)`` in native frame numbers.
 
 from typing import Any, Optional
 
+import torch
 from mmengine.structures import BaseDataElement, InstanceData
 
 
@@ -57,6 +58,22 @@ class GroundingDataSample(BaseDataElement):
       in pixels of the original video; ``scores`` (K, T); ``span_scores``
       (K,); ``action_consistency`` (K, T), in [0, 1].
     """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send small tensors as bytes between processes.
+
+        A tensor in shared memory costs the receiver a file descriptor.
+        """
+        return {
+            name: _Packed(value) if isinstance(value, InstanceData) else value
+            for name, value in self.__dict__.items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if isinstance(value, _Packed):
+                value = value.unpack()
+            self.__dict__[name] = value
 
     def take_frames(self, places: Any) -> 'GroundingDataSample':
         """The same clip with some of its sampled frames.
@@ -150,3 +167,27 @@ class GroundingDataSample(BaseDataElement):
     @pred_queries.deleter
     def pred_queries(self) -> None:
         del self._pred_queries
+
+
+class _Packed:
+    """Instances whose tensors are arrays, where an array can hold them."""
+
+    def __init__(self, instances: InstanceData) -> None:
+        self.metainfo = instances.metainfo
+        self.fields = dict(instances.items())
+        self.tensors = [
+            name
+            for name, value in self.fields.items()
+            if isinstance(value, torch.Tensor)
+            and value.device.type == 'cpu'
+            and value.dtype != torch.bfloat16
+            and not value.requires_grad
+        ]
+        for name in self.tensors:
+            self.fields[name] = self.fields[name].numpy()
+
+    def unpack(self) -> InstanceData:
+        """The instances, with tensors again."""
+        for name in self.tensors:
+            self.fields[name] = torch.from_numpy(self.fields[name])
+        return InstanceData(metainfo=self.metainfo, **self.fields)

@@ -244,8 +244,29 @@ def test_seconds_are_those_of_the_file(inferencer, tmp_path):
     assert end > 20 and tube['span_seconds'][1] > end / 20
 
 
-def test_an_end_beyond_the_video_is_cut(video):
+def test_an_end_beyond_the_video_is_cut(video, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'hero_mm.apis.inputs.print_log', lambda text, **_: said.append(text)
+    )
+    assert describe_video(video, (1.0, 2.0))['segment'] == (20, 40)
+    assert not said
     assert describe_video(video, (1.0, 99.0))['segment'] == (20, 40)
+    assert describe_video(video, (20, 99), 'frames')['segment'] == (20, 40)
+    assert all('it is cut to the frames [20, 40)' in text for text in said)
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    ('segment', 'unit', 'frame'),
+    [((7, 8), 'frames', 7), ((0.51, 0.52), 'seconds', 10)],
+)
+def test_a_segment_of_one_frame_has_an_answer(
+    inferencer, video, segment, unit, frame
+):
+    result = inferencer(video, 'x', segment=segment, unit=unit)
+    (tube,) = result['predictions']
+    assert tube['frames'] == [frame] and len(tube['bboxes']) == 1
 
 
 @pytest.mark.parametrize(

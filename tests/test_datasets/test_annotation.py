@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -112,6 +113,35 @@ def test_empty_track_has_no_box():
 def test_a_frame_twice_is_refused():
     with pytest.raises(ValueError, match='frame 3 occurs twice'):
         Track.from_boxes('dog', [3, 4, 3], [BOX] * 3)
+
+
+@pytest.mark.parametrize('boxes', [[BOX], [BOX] * 3, BOX, [BOX[:3]] * 2])
+def test_a_track_has_one_box_a_frame(boxes):
+    with pytest.raises(
+        ValueError, match=r'2 frames of a track need .* \(2, 4'
+    ):
+        Track.from_boxes('dog', [3, 4], boxes)
+    assert len(Track.from_boxes('dog', [], []).runs) == 0
+
+
+def test_many_sentences_of_a_clip_take_no_longer_each(tmp_path):
+    queries = [_query(query_id=str(n)) for n in range(30_000)]
+    raw = _written()
+    raw['data_list'][0]['queries'] = queries
+    path = _store(tmp_path, raw)
+    start = time.process_time()
+    load_annotation(path)
+    assert time.process_time() - start < 10
+    queries.append(_query(query_id='7'))
+    with pytest.raises(AnnotationError, match="'7' is already in"):
+        load_annotation(_store(tmp_path, raw))
+
+
+def test_a_video_of_a_billion_frames_is_refused(tmp_path):
+    raw = _written()
+    raw['videos']['v']['frame_count'] = 10**9
+    with pytest.raises(AnnotationError, match="'frame_count' is 1000000000"):
+        load_annotation(_store(tmp_path, raw))
 
 
 def test_unknown_track_names_the_known_ones():

@@ -1,8 +1,11 @@
 """Items of the data set, and what happens to broken videos."""
 
+import copy
 import logging
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -369,3 +372,72 @@ def test_through_a_storage_backend(toy):
     dataset = _build(toy, pipeline, backend_args=args)
     plain = _build(toy, DECODE)
     assert torch.equal(dataset[1]['inputs'], plain[1]['inputs'])
+
+
+_LOADER = """
+import os, resource, sys
+from torch.utils.data import DataLoader
+from mmengine.dataset import pseudo_collate
+import hero_mm.datasets
+from hero_mm.registry import DATASETS
+
+dataset = DATASETS.build(eval(sys.stdin.read()))
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+for limit in map(int, sys.argv[1:]):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    loader = iter(
+        DataLoader(
+            dataset, 3, num_workers=1, collate_fn=pseudo_collate, timeout=60
+        )
+    )
+    before = len(os.listdir('/proc/self/fd'))
+    try:
+        batch = next(loader)
+        used = len(os.listdir('/proc/self/fd')) - before
+        print(limit, used, len(batch['data_samples'][0].gt_queries))
+    except OSError as error:
+        print(str(error).splitlines()[-1])
+    del loader
+    batch = None
+"""
+
+
+def test_few_file_descriptors(toy):
+    config = dict(
+        type='GroundingDataset',
+        data_root=str(toy),
+        ann_file='ann.json',
+        data_prefix=dict(video='video'),
+        pipeline=PIPELINE,
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', _LOADER, '1024', '40', '22'],
+        input=repr(config),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    many, few, none = done.stdout.splitlines()
+    limit, used, queries = map(int, many.split())
+    assert used <= 2 * 3 and queries in (2, 3)
+    assert few.split()[0] == '40'
+    assert 'of 22 file descriptors left' in none and 'ulimit -n' in none
+
+
+def test_a_sample_is_the_same_in_another_process(toy):
+    sample = _build(toy, PIPELINE)[0]['data_samples']
+    sample.gt_queries.extra = torch.ones(len(sample.gt_queries)).bfloat16()
+    for copied in (pickle.loads(pickle.dumps(sample)), copy.deepcopy(sample)):
+        assert copied.metainfo.keys() == sample.metainfo.keys()
+        for name in ('queries', 'gt_queries', 'gt_tracks'):
+            ours, theirs = sample.get(name), copied.get(name)
+            assert list(ours.keys()) == list(theirs.keys())
+            for field, value in ours.items():
+                if isinstance(value, torch.Tensor):
+                    assert torch.equal(value, theirs[field])
+                    assert value.dtype == theirs[field].dtype
+                else:
+                    assert value == theirs[field]
+    copied.gt_queries.spans += 1
+    assert not torch.equal(copied.gt_queries.spans, sample.gt_queries.spans)

@@ -6,7 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hero_mm.datasets.transforms import SampleClipFrames
-from hero_mm.datasets.transforms.sampling import fps_grid, uniform_grid
+from hero_mm.datasets.transforms.sampling import (
+    fps_grid,
+    frames_of_span,
+    uniform_grid,
+)
 
 
 def _results(start=10, end=42, spans=((15, 20), (18, 30)), fps=8.0):
@@ -138,3 +142,31 @@ def test_bad_options(options, message):
 
 def test_repr_tells_the_options():
     assert 'num_frames=7' in repr(SampleClipFrames(num_frames=7))
+
+
+@pytest.mark.parametrize(
+    ('span', 'frames'),
+    [
+        ((10, 13), [10, 11, 12]),
+        ((10.5, 12.5), [11, 12]),
+        ((8, 99), list(range(10, 20))),
+        ((10.2, 10.8), [10]),
+        ((12, 12), [12]),
+        ((20, 20), [19]),
+        ((3, 5), [10]),
+    ],
+)
+def test_a_span_has_frames(span, frames):
+    assert frames_of_span(span, (10, 20)).tolist() == frames
+
+
+@pytest.mark.parametrize(
+    'options', [dict(num_frames=4), dict(mode='fps', fps=2)]
+)
+def test_a_segment_of_one_frame_and_of_none(options):
+    step = SampleClipFrames(**options)
+    results = step.transform(_results(7, 8, spans=((7, 8),)))
+    assert results['frame_inds'].tolist() == [7]
+    for start, end in ((7, 7), (-1, 4), (0, 10**9)):
+        with pytest.raises(ValueError, match='the segment .* must have 1 to'):
+            step.transform(_results(start, end))

@@ -15,11 +15,11 @@ from hero_mm.json_reader import read_json as read_any_json
 from hero_mm.processes import end_with_parent
 
 from ..annotation import QUERY_TYPES
-from ..tracks import VideoInfo
+from ..tracks import MOST_FRAMES, VideoInfo
 
 PathLike = Union[str, Path]
-MOST = 10_000_000
-"""Frames and pixels are fewer: a larger number is damage."""
+# Frames and pixels are fewer: a larger number is damage.
+MOST = MOST_FRAMES
 _CURE = 'correct it, or check that this is the official file'
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 

@@ -12,6 +12,8 @@ from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.registry import TRANSFORMS
 
+from ..tracks import MOST_FRAMES
+
 MODES = ('uniform', 'fps')
 
 
@@ -32,6 +34,46 @@ def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
         return np.arange(start, end, dtype=np.int64)
     middles = (np.arange(num_frames) + 0.5) * length / num_frames
     return start + np.floor(middles).astype(np.int64)
+
+
+def frames_of_span(
+    span: tuple[float, float], segment: tuple[int, int]
+) -> np.ndarray:
+    """The frames of a span, never none.
+
+    Args:
+        span (tuple[float, float]): ``[start, end)``, not only whole frames.
+        segment (tuple[int, int]): ``[start, end)`` that was searched.
+
+    Returns:
+        np.ndarray: Frames of the segment that begin in the span, int64;
+        where none does, the one that shows its middle.
+    """
+    first, last = segment
+    start = max(int(np.ceil(span[0])), first)
+    end = min(int(np.ceil(span[1])), last)
+    if end <= start:
+        middle = int(np.floor((span[0] + span[1]) / 2))
+        start = min(max(middle, first), last - 1)
+        end = start + 1
+    return np.arange(start, end, dtype=np.int64)
+
+
+def check_segment(start: int, end: int) -> None:
+    """Refuse a segment without a frame, or of more than a video may have.
+
+    Args:
+        start (int): Its first frame.
+        end (int): One past its last frame.
+
+    Raises:
+        ValueError: There is nothing to sample from.
+    """
+    if not 0 <= start < end or end - start > MOST_FRAMES:
+        raise ValueError(
+            f'the segment [{start}, {end}) must have 1 to {MOST_FRAMES:,} '
+            'frames, from 0 on; a segment of one frame is [n, n + 1)'
+        )
 
 
 def fps_grid(
@@ -130,6 +172,7 @@ class SampleClipFrames(BaseTransform):
             dict: With ``frame_inds``.
         """
         start, end = results['segment']
+        check_segment(start, end)
         if self.crop_prob > 0:
             spans = [q['span'] for q in results['queries'] if 'span' in q]
             if spans:

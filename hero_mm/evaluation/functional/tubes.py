@@ -15,6 +15,8 @@ import numpy as np
 from .boxes import FloatArray, IntArray
 
 QUERY_TYPES = ('declarative', 'interrogative')
+# More are damage, and would fill the memory.
+MOST_FRAMES = 10_000_000
 # What float() would take for a number.
 _NO_NUMBERS = {bool, np.bool_, str, np.str_, bytes, type(None)}
 
@@ -249,6 +251,11 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
             )
         if end <= start:
             raise ValueError(f'{owner}: the {name} [{start}, {end}) is empty.')
+        if end - start > MOST_FRAMES:
+            raise ValueError(
+                f'{owner}: the {name} [{start}, {end}) has more than '
+                f'{MOST_FRAMES:,} frames.'
+            )
     # The end may be past the segment: data sets read the two differently.
     if span[0] >= segment[1] or span[1] <= segment[0]:
         raise ValueError(
