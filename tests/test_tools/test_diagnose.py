@@ -1,0 +1,31 @@
+"""How well each part of a model does its work."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope='module')
+def tool(load_tool):
+    return load_tool('analysis_tools/diagnose')
+
+
+def test_links_and_gaps_are_counted_apart(tool):
+    # Found in slot 2, 2, hidden, hidden, 2, then in slot 0.
+    slots = torch.tensor([2, 2, -1, -1, 2, 0])[:, None]
+    seen = torch.tensor([1, 1, 0, 0, 1, 1]).bool()[:, None]
+    kept = tool.follow(slots, seen)
+    assert kept == dict(links=[True, False], gaps=[True])
+
+
+def test_an_object_that_is_seen_but_not_found_asks_for_no_link(tool):
+    slots = torch.tensor([1, -1, 3])[:, None]
+    seen = torch.ones(3, 1, dtype=torch.bool)
+    assert tool.follow(slots, seen) == dict(links=[], gaps=[])
+
+
+def test_auc_counts_pairs_in_order(tool):
+    inside = torch.tensor([0, 1, 1, 0]).bool()
+    scores = torch.tensor([0.1, 0.9, 0.3, 0.3])
+    # Of four pairs three are in order and one is even.
+    assert tool.auc(scores, inside) == pytest.approx(3.5 / 4)
+    assert tool.auc(scores, torch.ones(4).bool()) is None
