@@ -105,7 +105,7 @@ def make_item(
     )
     sample.gt_queries = InstanceData(
         spans=torch.tensor(spans, dtype=torch.float32),
-        track_index=torch.arange(queries),
+        track_index=list(range(queries)),
         **tubes,
     )
     sample.gt_tracks = InstanceData(

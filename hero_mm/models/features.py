@@ -4,7 +4,7 @@ Shape legend: B clips, Q sentences, T frames, H W cells of a level, L words,
 D width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Optional
 
 import torch
@@ -57,6 +57,12 @@ class Pyramid:
         in_height = y < self.sizes_B2[:, 1:]
         return in_height[:, :, None] & in_width[:, None]
 
+    def unit(self, number: int) -> Tensor:
+        """Pixels that a cell of a level covers, (x, y), has shape (2,)."""
+        across, down = self.level(number)[1]
+        one = self.sizes_B2.new_ones(1)
+        return torch.cat([one * across, one * down])
+
     def means(self, number: int) -> Tensor:
         """Mean over the real cells of each frame, has shape (B, T, D)."""
         count = self.real_cells(number).sum((1, 2)).clamp(min=1)
@@ -85,13 +91,7 @@ class TextFeatures:
     action_weights_QL: Tensor
 
     def select(self, rows: slice) -> 'TextFeatures':
-        """Some of the sentences, cut to the longest of them."""
-        mask = self.word_mask_QL[rows]
-        longest = int(mask.sum(-1).max()) if len(mask) else 0
+        """Some of the sentences."""
         return TextFeatures(
-            self.words_QLD[rows, :longest],
-            mask[:, :longest],
-            self.sentence_QD[rows],
-            self.action_QD[rows],
-            self.action_weights_QL[rows, :longest],
+            *(getattr(self, field.name)[rows] for field in fields(self))
         )

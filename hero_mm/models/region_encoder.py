@@ -194,7 +194,7 @@ class RegionEncoder(BaseModule):
         shape = regions.boxes_BTN4.shape[:3]
         looks = [reader(pyramid, regions) for reader in self.readers]
         looks = [one.expand(*shape, -1) for one in looks]
-        unit = regions.boxes_BTN4.new_tensor(pyramid.strides[-1])
+        unit = pyramid.unit(-1).to(regions.boxes_BTN4)
         slots = torch.arange(shape[2], device=unit.device)
         x = self.norm(torch.stack(looks).sum(0))
         x = x + self.box_position(regions.boxes_BTN4, unit)
@@ -233,14 +233,20 @@ class RegionEncoder(BaseModule):
             the mean IoU of the corrected boxes.
         """
         shows, _ = self.assigner(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
-        rows, times, slots, objects = shows.nonzero(as_tuple=True)
         share = shows.to(encoded.boxes_BTN4) / shows.sum(
             2, keepdim=True
         ).clamp(min=1)
-        share = share[rows, times, slots, objects]
-        old = proposed.boxes_BTN4[rows, times, slots]
-        new = encoded.boxes_BTN4[rows, times, slots]
-        truth = tracks.boxes_BTM4[rows, times, objects]
+        # All pairs of a slot and an object; most of them weigh nothing.
+        shape = (*shows.shape, 4)
+        old, new, truth = (
+            boxes.expand(shape).reshape(-1, 4)
+            for boxes in (
+                proposed.boxes_BTN4[..., None, :],
+                encoded.boxes_BTN4[..., None, :],
+                tracks.boxes_BTM4[:, :, None],
+            )
+        )
+        share = share.flatten()
         number = tracks.valid_BTM.sum().clamp(min=1)
         iou, _ = box_iou_pairs(new.detach(), truth)
         wanted = self.bbox_coder.encode(old, truth)

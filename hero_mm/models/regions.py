@@ -154,8 +154,14 @@ def read_points(
     """
     clips, frames, number, _, _ = points_BTNP2.shape
     height, width = level_BTCHW.shape[-2:]
-    whole = points_BTNP2.new_tensor([width * stride[0], height * stride[1]])
-    grid = (2 * points_BTNP2 / whole - 1).flatten(0, 1)
+    x, y = points_BTNP2.flatten(0, 1).unbind(-1)
+    grid = torch.stack(
+        [
+            2 * x / (width * stride[0]) - 1,
+            2 * y / (height * stride[1]) - 1,
+        ],
+        -1,
+    )
     # In half precision, places of a large picture would be rounded.
     exact = torch.promote_types(level_BTCHW.dtype, grid.dtype)
     maps = level_BTCHW.flatten(0, 1).to(exact)

@@ -58,11 +58,14 @@ class Tracks:
             grow = (0, num_frames - frames, 0, most - objects)
             boxes.append(F.pad(tracks.bboxes, (0, 0, *grow)))
             valid.append(F.pad(tracks.valid, grow))
-        known = [bool(one.get('tracks_complete', False)) for one in samples]
+        known = [
+            one.new_full((), bool(sample.get('tracks_complete', False)))
+            for one, sample in zip(valid, samples)
+        ]
         return cls(
             torch.stack(boxes).transpose(1, 2).float(),
             torch.stack(valid).transpose(1, 2),
-            torch.tensor(known, device=valid[0].device),
+            torch.stack(known),
         )
 
 

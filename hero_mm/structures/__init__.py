@@ -3,10 +3,12 @@
 from .actions import action_numbers, true_in_clip, true_of_query
 from .boxes import to_original
 from .grounding_data_sample import GroundingDataSample
+from .transfer import send
 
 __all__ = [
     'GroundingDataSample',
     'action_numbers',
+    'send',
     'to_original',
     'true_in_clip',
     'true_of_query',

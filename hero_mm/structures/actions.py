@@ -20,6 +20,7 @@ from mmengine.dist import get_rank
 from torch import Tensor
 
 from .grounding_data_sample import GroundingDataSample
+from .transfer import send
 
 # Numbers are crc32 or a few below zero: this one is none.
 _NONE = torch.iinfo(torch.int64).min
@@ -110,7 +111,7 @@ def _of_targets(sample: GroundingDataSample) -> list[Sequence[str]]:
         return [()] * count
     return [
         tracks.predicates[place] if place >= 0 else ()
-        for place in truth.track_index.tolist()
+        for place in truth.track_index
     ]
 
 
@@ -134,6 +135,6 @@ def _among(numbers_V: Tensor, rows: Sequence[set[int]]) -> Tensor:
     table_RP = torch.tensor(
         [[*row, *[_NONE] * (width - len(row))] for row in rows],
         dtype=torch.long,
-        device=numbers_V.device,
     ).reshape(len(rows), width)
+    table_RP = send(table_RP, numbers_V.device)
     return (numbers_V[:, None, None] == table_RP).any(-1)

@@ -45,8 +45,8 @@ class GroundingDataSample(BaseDataElement):
     - ``gt_queries``: ``spans`` (K, 2) float, native frames; ``bboxes``
       (K, T, 4), in pixels of the input; ``valid`` (K, T), True where the
       target has a box and the frame lies inside the span; ``track_index``
-      (K,) int64, the place of the target in ``gt_tracks``, -1 where tracks
-      are not loaded.
+      (K,) int64 of numpy, the place of the target in ``gt_tracks``, -1 where
+      tracks are not loaded.
     - ``gt_tracks``: ``bboxes`` (M, T, 4), in pixels of the input; ``valid``
       (M, T), for every annotated object, inside the span or not;
       ``predicates`` (list[list[str]]), those that may be true of the object

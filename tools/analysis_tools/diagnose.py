@@ -129,9 +129,7 @@ def measure_answers(samples: Sequence[Any]) -> dict:
             kept = kept / inside_QT.sum(1).clamp(min=1)
             name = f'answer kept at {share:g} of the frames'
             values[name] += kept[inside_QT.any(1)].tolist()
-        iou, _ = box_iou_pairs(
-            pred.bboxes, to_original(truth.bboxes, sample)
-        )
+        iou, _ = box_iou_pairs(pred.bboxes, to_original(truth.bboxes, sample))
         values['boxes in true spans at IoU 0.5'] += (
             (iou >= 0.5)[inside_QT].float().tolist()
         )

@@ -75,7 +75,7 @@ class PackGroundingInputs(BaseTransform):
                 spans=_tensor(results['gt_spans']),
                 bboxes=_tensor(results['gt_bboxes']),
                 valid=_tensor(results['gt_valid']),
-                track_index=_tensor(_track_index(results)),
+                track_index=_track_index(results),
             )
         if 'track_bboxes' in results:
             sample.gt_tracks = InstanceData(

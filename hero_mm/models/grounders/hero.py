@@ -17,7 +17,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from hero_mm.registry import MODELS
-from hero_mm.structures import GroundingDataSample
+from hero_mm.structures import GroundingDataSample, send
 
 from ..compat_checkpoint import check_version
 from ..features import Pyramid, TextFeatures
@@ -420,7 +420,6 @@ class HERO(BaseModel):
             retrieved.regions,
             self._edges(retrieved, data_samples, clip_of_query),
             data_samples,
-            clip_of_query,
             # Of all frames, also where the scout has left some out.
             retrieved.consistency_QT if scouted_QT is None else scouted_QT,
         )
@@ -448,7 +447,7 @@ def _clip_of_query(samples: Samples, like: Tensor) -> Tensor:
     """The clip of each query, has shape (Q,)."""
     counts = torch.tensor([len(s.queries.texts) for s in samples])
     clips = torch.arange(len(samples)).repeat_interleave(counts)
-    return clips.to(like.device)
+    return send(clips, like.device)
 
 
 def _texts(samples: Samples) -> list[str]:
@@ -468,4 +467,4 @@ def _negatives(
             texts.extend(negatives)
             owners.extend([query] * len(negatives))
             query += 1
-    return texts, torch.tensor(owners).to(clip_of_query)
+    return texts, send(owners, clip_of_query.device, dtype=torch.long)

@@ -24,7 +24,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
-from hero_mm.structures import GroundingDataSample
+from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import action_numbers, true_in_clip
 
 from ..features import TextFeatures
@@ -155,7 +155,7 @@ class ContrastiveActionHead(BaseModule):
         """
         look_BNE, action_BTNE = self.fit.slots(regions)
         look_QE, act_QE = self.fit.texts(text)
-        numbers = action_numbers(samples).to(clip_of_query)
+        numbers = send(action_numbers(samples), clip_of_query.device)
         owner, mine = clip_of_query, slice(0, len(look_QE))
         look_VE, act_VE = look_QE, act_QE
         if get_world_size() > 1:
@@ -181,7 +181,7 @@ class ContrastiveActionHead(BaseModule):
             loss_action_contrast=self.loss_contrast(
                 scale * pairs,
                 owner,
-                true_in_clip(numbers, samples).to(owner.device),
+                true_in_clip(numbers, samples),
                 in_rows(scale * hard, query_of_negative, len(look_QE)),
                 mine,
             )
@@ -217,12 +217,9 @@ class ContrastiveActionHead(BaseModule):
 
 
 def in_rows(value_V: Tensor, row_V: Tensor, num_rows: int) -> Tensor:
-    """Values (V,) side by side in their rows, -1e4 where there are fewer."""
-    same = row_V[:, None] == row_V
-    place = torch.tril(same, diagonal=-1).sum(1)
-    width = int(place.max()) + 1 if len(place) else 0
-    rows = value_V.new_full((num_rows, width), -1e4)
-    return rows.index_put((row_V, place), value_V)
+    """Values (V,) in their rows, -1e4 elsewhere; has shape (rows, V)."""
+    rows = torch.arange(num_rows, device=row_V.device)[:, None]
+    return torch.where(row_V == rows, value_V, -1e4)
 
 
 def _gather_captions(

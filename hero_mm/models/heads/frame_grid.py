@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hero_mm.structures import GroundingDataSample
+from hero_mm.structures import GroundingDataSample, send
 
 
 def frame_numbers(
@@ -31,7 +31,7 @@ def frame_numbers(
         inds = torch.as_tensor(sample.frame_inds)
         row[: len(inds)] = inds.float()
     segments = torch.tensor([sample.segment for sample in samples])
-    return numbers.to(device), segments.float().to(device)
+    return send(numbers, device), send(segments.float(), device)
 
 
 def bin_edges(

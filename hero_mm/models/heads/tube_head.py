@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS, TASK_UTILS
-from hero_mm.structures import GroundingDataSample, to_original
+from hero_mm.structures import GroundingDataSample, send, to_original
 from hero_mm.structures.actions import action_numbers, true_of_query
 
 from ..features import TextFeatures
@@ -316,13 +316,13 @@ class TubeHead(BaseModule):
         )
         number = shows.sum((1, 2))
         tube_QE = nn.functional.normalize(tube_QE, dim=-1)
-        numbers = action_numbers(samples).to(query_of_negative)
+        numbers = send(action_numbers(samples), query_of_negative.device)
         scale = self.fit.scale()
         _, caption_QE = self.fit.texts(text)
         _, other_VE = self.fit.texts(negatives)
         hard_V = (tube_QE[query_of_negative] * other_VE).sum(-1)
         rows = torch.arange(len(tube_QE), device=tube_QE.device)
-        true = true_of_query(numbers, samples).to(rows.device)
+        true = true_of_query(numbers, samples)
         return dict(
             loss_tube=self.loss_tube(
                 scale * caption_QE @ tube_QE.t(),
@@ -342,7 +342,6 @@ class TubeHead(BaseModule):
         regions: Regions,
         edges_QT1: Tensor,
         samples: Samples,
-        clip_of_query: Tensor,
         consistency_QT: Optional[Tensor],
     ) -> list[InstanceData]:
         """Decode tubes in original pixels and native frames.
@@ -351,8 +350,8 @@ class TubeHead(BaseModule):
             output (TubeOutput): Of Q queries.
             regions (Regions): The slots of each query.
             edges_QT1 (Tensor): Edges of the bins, native frames.
-            samples (Sequence[GroundingDataSample]): B clips, their facts.
-            clip_of_query (Tensor): Clip of each query, has shape (Q,).
+            samples (Sequence[GroundingDataSample]): B clips, whose queries
+                these are, and their facts.
             consistency_QT (Tensor, optional): Logits of action consistency of
                 all frames.
 
@@ -378,10 +377,10 @@ class TubeHead(BaseModule):
         consistency = values[..., 5].sigmoid()
         if consistency_QT is not None:
             consistency = consistency_QT.sigmoid()
-        results = []
-        for clip, sample in enumerate(samples):
-            mine = clip_of_query == clip
-            length = len(sample.frame_inds)
+        results, first = [], 0
+        for sample in samples:
+            mine = slice(first, first + len(sample.queries.texts))
+            first, length = mine.stop, len(sample.frame_inds)
             results.append(
                 InstanceData(
                     spans=spans[mine],

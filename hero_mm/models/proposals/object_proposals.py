@@ -88,9 +88,9 @@ class ObjectProposals(ProposalGenerator):
         self, pyramid: Pyramid
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (B, T, P), boxes (B, T, P, 4), centres (P, 2), unit (2,)."""
-        level, stride = pyramid.level(self.level)
+        level, _ = pyramid.level(self.level)
         out = self.head(level.flatten(3).transpose(2, 3)).float()
-        unit = out.new_tensor(stride)
+        unit = pyramid.unit(self.level)
         height, width = level.shape[-2:]
         y = torch.arange(height, device=out.device) + 0.5
         x = torch.arange(width, device=out.device) + 0.5
@@ -154,13 +154,14 @@ class ObjectProposals(ProposalGenerator):
         owner = area.masked_fill(~near, float('inf')).argmin(2)
         share = (1.0 / near.sum(-1).clamp(min=1)).gather(2, owner)
         truth = tracks.boxes_BTM4.gather(2, owner[..., None].expand_as(boxes))
-        pred, wanted = boxes[positive], truth[positive]
         number = tracks.valid_BTM.sum().clamp(min=1)
         loss_bbox = self.loss_bbox(
-            pred, wanted, share[positive], avg_factor=number
+            boxes.flatten(0, -2),
+            truth.flatten(0, -2),
+            (share * positive).flatten(),
+            avg_factor=number,
         )
-        quality = torch.zeros_like(logits)
-        quality[positive] = box_iou_pairs(pred.detach(), wanted)[0]
+        quality = positive * box_iou_pairs(boxes.detach(), truth)[0]
         within = _near(tracks, centres, unit, 0.5).any(2)
         asked = (within | tracks.complete_B[:, None, None]) & real
         loss_object = self.loss_object(

@@ -18,6 +18,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
+from hero_mm.structures import send
 
 from ..features import TextFeatures
 from .action_pooling import TextPooling
@@ -243,7 +244,7 @@ class WordTextEncoder(BaseModule):
             ValueError: A sentence is empty, or no words are known at all.
         """
         self._need_words()
-        ids_QL = self.tokenize(texts).to(self.position.device)
+        ids_QL = send(self.tokenize(texts), self.position.device)
         mask_QL = ids_QL > 0
         if self.training and self.unknown_prob:
             drop = torch.rand(ids_QL.shape, device=ids_QL.device)

@@ -299,7 +299,7 @@ def test_a_negative_belongs_to_its_query(batch):
 def test_values_in_their_rows():
     rows = in_rows(torch.tensor([1.0, 2, 3]), torch.tensor([2, 0, 2]), 4)
     low = -1e4
-    assert rows.tolist() == [[2, low], [low, low], [1, 3], [low, low]]
+    assert rows.tolist() == [[low, 2, low], [low] * 3, [1, low, 3], [low] * 3]
     none = in_rows(torch.zeros(0), torch.zeros(0, dtype=torch.long), 3)
     assert none.shape == (3, 0)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 
 from hero_mm.models import TubeHead
 from hero_mm.models.heads.frame_grid import bin_edges
@@ -232,6 +233,9 @@ def decode(head, make_regions):
         samples = samples or [make_sample(frames)]
         if clips is None:
             clips = torch.zeros(queries, dtype=torch.long)
+        for place, sample in enumerate(samples):
+            texts = ['a man runs'] * int((clips == place).sum())
+            sample.queries = InstanceData(texts=texts)
         real = [
             len(samples[c].frame_inds) if times is None else frames
             for c in clips
@@ -244,9 +248,7 @@ def decode(head, make_regions):
             regions = replace(regions, times_BT=numbers)
         segments = torch.tensor([samples[c].segment for c in clips]).float()
         edges = bin_edges(4.0 * numbers + 1, regions.frame_mask_BT, segments)
-        return head.predict(
-            output, regions, edges, samples, clips, consistency
-        )
+        return head.predict(output, regions, edges, samples, consistency)
 
     return run
 
