@@ -196,7 +196,10 @@ class SlotAttention(nn.Module):
         )
         if self.begin:
             out = out.roll(self.begin, 1)
-        return out[:, :frames]
+        if not torch.compiler.is_compiling():
+            return out[:, :frames]
+        # Contiguous, whatever was padded: one graph serves all lengths.
+        return out.index_select(1, torch.arange(frames, device=out.device))
 
 
 def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
