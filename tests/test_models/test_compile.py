@@ -50,7 +50,7 @@ PARTS = {
 @pytest.mark.parametrize('part', PARTS)
 @torch.no_grad()
 def test_two_graphs_serve_all_lengths(part, make_regions, make_text):
-    """One of a single sentence, one of several; equal to what is not compiled."""
+    """One of a single sentence and one of several; the numbers are equal."""
     build, make = PARTS[part]
     torch.manual_seed(0)
     module = build().eval()
