@@ -377,10 +377,10 @@ class TubeHead(BaseModule):
         consistency = values[..., 5].sigmoid()
         if consistency_QT is not None:
             consistency = consistency_QT.sigmoid()
-        results, first = [], 0
+        results, done = [], 0
         for sample in samples:
-            mine = slice(first, first + len(sample.queries.texts))
-            first, length = mine.stop, len(sample.frame_inds)
+            mine = slice(done, done + len(sample.queries.texts))
+            done, length = mine.stop, len(sample.frame_inds)
             results.append(
                 InstanceData(
                     spans=spans[mine],
