@@ -108,6 +108,12 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
     if not isinstance(kind, str):
         return
     scope, _, name = kind.rpartition('.')
+    if kind == 'mmaction.TPN':
+        raise NoMapError(
+            'mmaction.TPN joins whole clips of several speeds into one '
+            'answer a clip; grounding needs a map a frame. '
+            f'{CHOOSE_NECK}: it sees the frames one by one'
+        )
     if name in WITHOUT_MAP and scope == 'mmaction':
         raise NoMapError(
             f'{kind} gives one vector a clip (or takes no pictures); '
@@ -138,17 +144,16 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
     raise ValueError(f'{scope or "hero_mm"} has no {role} {name!r}{hint}')
 
 
-def build_neck(
-    config: dict, levels: Sequence[Tensor]
-) -> tuple[nn.Module, list[Tensor]]:
-    """Build a neck for levels of known shapes and run it on them.
+def build_neck(config: dict, levels: Sequence[Tensor]) -> nn.Module:
+    """Build a neck for levels of known channels.
 
     Args:
-        config (dict): Its config; ``in_channels`` may be left out.
+        config (dict): Its config. Where ``in_channels`` is left out, it gets
+            the list of channels, or the number of the last level.
         levels (Sequence[Tensor]): What it gets, each of shape (N, C, H, W).
 
     Returns:
-        tuple[nn.Module, list[Tensor]]: The neck and what it gives.
+        nn.Module: The neck.
 
     Raises:
         ValueError: It does not fit the levels.
@@ -157,31 +162,32 @@ def build_neck(
     check_part(config, 'neck')
     options: list[Any] = [config]
     if 'in_channels' not in config:
-        # Most want a list, YOLOv3's the coarsest level first, some a number.
-        told = (channels, tuple(channels), channels[::-1], channels[-1])
-        options += [dict(config, in_channels=value) for value in told]
-    errors: list[Exception] = []
+        # Some have no such argument, and some want a number.
+        options += [
+            dict(config, in_channels=c) for c in (channels, channels[-1])
+        ]
+    errors = []
     for option in options:
         numbers = torch.get_rng_state()
         try:
             neck = build_part(option, 'neck')
             with untouched(neck):
-                out = as_maps(neck(tuple(levels)), 4, neck, CHOOSE_NECK)
-            return neck, out
+                as_maps(neck(tuple(levels)), 4, neck, CHOOSE_NECK)
+            return neck
         except NoMapError:
             raise
         except FAILURES as error:
             errors.append(error)
             torch.set_rng_state(numbers)
     sizes = [tuple(level.shape[-2:]) for level in levels]
-    # That it was not told, or does not want to be, is no reason.
+    # That in_channels is missing, or is not wanted, is no reason.
     worst = next((e for e in errors if 'in_channels' not in str(e)), errors[0])
     raise ValueError(
         f'the neck {config["type"]} does not fit: it gets channels '
         f'{channels} on maps of {sizes} cells, and its in_channels are '
-        f'{config.get("in_channels", "found")}. '
-        f'{reason(worst.__cause__ or worst)}. Leave in_channels out, or '
-        'change out_indices of the backbone'
+        f'{config.get("in_channels", "left out")}. '
+        f'{reason(worst.__cause__ or worst)}. Give in_channels in the form '
+        'that it wants, or change out_indices of the backbone'
     ) from worst
 
 
@@ -238,15 +244,15 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def in_words(what: str, cure: str) -> Iterator[None]:
-    """Tell in words what a part of another package does not take.
+    """Say in words what a part of another package does not take.
 
     Args:
         what (str): What failed.
         cure (str): What to do about it.
 
     Raises:
-        ValueError: Something failed within. Missing packages and memory are
-            told as they are.
+        ValueError: Something failed within. Missing packages and memory
+            keep their own errors.
     """
     try:
         yield
@@ -257,20 +263,58 @@ def in_words(what: str, cure: str) -> Iterator[None]:
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
+def untouched(module: nn.Module, gradients: bool = False) -> Iterator[None]:
     """Run a module within and leave no trace.
 
-    It is in evaluation mode, without gradients; the mode of each part and
-    torch's random numbers are put back.
+    It is in evaluation mode; the mode of each part, gradients and torch's
+    random numbers are put back.
 
     Args:
         module (nn.Module): With all that is run.
+        gradients (bool): Whether they are wanted within. Defaults to False.
     """
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=()):
+        with (
+            torch.set_grad_enabled(gradients),
+            torch.random.fork_rng(devices=()),
+        ):
             yield
     finally:
         for part, training in modes.items():
             part.training = training
+        if gradients:
+            module.zero_grad(set_to_none=True)
+
+
+def freeze_unread(module: nn.Module, read: Sequence[Tensor]) -> list[str]:
+    """Freeze the weights of a module that what is read does not depend on.
+
+    In distributed training weights without a gradient stop every step, or
+    need a search in every step (``find_unused_parameters``).
+
+    Args:
+        module (nn.Module): The module.
+        read (Sequence[Tensor]): What it gave, with gradients.
+
+    Returns:
+        list[str]: The parts that nothing reads, by the shortest names.
+    """
+    for one in read:
+        if one.requires_grad:
+            one.float().sum().backward(retain_graph=True)
+    learns = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    unread = {name for name, p in learns.items() if p.grad is None}
+    for name in unread:
+        learns[name].requires_grad_(False)
+    parts: dict[str, None] = {}
+    for name in sorted(unread):
+        steps = name.split('.')
+        for cut in range(1, len(steps) + 1):
+            part = '.'.join(steps[:cut])
+            inside = {n for n in learns if f'{n}.'.startswith(f'{part}.')}
+            if inside <= unread:
+                parts[part] = None
+                break
+    return list(parts)

@@ -1,39 +1,71 @@
 """Any backbone and neck of the MM family, as one map of features a frame.
 
-What a backbone wants and gives is found by running it on a trial clip when it
-is built: the layout of its input, how many frames it takes, the strides of its
-levels in pixels and in time, their channels. What does not fit is told then,
-in words.
+The layout of its input is read from the backbone. Strides, channels and steps
+in time are seen in one run on a clip of zeros when it is built, and said in
+one line. What does not fit is refused then.
 
 Shape legend: B clips, T frames, C channels, H W pixels or grid.
 """
 
+import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from .building import (
+    CHOOSE,
     CHOOSE_NECK,
+    FAILURES,
     as_maps,
     build_neck,
     build_part,
+    freeze_unread,
     reason,
     untouched,
 )
-from .time_steps import align_steps, cut_windows, hold_last, join_windows
-from .trials import find_levels
+from .time_steps import (
+    align_steps,
+    cut_windows,
+    first_step,
+    hold_last,
+    join_windows,
+    step_shifts,
+)
 
 LAYOUTS = ('clip', 'frame', 'video')
-# What a module raises that is given frames that it does not take.
-REFUSALS = (AssertionError, IndexError, RuntimeError, ValueError)
+# Frames of the clip of zeros, by what a backbone sees.
+LENGTHS = {'frame': 1, 'clip': 8, 'segments': 12, 'video': 32}
+STRIDED = (nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.MaxPool3d)
+
+
+@dataclass
+class Level:
+    """A level of the backbone.
+
+    Attributes:
+        channels (int): Channels C.
+        stride (int): Pixels a cell.
+        time_stride (int): Frames a step.
+        first (float): The frame at which the first step is centred.
+    """
+
+    channels: int
+    stride: int
+    time_stride: int
+    first: float
 
 
 class FeatureTower(BaseModule):
     """A backbone and a neck that give one map of features a frame.
+
+    What nothing reads (a stage behind the last level that is used) is frozen,
+    so that it does not stop distributed training.
 
     Args:
         backbone (dict): Config of a backbone. Its layout is read from an
@@ -48,8 +80,10 @@ class FeatureTower(BaseModule):
             given. Defaults to -1, the last.
         clip_len (int, optional): Frames that a 3-D backbone sees at once;
             longer clips are cut into windows of it, shorter ones hold their
-            last frame. None shows it the whole clip, unless it takes clips
-            of one length only: that is found.
+            last frame. Defaults to ``num_frames`` of the backbone, where it
+            has that; None shows it the whole clip.
+        finer_levels (Sequence[int]): Levels of the backbone that are read
+            beside the map.
         init_cfg (dict, optional): Initialization config.
 
     Attributes:
@@ -62,6 +96,7 @@ class FeatureTower(BaseModule):
         channels (int): Channels of the map.
         stride (int): Pixels a cell of the map.
         multiple (int): Height and width must be a multiple of it.
+        unread (list[str]): Parts that nothing reads.
     """
 
     def __init__(
@@ -70,47 +105,77 @@ class FeatureTower(BaseModule):
         neck: Union[dict, Sequence[dict], None] = None,
         level: int = -1,
         clip_len: Optional[int] = None,
+        finer_levels: Sequence[int] = (),
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
         self.backbone = _build_backbone(backbone)
         self.neck: Optional[nn.Module] = None
         self.level = level
-        self.clip_len = clip_len
+        self.finer_levels = tuple(finer_levels)
         self.input_layout = _layout(self.backbone)
         self._segments = _segments(self.backbone)
         self.sees = 'segments' if self._segments else self.input_layout
+        self.clip_len = clip_len
         self._check_clip_len()
-        with untouched(self):
-            self.levels, self.clip_len = find_levels(
-                self._trial,
-                self.backbone,
-                self.sees,
-                clip_len,
-                getattr(self.backbone, 'num_segments', None)
-                or backbone.get('num_frames'),
-            )
-        self.channels, self.stride = self._build_neck(neck)
+        if clip_len is None and self.sees == 'video':
+            self.clip_len = _num_frames(self.backbone, backbone)
+        with untouched(self, gradients=True):
+            self._look(backbone, neck)
         strides = [self.stride, *(level.stride for level in self.levels)]
         self.multiple = math.lcm(*strides)
+        print_log(self.describe(), logger='current')
 
     @property
     def name(self) -> str:
         """Name of the class of the backbone."""
         return type(self.backbone).__name__
 
+    def describe(self) -> str:
+        """One line: layout, strides, channels, grid, and what is unread."""
+        sees = dict(frame='frames one by one', segments='frames of a clip')
+        steps = sorted({level.time_stride for level in self.levels})
+        return (
+            f'{self.name} sees {sees.get(self.sees, "clips")}'
+            + (f' in windows of {self.clip_len}' if self.clip_len else '')
+            + f'; levels of {_listed(self.strides)} pixels a cell with '
+            f'{_listed(self.widths)} channels, a step every '
+            f'{_listed(steps)} frame(s); the map has {self.stride} pixels a '
+            f'cell and {self.channels} channels; '
+            + (
+                f'nothing reads {", ".join(self.unread)}: frozen'
+                if self.unread
+                else 'all of it is read'
+            )
+        )
+
+    def init_weights(self) -> None:
+        """Initialise; ValueError where pretrained weights fill nothing."""
+        # mmaction2's ``pretrained`` inflates weights past MMEngine's loader.
+        parts = [
+            part
+            for part in self.backbone.modules()
+            if isinstance(getattr(part, 'pretrained', None), str)
+        ]
+        before = [[p.clone() for p in part.parameters()] for part in parts]
+        super().init_weights()
+        for part, old in zip(parts, before):
+            if all(map(torch.equal, part.parameters(), old)):
+                raise ValueError(
+                    f'pretrained={part.pretrained!r} fills nothing of '
+                    f'{type(part).__name__}: the names in the file are '
+                    'others. Give init_cfg of the video encoder a checkpoint '
+                    'of the whole recogniser (docs/pretrained.md)'
+                )
+
     def feature_map(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> Tensor:
-        """Encode clips of one length and size; see :meth:`feature_maps`."""
+        """The map alone; see :meth:`feature_maps`."""
         return self.feature_maps(imgs, frame_mask, pixel_mask)[-1]
 
     def feature_maps(
-        self,
-        imgs: Tensor,
-        frame_mask: Tensor,
-        pixel_mask: Tensor,
-        finer: Sequence[int] = (),
+        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> list[Tensor]:
         """Encode clips of one length and size.
 
@@ -120,11 +185,10 @@ class FeatureTower(BaseModule):
             frame_mask (Tensor): True on real frames, has shape (B, T).
             pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
                 Only backbones of the layout 'clip' look at the masks.
-            finer (Sequence[int]): Levels of the backbone that are wanted too.
 
         Returns:
-            list[Tensor]: These levels and the map, each of shape (B, T, C,
-            H / stride, W / stride).
+            list[Tensor]: The finer levels and the map, each of shape (B, T,
+            C, H / stride, W / stride).
 
         Raises:
             ValueError: The backbone or the neck does not take such frames.
@@ -142,11 +206,11 @@ class FeatureTower(BaseModule):
         levels = self._steps(imgs, frame_mask, pixel_mask)
         self._check_steps(levels, length)
         aligned = [
-            align_steps(level, length, told.first)
-            for level, told in zip(levels, self.levels)
+            align_steps(level, length, seen.first)
+            for level, seen in zip(levels, self.levels)
         ]
         flat = [level.flatten(0, 1) for level in self._pathways(aligned)]
-        wanted = [flat[number] for number in finer]
+        wanted = [flat[level] for level in self.finer_levels]
         if self.neck is not None:
             out = self._run(self.neck, imgs, tuple(flat))
             flat = as_maps(out, 4, self.neck, CHOOSE_NECK)
@@ -190,26 +254,26 @@ class FeatureTower(BaseModule):
             return module(*args)
         except torch.cuda.OutOfMemoryError:
             raise
-        except REFUSALS as error:
+        except FAILURES as error:
             frames, (height, width) = clips.shape[1], clips.shape[-2:]
             raise ValueError(
                 f'{type(module).__name__} does not run on clips of {frames} '
-                f'frames of {width}x{height} pixels: {reason(error)}. Frames '
-                'may be too small for it (enlarge them by ResizeClip, choose '
-                'fewer levels), and some backbones take frames of one size '
-                'only'
+                f'frames of {width}x{height} pixels: {reason(error)}. Check '
+                'its arguments. Frames may be too small for it (enlarge them '
+                'by ResizeClip, choose fewer levels); some backbones take '
+                'frames of one size, or clips of one length (clip_len) only'
             ) from error
 
     def _check_steps(self, levels: list[Tensor], length: int) -> None:
-        """ValueError where time is not as it was found."""
+        """ValueError where time is not as it was seen."""
         steps = [level.shape[1] for level in levels]
         wanted = [length // level.time_stride for level in self.levels]
         if steps != wanted:
             raise ValueError(
                 f'{self.name} gives {steps} steps for {length} frames; '
-                f'{wanted} were expected after a trial run in evaluation '
-                'mode. In training it must give the same levels, without '
-                'branches of its own'
+                f'{wanted} were expected after a run in evaluation mode. In '
+                'training it must give the same levels, without branches of '
+                'its own'
             )
 
     def _pathways(self, levels: list[Tensor]) -> list[Tensor]:
@@ -218,56 +282,106 @@ class FeatureTower(BaseModule):
             return [torch.cat(levels, 2)]
         return levels
 
-    def _trial(self, frames: int, side: int) -> list[Tensor]:
-        """Run the backbone on a clip of zeros."""
+    def _look(
+        self, config: dict, necks: Union[dict, Sequence[dict], None]
+    ) -> None:
+        """Run on a clip of zeros: what is given, and what nothing reads."""
+        frames = self.clip_len or LENGTHS[self.sees]
+        side = _side(self.backbone, 128 if self.sees == 'frame' else 64)
         like = next(self.backbone.parameters(), torch.zeros(()))
         imgs = like.new_zeros(1, frames, 3, side, side)
-        levels = self._steps(
-            imgs,
-            imgs.new_ones(1, frames, dtype=torch.bool),
-            imgs.new_ones(1, side, side, dtype=torch.bool),
-        )
-        # Pathways have to fit each other.
-        self._pathways([align_steps(x, frames, 0.0) for x in levels])
-        return levels
-
-    def _build_neck(
-        self, configs: Union[dict, Sequence[dict], None]
-    ) -> tuple[int, int]:
-        """Build the necks; channels and stride of the map."""
-        side = 8 * math.lcm(*(level.stride for level in self.levels))
-        like = next(self.backbone.parameters(), torch.zeros(()))
-        levels = [
-            like.new_zeros(
-                1, told.channels, 1, side // told.stride, side // told.stride
-            ).transpose(1, 2)
-            for told in self.levels
+        with step_shifts(self.backbone) as shifts:
+            levels = self._steps(
+                imgs,
+                imgs.new_ones(1, frames, dtype=torch.bool),
+                imgs.new_ones(1, side, side, dtype=torch.bool),
+            )
+        self.levels = [
+            self._describe_level(level, frames, side, shifts)
+            for level in levels
         ]
-        flat = [level.flatten(0, 1) for level in self._pathways(levels)]
+        aligned = [
+            align_steps(level, frames, seen.first)
+            for level, seen in zip(levels, self.levels)
+        ]
+        flat = [level.flatten(0, 1) for level in self._pathways(aligned)]
         self.widths = [level.shape[1] for level in flat]
         self.strides = [side // level.shape[-1] for level in flat]
-        necks: list[nn.Module] = []
-        several = [configs] if isinstance(configs, dict) else configs or []
-        for config in several:
-            neck, flat = build_neck(config, flat)
-            necks.append(neck)
-        if necks:
+        self._check_numbers(config)
+        read = [flat[level] for level in self.finer_levels]
+        several = [necks] if isinstance(necks, dict) else necks or []
+        built: list[nn.Module] = []
+        for neck in several:
+            built.append(build_neck(neck, flat))
+            flat = as_maps(built[-1](tuple(flat)), 4, built[-1], CHOOSE_NECK)
+        if built:
             # The keys of one alone say no number.
-            self.neck = nn.Sequential(*necks) if necks[1:] else necks[0]
+            self.neck = nn.Sequential(*built) if built[1:] else built[0]
+        cells = [side // level.shape[-1] for level in flat]
         if not -len(flat) <= self.level < len(flat):
             raise ValueError(
                 f'level={self.level} does not exist: there are {len(flat)} '
-                f'levels, of {[side // x.shape[-1] for x in flat]} pixels a '
-                'cell'
+                f'levels, of {cells} pixels a cell'
             )
-        _, channels, height, width = flat[self.level].shape
-        if height != width or not height or side % height:
+        map_NCHW = flat[self.level]
+        _check_cells(f'level {self.level} of the neck', map_NCHW, side)
+        self.channels, self.stride = map_NCHW.shape[1], cells[self.level]
+        self.unread = freeze_unread(self, [*read, map_NCHW])
+        self._check_stages()
+
+    def _describe_level(
+        self, level: Tensor, frames: int, side: int, shifts: dict[int, float]
+    ) -> Level:
+        _, steps, channels, _, width = level.shape
+        _check_cells(f'a level of {self.name}', level, side)
+        few = steps == 1 < frames and self.clip_len is None
+        if not steps or frames % steps or few:
             raise ValueError(
-                f'level {self.level} of the neck is a map of {height}x{width} '
-                f'cells for frames of {side}x{side} pixels: grounding needs '
-                'cells of a whole number of pixels'
+                f'{self.name} gives {steps} steps for {frames} frames: '
+                'grounding needs steps of a whole number of frames each, and '
+                'more of them for a longer clip. Choose other strides or '
+                'paddings in time, or a clip_len (the frames that it sees at '
+                'once) that is a multiple of its stride in time'
             )
-        return channels, side // height
+        first = first_step(shifts, frames, steps)
+        return Level(channels, side // width, frames // steps, first)
+
+    def _check_numbers(self, config: dict) -> None:
+        """ValueError where the levels are not those that were asked for."""
+        number = len(self.widths)
+        asked = config.get('out_indices')
+        if isinstance(asked, (list, tuple)) and len(asked) != len(self.levels):
+            raise ValueError(
+                f'{self.name} gives {len(self.levels)} level(s) of '
+                f'{self.strides} pixels a cell; out_indices={asked} asks for '
+                f'{len(asked)}. Leave out_indices out where it has no effect'
+            )
+        if any(not -number <= one < number for one in self.finer_levels):
+            raise ValueError(
+                f'finer_levels={self.finer_levels}, but {self.name} gives '
+                f'{number} levels, of {self.strides} pixels a cell '
+                '(out_indices of the backbone)'
+            )
+
+    def _check_stages(self) -> None:
+        """ValueError where a ResNet does not heed its ``out_indices``."""
+        for name, part in self.named_modules():
+            stages = getattr(part, 'res_layers', None)
+            asked = getattr(part, 'out_indices', None)
+            if not (isinstance(stages, list) and isinstance(asked, tuple)):
+                continue
+            learns = any(
+                p.grad is not None
+                for p in getattr(part, stages[-1]).parameters()
+            )
+            if max(asked) < len(stages) - 1 and learns:
+                raise ValueError(
+                    f'{type(part).__name__} ({name}) does not heed '
+                    f'out_indices={asked} and gives its last stage, of '
+                    f'{self.levels[-1].stride} pixels a cell. Set num_stages, '
+                    'or spatial strides of 1 in its last stages, for a finer '
+                    'map'
+                )
 
     def _check_clip_len(self) -> None:
         if self.clip_len is None:
@@ -296,19 +410,39 @@ def _build_backbone(config: dict) -> nn.Module:
         and getattr(backbone, 'pretrained', None) is None
     ):
         backbone.pretrained2d = False
+    for part in backbone.modules():
+        if getattr(part, 'with_cp', False):
+            part.register_forward_pre_hook(_with_gradient)
     return backbone
+
+
+def _with_gradient(module: nn.Module, inputs: tuple) -> Optional[tuple]:
+    """Give a checkpointed block an input with a gradient.
+
+    Behind frozen stages there is none, and torch's reentrant checkpoints then
+    give the weights of the block none either.
+    """
+    x = inputs[0] if inputs else None
+    if (
+        not isinstance(x, Tensor)
+        or x.requires_grad
+        or not torch.is_grad_enabled()
+        or not any(p.requires_grad for p in module.parameters())
+    ):
+        return None
+    return (x.detach().requires_grad_(), *inputs[1:])
 
 
 def _layout(backbone: nn.Module) -> str:
     """'clip', 'frame' or 'video'."""
-    told = getattr(backbone, 'input_layout', None)
-    if told is not None:
-        if told not in LAYOUTS:
+    said = getattr(backbone, 'input_layout', None)
+    if said is not None:
+        if said not in LAYOUTS:
             raise ValueError(
                 f'input_layout of {type(backbone).__name__} must be one of '
-                f'{LAYOUTS}; got {told!r}'
+                f'{LAYOUTS}; got {said!r}'
             )
-        return told
+        return said
     # TSM and its kind hold 3-D pooling and non-local blocks, and take frames.
     if hasattr(backbone, 'num_segments'):
         return 'frame'
@@ -318,7 +452,7 @@ def _layout(backbone: nn.Module) -> str:
 
 
 def _segments(backbone: nn.Module) -> list[tuple[Any, float]]:
-    """Modules that are told the number of frames, and their share of it.
+    """Modules that need the number of frames, and their share of it.
 
     TSM is configured for one number of frames; temporal pooling halves it in
     the later stages.
@@ -332,3 +466,38 @@ def _segments(backbone: nn.Module) -> list[tuple[Any, float]]:
         if module is not backbone
         and isinstance(getattr(module, 'num_segments', None), int)
     ]
+
+
+def _num_frames(backbone: nn.Module, config: dict) -> Optional[int]:
+    """The frames that a backbone is made for, as VideoMAE's is."""
+    if 'num_frames' in config:
+        return config['num_frames']
+    known = inspect.signature(type(backbone).__init__).parameters
+    default = known['num_frames'].default if 'num_frames' in known else None
+    return default if isinstance(default, int) else None
+
+
+def _side(backbone: nn.Module, least: int) -> int:
+    """Pixels a side that show strides of 14 as well as those of 16."""
+    odd = 1
+    for module in backbone.modules():
+        if isinstance(module, STRIDED):
+            stride: Any = module.stride
+            stride = stride if isinstance(stride, int) else stride[-1]
+            odd = math.lcm(odd, stride // (stride & -stride))
+    return odd * 2 ** max(0, math.ceil(math.log2(least / odd)))
+
+
+def _check_cells(what: str, level: Tensor, side: int) -> None:
+    """ValueError where a cell is no whole number of pixels."""
+    height, width = level.shape[-2:]
+    if height != width or not height or side % height:
+        raise ValueError(
+            f'{what} is a map of {height}x{width} cells for frames of '
+            f'{side}x{side} pixels: grounding needs cells of a whole number '
+            f'of pixels, which layers without padding do not give. {CHOOSE}'
+        )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ', '.join(map(str, numbers))

@@ -8,66 +8,72 @@ Shape legend: B clips, N windows a clip, T frames, C channels, H W pixels or
 grid.
 """
 
-from typing import Any, Optional
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor, nn
 
-aten = torch.ops.aten
-POOLINGS = (aten.max_pool3d_with_indices.default, aten.avg_pool3d.default)
+STRIDED = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
 
 
-class StepCentres(TorchDispatchMode):
-    """Where the steps of a backbone lie in time, seen on a trial clip.
+@contextmanager
+def step_shifts(backbone: nn.Module) -> Iterator[dict[int, float]]:
+    """See where the layers of a backbone put their steps in time.
 
     A convolution of kernel 2 and stride 2 looks at frames 0 and 1, so its
     first step lies at frame 0.5; one of kernel 3, stride 2 and padding 1 lies
-    at frame 0. Every operation within the context that strides time is noted.
+    at frame 0.
+
+    Args:
+        backbone (nn.Module): It is run once within.
+
+    Yields:
+        dict[int, float]: From the steps before a layer that strides time to
+        its shift in such steps. Layers of one length stand side by side (a
+        block and its shortcut).
     """
+    shifts: dict[int, float] = {}
 
-    def __init__(self) -> None:
-        super().__init__()
-        # Steps before a strided layer -> its shift in such steps. Layers of
-        # one length stand side by side (a block and its shortcut).
-        self._shifts: dict[int, float] = {}
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple = (),
-        kwargs: Optional[dict] = None,
-    ) -> Any:
-        """Note what is asked, then do it."""
-        if func is aten.convolution.default and args[0].dim() == 5:
-            # Input, weight, bias, stride, padding, dilation.
-            reach = (args[1].shape[2] - 1) * args[5][0]
-            self._note(args[0], reach, args[3], args[4])
-        elif func in POOLINGS:
-            # Input, kernel, stride, padding, dilation (of maxima).
-            kernel, stride, padding = (*args[1:4], [0], [0])[:3]
-            self._note(args[0], kernel[0] - 1, stride or kernel, padding)
-        return func(*args, **(kwargs or {}))
-
-    def _note(
-        self, x: Tensor, reach: int, stride: list[int], padding: list[int]
-    ) -> None:
-        if stride[0] != 1:
-            self._shifts.setdefault(x.shape[2], reach / 2 - padding[0])
-
-    def first(self, num_frames: int, num_steps: int) -> float:
-        """The frame at which the first step of a level is centred.
-
-        Args:
-            num_frames (int): Frames of the trial clip.
-            num_steps (int): Steps of the level on that clip.
-        """
-        return sum(
-            shift * num_frames / length
-            for length, shift in self._shifts.items()
-            if length > num_steps
+    def note(layer: Any, inputs: tuple, output: Any) -> None:
+        kernel, stride, padding, dilation = (
+            value if isinstance(value, int) else value[0]
+            for value in (
+                layer.kernel_size,
+                layer.stride,
+                layer.padding,
+                getattr(layer, 'dilation', 1),
+            )
         )
+        if stride > 1 and inputs[0].dim() == 5:
+            reach = (kernel - 1) * dilation
+            shifts.setdefault(inputs[0].shape[2], reach / 2 - padding)
+
+    layers = [part for part in backbone.modules() if isinstance(part, STRIDED)]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        yield shifts
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def first_step(
+    shifts: dict[int, float], num_frames: int, num_steps: int
+) -> float:
+    """The frame at which the first step of a level is centred.
+
+    Args:
+        shifts (dict[int, float]): Of :func:`step_shifts`.
+        num_frames (int): Frames of the clip that was run.
+        num_steps (int): Steps of the level on that clip.
+    """
+    return sum(
+        shift * num_frames / length
+        for length, shift in shifts.items()
+        if length > num_steps
+    )
 
 
 def align_steps(level: Tensor, num_frames: int, first: float) -> Tensor:

@@ -33,7 +33,7 @@ class VideoEncoder(FeatureTower):
 
     Clips of different length or size are encoded without what pads them: a
     clip gives the same features alone and beside a larger one. (Backbones of
-    the layout 'clip' without a neck are told what is padding instead.)
+    the layout 'clip' without a neck get masks instead.)
 
     Args:
         backbone (dict): Config of a backbone; see :class:`FeatureTower` for
@@ -49,6 +49,9 @@ class VideoEncoder(FeatureTower):
         finer_levels (Sequence[int]): Levels of the backbone, the finest
             first, that stand below it: each is projected, and the level above
             it is added (arXiv 1612.03144, without its 3x3 convolutions).
+        norm (bool): Normalise each level after its projection. Without, and
+            without a neck, the coarsest level is a 1x1 convolution of the
+            backbone, as in DETR and its heirs. Defaults to True.
         motion (dict, optional): Arguments of a second
             :class:`FeatureTower`, ``backbone`` and perhaps ``neck``,
             ``level``, ``clip_len`` and ``init_cfg``. Its map is resized to
@@ -66,17 +69,19 @@ class VideoEncoder(FeatureTower):
         clip_len: Optional[int] = None,
         finer_levels: Sequence[int] = (),
         motion: Optional[dict] = None,
+        norm: bool = True,
         init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(backbone, neck, level, clip_len, init_cfg)
+        super().__init__(
+            backbone, neck, level, clip_len, finer_levels, init_cfg
+        )
         if in_channels is not None and in_channels != self.channels:
             raise ValueError(
                 f'in_channels={in_channels}, but level {level} of '
                 f'{self.name if neck is None else type(self.neck).__name__} '
                 f'has {self.channels} channels; leave in_channels out'
             )
-        self.finer_levels = tuple(finer_levels)
-        self._check_finer()
+        self._check_order()
         self.motion = _build_motion(motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
         self.granule = self.multiple
@@ -89,19 +94,12 @@ class VideoEncoder(FeatureTower):
             nn.Conv2d(width, embed_dims, 1) for width in (*widths, channels)
         )
         self.norms = nn.ModuleList(
-            nn.LayerNorm(embed_dims) for _ in self.projects
+            nn.LayerNorm(embed_dims) if norm else nn.Identity()
+            for _ in self.projects
         )
 
-    def _check_finer(self) -> None:
-        """ValueError where finer levels are none, or not in order."""
-        number = len(self.widths)
-        for level in self.finer_levels:
-            if not -number <= level < number:
-                raise ValueError(
-                    f'finer_levels={self.finer_levels}, but {self.name} gives '
-                    f'{number} levels, of {self.strides} pixels a cell '
-                    '(out_indices of the backbone)'
-                )
+    def _check_order(self) -> None:
+        """ValueError where finer levels are not in order."""
         cells = [self.strides[level] for level in self.finer_levels]
         cells.append(self.stride)
         if any(low >= high for low, high in zip(cells, cells[1:])):
@@ -219,15 +217,13 @@ class VideoEncoder(FeatureTower):
             list[Tensor]: Levels to be projected, the finest first, each of
             shape (B, T, C, H, W).
         """
-        *finer, looks = self.feature_maps(
-            imgs, frame_mask, pixel_mask, self.finer_levels
-        )
+        *finer, looks = self.feature_maps(imgs, frame_mask, pixel_mask)
         size = tuple(side // self.stride for side in imgs.shape[-2:])
         if looks.shape[-2:] != size:
             raise ValueError(
                 f'{self.name} gave a map of {tuple(looks.shape[-2:])} for '
                 f'frames of {tuple(imgs.shape[-2:])} pixels; {size} was '
-                f'expected of its stride {self.stride}, found in a trial run'
+                f'expected of its stride {self.stride}'
             )
         if self.motion is None:
             return [*finer, looks]
@@ -244,8 +240,8 @@ class VideoEncoder(FeatureTower):
         frames = frame_mask.sum(1)
         heights = pixel_mask.any(2).sum(1)
         widths = pixel_mask.any(1).sum(1)
-        told = torch.stack([frames, heights, widths], 1).tolist()
-        for _, height, width in told:
+        extents = torch.stack([frames, heights, widths], 1).tolist()
+        for _, height, width in extents:
             if min(height, width) < self.stride:
                 raise ValueError(
                     f'a clip of {width}x{height} pixels is smaller than one '
@@ -255,7 +251,7 @@ class VideoEncoder(FeatureTower):
                 )
         return [
             (max(t, 1), self._round_up(h), self._round_up(w))
-            for t, h, w in told
+            for t, h, w in extents
         ]
 
     def _round_up(self, side: int) -> int:
@@ -263,7 +259,7 @@ class VideoEncoder(FeatureTower):
 
 
 def _build_motion(config: dict) -> FeatureTower:
-    known = set(inspect.signature(FeatureTower).parameters)
+    known = set(inspect.signature(FeatureTower).parameters) - {'finer_levels'}
     if 'backbone' not in config or not known.issuperset(config):
         raise ValueError(
             f'motion needs a backbone and takes {", ".join(sorted(known))}; '

@@ -427,6 +427,16 @@ def test_finer_levels_of_a_clip_beside_a_larger_one(neck):
         torch.testing.assert_close(level[1:], large)
 
 
+@torch.no_grad()
+def test_without_a_norm_the_coarsest_level_is_a_1x1_convolution():
+    encoder = two_levels(finer_levels=(0,), norm=False)
+    batch = inputs()
+    _, two = encoder.backbone(**batch)
+    wanted = encoder.projects[1](two.flatten(0, 1))
+    coarse = encoder(**batch).levels[1]
+    torch.testing.assert_close(coarse.flatten(0, 1), wanted)
+
+
 def test_gradients_reach_all_levels():
     encoder = two_levels(finer_levels=(0,)).train()
     pyramid = encoder(**inputs())
