@@ -33,6 +33,3 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint=weights),
     )
 )
-
-# Levels of the FPN are made and not used.
-find_unused_parameters = True

@@ -18,6 +18,3 @@ _base_ = [
     '../_base_/schedules/grounding_10e.py',
     '../_base_/default_runtime.py',
 ]
-
-# The second level of the FPN is made and not used.
-find_unused_parameters = True

@@ -26,9 +26,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-# The second level of the FPN is made and not used.
-find_unused_parameters = True
-
 # As long as TubeDETR.
 max_epochs = 20
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .placement import (
-    INPUT_PROJECTION,
     Placement,
     expand,
     first_fitting,
     place_language_model,
+    place_projection,
     place_resnet,
     same_levels,
 )
@@ -170,7 +170,9 @@ def _resizer_rules(prefix: str) -> tuple[Rule, ...]:
 _INPUT = Rule(
     r'input_proj\.(weight|bias)',
     'projection of the pictures',
-    INPUT_PROJECTION,
+    place_projection,
+    'the neck of the config stands before it and would spoil it; '
+    'configs/hero/hero_r101-c5_vidstg.py has none',
     by_shape=True,
     together=True,
 )

@@ -22,6 +22,7 @@ Renaming = Callable[['re.Match[str]'], str]
 
 BACKBONE = 'video_encoder.backbone.'
 NECK = 'video_encoder.neck.'
+PROJECTION = 'video_encoder.projects.'
 LANGUAGE_MODEL = 'text_encoder.language_model.'
 _RESNET_BLOCK = re.compile(r'(?:^|\.)(layer[1-4])\.(\d+)\.')
 _LANGUAGE_BLOCK = re.compile(r'(?:^|\.)(layer)\.(\d+)\.')
@@ -230,18 +231,31 @@ def _blocks(names: Iterable[str], block: 're.Pattern[str]') -> Blocks:
     return found
 
 
-# One 1 x 1 convolution from the last stage of the backbone to width D: the
-# lateral convolution of an FPN at that level, the convolution of a
-# ChannelMapper, or the encoder's own projection where there is no neck: that
-# of its coarsest level.
-INPUT_PROJECTION = first_fitting(
-    *(
-        expand(rf'{NECK}{kind}.{level}.conv.\1')
-        for kind in ('lateral_convs', 'convs')
-        for level in range(4)
-    ),
-    *(expand(rf'video_encoder.projects.{level}.\1') for level in range(4)),
-)
+def place_projection(
+    matches: Mapping[str, 're.Match[str]'],
+    source: Shapes,
+    model: Optional[Shapes],
+) -> Places:
+    """The 1 x 1 convolution from the last stage of the backbone to width D.
+
+    Args:
+        matches (Mapping): The group 1 is 'weight' or 'bias'.
+        source (Mapping): Shapes of the file.
+        model (Mapping, optional): Shapes of the model.
+
+    Returns:
+        dict: Of the encoder's own projection of its coarsest level; None for
+        all where a neck stands between the two, behind which the convolution
+        would not do what it did.
+    """
+    ours = model or {}
+    if any(name.startswith(NECK) for name in ours):
+        return dict.fromkeys(matches)
+    levels = [n for n in ours if re.fullmatch(PROJECTION + r'\d+\.weight', n)]
+    return {
+        name: f'{PROJECTION}{len(levels) - 1}.{match[1]}'
+        for name, match in matches.items()
+    }
 
 
 def same_levels(

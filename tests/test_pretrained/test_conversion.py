@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
 from hero_mm.pretrained.conversion import check_layout, convert
@@ -18,14 +21,12 @@ SHARED = dict(
         'transformer.text_encoder.': LANGUAGE,
         'transformer.resizer.fc.': PROJECTION + '0.',
         'transformer.resizer.layer_norm.': PROJECTION + '1.',
-        'input_proj.': NECK + 'lateral_convs.1.conv.',
     },
     stcat={
         'vis_encoder.0.body.': BACKBONE,
         'text_encoder.body.': LANGUAGE,
         'text_encoder.resizer.fc.': PROJECTION + '0.',
         'text_encoder.resizer.layer_norm.': PROJECTION + '1.',
-        'input_proj.': NECK + 'lateral_convs.1.conv.',
     },
     faster_rcnn={
         'backbone.': BACKBONE,
@@ -120,18 +121,19 @@ def test_the_summary_tells_what_and_why(source, shapes_of):
     for line in (
         "tubedetr.pth: TubeDETR, weights of 'model'",
         '  other entries: model_ema, args',
-        f'loaded: 723 of {total} tensors',
-        f'not loaded: {total - 723}',
+        f'loaded: 721 of {total} tensors',
+        f'not loaded: {total - 721}',
         '   520  backbone: backbone.0.body.* -> video_encoder.backbone.*',
         '   197  text encoder: transformer.text_encoder.* -> '
         'text_encoder.language_model.*',
-        '     2  projection of the pictures: input_proj.* -> '
-        'video_encoder.neck.lateral_convs.1.conv.*',
+        '     2  projection of the pictures (input_proj.*): the neck of the '
+        'config stands before it and would spoil it; '
+        'configs/hero/hero_r101-c5_vidstg.py has none',
         '     4  start and end head (sted_embed.layers.*): HERO has a part of '
         'its own for this',
         'unexpected, not in the layout of TubeDETR: 0',
         'the model of tiny.py got nothing for',
-        '        video_encoder.neck.lateral_convs.0.conv.weight',
+        '     8  video_encoder.neck.*',
     ):
         assert line in told
     # A part of which nothing came is counted, not listed.
@@ -209,7 +211,6 @@ def test_without_a_config_what_depends_on_it_is_left_out(source):
 @pytest.mark.parametrize(
     ('neck', 'finer', 'place'),
     [
-        ('mapper', (), NECK + 'convs.1.conv.'),
         ('none', (), 'video_encoder.projects.0.'),
         # That of the coarsest level.
         ('none', (0,), 'video_encoder.projects.1.'),
@@ -222,13 +223,115 @@ def test_projection_of_the_pictures(neck, finer, place, source, shapes_of):
         assert result.loaded[f'input_proj.{part}'][0] == place + part
 
 
+@pytest.mark.parametrize('neck', ['fpn', 'mapper'])
+def test_a_neck_would_spoil_the_projection(neck, source, shapes_of):
+    result = convert(source('mdetr'), LAYOUTS['mdetr'], shapes_of(neck), 'x')
+    assert 'would spoil it' in result.skipped['input_proj.weight'][1]
+
+
+def theirs(weights, body, x):
+    """A tower of MDETR and its heirs, by the arithmetic of their code.
+
+    ResNet-101 with strides in the 3x3 convolutions and norms of fixed
+    statistics (eps 1e-5); ``input_proj`` on its last stage.
+    """
+
+    def conv(x, name, **options):
+        return F.conv2d(x, weights[f'{body}{name}.weight'], **options)
+
+    def norm(x, name):
+        weight, bias, mean, var = (
+            weights[f'{body}{name}.{part}'].view(-1, 1, 1)
+            for part in ('weight', 'bias', 'running_mean', 'running_var')
+        )
+        scale = weight * (var + 1e-5).rsqrt()
+        return x * scale + (bias - mean * scale)
+
+    x = norm(conv(x, 'conv1', stride=2, padding=3), 'bn1').relu()
+    x = F.max_pool2d(x, 3, 2, 1)
+    for stage, blocks in enumerate((3, 4, 23, 3), 1):
+        for block in range(blocks):
+            name = f'layer{stage}.{block}.'
+            stride = 2 if stage > 1 and not block else 1
+            y = norm(conv(x, name + 'conv1'), name + 'bn1').relu()
+            y = conv(y, name + 'conv2', stride=stride, padding=1)
+            y = norm(y, name + 'bn2').relu()
+            y = norm(conv(y, name + 'conv3'), name + 'bn3')
+            if not block:
+                x = conv(x, name + 'downsample.0', stride=stride)
+                x = norm(x, name + 'downsample.1')
+            x = (x + y).relu()
+    proj = weights['input_proj.weight'], weights['input_proj.bias']
+    return F.conv2d(x, *proj)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'body'),
+    [
+        ('mdetr', 'backbone.0.body.'),
+        ('tubedetr', 'backbone.0.body.'),
+        ('stcat', 'vis_encoder.0.body.'),
+    ],
+)
+@torch.no_grad()
+def test_the_converted_tower_computes_what_the_source_computed(
+    kind, body, source, hero_config, repo_root
+):
+    from hero_mm.registry import MODELS
+
+    file = source(kind)
+    for name, value in file.weights.items():
+        if name.endswith('running_var'):
+            value.abs_().add_(0.5)
+        elif name.startswith(body) and value.dim() == 4:
+            value.div_(value[0].numel() ** 0.5)
+        elif name.startswith(body) and name.endswith('weight'):
+            value.abs_().clamp_(0.3, 0.6)
+    # The form that the config has: no neck, no norm, finer levels below.
+    path = repo_root / 'configs/hero/hero_r101-c5_vidstg.py'
+    shipped = Config.fromfile(path).model.video_encoder
+    config = hero_config('none')
+    encoder = config['video_encoder']
+    for name in ('neck', 'level', 'norm', 'finer_levels'):
+        encoder[name] = shipped[name]
+    encoder['backbone']['out_indices'] = shipped.backbone.out_indices
+    for name in ('style', 'norm_eval'):
+        encoder['backbone'][name] = shipped.backbone[name]
+    init_default_scope('hero_mm')
+    model = MODELS.build(config)
+    shapes = {n: tuple(t.shape) for n, t in model.state_dict().items()}
+    result = convert(file, LAYOUTS[kind], shapes, 'tiny.py')
+    model.load_state_dict(result.weights, strict=False)
+    video_encoder = model.video_encoder.double().eval()
+    pixels = torch.rand(2, 3, 64, 96, dtype=torch.double) * 255
+    mean, std = (
+        getattr(model.data_preprocessor, part).double()
+        for part in ('mean', 'std')
+    )
+    pyramid = video_encoder(
+        ((pixels - mean) / std)[None],
+        torch.ones(1, 2, dtype=torch.bool),
+        torch.ones(1, 64, 96, dtype=torch.bool),
+    )
+    # Theirs: pixels in [0, 1], the statistics of ImageNet.
+    imagenet = torch.tensor(
+        [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], dtype=torch.double
+    ).view(2, 3, 1, 1)
+    weights = {n: value.double() for n, value in file.weights.items()}
+    wanted = theirs(weights, body, (pixels / 255 - imagenet[0]) / imagenet[1])
+    assert wanted.std() > 1e-3 and pyramid.strides[-1] == (32, 32)
+    torch.testing.assert_close(
+        pyramid.levels[-1][0], wanted, rtol=1e-5, atol=1e-6
+    )
+
+
 def test_another_vocabulary_takes_no_half_of_a_language_model(
     source, shapes_of
 ):
     """The layers of RoBERTa fit BERT's in shape; they are no use there."""
     model = shapes_of(text='bert')
     result = convert(source('mdetr'), LAYOUTS['mdetr'], model, 'tiny.py')
-    assert len(result.loaded) == 522
+    assert len(result.loaded) == 520
     assert not any(to.startswith('text_') for to, _ in result.loaded.values())
     skipped = {n: why for n, (_, why) in result.skipped.items()}
     text = 'transformer.text_encoder.'
@@ -248,7 +351,7 @@ def test_a_language_model_of_another_depth_is_left_out(source, shapes_of):
         if '.encoder.layer.11.' in name:
             del file.weights[name]
     result = convert(file, LAYOUTS['mdetr'], shapes_of(), 'tiny.py')
-    assert len(result.loaded) == 522
+    assert len(result.loaded) == 520
     name = 'transformer.text_encoder.embeddings.LayerNorm.bias'
     assert 'another number of layers' in result.skipped[name][1]
 
@@ -275,8 +378,8 @@ def test_a_narrower_model_gets_no_projections(source, shapes_of):
     model = shapes_of(embed_dims=8)
     result = convert(source('mdetr'), LAYOUTS['mdetr'], model, 'tiny.py')
     assert len(result.loaded) == 717
-    for name in ('input_proj.bias', 'transformer.resizer.fc.bias'):
-        assert '(4,) in the file' in result.skipped[name][1]
+    name = 'transformer.resizer.fc.bias'
+    assert '(4,) in the file' in result.skipped[name][1]
     name = 'transformer.resizer.layer_norm.weight'
     assert 'without the text projection' in result.skipped[name][1]
 

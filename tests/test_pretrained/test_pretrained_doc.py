@@ -43,7 +43,11 @@ def test_converters(
     torch.save(dict(model=layouts.fill(shapes)), tmp_path / 'tiny.pth')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fetching, 'fetch', lambda name: 'tiny.pth')
-    known = {'configs/hero_vidstg.py', 'configs/hero/hero_swin-t_vidstg.py'}
+    known = {
+        'configs/hero_vidstg.py',
+        'configs/hero/hero_r101-c5_vidstg.py',
+        'configs/hero/hero_swin-t_vidstg.py',
+    }
     stands_in = dict.fromkeys(known, config_file)
     name = 'model.text_encoder.name='
     stands_in[name + 'bert-base-uncased'] = name + language_model('bert')
@@ -75,7 +79,7 @@ def test_the_output_of_the_page(source, shapes_of):
     file = source('mdetr')
     file.path = 'pretrained_resnet101_checkpoint.pth'
     file.container = 'model_ema'
-    told = convert(file, LAYOUTS['mdetr'], shapes_of(), 'tiny.py').summary()
+    told = convert(file, LAYOUTS['mdetr'], shapes_of('none'), 'tiny.py').summary()
     for line in block.splitlines():
         assert line.partition(' tensors, ')[0] in told
 
