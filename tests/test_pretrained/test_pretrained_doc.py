@@ -79,7 +79,9 @@ def test_the_output_of_the_page(source, shapes_of):
     file = source('mdetr')
     file.path = 'pretrained_resnet101_checkpoint.pth'
     file.container = 'model_ema'
-    told = convert(file, LAYOUTS['mdetr'], shapes_of('none'), 'tiny.py').summary()
+    told = convert(
+        file, LAYOUTS['mdetr'], shapes_of('none'), 'tiny.py'
+    ).summary()
     for line in block.splitlines():
         assert line.partition(' tensors, ')[0] in told
 
