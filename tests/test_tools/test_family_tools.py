@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,12 @@ def test_testing_gives_the_scores_of_the_validation(place, trained, family):
     # Every other clip is drawn, two sentences of each.
     drawn = [path.suffix for path in (place / 'shown/test').iterdir()]
     assert sorted(drawn) == ['.mp4'] * 4 + ['.png'] * 4
+
+
+def test_operations_are_counted(place, family):
+    tool = family / 'analysis_tools/get_flops.py'
+    log = run(place, tool, '--shape', 8, 3, 64, 64)
+    assert re.search(r'Input shape: \(8, 3, 64, 64\)\nFlops: [1-9]', log)
 
 
 def test_a_window_is_refused():

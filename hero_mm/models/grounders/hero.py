@@ -23,6 +23,7 @@ from ..compat_checkpoint import check_version
 from ..features import Pyramid, TextFeatures
 from ..heads.frame_grid import bin_edges, frame_numbers
 from ..heads.tube_decoding import TubeOutput
+from ..recompute import keep_gradients
 from ..regions import Regions
 from ..scout import Clips
 from ..targets import Tracks, Tubes, with_annotated
@@ -136,6 +137,11 @@ class HERO(BaseModel):
         check_version(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def train(self, mode: bool = True) -> 'HERO':
+        """As of every module; what is checkpointed keeps its gradients."""
+        keep_gradients(self)
+        return super().train(mode)
+
     def forward(
         self,
         inputs: dict[str, Tensor],
@@ -160,6 +166,8 @@ class HERO(BaseModel):
                 'HERO needs data_samples: they carry the sentences'
             )
         if mode == 'loss':
+            if not torch.compiler.is_compiling():
+                keep_gradients(self)
             return self.loss(inputs, data_samples)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
@@ -199,6 +207,32 @@ class HERO(BaseModel):
         if not isinstance(clips, Clips):
             clips = Clips(clips, ())
         return clips.encode(self.video_encoder)
+
+    def extract_feat(
+        self, inputs: Union[Tensor, dict[str, Tensor]]
+    ) -> tuple[Tensor, ...]:
+        """Pixels to features, as of MMAction2's recognisers.
+
+        Args:
+            inputs (Tensor | dict): Normalised frames of shape
+                (B, T, 3, H, W), or (B, crops, 3, T, H, W) as a 3-D recogniser
+                takes them; or the ``inputs`` of :meth:`forward`.
+
+        Returns:
+            tuple[Tensor, ...]: Levels of the pyramid, the finest first, each
+            has shape (B, T, D, H, W).
+        """
+        if isinstance(inputs, Tensor):
+            imgs = inputs
+            if imgs.dim() == 6:
+                imgs = imgs.flatten(0, 1).transpose(1, 2)
+            real = imgs.new_ones((), dtype=torch.bool)
+            inputs = dict(
+                imgs=imgs,
+                frame_mask=real.expand(imgs.shape[:2]),
+                pixel_mask=real.expand(len(imgs), *imgs.shape[-2:]),
+            )
+        return self.encode(inputs).levels
 
     def propose(
         self,
