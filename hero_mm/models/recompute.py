@@ -26,10 +26,11 @@ def keep_gradients(model: nn.Module) -> None:
         model (nn.Module): Changed in place where a part is checkpointed.
     """
     for module in model.modules():
-        forward = vars(module).get('forward')
-        if getattr(forward, '__code__', None) is WRAPPED:
-            while getattr(forward, '__code__', None) is WRAPPED:
-                forward = forward.__wrapped__
+        forward: Any = vars(module).get('forward')
+        wrapped = False
+        while getattr(forward, '__code__', None) is WRAPPED:
+            wrapped, forward = True, forward.__wrapped__
+        if wrapped:
             module.forward = _checkpointed(module, forward)
 
 
