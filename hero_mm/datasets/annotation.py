@@ -257,7 +257,12 @@ def _parse_video(
         else:
             frames = [int(frame) for frame in raw['boxes']]
             boxes = np.array(list(raw['boxes'].values()), dtype=np.float32)
-            tracks[track_id] = Track.from_boxes(category, frames, boxes, true)
+            if raw.get('key_frames'):
+                track = Track.from_key_frames(category, frames, boxes)
+            else:
+                track = Track.from_boxes(category, frames, boxes)
+            track.predicates = true
+            tracks[track_id] = track
     return VideoInfo(
         video_id,
         entry['path'],

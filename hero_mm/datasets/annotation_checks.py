@@ -161,6 +161,8 @@ def _check_track(
         )
     check_kind(path, where, "'category'", track.get('category', ''), str)
     _check_predicates(path, where, track)
+    keyed = track.get('key_frames', False)
+    check_kind(path, where, "'key_frames'", keyed, bool)
     if 'runs' not in track:
         _check_written_boxes(path, where, track['boxes'], frame_count)
         return
@@ -218,7 +220,10 @@ def _check_written_boxes(
             )
 
 
-_BOX_CURE = 'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels'
+_BOX_CURE = (
+    'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels; convert boxes '
+    'of left, top, width and height'
+)
 
 
 def is_box(boxes_N4: np.ndarray) -> np.ndarray:

@@ -32,6 +32,9 @@ ERRORS = {
     'aspect': 'videos of another aspect ratio than annotated',
     'beyond': 'segments or tracks that go on after the end of the video',
     'outside': 'tracks with boxes wholly outside the picture',
+    'shares': 'videos whose boxes are all in [0, 1]: shares, not pixels',
+    'sides': 'annotations whose boxes look like left, top, width, height',
+    'keys': 'tracks with boxes on single frames alone: key frames',
 }
 NOTES = {
     'length': 'videos with some frames more or less than annotated',
@@ -45,6 +48,14 @@ NOTES = {
     'empty': 'tracks without a box',
     'unused': 'videos without a sentence',
 }
+
+# Boxes on single frames are key frames where so many are, and so many alone.
+_LEAST_KEYS = 3
+_MOST = 0.8
+# Pixels that the boxes of a video must move to tell something, and the share
+# of it that the other two numbers move less than, where they are lengths.
+_LEAST_MOVE = 40
+_SIDES_MOVE = 0.4
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,11 @@ def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
             if not len(track.runs):
                 yield Finding('empty', place, f'of a {track.category!r}')
             yield from _audit_boxes(video, track_id, place)
+            yield from _audit_runs(track.runs, place)
+        if _all_shares(video):
+            found = f'none is larger than 1 in {video.width}x{video.height}'
+            yield Finding('shares', where, found)
+    yield from _audit_sides(annotation)
     told: dict[tuple, list[dict]] = defaultdict(list)
     for clip in annotation.data_list:
         for query in clip['queries']:
@@ -98,6 +114,57 @@ def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
     for (video_id, start, end, text), queries in told.items():
         if len(queries) > 1:
             yield _told_again(f'{video_id!r} [{start}, {end})', text, queries)
+
+
+def _all_boxes(video: VideoInfo) -> Iterator[np.ndarray]:
+    """The boxes of each run of each track, has shape (N, 4)."""
+    for track_id, track in video.tracks.items():
+        for begin, end, row in track.runs.tolist():
+            yield video.rows(track_id)[row : row + end - begin]
+
+
+def _all_shares(video: VideoInfo) -> bool:
+    """Whether no box is larger than a pixel, in a picture that is."""
+    most = max((run.max() for run in _all_boxes(video)), default=np.inf)
+    return min(video.width, video.height) > 2 and most <= 1
+
+
+def _audit_runs(runs_R3: np.ndarray, where: str) -> Iterator[Finding]:
+    """Boxes on single frames, with as many frames between them or more."""
+    single = (runs_R3[:, 1] - runs_R3[:, 0] == 1).sum()
+    if len(runs_R3) >= _LEAST_KEYS and single >= _MOST * len(runs_R3):
+        step = int(np.median(np.diff(runs_R3[:, 0])))
+        found = (
+            f'{len(runs_R3)} boxes, one every {step} frames; where they are '
+            "key frames, give 'boxes' with 'key_frames': true, or convert "
+            'with own.py --interpolate'
+        )
+        yield Finding('keys', where, found)
+
+
+def _audit_sides(annotation: GroundingAnnotation) -> Iterator[Finding]:
+    """Whether the last two numbers stay where the first two move."""
+    alike, measured = 0, 0
+    for video in annotation.videos.values():
+        edge = np.array([video.width, video.height]) - 1
+        moves = np.zeros(2)
+        for run in _all_boxes(video):
+            steps = np.abs(np.diff(run.astype(np.float64), axis=0))
+            # At the border of the picture a side stays where it is.
+            inside = (run[1:, 2:] < edge) & (run[1:, :2] > 0)
+            moves += [
+                (steps[:, :2] * inside).sum(),
+                (steps[:, 2:] * inside).sum(),
+            ]
+        if moves[0] >= _LEAST_MOVE:
+            measured += 1
+            alike += moves[1] < _SIDES_MOVE * moves[0]
+    if alike > measured / 2:
+        found = (
+            f'in {alike} of {measured} videos with moving boxes [x1, y1] '
+            'moves while [x2, y2] stays'
+        )
+        yield Finding('sides', 'boxes', found)
 
 
 def _audit_boxes(

@@ -121,6 +121,55 @@ class Track:
         )
         return cls(category, runs, boxes_T4, predicates)
 
+    @classmethod
+    def from_key_frames(
+        cls,
+        category: str,
+        frames: Union[Sequence[int], np.ndarray],
+        boxes: ArrayLike,
+        shown: Optional[Sequence[bool]] = None,
+        runs_on: Optional[Sequence[bool]] = None,
+        end: Optional[int] = None,
+    ) -> 'Track':
+        """Make a track from boxes on key frames, linear between them.
+
+        Args:
+            category (str): What the object is.
+            frames (Sequence[int]): Native numbers of the key frames, in any
+                order, each once.
+            boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
+            shown (Sequence[bool], optional): Whether the object is there on
+                each key frame. Defaults to None: on all.
+            runs_on (Sequence[bool], optional): Whether it is there from each
+                key frame to the next one. Defaults to None: ``shown``.
+            end (int, optional): Where the last key frame runs on, its box is
+                held up to here, exclusive. Defaults to None: not at all.
+
+        Returns:
+            Track: With a box on every frame where the object is.
+
+        Raises:
+            ValueError: See :meth:`from_boxes`.
+        """
+        keys = cls.from_boxes(category, frames, boxes)
+        if keys.boxes is None or not len(keys.boxes):
+            return keys
+        frames_K = np.asarray(frames, dtype=np.int64)
+        order = np.argsort(frames_K)
+        shown_K = np.ones(len(order), bool) if shown is None else shown
+        shown_K = np.asarray(shown_K, bool)[order]
+        on_K = shown_K if runs_on is None else np.asarray(runs_on, bool)[order]
+        frames_K = frames_K[order]
+        stop = max(int(frames_K[-1]) + 1, end or 0)
+        frames_T = np.arange(frames_K[0], stop)
+        place_T = np.searchsorted(frames_K, frames_T, side='right') - 1
+        is_key_T = frames_K[place_T] == frames_T
+        there_T = np.where(is_key_T, shown_K[place_T], on_K[place_T])
+        boxes_T4 = np.stack(
+            [np.interp(frames_T, frames_K, side) for side in keys.boxes.T], 1
+        )
+        return cls.from_boxes(category, frames_T[there_T], boxes_T4[there_T])
+
 
 @dataclass
 class VideoInfo:

@@ -2,7 +2,8 @@
 
 ``{"metainfo": {...}, "predictions": {QUERY_ID: {"span": [start, end],
 "score": s, "boxes": {FRAME: [x1, y1, x2, y2]}}}}`` as JSON, with native frame
-numbers, half-open spans and boxes in pixels of the original video.
+numbers, half-open spans and boxes in pixels of the original video. An entry
+may say the ``video`` and the ``text`` that it is of.
 """
 
 import json
@@ -20,6 +21,8 @@ from hero_mm.json_reader import JsonError, read_json
 from .functional.tubes import as_number, boxes_to_arrays, read_prediction
 
 FORMAT = 'hero_mm/1'
+OF = ('video', 'text')
+"""What an entry may say of its query."""
 BOX_DECIMALS = 3
 SPAN_DECIMALS = 4
 SCORE_DECIMALS = 6
@@ -39,7 +42,8 @@ def dump_predictions(
     Args:
         path (str or PathLike): File to write; its folder is created.
         predictions (Mapping): By query id: ``span``, ``boxes`` (``{frame:
-            box}`` or a pair of arrays) and optionally ``score``.
+            box}`` or a pair of arrays) and optionally ``score``, ``video``
+            and ``text``.
         metainfo (Mapping, optional): What the reader should know: model,
             checkpoint, data set.
 
@@ -68,9 +72,8 @@ def _write(
 def _to_json(query_id: str, item: Mapping[str, Any]) -> dict[str, Any]:
     tube = read_prediction(query_id, item)
     score = _read_score(query_id, item)
-    entry: dict[str, Any] = dict(
-        span=[round(edge, SPAN_DECIMALS) for edge in tube.span]
-    )
+    entry: dict[str, Any] = {name: item[name] for name in OF if name in item}
+    entry.update(span=[round(edge, SPAN_DECIMALS) for edge in tube.span])
     if score is not None:
         entry['score'] = round(score, SCORE_DECIMALS)
     boxes = np.round(tube.boxes, BOX_DECIMALS).tolist()
@@ -168,6 +171,12 @@ def _check_item(path: Path, query_id: str, item: Any) -> None:
             f'{" and ".join(map(repr, lacking))}. It must be {{"span": '
             f'[start, end], "boxes": {{FRAME: [x1, y1, x2, y2]}}}}.'
         )
+    for name in OF:
+        if not isinstance(item.get(name, ''), str):
+            raise ValueError(
+                f'{path}: {name!r} of the prediction of query {query_id!r} '
+                f'must be text, found {item[name]!r:.80}.'
+            )
     try:
         read_prediction(query_id, item)
         _read_score(query_id, item)

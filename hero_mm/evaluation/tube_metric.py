@@ -232,6 +232,7 @@ def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
             )
     predicted = sample['pred_queries']
     query_ids = list(sample['queries']['query_ids'])
+    texts = sample['queries'].get('texts')
     frames_T = _to_numpy(sample['frame_inds']).astype(np.int64)
     spans_K2 = _to_numpy(predicted['spans']).astype(np.float64)
     boxes_KT4 = _to_numpy(predicted['bboxes']).astype(np.float32)
@@ -253,6 +254,8 @@ def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
             boxes=(frames_T, boxes_KT4[row]),
         )
         read_prediction(query_id, item)
+        if video_id is not None and texts is not None:
+            item.update(video=video_id, text=texts[row])
         if scores_K is not None:
             item['score'] = float(scores_K[row])
         queries[query_id] = item

@@ -124,6 +124,42 @@ def test_a_track_has_one_box_a_frame(boxes):
     assert len(Track.from_boxes('dog', [], []).runs) == 0
 
 
+KEYS = ([4, 0, 8, 12], [[4, 0, 14, 8], [0, 0, 10, 8], [8, 4, 18, 12], BOX])
+
+
+@pytest.mark.parametrize(
+    ('shown', 'runs_on', 'end', 'frames'),
+    [
+        (None, None, None, list(range(13))),
+        (None, None, 15, list(range(15))),
+        # The key frame 8 is outside, as CVAT has it.
+        ([1, 1, 0, 1], None, None, [*range(8), 12]),
+        # It is the last one shown, as Label Studio has it.
+        (None, [1, 1, 0, 1], 14, [*range(9), 12, 13]),
+    ],
+)
+def test_key_frames(shown, runs_on, end, frames):
+    track = Track.from_key_frames('dog', *KEYS, shown, runs_on, end)
+    found = [f for begin, end, _ in track.runs for f in range(begin, end)]
+    assert found == frames
+    boxes = dict(zip(found, track.boxes.tolist()))
+    assert boxes[2] == [2, 0, 12, 8] and boxes[6] == [6, 2, 16, 10]
+    assert boxes[max(found)] == BOX
+
+
+def test_key_frames_where_the_file_says_so(tmp_path):
+    raw = _written()
+    track = raw['videos']['v']['tracks']['0']
+    track.update(boxes={'2': BOX, '6': [5, 2, 15, 22]}, key_frames=True)
+    video = load_annotation(_store(tmp_path, raw)).videos['v']
+    boxes, valid = video.track_boxes('0', [1, 2, 3, 6, 7])
+    assert valid.tolist() == [False, True, True, True, False]
+    assert boxes[2].tolist() == [2, 2, 12, 22]
+    track['key_frames'] = 'yes'
+    with pytest.raises(AnnotationError, match="'key_frames' is 'yes'"):
+        load_annotation(_store(tmp_path, raw))
+
+
 def test_many_sentences_of_a_clip_take_no_longer_each(tmp_path):
     queries = [_query(query_id=str(n)) for n in range(30_000)]
     raw = _written()

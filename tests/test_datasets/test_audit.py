@@ -86,6 +86,51 @@ class TestAnnotation:
             '2 boxes, first on frame 4: [64, 0, 70, 9] in 64x48'
         )
 
+    def test_boxes_in_shares_are_errors(self, annotation):
+        for video in annotation.videos.values():
+            for track_id in video.tracks:
+                frames = np.arange(24)
+                boxes = np.stack([frames, 0 * frames, frames + 9, frames + 9])
+                shares = boxes.T / 64
+                track = Track.from_boxes('cat', frames, shares)
+                video.tracks[track_id] = track
+        found = list(audit_annotation(annotation))
+        assert kinds(found) == ['shares'] * 3 and found[0].is_error
+
+    def test_left_top_width_height_is_an_error(self, annotation):
+        frames = np.arange(24)
+        for video in annotation.videos.values():
+            for number, track_id in enumerate(video.tracks):
+                boxes = np.stack(
+                    [frames, frames / 2, 0 * frames + 40, 0 * frames + 30], 1
+                )
+                if number:
+                    # Some objects do not move.
+                    boxes[:, :2] = 3
+                video.tracks[track_id] = Track.from_boxes('c', frames, boxes)
+        found = list(audit_annotation(annotation))
+        assert kinds(found) == [] and not any(f.is_error for f in found)
+        for video in annotation.videos.values():
+            boxes = video.rows('0')
+            boxes[:, :2] = np.stack([1.5 * frames, frames], 1)
+            boxes[:, 2:] = [45, 40]
+        found = list(audit_annotation(annotation))
+        assert kinds(found) == ['sides'] and found[0].is_error
+        assert 'in 3 of 3 videos' in found[0].found
+        for video in annotation.videos.values():
+            video.rows('0')[:, 2:] += np.stack([1.5 * frames, frames], 1)
+        assert 'sides' not in kinds(audit_annotation(annotation))
+
+    def test_boxes_on_key_frames_alone_are_errors(self, annotation):
+        frames = [0, 5, 10, 15, 20]
+        boxes = [[frame, 0, frame + 9, 9] for frame in frames]
+        found = list(audit_annotation(with_track(annotation, boxes, frames)))
+        (keys,) = [f for f in found if f.kind == 'keys']
+        assert keys.is_error and '5 boxes, one every 5 frames' in keys.found
+        whole = Track.from_key_frames('cat', frames, boxes)
+        annotation.videos['v0'].tracks['9'] = whole
+        assert 'keys' not in kinds(audit_annotation(annotation))
+
     def test_boxes_that_leave_in_part_are_notes(self, annotation):
         boxes = [[-1, 0, 65, 49], [-2, 0, 9, 9], [60, 40, 64, 50]]
         found = list(

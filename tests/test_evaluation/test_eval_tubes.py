@@ -154,6 +154,85 @@ def test_missing_prediction(command, tiny_annotation, tmp_path, capsys):
     assert "'b'" in capsys.readouterr().err
 
 
+def doubts(command, args, tmp_path, capsys):
+    """Counts of what is doubtful, and what is said of it."""
+    out = tmp_path / 'scores.json'
+    assert command([*args, '--json', str(out)]) == 0
+    result = json.loads(out.read_text())
+    names = ('ungraded', 'boxless', 'elsewhere')
+    return tuple(result[name] for name in names), capsys.readouterr().err
+
+
+def test_predictions_without_boxes_on_graded_frames(
+    command, tiny_annotation, tmp_path, capsys
+):
+    both = dict(a=([2, 6], LEFT), b=([4, 8], RIGHT))
+    args = ['--ann', str(tiny_annotation), '--pred']
+    args.append(write(tmp_path / 'p.json', frames=[1, 2, 3, 4, 5], **both))
+    counts, error = doubts(command, args, tmp_path, capsys)
+    assert counts == (0, 1, 0)
+    assert '1 of 2 predictions have no box on some of the fr' in error
+    assert "('b'): 2 of 8 frames, 2 of them inside" in error
+    counts, error = doubts(
+        command, [*args, '--protocol', 'stcat'], tmp_path, capsys
+    )
+    assert (counts, error) == ((0, 0, 0), '')
+
+
+def test_sentences_without_a_graded_true_box(
+    command, tiny_annotation, tmp_path, capsys
+):
+    raw = json.loads(tiny_annotation.read_text())
+    # At 10 fps every other frame is on the grid.
+    raw['videos']['v']['fps'] = 10.0
+    raw['data_list'][0]['queries'][0]['span'] = [3, 4]
+    tiny_annotation.write_text(json.dumps(raw))
+    both = dict(a=([3, 4], LEFT), b=([4, 8], RIGHT))
+    args = ['--ann', str(tiny_annotation), '--pred']
+    args.append(write(tmp_path / 'p.json', **both))
+    counts, error = doubts(command, args, tmp_path, capsys)
+    assert counts == (1, 0, 0)
+    assert '1 of 2 queries have no true box on a frame that' in error
+
+
+def test_predictions_outside_the_segment(
+    command, tiny_annotation, tmp_path, capsys
+):
+    raw = json.loads(tiny_annotation.read_text())
+    raw['data_list'][0]['segment'] = [1, 9]
+    tiny_annotation.write_text(json.dumps(raw))
+    both = dict(a=([9, 12], LEFT), b=([4, 8], RIGHT))
+    args = ['--ann', str(tiny_annotation), '--pred']
+    args.append(write(tmp_path / 'p.json', **both))
+    counts, error = doubts(command, args, tmp_path, capsys)
+    assert counts == (0, 0, 1)
+    assert '1 of 2 predictions have their span or their boxes' in error
+    assert "('a'). Are query ids" in error
+
+
+@pytest.mark.parametrize(
+    ('fields', 'found'),
+    [
+        (dict(video='w'), "'a' of video 'w' and 'v'"),
+        (dict(text='what turns on the right'), "'a' of text 'what turns"),
+        (dict(video='dir/v.mp4', text='The cup on the left turns.'), None),
+        (dict(video=3), "'video' of the prediction of query 'a' must be text"),
+    ],
+)
+def test_video_and_text_are_checked(
+    command, tiny_annotation, tmp_path, capsys, fields, found
+):
+    pred = tmp_path / 'p.json'
+    item = dict(span=[2, 6], boxes=dict.fromkeys(range(10), LEFT), **fields)
+    dump_predictions(pred, {'a': item})
+    args = ['--ann', str(tiny_annotation), '--pred', str(pred)]
+    assert command(args) == (found is not None)
+    error = capsys.readouterr().err
+    assert (found or '') in error
+    if isinstance(fields.get('video'), str):
+        assert command([*args, '--force']) == 0
+
+
 @pytest.mark.parametrize('flag', ['--ann', '--pred'])
 def test_absent_file_is_a_short_error(command, paths, capsys, flag):
     assert command([*paths, flag, 'gone.json']) == 1

@@ -72,9 +72,9 @@ def test_the_annotation_may_lie_in_a_storage(tiny_annotation, monkeypatch):
     asked = []
 
     class Shelf(fileio.LocalBackend):
-        def get_text(self, filepath, encoding='utf-8'):
+        def get(self, filepath):
             asked.append(filepath)
-            return super().get_text(tiny_annotation)
+            return super().get(tiny_annotation)
 
     name = 'hero_mm.test.shelf'
     monkeypatch.setitem(fileio.backends.backends, name, Shelf)
@@ -253,5 +253,10 @@ def test_no_annotation_says_what_to_set():
 
 def test_dump_is_valid_json(tiny_annotation, tmp_path):
     path = tmp_path / 'dump.json'
-    run([make_sample()], str(tiny_annotation), dump=str(path))
-    assert set(json.loads(path.read_text())) == {'metainfo', 'predictions'}
+    sample = make_sample()
+    sample.queries.texts = ['the cup turns', 'what turns?']
+    run([sample], str(tiny_annotation), dump=str(path))
+    raw = json.loads(path.read_text())
+    assert set(raw) == {'metainfo', 'predictions'}
+    assert raw['predictions']['b']['video'] == 'v'
+    assert raw['predictions']['b']['text'] == 'what turns?'

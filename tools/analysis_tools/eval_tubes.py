@@ -144,8 +144,16 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         protocol=scores.protocol.name,
         interpolate=scores.protocol.interpolate,
         queries=len(scores.query_ids),
-        missing=len(scores.missing),
-        unknown=len(scores.unknown),
+        **{
+            name: len(getattr(scores, name))
+            for name in (
+                'missing',
+                'unknown',
+                'ungraded',
+                'boxless',
+                'elsewhere',
+            )
+        },
         metainfo=metainfo,
     )
     if args.per_query:

@@ -5,6 +5,7 @@ xyxy; spans are half-open ``[start, end)`` in native frames.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,30 @@ from .protocols import Protocol, sampled_grid
 from .tubes import TrueTube, Tube
 
 
+class Overlaps(NamedTuple):
+    """Scores of one query, and on what they stand.
+
+    Attributes:
+        tiou (float): Overlap in time.
+        viou (float): Overlap of the tubes.
+        gt_viou (float): Overlap of the boxes on the true frames, whatever
+            span was predicted.
+        graded (int): Frames that are graded: with a true box, on the grid.
+        boxless (int): Those of them for which there is no predicted box.
+        boxless_inside (int): Those of these inside the predicted span.
+    """
+
+    tiou: float
+    viou: float
+    gt_viou: float
+    graded: int
+    boxless: int
+    boxless_inside: int
+
+
 def tube_overlaps(
     protocol: Protocol, query_id: str, truth: TrueTube, prediction: Tube
-) -> tuple[float, float, float]:
+) -> Overlaps:
     """Score one query.
 
     Args:
@@ -31,9 +53,7 @@ def tube_overlaps(
         prediction (Tube): The predicted tube.
 
     Returns:
-        tuple[float, float, float]: Overlap in time (tIoU), of the tubes
-        (vIoU), and of the boxes on the true frames whatever span was
-        predicted (gt_vIoU), all in [0, 1].
+        Overlaps: Scores in [0, 1], and how many frames they stand on.
 
     Raises:
         ValueError: If the protocol needs a frame rate and there is none.
@@ -64,13 +84,16 @@ def tube_overlaps(
     common = max(inner[1] - inner[0], 0.0)
     lengths = end - start + pred_end - pred_start
     tiou = common / (lengths - common) if common else 0.0
-    viou = _sum_in_order(iou_F[_within(frames_F, *inner)]) / max(union, 1)
-    return tiou, viou, _sum_in_order(iou_F) / max(len(frames_F), 1)
+    inside_F = _within(frames_F, *inner)
+    viou = _sum_in_order(iou_F[inside_F]) / max(union, 1)
+    gt_viou = _sum_in_order(iou_F) / max(len(frames_F), 1)
+    there_F = _has_box(protocol, prediction, frames_F)
+    return Overlaps(tiou, viou, gt_viou, *_counts(there_F, inside_F))
 
 
 def _overlaps_by_frames(
     protocol: Protocol, truth: TrueTube, prediction: Tube
-) -> tuple[float, float, float]:
+) -> Overlaps:
     """Score as the official HC-STVG evaluation: frames with both boxes."""
     # A submission there has whole frames; the first one inside our span.
     first, stop = (math.ceil(edge) for edge in prediction.span)
@@ -80,14 +103,29 @@ def _overlaps_by_frames(
     iou_F = iou_on_frames(
         (frames_F, boxes_F4), given, interpolate=protocol.interpolate
     )
-    _, both_F = find_frames(prediction.frames, frames_F)
-    if protocol.interpolate and len(prediction.frames):
-        both_F[:] = True
-    both_F &= _within(frames_F, first, stop)
+    there_F = _has_box(protocol, prediction, frames_F)
+    inside_F = _within(frames_F, first, stop)
+    both_F = there_F & inside_F
     hull = max(end, stop) - min(start, first)
     tiou = float(both_F.sum()) / hull
     viou = _sum_in_order(iou_F[both_F]) / hull
-    return tiou, viou, _sum_in_order(iou_F) / max(len(frames_F), 1)
+    gt_viou = _sum_in_order(iou_F) / max(len(frames_F), 1)
+    return Overlaps(tiou, viou, gt_viou, *_counts(there_F, inside_F))
+
+
+def _has_box(
+    protocol: Protocol, prediction: Tube, frames_F: IntArray
+) -> BoolArray:
+    """On which frames there is a predicted box, or one comes of others."""
+    if protocol.interpolate:
+        return np.full(len(frames_F), len(prediction.frames) > 0)
+    return find_frames(prediction.frames, frames_F)[1]
+
+
+def _counts(there_F: BoolArray, inside_F: BoolArray) -> tuple[int, int, int]:
+    """Graded frames, those without a box, and those of these inside."""
+    inside = (~there_F & inside_F).sum()
+    return len(there_F), int((~there_F).sum()), int(inside)
 
 
 def _sum_in_order(values_N: FloatArray) -> float:

@@ -8,16 +8,18 @@ half-open ``[start, end)`` in native frames.
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import numpy as np
 
 from .boxes import FloatArray
-from .overlaps import tube_overlaps
+from .overlaps import Overlaps, tube_overlaps
 from .protocols import Protocol, get_protocol
 from .tubes import (
     QUERY_TYPES,
+    TrueTube,
+    Tube,
     check_mapping,
     read_ground_truth,
     read_prediction,
@@ -29,6 +31,7 @@ THRESHOLDS = (0.3, 0.5)
 # passes them.
 ACCURACY_SLACK = 1e-9
 _NAMED = 5
+_NOTHING: dict[str, Any] = dict(span=(0.0, 0.0), boxes={})
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class TubeScores:
             span was predicted, has shape (Q,).
         missing (list[str]): Queries without a prediction; they score 0.
         unknown (list[str]): Predictions without a ground truth; ignored.
+        ungraded (list[str]): Queries without a true box on a frame that the
+            protocol grades; they score 0.
+        boxless (list[str]): Queries whose prediction has no box on some
+            graded frame, where it scores 0.
+        elsewhere (list[str]): Queries whose predicted span, or boxes, are
+            wholly outside the segment.
     """
 
     protocol: Protocol
@@ -55,6 +64,9 @@ class TubeScores:
     gt_viou: FloatArray
     missing: list[str]
     unknown: list[str]
+    ungraded: list[str] = field(default_factory=list)
+    boxless: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
 
     def records(self) -> dict[str, dict[str, float]]:
         """Scores by query id.
@@ -206,18 +218,20 @@ def score_tubes(
     missing = [key for key in ground_truths if key not in predictions]
     unknown = [key for key in predictions if key not in known]
     _report_strangers(missing, unknown, len(ground_truths), strict)
-    rows = []
-    query_types = []
+    rows: dict[str, Overlaps] = {}
+    query_types, elsewhere = [], []
     for query_id, item in ground_truths.items():
         truth = read_ground_truth(query_id, item)
         query_types.append(truth.query_type)
-        if query_id not in predictions:
-            rows.append((0.0, 0.0, 0.0))
-            continue
-        prediction = read_prediction(query_id, predictions[query_id])
-        rows.append(tube_overlaps(chosen, query_id, truth, prediction))
-    table = np.array(rows, dtype=np.float64)
-    return TubeScores(
+        given = predictions.get(query_id, _NOTHING)
+        prediction = read_prediction(query_id, given)
+        rows[query_id] = tube_overlaps(chosen, query_id, truth, prediction)
+        if given is not _NOTHING and _is_elsewhere(prediction, truth):
+            elsewhere.append(query_id)
+    there = {key: row for key, row in rows.items() if key in predictions}
+    table = np.array([row[:3] for row in rows.values()], dtype=np.float64)
+    table[[key not in there for key in rows]] = 0
+    scores = TubeScores(
         protocol=chosen,
         query_ids=list(ground_truths),
         query_types=query_types,
@@ -226,7 +240,56 @@ def score_tubes(
         gt_viou=table[:, 2],
         missing=missing,
         unknown=unknown,
+        ungraded=[key for key, row in rows.items() if not row.graded],
+        boxless=[key for key, row in there.items() if row.boxless],
+        elsewhere=elsewhere,
     )
+    _report_doubts(scores, there)
+    return scores
+
+
+def _is_elsewhere(prediction: Tube, truth: TrueTube) -> bool:
+    """Whether a prediction has nothing to do with the searched segment."""
+    start, end = truth.segment
+    (first, last), frames = prediction.span, prediction.frames
+    no_box = len(frames) and (frames[-1] < start or frames[0] >= end)
+    return bool(last <= start or first >= end or no_box)
+
+
+def _report_doubts(scores: TubeScores, there: Mapping[str, Overlaps]) -> None:
+    """Warn of scores that say little of the model."""
+    total, name = len(scores.query_ids), scores.protocol.name
+    if scores.ungraded:
+        _warn(
+            f'{len(scores.ungraded)} of {total} queries have no true box on a '
+            f'frame that protocol {name!r} grades '
+            f'({name_some(scores.ungraded)}); they score 0 whatever is '
+            f'predicted.'
+        )
+    if scores.boxless:
+        without = sum(row.boxless for row in there.values())
+        inside = sum(row.boxless_inside for row in there.values())
+        _warn(
+            f'{len(scores.boxless)} of {len(there)} predictions have no box '
+            f'on some of the frames that protocol {name!r} grades '
+            f'({name_some(scores.boxless)}): {without} of '
+            f'{sum(row.graded for row in there.values())} frames, {inside} '
+            f'of them inside predicted spans, which score 0. Predict a box '
+            f'on every native frame, or on those of the grid '
+            f'(docs/metrics.md, section 2).'
+        )
+    if scores.elsewhere:
+        _warn(
+            f'{len(scores.elsewhere)} of {len(there)} predictions have their '
+            f'span or their boxes outside the segment that is searched '
+            f'({name_some(scores.elsewhere)}). Are query ids, or frames, '
+            f'counted another way? Predictions that carry "video" and "text" '
+            f'are compared with the annotation.'
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=5)
 
 
 def _report_strangers(
