@@ -6,7 +6,7 @@ of a config gives it to the model: resized, cropped, mirrored.
 Shape legend: T frames, H height, W width in pixels. Boxes are xyxy.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -15,13 +15,11 @@ import numpy as np
 from hero_mm.datasets.annotation import GroundingAnnotation
 from hero_mm.structures import GroundingDataSample
 
-from .drawing import draw_tube_sheet
-from .render import draw_from_video, safe_name, write_tube_video
+from .render import draw_from_video, write_drawings
 from .report import case_view
 from .tube_view import TubeView, views_from_sample
-from .video_writer import PathLike, write_png
+from .video_writer import PathLike
 
-FORMS = ('both', 'sheet', 'video')
 Chosen = list[tuple[dict, list[dict]]]
 
 
@@ -146,8 +144,7 @@ def draw_annotation(
         out_dir,
         [f'{clip["video_id"]}_{view.query_id}' for view in views],
         num_frames,
-        write_video=form != 'sheet',
-        write_sheet=form != 'video',
+        form,
     )
 
 
@@ -182,7 +179,7 @@ def draw_item(
     out_dir: PathLike,
     form: str = 'both',
     num_frames: int = 8,
-) -> Iterator[str]:
+) -> list[str]:
     """Draw all sentences of a clip as the model gets it.
 
     Args:
@@ -191,18 +188,12 @@ def draw_item(
         form (str): One of :data:`FORMS`.
         num_frames (int): Frames of a sheet.
 
-    Yields:
-        str: The files.
+    Returns:
+        list[str]: The files.
     """
     frames, views = item_views(item)
-    for view in views:
-        name = f'{item["data_samples"].video_id}_{view.query_id}'
-        stem = Path(out_dir) / safe_name(name)
-        if form != 'video':
-            path = stem.with_name(f'{stem.name}.png')
-            write_png(path, draw_tube_sheet(frames, view, num_frames))
-            yield str(path)
-        if form != 'sheet':
-            path = stem.with_name(f'{stem.name}.mp4')
-            write_tube_video(path, frames, view)
-            yield str(path)
+    video_id = item['data_samples'].video_id
+    names = [f'{video_id}_{view.query_id}' for view in views]
+    return write_drawings(
+        frames.__getitem__, views, out_dir, names, form, num_frames
+    )

@@ -4,11 +4,14 @@ Shape legend: T frames of a view, N frames that are played, H height, W width
 in pixels; pictures are RGB uint8.
 """
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 from PIL import Image
@@ -20,24 +23,41 @@ from .tube_view import (
     resample_view,
     stretch_view,
 )
-from .video_writer import PathLike, VideoWriter, write_png
+from .video_writer import PathLike, VideoWriter, read_comment, write_png
 
 PLAYED_FPS = 15.0
 """Frames a second that a drawn video aims at."""
 PLAYED_FRAMES = 1800
 """Most frames of a drawn video; a longer one shows fewer a second."""
 
+SUFFIXES = {'both': ('.png', '.mp4'), 'sheet': ('.png',), 'video': ('.mp4',)}
+FORMS = tuple(SUFFIXES)
+
 _CHUNK = 64
+_LONGEST = 80
+_PLAIN = re.compile(rf'[a-z0-9_\-]([a-z0-9_.\-]{{,{_LONGEST}}}[a-z0-9_\-])?')
+_DEVICE = re.compile(r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?')
 
 
 def safe_name(name: str) -> str:
-    """A name that is one file name everywhere.
+    """A name that is one file name everywhere; no two names share one.
+
+    A name of small letters, digits and ``._-`` stays as it is. Any other is
+    shortened and gets a hash: file systems differ in what they allow and in
+    whether ``A`` is ``a``.
 
     Examples:
+        >>> safe_name('v12_0.5')
+        'v12_0.5'
         >>> safe_name('0001/a b.mp4')
-        '0001_a_b.mp4'
+        '0001_a_b.mp4~ddca6a12b02e'
     """
-    return re.sub(r'[^\w.\-]+', '_', name).strip('._') or 'unnamed'
+    if _PLAIN.fullmatch(name) and not _DEVICE.fullmatch(name):
+        return name
+    digest = hashlib.sha1(name.encode('utf-8', 'surrogatepass')).hexdigest()
+    shown = re.sub(r'[^\w.\-]+', '_', name).strip('._')
+    part = shown.encode('utf-8', 'ignore')[:_LONGEST].decode('utf-8', 'ignore')
+    return f'{part}~{digest[:12]}'
 
 
 def playback_fps(view: TubeView) -> float:
@@ -78,55 +98,142 @@ def played_frames(segment: tuple[float, float], fps: float) -> np.ndarray:
     return np.arange(start, end, step, dtype=np.int64)
 
 
-def write_tube_videos(
-    paths: Sequence[PathLike],
-    frames: Iterable[np.ndarray],
-    views: Sequence[TubeView],
-) -> None:
-    """Draw several tubes of one clip, each into an mp4 that plays in real
-    time, in one pass over the frames.
-
-    Args:
-        paths (Sequence[str | os.PathLike]): A file a view, ends in ``.mp4``.
-        frames (Iterable[np.ndarray]): T pictures, RGB uint8, (H, W, 3); they
-            may come from a generator, so that a long video fits in memory.
-        views (Sequence[TubeView]): What is drawn, each with T frames.
-    """
-    painters: list[TubePainter] = []
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(VideoWriter(path, playback_fps(view)))
-            for path, view in zip(paths, views)
-        ]
-        for index, frame in enumerate(frames):
-            if not painters:
-                shape = frame.shape[:2]
-                painters = [TubePainter(view, shape) for view in views]
-            for writer, painter in zip(writers, painters):
-                writer.write(painter.draw(frame, index))
-
-
 def write_tube_video(
     path: PathLike, frames: Iterable[np.ndarray], view: TubeView
 ) -> None:
-    """Draw one tube; see :func:`write_tube_videos`.
+    """Draw a tube into an mp4 that plays in real time.
 
     Args:
         path (str | os.PathLike): File to write, ends in ``.mp4``.
-        frames (Iterable[np.ndarray]): T pictures, RGB uint8, (H, W, 3).
+        frames (Iterable[np.ndarray]): T pictures, RGB uint8, (H, W, 3); they
+            may come from a generator, so that a long video fits in memory.
         view (TubeView): What is drawn, with T frames.
     """
-    write_tube_videos([path], frames, [view])
+    with VideoWriter(path, playback_fps(view)) as writer:
+        _play([writer], frames, [view])
 
 
-def _stretch(image: np.ndarray, aspect: float) -> np.ndarray:
-    """A picture with square pixels, of the same height."""
-    if aspect == 1:
-        return image
-    height, width = image.shape[:2]
-    wide = max(1, round(width * aspect))
-    picture = Image.fromarray(image).resize((wide, height))
-    return np.asarray(picture)
+def _play(
+    writers: Sequence[VideoWriter],
+    frames: Iterable[np.ndarray],
+    views: Sequence[TubeView],
+) -> None:
+    """Draw several tubes of one clip in one pass over its frames."""
+    painters: list[TubePainter] = []
+    for index, frame in enumerate(frames):
+        if not painters:
+            shape = frame.shape[:2]
+            painters = [TubePainter(view, shape) for view in views]
+        for writer, painter in zip(writers, painters):
+            writer.write(painter.draw(frame, index))
+
+
+def write_drawings(
+    read: Callable[[np.ndarray], np.ndarray],
+    views: Sequence[TubeView],
+    out_dir: PathLike,
+    names: Sequence[str],
+    form: str = 'both',
+    num_frames: int = 8,
+    keep: bool = False,
+) -> list[str]:
+    """Draw tubes of one clip, a sheet and a video each.
+
+    No file is replaced but an earlier drawing of the same name, sentence and
+    segment, which its comment says. Otherwise the next free name is taken.
+
+    Args:
+        read (Callable): From N indices into the T frames of the views to
+            pictures, RGB uint8, of shape (N, H, W, 3).
+        views (Sequence[TubeView]): Tubes of one segment, each with T frames.
+        out_dir (str | os.PathLike): Folder of the files.
+        names (Sequence[str]): A name a view; see :func:`safe_name`.
+        form (str): One of :data:`FORMS`.
+        num_frames (int): Frames of a sheet.
+        keep (bool): Replace no file at all.
+
+    Returns:
+        list[str]: The files, in the order of the views.
+
+    Raises:
+        WriteError: If a file cannot be written.
+    """
+    suffixes = SUFFIXES[form]
+    marks = [_mark(name, view) for name, view in zip(names, views)]
+    ours = [partial(_is_ours, None if keep else mark) for mark in marks]
+    stems = [
+        _free_stem(Path(out_dir, safe_name(name)), suffixes, is_ours)
+        for name, is_ours in zip(names, ours)
+    ]
+    files: list[list[Path]] = [[] for _ in views]
+    if '.png' in suffixes:
+        for at, view in enumerate(views):
+            indices = choose_sheet_indices(view, num_frames)
+            sheet = draw_chosen_frames(read(np.array(indices)), view, indices)
+            path = write_png(f'{stems[at]}.png', sheet, marks[at], ours[at])
+            files[at].append(path)
+    if '.mp4' in suffixes:
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(
+                    VideoWriter(
+                        f'{stems[at]}.mp4',
+                        playback_fps(view),
+                        comment=marks[at],
+                        is_ours=ours[at],
+                    )
+                )
+                for at, view in enumerate(views)
+            ]
+            places = np.arange(len(views[0]))
+            chunks = (places[at : at + _CHUNK] for at in places[::_CHUNK])
+            _play(writers, (f for part in chunks for f in read(part)), views)
+        for written, writer in zip(files, writers):
+            written.append(writer.path)
+    return [str(path) for written in files for path in written]
+
+
+def _mark(name: str, view: TubeView) -> str:
+    """What a file says of itself, so that it may be drawn anew."""
+    what = repr((name, view.query_id, view.text, view.segment))
+    return f'hero_mm {hashlib.sha1(what.encode()).hexdigest()}'
+
+
+def _is_ours(mark: Optional[str], path: Path) -> bool:
+    return mark is not None and read_comment(path) == mark
+
+
+def _free_stem(
+    stem: Path, suffixes: Sequence[str], is_ours: Callable[[Path], bool]
+) -> Path:
+    """The first name that is free, or ours, for the sheet and the video."""
+    number, free = 1, stem
+    while any(
+        os.path.lexists(path) and not is_ours(path)
+        for path in (Path(f'{free}{suffix}') for suffix in suffixes)
+    ):
+        number += 1
+        free = stem.with_name(f'{stem.name}-{number}')
+    return free
+
+
+def stretch_frames(frames: np.ndarray, aspect: float) -> np.ndarray:
+    """Pictures with square pixels, of the same height.
+
+    Args:
+        frames (np.ndarray): RGB uint8, has shape (N, H, W, 3).
+        aspect (float): Width of a stored pixel in its heights.
+
+    Returns:
+        np.ndarray: RGB uint8, has shape (N, H, W * aspect, 3).
+    """
+    if aspect == 1 or not len(frames):
+        return frames
+    height, width = frames.shape[1:3]
+    size = (max(1, round(width * aspect)), height)
+    return np.stack(
+        [np.asarray(Image.fromarray(one).resize(size)) for one in frames]
+    )
 
 
 def draw_from_video(
@@ -135,9 +242,9 @@ def draw_from_video(
     out_dir: PathLike,
     names: Sequence[str],
     num_frames: int = 8,
-    write_video: bool = True,
+    form: str = 'both',
     backend_args: Optional[dict] = None,
-    write_sheet: bool = True,
+    keep: bool = False,
 ) -> list[str]:
     """Draw tubes of one clip with the frames read from its video.
 
@@ -147,42 +254,34 @@ def draw_from_video(
         out_dir (str | os.PathLike): Folder of the files.
         names (Sequence[str]): A name a view; ``.png`` and ``.mp4`` follow.
         num_frames (int): Frames of a sheet.
-        write_video (bool): Write the mp4 too.
+        form (str): One of :data:`FORMS`.
         backend_args (dict, optional): Of the storage of the video.
-        write_sheet (bool): Write the sheet.
+        keep (bool): As :func:`write_drawings` takes it.
 
     Returns:
         list[str]: The sheets and videos, in the order of the views.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        WriteError: If a file cannot be written.
     """
     # Not at the top: drawing alone needs no decoder.
     from hero_mm.datasets.video_reader import open_video
 
     frames = played_frames(views[0].segment, views[0].fps)
-    views = [resample_view(view, frames) for view in views]
-    stems = [Path(out_dir) / safe_name(name) for name in names]
-    sheets = [stem.with_name(f'{stem.name}.png') for stem in stems]
-    videos = [stem.with_name(f'{stem.name}.mp4') for stem in stems]
     with open_video(str(video), backend_args=backend_args) as reader:
         # Pixels that are not square are drawn as they are displayed.
         aspect = reader.pixel_aspect
-        views = [stretch_view(view, aspect) for view in views]
 
-        def pictures() -> Iterator[np.ndarray]:
-            for at in range(0, len(frames), _CHUNK):
-                chunk = reader.get_frames(frames[at : at + _CHUNK])
-                yield from (_stretch(image, aspect) for image in chunk)
+        def read(places: np.ndarray) -> np.ndarray:
+            return stretch_frames(reader.get_frames(frames[places]), aspect)
 
-        if write_sheet:
-            for path, view in zip(sheets, views):
-                indices = choose_sheet_indices(view, num_frames)
-                chosen = reader.get_frames(frames[indices])
-                chosen = np.stack([_stretch(one, aspect) for one in chosen])
-                write_png(path, draw_chosen_frames(chosen, view, indices))
-        if write_video:
-            write_tube_videos(videos, pictures(), views)
-    return [
-        str(path)
-        for sheet, video in zip(sheets, videos)
-        for path, there in ((sheet, write_sheet), (video, write_video))
-        if there
-    ]
+        return write_drawings(
+            read,
+            [stretch_view(resample_view(v, frames), aspect) for v in views],
+            out_dir,
+            names,
+            form,
+            num_frames,
+            keep,
+        )

@@ -3,7 +3,6 @@
 Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
 """
 
-from pathlib import Path
 from typing import Optional
 
 import numpy as np
@@ -14,9 +13,9 @@ from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
 
 from .drawing import draw_tube_sheet
-from .render import safe_name, write_tube_video
-from .tube_view import views_from_sample
-from .video_writer import PathLike, write_png
+from .render import safe_name, stretch_frames, write_drawings
+from .tube_view import stretch_view, views_from_sample
+from .video_writer import PathLike
 
 
 @VISUALIZERS.register_module()
@@ -61,6 +60,7 @@ class TubeVisualizer(Visualizer):
         out_dir: Optional[PathLike] = None,
         video: bool = True,
         max_queries: Optional[int] = None,
+        pixel_aspect: float = 1.0,
     ) -> list[str]:
         """Draw the queries of a clip.
 
@@ -79,6 +79,8 @@ class TubeVisualizer(Visualizer):
                 ``.mp4`` files. Without it only the backends get the sheets.
             video (bool): Write the mp4 beside the sheet.
             max_queries (int, optional): Draw the first few queries only.
+            pixel_aspect (float): Width of a pixel of the video in its
+                heights; the drawing is as wide as the video is displayed.
 
         Returns:
             list[str]: The files written to ``out_dir``.
@@ -89,20 +91,22 @@ class TubeVisualizer(Visualizer):
         if data_sample is None:
             raise TypeError('add_datasample needs a GroundingDataSample.')
         views = views_from_sample(data_sample, draw_gt, draw_pred)
-        paths: list[str] = []
-        for view in views[:max_queries]:
-            stem = safe_name(f'{name}_{view.query_id}')
-            sheet = draw_tube_sheet(image, view, self.num_frames)
-            self.add_image(stem, sheet, step)
+        views = [stretch_view(view, pixel_aspect) for view in views]
+        views = views[:max_queries]
+        frames = stretch_frames(image, pixel_aspect)
+        names = [f'{name}_{view.query_id}' for view in views]
+        for view, named in zip(views, names):
+            sheet = draw_tube_sheet(frames, view, self.num_frames)
+            self.add_image(safe_name(named), sheet, step)
             if show:
-                self.show(sheet, win_name=stem, wait_time=wait_time)
-            if out_dir is None:
-                continue
-            png = Path(out_dir) / f'{stem}.png'
-            write_png(png, sheet)
-            paths.append(str(png))
-            if video:
-                mp4 = png.with_suffix('.mp4')
-                write_tube_video(mp4, image, view)
-                paths.append(str(mp4))
-        return paths
+                self.show(sheet, win_name=named, wait_time=wait_time)
+        if out_dir is None or not views:
+            return []
+        return write_drawings(
+            frames.__getitem__,
+            views,
+            out_dir,
+            names,
+            'both' if video else 'sheet',
+            self.num_frames,
+        )

@@ -3,18 +3,19 @@
 Shape legend: H height, W width of a picture in pixels; pictures are RGB.
 """
 
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import av
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from hero_mm.files import PathLike, replacing
+from hero_mm.files import Draft, PathLike, adding, replacing
 
 
 def check_picture(image: Any) -> np.ndarray:
@@ -62,6 +63,9 @@ class VideoWriter:
         crf (int): Constant rate factor of x264, lower is better and bigger.
             Defaults to 20.
         comment (str): Stored in the file.
+        is_ours (Callable, optional): Says of an existing file whether it may
+            be replaced; otherwise the next free name is taken, and ``path``
+            says which. Without it any file is replaced.
 
     Raises:
         WriteError: If the file cannot be written; of the context manager.
@@ -73,7 +77,12 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: PathLike, fps: float, crf: int = 20, comment: str = ''
+        self,
+        path: PathLike,
+        fps: float,
+        crf: int = 20,
+        comment: str = '',
+        is_ours: Optional[Callable[[Path], bool]] = None,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != '.mp4':
@@ -86,6 +95,7 @@ class VideoWriter:
         self.fps = Fraction(fps).limit_denominator(1001)
         self.crf = crf
         self.comment = comment
+        self.is_ours = is_ours
         self.frame_count = 0
         self._place = ExitStack()
         self._container: Any = None
@@ -93,9 +103,10 @@ class VideoWriter:
         self._shape: Optional[tuple[int, ...]] = None
 
     def _open(self, height: int, width: int) -> None:
-        part = self._place.enter_context(replacing(self.path))
+        place = _placed(self.path, self.is_ours)
+        self._draft = self._place.enter_context(place)
         self._container = av.open(
-            str(part),
+            str(self._draft.part),
             'w',
             format='mp4',
             options={'movflags': 'faststart'},
@@ -148,6 +159,8 @@ class VideoWriter:
             if container is not None:
                 container.mux(self._stream.encode())
                 container.close()
+        if container is not None:
+            self.path = self._draft.path
 
     def __enter__(self) -> 'VideoWriter':
         return self
@@ -168,13 +181,34 @@ class VideoWriter:
         self._place.__exit__(kind, error, trace)
 
 
-def write_png(path: PathLike, image: np.ndarray, comment: str = '') -> None:
+@contextmanager
+def _placed(
+    path: Path, is_ours: Optional[Callable[[Path], bool]]
+) -> Iterator[Draft]:
+    if is_ours is not None:
+        with adding(path, is_ours) as draft:
+            yield draft
+    else:
+        with replacing(path) as part:
+            yield Draft(part, path)
+
+
+def write_png(
+    path: PathLike,
+    image: np.ndarray,
+    comment: str = '',
+    is_ours: Optional[Callable[[Path], bool]] = None,
+) -> Path:
     """Write a picture as PNG; its folder is made where it is missing.
 
     Args:
         path (str | os.PathLike): File to write, ends in ``.png``.
         image (np.ndarray): RGB picture, uint8, has shape (H, W, 3).
         comment (str): Stored in the file.
+        is_ours (Callable, optional): As :class:`VideoWriter` takes it.
+
+    Returns:
+        Path: Where it is.
 
     Raises:
         WriteError: If it cannot be written.
@@ -184,8 +218,10 @@ def write_png(path: PathLike, image: np.ndarray, comment: str = '') -> None:
     stored = PngInfo()
     if comment:
         stored.add_text('Comment', comment)
-    with replacing(path) as part:
-        Image.fromarray(check_picture(image)).save(part, 'png', pnginfo=stored)
+    picture = Image.fromarray(check_picture(image))
+    with _placed(Path(path), is_ours) as draft:
+        picture.save(draft.part, 'png', pnginfo=stored)
+    return draft.path
 
 
 def read_comment(path: PathLike) -> str:

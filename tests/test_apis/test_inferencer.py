@@ -195,10 +195,10 @@ def test_results_are_drawn(inferencer, video, tmp_path):
     result = inferencer(video, ['one', 'two'], out_dir=tmp_path / 'out')
     names = [Path(path).name for path in result['visualization']]
     assert names == [
-        'my_clip_0.png',
-        'my_clip_0.mp4',
-        'my_clip_1.png',
-        'my_clip_1.mp4',
+        'my_clip_0~7777da4e95f5.png',
+        'my_clip_0~7777da4e95f5.mp4',
+        'my_clip_1~360a6addfe32.png',
+        'my_clip_1~360a6addfe32.mp4',
     ]
     with av.open(result['visualization'][1]) as container:
         seconds = container.duration / av.time_base

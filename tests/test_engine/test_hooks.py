@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import textwrap
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from mmengine.structures import InstanceData
 from rich.console import Console
 from torch.utils.data import Dataset
 
+from hero_mm.datasets.video_reader import open_video
 from hero_mm.engine.hooks import (
     ProgressBarHook,
     TubeVisualizationHook,
@@ -362,6 +365,54 @@ def test_frames_of_the_sample_are_drawn(tmp_path, video, monkeypatch):
         visualizer=make_visualizer(run),
     ).test()
     assert asked == [(str(video), dict(backend_args=None))]
+
+
+def test_what_cannot_be_drawn_ends_no_test(tmp_path, video, monkeypatch):
+    lines = []
+    (tmp_path / 'file').write_text('in the way')
+    (tmp_path / 'bad.mp4').write_text('no video')
+    samples = [make_sample(video, 'a'), make_sample(tmp_path / 'bad.mp4', 'b')]
+    run = tmp_path / 'run'
+    runner = make_runner(
+        run,
+        Model(samples),
+        hooks=[TubeVisualizationHook(out_dir=str(tmp_path / 'file'))],
+        visualizer=make_visualizer(run),
+    )
+    monkeypatch.setattr(runner.logger, 'warning', lines.append)
+    runner.test()
+    text = '\n'.join(map(str, lines))
+    assert 'clip.mp4 is not drawn' in text and 'is a file' in text
+    assert 'bad.mp4 is not drawn' in text
+    assert (tmp_path / 'file').read_text() == 'in the way'
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path):
+    """A white square of 16 x 32 stored pixels, each twice as wide as high."""
+    path = tmp_path / 'wide.mp4'
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[8:40, 24:40] = 255
+    with av.open(str(path), 'w') as output:
+        stream = output.add_stream('libx264', rate=10)
+        stream.width, stream.height = 64, 48
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        for number in range(6):
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    run = tmp_path / 'run'
+    make_runner(
+        run,
+        Model([make_sample(path)]),
+        hooks=[TubeVisualizationHook(max_samples=1, max_queries=1)],
+        visualizer=make_visualizer(run),
+    ).test()
+    (mp4,) = (run / 'vis' / 'test').glob('*.mp4')
+    with open_video(mp4) as reader:
+        white = reader.get_frames([0])[0].min(-1) > 180
+    rows, columns = white[:280].any(1).sum(), white[:280].any(0).sum()
+    assert columns / rows == pytest.approx(1, abs=0.1)
 
 
 def test_a_hook_that_is_off_draws_nothing(tmp_path):

@@ -7,12 +7,15 @@ import av
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hero_mm.visualization import TubeView, VideoWriter, draw_from_video
 from hero_mm.visualization.render import (
     PLAYED_FRAMES,
     played_frames,
-    write_tube_videos,
+    safe_name,
+    write_drawings,
 )
 from hero_mm.visualization.style import PRED_COLOR
 
@@ -41,7 +44,8 @@ def make_view(**changes):
 
 def test_the_segment_is_played(video, tmp_path):
     paths = draw_from_video(video, [make_view()], tmp_path, ['a b'])
-    assert [Path(path).name for path in paths] == ['a_b.png', 'a_b.mp4']
+    names = [Path(path).name for path in paths]
+    assert names == [f'{safe_name("a b")}{end}' for end in ('.png', '.mp4')]
     with av.open(paths[1]) as container:
         assert float(container.streams.video[0].average_rate) == 15
         frames = [
@@ -70,7 +74,7 @@ def test_two_sentences_in_one_pass(video, tmp_path):
 
 def test_sheets_alone(video, tmp_path):
     paths = draw_from_video(
-        video, [make_view()], tmp_path, ['a'], write_video=False
+        video, [make_view()], tmp_path, ['a'], form='sheet'
     )
     assert [Path(path).suffix for path in paths] == ['.png']
     assert not list(tmp_path.glob('*.mp4'))
@@ -78,10 +82,14 @@ def test_sheets_alone(video, tmp_path):
 
 def test_an_error_leaves_no_half_of_a_file(tmp_path):
     views = [make_view(), make_view()]
-    broken = iter([np.zeros((8, 8, 3), np.uint8), np.zeros(3)])
+    good = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(TypeError):
-        write_tube_videos(
-            [tmp_path / 'a.mp4', tmp_path / 'b.mp4'], broken, views
+        write_drawings(
+            lambda places: [good, np.zeros(3)],
+            views,
+            tmp_path,
+            ['a', 'b'],
+            'video',
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -97,3 +105,48 @@ def test_played_frames_stay_inside_and_near_the_rate(fps):
 def test_long_videos_are_thinned_out():
     frames = played_frames((0, 30 * 3600), 30.0)
     assert PLAYED_FRAMES / 2 < len(frames) <= PLAYED_FRAMES
+
+
+def test_nothing_of_the_user_is_replaced(video, tmp_path):
+    """Nor an earlier drawing, but the same one."""
+    own = {name: name.encode() for name in ('a.mp4', 'a-2.png', 'b.png')}
+    for name, content in own.items():
+        (tmp_path / name).write_bytes(content)
+
+    def draw(text, name='a', **how):
+        view = make_view(text=text)
+        paths = draw_from_video(video, [view], tmp_path, [name], 2, **how)
+        return [Path(path).name for path in paths]
+
+    assert draw('x') == ['a-3.png', 'a-3.mp4']
+    assert draw('other') == ['a-4.png', 'a-4.mp4']
+    before = (tmp_path / 'a-4.png').read_bytes()
+    assert draw('x') == ['a-3.png', 'a-3.mp4']
+    assert (tmp_path / 'a-4.png').read_bytes() == before
+    assert draw('x', keep=True) == ['a-5.png', 'a-5.mp4']
+    assert draw('x', 'b', form='video') == ['b.mp4']
+    assert draw('x', 'b') == ['b-2.png', 'b-2.mp4']
+    for name, content in own.items():
+        assert (tmp_path / name).read_bytes() == content
+    assert not list(tmp_path.glob('.*'))
+
+
+IDS = st.text(max_size=120) | st.text('aA./~_-', max_size=6)
+
+
+@settings(max_examples=300)
+@given(IDS, IDS)
+def test_different_ids_get_different_files(one, two):
+    """Also where the file system takes A for a."""
+    names = [safe_name(one), safe_name(two)]
+    assert (names[0].casefold() == names[1].casefold()) == (one == two)
+    for name in names:
+        assert 0 < len(name.encode()) <= 120
+        assert not set(name) & set('/\\:*?"<>|\0') and name[0] != '.'
+
+
+@pytest.mark.parametrize(
+    'name', ['a', 'v12_0.5', 'clip-1_0', '0000_2401075277', 'best_3_17']
+)
+def test_plain_names_stay_as_they_are(name):
+    assert safe_name(name) == name

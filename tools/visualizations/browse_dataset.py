@@ -23,11 +23,11 @@ with explained():
     from hero_mm.datasets.source import SPLITS, DataSource, find_source
     from hero_mm.datasets.video_reader import VideoError
     from hero_mm.visualization.browse import (
-        FORMS,
         choose_queries,
         draw_annotation,
         draw_item,
     )
+    from hero_mm.visualization.render import FORMS
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

@@ -21,7 +21,8 @@ class TubeVisualizationHook(Hook):
     """Write sheets and videos of some samples of a validation or a test.
 
     The frames are read again from the video: the input of the model was
-    resized. Only the main process draws, the samples that it sees.
+    resized. Only the main process draws, the samples that it sees. What
+    cannot be drawn is reported and ends nothing.
 
     Args:
         enable (bool): Draw at all. Defaults to True.
@@ -159,20 +160,37 @@ class TubeVisualizationHook(Hook):
             if not due or self._drawn >= self.max_samples:
                 continue
             self._drawn += 1
-            with open_video(
-                sample.video_path, backend_args=self.backend_args
-            ) as reader:
-                frames = reader.get_frames(sample.frame_inds)
-            start, end = sample.segment
-            runner.visualizer.add_datasample(
-                f'{sample.video_id}_{start}-{end}',
-                frames,
-                sample,
-                step=step,
-                out_dir=root / folder,
-                video=self.video,
-                max_queries=self.max_queries,
-            )
+            try:
+                self._draw(runner, sample, root / folder, step)
+            except (OSError, ValueError) as error:
+                # The scores are worth more than their pictures.
+                runner.logger.warning(
+                    f'{sample.video_path} is not drawn: {error}'
+                )
+
+    def _draw(
+        self,
+        runner: Runner,
+        sample: GroundingDataSample,
+        folder: Path,
+        step: int,
+    ) -> None:
+        with open_video(
+            sample.video_path, backend_args=self.backend_args
+        ) as reader:
+            frames = reader.get_frames(sample.frame_inds)
+            aspect = reader.pixel_aspect
+        start, end = sample.segment
+        runner.visualizer.add_datasample(
+            f'{sample.video_id}_{start}-{end}',
+            frames,
+            sample,
+            step=step,
+            out_dir=folder,
+            video=self.video,
+            max_queries=self.max_queries,
+            pixel_aspect=aspect,
+        )
 
 
 def _trained_iters(runner: Runner) -> int:
