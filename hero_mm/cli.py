@@ -1,41 +1,95 @@
-"""The command ``hero-mm``: ground sentences in a video, check the install."""
+"""The command ``hero-mm``: ground sentences in videos, check the install."""
 
 import argparse
+import logging
+import os
 import sys
-from collections.abc import Sequence
-from typing import Any, Optional
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Optional
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.progress import track
 
 from .errors import run_tool
 from .pretrained.reading import add_trust_argument
+from .texts import printable
 from .version import __version__
 
 DEFAULT_MODEL = 'work_dirs/hero_shapes'
+FORMATS = ('table', 'json', 'csv')
+EXAMPLES = """examples:
+  hero-mm ground clip.mp4 "the red circle that spins" --out outputs
+  hero-mm ground videos/ "a dog that runs" "What rolls?" --out found --top 10
+  hero-mm ground frames/ "the child that jumps" --fps 25 --segment 2 8.5
+  hero-mm ground videos/ --sentences questions.txt --format csv > found.csv
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog='hero-mm', description='Video object grounding with HERO'
+        prog='hero-mm',
+        description='Video object grounding with HERO',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True)
     ground = commands.add_parser(
-        'ground', help='find what sentences describe in a video'
+        'ground',
+        help='find what sentences describe in videos',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ground.add_argument('video', help='video file')
     ground.add_argument(
-        'sentences', nargs='+', metavar='SENTENCE', help='what to look for'
+        'video',
+        help='a video, a folder of videos, or a folder with a picture a '
+        'frame, which is one video (needs --fps)',
     )
-    ground.add_argument('--out', metavar='DIR', help='folder to draw in')
+    ground.add_argument(
+        'sentences', nargs='*', metavar='SENTENCE', help='what to look for'
+    )
+    ground.add_argument(
+        '--videos', nargs='+', default=[], metavar='MORE', help='more videos'
+    )
+    ground.add_argument(
+        '--sentences',
+        dest='file',
+        metavar='FILE',
+        help='a file with a sentence a line',
+    )
+    ground.add_argument(
+        '--out',
+        metavar='DIR',
+        help='folder of answers.json, answers.csv and drawings; the same '
+        'command goes on where it was stopped',
+    )
+    ground.add_argument(
+        '--top',
+        type=int,
+        metavar='K',
+        help='show and draw the K best answers over all videos, best first; '
+        'without it all are shown, and drawn where there is one video',
+    )
+    ground.add_argument(
+        '--segment',
+        nargs=2,
+        type=float,
+        metavar=('START', 'END'),
+        help='seconds; search this part of each video only',
+    )
+    ground.add_argument(
+        '--fps', type=float, help='frames a second, for folders of pictures'
+    )
+    ground.add_argument('--format', default='table', choices=FORMATS)
     ground.add_argument(
         '--model',
         default=DEFAULT_MODEL,
         metavar='CONFIG_OR_WORK_DIR',
-        help=f'config file or work dir of a training ({DEFAULT_MODEL})',
+        help='config file or work dir of a training; its config is Python '
+        f'code that is run ({DEFAULT_MODEL})',
     )
     ground.add_argument(
         '--weights', help='checkpoint; by default the best of the work dir'
@@ -48,57 +102,143 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def ground(args: argparse.Namespace, console: Console) -> None:
-    """Ground the sentences and show the tubes.
+def read_sentences(args: argparse.Namespace) -> list[str]:
+    """The sentences of the command line and of its file, each once.
 
     Args:
         args (Namespace): Of the command ``ground``.
-        console (Console): Where to write.
 
     Raises:
-        ValueError: When a sentence is empty.
-        VideoError: When the video cannot be read; told before a model is
-            loaded.
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is no sentence, one is empty, or one is the path
+            of a video.
     """
-    from .apis import TubeInferencer, inputs
+    from .apis.inputs import is_video
 
-    for sentence in args.sentences:
-        if not sentence.strip():
+    texts = list(args.sentences)
+    for text in texts:
+        if not text.strip():
             raise ValueError(
                 'a SENTENCE is empty; say what to look for, for instance '
                 '"the red circle that spins"'
             )
-    inputs.describe_video(args.video)
-    inferencer = TubeInferencer(
-        model=args.model, weights=args.weights, device=args.device
-    )
-    result = inferencer(args.video, args.sentences, out_dir=args.out)
-    console.print(tube_table(result['predictions']))
-    for path in result['visualization']:
-        console.print(f'drawn: {path}', markup=False, soft_wrap=True)
+        if os.path.exists(text) or (is_video(text) and ' ' not in text):
+            raise ValueError(
+                f'{printable(text)!r} is a path and no sentence; name further '
+                'videos behind --videos'
+            )
+    if args.file is not None:
+        if not Path(args.file).is_file():
+            raise FileNotFoundError(
+                f'--sentences {args.file}: there is no such file; give one '
+                'with a sentence a line'
+            )
+        lines = Path(args.file).read_text(encoding='utf-8-sig').splitlines()
+        texts += [line for line in lines if line.strip()]
+    if not texts:
+        raise ValueError(
+            'no SENTENCE is given; say what to look for, for instance "the '
+            'red circle that spins", or give --sentences FILE'
+        )
+    return list(dict.fromkeys(text.strip() for text in texts))
 
 
-def tube_table(predictions: Sequence[dict[str, Any]]) -> Table:
-    """The tubes that were found, one a row.
+def ground(args: argparse.Namespace, console: Console) -> None:
+    """Ask the sentences of the videos and show the tubes.
 
     Args:
-        predictions (Sequence[dict]): As ``TubeInferencer`` gives them.
+        args (Namespace): Of the command ``ground``.
+        console (Console): Where to write the answers.
+
+    Raises:
+        ValueError: When a sentence is empty, or some videos have no answer.
+        VideoError: When a video cannot be read; before a model is loaded
+            where there is one video.
+        WriteError: When ``--out`` cannot be written to.
     """
-    table = Table()
-    for title in ('sentence', 'seconds', 'frames', 'score', 'first box'):
-        table.add_column(title)
-    for found in predictions:
-        start, end = found['span']
-        begin, stop = found['span_seconds']
-        box = found['bboxes'][0] if len(found['bboxes']) else []
-        table.add_row(
-            escape(found['query']),
-            f'{begin:.2f} to {stop:.2f}',
-            escape(f'[{round(start, 1):g}, {round(end, 1):g})'),
-            f'{found["score"]:.3f}',
-            ' '.join(f'{value:.0f}' for value in box),
+    texts = read_sentences(args)
+    if args.top is not None and args.top < 1:
+        raise ValueError(f'--top must be 1 or more, got {args.top}')
+    errors = Console(stderr=True, highlight=False, markup=False)
+    with _quiet():
+        from .apis import TubeInferencer
+        from .apis.answers import best_first, notes_on
+        from .apis.asking import Asking
+        from .apis.inputs import describe_video, list_videos
+        from .files import check_folder
+
+        given = [args.video, *args.videos]
+        videos, _ = list_videos(given)
+        if len(videos) == 1:
+            facts = describe_video(videos[0], args.segment, fps=args.fps)
+            end = facts['frame_edges'][-1]
+            if args.segment is not None and args.segment[1] > end:
+                errors.print(f'note: the video ends at {end:.2f} s')
+        if args.out is not None:
+            check_folder(args.out)
+        inferencer = TubeInferencer(
+            model=args.model, weights=args.weights, device=args.device
         )
-    return table
+        asking = Asking(
+            inferencer, given, texts, args.segment, args.fps, args.out
+        )
+        if len(videos) == 1:
+            tubes = asking.answer(videos[0])
+        else:
+            tubes = asking.answer_all(track(videos, 'videos', console=errors))
+        files = [] if args.out is None else asking.write(tubes)
+    failed = len(asking.errors)
+    shown = tubes if args.top is None else best_first(tubes, args.top)
+    _show(shown, args.format, console, inferencer.facts())
+    for note in dict.fromkeys(n for tube in tubes for n in notes_on(tube)):
+        errors.print(f'note: {note}', soft_wrap=True)
+    if files and (len(videos) == 1 or args.top is not None):
+        with _quiet():
+            files += asking.draw(shown)
+    place = console if args.format == 'table' else errors
+    for number, path in enumerate(files):
+        what = 'drawn' if number > 1 else 'written'
+        place.print(f'{what}: {printable(path)}', markup=False, soft_wrap=True)
+    if asking.errors:
+        if len(videos) == 1:
+            raise ValueError(next(iter(asking.errors.values())))
+        for path, error in asking.errors.items():
+            errors.print(f'{printable(path)}: {printable(error)}')
+        raise ValueError(
+            f'{failed} of {len(videos)} videos have no answer, '
+            f'{len(asking.errors) - failed} are not drawn, see above; the '
+            'same command asks them again'
+        )
+
+
+def _show(
+    tubes: Sequence[Mapping], kind: str, console: Console, facts: dict
+) -> None:
+    """Write answers in the format that was asked for."""
+    from .apis.answers import answers_csv, answers_json, tube_table
+
+    if kind == 'table':
+        console.print(tube_table(tubes))
+    else:
+        text = answers_csv(tubes)
+        if kind == 'json':
+            text = answers_json(tubes, facts)
+        console.file.write(text)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What libraries log goes to the errors, and only what is wrong."""
+    from mmengine.logging import MMLogger
+
+    with redirect_stdout(sys.stderr):
+        logger = MMLogger.get_current_instance()
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

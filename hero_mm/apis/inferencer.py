@@ -6,7 +6,7 @@ are xyxy in pixels of the video; spans and segments are half-open
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -14,16 +14,26 @@ from typing import Any, Optional, Union
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from rich.console import Console
+from rich.progress import track
 
 from hero_mm.datasets.transforms.sampling import frames_of_span
+from hero_mm.datasets.video_reader import VideoError
 from hero_mm.evaluation.functional import interpolate_boxes
+from hero_mm.files import adding, check_folder, write_text
 from hero_mm.registry import INFERENCERS, MODELS
 from hero_mm.structures import GroundingDataSample
+from hero_mm.texts import printable
+from hero_mm.version import __version__
 from hero_mm.visualization import draw_from_video, views_from_sample
+from hero_mm.visualization.render import draw_sheets, safe_name
 
+from .answers import answers_json, tube_table
 from .checkpoint import load_weights
 from .inputs import (
     PathLike,
@@ -31,6 +41,7 @@ from .inputs import (
     check_texts,
     describe_video,
     find_weights,
+    list_videos,
     load_config,
     pick_device,
 )
@@ -50,12 +61,13 @@ class EncodedVideo:
 
 
 @INFERENCERS.register_module()
-class TubeInferencer:
+class TubeInferencer(BaseInferencer):
     """Find what sentences describe in videos.
 
     Args:
         model (str | os.PathLike | Config): The work dir of a training (its
-            dumped config and best checkpoint are taken), or a config.
+            dumped config and best checkpoint are taken), or a config. A
+            config is Python code and is run: take it from people you trust.
         weights (str | os.PathLike, optional): Checkpoint file or work dir.
             Defaults to the best checkpoint of the work dir; for a config, of
             its own work dir or ``work_dirs/<name of the config>``.
@@ -63,6 +75,10 @@ class TubeInferencer:
             to CUDA where there is one.
         batch_size (int): Sentences that are answered at once. Defaults to
             32.
+        scope (str, optional): Default scope of the registries. Defaults to
+            that of the config.
+        show_progress (bool): Show how many of several videos are done.
+            Defaults to True.
 
     Raises:
         FileNotFoundError: If there is no config or no checkpoint.
@@ -77,59 +93,305 @@ class TubeInferencer:
         [2.1, 4.6]
     """
 
+    preprocess_kwargs = {'texts', 'segment', 'unit', 'fps'}
+    forward_kwargs: set = set()
+    visualize_kwargs = {'out_dir', 'return_vis', 'show'}
+    postprocess_kwargs = {'print_result', 'pred_out_dir'}
+
     def __init__(
         self,
         model: Union[PathLike, Config],
         weights: Optional[PathLike] = None,
         device: Optional[str] = None,
         batch_size: int = 32,
+        scope: Optional[str] = None,
+        show_progress: bool = True,
     ) -> None:
+        # Not that of the base class: it loads half of a checkpoint, and
+        # random weights, with a warning.
         if batch_size < 1:
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
         self.batch_size = batch_size
+        self.show_progress = show_progress
         self.device = pick_device(device)
         self.cfg = load_config(model)
         self.weights = find_weights(model, self.cfg, weights)
-        init_default_scope(self.cfg.get('default_scope') or 'hero_mm')
-        self.pipeline = build_pipeline(self.cfg)
+        self.scope = scope or self.cfg.get('default_scope') or 'hero_mm'
+        init_default_scope(self.scope)
+        self.pipeline = self._init_pipeline(self.cfg)
+        self.collate_fn = self._init_collate(self.cfg)
+        self.visualizer = None
         self.model = MODELS.build(self.cfg.model)
         load_weights(self.model, self.weights)
         self.model.to(self.device).eval()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def __call__(
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        return build_pipeline(cfg)
+
+    def __call__(  # type: ignore[override]
         self,
-        video: PathLike,
+        video: Union[PathLike, Sequence[PathLike]],
         texts: Union[str, Sequence[str]],
         out_dir: Optional[PathLike] = None,
         segment: Optional[tuple[float, float]] = None,
         unit: str = 'seconds',
-    ) -> dict[str, list]:
+        fps: Optional[float] = None,
+        batch_size: int = 1,
+        return_datasamples: bool = False,
+        return_vis: bool = False,
+        print_result: bool = False,
+        pred_out_dir: Optional[PathLike] = None,
+    ) -> dict[str, Any]:
         """Find what sentences describe, and draw it.
 
         Args:
-            video (str | os.PathLike): Path of a video.
-            texts (str | Sequence[str]): K sentences.
+            video (str | os.PathLike | Sequence): A video, a folder with a
+                picture a frame, or N videos: a list, or a folder of them.
+            texts (str | Sequence[str]): K sentences, asked of every video.
             out_dir (str | os.PathLike, optional): Folder for an mp4 and a
-                PNG sheet a sentence. Nothing is drawn without it.
+                PNG sheet a sentence. No file is replaced. Nothing is drawn
+                without it.
             segment (tuple[float, float], optional): The part of the video
                 that is searched, ``[start, end)``. Defaults to all of it.
             unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
+            fps (float, optional): Frames a second, for folders of pictures.
+            batch_size (int): Videos that are encoded at once.
+            return_datasamples (bool): Give a :class:`GroundingDataSample` a
+                video in place of its list of tubes.
+            return_vis (bool): Give the sheets as arrays, RGB uint8 of shape
+                (H, W, 3), in place of the paths of the files.
+            print_result (bool): Print a table of the tubes.
+            pred_out_dir (str | os.PathLike, optional): Folder for a
+                prediction file a video. It is written before anything is
+                drawn.
 
         Returns:
-            dict: ``predictions``, see :meth:`ground`; ``visualization``,
-            the paths of the files written.
+            dict: ``predictions``, see :meth:`ground`, and ``visualization``,
+            the paths of the files written. Of N videos both are lists of N
+            of these. ``errors`` says what could not be drawn, and which of
+            several videos could not be read (their list is empty), by path.
+
+        Raises:
+            VideoError: If the video cannot be read, or none of several can.
+            WriteError: If a folder cannot be written to.
         """
         texts = check_texts(texts)
-        encoded = self.encode_video(video, segment, unit, texts)
-        sample = self._ground_sample(encoded, texts)
+        videos, single = list_videos(video)
+        for folder in (out_dir, pred_out_dir):
+            if folder is not None:
+                check_folder(folder)
+        results: list[dict[str, Any]] = []
+        errors: dict[str, str] = {}
+        for chunk in self._chunks(videos, batch_size):
+            try:
+                data = self.preprocess(
+                    chunk, batch_size, texts, segment, unit, fps
+                )
+                samples = [s for part in data for s in self.forward(part)]
+            except VideoError as error:
+                if len(videos) == 1:
+                    raise
+                # One broken video takes none of the others along.
+                good, bad = self._one_by_one(chunk, texts, segment, unit, fps)
+                errors.update(bad)
+                if len(errors) == len(videos):
+                    raise error
+                samples = good
+            for sample in samples:
+                result = self.postprocess(
+                    [sample],
+                    [],
+                    return_datasamples,
+                    print_result=print_result,
+                    pred_out_dir=pred_out_dir,
+                )
+                result['visualization'] = self.visualize(
+                    [sample.video_path],
+                    [sample],
+                    out_dir=out_dir,
+                    return_vis=return_vis,
+                    errors=errors,
+                )
+                result['video'] = sample.video_path
+                results.append(result)
+        return _gather(results, videos, single, errors)
+
+    def _chunks(self, videos: list[str], size: int) -> Iterator[list[str]]:
+        """Videos that are encoded at once, with a bar where there are many."""
+        parts = [videos[at : at + size] for at in range(0, len(videos), size)]
+        if self.show_progress and len(parts) > 1:
+            console = Console(stderr=True)
+            yield from track(parts, 'videos', console=console)
+        else:
+            yield from parts
+
+    def _one_by_one(
+        self, videos: list[str], *asked: Any
+    ) -> tuple[list[GroundingDataSample], dict[str, str]]:
+        """Answers for the videos that can be read, errors of the others."""
+        samples, errors = [], {}
+        for video in videos:
+            try:
+                for part in self.preprocess([video], 1, *asked):
+                    samples += self.forward(part)
+            except VideoError as error:
+                errors[video] = str(error)
+                _warn(str(error))
+        return samples, errors
+
+    def preprocess(  # type: ignore[override]
+        self,
+        inputs: Sequence[PathLike],
+        batch_size: int = 1,
+        texts: Sequence[str] = (),
+        segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
+        fps: Optional[float] = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Read clips; see :meth:`__call__` for the arguments.
+
+        Yields:
+            dict: ``inputs`` and ``data_samples`` of a batch of clips, which
+            ask the sentences.
+        """
+        clips = (
+            self.pipeline(describe_video(video, segment, unit, fps))
+            for video in inputs
+        )
+        for chunk in self._get_chunk_data(clips, batch_size):
+            batch = self.collate_fn(chunk)
+            batch['data_samples'] = [
+                _with_queries(sample, texts)
+                for sample in batch['data_samples']
+            ]
+            yield batch
+
+    @torch.inference_mode()
+    def forward(  # type: ignore[override]
+        self, inputs: dict[str, Any]
+    ) -> list[GroundingDataSample]:
+        """Answer the sentences of a batch of clips.
+
+        Args:
+            inputs (dict): Of :meth:`preprocess`.
+
+        Returns:
+            list[GroundingDataSample]: B samples with ``pred_queries``.
+        """
+        batch = self.model.data_preprocessor(inputs, training=False)
+        samples = batch['data_samples']
+        features = self.model.encode_video(batch['inputs'], samples)
+        return self._answer(features, samples)
+
+    def _answer(
+        self, features: Any, samples: Sequence[GroundingDataSample]
+    ) -> list[GroundingDataSample]:
+        """Answer all sentences of encoded clips, so many at once."""
+        texts = list(samples[0].queries.texts)
+        self._report_words(texts)
+        parts: list[list[InstanceData]] = [[] for _ in samples]
+        step = max(1, self.batch_size // len(samples))
+        for at in range(0, len(texts), step):
+            asked = [_with_queries(s, texts[at : at + step]) for s in samples]
+            for part, result in zip(parts, self.model.ground(features, asked)):
+                part.append(result.pred_queries)
+        answered = []
+        for sample, part in zip(samples, parts):
+            answer = _with_queries(sample, texts)
+            answer.pred_queries = InstanceData.cat(part)
+            answered.append(answer)
+        return answered
+
+    def visualize(  # type: ignore[override]
+        self,
+        inputs: Sequence[PathLike],
+        preds: Sequence[GroundingDataSample],
+        show: bool = False,
+        out_dir: Optional[PathLike] = None,
+        return_vis: bool = False,
+        errors: Optional[dict[str, str]] = None,
+    ) -> list[Any]:
+        """Draw the tubes of one video.
+
+        Args:
+            inputs (Sequence[str | os.PathLike]): Not used.
+            preds (Sequence[GroundingDataSample]): One sample with answers.
+            show (bool): There is no window: only False can be used.
+            out_dir (str | os.PathLike, optional): As a call takes it.
+            return_vis (bool): As a call takes it.
+            errors (dict[str, str], optional): Gets what goes wrong.
+
+        Returns:
+            list[str] | list[np.ndarray]: Paths, or the sheets.
+
+        Raises:
+            ValueError: If a window is asked for.
+        """
+        if show:
+            raise ValueError(
+                'there is no window to show drawings in; out_dir=FOLDER '
+                'writes them to files.'
+            )
         paths: list[str] = []
-        if out_dir is not None:
-            views = views_from_sample(sample)
-            stem = Path(sample.video_path).stem
-            names = [f'{stem}_{place}' for place in range(len(views))]
-            paths = draw_from_video(sample.video_path, views, out_dir, names)
-        return dict(predictions=_read_tubes(sample), visualization=paths)
+        if out_dir is None and not return_vis:
+            return paths
+        (sample,) = preds
+        views = views_from_sample(sample)
+        stem = Path(sample.video_path).stem
+        names = [f'{stem}_{place}' for place in range(len(views))]
+        try:
+            if out_dir is not None:
+                paths = draw_from_video(
+                    sample.video_path, views, out_dir, names, keep=True
+                )
+            if return_vis:
+                return draw_sheets(sample.video_path, views)
+        except (OSError, ValueError) as error:
+            # The answers are there all the same.
+            _warn(f'{sample.video_path} is not drawn: {error}')
+            if errors is not None:
+                errors[sample.video_path] = f'not drawn: {error}'
+        return paths
+
+    def postprocess(  # type: ignore[override]
+        self,
+        preds: Sequence[GroundingDataSample],
+        visualization: list[Any],
+        return_datasample: bool = False,
+        print_result: bool = False,
+        pred_out_dir: Optional[PathLike] = None,
+    ) -> dict[str, Any]:
+        """Turn the answers for one video into plain values.
+
+        Args:
+            preds (Sequence[GroundingDataSample]): One sample with answers.
+            visualization (list): What was drawn.
+            return_datasample (bool): Keep the sample.
+            print_result (bool): As a call takes it.
+            pred_out_dir (str | os.PathLike, optional): As a call takes it.
+
+        Returns:
+            dict: ``predictions`` and ``visualization``.
+        """
+        (sample,) = preds
+        tubes = self.read_tubes(sample)
+        if pred_out_dir is not None:
+            name = f'{safe_name(Path(sample.video_path).stem)}.json'
+            with adding(Path(pred_out_dir, name)) as draft:
+                write_text(draft.part, answers_json(tubes, self.facts()))
+        if print_result:
+            Console().print(tube_table(tubes))
+        predictions = sample if return_datasample else tubes
+        return dict(predictions=predictions, visualization=visualization)
+
+    def facts(self) -> dict[str, Any]:
+        """What answered: config, weights and version, for JSON files."""
+        return dict(
+            model=str(self.cfg.filename or 'config'),
+            weights=str(self.weights),
+            hero_mm_version=__version__,
+        )
 
     @torch.inference_mode()
     def encode_video(
@@ -138,16 +400,19 @@ class TubeInferencer:
         segment: Optional[tuple[float, float]] = None,
         unit: str = 'seconds',
         texts: Optional[Sequence[str]] = None,
+        fps: Optional[float] = None,
     ) -> EncodedVideo:
         """Encode a clip once, for any number of sentences.
 
         Args:
-            video (str | os.PathLike): Path of a video.
+            video (str | os.PathLike): Path of a video, or of a folder with a
+                picture a frame.
             segment (tuple[float, float], optional): The part that is
                 searched, ``[start, end)``. Defaults to the whole video.
             unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
             texts (Sequence[str], optional): Sentences that will be asked, for
                 proposal generators that are prompted with them.
+            fps (float, optional): Frames a second of a folder of pictures.
 
         Returns:
             EncodedVideo: For :meth:`ground`.
@@ -157,7 +422,7 @@ class TubeInferencer:
             ValueError: If the segment does not fit the video.
             VideoError: If the file is missing, empty or no video.
         """
-        data = self.pipeline(describe_video(video, segment, unit))
+        data = self.pipeline(describe_video(video, segment, unit, fps))
         batch = self.model.data_preprocessor(
             dict(inputs=[data['inputs']], data_samples=[data['data_samples']]),
             training=False,
@@ -167,6 +432,7 @@ class TubeInferencer:
         features = self.model.encode_video(batch['inputs'], [asked])
         return EncodedVideo(features, sample)
 
+    @torch.inference_mode()
     def ground(
         self, features: EncodedVideo, texts: Union[str, Sequence[str]]
     ) -> list[dict[str, Any]]:
@@ -180,50 +446,129 @@ class TubeInferencer:
             list[dict]: One a sentence: ``query`` (str), ``span`` (native
             frames) and ``span_seconds``, both ``[start, end)``, ``score``
             of the span in [0, 1], ``frames`` (the F native frames inside the
-            span) and ``bboxes`` (F boxes in pixels of the video).
+            span, at least one) and ``bboxes`` (F boxes in pixels of the
+            video). Of the video: ``video`` (path), ``fps``, ``size`` (width,
+            height), ``frame_count`` and ``segment``, the searched part in
+            native frames. Of the sentence: ``unknown_words``, which the
+            model was not trained with, and ``cut_words``, how many at its
+            end were not read. ``action``, where the model says it: how much
+            each of its T frames shows the action, in [0, 1], as
+            ``dict(frames, scores)``.
 
         Raises:
             TypeError: If the texts are no strings.
             ValueError: If one of them is empty.
         """
-        texts = check_texts(texts)
-        return _read_tubes(self._ground_sample(features, texts))
+        asked = _with_queries(features.sample, check_texts(texts))
+        (sample,) = self._answer(features.features, [asked])
+        return self.read_tubes(sample)
 
-    @torch.inference_mode()
-    def _ground_sample(
-        self, encoded: EncodedVideo, texts: list[str]
-    ) -> GroundingDataSample:
-        """The sample with ``pred_queries`` of all the sentences."""
-        self._tell_unknown(texts)
-        parts = []
-        for at in range(0, len(texts), self.batch_size):
-            sample = _with_queries(
-                encoded.sample, texts[at : at + self.batch_size]
+    def read_tubes(self, sample: GroundingDataSample) -> list[dict[str, Any]]:
+        """Answers as plain Python values, a box on each native frame.
+
+        Args:
+            sample (GroundingDataSample): With ``pred_queries``.
+
+        Returns:
+            list[dict]: As :meth:`ground`.
+        """
+        height, width = sample.ori_shape
+        tubes = []
+        for view in views_from_sample(sample):
+            start, end = view.pred_span or view.segment
+            segment = tuple(int(edge) for edge in view.segment)
+            frames_F = frames_of_span((start, end), segment)
+            boxes_F4 = interpolate_boxes(
+                view.frame_inds, np.asarray(view.pred_bboxes), frames_F
             )
-            (result,) = self.model.ground(encoded.features, [sample])
-            parts.append(result.pred_queries)
-        sample = _with_queries(encoded.sample, texts)
-        sample.pred_queries = InstanceData.cat(parts)
-        return sample
+            tube = dict(
+                query=view.text,
+                span=[start, end],
+                span_seconds=[view.seconds(start), view.seconds(end)],
+                score=view.score,
+                frames=frames_F.tolist(),
+                bboxes=boxes_F4.tolist(),
+                video=str(sample.video_path),
+                fps=float(sample.fps),
+                size=[int(width), int(height)],
+                frame_count=int(sample.frame_count),
+                segment=[int(edge) for edge in sample.segment],
+                unknown_words=self.unknown_words(view.text),
+                cut_words=self.cut_words(view.text),
+            )
+            if view.action is not None:
+                tube['action'] = dict(
+                    frames=view.frame_inds.tolist(),
+                    scores=np.asarray(view.action, dtype=float).tolist(),
+                )
+            tubes.append(tube)
+        return tubes
 
-    def _tell_unknown(self, texts: list[str]) -> None:
-        """Warn, once a word, of words that the text encoder does not know."""
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a sentence that the text encoder does not know.
+
+        Args:
+            text (str): The sentence.
+
+        Returns:
+            list[str]: Empty, too, where the encoder has no vocabulary.
+        """
         encoder: Any = getattr(self.model, 'text_encoder', None)
-        if not hasattr(encoder, 'unknown_words'):
-            return
-        words = [
-            word
-            for word in encoder.unknown_words(texts)
-            if word not in self._told
-        ]
-        if words:
-            self._told.update(words)
-            print_log(
+        find = getattr(encoder, 'unknown_words', None)
+        return [] if find is None else find([text])
+
+    def cut_words(self, text: str) -> int:
+        """How many words at the end of a sentence the model does not read.
+
+        Args:
+            text (str): The sentence.
+        """
+        encoder: Any = getattr(self.model, 'text_encoder', None)
+        count = getattr(encoder, 'cut_words', None)
+        return 0 if count is None else count(text)
+
+    def _report_words(self, texts: Sequence[str]) -> None:
+        """Warn of unknown words, once a word, and of sentences cut off."""
+        words = [word for text in texts for word in self.unknown_words(text)]
+        new = [w for w in dict.fromkeys(words) if w not in self._reported]
+        if new:
+            self._reported.update(new)
+            _warn(
                 'the model was not trained with these words, and takes each '
-                f'for any word: {", ".join(words)}',
-                logger='current',
-                level=logging.WARNING,
+                f'for any word: {", ".join(map(printable, new))}'
             )
+        for text in texts:
+            cut = self.cut_words(text)
+            if cut and text not in self._reported:
+                self._reported.add(text)
+                _warn(
+                    f'the last {cut} words of a sentence are not read; '
+                    f'shorten it: {printable(text):.60}...'
+                )
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)
+
+
+def _gather(
+    results: Sequence[dict[str, Any]],
+    videos: Sequence[str],
+    single: bool,
+    errors: dict[str, str],
+) -> dict[str, Any]:
+    """The result of a call: of one video, or lists in the order of many."""
+    found = {result['video']: result for result in results}
+    nothing: dict[str, Any] = dict(predictions=[], visualization=[])
+    ordered = [found.get(video, nothing) for video in videos]
+    keys = ('predictions', 'visualization')
+    if single:
+        gathered = {key: ordered[0][key] for key in keys}
+    else:
+        gathered = {key: [one[key] for one in ordered] for key in keys}
+    if errors:
+        gathered['errors'] = errors
+    return gathered
 
 
 def _with_queries(
@@ -241,26 +586,3 @@ def _with_queries(
         predicates=[''] * len(texts),
     )
     return asked
-
-
-def _read_tubes(sample: GroundingDataSample) -> list[dict[str, Any]]:
-    """Predictions as plain Python values, a box on each native frame."""
-    tubes = []
-    for view in views_from_sample(sample):
-        start, end = view.pred_span or view.segment
-        first, last = (int(edge) for edge in view.segment)
-        frames_F = frames_of_span((start, end), (first, last))
-        boxes_F4 = interpolate_boxes(
-            view.frame_inds, np.asarray(view.pred_bboxes), frames_F
-        )
-        tubes.append(
-            dict(
-                query=view.text,
-                span=[start, end],
-                span_seconds=[view.seconds(start), view.seconds(end)],
-                score=view.score,
-                frames=frames_F.tolist(),
-                bboxes=boxes_F4.tolist(),
-            )
-        )
-    return tubes

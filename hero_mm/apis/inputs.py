@@ -16,8 +16,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
-from hero_mm.datasets.video_reader import open_video
+from hero_mm.datasets.picture_reader import PictureReader, is_picture
+from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.registry import TRANSFORMS
+from hero_mm.visualization.video_writer import read_comment
 
 from .checkpoint import find_checkpoint
 
@@ -26,6 +28,11 @@ PathLike = Union[str, 'os.PathLike[str]']
 TRUTH_TRANSFORMS = ('LoadTubes', 'SwapActionPhrase')
 """Parts of a pipeline that read annotations, which a question has none of."""
 UNITS = ('seconds', 'frames')
+VIDEO_SUFFIXES = (
+    *('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg'),
+    *('.ts', '.mts', '.m2ts', '.wmv', '.flv', '.ogv', '.3gp', '.ivf'),
+)
+"""How videos in a folder end; one that is named may end as it likes."""
 
 
 def pick_device(device: Optional[str]) -> torch.device:
@@ -191,42 +198,124 @@ def check_texts(texts: Union[str, Sequence[str]]) -> list[str]:
     return [text.strip() for text in listed]
 
 
+def list_videos(
+    videos: Union[PathLike, Sequence[PathLike]],
+) -> tuple[list[str], bool]:
+    """The videos that a user means.
+
+    Args:
+        videos (str | os.PathLike | Sequence): A video, a folder with a
+            picture a frame, which is one video, a folder of videos, or
+            several of these. Drawings of ours in a folder are passed over.
+
+    Returns:
+        tuple[list[str], bool]: Paths, and whether one video was given as
+        such.
+
+    Raises:
+        TypeError: If a video is no path.
+        VideoError: If a path does not exist, or a folder holds none.
+    """
+    several = isinstance(videos, (list, tuple))
+    given: list[Any] = list(videos) if several else [videos]  # type: ignore
+    if not given:
+        raise ValueError('no video given; give at least one.')
+    found: list[str] = []
+    for video in given:
+        if not isinstance(video, (str, os.PathLike)):
+            raise TypeError(
+                f'video must be the path of a file, got '
+                f'{type(video).__name__}; write frames to an mp4 first, for '
+                'instance with hero_mm.visualization.VideoWriter.'
+            )
+        found += _expand(os.fspath(video))
+    single = not several and found == [os.fspath(given[0])]
+    return list(dict.fromkeys(found)), single
+
+
+def _expand(path: str) -> list[str]:
+    if '://' in path:
+        raise VideoError(
+            path, 'not fetched: it is an address', 'download it first'
+        )
+    if not os.path.isdir(path):
+        return [path]
+    inside = sorted(p for p in Path(path).rglob('*') if p.name[0] != '.')
+    videos = [str(p) for p in inside if is_video(p.name) and p.is_file()]
+    if videos:
+        kept = [v for v in videos if not read_comment(v).startswith('hero_mm')]
+        if kept:
+            return kept
+    elif any(is_picture(name) for name in os.listdir(path)):
+        return [path]
+    raise VideoError(
+        path,
+        'the folder holds neither videos nor numbered pictures',
+        f'give a folder with files that end in {", ".join(VIDEO_SUFFIXES)}, '
+        'or with a picture a frame',
+    )
+
+
+def is_video(name: str) -> bool:
+    """Whether a file is a video, by its name."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
+
+
 def describe_video(
     video: PathLike,
     segment: Optional[tuple[float, float]] = None,
     unit: str = 'seconds',
+    fps: Optional[float] = None,
 ) -> dict[str, Any]:
     """What a pipeline needs to know of a video, read from the file.
 
     Args:
-        video (str | os.PathLike): Path of a video.
-        segment (tuple[float, float], optional): ``[start, end)``.
+        video (str | os.PathLike): Path of a video, or of a folder with a
+            picture a frame.
+        segment (tuple[float, float], optional): ``[start, end)``. What lies
+            behind the end of the video is cut off.
         unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
+        fps (float, optional): Frames a second, for a folder of pictures; the
+            rate of a video stands in its file.
 
     Returns:
-        dict: ``video_id, video_path, frame_count, fps, segment``, and
-        ``frame_edges``, the seconds at which frames begin.
+        dict: ``video_id, video_path, frame_count, fps, size`` (width,
+        height), ``segment``, and ``frame_edges``, the seconds at which
+        frames begin.
 
     Raises:
         TypeError: If the video is no path.
-        ValueError: If the segment does not fit the video.
+        ValueError: If the segment does not fit the video, or the rate is
+            missing or no number above 0.
         VideoError: If the file is missing, empty, no video or cut off.
     """
-    if not isinstance(video, (str, os.PathLike)):
-        raise TypeError(
-            f'video must be the path of a file, got {type(video).__name__}; '
-            'write frames to an mp4 first, for instance with '
-            'hero_mm.visualization.VideoWriter.'
-        )
+    paths, _ = list_videos(video)
     path = os.fspath(video)
+    if paths != [path]:
+        raise VideoError(
+            path, 'a folder of videos', 'ask about one of them at a time'
+        )
+    if fps is not None and not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f'fps must be a number above 0, got {fps}.')
     with open_video(path) as reader:
-        count, fps = reader.check_whole(), reader.fps
-        edges = reader.edges
+        count = reader.check_whole()
+        if not isinstance(reader, PictureReader):
+            fps, edges = reader.fps, reader.edges
+        elif fps is None:
+            raise VideoError(
+                path,
+                'a folder of pictures has no frame rate',
+                'say how many are shown a second: --fps 25, or fps=25',
+            )
+        else:
+            edges = np.arange(count + 1) / fps
+        size = reader.size
     return dict(
         video_id=Path(path).stem,
         video_path=path,
         frame_count=count,
-        fps=fps,
+        fps=float(fps),
+        size=size,
         frame_edges=edges,
         segment=_read_segment(path, segment, unit, edges),
     )
@@ -238,33 +327,41 @@ def _read_segment(
     unit: str,
     edges: np.ndarray,
 ) -> tuple[int, int]:
-    """A segment in native frames, its end cut at that of the video."""
+    """A segment in native frames, at least one, cut at the end of the video.
+
+    Its edges go to the nearest frame; of one shorter than a frame that one
+    is taken in which it begins.
+    """
     count = len(edges) - 1
     if unit not in UNITS:
         raise ValueError(f'unit must be one of {UNITS}, got {unit!r}.')
     if segment is None:
         return 0, count
-    start, end = (float(edge) for edge in segment)
-    early = start < 0
+    try:
+        start, end = (float(edge) for edge in segment)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'a segment is two numbers, (start, end), got {segment!r:.60}.'
+        ) from error
+    last = count if unit == 'frames' else float(edges[-1])
+    if not 0 <= start < min(end, last):
+        raise ValueError(
+            f'{path}: the segment {tuple(segment)} {unit} must be '
+            f'[start, end) and begin inside the video, which has {count} '
+            f'frames, {edges[-1]:.2f} seconds.'
+        )
     if unit == 'seconds':
         # Frames last as long as the file says, not all alike.
         start, end = np.interp((start, end), edges, np.arange(count + 1))
-    first, last = int(round(start)), min(int(round(end)), count)
-    if first == last < count and start < end:
-        # Less than a frame is asked for: the one that it lies in.
-        first = min(first, int(start))
-        last = first + 1
-    if early or not (start < end and first < last):
-        raise ValueError(
-            f'{path}: the segment {tuple(segment)} {unit} must be '
-            f'[start, end) inside the video, which has {count} frames, '
-            f'{edges[-1]:.2f} seconds.'
-        )
-    if segment[1] > (edges[-1] if unit == 'seconds' else count):
+    first, stop = round(start), min(round(end), count)
+    if first >= stop:
+        first = min(int(start), count - 1)
+        stop = first + 1
+    if segment[1] > last:
         print_log(
             f'{path}: the segment {tuple(segment)} {unit} goes on after the '
-            f'end of the video; it is cut to the frames [{first}, {last})',
+            f'end of the video; it is cut to the frames [{first}, {stop})',
             logger='current',
             level=logging.WARNING,
         )
-    return first, last
+    return first, stop

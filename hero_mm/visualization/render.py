@@ -7,8 +7,8 @@ in pixels; pictures are RGB uint8.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
@@ -265,6 +265,43 @@ def draw_from_video(
         VideoError: If the video cannot be read.
         WriteError: If a file cannot be written.
     """
+    with _drawn_from(video, views, backend_args) as (read, drawn):
+        return write_drawings(
+            read, drawn, out_dir, names, form, num_frames, keep
+        )
+
+
+def draw_sheets(
+    video: PathLike, views: Sequence[TubeView], num_frames: int = 8
+) -> list[np.ndarray]:
+    """Draw contact sheets with the frames read from the video.
+
+    Args:
+        video (str | os.PathLike): The video.
+        views (Sequence[TubeView]): Tubes of one segment of it.
+        num_frames (int): Frames of a sheet.
+
+    Returns:
+        list[np.ndarray]: A picture a view, RGB uint8.
+
+    Raises:
+        VideoError: If the video cannot be read.
+    """
+    with _drawn_from(video, views) as (read, drawn):
+        chosen = [choose_sheet_indices(view, num_frames) for view in drawn]
+        return [
+            draw_chosen_frames(read(np.array(indices)), view, indices)
+            for view, indices in zip(drawn, chosen)
+        ]
+
+
+@contextmanager
+def _drawn_from(
+    video: PathLike,
+    views: Sequence[TubeView],
+    backend_args: Optional[dict] = None,
+) -> Iterator[tuple[Callable[[np.ndarray], np.ndarray], list[TubeView]]]:
+    """Frames of a video as they are drawn, and the views on them."""
     # Not at the top: drawing alone needs no decoder.
     from hero_mm.datasets.video_reader import open_video
 
@@ -276,12 +313,7 @@ def draw_from_video(
         def read(places: np.ndarray) -> np.ndarray:
             return stretch_frames(reader.get_frames(frames[places]), aspect)
 
-        return write_drawings(
+        yield (
             read,
             [stretch_view(resample_view(v, frames), aspect) for v in views],
-            out_dir,
-            names,
-            form,
-            num_frames,
-            keep,
         )

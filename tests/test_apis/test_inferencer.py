@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.infer import BaseInferencer
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
@@ -23,9 +24,11 @@ from hero_mm.apis.inputs import (
     pick_device,
 )
 from hero_mm.datasets.video_reader import VideoError
+from hero_mm.evaluation import load_predictions
+from hero_mm.files import WriteError
 from hero_mm.models import WordTextEncoder
 from hero_mm.registry import MODELS
-from hero_mm.visualization import VideoWriter
+from hero_mm.visualization import VideoWriter, write_png
 
 FRAMES, WIDTH, HEIGHT, FPS = 40, 64, 48, 20
 
@@ -50,10 +53,13 @@ class FakeGrounder(BaseModel):
         return inputs['imgs'].mean()
 
     def ground(self, features, data_samples):
-        (sample,) = data_samples
+        self.asked.append(list(data_samples[0].queries.texts))
+        return [self.answer(sample) for sample in data_samples]
+
+    @staticmethod
+    def answer(sample):
         assert '_gt_queries' not in sample
         count, steps = len(sample.queries.texts), len(sample.frame_inds)
-        self.asked.append(list(sample.queries.texts))
         start, end = sample.segment
         quarter = (end - start) / 4
         left = torch.linspace(0, 30, steps)
@@ -68,7 +74,7 @@ class FakeGrounder(BaseModel):
             span_scores=lengths / 100,
             action_consistency=torch.rand(count, steps),
         )
-        return [sample]
+        return sample
 
 
 CONFIG = dict(
@@ -124,14 +130,14 @@ def test_one_prediction_a_sentence(inferencer, video):
     result = inferencer(video, ['red square', 'What moves?'])
     assert result['visualization'] == []
     first, second = result['predictions']
-    assert set(first) == {
-        'query',
-        'span',
-        'span_seconds',
-        'score',
-        'frames',
-        'bboxes',
-    }
+    assert set(result) == {'predictions', 'visualization'}
+    assert {'query', 'span', 'span_seconds', 'score', 'frames', 'bboxes'} < (
+        set(first)
+    )
+    assert first['video'] == str(video) and first['fps'] == FPS
+    assert first['size'] == [WIDTH, HEIGHT]
+    assert first['frame_count'] == FRAMES and first['segment'] == [0, FRAMES]
+    assert len(first['action']['scores']) == 8
     assert first['query'] == 'red square' and first['span'] == [10.0, 30.0]
     assert first['span_seconds'] == [0.5, 1.5]
     assert first['score'] == pytest.approx(0.10)
@@ -189,6 +195,10 @@ def test_unknown_words_are_told_once(inferencer, video, monkeypatch):
     inferencer.ground(features, ['the red square', 'the qwxz', 'red'])
     inferencer.ground(features, ['the qwxz', 'a square'])
     assert [text.rpartition(': ')[2] for text in told] == ['the, qwxz', 'a']
+    (tube,) = inferencer.ground(features, 'a qwxz squáre' + ' red' * 70)
+    assert tube['unknown_words'] == ['a', 'qwxz', 'squáre']
+    assert tube['cut_words'] == 11
+    assert 'last 11 words' in told[-1]
 
 
 def test_results_are_drawn(inferencer, video, tmp_path):
@@ -244,29 +254,36 @@ def test_seconds_are_those_of_the_file(inferencer, tmp_path):
     assert end > 20 and tube['span_seconds'][1] > end / 20
 
 
-def test_an_end_beyond_the_video_is_cut(video, monkeypatch):
+@pytest.mark.parametrize(
+    'segment,unit,frames',
+    [
+        ((1.0, 99.0), 'seconds', (20, 40)),
+        ((30, 99), 'frames', (30, 40)),
+        ((1.0, float('inf')), 'seconds', (20, 40)),
+        # Shorter than a frame: the one that is shown then.
+        ((0.51, 0.52), 'seconds', (10, 11)),
+        ((1.97, 1.99), 'seconds', (39, 40)),
+        ((7, 8), 'frames', (7, 8)),
+        ((7.2, 7.4), 'frames', (7, 8)),
+    ],
+)
+def test_an_end_beyond_the_video_is_cut(
+    video, segment, unit, frames, monkeypatch
+):
     said = []
     monkeypatch.setattr(
         'hero_mm.apis.inputs.print_log', lambda text, **_: said.append(text)
     )
-    assert describe_video(video, (1.0, 2.0))['segment'] == (20, 40)
-    assert not said
-    assert describe_video(video, (1.0, 99.0))['segment'] == (20, 40)
-    assert describe_video(video, (20, 99), 'frames')['segment'] == (20, 40)
-    assert all('it is cut to the frames [20, 40)' in text for text in said)
-    assert len(said) == 2
+    assert describe_video(video, segment, unit)['segment'] == frames
+    assert len(said) == (segment[1] > 50)
+    assert all('it is cut to the frames [' in text for text in said)
 
 
-@pytest.mark.parametrize(
-    ('segment', 'unit', 'frame'),
-    [((7, 8), 'frames', 7), ((0.51, 0.52), 'seconds', 10)],
-)
-def test_a_segment_of_one_frame_has_an_answer(
-    inferencer, video, segment, unit, frame
-):
-    result = inferencer(video, 'x', segment=segment, unit=unit)
+@pytest.mark.parametrize('segment', [(7, 8), (0, 1), (39, 99)])
+def test_a_segment_of_one_frame_has_an_answer(inferencer, video, segment):
+    result = inferencer(video, 'x', segment=segment, unit='frames')
     (tube,) = result['predictions']
-    assert tube['frames'] == [frame] and len(tube['bboxes']) == 1
+    assert tube['frames'] == [segment[0]] and len(tube['bboxes']) == 1
 
 
 @pytest.mark.parametrize(
@@ -275,6 +292,10 @@ def test_a_segment_of_one_frame_has_an_answer(
         ((3.0, 4.0), 'seconds', '40 frames, 2.00 seconds'),
         ((-1, 4), 'frames', 'must be'),
         ((9, 9), 'frames', 'must be'),
+        ((40, 50), 'frames', 'begin inside the video'),
+        ((float('nan'), 1), 'seconds', 'must be'),
+        ((1, float('nan')), 'seconds', 'must be'),
+        ((1,), 'seconds', 'two numbers'),
         ((0, 1), 'hours', 'unit'),
     ],
 )
@@ -413,3 +434,135 @@ def test_the_pipeline_is_found_in_wrapped_data_sets():
     ]
     with pytest.raises(ValueError, match='pipeline'):
         build_pipeline(Config(dict(test_dataloader=dict(dataset=dict()))))
+
+
+@pytest.fixture
+def folder(tmp_path, video):
+    """Two videos in a folder of videos, and one of pictures."""
+    folder = tmp_path / 'videos'
+    (folder / 'deep').mkdir(parents=True)
+    for name in ('b.mp4', 'deep/a.MP4'):
+        (folder / name).write_bytes(video.read_bytes())
+    (folder / 'notes.txt').write_text('no video')
+    (folder / '.hidden.mp4').write_text('no video')
+    pictures = tmp_path / 'pictures'
+    pictures.mkdir()
+    for number in range(12):
+        image = np.full((HEIGHT, WIDTH, 3), 9 * number, np.uint8)
+        write_png(pictures / f'{number:04d}.png', image)
+    return folder
+
+
+def test_it_is_an_inferencer_of_the_family(inferencer):
+    assert isinstance(inferencer, BaseInferencer)
+
+
+@pytest.mark.parametrize('batch_size', [1, 2])
+def test_folders_and_lists(inferencer, folder, batch_size):
+    texts = ['red', 'what moves']
+    result = inferencer(str(folder), texts, batch_size=batch_size)
+    names = [[t['video'] for t in tubes] for tubes in result['predictions']]
+    a, b = str(folder / 'b.mp4'), str(folder / 'deep/a.MP4')
+    assert names == [[a, a], [b, b]]
+    assert result['visualization'] == [[], []] and 'errors' not in result
+    assert inferencer.model.encoded == 2 // batch_size
+    (alone,) = inferencer([a], texts)['predictions']
+    for tube, other in zip(alone, result['predictions'][0]):
+        assert tube['query'] == other['query']
+        np.testing.assert_allclose(tube['bboxes'], other['bboxes'], atol=1e-4)
+
+
+def test_a_folder_of_pictures_is_one_video(inferencer, folder):
+    pictures = folder.parent / 'pictures'
+    with pytest.raises(VideoError, match='pictures: a folder.*--fps 25'):
+        inferencer(pictures, 'x')
+    (tube,) = inferencer(pictures, 'x', fps=4)['predictions']
+    assert tube['span'] == [3, 9] and tube['span_seconds'] == [0.75, 2.25]
+    with pytest.raises(ValueError, match='fps must be'):
+        inferencer(pictures, 'x', fps=0)
+
+
+def test_one_broken_video_takes_no_other_along(inferencer, folder):
+    (folder / 'aa.mp4').write_text('no video')
+    result = inferencer(folder, 'x', batch_size=3)
+    assert [len(tubes) for tubes in result['predictions']] == [0, 1, 1]
+    ((path, words),) = result['errors'].items()
+    assert path.endswith('aa.mp4') and 'not a readable video' in words
+    with pytest.raises(VideoError, match='aa.mp4'):
+        inferencer([folder / 'aa.mp4'], 'x')
+
+
+def test_what_the_family_offers(inferencer, video, tmp_path, capsys):
+    out = tmp_path / 'preds'
+    for _ in range(2):
+        result = inferencer(
+            video,
+            ['red [/x]', 'blue'],
+            return_vis=True,
+            print_result=True,
+            pred_out_dir=out,
+            return_datasamples=True,
+        )
+    assert all(sheet.ndim == 3 for sheet in result['visualization'])
+    assert result['predictions'].queries.texts == ['red [/x]', 'blue']
+    assert 'red [/x]' in capsys.readouterr().out
+    # The file of the first call is still there.
+    files = sorted(out.iterdir())
+    assert len(files) == 2
+    predictions, facts = load_predictions(files[0])
+    assert facts['weights'] == inferencer.weights
+    raw = json.loads(files[0].read_text())['predictions']['0']
+    assert raw['video'] == str(video) and raw['text'] == 'red [/x]'
+    assert raw['fps'] == FPS and raw['size'] == [WIDTH, HEIGHT]
+    frames, boxes = predictions['0']['boxes']
+    assert frames.tolist() == list(range(10, 30)) and boxes.shape == (20, 4)
+    with pytest.raises(ValueError, match='no window'):
+        inferencer.visualize([], [], show=True)
+
+
+def test_a_drawing_error_loses_no_answer(
+    inferencer, video, tmp_path, monkeypatch
+):
+    def fail(*args, **options):
+        raise OSError(28, 'No space left on device')
+
+    module = 'hero_mm.apis.inferencer'
+    warned = []
+    with monkeypatch.context() as patch:
+        patch.setattr(f'{module}.draw_from_video', fail)
+        patch.setattr(f'{module}._warn', warned.append)
+        result = inferencer(
+            video, 'x', out_dir=tmp_path / 'o', pred_out_dir=tmp_path / 'p'
+        )
+    assert len(result['predictions']) == 1 and result['visualization'] == []
+    assert 'not drawn' in result['errors'][str(video)] and len(warned) == 1
+    assert len(list((tmp_path / 'p').iterdir())) == 1
+
+
+def test_drawings_of_an_earlier_call_stay(inferencer, video, tmp_path):
+    first = inferencer(video, 'x', out_dir=tmp_path / 'o')['visualization']
+    before = [Path(path).read_bytes() for path in first]
+    again = inferencer(video, 'x', out_dir=tmp_path / 'o')['visualization']
+    assert not set(first) & set(again)
+    assert [Path(path).read_bytes() for path in first] == before
+
+
+def test_folders_that_are_files_are_refused_first(inferencer, video, tmp_path):
+    (tmp_path / 'out').write_text('mine')
+    with pytest.raises(WriteError, match='this is a file'):
+        inferencer(video, 'x', out_dir=tmp_path / 'out')
+    assert inferencer.model.encoded == 0
+
+
+@pytest.mark.parametrize(
+    'path,words',
+    [
+        ('https://example.org/a.mp4', 'not fetched: it is.*download it first'),
+        ('{tmp}/empty', 'neither videos nor numbered pictures'),
+        ('{tmp}/none.mp4', 'does not exist'),
+    ],
+)
+def test_videos_that_are_none(inferencer, tmp_path, path, words):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(VideoError, match=words):
+        inferencer(path.format(tmp=tmp_path), 'x')

@@ -6,7 +6,7 @@ Shape legend: Q queries, L sub-words, C encoder width, D width.
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -147,6 +147,34 @@ class HFTextEncoder(BaseModule):
         lengths = torch.tensor([len(row) for row in rows], device=device)
         steps = torch.arange(words_QLC.shape[1], device=device)
         return words_QLC, steps < lengths[:, None]
+
+    def unknown_words(self, texts: Union[str, Sequence[str]]) -> list[str]:
+        """Words that the tokenizer has no sub-words for.
+
+        Args:
+            texts (str | Sequence[str]): One or more sentences.
+
+        Returns:
+            list[str]: Each once, in order.
+        """
+        listed = [texts] if isinstance(texts, str) else texts
+        words = dict.fromkeys(word for text in listed for word in text.split())
+        unknown = self.tokenizer.unk_token_id
+        return [
+            word
+            for word in words
+            if unknown
+            in self.tokenizer(word, add_special_tokens=False)['input_ids']
+        ]
+
+    def cut_words(self, text: str) -> int:
+        """How many sub-words at the end of a sentence are not read.
+
+        Args:
+            text (str): The sentence.
+        """
+        tokens = self.tokenizer(text, truncation=False)['input_ids']
+        return max(0, len(tokens) - self.max_words)
 
     def forward(self, texts: Sequence[str]) -> TextFeatures:
         """Encode sentences.

@@ -8,10 +8,11 @@ Shape legend: Q queries, L words, D width.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -24,6 +25,7 @@ from ..features import TextFeatures
 from .action_pooling import TextPooling
 
 PAD, UNKNOWN = '<pad>', '<unk>'
+_TOKEN = re.compile(r"[a-z0-9']+|[^\sa-z0-9']")
 
 
 def split_words(text: str) -> list[str]:
@@ -32,7 +34,12 @@ def split_words(text: str) -> list[str]:
     >>> split_words('What spins?')
     ['what', 'spins', '?']
     """
-    return re.findall(r"[a-z0-9']+|[^\sa-z0-9']", text.lower())
+    return _TOKEN.findall(text.lower())
+
+
+def _is_mark(token: str) -> bool:
+    """Whether a token is punctuation, or a part of an emoji or letter."""
+    return unicodedata.category(token[0])[0] in 'PZCM'
 
 
 def build_vocabulary(texts: Iterable[str], min_count: int = 1) -> list[str]:
@@ -192,21 +199,38 @@ class WordTextEncoder(BaseModule):
         self._need_words()
         super().init_weights()
 
-    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+    def unknown_words(self, texts: Union[str, Sequence[str]]) -> list[str]:
         """Words that the vocabulary lacks: the model takes all for the same.
 
         Args:
-            texts (Sequence[str]): Sentences.
+            texts (str | Sequence[str]): One or more sentences.
 
         Returns:
-            list[str]: Each once, in order; punctuation is passed over.
+            list[str]: Each once, in order, in small letters; of any script,
+            emoji too. Punctuation is passed over.
         """
-        words = [word for text in texts for word in split_words(text)]
-        return [
-            word
-            for word in dict.fromkeys(words)
-            if word not in self._index and re.search('[a-z0-9]', word)
-        ]
+        found: dict[str, None] = {}
+        for text in [texts] if isinstance(texts, str) else texts:
+            word, end = '', -1
+            for match in _TOKEN.finditer(text.lower()):
+                token = match[0]
+                if token in self._index or _is_mark(token):
+                    continue
+                # A word of another script is many tokens side by side.
+                if match.start() != end and word:
+                    found[word], word = None, ''
+                word, end = word + token, match.end()
+            if word:
+                found[word] = None
+        return list(found)
+
+    def cut_words(self, text: str) -> int:
+        """How many words at the end of a sentence are not read.
+
+        Args:
+            text (str): The sentence; punctuation counts as words.
+        """
+        return max(0, len(split_words(text)) - self.max_words)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Turn sentences into word numbers.

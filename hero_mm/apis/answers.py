@@ -1,0 +1,216 @@
+"""Answers as people take them away: a table, JSON, CSV, drawings.
+
+A tube is a dict as :meth:`TubeInferencer.ground` gives it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from hero_mm.evaluation.functional import interpolate_boxes
+from hero_mm.evaluation.prediction_file import (
+    BOX_DECIMALS,
+    SCORE_DECIMALS,
+    SPAN_DECIMALS,
+)
+from hero_mm.texts import csv_text, printable
+from hero_mm.visualization import TubeView, draw_from_video
+
+from .inputs import describe_video
+
+Tube = Mapping[str, Any]
+COLUMNS = (
+    'video',
+    'text',
+    'score',
+    'start_seconds',
+    'end_seconds',
+    'start_frame',
+    'end_frame',
+    'fps',
+    'width',
+    'height',
+    'searched_from_frame',
+    'searched_to_frame',
+    'unknown_words',
+    'cut_words',
+)
+
+
+def best_first(tubes: Sequence[Tube], count: int) -> list[Tube]:
+    """The tubes with the highest scores.
+
+    Args:
+        tubes (Sequence[Mapping]): Of any videos.
+        count (int): How many.
+    """
+    return sorted(tubes, key=lambda tube: -tube['score'])[:count]
+
+
+def tube_table(tubes: Sequence[Tube]) -> Table:
+    """The tubes that were found, one a row.
+
+    Args:
+        tubes (Sequence[Mapping]): Of one video or of several.
+    """
+    many = len({tube['video'] for tube in tubes}) > 1
+    table = Table()
+    titles = ['sentence', 'seconds', 'frames', 'score', 'first box']
+    for title in ['video'] * many + titles:
+        table.add_column(title)
+    for found in tubes:
+        start, end = found['span']
+        begin, stop = found['span_seconds']
+        box = found['bboxes'][0] if len(found['bboxes']) else []
+        cells = [
+            found['query'],
+            f'{begin:.2f} to {stop:.2f}',
+            f'[{round(start, 1):g}, {round(end, 1):g})',
+            f'{found["score"]:.3f}',
+            ' '.join(f'{value:.0f}' for value in box),
+        ]
+        cells = [found['video']] * many + cells
+        # No markup: a text may hold brackets.
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    return table
+
+
+def answers_json(tubes: Sequence[Tube], metainfo: Mapping[str, Any]) -> str:
+    """A prediction file, whose entries say video, text, rate and size, too.
+
+    Args:
+        tubes (Sequence[Mapping]): Numbered from 0 on.
+        metainfo (Mapping): What the reader should know.
+
+    Returns:
+        str: JSON, as :func:`hero_mm.evaluation.load_predictions` reads it.
+    """
+    entries = {str(n): _entry(tube) for n, tube in enumerate(tubes)}
+    content = dict(metainfo=dict(metainfo), predictions=entries)
+    return json.dumps(content, ensure_ascii=False, allow_nan=False) + '\n'
+
+
+def _entry(tube: Tube) -> dict[str, Any]:
+    entry = {
+        key: value
+        for key, value in tube.items()
+        if key not in ('query', 'frames', 'bboxes')
+    }
+    entry['text'] = tube['query']
+    entry['span'] = [round(edge, SPAN_DECIMALS) for edge in tube['span']]
+    entry['score'] = round(tube['score'], SCORE_DECIMALS)
+    boxes = np.round(np.reshape(tube['bboxes'], (-1, 4)), BOX_DECIMALS)
+    entry['boxes'] = dict(zip(map(str, tube['frames']), boxes.tolist()))
+    return entry
+
+
+def answers_csv(tubes: Sequence[Tube]) -> str:
+    """A line a tube, under :data:`COLUMNS`.
+
+    Args:
+        tubes (Sequence[Mapping]): Of any videos.
+    """
+    rows: list[Sequence[Any]] = [COLUMNS]
+    for tube in tubes:
+        rows.append(
+            (
+                tube['video'],
+                tube['query'],
+                tube['score'],
+                *tube['span_seconds'],
+                *tube['span'],
+                tube['fps'],
+                *tube['size'],
+                *tube['segment'],
+                ' '.join(tube['unknown_words']),
+                tube['cut_words'],
+            )
+        )
+    return csv_text(rows)
+
+
+def notes_on(tube: Tube) -> list[str]:
+    """What a reader of an answer should know of its sentence.
+
+    Args:
+        tube (Mapping): The answer.
+
+    Returns:
+        list[str]: Sentences; empty where nothing is to be said.
+    """
+    text, unknown = tube['query'], tube['unknown_words']
+    notes = []
+    if unknown:
+        words = ', '.join(unknown)
+        notes.append(
+            f'"{text}": the model was not trained with {words}, and takes '
+            'each for any word'
+        )
+    if tube['cut_words']:
+        notes.append(
+            f'"{text:.40}...": the last {tube["cut_words"]} words are not '
+            'read; ask in fewer words'
+        )
+    return [printable(note) for note in notes]
+
+
+def tube_view(
+    tube: Tube, query_id: str = '', frame_edges: Optional[np.ndarray] = None
+) -> TubeView:
+    """A tube, ready to be drawn.
+
+    Args:
+        tube (Mapping): The answer.
+        query_id (str): Tells it from another of the same name.
+        frame_edges (np.ndarray, optional): Seconds at which the frames of
+            the video begin; evenly spaced without.
+    """
+    frames = np.arange(*tube['segment'], dtype=np.int64)
+    boxes = np.reshape(np.asarray(tube['bboxes'], dtype=float), (-1, 4))
+    action = tube.get('action')
+    curve = None
+    if action is not None:
+        curve = np.interp(frames, action['frames'], action['scores'])
+    return TubeView(
+        text=tube['query'],
+        frame_inds=frames,
+        segment=tuple(tube['segment']),
+        fps=tube['fps'],
+        query_id=query_id,
+        pred_span=tuple(tube['span']),
+        # Outside the span no box is drawn.
+        pred_bboxes=interpolate_boxes(
+            np.asarray(tube['frames'], dtype=np.int64), boxes, frames
+        ),
+        score=tube['score'],
+        action=curve,
+        frame_edges=frame_edges,
+    )
+
+
+def draw_tubes(
+    tubes: Sequence[Tube],
+    names: Sequence[str],
+    out_dir: Path,
+    run: str,
+) -> list[str]:
+    """Draw tubes of one video and segment.
+
+    Args:
+        tubes (Sequence[Mapping]): The answers.
+        names (Sequence[str]): A name each.
+        out_dir (Path): Folder of the files.
+        run (str): Only drawings of this run are replaced.
+
+    Returns:
+        list[str]: Sheets and videos, in the order of the tubes.
+    """
+    video = tubes[0]['video']
+    edges = describe_video(video, fps=tubes[0]['fps'])['frame_edges']
+    views = [tube_view(tube, f'{run} {video}', edges) for tube in tubes]
+    return draw_from_video(video, views, out_dir, names)

@@ -1,0 +1,212 @@
+"""Ask every sentence of every video, and go on where a run was stopped.
+
+The answers of a run are added, a line each, to a hidden file in its folder as
+soon as they are there. A run is named by what was asked of what by which
+model, so that the same command finds its answers and another one does not.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Optional
+
+from hero_mm.datasets.video_reader import VideoError
+from hero_mm.files import adding, append_line, check_folder, write_text
+
+from .answers import Tube, answers_csv, answers_json, draw_tubes
+from .inferencer import TubeInferencer
+from .inputs import PathLike
+
+ANSWERS = 'answers.json'
+TABLE = 'answers.csv'
+
+
+@dataclass
+class Asking:
+    """A run: K sentences, asked of N videos.
+
+    Args:
+        inferencer (TubeInferencer): Who answers.
+        given (Sequence[str | os.PathLike]): Videos and folders as the user
+            named them, which name the run, too.
+        texts (Sequence[str]): K sentences.
+        segment (tuple[float, float], optional): The part of each video that
+            is searched, in seconds.
+        fps (float, optional): Frames a second, for folders of pictures.
+        out_dir (str | os.PathLike, optional): Folder of the answers; nothing
+            is kept without it.
+    """
+
+    inferencer: TubeInferencer
+    given: Sequence[PathLike]
+    texts: Sequence[str]
+    segment: Optional[tuple[float, float]] = None
+    fps: Optional[float] = None
+    out_dir: Optional[PathLike] = None
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        weights = self.inferencer.weights
+        asked = [
+            *(os.path.abspath(weights), _stamp(weights)),
+            *([os.path.abspath(path) for path in self.given], self.texts),
+            *(self.segment, self.fps),
+        ]
+        self.run = hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]
+        self._known: dict[tuple[str, str], dict[str, Any]] = {}
+        self._drawn: dict[tuple[str, str], list[str]] = {}
+        if self.out_dir is not None:
+            folder = check_folder(self.out_dir)
+            self.state = folder / f'.hero_mm-{self.run}.jsonl'
+            self._read_state()
+
+    def _read_state(self) -> None:
+        """Answers of an earlier run about videos that have not changed."""
+        if not self.state.is_file():
+            return
+        text = self.state.read_text(encoding='utf-8', errors='replace')
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+                if 'sha1' in entry:
+                    continue
+                key = entry['video'], entry['query']
+                if 'drawn' in entry:
+                    self._drawn[key] = entry['drawn']
+                elif entry.pop('stamp') == _stamp(entry['video']):
+                    self._known[key] = entry
+            except (KeyError, TypeError, ValueError):
+                # A kill cut this line off: it is asked again.
+                continue
+
+    def answer(self, video: str) -> list[Tube]:
+        """Ask the sentences that are not answered yet of one video.
+
+        Args:
+            video (str): Its path.
+
+        Returns:
+            list[Mapping]: K tubes, as :meth:`TubeInferencer.ground` gives
+            them.
+
+        Raises:
+            VideoError: If the video cannot be read.
+            ValueError: If the segment does not fit it.
+            WriteError: If the answers cannot be kept.
+        """
+        missing = [t for t in self.texts if (video, t) not in self._known]
+        if missing:
+            encoded = self.inferencer.encode_video(
+                video, self.segment, texts=missing, fps=self.fps
+            )
+            stamp = _stamp(video)
+            for tube in self.inferencer.ground(encoded, missing):
+                self._known[video, tube['query']] = tube
+                if self.out_dir is not None:
+                    line = json.dumps(dict(tube, stamp=stamp))
+                    append_line(self.state, line)
+        return [self._known[video, text] for text in self.texts]
+
+    def answer_all(self, videos: Iterable[str]) -> list[Tube]:
+        """Ask all sentences of many videos; a broken one ends nothing.
+
+        Args:
+            videos (Iterable[str]): Paths, such as with a progress bar.
+
+        Returns:
+            list[Mapping]: Tubes in the order of videos and sentences.
+            ``errors`` says of the other videos why there are none.
+        """
+        tubes: list[Tube] = []
+        for video in videos:
+            try:
+                tubes += self.answer(video)
+            except (VideoError, ValueError) as error:
+                self.errors[video] = str(error)
+        return tubes
+
+    def write(self, tubes: Sequence[Tube]) -> list[str]:
+        """Write :data:`ANSWERS` and :data:`TABLE` into the folder.
+
+        Args:
+            tubes (Sequence[Mapping]): What was answered.
+
+        Returns:
+            list[str]: The two files. Those of another run are not replaced.
+        """
+        facts = dict(self.inferencer.facts(), run=self.run)
+        if self.errors:
+            facts['errors'] = self.errors
+        written = []
+        for name, text in (
+            (ANSWERS, answers_json(tubes, facts)),
+            (TABLE, answers_csv(tubes)),
+        ):
+            with adding(Path(str(self.out_dir), name), self._is_ours) as draft:
+                write_text(draft.part, text)
+            written.append(str(draft.path))
+            append_line(self.state, _named(draft.path))
+        return written
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file is as this run wrote it."""
+        if not self.state.is_file():
+            return False
+        lines = self.state.read_text(encoding='utf-8', errors='replace')
+        return _named(path) in lines.splitlines()
+
+    def draw(self, tubes: Sequence[Tube]) -> list[str]:
+        """Draw tubes into the folder; what was drawn before stays.
+
+        Args:
+            tubes (Sequence[Mapping]): Some of the answers.
+
+        Returns:
+            list[str]: The files. ``errors`` says what could not be drawn.
+        """
+        ordered = sorted(tubes, key=lambda tube: tube['video'])
+        for video, group in groupby(ordered, lambda tube: tube['video']):
+            new = [t for t in group if not self._is_drawn(t)]
+            if not new:
+                continue
+            stem = Path(video).stem
+            names = [f'{stem}_{self.texts.index(t["query"])}' for t in new]
+            try:
+                paths = draw_tubes(
+                    new, names, Path(str(self.out_dir)), self.run
+                )
+            except (OSError, ValueError) as error:
+                self.errors[video] = f'not drawn: {error}'
+                continue
+            for tube, at in zip(new, range(0, len(paths), 2)):
+                key = video, tube['query']
+                self._drawn[key] = pair = paths[at : at + 2]
+                entry = dict(video=video, query=tube['query'], drawn=pair)
+                append_line(self.state, json.dumps(entry))
+        files = [self._drawn.get((t['video'], t['query']), []) for t in tubes]
+        return [path for pair in files for path in pair]
+
+    def _is_drawn(self, tube: Tube) -> bool:
+        paths = self._drawn.get((tube['video'], tube['query']), [])
+        return bool(paths) and all(map(os.path.isfile, paths))
+
+
+def _named(path: Path) -> str:
+    digest = hashlib.sha1(path.read_bytes()).hexdigest()
+    return json.dumps(dict(file=path.name, sha1=digest))
+
+
+def _stamp(path: PathLike) -> list[int]:
+    """Size and time of change, of the newest file where it is a folder."""
+    files = [path]
+    if os.path.isdir(path):
+        files += [entry.path for entry in os.scandir(path)]
+    stats = [os.stat(file) for file in files]
+    return [
+        sum(stat.st_size for stat in stats),
+        max(stat.st_mtime_ns for stat in stats),
+    ]
