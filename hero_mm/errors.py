@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
 
+from .texts import printable
+
 TRACEBACK = 'HERO_MM_TRACEBACK'
 PACKAGE = str(Path(__file__).resolve().parent)
 EXPLAINED = (OSError, ValueError, TypeError, FloatingPointError)
@@ -68,7 +70,8 @@ def _tell(error: Exception, homes: tuple[str, ...]) -> bool:
     if message is None or os.environ.get(TRACEBACK) == '1':
         return False
     sys.stderr.write(
-        f'\nerror: {message}\n({TRACEBACK}=1 shows where it was raised)\n'
+        f'\nerror: {printable(message)}\n'
+        f'({TRACEBACK}=1 shows where it was raised)\n'
     )
     return True
 

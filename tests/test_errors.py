@@ -55,7 +55,7 @@ def test_our_words_win_over_those_of_a_library():
 
 
 def test_a_library_that_fails_in_our_line_is_left_alone():
-    from hero_mm.cli import tube_table
+    from hero_mm.apis.answers import tube_table
 
     error = raised(lambda: tube_table([dict(span=1)]))
     assert isinstance(error, TypeError)

@@ -429,57 +429,6 @@ def test_dump_reaches_the_tube_metric(monkeypatch):
 # hero-mm
 
 
-@pytest.fixture
-def inferencer(monkeypatch):
-    """Stands in for TubeInferencer; keeps what it was given."""
-    calls = []
-
-    class Fake:
-        def __init__(self, **arguments):
-            calls.append(arguments)
-
-        def __call__(self, video, texts, out_dir=None):
-            calls.append((video, texts, out_dir))
-            found = dict(
-                span=(3.0375565, 9.52),
-                span_seconds=(0.1, 0.32),
-                score=0.5,
-                frames=[3, 4],
-                bboxes=[[1.2, 2, 3, 4], [1, 2, 3, 4]],
-            )
-            predictions = [dict(found, query=text) for text in texts]
-            return dict(predictions=predictions, visualization=['o/a.mp4'])
-
-    monkeypatch.setattr('hero_mm.apis.TubeInferencer', Fake)
-    monkeypatch.setattr('hero_mm.apis.inputs.describe_video', calls.append)
-    return calls
-
-
-def test_ground_asks_the_inferencer(inferencer, capsys):
-    words = ['ground', 'v.mp4', 'a [red] circle', 'it stops', '--out', 'o']
-    assert cli.main(words) == 0
-    # The video is looked at before the model is loaded.
-    assert inferencer[0] == 'v.mp4'
-    assert inferencer[1] == dict(
-        model='work_dirs/hero_shapes', weights=None, device=None
-    )
-    assert inferencer[2] == ('v.mp4', ['a [red] circle', 'it stops'], 'o')
-    shown = capsys.readouterr().out
-    assert 'a [red] circle' in shown and '[3, 9.5)' in shown
-    assert 'drawn: o/a.mp4' in shown
-
-
-def test_ground_refuses_an_empty_sentence(inferencer, capsys):
-    assert cli.main(['ground', 'v.mp4', ' ']) == 1
-    assert 'SENTENCE is empty' in capsys.readouterr().err
-    assert inferencer == []
-
-
-def test_a_tube_without_boxes_is_shown():
-    found = dict(span=(0, 0), span_seconds=(0, 0), score=0, bboxes=[])
-    assert cli.tube_table([dict(found, query='x')]).row_count == 1
-
-
 def test_doctor_gives_its_exit_code(monkeypatch):
     monkeypatch.setattr('hero_mm.doctor.run_doctor', lambda console: 1)
     assert cli.main(['doctor']) == 1

@@ -1,0 +1,339 @@
+"""``hero-mm ground``: whole folders, resumed, written and shown."""
+
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from hero_mm import cli
+from hero_mm.apis import TubeInferencer, asking
+from hero_mm.apis.answers import answers_csv, best_first
+from hero_mm.apis.asking import Asking
+from hero_mm.evaluation import load_predictions
+from hero_mm.models import WordTextEncoder
+from hero_mm.visualization import VideoWriter, write_png
+
+_SPEC = importlib.util.spec_from_file_location(
+    'fake_grounder', Path(__file__).with_name('fake_grounder.py')
+)
+fake_grounder = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(fake_grounder)
+CONFIG, FakeGrounder = fake_grounder.CONFIG, fake_grounder.FakeGrounder
+
+
+TEXTS = ['red', 'what moves', 'the one [/x] that jumps']
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A trained model, a folder of three videos."""
+    monkeypatch.chdir(tmp_path)
+    os.makedirs('work')
+    os.makedirs('videos/sub')
+    Config(CONFIG).dump('work/fake.py')
+    state = FakeGrounder().state_dict()
+    torch.save(dict(meta={}, state_dict=state), 'work/epoch_1.pth')
+    for number, name in enumerate(['a', 'b', 'sub/a']):
+        with VideoWriter(f'videos/{name}.mp4', fps=10) as writer:
+            for value in range(12 + number):
+                writer.write(np.full((48, 64, 3), 9 * value, np.uint8))
+    return tmp_path
+
+
+def ask(*words):
+    return cli.main(['ground', *words, '--model', 'work', '--device', 'cpu'])
+
+
+def pairs(path='out/answers.json'):
+    with open(path) as file:
+        found = json.load(file)['predictions'].values()
+    return [(entry['video'], entry['text']) for entry in found]
+
+
+ALL = [
+    (f'videos/{name}.mp4', text)
+    for name in ('a', 'b', 'sub/a')
+    for text in TEXTS
+]
+
+
+def test_every_sentence_of_every_video(place, capsys):
+    assert ask('videos', *TEXTS, '--out', 'out', '--top', '2') == 0
+    assert pairs() == ALL
+    predictions, facts = load_predictions('out/answers.json')
+    assert len(predictions) == 9 and facts['weights'].endswith('epoch_1.pth')
+    with open('out/answers.csv') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['video'], row['text']) for row in rows] == ALL
+    assert rows[0]['fps'] == '10' and rows[0]['width'] == '64'
+    assert float(rows[3]['end_seconds']) == pytest.approx(0.975)
+    # The best answer of each video is that of the longest sentence.
+    shown = capsys.readouterr().out
+    assert shown.count('[/x]') == 2 and 'what moves' not in shown
+    drawn = [p for p in os.listdir('out') if p.endswith('.mp4')]
+    assert sorted(drawn) == ['a_2.mp4', 'b_2.mp4']
+
+
+def test_a_single_path_keeps_its_form(place, capsys):
+    assert ask('videos/a.mp4', 'red', 'blue', '--out', 'out') == 0
+    shown = capsys.readouterr().out
+    assert 'red' in shown and '0.30 to 0.90' in shown
+    names = {name for name in os.listdir('out') if name[0] != '.'}
+    pictures = {f'a_{n}.{end}' for n in (0, 1) for end in ('png', 'mp4')}
+    assert names == pictures | {'answers.json', 'answers.csv'}
+    for name in names:
+        assert f'out/{name}' in shown
+
+
+def contents(folder='out'):
+    return {
+        entry.name: open(entry.path, 'rb').read()
+        for entry in os.scandir(folder)
+        if entry.name[0] != '.'
+    }
+
+
+def test_a_second_run_replaces_nothing_of_the_first(place, capsys):
+    ask('videos/a.mp4', 'red', '--out', 'out')
+    before = contents()
+    ask('videos/a.mp4', 'blue', '--out', 'out')
+    after = contents()
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 2 * len(before)
+    assert pairs('out/answers-2.json') == [('videos/a.mp4', 'blue')]
+    # The same command finds its own answers.
+    ask('videos/a.mp4', 'red', '--out', 'out')
+    assert contents() == after
+
+
+def test_what_the_user_has_written_stays(place):
+    os.makedirs('out')
+    for name in ('answers.json', 'answers.csv', 'a_0.png'):
+        (place / 'out' / name).write_text('mine')
+    ask('videos/a.mp4', 'red', '--out', 'out')
+    for name in ('answers.json', 'answers.csv', 'a_0.png'):
+        assert (place / 'out' / name).read_text() == 'mine'
+    assert pairs('out/answers-2.json') == [('videos/a.mp4', 'red')]
+
+
+def test_drawings_among_the_videos_are_no_videos(place):
+    """And the videos of the user stay."""
+    before = (place / 'videos/a.mp4').read_bytes()
+    ask('videos', 'red', '--out', 'videos', '--top', '9')
+    assert (place / 'videos/a_0.mp4').is_file()
+    assert (place / 'videos/a.mp4').read_bytes() == before
+    ask('videos', 'red', '--out', 'out')
+    assert len(pairs()) == 3
+
+
+KILLED = """
+import os, sys
+import fake_grounder
+from hero_mm import cli
+from hero_mm.apis import asking
+real, left = asking.append_line, [int(sys.argv[1])]
+def append(path, line):
+    if not left[0]:
+        with open(path, 'a') as file:
+            file.write(line[:20])
+            file.flush()
+            os.kill(os.getpid(), 9)
+    left[0] -= 1
+    real(path, line)
+asking.append_line = append
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on(place, repo_root):
+    """Within a line, then among the drawings."""
+    words = ['ground', 'videos', *TEXTS, '--out', 'out', '--top', '2']
+    words += ['--model', 'work', '--device', 'cpu']
+    path = f'{repo_root}:{repo_root / "tests/test_apis"}'
+    env = {**os.environ, 'PYTHONPATH': path}
+    codes = []
+    for lines in ('4', '6', '99'):
+        done = subprocess.run(
+            [sys.executable, '-c', KILLED, lines, *words],
+            env=env,
+            capture_output=True,
+            check=False,
+        )
+        codes.append(done.returncode)
+    assert codes == [-9, -9, 0], done.stderr.decode()
+    (state,) = (place / 'out').glob('.*.jsonl')
+    answered = []
+    for line in state.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if 'stamp' in entry:
+            answered.append((entry['video'], entry['query']))
+    # Each pair was asked exactly once.
+    assert answered == ALL and pairs() == ALL
+    assert len(list((place / 'out').glob('*.mp4'))) == 2
+    assert not list((place / 'out').glob('.*part'))
+
+
+def test_only_what_is_missing_is_asked(place):
+    inferencer = TubeInferencer('work', device='cpu')
+    run = Asking(inferencer, ['videos'], ['red'], out_dir='out')
+    run.answer('videos/a.mp4')
+    again = Asking(inferencer, ['videos'], ['red'], out_dir='out')
+    again.answer('videos/a.mp4')
+    assert inferencer.model.encoded == 1
+    time.sleep(0.01)
+    os.utime('videos/a.mp4')
+    Asking(inferencer, ['videos'], ['red'], out_dir='out').answer(
+        'videos/a.mp4'
+    )
+    assert inferencer.model.encoded == 2, 'the video has changed'
+
+
+def test_a_broken_video_ends_nothing(place, capsys):
+    (place / 'videos/aa.mp4').write_text('no video')
+    assert ask('videos', 'red', '--out', 'out') == 1
+    told = capsys.readouterr().err
+    assert '1 of 4 videos have no answer' in told
+    assert 'videos/aa.mp4' in told and 'not a readable video' in told
+    assert len(pairs()) == 3
+    with open('out/answers.json') as file:
+        assert 'videos/aa.mp4' in json.load(file)['metainfo']['errors']
+
+
+def test_a_drawing_error_loses_no_answer(place, monkeypatch, capsys):
+    def fail(*args):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, 'draw_tubes', fail)
+        assert ask('videos/a.mp4', 'red', '--out', 'out') == 1
+    shown = capsys.readouterr()
+    assert 'red' in shown.out and 'not drawn' in shown.err
+    assert pairs() == [('videos/a.mp4', 'red')]
+    assert ask('videos/a.mp4', 'red', '--out', 'out') == 0
+    assert (place / 'out/a_0.mp4').is_file()
+
+
+@pytest.mark.parametrize('kind', ['json', 'csv'])
+def test_other_formats_are_alone_on_the_output(place, capsys, kind):
+    (place / 'texts.txt').write_text('\ufeffred\n\nblue\n', encoding='utf-8')
+    flags = ['--sentences', 'texts.txt', '--format', kind]
+    assert ask('videos/a.mp4', *flags, '--videos', 'videos/b.mp4') == 0
+    shown = capsys.readouterr().out
+    if kind == 'json':
+        entries = json.loads(shown)['predictions'].values()
+    else:
+        entries = list(csv.DictReader(shown.splitlines()))
+    assert [(e['video'], e['text']) for e in entries] == [
+        (f'videos/{name}.mp4', text)
+        for name in 'ab'
+        for text in ('red', 'blue')
+    ]
+
+
+def test_pictures_and_a_part(place, capsys):
+    os.makedirs('pictures')
+    for number in range(12):
+        image = np.full((48, 64, 3), number, np.uint8)
+        write_png(f'pictures/{number:03d}.png', image)
+    assert ask('pictures', 'red') == 1
+    assert '--fps 25' in capsys.readouterr().err
+    flags = ['--fps', '4', '--segment', '1', '99', '--out', 'out']
+    assert ask('pictures', 'red', *flags) == 0
+    shown = capsys.readouterr()
+    assert '1.50 to 2.50' in shown.out
+    assert 'the video ends at 3.00 s' in shown.err
+    assert (place / 'out/pictures_0.mp4').is_file()
+
+
+@pytest.mark.parametrize(
+    'words,told',
+    [
+        (['none.mp4', 'red'], 'none.mp4: does not exist'),
+        (['videos/a.mp4', 'videos/b.mp4'], "'videos/b.mp4' is a path"),
+        (['videos/a.mp4', 'c.mp4'], "'c.mp4' is a path and no sentence"),
+        (['videos/a.mp4'], 'no SENTENCE is given'),
+        (['videos/a.mp4', ' '], 'SENTENCE is empty'),
+        (['http://x.org/a.mp4', 'red'], 'download it first'),
+        (['videos/a.mp4', 'red', '--out', 'file'], 'this is a file'),
+        (['videos/a.mp4', 'red', '--sentences', 'no'], 'no such file'),
+        (['videos/a.mp4', 'red', '--segment', '5', '6'], 'begin inside'),
+        (['videos/a.mp4', 'red', '--top', '0'], '--top must be'),
+        (['work', 'red'], 'neither videos nor numbered pictures'),
+        (['\x1b[31m[/x].mp4', 'red'], '\\x1b[31m[/x].mp4: does not exist'),
+    ],
+)
+def test_words_of_errors(place, capsys, words, told):
+    (place / 'file').write_text('mine')
+    assert ask(*words) == 1
+    shown = capsys.readouterr().err
+    assert told in shown.replace('\n', '') and '\x1b' not in shown
+    assert (place / 'file').read_text() == 'mine'
+    assert not (place / 'out').exists()
+
+
+def test_unknown_words_are_reported(place, monkeypatch, capsys):
+    def with_words(self, *args, **options):
+        real(self, *args, **options)
+        self.model.text_encoder = WordTextEncoder(
+            8, vocabulary=['red square'], num_layers=1, num_heads=1
+        )
+
+    real = TubeInferencer.__init__
+    monkeypatch.setattr(TubeInferencer, '__init__', with_words)
+    texts = ['red', '红色的圆', 'مربع red', '🔴🔵', 'red ' * 70]
+    assert ask('videos/a.mp4', *texts, '--format', 'json') == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)['predictions'].values()
+    assert [entry['unknown_words'] for entry in found] == [
+        [],
+        ['红色的圆'],
+        ['مربع'],
+        ['🔴🔵'],
+        [],
+    ]
+    assert [entry['cut_words'] for entry in found] == [0, 0, 0, 0, 6]
+    for word in ('红色的圆', 'مربع', '🔴🔵', 'the last 6 words'):
+        assert word in shown.err
+
+
+def test_formulas_and_escapes(place):
+    tube = dict(
+        video='=cmd.mp4',
+        query='=HYPERLINK("http://x")\x1b[31m',
+        score=0.5,
+        span=[1.0, 2.0],
+        span_seconds=[-0.5, 1.0],
+        fps=10.0,
+        size=[64, 48],
+        segment=[0, 9],
+        unknown_words=['@x'],
+        cut_words=0,
+    )
+    (row,) = csv.DictReader(answers_csv([tube]).splitlines())
+    assert row['video'] == "'=cmd.mp4" and row['text'].startswith("'=HYPER")
+    assert row['unknown_words'] == "'@x" and row['start_seconds'] == '-0.5'
+    assert '\x1b' not in row['text']
+
+
+def test_the_best_come_first():
+    tubes = [dict(score=score) for score in (0.1, 0.9, 0.5)]
+    assert [t['score'] for t in best_first(tubes, 2)] == [0.9, 0.5]
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['--help'])
+    assert 'hero-mm ground videos/' in capsys.readouterr().out
