@@ -14,6 +14,7 @@ from hero_mm.pretrained.reading import add_trust_argument
 
 with explained():
     from hero_mm.apis import TubeInferencer
+    from hero_mm.texts import printable
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,9 +54,10 @@ def main() -> None:
         start, end = tube['span_seconds']
         print(
             f'{start:6.2f} s to {end:6.2f} s  score {tube["score"]:.2f}  '
-            f'{tube["query"]}'
+            f'{printable(tube["query"])}'
         )
-    print('\n'.join(result['visualization']))
+    for line in [*result['visualization'], *result.get('errors', {}).values()]:
+        print(printable(line))
 
 
 if __name__ == '__main__':

@@ -132,6 +132,7 @@ def place(tmp_path_factory, shapes_data):
     folder = tmp_path_factory.mktemp('bad')
     shutil.copytree(shapes_data, folder / 'data')
     base = str(ROOT / 'configs/hero_shapes.py')
+    (folder / 'void').mkdir()
     (folder / 'tiny.py').write_text(CONFIG.format(base=base))
     write_checkpoints(folder)
     raw = json.loads((folder / 'data/train.json').read_text())
@@ -262,8 +263,8 @@ CASES = {
         ['no.mp4', 'does not exist'],
     ),
     'grounding: a folder': (
-        (*GROUND, 'data', 'it spins', *ASK),
-        ['data', 'folder'],
+        (*GROUND, 'void', 'it spins', *ASK),
+        ['void', 'holds neither videos nor'],
     ),
     'grounding: empty sentence': (
         (*GROUND, 'good.mp4', '', *ASK),

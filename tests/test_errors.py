@@ -57,7 +57,7 @@ def test_our_words_win_over_those_of_a_library():
 def test_a_library_that_fails_in_our_line_is_left_alone():
     from hero_mm.apis.answers import tube_table
 
-    error = raised(lambda: tube_table([dict(span=1)]))
+    error = raised(lambda: tube_table([dict(video='v', span=1)]))
     assert isinstance(error, TypeError)
     assert explain(error) is None
 
