@@ -476,8 +476,8 @@ class TubeInferencer(BaseInferencer):
         tubes = []
         for view in views_from_sample(sample):
             start, end = view.pred_span or view.segment
-            segment = tuple(int(edge) for edge in view.segment)
-            frames_F = frames_of_span((start, end), segment)
+            first, last = (int(edge) for edge in view.segment)
+            frames_F = frames_of_span((start, end), (first, last))
             boxes_F4 = interpolate_boxes(
                 view.frame_inds, np.asarray(view.pred_bboxes), frames_F
             )
