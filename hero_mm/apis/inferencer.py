@@ -181,24 +181,12 @@ class TubeInferencer(BaseInferencer):
         for folder in (out_dir, pred_out_dir):
             if folder is not None:
                 check_folder(folder)
+        asked = (texts, segment, unit, fps)
         results: list[dict[str, Any]] = []
+        broken: dict[str, VideoError] = {}
         errors: dict[str, str] = {}
         for chunk in self._chunks(videos, batch_size):
-            try:
-                data = self.preprocess(
-                    chunk, batch_size, texts, segment, unit, fps
-                )
-                samples = [s for part in data for s in self.forward(part)]
-            except VideoError as error:
-                if len(videos) == 1:
-                    raise
-                # One broken video takes none of the others along.
-                good, bad = self._one_by_one(chunk, texts, segment, unit, fps)
-                errors.update(bad)
-                if len(errors) == len(videos):
-                    raise error
-                samples = good
-            for sample in samples:
+            for sample in self._samples(chunk, asked, broken):
                 result = self.postprocess(
                     [sample],
                     [],
@@ -213,8 +201,10 @@ class TubeInferencer(BaseInferencer):
                     return_vis=return_vis,
                     errors=errors,
                 )
-                result['video'] = sample.video_path
-                results.append(result)
+                results.append(dict(result, video=sample.video_path))
+        if not results:
+            raise next(iter(broken.values()))
+        errors.update({path: str(error) for path, error in broken.items()})
         return _gather(results, videos, single, errors)
 
     def _chunks(self, videos: list[str], size: int) -> Iterator[list[str]]:
@@ -226,19 +216,20 @@ class TubeInferencer(BaseInferencer):
         else:
             yield from parts
 
-    def _one_by_one(
-        self, videos: list[str], *asked: Any
-    ) -> tuple[list[GroundingDataSample], dict[str, str]]:
-        """Answers for the videos that can be read, errors of the others."""
-        samples, errors = [], {}
-        for video in videos:
-            try:
-                for part in self.preprocess([video], 1, *asked):
-                    samples += self.forward(part)
-            except VideoError as error:
-                errors[video] = str(error)
+    def _samples(
+        self, videos: list[str], asked: tuple, broken: dict[str, VideoError]
+    ) -> list[GroundingDataSample]:
+        """Answers about videos that are encoded at once."""
+        try:
+            data = self.preprocess(videos, len(videos), *asked)
+            return [sample for part in data for sample in self.forward(part)]
+        except VideoError as error:
+            if len(videos) == 1:
                 _warn(str(error))
-        return samples, errors
+                broken[videos[0]] = error
+                return []
+        # One broken video takes none of the others along.
+        return [s for v in videos for s in self._samples([v], asked, broken)]
 
     def preprocess(  # type: ignore[override]
         self,
