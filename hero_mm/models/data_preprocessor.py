@@ -62,8 +62,9 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
         Returns:
             dict: ``inputs``, a dict of ``imgs`` (B, T, 3, H, W), normalised
             and zero on padding, ``frame_mask`` (B, T) and ``pixel_mask``
-            (B, H, W), both True on real data; ``data_samples`` as given, on
-            the device.
+            (B, H, W), both True on real data, and ``extents``, B times
+            (frames, height, width) of it, for the host; ``data_samples`` as
+            given, on the device.
         """
         data = self.cast_data(data)
         clips: list[Tensor] = list(data['inputs'])
@@ -86,5 +87,10 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             imgs[index, :t, :, :h, :w] = (clip - self.mean) / self.std
             frame_mask[index, :t] = True
             pixel_mask[index, :h, :w] = True
-        inputs = dict(imgs=imgs, frame_mask=frame_mask, pixel_mask=pixel_mask)
+        inputs = dict(
+            imgs=imgs,
+            frame_mask=frame_mask,
+            pixel_mask=pixel_mask,
+            extents=[(len(clip), *clip.shape[2:]) for clip in clips],
+        )
         return dict(inputs=inputs, data_samples=samples)

@@ -13,6 +13,29 @@ from torch import Tensor
 Stride = tuple[float, float]
 
 
+def none_is_padding(mask: Tensor) -> bool:
+    """Whether a mask is all True, where asking costs no wait.
+
+    False on a device that the host would have to wait for.
+    """
+    return mask.device.type == 'cpu' and bool(mask.all())
+
+
+def read_extents(
+    frame_mask_BT: Tensor, pixel_mask_BHW: Tensor
+) -> list[tuple[int, int, int]]:
+    """Frames, height and width of each clip, from the masks.
+
+    The host waits for them: the data preprocessor knows them.
+    """
+    sides = [
+        frame_mask_BT.sum(1),
+        pixel_mask_BHW.any(2).sum(1),
+        pixel_mask_BHW.any(1).sum(1),
+    ]
+    return [(t, h, w) for t, h, w in torch.stack(sides, 1).tolist()]
+
+
 @dataclass
 class Pyramid:
     """Features of B clips at several resolutions, the finest level first.

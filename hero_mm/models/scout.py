@@ -38,7 +38,7 @@ class Clips:
         logits_QT (Tensor, optional): What the scout says of all frames.
     """
 
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Any]
     samples: Samples
     times_BT: Optional[Tensor] = None
     run: int = 1
@@ -54,6 +54,7 @@ class Clips:
         mask = self.inputs['frame_mask'][rows, kept_BK] & real_BK
         imgs = self.inputs['imgs'][rows, kept_BK]
         inputs = dict(self.inputs, imgs=imgs, frame_mask=mask)
+        inputs.pop('extents', None)
         numbers = [k[m].cpu() for k, m in zip(kept_BK, mask)]
         samples = [
             sample.take_frames(number)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
+from ..features import none_is_padding
 from ..layers.attention import temporal_shift
 
 
@@ -178,7 +179,7 @@ class ShiftConvNet(BaseModule):
         # At the ends of a clip the difference is zero, as for a still scene.
         imgs = imgs.permute(0, 1, 3, 4, 2)
         step = imgs[:, 1:] - imgs[:, :-1]
-        if not frame_mask.all():
+        if not none_is_padding(frame_mask):
             real = frame_mask[:, 1:] & frame_mask[:, :-1]
             step = step * real[:, :, None, None, None]
         still = torch.zeros_like(imgs[:, :1])
@@ -206,7 +207,7 @@ class ShiftConvNet(BaseModule):
         """
         num_clips, num_frames = frame_mask.shape
         mask = None
-        if not (frame_mask.all() and pixel_mask.all()):
+        if not (none_is_padding(frame_mask) and none_is_padding(pixel_mask)):
             mask = frame_mask[:, :, None, None] & pixel_mask[:, None]
             mask = mask.flatten(0, 1)[:, None].to(imgs.dtype)
         x = self._stem_input(imgs, frame_mask).flatten(0, 1)

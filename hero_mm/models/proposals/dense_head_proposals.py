@@ -20,6 +20,7 @@ from .frame_samples import (
     frame_sample,
     frames_to_learn,
     pack_proposals,
+    pick_frames,
     real_frames,
     set_batch_size,
     sum_losses,
@@ -99,7 +100,6 @@ class DenseHeadProposals(ProposalGenerator):
         level_BTDHW, stride = pyramid.level(self.level)
         self._check_strides(stride)
         frames = real_frames(inputs)
-        level_NDHW = level_BTDHW[pyramid.frame_mask_BT]
         boxes: dict[int, Tensor] = {}
         scores: dict[int, Tensor] = {}
         # Frames of one size at a time, without what pads them: a head of
@@ -112,7 +112,9 @@ class DenseHeadProposals(ProposalGenerator):
             )
             found = self._run(
                 self.head.predict,
-                level_NDHW[rows, :, :height, :width],
+                pick_frames(level_BTDHW, [frames[row] for row in rows])[
+                    ..., :height, :width
+                ],
                 [frame_sample(size) for _ in rows],
                 stride,
                 rescale=False,
@@ -144,7 +146,7 @@ class DenseHeadProposals(ProposalGenerator):
             frame_sample(frames[row].size, boxes)
             for row, boxes in zip(rows, truth)
         ]
-        level_NDHW = level_BTDHW[pyramid.frame_mask_BT][rows]
+        level_NDHW = pick_frames(level_BTDHW, [frames[row] for row in rows])
         losses = self._run(self.head.loss, level_NDHW, data, stride)
         losses = sum_losses(losses, weight * self.loss_weight)
         return losses, self(pyramid, inputs, samples)

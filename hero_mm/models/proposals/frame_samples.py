@@ -14,8 +14,9 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from hero_mm.structures import GroundingDataSample
+from hero_mm.structures import GroundingDataSample, send
 
+from ..features import read_extents
 from ..regions import Regions
 
 
@@ -34,30 +35,31 @@ class RealFrame:
     size: tuple[int, int]
 
 
-def real_frames(inputs: dict[str, Tensor]) -> list[RealFrame]:
+def real_frames(inputs: dict[str, Any]) -> list[RealFrame]:
     """The real frames of a batch, clip by clip.
 
     Args:
         inputs (dict): ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W) of
-            the data preprocessor.
+            the data preprocessor, and its ``extents`` where they are known.
 
     Returns:
         list[RealFrame]: N frames.
     """
-    pixels = inputs['pixel_mask']
-    extents = torch.stack(
-        [
-            inputs['frame_mask'].sum(1),
-            pixels.any(2).sum(1),
-            pixels.any(1).sum(1),
-        ],
-        dim=1,
+    extents = inputs.get('extents') or read_extents(
+        inputs['frame_mask'], inputs['pixel_mask']
     )
     return [
         RealFrame(clip, frame, (height, width))
-        for clip, (count, height, width) in enumerate(extents.tolist())
+        for clip, (count, height, width) in enumerate(extents)
         for frame in range(count)
     ]
+
+
+def pick_frames(x_BTC: Tensor, frames: Sequence[RealFrame]) -> Tensor:
+    """Those frames of (B, T, ...), has shape (N, ...)."""
+    length = x_BTC.shape[1]
+    places = [one.clip * length + one.frame for one in frames]
+    return x_BTC.flatten(0, 1)[send(places, x_BTC.device)]
 
 
 def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS
 
-from ..features import Pyramid
+from ..features import Pyramid, none_is_padding, read_extents
 from .feature_tower import FeatureTower
 
 Extent = tuple[int, int, int]
@@ -111,7 +111,11 @@ class VideoEncoder(FeatureTower):
             )
 
     def forward(
-        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
+        self,
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+        extents: Optional[Sequence[Extent]] = None,
     ) -> Pyramid:
         """Encode clips.
 
@@ -119,6 +123,8 @@ class VideoEncoder(FeatureTower):
             imgs (Tensor): Normalised frames, has shape (B, T, 3, H, W).
             frame_mask (Tensor): True on real frames, has shape (B, T).
             pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
+            extents (Sequence, optional): Frames, height and width of each
+                clip without padding; read from the masks where not given.
 
         Returns:
             Pyramid: Normalised levels of width D, zero on padding.
@@ -132,7 +138,11 @@ class VideoEncoder(FeatureTower):
         if self.input_layout == 'clip' and not (self.neck or self.motion):
             maps = self.encode_alike(imgs, frame_mask, pixel_mask)
         else:
-            maps = self._encode_by_extent(imgs, frame_mask, pixel_mask)
+            if extents is None:
+                extents = read_extents(frame_mask, pixel_mask)
+            maps = self._encode_by_extent(
+                imgs, frame_mask, pixel_mask, self._rounded(extents)
+            )
         pyramid = Pyramid(
             levels=tuple(maps),
             strides=tuple(
@@ -161,19 +171,22 @@ class VideoEncoder(FeatureTower):
             x = x.unflatten(0, level.shape[:2])
             real = pyramid.real_cells(number)[:, None]
             real = real & pyramid.frame_mask_BT[:, :, None, None]
-            if not real.all():
+            if not none_is_padding(real):
                 x = x * real[..., None]
             merged.append(x.permute(0, 1, 4, 2, 3))
         return tuple(merged[::-1])
 
     def _encode_by_extent(
-        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
+        self,
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+        extents: Sequence[Extent],
     ) -> list[Tensor]:
         """Encode clips of one length and size together, without padding.
 
         Returns maps of shape (B, T, C, H, W), zero on padding.
         """
-        extents = self._extents(frame_mask, pixel_mask)
         whole = (imgs.shape[1], *imgs.shape[-2:])
         if all(extent == whole for extent in extents):
             return self.encode_alike(imgs, frame_mask, pixel_mask)
@@ -235,12 +248,8 @@ class VideoEncoder(FeatureTower):
             moves = resized.unflatten(0, moves.shape[:2])
         return [*finer, torch.cat([looks, moves], 2)]
 
-    def _extents(self, frame_mask: Tensor, pixel_mask: Tensor) -> list[Extent]:
-        """Frames, height and width of each clip, rounded up to a granule."""
-        frames = frame_mask.sum(1)
-        heights = pixel_mask.any(2).sum(1)
-        widths = pixel_mask.any(1).sum(1)
-        extents = torch.stack([frames, heights, widths], 1).tolist()
+    def _rounded(self, extents: Sequence[Extent]) -> list[Extent]:
+        """Extents, height and width rounded up to a granule."""
         for _, height, width in extents:
             if min(height, width) < self.stride:
                 raise ValueError(
