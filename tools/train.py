@@ -19,9 +19,10 @@ with explained():
         read_checkpoint,
     )
     from hero_mm.engine import launch
+    from hero_mm.engine.optim_wrappers import has_bfloat16
     from hero_mm.engine.work_lock import hold_work_dir
 
-AMP_OF = {'OptimWrapper', 'AmpOptimWrapper'}
+AMP_OF = {'OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -141,17 +142,19 @@ def use_amp(cfg: Config) -> None:
         ValueError: When the config has a wrapper of another kind.
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in AMP_OF:
+    if kind.rpartition('.')[2] not in AMP_OF:
         raise ValueError(
-            f'--amp goes with {" or ".join(sorted(AMP_OF))}, and the config '
+            f'--amp goes with {", ".join(sorted(AMP_OF))}, and the config '
             f'has optim_wrapper of type {kind!r}'
         )
-    if get_device() == 'cpu':
+    if get_device() == 'cpu' or has_bfloat16():
         cfg.optim_wrapper.type = 'hero_mm.BFloat16OptimWrapper'
+        cfg.optim_wrapper.everywhere = True
         for name in ('loss_scale', 'dtype', 'use_fsdp'):
             cfg.optim_wrapper.pop(name, None)
     else:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.pop('everywhere', None)
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
@@ -192,6 +195,7 @@ def main() -> None:
     launch.check_data(cfg, 'train_dataloader', 'val_dataloader')
     path, weights = take_up(cfg)
     runner = launch.build_runner(cfg)
+    launch.check_batches(runner)
     if path is not None:
         check_weights(runner.model, weights, path)
     runner.train()

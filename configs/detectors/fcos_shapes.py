@@ -21,7 +21,7 @@ prepare = dict(
 )
 dataset_type = 'hero_mm.FrameDetectionDataset'
 videos = dict(video=data_root + 'vidor/video')
-make_command = 'python tools/dataset_converters/shapes.py --out data/shapes'
+make_command = f'python tools/dataset_converters/shapes.py --out {data_root}'
 
 train_pipeline = [
     dict(type='mmdet.LoadAnnotations', with_bbox=True),

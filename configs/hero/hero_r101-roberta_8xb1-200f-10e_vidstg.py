@@ -2,9 +2,9 @@
 # most 200 instead of 64, and a short side of 352 pixels instead of 420.
 #   data:     docs/data.md, section VidSTG
 #   train:    bash tools/dist_train.sh \
-#                 configs/hero_r101-roberta_200f-10e_vidstg.py 8 --amp
+#                 configs/hero_r101-roberta_200f-10e_vidstg.py 8
 #   one GPU:  python tools/train.py \
-#                 configs/hero_r101-roberta_200f-10e_vidstg.py --amp
+#                 configs/hero_r101-roberta_200f-10e_vidstg.py
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-10e_vidstg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
@@ -18,7 +18,7 @@
 _base_ = './hero_r101-roberta_8xb2-64f-10e_vidstg.py'
 
 sample = dict(type='SampleClipFrames', mode='fps', fps=5, max_frames=200)
-resize = dict(type='ResizeClip', short_side=352, max_long=493)
+resize = dict(type='ResizeClip', short_side=352, max_long=626)
 train_pipeline = [
     dict(sample, crop_prob=0.5, min_frames=64),
     dict(type='DecodeFrames', max_side=1024),

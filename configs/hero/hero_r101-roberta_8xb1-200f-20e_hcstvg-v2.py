@@ -3,9 +3,9 @@
 # That makes 100 frames of the 20 seconds of a video.
 #   data:     docs/data.md, section HC-STVG
 #   train:    bash tools/dist_train.sh \
-#                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py 8 --amp
+#                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py 8
 #   one GPU:  python tools/train.py \
-#                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py --amp
+#                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
@@ -19,7 +19,7 @@
 _base_ = './hero_r101-roberta_8xb2-64f-20e_hcstvg-v2.py'
 
 sample = dict(type='SampleClipFrames', mode='fps', fps=5, max_frames=200)
-resize = dict(type='ResizeClip', short_side=352, max_long=493)
+resize = dict(type='ResizeClip', short_side=352, max_long=626)
 train_pipeline = [
     dict(sample, crop_prob=0.5, min_frames=64),
     dict(type='DecodeFrames', max_side=1024),

@@ -2,9 +2,9 @@
 # short side of 352 pixels instead of 420.
 #   data:     docs/data.md, section VID-sentence
 #   train:    bash tools/dist_train.sh \
-#                 configs/hero_r101-roberta_200f-20e_vid-sentence.py 8 --amp
+#                 configs/hero_r101-roberta_200f-20e_vid-sentence.py 8
 #   one GPU:  python tools/train.py \
-#                 configs/hero_r101-roberta_200f-20e_vid-sentence.py --amp
+#                 configs/hero_r101-roberta_200f-20e_vid-sentence.py
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-20e_vid-sentence.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
@@ -17,7 +17,7 @@
 _base_ = './hero_r101-roberta_8xb2-64f-20e_vid-sentence.py'
 
 sample = dict(type='SampleClipFrames', num_frames=200)
-resize = dict(type='ResizeClip', short_side=352, max_long=493)
+resize = dict(type='ResizeClip', short_side=352, max_long=626)
 train_pipeline = [
     dict(sample, jitter=True),
     dict(type='DecodeFrames', max_side=1024),

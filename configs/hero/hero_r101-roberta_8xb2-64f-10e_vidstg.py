@@ -1,7 +1,7 @@
 # HERO on VidSTG with ResNet-101 and RoBERTa-base, 64 frames, short side 420.
 #   data:     docs/data.md, section VidSTG
-#   train:    bash tools/dist_train.sh configs/hero_vidstg.py 8 --amp
-#   one GPU:  python tools/train.py configs/hero_vidstg.py --amp
+#   train:    bash tools/dist_train.sh configs/hero_vidstg.py 8
+#   one GPU:  python tools/train.py configs/hero_vidstg.py
 #   test:     python tools/test.py configs/hero_vidstg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
 #   computed: 183 M parameters; forward 5.7 TFLOPs a clip of 64 frames

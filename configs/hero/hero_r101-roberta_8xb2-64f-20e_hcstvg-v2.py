@@ -1,8 +1,8 @@
 # HERO on HC-STVG (version 2) with ResNet-101 and RoBERTa-base, 64
 # frames, short side 420.
 #   data:     docs/data.md, section HC-STVG
-#   train:    bash tools/dist_train.sh configs/hero_hcstvg-v2.py 8 --amp
-#   one GPU:  python tools/train.py configs/hero_hcstvg-v2.py --amp
+#   train:    bash tools/dist_train.sh configs/hero_hcstvg-v2.py 8
+#   one GPU:  python tools/train.py configs/hero_hcstvg-v2.py
 #   test:     python tools/test.py configs/hero_hcstvg-v2.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
 #   computed: 183 M parameters; forward 5.7 TFLOPs a clip of 64 frames
@@ -29,22 +29,12 @@ _base_ = [
 # As long as TubeDETR.
 max_epochs = 20
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=500),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        eta_min=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
 
 data_root = 'data/hcstvg-v2/'
 video_root = data_root + 'video'
 make_command = (
-    'python tools/dataset_converters/hcstvg.py data/hcstvg-v2/raw/{0}.json '
-    '--videos data/hcstvg-v2/video --out data/hcstvg-v2/{0}.json'
+    f'python tools/dataset_converters/hcstvg.py {data_root}raw/{{0}}.json '
+    f'--videos {video_root} --out {data_root}{{0}}.json'
 )
 train_dataloader = dict(
     dataset=dict(

@@ -1,8 +1,8 @@
 # HERO on VID-sentence with ResNet-101 and RoBERTa-base, 64
 # frames, short side 420.
 #   data:     docs/data.md, section VID-sentence
-#   train:    bash tools/dist_train.sh configs/hero_vid-sentence.py 8 --amp
-#   one GPU:  python tools/train.py configs/hero_vid-sentence.py --amp
+#   train:    bash tools/dist_train.sh configs/hero_vid-sentence.py 8
+#   one GPU:  python tools/train.py configs/hero_vid-sentence.py
 #   test:     python tools/test.py configs/hero_vid-sentence.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
 #   computed: 183 M parameters; forward 5.7 TFLOPs a clip of 64 frames
@@ -28,16 +28,6 @@ _base_ = [
 # Our choice: no fully supervised recipe is known.
 max_epochs = 20
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=500),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        eta_min=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
 
 # This protocol has no m_vIoU.
 default_hooks = dict(checkpoint=dict(save_best='tube/acc_avg'))

@@ -1,8 +1,8 @@
 # HERO on HC-STVG (version 1) with ResNet-101 and RoBERTa-base, 64
 # frames, short side 420.
 #   data:     docs/data.md, section HC-STVG
-#   train:    bash tools/dist_train.sh configs/hero_hcstvg.py 8 --amp
-#   one GPU:  python tools/train.py configs/hero_hcstvg.py --amp
+#   train:    bash tools/dist_train.sh configs/hero_hcstvg.py 8
+#   one GPU:  python tools/train.py configs/hero_hcstvg.py
 #   test:     python tools/test.py configs/hero_hcstvg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
 #   computed: 183 M parameters; forward 5.7 TFLOPs a clip of 64 frames
@@ -29,13 +29,3 @@ _base_ = [
 # As long as TubeDETR.
 max_epochs = 40
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=500),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        eta_min=1e-6,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]

@@ -46,8 +46,3 @@ model = dict(
         ),
     )
 )
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={'video_encoder.motion.backbone': dict(lr_mult=0.1)}
-    )
-)

@@ -87,7 +87,6 @@ param_scheduler = [
         type='OneCycleLR',
         eta_max=3e-3,
         pct_start=0.06,
-        total_steps=max_epochs,
         by_epoch=True,
         convert_to_iter_based=True,
     )

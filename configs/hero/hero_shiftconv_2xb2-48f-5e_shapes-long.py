@@ -11,7 +11,7 @@ _base_ = [
 ]
 
 model = dict(
-    text_encoder=dict(ann_file='data/shapes-long/train.json'),
+    text_encoder=dict(ann_file=_base_.data_root + 'train.json'),
     # Windows of a third of the frames.
     region_encoder=dict(temporal_window=16),
     neck=dict(temporal_window=16),
@@ -19,13 +19,3 @@ model = dict(
 
 max_epochs = 5
 train_cfg = dict(max_epochs=max_epochs)
-param_scheduler = [
-    dict(
-        type='OneCycleLR',
-        eta_max=_base_.learning_rate,
-        pct_start=0.06,
-        total_steps=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
-]

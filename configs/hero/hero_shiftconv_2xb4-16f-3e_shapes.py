@@ -8,3 +8,5 @@ _base_ = [
     '../_base_/schedules/one_cycle.py',
     '../_base_/default_runtime.py',
 ]
+# The vocabulary is that of its own sentences.
+model = dict(text_encoder=dict(ann_file=_base_.data_root + 'train.json'))

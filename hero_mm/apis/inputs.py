@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
+from hero_mm.config import WEIGHTS, read_config
 from hero_mm.datasets.picture_reader import PictureReader, is_picture
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.registry import TRANSFORMS
@@ -67,8 +68,8 @@ def load_config(model: Union[PathLike, Config]) -> Config:
     """The config that a user means.
 
     Args:
-        model (str | os.PathLike | Config): A config, its file, or a work
-            dir, of which the newest dumped config is taken.
+        model (str | os.PathLike | Config): A config, its file, or a work dir
+            or checkpoint, beside which it lies.
 
     Returns:
         Config: With a ``model`` and a ``test_dataloader``.
@@ -80,22 +81,8 @@ def load_config(model: Union[PathLike, Config]) -> Config:
     if isinstance(model, Config):
         cfg, name = model, model.filename or 'the config'
     else:
-        path = Path(model)
-        if path.is_dir():
-            found = sorted(path.glob('*.py'), key=lambda p: p.stat().st_mtime)
-            if not found:
-                raise FileNotFoundError(
-                    f'no config (*.py) in the folder {path}; give the work '
-                    'dir of a training, or the path of a config.'
-                )
-            path = found[-1]
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'no config or work dir at {path}; give the work dir of a '
-                'training, such as work_dirs/hero_shapes, or a config, such '
-                'as configs/hero_shapes.py with weights.'
-            )
-        cfg, name = Config.fromfile(str(path)), str(path)
+        name = os.fspath(model)
+        cfg = read_config(name)
     for key in ('model', 'test_dataloader'):
         if cfg.get(key) is None:
             raise ValueError(
@@ -125,7 +112,9 @@ def find_weights(
     """
     if weights is not None:
         return find_checkpoint(os.fspath(weights))
-    if not isinstance(model, Config) and Path(model).is_dir():
+    if not isinstance(model, Config) and (
+        Path(model).is_dir() or Path(model).suffix in WEIGHTS
+    ):
         return find_checkpoint(os.fspath(model))
     name = Path(cfg.filename or 'config').stem
     folder = cfg.get('work_dir') or os.path.join('work_dirs', name)

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from hero_mm.engine.launch import read_config
+from hero_mm.config import read_config
 from hero_mm.structures import GroundingDataSample
 
 WORDS = 'the small dog that runs beside a child jumps over it and barks'

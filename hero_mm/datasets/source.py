@@ -11,6 +11,7 @@ from typing import Any, Optional, Union
 
 from mmengine.config import Config
 
+from ..config import read_config
 from .presence import missing_file, missing_folder
 
 PathLike = Union[str, Path]
@@ -96,12 +97,7 @@ def find_source(
     """
     path, dataset = Path(source), None
     if path.suffix == '.py':
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'there is no config {path}; give one such as '
-                'configs/hero_shapes.py, or an annotation file.'
-            )
-        dataset = dataset_config(Config.fromfile(str(path)), split)
+        dataset = dataset_config(read_config(path), split)
         path, folder = dataset_paths(dataset)
         video_dir = folder if video_dir is None else video_dir
     make_command = (dataset or {}).get('make_command', '')

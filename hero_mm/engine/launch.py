@@ -6,16 +6,17 @@ and data that a config can make is made.
 
 import argparse
 import os
-from collections.abc import Mapping
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 
 from ..compat import init_cpu_launcher
+from ..config import read_config
 from ..datasets.presence import missing_data
 from ..pretrained.fetching import replace_loaders
 from ..pretrained.reading import add_trust_argument
@@ -48,37 +49,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def read_config(
-    path: Union[str, Path], options: Optional[Mapping[str, Any]] = None
-) -> Config:
-    """Read a config and change it.
-
-    Args:
-        path (str | Path): Of the config.
-        options (Mapping, optional): New values by dotted key, as
-            ``--cfg-options`` gives them.
-
-    Raises:
-        FileNotFoundError: When there is no such config.
-        ValueError: When a new value has no place in it.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'config {str(path)!r} does not exist; those that come with '
-            'hero_mm lie in configs/'
-        )
-    cfg = Config.fromfile(path)
-    for key, value in (options or {}).items():
-        try:
-            cfg.merge_from_dict({key: value})
-        except (TypeError, KeyError) as error:
-            raise ValueError(
-                f'option {key}={value!r} has no place in {str(path)!r}: '
-                f'{error.args[0]}'
-            ) from error
-    return cfg
-
-
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config of a tool and apply the shared flags.
 
@@ -95,11 +65,64 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = {'launcher': args.launcher, **(args.cfg_options or {})}
     cfg = read_config(args.config, options)
+    if cfg.followed:
+        print_log(
+            'What stands at the top of the config holds in what it inherits: '
+            f'{", ".join(cfg.followed)}',
+            logger='current',
+        )
+    mend_loaders(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return cfg
+
+
+def mend_loaders(cfg: Config) -> None:
+    """Leave out what workers are asked for where there are none.
+
+    Args:
+        cfg (Config): The whole config, changed in place.
+    """
+    for name, loader in cfg.items():
+        if not name.endswith('_dataloader') or not isinstance(loader, dict):
+            continue
+        if loader.get('num_workers', 0):
+            continue
+        left = [
+            f'{key}={loader.pop(key)}'
+            for key in ('persistent_workers', 'prefetch_factor')
+            if loader.get(key)
+        ]
+        if left:
+            print_log(
+                f'{name} has no workers (num_workers=0): {", ".join(left)} is '
+                'left out',
+                logger='current',
+            )
+
+
+def check_batches(runner: Any) -> None:
+    """Refuse a training without a single batch.
+
+    Args:
+        runner (Runner): With the loop of its training.
+
+    Raises:
+        ValueError: Says how many clips there are, and how many are needed.
+    """
+    loader = runner.train_dataloader
+    if len(loader):
+        return
+    world = runner.world_size
+    raise ValueError(
+        f'the training data has {len(loader.dataset)} clips, fewer than '
+        f'{(loader.batch_size or 1) * world}: {world} processes take '
+        f'{loader.batch_size} each, and drop_last leaves out what is less. '
+        'Lower train_dataloader.batch_size, or set '
+        'train_dataloader.drop_last=False'
+    )
 
 
 def join_processes(cfg: Config) -> None:

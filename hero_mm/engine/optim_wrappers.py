@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -11,22 +12,40 @@ from torch import nn
 from ..registry import OPTIM_WRAPPERS
 
 
+def has_bfloat16() -> bool:
+    """Whether a GPU is here that computes in bfloat16 (Ampere and later)."""
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        return False
+    return torch.cuda.get_device_capability() >= (8, 0)
+
+
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Mixed precision in bfloat16, on the CPU too.
+    """Mixed precision in bfloat16 where the GPU has it, else float32.
 
-    MMEngine's ``AmpOptimWrapper`` refuses the CPU (0.10.7). bfloat16 has the
-    range of float32, so no loss is scaled. ``tools/train.py --amp`` takes
-    this wrapper where no accelerator is present. Arguments are those of
-    :class:`mmengine.optim.OptimWrapper`.
+    bfloat16 has the range of float32, so no loss is scaled. MMEngine's
+    ``AmpOptimWrapper`` refuses the CPU (0.10.7).
+
+    Args:
+        everywhere (bool): In bfloat16 on any device, a CPU too, as
+            ``tools/train.py --amp`` asks for. Defaults to False.
+        **kwargs: Of :class:`mmengine.optim.OptimWrapper`.
     """
+
+    def __init__(self, everywhere: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.in_bfloat16 = everywhere or has_bfloat16()
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the forward pass of the model in bfloat16.
+        """Run the forward pass of the model in its precision.
 
         Args:
             model (nn.Module): The model in training.
         """
-        with super().optim_context(model), autocast(dtype=torch.bfloat16):
-            yield
+        with super().optim_context(model):
+            if not self.in_bfloat16:
+                yield
+                return
+            with autocast(dtype=torch.bfloat16):
+                yield

@@ -80,18 +80,12 @@ def model_shapes(
         FileNotFoundError: When there is no such config.
         ValueError: When it holds no model.
     """
-    from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
+    from ..config import read_config
     from ..registry import MODELS
 
-    if not Path(config).is_file():
-        raise FileNotFoundError(
-            f'config {config!r} does not exist; those that come with hero_mm '
-            'lie in configs/'
-        )
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(options or {})
+    cfg = read_config(config, options)
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'config {config!r} has no entry model')
     init_default_scope(cfg.get('default_scope', 'hero_mm'))

@@ -336,7 +336,7 @@ def test_weights_of_another_config_are_refused(work_dir):
 def test_a_folder_without_config(tmp_path):
     with pytest.raises(FileNotFoundError, match='no config'):
         load_config(tmp_path)
-    with pytest.raises(FileNotFoundError, match='no config or work dir'):
+    with pytest.raises(FileNotFoundError, match='none. does not exist'):
         load_config(tmp_path / 'none')
 
 

@@ -48,11 +48,48 @@ def test_options_change_the_config(config):
     assert (cfg.a.b, cfg.c, cfg.launcher) == (2, [1, 2], 'pytorch')
 
 
-@pytest.mark.parametrize('option', ['part.depth=1', 'parts.7.depth=1'])
-def test_an_option_without_a_place_is_named(config, option):
-    config.write_text('part = None\nparts = [dict(depth=2)]\n')
-    with pytest.raises(ValueError, match=rf'{option} .*probe.py'):
-        launch.load_config(parse(config, '--cfg-options', option))
+def test_what_follows_is_said(tmp_path, monkeypatch):
+    (tmp_path / 'base.py').write_text('size = 3\na = dict(size=size)\n')
+    path = tmp_path / 'child.py'
+    path.write_text("_base_ = 'base.py'\nsize = 4\n")
+    said = []
+    monkeypatch.setattr(
+        launch, 'print_log', lambda text, **unused: said.append(text)
+    )
+    assert launch.load_config(parse(path)).a.size == 4
+    assert said[0].endswith('holds in what it inherits: a.size')
+
+
+def test_loaders_without_workers(config, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        launch, 'print_log', lambda text, **unused: said.append(text)
+    )
+    config.write_text(
+        'a_dataloader = dict(num_workers=2, persistent_workers=True)\n'
+        'b_dataloader = dict(num_workers=2, prefetch_factor=4,\n'
+        '    persistent_workers=True)\nc_dataloader = None\n'
+    )
+    option = 'b_dataloader.num_workers=0'
+    cfg = launch.load_config(parse(config, '--cfg-options', option))
+    assert cfg.a_dataloader.persistent_workers
+    assert dict(cfg.b_dataloader) == dict(num_workers=0)
+    (line,) = said
+    assert line == (
+        'b_dataloader has no workers (num_workers=0): '
+        'persistent_workers=True, prefetch_factor=4 is left out'
+    )
+
+
+def test_less_data_than_a_batch_is_refused():
+    loader = torch.utils.data.DataLoader([1, 2, 3], 4, drop_last=True)
+    runner = types.SimpleNamespace(train_dataloader=loader, world_size=2)
+    with pytest.raises(
+        ValueError, match='3 clips, fewer than 8: 2 processes take 4 each'
+    ):
+        launch.check_batches(runner)
+    runner.train_dataloader = torch.utils.data.DataLoader([1, 2, 3], 4)
+    launch.check_batches(runner)
 
 
 @pytest.mark.parametrize('flag', ['--local_rank', '--local-rank'])

@@ -1,6 +1,7 @@
 """What is printed is a config, whole and changed."""
 
 import pytest
+import torch
 from mmengine.config import Config
 
 
@@ -34,3 +35,15 @@ def test_options_change_it(tool, capsys, repo_root, flag):
 
 def test_a_missing_config_is_told(tool, explain):
     assert "config 'no.py' does not exist" in explain(tool, 'no.py')
+
+
+def test_a_checkpoint_gives_its_config_as_text(
+    tool, explain, capsys, tmp_path
+):
+    """It is printed, not run."""
+    path, text = tmp_path / 'published.pth', 'raise SystemExit(5)'
+    torch.save(dict(state_dict={}, meta=dict(cfg=text)), path)
+    tool.main([str(path)])
+    assert capsys.readouterr().out == f'{text}\n'
+    torch.save(dict(state_dict={}), path)
+    assert 'published.pth carries no config' in explain(tool, path)

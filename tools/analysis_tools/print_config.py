@@ -4,11 +4,13 @@ Example::
 
     python tools/analysis_tools/print_config.py configs/hero_shapes.py \
         --options model.neck=None
+    python tools/analysis_tools/print_config.py published.pth > config.py
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Optional
 
 from mmengine.config import DictAction
@@ -16,7 +18,26 @@ from mmengine.config import DictAction
 from hero_mm.errors import explained, run_tool
 
 with explained():
-    from hero_mm.engine.launch import read_config
+    from hero_mm.apis.checkpoint import read_checkpoint
+    from hero_mm.config import WEIGHTS, read_config
+
+
+def config_text(path: str) -> str:
+    """The config in a checkpoint, as text: nothing of it is run.
+
+    Args:
+        path (str): A checkpoint of MMEngine.
+
+    Raises:
+        ValueError: When it carries none.
+    """
+    text = (read_checkpoint(path).get('meta') or {}).get('cfg')
+    if not isinstance(text, str):
+        raise ValueError(
+            f'{path} carries no config; ask for it where the checkpoint '
+            'comes from'
+        )
+    return text
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -27,7 +48,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             MMAction2. Defaults to those of the process.
     """
     parser = argparse.ArgumentParser(description='Print the whole config')
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or a checkpoint that carries one'
+    )
     parser.add_argument(
         '--options',
         '--cfg-options',
@@ -37,6 +60,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         help='change the config',
     )
     args = parser.parse_args(argv)
+    if Path(args.config).suffix in WEIGHTS and not args.options:
+        print(config_text(args.config))
+        return
     cfg = read_config(args.config, args.options)
     print(f'Config:\n{cfg.pretty_text}')
 

@@ -30,8 +30,8 @@ from torch.utils.data import DataLoader, Dataset
 from hero_mm.errors import explained, run_tool
 
 with explained():
+    from hero_mm.config import read_config
     from hero_mm.datasets.presence import missing_data
-    from hero_mm.engine.launch import read_config
     from hero_mm.evaluation.functional.table import align_rows
     from hero_mm.registry import DATASETS
     from hero_mm.visualization.figures import close_figure, open_axes

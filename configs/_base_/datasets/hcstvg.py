@@ -3,13 +3,13 @@ data_root = 'data/hcstvg/'
 video_root = data_root + 'video'
 dataset_type = 'GroundingDataset'
 make_command = (
-    'python tools/dataset_converters/hcstvg.py data/hcstvg/raw/{0}.json '
-    '--videos data/hcstvg/video --out data/hcstvg/{0}.json'
+    f'python tools/dataset_converters/hcstvg.py {data_root}raw/{{0}}.json '
+    f'--videos {video_root} --out {data_root}{{0}}.json'
 )
 # Of 20 seconds.
 num_frames = 64
-# Short side, and the longest long side, in pixels.
-resize = dict(type='ResizeClip', short_side=420, max_long=588)
+# Short side, and the longest long side, in pixels: 16:9 keeps the short one.
+resize = dict(type='ResizeClip', short_side=420, max_long=747)
 
 # No predicates are annotated: a verb of the sentence is swapped.
 train_pipeline = [

@@ -6,7 +6,7 @@ data_root = 'data/shapes-long/'
 prepare = dict(out=data_root, profile='long')
 make_command = (
     'python tools/dataset_converters/shapes.py --profile long '
-    '--out data/shapes-long'
+    f'--out {data_root}'
 )
 data_prefix = dict(video=data_root + 'vidor/video')
 

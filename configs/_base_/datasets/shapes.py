@@ -7,7 +7,7 @@ prepare = dict(
 )
 
 dataset_type = 'GroundingDataset'
-make_command = 'python tools/dataset_converters/shapes.py --out data/shapes'
+make_command = f'python tools/dataset_converters/shapes.py --out {data_root}'
 
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=16, jitter=True),

@@ -4,12 +4,12 @@ video_root = 'data/ILSVRC/Data/VID'
 dataset_type = 'GroundingDataset'
 make_command = (
     'python tools/dataset_converters/vid_sentence.py '
-    'data/vid_sentence/ILSVRC --split {0} --videos data/ILSVRC/Data/VID '
-    '--out data/vid_sentence/{0}.json'
+    f'{data_root}ILSVRC --split {{0}} --videos {video_root} '
+    f'--out {data_root}{{0}}.json'
 )
 num_frames = 64
-# Short side, and the longest long side, in pixels.
-resize = dict(type='ResizeClip', short_side=420, max_long=588)
+# Short side, and the longest long side, in pixels: 16:9 keeps the short one.
+resize = dict(type='ResizeClip', short_side=420, max_long=747)
 
 # What is searched are the frames of the tube, so that there is nothing to cut
 # in time; and no predicates are annotated: a verb of the sentence is swapped.

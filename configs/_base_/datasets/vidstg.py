@@ -4,13 +4,13 @@ video_root = 'data/vidor/video'
 dataset_type = 'GroundingDataset'
 make_command = (
     'python tools/dataset_converters/vidstg.py '
-    'data/vidstg/{0}_annotations.json data/vidor/annotation '
-    '--files data/vidstg/{0}_files.json --videos data/vidor/video '
-    '--out data/vidstg/{0}.json'
+    f'{data_root}{{0}}_annotations.json data/vidor/annotation '
+    f'--files {data_root}{{0}}_files.json --videos {video_root} '
+    f'--out {data_root}{{0}}.json'
 )
 num_frames = 64
-# Short side, and the longest long side, in pixels.
-resize = dict(type='ResizeClip', short_side=420, max_long=588)
+# Short side, and the longest long side, in pixels: 16:9 keeps the short one.
+resize = dict(type='ResizeClip', short_side=420, max_long=747)
 
 train_pipeline = [
     dict(

@@ -2,7 +2,7 @@
 # whole windows of frames.
 _base_ = './vidstg.py'
 
-resize = dict(type='ResizeClip', short_side=224, max_long=320)
+resize = dict(type='ResizeClip', short_side=224, max_long=399)
 train_pipeline = [
     dict(
         type='SampleClipFrames',

@@ -13,12 +13,12 @@ optim_wrapper = dict(
     ),
     clip_grad=dict(max_norm=5.0),
 )
+# Without total_steps it follows the length of the training.
 param_scheduler = [
     dict(
         type='OneCycleLR',
         eta_max=learning_rate,
         pct_start=0.06,
-        total_steps=max_epochs,
         by_epoch=True,
         convert_to_iter_based=True,
     )

@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from hero_mm.apis.checkpoint import load_weights
 from hero_mm.apis.complexity import count_flops, count_parameters
-from hero_mm.engine.launch import read_config
+from hero_mm.config import read_config
 from hero_mm.errors import run_tool
 from hero_mm.files import write_bytes
 from hero_mm.registry import DATASETS, MODELS

@@ -10,7 +10,8 @@ from typing import Optional
 
 from mmengine.config import Config
 
-from hero_mm.engine.launch import prepare_data, read_config
+from hero_mm.config import read_config
+from hero_mm.engine.launch import prepare_data
 
 from .commands import Commands, Launcher, StageError, Stopped
 from .estimate import Estimates, duration

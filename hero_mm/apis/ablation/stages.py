@@ -18,7 +18,7 @@ from typing import Any, Optional
 
 from mmengine.config import Config
 
-from hero_mm.engine.launch import read_config
+from hero_mm.config import read_config
 from hero_mm.files import write_text
 
 from .commands import (

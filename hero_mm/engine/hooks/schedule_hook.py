@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from hero_mm.config import check_settings
 from hero_mm.registry import HOOKS
 
 KEY = 'schedule'
@@ -43,9 +44,14 @@ class ScheduleHook(Hook):
         self._scaled = False
 
     def before_run(self, runner: Runner) -> None:
-        """Scale the rate, and find what is resumed."""
+        """Scale the rate, and find what is resumed.
+
+        Raises:
+            ValueError: What the config sets at its top has no effect.
+        """
         if not isinstance(runner.optim_wrapper, OptimWrapper):
             return
+        check_settings(runner.cfg)
         if runner._resume and runner._load_from is None:
             from hero_mm.apis.checkpoint import find_resumable
 

@@ -1,0 +1,328 @@
+"""Read a config; what stands at its top is set in one place.
+
+MMEngine reads what a config inherits before the config itself, so that a
+variable such as ``data_root`` or ``max_epochs``, set anew in a config or by
+``--cfg-options``, changes nothing where it was used. Here it does.
+"""
+
+import ast
+import inspect
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from mmengine.config import Config
+
+PathLike = Union[str, Path]
+SCALARS = (str, int, float, bool)
+# Set in the hope of an effect, wherever one is used to them.
+EXPECTED = ('data_root', 'ann_file', 'video_root', 'max_epochs')
+# Lazy configs, and templates of MMEngine.
+UNWRITABLE = re.compile(r'\bread_base\(|\{\{\s*(file|_base_|\$)')
+WEIGHTS = ('.pth', '.pt', '.safetensors')
+
+
+def read_config(
+    path: PathLike, options: Optional[Mapping[str, Any]] = None
+) -> Config:
+    """Read a config and change it.
+
+    A number or text at the top of a config holds in all that it inherits and
+    that uses it, and so does one that is set by an option.
+
+    Args:
+        path (str | Path): A config, a work dir, whose last training names
+            its config, or a checkpoint that lies beside one.
+        options (Mapping, optional): New values by dotted key, as
+            ``--cfg-options`` gives them.
+
+    Returns:
+        Config: Its ``filename`` is that of the config; ``followed`` lists
+        the entries that follow from what stands at its top.
+
+    Raises:
+        FileNotFoundError: When there is no such config.
+        ValueError: When a new value has no place in it, or no effect.
+    """
+    file = find_config(path)
+    options = dict(options or {})
+    top = {
+        name: value
+        for name, value in options.items()
+        if '.' not in name and isinstance(value, SCALARS) and _is_free(name)
+    }
+    cfg = plain = Config.fromfile(file)
+    changed = _evaluate(file, top)
+    if changed is not None:
+        cfg = changed
+    _check_effect(file, cfg, plain, top)
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (TypeError, KeyError) as error:
+            raise ValueError(
+                f'option {key}={value!r} has no place in {str(path)!r}: '
+                f'{error.args[0]}'
+            ) from error
+    # No entry of the config: it is not dumped.
+    followed = sorted(_unlike(cfg, plain) - options.keys()) if changed else []
+    object.__setattr__(cfg, 'followed', followed)
+    return cfg
+
+
+def find_config(path: PathLike) -> Path:
+    """The file of the config that a path means.
+
+    Args:
+        path (str | Path): As for :func:`read_config`.
+
+    Raises:
+        FileNotFoundError: When there is none, or more than one.
+    """
+    given = Path(path).expanduser()
+    if given.is_dir():
+        return _config_in(given)
+    if not given.is_file():
+        raise FileNotFoundError(
+            f'config {str(path)!r} does not exist; give the path of a config, '
+            'such as configs/hero_shapes.py, or the work dir of a training'
+        )
+    if given.suffix not in WEIGHTS:
+        return given
+    if given.with_suffix('.py').is_file():
+        return given.with_suffix('.py')
+    if (given.parent / 'last_checkpoint').is_file():
+        return _config_in(given.parent)
+    raise FileNotFoundError(
+        f'{path} is a checkpoint, and no config of it lies beside it: give '
+        'the config that it was trained with. Where the checkpoint carries '
+        f'it, python tools/analysis_tools/print_config.py {path} prints it; '
+        f'save it as {given.with_suffix(".py")}, and read it first, since a '
+        'config is code'
+    )
+
+
+def _config_in(folder: Path) -> Path:
+    """The config of the last training in a work dir."""
+    from .engine.work_lock import LOCK_FILE, read_record
+
+    found = sorted(folder.glob('*.py'))
+    recorded = read_record(folder).get('config')
+    for file in found:
+        if file.name == recorded or len(found) == 1:
+            return file
+    names = ', '.join(file.name for file in found)
+    raise FileNotFoundError(
+        f'{folder} has no config (*.py)'
+        if not found
+        else f'{folder} has several configs ({names}), and {LOCK_FILE} does '
+        'not say which is that of the training: give the path of one'
+    )
+
+
+def check_settings(cfg: Config) -> None:
+    """Refuse what has no effect where another program read the config.
+
+    Args:
+        cfg (Config): Of a runner.
+
+    Raises:
+        ValueError: Names what was set at its top for nothing.
+    """
+    path = Path(cfg.filename or '')
+    if hasattr(cfg, 'followed') or not path.is_file():
+        return
+    plain = Config.fromfile(path, import_custom_modules=False)
+    names = {
+        name: count
+        for name, count in _names(path).items()
+        if isinstance(plain.get(name), SCALARS)
+    }
+    lost = {name for name in names if cfg.get(name) != plain[name]}
+    if not lost:
+        lost = {
+            name
+            for name, count in names.items()
+            if count > 1 and _unlike(_evaluate(path, {}) or plain, plain)
+        }
+    if lost:
+        raise ValueError(
+            f'{path}: {", ".join(sorted(lost))} at its top has no effect on '
+            'what it inherits under this program. Train with tools/train.py, '
+            'or set what uses it, such as train_cfg.max_epochs'
+        )
+
+
+def _check_effect(
+    path: Path, cfg: Config, plain: Config, top: Mapping[str, Any]
+) -> None:
+    """Refuse what is set at the top and used nowhere."""
+    idle = {
+        name
+        for name, value in top.items()
+        if plain.get(name) != value
+        and not _unlike(cfg, _evaluate(path, _without(top, name)) or plain)
+        - {name}
+    }
+    tree = _parse(path)
+    own = {name for _, name in _assignments(tree)} if tree else set()
+    if tree and '_base_' in own:
+        names = _names(path)
+        read = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        idle |= {n for n in own & set(EXPECTED) - read if names[n] == 1}
+    if idle:
+        raise ValueError(
+            f'{path}: {", ".join(sorted(idle))} has no effect, nothing there '
+            'uses it. Set the entry itself, such as train_cfg.max_epochs or '
+            'train_dataloader.dataset.ann_file (tools/analysis_tools/'
+            'print_config.py shows all)'
+        )
+
+
+def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
+
+
+@cache
+def _runner_keys() -> set[str]:
+    """Entries at the top that MMEngine's runner or our tools read."""
+    from mmengine.runner import Runner
+
+    return {
+        *inspect.signature(Runner.__init__).parameters,
+        *('activation_checkpointing', 'compile', 'custom_imports', 'prepare'),
+        *('efficient_conv_bn_eval', 'find_unused_parameters', 'runner_type'),
+        *('model_wrapper_cfg', 'sync_bn', 'gpu_ids', 'vis_backends'),
+    }
+
+
+def _is_free(name: str) -> bool:
+    return not name.startswith('_') and name not in _runner_keys()
+
+
+def _unlike(one: Config, other: Config) -> set[str]:
+    """Dotted names of what differs."""
+    flat = [dict(_flatten('', cfg.to_dict())) for cfg in (one, other)]
+    missing = object()
+    return {
+        key
+        for key in flat[0].keys() | flat[1].keys()
+        if flat[0].get(key, missing) != flat[1].get(key, missing)
+    }
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flatten(f'{prefix}.{key}'.lstrip('.'), inner)
+    else:
+        yield prefix, value
+
+
+def _evaluate(path: Path, values: Mapping[str, Any]) -> Optional[Config]:
+    """The config where values at the top hold in all files of its chain.
+
+    None where that changes nothing.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = _copy(path, dict(values), Path(folder))
+        if copy == path:
+            return None
+        cfg = Config.fromfile(copy)
+    return Config(cfg._cfg_dict, cfg_text=cfg.text, filename=str(path))
+
+
+def _copy(path: Path, values: Mapping[str, Any], folder: Path) -> Path:
+    """Write a config and its bases again, with other values at the top."""
+    tree = _parse(path)
+    if tree is None:
+        return path
+    new, own = False, set()
+    bases: Any = None
+    for node, name in _assignments(tree):
+        if name == '_base_':
+            bases = node
+        elif name in values:
+            new |= _literal(node.value) != values[name]
+            node.value = ast.parse(repr(values[name]), mode='eval').body
+        elif _is_free(name):
+            own.add(name)
+    if bases is not None:
+        down = {**_shared(path, own), **values}
+        copies = []
+        for name in _base_names(bases):
+            file = path.parent / name
+            copy = file if '::' in name else _copy(file, down, folder)
+            new |= copy != file
+            copies.append(name if '::' in name else str(copy.resolve()))
+        bases.value = ast.parse(repr(copies), mode='eval').body
+    if not new:
+        return path
+    copy = folder / f'copy{len(list(folder.iterdir()))}.py'
+    copy.write_text(ast.unparse(tree), encoding='utf-8')
+    return copy
+
+
+def _shared(path: Path, own: set[str]) -> dict[str, Any]:
+    """Values of what a config sets and its bases set, too."""
+    names = {name for name, count in _names(path).items() if count > 1} & own
+    if not names:
+        return {}
+    cfg = Config.fromfile(path, import_custom_modules=False)
+    return {n: cfg[n] for n in names if isinstance(cfg.get(n), SCALARS)}
+
+
+def _parse(path: Path) -> Optional[ast.Module]:
+    """The code of a config, where it can be written again."""
+    if path.suffix != '.py':
+        return None
+    text = path.read_text(encoding='utf-8')
+    return None if UNWRITABLE.search(text) else ast.parse(text)
+
+
+def _assignments(tree: ast.Module) -> list[tuple[Any, str]]:
+    """Assignments to one name at the top."""
+    return [
+        (node, node.targets[0].id)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and len(node.targets) == 1
+        and isinstance(node.targets[0], ast.Name)
+    ]
+
+
+def _base_names(node: ast.Assign) -> list[str]:
+    found = _literal(node.value)
+    return [found] if isinstance(found, str) else list(found or [])
+
+
+def _bases(path: Path, node: ast.Assign) -> list[Path]:
+    """Files of ``_base_``, but for those of another package."""
+    return [path.parent / n for n in _base_names(node) if '::' not in n]
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
+
+
+def _names(path: Path) -> dict[str, int]:
+    """Names that may be set at the top, and how many files of it do."""
+    tree, count = _parse(path), dict[str, int]()
+    for node, name in _assignments(tree) if tree else ():
+        if name == '_base_':
+            for base in _bases(path, node):
+                for inner, more in _names(Path(base)).items():
+                    count[inner] = count.get(inner, 0) + more
+        elif _is_free(name):
+            count[name] = count.get(name, 0) + 1
+    return count
