@@ -74,7 +74,7 @@ def test_a_config(toy, tmp_path):
 
 
 def test_what_is_missing_is_told(toy, tmp_path):
-    with pytest.raises(FileNotFoundError, match='no config gone.py'):
+    with pytest.raises(FileNotFoundError, match='gone.py. does not exist'):
         find_source('gone.py')
     with pytest.raises(FileNotFoundError, match='annotation file is missing'):
         find_source(tmp_path / 'gone.json')
