@@ -55,7 +55,7 @@ class ToyData(Dataset):
 @METRICS.register_module()
 class ToyTubeMetric(BaseMetric):
     default_prefix = 'tube'
-    def __init__(self, dump=None):
+    def __init__(self, dump=None, checkpoint=None):
         super().__init__()
         self.dump = dump
     def process(self, data_batch, data_samples):
@@ -183,6 +183,8 @@ def test_a_second_training_is_refused_and_a_test_is_not(trained, toy):
         assert 'Traceback' not in log
         assert (work / 'toy.py').read_text() == before
         run(toy, ROOT / 'tools/test.py', 'toy.py', 'work')
+        (dumped,) = (work / 'test').glob('*.py')
+        assert dumped.stem[:2] == '20'
     finally:
         release_work_dir(work)
 
@@ -411,12 +413,25 @@ def test_show_dir_turns_the_hook_on(monkeypatch):
         merged('test', monkeypatch, {}, *words)
 
 
+def test_a_test_writes_its_config_under_its_time(monkeypatch, tmp_path):
+    """By its name it would replace that of the training or another test."""
+    path = tmp_path / 'mine.py'
+    path.write_text('a = 1\n')
+    tool = load_tool('test')
+    monkeypatch.setattr(sys, 'argv', ['test', str(path), 'a.pth'])
+    cfg = tool.nameless(Config.fromfile(path), tool.parse_args())
+    assert cfg.filename is None and cfg.a == 1
+    assert cfg.experiment_name == 'mine'
+
+
 def test_dump_reaches_the_tube_metric(monkeypatch):
     evaluators = [dict(type='Other'), dict(type='hero_mm.TubeMetric')]
     config = dict(test_evaluator=evaluators)
     words = ('a.pth', '--dump')
     cfg = merged('test', monkeypatch, config, *words, 'p.json')
     assert cfg.test_evaluator[1].dump == 'p.json'
+    # Of a URL nothing is kept.
+    assert 'checkpoint' not in cfg.test_evaluator[1]
     cfg = merged('test', monkeypatch, config, *words, 'p.pkl')
     assert cfg.test_evaluator[2].out_file_path == 'p.pkl'
     with pytest.raises(ValueError, match='must end in .json'):

@@ -1,6 +1,7 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT --dump F.json``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.show_dir is not None:
         draw_into(cfg, args.show_dir, args.interval)
     if args.dump is not None:
-        dump_into(cfg, args.dump)
+        dump_into(cfg, args.dump, args.checkpoint)
 
 
 def draw_into(cfg: Config, folder: str, interval: int) -> None:
@@ -64,7 +65,7 @@ def draw_into(cfg: Config, folder: str, interval: int) -> None:
     hook.update(enable=True, out_dir=folder, interval=interval)
 
 
-def dump_into(cfg: Config, path: str) -> None:
+def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
     """Let the evaluator of a config write the predictions.
 
     Raises:
@@ -84,6 +85,8 @@ def dump_into(cfg: Config, path: str) -> None:
                 'test_evaluator'
             )
         tubes[0]['dump'] = path
+        if os.path.isfile(checkpoint):
+            tubes[0]['checkpoint'] = checkpoint
     else:
         raise ValueError(
             f'--dump {path!r}: the name must end in .json (tubes) or .pkl '
@@ -101,12 +104,22 @@ def choose_folder(args: argparse.Namespace, path: str) -> None:
         args.work_dir = str(Path(path).parent / 'test')
 
 
+def nameless(cfg: Config, args: argparse.Namespace) -> Config:
+    """Let MMEngine write the config of each test under its own time.
+
+    By its name it would replace that of another test, or of the training.
+    """
+    cfg = Config(cfg.to_dict())
+    cfg.setdefault('experiment_name', Path(args.config).stem)
+    return cfg
+
+
 def main() -> None:
     """Test by the command line."""
     args = parse_args()
-    path = find_checkpoint(args.checkpoint)
+    path = args.checkpoint = find_checkpoint(args.checkpoint)
     choose_folder(args, path)
-    cfg = launch.load_config(args)
+    cfg = nameless(launch.load_config(args), args)
     merge_args(cfg, args)
     # Loaded by the runner, so that its hooks (moving averages) are ready.
     cfg.load_from, cfg.resume = path, False

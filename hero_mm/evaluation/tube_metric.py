@@ -6,6 +6,7 @@ are half-open ``[start, end)`` in native frames.
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ class TubeMetric(BaseMetric):
             backend of the annotation. Defaults to None, the local disk.
         dump (str, optional): Write the predictions to this ``.json`` file
             (see :mod:`hero_mm.evaluation.prediction_file`).
+        checkpoint (str, optional): What predicts, for those who read what is
+            dumped: kept there, relative to the file.
         strict (bool): Raise an error where a query has no prediction,
             instead of a warning and a score of 0. Defaults to False.
         interpolate (bool, optional): As :func:`evaluate_tubes` takes it, so
@@ -72,6 +75,7 @@ class TubeMetric(BaseMetric):
         ann_file: Optional[str] = None,
         backend_args: Optional[dict] = None,
         dump: Optional[str] = None,
+        checkpoint: Optional[str] = None,
         strict: bool = False,
         interpolate: Optional[bool] = None,
         collect_device: str = 'cpu',
@@ -93,6 +97,7 @@ class TubeMetric(BaseMetric):
         self.ann_file = ann_file
         self.backend_args = backend_args
         self.dump = dump
+        self.checkpoint = checkpoint
         self.strict = strict
         self.interpolate = interpolate
         self._annotations: Any = None
@@ -149,6 +154,9 @@ class TubeMetric(BaseMetric):
         )
         if self.dump is not None:
             kept = {key: metainfo[key] for key in FACTS if key in metainfo}
+            if self.checkpoint is not None:
+                folder = os.path.dirname(os.path.abspath(self.dump))
+                kept['checkpoint'] = os.path.relpath(self.checkpoint, folder)
             dump_predictions(self.dump, predictions, kept)
             print_log(f'Predictions written to {self.dump}', logger='current')
         return scores.summary()

@@ -120,9 +120,12 @@ def test_missing_queries_score_zero(tiny_annotation):
 def test_dense_boxes_are_linear_and_held(tiny_annotation, tmp_path):
     sample = make_sample(frames=(2, 6))
     sample.pred_queries.bboxes[0, 1] += 8.0
-    path = tmp_path / 'dump.json'
-    run([sample], str(tiny_annotation), dump=str(path))
+    path, weights = tmp_path / 'dump.json', str(tmp_path / 'run/best.pth')
+    files = dict(dump=str(path), checkpoint=weights)
+    run([sample], str(tiny_annotation), **files)
     predictions, metainfo = load_predictions(path)
+    # From where the file lies, so that both may be moved.
+    assert metainfo.pop('checkpoint') == 'run/best.pth'
     frames, boxes = predictions['a']['boxes']
     assert frames.tolist() == list(range(10))
     left = boxes[:, 0].tolist()

@@ -7,10 +7,11 @@ Example::
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from mmengine.config import Config
 
@@ -23,7 +24,12 @@ with explained():
     from hero_mm.evaluation import load_predictions
     from hero_mm.visualization.report import build_report, write_report
     from hero_mm.visualization.report_tables import read_oracles
-    from hero_mm.visualization.training_log import read_training_log
+    from hero_mm.visualization.training_log import (
+        TrainingLog,
+        read_training_log,
+    )
+
+SOURCE = 'source.json'
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -54,7 +60,12 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help='scores of guesses, JSON of shapes_oracles.py; default: '
         'SPLIT.oracles.json beside the annotation SPLIT.json, where it is',
     )
-    parser.add_argument('--out', help='default: WORK_DIR/report')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='default: WORK_DIR/report; of other predictions than '
+        'WORK_DIR/predictions.json, NAME_report beside NAME.json',
+    )
     parser.add_argument(
         '--cases', type=int, default=4, help='how many of the best and worst'
     )
@@ -88,6 +99,56 @@ def oracles_beside(ann_file: Union[str, Path]) -> Path:
     return Path(ann_file).with_suffix('.oracles.json')
 
 
+def default_pred(work_dir: Path) -> Path:
+    """Where the predictions of a training lie."""
+    return (work_dir / 'predictions.json').resolve()
+
+
+def is_own(work_dir: Path, pred: Path, metainfo: Mapping[str, Any]) -> bool:
+    """Whether predictions are those of the training in a folder.
+
+    Those of ``tools/test.py`` name their checkpoint, relative to themselves;
+    others are taken for the training's where they lie in its folder.
+
+    Args:
+        work_dir (Path): Of the training.
+        pred (Path): The prediction file.
+        metainfo (Mapping): What it says about itself.
+    """
+    place = pred.resolve()
+    if metainfo.get('checkpoint'):
+        place = (place.parent / str(metainfo['checkpoint'])).resolve()
+    return work_dir.resolve() in place.parents
+
+
+def check_place(out: Path, pred: Path, usual: bool) -> None:
+    """Refuse to replace the report of other predictions.
+
+    Args:
+        out (Path): Folder of the report.
+        pred (Path): The prediction file.
+        usual (bool): Whether it is the one of a training, whose report may be
+            older than the note of what it shows.
+
+    Raises:
+        FileExistsError: There is one, of other predictions.
+    """
+    if not (out / 'index.html').exists():
+        return
+    try:
+        note = json.loads((out / SOURCE).read_text(encoding='utf-8'))
+        shown = str(note['predictions'])
+    except (OSError, ValueError, KeyError, TypeError):
+        shown = str(pred) if usual else 'other predictions'
+    if Path(shown).name != pred.name or (
+        Path(shown).resolve() != pred.resolve() and not usual
+    ):
+        raise FileExistsError(
+            f'{out} holds the report of {shown}: give another folder with '
+            '--out, or remove it'
+        )
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Write the report and say where it is.
 
@@ -98,20 +159,33 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parse_args(argv)
     if None in (args.ann, args.videos, args.protocol):
         fill_from_config(args, load_config(args.work_dir))
-    predictions, _ = load_predictions(
-        args.pred or args.work_dir / 'predictions.json'
+    pred = Path(args.pred or args.work_dir / 'predictions.json')
+    predictions, metainfo = load_predictions(pred)
+    own = is_own(args.work_dir, pred, metainfo)
+    usual = own and pred.resolve() == default_pred(args.work_dir)
+    out = args.out or (
+        args.work_dir / 'report'
+        if usual
+        else pred.with_name(f'{pred.stem}_report')
     )
+    check_place(out, pred, usual)
     report = build_report(
-        args.work_dir.resolve().name,
+        args.work_dir.resolve().name if usual else pred.stem,
         load_annotation(args.ann),
         predictions,
         args.videos,
         args.protocol,
-        read_training_log(args.work_dir),
+        read_training_log(args.work_dir) if own else TrainingLog(),
         read_oracles(args.oracles or oracles_beside(args.ann)),
         args.cases,
     )
-    page, text = write_report(report, args.out or args.work_dir / 'report')
+    report.files[SOURCE] = json.dumps(dict(predictions=str(pred))).encode()
+    page, text = write_report(report, out)
+    if not own:
+        print(
+            f'{pred} is not of the training in {args.work_dir}: the report '
+            'is without its curves'
+        )
     print(text.read_text(encoding='utf-8').partition('## Charts')[0].strip())
     print(f'\nReport: {page}')
 
