@@ -38,7 +38,7 @@ class FrameRetrieval(BaseModule):
             consistency in training, in its own standard deviations.
         run (int): With 'scout', frames that are kept or left out together;
             as many as a backbone that mixes frames should see at once.
-            Defaults to 4.
+            Defaults to 2.
         scout (dict, optional): Config of a :class:`FrameScout`, which is
             built with 'scout' alone.
         init_cfg (dict, optional): Initialization config.
@@ -51,7 +51,7 @@ class FrameRetrieval(BaseModule):
         train_ratios: Sequence[float] = (0.25, 0.5, 0.75),
         train_prob: float = 0.5,
         noise: float = 0.5,
-        run: int = 4,
+        run: int = 2,
         scout: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:

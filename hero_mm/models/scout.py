@@ -1,11 +1,12 @@
 """The scout: a glance at small pictures, before the full-size backbone.
 
 Retrieval saves what is dear only where it comes before the backbone. The
-scout is a small encoder on shrunken frames; it learns to say what the action
-head says of the same frames, so it needs no more labels than that.
+scout is a small encoder on shrunken frames. It learns to say what the action
+head says of the same frames, so it needs no more labels than that; or, from
+true tubes, which frames the answer fills.
 
-Shape legend: B clips, Q sentences, T frames, P cells of a map, K kept frames,
-D width.
+Shape legend: B clips, Q sentences, T frames, P cells of all levels, K kept
+frames, D width, E width of the common space.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from .features import Pyramid, TextFeatures
+from .targets import Tubes
 
+SUPERVISIONS = ('head', 'span')
 Samples = Sequence[GroundingDataSample]
 
 
@@ -91,14 +94,20 @@ class Clips:
 class FrameScout(BaseModule):
     """Score the frames of clips by a glance.
 
+    A cell of its levels has looks and an action, as a region has in the action
+    head; a frame is as good as its best cell.
+
     Args:
         embed_dims (int): Width D of the sentences.
         video_encoder (dict): Config of a small :class:`VideoEncoder`.
+        common_dims (int): Width E of the space in which they are compared.
         shrink (int): It sees frames of 1/shrink of the width and height.
             Defaults to 2.
         scale (float): Inverse temperature of the maximum over cells, of
             cosines.
-        loss_scout (dict): Config of the loss against the action head.
+        supervision (str): 'head': it learns what the action head says.
+            'span': which frames the true tubes fill, for those who have them.
+        loss_scout (dict): Config of the loss.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -106,17 +115,26 @@ class FrameScout(BaseModule):
         self,
         embed_dims: int,
         video_encoder: dict,
+        common_dims: int = 32,
         shrink: int = 2,
         scale: float = 10.0,
+        supervision: str = 'head',
         loss_scout: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
+        if supervision not in SUPERVISIONS:
+            raise ValueError(
+                f'supervision must be one of {SUPERVISIONS}; got '
+                f'{supervision!r}'
+            )
         self.video_encoder = MODELS.build(video_encoder)
+        self.supervision = supervision
         self.shrink = shrink
         self.scale = scale
-        self.cell = nn.Linear(video_encoder['embed_dims'], embed_dims)
-        self.text = nn.Linear(2 * embed_dims, embed_dims)
+        self.cell = nn.Linear(video_encoder['embed_dims'], 2 * common_dims)
+        self.text_look = nn.Linear(embed_dims, common_dims)
+        self.text_action = nn.Linear(embed_dims, common_dims)
         self.weight = nn.Parameter(torch.tensor(5.0))
         self.bias = nn.Parameter(torch.tensor(0.0))
         self.loss_scout: Any = MODELS.build(
@@ -146,24 +164,46 @@ class FrameScout(BaseModule):
             inputs['frame_mask'],
             inputs['pixel_mask'][:, :: self.shrink, :: self.shrink],
         )
-        level, _ = pyramid.level(-1)
-        cells = F.normalize(self.cell(level.flatten(3).mT), dim=-1)
-        asked = torch.cat([text.sentence_QD, text.action_QD], -1).detach()
-        asked = F.normalize(self.text(asked), dim=-1)
-        fit = torch.einsum('qtpd,qd->qtp', cells[clip_of_query], asked)
-        real = pyramid.real_cells(-1).flatten(1)[clip_of_query][:, None]
+        level = torch.cat([one.flatten(3) for one in pyramid.levels], -1)
+        parts = self.cell(level.mT).chunk(2, -1)
+        cells = torch.cat([F.normalize(one, dim=-1) for one in parts], -1)
+        look = self.text_look(text.sentence_QD.detach())
+        action = self.text_action(text.action_QD.detach())
+        asked = torch.cat(
+            [F.normalize(one, dim=-1) for one in (look, action)], -1
+        )
+        fit = torch.einsum('qtpe,qe->qtp', cells[clip_of_query], asked)
+        numbers = range(len(pyramid.levels))
+        masks = [pyramid.real_cells(n).flatten(1) for n in numbers]
+        real = torch.cat(masks, 1)[clip_of_query][:, None]
         fit = (self.scale * fit.float()).masked_fill(~real, -1e4)
         return self.weight / self.scale * fit.logsumexp(-1) + self.bias
 
     def loss(
-        self, logits_QT: Tensor, wanted_QT: Tensor, mask_QT: Tensor
+        self,
+        logits_QT: Tensor,
+        consistency_QT: Tensor,
+        tubes: Tubes,
+        mask_QT: Tensor,
     ) -> dict[str, Tensor]:
-        """Learn what the action head says of the same, real frames."""
+        """Learn from what follows, or from true tubes.
+
+        Args:
+            logits_QT (Tensor): What it says of some frames.
+            consistency_QT (Tensor): What the action head says, logits.
+            tubes (Tubes): True tubes, of the same frames.
+            mask_QT (Tensor): True on real frames.
+        """
+        if self.supervision == 'span':
+            wanted = tubes.valid_QT.to(logits_QT)
+            mask_QT = mask_QT & tubes.known_Q[:, None]
+        else:
+            wanted = consistency_QT.sigmoid()
         return dict(
             loss_scout=self.loss_scout(
                 logits_QT,
-                wanted_QT.sigmoid(),
+                wanted,
                 mask_QT.to(logits_QT),
-                avg_factor=mask_QT.sum(),
+                avg_factor=mask_QT.sum().clamp(min=1),
             )
         )

@@ -7,6 +7,7 @@ import torch
 
 from hero_mm.models.retrieval import FrameRetrieval
 from hero_mm.models.scout import Clips
+from hero_mm.models.targets import Tubes
 from hero_mm.registry import MODELS
 
 SCOUT = dict(
@@ -20,9 +21,10 @@ SCOUT = dict(
             stem_channels=4,
             channels=(4, 8),
             num_blocks=(1, 1),
-            out_indices=(1,),
+            out_indices=(0, 1),
             shift_div=4,
         ),
+        finer_levels=(0,),
     ),
 )
 
@@ -257,7 +259,8 @@ def test_it_comes_to_say_what_the_action_head_says(
     clips = torch.tensor([0, 0, 1, 1])
     for _ in range(80):
         logits = model.retrieval.scout(batch['inputs'], text, clips)
-        loss = model.retrieval.scout.loss(logits, wanted, mask)['loss_scout']
+        losses = model.retrieval.scout.loss(logits, wanted, tubes(mask), mask)
+        loss = losses['loss_scout']
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -265,10 +268,53 @@ def test_it_comes_to_say_what_the_action_head_says(
     assert rank[0, 1] > 0.9
 
 
+def tubes(inside, known=True) -> Tubes:
+    boxes = torch.zeros(*inside.shape, 4)
+    spans = torch.zeros(len(inside), 2)
+    return Tubes(boxes, inside, spans, torch.tensor([known] * len(inside)))
+
+
 def test_padding_is_not_asked(scouting):
     scout = scouting().retrieval.scout
     logits, wanted = torch.randn(2, 6), torch.randn(2, 6)
     mask = real_frames(6, 4)
-    loss = scout.loss(logits, wanted, mask)['loss_scout']
+    loss = scout.loss(logits, wanted, tubes(mask), mask)['loss_scout']
     wanted[1, 4:] = 9.0
-    assert loss == scout.loss(logits, wanted, mask)['loss_scout']
+    again = scout.loss(logits, wanted, tubes(mask), mask)['loss_scout']
+    assert loss == again
+
+
+def test_true_tubes_take_the_place_of_the_head(scouting):
+    """For those who have them; where spans are not known, nothing is asked."""
+    config = dict(copy.deepcopy(SCOUT), supervision='span')
+    scout = scouting(scout=config).retrieval.scout
+    mask = real_frames(6, 6)
+    inside = torch.rand(2, 6, generator=torch.Generator().manual_seed(0)) < 0.5
+    right = 20.0 * inside - 10
+    other = torch.randn(2, 6)
+    loss = scout.loss(right, other, tubes(inside), mask)['loss_scout']
+    wrong = scout.loss(-right, other, tubes(inside), mask)['loss_scout']
+    none = scout.loss(-right, other, tubes(inside, known=False), mask)
+    assert loss < 0.01 < 1 < wrong and none['loss_scout'] == 0
+    with pytest.raises(ValueError, match='supervision must be one of'):
+        scouting(scout=dict(config, supervision='video'))
+
+
+def test_all_levels_are_looked_at(scouting, make_clip, collate):
+    scout = scouting().retrieval.scout
+    batch = collate(scouting(), make_clip(4))
+    seen = []
+    hook = scout.cell.register_forward_hook(
+        lambda _, given, __: seen.append(given[0].shape)
+    )
+    model = scouting()
+    scout(
+        batch['inputs'],
+        model.text_encoder(asked(batch)),
+        torch.zeros(2).long(),
+    )
+    hook.remove()
+    height, width = batch['inputs']['imgs'].shape[-2:]
+    # Cells of four and of eight pixels, of a picture of half the size.
+    wanted = sum((height // n) * (width // n) for n in (8, 16))
+    assert seen[0][2] == wanted

@@ -408,6 +408,7 @@ class HERO(BaseModel):
                 self.retrieval.scout.loss(
                     clips.logits_QT.gather(1, times),
                     retrieved.consistency_QT,
+                    tubes,
                     regions.frame_mask_BT[clip_of_query],
                 )
             )
