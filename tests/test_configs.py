@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -18,9 +19,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.hub import get_config, get_model
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from hero_mm.apis.complexity import flops_of
 from hero_mm.apis.model_zoo.towers import shrink_tower
+from hero_mm.datasets.transforms import ResizeClip
 from hero_mm.models import Regions, TextFeatures
 from hero_mm.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 
@@ -227,7 +230,34 @@ def test_learning_rates_reach_parameters(cfg, model):
     keys = cfg.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {})
     names = [name for name, _ in model.named_parameters()]
     for key in keys:
-        assert any(key in name for name in names), key
+        # Only who replaces the proposals has a detector.
+        if key != 'proposal_generator.detector':
+            assert any(key in name for name in names), key
+    # All that starts from weights takes smaller steps.
+    if keys:
+        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        rates = {
+            id(group['params'][0]): group['lr']
+            for group in wrapper.optimizer.param_groups
+        }
+        rate = cfg.optim_wrapper.optimizer.lr
+        for name, weight in model.named_parameters():
+            started = {'backbone', 'language_model'} & set(name.split('.'))
+            if weight.requires_grad:
+                assert (rates[id(weight)] < rate) is bool(started), name
+
+
+def test_a_trained_detector_takes_smaller_steps():
+    path = ROOT / 'configs/_base_/schedules/grounding_10e.py'
+    schedule = Config.fromfile(path).optim_wrapper
+    model = nn.Module()
+    model.proposal_generator = nn.Module()
+    detector = dict(neck=nn.Linear(1, 1), backbone=nn.Linear(1, 1))
+    model.proposal_generator.detector = nn.ModuleDict(detector)
+    model.neck = nn.Linear(1, 1)
+    wrapper = build_optim_wrapper(model, schedule)
+    rates = [group['lr'] for group in wrapper.optimizer.param_groups]
+    assert rates == pytest.approx([1e-5] * 4 + [1e-4] * 2)
 
 
 def test_hooks_are_known_and_a_kill_leaves_a_checkpoint(cfg):
@@ -280,6 +310,15 @@ def test_training_without_data_says_what_is_missing(
     assert not (tmp_path / 'work_dirs').exists()
 
 
+def keeps_short_side(resize):
+    """Whether a video of 16:9 has the short side that the config says."""
+    step = ResizeClip(short_side=resize.short_side, max_long=resize.max_long)
+    sample = dict(
+        imgs=np.zeros((1, 720, 1280, 3), np.uint8), img_shape=(720, 1280)
+    )
+    return min(step.transform(sample)['img_shape']) == resize.short_side
+
+
 def test_the_sampling_is_that_of_the_field():
     """Frames and short side, of main configs and variants alike."""
     for name in ('vidstg', 'hcstvg', 'hcstvg-v2', 'vid-sentence'):
@@ -289,9 +328,11 @@ def test_the_sampling_is_that_of_the_field():
         for loader in LOADERS:
             sample, *_, resize, _ = main[loader].dataset.pipeline
             assert sample.num_frames == 64 and resize.short_side == 420
+            assert keeps_short_side(resize)
             sample, *_, resize, _ = dense[loader].dataset.pipeline
             most = sample.get('max_frames') or sample.num_frames
             assert most == 200 and resize.short_side == 352
+            assert keeps_short_side(resize)
             # All but how it is sampled, and the size of a batch, stays.
             assert dense[loader].dataset.ann_file == (
                 main[loader].dataset.ann_file
@@ -304,7 +345,7 @@ def test_the_sampling_is_that_of_the_field():
             for cfg in (main, dense)
         ]
         assert steps[0] == steps[1]
-        assert f'{main.max_epochs}e_' in path.name
+        assert f'{main.train_cfg.max_epochs}e_' in path.name
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -9,11 +9,11 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 183 M parameters; forward 5.9 TFLOPs a clip of 100 frames
+#   computed: 181 M parameters; forward 7.4 TFLOPs a clip of 100 frames
 #             and 0.06 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py \
-#                 --shape 100 3 352 493
+#                 --shape 100 3 352 626
 #             1,266 iterations an epoch: 8 clips each, of 10,131.
 # Not trained by us, nor timed: there is no score to expect yet.
 _base_ = './hero_r101-roberta_8xb2-64f-20e_hcstvg-v2.py'

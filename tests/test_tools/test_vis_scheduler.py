@@ -55,6 +55,10 @@ def trained(cfg, names, length):
         part = dict(part)
         kind = PARAM_SCHEDULERS.get(part.pop('type'))
         make = kind
+        length_of = cfg.train_cfg.max_epochs
+        if not part.get('by_epoch', True):
+            length_of *= length
+        part.setdefault('end', length_of)
         if part.pop('convert_to_iter_based', False):
             make = kind.build_iter_from_epoch
             part['epoch_length'] = length
@@ -90,11 +94,12 @@ def test_pretrained_parts_have_curves_of_their_own(plot, repo_root, capsys):
     """960 clips, 8 processes, 2 a batch: 60 iterations an epoch."""
     path = repo_root / 'configs/hero_vidstg.py'
     found, axes = plot(path, '-d', 960, '-n', 8)
-    keys = ['video_encoder.backbone', 'text_encoder.language_model']
+    keys = ['backbone', 'proposal_generator.detector']
+    keys.append('text_encoder.language_model')
     assert list(found) == ['rest', *keys]
     expected = trained(
         Config.fromfile(path),
-        ['head.weight', f'{keys[0]}.conv', f'{keys[1]}.word'],
+        ['head.weight', *(f'{key}.weight' for key in keys)],
         length=60,
     )
     for values, wanted in zip(found.values(), expected.values()):
@@ -102,8 +107,8 @@ def test_pretrained_parts_have_curves_of_their_own(plot, repo_root, capsys):
         assert values == pytest.approx(wanted, rel=1e-9)
     # The warm-up starts at a hundredth; a tenth and a fifth of it.
     first = [values[0] for values in found.values()]
-    assert first == pytest.approx([1e-6, 1e-7, 2e-7])
-    *_, rest, backbone, language, _ = capsys.readouterr().out.splitlines()
+    assert first == pytest.approx([1e-6, 1e-7, 1e-7, 2e-7])
+    *_, rest, backbone, _, language, _ = capsys.readouterr().out.splitlines()
     largest = found['rest'].index(max(found['rest']))
     assert rest.split()[:2] == ['rest', '1e-06']
     assert rest.split()[3] == str(largest)
@@ -137,7 +142,7 @@ def test_an_epoch_rounds_as_the_loader_does(tool):
 
 def test_the_scaled_rate_is_drawn(plot, repo_root):
     path = repo_root / 'configs/hero_vidstg.py'
-    words = ('auto_scale_lr.enable=True', 'train_cfg.max_epochs=1')
+    words = ('max_epochs=1',)
     drawn = [
         plot(path, '-d', 64, '-n', count, '--cfg-options', *words)[0]
         for count in (4, 8)
@@ -145,6 +150,10 @@ def test_the_scaled_rate_is_drawn(plot, repo_root):
     # The rate is that of 16 clips a step.
     half, whole = (found['rest'][0] for found in drawn)
     assert half == pytest.approx(whole / 2) == pytest.approx(0.5e-6)
+    # Accumulated gradients count: one GPU, eight times two clips.
+    words = (*words, 'optim_wrapper.accumulative_counts=8')
+    found, _ = plot(path, '-d', 64, '--cfg-options', *words)
+    assert found['rest'][0] == pytest.approx(whole)
 
 
 def test_momentum_and_a_training_without_epochs(plot, tmp_path, capsys):

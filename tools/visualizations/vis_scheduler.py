@@ -277,6 +277,8 @@ def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
     hooks['param_scheduler'] = cfg.get('default_hooks', {}).get(
         'param_scheduler', dict(type='ParamSchedulerHook')
     )
+    # Scales the rate by gradients that are accumulated.
+    hooks['schedule'] = dict(type='hero_mm.ScheduleHook')
     names = [name for name, _ in model.named_parameters()]
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(

@@ -39,7 +39,7 @@ model = dict(
     text_encoder=dict(
         type='HFTextEncoder', embed_dims=embed_dims, name='roberta-base'
     ),
-    # Of 53 x 74 cells a frame.
+    # Of 53 x 94 cells a frame.
     proposal_generator=dict(
         type='ObjectProposals',
         embed_dims=embed_dims,
