@@ -17,8 +17,10 @@ from typing import Callable, Optional
 from mmengine.utils import digit_version
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .compat import has_compiled_mmcv
+from .texts import printable
 from .version import __version__
 
 NEEDED = ('torch', 'mmengine', 'av', 'numpy', 'einops', 'rich')
@@ -46,6 +48,11 @@ RANGES = {
     'mmaction2': ('1.2', '1.3'),
     'transformers': ('4.40', None),
 }
+
+CODE = (
+    'A config, also that of a work dir, is Python code and is run: take it '
+    'from people you trust.'
+)
 
 DISTUTILS_GONE: bool = sys.version_info >= (3, 12)
 
@@ -116,6 +123,29 @@ def check_ranges(versions: Versions) -> Iterator[Finding]:
                 f'pip install "{wanted}"',
                 fatal=True,
             )
+
+
+# Versions of torch from which on a hole in ``weights_only`` is closed.
+HOLES = {'2.6': 'CVE-2025-32434', '2.10': 'CVE-2026-24747'}
+
+
+def check_weights_only(versions: Versions) -> Iterator[Finding]:
+    """A torch that may run code in a checkpoint, though asked not to."""
+    found = versions.get('torch')
+    if found is None:
+        return
+    number = digit_version(found.partition('+')[0])
+    holes = [
+        name for fixed, name in HOLES.items() if number < digit_version(fixed)
+    ]
+    if holes:
+        yield Finding(
+            'torch',
+            f'weights_only of {found} is unsound ({", ".join(holes)}): a '
+            'checkpoint can run code; those that the work dir did not write '
+            'are refused without --trust-checkpoint, .safetensors are read',
+            'pip install "torch>=2.10"',
+        )
 
 
 def check_mmcv(versions: Versions) -> Iterator[Finding]:
@@ -231,6 +261,7 @@ def check_family(versions: Versions) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Versions], Iterator[Finding]], ...] = (
     check_needed,
     check_ranges,
+    check_weights_only,
     check_mmcv,
     check_opencv,
     check_torchvision,
@@ -311,9 +342,12 @@ def run_doctor(console: Optional[Console] = None) -> int:
     if not findings:
         console.print('Nothing is amiss.')
     for finding in findings:
-        mark = '[red]broken[/]' if finding.fatal else '[yellow]note[/]'
+        # No markup: a problem may name a path with brackets.
         console.print(
-            f'{mark} [bold]{finding.package}[/] ', finding.problem, sep=''
+            Text('broken' if finding.fatal else 'note', 'red bold'),
+            Text(finding.package, 'bold'),
+            Text(printable(finding.problem)),
         )
-        console.print(f'       cure: {finding.cure}', markup=False)
+        console.print(Text(f'       cure: {finding.cure}'))
+    console.print(Text(CODE))
     return int(any(finding.fatal for finding in findings))

@@ -66,6 +66,6 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
 def _cell(value: Any) -> Any:
     if not isinstance(value, str):
-        return f'{value:.6g}' if isinstance(value, float) else value
+        return value
     text = printable(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

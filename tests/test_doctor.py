@@ -49,6 +49,8 @@ def test_nothing_is_found_in_a_healthy_environment():
     [
         (dict(torch=None), 'torch', True, 'pip install torch'),
         (dict(torch='1.13.1'), 'torch', True, 'torch>=2.0'),
+        (dict(torch='2.5.1+cu121'), 'torch', False, 'torch>=2.10'),
+        (dict(torch='2.9.1'), 'torch', False, 'torch>=2.10'),
         (dict(mmengine='0.11.0'), 'mmengine', True, 'mmengine>=0.10.7,<0.11'),
         (dict(mmcv_lite='2.2.0'), 'mmcv-lite', True, 'mmcv-lite>=2.0.1,<2.2'),
         (dict(mmcv_lite=None), 'mmcv', True, 'hero-mm[lite]'),
@@ -164,3 +166,28 @@ def test_flavours(monkeypatch):
     )
     assert doctor.torch_flavour({**HEALTHY, 'torch': None}) == 'absent'
     assert '(C' in doctor.torch_flavour(HEALTHY)
+
+
+@pytest.mark.parametrize(
+    'version,holes',
+    [
+        ('2.5.1+cu121', ['CVE-2025-32434', 'CVE-2026-24747']),
+        ('2.6.0', ['CVE-2026-24747']),
+        ('2.9.1', ['CVE-2026-24747']),
+        ('2.10.0', []),
+        ('2.13.0+cpu', []),
+    ],
+)
+def test_holes_of_weights_only_are_reported(version, holes):
+    text = ' '.join(finding.problem for finding in diagnose(torch=version))
+    assert [name for name in doctor.HOLES.values() if name in text] == holes
+
+
+def test_brackets_and_escapes_in_a_problem_are_shown(monkeypatch):
+    finding = doctor.Finding('x', '[/x] in \x1b[31m/path', 'mend [/y]')
+    monkeypatch.setattr(doctor, 'diagnose', lambda versions: [finding])
+    stream = io.StringIO()
+    assert doctor.run_doctor(Console(file=stream, width=200)) == 0
+    text = stream.getvalue()
+    assert '[/x] in \\x1b[31m/path' in text and 'mend [/y]' in text
+    assert 'is Python code and is run' in text

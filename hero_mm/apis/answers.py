@@ -121,9 +121,9 @@ def answers_csv(tubes: Sequence[Tube]) -> str:
             (
                 tube['video'],
                 tube['query'],
-                tube['score'],
-                *tube['span_seconds'],
-                *tube['span'],
+                round(tube['score'], SCORE_DECIMALS),
+                *(round(s, SPAN_DECIMALS) for s in tube['span_seconds']),
+                *(round(f, SPAN_DECIMALS) for f in tube['span']),
                 tube['fps'],
                 *tube['size'],
                 *tube['segment'],

@@ -74,7 +74,7 @@ def test_every_sentence_of_every_video(place, capsys):
     with open('out/answers.csv') as file:
         rows = list(csv.DictReader(file))
     assert [(row['video'], row['text']) for row in rows] == ALL
-    assert rows[0]['fps'] == '10' and rows[0]['width'] == '64'
+    assert rows[0]['fps'] == '10.0' and rows[0]['width'] == '64'
     assert float(rows[3]['end_seconds']) == pytest.approx(0.975)
     # The best answer of each video is that of the longest sentence.
     shown = capsys.readouterr().out

@@ -3,8 +3,6 @@
 Scores are shown in percent, differences in percent points.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Optional
 
 from hero_mm.evaluation.comparison import LEVEL
 from hero_mm.files import write_bytes
+from hero_mm.texts import csv_text
 from hero_mm.visualization.analysis_tables import interval, points
 from hero_mm.visualization.report_tables import percent
 from hero_mm.visualization.video_writer import PathLike
@@ -165,11 +164,8 @@ def _csv(lines: Iterator[dict[str, Any]]) -> bytes:
     """Lines with names; a name that only some lines have is left empty."""
     rows = list(lines)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, names, lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue().encode()
+    cells = [[row.get(name, '') for name in names] for row in rows]
+    return csv_text([names, *cells]).encode()
 
 
 def _table_lines(suite: Suite, tables: Tables) -> Iterator[dict[str, Any]]:

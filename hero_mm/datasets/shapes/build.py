@@ -366,7 +366,7 @@ def _convert(plan: _Plan, split: str, console: Optional[Console]) -> None:
     if not plan.sizes[split] or _is_converted(out):
         return
     if console is not None:
-        console.print(f'converting {split} to {out}')
+        console.print(f'converting {split} to {out}', markup=False)
     convert_vidstg(
         root / 'vidstg' / f'{split}_annotations.json',
         root / 'vidor' / 'annotation',

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
+from hero_mm.texts import printable
+
 from .selection import Selection
 from .tube_scores import TubeScores
 from .tubes import QUERY_TYPES
@@ -78,6 +80,7 @@ def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
         list[str]: A line a row, the head underlined; the first column is
         aligned left, the others right.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
         '  '.join(
