@@ -135,6 +135,8 @@ def check_weights_only(versions: Versions) -> Iterator[Finding]:
     if found is None:
         return
     number = digit_version(found.partition('+')[0])
+    if number < digit_version(RANGES['torch'][0]):
+        return  # Refused altogether.
     holes = [
         name for fixed, name in HOLES.items() if number < digit_version(fixed)
     ]

@@ -25,7 +25,7 @@ from hero_mm.files import (
     write_text,
 )
 from hero_mm.visualization import VideoWriter, write_png
-from hero_mm.visualization.figures import close_figure, open_axes
+from hero_mm.visualization.charts import close_figure, open_axes
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE = np.random.default_rng(0).integers(0, 255, (24, 96, 96, 3), np.uint8)

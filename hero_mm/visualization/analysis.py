@@ -3,8 +3,6 @@
 Shape legend: Q queries.
 """
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -20,18 +18,23 @@ from hero_mm.evaluation.breakdown import standard_groupings
 from hero_mm.evaluation.comparison import item_differences
 from hero_mm.evaluation.error_split import ErrorSplit, boxes_as_arrays
 from hero_mm.evaluation.functional import TubeScores
+from hero_mm.texts import csv_text
 
-from .analysis_tables import (
+from .charts import histogram
+from .report import Report, data_name, make_cases
+from .report_tables import (
+    Table,
     breakdown_table,
     changed_table,
     comparison_tables,
     error_table,
+    oracle_table,
     ranked_name,
     right_table,
+    score_table,
+    selection_table,
 )
-from .charts import histogram
-from .report import Report, data_name, make_cases
-from .report_tables import Table, score_table, selection_table
+from .training_log import TrainingLog
 from .video_writer import PathLike
 
 Predictions = Mapping[str, Mapping[str, Any]]
@@ -49,6 +52,8 @@ def build_analysis(
     count: int = 4,
     strict: bool = False,
     interpolate: Optional[bool] = None,
+    log: Optional[TrainingLog] = None,
+    oracles: Optional[Mapping[str, Mapping[str, float]]] = None,
 ) -> Report:
     """Gather a report of predictions; nothing is drawn or written yet.
 
@@ -65,6 +70,8 @@ def build_analysis(
         strict (bool): Refuse missing and unknown queries.
         interpolate (bool, optional): As
             :func:`hero_mm.evaluation.evaluate_tubes` takes it.
+        log (TrainingLog, optional): Of the training, for its curves.
+        oracles (Mapping, optional): Scores of guesses by name.
 
     Returns:
         Report: For :func:`hero_mm.visualization.report.write_report`.
@@ -98,6 +105,8 @@ def build_analysis(
             breakdown_table(scores, grouping) for grouping in groupings[1:]
         ],
     }
+    if oracles:
+        sections['Scores'].append(oracle_table(scores.summary(), oracles))
     second = None
     if other is not None:
         second = score_tubes(truths, other[1], **how)
@@ -111,9 +120,9 @@ def build_analysis(
         ]
     return Report(
         title,
-        _facts(annotation, scores),
+        {**_facts(annotation, scores), **(log.facts() if log else {})},
         sections,
-        _charts(scores, second),
+        {**(log.charts() if log else {}), **_charts(scores, second)},
         make_cases(annotation, predictions, scores, video_dir, count),
         {ITEMS_FILE: items_csv(traits, split, second)},
     )
@@ -171,7 +180,7 @@ def _charts(
 
 def items_csv(
     traits: QueryTraits, split: ErrorSplit, second: Optional[TubeScores] = None
-) -> bytes:
+) -> str:
     """What is known and scored of every query, a line each.
 
     Args:
@@ -180,7 +189,7 @@ def items_csv(
         second (TubeScores, optional): Scores of other predictions.
 
     Returns:
-        bytes: CSV in UTF-8 with a line of names.
+        str: CSV with a line of names.
     """
     columns: dict[str, Any] = {
         'query_id': traits.query_ids,
@@ -207,11 +216,8 @@ def items_csv(
         int(query_id not in missing) for query_id in traits.query_ids
     ]
     columns['text'] = traits.texts
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow(columns)
-    for row in zip(*columns.values()):
-        writer.writerow(
-            [f'{c:.6g}' if isinstance(c, float) else c for c in row]
-        )
-    return stream.getvalue().encode()
+    rows = [
+        [float(f'{c:.6g}') if isinstance(c, float) else c for c in row]
+        for row in zip(*columns.values())
+    ]
+    return csv_text([list(columns), *rows])

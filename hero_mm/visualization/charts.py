@@ -1,9 +1,14 @@
-"""Small charts as SVG text: no script, no fonts, a few kilobytes each."""
+"""Charts by matplotlib: SVG of reports, files and windows of tools."""
 
-import math
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from hero_mm.files import PathLike, replacing
 
 PALETTE = (
     '#0072B2',
@@ -16,9 +21,7 @@ PALETTE = (
 )
 """Colours of Okabe and Ito, told apart by everybody."""
 
-_WIDTH, _HEIGHT = 520, 250
-_LEFT, _RIGHT, _BOTTOM = 52, 14, 38
-_LEGEND_ROW = 17
+WITHOUT_WINDOW = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
 
 @dataclass(frozen=True)
@@ -36,136 +39,6 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
 
-    def points(self) -> list[tuple[float, float]]:
-        """The points whose values are finite."""
-        return [
-            (float(x), float(y))
-            for x, y in zip(self.x, self.y)
-            if math.isfinite(x) and math.isfinite(y)
-        ]
-
-
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers that cover a range.
-
-    Args:
-        low (float): Its lower end.
-        high (float): Its upper end.
-        count (int): About how many.
-
-    Returns:
-        list[float]: The first is at most ``low``, the last at least ``high``.
-
-    Examples:
-        >>> nice_ticks(0.0, 0.93)
-        [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    """
-    if high <= low:
-        high = low + (abs(low) or 1.0)
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-def _tick_label(value: float) -> str:
-    if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
-        return f'{value:.0e}'
-    return f'{value:g}'
-
-
-@dataclass(frozen=True)
-class _Axes:
-    """Where values lie in a picture."""
-
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-    top: int
-
-    def x(self, value: float) -> float:
-        low, high = self.x_range
-        part = (value - low) / ((high - low) or 1.0)
-        return _LEFT + part * (_WIDTH - _LEFT - _RIGHT)
-
-    def y(self, value: float) -> float:
-        low, high = self.y_range
-        part = (value - low) / ((high - low) or 1.0)
-        return _HEIGHT - _BOTTOM - part * (_HEIGHT - _BOTTOM - self.top)
-
-
-def _text(x: float, y: float, text: str, anchor: str, extra: str = '') -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>'
-        f'{escape(text)}</text>'
-    )
-
-
-def _frame(
-    title: str,
-    axes: _Axes,
-    x_label: str,
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-) -> list[str]:
-    """Title, grid lines and labels."""
-    parts = [_text(_LEFT, 16, title, 'start', ' class="title"')]
-    for tick in y_ticks:
-        y = axes.y(tick)
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
-            f'y2="{y:.1f}" class="grid"/>'
-        )
-        parts.append(_text(_LEFT - 6, y + 4, _tick_label(tick), 'end'))
-    for tick in x_ticks:
-        x = axes.x(tick)
-        parts.append(_text(x, _HEIGHT - 22, _tick_label(tick), 'middle'))
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(_text(middle, _HEIGHT - 5, x_label, 'middle'))
-    return parts
-
-
-def _svg(title: str, parts: Sequence[str]) -> str:
-    style = (
-        'text{font:11px system-ui,sans-serif;fill:#555}'
-        '.title{font-size:13px;font-weight:600;fill:#222}'
-        '.grid{stroke:#ddd;stroke-width:1}'
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" '
-        f'aria-label="{escape(title)}" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'width="{_WIDTH}" height="{_HEIGHT}"><style>{style}</style>'
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>'
-        + ''.join(parts)
-        + '</svg>'
-    )
-
-
-def _stroke(place: int) -> str:
-    """Line style of a series; colours come again dashed."""
-    color = PALETTE[place % len(PALETTE)]
-    dashes = f' stroke-dasharray="{4 * (place // len(PALETTE))} 3"'
-    return (
-        f'stroke="{color}" stroke-width="2"'
-        f'{dashes if place >= len(PALETTE) else ""}'
-    )
-
-
-def _legend(names: Sequence[str]) -> tuple[list[str], int]:
-    """Swatches and names in rows below the title, and where they end."""
-    parts, x, y = [], _LEFT, 34
-    for place, name in enumerate(names):
-        width = 30 + 6.4 * len(name)
-        if place and x + width > _WIDTH - _RIGHT:
-            x, y = _LEFT, y + _LEGEND_ROW
-        parts.append(
-            f'<line x1="{x}" x2="{x + 16}" y1="{y - 4}" y2="{y - 4}" '
-            f'{_stroke(place)}/>'
-        )
-        parts.append(_text(x + 21, y, name, 'start'))
-        x += round(width)
-    return parts, y + 10
-
 
 def line_chart(series: Sequence[Series], title: str, x_label: str) -> str:
     """Draw lines over a common axis.
@@ -177,36 +50,32 @@ def line_chart(series: Sequence[Series], title: str, x_label: str) -> str:
         x_label (str): Below it.
 
     Returns:
-        str: An ``<svg>`` element, '' where there is nothing to draw.
+        str: SVG, '' where there is nothing to draw.
     """
-    lines = [(one.name, one.points()) for one in series]
-    lines = [(name, points) for name, points in lines if points]
-    if not lines:
+    axes = _chart(title, x_label)
+    for one in series:
+        x, y = (np.asarray(values, dtype=float) for values in (one.x, one.y))
+        kept = np.isfinite(x) & np.isfinite(y)
+        if not kept.any():
+            continue
+        place = len(axes.lines)
+        axes.plot(
+            x[kept],
+            y[kept],
+            label=one.name,
+            color=PALETTE[place % len(PALETTE)],
+            # Colours come again dashed.
+            linestyle=('-', '--', ':')[place // len(PALETTE) % 3],
+            marker='.' if kept.sum() <= 40 else '',
+        )
+    if not axes.lines:
         return ''
-    xs = [x for _, points in lines for x, _ in points]
-    ys = [y for _, points in lines for _, y in points]
-    y_ticks = nice_ticks(min(0.0, *ys), max(ys))
-    x_ticks = nice_ticks(min(xs), max(xs), 6)
-    parts, top = _legend([name for name, _ in lines])
-    axes = _Axes((min(xs), max(xs)), (y_ticks[0], y_ticks[-1]), top)
-    inside = [tick for tick in x_ticks if min(xs) <= tick <= max(xs)]
-    parts += _frame(title, axes, x_label, inside, y_ticks)
-    for place, (_, points) in enumerate(lines):
-        color = PALETTE[place % len(PALETTE)]
-        places = ' '.join(
-            f'{axes.x(x):.1f},{axes.y(y):.1f}' for x, y in points
-        )
-        parts.append(
-            f'<polyline points="{places}" fill="none" {_stroke(place)} '
-            'stroke-linejoin="round"/>'
-        )
-        if len(points) <= 40:
-            parts += [
-                f'<circle cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="2.4" '
-                f'fill="{color}"/>'
-                for x, y in points
-            ]
-    return _svg(title, parts)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.0), max(high, 0.0))
+    axes.figure.legend(
+        loc='outside right upper', fontsize='small', frameon=False
+    )
+    return _svg(axes, title)
 
 
 def histogram(
@@ -227,28 +96,143 @@ def histogram(
         limits (tuple[float, float]): Ends of the range. Defaults to (0, 1).
 
     Returns:
-        str: An ``<svg>`` element, '' where there is nothing to draw.
+        str: SVG, '' where there is nothing to draw. The id of a bar ends in
+        its count.
     """
     if not len(values):
         return ''
-    low, high = limits
-    counts = [0] * bins
-    for value in values:
-        place = int((value - low) / (high - low) * bins)
-        counts[min(max(place, 0), bins - 1)] += 1
-    y_ticks = nice_ticks(0.0, float(max(counts)), 4)
-    axes = _Axes(limits, (0.0, y_ticks[-1]), 28)
-    x_ticks = [t for t in nice_ticks(low, high) if low <= t <= high]
-    parts = _frame(title, axes, x_label, x_ticks, y_ticks)
-    for place, count in enumerate(counts):
-        left, right = (
-            axes.x(low + part / bins * (high - low))
-            for part in (place, place + 1)
+    inside = np.clip(np.asarray(values, dtype=float), *limits)
+    counts, edges = np.histogram(inside, bins, limits)
+    axes = _chart(title, x_label)
+    bars = axes.bar(
+        edges[:-1],
+        counts,
+        0.94 * np.diff(edges),
+        align='edge',
+        color=PALETTE[0],
+    )
+    for place, (bar, count) in enumerate(zip(bars, counts.tolist())):
+        bar.set_gid(f'bar_{place}_{count}')
+    axes.set_xlim(*limits)
+    return _svg(axes, title)
+
+
+def _chart(title: str, x_label: str) -> Any:
+    """Axes of a figure of its own, which no backend is needed for."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(6.0, 2.9), layout='constrained').subplots()
+    # A dollar sign is no formula.
+    axes.set_title(title, loc='left', fontsize='medium', parse_math=False)
+    axes.set_xlabel(x_label, parse_math=False)
+    axes.grid(axis='y', alpha=0.4)
+    axes.set_axisbelow(True)
+    axes.spines[['top', 'right']].set_visible(False)
+    return axes
+
+
+def _svg(axes: Any, title: str) -> str:
+    import matplotlib
+
+    stream = io.StringIO()
+    # Letters stay letters; the same chart is the same file.
+    with matplotlib.rc_context(
+        {'svg.fonttype': 'none', 'svg.hashsalt': title}
+    ):
+        axes.figure.savefig(stream, format='svg', metadata=dict(Date=None))
+    return stream.getvalue()
+
+
+def has_window() -> bool:
+    """Whether the backend that matplotlib uses can show a figure."""
+    import matplotlib.pyplot as plt
+
+    return plt.get_backend().lower() not in WITHOUT_WINDOW
+
+
+def open_axes(
+    size: tuple[float, float] = (8, 5),
+    style: Optional[str] = None,
+    backend: Optional[str] = None,
+    show: bool = True,
+    out: Optional[PathLike] = None,
+) -> Any:
+    """Open a figure.
+
+    Args:
+        size (tuple[float, float]): (width, height) in inches.
+        style (str, optional): Of matplotlib, or one of seaborn's names
+            (``'dark'``, ``'whitegrid'``, ...), which matplotlib has too.
+        backend (str, optional): Of matplotlib. Defaults to its own choice,
+            or one that touches no screen where the figure is not shown.
+        show (bool): Whether the figure is to be shown.
+        out (str | os.PathLike, optional): The file that it goes to. The
+            suffix says the format.
+
+    Returns:
+        matplotlib.axes.Axes: For :func:`close_figure`.
+
+    Raises:
+        ValueError: If backend, style or format are unknown, or the figure
+            can neither be shown nor written.
+    """
+    import matplotlib
+
+    if backend is None and not show:
+        backend = 'agg'
+    if backend is not None:
+        try:
+            matplotlib.use(backend)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f'matplotlib cannot use the backend {backend!r} here ({error})'
+            ) from error
+    import matplotlib.pyplot as plt
+
+    if show and out is None and not has_window():
+        raise ValueError(
+            'there is no window to show a figure in (matplotlib has the '
+            f'backend {plt.get_backend()!r}); give a file to write it to'
         )
-        top, base = axes.y(count), axes.y(0)
-        parts.append(
-            f'<rect x="{left + 1:.1f}" y="{top:.1f}" '
-            f'width="{right - left - 2:.1f}" height="{base - top:.1f}" '
-            f'fill="{PALETTE[0]}"><title>{count}</title></rect>'
+    if style is not None:
+        known = [*plt.style.available, 'default']
+        named = [n for n in (style, f'seaborn-v0_8-{style}') if n in known]
+        if not named:
+            raise ValueError(
+                f'matplotlib knows no style {style!r}, but '
+                f'{", ".join(sorted(known))}'
+            )
+        plt.style.use(named[0])
+    figure, axes = plt.subplots(figsize=size)
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if out is not None and Path(out).suffix[1:].lower() not in known:
+        plt.close(figure)
+        raise ValueError(
+            f'{out}: the name must end in one of '
+            f'{", ".join(f".{name}" for name in known)}'
         )
-    return _svg(title, parts)
+    return axes
+
+
+def close_figure(
+    axes: Any, show: bool = True, out: Optional[PathLike] = None
+) -> None:
+    """Write a figure, show it where there is a window, and close it.
+
+    Args:
+        axes (matplotlib.axes.Axes): Of :func:`open_axes`.
+        show (bool): As given there.
+        out (str | os.PathLike, optional): As given there. Its folder is made.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = axes.figure
+    try:
+        if out is not None:
+            with replacing(out) as part:
+                kind = Path(out).suffix[1:]
+                figure.savefig(part, format=kind, bbox_inches='tight')
+        if show and has_window():
+            plt.show()
+    finally:
+        plt.close(figure)

@@ -14,26 +14,17 @@ from typing import Any, Optional
 import numpy as np
 
 from hero_mm.datasets.annotation import GroundingAnnotation
-from hero_mm.datasets.video_reader import VideoError
-from hero_mm.evaluation import OtherTracks, score_tubes, selection_report
 from hero_mm.evaluation.comparison import ranked_by
 from hero_mm.evaluation.functional import (
     TubeScores,
     boxes_to_arrays,
     interpolate_boxes,
 )
-from hero_mm.files import write_bytes
+from hero_mm.files import write_text
 
-from .charts import histogram
 from .render import draw_from_video
 from .report_page import render_html, render_markdown
-from .report_tables import (
-    Table,
-    oracle_table,
-    score_table,
-    selection_table,
-)
-from .training_log import TrainingLog
+from .report_tables import Table
 from .tube_view import TubeView
 from .video_writer import PathLike
 
@@ -71,7 +62,7 @@ class Report:
         sections (dict[str, list[Table]]): Tables by heading.
         charts (dict[str, str]): SVG by file name; empty ones are left out.
         cases (dict[str, list[Case]]): By heading, best and worst.
-        files (dict[str, bytes]): What lies beside the pages, by name.
+        files (dict[str, str]): What lies beside the pages, by name.
     """
 
     title: str
@@ -79,7 +70,7 @@ class Report:
     sections: dict[str, list[Table]]
     charts: dict[str, str] = field(default_factory=dict)
     cases: dict[str, list[Case]] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.charts = {name: svg for name, svg in self.charts.items() if svg}
@@ -224,60 +215,10 @@ def data_name(annotation: GroundingAnnotation) -> str:
     return ' '.join(str(part) for part in parts if part) or 'unnamed'
 
 
-def build_report(
-    title: str,
-    annotation: GroundingAnnotation,
-    predictions: Mapping[str, Mapping[str, Any]],
-    video_dir: PathLike,
-    protocol: str = 'tubedetr',
-    log: Optional[TrainingLog] = None,
-    oracles: Optional[Mapping[str, Mapping[str, float]]] = None,
-    count: int = 4,
-) -> Report:
-    """Gather a report; nothing is drawn or written yet.
-
-    Args:
-        title (str): Name of the run.
-        annotation (GroundingAnnotation): The truth.
-        predictions (Mapping): By query id.
-        video_dir (str | os.PathLike): Folder of the videos.
-        protocol (str): Of the scores.
-        log (TrainingLog, optional): Of the training.
-        oracles (Mapping, optional): Scores of guesses by name.
-        count (int): How many of the best and of the worst cases.
-
-    Returns:
-        Report: For :func:`write_report`.
-    """
-    log = log or TrainingLog()
-    truths = annotation.ground_truths()
-    name = annotation.metainfo.get('dataset')
-    scores = score_tubes(truths, predictions, protocol, dataset=name)
-    summary = scores.summary()
-    picked = selection_report(truths, predictions, OtherTracks(annotation))
-    tables = [score_table(scores)]
-    if oracles:
-        tables.append(oracle_table(summary, oracles))
-    tables.append(selection_table(picked.summary()))
-    charts = log.charts()
-    charts['viou'] = histogram(
-        scores.viou.tolist(), 'Queries by vIoU', 'vIoU of the query'
-    )
-    facts = {
-        'data': data_name(annotation),
-        'clips': str(len(annotation.data_list)),
-        'queries': str(len(scores.query_ids)),
-        **log.facts(),
-    }
-    cases = make_cases(annotation, predictions, scores, video_dir, count)
-    return Report(title, facts, {'Scores': tables}, charts, cases)
-
-
 def draw_cases(report: Report, out_dir: PathLike) -> None:
     """Draw a sheet and an mp4 of every case into ``out_dir/cases``.
 
-    A video that cannot be read is told on the page, and the others are
-    drawn.
+    What cannot be drawn is reported on the page, and the others are drawn.
 
     Args:
         report (Report): Its cases get their files.
@@ -294,7 +235,7 @@ def draw_cases(report: Report, out_dir: PathLike) -> None:
                 paths = draw_from_video(
                     case.video, [case.view], folder, [name]
                 )
-            except VideoError as error:
+            except (OSError, ValueError) as error:
                 case.error = str(error)
                 continue
             case.files = [f'cases/{Path(path).name}' for path in paths]
@@ -311,15 +252,15 @@ def write_report(report: Report, out_dir: PathLike) -> list[Path]:
         list[Path]: The two pages.
     """
     folder = Path(out_dir)
+    charts = {f'charts/{name}.svg': s for name, s in report.charts.items()}
+    # What was computed is written before anything is drawn.
+    for name, text in {**charts, **report.files}.items():
+        write_text(folder / name, text)
     draw_cases(report, folder)
-    files = {
-        f'charts/{name}.svg': svg.encode()
-        for name, svg in report.charts.items()
-    }
     pages = {
-        'index.html': render_html(report).encode(),
-        'report.md': render_markdown(report).encode(),
+        'index.html': render_html(report),
+        'report.md': render_markdown(report),
     }
-    for name, content in {**files, **report.files, **pages}.items():
-        write_bytes(folder / name, content)
+    for name, text in pages.items():
+        write_text(folder / name, text)
     return [folder / name for name in pages]

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment
+from markupsafe import Markup
+
+from hero_mm.texts import markdown
 
 if TYPE_CHECKING:
     from .report import Report
@@ -27,7 +30,7 @@ th:first-child, td:first-child { text-align: left; }
 .total tbody tr:first-child td { font-weight: 600; }
 .note { color: #667; margin: .5rem 0 0; font-size: .9rem; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; }
-.charts svg { max-width: 100%; height: auto; background: #fff;
+.charts img { max-width: 100%; height: auto; background: #fff;
   border: 1px solid #e2e4e9; border-radius: 8px; }
 .case { display: grid; grid-template-columns: minmax(200px, 300px) 1fr;
   gap: .6rem 1rem; align-items: start; }
@@ -77,8 +80,8 @@ HTML = """<!doctype html>
 {%- if report.charts %}
 <h2>Charts</h2>
 <div class="charts">
-{%- for svg in report.charts.values() %}
-{{ svg | safe }}
+{%- for name in report.charts %}
+<img src="charts/{{ name }}.svg" alt="{{ name }}">
 {%- endfor %}
 </div>
 {%- endif %}
@@ -124,10 +127,10 @@ MARKDOWN = """# {{ report.title }}
 {% for table in tables %}
 **{{ table.title }}**
 
-| {{ table.head | map('cell') | join(' | ') }} |
-|{{ ' --- |' * (table.head | length) }}
+|{% for cell in table.head %} {{ cell }} |{% endfor %}
+|{% for cell in table.head %} --- |{% endfor %}
 {%- for row in table.rows %}
-| {{ row | map('cell') | join(' | ') }} |
+|{% for cell in row %} {{ cell }} |{% endfor %}
 {%- endfor %}
 {% if table.note %}
 {{ table.note }}
@@ -145,7 +148,7 @@ MARKDOWN = """# {{ report.title }}
 
 Orange, solid: prediction. Blue, dashed: truth.
 {% for case in cases %}
-### {{ case.text | cell }}
+### {{ case.text }}
 
 {{ case.note }} (query {{ case.query_id }})
 {% if case.error %}
@@ -162,11 +165,6 @@ Not drawn: {{ case.error }}
 {%- endfor %}
 {% endif %}
 """
-
-
-def _cell(value: Any) -> str:
-    """A text that does not end a cell or a line of Markdown."""
-    return ' '.join(str(value).split()).replace('|', '\\|')
 
 
 def render_html(report: 'Report') -> str:
@@ -191,7 +189,12 @@ def render_markdown(report: 'Report') -> str:
     Returns:
         str: Markdown with relative links.
     """
-    # Markdown is no HTML: nothing is escaped for a browser.
-    environment = Environment(autoescape=False, keep_trailing_newline=True)
-    environment.filters['cell'] = _cell
+    # Not that of HTML: Markdown has links and cells as well.
+    environment = Environment(
+        autoescape=False, keep_trailing_newline=True, finalize=_escape
+    )
     return environment.from_string(MARKDOWN).render(report=report)
+
+
+def _escape(value: Any) -> Any:
+    return value if isinstance(value, Markup) else markdown(value)

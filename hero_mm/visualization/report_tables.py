@@ -1,16 +1,24 @@
-"""Tables of a report, from plain scores.
+"""Tables of reports, from plain scores: means, groups, errors, two files.
 
-Shares are shown in percent with one decimal.
+Shares are shown in percent, differences in percent points, with one decimal.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
 
+from hero_mm.evaluation.breakdown import Grouping, GroupScores, group_scores
+from hero_mm.evaluation.comparison import (
+    Difference,
+    compare_scores,
+    item_differences,
+    ranked_by,
+)
+from hero_mm.evaluation.error_split import RIGHT, ErrorSplit, lost_points
 from hero_mm.evaluation.functional import TubeScores
 from hero_mm.evaluation.functional.table import align_rows
 
@@ -23,6 +31,10 @@ SELECTION_TITLES = (
     'on none',
     'box IoU where right',
 )
+
+FEW_VIDEOS = 20
+"""With fewer videos an interval is too narrow; a note says so."""
+_CLEAR = {True: 'yes', False: 'no', None: '–'}
 
 
 @dataclass(frozen=True)
@@ -190,3 +202,268 @@ def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
             'write it again with tools/analysis_tools/shapes_oracles.py '
             '--json.'
         ) from error
+
+
+def points(value: float) -> str:
+    """A difference of two shares in percent points, with its sign.
+
+    Examples:
+        >>> points(0.0123), points(-0.5), points(float('nan'))
+        ('+1.2', '-50.0', '–')
+    """
+    return f'{100 * value:+.1f}' if np.isfinite(value) else '–'
+
+
+def interval(difference: Difference) -> str:
+    """The interval of a difference in percent points, '–' without one."""
+    if not np.isfinite(difference.low):
+        return '–'
+    return f'{points(difference.low)} to {points(difference.high)}'
+
+
+def _unit(scores: TubeScores) -> str:
+    return f'protocol {scores.protocol.label}, in percent'
+
+
+def main_key(scores: TubeScores) -> str:
+    """The one mean score that a protocol is quoted by."""
+    return 'acc_avg' if scores.protocol.accuracies else 'm_vIoU'
+
+
+def ranked_name(scores: TubeScores) -> str:
+    """What queries are ranked and compared by."""
+    return 'gt_vIoU' if scores.protocol.accuracies else 'vIoU'
+
+
+def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
+    """Scores of groups of queries.
+
+    Args:
+        scores (TubeScores): Of all queries.
+        grouping (Grouping): Of the same queries.
+
+    Returns:
+        Table: All queries first, then a row a group.
+    """
+    summary = scores.summary()
+    keys = list(scores.columns())
+    everyone = GroupScores('all', len(scores.query_ids), summary)
+    rows = [
+        [
+            part.name,
+            str(part.count),
+            *(percent(part.scores[key]) for key in keys),
+        ]
+        for part in [everyone, *group_scores(scores, grouping)]
+    ]
+    head = [grouping.title, 'queries', *keys]
+    return Table(
+        f'By {grouping.title}, {_unit(scores)}',
+        head,
+        rows,
+    )
+
+
+def error_table(split: ErrorSplit) -> Table:
+    """Scores with parts of the predictions replaced by the truth.
+
+    Args:
+        split (ErrorSplit): Scores with and without the truth.
+
+    Returns:
+        Table: As predicted, with the true spans, the true boxes, and both.
+    """
+    keys = list(split.predicted.columns())
+    rows = []
+    for name, scores in split.rows().items():
+        summary = scores.summary()
+        rows.append([name, *(percent(summary[key]) for key in keys)])
+    key = main_key(split.predicted)
+    lost = lost_points(split, key)
+    note = (
+        f'Of the {100 * lost["together"]:.1f} points of {key} that are '
+        f'missing, the right spans alone would bring '
+        f'{100 * lost["time"]:.1f} and the right boxes alone '
+        f'{100 * lost["space"]:.1f}. The last row is what this protocol '
+        f'gives to the truth itself.'
+    )
+    return Table(
+        f'Error in time and error in space, {_unit(split.predicted)}',
+        ['', *keys],
+        rows,
+        note,
+    )
+
+
+def right_table(split: ErrorSplit) -> Table:
+    """How many queries have the right span, the right boxes, both or none.
+
+    Args:
+        split (ErrorSplit): Scores of the predictions.
+
+    Returns:
+        Table: Shares of the queries.
+    """
+    shares = split.right_shares()
+    names = {True: 'boxes right', False: 'boxes wrong'}
+    rows = [
+        [
+            names[space],
+            *(percent(shares[time, space]) for time in (True, False)),
+        ]
+        for space in (True, False)
+    ]
+    return Table(
+        f'What is right of the queries, {_unit(split.predicted)} of them',
+        ['', 'span right', 'span wrong'],
+        rows,
+        f'Right: an overlap of more than {RIGHT:g}; of the spans (tIoU), of '
+        f'the boxes in the true span (gt_vIoU).',
+        total=False,
+    )
+
+
+def difference_row(name: str, difference: Difference) -> list[str]:
+    """A row of a comparison: both means, difference, interval."""
+    return [
+        name,
+        percent(difference.first),
+        percent(difference.second),
+        points(difference.value),
+        interval(difference),
+        _CLEAR[difference.is_clear],
+    ]
+
+
+def comparison_tables(
+    first: TubeScores,
+    second: TubeScores,
+    clusters: Sequence[str],
+    groupings: Sequence[Grouping],
+    names: tuple[str, str],
+) -> list[Table]:
+    """Two predictions side by side: means, groups, items.
+
+    Args:
+        first (TubeScores): Of the one.
+        second (TubeScores): Of the other.
+        clusters (Sequence[str]): Video of each query.
+        groupings (Sequence[Grouping]): Of the queries.
+        names (tuple[str, str]): What to call the two.
+
+    Returns:
+        list[Table]: Every mean score; the main one by group; how many
+        queries are better, as good, worse.
+    """
+    head = [*names, 'difference', '95 % interval', 'clear of 0']
+    videos = len(set(clusters))
+    drawn = clusters if videos > 1 else None
+    means = Table(
+        f'Scores, {_unit(first)}',
+        ['', *head],
+        [
+            difference_row(found.key, found)
+            for found in compare_scores(first, second, drawn)
+        ],
+        f'Difference: {names[1]} minus {names[0]}, in percent points. '
+        + _interval_note(videos, len(first.query_ids)),
+        total=False,
+    )
+    key = main_key(first)
+    rows = []
+    for grouping in groupings:
+        for place, name in enumerate(grouping.names):
+            chosen = grouping.group == place
+            found = compare_scores(first, second, drawn, chosen)
+            (one,) = (part for part in found if part.key == key)
+            rows.append([grouping.title, *difference_row(name, one)])
+    groups = Table(
+        f'{key} by group, {_unit(first)}',
+        ['by', 'group', *head],
+        rows,
+        'Of this many intervals one in twenty misses by chance.',
+        total=False,
+    )
+    return [means, groups, _better_or_worse(first, second, names[1])]
+
+
+def _interval_note(videos: int, queries: int) -> str:
+    if videos < 2:
+        return (
+            f'The interval is a paired bootstrap over {queries} queries: '
+            f'they are all of one video, and say little of others.'
+        )
+    note = (
+        f'The interval is a paired bootstrap over {videos} videos, each with '
+        f'all its queries.'
+    )
+    if videos < FEW_VIDEOS:
+        note += ' Of so few videos it is narrower than it should be.'
+    return note
+
+
+def _better_or_worse(
+    first: TubeScores, second: TubeScores, name: str
+) -> Table:
+    delta = item_differences(first, second)
+    rows = [
+        [word, str(int(there.sum())), percent(float(there.mean()))]
+        for word, there in (
+            ('better', delta > 0),
+            ('the same', delta == 0),
+            ('worse', delta < 0),
+        )
+    ]
+    return Table(
+        f'Queries for which {name} is better or worse: '
+        f'{ranked_name(first)}, {_unit(first)}',
+        [name, 'queries', 'percent of them'],
+        rows,
+        total=False,
+    )
+
+
+def changed_table(
+    first: TubeScores,
+    second: TubeScores,
+    texts: Mapping[str, str],
+    names: tuple[str, str],
+    count: int,
+    better: bool,
+) -> Optional[Table]:
+    """The queries that differ most.
+
+    Args:
+        first (TubeScores): Of the one.
+        second (TubeScores): Of the other.
+        texts (Mapping[str, str]): Sentence of each query.
+        names (tuple[str, str]): What to call the two.
+        count (int): Most rows.
+        better (bool): Those for which the second is better, else worse.
+
+    Returns:
+        Table, optional: None where there are no such queries.
+    """
+    delta = item_differences(first, second) * (1 if better else -1)
+    order = np.argsort(-delta, kind='stable')[:count]
+    order = order[delta[order] > 0]
+    if not len(order):
+        return None
+    one, two = ranked_by(first), ranked_by(second)
+    rows = [
+        [
+            texts[first.query_ids[place]],
+            first.query_ids[place],
+            percent(float(one[place])),
+            percent(float(two[place])),
+            points(float(two[place] - one[place])),
+        ]
+        for place in order
+    ]
+    return Table(
+        f'Where {names[1]} is {"better" if better else "worse"} by most: '
+        f'{ranked_name(first)}, {_unit(first)}',
+        ['sentence', 'query', *names, 'difference'],
+        rows,
+        total=False,
+    )

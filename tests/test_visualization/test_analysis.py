@@ -12,7 +12,9 @@ from hero_mm.visualization.analysis import (
     ITEMS_FILE,
     build_analysis,
 )
-from hero_mm.visualization.analysis_tables import (
+from hero_mm.visualization.report import choose_cases, write_report
+from hero_mm.visualization.report_page import render_html, render_markdown
+from hero_mm.visualization.report_tables import (
     changed_table,
     comparison_tables,
     error_table,
@@ -20,10 +22,8 @@ from hero_mm.visualization.analysis_tables import (
     main_key,
     points,
     right_table,
+    text_table,
 )
-from hero_mm.visualization.report import choose_cases, write_report
-from hero_mm.visualization.report_page import render_html, render_markdown
-from hero_mm.visualization.report_tables import text_table
 
 
 def table_of(report, title):
@@ -105,7 +105,7 @@ def test_sentence_types_stand_in_the_scores(annotation, predictions):
 
 def test_the_items(annotation, predictions):
     report = build_analysis('run', annotation, predictions)
-    rows = list(csv.DictReader(io.StringIO(report.files[ITEMS_FILE].decode())))
+    rows = list(csv.DictReader(io.StringIO(report.files[ITEMS_FILE])))
     assert [row['query_id'] for row in rows] == list('0123')
     assert float(rows[1]['viou']) == pytest.approx(5 / 7, abs=1e-6)
     assert float(rows[1]['viou_true_span']) == 1
@@ -138,8 +138,8 @@ def test_the_protocol_stands_beside_every_number(
     ] == []
     assert set(report.charts) == {'viou', 'tiou', 'gt_viou', 'difference'}
     for svg in report.charts.values():
-        assert f', protocol {label}</text>' in svg
-    rows = csv.DictReader(io.StringIO(report.files[ITEMS_FILE].decode()))
+        assert f', protocol {label}<' in svg
+    rows = csv.DictReader(io.StringIO(report.files[ITEMS_FILE]))
     assert {row['protocol'] for row in rows} == {label}
 
 
@@ -157,7 +157,7 @@ def test_frames_between_boxes_as_chosen(annotation, predictions):
             other,
             interpolate=interpolate,
         )
-        rows = report.files[ITEMS_FILE].decode().splitlines()
+        rows = report.files[ITEMS_FILE].splitlines()
         return next(csv.DictReader(io.StringIO('\n'.join(rows))))
 
     both = first(False, ('two', predictions))
@@ -189,7 +189,7 @@ def test_two_files(annotation, predictions, better):
     ]
     losses = table_of(report, 'Where two is worse')
     assert column(losses, 'query') == ['0']
-    rows = list(csv.DictReader(io.StringIO(report.files[ITEMS_FILE].decode())))
+    rows = list(csv.DictReader(io.StringIO(report.files[ITEMS_FILE])))
     assert float(rows[1]['other_viou']) == 1
     assert 'difference' in report.charts
 
@@ -287,7 +287,7 @@ def test_without_videos_the_cases_are_told_only(
     for page in (html.read_text(), markdown.read_text()):
         assert 'Best cases' in page and 'Not drawn' not in page
         assert '<video' not in page and '![frames]' not in page
-    assert (tmp_path / ITEMS_FILE).read_bytes() == report.files[ITEMS_FILE]
+    assert (tmp_path / ITEMS_FILE).read_text() == report.files[ITEMS_FILE]
     assert (tmp_path / 'charts' / 'viou.svg').is_file()
 
 

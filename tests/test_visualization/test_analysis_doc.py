@@ -9,7 +9,7 @@ import pytest
 
 from hero_mm.evaluation import breakdown
 from hero_mm.evaluation.comparison import SAMPLES
-from hero_mm.visualization.analysis_tables import FEW_VIDEOS
+from hero_mm.visualization.report_tables import FEW_VIDEOS
 
 TOOLS = (
     'tools/analysis_tools/analyze_logs.py',

@@ -1,63 +1,61 @@
-"""Charts are well formed and show the numbers."""
+"""Charts and figures of matplotlib: what they show, style, backend, format."""
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
+from hero_mm.visualization import charts
 from hero_mm.visualization.charts import (
     PALETTE,
     Series,
+    close_figure,
     histogram,
     line_chart,
-    nice_ticks,
+    open_axes,
 )
 
-SVG = '{http://www.w3.org/2000/svg}'
+
+@pytest.fixture(autouse=True)
+def settings():
+    plt.close('all')
+    with matplotlib.rc_context():
+        yield
+    plt.close('all')
 
 
-def lines_of(svg):
-    root = ElementTree.fromstring(svg)
-    return [
-        [tuple(map(float, p.split(','))) for p in line.get('points').split()]
-        for line in root.iter(f'{SVG}polyline')
-    ]
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of what is drawn."""
+    found, real = [], charts._svg
+    monkeypatch.setattr(
+        charts, '_svg', lambda axes, t: found.append(axes) or real(axes, t)
+    )
+    return found
 
 
 def texts_of(svg):
-    return [t.text for t in ElementTree.fromstring(svg).iter(f'{SVG}text')]
+    root = ElementTree.fromstring(svg)
+    return [t.text for t in root.iter('{http://www.w3.org/2000/svg}text')]
 
 
-@pytest.mark.parametrize(
-    'low,high', [(0, 0.93), (0, 7), (-3, 12), (1e-5, 9e-4), (5, 5), (0, 0)]
-)
-def test_ticks_cover_the_range(low, high):
-    ticks = nice_ticks(low, high)
-    assert ticks[0] <= low and ticks[-1] >= high
-    steps = {round(b - a, 9) for a, b in zip(ticks, ticks[1:])}
-    assert len(steps) <= 1 and 2 <= len(ticks) <= 8
+def counts_of(svg):
+    return [int(n) for n in re.findall(r'id="bar_\d+_(\d+)"', svg)]
 
 
-def test_a_line_rises_where_the_values_do():
-    svg = line_chart([Series('m_vIoU', [1, 2, 4], [0.0, 0.5, 1.0])], 'T', 'x')
-    (points,) = lines_of(svg)
-    xs, ys = zip(*points)
-    # Up is smaller in a picture; 2 lies at a third of 1 to 4.
-    assert ys[0] > ys[1] > ys[2]
-    assert ys[1] == pytest.approx((ys[0] + ys[2]) / 2, abs=0.11)
-    assert (xs[1] - xs[0]) == pytest.approx((xs[2] - xs[0]) / 3, abs=0.11)
-
-
-def test_legend_title_and_axis_are_told():
-    svg = line_chart([Series('a<b', [0, 1], [0, 1])], 'Loss & more', 'steps')
-    texts = texts_of(svg)
-    assert {'a<b', 'Loss & more', 'steps', '0', '1'} <= set(texts)
-
-
-def test_values_that_are_not_finite_are_left_out():
+def test_a_line_shows_its_finite_values(drawn):
     y = [1.0, math.nan, math.inf, 2.0]
-    svg = line_chart([Series('a', [0, 1, 2, 3], y)], 'T', 'x')
-    assert len(lines_of(svg)[0]) == 2 and 'nan' not in svg
+    svg = line_chart([Series('a<b', [0, 1, 2, 3], y)], 'Loss & $x$', 'steps')
+    ((line,),) = [axes.lines for axes in drawn]
+    assert line.get_xydata().tolist() == [[0, 1], [3, 2]]
+    # Zero is in sight.
+    assert drawn[0].get_ylim()[0] <= 0
+    assert {'a<b', 'Loss & $x$', 'steps'} <= set(texts_of(svg))
+    again = line_chart([Series('a<b', [0, 1, 2, 3], y)], 'Loss & $x$', 'steps')
+    assert again == svg
 
 
 def test_nothing_to_draw():
@@ -66,48 +64,60 @@ def test_nothing_to_draw():
     assert histogram([], 'T', 'x') == ''
 
 
-def test_many_lines_are_told_apart():
-    count = len(PALETTE) + 2
+def test_lines_are_distinct_and_points_are_marked(drawn):
+    count = 2 * len(PALETTE) + 2
     series = [Series(f'loss_{i}', [0, 1], [i, i]) for i in range(count)]
-    root = ElementTree.fromstring(line_chart(series, 'T', 'x'))
-    styles = {
-        (line.get('stroke'), line.get('stroke-dasharray'))
-        for line in root.iter(f'{SVG}polyline')
-    }
-    assert len(styles) == count
+    line_chart(series, 'T', 'x')
+    lines = drawn[0].lines
+    assert len({(li.get_color(), li.get_linestyle()) for li in lines}) == count
+    assert lines[0].get_marker() == '.', 'a single point is seen'
 
 
-def test_a_single_point_is_drawn():
-    svg = line_chart([Series('a', [3], [0.5])], 'T', 'x')
-    assert len(list(ElementTree.fromstring(svg).iter(f'{SVG}circle'))) == 1
+@pytest.mark.parametrize(
+    'values,how,counts',
+    [
+        ([0.0, 0.05, 0.55, 1.0], {}, [2, 0, 0, 0, 0, 1, 0, 0, 0, 1]),
+        # Beyond the range counts at its ends; an edge belongs above it.
+        (
+            [-5, 2, 3.9, 4, 10, 99],
+            dict(bins=4, limits=(2.0, 10.0)),
+            [3, 1, 0, 2],
+        ),
+    ],
+)
+def test_a_histogram_counts(drawn, values, how, counts):
+    svg = histogram(values, 'T', 'x', **how)
+    assert counts_of(svg) == counts
+    assert [bar.get_height() for bar in drawn[0].patches] == counts
 
 
-def test_a_histogram_counts():
-    svg = histogram([0.0, 0.05, 0.55, 1.0], 'T', 'x', bins=10)
-    root = ElementTree.fromstring(svg)
-    counts = [
-        int(bar.find(f'{SVG}title').text)
-        for bar in root.iter(f'{SVG}rect')
-        if bar.find(f'{SVG}title') is not None
-    ]
-    assert counts == [2, 0, 0, 0, 0, 1, 0, 0, 0, 1]
-    heights = [
-        float(bar.get('height'))
-        for bar in root.iter(f'{SVG}rect')
-        if bar.find(f'{SVG}title') is not None
-    ]
-    assert heights[0] == pytest.approx(2 * heights[5], abs=0.11)
+def test_a_figure_is_written_and_closed(tmp_path):
+    path = tmp_path / 'new' / 'a.SVG'
+    axes = open_axes((2, 1), 'whitegrid', show=False, out=path)
+    assert plt.get_backend().lower() == 'agg'
+    assert plt.rcParams['axes.grid'], 'the style of that name'
+    axes.plot([1, 2])
+    close_figure(axes, show=False, out=path)
+    assert b'<svg' in path.read_bytes() and plt.get_fignums() == []
 
 
-def test_a_histogram_of_another_range():
-    svg = histogram([-5, 2, 3.9, 4, 10, 99], 'T', 'x', 4, (2.0, 10.0))
-    root = ElementTree.fromstring(svg)
-    counts = [
-        int(bar.find(f'{SVG}title').text)
-        for bar in root.iter(f'{SVG}rect')
-        if bar.find(f'{SVG}title') is not None
-    ]
-    # Beyond the range counts at its ends; an edge belongs above it.
-    assert counts == [3, 1, 0, 2]
-    labels = [text.text for text in root.iter(f'{SVG}text')]
-    assert {'2', '4', '6', '8', '10'} <= set(labels)
+def test_a_figure_that_cannot_be_written_is_not_left_open(tmp_path):
+    with pytest.raises(ValueError, match=r'a\.mp4: the name must end in one'):
+        open_axes(show=False, out=tmp_path / 'a.mp4')
+    assert plt.get_fignums() == []
+
+
+def test_without_a_window_a_file_is_written(tmp_path):
+    """Asked to show and to write: what can be done is done."""
+    path = tmp_path / 'a.png'
+    axes = open_axes(backend='agg', out=path)
+    close_figure(axes, out=path)
+    assert path.is_file()
+    with pytest.raises(ValueError, match='no window to show'):
+        open_axes(backend='agg')
+
+
+@pytest.mark.parametrize('name', ['style', 'backend'])
+def test_unknown_names_are_told(name):
+    with pytest.raises(ValueError, match='gaudy'):
+        open_axes(**{name: 'gaudy'}, show=False)

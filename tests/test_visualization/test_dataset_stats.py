@@ -3,10 +3,10 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
-from xml.etree import ElementTree
 
 import pytest
 
@@ -137,10 +137,8 @@ def test_charts_count_every_sentence(annotation):
     charts = build_dataset_report(annotation).charts
     assert sorted(charts) == ['segment', 'size', 'span', 'span_share', 'words']
     for svg in charts.values():
-        titles = ElementTree.fromstring(svg).iter(
-            '{http://www.w3.org/2000/svg}title'
-        )
-        assert sum(int(title.text) for title in titles) == 4
+        counts = re.findall(r'id="bar_\d+_(\d+)"', svg)
+        assert sum(map(int, counts)) == 4
     assert '1 beyond' in charts['span'] and 'beyond' not in charts['size']
 
 
@@ -157,7 +155,7 @@ def test_prints_and_writes(tool, folder, tmp_path, capsys):
     assert printed.startswith('toy test: 4 videos, 4 clips, 4 sentences')
     assert 'By predicate: 1 different' in printed
     assert 'By predicate' in (out / 'report.md').read_text()
-    assert '<svg' in (out / 'index.html').read_text()
+    assert 'charts/words.svg' in (out / 'index.html').read_text()
     assert (out / 'charts' / 'words.svg').is_file()
 
 

@@ -1,5 +1,6 @@
 """A report from small files."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import pytest
 from mmengine.config import Config
 
 from hero_mm.evaluation import score_tubes
+from hero_mm.visualization.analysis import build_analysis
 from hero_mm.visualization.report import (
-    build_report,
     case_view,
     choose_cases,
     write_report,
@@ -31,7 +32,7 @@ BOX = [10, 10, 30, 30]
 
 def make(folder, annotation, predictions, **kwargs):
     kwargs.setdefault('count', 2)
-    return build_report(
+    return build_analysis(
         'toy run', annotation, predictions, folder / 'videos', **kwargs
     )
 
@@ -78,7 +79,8 @@ def test_missing_predictions_are_told(annotation, predictions):
 
 
 def test_the_object_that_was_followed(folder, annotation, predictions):
-    table = make(folder, annotation, predictions).tables[-1]
+    report = make(folder, annotation, predictions)
+    table = report.sections['Time and space'][-1]
     # Query 3, an interrogative one, follows the other object.
     assert table.rows == [
         ['all', '75.0', '25.0', '0.0', '100.0'],
@@ -148,28 +150,54 @@ def test_the_pages(folder, annotation, predictions, tmp_path):
     html, markdown = write_report(report, tmp_path / 'report')
     page = Page(html.read_text())
     links = [link for link in page.links if not link.startswith('#')]
-    # A video and a sheet that is also a link, for each of the four cases.
-    assert len(links) == 3 * 4
+    # A video and a sheet that is also a link, for each of the four cases; the
+    # charts and the file of items.
+    assert len(links) == 3 * 4 + len(report.charts) + 1
     links += re.findall(r'\]\(([^)]+)\)', markdown.read_text())
     for link in links:
         assert '://' not in link and (html.parent / link).is_file(), link
-    with av.open(str(html.parent / page.links[0])) as container:
+    (video, *_) = (link for link in links if link.endswith('.mp4'))
+    with av.open(str(html.parent / video)) as container:
         assert container.streams.video[0].codec_context.name == 'h264'
     assert '<script' not in html.read_text()
 
 
+HOSTILE = '<script>alert(1)</script> [x](javascript:alert(1)) | \x1b[31m`=1`'
+
+
 def test_texts_are_escaped(folder, annotation, predictions):
+    annotation.metainfo['dataset'] = HOSTILE
+    annotation.data_list[0]['queries'][0].update(
+        text=HOSTILE, predicate=HOSTILE, category=HOSTILE
+    )
     report = make(folder, annotation, predictions)
+    report.title = report.cases['Best cases'][0].error = HOSTILE
     html, markdown = render_html(report), render_markdown(report)
-    assert '&lt;b&gt;0&lt;/b&gt;' in html and '<b>0' not in html
-    assert '### the <b>0</b> \\| one' in markdown
+    for page in (html, markdown):
+        assert '<script' not in page and '&lt;script' in page
+    page = Page(html)
+    assert not [link for link in page.links if 'javascript' in link]
+    assert '](javascript' not in markdown and '\x1b' not in markdown
+    assert '\n### &lt;script&gt;' in markdown
+    items = report.files['items.csv']
+    assert '\x1b' not in items
+
+
+def test_formulas_are_no_formulas_in_the_items(
+    folder, annotation, predictions
+):
+    query = annotation.data_list[0]['queries'][0]
+    query['text'] = '=HYPERLINK("http://x")'
+    items = make(folder, annotation, predictions).files['items.csv']
+    (row, *_) = csv.DictReader(items.splitlines())
+    assert row['text'] == "'" + query['text']
 
 
 def test_the_tables_of_markdown_are_whole(folder, annotation, predictions):
     report = make(folder, annotation, predictions)
     lines = render_markdown(report).splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith('| sent')]
-    assert len(starts) == 2
+    assert len(starts) >= 2
     for start in starts:
         block = lines[start : start + 5]
         assert len({line.count('|') for line in block}) == 1

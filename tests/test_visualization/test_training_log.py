@@ -61,7 +61,7 @@ def test_charts(tmp_path):
         '>loss_box<'
     )
     assert '>epoch<' in charts['scores'] and '>iteration<' in charts['losses']
-    assert charts['scores'].count('<polyline') == 1, 'not one a sentence type'
+    assert charts['scores'].count('>m_vIoU<') == 1, 'not one a sentence type'
 
 
 def test_a_folder_without_training(tmp_path):

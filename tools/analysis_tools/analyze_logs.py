@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from hero_mm.errors import run_tool
-from hero_mm.visualization.figures import close_figure, open_axes
+from hero_mm.visualization.charts import close_figure, open_axes
 from hero_mm.visualization.training_log import TrainingLog, read_training_log
 
 Points = tuple[list[float], list[float]]

@@ -22,12 +22,10 @@ with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.datasets.source import dataset_config, dataset_paths
     from hero_mm.evaluation import load_predictions
-    from hero_mm.visualization.report import build_report, write_report
+    from hero_mm.visualization.analysis import build_analysis
+    from hero_mm.visualization.report import write_report
     from hero_mm.visualization.report_tables import read_oracles
-    from hero_mm.visualization.training_log import (
-        TrainingLog,
-        read_training_log,
-    )
+    from hero_mm.visualization.training_log import read_training_log
 
 SOURCE = 'source.json'
 
@@ -169,17 +167,17 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         else pred.with_name(f'{pred.stem}_report')
     )
     check_place(out, pred, usual)
-    report = build_report(
+    report = build_analysis(
         args.work_dir.resolve().name if usual else pred.stem,
         load_annotation(args.ann),
         predictions,
         args.videos,
         args.protocol,
-        read_training_log(args.work_dir) if own else TrainingLog(),
-        read_oracles(args.oracles or oracles_beside(args.ann)),
-        args.cases,
+        count=args.cases,
+        log=read_training_log(args.work_dir) if own else None,
+        oracles=read_oracles(args.oracles or oracles_beside(args.ann)),
     )
-    report.files[SOURCE] = json.dumps(dict(predictions=str(pred))).encode()
+    report.files[SOURCE] = json.dumps(dict(predictions=str(pred)))
     page, text = write_report(report, out)
     if not own:
         print(

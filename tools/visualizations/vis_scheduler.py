@@ -34,7 +34,7 @@ with explained():
     from hero_mm.datasets.presence import missing_data
     from hero_mm.evaluation.functional.table import align_rows
     from hero_mm.registry import DATASETS
-    from hero_mm.visualization.figures import close_figure, open_axes
+    from hero_mm.visualization.charts import close_figure, open_axes
 
 NAMES = dict(lr='Learning Rate', momentum='Momentum')
 

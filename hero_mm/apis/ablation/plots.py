@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from hero_mm.visualization.charts import PALETTE
-from hero_mm.visualization.figures import close_figure, open_axes
+from hero_mm.visualization.charts import PALETTE, close_figure, open_axes
 
 from .results import Row
 from .suite import Plot, Suite

@@ -11,8 +11,7 @@ from typing import Any, Optional
 from hero_mm.evaluation.comparison import LEVEL
 from hero_mm.files import write_bytes
 from hero_mm.texts import csv_text
-from hero_mm.visualization.analysis_tables import interval, points
-from hero_mm.visualization.report_tables import percent
+from hero_mm.visualization.report_tables import interval, percent, points
 from hero_mm.visualization.video_writer import PathLike
 
 from .plots import draw_curves, draw_plot, slug
