@@ -43,11 +43,11 @@ def reports(tool, monkeypatch, tmp_path):
     log.write_text('{"loss": 1.0, "step": 1}')
     built = []
 
-    def build(title, ann, predictions, videos, protocol, log, *rest):
-        built.append((title, bool(log.train)))
+    def build(title, *args, log, **options):
+        built.append((title, log is not None and bool(log.train)))
         return Report(title, {}, {})
 
-    monkeypatch.setattr(tool, 'build_report', build)
+    monkeypatch.setattr(tool, 'build_analysis', build)
     monkeypatch.setattr(tool, 'load_annotation', lambda path: None)
     monkeypatch.setattr(tool, 'read_oracles', lambda path: None)
 
