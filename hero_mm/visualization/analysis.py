@@ -3,7 +3,7 @@
 Shape legend: Q queries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from hero_mm.datasets.annotation import GroundingAnnotation
@@ -14,7 +14,7 @@ from hero_mm.evaluation import (
     selection_report,
     split_errors,
 )
-from hero_mm.evaluation.breakdown import standard_groupings
+from hero_mm.evaluation.breakdown import Grouping, standard_groupings
 from hero_mm.evaluation.comparison import item_differences
 from hero_mm.evaluation.error_split import ErrorSplit, boxes_as_arrays
 from hero_mm.evaluation.functional import TubeScores
@@ -91,25 +91,16 @@ def build_analysis(
     traits = query_traits(annotation)
     split = split_errors(truths, predictions, **how)
     scores = split.predicted
-    groupings = standard_groupings(traits)
-    picked = selection_report(truths, predictions, OtherTracks(annotation))
-    sections = {
-        'Scores': [score_table(scores, title if other else '')],
-        'Time and space': [
-            error_table(split),
-            right_table(split),
-            selection_table(picked.summary()),
-        ],
-        # The first, by type of the sentence, is what the scores show.
-        'Groups of queries': [
-            breakdown_table(scores, grouping) for grouping in groupings[1:]
-        ],
-    }
-    if oracles:
-        sections['Scores'].append(oracle_table(scores.summary(), oracles))
     second = None
     if other is not None:
         second = score_tubes(truths, other[1], **how)
+    picked = selection_report(truths, predictions, OtherTracks(annotation))
+    groupings = standard_groupings(traits)
+    sections = _sections(split, selection_table(picked.summary()), groupings)
+    sections['Scores'].append(score_table(scores, title if other else ''))
+    if oracles:
+        sections['Scores'].append(oracle_table(scores.summary(), oracles))
+    if other is not None and second is not None:
         names = (title, other[0])
         sections['Scores'].append(score_table(second, other[0]))
         sections[f'{title} and {other[0]}'] = [
@@ -118,14 +109,30 @@ def build_analysis(
             ),
             *_changed(scores, second, traits, names),
         ]
+    log = log or TrainingLog()
     return Report(
         title,
-        {**_facts(annotation, scores), **(log.facts() if log else {})},
+        {**_facts(annotation, scores), **log.facts()},
         sections,
-        {**(log.charts() if log else {}), **_charts(scores, second)},
+        {**log.charts(), **_charts(scores, second)},
         make_cases(annotation, predictions, scores, video_dir, count),
         {ITEMS_FILE: items_csv(traits, split, second)},
     )
+
+
+def _sections(
+    split: ErrorSplit, picked: Table, groupings: Sequence[Grouping]
+) -> dict[str, list[Table]]:
+    """What every report shows, under its headings."""
+    scores = split.predicted
+    return {
+        'Scores': [],
+        'Time and space': [error_table(split), right_table(split), picked],
+        # The first, by type of the sentence, is what the scores show.
+        'Groups of queries': [
+            breakdown_table(scores, grouping) for grouping in groupings[1:]
+        ],
+    }
 
 
 def _facts(
