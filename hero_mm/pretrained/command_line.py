@@ -89,9 +89,6 @@ def model_shapes(
     if not isinstance(cfg.get('model'), dict):
         raise ValueError(f'config {config!r} has no entry model')
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
-    text = cfg.model.get('text_encoder') or {}
-    if text.get('type') == 'HFTextEncoder':
-        text['pretrained'] = False
     model = MODELS.build(cfg.model)
     return {
         name: tuple(tensor.shape)

@@ -3,18 +3,23 @@
 Shape legend: Q queries, L sub-words, C encoder width, D width.
 """
 
+import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.pretrained.reading import TRUST, weights_only_is_sound
 from hero_mm.registry import MODELS
 
 from ..features import TextFeatures
+from ..video_encoders.building import freeze_unread, untouched
 from .action_pooling import TextPooling
 
 _NOT_FOUND = (
@@ -43,15 +48,17 @@ _TOO_LONG = (
 class HFTextEncoder(BaseModule):
     """Words of a pretrained language model, projected to width D.
 
-    RoBERTa, BERT and their like, or the text tower of CLIP: of a model with a
-    picture tower the text part alone is kept. The words are pooled here; the
-    model's own pooler is left out.
+    RoBERTa, BERT and their like, the text tower of CLIP, the encoder of T5 or
+    BART: of a model with a picture tower or a decoder the text part alone is
+    kept. The words are pooled here; what of the model is then read by nobody
+    is frozen. Code that lies in the folder of a model is never run.
 
     Args:
         embed_dims (int): Width D.
         name (str): Folder with the model, or its name on the hub.
-        pretrained (bool): Load the weights; False builds the model of the
-            folder's config with random weights. Defaults to True.
+        pretrained (bool): :meth:`init_weights` loads the weights of the
+            folder; a model that gets a checkpoint of HERO needs none. False
+            leaves it random. Defaults to True.
         frozen (bool): Do not train the language model. Its word features are
             then computed once a sentence and kept. Defaults to False.
         max_words (int): Longer sentences are cut there, in sub-words; the
@@ -61,7 +68,8 @@ class HFTextEncoder(BaseModule):
 
     Raises:
         OSError: The model cannot be found; the message says how to get it.
-        ValueError: The model has no positions for so many words.
+        ValueError: The model has no positions for so many words, needs code
+            of its own, or a word in it does not see those behind it.
     """
 
     def __init__(
@@ -75,14 +83,11 @@ class HFTextEncoder(BaseModule):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        try:
-            self.tokenizer, language_model = _load(name, pretrained)
-        except (OSError, ValueError) as error:
-            raise OSError(_not_found(name, pretrained, error)) from error
-        # A CLIP model holds a text tower beside the picture tower.
-        self.language_model: nn.Module = getattr(
-            language_model, 'text_model', language_model
-        )
+        self.name = name
+        self.pretrained = pretrained
+        with _explained(name, pretrained):
+            self.tokenizer, language_model = _load(name, _make)
+        self.language_model: nn.Module = _text_part(language_model)
         if hasattr(self.language_model, 'pooler'):
             # Words are pooled here; unused weights stall distributed training.
             self.language_model.pooler = None
@@ -100,7 +105,52 @@ class HFTextEncoder(BaseModule):
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         if frozen:
             self.language_model.requires_grad_(False).eval()
+        self._look(config.model_type)
         self.pooling = TextPooling(config.hidden_size, embed_dims)
+
+    def _look(self, kind: str) -> None:
+        """Run on a sentence: what nothing reads, and what a word sees."""
+        tokens = self._tokens(['the man who walks'])
+        with untouched(self.language_model, gradients=True):
+            words_QLC = self._hidden(tokens)
+            unread = freeze_unread(self.language_model, [words_QLC])
+        if unread:
+            print_log(
+                f'text encoder {self.name}: nothing reads '
+                f'{", ".join(unread)}: frozen',
+                logger='current',
+            )
+        ids = tokens['input_ids']
+        if 'clip' in kind or ids.shape[1] < 2:
+            # That of CLIP was trained to be looked at as a whole.
+            return
+        other = ids.clone()
+        other[:, -1] = torch.where(ids[:, -1] == 0, 1, 0)
+        with untouched(self.language_model):
+            again_QLC = self._hidden({**tokens, 'input_ids': other})
+        if torch.equal(words_QLC[:, 0], again_QLC[:, 0]):
+            raise ValueError(
+                f'{self.name} ({kind}) is a decoder: its words do not see '
+                'those behind them, and "the red" of "the red ball" would '
+                'not know of the ball. Take an encoder (RoBERTa, BERT, CLIP '
+                'text) or an encoder-decoder (T5, BART), whose encoder is used'
+            )
+
+    def init_weights(self) -> None:
+        """Load the weights of the folder, where they are wanted.
+
+        Raises:
+            OSError: They cannot be found; the message says how to get them.
+        """
+        super().init_weights()
+        if not self.pretrained:
+            return
+        with _explained(self.name, True):
+            _, loaded = _load(self.name, _read)
+        state = _text_part(loaded).state_dict()
+        own = self.language_model.state_dict()
+        self.language_model.load_state_dict({n: state[n] for n in own})
+        self._cache.clear()
 
     def train(self, mode: bool = True) -> 'HFTextEncoder':
         """Set the mode; a frozen language model stays in evaluation mode."""
@@ -121,16 +171,24 @@ class HFTextEncoder(BaseModule):
                     f'the sentence {text!r} is empty; give a sentence that '
                     'names an object'
                 )
+        tokens = self._tokens(texts)
+        return self._hidden(tokens), tokens['attention_mask'].bool()
+
+    def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        device = next(self.language_model.parameters()).device
         tokens = self.tokenizer(
             list(texts),
             padding=True,
             truncation=True,
             max_length=self.max_words,
             return_tensors='pt',
-        ).to(next(self.language_model.parameters()).device)
-        mask_QL = tokens['attention_mask'].bool()
+        )
+        return {name: value.to(device) for name, value in tokens.items()}
+
+    def _hidden(self, tokens: dict[str, Tensor]) -> Tensor:
         output: Any = self.language_model(**tokens)
-        return output.last_hidden_state, mask_QL
+        words_QLC: Tensor = output.last_hidden_state
+        return words_QLC
 
     @torch.no_grad()
     def _cached_words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -189,28 +247,72 @@ class HFTextEncoder(BaseModule):
         return self.pooling(*encode(texts))
 
 
-def _load(name: str, pretrained: bool) -> tuple[Any, Any]:
+def _text_part(model: Any) -> nn.Module:
+    """Of a model with a picture tower or a decoder what reads the words."""
+    model = getattr(model, 'text_model', model)
+    if getattr(model.config, 'is_encoder_decoder', False):
+        model = model.get_encoder()
+    part: nn.Module = model
+    return part
+
+
+def _make(name: str, **where: bool) -> Any:
+    """A model of the config, with random weights."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(name, **where)
+    return AutoModel.from_config(config, trust_remote_code=False)
+
+
+def _read(name: str, **where: bool) -> Any:
+    """A model with its weights."""
+    from transformers import AutoModel
+
+    if not weights_only_is_sound() and os.environ.get(TRUST) != '1':
+        where['use_safetensors'] = True
+    return AutoModel.from_pretrained(name, **where)
+
+
+def _load(name: str, load_model: Callable[..., Any]) -> tuple[Any, Any]:
     """Tokenizer and language model, of a folder, the cache or the hub."""
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     def load(**where: bool) -> tuple[Any, Any]:
+        where['trust_remote_code'] = False
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             # Made up by transformers, which found none.
             raise OSError('its tokenizer knows no words')
-        if pretrained:
-            return tokenizer, AutoModel.from_pretrained(name, **where)
-        config = AutoConfig.from_pretrained(name, **where)
-        return tokenizer, AutoModel.from_config(config)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if tokenizer.pad_token is None:
+            raise OSError('its tokenizer has no token to pad sentences with')
+        return tokenizer, load_model(name, **where)
 
     try:
         return load(local_files_only=True)
-    except (OSError, ValueError):
-        if Path(name).is_dir():
+    except (OSError, ValueError) as error:
+        if Path(name).is_dir() or 'remote_code' in str(error):
             raise
         # Without internet the loaders wait for each of ten files in turn.
-        AutoConfig.from_pretrained(name)
+        AutoConfig.from_pretrained(name, trust_remote_code=False)
         return load()
+
+
+@contextmanager
+def _explained(name: str, pretrained: bool) -> Iterator[None]:
+    """Say why a model cannot be had, and how to get it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if 'remote_code' in str(error):
+            raise ValueError(
+                f'the text encoder {name!r} needs code of its own (auto_map '
+                'in its config.json), which is not run: it could do anything. '
+                'Take a model that transformers has itself, such as '
+                'roberta-base'
+            ) from error
+        raise OSError(_not_found(name, pretrained, error)) from error
 
 
 def _most_words(config: Any) -> float:

@@ -1,12 +1,12 @@
 """The text encoder on transformers, on tiny models made by the test."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.model import BaseModule
 
 from hero_mm.models import HFTextEncoder
 from hero_mm.registry import MODELS
@@ -79,7 +79,9 @@ def folder(request, tmp_path_factory):
 
 def build(folder, **options):
     torch.manual_seed(0)
-    return HFTextEncoder(8, name=folder, **options).eval()
+    encoder = HFTextEncoder(8, name=folder, **options).eval()
+    encoder.init_weights()
+    return encoder
 
 
 def test_shapes_and_masks(folder):
@@ -100,16 +102,153 @@ def test_a_sentence_alone_is_the_same_among_longer_ones(folder):
     assert (together.sentence_QD[0] - together.sentence_QD[1]).abs().max() > 0
 
 
-def test_weights_of_the_folder_survive_init_weights(folder):
-    """MMEngine calls init_weights() of all that has one."""
+def test_the_weights_of_the_folder(folder):
     from transformers import AutoModel
 
     encoder = build(folder)
-    BaseModule.init_weights(encoder)
     wanted = AutoModel.from_pretrained(folder).state_dict()
-    told = encoder.language_model.state_dict()
-    for name, value in told.items():
+    for name, value in encoder.language_model.state_dict().items():
         torch.testing.assert_close(value, wanted[name], msg=name)
+
+
+def test_a_build_needs_no_weights(folder, tmp_path):
+    """A checkpoint of HERO holds them."""
+    for path in Path(folder).iterdir():
+        if path.suffix != '.safetensors':
+            shutil.copy(path, tmp_path)
+    encoder = HFTextEncoder(8, name=str(tmp_path)).eval()
+    encoder.load_state_dict(build(folder).state_dict())
+    torch.testing.assert_close(
+        encoder(TEXTS).words_QLD, build(folder)(TEXTS).words_QLD
+    )
+    with pytest.raises(OSError, match='The folder lacks model.safetensors'):
+        encoder.init_weights()
+
+
+SIZES = dict(
+    BartConfig=dict(
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_position_embeddings=70,
+    ),
+    T5Config=dict(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
+    GPT2Config=dict(n_embd=16, n_layer=1, n_head=2, n_positions=70),
+)
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Function: folder of a tiny language model of some kind."""
+    transformers = pytest.importorskip('transformers')
+
+    def make(kind, pad=True, **options):
+        config = getattr(transformers, kind)(
+            **SIZES.get(kind, {}), vocab_size=4 + len(WORDS), **options
+        )
+        torch.manual_seed(0)
+        transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
+        _tokenizer(str(tmp_path), roberta=True)
+        path = tmp_path / 'tokenizer_config.json'
+        found = json.loads(path.read_text())
+        if not pad:
+            del found['pad_token']
+            found['eos_token'] = '</s>'
+        path.write_text(json.dumps(found))
+        return str(tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize('kind', ['BartConfig', 'T5Config'])
+@pytest.mark.parametrize('pad', [True, False])
+def test_of_an_encoder_decoder_the_encoder(kind, pad, made):
+    encoder = build(made(kind, pad))
+    names = [name for name, _ in encoder.named_parameters()]
+    assert not any('decoder' in name for name in names)
+    out, alone = encoder(TEXTS), encoder(TEXTS[1:])
+    assert out.word_mask_QL.sum(1).tolist() == [7, 5]
+    torch.testing.assert_close(
+        out.sentence_QD[1:], alone.sentence_QD, atol=1e-5, rtol=1e-4
+    )
+    # A word sees those behind it.
+    seen = encoder.language_model(**encoder._tokens(TEXTS[:1]))[0][:, 0]
+    other = encoder._tokens(['the red square moves what'])
+    assert not torch.equal(encoder.language_model(**other)[0][:, 0], seen)
+
+
+@pytest.mark.parametrize('pad', [True, False])
+def test_a_decoder_is_refused(pad, made):
+    with pytest.raises(ValueError, match=r'\(gpt2\) is a decoder: its words'):
+        build(made('GPT2Config', pad))
+
+
+def test_what_nothing_reads_is_frozen(made):
+    size = dict(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    words = dict(vocab_size=4 + len(WORDS), max_position_embeddings=70)
+    folder = made(
+        'SiglipConfig',
+        text_config=dict(size, **words),
+        vision_config=dict(size, image_size=8, patch_size=4),
+    )
+    encoder = build(folder)
+    still = {n for n, p in encoder.named_parameters() if not p.requires_grad}
+    assert still and all(n.startswith('language_model.head') for n in still)
+    out = encoder.train()(TEXTS)
+    (out.sentence_QD.sum() + out.action_QD.sum()).backward()
+    for name, parameter in encoder.named_parameters():
+        assert (parameter.grad is None) == (name in still), name
+
+
+def test_a_tokenizer_without_anything_to_pad_with(made):
+    folder = made('T5Config')
+    path = Path(folder) / 'tokenizer_config.json'
+    found = json.loads(path.read_text())
+    for name in ('pad_token', 'unk_token'):
+        del found[name]
+    path.write_text(json.dumps(found))
+    with pytest.raises(OSError, match='no token to pad sentences with'):
+        build(folder)
+
+
+def test_code_of_a_folder_is_not_run(made, tmp_path, monkeypatch):
+    folder = made('T5Config')
+    path = Path(folder) / 'config.json'
+    found = json.loads(path.read_text())
+    found.update(
+        model_type='mine',
+        auto_map=dict(AutoConfig='evil.Config', AutoModel='evil.Model'),
+    )
+    path.write_text(json.dumps(found))
+    marker = tmp_path / 'ran'
+    (Path(folder) / 'evil.py').write_text(f'open({str(marker)!r}, "w")')
+    # Nobody is asked, who might say yes.
+    monkeypatch.setattr('builtins.input', lambda *args: 'y')
+    with pytest.raises(ValueError, match='needs code of its own') as error:
+        build(folder)
+    assert not marker.exists()
+    assert 'trust_remote_code' not in str(error.value)
+
+
+def test_an_old_torch_reads_safetensors_alone(folder, tmp_path, monkeypatch):
+    for path in Path(folder).iterdir():
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(torch, '__version__', '2.9.0')
+    build(str(tmp_path))
+    state = build(folder).language_model.state_dict()
+    (tmp_path / 'model.safetensors').unlink()
+    torch.save(state, tmp_path / 'pytorch_model.bin')
+    with pytest.raises(OSError, match='safetensors'):
+        build(str(tmp_path))
 
 
 def test_random_weights_of_the_config(folder):
@@ -261,11 +400,16 @@ def test_the_hub_is_asked_for_what_the_cache_lacks(folder, monkeypatch):
         real = auto.from_pretrained
         monkeypatch.setattr(auto, 'from_pretrained', stand_in(real))
     build('owner/name')
-    assert asked == [
+    once = [
         ('AutoTokenizer', True),
-        # A hub out of reach is told after this one file.
+        # A hub out of reach is reported after this one file.
         ('AutoConfig', False),
         ('AutoTokenizer', False),
+    ]
+    assert asked == [
+        *once,
+        ('AutoConfig', False),
+        *once,
         ('AutoModel', False),
     ]
 
