@@ -146,7 +146,7 @@ def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
 
     Raises:
         FileNotFoundError: There is none of this video.
-        ValueError: The file is not one of ours.
+        ValueError: The file is not one of ours, or its numbers cannot be.
     """
     path = proposal_path(folder, video_id)
     if not path.is_file():
@@ -165,4 +165,55 @@ def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
             f'{path} is no file of proposals ({error}); delete it and make it '
             'again with tools/extract_proposals.py'
         ) from error
+    wrong = _wrong_numbers(frames, counts, boxes, scores)
+    if wrong:
+        raise ValueError(
+            f'{path}: {wrong}; make the file again, with '
+            'tools/extract_proposals.py or save_proposals'
+        )
     return VideoProposals(frames, counts, boxes, scores, (width, height), how)
+
+
+def _wrong_numbers(
+    frames: np.ndarray,
+    counts: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+) -> Optional[str]:
+    """What cannot be in the numbers of a file; None where all is well."""
+    shapes = frames.shape, counts.shape, boxes.shape, scores.shape
+    number = int(counts.sum()) if counts.dtype.kind in 'iu' else -1
+    if (
+        frames.ndim != 1
+        or not len(frames)
+        or frames.dtype.kind not in 'iu'
+        or shapes[1:] != (frames.shape, (number, 4), (number,))
+        or (counts < 0).any()
+    ):
+        return (
+            'frames and counts (F,) and boxes (sum of counts, 4) with scores '
+            f'do not go together: shapes {", ".join(map(str, shapes))}, '
+            f'{number} boxes counted'
+        )
+    if (np.diff(frames) <= 0).any():
+        place = int(np.argmax(np.diff(frames) <= 0))
+        return (
+            f'frames must increase, and {frames[place]} is followed by '
+            f'{frames[place + 1]}'
+        )
+    owner = np.repeat(frames, counts)
+    for what, values in (('box', boxes), ('score', scores[:, None])):
+        bad = ~np.isfinite(values).all(1)
+        if bad.any():
+            return (
+                f'the {what} of frame {owner[bad][0]} is '
+                f'{values[bad][0].tolist()}, and {int(bad.sum())} in all are '
+                'not finite'
+            )
+    bad = (boxes[:, :2] > boxes[:, 2:]).any(1)
+    if bad.any():
+        return (
+            f'a box of frame {owner[bad][0]} is {boxes[bad][0].tolist()}: '
+            'boxes are x1, y1, x2, y2 in pixels'
+        )
+    return None

@@ -108,3 +108,29 @@ def test_a_broken_file_is_told(spoil, folder):
     spoil(proposal_path(folder, 'v0'))
     with pytest.raises(ValueError, match=r'v0.npz is no file of proposals.*'):
         load_proposals(folder, 'v0')
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'words'),
+    [
+        ('boxes', [[0, 0, 9, 9], [1, 2, np.nan, 4], [5, 5, 7, 8]], 'box of f'),
+        ('scores', [0.75, 0.5, np.inf], r'score of frame 8 is \[inf\]'),
+        ('counts', [2, 1, 1], r'do not go together: .* 4 boxes counted'),
+        ('counts', [2, -1, 2], 'do not go together'),
+        ('counts', [3], r'\(1,\)'),
+        ('frames', [0, 8, 4], 'must increase, and 8 is followed by 4'),
+        ('frames', [0, 0, 4], 'must increase, and 0 is followed by 0'),
+        ('frames', [0.5, 4, 8], 'do not go together'),
+        ('boxes', np.zeros((3, 5)), r'\(3, 5\)'),
+        ('boxes', [[9, 0, 0, 9]] * 3, r'frame 0 is .*x1, y1, x2, y2'),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(folder, field, value, words):
+    path = proposal_path(folder, 'v0')
+    with np.load(path) as data:
+        fields = dict(data)
+    fields[field] = np.asarray(value)
+    np.savez_compressed(path, **fields)
+    with pytest.raises(ValueError, match=words) as error:
+        load_proposals(folder, 'v0')
+    assert str(path) in str(error.value)

@@ -1,6 +1,7 @@
 """Detectors of mmdet: built from a config, filled from a checkpoint."""
 
 import copy
+import importlib.util
 from pathlib import Path
 from typing import Any, Union
 
@@ -8,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..video_encoders.building import build_part
+from ..video_encoders.building import build_part, reason
 
 
 def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
@@ -39,9 +40,61 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
         model = ConfigDict(config.model)
     if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
-    built: nn.Module = build_part(model, 'detector')
+    if importlib.util.find_spec('fairscale') is None:
+        _without_checkpoints(model)
+    try:
+        built: nn.Module = build_part(model, 'detector')
+    except OSError as error:
+        raise ValueError(
+            f'the language model of the detector {model.type} cannot be had: '
+            f'{reason(error)}. Give its folder: language_model.name, and '
+            'lang_model_name of the bbox_head where it has one'
+        ) from error
+    _check_kind(built)
+    _leave_masks_out(built)
     _pad_to_whole_cells(built)
     return built
+
+
+def _without_checkpoints(config: Any) -> None:
+    """Save no memory by fairscale, which is not there, in place."""
+    if isinstance(config, dict):
+        if config.get('num_cp'):
+            config['num_cp'] = 0
+            print_log(
+                'fairscale is not installed: the detector keeps all '
+                'activations (num_cp=0), which takes more memory in training',
+                logger='current',
+            )
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for part in config:
+            _without_checkpoints(part)
+
+
+def _check_kind(detector: Any) -> None:
+    """ValueError where it is no detector of single frames."""
+    from mmdet.models.detectors import SemiBaseDetector
+
+    if isinstance(detector, SemiBaseDetector):
+        raise ValueError(
+            f'{type(detector).__name__} is a way to train two copies of a '
+            'detector, and finds nothing itself: give the config of its '
+            'detector (the entry model.detector) and the weights of '
+            'its teacher'
+        )
+    head = getattr(detector, 'bbox_head', None)
+    if head is not None and not hasattr(head, 'loss_cls'):
+        # mmdet 3.3 asks SSD's for it when it predicts.
+        head.loss_cls = None
+
+
+def _leave_masks_out(detector: Any) -> None:
+    """Proposals are boxes: masks would be found and thrown away."""
+    head: Any = getattr(detector, 'roi_head', None)
+    boxes = getattr(detector, 'with_bbox', False)
+    if boxes and getattr(head, 'with_mask', False):
+        head.mask_head = None
 
 
 def _read_config(path: str) -> Config:

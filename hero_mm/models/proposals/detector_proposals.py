@@ -15,7 +15,7 @@ from hero_mm.registry import MODELS
 
 from ..features import Pyramid
 from ..regions import Regions
-from ..video_encoders.building import in_words
+from ..video_encoders.building import FAILURES, reason
 from .base import ProposalGenerator, Samples
 from .detector_building import build_detector, check_boxes, load_detector
 from .frame_samples import (
@@ -27,6 +27,9 @@ from .frame_samples import (
     set_batch_size,
     sum_losses,
 )
+
+# Pixels a side that no detector of mmdet finds too small.
+LARGE = 512
 
 
 @MODELS.register_module()
@@ -91,6 +94,8 @@ class DetectorProposals(ProposalGenerator):
         self.checkpoint = checkpoint
         self.frozen = frozen
         self.takes_text = hasattr(self.detector, 'language_model')
+        kind = type(self.detector).__name__
+        self._wants_letters = self.takes_text and kind == 'GLIP'
         if text is not None and not self.takes_text:
             raise ValueError(
                 f'{type(self.detector).__name__} has no language model: leave '
@@ -225,15 +230,50 @@ class DetectorProposals(ProposalGenerator):
         self, method: Any, inputs: Tensor, data: list[Any], **options: Any
     ) -> Any:
         """Run the detector; ValueError where it does not take such frames."""
+        name = type(self.detector).__name__
         height, width = inputs.shape[-2:]
-        with in_words(
-            f'{type(self.detector).__name__} does not run on {len(inputs)} '
-            f'frames of {width}x{height} pixels',
-            'Frames may be too small for it (scale); some detectors want '
-            'frames of one size, one frame at a time (batch_size=1) or other '
-            'multiples of pixels (pad_size_divisor of its data_preprocessor)',
-        ):
+        try:
             return method(inputs, data, **options)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except FAILURES as error:
+            why = 'So says the detector itself: look into its config'
+            if max(height, width) < LARGE and self._runs_on_large_frames():
+                why = (
+                    f'The frames are too small for it: it runs on {LARGE}x'
+                    f'{LARGE} pixels. Enlarge them: scale of the detector'
+                )
+            raise ValueError(
+                f'{name} does not run on {len(inputs)} frames of '
+                f'{width}x{height} pixels: {reason(error)}. {why}'
+            ) from error
+
+    @torch.no_grad()
+    def _runs_on_large_frames(self) -> bool:
+        """Whether it finds boxes in one large frame of zeros."""
+        pixels = torch.zeros(1, 3, LARGE, LARGE, device=self._device())
+        was_training = self.detector.training
+        self.detector.eval()
+        try:
+            data = [self._sample((LARGE, LARGE), 'object')]
+            self.detector.predict(pixels, data, rescale=False)
+        except FAILURES:
+            return False
+        finally:
+            self.detector.train(was_training)
+        return True
+
+    def _sample(self, size: tuple[int, int], text: str) -> Any:
+        """A frame to find boxes in."""
+        one = frame_sample(size)
+        if self.takes_text:
+            one.text, one.custom_entities = _closed(text), False
+            # The whole prompt counts, not the nouns in it: -1 for Grounding
+            # DINO, letters for GLIP.
+            one.tokens_positive = -1
+            if self._wants_letters:
+                one.tokens_positive = [[[0, len(one.text) - 1]]]
+        return one
 
     def _pixels(
         self, inputs: dict[str, Tensor], frames: Sequence[RealFrame]
@@ -313,14 +353,10 @@ class DetectorProposals(ProposalGenerator):
         self, frames: Sequence[Tensor], texts: Sequence[str]
     ) -> list[tuple[Tensor, Tensor]]:
         """Boxes in pixels of the detector, and scores, of each frame."""
-        data = []
-        for frame, text in zip(frames, texts):
-            one = frame_sample(self._scaled(*frame.shape[-2:]))
-            if self.takes_text:
-                # -1: the whole prompt counts, not the nouns in it.
-                one.text, one.tokens_positive = _closed(text), -1
-                one.custom_entities = False
-            data.append(one)
+        data = [
+            self._sample(self._scaled(*frame.shape[-2:]), text)
+            for frame, text in zip(frames, texts)
+        ]
         batch = self._batch(frames, data, training=False)
         results = self._run(self.detector.predict, *batch, rescale=False)
         if results and 'pred_instances' not in results[0]:

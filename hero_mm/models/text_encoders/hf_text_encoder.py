@@ -87,10 +87,11 @@ class HFTextEncoder(BaseModule):
         self.pretrained = pretrained
         with _explained(name, pretrained):
             self.tokenizer, language_model = _load(name, _make)
-        self.language_model: nn.Module = _text_part(language_model)
-        if hasattr(self.language_model, 'pooler'):
-            # Words are pooled here; unused weights stall distributed training.
-            self.language_model.pooler = None
+        part: Any = _text_part(language_model)
+        if hasattr(part, 'pooler'):
+            # Words are pooled here.
+            part.pooler = None
+        self.language_model: nn.Module = part
         config = getattr(
             language_model.config, 'text_config', language_model.config
         )

@@ -1,6 +1,7 @@
 """Detectors of proposals: their configs and checkpoints."""
 
 import copy
+import importlib.util
 
 import pytest
 import torch
@@ -143,7 +144,59 @@ def test_masks_are_no_boxes(shrunk):
     solo = shrunk('solo/solo_r50_fpn_1x_coco.py')
     with pytest.raises(ValueError, match='SOLO finds masks and no boxes'):
         DetectorProposals(solo)
+    # Of one that finds both the boxes are found, and learned.
     config = shrunk('mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
-    assert DetectorProposals(config).frozen
-    with pytest.raises(ValueError, match='MaskRCNN learns masks, .*frozen'):
-        DetectorProposals(config, frozen=False)
+    detector = DetectorProposals(config, frozen=False).detector
+    assert not detector.roi_head.with_mask
+    assert not any('mask' in name for name in detector.state_dict())
+
+
+def test_a_scheme_of_training_is_no_detector():
+    path = 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k'
+    with pytest.raises(ValueError, match='SoftTeacher is a way to train two'):
+        build_detector(f'mmdet::{path}_semi-0.1-coco.py')
+
+
+def test_ssd_predicts(detector_config):
+    """mmdet 3.3 asks its head for a loss that it has not."""
+    config = detector_config('RetinaNet')
+    config.bbox_head = dict(
+        type='SSDHead',
+        in_channels=[16] * 5,
+        num_classes=3,
+        anchor_generator=dict(
+            type='SSDAnchorGenerator',
+            scale_major=False,
+            min_sizes=[8, 16, 32, 48, 56],
+            max_sizes=[16, 32, 48, 56, 64],
+            strides=[8, 16, 32, 64, 128],
+            ratios=[[2]] * 5,
+        ),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+    )
+    frame = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    boxes, _ = DetectorProposals(config).detect([frame])
+    assert len(boxes[0])
+
+
+def test_memory_is_saved_only_where_fairscale_is(detector_config, monkeypatch):
+    config = detector_config('Grounding DINO')
+    config.encoder.num_cp = 6
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        'importlib.util.find_spec',
+        lambda name, *given: (
+            None if name == 'fairscale' else find(name, *given)
+        ),
+    )
+    assert build_detector(config)
+    assert config.encoder.num_cp == 6
+
+
+def test_glip_is_prompted_by_letters(detector_config):
+    """Its heads want those of each object; the whole prompt is one."""
+    generator = DetectorProposals(detector_config('Grounding DINO'))
+    assert generator._sample((8, 8), 'a cup').tokens_positive == -1
+    generator._wants_letters = True
+    one = generator._sample((8, 8), 'a cup')
+    assert one.text == 'a cup.' and one.tokens_positive == [[[0, 5]]]

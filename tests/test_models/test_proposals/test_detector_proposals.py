@@ -360,9 +360,21 @@ def test_frames_that_a_detector_does_not_take_are_named(detector_config):
     config = detector_config('DINO')
     config.num_queries = 900
     generator = DetectorProposals(config)
-    words = r'DINO does not run on 1 frames of 40x32 pixels: .*\(scale\)'
+    words = r'DINO does not run on 1 frames of 40x32 pixels: .*too small.*512'
     with pytest.raises(ValueError, match=words):
         generator.detect(frames_of((32, 40)))
+
+
+def test_an_error_of_the_detector_is_no_guess_about_frames(
+    generator, monkeypatch
+):
+    def predict(inputs, samples, rescale):
+        raise RuntimeError('no epoch was set')
+
+    monkeypatch.setattr(generator.detector, 'predict', predict)
+    with pytest.raises(ValueError, match='no epoch was set') as error:
+        generator.detect(frames_of((16, 16)))
+    assert 'small' not in str(error.value)
 
 
 def test_frames_that_are_no_batch_are_refused():
