@@ -1,0 +1,267 @@
+"""Own footage to the annotation format, in one step."""
+
+import csv
+import fnmatch
+import io
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from hero_mm.files import write_text
+
+from ..converters.boxes import make_track
+from ..converters.clips import ClipList, RawNames, Sentence
+from ..converters.common import ConversionError, ConversionSummary, PathLike
+from ..converters.verify import VideoFacts, probe_video
+from ..converters.videos import VideoFolder
+from ..tracks import VideoInfo
+from ..video_base import same_aspect
+from .reading import add_sentences, read_footage
+from .tubes import Footage, Tube, merge_tracks
+
+NAMES = RawNames(
+    segment='segment',
+    span='the frames of the tube',
+    target='object',
+    text='the text',
+    boxes='the source',
+)
+WIDER = 'segments widened to the span of their sentence'
+NO_TEXT = 'objects that no sentence is about'
+_CURE = 'give the folder of the videos with --videos, which tells it'
+
+
+def convert_own(
+    source: PathLike,
+    out: PathLike,
+    format: str,
+    videos: Optional[PathLike] = None,
+    splits: Optional[Mapping[str, str]] = None,
+    sentences: Optional[PathLike] = None,
+    fps: float = 0,
+    interpolate: bool = False,
+    dataset: str = 'own',
+    skip_bad: bool = False,
+) -> ConversionSummary:
+    """Convert what an annotation tool exports.
+
+    Args:
+        source (PathLike): The export, see ``docs/own_footage.md``.
+        out (PathLike): Folder to write: a file a split, and ``queries.csv``,
+            the table of query ids.
+        format (str): One of :data:`FORMATS`.
+        videos (PathLike, optional): Folder of the videos, which tell what the
+            source does not: frame rate, length, size.
+        splits (Mapping[str, str], optional): Split to the pattern of the
+            names of its videos (``'shop*'``) or to its share (``'0.8'``); by
+            its name a video stays in its split when others are added.
+            Defaults to None: all of it is ``train``.
+        sentences (PathLike, optional): A table of sentences, for sources that
+            have none. Defaults to ``sentences.csv`` in the folder of ``csv``
+            and ``mot``.
+        fps (float): Frames a second of videos that do not say it.
+        interpolate (bool): The boxes of ``coco-video`` and ``csv`` are on key
+            frames. Those of the others always are.
+        dataset (str): Name of the data set.
+        skip_bad (bool): Leave out and list what is wrong, instead of raising
+            at the first.
+
+    Returns:
+        ConversionSummary: What was written, repaired and skipped.
+
+    Raises:
+        FileNotFoundError: A file or folder is missing.
+        ConversionError: Something is wrong; names the place and the cure.
+        ValueError: The format or a split is none.
+    """
+    summary = ConversionSummary(str(out))
+    footage = read_footage(source, format, interpolate, summary)
+    if sentences is None and format == 'csv':
+        sentences = Path(source) / 'sentences.csv'
+    if sentences is not None:
+        add_sentences(footage, Path(sentences))
+    _find_facts(footage, videos, fps)
+    for tube in footage.tubes if format == 'label-studio' else ():
+        video = footage.videos[tube.video_id]
+        assert tube.track.boxes is not None
+        tube.track.boxes *= [video.width, video.height] * 2
+    merge_tracks(footage, summary)
+    for video in footage.videos.values():
+        _cut_tracks(footage, video, summary, skip_bad)
+    split_of = {
+        name: _find_split(name, splits or {'train': '*'})
+        for name in footage.videos
+    }
+    rows: list[dict] = []
+    written = 0
+    for split in dict.fromkeys(split_of.values()):
+        clips = ClipList(source, NAMES, summary, skip_bad)
+        infos = {
+            name: video
+            for name, video in footage.videos.items()
+            if split_of[name] == split
+        }
+        for number, tube in enumerate(footage.tubes):
+            if tube.video_id in infos:
+                video = infos[tube.video_id]
+                rows += _add(clips, video, tube, split, number)
+        clips.save(Path(out) / f'{split}.json', dataset, split, infos)
+        written += summary.videos
+    summary.videos = written
+    summary.clips = len({(row['video'], row['segment']) for row in rows})
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(Path(out) / 'queries.csv', table.getvalue())
+    return summary
+
+
+def _find_facts(
+    footage: Footage, folder: Optional[PathLike], fps: float
+) -> None:
+    """Find the files, and what the source does not say of its videos."""
+    films = None if folder is None else VideoFolder(folder)
+    for video in footage.videos.values():
+        where = f'video {video.path!r}'
+        if films is not None:
+            places = films.find(video.path, video.video_id)
+            if len(places) != 1:
+                found = f'{len(places)} files of this name in {folder}'
+                cure = 'give the folder that has the video, once'
+                raise ConversionError(footage.path, where, found, cure)
+            video.path = places[0]
+            facts = probe_video(Path(str(folder), places[0]))
+            if isinstance(facts, str):
+                cure = 'encode the video again, or leave it out'
+                raise ConversionError(footage.path, where, facts, cure)
+            _take_facts(footage.path, where, video, facts)
+        video.fps = video.fps or fps
+        lacking = [
+            name
+            for name in ('frame_count', 'fps', 'width', 'height')
+            if not getattr(video, name)
+        ]
+        if lacking:
+            found = f'the source does not say {", ".join(lacking)}'
+            raise ConversionError(footage.path, where, found, _CURE)
+
+
+def _take_facts(
+    path: PathLike, where: str, video: VideoInfo, facts: VideoFacts
+) -> None:
+    size = (facts.width, facts.height)
+    if not video.width:
+        video.width, video.height = size
+    elif not same_aspect(size, (video.width, video.height)):
+        raise ConversionError(
+            path,
+            where,
+            f'{size[0]}x{size[1]}, in the source {video.width}x{video.height}',
+            'give the videos that were annotated',
+        )
+    video.frame_count = facts.frame_count
+    video.fps = facts.fps or video.fps
+
+
+def _cut_tracks(
+    footage: Footage,
+    video: VideoInfo,
+    summary: ConversionSummary,
+    skip_bad: bool,
+) -> None:
+    """Cut boxes to the picture and to the length of the video."""
+    for name, track in list(video.tracks.items()):
+        frames = np.arange(video.frame_count)
+        boxes_T4, valid_T = video.track_boxes(name, frames)
+        last = int(track.runs[-1, 1])
+        if last > video.frame_count:
+            kind = 'tracks cut to the end of their video'
+            told = f'{video.video_id}, {name}: {last} to {video.frame_count}'
+            summary.note(kind, told)
+        made = make_track(
+            footage.path,
+            f'video {video.video_id!r}, object {name!r}',
+            frames[valid_T],
+            boxes_T4[valid_T],
+            (video.width, video.height),
+            summary,
+            track.category,
+            skip_bad,
+        )
+        del video.tracks[name]
+        if made is not None:
+            video.tracks[name] = made
+
+
+def _find_split(name: str, splits: Mapping[str, str]) -> str:
+    """The split of a video: by the first pattern, else by its share."""
+    place, among_shares = zlib.crc32(name.encode()) / 2**32, ''
+    for split, told in splits.items():
+        try:
+            share = float(told)
+        except ValueError:
+            if fnmatch.fnmatch(name, told):
+                return split
+            continue
+        if 0 <= place < share:
+            among_shares = split
+        place -= share
+    if not among_shares:
+        raise ValueError(
+            f'video {name!r} is in none of the splits {dict(splits)}; give '
+            'shares that add up to 1, or a last one such as "train=*"'
+        )
+    return among_shares
+
+
+def _add(
+    clips: ClipList, video: VideoInfo, tube: Tube, split: str, number: int
+) -> list[dict]:
+    """Add the sentence of a tube; gives its row of the table."""
+    fields = tube.fields
+    where = f'video {video.video_id!r}, object {fields["object"]!r}'
+    if not fields.get('text'):
+        clips.summary.note(NO_TEXT, where)
+        return []
+    span = tube.span
+    if span is None:
+        span = int(tube.track.runs[0, 0]), int(tube.track.runs[-1, 1])
+    segment = 0, video.frame_count
+    if fields.get('segment'):
+        edges = fields['segment'].split()
+        if len(edges) != 2 or not all(edge.isdecimal() for edge in edges):
+            found = f'the segment {fields["segment"]!r:.40} is no pair'
+            cure = 'write two frames, such as "0 270"'
+            raise ConversionError(clips.path, where, found, cure)
+        low, high = map(int, edges)
+        segment = min(low, span[0]), max(high, span[1])
+        if segment != (low, high):
+            clips.summary.note(WIDER, f'{where}: {(low, high)} to {segment}')
+    text = fields['text']
+    kind = 'interrogative' if text.endswith('?') else 'declarative'
+    sentence = Sentence(
+        query_id=fields.get('query_id') or f'{video.video_id}/{number}',
+        where=where,
+        type=fields.get('type') or kind,
+        text=text,
+        segment=segment,
+        span=span,
+        track_id=fields['object'],
+        predicate=fields.get('predicate', ''),
+    )
+    if not clips.add(sentence, video):
+        return []
+    row: dict = dict(
+        query_id=sentence.query_id,
+        split=split,
+        video=video.video_id,
+        start=sentence.span[0],
+        end=sentence.span[1],
+        segment='{} {}'.format(*sentence.segment),
+        text=sentence.text,
+    )
+    return [row]

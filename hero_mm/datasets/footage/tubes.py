@@ -1,0 +1,208 @@
+"""A tube as annotation tools have it: boxes of an object, and its sentence.
+
+Shape legend: T frames. Boxes are xyxy in pixels; frame numbers are native and
+0-based; spans and segments are half-open ``[start, end)``.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from ..annotation import GroundingAnnotation
+from ..converters.common import PathLike, Record
+from ..tracks import Track, VideoInfo
+
+FIELDS = ('text', 'query_id', 'object', 'type', 'predicate', 'segment')
+"""What may be written beside the boxes of a tube; all but the text may be
+left away, and what has no text is an object that no sentence is about."""
+# Boxes that differ by less are the same, in pixels.
+SAME = 1e-3
+OWN_TRACK = 'tubes that disagree with others of their object (own track)'
+HIDDEN = 'sentences whose span begins or ends without a box (cut to the boxes)'
+
+
+@dataclass
+class Tube:
+    """Boxes of an object, where it is seen or where a sentence speaks of it.
+
+    Attributes:
+        video_id (str): Its video.
+        track (Track): Its boxes, on every frame where it is.
+        fields (dict[str, str]): What is written beside it, by
+            :data:`FIELDS`; ``object`` is always there.
+        span (tuple[int, int], optional): Where the sentence holds. Defaults
+            to None: from the first box to the last.
+    """
+
+    video_id: str
+    track: Track
+    fields: dict[str, str]
+    span: Optional[tuple[int, int]] = None
+
+
+@dataclass
+class Footage:
+    """What a source of annotated videos holds.
+
+    Attributes:
+        path (PathLike): The source, for errors.
+        videos (dict[str, VideoInfo]): Numbers that the source does not say
+            are 0.
+        tubes (list[Tube]): In the order of the source.
+    """
+
+    path: PathLike
+    videos: dict[str, VideoInfo] = field(default_factory=dict)
+    tubes: list[Tube] = field(default_factory=list)
+
+    def add_video(self, file: str, **facts: Any) -> VideoInfo:
+        """Add a video, or find it.
+
+        Args:
+            file (str): Its file; the name without suffix is its id.
+            **facts: What is known of ``frame_count``, ``fps``, ``width`` and
+                ``height``; what is not is None or 0.
+
+        Returns:
+            VideoInfo: The video.
+        """
+        name = Path(file).stem
+        count, fps, width, height = (
+            facts.get(key) or 0
+            for key in ('frame_count', 'fps', 'width', 'height')
+        )
+        video = VideoInfo(name, file, count, fps, width, height)
+        return self.videos.setdefault(name, video)
+
+
+def merge_tracks(footage: Footage, record: Record) -> None:
+    """Give the videos their tracks.
+
+    Boxes of a sentence go before those of the object alone: they are what was
+    looked at. Sentences whose boxes of one object disagree get a track each.
+
+    Args:
+        footage (Footage): Its videos get tracks; ``object`` of its tubes
+            names theirs.
+        record (Record): Notes the tubes that disagree.
+    """
+    boxes: dict[tuple, dict[int, np.ndarray]] = defaultdict(dict)
+    said: dict[tuple, set[int]] = defaultdict(set)
+    labels: dict[tuple, str] = {}
+    for tube in sorted(footage.tubes, key=lambda tube: 'text' in tube.fields):
+        ours = dict(boxes_of(tube.track))
+        key = (tube.video_id, tube.fields['object'])
+        known = boxes[key]
+        shared = said[key] & ours.keys()
+        if any(abs(known[f] - ours[f]).max() > SAME for f in shared):
+            record.note(OWN_TRACK, f'{key[0]}: {key[1]}')
+            while key in boxes:
+                key = (key[0], f"{key[1]}'")
+            tube.fields['object'] = key[1]
+        boxes[key].update(ours)
+        if 'text' in tube.fields:
+            said[key].update(ours)
+        labels[key] = labels.get(key) or tube.track.category
+    for key, found in boxes.items():
+        track = Track.from_boxes(
+            labels[key], list(found), list(found.values())
+        )
+        footage.videos[key[0]].tracks[key[1]] = track
+
+
+def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
+    """Frames and boxes of a track that has its own.
+
+    Args:
+        track (Track): With ``boxes``.
+
+    Yields:
+        tuple[int, np.ndarray]: Frame, and box of shape (4,).
+    """
+    assert track.boxes is not None
+    for begin, end, row in track.runs.tolist():
+        yield from zip(range(begin, end), track.boxes[row : row + end - begin])
+
+
+def tubes_of(
+    annotation: GroundingAnnotation, record: Record
+) -> Iterator[Tube]:
+    """The tubes of an annotation, one a sentence.
+
+    An object with boxes that no sentence covers is a tube without a text.
+
+    Args:
+        annotation (GroundingAnnotation): A loaded annotation file.
+        record (Record): Notes what a tube cannot hold.
+
+    Yields:
+        Tube: Sentences in the order of the file, then objects.
+    """
+    said: dict[tuple, set[int]] = defaultdict(set)
+    for clip in annotation.data_list:
+        video = annotation.videos[clip['video_id']]
+        for query in clip['queries']:
+            frames = np.arange(*query['span'])
+            track = _part(video, query['track_id'], frames)
+            ends = [int(track.runs[0, 0]), int(track.runs[-1, 1])]
+            if ends != list(query['span']):
+                record.note(HIDDEN, f'query {query["query_id"]!r}')
+            said[video.video_id, query['track_id']].update(frames.tolist())
+            fields = dict(
+                text=query['text'],
+                query_id=query['query_id'],
+                object=query['track_id'],
+                type=query['type'],
+                segment='{} {}'.format(*clip['segment']),
+            )
+            if query.get('predicate'):
+                fields['predicate'] = query['predicate']
+            yield Tube(video.video_id, track, fields)
+    for name, video in annotation.videos.items():
+        for track_id in video.tracks:
+            track = _part(video, track_id, np.arange(video.frame_count))
+            if any(f not in said[name, track_id] for f, _ in boxes_of(track)):
+                yield Tube(name, track, dict(object=track_id))
+
+
+def _part(video: VideoInfo, track_id: str, frames: np.ndarray) -> Track:
+    """A track on some frames, with its own boxes."""
+    boxes_T4, valid_T = video.track_boxes(track_id, frames)
+    category = video.tracks[track_id].category
+    return Track.from_boxes(category, frames[valid_T], boxes_T4[valid_T])
+
+
+def key_frames(track: Track) -> list[tuple[int, np.ndarray, bool]]:
+    """The key frames that tell a whole track, to a quarter of :data:`SAME`.
+
+    Args:
+        track (Track): With ``boxes``.
+
+    Returns:
+        list[tuple]: Frame, box of shape (4,), and whether the object is there
+        up to the next key frame.
+    """
+    assert track.boxes is not None
+    keys = []
+    for begin, end, row in track.runs.tolist():
+        boxes_T4 = track.boxes[row : row + end - begin].astype(np.float64)
+        last = end - begin - 1
+        chosen, todo = {0, last}, [(0, last)]
+        while todo:
+            low, high = todo.pop()
+            share = np.linspace(0, 1, high - low + 1)[:, None]
+            line = boxes_T4[low] + share * (boxes_T4[high] - boxes_T4[low])
+            off = np.abs(boxes_T4[low : high + 1] - line).max(1)
+            if off.max() > SAME / 4:
+                middle = low + int(off.argmax())
+                chosen.add(middle)
+                todo += [(low, middle), (middle, high)]
+        keys += [
+            (begin + place, boxes_T4[place], place < last)
+            for place in sorted(chosen)
+        ]
+    return keys

@@ -1,0 +1,307 @@
+"""Tubes of an annotation or of a model, for tools that correct them.
+
+The formats are those of :mod:`hero_mm.datasets.footage.reading`, and MOT's
+text files. What is written beside a tube are attributes in CVAT, text areas
+of the region in Label Studio, keys of the object in COCO-video JSON.
+"""
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as Xml
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from hero_mm.files import write_bytes, write_text
+
+from ..annotation import GroundingAnnotation
+from ..converters.common import ConversionSummary, PathLike
+from ..tracks import Track, VideoInfo
+from ..transforms.sampling import frames_of_span
+from .reading import SIDES
+from .tubes import FIELDS, Tube, boxes_of, key_frames, tubes_of
+
+Videos = Mapping[str, VideoInfo]
+Tubes = Mapping[str, Sequence[Tube]]
+
+
+def export_tubes(
+    annotation: GroundingAnnotation,
+    out: PathLike,
+    format: str,
+    predictions: Optional[Mapping[str, Mapping[str, Any]]] = None,
+) -> ConversionSummary:
+    """Write tubes in the format of another tool.
+
+    Args:
+        annotation (GroundingAnnotation): Says videos and sentences.
+        out (PathLike): The folder to write.
+        format (str): One of :data:`EXPORTS`.
+        predictions (Mapping, optional): Query id to ``span`` and ``boxes``
+            (frames and boxes), whose tubes are written. Defaults to None: the
+            tubes of the annotation, and its other objects.
+
+    Returns:
+        ConversionSummary: How many, and what the format cannot hold.
+
+    Raises:
+        ValueError: The format is unknown.
+    """
+    if format not in EXPORTS:
+        raise ValueError(f'format must be one of {EXPORTS}, got {format!r}')
+    summary = ConversionSummary(str(out))
+    if predictions is not None:
+        annotation = _predicted(annotation, predictions)
+    tubes: dict[str, list[Tube]] = defaultdict(list)
+    for tube in tubes_of(annotation, summary):
+        tubes[tube.video_id].append(tube)
+        if 'text' in tube.fields:
+            summary.sentences[tube.fields['type']] += 1
+    write = _WRITERS[format]
+    write(Path(out), annotation.videos, tubes, predictions is not None)
+    summary.videos, summary.clips = len(tubes), len(annotation.data_list)
+    return summary
+
+
+def _predicted(
+    annotation: GroundingAnnotation,
+    predictions: Mapping[str, Mapping[str, Any]],
+) -> GroundingAnnotation:
+    """The same sentences with the tubes of a model; others are left out."""
+    tracks: dict[str, dict[str, Track]] = defaultdict(dict)
+    clips = []
+    for clip in annotation.data_list:
+        video, queries = annotation.videos[clip['video_id']], []
+        for query in clip['queries']:
+            name = query['query_id']
+            guess = predictions.get(name)
+            if guess is None or not len(guess['boxes'][0]):
+                continue
+            frames_N, boxes_N4 = guess['boxes']
+            frames_T = frames_of_span(guess['span'], tuple(clip['segment']))
+            boxes_T4 = np.stack(
+                [np.interp(frames_T, frames_N, side) for side in boxes_N4.T], 1
+            )
+            label = video.tracks[query['track_id']].category
+            track = Track.from_boxes(label, frames_T, boxes_T4)
+            tracks[video.video_id][name] = track
+            span = [int(frames_T[0]), int(frames_T[-1]) + 1]
+            queries.append({**query, 'track_id': name, 'span': span})
+        if queries:
+            clips.append({**clip, 'queries': queries})
+    videos = {
+        name: replace(annotation.videos[name], tracks=found)
+        for name, found in tracks.items()
+    }
+    return GroundingAnnotation(annotation.metainfo, videos, clips)
+
+
+def _write_cvat(
+    out: Path, videos: Videos, tubes: Tubes, predicted: bool
+) -> None:
+    """One file a video, for *Upload annotations* of its task."""
+    for video_id, found in tubes.items():
+        video, root = videos[video_id], Xml.Element('annotations')
+        _add(root, 'version', '1.1')
+        task = _add(_add(root, 'meta'), 'task')
+        for name, text in (
+            ('name', video_id),
+            ('size', video.frame_count),
+            ('mode', 'interpolation'),
+            ('start_frame', 0),
+            ('stop_frame', video.frame_count - 1),
+            ('source', video.path),
+        ):
+            _add(task, name, text)
+        size = _add(task, 'original_size')
+        _add(size, 'width', video.width)
+        _add(size, 'height', video.height)
+        labels = _add(task, 'labels')
+        for name in dict.fromkeys(_label(tube) for tube in found):
+            label = _add(labels, 'label')
+            _add(label, 'name', name)
+            attributes = _add(label, 'attributes')
+            for one in FIELDS:
+                attribute = _add(attributes, 'attribute')
+                _add(attribute, 'name', one)
+                _add(attribute, 'mutable', False)
+                _add(attribute, 'input_type', 'text')
+        for number, tube in enumerate(found):
+            source = 'auto' if predicted else 'manual'
+            track = _add(root, 'track')
+            about = dict(id=str(number), label=_label(tube), source=source)
+            track.attrib.update(about)
+            _add_boxes(track, tube, video.frame_count)
+        Xml.indent(root)
+        content = Xml.tostring(root, 'utf-8', xml_declaration=True)
+        write_bytes(out / f'{video_id}.xml', content)
+
+
+def _label(tube: Tube) -> str:
+    return tube.track.category or 'object'
+
+
+def _add_boxes(track: Xml.Element, tube: Tube, frame_count: int) -> None:
+    """Key frames; where the object leaves, one that is outside."""
+    keys = key_frames(tube.track)
+    starts = {frame for frame, _, _ in keys}
+    for frame, sides, runs_on in keys:
+        marks = [(frame, '0')]
+        gone = frame + 1
+        if not runs_on and gone not in starts and gone < frame_count:
+            marks.append((gone, '1'))
+        for number, outside in marks:
+            box = _add(track, 'box')
+            about = dict(frame=str(number), outside=outside, keyframe='1')
+            box.attrib.update(about, occluded='0')
+            for name, side in zip(SIDES, sides):
+                box.set(name, f'{side:.4f}')
+            for name, value in tube.fields.items():
+                _add(box, 'attribute', value).set('name', name)
+
+
+def _add(parent: Xml.Element, name: str, text: Any = '') -> Xml.Element:
+    child = Xml.SubElement(parent, name)
+    child.text = str(text) or None
+    return child
+
+
+def _write_label_studio(
+    out: Path, videos: Videos, tubes: Tubes, predicted: bool
+) -> None:
+    """The tasks of a project, for *Import*."""
+    kind = 'predictions' if predicted else 'annotations'
+    tasks = []
+    for video_id, found in tubes.items():
+        results = [
+            region
+            for number, tube in enumerate(found)
+            for region in _regions(videos[video_id], f'tube{number}', tube)
+        ]
+        data = dict(video=videos[video_id].path)
+        tasks.append({'data': data, kind: [dict(result=results)]})
+    write_text(out / 'tasks.json', json.dumps(tasks, indent=1))
+
+
+def _regions(video: VideoInfo, name: str, tube: Tube) -> list[dict]:
+    """The boxes of a tube, then its text areas."""
+    percent = np.array([video.width, video.height] * 2) / 100
+    sequence = []
+    for frame, box_4, runs_on in key_frames(tube.track):
+        x1, y1, x2, y2 = (box_4 / percent).tolist()
+        sides = dict(x=x1, y=y1, width=x2 - x1, height=y2 - y1)
+        sequence.append(
+            dict(
+                frame=frame + 1,
+                time=frame / video.fps,
+                enabled=runs_on,
+                rotation=0,
+                **{key: round(side, 7) for key, side in sides.items()},
+            )
+        )
+    about = dict(
+        id=name,
+        to_name='video',
+        original_width=video.width,
+        original_height=video.height,
+    )
+    length = dict(
+        framesCount=video.frame_count, duration=video.frame_count / video.fps
+    )
+    value = dict(length, sequence=sequence, labels=[_label(tube)])
+    boxes = dict(about, from_name='box', type='videorectangle', value=value)
+    return [
+        boxes,
+        *(
+            dict(
+                about,
+                from_name=field,
+                type='textarea',
+                value=dict(length, text=[text]),
+            )
+            for field, text in tube.fields.items()
+        ),
+    ]
+
+
+def _sides(box_4: np.ndarray) -> list[float]:
+    """Xyxy to left, top, width and height."""
+    x1, y1, x2, y2 = box_4.tolist()
+    return [round(side, 4) for side in (x1, y1, x2 - x1, y2 - y1)]
+
+
+def _write_coco_video(
+    out: Path, videos: Videos, tubes: Tubes, predicted: bool
+) -> None:
+    """``coco_video.json``, in the form of YouTube-VIS."""
+    labels = sorted(
+        {_label(tube) for found in tubes.values() for tube in found}
+    )
+    films: list[dict] = []
+    entries: list[dict] = []
+    for number, (video_id, found) in enumerate(tubes.items(), 1):
+        video = videos[video_id]
+        films.append(
+            dict(
+                id=number,
+                name=video.path,
+                length=video.frame_count,
+                fps=video.fps,
+                width=video.width,
+                height=video.height,
+            )
+        )
+        for tube in found:
+            bboxes: list[Any] = [None] * video.frame_count
+            for frame, box_4 in boxes_of(tube.track):
+                bboxes[frame] = _sides(box_4)
+            about = dict(
+                id=len(entries) + 1,
+                video_id=number,
+                category_id=labels.index(_label(tube)) + 1,
+                iscrowd=0,
+                bboxes=bboxes,
+            )
+            entries.append({**about, **tube.fields})
+    kinds = [dict(id=n, name=name) for n, name in enumerate(labels, 1)]
+    raw = dict(videos=films, categories=kinds, annotations=entries)
+    write_text(out / 'coco_video.json', json.dumps(raw))
+
+
+def _write_mot(
+    out: Path, videos: Videos, tubes: Tubes, predicted: bool
+) -> None:
+    """``<video>/gt/gt.txt``; an object is a number, so is each tube."""
+    table = io.StringIO()
+    rows = csv.writer(table)
+    rows.writerow(('video', 'number', *FIELDS))
+    for video_id, found in tubes.items():
+        video, lines = videos[video_id], []
+        for number, tube in enumerate(found, 1):
+            for frame, box_4 in boxes_of(tube.track):
+                sides = ','.join(f'{side:.4f}' for side in _sides(box_4))
+                lines.append(f'{frame + 1},{number},{sides},1,-1,-1,-1\n')
+            texts = [tube.fields.get(name, '') for name in FIELDS]
+            rows.writerow((video_id, number, *texts))
+        write_text(out / video_id / 'gt' / 'gt.txt', ''.join(lines))
+        write_text(
+            out / video_id / 'seqinfo.ini',
+            f'[Sequence]\nname={video.path}\nframeRate={video.fps}\n'
+            f'seqLength={video.frame_count}\nimWidth={video.width}\n'
+            f'imHeight={video.height}\n',
+        )
+    write_text(out / 'tubes.csv', table.getvalue())
+
+
+_WRITERS = {
+    'cvat': _write_cvat,
+    'label-studio': _write_label_studio,
+    'coco-video': _write_coco_video,
+    'mot': _write_mot,
+}
+EXPORTS = tuple(_WRITERS)

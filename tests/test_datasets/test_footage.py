@@ -1,0 +1,503 @@
+"""Own footage: from annotation tools, and tubes back to them.
+
+The readers here know the published formats alone, none of our code.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as Xml
+
+import numpy as np
+import pytest
+
+from hero_mm.datasets.annotation import (
+    Track,
+    VideoInfo,
+    load_annotation,
+    save_annotation,
+)
+from hero_mm.datasets.converters import ConversionError
+from hero_mm.datasets.footage import convert_own, export_tubes
+from hero_mm.datasets.footage.convert import _find_split
+
+COUNT, FPS, SIZE = 60, 12.5, (320, 200)
+
+
+def _wander(frames):
+    turn = np.asarray(frames) / 9
+    x, y = 90 + 70 * np.sin(turn), 60 + 40 * np.cos(1.3 * turn)
+    return np.stack([x, y, x + 30 + 5 * np.cos(turn), y + 50], 1)
+
+
+@pytest.fixture
+def annotation(tmp_path):
+    """Two videos; an object with a gap, one that nobody speaks of."""
+    videos, clips = {}, []
+    for number, name in enumerate(('shop1', 'shop2')):
+        seen = [*range(3, 30), *range(34, 60)]
+        frames = np.arange(10, 50)
+        videos[name] = VideoInfo(
+            name,
+            f'{name}.mp4',
+            COUNT,
+            FPS,
+            *SIZE,
+            {
+                '0': Track.from_boxes('man', seen, _wander(seen)),
+                '7': Track.from_boxes('cup', frames, _wander(frames + 20)),
+                '8': Track.from_boxes('dog', [5], [[1, 2, 30, 40]]),
+            },
+        )
+        queries = [
+            dict(
+                query_id=f'{number}a',
+                text='the man "in red" & blue walks',
+                type='declarative',
+                span=[5, 40],
+                track_id='0',
+                predicate='walk',
+            ),
+            dict(
+                query_id=f'{number}b',
+                text='what moves?',
+                type='interrogative',
+                span=[12, 20],
+                track_id='7',
+            ),
+        ]
+        clips.append(dict(video_id=name, segment=[0, 55], queries=queries))
+    path = tmp_path / 'ann.json'
+    save_annotation(path, dict(dataset='d', split='x'), videos, clips)
+    return load_annotation(path)
+
+
+def _line(keys, held_until):
+    """Linear boxes between key frames (frame, box, on it, after it)."""
+    boxes = {}
+    for (frame, box, here, after), following in zip(keys, [*keys[1:], None]):
+        if here:
+            boxes[frame] = np.array(box)
+        stop = held_until if following is None else following[0]
+        if not after:
+            continue
+        other = box if following is None else following[1]
+        for between in range(frame + 1, stop):
+            share = (between - frame) / (stop - frame)
+            boxes[between] = (1 - share) * np.array(box) + share * np.array(
+                other
+            )
+    return boxes
+
+
+def read_cvat(folder):
+    """Text to (video, first, last, boxes) by CVAT's documentation."""
+    found = {}
+    for path in folder.glob('*.xml'):
+        root = Xml.parse(path).getroot()
+        count = int(root.findtext('meta/task/size'))
+        for track in root.iter('track'):
+            keys = []
+            for box in sorted(track, key=lambda box: int(box.get('frame'))):
+                sides = [
+                    float(box.get(s)) for s in ['xtl', 'ytl', 'xbr', 'ybr']
+                ]
+                there = box.get('outside') == '0'
+                keys.append((int(box.get('frame')), sides, there, there))
+            attributes = {
+                a.get('name'): a.text for a in track[0].iter('attribute')
+            }
+            name = attributes.get('text'), track.get('label')
+            source = root.findtext('meta/task/source')
+            found[(source, *name)] = _line(keys, count)
+    return found
+
+
+def read_label_studio(folder):
+    """The same by Label Studio's documentation."""
+    found = {}
+    (path,) = folder.glob('*.json')
+    for task in json.loads(path.read_text()):
+        answers = task.get('annotations') or task['predictions']
+        results = answers[0]['result']
+        texts = {
+            r['id']: r['value']['text'][0]
+            for r in results
+            if r['from_name'] == 'text'
+        }
+        for r in results:
+            if r['type'] != 'videorectangle':
+                continue
+            value, keys = r['value'], []
+            size = r['original_width'], r['original_height']
+            for key in value['sequence']:
+                x, y = (key[s] * n / 100 for s, n in zip('xy', size))
+                w, h = (
+                    key[s] * n / 100 for s, n in zip(('width', 'height'), size)
+                )
+                box = [x, y, x + w, y + h]
+                keys.append((key['frame'] - 1, box, True, key['enabled']))
+            name = texts.get(r['id']), value['labels'][0]
+            boxes = _line(keys, value['framesCount'])
+            found[(task['data']['video'], *name)] = boxes
+    return found
+
+
+def read_coco_video(folder):
+    """The same by the format of YouTube-VIS."""
+    raw = json.loads((folder / 'coco_video.json').read_text())
+    videos = {entry['id']: entry['name'] for entry in raw['videos']}
+    labels = {entry['id']: entry['name'] for entry in raw['categories']}
+    found = {}
+    for entry in raw['annotations']:
+        boxes = {
+            frame: np.array([x, y, x + w, y + h])
+            for frame, box in enumerate(entry['bboxes'])
+            if box
+            for x, y, w, h in [box]
+        }
+        label = labels[entry['category_id']]
+        found[videos[entry['video_id']], entry.get('text'), label] = boxes
+    return found
+
+
+def read_mot(folder):
+    """The same by MOT's format, without labels and texts."""
+    found = {}
+    for path in folder.glob('*/gt/gt.txt'):
+        for line in path.read_text().splitlines():
+            frame, number, x, y, w, h = map(float, line.split(',')[:6])
+            boxes = found.setdefault((path.parts[-3], int(number)), {})
+            boxes[int(frame) - 1] = np.array([x, y, x + w, y + h])
+    return found
+
+
+READERS = {
+    'cvat': read_cvat,
+    'label-studio': read_label_studio,
+    'coco-video': read_coco_video,
+}
+
+
+def truth(annotation):
+    """What :data:`READERS` should find."""
+    found = {}
+    for clip in annotation.data_list:
+        video = annotation.videos[clip['video_id']]
+        for query in clip['queries']:
+            frames = np.arange(*query['span'])
+            track = query['track_id']
+            boxes, valid = video.track_boxes(track, frames)
+            label = video.tracks[track].category
+            found[video.path, query['text'], label] = dict(
+                zip(frames[valid].tolist(), boxes[valid])
+            )
+        for name, track in video.tracks.items():
+            frames = np.arange(COUNT)
+            boxes, valid = video.track_boxes(name, frames)
+            found[video.path, None, track.category] = dict(
+                zip(frames[valid].tolist(), boxes[valid])
+            )
+    return found
+
+
+def check_same(found, wanted):
+    assert found.keys() == wanted.keys()
+    for key, boxes in found.items():
+        assert sorted(boxes) == sorted(wanted[key]), key
+        for frame, box in boxes.items():
+            np.testing.assert_allclose(box, wanted[key][frame], atol=1e-3)
+
+
+def check_annotations(ours, theirs):
+    """Equal to a thousandth of a pixel."""
+    assert [c['segment'] for c in ours.data_list] == [
+        c['segment'] for c in theirs.data_list
+    ]
+    queries = [
+        sorted(
+            (
+                {k: v for k, v in q.items() if k != 'category'}
+                for c in a.data_list
+                for q in c['queries']
+            ),
+            key=lambda q: q['query_id'],
+        )
+        for a in (ours, theirs)
+    ]
+    assert queries[0] == queries[1]
+    for name, video in ours.videos.items():
+        other = theirs.videos[name]
+        assert (video.frame_count, video.width, video.height, video.path) == (
+            (other.frame_count, other.width, other.height, other.path)
+        )
+        assert video.fps == pytest.approx(other.fps)
+        assert video.tracks.keys() == other.tracks.keys()
+        for track in video.tracks:
+            assert video.tracks[track].category == other.tracks[track].category
+            for one, two in zip(
+                video.track_boxes(track, np.arange(COUNT)),
+                other.track_boxes(track, np.arange(COUNT)),
+            ):
+                np.testing.assert_allclose(one, two, atol=1e-3)
+
+
+def _source(folder, format):
+    names = {'label-studio': 'tasks.json', 'coco-video': 'coco_video.json'}
+    return folder / names[format] if format in names else folder
+
+
+def _back(tmp_path, format, **options):
+    source, out = _source(tmp_path / 'out', format), tmp_path / 'back'
+    if format == 'cvat':
+        options['fps'] = FPS
+    summary = convert_own(source, out, format, **options)
+    return load_annotation(out / 'train.json'), summary
+
+
+@pytest.mark.parametrize('format', READERS)
+def test_there_and_back(annotation, tmp_path, format):
+    summary = export_tubes(annotation, tmp_path / 'out', format)
+    assert summary.sentences == dict(declarative=2, interrogative=2)
+    check_same(READERS[format](tmp_path / 'out'), truth(annotation))
+    back, summary = _back(tmp_path, format)
+    check_annotations(annotation, back)
+    assert (summary.videos, summary.clips) == (2, 2)
+    with open(tmp_path / 'back' / 'queries.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert {row['query_id'] for row in rows} == {'0a', '0b', '1a', '1b'}
+    assert rows[0]['text'] == 'the man "in red" & blue walks'
+    assert rows[0]['split'] == 'train'
+
+
+def _edit_cvat(folder):
+    """Somebody moves the box on frame 12 and ends the tube on frame 17."""
+    path = folder / 'shop1.xml'
+    tree = Xml.parse(path)
+    (track,) = [
+        t
+        for t in tree.getroot().iter('track')
+        if any(a.text == '0b' for a in t.iter('attribute'))
+    ]
+    for box in list(track):
+        if int(box.get('frame')) == 12:
+            box.attrib.update(xtl='11.5', ytl='12', xbr='41', ybr='62.25')
+            box.set('keyframe', '1')
+        if int(box.get('frame')) > 17:
+            track.remove(box)
+    end = Xml.SubElement(track, 'box', track[-1].attrib)
+    end.attrib.update(frame='17', outside='1', occluded='0')
+    for box in list(track)[:-1]:
+        if box.get('frame') == '17':
+            track.remove(box)
+    tree.write(path)
+
+
+def _edit_label_studio(folder):
+    path = folder / 'tasks.json'
+    tasks = json.loads(path.read_text())
+    (name,) = [
+        r['id']
+        for r in tasks[0]['annotations'][0]['result']
+        if r['value'].get('text') == ['0b']
+    ]
+    (value,) = [
+        r['value']
+        for r in tasks[0]['annotations'][0]['result']
+        if r['id'] == name and r['type'] == 'videorectangle'
+    ]
+    box = [11.5 / 3.2, 12 / 2, 29.5 / 3.2, 50.25 / 2]
+    names = ('x', 'y', 'width', 'height')
+    keys = [key for key in value['sequence'] if key['frame'] <= 17]
+    keys[0].update(dict(zip(names, box)))
+    keys[-1]['enabled'] = False
+    value['sequence'] = keys
+    path.write_text(json.dumps(tasks))
+
+
+@pytest.mark.parametrize('format', ['cvat', 'label-studio'])
+def test_one_box_and_one_span_are_corrected(annotation, tmp_path, format):
+    out = tmp_path / 'out'
+    export_tubes(annotation, out, format)
+    key = ('shop1.mp4', 'what moves?', 'cup')
+    before = READERS[format](out)[key]
+    if format == 'cvat':
+        _edit_cvat(out)
+    else:
+        _edit_label_studio(out)
+    after = READERS[format](out)[key]
+    assert max(after) == 16 and abs(after[12] - before[12]).max() > 5
+    back, summary = _back(tmp_path, format)
+    (query,) = [
+        query
+        for clip in back.data_list
+        for query in clip['queries']
+        if query['query_id'] == '0b'
+    ]
+    assert query['span'] == [12, 17]
+    frames = np.arange(12, 17)
+    boxes, valid = back.videos['shop1'].track_boxes('7', frames)
+    assert valid.all()
+    for frame, box in zip(frames.tolist(), boxes):
+        np.testing.assert_allclose(box, after[frame], atol=1e-3)
+    np.testing.assert_allclose(boxes[0], [11.5, 12, 41, 62.25], atol=1e-3)
+    # The rest is as it was.
+    other, _ = back.videos['shop1'].track_boxes('7', np.arange(20, 50))
+    np.testing.assert_allclose(other, _wander(np.arange(40, 70)), atol=1e-3)
+
+
+@pytest.mark.parametrize('format', [*READERS, 'mot'])
+def test_predicted_tubes(annotation, tmp_path, format):
+    frames = np.arange(0, 60, 4)
+    predictions = {
+        '0a': dict(span=(8.5, 20.2), boxes=(frames, _wander(frames))),
+        '1b': dict(span=(3.2, 3.6), boxes=(frames, _wander(frames))),
+    }
+    out = tmp_path / 'out'
+    summary = export_tubes(annotation, out, format, predictions)
+    assert sum(summary.sentences.values()) == 2
+    wanted = np.stack(
+        [np.interp(range(9, 21), frames, s) for s in _wander(frames).T], 1
+    )
+    if format == 'mot':
+        found = read_mot(out)
+        assert sorted(found) == [('shop1', 1), ('shop2', 1)]
+        boxes = found['shop1', 1]
+    else:
+        found = READERS[format](out)
+        assert len(found) == 2
+        boxes = found['shop1.mp4', 'the man "in red" & blue walks', 'man']
+        back, _ = _back(tmp_path, format)
+        assert back.data_list[1]['queries'][0]['span'] == [3, 4]
+    assert sorted(boxes) == list(range(9, 21))
+    for place, frame in enumerate(range(9, 21)):
+        np.testing.assert_allclose(boxes[frame], wanted[place], atol=1e-3)
+
+
+BOXES = 'video,object,category,frame,x,y,w,h\n'
+SAID = 'video,object,start,end,text\n'
+
+
+def _tables(folder, boxes=None, said='clip0.mp4,1,0,21,a dog runs.\n'):
+    rows = ''.join(
+        f'clip{n}.mp4,1,dog,{frame},{frame + 5},6,20,10\n'
+        for n in range(2)
+        for frame in (0, 10, 20)
+    )
+    folder.mkdir()
+    (folder / 'boxes.csv').write_text(BOXES + (boxes or rows))
+    (folder / 'sentences.csv').write_text('\ufeff' + SAID + said)
+    return folder
+
+
+def test_tables_with_key_frames(tmp_path, toy_tools):
+    said = 'clip0.mp4,1,0,21,a dog runs.\nclip1.mp4,1,2,5,who runs?\n'
+    source = _tables(tmp_path / 'own', said=said)
+    (tmp_path / 'films' / 'deep').mkdir(parents=True)
+    for name in ('clip0', 'deep/clip1'):
+        toy_tools.write_video(tmp_path / 'films' / f'{name}.mp4')
+    options = dict(videos=tmp_path / 'films', interpolate=True)
+    splits = {'val': '*1', 'train': '1'}
+    out = tmp_path / 'out'
+    convert_own(source, out, 'csv', splits=splits, **options)
+    train, val = (
+        load_annotation(out / f'{split}.json') for split in ('train', 'val')
+    )
+    assert val.videos['clip1'].path == 'deep/clip1.mp4'
+    video = train.videos['clip0']
+    assert (video.frame_count, video.fps, video.width) == (24, 8.0, 64)
+    boxes, valid = video.track_boxes('1', [3, 20, 21])
+    assert valid.tolist() == [True, True, False]
+    assert boxes[0].tolist() == [8, 6, 28, 16]
+    assert val.data_list[0]['queries'][0] == dict(
+        query_id='clip1/3',
+        type='interrogative',
+        text='who runs?',
+        span=[2, 5],
+        track_id='1',
+        category='dog',
+    )
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(boxes='clip0.mp4,1,dog,0,0.1,0.1,0.2,0.2\n'), r'are in \[0, 1'),
+        (dict(boxes='clip0.mp4,1,dog,x,1,1,2,2\n'), "line 2: frame 'x'"),
+        (dict(boxes='clip0.mp4,1,dog,0,1,b,2,2\n'), "y is 'b', no number"),
+        (dict(said='clip0.mp4,9,0,3,hi\n'), "object '9' .* has no boxes"),
+        (dict(said='clip0.mp4,1,a,3,hi\n'), "start is 'a', no number"),
+        (dict(), 'does not say frame_count, fps, width, height'),
+    ],
+)
+def test_wrong_tables(tmp_path, change, message):
+    source = _tables(tmp_path / 'own', **change)
+    with pytest.raises(ConversionError, match=message):
+        convert_own(source, tmp_path / 'out', 'csv')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('<annotations><meta>', 'no whole export'),
+        ('<annotations><image/></annotations>', '1 images and no tracks'),
+        (
+            '<annotations><meta><task><size>9</size><frame_filter>step=2'
+            '</frame_filter></task></meta><track/></annotations>',
+            'frame step',
+        ),
+        (
+            '<annotations><meta><task><size>9</size></task></meta>'
+            '<track id="3"><box frame="0" xtl="1"/></track></annotations>',
+            'track 3: no track',
+        ),
+    ],
+)
+def test_wrong_exports_of_cvat(tmp_path, text, message):
+    path = tmp_path / 'a.xml'
+    path.write_text(text)
+    with pytest.raises(ConversionError, match=message):
+        convert_own(path, tmp_path / 'out', 'cvat')
+
+
+def test_splits_go_by_the_name_of_a_video():
+    shares = dict(train='0.8', val='0.2')
+    found = [_find_split(f'clip{n}', shares) for n in range(400)]
+    assert 280 < found.count('train') < 360
+    assert _find_split('clip7', {'test': '*7', **shares}) == 'test'
+    with pytest.raises(ValueError, match='in none of the splits'):
+        [_find_split(f'clip{n}', dict(train='0.5')) for n in range(50)]
+
+
+def test_the_commands(annotation, tmp_path, repo_root):
+    tools = repo_root / 'tools' / 'dataset_converters'
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    out, back = tmp_path / 'out', tmp_path / 'back'
+    export = [annotation.path, '--format', 'cvat', '--out', out]
+    done = run(tools / 'export_tubes.py', *export)
+    assert done.returncode == 0 and 'sentences' in done.stdout, done.stderr
+    words = [
+        '--format',
+        'cvat',
+        '--out',
+        back,
+        '--splits',
+        'val=*2',
+        'train=*',
+    ]
+    done = run(tools / 'own.py', out, *words)
+    assert done.returncode == 1
+    assert 'error: ' in done.stderr and 'does not say fps' in done.stderr
+    done = run(tools / 'own.py', out, *words, '--fps', FPS)
+    assert done.returncode == 0, done.stderr
+    assert set(load_annotation(back / 'val.json').videos) == {'shop2'}
+    assert set(load_annotation(back / 'train.json').videos) == {'shop1'}

@@ -1,0 +1,99 @@
+"""Convert own footage, as annotation tools export it, to hero_mm's format.
+
+Writes OUT/<split>.json and OUT/queries.csv; see docs/own_footage.md.
+
+Example:
+    python tools/dataset_converters/own.py exports --format cvat \
+        --videos videos --splits 'val=shop2*' 'train=*' --out data/own
+    python tools/dataset_converters/own.py export.json --format label-studio \
+        --videos videos --splits train=0.8 val=0.2 --out data/own
+"""
+
+import argparse
+import sys
+
+from hero_mm.errors import explained
+
+with explained():
+    from hero_mm.datasets.converters.command_line import run_converter
+    from hero_mm.datasets.footage import FORMATS, convert_own
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        argparse.Namespace: The arguments.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('source', help='the export: a file or a folder')
+    parser.add_argument('--format', choices=FORMATS, required=True)
+    parser.add_argument('--out', required=True, help='folder to write')
+    parser.add_argument(
+        '--videos', metavar='DIR', help='folder of the videos, nested or flat'
+    )
+    parser.add_argument(
+        '--splits',
+        nargs='+',
+        metavar='NAME=WHICH',
+        default=['train=*'],
+        help='pattern of the names of its videos, or its share of them '
+        '(default: all of it is train)',
+    )
+    parser.add_argument(
+        '--sentences',
+        metavar='FILE',
+        help='table of sentences, where the export has none',
+    )
+    parser.add_argument('--fps', type=float, default=0.0, help='of the videos')
+    parser.add_argument(
+        '--interpolate',
+        action='store_true',
+        help='boxes of coco-video and csv are on key frames',
+    )
+    parser.add_argument('--dataset', default='own', help='its name')
+    parser.add_argument(
+        '--list', metavar='FILE', help='text file for all that was repaired'
+    )
+    parser.add_argument(
+        '--skip-bad',
+        action='store_true',
+        help='leave out and list what is wrong instead of stopping',
+    )
+    args = parser.parse_args()
+    wrong = [one for one in args.splits if '=' not in one]
+    if wrong:
+        parser.error(f'--splits {wrong[0]}: write NAME=PATTERN or NAME=SHARE')
+    args.splits = dict(one.split('=', 1) for one in args.splits)
+    return args
+
+
+def main() -> int:
+    """Convert and print the summary.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = parse_args()
+    return run_converter(
+        args,
+        lambda: convert_own(
+            args.source,
+            args.out,
+            args.format,
+            videos=args.videos,
+            splits=args.splits,
+            sentences=args.sentences,
+            fps=args.fps,
+            interpolate=args.interpolate,
+            dataset=args.dataset,
+            skip_bad=args.skip_bad,
+        ),
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
