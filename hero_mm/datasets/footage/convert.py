@@ -91,14 +91,36 @@ def convert_own(
     merge_tracks(footage, summary)
     for video in footage.videos.values():
         _cut_tracks(footage, video, summary, skip_bad)
-    split_of = {
-        name: _find_split(name, splits or {'train': '*'})
-        for name in footage.videos
-    }
+    rows = _write_splits(
+        footage,
+        Path(out),
+        dataset,
+        splits or {'train': '*'},
+        summary,
+        skip_bad,
+    )
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(Path(out) / 'queries.csv', table.getvalue())
+    return summary
+
+
+def _write_splits(
+    footage: Footage,
+    out: Path,
+    dataset: str,
+    splits: Mapping[str, str],
+    summary: ConversionSummary,
+    skip_bad: bool,
+) -> list[dict]:
+    """Write a file a split; gives the rows of the table of query ids."""
+    split_of = {name: _find_split(name, splits) for name in footage.videos}
     rows: list[dict] = []
-    written = 0
+    videos, clips_written = 0, 0
     for split in dict.fromkeys(split_of.values()):
-        clips = ClipList(source, NAMES, summary, skip_bad)
+        clips = ClipList(footage.path, NAMES, summary, skip_bad)
         infos = {
             name: video
             for name, video in footage.videos.items()
@@ -108,16 +130,11 @@ def convert_own(
             if tube.video_id in infos:
                 video = infos[tube.video_id]
                 rows += _add(clips, video, tube, split, number)
-        clips.save(Path(out) / f'{split}.json', dataset, split, infos)
-        written += summary.videos
-    summary.videos = written
-    summary.clips = len({(row['video'], row['segment']) for row in rows})
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(Path(out) / 'queries.csv', table.getvalue())
-    return summary
+        clips.save(out / f'{split}.json', dataset, split, infos)
+        videos += summary.videos
+        clips_written += summary.clips
+    summary.videos, summary.clips = videos, clips_written
+    return rows
 
 
 def _find_facts(
