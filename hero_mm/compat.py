@@ -157,10 +157,10 @@ def _in_float32(
             str(getattr(one, 'dtype', '')).rpartition('.')[2] in kinds
             for one in given
         ]
-        told = [
+        exact = [
             one.float() if is_low else one for one, is_low in zip(given, low)
         ]
-        out = operator(*told, **options)
+        out = operator(*exact, **options)
         return out.to(given[0].dtype) if back and low[0] else out
 
     return cast
@@ -181,9 +181,12 @@ def provide_drn() -> None:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise NotImplementedError(
-                'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714): put '
-                'the folder mmaction/models/localizers/drn of its repository '
-                'into the installed package to use it'
+                'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714). Its '
+                'source, mmaction/models/localizers/drn of the repository, '
+                'imports torchvision: install the torchvision that fits your '
+                'torch, see that it imports, then put that folder into the '
+                'installed package. Without torchvision it would keep all of '
+                'mmaction.models from importing'
             )
 
     name = 'mmaction.models.localizers.drn'
@@ -297,21 +300,17 @@ def replace_pkg_resources() -> None:
     def action(module: ModuleType) -> None:
         if importlib.util.find_spec('pkg_resources') is not None:
             return
-        for function in (_is_installed, _installed_path, _package2module):
-            name = {
-                '_is_installed': 'is_installed',
-                '_installed_path': 'get_installed_path',
-                '_package2module': 'package2module',
-            }[function.__name__]
-            upstream: FunctionType = getattr(module, name)
-            upstream.__code__ = function.__code__
+        for ours in (is_installed, get_installed_path, package2module):
+            upstream: FunctionType = getattr(module, ours.__name__)
+            upstream.__code__ = ours.__code__
 
     after_import('mmengine.utils.package_utils', action)
 
 
 # The three functions below run with the globals of MMEngine's module, so that
-# they import what they need themselves.
-def _is_installed(package: str) -> bool:
+# they import what they need themselves. They raise what its next release does.
+def is_installed(package: str) -> bool:
+    """Whether a distribution or a module of this name is there."""
     import importlib.metadata
     import importlib.util
 
@@ -323,7 +322,8 @@ def _is_installed(package: str) -> bool:
         return spec is not None and spec.origin is not None
 
 
-def _installed_path(package: str) -> str:
+def get_installed_path(package: str) -> str:
+    """Folder of a package, given a distribution or a module."""
     import importlib.metadata
     import importlib.util
     import os
@@ -341,9 +341,13 @@ def _installed_path(package: str) -> str:
     return os.path.dirname(spec.origin)
 
 
-def _package2module(package: str) -> str:
+def package2module(package: str) -> str:
+    """Module of a distribution, which must be there."""
+    import importlib.metadata
+
     from hero_mm.compat import module_of_package
 
+    importlib.metadata.distribution(package)
     return module_of_package(package)
 
 
