@@ -1,6 +1,8 @@
-# make demo   renders the benchmark, trains HERO, tests it, draws a report
-# make test   runs the tests
-# make lint   checks style and types
+# make demo      renders the benchmark, trains HERO, tests it, draws a report
+# make test      runs the tests: five minutes on two cores
+# make test-all  these, and what takes longer: kills, trainings, generated
+#                videos, the suites of the hosts (HERO_MM_HOSTS)
+# make lint      checks style and types
 #
 # An active environment (virtualenv, conda) that has torch is used as it is;
 # otherwise .venv is made, over the torch of PYTHON where that has one. PYTHON
@@ -26,7 +28,7 @@ PY := $(ENVDIR)/bin/python
 # One stamp a checkout: an active environment may serve several.
 STAMP := $(ENVDIR)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: demo test lint install install-dev clean
+.PHONY: demo test test-all lint install install-dev clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -40,10 +42,15 @@ demo: $(STAMP)
 	@echo "Ask it:      $(ENVDIR)/bin/hero-mm ground VIDEO \"SENTENCE\" --out outputs"
 	@echo "Next:        README.md, section 'Where things are'; make test"
 
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile
+
 test: $(STAMP)-dev
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 	@echo
 	@echo "Next: make demo; docs/install.md and docs/faq.md when something is amiss"
+
+test-all: test
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(STAMP)-dev
 	$(PY) -m ruff check .

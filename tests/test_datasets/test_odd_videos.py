@@ -1,5 +1,6 @@
 """Odd videos: what is read is what a full decode in order shows, always."""
 
+import subprocess
 from fractions import Fraction
 
 import av
@@ -151,17 +152,8 @@ def cut_copy(source, path, container: str, start: float) -> None:
                 new.mux(packet)
 
 
-@pytest.mark.parametrize('seed', range(24))
-def test_videos_of_many_kinds(seed, tmp_path):
-    generator = np.random.default_rng(seed)
-    codec = [*CODECS][seed % len(CODECS)]
-    container = str(generator.choice(CODECS[codec]))
-    path = tmp_path / f'made.{container}'
-    if not make_video(path, codec, container, generator):
-        pytest.skip(f'no {codec}')
-    if seed % 2 and container in ('mpegts', 'matroska'):
-        source, path = path, tmp_path / f'cut.{container}'
-        cut_copy(source, path, container, generator.uniform(0.05, 0.4))
+def check_made(path, generator) -> None:
+    """What a full decode shows is read, or is refused in words."""
     try:
         wanted = decoded(path)
     except av.FFmpegError:
@@ -177,3 +169,45 @@ def test_videos_of_many_kinds(seed, tmp_path):
             reader.get_frames(np.flatnonzero(~sound)[:1])
         return
     check_every_way(path, wanted, generator)
+
+
+SEEDS = [
+    *range(12),
+    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 200)),
+]
+
+
+@pytest.mark.parametrize('seed', SEEDS)
+def test_videos_of_many_kinds(seed, tmp_path):
+    generator = np.random.default_rng(seed)
+    codec = [*CODECS][seed % len(CODECS)]
+    container = str(generator.choice(CODECS[codec]))
+    path = tmp_path / f'made.{container}'
+    if not make_video(path, codec, container, generator):
+        pytest.skip(f'FFmpeg of PyAV has no {codec}')
+    if seed % 2 and container in ('mpegts', 'matroska'):
+        source, path = path, tmp_path / f'cut.{container}'
+        cut_copy(source, path, container, generator.uniform(0.05, 0.4))
+    check_made(path, generator)
+
+
+# Stream copies, of two made videos.
+COPIES = {
+    # With an edit list that begins inside of a group of pictures.
+    'cut mp4': ('-ss', '0.7', '-i', 'one.mp4', '-c', 'copy', 'out.mp4'),
+    'cut matroska': ('-ss', '0.7', '-i', 'one.mp4', '-c', 'copy', 'out.mkv'),
+    'cut stream': ('-ss', '0.7', '-i', 'one.mp4', '-c', 'copy', 'out.ts'),
+    'joined': ('-f', 'concat', '-i', 'list.txt', '-c', 'copy', 'out.mp4'),
+}
+
+
+@pytest.mark.parametrize('kind', COPIES)
+@pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
+def test_stream_copies_of_ffmpeg(codec, kind, ffmpeg, tmp_path):
+    generator = np.random.default_rng(3)
+    for name in ('one.mp4', 'two.mp4'):
+        assert make_video(tmp_path / name, codec, 'mp4', generator)
+    (tmp_path / 'list.txt').write_text("file 'one.mp4'\nfile 'two.mp4'\n")
+    words = [ffmpeg, '-v', 'error', *COPIES[kind]]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    check_made(tmp_path / words[-1], generator)

@@ -136,7 +136,8 @@ def compare(checkout: Path, words: list[str], limit: int) -> list[str]:
             lost = again[0] - again[1]
         for label, outcomes in zip(('without', 'with'), found):
             counts = Counter(outcomes.values())
-            text = ', '.join(f'{n} {kind}' for kind, n in counts.most_common())
+            kinds = ('passed', 'failed', 'skipped', 'crashed')
+            text = ', '.join(f'{counts[k]} {k}' for k in kinds if k in counts)
             print(f'{checkout.name} {label} hero_mm: {text}', flush=True)
         won = len(_passed(found[1]) - _passed(found[0]))
         print(f'{checkout.name}: {won} pass with it alone, {len(lost)} lost')
