@@ -25,6 +25,11 @@ PARTS = {
     # them out before the encoder. At test time all go on: see `retrieval`.
     'weigh': {'model.retrieval.depth': 'weigh'},
     'scout': {'model.retrieval.depth': 'scout'},
+    # The scout learns from true tubes.
+    'scout_spans': {
+        'model.retrieval.depth': 'scout',
+        'model.retrieval.scout.supervision': 'span',
+    },
     'joint': {
         'model.neck.attention': 'joint',
         'model.region_encoder.attention': 'joint',
