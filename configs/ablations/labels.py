@@ -62,4 +62,3 @@ plots = [
         },
     )
 ]
-guess = {SHAPES: 0.07}

@@ -107,6 +107,3 @@ comparisons = [
         rows=['full-long', *(f'{k}-long-compute' for k in ON_LONG)],
     ),
 ]
-# CPU-seconds of training a clip, until one was measured: version 0.1.0 on
-# 16 frames of 64 x 64, and as many times that as `-long` has pixels.
-guess = {SHAPES: 0.07, RPN: 0.14, LONG: 0.07 * 3 * (96 / 64) ** 2}

@@ -112,4 +112,3 @@ plots = [
         ('gflops', 'FLOPs', ''),
     )
 ]
-guess = {SHAPES: 0.07}

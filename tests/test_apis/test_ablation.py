@@ -50,8 +50,6 @@ def test_the_suites_that_come_with_it(suites, repo_root):
             if run.budget.kind == 'trained':
                 assert source == 'parts'
                 assert set(run.seeds) <= set(parts.run(name).seeds)
-            else:
-                assert run.config in suite.guess
     seeds = {
         run.name: run.seeds for suite in suites.values() for run in suite.runs
     }
@@ -72,15 +70,6 @@ def test_options_have_a_place_in_the_config(
                 read_config(run.config, {**run.options, **trial.options})
     if absent:
         pytest.skip(f'not written yet: {", ".join(absent)}')
-
-
-def test_one_pass_of_all_suites_takes_twelve_hours(suites, tmp_path):
-    total = 0.0
-    for suite in suites.values():
-        folders = ablation.folders_of(suite, tmp_path)
-        estimates = ablation.Estimates(suite, folders)
-        total += sum(estimates.remaining(folder) for folder in folders)
-    assert total <= 12 * 3600 * 2
 
 
 def test_the_first_seed_of_all_comes_first():
@@ -267,7 +256,6 @@ def test_the_example_of_the_page(repo_root, tmp_path):
     """The suite that docs/ablations.md shows is one."""
     page = (repo_root / 'docs/ablations.md').read_text()
     text = page.split('```python\n')[1].split('```')[0]
-    assert 'guess' in text
     (tmp_path / 'mine.py').write_text(text)
     suite = ablation.load_suite(tmp_path / 'mine.py')
     assert suite.name == 'mine' and len(suite.runs) > 1

@@ -60,7 +60,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         '--time-limit',
         type=float,
         metavar='MINUTES',
-        help='start no run that cannot end in time, and stop then',
+        help='stop then; the same command goes on',
     )
     parser.add_argument(
         '--retry', action='store_true', help='run again what has failed'
@@ -68,7 +68,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='tell what would run and how long it takes',
+        help='say what would run and how far it is',
     )
     parser.add_argument(
         '--report',
@@ -85,34 +85,19 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return args
 
 
-def dry_run(
-    suite: ablation.Suite, out: Path, only: Sequence[str], jobs: int
-) -> None:
-    """Tell what would run and how long it takes.
+def dry_run(suite: ablation.Suite, out: Path, only: Sequence[str]) -> None:
+    """Say what would run and how far each run is.
 
     Args:
         suite (Suite): The suite.
         out (Path): Its folder.
         only (Sequence[str]): Names of runs; all by default.
-        jobs (int): Runs side by side.
     """
-    everything = ablation.folders_of(suite, out)
-    estimates = ablation.Estimates(suite, everything)
-    rows, total, unknown = [['run', 'seed', 'state', 'budget', 'left']], 0.0, 0
+    rows = [['run', 'seed', 'state', 'budget']]
     for folder in ablation.folders_of(suite, out, only):
-        left = estimates.remaining(folder)
-        total += left or 0.0
-        unknown += left is None
         name, budget = folder.run.name, str(folder.run.budget)
-        time = ablation.duration(left)
-        rows.append([name, str(folder.seed), folder.state(), budget, time])
+        rows.append([name, str(folder.seed), folder.state(), budget])
     print('\n'.join(align_rows(rows)))
-    more = f'; {unknown} runs of unknown length come on top' if unknown else ''
-    print(
-        f'\n{ablation.duration(total)} of one core, '
-        f'{ablation.duration(total / jobs)} with {jobs} runs side by side'
-        + more
-    )
 
 
 def interrupt(*unused: object) -> None:
@@ -142,7 +127,7 @@ def main(
     devices = torch.cuda.device_count()
     jobs = args.jobs or devices or JOBS
     if args.dry_run:
-        dry_run(suite, out, args.only, jobs)
+        dry_run(suite, out, args.only)
         return
     if args.report:
         print(f'Report: {ablation.write_report(suite, out)}')

@@ -5,7 +5,6 @@ says how a suite is written.
 """
 
 from .commands import Commands, Launcher, StageError, Stopped
-from .estimate import Estimates, duration
 from .folder import Folder
 from .report import write_report
 from .results import Results, Row
@@ -16,7 +15,6 @@ __all__ = [
     'Budget',
     'Commands',
     'Comparison',
-    'Estimates',
     'Folder',
     'Launcher',
     'Outcome',
@@ -29,7 +27,6 @@ __all__ = [
     'Stopped',
     'Suite',
     'Trial',
-    'duration',
     'folders_of',
     'load_suite',
     'write_report',

@@ -14,7 +14,6 @@ from hero_mm.config import read_config
 from hero_mm.engine.launch import prepare_data
 
 from .commands import Commands, Launcher, StageError, Stopped
-from .estimate import Estimates, duration
 from .folder import (
     BEGUN,
     CHANGED,
@@ -28,9 +27,6 @@ from .stages import Worker, source_of
 from .suite import OTHERS, Suite
 
 WAIT_SECONDS = 0.5
-# Of the limit that must be left for a run that is longer than all of it.
-AT_THE_START = 0.9
-READY, WAITS, LATE, BLOCKED = 'ready', 'waits', 'late', 'blocked'
 Say = Callable[[str], None]
 
 
@@ -105,8 +101,7 @@ class Scheduler:
     ) -> None:
         self.suite, self.out = suite, out
         self.jobs, self.retry, self.devices = jobs, retry, devices
-        self.limit = None if minutes is None else 60 * minutes
-        deadline = None if self.limit is None else time.time() + self.limit
+        deadline = None if minutes is None else time.time() + 60 * minutes
         self.launcher = Launcher(root, deadline)
         self.worker = Worker(commands, self.launcher)
         self._say = say
@@ -114,7 +109,6 @@ class Scheduler:
         self.running: list[Folder] = []
         self.outcome = Outcome()
         self._changed = threading.Condition()
-        self._first_left = 0.0
         self._threads = 0
 
     def say(self, line: str) -> None:
@@ -133,7 +127,6 @@ class Scheduler:
         """
         self._sort_out()
         self._prepare()
-        self._first_left = self.launcher.seconds_left()
         self._threads = self.jobs
         for slot in range(self.jobs):
             threading.Thread(target=self._thread, args=(slot,)).start()
@@ -235,51 +228,47 @@ class Scheduler:
         """The next run that can be started; None where there is none."""
         with self._changed:
             while not self.launcher.stop.is_set():
+                if self.launcher.seconds_left() <= 0:
+                    return None
                 waits = False
-                estimates = _Later(self.suite, self.out)
                 for folder in list(self.pending):
-                    try:
-                        verdict, why = self._judge(folder, estimates)
-                    except Exception as error:  # The others go on.
-                        self.pending.remove(folder)
-                        self._fail(folder, error)
+                    if self._waits(folder):
+                        waits = True
                         continue
-                    if verdict == READY:
-                        self.pending.remove(folder)
-                        self.running.append(folder)
-                        self.say(f'{folder.label}: starts, {why}')
-                        return folder
-                    if verdict == BLOCKED:
-                        self.pending.remove(folder)
-                        self._block(folder, why)
-                    waits |= verdict == WAITS
+                    self.pending.remove(folder)
+                    if self._lacks_source(folder):
+                        other = folder.run.budget.run
+                        self._block(
+                            folder, f'it needs {other}, which is not done'
+                        )
+                        continue
+                    self.running.append(folder)
+                    self.say(f'{folder.label}: starts')
+                    return folder
                 if not waits or not self.running:
                     return None
                 self._changed.wait(WAIT_SECONDS)
         return None
 
-    def _judge(self, folder: Folder, estimates: '_Later') -> tuple[str, str]:
-        """Whether a run can be started, and how long it takes or why not."""
+    def _waits(self, folder: Folder) -> bool:
+        """Whether the run that it depends on is still to come."""
         budget = folder.run.budget
-        if budget.kind in OTHERS and folder.plan() is None:
-            coming = [
-                (one.run.name, one.seed) for one in self.pending + self.running
-            ]
-            if (budget.run, folder.seed) in coming:
-                return WAITS, ''
-            if source_of(folder).result() is None:
-                return BLOCKED, f'it needs {budget.run}, which is not done'
-        needed = estimates.remaining(folder)
-        told = f'about {duration(needed)}'
-        left = self.launcher.seconds_left()
-        if self.limit is None or needed is None:
-            return (READY, told) if left > 0 else (LATE, told)
-        if needed <= left:
-            return READY, told
-        # It is cut at the end of an epoch, and goes on the next time.
-        if needed > self.limit and left >= AT_THE_START * self._first_left:
-            return READY, f'{told}, more than the limit'
-        return LATE, told
+        coming = [
+            (one.run.name, one.seed) for one in self.pending + self.running
+        ]
+        return (
+            budget.kind in OTHERS
+            and folder.plan() is None
+            and (budget.run, folder.seed) in coming
+        )
+
+    def _lacks_source(self, folder: Folder) -> bool:
+        """Whether the run that it depends on has no result."""
+        return (
+            folder.run.budget.kind in OTHERS
+            and folder.plan() is None
+            and source_of(folder).result() is None
+        )
 
     def _block(self, folder: Folder, why: str) -> None:
         self.outcome.blocked[folder.label] = why
@@ -294,18 +283,3 @@ class Scheduler:
         )
         self.outcome.failed[folder.label] = message
         self.say(f'{folder.label}: FAILED, {message}')
-
-
-class _Later:
-    """Estimates that are made when the first one is asked for."""
-
-    def __init__(self, suite: Suite, out: Path) -> None:
-        self._source = suite, out
-        self._found: Optional[Estimates] = None
-
-    def remaining(self, folder: Folder) -> Optional[float]:
-        """As :meth:`Estimates.remaining`."""
-        if self._found is None:
-            suite, out = self._source
-            self._found = Estimates(suite, folders_of(suite, out))
-        return self._found.remaining(folder)

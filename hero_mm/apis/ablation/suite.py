@@ -140,8 +140,6 @@ class Suite:
         plots (tuple[Plot, ...]): More plots.
         metrics (tuple[str, ...]): Columns of the tables.
         main_metric (str): The one that differences are told of.
-        guess (dict[str, float]): CPU-seconds of training a clip by config;
-            what a time is estimated from until one was measured.
         prepare (tuple[dict, ...]): Steps that are taken once before all runs,
             as ``prepare`` in a config.
     """
@@ -152,7 +150,6 @@ class Suite:
     plots: tuple[Plot, ...] = ()
     metrics: tuple[str, ...] = METRICS
     main_metric: str = MAIN_METRIC
-    guess: Mapping[str, float] = field(default_factory=dict)
     prepare: tuple[dict[str, Any], ...] = ()
 
     def run(self, name: str) -> Run:
@@ -232,9 +229,7 @@ def _read_suite(name: str, told: Mapping[str, Any]) -> Suite:
         dict(title='All runs', rows=[run.name for run in runs])
     ]
     given = {
-        key: told[key]
-        for key in ('metrics', 'main_metric', 'guess')
-        if key in told
+        key: told[key] for key in ('metrics', 'main_metric') if key in told
     }
     suite = Suite(
         name,
