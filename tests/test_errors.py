@@ -46,6 +46,14 @@ def test_the_first_cause_is_explained(linked):
     assert explain(error).startswith("launcher 'slurm'")
 
 
+def test_a_loss_that_is_not_finite_is_explained():
+    from hero_mm.engine.hooks import FiniteLossHook
+
+    hook = FiniteLossHook()
+    hook._first = torch.tensor(3)
+    assert 'at iteration 3' in explain(raised(hook._read))
+
+
 def test_our_words_win_over_those_of_a_library():
     from hero_mm.apis.checkpoint import read_checkpoint
 

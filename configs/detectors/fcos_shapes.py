@@ -91,12 +91,7 @@ test_dataloader = dict(
 val_evaluator = dict(type='mmdet.CocoMetric', metric='bbox')
 test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(save_best='coco/bbox_mAP'))
-# Scored and kept is the moving average of the weights.
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='hero_mm.RampedAverage',
-        momentum=2e-3,
-    )
-]
+# Scored and kept is the moving average of the weights, over about the last
+# ninth of the training.
+custom_hooks = [dict(type='EMAHook', ema_type='hero_mm.RampedAverage')]
 visualizer = dict(type='mmdet.DetLocalVisualizer')

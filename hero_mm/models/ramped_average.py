@@ -12,7 +12,9 @@ class RampedAverage(ExponentialMovingAverage):
 
     With a fixed momentum the random start stays in the average for
     thousands of steps; a short training would be scored by it. The momentum
-    here is ``max(momentum, 9 / (steps + 10))``. Arguments are those of
+    here is ``max(momentum, 9 / (steps + 10))``, so that the average is that
+    of about the last ninth; a ``momentum`` is of use in trainings of more
+    than 9 / momentum steps. Arguments are those of
     :class:`mmengine.model.ExponentialMovingAverage`.
     """
 

@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from hero_mm.engine import work_lock
+from hero_mm.engine.hooks.checkpoint_hook import _check_weights
 from hero_mm.engine.work_lock import (
     hold_work_dir,
     read_record,
@@ -91,18 +94,43 @@ def test_it_is_free_again_when_it_is_released(tmp_path):
         release_work_dir(tmp_path)
 
 
-def test_all_processes_of_a_launch_stop_together(tmp_path, monkeypatch):
+def one_of_two(rank, folder, answers):
+    """A process of a launch; the weights of the second are not finite."""
+    store = torch.distributed.FileStore(str(folder / 'store'), 2)
+    torch.distributed.init_process_group(
+        'gloo', store=store, rank=rank, world_size=2
+    )
+    try_it(folder / 'work', answers)
+    try_it(folder / 'other', answers)
+    answers.put(folder / 'other' in work_lock._held)
+    model = torch.nn.Linear(1, 1)
+    model.bias.data.fill_(float('inf') if rank else 0.0)
+    try:
+        _check_weights(SimpleNamespace(model=model, hooks=[]))
+    except FloatingPointError as error:
+        answers.put(str(error))
+    torch.distributed.barrier()
+
+
+def test_all_processes_of_a_launch_stop_together(tmp_path, holder):
     """The first one asks, the others hear what it found."""
-    monkeypatch.setattr(work_lock, 'is_main_process', lambda: False)
-    hold_work_dir(tmp_path / 'nothing')
-    assert not (tmp_path / 'nothing').exists()
-
-    def hear(said):
-        said[0] = 'another training runs'
-
-    monkeypatch.setattr(work_lock, 'broadcast_object_list', hear)
-    with pytest.raises(BlockingIOError, match='another training runs'):
-        hold_work_dir(tmp_path)
+    context = multiprocessing.get_context('fork')
+    answers = [context.Queue(), context.Queue()]
+    children = [
+        context.Process(target=one_of_two, args=(rank, tmp_path, answer))
+        for rank, answer in enumerate(answers)
+    ]
+    for child in children:
+        child.start()
+    first, second = ([q.get(timeout=60) for _ in range(4)] for q in answers)
+    for child in children:
+        child.join()
+    assert first[0] == second[0]
+    assert f'process {holder.pid} on' in first[0]
+    # A free one is held by the first.
+    assert first[1:3] == [None, True] and second[1:3] == [None, False]
+    assert '1 weights are not finite (in another process)' in first[3]
+    assert '1 weights are not finite (bias)' in second[3]
 
 
 def test_where_there_are_no_locks_it_is_said(tmp_path, monkeypatch):

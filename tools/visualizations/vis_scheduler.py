@@ -14,7 +14,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -23,9 +22,9 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from hero_mm.errors import explained, run_tool
 
@@ -37,21 +36,6 @@ with explained():
     from hero_mm.visualization.charts import close_figure, open_axes
 
 NAMES = dict(lr='Learning Rate', momentum='Momentum')
-
-
-@dataclass
-class Curves:
-    """What a simulated training did.
-
-    Args:
-        values (dict[str, list[float]]): The value in each iteration, by the
-            key of ``paramwise_cfg`` (``'rest'`` for all others).
-        epoch_length (int): Iterations of an epoch; 0 where the training
-            counts iterations.
-    """
-
-    values: dict[str, list[float]]
-    epoch_length: int
 
 
 class KeyModel(BaseModel):
@@ -84,25 +68,6 @@ class KeyModel(BaseModel):
         return {}
 
 
-class Places(Dataset):
-    """As many items as a training sees.
-
-    Args:
-        count (int): How many.
-    """
-
-    metainfo: dict[str, Any] = {}
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
 class RecordHook(Hook):
     """Keep what each group of parameters is trained with.
 
@@ -126,54 +91,22 @@ class RecordHook(Hook):
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line; the flags are those of MMAction2.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line; the flags are those of MMAction2."""
     parser = argparse.ArgumentParser(
         description='Plot the schedule of a training'
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '-p', '--parameter', default='lr', choices=list(NAMES), help='(lr)'
-    )
-    parser.add_argument(
-        '-d',
-        '--dataset-size',
-        type=int,
-        help='clips of the data set; default: it is built',
-    )
-    parser.add_argument(
-        '-n', '--ngpus', type=int, default=1, help='processes (1)'
-    )
-    parser.add_argument(
-        '-s', '--save-path', type=Path, help='file of the figure'
-    )
-    parser.add_argument(
-        '--log-level', default='WARNING', help='of the runner (WARNING)'
-    )
-    parser.add_argument('--title', help='title of the figure')
-    parser.add_argument(
-        '--style', default='whitegrid', help='style of matplotlib (whitegrid)'
-    )
-    parser.add_argument(
-        '--not-show', action='store_true', help='open no window'
-    )
-    parser.add_argument(
-        '--window-size',
-        default='12*7',
-        metavar='W*H',
-        help='of the figure, in inches (12*7)',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='change the config',
-    )
+    add = parser.add_argument
+    add('config', help='config file')
+    add('-p', '--parameter', default='lr', choices=list(NAMES), help='(lr)')
+    add('-d', '--dataset-size', type=int, help='clips; default: counted')
+    add('-n', '--ngpus', type=int, default=1, help='processes (1)')
+    add('-s', '--save-path', type=Path, help='file of the figure')
+    add('--log-level', default='WARNING', help='of the runner (WARNING)')
+    add('--title', help='title of the figure')
+    add('--style', default='whitegrid', help='of matplotlib (whitegrid)')
+    add('--not-show', action='store_true', help='open no window')
+    add('--window-size', default='12*7', metavar='W*H', help='inches (12*7)')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
     if not re.fullmatch(r'[1-9]\d*\*[1-9]\d*', args.window_size):
         parser.error(f"--window-size must be 'W*H', got {args.window_size!r}")
@@ -187,9 +120,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 def dataset_size(cfg: Config) -> int:
     """Build the training data of a config and count its clips.
-
-    Args:
-        cfg (Config): The whole config.
 
     Raises:
         FileNotFoundError: When the data is not there.
@@ -205,12 +135,7 @@ def dataset_size(cfg: Config) -> int:
 
 
 def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
-    """Iterations of an epoch.
-
-    Args:
-        cfg (Config): The whole config.
-        size (int): Clips of the data set.
-        ngpus (int): Processes that share them.
+    """Iterations of an epoch of ``size`` clips that processes share.
 
     Raises:
         ValueError: When there is not one whole batch.
@@ -218,9 +143,8 @@ def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
     loader = cfg.train_dataloader
     # Every process gets as many; some clips come twice.
     share = -(-size // ngpus)
-    if loader.get('drop_last'):
-        count = share // loader.batch_size
-    else:
+    count = share // loader.batch_size
+    if not loader.get('drop_last'):
         count = -(-share // loader.batch_size)
     if count < 1:
         raise ValueError(
@@ -231,22 +155,14 @@ def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
 
 
 def counts_iterations(cfg: Config) -> bool:
-    """Whether a training knows no epochs.
-
-    Args:
-        cfg (Config): The whole config.
-    """
+    """Whether a training knows no epochs."""
     kind = str(cfg.train_cfg.get('type', ''))
     by_epoch = cfg.train_cfg.get('by_epoch', True)
     return kind.endswith('IterBasedTrainLoop') or not by_epoch
 
 
 def plain_wrapper(cfg: Config) -> dict[str, Any]:
-    """The optimizer of a config without mixed precision, which needs a GPU.
-
-    Args:
-        cfg (Config): The whole config.
-    """
+    """The optimizer of a config without mixed precision, which needs a GPU."""
     wrapper = dict(cfg.optim_wrapper)
     if str(wrapper.get('type')).endswith('AmpOptimWrapper'):
         wrapper['type'] = 'OptimWrapper'
@@ -255,7 +171,9 @@ def plain_wrapper(cfg: Config) -> dict[str, Any]:
     return wrapper
 
 
-def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
+def simulate(
+    cfg: Config, length: int, args: argparse.Namespace
+) -> dict[str, list[float]]:
     """Run the schedule of a config.
 
     Args:
@@ -265,26 +183,26 @@ def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
         args (Namespace): ``ngpus``, ``parameter`` and ``log_level``.
 
     Returns:
-        Curves: One for each key of ``paramwise_cfg`` and one for the rest.
+        dict[str, list[float]]: The value in each iteration, by the key of
+        ``paramwise_cfg`` (``'rest'`` for all others).
     """
     paramwise = cfg.optim_wrapper.get('paramwise_cfg') or {}
-    keys = list(paramwise.get('custom_keys') or {})
-    model, record = KeyModel(keys), RecordHook(args.parameter)
+    model = KeyModel(list(paramwise.get('custom_keys') or {}))
+    record = RecordHook(args.parameter)
     batch = cfg.train_dataloader.batch_size * args.ngpus
-    hooks = dict.fromkeys(
-        ('runtime_info', 'timer', 'logger', 'checkpoint', 'sampler_seed')
+    none = ('runtime_info', 'timer', 'logger', 'checkpoint', 'sampler_seed')
+    hooks = dict.fromkeys(none) | dict(
+        param_scheduler=cfg.get('default_hooks', {}).get(
+            'param_scheduler', dict(type='ParamSchedulerHook')
+        ),
+        # Scales the rate by gradients that are accumulated.
+        schedule=dict(type='hero_mm.ScheduleHook'),
     )
-    hooks['param_scheduler'] = cfg.get('default_hooks', {}).get(
-        'param_scheduler', dict(type='ParamSchedulerHook')
-    )
-    # Scales the rate by gradients that are accumulated.
-    hooks['schedule'] = dict(type='hero_mm.ScheduleHook')
-    names = [name for name, _ in model.named_parameters()]
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(
             model=model,
             work_dir=folder,
-            train_dataloader=DataLoader(Places(length * batch), batch),
+            train_dataloader=DataLoader(range(length * batch), batch),
             train_cfg=cfg.train_cfg,
             optim_wrapper=plain_wrapper(cfg),
             param_scheduler=cfg.get('param_scheduler'),
@@ -297,46 +215,46 @@ def simulate(cfg: Config, length: int, args: argparse.Namespace) -> Curves:
             experiment_name=Path(folder).name,
         )
         runner.train()
-        by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
     columns = [list(column) for column in zip(*record.rows)]
+    names = [name for name, _ in model.named_parameters()]
     if len(columns) != len(names):
         # No multipliers: one group for all parameters.
         names = ['rest']
-    values = {
+    return {
         name.removeprefix('part.').removesuffix('.number'): column
         for name, column in zip(names, columns)
     }
-    return Curves(values, length if by_epoch else 0)
 
 
-def summary(curves: Curves) -> list[list[str]]:
-    """The table of first, largest and last values.
-
-    Args:
-        curves (Curves): Of :func:`simulate`.
-    """
+def summary(curves: dict[str, list[float]]) -> list[list[str]]:
+    """The table of first, largest and last values."""
     rows = [['parameters', 'first', 'largest', 'at iteration', 'last']]
-    for name, values in curves.values.items():
+    for name, values in curves.items():
         top = max(range(len(values)), key=values.__getitem__)
         numbers = [f'{values[k]:.4g}' for k in (0, top, -1)]
         rows.append([name, *numbers[:2], str(top), numbers[2]])
     return rows
 
 
-def draw(axes: Any, curves: Curves, args: argparse.Namespace) -> None:
+def draw(
+    axes: Any,
+    curves: dict[str, list[float]],
+    length: int,
+    args: argparse.Namespace,
+) -> None:
     """Draw the curves and write or show them.
 
     Args:
         axes (matplotlib.axes.Axes): Of :func:`open_axes`.
-        curves (Curves): Of :func:`simulate`.
+        curves (dict[str, list[float]]): Of :func:`simulate`.
+        length (int): Iterations of an epoch; 0 where there are none.
         args (Namespace): The flags of the tool.
     """
-    for name, values in curves.values.items():
+    for name, values in curves.items():
         axes.plot(values, linewidth=1, label=name)
-    if len(curves.values) > 1:
+    if len(curves) > 1:
         axes.legend()
     axes.set_xlabel('Iters')
-    length = curves.epoch_length
     if length:
         axes.xaxis.tick_top()
         axes.xaxis.set_label_position('top')
@@ -364,26 +282,27 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
     width, height = map(int, args.window_size.split('*'))
-    # First, so that a wrong flag is told before the work is done.
+    # First, so that a wrong flag is named before the work is done.
     axes = open_axes(
         (width, height),
         args.style,
         show=not args.not_show,
         out=args.save_path,
     )
-    if counts_iterations(cfg):
-        length = cfg.train_cfg.max_iters
-        print(f'Iterations:           {length}')
-    else:
+    by_epoch = not counts_iterations(cfg)
+    if by_epoch:
         size = args.dataset_size or dataset_size(cfg)
         length = epoch_length(cfg, size, args.ngpus)
         print(f'Clips:                {size}')
         print(f'Clips of a batch:     {cfg.train_dataloader.batch_size}')
         print(f'Processes:            {args.ngpus}')
         print(f'Iterations per epoch: {length}')
+    else:
+        length = cfg.train_cfg.max_iters
+        print(f'Iterations:           {length}')
     curves = simulate(cfg, length, args)
     print('\n'.join(align_rows(summary(curves))))
-    draw(axes, curves, args)
+    draw(axes, curves, length if by_epoch else 0, args)
 
 
 if __name__ == '__main__':

@@ -28,11 +28,6 @@ train_cfg = dict(
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-# Scored and kept is the moving average of the weights.
-custom_hooks = [
-    dict(
-        type='EMAHook',
-        ema_type='RampedAverage',
-        momentum=2e-3,
-    )
-]
+# Scored and kept is the moving average of the weights, over about the last
+# ninth of the training.
+custom_hooks = [dict(type='EMAHook', ema_type='RampedAverage')]

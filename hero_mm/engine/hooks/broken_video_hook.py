@@ -27,27 +27,15 @@ class BrokenVideoHook(Hook):
         self.most = most
 
     def after_train(self, runner: Runner) -> None:
-        """Report the training data.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Report the training data."""
         self._report(runner.train_dataloader, 'were left out')
 
     def after_val(self, runner: Runner) -> None:
-        """Report the validation data.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Report the validation data."""
         self._report(runner.val_dataloader, 'were left out and scored 0')
 
     def after_test(self, runner: Runner) -> None:
-        """Report the test data.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Report the test data."""
         self._report(runner.test_dataloader, 'were left out and scored 0')
 
     def _report(self, dataloader: Any, what: str) -> None:

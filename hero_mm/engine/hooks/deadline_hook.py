@@ -34,35 +34,19 @@ class DeadlineHook(Hook):
         self._epoch = self._val = 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Note when the epoch starts.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Note when the epoch starts."""
         self._epoch_start = time.time()
 
     def before_val(self, runner: Runner) -> None:
-        """Note when the validation starts.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Note when the validation starts."""
         self._val_start = time.time()
 
     def after_val(self, runner: Runner) -> None:
-        """Note how long the validation took.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Note how long the validation took."""
         self._val = time.time() - self._val_start
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """End the training where the next epoch would take too long.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """End the training where the next epoch would take too long."""
         now = time.time()
         self._epoch = now - self._epoch_start
         if runner.epoch + 1 >= runner.max_epochs:

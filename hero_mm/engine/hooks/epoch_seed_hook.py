@@ -26,11 +26,7 @@ class EpochSeedHook(Hook):
     """
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tell the data sets.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Tell the data sets."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
         dataset: Any = runner.train_dataloader.dataset
@@ -45,11 +41,6 @@ class EpochSeedHook(Hook):
 
         Not sooner: a data loader that starts its workers draws a number too,
         and only the first epoch of a process starts them.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Number of the batch in the epoch.
-            data_batch (Any): Unused.
         """
         if batch_idx or not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return

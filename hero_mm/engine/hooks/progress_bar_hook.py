@@ -9,9 +9,9 @@ is.
 import functools
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -28,8 +28,6 @@ from rich.text import Text
 
 from hero_mm.registry import HOOKS
 
-DataBatch = Optional[Union[dict, tuple, list]]
-
 ITERATION_LINE = re.compile(r'(Epoch|Iter)\((train|val|test)\).*\beta: ')
 """Lines of ``LoggerHook`` that the bar replaces."""
 
@@ -39,82 +37,49 @@ def make_console() -> Console:
     return Console()
 
 
-def is_terminal(console: Console) -> bool:
-    """Whether a bar can be drawn and redrawn there."""
-    return console.is_terminal and not console.is_dumb_terminal
-
-
-class _HideIterations(logging.Filter):
-    """Keep lines of single iterations from the screen."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not ITERATION_LINE.search(record.getMessage())
+def _is_shown(record: logging.LogRecord) -> bool:
+    return not ITERATION_LINE.search(record.getMessage())
 
 
 class _Display:
-    """The bars on the screen, with the log above them.
-
-    Args:
-        console (Console): Where to draw.
-        logger (logging.Logger): Its handlers on the screen write above the
-            bars while they are shown.
-    """
+    """The bars on the screen, and above them what a logger writes there."""
 
     def __init__(self, console: Console, logger: logging.Logger) -> None:
         self.progress = Progress(
-            TextColumn('{task.description}'),
+            TextColumn('[bold]{task.description}'),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn('{task.fields[info]}'),
-            TextColumn('eta {task.fields[eta]}'),
             console=console,
             refresh_per_second=4,
             expand=True,
         )
-        self._filter = _HideIterations()
+        self._console, self._stream = console, console.file
         self._handlers = [
             handler
             for handler in logger.handlers
             if isinstance(handler, logging.StreamHandler)
             and handler.stream is console.file
         ]
-        self._streams = [handler.stream for handler in self._handlers]
         self.progress.start()
         for handler in self._handlers:
-            # Rich replaced sys.stdout; MMEngine's handler holds the old one.
-            handler.setStream(_Above(self.progress.console))
-            handler.addFilter(self._filter)
+            handler.setStream(self)
+            handler.addFilter(_is_shown)
 
     def stop(self) -> None:
         """Give the screen back as it was."""
-        for handler, stream in zip(self._handlers, self._streams):
-            handler.setStream(stream)
-            handler.removeFilter(self._filter)
+        for handler in self._handlers:
+            handler.setStream(self._stream)
+            handler.removeFilter(_is_shown)
         self.progress.stop()
 
-
-class _Above:
-    """A stream that prints above the bars.
-
-    Args:
-        console (Console): The console of the bars.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def write(self, text: str) -> int:
+    def write(self, text: str) -> None:
         """Print a whole line as it is: no markup, no wrapping."""
         line = Text.from_ansi(text.removesuffix('\n'))
         self._console.print(line, crop=False, overflow='ignore', no_wrap=True)
-        return len(text)
 
     def flush(self) -> None:
         """Nothing is held back."""
-
-
-def _short(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
 
 
 @HOOKS.register_module()
@@ -133,22 +98,17 @@ class ProgressBarHook(Hook):
 
     def __init__(self, enabled: Optional[bool] = None) -> None:
         self.enabled = enabled
-        self._display: Optional[_Display] = None
         self._console: Optional[Console] = None
+        self._display: Optional[_Display] = None
         self._tasks: dict[str, TaskID] = {}
         self._depth = 0
 
     def before_run(self, runner: Runner) -> None:
-        """Get ready, where there is a terminal.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        console = make_console()
-        wanted = is_terminal(console) if self.enabled is None else self.enabled
+        """Get ready, where there is a terminal."""
+        console, wanted = make_console(), self.enabled
+        if wanted is None:
+            wanted = console.is_terminal and not console.is_dumb_terminal
         self._console = console if wanted and is_main_process() else None
-        if self._console is None:
-            return
         for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
             if hasattr(loop, 'run') and not hasattr(loop.run, 'guarded'):
                 loop.run = self._guard(loop.run)
@@ -167,153 +127,56 @@ class ProgressBarHook(Hook):
                 return run(*args, **kwargs)
             finally:
                 self._depth -= 1
-                if self._depth == 0:
-                    self._stop()
+                if self._depth == 0 and self._display is not None:
+                    self._display.stop()
+                    self._display, self._tasks = None, {}
 
         guarded.guarded = True  # type: ignore[attr-defined]
         return guarded
 
-    def _start(self, runner: Runner, mode: str, total: int, done: int) -> None:
-        if self._console is None:
+    def _before_epoch(self, runner: Any, mode: str = 'train') -> None:
+        """Show a bar; that of the training is one for all epochs."""
+        if self._console is None or mode in self._tasks:
             return
         if self._display is None:
             self._display = _Display(self._console, runner.logger)
+        total, done = runner.max_iters, runner.iter
+        if mode != 'train':
+            total, done = len(getattr(runner, f'{mode}_dataloader')), 0
         self._tasks[mode] = self._display.progress.add_task(
-            f'[bold]{mode}', total=total, completed=done, info='', eta='-'
+            mode, total=total, completed=done, info=''
         )
 
-    def _stop(self) -> None:
-        if self._display is not None:
-            self._display.stop()
-        self._display = None
-        self._tasks = {}
-
-    def _advance(self, runner: Runner, mode: str, done: int) -> None:
-        if self._display is None or mode not in self._tasks:
+    def _after_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+        mode: str = 'train',
+    ) -> None:
+        """Move a bar."""
+        if self._display is None:
             return
-        tasks = self._display.progress.tasks
-        total = next(t.total for t in tasks if t.id == self._tasks[mode])
         scalars = runner.message_hub.log_scalars
-        eta = '-'
-        if f'{mode}/time' in scalars and total is not None:
-            seconds = scalars[f'{mode}/time'].mean(20)
-            eta = _short(max(total - done, 0) * float(seconds))
-        self._display.progress.update(
-            self._tasks[mode],
-            completed=done,
-            eta=eta,
-            info=self._info(runner) if mode == 'train' else '',
-            description=self._title(runner, mode),
-        )
+        done, title, info = batch_idx + 1, mode, ''
+        if mode == 'train':
+            done = runner.iter + 1
+            if runner.max_epochs > 1:
+                title = f'train epoch {runner.epoch + 1}/{runner.max_epochs}'
+            if 'train/loss' in scalars:
+                info += f'loss {float(scalars["train/loss"].mean(20)):.4g} '
+            if 'train/lr' in scalars:
+                info += f'lr {float(scalars["train/lr"].current()):.1e} '
+        progress, task = self._display.progress, self._tasks[mode]
+        total = progress.tasks[progress.task_ids.index(task)].total or done
+        if f'{mode}/time' in scalars:
+            seconds = float(scalars[f'{mode}/time'].mean(20)) * (total - done)
+            info += f'eta {timedelta(seconds=round(max(seconds, 0)))}'
+        progress.update(task, completed=done, description=title, info=info)
 
-    @staticmethod
-    def _title(runner: Runner, mode: str) -> str:
-        if mode == 'train' and runner.max_epochs > 1:
-            epoch = f'epoch {runner.epoch + 1}/{runner.max_epochs}'
-            return f'[bold]train[/] {epoch}'
-        return f'[bold]{mode}[/]'
-
-    @staticmethod
-    def _info(runner: Runner) -> str:
-        scalars = runner.message_hub.log_scalars
-        parts = []
-        if 'train/loss' in scalars:
-            loss = float(scalars['train/loss'].mean(20))
-            parts.append(f'loss {loss:.4g}')
-        if 'train/lr' in scalars:
-            rate = float(scalars['train/lr'].current())
-            parts.append(f'lr {rate:.1e}')
-        return ' '.join(parts)
-
-    def before_train(self, runner: Runner) -> None:
-        """Show the bar of the training.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._start(runner, 'train', runner.max_iters, runner.iter)
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DataBatch = None,
-        outputs: Optional[dict] = None,
-    ) -> None:
-        """Move the bar of the training.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Of the batch in its epoch.
-            data_batch (dict or tuple or list, optional): Not used.
-            outputs (dict, optional): Not used.
-        """
-        self._advance(runner, 'train', runner.iter + 1)
-
-    def before_val(self, runner: Runner) -> None:
-        """Show the bar of a validation.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._start(runner, 'val', len(runner.val_dataloader), 0)
-
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DataBatch = None,
-        outputs: Optional[Sequence] = None,
-    ) -> None:
-        """Move the bar of the validation.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Of the batch.
-            data_batch (dict or tuple or list, optional): Not used.
-            outputs (Sequence, optional): Not used.
-        """
-        self._advance(runner, 'val', batch_idx + 1)
-
-    def after_val(self, runner: Runner) -> None:
-        """Take the bar of the validation away.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        if self._display is not None and 'val' in self._tasks:
+    def _after_epoch(self, runner: Any, mode: str = 'train') -> None:
+        """Take the bar of a validation or test away."""
+        if mode != 'train' and self._display is not None:
             self._display.progress.refresh()
-            self._display.progress.remove_task(self._tasks.pop('val'))
-
-    def before_test(self, runner: Runner) -> None:
-        """Show the bar of a test.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._start(runner, 'test', len(runner.test_dataloader), 0)
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DataBatch = None,
-        outputs: Optional[Sequence] = None,
-    ) -> None:
-        """Move the bar of the test.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Of the batch.
-            data_batch (dict or tuple or list, optional): Not used.
-            outputs (Sequence, optional): Not used.
-        """
-        self._advance(runner, 'test', batch_idx + 1)
-
-    def after_run(self, runner: Runner) -> None:
-        """Give the screen back.
-
-        Args:
-            runner (Runner): The runner.
-        """
-        self._stop()
+            self._display.progress.remove_task(self._tasks.pop(mode))

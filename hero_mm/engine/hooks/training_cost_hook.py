@@ -101,11 +101,7 @@ class TrainingCostHook(Hook):
         self._iterations = 0
 
     def before_train(self, runner: Runner) -> None:
-        """Take up what was spent before the training was interrupted.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Take up what was spent before the training was interrupted."""
         hub = runner.message_hub
         if _KEY in hub.runtime_info:
             self._cost = Cost(**hub.get_info(_KEY))
@@ -123,11 +119,7 @@ class TrainingCostHook(Hook):
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the clocks.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Start the clocks."""
         self._start_clocks()
 
     def after_train_iter(
@@ -137,14 +129,7 @@ class TrainingCostHook(Hook):
         data_batch: Any = None,
         outputs: Optional[dict] = None,
     ) -> None:
-        """Count the clips of a batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Of the batch in its epoch.
-            data_batch (Any): The clips, as ``inputs``.
-            outputs (dict, optional): Unused.
-        """
+        """Count the clips of a batch."""
         if runner.iter + 1 == self.warmup:
             self._start_clocks()
         elif runner.iter + 1 > self.warmup:
@@ -152,11 +137,7 @@ class TrainingCostHook(Hook):
             self._iterations += 1
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Stop the clocks and add up.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Stop the clocks and add up."""
         if self._start is None:
             return
         _synchronize()
@@ -174,12 +155,7 @@ class TrainingCostHook(Hook):
     def after_val_epoch(
         self, runner: Runner, metrics: Optional[dict[str, float]] = None
     ) -> None:
-        """Keep the scores beside the cost until now.
-
-        Args:
-            runner (Runner): The runner.
-            metrics (dict, optional): The scores.
-        """
+        """Keep the scores beside the cost until now."""
         # Without a training there is nothing to put the scores beside.
         if not isinstance(runner._train_loop, BaseLoop):
             return
@@ -189,11 +165,7 @@ class TrainingCostHook(Hook):
         self._write(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Write the file once more; there may be no validation.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Write the file once more; there may be no validation."""
         self._write(runner)
 
     def _start_clocks(self) -> None:

@@ -94,19 +94,11 @@ class TubeVisualizationHook(Hook):
         self._seen = self._drawn = 0
 
     def before_val(self, runner: Runner) -> None:
-        """Count the samples anew.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Count the samples anew."""
         self._restart(runner)
 
     def before_test(self, runner: Runner) -> None:
-        """Count the samples anew.
-
-        Args:
-            runner (Runner): The runner.
-        """
+        """Count the samples anew."""
         self._restart(runner)
 
     def after_val_iter(
@@ -116,14 +108,7 @@ class TubeVisualizationHook(Hook):
         data_batch: DataBatch = None,
         outputs: Optional[Sequence[GroundingDataSample]] = None,
     ) -> None:
-        """Draw samples of the batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Of the batch.
-            data_batch (dict or tuple or list, optional): Not used.
-            outputs (Sequence[GroundingDataSample], optional): Of the model.
-        """
+        """Draw samples of the batch."""
         step = _trained_iters(runner)
         self._draw_batch(runner, outputs or (), f'val_{step}', step)
 
@@ -134,14 +119,7 @@ class TubeVisualizationHook(Hook):
         data_batch: DataBatch = None,
         outputs: Optional[Sequence[GroundingDataSample]] = None,
     ) -> None:
-        """Draw samples of the batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Of the batch.
-            data_batch (dict or tuple or list, optional): Not used.
-            outputs (Sequence[GroundingDataSample], optional): Of the model.
-        """
+        """Draw samples of the batch."""
         self._draw_batch(runner, outputs or (), 'test', _trained_iters(runner))
 
     def _draw_batch(
