@@ -12,15 +12,8 @@ def tool(load_tool):
 def test_links_and_gaps_are_counted_apart(tool):
     # Found in slot 2, 2, hidden, hidden, 2, then in slot 0.
     slots = torch.tensor([2, 2, -1, -1, 2, 0])[:, None]
-    seen = torch.tensor([1, 1, 0, 0, 1, 1]).bool()[:, None]
-    kept = tool.follow(slots, seen)
+    kept = tool.follow(slots)
     assert kept == dict(links=[True, False], gaps=[True])
-
-
-def test_an_object_that_is_seen_but_not_found_asks_for_no_link(tool):
-    slots = torch.tensor([1, -1, 3])[:, None]
-    seen = torch.ones(3, 1, dtype=torch.bool)
-    assert tool.follow(slots, seen) == dict(links=[], gaps=[])
 
 
 def test_auc_counts_pairs_in_order(tool):

@@ -56,24 +56,21 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def follow(slots_TM: Tensor, seen_TM: Tensor) -> dict[str, list[bool]]:
+def follow(slots_TM: Tensor) -> dict[str, list[bool]]:
     """Whether each object keeps its slot from one time to the next.
 
     Args:
         slots_TM (Tensor): The slot that shows an object, -1 where none does.
-        seen_TM (Tensor): True where the object is to be seen.
 
     Returns:
         dict: ``links`` between neighbouring frames, ``gaps`` across frames
-        in which the object is hidden; True where the slot is the same.
+        in which no slot shows it; True where the slot is the same.
     """
     kept: dict[str, list[bool]] = dict(links=[], gaps=[])
-    for slots, seen in zip(slots_TM.t().tolist(), seen_TM.t().tolist()):
+    for slots in slots_TM.t().tolist():
         last: Optional[int] = None
         for frame, slot in enumerate(slots):
             if slot < 0:
-                # To be seen, but not found: no link is asked for.
-                last = None if seen[frame] else last
                 continue
             if last is not None:
                 kind = 'links' if frame == last + 1 else 'gaps'
@@ -104,8 +101,8 @@ def measure_regions(regions: Regions, samples: Sequence[Any]) -> dict:
     values: dict[str, list] = defaultdict(list)
     values['objects found'] = found[tracks.valid_BTM].tolist()
     slot = slot.masked_fill(~found, -1)
-    for one, seen in zip(slot, tracks.valid_BTM):
-        kept = follow(one, seen)
+    for one in slot:
+        kept = follow(one)
         values['links kept'] += kept['links']
         values['gaps kept'] += kept['gaps']
     return values
