@@ -203,7 +203,8 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         if len(videos) == 1:
             raise ValueError(next(iter(asking.errors.values())))
         for path, error in asking.errors.items():
-            errors.print(f'{printable(path)}: {printable(error)}')
+            text = error if path in error else f'{path}: {error}'
+            errors.print(printable(text), soft_wrap=True)
         raise ValueError(
             f'{failed} of {len(videos)} videos have no answer, '
             f'{len(asking.errors) - failed} are not drawn, see above; the '
@@ -229,16 +230,14 @@ def _show(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What libraries log goes to the errors, and only what is wrong."""
-    from mmengine.logging import MMLogger
-
-    with redirect_stdout(sys.stderr):
-        logger = MMLogger.get_current_instance()
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        try:
+    before = logging.root.manager.disable
+    # Warnings about words are shown as notes.
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(sys.stderr):
             yield
-        finally:
-            logger.setLevel(level)
+    finally:
+        logging.disable(before)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -4,6 +4,7 @@ A tube is a dict as :meth:`TubeInferencer.ground` gives it.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -58,7 +59,9 @@ def tube_table(tubes: Sequence[Tube]) -> Table:
     Args:
         tubes (Sequence[Mapping]): Of one video or of several.
     """
-    many = len({tube['video'] for tube in tubes}) > 1
+    videos = {tube['video'] for tube in tubes}
+    many = len(videos) > 1
+    root = os.path.commonpath([os.path.dirname(v) for v in videos] or [''])
     table = Table()
     titles = ['sentence', 'seconds', 'frames', 'score', 'first box']
     for title in ['video'] * many + titles:
@@ -74,7 +77,8 @@ def tube_table(tubes: Sequence[Tube]) -> Table:
             f'{found["score"]:.3f}',
             ' '.join(f'{value:.0f}' for value in box),
         ]
-        cells = [found['video']] * many + cells
+        if many:
+            cells.insert(0, os.path.relpath(found['video'], root or '.'))
         # No markup: a text may hold brackets.
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
