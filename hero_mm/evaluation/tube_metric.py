@@ -7,6 +7,7 @@ are half-open ``[start, end)`` in native frames.
 
 import logging
 import os
+import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any, Optional
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
+from mmengine.evaluator import DumpResults as MMDumpResults
 from mmengine.logging import print_log
 
+from hero_mm.files import replacing
 from hero_mm.registry import METRICS
 
 from .functional import (
@@ -287,3 +290,28 @@ def _to_numpy(value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
     return np.asarray(value)
+
+
+@METRICS.register_module()
+class DumpResults(MMDumpResults):
+    """MMEngine's dump of all that a model gave, written as a whole.
+
+    Args:
+        out_file_path (str): Ends in ``.pkl`` or ``.pickle``.
+        **options: As MMEngine's takes them.
+    """
+
+    def compute_metrics(self, results: list) -> dict:
+        """Write the file.
+
+        Args:
+            results (list): Of the whole data set.
+
+        Raises:
+            WriteError: If it cannot be written.
+        """
+        path = self.out_file_path
+        with replacing(path) as part, open(part, 'wb') as file:
+            pickle.dump(results, file)
+        print_log(f'all that the model gave: {path}', logger='current')
+        return {}

@@ -1,7 +1,7 @@
 """What people see: drawn tubes, mp4 and PNG files."""
 
-from .drawing import TubePainter, draw_tube_frame, draw_tube_sheet
-from .render import draw_from_video, write_tube_video
+from .drawing import TubePainter, draw_tube_sheet
+from .render import draw_from_video
 from .style import GT_COLOR, PRED_COLOR
 from .tube_view import TubeView, resample_view, views_from_sample
 from .tube_visualizer import TubeVisualizer
@@ -15,10 +15,8 @@ __all__ = [
     'TubeVisualizer',
     'VideoWriter',
     'draw_from_video',
-    'draw_tube_frame',
     'draw_tube_sheet',
     'resample_view',
     'views_from_sample',
     'write_png',
-    'write_tube_video',
 ]

@@ -222,22 +222,6 @@ class TubePainter:
         )
 
 
-def draw_tube_frame(
-    frame: np.ndarray, view: TubeView, index: int
-) -> np.ndarray:
-    """Draw one frame of a tube; for many use :class:`TubePainter`.
-
-    Args:
-        frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
-        view (TubeView): What is drawn.
-        index (int): Of the frame, into the T of the view.
-
-    Returns:
-        np.ndarray: RGB uint8, at least 384 pixels wide.
-    """
-    return TubePainter(view, check_picture(frame).shape[:2]).draw(frame, index)
-
-
 def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
     """A frame of a sheet, with its time below."""
     image = draw_boxes(frame, view, index, _TILE, _TILE)

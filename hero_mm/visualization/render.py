@@ -98,21 +98,6 @@ def played_frames(segment: tuple[float, float], fps: float) -> np.ndarray:
     return np.arange(start, end, step, dtype=np.int64)
 
 
-def write_tube_video(
-    path: PathLike, frames: Iterable[np.ndarray], view: TubeView
-) -> None:
-    """Draw a tube into an mp4 that plays in real time.
-
-    Args:
-        path (str | os.PathLike): File to write, ends in ``.mp4``.
-        frames (Iterable[np.ndarray]): T pictures, RGB uint8, (H, W, 3); they
-            may come from a generator, so that a long video fits in memory.
-        view (TubeView): What is drawn, with T frames.
-    """
-    with VideoWriter(path, playback_fps(view)) as writer:
-        _play([writer], frames, [view])
-
-
 def _play(
     writers: Sequence[VideoWriter],
     frames: Iterable[np.ndarray],

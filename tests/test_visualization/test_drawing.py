@@ -9,7 +9,6 @@ from hero_mm.visualization.drawing import (
     TubePainter,
     draw_box,
     draw_boxes,
-    draw_tube_frame,
     draw_tube_sheet,
     fit_size,
 )
@@ -94,7 +93,7 @@ def test_boxes_outside_their_span_are_not_drawn():
 
 def test_the_frame_given_is_left_alone():
     frame = grey(400, 400)
-    draw_tube_frame(frame, make_view(), 5)
+    TubePainter(make_view(), (400, 400)).draw(frame, 5)
     assert (frame == 90).all()
 
 
@@ -122,8 +121,10 @@ def test_wrapped_lines_fit_and_lose_no_word():
 
 
 def test_a_long_sentence_makes_the_caption_higher():
-    short = draw_tube_frame(grey(), make_view(), 0)
-    long = draw_tube_frame(grey(), make_view(text='so many words ' * 20), 0)
+    short, long = (
+        TubePainter(make_view(text=text), (64, 64)).draw(grey(), 0)
+        for text in ('short', 'so many words ' * 20)
+    )
     assert long.shape[0] > short.shape[0] + 60
     assert long.shape[1] == short.shape[1] == 384
 

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 
 from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
-from hero_mm.visualization import TubeView, write_tube_video
+from hero_mm.visualization import TubeView
 from hero_mm.visualization.render import playback_fps
 
 T = 6
@@ -104,10 +104,3 @@ def test_videos_play_in_real_time():
     assert playback_fps(view([0, 3, 6])) == pytest.approx(10)
     assert playback_fps(view([4])) == 1
     assert playback_fps(view([0, 90])) == 1, 'never slower than one a second'
-
-
-def test_frames_may_come_one_by_one(tmp_path):
-    view = TubeView('x', np.arange(3), (0, 3), 10.0)
-    write_tube_video(tmp_path / 'x.mp4', (f for f in FRAMES[:3]), view)
-    with av.open(str(tmp_path / 'x.mp4')) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 3

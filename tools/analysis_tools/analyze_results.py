@@ -20,6 +20,7 @@ with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.evaluation import check_match, load_predictions
     from hero_mm.evaluation.functional import PROTOCOLS
+    from hero_mm.texts import printable
     from hero_mm.visualization.analysis import build_analysis
     from hero_mm.visualization.report import write_report
     from hero_mm.visualization.report_tables import text_table
@@ -128,7 +129,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             False if args.no_interpolate else None,
         )
     for warning in caught:
-        print(f'warning: {warning.message}', file=sys.stderr)
+        print(f'warning: {printable(warning.message)}', file=sys.stderr)
     page, _ = write_report(report, args.out)
     for table in report.tables:
         print(text_table(table), end='\n\n')

@@ -34,6 +34,7 @@ with explained():
     from hero_mm.datasets.converters.verify import VideoCheck
     from hero_mm.datasets.source import SPLITS, find_source
     from hero_mm.files import write_bytes
+    from hero_mm.texts import printable
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -122,7 +123,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         findings += audit_videos(annotation, check)
     sentences = sum(len(clip['queries']) for clip in annotation.data_list)
     print(f'{len(annotation.videos)} videos, {sentences} sentences')
-    print('\n'.join(summarize(findings, args.show) or ['nothing found']))
+    lines = summarize(findings, args.show) or ['nothing found']
+    print('\n'.join(map(printable, lines)))
     if args.list:
         lines = [f'{f.kind}\t{f.where}\t{f.found}\n' for f in findings]
         write_bytes(Path(args.list), ''.join(lines).encode())

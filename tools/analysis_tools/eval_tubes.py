@@ -30,6 +30,7 @@ with explained():
     )
     from hero_mm.evaluation.prediction_file import load_predictions
     from hero_mm.files import write_bytes
+    from hero_mm.texts import printable
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -109,7 +110,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             text = json.dumps(result, indent=2) + '\n'
             write_bytes(Path(args.json), text.encode())
     except (OSError, ValueError) as error:
-        print(f'eval_tubes: {error}', file=sys.stderr)
+        print(f'eval_tubes: {printable(error)}', file=sys.stderr)
         return 1
     return 0
 
@@ -137,7 +138,7 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             interpolate=False if args.no_interpolate else None,
         )
     for warning in caught:
-        print(f'warning: {warning.message}', file=sys.stderr)
+        print(f'warning: {printable(warning.message)}', file=sys.stderr)
     table = format_scores(scores)
     result: dict[str, Any] = dict(
         scores.summary(),

@@ -22,6 +22,7 @@ with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.datasets.source import SPLITS, DataSource, find_source
     from hero_mm.datasets.video_reader import VideoError
+    from hero_mm.texts import printable
     from hero_mm.visualization.browse import (
         choose_queries,
         draw_annotation,
@@ -145,7 +146,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             )
         except VideoError as error:
             broken += 1
-            print(f'not drawn: {error}', file=sys.stderr)
+            print(f'not drawn: {printable(error)}', file=sys.stderr)
             continue
         print('\n'.join(paths))
     if broken:
