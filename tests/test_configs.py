@@ -20,9 +20,9 @@ from mmengine.hub import get_config, get_model
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
+from zoo import shrink_tower
 
 from hero_mm.apis.complexity import flops_of
-from hero_mm.apis.model_zoo.towers import shrink_tower
 from hero_mm.datasets.transforms import ResizeClip
 from hero_mm.models import Regions, TextFeatures
 from hero_mm.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS

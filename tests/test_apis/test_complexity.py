@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from torch import nn
+from zoo import small_hero
 
 from hero_mm.apis.complexity import (
     count_encoder_flops,
@@ -12,7 +13,6 @@ from hero_mm.apis.complexity import (
     flops_of,
     flops_of_steps,
 )
-from hero_mm.apis.model_zoo.rows import small_hero
 from hero_mm.apis.random_clips import make_item
 from hero_mm.registry import MODELS
 

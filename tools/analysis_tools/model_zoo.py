@@ -1,30 +1,58 @@
-r"""Build, train, ask and count every backbone, neck and generator, small.
+"""Try every backbone, neck and proposal generator at a small size.
 
-Writes the tables of docs/model_zoo.md; what stands round them stays.
+Writes the tables of docs/model_zoo.md; what stands round them stays. The rows
+are those of tests/zoo.py.
 
-Examples::
+Example::
 
     python tools/analysis_tools/model_zoo.py
     python tools/analysis_tools/model_zoo.py --check
-    python tools/analysis_tools/model_zoo.py --check --only FPN Swin
+    python tools/analysis_tools/model_zoo.py --only FPN Swin
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.logging import MMLogger
 
 from hero_mm.errors import explained, run_tool
 
-with explained():
-    from hero_mm.apis import model_zoo
-    from hero_mm.files import write_text
-
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / 'tests'))
+with explained():
+    import zoo
+
+BEGIN = '<!-- tools/analysis_tools/model_zoo.py writes from here -->'
+END = '<!-- to here -->'
+PACKAGES = ('torch', 'mmdet', 'mmaction2', 'mmpretrain', 'transformers')
+SMALL = f'FLOPs, {zoo.FRAMES} frames of {zoo.SIZE[0]}x{zoo.SIZE[1]}'
+WHOLE = f'{zoo.FULL_FRAMES} frames of {zoo.FULL_SIZE[0]}x{zoo.FULL_SIZE[1]}'
+TRIED = ('training step', 'prediction')
+# Kind of a row -> the title of its table, and what its columns are called.
+TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    'variant': (
+        'Variants in `configs/hero/`',
+        ('config', 'sees', 'cell', 'step', 'parameters', SMALL, *TRIED)
+        + ('full-size parameters', f'FLOPs, {WHOLE}'),
+    ),
+    'tower': (
+        'Other backbones and necks',
+        ('video encoder', 'sees', 'cell', 'step', 'parameters', SMALL, *TRIED),
+    ),
+    'generator': (
+        'Proposal generators',
+        ('generator', 'parameters', SMALL, *TRIED),
+    ),
+    'refused': (
+        'What is refused, and in which words',
+        ('video encoder', 'error'),
+    ),
+}
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -52,53 +80,168 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         '--only',
         nargs='+',
         metavar='WORD',
-        help='with --check, rows whose name holds one of these words',
+        help='rows whose name holds one of these words; the others stay as '
+        'they are written',
     )
-    args = parser.parse_args(argv)
-    if args.only and not args.check:
-        parser.error('--only leaves rows out: it goes with --check')
-    return args
+    return parser.parse_args(argv)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Try every row, then write the tables or tell what fails.
+    """Try the rows, then write the tables or report what fails.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to those of the
             process.
+
+    Raises:
+        ValueError: Rows fail, or the document has no place for tables.
     """
     args = parse_args(argv)
     text = ''
     if not args.check:
         text = args.out.read_text(encoding='utf-8')
         # An error shall come before minutes of work.
-        model_zoo.replace_section(text, '')
+        replace_section(text, '')
     MMLogger.get_current_instance().setLevel(logging.ERROR)
-    rows = [
-        row
-        for row in model_zoo.all_rows(ROOT / 'configs')
-        if not args.only or any(word in row.name for word in args.only)
-    ]
-    results, failed = [], []
+    rows = zoo.all_rows(ROOT / 'configs')
+    cells, failed = cells_of(text), []
     for row in rows:
-        result = model_zoo.try_row(row)
-        results.append(result)
-        good = model_zoo.is_as_it_should(row, result)
+        if args.only and not any(word in row.name for word in args.only):
+            continue
+        result = zoo.try_row(row)
+        good = zoo.is_as_it_should(row, result)
         failed += [] if good else [row.name]
         state = 'ok' if good else 'FAILS'
         print(f'{state:5} {row.name}: {result.problem or "runs"}', flush=True)
+        if not args.check:
+            cells[row.name] = cells_of_row(row, result)
     if not args.check:
-        full = {
-            row.name: model_zoo.count_variant(row.config)
-            for row, result in zip(rows, results)
-            if row.config is not None and result.problem is None
-        }
-        section = model_zoo.zoo_section(rows, results, full)
-        text = model_zoo.replace_section(text, section)
-        write_text(args.out, text)
+        text = replace_section(text, zoo_section(rows, cells))
+        args.out.write_text(text, encoding='utf-8')
         print(f'wrote {args.out}')
     if failed:
         raise ValueError(f'{len(failed)} rows fail: {", ".join(failed)}')
+
+
+def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
+    """What stands between the marks.
+
+    Args:
+        rows (Sequence[zoo.Row]): All of them.
+        cells (Mapping): What is found of each, by its name.
+    """
+    parts = [f'Written with {", ".join(map(_version, PACKAGES))}.']
+    for kind, (title, head) in TABLES.items():
+        lines = [list(head), ['---'] * len(head)]
+        lines += [
+            [f'`{row.name}`' if kind == 'variant' else row.name]
+            + cells[row.name]
+            for row in rows
+            if row.kind == kind and row.name in cells
+        ]
+        table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+        parts += [f'### {title}', table]
+    return '\n\n'.join(parts)
+
+
+def replace_section(text: str, section: str) -> str:
+    """Put a section between the marks of a document.
+
+    Args:
+        text (str): The document.
+        section (str): What shall stand there.
+
+    Raises:
+        ValueError: When it has no marks.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(
+            f'the document has no place for the table: write {BEGIN!r} and '
+            f'{END!r} on lines of their own'
+        )
+    return f'{before}{BEGIN}\n\n{section}\n\n{END}{after}'
+
+
+def cells_of(text: str) -> dict[str, list[str]]:
+    """The rows of all tables of a document, by their first cell.
+
+    Args:
+        text (str): The document.
+    """
+    rows = [
+        [cell.strip() for cell in line.strip('|').split(' | ')]
+        for line in text.splitlines()
+        if line.startswith('| ')
+    ]
+    return {row[0].strip('`'): row[1:] for row in rows}
+
+
+def cells_of_row(row: Any, result: Any) -> list[str]:
+    """What is written of a row.
+
+    Args:
+        row (zoo.Row): The row.
+        result (zoo.Result): What was found of it.
+    """
+    if row.kind == 'refused':
+        return [result.problem or 'nothing: it runs']
+    said = result.problem or ''
+    counts = [_millions(result.parameters), _giga(result.flops)]
+    tried = [
+        'yes' if result.trained else said,
+        'yes' if result.predicted else said if result.trained else '',
+    ]
+    cells = [*(counts if result.problem is None else ['', '']), *tried]
+    if row.kind == 'generator':
+        return cells
+    cells = [*_tower(result.encoder), *cells]
+    if row.kind == 'variant':
+        whole = ['', '']
+        if result.problem is None:
+            parameters, flops = zoo.count_variant(row.config)
+            whole = [_millions(parameters), _giga(flops)]
+        cells += whole
+    return cells
+
+
+def _version(package: str) -> str:
+    try:
+        return f'{package} {version(package).partition("+")[0]}'
+    except PackageNotFoundError:
+        return f'{package} not installed'
+
+
+def _tower(encoder: Optional[Any]) -> list[str]:
+    if encoder is None:
+        return ['', '', '']
+    towers = [encoder, *([encoder.motion] if encoder.motion else [])]
+    sees = [
+        f'windows of {one.clip_len}'
+        if one.clip_len
+        else 'frames'
+        if one.sees == 'frame'
+        else 'clips'
+        for one in towers
+    ]
+    steps = sorted(
+        {level.time_stride for one in towers for level in one.levels}
+    )
+    step = ' and '.join(map(str, steps))
+    return [
+        ' and '.join(sees),
+        f'{encoder.stride} px',
+        f'{step} frame{"" if steps == [1] else "s"}',
+    ]
+
+
+def _millions(number: int) -> str:
+    return f'{number / 1e6:.3f} M'
+
+
+def _giga(number: int) -> str:
+    return f'{number / 1e9:,.3f} G'
 
 
 if __name__ == '__main__':

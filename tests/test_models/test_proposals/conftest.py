@@ -8,13 +8,13 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-
-from hero_mm.apis.model_zoo.generators import (
+from zoo import (
     HEADS,
     save_small_bert,
     small_detector,
     small_head,
 )
+
 from hero_mm.registry import MODELS
 
 PROMPTS = ('the red square moves left', 'what grows?', 'object . circle .')

@@ -5,9 +5,9 @@ import importlib.util
 
 import pytest
 import torch
+import zoo
 from torch import nn
 
-from hero_mm.apis.model_zoo import generators
 from hero_mm.models.proposals import DetectorProposals, build_detector
 from hero_mm.registry import MODELS
 
@@ -134,7 +134,7 @@ def shrunk(detector_config, monkeypatch):
     """Function: the config of a tiny detector of any config of mmdet."""
 
     def make(path):
-        monkeypatch.setitem(generators.DETECTORS, path, path)
+        monkeypatch.setitem(zoo.DETECTORS, path, path)
         return detector_config(path)
 
     return make

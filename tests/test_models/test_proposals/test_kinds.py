@@ -4,8 +4,7 @@ import copy
 
 import pytest
 import torch
-
-from hero_mm.apis.model_zoo.generators import DETECTORS, HEADS
+from zoo import DETECTORS, HEADS
 
 OF_MMDET = (*HEADS, *DETECTORS)
 KINDS = ('own', *OF_MMDET, 'file')
