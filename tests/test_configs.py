@@ -102,7 +102,17 @@ def shrink_data(dataset, data):
             step.short_side, step.max_long = 64, 96
 
 
-@pytest.fixture(params=CONFIGS)
+# Small ones and a large one; the others differ in backbone and data.
+QUICK = ('shiftconv', 'r101-roberta_8xb2-64f-10e_vidstg')
+SOME_SLOW = [
+    name
+    if any(part in name for part in QUICK)
+    else pytest.param(name, marks=pytest.mark.slow)
+    for name in CONFIGS
+]
+
+
+@pytest.fixture(params=SOME_SLOW)
 def cfg(request, shapes_data, language_model):
     cfg = Config.fromfile(ROOT / 'configs/hero' / request.param)
     if cfg.model.video_encoder.backbone.type.startswith('mmpretrain.'):
