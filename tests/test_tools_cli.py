@@ -143,6 +143,7 @@ def test_training_writes_log_checkpoints_and_scores(trained):
     assert (work.parent / 'prepared.txt').read_text() == 'made'
 
 
+@pytest.mark.slow
 def test_training_resumes_and_refuses_another_model(trained, toy):
     tool = ROOT / 'tools/train.py'
     options = ('--work-dir', 'work', '--resume', '--no-validate')
@@ -172,6 +173,7 @@ def test_testing_scores_and_dumps(trained, toy):
     assert predictions == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_training_is_refused_and_a_test_is_not(trained, toy):
     work, _ = trained
     before = (work / 'toy.py').read_text()
@@ -189,6 +191,7 @@ def test_a_second_training_is_refused_and_a_test_is_not(trained, toy):
         release_work_dir(work)
 
 
+@pytest.mark.slow
 def test_another_schedule_is_refused_or_taken(toy):
     tool, work = ROOT / 'tools/train.py', ('--work-dir', 'rated')
     rate = 'param_scheduler.type=CosineAnnealingLR'
@@ -214,6 +217,7 @@ def test_testing_refuses_another_model(trained, toy):
     assert 'does not fit this config' in log and 'Traceback' not in log
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_validate(toy):
     done = subprocess.run(
         ['bash', str(ROOT / 'tools/dist_train.sh'), 'toy.py', '2']
@@ -236,6 +240,7 @@ def test_two_processes_train_and_validate(toy):
     assert 'Epoch(val) [1][2/2]    tube/m_vIoU: 1.0000' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'given, said',
     [
