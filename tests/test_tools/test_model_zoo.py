@@ -11,7 +11,14 @@ def pytest_generate_tests(metafunc):
     """The rows need the configs, which lie beside the tests."""
     if 'row' in metafunc.fixturenames:
         rows = zoo.all_rows(metafunc.config.rootpath / 'configs')
-        metafunc.parametrize('row', rows, ids=[row.name for row in rows])
+        slow = {'tower': pytest.mark.slow}
+        metafunc.parametrize(
+            'row',
+            [
+                pytest.param(row, id=row.name, marks=slow.get(row.kind, ()))
+                for row in rows
+            ],
+        )
 
 
 @pytest.fixture(scope='module')
