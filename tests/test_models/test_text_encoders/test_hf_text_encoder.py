@@ -339,6 +339,15 @@ def test_long_sentences_are_cut(folder):
     assert out.word_mask_QL.sum(1).tolist() == [6, 5]
 
 
+def test_unknown_and_cut_words_are_reported(folder):
+    encoder = build(folder, max_words=5)
+    found = encoder.unknown_words('the qwxz circle 红色 the qwxz')
+    assert found == ['qwxz', '红色']
+    # Two sub-words mark beginning and end.
+    texts = ('a', 'a a a', 'a a a a a')
+    assert [encoder.cut_words(text) for text in texts] == [0, 0, 2]
+
+
 @pytest.mark.parametrize('frozen', [False, True])
 def test_empty_sentence(folder, frozen):
     with pytest.raises(ValueError, match='empty; give a sentence'):

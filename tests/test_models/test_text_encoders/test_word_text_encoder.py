@@ -48,6 +48,27 @@ def test_unknown_words_are_found():
     texts = ['The Qwxz turns!', "what is a qwxz, or a dog's ?"]
     assert build().unknown_words(texts) == ['qwxz', 'is', 'or', "dog's"]
     assert build().unknown_words(TEXTS) == []
+    assert build().unknown_words('the qwxz, the 12') == ['qwxz', '12']
+
+
+@pytest.mark.parametrize(
+    'text,words',
+    [
+        ('红色的圆 moves', ['红色的圆']),
+        ('the café', ['café']),
+        ('مربع أحمر', ['مربع', 'أحمر']),
+        ('the 🔴 square 👍🏽', ['🔴', '👍🏽']),
+        ('the “red” square … – !', []),
+    ],
+)
+def test_words_of_any_script_are_found(text, words):
+    assert build().unknown_words(text) == words
+
+
+def test_words_that_are_cut_off_are_counted():
+    encoder = build(max_words=4)
+    counts = [encoder.cut_words(t) for t in ('a b', 'a b c d', 'a b c d e ?')]
+    assert counts == [0, 0, 2]
 
 
 def test_shapes():
