@@ -17,13 +17,12 @@ import numpy as np
 
 from .annotation import GroundingAnnotation
 from .converters.verify import (
-    FPS_TOLERANCE,
     VideoCheck,
     VideoFacts,
+    compare_video,
     probe_videos,
 )
 from .tracks import VideoInfo
-from .video_base import ENOUGH, same_aspect
 
 ERRORS = {
     'missing': 'videos that are missing',
@@ -270,26 +269,15 @@ def _audit_video(
     if isinstance(facts, str):
         yield Finding('broken', where, facts)
         return
-    count, told = facts.frame_count, f'annotated {video.frame_count}'
-    if count != video.frame_count:
-        near = ENOUGH <= count / video.frame_count <= 1 / ENOUGH
-        kind = 'length' if near else 'cut'
-        yield Finding(kind, where, f'{count} frames, {told}')
+    for kind, found in compare_video(video, facts).items():
+        yield Finding(kind, where, found)
     tracks_end = max(
         (int(t.runs[-1, 1]) for t in video.tracks.values() if len(t.runs)),
         default=0,
     )
-    if max(end, tracks_end) > count:
+    if max(end, tracks_end) > facts.frame_count:
         found = (
-            f'{count} frames, but segments go to frame {end - 1} and tracks '
-            f'to frame {tracks_end - 1}'
+            f'{facts.frame_count} frames, but segments go to frame {end - 1} '
+            f'and tracks to frame {tracks_end - 1}'
         )
         yield Finding('beyond', where, found)
-    fps = facts.fps
-    if fps is not None and abs(fps / video.fps - 1) > FPS_TOLERANCE:
-        yield Finding('fps', where, f'{fps:.6g}, annotated {video.fps:.6g}')
-    size, annotated = (facts.width, facts.height), (video.width, video.height)
-    if size != annotated:
-        kind = 'size' if same_aspect(size, annotated) else 'aspect'
-        found = f'{size[0]}x{size[1]}, annotated {annotated[0]}x{annotated[1]}'
-        yield Finding(kind, where, found)

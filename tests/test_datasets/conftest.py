@@ -160,9 +160,9 @@ def toy_tools():
 
 
 @pytest.fixture(scope='session')
-def vidor_sized(repo_root):
-    """The tool that writes raw files of VidSTG and VidOR."""
-    path = repo_root / 'tools/analysis_tools/make_vidor_sized.py'
+def vidor_sized():
+    """What writes raw files of VidSTG and VidOR."""
+    path = Path(__file__).with_name('vidor_sized.py')
     spec = importlib.util.spec_from_file_location(path.stem, path)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)

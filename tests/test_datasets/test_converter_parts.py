@@ -1,7 +1,5 @@
 """What all converters share: boxes, clips, videos, sizes, command line."""
 
-import argparse
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +19,7 @@ from hero_mm.datasets.converters.clips import (
     Sentence,
 )
 from hero_mm.datasets.converters.command_line import (
-    add_options,
+    converter_parser,
     run_converter,
 )
 from hero_mm.datasets.converters.common import (
@@ -394,8 +392,7 @@ def test_ours_beside_what_is_published():
 
 
 def _options(*words):
-    parser = argparse.ArgumentParser()
-    add_options(parser)
+    parser = converter_parser('A converter.')
     return parser.parse_args([str(word) for word in words])
 
 

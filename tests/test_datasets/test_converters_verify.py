@@ -88,7 +88,7 @@ def test_processes_find_the_same(films):
     assert list(good) == list('abcd')
     assert record.notes == {SHORTER: 4}
     assert record.repaired == [
-        f'{SHORTER}: {name} ({name}.mp4): 24 of 25' for name in 'abcd'
+        f'{SHORTER}: {name} ({name}.mp4): 24, annotated 25' for name in 'abcd'
     ]
 
 
@@ -111,7 +111,7 @@ def test_a_shorter_video_is_cut_with_its_tracks(films):
 def test_a_longer_video_is_kept_as_annotated(films):
     good, record = _verify(films, _info(count=22))
     assert good['a'].frame_count == 22
-    assert record.repaired == [f'{LONGER}: a (a.mp4): 24, not 22']
+    assert record.repaired == [f'{LONGER}: a (a.mp4): 24, annotated 22']
 
 
 @pytest.mark.parametrize(('count', 'raised'), [(1, 0), (24, 0), (25, 1)])
@@ -137,18 +137,22 @@ def test_how_much_may_be_missing(films, count, usable):
     if usable:
         assert _verify(films, _info(count=count))[0]
         return
-    with pytest.raises(ConversionError, match=f'24 of {count} frames: cut'):
+    with pytest.raises(
+        ConversionError, match=f'24 frames, annotated {count}: cut'
+    ):
         _verify(films, _info(count=count))
 
 
 def test_another_size_of_the_same_shape(films):
     good, record = _verify(films, _info(size=(128, 96)))
     assert (good['a'].width, good['a'].height) == (128, 96)
-    assert record.repaired == [f'{RESIZED}: a (a.mp4): 64x48, not 128x96']
+    assert record.repaired == [
+        f'{RESIZED}: a (a.mp4): 64x48, annotated 128x96'
+    ]
 
 
 def test_another_shape(films):
-    message = 'a.mp4 is 64x48, its annotation says 48x64'
+    message = 'a.mp4 is 64x48, annotated 48x64'
     with pytest.raises(ConversionError, match=message):
         _verify(films, _info(size=(48, 64)))
 
@@ -349,7 +353,9 @@ def test_command_line_verifies_and_goes_on(folder, tmp_path, repo_root):
     listed = (tmp_path / 'out/o.conversion.txt').read_text()
     assert f'{SHORTER}' in done.stdout and 'skipped: video d.mp4' in listed
     for name in 'abc':
-        assert f'{SHORTER}: {name}.mp4 ({name}.mp4): 24 of 25' in listed
+        assert (
+            f'{SHORTER}: {name}.mp4 ({name}.mp4): 24, annotated 25' in listed
+        )
         # A rate that follows from img_num / 20 is not that of these files.
         assert f'{FPS}: {name}.mp4 ({name}.mp4): 8, annotated 1.25' in listed
 

@@ -7,9 +7,7 @@ import sys
 
 import pytest
 
-from hero_mm.datasets.shapes import build_shapes
-from hero_mm.datasets.shapes.meaning import Description
-from hero_mm.datasets.shapes.oracles import (
+from hero_mm.apis.shapes_oracles import (
     GUESSES,
     METRICS,
     best_of,
@@ -17,6 +15,8 @@ from hero_mm.datasets.shapes.oracles import (
     score_guess,
     score_oracles,
 )
+from hero_mm.datasets.shapes import build_shapes
+from hero_mm.datasets.shapes.meaning import Description
 from hero_mm.datasets.shapes.questions import (
     Question,
     read_questions,

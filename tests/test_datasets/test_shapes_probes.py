@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from hero_mm.apis.shapes_oracles import best_of, score_oracles
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build, build_probes
-from hero_mm.datasets.shapes.oracles import best_of, score_oracles
 from hero_mm.datasets.shapes.profiles import DEFAULT, PROBE_VIDEOS, PROBES
 from hero_mm.datasets.shapes.questions import read_questions, sentence_kinds
 from hero_mm.datasets.shapes.video import draw_video

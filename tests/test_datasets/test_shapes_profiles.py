@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from hero_mm.apis.shapes_oracles import best_of, score_oracles
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build_shapes
 from hero_mm.datasets.shapes.bars import hidden_runs, hide_some
 from hero_mm.datasets.shapes.meaning import Judge
 from hero_mm.datasets.shapes.motion import perform
-from hero_mm.datasets.shapes.oracles import best_of, score_oracles
 from hero_mm.datasets.shapes.profiles import DEFAULT, LONG, PROBES, PROFILES
 from hero_mm.datasets.shapes.questions import read_questions
 from hero_mm.datasets.shapes.render import render, visible_boxes

@@ -18,7 +18,7 @@ from pathlib import Path
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.shapes.oracles import METRICS, score_oracles
+    from hero_mm.apis.shapes_oracles import METRICS, score_oracles
     from hero_mm.datasets.shapes.questions import read_questions
     from hero_mm.datasets.shapes.statistics import describe
     from hero_mm.files import write_text

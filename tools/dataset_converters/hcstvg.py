@@ -5,7 +5,6 @@ Example:
         --videos data/hcstvg/video --out data/hcstvg/test.json
 """
 
-import argparse
 import sys
 
 from hero_mm.errors import explained
@@ -13,24 +12,20 @@ from hero_mm.errors import explained
 with explained():
     from hero_mm.datasets.converters import convert_hcstvg
     from hero_mm.datasets.converters.command_line import (
-        add_options,
-        add_video_options,
+        converter_parser,
         run_converter,
         video_check,
     )
     from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line.
+def main() -> int:
+    """Convert and print the summary.
 
     Returns:
-        argparse.Namespace: The arguments.
+        int: Exit status: 0, or 1 where a file is missing or wrong.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = converter_parser(__doc__)
     parser.add_argument(
         'annotations', help='official JSON file; it tells its version'
     )
@@ -45,18 +40,7 @@ def parse_args() -> argparse.Namespace:
         help='file names of videos to leave out; stcat stands for those that '
         f'STCAT, CG-STVG and TA-STVG leave out ({", ".join(STCAT_LEFT_OUT)})',
     )
-    add_options(parser)
-    add_video_options(parser)
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Convert and print the summary.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
-    args = parse_args()
+    args = parser.parse_args()
     exclude = [name for name in args.exclude if name != 'stcat']
     if len(exclude) < len(args.exclude):
         exclude += STCAT_LEFT_OUT

@@ -10,7 +10,6 @@ Example:
         --out data/hc-stvg2/val.json
 """
 
-import argparse
 import sys
 
 from hero_mm.errors import explained
@@ -18,39 +17,12 @@ from hero_mm.errors import explained
 with explained():
     from hero_mm.datasets.converters import convert_stcat
     from hero_mm.datasets.converters.command_line import (
-        add_options,
-        add_video_options,
+        converter_parser,
         run_converter,
         show_progress,
         video_check,
     )
     from hero_mm.datasets.converters.stcat import PLACES
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line.
-
-    Returns:
-        argparse.Namespace: The arguments.
-    """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        'folder', help='data/vidstg, data/hc-stvg or data/hc-stvg2'
-    )
-    parser.add_argument(
-        '--dataset',
-        choices=list(PLACES),
-        help='which of several in one folder (default: the one there)',
-    )
-    add_options(parser)
-    add_video_options(parser)
-    args = parser.parse_args()
-    if args.split is None:
-        parser.error('give --split: train, val or test, as the file is called')
-    return args
 
 
 def main() -> int:
@@ -59,7 +31,18 @@ def main() -> int:
     Returns:
         int: Exit status: 0, or 1 where a file is missing or wrong.
     """
-    args = parse_args()
+    parser = converter_parser(__doc__)
+    parser.add_argument(
+        'folder', help='data/vidstg, data/hc-stvg or data/hc-stvg2'
+    )
+    parser.add_argument(
+        '--dataset',
+        choices=list(PLACES),
+        help='which of several in one folder (default: the one there)',
+    )
+    args = parser.parse_args()
+    if args.split is None:
+        parser.error('give --split: train, val or test, as the file is called')
     return run_converter(
         args,
         lambda: convert_stcat(

@@ -10,7 +10,6 @@ Example:
         --videos data/hcstvg/video --out data/hcstvg/test.json
 """
 
-import argparse
 import sys
 
 from hero_mm.errors import explained
@@ -18,24 +17,20 @@ from hero_mm.errors import explained
 with explained():
     from hero_mm.datasets.converters import convert_tubedetr
     from hero_mm.datasets.converters.command_line import (
-        add_options,
-        add_video_options,
+        converter_parser,
         run_converter,
         video_check,
     )
     from hero_mm.datasets.converters.tubedetr import QUERY_IDS
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line.
+def main() -> int:
+    """Convert and print the summary.
 
     Returns:
-        argparse.Namespace: The arguments.
+        int: Exit status: 0, or 1 where a file is missing or wrong.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = converter_parser(__doc__)
     parser.add_argument(
         'annotations',
         help='{train,val,test}.json of VidSTG or *_proc.json of HC-STVG, as '
@@ -51,18 +46,7 @@ def parse_args() -> argparse.Namespace:
         help="name sentences by TubeDETR's numbers, or as vidstg.py and "
         'hcstvg.py name them (default: %(default)s)',
     )
-    add_options(parser)
-    add_video_options(parser)
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Convert and print the summary.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
-    args = parse_args()
+    args = parser.parse_args()
     return run_converter(
         args,
         lambda: convert_tubedetr(

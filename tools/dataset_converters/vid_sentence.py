@@ -6,7 +6,6 @@ Example:
         --videos data/ILSVRC/Data/VID --out data/vid_sentence/test.json
 """
 
-import argparse
 import sys
 
 from hero_mm.errors import explained
@@ -14,8 +13,7 @@ from hero_mm.errors import explained
 with explained():
     from hero_mm.datasets.converters import convert_vid_sentence
     from hero_mm.datasets.converters.command_line import (
-        add_options,
-        add_video_options,
+        converter_parser,
         run_converter,
         show_progress,
         video_check,
@@ -23,16 +21,13 @@ with explained():
     from hero_mm.datasets.converters.vid_sentence import SEGMENTS
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line.
+def main() -> int:
+    """Convert and print the summary.
 
     Returns:
-        argparse.Namespace: The arguments.
+        int: Exit status: 0, or 1 where a file is missing or wrong.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = converter_parser(__doc__)
     parser.add_argument('root', help='folder ILSVRC of VID-sentence')
     parser.add_argument(
         '--segment',
@@ -48,21 +43,9 @@ def parse_args() -> argparse.Namespace:
         help='frames a second, which the files do not tell '
         '(default: %(default)s)',
     )
-    add_options(parser)
-    add_video_options(parser)
     args = parser.parse_args()
     if args.split is None:
         parser.error('give --split: train, val or test')
-    return args
-
-
-def main() -> int:
-    """Convert and print the summary.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
-    args = parse_args()
     return run_converter(
         args,
         lambda: convert_vid_sentence(

@@ -7,7 +7,6 @@ Example:
         --out data/vidstg/test.json
 """
 
-import argparse
 import sys
 
 from hero_mm.errors import explained
@@ -15,24 +14,20 @@ from hero_mm.errors import explained
 with explained():
     from hero_mm.datasets.converters import convert_vidstg
     from hero_mm.datasets.converters.command_line import (
-        add_options,
-        add_video_options,
+        converter_parser,
         run_converter,
         show_progress,
         video_check,
     )
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line.
+def main() -> int:
+    """Convert and print the summary.
 
     Returns:
-        argparse.Namespace: The arguments.
+        int: Exit status: 0, or 1 where a file is missing or wrong.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = converter_parser(__doc__)
     parser.add_argument(
         'annotations', help='{train,val,test}_annotations.json of VidSTG'
     )
@@ -48,18 +43,7 @@ def parse_args() -> argparse.Namespace:
         help='name of the data set, for files of another one in the same '
         'layout (default: %(default)s)',
     )
-    add_options(parser)
-    add_video_options(parser)
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Convert and print the summary.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
-    args = parse_args()
+    args = parser.parse_args()
     return run_converter(
         args,
         lambda: convert_vidstg(

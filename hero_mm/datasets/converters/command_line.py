@@ -17,12 +17,19 @@ from .verify import VideoCheck
 LINE_SECONDS = 10.0
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that every converter has.
+def converter_parser(doc: str) -> argparse.ArgumentParser:
+    """The parser of a converter, with what every one of them takes.
 
     Args:
-        parser (ArgumentParser): Gets ``--out --list --split --skip-bad``.
+        doc (str): What the tool does, with examples.
+
+    Returns:
+        ArgumentParser: With ``--out --list --split --skip-bad --videos
+        --workers``.
     """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         '--out', required=True, help='annotation file to write'
     )
@@ -38,14 +45,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='leave out and list what is wrong instead of stopping',
     )
-
-
-def add_video_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options for converters of data sets with videos.
-
-    Args:
-        parser (ArgumentParser): Gets ``--videos --workers``.
-    """
     parser.add_argument(
         '--videos',
         metavar='DIR',
@@ -61,14 +60,14 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
         help='processes that read files and verify videos '
         '(default: %(default)s)',
     )
+    return parser
 
 
 def video_check(args: argparse.Namespace) -> Optional[VideoCheck]:
     """How the videos are verified.
 
     Args:
-        args (Namespace): Of :func:`add_options` and
-            :func:`add_video_options`.
+        args (Namespace): Of :func:`converter_parser`.
 
     Returns:
         VideoCheck, optional: None where no folder is given.
@@ -119,7 +118,7 @@ def run_converter(
     """Convert, tell the summary and write the list.
 
     Args:
-        args (Namespace): Of :func:`add_options`.
+        args (Namespace): Of :func:`converter_parser`.
         convert (Callable): Does the work.
 
     Returns:

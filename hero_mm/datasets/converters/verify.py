@@ -155,19 +155,41 @@ def verify_videos(
     return good
 
 
+def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
+    """What of a video is not as annotated.
+
+    Args:
+        video (VideoInfo): As annotated.
+        facts (VideoFacts): What its file is.
+
+    Returns:
+        dict[str, str]: What was found, and what is annotated, by kind:
+        ``aspect``, another picture, or ``size``, the same one resized;
+        ``cut``, too few frames, or ``length``, some more or less; ``fps``.
+    """
+    found = {}
+    count, fps = facts.frame_count, facts.fps
+    if count != video.frame_count:
+        near = ENOUGH <= count / video.frame_count <= 1 / ENOUGH
+        told = f'{count} frames, annotated {video.frame_count}'
+        found['length' if near else 'cut'] = told
+    if fps is not None and abs(fps / video.fps - 1) > FPS_TOLERANCE:
+        found['fps'] = f'{fps:.6g}, annotated {video.fps:.6g}'
+    size, annotated = (facts.width, facts.height), (video.width, video.height)
+    if size != annotated:
+        kind = 'size' if same_aspect(size, annotated) else 'aspect'
+        told = f'{size[0]}x{size[1]}, annotated {annotated[0]}x{annotated[1]}'
+        found[kind] = told
+    return found
+
+
 def _why_not(video: VideoInfo, facts: VideoFacts) -> Optional[str]:
     """Why a video that can be read is not the annotated one."""
-    size, annotated = (facts.width, facts.height), (video.width, video.height)
-    if not same_aspect(size, annotated):
-        return (
-            f'{video.path} is {facts.width}x{facts.height}, its annotation '
-            f'says {video.width}x{video.height} (width x height)'
-        )
-    if facts.frame_count < ENOUGH * video.frame_count:
-        return (
-            f'{video.path} has {facts.frame_count} of {video.frame_count} '
-            'frames: cut off'
-        )
+    found = compare_video(video, facts)
+    if 'aspect' in found:
+        return f'{video.path} is {found["aspect"]} (width x height)'
+    if 'cut' in found and facts.frame_count < video.frame_count:
+        return f'{video.path} has {found["cut"]}: cut off'
     return None
 
 
@@ -176,21 +198,17 @@ def _adapt(
 ) -> None:
     """Note what differs; cut what lies past the end of the file."""
     place = f'{video.video_id} ({video.path})'
-    count = facts.frame_count
-    if count < video.frame_count:
-        record.note(SHORTER, f'{place}: {count} of {video.frame_count}')
+    found, count = compare_video(video, facts), facts.frame_count
+    for kind, name in (('size', RESIZED), ('fps', FPS)):
+        if kind in found:
+            record.note(name, f'{place}: {found[kind]}')
+    shorter = count < video.frame_count
+    if shorter or (count > video.frame_count and lengths_told):
+        name = SHORTER if shorter else LONGER
+        record.note(name, f'{place}: {count}, annotated {video.frame_count}')
+    if shorter or not lengths_told:
         video.frame_count = count
         _cut_tracks(video)
-    elif count > video.frame_count and lengths_told:
-        record.note(LONGER, f'{place}: {count}, not {video.frame_count}')
-    elif not lengths_told:
-        video.frame_count = count
-    if (facts.width, facts.height) != (video.width, video.height):
-        told = f'{facts.width}x{facts.height}, not {video.width}x'
-        record.note(RESIZED, f'{place}: {told}{video.height}')
-    fps = facts.fps
-    if fps is not None and abs(fps / video.fps - 1) > FPS_TOLERANCE:
-        record.note(FPS, f'{place}: {fps:.6g}, annotated {video.fps:.6g}')
 
 
 def _cut_tracks(video: VideoInfo) -> None:

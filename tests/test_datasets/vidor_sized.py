@@ -1,18 +1,10 @@
-"""Write raw files as large as VidOR's and VidSTG's, to try converters with.
+"""Raw files in the form of VidOR's and VidSTG's, of any size.
 
-Only the form and the sizes are real: boxes wander, sentences are put together
-from a few words. With --annotations the boxes are made for the sentences of a
-real file of VidSTG instead.
-
-Example:
-    python tools/analysis_tools/make_vidor_sized.py --out data/sized
-    python tools/analysis_tools/make_vidor_sized.py --out data/sized \
-        --annotations data/vidstg/test_annotations.json
+Only the form is real: boxes wander, sentences are put together from a few
+words.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +12,7 @@ import numpy as np
 
 from hero_mm.files import write_text
 
-# VidSTG's train split; frames and objects of a video as in the other two.
-VIDEOS, DECLARATIVE, INTERROGATIVE = 5436, 36202, 44482
-FRAMES, OBJECTS, SEGMENTS = 1024, 5.1, 4
+OBJECTS, SEGMENTS = 5.1, 4
 SIZE = (640, 360)
 HIDDEN = 5  # Frames; fewer than those of any span.
 CATEGORIES = ('adult', 'child', 'dog', 'ball/sports_ball', 'bicycle', 'car')
@@ -34,35 +24,12 @@ _BOX = (
 )
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line.
-
-    Returns:
-        argparse.Namespace: The arguments.
-    """
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--out', required=True, help='folder to write')
-    parser.add_argument(
-        '--annotations',
-        help='{train,val,test}_annotations.json of VidSTG: make boxes for it',
-    )
-    parser.add_argument('--videos', type=int, default=VIDEOS)
-    parser.add_argument('--declarative', type=int, default=DECLARATIVE)
-    parser.add_argument('--interrogative', type=int, default=INTERROGATIVE)
-    parser.add_argument('--frames', type=int, default=FRAMES, help='on mean')
-    parser.add_argument('--seed', type=int, default=0)
-    return parser.parse_args()
-
-
 def write_raw(
     folder: Path,
-    videos: int = VIDEOS,
-    declarative: int = DECLARATIVE,
-    interrogative: int = INTERROGATIVE,
-    frames: int = FRAMES,
+    videos: int,
+    declarative: int,
+    interrogative: int,
+    frames: int,
     seed: int = 0,
 ) -> int:
     """Write ``train_annotations.json``, ``train_files.json`` and ``vidor/``.
@@ -78,12 +45,6 @@ def write_raw(
     Returns:
         int: Boxes written.
     """
-    if not 0 < videos <= declarative or interrogative > 2 * declarative:
-        raise ValueError(
-            'each video needs a caption, and an entry has one caption and at '
-            f'most two questions: got {videos} videos, {declarative} captions '
-            f'and {interrogative} questions'
-        )
     rng = np.random.default_rng(seed)
     kinds = [
         _draw_video(rng, f'{7000000 + number}', frames)
@@ -299,29 +260,3 @@ def _draw_entry(
         'captions': sentences[:1],
         'questions': sentences[1 : 1 + questions],
     }
-
-
-def main() -> int:
-    """Write the files and say how many boxes they hold.
-
-    Returns:
-        int: Exit status.
-    """
-    args = parse_args()
-    if args.annotations:
-        count = write_boxes(Path(args.out), Path(args.annotations), args.seed)
-    else:
-        count = write_raw(
-            Path(args.out),
-            args.videos,
-            args.declarative,
-            args.interrogative,
-            args.frames,
-            args.seed,
-        )
-    sys.stdout.write(f'{args.out}: {count:,} boxes\n')
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
