@@ -88,8 +88,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--model',
         default=DEFAULT_MODEL,
         metavar='CONFIG_OR_WORK_DIR',
-        help='config file or work dir of a training; its config is Python '
-        f'code that is run ({DEFAULT_MODEL})',
+        help='config file, work dir of a training, or a checkpoint beside '
+        f'its config; a config is Python code that is run ({DEFAULT_MODEL})',
     )
     ground.add_argument(
         '--weights', help='checkpoint; by default the best of the work dir'

@@ -16,6 +16,8 @@ from typing import Any, Optional, Union
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
+from ..files import check_folder
+
 try:
     import fcntl
 except ImportError:  # Not on Windows.
@@ -38,11 +40,16 @@ def hold_work_dir(
         config (str, optional): Name of the config that lies in it.
 
     Raises:
-        BlockingIOError: Another process trains there; names it.
+        BlockingIOError: Another process trains there, and is named; or the
+            folder cannot be written to.
     """
     said: list[Any] = [None]
     if is_main_process():
-        said[0] = _take(Path(folder).resolve(), config)
+        try:
+            said[0] = _take(Path(folder).resolve(), config)
+        except OSError as error:
+            # The others wait for an answer.
+            said[0] = str(error)
     broadcast_object_list(said)
     if said[0] is not None:
         raise BlockingIOError(said[0])
@@ -80,7 +87,7 @@ def _take(folder: Path, config: Optional[str]) -> Optional[str]:
     """Lock a folder; says who holds it where that fails."""
     if folder in _held:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if fcntl is None:

@@ -18,6 +18,7 @@ from hero_mm.engine.hooks.training_cost_hook import cpu_seconds
 from hero_mm.registry import HOOKS, LOOPS
 
 CLIPS, BATCH = 10, 2
+pytestmark = pytest.mark.usefixtures('our_loaders')
 
 
 class Model(BaseModel):

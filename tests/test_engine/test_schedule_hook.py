@@ -72,6 +72,7 @@ def train(
     resume=False,
     accumulated=1,
     rate=0.1,
+    train_cfg=None,
     **more,
 ):
     """Rates of a plain runner with our hooks, by iteration."""
@@ -85,7 +86,7 @@ def train(
             dataset=Numbers(),
             sampler=dict(type='DefaultSampler', shuffle=False),
         ),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        train_cfg=train_cfg or dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=rate, momentum=0.9),
             accumulative_counts=accumulated,
@@ -193,6 +194,33 @@ def test_without_a_schedule_more_epochs_are_fine(tmp_path):
     # The count of iterations follows the length of an epoch.
     rates = train(tmp_path / 'work', resume=True, epochs=7, schedulers=())
     assert sorted(rates) == list(range(48, 56))
+
+
+def test_an_epoch_that_was_cut_off_is_not_another_length(tmp_path):
+    """Of a number of iterations the last epoch is not whole."""
+    scheduler = dict(type='OneCycleLR', eta_max=0.1, by_epoch=False)
+    loop = dict(
+        schedulers=(scheduler,),
+        train_cfg=dict(type='hero_mm.BudgetTrainLoop', max_iters=12),
+    )
+    assert len(train(tmp_path / 'work', **loop)) == 12
+    # Done: nothing is left to train, and nothing to complain of.
+    assert train(tmp_path / 'work', resume=True, **loop) == {}
+    loop['train_cfg']['max_iters'] = 20
+    with pytest.raises(ValueError, match='OneCycleLR.total_steps 12, now 20'):
+        train(tmp_path / 'work', resume=True, **loop)
+
+
+def test_checkpoints_of_before_say_as_much(tmp_path):
+    """Without our note: from the epoch and the iteration."""
+    train(tmp_path / 'work', stop=2)
+    path = tmp_path / 'work/epoch_2.pth'
+    old = torch.load(path, weights_only=False)
+    del old['meta']['schedule']
+    torch.save(old, path)
+    with pytest.raises(ValueError, match='8 iterations an epoch, now 4'):
+        train(tmp_path / 'work', resume=True, batch=4)
+    assert min(train(tmp_path / 'work', resume=True)) == 16
 
 
 def test_a_copy_goes_on_from_itself(tmp_path):

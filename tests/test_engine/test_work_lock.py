@@ -156,6 +156,12 @@ def test_where_there_are_no_locks_it_is_said(tmp_path, monkeypatch):
     release_work_dir(tmp_path)
 
 
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(BlockingIOError, match='file.* cannot be written'):
+        hold_work_dir(tmp_path / 'file' / 'work')
+
+
 def test_a_record_that_cannot_be_read_is_empty(tmp_path):
     assert read_record(tmp_path) == {}
     for text in ('', '{"pid"', json.dumps([1])):

@@ -67,7 +67,7 @@ def place(tmp_path_factory, shapes_data):
     return folder
 
 
-def run(folder, tool, *words):
+def run(folder, tool, *words, code=0):
     """Run a tool in a folder; gives what it wrote."""
     done = subprocess.run(
         [sys.executable, tool, 'tiny.py', *map(str, words)],
@@ -78,7 +78,7 @@ def run(folder, tool, *words):
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
@@ -124,13 +124,18 @@ def test_the_learning_rate_is_that_which_is_drawn(place, trained, load_tool):
     args = tool.parse_args([str(place / 'tiny.py'), '--not-show'])
     cfg = tool.read_config(args.config)
     length = tool.epoch_length(cfg, tool.dataset_size(cfg), 1)
-    (values,) = tool.simulate(cfg, length, args).values.values()
+    (values,) = tool.simulate(cfg, length, args).values()
     assert values == pytest.approx([e['lr'] for e in logged(trained)[:3]])
 
 
 def test_training_is_resumed(place, trained, family):
     words = ('--resume', trained / 'epoch_1.pth', '--no-validate')
-    more = ('--work-dir', 'more', '--cfg-options', 'train_cfg.max_epochs=2')
+    more = ('--cfg-options', 'train_cfg.max_epochs=2')
+    # Another length is refused by our hook, whoever starts the training.
+    folder = ('--work-dir', 'refused')
+    log = run(place, family / 'train.py', *words, *folder, *more, code=1)
+    assert 'OneCycleLR.total_steps 3, now 6' in log
+    more = ('--work-dir', 'more', *more, 'default_hooks.schedule.rescale=True')
     log = run(place, family / 'train.py', *words, *more)
     assert 'resumed epoch: 1, iter: 3' in log
     assert [e['step'] for e in logged(place / 'more')] == [4, 5, 6]

@@ -5,6 +5,7 @@ processes, clips or epochs they would go on in silence, and be wrong.
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -122,13 +123,17 @@ class ScheduleHook(Hook):
             *_other_facts(meta.get(KEY) or {}, now),
             *_other_schedulers(runner, checkpoint),
         ]
-        length = len(runner.train_dataloader)
-        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        if by_epoch and meta['epoch'] and meta['iter'] % meta['epoch'] == 0:
-            then = meta['iter'] // meta['epoch']
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            length = now['epoch_length']
+            then = meta.get(KEY, {}).get('epoch_length')
+            if then is None:
+                # Of another hook; BudgetTrainLoop cuts its last epoch.
+                then = meta['iter'] / max(meta['epoch'], 1) or length
             if then != length:
                 meta['iter'] = meta['epoch'] * length
-                differences.append(f'{then} iterations an epoch, now {length}')
+                differences.append(
+                    f'{then:g} iterations an epoch, now {length}'
+                )
         if not differences or not list(_schedulers(runner)):
             return
         said = '; '.join(differences)
@@ -181,6 +186,7 @@ def _facts(runner: Any) -> dict[str, int]:
         processes=get_world_size(),
         clips=batch or getattr(sampler, 'batch_size', 0),
         accumulated=_accumulation(runner),
+        epoch_length=len(loader),
     )
 
 
@@ -188,9 +194,9 @@ def _other_facts(then: dict[str, int], now: dict[str, int]) -> list[str]:
     """How the clips of a step differ."""
     sizes, words = [], []
     for facts in (then, now):
-        size = 1
-        for number in facts.values():
-            size *= number
+        size = math.prod(
+            facts.get(key, 1) for key in ('processes', 'clips', 'accumulated')
+        )
         sizes.append(size)
         words.append(
             f'{size} clips a step (of {facts.get("processes")} processes '
