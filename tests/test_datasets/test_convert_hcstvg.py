@@ -377,6 +377,7 @@ def test_files_of_another_kind(case, text, message):
         case.convert(text=text)
 
 
+@pytest.mark.slow
 def test_command_line(case, repo_root, tmp_path):
     case.entries = {name: _first() for name in (ONE, *STCAT_LEFT_OUT)}
     raw = tmp_path / 'train.json'

@@ -177,6 +177,7 @@ def _run(repo_root, *words):
     )
 
 
+@pytest.mark.slow
 def test_command_line(persons, tmp_path, repo_root):
     out = tmp_path / 'a.json'
     words = (persons / 'hc-stvg2', '--out', out)

@@ -435,6 +435,7 @@ def test_bad_words(case):
         convert_tubedetr(case.folder / 'none.json', case.folder / 'o.json')
 
 
+@pytest.mark.slow
 def test_command_line(case, tmp_path, repo_root):
     case.write()
     out = tmp_path / 'a.json'

@@ -349,6 +349,7 @@ def test_what_is_not_there_or_not_known(case):
             case.convert(**options)
 
 
+@pytest.mark.slow
 def test_command_line(case, repo_root, toy_tools):
     case.write()
     videos = case.pictures(toy_tools)

@@ -668,6 +668,7 @@ def test_command_line(case, tmp_path, repo_root):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_list_file_names_everything(case, tmp_path, repo_root):
     case.entries.append(made.entry(truth=(10, 20)))
     case.entries.append(made.entry(truth=(10, 11)))

@@ -334,6 +334,7 @@ def _call(repo_root, *words):
     )
 
 
+@pytest.mark.slow
 def test_command_line_verifies_and_goes_on(folder, tmp_path, repo_root):
     raw = _raw(tmp_path / 'test.json', 'abcd', count=25)
     _truncate(folder / 'd.mp4', 0.5)

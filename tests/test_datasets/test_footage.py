@@ -470,6 +470,7 @@ def test_splits_go_by_the_name_of_a_video():
         [_find_split(f'clip{n}', dict(train='0.5')) for n in range(50)]
 
 
+@pytest.mark.slow
 def test_the_commands(annotation, tmp_path, repo_root):
     tools = repo_root / 'tools' / 'dataset_converters'
 

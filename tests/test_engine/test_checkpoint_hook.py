@@ -149,6 +149,7 @@ def state_of(work) -> dict:
     )
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_event_loses_nothing(tmp_path, kills):
     state = kills(None)
     make_runner(tmp_path / 'whole').train()

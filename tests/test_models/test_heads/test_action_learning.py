@@ -65,6 +65,7 @@ def ranking(head, inputs, where) -> float:
     return torch.stack(wins).mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'queries, hard, wanted', [(1, True, 0.9), (1, False, 0.8), (2, True, 0.65)]
 )

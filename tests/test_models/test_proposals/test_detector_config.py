@@ -38,6 +38,7 @@ def model(cfg):
     return model
 
 
+@pytest.mark.slow
 def test_it_learns_a_few_frames(cfg, model):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     batch = pseudo_collate([dataset[i] for i in range(16)])
