@@ -12,6 +12,8 @@ from typing import Optional
 from rich.console import Console
 from rich.progress import track
 
+from hero_mm.errors import UserError
+
 from .errors import run_tool
 from .pretrained.reading import add_trust_argument
 from .texts import printable
@@ -118,12 +120,12 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
     texts = list(args.sentences)
     for text in texts:
         if not text.strip():
-            raise ValueError(
+            raise UserError(
                 'a SENTENCE is empty; say what to look for, for instance '
                 '"the red circle that spins"'
             )
         if os.path.exists(text) or (is_video(text) and ' ' not in text):
-            raise ValueError(
+            raise UserError(
                 f'{printable(text)!r} is a path and no sentence; name further '
                 'videos behind --videos'
             )
@@ -136,7 +138,7 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
         lines = Path(args.file).read_text(encoding='utf-8-sig').splitlines()
         texts += [line for line in lines if line.strip()]
     if not texts:
-        raise ValueError(
+        raise UserError(
             'no SENTENCE is given; say what to look for, for instance "the '
             'red circle that spins", or give --sentences FILE'
         )
@@ -158,7 +160,7 @@ def ground(args: argparse.Namespace, console: Console) -> None:
     """
     texts = read_sentences(args)
     if args.top is not None and args.top < 1:
-        raise ValueError(f'--top must be 1 or more, got {args.top}')
+        raise UserError(f'--top must be 1 or more, got {args.top}')
     errors = Console(stderr=True, highlight=False, markup=False)
     with _quiet():
         from .apis import TubeInferencer
@@ -201,11 +203,11 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         place.print(f'{what}: {printable(path)}', markup=False, soft_wrap=True)
     if asking.errors:
         if len(videos) == 1:
-            raise ValueError(next(iter(asking.errors.values())))
+            raise UserError(next(iter(asking.errors.values())))
         for path, error in asking.errors.items():
             text = error if path in error else f'{path}: {error}'
             errors.print(printable(text), soft_wrap=True)
-        raise ValueError(
+        raise UserError(
             f'{failed} of {len(videos)} videos have no answer, '
             f'{len(asking.errors) - failed} are not drawn, see above; the '
             'same command asks them again'

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Callable, Optional
 
+from hero_mm.errors import UserError
+
 Action = Callable[[ModuleType], None]
 
 
@@ -400,14 +402,14 @@ def init_cpu_launcher(cfg: Any) -> None:
     if launcher == 'none' or get_device() != 'cpu':
         return
     if launcher != 'pytorch':
-        raise ValueError(
+        raise UserError(
             f'launcher {launcher!r} needs an accelerator and none is found; '
             "on a CPU use torchrun with --launcher 'pytorch' "
             '(tools/dist_train.sh)'
         )
     missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
     if missing:
-        raise ValueError(
+        raise UserError(
             f"launcher 'pytorch' needs the environment of torchrun, and "
             f'{", ".join(sorted(missing))} is not set; start with '
             'tools/dist_train.sh CONFIG PROCESSES'

@@ -16,6 +16,8 @@ from typing import Any, Optional, Union
 
 from mmengine.config import Config
 
+from hero_mm.errors import UserError
+
 PathLike = Union[str, Path]
 SCALARS = (str, int, float, bool)
 # Set in the hope of an effect, wherever one is used to them.
@@ -63,7 +65,7 @@ def read_config(
         try:
             cfg.merge_from_dict({key: value})
         except (TypeError, KeyError) as error:
-            raise ValueError(
+            raise UserError(
                 f'option {key}={value!r} has no place in {str(path)!r}: '
                 f'{error.args[0]}'
             ) from error
@@ -149,7 +151,7 @@ def check_settings(cfg: Config) -> None:
             if count > 1 and _unlike(_evaluate(path, {}) or plain, plain)
         }
     if lost:
-        raise ValueError(
+        raise UserError(
             f'{path}: {", ".join(sorted(lost))} at its top has no effect on '
             'what it inherits under this program. Train with tools/train.py, '
             'or set what uses it, such as train_cfg.max_epochs'
@@ -178,7 +180,7 @@ def _check_effect(
         }
         idle |= {n for n in own & set(EXPECTED) - read if names[n] == 1}
     if idle:
-        raise ValueError(
+        raise UserError(
             f'{path}: {", ".join(sorted(idle))} has no effect, nothing there '
             'uses it. Set the entry itself, such as train_cfg.max_epochs or '
             'train_dataloader.dataset.ann_file (tools/analysis_tools/'

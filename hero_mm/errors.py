@@ -1,4 +1,8 @@
-"""Errors of the user are explained in a few lines, without a traceback."""
+"""Errors of the user are explained in a few lines, without a traceback.
+
+What is wrong with what somebody gave is raised as a :class:`UserError`; any
+other error is a defect, whose traceback is shown.
+"""
 
 import os
 import re
@@ -6,14 +10,11 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Callable, Optional
 
 from .texts import printable
 
 TRACEBACK = 'HERO_MM_TRACEBACK'
-PACKAGE = str(Path(__file__).resolve().parent)
-EXPLAINED = (OSError, ValueError, TypeError, FloatingPointError)
 EXTRAS = {
     'mmcv': 'lite',
     'mmdet': 'mmdet',
@@ -25,11 +26,23 @@ EXTRAS = {
 }
 
 
+class UserError(ValueError):
+    """What the user gave is wrong; the message says what, and what to do."""
+
+
+class UserTypeError(UserError, TypeError):
+    """What the user gave is of another type."""
+
+
+class NotFiniteError(UserError, FloatingPointError):
+    """A training diverged."""
+
+
 def run_tool(main: Callable[[], None]) -> int:
     """Run the body of a tool and explain errors of its user.
 
-    Errors that this package raises on purpose are shown as they are, without
-    a traceback (``HERO_MM_TRACEBACK=1`` shows it); others are left alone.
+    They are shown as they are, without a traceback (``HERO_MM_TRACEBACK=1``
+    shows it); others are left alone.
 
     Args:
         main (Callable): The body of the tool.
@@ -43,8 +56,7 @@ def run_tool(main: Callable[[], None]) -> int:
         sys.stderr.write('interrupted\n')
         return 130
     except Exception as error:
-        home = str(Path(main.__code__.co_filename).resolve().parent)
-        if not _tell(error, (PACKAGE, home)):
+        if not _explained(error):
             raise
         return 1
     return 0
@@ -59,14 +71,14 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _tell(error, (PACKAGE,)):
+        if not _explained(error):
             raise
         sys.exit(1)
 
 
-def _tell(error: Exception, homes: tuple[str, ...]) -> bool:
-    """Write what to tell about an error; False when there is nothing."""
-    message = explain(error, homes)
+def _explained(error: Exception) -> bool:
+    """Write what an error means; False when it is not the user's."""
+    message = explain(error)
     if message is None or os.environ.get(TRACEBACK) == '1':
         return False
     sys.stderr.write(
@@ -76,17 +88,14 @@ def _tell(error: Exception, homes: tuple[str, ...]) -> bool:
     return True
 
 
-def explain(
-    error: BaseException, homes: tuple[str, ...] = (PACKAGE,)
-) -> Optional[str]:
-    """What to tell the user about an error; None when it is not the user's.
+def explain(error: BaseException) -> Optional[str]:
+    """What the user should know of an error; None when it is a defect.
 
     Args:
         error (BaseException): As caught. MMEngine's registries and torch's
             workers wrap what our code raised: its causes are searched too.
-        homes (tuple[str, ...]): Folders of the code whose errors are meant
-            for the user.
     """
+    wrapped = None
     for link in _chain(error):
         if isinstance(link, ModuleNotFoundError) and link.name in EXTRAS:
             return (
@@ -94,12 +103,14 @@ def explain(
                 f'pip install "hero-mm[{EXTRAS[link.name]}]" (docs/install.md)'
             )
         if 'Original Traceback' in str(link):
-            text = _from_worker(str(link), homes)
+            text = _from_worker(str(link))
             if text is not None:
                 return text
-        elif isinstance(link, EXPLAINED) and _raised_in(link, homes):
-            return str(link)
-    return str(error) if isinstance(error, FileNotFoundError) else None
+        elif isinstance(link, (UserError, OSError)):
+            if not _raised_by_registry(link):
+                return str(link)
+            wrapped = str(link)
+    return wrapped
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -112,29 +123,24 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _raised_in(error: BaseException, homes: tuple[str, ...]) -> bool:
-    """Whether a ``raise`` in one of the folders raised it.
-
-    An error that a call into a library raises there is none of these.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and _is_raise(
-        frames[-1].filename, frames[-1].line or '', homes
+def _raised_by_registry(error: BaseException) -> bool:
+    """Whether MMEngine raised it anew, with the name of a class in front."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get('__name__') in (
+        'mmengine.registry.build_functions',
     )
 
 
-def _is_raise(filename: str, line: str, homes: tuple[str, ...]) -> bool:
-    return filename.startswith(homes) and line.lstrip().startswith('raise ')
-
-
-def _from_worker(text: str, homes: tuple[str, ...]) -> Optional[str]:
-    """Message of an error that a data worker passed on as text.
+def _from_worker(text: str) -> Optional[str]:
+    """Message of an error of ours that a data worker passed on as text.
 
     Its type is lost where the constructor of the error takes more than the
-    message; the last frame and the message are in the text all the same.
+    message; its name and the message are in the text all the same.
     """
-    last, _, code = text.rpartition('File "')[2].partition('\n')
-    if not _is_raise(last, code, homes):
-        return None
-    found = re.search(r'^[\w.]+: (.*)', code, re.MULTILINE | re.DOTALL)
+    last = text.rpartition('\n  File "')[2]
+    found = re.search(
+        r'^(?:hero_mm\.[\w.]+|\w*OSError|FileNotFoundError): (.*)',
+        last,
+        re.MULTILINE | re.DOTALL,
+    )
     return found.group(1).strip() if found else None

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from hero_mm.errors import UserError
+
 _GZIP = b'\x1f\x8b'
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class JsonError(ValueError):
+class JsonError(UserError):
     """A JSON file cannot be read.
 
     Args:

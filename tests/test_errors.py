@@ -1,5 +1,6 @@
 """Which errors are explained, and in which words."""
 
+import ast
 import subprocess
 import sys
 
@@ -9,7 +10,16 @@ from torch._utils import ExceptionWrapper
 
 from hero_mm import errors
 from hero_mm.compat import init_cpu_launcher
-from hero_mm.errors import explain, explained, run_tool
+from hero_mm.errors import (
+    NotFiniteError,
+    UserError,
+    UserTypeError,
+    explain,
+    explained,
+    run_tool,
+)
+from hero_mm.files import WriteError
+from hero_mm.registry import HOOKS
 
 
 def raised(function):
@@ -106,23 +116,56 @@ def test_a_foreign_error_of_a_worker_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    'body', [foreign, lambda: torch.zeros(2) @ torch.zeros(3)]
+    'body',
+    [
+        foreign,
+        lambda: torch.zeros(2) @ torch.zeros(3),
+        lambda: int('x'),
+        lambda: {}['x'],
+    ],
 )
-def test_foreign_errors_are_left_alone(body):
-    assert explain(raised(body)) is None
-    with pytest.raises((ValueError, RuntimeError)):
-        run_tool(_Elsewhere(body))
+def test_defects_are_left_alone(body):
+    """Also where a line of ours calls what fails."""
+    error = raised(body)
+    assert explain(error) is None
+    with pytest.raises(type(error)):
+        run_tool(body)
 
 
-class _Elsewhere:
-    """A tool in another folder than the code that raises."""
+@pytest.mark.parametrize('kind', [UserTypeError, NotFiniteError, WriteError])
+def test_kinds_of_errors_of_the_user(kind):
+    def body():
+        if kind is WriteError:
+            raise kind('x.json', OSError(28, ''))
+        raise kind('x')
 
-    def __init__(self, body):
-        self.body = body
-        self.__code__ = torch.nn.Linear.forward.__code__
+    assert explain(raised(body)).startswith('x')
+    assert issubclass(UserError, ValueError)
+    assert issubclass(UserTypeError, TypeError)
 
-    def __call__(self):
-        self.body()
+
+def test_a_registry_adds_no_words(tmp_path):
+    """MMEngine raises the error anew, with the name of the class."""
+    cfg = dict(type='hero_mm.TubeVisualizationHook', interval=0)
+    error = raised(lambda: HOOKS.build(cfg))
+    assert explain(error).startswith('TubeVisualizationHook: interval must')
+
+
+def test_our_code_raises_errors_of_the_user(repo_root):
+    """A plain ValueError of ours would show its traceback."""
+    found = {}
+    for room in ('hero_mm', 'tools', 'demo'):
+        for path in (repo_root / room).rglob('*.py'):
+            names = [
+                ast.unparse(node.exc.func)
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Raise)
+                and isinstance(node.exc, ast.Call)
+            ]
+            plain = {'ValueError', 'TypeError', 'FloatingPointError'}
+            if plain & set(names):
+                found[str(path)] = sorted(plain & set(names))
+    assert found == {}, 'raise hero_mm.errors.UserError (UserTypeError)'
 
 
 def test_a_missing_file_is_always_explained(tmp_path):

@@ -15,7 +15,7 @@ import argparse
 import os
 import sys
 
-from hero_mm.errors import run_tool
+from hero_mm.errors import UserError, run_tool
 from hero_mm.pretrained.reading import add_trust_argument
 
 
@@ -73,7 +73,7 @@ def read_shard(told: str) -> tuple[int, int]:
     index, slash, number = told.partition('/')
     good = slash and index.isdigit() and number.isdigit()
     if not good or not int(index) < int(number):
-        raise ValueError(
+        raise UserError(
             f'--shard {told!r}: give I/N with 0 <= I < N, such as 0/4'
         )
     return int(index), int(number)

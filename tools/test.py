@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.apis.checkpoint import (
@@ -57,7 +57,7 @@ def draw_into(cfg: Config, folder: str, interval: int) -> None:
     """
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
-        raise ValueError(
+        raise UserError(
             '--show-dir needs a hook that draws, and the config has no '
             'default_hooks.visualization; take it from '
             'configs/_base_/default_runtime.py'
@@ -80,7 +80,7 @@ def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
     elif path.endswith('.json'):
         tubes = [e for e in evaluators if e['type'].endswith('TubeMetric')]
         if not tubes:
-            raise ValueError(
+            raise UserError(
                 "--dump FILE.json needs a TubeMetric in the config's "
                 'test_evaluator'
             )
@@ -88,7 +88,7 @@ def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
         if os.path.isfile(checkpoint):
             tubes[0]['checkpoint'] = checkpoint
     else:
-        raise ValueError(
+        raise UserError(
             f'--dump {path!r}: the name must end in .json (tubes) or .pkl '
             '(everything)'
         )

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import Tensor
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.apis.checkpoint import (
@@ -102,7 +102,7 @@ def rescale(cfg: Config) -> None:
     """
     hook = cfg.get('default_hooks', {}).get('schedule')
     if hook is None or not cfg.get('resume'):
-        raise ValueError(
+        raise UserError(
             '--rescale-schedule goes with --resume and '
             'default_hooks.schedule of configs/_base_/default_runtime.py'
         )
@@ -117,7 +117,7 @@ def scale_rate(cfg: Config, path: str) -> None:
             a schedule sets the rate whatever that of the optimizer is.
     """
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-        raise ValueError(
+        raise UserError(
             '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
             f'in {path}'
         )
@@ -126,7 +126,7 @@ def scale_rate(cfg: Config, path: str) -> None:
         schedules = [schedules]
     for schedule in schedules:
         if str(schedule.get('type')).endswith('OneCycleLR'):
-            raise ValueError(
+            raise UserError(
                 '--auto-scale-lr scales the rate of the optimizer, and '
                 f'OneCycleLR in {path} sets its own: scale its eta_max '
                 f'({schedule.get("eta_max")}) instead, by batch size / '
@@ -143,7 +143,7 @@ def use_amp(cfg: Config) -> None:
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind.rpartition('.')[2] not in AMP_OF:
-        raise ValueError(
+        raise UserError(
             f'--amp goes with {", ".join(sorted(AMP_OF))}, and the config '
             f'has optim_wrapper of type {kind!r}'
         )

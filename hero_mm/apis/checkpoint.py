@@ -15,6 +15,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 from ..models.compat_checkpoint import check_version
 from ..pretrained.fetching import FETCHED, STORES, read_weights
 from ..pretrained.filling import check_finite
@@ -108,7 +110,7 @@ def find_resumable(work_dir: PathLike) -> Optional[str]:
             )
         return str(folder / name)
     if errors:
-        raise ValueError(
+        raise UserError(
             f'no checkpoint in {folder} can be resumed from: {errors[0]}'
         )
     return None
@@ -136,7 +138,7 @@ def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
         if 'meta' not in missing and name not in meta
     ]
     if missing:
-        raise ValueError(
+        raise UserError(
             f'{path} holds no {", ".join(missing)}: no training can go on '
             'from it, since it was published or written by another program. '
             'Start a new one from its weights: '
@@ -167,9 +169,9 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
         else:
             found = read_weights(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(unreadable(path, error)) from error
+        raise UserError(unreadable(path, error)) from error
     if not isinstance(found, dict):
-        raise ValueError(
+        raise UserError(
             f'{path} holds a {type(found).__name__} where a checkpoint '
             "(a dict with 'state_dict') is expected"
         )
@@ -178,7 +180,7 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
     if not isinstance(weights, dict) or not all(
         isinstance(value, Tensor) for value in weights.values()
     ):
-        raise ValueError(
+        raise UserError(
             f"{path} has no 'state_dict' of tensors. A checkpoint of another "
             'model is brought into the names of HERO by the tools in '
             'tools/model_converters/ (docs/pretrained.md)'
@@ -221,7 +223,7 @@ def check_weights(
     if sizes:
         lines.append(_shorten('of another size', sizes))
     if lines:
-        raise ValueError(
+        raise UserError(
             f'checkpoint {path} does not fit this config:\n  '
             + '\n  '.join(lines)
             + '\nUse the config that it was trained with (a copy lies in its '

@@ -15,6 +15,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from hero_mm.errors import UserTypeError
+
 ENTRIES = ('encode_video', 'ground', 'video_encoder', 'text_encoder')
 # What is counted apart of a sentence, and the method that does it.
 STEPS = {'reasoning': 'reason', 'head': 'decode'}
@@ -189,7 +191,7 @@ def count_flops(
     """
     missing = [name for name in ENTRIES if not hasattr(model, name)]
     if missing:
-        raise TypeError(
+        raise UserTypeError(
             f'{type(model).__name__} has no {", ".join(missing)}: operations '
             'are counted for grounders such as HERO'
         )

@@ -24,6 +24,7 @@ from rich.progress import track
 
 from hero_mm.datasets.transforms.sampling import frames_of_span
 from hero_mm.datasets.video_reader import VideoError
+from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.files import adding, check_folder, write_text
 from hero_mm.registry import INFERENCERS, MODELS
@@ -110,7 +111,7 @@ class TubeInferencer(BaseInferencer):
         # Not that of the base class: it loads half of a checkpoint, and
         # random weights, with a warning.
         if batch_size < 1:
-            raise ValueError(f'batch_size must be >= 1, got {batch_size}')
+            raise UserError(f'batch_size must be >= 1, got {batch_size}')
         self.batch_size = batch_size
         self.show_progress = show_progress
         self.device = pick_device(device)
@@ -320,7 +321,7 @@ class TubeInferencer(BaseInferencer):
             ValueError: If a window is asked for.
         """
         if show:
-            raise ValueError(
+            raise UserError(
                 'there is no window to show drawings in; out_dir=FOLDER '
                 'writes them to files.'
             )

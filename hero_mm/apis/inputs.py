@@ -19,6 +19,7 @@ from mmengine.logging import print_log
 from hero_mm.config import WEIGHTS, read_config
 from hero_mm.datasets.picture_reader import PictureReader, is_picture
 from hero_mm.datasets.video_reader import VideoError, open_video
+from hero_mm.errors import UserError, UserTypeError
 from hero_mm.registry import TRANSFORMS
 from hero_mm.visualization.video_writer import read_comment
 
@@ -57,7 +58,7 @@ def pick_device(device: Optional[str]) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split('\n', maxsplit=1)[0]
         count = torch.cuda.device_count() if has_cuda else 0
-        raise ValueError(
+        raise UserError(
             f'device {device!r} cannot be used ({reason}). Here is the CPU '
             f'and {count} CUDA device(s); give cpu, cuda or cuda:N.'
         ) from error
@@ -85,7 +86,7 @@ def load_config(model: Union[PathLike, Config]) -> Config:
         cfg = read_config(name)
     for key in ('model', 'test_dataloader'):
         if cfg.get(key) is None:
-            raise ValueError(
+            raise UserError(
                 f'{name} has no {key!r}; give a whole config, or the work '
                 'dir of a training.'
             )
@@ -143,7 +144,7 @@ def build_pipeline(cfg: Config) -> Compose:
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
     if 'pipeline' not in dataset:
-        raise ValueError(
+        raise UserError(
             'the config has no test_dataloader.dataset.pipeline; give the '
             'config that the model was trained with.'
         )
@@ -176,12 +177,14 @@ def check_texts(texts: Union[str, Sequence[str]]) -> list[str]:
     """
     listed = [texts] if isinstance(texts, str) else list(texts)
     if not listed:
-        raise ValueError('no sentence given; give at least one.')
+        raise UserError('no sentence given; give at least one.')
     for place, text in enumerate(listed):
         if not isinstance(text, str):
-            raise TypeError(f'sentence {place} is {text!r:.60}; give strings.')
+            raise UserTypeError(
+                f'sentence {place} is {text!r:.60}; give strings.'
+            )
         if not text.strip():
-            raise ValueError(
+            raise UserError(
                 f'sentence {place} is empty ({text!r}); say what to look for.'
             )
     return [text.strip() for text in listed]
@@ -208,11 +211,11 @@ def list_videos(
     several = isinstance(videos, (list, tuple))
     given: list[Any] = list(videos) if several else [videos]  # type: ignore
     if not given:
-        raise ValueError('no video given; give at least one.')
+        raise UserError('no video given; give at least one.')
     found: list[str] = []
     for video in given:
         if not isinstance(video, (str, os.PathLike)):
-            raise TypeError(
+            raise UserTypeError(
                 f'video must be the path of a file, got '
                 f'{type(video).__name__}; write frames to an mp4 first, for '
                 'instance with hero_mm.visualization.VideoWriter.'
@@ -285,7 +288,7 @@ def describe_video(
             path, 'a folder of videos', 'ask about one of them at a time'
         )
     if fps is not None and not (np.isfinite(fps) and fps > 0):
-        raise ValueError(f'fps must be a number above 0, got {fps}.')
+        raise UserError(f'fps must be a number above 0, got {fps}.')
     with open_video(path) as reader:
         count = reader.check_whole()
         if not isinstance(reader, PictureReader):
@@ -323,18 +326,18 @@ def _read_segment(
     """
     count = len(edges) - 1
     if unit not in UNITS:
-        raise ValueError(f'unit must be one of {UNITS}, got {unit!r}.')
+        raise UserError(f'unit must be one of {UNITS}, got {unit!r}.')
     if segment is None:
         return 0, count
     try:
         start, end = (float(edge) for edge in segment)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f'a segment is two numbers, (start, end), got {segment!r:.60}.'
         ) from error
     last = count if unit == 'frames' else float(edges[-1])
     if not 0 <= start < min(end, last):
-        raise ValueError(
+        raise UserError(
             f'{path}: the segment {tuple(segment)} {unit} must be '
             f'[start, end) and begin inside the video, which has {count} '
             f'frames, {edges[-1]:.2f} seconds.'

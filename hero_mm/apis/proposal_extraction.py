@@ -22,6 +22,7 @@ from hero_mm.datasets.proposal_files import (
 )
 from hero_mm.datasets.video_base import same_aspect
 from hero_mm.datasets.video_reader import VideoError, VideoReader, open_video
+from hero_mm.errors import UserError
 
 from .inputs import PathLike, pick_device
 
@@ -65,7 +66,7 @@ class ProposalExtractor:
         from hero_mm.models.proposals import DetectorProposals
 
         if every < 1 or (short_side is not None and short_side < 1):
-            raise ValueError(
+            raise UserError(
                 'every and short_side must be at least 1, got '
                 f'{every} and {short_side}'
             )
@@ -156,7 +157,7 @@ class ProposalExtractor:
             if told.get(key) != value
         ]
         if other:
-            raise ValueError(
+            raise UserError(
                 f'{proposal_path(folder, name)} was made with '
                 f'{"; ".join(other)}; go on as it was begun, or write into '
                 'another folder'

@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from hero_mm.config import read_config
+from hero_mm.errors import UserError
 from hero_mm.structures import GroundingDataSample
 
 WORDS = 'the small dog that runs beside a child jumps over it and barks'
@@ -40,7 +41,7 @@ def config_without_data(
     """
     cfg = read_config(path, options)
     if cfg.get('model') is None:
-        raise ValueError(
+        raise UserError(
             f"{path} has no 'model'; give a whole config, such as "
             'configs/hero_shapes.py'
         )

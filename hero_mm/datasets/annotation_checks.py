@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .tracks import MOST_FRAMES, VideoInfo
 
 FORMAT = 'hero_mm/1'
@@ -29,7 +31,7 @@ _KINDS: dict[type, str] = {
 _CHUNK = 1 << 20
 
 
-class AnnotationError(ValueError):
+class AnnotationError(UserError):
     """An annotation file is wrong at one place.
 
     Args:

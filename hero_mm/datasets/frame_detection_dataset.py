@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS
 
 from .grounding_dataset import GroundingDataset
@@ -53,7 +54,7 @@ class FrameDetectionDataset(GroundingDataset):
         **kwargs: Any,
     ) -> None:
         if frames_per_video < 1:
-            raise ValueError(
+            raise UserError(
                 f'frames_per_video must be at least 1, got {frames_per_video}'
             )
         self.frames_per_video = frames_per_video

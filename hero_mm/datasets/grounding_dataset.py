@@ -19,6 +19,7 @@ from mmengine.fileio import join_path
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
+from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS, TRANSFORMS
 
 from .annotation import VideoInfo, load_annotation
@@ -91,10 +92,10 @@ class GroundingDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         if max_queries is not None and max_queries < 1:
-            raise ValueError(f'max_queries must be >= 1, got {max_queries}')
+            raise UserError(f'max_queries must be >= 1, got {max_queries}')
         self.group_queries = group_queries
         if not 0 <= span_share <= 1:
-            raise ValueError(
+            raise UserError(
                 f'span_share is a share of the videos, got {span_share}'
             )
         self.max_queries = max_queries
@@ -324,7 +325,7 @@ class GroundingDataset(BaseDataset):
             else f'{self.max_refetch + 1} items in a row cannot be read, '
             f'{broken} of its {known} videos are broken'
         )
-        raise ValueError(
+        raise UserError(
             f'{self.ann_file}: {found}; see the warnings above, and check '
             f"data_prefix['video'] = {self.data_prefix['video']!r}"
         )

@@ -3,6 +3,8 @@
 import functools
 import re
 
+from hero_mm.errors import UserError
+
 # Base form to (past, past participle); the rest is regular.
 _IRREGULAR = {
     'beat': ('beat', 'beaten'),
@@ -89,7 +91,7 @@ def inflect(verb: str, form: str) -> str:
         ('riding', 'hugged')
     """
     if form not in FORMS:
-        raise ValueError(f'unknown form {form!r}; use one of {FORMS}')
+        raise UserError(f'unknown form {form!r}; use one of {FORMS}')
     if form == 'base':
         return verb
     if form in ('past', 'participle') and verb in _IRREGULAR:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
 
 PathLike = Union[str, Path]
@@ -112,13 +113,13 @@ def save_proposals(
         ValueError: The lengths differ, or the frames do not increase.
     """
     if not len(frames) == len(boxes) == len(scores) or not len(frames):
-        raise ValueError(
+        raise UserError(
             f'{len(frames)} frames, {len(boxes)} lists of boxes and '
             f'{len(scores)} of scores: give as many of each, at least one'
         )
     numbers = np.asarray(frames, np.int64)
     if (np.diff(numbers) <= 0).any():
-        raise ValueError(f'frames must increase, got {numbers.tolist()[:20]}')
+        raise UserError(f'frames must increase, got {numbers.tolist()[:20]}')
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
@@ -161,13 +162,13 @@ def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
             width, height = size.tolist()
             how = json.loads(str(made_by))
     except _BROKEN as error:
-        raise ValueError(
+        raise UserError(
             f'{path} is no file of proposals ({error}); delete it and make it '
             'again with tools/extract_proposals.py'
         ) from error
     wrong = _wrong_numbers(frames, counts, boxes, scores)
     if wrong:
-        raise ValueError(
+        raise UserError(
             f'{path}: {wrong}; make the file again, with '
             'tools/extract_proposals.py or save_proposals'
         )

@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.dataset import InfiniteSampler
 from torch.utils.data import Sampler
 
+from hero_mm.errors import UserError, UserTypeError
 from hero_mm.registry import DATA_SAMPLERS
 
 
@@ -49,7 +50,7 @@ class ClipBatchSampler(Sampler):
             ('bucket_batches', bucket_batches),
         ):
             if value is not None and value < 1:
-                raise ValueError(f'{name} must be >= 1, got {value}')
+                raise UserError(f'{name} must be >= 1, got {value}')
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
@@ -65,7 +66,7 @@ class ClipBatchSampler(Sampler):
             return np.zeros(0), np.zeros(0)
         dataset: Any = getattr(self.sampler, 'dataset', None)
         if not hasattr(dataset, 'clip_sizes'):
-            raise TypeError(
+            raise UserTypeError(
                 'ClipBatchSampler with max_queries or bucket needs a data set '
                 f'with clip_sizes(), got {type(dataset).__name__}; use '
                 'GroundingDataset without a wrapper'

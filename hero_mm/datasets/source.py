@@ -11,6 +11,8 @@ from typing import Any, Optional, Union
 
 from mmengine.config import Config
 
+from hero_mm.errors import UserError
+
 from ..config import read_config
 from .presence import missing_file, missing_folder
 
@@ -52,7 +54,7 @@ def dataset_config(cfg: Config, split: str) -> Any:
     while 'ann_file' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
     if 'ann_file' not in dataset:
-        raise ValueError(
+        raise UserError(
             f'{cfg.filename or "the config"} has no data set with an '
             f'ann_file in {split}_dataloader; give another split, or the '
             'annotation file itself.'

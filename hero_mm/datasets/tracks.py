@@ -13,6 +13,8 @@ from typing import Optional, Union
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hero_mm.errors import UserError
+
 MOST_FRAMES = 10_000_000
 """A video of more frames (four days) is damage, and would fill the memory."""
 
@@ -102,14 +104,14 @@ class Track:
         """
         shape = np.shape(boxes)
         if shape != (len(frames), 4) and (len(frames) or np.size(boxes)):
-            raise ValueError(
+            raise UserError(
                 f'{len(frames)} frames of a track need boxes of shape '
                 f'({len(frames)}, 4), found {shape}; give one box a frame'
             )
         order = np.argsort(np.asarray(frames, dtype=np.int64), kind='stable')
         frames_T = np.asarray(frames, dtype=np.int64)[order]
         if (np.diff(frames_T) == 0).any():
-            raise ValueError(
+            raise UserError(
                 f'frame {frames_T[:-1][np.diff(frames_T) == 0][0]} occurs '
                 'twice in a track; give one box a frame'
             )
@@ -214,7 +216,7 @@ class VideoInfo:
         if boxes is not None:
             return boxes
         if self.store is None:
-            raise ValueError(
+            raise UserError(
                 f'track {track_id!r} of video {self.video_id!r} has runs but '
                 'the video has no array of boxes; give `store`'
             )

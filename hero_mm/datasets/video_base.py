@@ -10,6 +10,8 @@ from typing import Optional
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hero_mm.errors import UserError
+
 # A turned or cut video is told from one encoded at another size by this.
 _ASPECT_TOLERANCE = 0.02
 # A file that lacks a larger part of its frames is taken for a cut-off one.
@@ -30,7 +32,7 @@ def same_aspect(size: tuple[int, int], annotated: tuple[int, int]) -> bool:
     return abs(ratio - 1) <= _ASPECT_TOLERANCE
 
 
-class VideoError(ValueError):
+class VideoError(UserError):
     """A video cannot be read; says which, what was found and what to do.
 
     Args:
@@ -117,7 +119,7 @@ class VideoReader(ABC):
         """
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.ndim != 1 or len(wanted) == 0 or wanted.min() < 0:
-            raise ValueError(
+            raise UserError(
                 f'video {self.path}: frame indices must be one or more '
                 f'numbers from 0 on, got {indices!r:.80}'
             )

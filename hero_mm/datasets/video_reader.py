@@ -23,6 +23,8 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
 
+from hero_mm.errors import UserError
+
 from .frame_table import (
     NO_STAMP,
     FrameTable,
@@ -458,7 +460,7 @@ def open_video(
     """
     path = str(path)
     if backend not in BACKENDS:
-        raise ValueError(
+        raise UserError(
             f'unknown video backend {backend!r}; use one of {[*BACKENDS]}'
         )
     if _is_folder(path, backend_args):

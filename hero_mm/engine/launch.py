@@ -15,6 +15,8 @@ from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 
+from hero_mm.errors import UserError
+
 from ..compat import init_cpu_launcher
 from ..config import read_config
 from ..datasets.presence import missing_data
@@ -116,7 +118,7 @@ def check_batches(runner: Any) -> None:
     if len(loader):
         return
     world = runner.world_size
-    raise ValueError(
+    raise UserError(
         f'the training data has {len(loader.dataset)} clips, fewer than '
         f'{(loader.batch_size or 1) * world}: {world} processes take '
         f'{loader.batch_size} each, and drop_last leaves out what is less. '
@@ -199,7 +201,7 @@ def take_step(step: dict[str, Any]) -> None:
         if not module.startswith(error.name or '?'):
             raise
     if function is None:
-        raise ValueError(
+        raise UserError(
             f'prepare in the config: {name!r} is no function; give its full '
             "name, for instance 'hero_mm.datasets.shapes.build_shapes'"
         )

@@ -4,6 +4,8 @@ from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from hero_mm.errors import UserError
+
 from ..registry import LOOPS
 
 
@@ -32,7 +34,7 @@ class BudgetTrainLoop(EpochBasedTrainLoop):
         self, runner: Runner, dataloader: Any, max_iters: int, **kwargs: Any
     ) -> None:
         if max_iters < 1:
-            raise ValueError(f'max_iters must be at least 1, got {max_iters}')
+            raise UserError(f'max_iters must be at least 1, got {max_iters}')
         super().__init__(runner, dataloader, max_epochs=1, **kwargs)
         self._max_iters = int(max_iters)
         self._max_epochs = -(-self._max_iters // len(self.dataloader))

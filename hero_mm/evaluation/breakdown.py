@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .functional import TubeScores
 from .functional.boxes import FloatArray, IntArray
 
@@ -178,7 +180,7 @@ def group_scores(scores: TubeScores, grouping: Grouping) -> list[GroupScores]:
         ValueError: If the two are not of the same number of queries.
     """
     if len(scores.query_ids) != len(grouping.group):
-        raise ValueError(
+        raise UserError(
             f'{len(scores.query_ids)} queries have scores, but '
             f'{len(grouping.group)} are parted by {grouping.title}: give '
             'both of the same annotation.'

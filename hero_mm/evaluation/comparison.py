@@ -13,6 +13,8 @@ from typing import Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .functional import TubeScores
 from .functional.boxes import BoolArray, FloatArray
 
@@ -85,19 +87,19 @@ def compare_scores(
     """
     _check_pair(first, second)
     if samples < 1 or not 0 < level < 1:
-        raise ValueError(
+        raise UserError(
             f'samples must be at least 1 and level inside (0, 1), got '
             f'{samples} and {level}.'
         )
     count = len(first.query_ids)
     names = range(count) if clusters is None else clusters
     if len(names) != count:
-        raise ValueError(
+        raise UserError(
             f'{len(names)} cluster names for {count} queries: give one each.'
         )
     picked = np.ones(count, np.bool_) if chosen is None else chosen
     if not picked.any():
-        raise ValueError('No query is chosen: there is nothing to compare.')
+        raise UserError('No query is chosen: there is nothing to compare.')
     keys = list(first.columns())
     one_QK, two_QK = (
         np.stack(list(scores.columns().values()), axis=1)[picked]
@@ -146,13 +148,13 @@ def ranked_by(scores: TubeScores) -> FloatArray:
 
 def _check_pair(first: TubeScores, second: TubeScores) -> None:
     if first.query_ids != second.query_ids:
-        raise ValueError(
+        raise UserError(
             f'The two scores are of other queries ({len(first.query_ids)} '
             f'and {len(second.query_ids)}): score both against one '
             'annotation.'
         )
     if first.protocol != second.protocol:
-        raise ValueError(
+        raise UserError(
             f'The two scores are of other protocols ({first.protocol.label} '
             f'and {second.protocol.label}): score both by one.'
         )

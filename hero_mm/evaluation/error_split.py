@@ -11,6 +11,8 @@ from typing import Any, Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .functional import TubeScores, boxes_to_arrays, score_tubes
 from .functional.tubes import check_mapping
 
@@ -85,7 +87,7 @@ def boxes_as_arrays(
     for query_id, item in items.items():
         name = f'{owner} of query {query_id!r}'
         if not isinstance(item, Mapping) or 'boxes' not in item:
-            raise ValueError(f"{name}: no 'boxes', found {item!r:.80}.")
+            raise UserError(f"{name}: no 'boxes', found {item!r:.80}.")
         boxes = boxes_to_arrays(item['boxes'], name)
         result[query_id] = dict(item, boxes=boxes)
     return result

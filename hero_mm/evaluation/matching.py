@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hero_mm.errors import UserError
+
 from .functional.protocols import plain_name
 from .functional.tube_scores import name_some
 from .prediction_file import PathLike
@@ -58,14 +60,14 @@ def check_match(
         if plain_name(str(ours)) != plain_name(str(theirs))
     ]
     if told and not force:
-        raise ValueError(
+        raise UserError(
             f'{path} and {annotation.path} do not belong together: '
             f'{", ".join(told)} (predictions and annotation). Score with the '
             f'annotation that was predicted; --force compares no names.'
         )
     known = annotation.ground_truths()
     if predictions and not any(name in known for name in predictions):
-        raise ValueError(
+        raise UserError(
             f'{path}: not one of its {len(predictions)} queries '
             f'({name_some(list(predictions))}) is in {annotation.path} '
             f'({name_some(list(known))}). Score with the annotation that was '
@@ -93,7 +95,7 @@ def _check_sentences(
                 if name in entry and plain(entry[name]) != plain(ours[name])
             ][:1]
     if differ:
-        raise ValueError(
+        raise UserError(
             f'{path} and {annotation.path} do not belong together: '
             f'{len(differ)} of {len(predictions)} predictions are of another '
             f'video or sentence than the query of their id: {differ[0]} '

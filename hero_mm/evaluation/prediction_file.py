@@ -15,6 +15,7 @@ from typing import Any, Optional, TextIO, Union
 
 import numpy as np
 
+from hero_mm.errors import UserError
 from hero_mm.files import replacing
 from hero_mm.json_reader import JsonError, read_json
 
@@ -87,7 +88,7 @@ def _read_score(query_id: str, item: Mapping[str, Any]) -> Optional[float]:
     try:
         return as_number(item['score'])
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f'prediction of query {query_id!r}: the score {error}.'
         ) from error
 
@@ -120,10 +121,10 @@ def load_predictions(
     try:
         content = read_json(path, hook=_read_object)
     except JsonError as error:
-        raise ValueError(f'{error}. Write it again.') from error
+        raise UserError(f'{error}. Write it again.') from error
     predictions = content.get('predictions') if _is_map(content) else None
     if not isinstance(predictions, dict):
-        raise ValueError(
+        raise UserError(
             f'{path}: no mapping "predictions" at the top, found '
             f'{sorted(content) if _is_map(content) else type(content)}. See '
             f'docs/metrics.md for the format.'
@@ -132,12 +133,12 @@ def load_predictions(
         _check_item(path, query_id, item)
     metainfo = content.get('metainfo')
     if metainfo is not None and not _is_map(metainfo):
-        raise ValueError(
+        raise UserError(
             f'{path}: "metainfo" must be an object, found {metainfo!r:.80}.'
         )
     known = (None, FORMAT)
     if metainfo and metainfo.get('format') not in known:
-        raise ValueError(
+        raise UserError(
             f'{path}: the format {metainfo["format"]!r:.80} in "metainfo" is '
             f'not known, only {FORMAT!r}. Update hero_mm, or write the file '
             f'again.'
@@ -166,14 +167,14 @@ def _check_item(path: Path, query_id: str, item: Any) -> None:
         if not _is_map(item) or not isinstance(item.get(key), kind)
     ]
     if lacking:
-        raise ValueError(
+        raise UserError(
             f'{path}: the prediction of query {query_id!r} lacks '
             f'{" and ".join(map(repr, lacking))}. It must be {{"span": '
             f'[start, end], "boxes": {{FRAME: [x1, y1, x2, y2]}}}}.'
         )
     for name in OF:
         if not isinstance(item.get(name, ''), str):
-            raise ValueError(
+            raise UserError(
                 f'{path}: {name!r} of the prediction of query {query_id!r} '
                 f'must be text, found {item[name]!r:.80}.'
             )
@@ -181,7 +182,7 @@ def _check_item(path: Path, query_id: str, item: Any) -> None:
         read_prediction(query_id, item)
         _read_score(query_id, item)
     except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
+        raise UserError(f'{path}: {error}') from error
 
 
 def _is_map(value: Any) -> bool:

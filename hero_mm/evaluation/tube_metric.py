@@ -18,6 +18,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.evaluator import DumpResults as MMDumpResults
 from mmengine.logging import print_log
 
+from hero_mm.errors import UserError
 from hero_mm.files import replacing
 from hero_mm.registry import METRICS
 
@@ -92,7 +93,7 @@ class TubeMetric(BaseMetric):
         )
         get_protocol(protocol)
         if dump is not None and Path(dump).suffix != '.json':
-            raise ValueError(
+            raise UserError(
                 f'TubeMetric: dump must be the path of a .json file, found '
                 f'{dump!r}.'
             )
@@ -196,7 +197,7 @@ class TubeMetric(BaseMetric):
         meta = self.dataset_meta or {}
         path, served = self.ann_file or meta.get('ann_file'), None
         if path is None:
-            raise ValueError(
+            raise UserError(
                 'TubeMetric: no annotation file. The data set names none '
                 'in metainfo["ann_file"]; set ann_file in the config of '
                 'the metric.'
@@ -236,7 +237,7 @@ def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
     video_id = sample.get('video_id')
     for key in ('queries', 'pred_queries', 'frame_inds', 'segment'):
         if sample.get(key) is None:
-            raise ValueError(
+            raise UserError(
                 f'TubeMetric: the data sample of video {video_id!r} has no '
                 f'{key!r}. The model must return samples with pred_queries, '
                 f'and PackGroundingInputs must keep frame_inds and segment.'
@@ -249,7 +250,7 @@ def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
     boxes_KT4 = _to_numpy(predicted['bboxes']).astype(np.float32)
     expected = (len(query_ids), len(frames_T), 4)
     if boxes_KT4.shape != expected or spans_K2.shape != (expected[0], 2):
-        raise ValueError(
+        raise UserError(
             f'TubeMetric: video {video_id!r} has {expected[0]} queries on '
             f'{expected[1]} frames, so pred_queries.bboxes must have shape '
             f'{expected} and spans {(expected[0], 2)}, found '

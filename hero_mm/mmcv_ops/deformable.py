@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from hero_mm.errors import UserError
+
 from . import common
 
 
@@ -167,7 +169,7 @@ def _check_offset(
     if may_be_larger and offset.shape[:2] == expected[:2]:
         fits = offset[0, 0].numel() >= output[0, 0].numel()
     if not fits:
-        raise ValueError(
+        raise UserError(
             f'deformable convolution: the offset has shape '
             f'{tuple(offset.shape)}, and {expected} fits the output, the '
             f'kernel and {groups} deformable group(s)'

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from hero_mm.errors import UserError
+
 from . import common
 
 
@@ -24,7 +26,7 @@ def _loss(
     share = torch.where(chosen, alpha, 1 - alpha).to(logits)
     if weight.numel():
         if target.numel() and int(target.max()) >= len(weight):
-            raise ValueError(
+            raise UserError(
                 f'focal loss: the class {int(target.max())} has no weight, '
                 f'there are {len(weight)}; leave background samples out, or '
                 'the weights of classes'

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hero_mm.errors import UserError
+
 from . import common
 
 SOFT_NMS_NAIVE, SOFT_NMS_LINEAR, SOFT_NMS_GAUSSIAN = 0, 1, 2
@@ -96,7 +98,7 @@ def softnms(
         Tensor: Indices of the kept boxes, in the order of ``dets``, int64.
     """
     if method not in (SOFT_NMS_NAIVE, SOFT_NMS_LINEAR, SOFT_NMS_GAUSSIAN):
-        raise ValueError(
+        raise UserError(
             f'softnms: method {method} is unknown; use 0 (naive), '
             '1 (linear) or 2 (gaussian)'
         )

@@ -7,6 +7,8 @@ would give a model most of whose weights are random.
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from hero_mm.errors import UserError
+
 # Weights that the model of 0.1.0 had, and no later one.
 _MARKS_OF_0_1 = (
     'video_encoder.project.weight',
@@ -34,7 +36,7 @@ def check_version(
     for mark in _MARKS_OF_0_1:
         name = prefix + mark
         if name in state_dict and name not in known:
-            raise ValueError(
+            raise UserError(
                 f'the checkpoint is of hero_mm 0.1.0 (it has {name}), whose '
                 'model had another form: train or convert again with this '
                 'version, or use hero_mm 0.1.0'

@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 
@@ -34,7 +35,7 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3:
-            raise ValueError(
+            raise UserError(
                 'mean and std need one value for each of R, G and B; got '
                 f'mean={mean} and std={std}'
             )

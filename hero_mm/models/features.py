@@ -10,6 +10,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from hero_mm.errors import UserError
+
 Stride = tuple[float, float]
 
 
@@ -62,7 +64,7 @@ class Pyramid:
         """A level and its stride; ValueError where there is no such level."""
         count = len(self.levels)
         if not -count <= number < count:
-            raise ValueError(
+            raise UserError(
                 f'level {number} of the pyramid does not exist: there are '
                 f'{count}, of {list(self.strides)} pixels a cell (x, y); set '
                 'model.video_encoder.finer_levels'

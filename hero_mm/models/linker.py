@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from .features import Pyramid
@@ -79,7 +80,7 @@ class RegionLinker(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if min(num_slots, max_gap, rounds) < 1 or max_cost <= 0:
-            raise ValueError(
+            raise UserError(
                 'num_slots, max_gap and rounds must be at least 1 and '
                 f'max_cost positive; got {num_slots}, {max_gap}, {rounds} '
                 f'and {max_cost}'
@@ -106,7 +107,7 @@ class RegionLinker(BaseModule):
         """
         number = regions.mask_BTN.shape[-1]
         if number > self.num_slots:
-            raise ValueError(
+            raise UserError(
                 f'{number} regions a frame do not fit into num_slots='
                 f'{self.num_slots} slots: set model.linker.num_slots to at '
                 'least model.max_regions'

@@ -17,6 +17,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS, TASK_UTILS
 
 from .features import Pyramid
@@ -133,12 +134,12 @@ class RegionEncoder(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if not scales or min(scales) < 0:
-            raise ValueError(
+            raise UserError(
                 'scales are sides of what a region is read from, in sides of '
                 f'its box, or 0 for the frame; got {tuple(scales)}'
             )
         if not len(scales) <= min(len(levels), len(points)):
-            raise ValueError(
+            raise UserError(
                 f'{len(scales)} scales need as many levels and points; got '
                 f'{len(levels)} and {len(points)}'
             )

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hero_mm.errors import UserError
+
 from .features import Pyramid
 from .losses import pairwise_iou
 
@@ -80,7 +82,7 @@ class Regions:
     def features(self) -> Tensor:
         """What the regions show, (B, T, N, D); ValueError before encoding."""
         if self.features_BTND is None:
-            raise ValueError(
+            raise UserError(
                 'these regions have no features: run HERO.encode_regions first'
             )
         return self.features_BTND

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 DEPTHS = ('weigh', 'reason', 'scout')
@@ -57,15 +58,15 @@ class FrameRetrieval(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if depth not in DEPTHS:
-            raise ValueError(f'depth must be one of {DEPTHS}, got {depth!r}')
+            raise UserError(f'depth must be one of {DEPTHS}, got {depth!r}')
         for ratio in (keep_ratio, *train_ratios):
             if not 0 < ratio <= 1:
-                raise ValueError(
+                raise UserError(
                     'keep_ratio and train_ratios are shares of the frames, '
                     f'in (0, 1]; got {ratio}'
                 )
         if depth == 'scout' and scout is None:
-            raise ValueError("depth='scout' needs a scout, a FrameScout")
+            raise UserError("depth='scout' needs a scout, a FrameScout")
         self.depth = depth
         self.run = run
         self.scout = MODELS.build(scout) if depth == 'scout' else None

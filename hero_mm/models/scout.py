@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
@@ -124,7 +125,7 @@ class FrameScout(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if supervision not in SUPERVISIONS:
-            raise ValueError(
+            raise UserError(
                 f'supervision must be one of {SUPERVISIONS}; got '
                 f'{supervision!r}'
             )

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import TASK_UTILS
 from hero_mm.structures import GroundingDataSample
 
@@ -45,7 +46,7 @@ class Tracks:
         """
         for sample in samples:
             if 'gt_tracks' not in sample:
-                raise ValueError(
+                raise UserError(
                     'regions are trained on annotated objects, and the clip '
                     f'of video {sample.get("video_id")!r} has no gt_tracks: '
                     'train with LoadTubes(with_tracks=True)'
@@ -135,7 +136,7 @@ class RegionAssigner:
 
     def __init__(self, pos_iou: float = 0.5, neg_iou: float = 0.3) -> None:
         if not 0 < neg_iou <= pos_iou < 1:
-            raise ValueError(
+            raise UserError(
                 'it must be 0 < neg_iou <= pos_iou < 1; got '
                 f'{neg_iou} and {pos_iou}'
             )

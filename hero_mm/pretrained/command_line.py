@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
+from hero_mm.errors import UserError
+
 from .layouts import LAYOUTS
 from .reading import add_trust_argument
 
@@ -87,7 +89,7 @@ def model_shapes(
 
     cfg = read_config(config, options)
     if not isinstance(cfg.get('model'), dict):
-        raise ValueError(f'config {config!r} has no entry model')
+        raise UserError(f'config {config!r} has no entry model')
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
     model = MODELS.build(cfg.model)
     return {
@@ -155,13 +157,13 @@ def _check_targets(source: Path, out: Path, listed: Path) -> None:
     """Refuse to write over what is read, or over a folder."""
     paths = [path.expanduser().resolve() for path in (source, out, listed)]
     if paths[1] == paths[0]:
-        raise ValueError(
+        raise UserError(
             f'--out {out} is the checkpoint itself; give another name'
         )
     if paths[2] in paths[:2]:
-        raise ValueError(
+        raise UserError(
             f'--list {listed} is a checkpoint; give the name of a text file'
         )
     for path in (out, listed):
         if path.is_dir():
-            raise ValueError(f'{path} is a folder; give the name of a file')
+            raise UserError(f'{path} is a folder; give the name of a file')

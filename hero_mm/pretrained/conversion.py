@@ -15,6 +15,8 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
+from hero_mm.errors import UserError
+
 from ..files import replacing
 from ..version import __version__
 from .filling import some
@@ -182,7 +184,7 @@ def convert(
         if rule in caught:
             _apply(rule, caught[rule], result, model)
     if not result.loaded:
-        raise ValueError(
+        raise UserError(
             f'nothing of {source.path} fits'
             + (f' the model of {config}' if config else '')
             + f':\n{result.summary()}'
@@ -283,7 +285,7 @@ def check_layout(source: Source, layout: Layout) -> None:
         )
     else:
         cure = 'No converter of tools/model_converters/ knows this layout'
-    raise ValueError(
+    raise UserError(
         f'{source.path} is not a checkpoint of {layout.title}: {problem}. '
         f'Found {len(source.weights)} tensors such as '
         f'{some(source.weights)}. {cure}'

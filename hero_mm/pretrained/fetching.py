@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Optional
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from hero_mm.errors import UserError
+
 from ..compat import after_import
 from .reading import Allowed, read_weights_file, refuse_unsafe
 
@@ -55,7 +57,7 @@ def parse_huggingface(name: str) -> HuggingFaceFile:
     """
     parts = name.partition('://')[2].split('/')
     if len(parts) < 3 or not all(parts):
-        raise ValueError(
+        raise UserError(
             f'{name!r} names no file on Hugging Face; give '
             'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
         )
@@ -126,7 +128,7 @@ def fetch_url(url: str) -> str:
 
     name = Path(urlparse(url).path).name
     if not name:
-        raise ValueError(
+        raise UserError(
             f'{url} names no file; give the URL of the checkpoint itself'
         )
     path = Path(hub.get_dir()) / 'checkpoints' / name
@@ -185,7 +187,7 @@ def torchvision_url(name: str) -> str:
     model = name.partition('://')[2].replace('_Weights', '').lower()
     if model not in known:
         near = difflib.get_close_matches(model, known, 3)
-        raise ValueError(
+        raise UserError(
             f'{name!r}: {source} knows no {model!r}'
             + (f'; near are {", ".join(near)}' if near else '')
         )
@@ -240,7 +242,7 @@ def read_weights(
     except ValueError as error:
         if not source.startswith(CACHED):
             raise
-        raise ValueError(
+        raise UserError(
             f'{error}. It was fetched from {source}: delete the file, and it '
             'is fetched again'
         ) from error

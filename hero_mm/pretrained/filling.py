@@ -14,6 +14,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 SHOWN = 3
 Load = Callable[..., None]
 
@@ -36,7 +38,7 @@ def check_finite(weights: Mapping[str, Any], source: Any) -> None:
         and not torch.isfinite(value).all()
     ]
     if broken:
-        raise ValueError(
+        raise UserError(
             f'{source} holds NaN or infinite numbers in {len(broken)} of '
             f'{len(weights)} tensors ({some(broken)}): the training that '
             'wrote it had diverged. Take an earlier checkpoint'
@@ -100,7 +102,7 @@ def with_prefix(
     }
     if not part:
         starts = dict.fromkeys(name.partition('.')[0] for name in weights)
-        raise ValueError(
+        raise UserError(
             f'{filename} has no tensor whose name begins with '
             f'prefix={prefix!r}; its names begin with '
             f'{some(starts, 8) or "nothing"}'
@@ -136,7 +138,7 @@ def describe_filling(
     unknown = [n for n in weights if n not in wanted]
     filled = len(wanted.keys() & weights.keys()) - len(sizes)
     if wanted and not filled:
-        raise ValueError(
+        raise UserError(
             f'{source} fills none of the {len(wanted)} tensors of {name}: '
             f'they are called {some(wanted)}, those of the file '
             f'{some(weights) or "nothing"}'

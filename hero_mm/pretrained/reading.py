@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Union
 
+from hero_mm.errors import UserError
+
 # A class, or what stands in for one with the name that the file says.
 Allowed = Union[type, tuple[Callable[..., Any], str]]
 HEAD = 24
@@ -87,7 +89,7 @@ def read_weights_file(
         raise
     except Exception as error:
         # Bytes at random make the readers raise anything.
-        raise ValueError(unreadable(path, error)) from error
+        raise UserError(unreadable(path, error)) from error
 
 
 def refuse_unsafe(
@@ -109,7 +111,7 @@ def refuse_unsafe(
         return
     import torch
 
-    raise ValueError(
+    raise UserError(
         f'{source} is not read: torch {torch.__version__} cannot keep code in '
         'a checkpoint from running (CVE-2025-32434 before torch 2.6, '
         'CVE-2026-24747 before 2.10), and this work dir did not write it. '
@@ -271,7 +273,7 @@ def _restricted_getattr(owner: Any, name: str) -> Any:
     methods = _stored_methods()
     if isinstance(owner, type) and name in methods.get(owner, ()):
         return getattr(owner, name)
-    raise ValueError(
+    raise UserError(
         f'a checkpoint asks for the attribute {name!r} of {owner!r}, which '
         'no checkpoint of MMEngine needs; do not trust this file'
     )

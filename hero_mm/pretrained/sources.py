@@ -6,6 +6,8 @@ from typing import Any, Optional
 
 from torch import Tensor
 
+from hero_mm.errors import UserError
+
 from .fetching import read_weights
 from .filling import some
 from .reading import Allowed
@@ -74,21 +76,21 @@ def read_source(path: str, container: Optional[str] = None) -> Source:
     """
     found = read_weights(path, allow=ALLOWED)
     if not isinstance(found, dict):
-        raise ValueError(
+        raise UserError(
             f'{path} holds a {type(found).__name__} where a dict of weights '
             'is expected; give the checkpoint as its authors published it'
         )
     full = [str(name) for name in found if _tensors(found[name])]
     taken = container
     if container is not None and container not in full:
-        raise ValueError(
+        raise UserError(
             f'{path} has no weights under --weights {container}; it has them '
             f'{"under " + ", ".join(full) if full else "under no entry"}'
         )
     if container is None:
         taken = next((name for name in CONTAINERS if name in full), None)
     if taken is None and not _tensors(found):
-        raise ValueError(
+        raise UserError(
             f'{path} holds no weights at the top or under one of '
             f'{", ".join(CONTAINERS)}; its entries are '
             f'{some(map(str, found)) or "none"}. '

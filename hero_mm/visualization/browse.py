@@ -13,6 +13,7 @@ from typing import Any, Optional
 import numpy as np
 
 from hero_mm.datasets.annotation import GroundingAnnotation
+from hero_mm.errors import UserError
 from hero_mm.structures import GroundingDataSample
 
 from .render import draw_from_video, write_drawings
@@ -52,7 +53,7 @@ def choose_queries(
     ):
         strange = [name for name in wanted or () if name not in known]
         if strange:
-            raise ValueError(
+            raise UserError(
                 f'{annotation.path}: no {what} {strange[0]!r} among '
                 f'{len(known)}; give an id as it stands in the file.'
             )
@@ -64,7 +65,7 @@ def choose_queries(
         if query_ids is None or query['query_id'] in query_ids
     ]
     if not ids:
-        raise ValueError(
+        raise UserError(
             f'{annotation.path}: no sentence is left to draw; choose other '
             'queries or videos.'
         )

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
 from hero_mm.files import PathLike, replacing
 
 PALETTE = (
@@ -184,13 +185,13 @@ def open_axes(
         try:
             matplotlib.use(backend)
         except (ImportError, ValueError) as error:
-            raise ValueError(
+            raise UserError(
                 f'matplotlib cannot use the backend {backend!r} here ({error})'
             ) from error
     import matplotlib.pyplot as plt
 
     if show and out is None and not has_window():
-        raise ValueError(
+        raise UserError(
             'there is no window to show a figure in (matplotlib has the '
             f'backend {plt.get_backend()!r}); give a file to write it to'
         )
@@ -198,7 +199,7 @@ def open_axes(
         known = [*plt.style.available, 'default']
         named = [n for n in (style, f'seaborn-v0_8-{style}') if n in known]
         if not named:
-            raise ValueError(
+            raise UserError(
                 f'matplotlib knows no style {style!r}, but '
                 f'{", ".join(sorted(known))}'
             )
@@ -207,7 +208,7 @@ def open_axes(
     known = sorted(figure.canvas.get_supported_filetypes())
     if out is not None and Path(out).suffix[1:].lower() not in known:
         plt.close(figure)
-        raise ValueError(
+        raise UserError(
             f'{out}: the name must end in one of '
             f'{", ".join(f".{name}" for name in known)}'
         )

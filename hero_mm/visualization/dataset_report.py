@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from hero_mm.datasets.annotation import GroundingAnnotation
 from hero_mm.datasets.query_traits import QueryTraits, query_traits
+from hero_mm.errors import UserError
 from hero_mm.evaluation.breakdown import group_by_name
 
 from .charts import histogram
@@ -54,7 +55,7 @@ def build_dataset_report(annotation: GroundingAnnotation) -> Report:
     """
     traits = query_traits(annotation)
     if not len(traits):
-        raise ValueError(
+        raise UserError(
             f'{annotation.path}: there is no sentence; convert the data again.'
         )
     runs = [

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hero_mm.errors import UserError
+
 from .style import (
     FAINT_COLOR,
     GT_COLOR,
@@ -255,7 +257,7 @@ def draw_tube_sheet(
         ValueError: If there is not one frame a frame of the view.
     """
     if len(frames) != len(view) or len(view) == 0:
-        raise ValueError(
+        raise UserError(
             f'The sheet needs the {len(view)} frames of the view, got '
             f'{len(frames)}.'
         )

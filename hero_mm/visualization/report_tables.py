@@ -11,6 +11,7 @@ from typing import Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
 from hero_mm.evaluation.breakdown import Grouping, GroupScores, group_scores
 from hero_mm.evaluation.comparison import (
     Difference,
@@ -197,7 +198,7 @@ def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
             oracles[label] = {str(k): float(v) for k, v in row.items()}
         return oracles
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f'{file} must be JSON like {{NAME: {{"m_tIoU": 0.1}}}} ({error}); '
             'write it again with tools/analysis_tools/shapes_oracles.py '
             '--json.'

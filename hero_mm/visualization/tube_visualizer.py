@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
+from hero_mm.errors import UserError, UserTypeError
 from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
 
@@ -41,7 +42,7 @@ class TubeVisualizer(Visualizer):
             name=name, vis_backends=vis_backends, save_dir=save_dir
         )
         if num_frames < 2:
-            raise ValueError(
+            raise UserError(
                 f'num_frames must be at least 2, got {num_frames}.'
             )
         self.num_frames = num_frames
@@ -89,7 +90,7 @@ class TubeVisualizer(Visualizer):
             TypeError: If there is no data sample.
         """
         if data_sample is None:
-            raise TypeError('add_datasample needs a GroundingDataSample.')
+            raise UserTypeError('add_datasample needs a GroundingDataSample.')
         views = views_from_sample(data_sample, draw_gt, draw_pred)
         views = [stretch_view(view, pixel_aspect) for view in views]
         views = views[:max_queries]

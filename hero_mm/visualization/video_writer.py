@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from hero_mm.errors import UserError, UserTypeError
 from hero_mm.files import Draft, PathLike, adding, replacing
 
 
@@ -33,9 +34,9 @@ def check_picture(image: Any) -> np.ndarray:
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = getattr(image, 'dtype', type(image).__name__)
-        raise TypeError(f'A picture must be a uint8 array, got {found}.')
+        raise UserTypeError(f'A picture must be a uint8 array, got {found}.')
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(
+        raise UserError(
             f'A picture must have shape (H, W, 3), got {image.shape}.'
         )
     return image
@@ -86,12 +87,12 @@ class VideoWriter:
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != '.mp4':
-            raise ValueError(
+            raise UserError(
                 f'{self.path}: only .mp4 is written; give a name that ends '
                 'in .mp4.'
             )
         if not fps > 0:
-            raise ValueError(f'{self.path}: fps must be above 0, got {fps}.')
+            raise UserError(f'{self.path}: fps must be above 0, got {fps}.')
         self.fps = Fraction(fps).limit_denominator(1001)
         self.crf = crf
         self.comment = comment
@@ -135,7 +136,7 @@ class VideoWriter:
         if self._shape is None:
             self._shape = shape
         elif shape != self._shape:
-            raise ValueError(
+            raise UserError(
                 f'{self.path}: frame {self.frame_count} has shape {shape}, '
                 f'the frames before it {self._shape}; resize it first.'
             )

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     import torch
@@ -154,7 +154,7 @@ def main(
         print(f'Report: {ablation.write_report(suite, out)}')
     bad = {**outcome.failed, **outcome.blocked}
     if bad:
-        raise ValueError(
+        raise UserError(
             f'{len(bad)} runs have no result: '
             + '; '.join(f'{label}: {why}' for label, why in bad.items())
         )

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from hero_mm.errors import run_tool
+from hero_mm.errors import UserError, run_tool
 from hero_mm.visualization.charts import close_figure, open_axes
 from hero_mm.visualization.training_log import TrainingLog, read_training_log
 
@@ -107,14 +107,14 @@ def curve(log: TrainingLog, key: str, path: str, by_epoch: bool) -> Points:
             ends = epoch_ends(log)
             lost = sorted(points.keys() - ends.keys())
             if lost:
-                raise ValueError(
+                raise UserError(
                     f'{path}: no line tells at which iteration epoch '
                     f'{lost[0]} ended; plot scores by themselves'
                 )
             points = {ends[place]: value for place, value in points.items()}
     else:
         known = sorted({*log.train, *log.scores})
-        raise ValueError(f'{path} has no {key!r}, but {", ".join(known)}')
+        raise UserError(f'{path} has no {key!r}, but {", ".join(known)}')
     places = sorted(points)
     return [float(p) for p in places], [points[p] for p in places]
 
@@ -141,7 +141,7 @@ def plot_curve(args: argparse.Namespace) -> None:
     pairs = [(path, key) for path in args.json_logs for key in args.keys]
     legend = args.legend or [f'{path}_{key}' for path, key in pairs]
     if len(legend) != len(pairs):
-        raise ValueError(
+        raise UserError(
             f'--legend has {len(legend)} names for {len(args.json_logs)} '
             f'log(s) with {len(args.keys)} key(s): give {len(pairs)}'
         )
@@ -202,7 +202,7 @@ def cal_train_time(args: argparse.Namespace) -> None:
         log = read_log(path)
         times = epoch_times(log, args.include_outliers)
         if not times:
-            raise ValueError(f'{path} has no time of an iteration')
+            raise UserError(f'{path} has no time of an iteration')
         means = {epoch: statistics.fmean(t) for epoch, t in times.items()}
         slowest = max(means, key=lambda epoch: means[epoch])
         fastest = min(means, key=lambda epoch: means[epoch])

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.datasets.annotation import load_annotation
@@ -131,7 +131,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f'all of it: {args.list}')
     errors = sum(finding.is_error for finding in findings)
     if errors:
-        raise ValueError(
+        raise UserError(
             f'{errors} errors in {source.ann_file}, see above; fetch broken '
             'or missing videos again, or convert with --videos and '
             '--skip-bad to leave them out.'

@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from mmengine.config import Config, DictAction
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.apis.complexity import count_flops, count_parameters
@@ -104,7 +104,7 @@ def clip_shape(
     if len(sizes) == 5 and sizes[1] == CHANNELS:
         return sizes[0], sizes[2], sizes[3], sizes[4]
     if len(sizes) > 2:
-        raise ValueError(
+        raise UserError(
             f'--shape {" ".join(map(str, sizes))}: give SIDE, HEIGHT WIDTH, '
             'FRAMES 3 HEIGHT WIDTH or CLIPS 3 FRAMES HEIGHT WIDTH'
         )
@@ -112,7 +112,7 @@ def clip_shape(
     sample = steps.get('SampleClipFrames', {})
     frames = sample.get('max_frames') or sample.get('num_frames')
     if frames is None:
-        raise ValueError(
+        raise UserError(
             f'{cfg.filename} does not say how many frames a clip has; give '
             '--shape FRAMES 3 HEIGHT WIDTH'
         )

@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 from mmengine.logging import MMLogger
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'tests'))
@@ -120,7 +120,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         args.out.write_text(text, encoding='utf-8')
         print(f'wrote {args.out}')
     if failed:
-        raise ValueError(f'{len(failed)} rows fail: {", ".join(failed)}')
+        raise UserError(f'{len(failed)} rows fail: {", ".join(failed)}')
 
 
 def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
@@ -157,7 +157,7 @@ def replace_section(text: str, section: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(
+        raise UserError(
             f'the document has no place for the table: write {BEGIN!r} and '
             f'{END!r} on lines of their own'
         )

@@ -15,7 +15,7 @@ from typing import Optional
 
 from mmengine.config import DictAction
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.apis.checkpoint import read_checkpoint
@@ -33,7 +33,7 @@ def config_text(path: str) -> str:
     """
     text = (read_checkpoint(path).get('meta') or {}).get('cfg')
     if not isinstance(text, str):
-        raise ValueError(
+        raise UserError(
             f'{path} carries no config; ask for it where the checkpoint '
             'comes from'
         )

@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 import torch
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 from hero_mm.pretrained.reading import add_trust_argument
 
 with explained():
@@ -75,13 +75,13 @@ def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
     """
     target = Path(out_file.removesuffix(SUFFIX))
     if Path(out_file).is_dir() or not target.name:
-        raise ValueError(
+        raise UserError(
             f'{out_file!r} is a folder; give the name of a file in it, to '
             'which date and hash are added'
         )
     checkpoint = read_checkpoint(in_file)
     if not checkpoint['state_dict']:
-        raise ValueError(f'{in_file} holds no weights; nothing to publish')
+        raise UserError(f'{in_file} holds no weights; nothing to publish')
     content = io.BytesIO()
     torch.save(to_publish(checkpoint), content)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()

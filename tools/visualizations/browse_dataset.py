@@ -16,7 +16,7 @@ from typing import Optional
 
 import numpy as np
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.datasets.annotation import load_annotation
@@ -150,7 +150,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             continue
         print('\n'.join(paths))
     if broken:
-        raise ValueError(
+        raise UserError(
             f'{broken} of {len(chosen)} clips could not be drawn, see above; '
             'tools/analysis_tools/check_dataset.py looks at all videos.'
         )

@@ -26,7 +26,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.config import read_config
@@ -147,7 +147,7 @@ def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
     if not loader.get('drop_last'):
         count = -(-share // loader.batch_size)
     if count < 1:
-        raise ValueError(
+        raise UserError(
             f'{size} clips on {ngpus} process(es) are no whole batch of '
             f'{loader.batch_size}: an epoch would have no iteration'
         )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from hero_mm.engine.hooks.training_cost_hook import COST_FILE
+from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
 
 from .suite import Run, Trial
@@ -48,7 +49,7 @@ def read_json(path: Path) -> Optional[Any]:
     try:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f'{path} is no JSON ({error}); delete it, or the folder that it '
             'lies in'
         ) from error

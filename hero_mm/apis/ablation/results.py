@@ -16,6 +16,7 @@ from typing import Any, Optional
 import numpy as np
 
 from hero_mm.datasets.annotation import GroundingAnnotation, load_annotation
+from hero_mm.errors import UserError
 from hero_mm.evaluation import (
     compare_scores,
     load_predictions,
@@ -248,7 +249,7 @@ class Results:
         if path not in self._scores:
             test = row.results[seed]['tests'][row.trial.name]
             if not test['annotation']:
-                raise ValueError('the config of the test has no ann_file')
+                raise UserError('the config of the test has no ann_file')
             annotation = self._annotation(test['annotation'])
             predictions, _ = load_predictions(path)
             with warnings.catch_warnings():

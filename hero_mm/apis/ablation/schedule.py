@@ -6,6 +6,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import join_path
 
+from hero_mm.errors import UserError
+
 # What a schedule counts, by name of its argument.
 COUNTS = ('begin', 'end', 'total_steps', 'T_max', 'total_iters', 'step_size')
 WARMUP_ITERS = 8
@@ -26,7 +28,7 @@ def batch_clips(cfg: Config) -> int:
     sampler = loader.get('batch_sampler') or {}
     size = loader.get('batch_size') or sampler.get('batch_size')
     if not size:
-        raise ValueError(
+        raise UserError(
             f'{cfg.filename} does not say how many clips a batch has: '
             'train_dataloader.batch_size is missing'
         )
@@ -86,14 +88,14 @@ def _fit(
     if not one.get('by_epoch', True):
         late = [key for key in COUNTS if one.get(key, 0) > iterations]
         if late:
-            raise ValueError(
+            raise UserError(
                 f'{path}: {kind} counts {one[late[0]]} iterations '
                 f'({late[0]}), and the budget is {iterations}; write it by '
                 'epochs, or give a larger budget'
             )
         return one
     if not epochs or 'milestones' in one:
-        raise ValueError(
+        raise UserError(
             f'{path}: {kind} cannot be fitted to a number of clips; write it '
             'by epochs, with train_cfg.max_epochs and without milestones'
         )
@@ -135,7 +137,7 @@ def choose_split(cfg: Config, split: str) -> None:
     for part in ('dataloader', 'evaluator', 'cfg'):
         found = cfg.get(f'{split}_{part}')
         if found is None:
-            raise ValueError(f'{cfg.filename} has no {split}_{part}')
+            raise UserError(f'{cfg.filename} has no {split}_{part}')
         if split != 'test' and part != 'cfg':
             cfg[f'test_{part}'] = found
 

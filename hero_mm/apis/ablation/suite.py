@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from hero_mm.errors import UserError
+
 METRICS = ('m_tIoU', 'm_vIoU', 'gt_m_vIoU')
 MAIN_METRIC = 'm_vIoU'
 AMOUNTS = ('clips', 'cpu_seconds', 'gpu_seconds')
@@ -164,7 +166,7 @@ class Suite:
         for run in self.runs:
             if run.name == name:
                 return run
-        raise ValueError(
+        raise UserError(
             f'suite {self.name!r} has no run {name!r}; its runs are '
             f'{", ".join(run.name for run in self.runs)}'
         )
@@ -183,7 +185,7 @@ class Suite:
         for trial in run.tests:
             if not test or trial.name == test:
                 return run, trial
-        raise ValueError(
+        raise UserError(
             f'run {name!r} of suite {self.name!r} has no test {test!r}; its '
             f'tests are {", ".join(trial.name for trial in run.tests)}'
         )
@@ -223,7 +225,7 @@ def load_suite(
 def _read_suite(name: str, told: Mapping[str, Any]) -> Suite:
     runs = tuple(_read_run(item) for item in told.get('runs') or ())
     if not runs:
-        raise ValueError(f'suite {name!r} defines no list `runs`')
+        raise UserError(f'suite {name!r} defines no list `runs`')
     _check_names('run', [run.name for run in runs])
     tables = told.get('comparisons') or [
         dict(title='All runs', rows=[run.name for run in runs])
@@ -263,7 +265,7 @@ def _make(kind: type, told: Mapping[str, Any], what: str) -> Any:
     allowed = [one.name for one in fields(kind)]
     unknown = sorted(set(told) - set(allowed))
     if unknown:
-        raise ValueError(
+        raise UserError(
             f'{what} {dict(told)!r}: {", ".join(unknown)} is unknown; allowed '
             f'are {", ".join(allowed)}'
         )
@@ -275,7 +277,7 @@ def _make(kind: type, told: Mapping[str, Any], what: str) -> Any:
             }
         )
     except TypeError as error:
-        raise ValueError(f'{what} {dict(told)!r}: {error}') from error
+        raise UserError(f'{what} {dict(told)!r}: {error}') from error
 
 
 def _read_run(told: Mapping[str, Any]) -> Run:
@@ -287,17 +289,17 @@ def _read_run(told: Mapping[str, Any]) -> Run:
     _check_names(f'test of run {run.name!r}', [t.name for t in run.tests])
     for trial in run.tests:
         if trial.split not in ('test', 'val'):
-            raise ValueError(
+            raise UserError(
                 f'test {trial.name!r} of run {run.name!r}: split must be '
                 f"'test' or 'val', got {trial.split!r}"
             )
     if not run.seeds or len(set(run.seeds)) < len(run.seeds):
-        raise ValueError(
+        raise UserError(
             f'run {run.name!r} needs one or more different seeds, got '
             f'{run.seeds!r}'
         )
     if bool(run.config) == (run.budget.kind == 'trained'):
-        raise ValueError(
+        raise UserError(
             f'run {run.name!r} needs a config, or a budget dict(trained=...), '
             'and not both: then the config is that of the run that trained'
         )
@@ -307,7 +309,7 @@ def _read_run(told: Mapping[str, Any]) -> Run:
 def _read_budget(name: Any, told: Any) -> Budget:
     allowed = [*AMOUNTS, *OTHERS]
     if not isinstance(told, Mapping) or len(told) != 1:
-        raise ValueError(
+        raise UserError(
             f'run {name!r}: budget must be a dict with one of '
             f'{", ".join(allowed)}, got {told!r}'
         )
@@ -316,7 +318,7 @@ def _read_budget(name: Any, told: Any) -> Budget:
         return Budget(kind, run=value)
     if kind in AMOUNTS and isinstance(value, (int, float)) and value > 0:
         return Budget(kind, float(value))
-    raise ValueError(
+    raise UserError(
         f'run {name!r}: budget {dict(told)!r} must be a positive number of '
         f'{", ".join(AMOUNTS)}, or the name of a run for {", ".join(OTHERS)}'
     )
@@ -330,7 +332,7 @@ def _check_budget(suite: Suite, run: Run) -> None:
     ):
         other = suite.run(budget.run)
         if other.budget.kind in OTHERS:
-            raise ValueError(
+            raise UserError(
                 f'run {run.name!r} depends on {other.name!r}, whose budget is '
                 f'{other.budget}: name one that has an amount'
             )
@@ -339,9 +341,9 @@ def _check_budget(suite: Suite, run: Run) -> None:
 def _check_names(what: str, names: Sequence[Any]) -> None:
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(
+            raise UserError(
                 f'{what}: the name {name!r} must be letters, digits and '
                 '_ . + - = (it names a folder)'
             )
         if names.count(name) > 1:
-            raise ValueError(f'{what}: the name {name!r} comes twice')
+            raise UserError(f'{what}: the name {name!r} comes twice')

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
 from hero_mm.json_reader import JsonError
 from hero_mm.json_reader import read_json as read_any_json
@@ -24,7 +25,7 @@ _CURE = 'correct it, or check that this is the official file'
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
-class ConversionError(ValueError):
+class ConversionError(UserError):
     """A raw file is wrong at one place.
 
     Args:

@@ -16,6 +16,8 @@ Their caches (``data_cache``) and ``vstg_annos`` are not needed.
 from pathlib import Path
 from typing import Optional, Union
 
+from hero_mm.errors import UserError
+
 from .common import ConversionError, ConversionSummary, PathLike, Progress
 from .hcstvg import convert_hcstvg
 from .verify import VideoCheck
@@ -70,7 +72,7 @@ def convert_stcat(
     folder = Path(folder)
     dataset = find_dataset(folder) if dataset is None else dataset
     if dataset not in PLACES:
-        raise ValueError(f'dataset must be one of {list(PLACES)}: {dataset!r}')
+        raise UserError(f'dataset must be one of {list(PLACES)}: {dataset!r}')
     sentences, films = PLACES[dataset]
     own = folder / films
     if videos is None and own.is_dir():

@@ -22,6 +22,8 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from ..annotation import QUERY_TYPES
 from ..tracks import VideoInfo
 from .boxes import make_track, to_corners
@@ -115,7 +117,7 @@ def convert_tubedetr(
         ValueError: ``query_ids`` is none of the two.
     """
     if query_ids not in QUERY_IDS:
-        raise ValueError(f'query_ids must be one of {QUERY_IDS}: {query_ids}')
+        raise UserError(f'query_ids must be one of {QUERY_IDS}: {query_ids}')
     raw = read_json(annotations, hook=_compact)
     summary = ConversionSummary(str(out))
     stem = Path(annotations).stem

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from hero_mm.errors import UserError
+
 from ..tracks import VideoInfo
 from .boxes import make_track
 from .clips import ClipList, RawNames, Sentence
@@ -94,7 +96,7 @@ def convert_vid_sentence(
         ValueError: ``segment`` is none of the two, or ``fps`` not above 0.
     """
     if segment not in SEGMENTS or fps <= 0:
-        raise ValueError(
+        raise UserError(
             f'segment must be one of {SEGMENTS} and fps above 0: {segment!r}, '
             f'{fps}'
         )

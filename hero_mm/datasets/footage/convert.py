@@ -10,6 +10,7 @@ from typing import Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
 from hero_mm.files import write_text
 
 from ..converters.boxes import make_track
@@ -228,7 +229,7 @@ def _find_split(name: str, splits: Mapping[str, str]) -> str:
             among_shares = split
         place -= share
     if not among_shares:
-        raise ValueError(
+        raise UserError(
             f'video {name!r} is in none of the splits {dict(splits)}; give '
             'shares that add up to 1, or a last one such as "train=*"'
         )

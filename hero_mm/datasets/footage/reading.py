@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from ..converters.common import (
     ConversionError,
     PathLike,
@@ -64,7 +66,7 @@ def read_footage(
         ValueError: The format is unknown.
     """
     if format not in FORMATS:
-        raise ValueError(f'format must be one of {FORMATS}, got {format!r}')
+        raise UserError(f'format must be one of {FORMATS}, got {format!r}')
     path, footage = Path(source), Footage(source)
     if not path.exists():
         raise FileNotFoundError(f'{source} does not exist; give the export')

@@ -17,6 +17,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
 from hero_mm.files import write_bytes, write_text
 
 from ..annotation import GroundingAnnotation
@@ -53,7 +54,7 @@ def export_tubes(
         ValueError: The format is unknown.
     """
     if format not in EXPORTS:
-        raise ValueError(f'format must be one of {EXPORTS}, got {format!r}')
+        raise UserError(f'format must be one of {EXPORTS}, got {format!r}')
     summary = ConversionSummary(str(out))
     if predictions is not None:
         annotation = _predicted(annotation, predictions)

@@ -31,6 +31,7 @@ from hero_mm.datasets.shapes.video import (
     vidor_part,
     vidstg_entries,
 )
+from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
 from hero_mm.processes import end_with_parent
 
@@ -121,7 +122,7 @@ def build_shapes(
             benchmark of another profile, seed or version.
     """
     if profile not in PROFILES:
-        raise ValueError(
+        raise UserError(
             f'profile is {profile!r}; there are {", ".join(PROFILES)}.'
         )
     sizes = _checked_sizes(num_videos, PROFILES[profile].videos, _MAX_SIZE)
@@ -166,7 +167,7 @@ def _build(plan: _Plan, workers: int, progress: bool) -> dict[str, Any]:
     _check_number('workers', workers, 1)
     for folder in (plan.root, plan.root.parent):
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f'out={str(folder)!r} is a file; give a folder.')
+            raise UserError(f'out={str(folder)!r} is a file; give a folder.')
     console = Console(stderr=True, highlight=False) if progress else None
     found = _read_summary(plan)
     if found is not None and _is_rendered(plan, found):
@@ -212,7 +213,7 @@ def _checked_sizes(
     sizes = dict(usual)
     for split, number in (num_videos or {}).items():
         if split not in sizes:
-            raise ValueError(
+            raise UserError(
                 f'num_videos names the split {split!r}; '
                 f'there are {", ".join(sizes)}.'
             )
@@ -225,7 +226,7 @@ def _check_number(
     name: str, value: object, low: int, high: int = 2**31
 ) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise ValueError(
+        raise UserError(
             f'{name} is {value!r}; give a whole number from {low} to {high}.'
         )
 
@@ -239,18 +240,18 @@ def _read_summary(plan: _Plan) -> Optional[dict[str, Any]]:
         found: dict[str, Any] = json.loads(path.read_text())
         theirs = found['version'], found['seed'], found['splits']
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f'{path} is not a summary of the benchmark ({error!r}); '
             'delete the folder or give another one.'
         ) from error
     profile = found.get('profile', 'default')
     if profile != plan.name:
-        raise ValueError(
+        raise UserError(
             f'{plan.root} holds the profile {profile!r}, not {plan.name!r}; '
             'delete the folder or give another one.'
         )
     if theirs[:2] != (VERSION, plan.seed):
-        raise ValueError(
+        raise UserError(
             f'{plan.root} holds version {theirs[0]} with seed {theirs[1]}, '
             f'not version {VERSION} with seed {plan.seed}; delete the folder '
             'or give another one.'

@@ -14,6 +14,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 # Boxes and which of them are true.
@@ -62,12 +63,12 @@ class ResizeClip(BaseTransform):
         keep_ratio: bool = True,
     ) -> None:
         if (scale is None) == (short_side is None):
-            raise ValueError(
+            raise UserError(
                 'give either scale=(width, height) or short_side, got '
                 f'scale={scale}, short_side={short_side}'
             )
         if scale is not None and (len(scale) != 2 or min(scale) < 1):
-            raise ValueError(f'scale must be (width, height), got {scale}')
+            raise UserError(f'scale must be (width, height), got {scale}')
         self.scale = scale
         self.short_side = short_side
         self.max_long = max_long
@@ -261,7 +262,7 @@ class RandomFlipClip(BaseTransform):
         self, prob: float = 0.5, swap_words: Optional[dict[str, str]] = None
     ) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f'prob must be in [0, 1], got {prob}')
+            raise UserError(f'prob must be in [0, 1], got {prob}')
         self.prob = prob
         self.swap = WordSwapper(
             SWAP_WORDS if swap_words is None else swap_words
@@ -355,9 +356,9 @@ class RandomTubeCrop(BaseTransform):
 
     def __init__(self, prob: float = 0.5, min_scale: float = 0.5) -> None:
         if not 0 <= prob <= 1:
-            raise ValueError(f'prob must be in [0, 1], got {prob}')
+            raise UserError(f'prob must be in [0, 1], got {prob}')
         if not 0 < min_scale <= 1:
-            raise ValueError(f'min_scale must be in (0, 1], got {min_scale}')
+            raise UserError(f'min_scale must be in (0, 1], got {min_scale}')
         self.prob = prob
         self.min_scale = min_scale
 

@@ -9,6 +9,7 @@ from typing import Union
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..proposal_files import load_proposals
@@ -38,7 +39,7 @@ class LoadProposals(BaseTransform):
         max_gap: int = 0,
     ) -> None:
         if max_per_frame < 1 or max_gap < 0:
-            raise ValueError(
+            raise UserError(
                 'max_per_frame must be at least 1 and max_gap at least 0, got '
                 f'{max_per_frame} and {max_gap}'
             )
@@ -63,7 +64,7 @@ class LoadProposals(BaseTransform):
         told = load_proposals(self.folder, name)
         height, width = results['ori_shape']
         if told.size != (width, height):
-            raise ValueError(
+            raise UserError(
                 f'{self.folder}: the proposals of video {name!r} were made at '
                 f'{told.size[0]}x{told.size[1]}, but it is annotated with '
                 f'{width}x{height}; make them again with '
@@ -77,7 +78,7 @@ class LoadProposals(BaseTransform):
         for row, frame in enumerate(frames.tolist()):
             found, box, score = told.at(frame)
             if abs(found - frame) > self.max_gap:
-                raise ValueError(
+                raise UserError(
                     f'{self.folder}: video {name!r} has no proposals of frame '
                     f'{frame}, the nearest are of {found}; raise max_gap '
                     f'(now {self.max_gap}), or make them with a smaller '

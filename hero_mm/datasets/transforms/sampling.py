@@ -10,6 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
+from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..tracks import MOST_FRAMES
@@ -70,7 +71,7 @@ def check_segment(start: int, end: int) -> None:
         ValueError: There is nothing to sample from.
     """
     if not 0 <= start < end or end - start > MOST_FRAMES:
-        raise ValueError(
+        raise UserError(
             f'the segment [{start}, {end}) must have 1 to {MOST_FRAMES:,} '
             'frames, from 0 on; a segment of one frame is [n, n + 1)'
         )
@@ -143,17 +144,17 @@ class SampleClipFrames(BaseTransform):
         min_frames: int = 1,
     ) -> None:
         if mode not in MODES:
-            raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+            raise UserError(f'mode must be one of {MODES}, got {mode!r}')
         if mode == 'uniform' and (num_frames is None or num_frames < 1):
-            raise ValueError(
+            raise UserError(
                 f"mode 'uniform' needs num_frames >= 1, got {num_frames}"
             )
         if mode == 'fps' and (fps is None or fps <= 0):
-            raise ValueError(f"mode 'fps' needs fps > 0, got {fps}")
+            raise UserError(f"mode 'fps' needs fps > 0, got {fps}")
         if mode == 'fps' and jitter:
-            raise ValueError("mode 'fps' is a fixed grid; set jitter=False")
+            raise UserError("mode 'fps' is a fixed grid; set jitter=False")
         if not 0 <= crop_prob <= 1:
-            raise ValueError(f'crop_prob must be in [0, 1], got {crop_prob}')
+            raise UserError(f'crop_prob must be in [0, 1], got {crop_prob}')
         self.num_frames = num_frames
         self.fps = fps
         self.max_frames = max_frames

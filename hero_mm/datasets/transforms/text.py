@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 
 from hero_mm.datasets.action_phrases import ActionPhraseSwapper, verbs_said
 from hero_mm.datasets.verbs import VerbSwapper, verbs_in
+from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 
@@ -33,7 +34,7 @@ class SwapActionPhrase(BaseTransform):
 
     def __init__(self, num_negatives: int = 3) -> None:
         if num_negatives < 1:
-            raise ValueError(
+            raise UserError(
                 f'num_negatives must be 1 or more, got {num_negatives}'
             )
         self.num_negatives = num_negatives

@@ -11,6 +11,7 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from hero_mm.errors import NotFiniteError
 from hero_mm.pretrained.reading import note_written
 from hero_mm.registry import HOOKS
 
@@ -156,7 +157,7 @@ def _check_weights(runner: Any) -> None:
     all_reduce(count, 'max')
     if int(count):
         names = ', '.join(bad[:3]) or 'in another process'
-        raise FloatingPointError(
+        raise NotFiniteError(
             f'{int(count)} weights are not finite ({names}): they are not '
             'saved. Go on from the last checkpoint (--resume) with a lower '
             'learning rate'

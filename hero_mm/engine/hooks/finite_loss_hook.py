@@ -8,6 +8,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from hero_mm.errors import NotFiniteError, UserError
 from hero_mm.registry import HOOKS
 
 
@@ -25,7 +26,7 @@ class FiniteLossHook(Hook):
 
     def __init__(self, interval: int = 20) -> None:
         if interval < 1:
-            raise ValueError(f'interval must be at least 1, got {interval}')
+            raise UserError(f'interval must be at least 1, got {interval}')
         self.interval = interval
         # The first iteration that was not finite; -1 for none.
         self._first: Optional[torch.Tensor] = None
@@ -76,7 +77,7 @@ class FiniteLossHook(Hook):
             if first >= 0
             else f'in another process, at iteration {int(worst)}'
         )
-        raise FloatingPointError(
+        raise NotFiniteError(
             f'the loss is not finite {where}. Nothing was saved since: go on '
             'from the last checkpoint (--resume) with a lower learning rate, '
             'or train without mixed precision'

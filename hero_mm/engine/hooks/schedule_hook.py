@@ -17,6 +17,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from hero_mm.config import check_settings
+from hero_mm.errors import UserError
 from hero_mm.registry import HOOKS
 
 KEY = 'schedule'
@@ -94,7 +95,7 @@ class ScheduleHook(Hook):
                 )
                 cure = f'leave {key} out, and it follows the training'
                 if last < min(whole, scheduler.end):
-                    raise ValueError(f'{said}: {cure}, or give its end')
+                    raise UserError(f'{said}: {cure}, or give its end')
                 if last > whole:
                     print_log(
                         f'{said}: the rate does not come to its end; {cure}',
@@ -138,7 +139,7 @@ class ScheduleHook(Hook):
             return
         said = '; '.join(differences)
         if not self.rescale:
-            raise ValueError(
+            raise UserError(
                 f'the checkpoint was trained with another schedule: {said}. '
                 'The learning rate would be wrong from here on. Train with '
                 'what it had, or add --rescale-schedule (in a config: '
@@ -247,7 +248,7 @@ def _alike(one: Any, other: Any) -> bool:
 def _rescale(runner: Any, checkpoint: dict) -> None:
     """Step the fresh schedulers to where the training is."""
     if isinstance(runner.optim_wrapper, OptimWrapperDict):
-        raise ValueError(
+        raise UserError(
             'the schedules of several optimizers are not rescaled: train '
             'with what the checkpoint had'
         )

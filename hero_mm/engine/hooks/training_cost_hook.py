@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
+from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
 from hero_mm.registry import HOOKS
 
@@ -92,7 +93,7 @@ class TrainingCostHook(Hook):
 
     def __init__(self, warmup: int = 0) -> None:
         if warmup < 0:
-            raise ValueError(f'warmup must not be negative, got {warmup}')
+            raise UserError(f'warmup must not be negative, got {warmup}')
         self.warmup = warmup
         self._cost = Cost()
         self._points: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from hero_mm.datasets.video_reader import open_video
+from hero_mm.errors import UserError, UserTypeError
 from hero_mm.registry import HOOKS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.visualization import TubeVisualizer
@@ -58,7 +59,7 @@ class TubeVisualizationHook(Hook):
         wait_time: float = 0,
     ) -> None:
         if show:
-            raise ValueError(
+            raise UserError(
                 'TubeVisualizationHook: show=True (--show) asks for a window, '
                 'and there is none; --show-dir FOLDER writes the drawings to '
                 'files.'
@@ -69,7 +70,7 @@ class TubeVisualizationHook(Hook):
             ('max_queries', max_queries),
         ):
             if value < 1:
-                raise ValueError(
+                raise UserError(
                     f'TubeVisualizationHook: {name} must be at least 1, got '
                     f'{value}; enable=False switches the hook off.'
                 )
@@ -85,7 +86,7 @@ class TubeVisualizationHook(Hook):
 
     def _restart(self, runner: Runner) -> None:
         if self.enable and not isinstance(runner.visualizer, TubeVisualizer):
-            raise TypeError(
+            raise UserTypeError(
                 'TubeVisualizationHook needs a TubeVisualizer, the config '
                 f'has a {type(runner.visualizer).__name__}; set '
                 "visualizer = dict(type='TubeVisualizer', vis_backends=...) "

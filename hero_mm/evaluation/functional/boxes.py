@@ -7,6 +7,8 @@ exclusive. Frame numbers are native and strictly increasing.
 import numpy as np
 from numpy.typing import NDArray
 
+from hero_mm.errors import UserError
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -84,7 +86,7 @@ def interpolate_boxes(
         ValueError: If there is no box to start from.
     """
     if not len(frames_N):
-        raise ValueError(
+        raise UserError(
             'Cannot interpolate boxes: there is no frame with a box. Give at '
             'least one.'
         )

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .boxes import (
     BoolArray,
     FloatArray,
@@ -164,7 +166,7 @@ def _sampled_grid(
     protocol: Protocol, query_id: str, truth: TrueTube
 ) -> IntArray:
     if truth.fps is None or not truth.fps > 0:
-        raise ValueError(
+        raise UserError(
             f'ground truth of query {query_id!r}: protocol '
             f'{protocol.name!r} needs a positive fps, found {truth.fps}.'
         )

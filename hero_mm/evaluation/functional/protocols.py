@@ -9,6 +9,8 @@ from typing import Literal, Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .boxes import IntArray
 
 SAMPLED_FPS = 5
@@ -132,7 +134,7 @@ def get_protocol(
         ValueError: If there is no such protocol.
     """
     if name not in PROTOCOLS:
-        raise ValueError(
+        raise UserError(
             f'Unknown protocol {name!r}, choose one of {", ".join(PROTOCOLS)}.'
         )
     chosen = PROTOCOLS[name]

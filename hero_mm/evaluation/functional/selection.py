@@ -21,6 +21,8 @@ from typing import Any, Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .boxes import BoolArray, FloatArray, IntArray, find_frames, iou_on_frames
 from .tubes import (
     QUERY_TYPES,
@@ -138,7 +140,7 @@ def selection_report(
     check_mapping(ground_truths, 'ground truths')
     check_mapping(predictions, 'predictions')
     if not ground_truths:
-        raise ValueError(
+        raise UserError(
             'There is no ground truth to compare with: give at least one '
             'query.'
         )

@@ -13,6 +13,8 @@ from typing import Any, Optional
 
 import numpy as np
 
+from hero_mm.errors import UserError
+
 from .boxes import FloatArray
 from .overlaps import Overlaps, tube_overlaps
 from .protocols import Protocol, get_protocol
@@ -209,7 +211,7 @@ def score_tubes(
     check_mapping(ground_truths, 'ground truths')
     check_mapping(predictions, 'predictions')
     if not ground_truths:
-        raise ValueError(
+        raise UserError(
             'There is no ground truth to score against: give at least one '
             'query.'
         )
@@ -309,7 +311,7 @@ def _report_strangers(
     if not lines:
         return
     if strict:
-        raise ValueError(
+        raise UserError(
             f'{"; ".join(lines)}. Predict every query, or score without '
             f'strict to count missing ones as 0.'
         )

@@ -12,6 +12,8 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
+from hero_mm.errors import UserError, UserTypeError
+
 from .boxes import FloatArray, IntArray
 
 QUERY_TYPES = ('declarative', 'interrogative')
@@ -82,7 +84,7 @@ def boxes_to_arrays(
     elif _is_pair(boxes):
         keys, values = boxes
     else:
-        raise TypeError(
+        raise UserTypeError(
             f'{owner}: boxes must be a mapping from frame to [x1, y1, x2, '
             f'y2] or a pair (frames, boxes), found {type(boxes).__name__}.'
         )
@@ -93,11 +95,11 @@ def boxes_to_arrays(
         frames, array = frames[order], array[order]
         twice = frames[1:][np.diff(frames) == 0]
         if len(twice):
-            raise ValueError(f'{owner}: frame {twice[0]} has two boxes.')
+            raise UserError(f'{owner}: frame {twice[0]} has two boxes.')
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(
+        raise UserError(
             f'{owner}: the box on frame {frames[row]} is '
             f'{array[row].tolist()}. Boxes must be finite numbers.'
         )
@@ -122,7 +124,7 @@ def _frame_array(keys: Any, owner: str) -> IntArray:
     except (OverflowError, ValueError):
         pass
     wrong = next(key for key in keys if not _is_frame(key))
-    raise ValueError(
+    raise UserError(
         f'{owner}: frame numbers must be whole numbers, found {wrong!r:.40}.'
     )
 
@@ -141,7 +143,7 @@ def _is_frame(key: Any) -> bool:
 def _box_array(values: Any, frames_N: IntArray, owner: str) -> FloatArray:
     count = len(frames_N)
     if len(values) != count:
-        raise ValueError(
+        raise UserError(
             f'{owner}: {count} frames have {len(values)} boxes: give one each.'
         )
     if not count:
@@ -151,7 +153,7 @@ def _box_array(values: Any, frames_N: IntArray, owner: str) -> FloatArray:
         return array
     wrong = (pair for pair in zip(frames_N, values) if not _is_box(pair[1]))
     frame, box = next(wrong, (frames_N[0], values))
-    raise ValueError(
+    raise UserError(
         f'{owner}: the box on frame {frame} must be four numbers [x1, y1, x2, '
         f'y2], found {box!r:.80}.'
     )
@@ -190,7 +192,7 @@ def check_mapping(items: Any, name: str) -> None:
         TypeError: If it is no mapping.
     """
     if not isinstance(items, Mapping):
-        raise TypeError(
+        raise UserTypeError(
             f'The {name} must be a mapping from query id to a dict, found '
             f'{type(items).__name__}.'
         )
@@ -217,7 +219,7 @@ def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
     owner = f'prediction of query {query_id!r}'
     span = _read_pair(item, 'span', owner)
     if span[1] < span[0]:
-        raise ValueError(
+        raise UserError(
             f'{owner}: the span {list(span)} ends before it starts.'
         )
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
@@ -246,31 +248,31 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
     segment = _read_pair(item, 'segment', owner)
     for name, (start, end) in (('span', span), ('segment', segment)):
         if not (start.is_integer() and end.is_integer()):
-            raise ValueError(
+            raise UserError(
                 f'{owner}: the {name} [{start}, {end}) must be whole frames.'
             )
         if end <= start:
-            raise ValueError(f'{owner}: the {name} [{start}, {end}) is empty.')
+            raise UserError(f'{owner}: the {name} [{start}, {end}) is empty.')
         if end - start > MOST_FRAMES:
-            raise ValueError(
+            raise UserError(
                 f'{owner}: the {name} [{start}, {end}) has more than '
                 f'{MOST_FRAMES:,} frames.'
             )
     # The end may be past the segment: data sets read the two differently.
     if span[0] >= segment[1] or span[1] <= segment[0]:
-        raise ValueError(
+        raise UserError(
             f'{owner}: the span [{span[0]:.0f}, {span[1]:.0f}) lies outside '
             f'the segment [{segment[0]:.0f}, {segment[1]:.0f}).'
         )
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
     if not ((frames >= span[0]) & (frames < span[1])).any():
-        raise ValueError(
+        raise UserError(
             f'{owner}: there is no box in the span [{span[0]:.0f}, '
             f'{span[1]:.0f}).'
         )
     query_type = item.get('query_type')
     if query_type is not None and query_type not in QUERY_TYPES:
-        raise ValueError(
+        raise UserError(
             f'{owner}: unknown query_type {query_type!r}, allowed are '
             f'{", ".join(QUERY_TYPES)}.'
         )
@@ -287,7 +289,7 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
 def _require(item: Mapping[str, Any], key: str, owner: str) -> Any:
     if not isinstance(item, Mapping) or key not in item:
         found = sorted(item) if isinstance(item, Mapping) else item
-        raise ValueError(f'{owner}: no {key!r}, found {found}.')
+        raise UserError(f'{owner}: no {key!r}, found {found}.')
     return item[key]
 
 
@@ -297,7 +299,7 @@ def _read_fps(item: Mapping[str, Any], owner: str) -> Optional[float]:
     try:
         return as_number(item['fps'])
     except ValueError as error:
-        raise ValueError(f'{owner}: fps {error}.') from error
+        raise UserError(f'{owner}: fps {error}.') from error
 
 
 def _read_pair(
@@ -307,14 +309,14 @@ def _read_pair(
     try:
         start, end = value
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f'{owner}: {key} must be two numbers [start, end), found '
             f'{value!r:.80}.'
         ) from error
     try:
         return as_number(start), as_number(end)
     except ValueError as error:
-        raise ValueError(f'{owner}: {key} {error}.') from error
+        raise UserError(f'{owner}: {key} {error}.') from error
 
 
 def as_number(value: Any) -> float:
@@ -334,5 +336,5 @@ def as_number(value: Any) -> float:
     except (OverflowError, TypeError, ValueError):
         number = float('nan')
     if not math.isfinite(number):
-        raise ValueError(f'must be finite, found {value!r:.40}')
+        raise UserError(f'must be finite, found {value!r:.40}')
     return number

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import none_is_padding
@@ -152,12 +153,12 @@ class ShiftConvNet(BaseModule):
             or dict(type='Kaiming', layer='Conv2d', nonlinearity='relu')
         )
         if len(channels) != len(num_blocks):
-            raise ValueError(
+            raise UserError(
                 'channels and num_blocks need one value a stage; got '
                 f'{tuple(channels)} and {tuple(num_blocks)}'
             )
         if norm not in NORMS:
-            raise ValueError(f'norm must be one of {[*NORMS]}, got {norm!r}')
+            raise UserError(f'norm must be one of {[*NORMS]}, got {norm!r}')
         self.motion_stem = motion_stem
         self.out_indices = tuple(out_indices)
         self.stem = ConvNorm(9 if motion_stem else 3, stem_channels, norm, 2)

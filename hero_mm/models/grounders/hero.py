@@ -16,6 +16,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample, send
 
@@ -113,7 +114,7 @@ class HERO(BaseModel):
             init_cfg,
         )
         if retrieval is not None and action_head is None:
-            raise ValueError(
+            raise UserError(
                 'retrieval chooses frames by their action consistency: give '
                 'an action_head too, or retrieval=None'
             )
@@ -162,7 +163,7 @@ class HERO(BaseModel):
             or what the tube head says.
         """
         if data_samples is None:
-            raise ValueError(
+            raise UserError(
                 'HERO needs data_samples: they carry the sentences'
             )
         if mode == 'loss':
@@ -178,7 +179,7 @@ class HERO(BaseModel):
             regions, _ = self._encode(clips)
             retrieved = self.retrieve(regions, text, clip_of_query)
             return self.decode(*self.reason(retrieved, text), retrieved, text)
-        raise ValueError(
+        raise UserError(
             f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
         )
 

@@ -23,6 +23,7 @@ from mmengine.dist import all_gather, get_rank, get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import action_numbers, true_in_clip
@@ -69,7 +70,7 @@ class ContrastiveActionHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if supervision not in SUPERVISIONS:
-            raise ValueError(
+            raise UserError(
                 f'supervision must be one of {SUPERVISIONS}; got '
                 f'{supervision!r}'
             )

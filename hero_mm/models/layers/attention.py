@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 
 def start_silent(linear: nn.Module) -> None:
     """What an untrained layer adds to its input is zero."""
@@ -28,7 +30,7 @@ class Attention(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         if embed_dims % num_heads:
-            raise ValueError(
+            raise UserError(
                 f'embed_dims={embed_dims} is not divisible by '
                 f'num_heads={num_heads}'
             )
@@ -147,7 +149,7 @@ class SlotAttention(nn.Module):
     ) -> None:
         super().__init__()
         if window < 2:
-            raise ValueError(
+            raise UserError(
                 f'a temporal window holds 2 frames or more, got {window}'
             )
         self.norm = nn.LayerNorm(embed_dims)

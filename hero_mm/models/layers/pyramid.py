@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 from .attention import start_silent
 
 
@@ -51,7 +53,7 @@ class PyramidAlignment(nn.Module):
         frames, regions = x_QTRD.shape[1:3]
         sizes = len(self.look_weight)
         if looks_QTRSD.shape[3] not in (1, sizes):
-            raise ValueError(
+            raise UserError(
                 f'regions show {looks_QTRSD.shape[3]} sizes, but the neck is '
                 f'built for num_sizes={sizes}: it must be the number of '
                 'scales of the region encoder'

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 from .attention import (
     Attention,
     FeedForward,
@@ -215,7 +217,7 @@ def reasoning_layers(
             for _ in range(number)
         )
     if attention != 'hierarchical':
-        raise ValueError(
+        raise UserError(
             f"attention must be 'hierarchical' or 'joint', got {attention!r}"
         )
     return nn.ModuleList(

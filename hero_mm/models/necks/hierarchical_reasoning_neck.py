@@ -15,6 +15,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..layers import Context, StepPosition, reasoning_layers
@@ -60,7 +61,7 @@ class HierarchicalReasoningNeck(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if num_sizes < 1:
-            raise ValueError(f'num_sizes must be at least 1, got {num_sizes}')
+            raise UserError(f'num_sizes must be at least 1, got {num_sizes}')
         self.words = words
         self.to_frame = nn.Linear(embed_dims, embed_dims)
         self.time_position = StepPosition(embed_dims)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid
@@ -60,7 +61,7 @@ class DenseHeadProposals(ProposalGenerator):
     ) -> None:
         super().__init__(init_cfg)
         if num_levels < 1:
-            raise ValueError(f'num_levels must be at least 1: {num_levels}')
+            raise UserError(f'num_levels must be at least 1: {num_levels}')
         self.head: Any = build_part(head, 'proposal head')
         self.level = level
         self.num_levels = num_levels
@@ -84,7 +85,7 @@ class DenseHeadProposals(ProposalGenerator):
             for level in range(self.num_levels)
         ]
         if [tuple(map(float, one)) for one in built_for] != wanted:
-            raise ValueError(
+            raise UserError(
                 f'the proposal head is built for strides {list(built_for)} '
                 f'(x, y), but the levels that it sees have {wanted}: set the '
                 'strides of its anchor_generator (or prior_generator) to '

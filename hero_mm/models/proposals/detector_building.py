@@ -9,6 +9,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 from ..video_encoders.building import build_part, reason
 
 
@@ -33,7 +35,7 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
     else:
         config = _read_config(str(detector))
         if 'model' not in config:
-            raise ValueError(
+            raise UserError(
                 f'{detector}: the config has no model, found '
                 f'{sorted(config)}; give the config of a detector'
             )
@@ -45,7 +47,7 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
     try:
         built: nn.Module = build_part(model, 'detector')
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f'the language model of the detector {model.type} cannot be had: '
             f'{reason(error)}. Give its folder: language_model.name, and '
             'lang_model_name of the bbox_head where it has one'
@@ -77,7 +79,7 @@ def _check_kind(detector: Any) -> None:
     from mmdet.models.detectors import SemiBaseDetector
 
     if isinstance(detector, SemiBaseDetector):
-        raise ValueError(
+        raise UserError(
             f'{type(detector).__name__} is a way to train two copies of a '
             'detector, and finds nothing itself: give the config of its '
             'detector (the entry model.detector) and the weights of '
@@ -140,7 +142,7 @@ def check_boxes(detector: Any, frozen: bool) -> None:
     name = type(detector).__name__
     with_mask = getattr(detector, 'with_mask', False)
     if with_mask and not detector.with_bbox:
-        raise ValueError(
+        raise UserError(
             f'{name} finds masks and no boxes; proposals need a detector '
             'that finds boxes, such as Mask R-CNN or Faster R-CNN'
         )
@@ -150,7 +152,7 @@ def check_boxes(detector: Any, frozen: bool) -> None:
         or hasattr(getattr(detector, 'bbox_head', None), 'loss_mask')
     )
     if learns_masks and not frozen:
-        raise ValueError(
+        raise UserError(
             f'{name} learns masks, which annotated objects have not: use '
             'frozen=True, or a detector of boxes alone'
         )
@@ -179,7 +181,7 @@ def load_detector(detector: nn.Module, checkpoint: str) -> None:
     ]
     if wrong:
         more = f', and {len(wrong) - 5} more' if len(wrong) > 5 else ''
-        raise ValueError(
+        raise UserError(
             f'checkpoint {path} does not fit {type(detector).__name__}: '
             f'{", ".join(wrong[:5])}{more}; give the checkpoint that belongs '
             'to the config of the detector'

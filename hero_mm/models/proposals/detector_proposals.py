@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid
@@ -86,7 +87,7 @@ class DetectorProposals(ProposalGenerator):
     ) -> None:
         super().__init__(init_cfg)
         if scale <= 0 or max_per_frame < 1 or batch_size < 1:
-            raise ValueError(
+            raise UserError(
                 'scale must be positive, max_per_frame and batch_size at '
                 f'least 1; got {scale}, {max_per_frame} and {batch_size}'
             )
@@ -97,12 +98,12 @@ class DetectorProposals(ProposalGenerator):
         kind = type(self.detector).__name__
         self._wants_letters = self.takes_text and kind == 'GLIP'
         if text is not None and not self.takes_text:
-            raise ValueError(
+            raise UserError(
                 f'{type(self.detector).__name__} has no language model: leave '
                 f'text={text!r} out'
             )
         if self.takes_text and text is None and not frozen:
-            raise ValueError(
+            raise UserError(
                 f'{type(self.detector).__name__} cannot be trained on objects '
                 'with the sentences as its prompt, for objects have none; '
                 "give it a fixed prompt, such as text='object', or use "
@@ -243,7 +244,7 @@ class DetectorProposals(ProposalGenerator):
                     f'The frames are too small for it: it runs on {LARGE}x'
                     f'{LARGE} pixels. Enlarge them: scale of the detector'
                 )
-            raise ValueError(
+            raise UserError(
                 f'{name} does not run on {len(inputs)} frames of '
                 f'{width}x{height} pixels: {reason(error)}. {why}'
             ) from error
@@ -324,7 +325,7 @@ class DetectorProposals(ProposalGenerator):
             dict(inputs=inputs, data_samples=data), training=training
         )
         if not isinstance(batch['inputs'], Tensor):
-            raise ValueError(
+            raise UserError(
                 f'the config of {type(self.detector).__name__} has no '
                 'data_preprocessor that makes a batch of frames: give it the '
                 "one of its training, as dict(type='DetDataPreprocessor', "
@@ -341,7 +342,7 @@ class DetectorProposals(ProposalGenerator):
         if self.text is not None:
             return [[self.text]] * len(frames)
         if not samples or any('queries' not in one for one in samples):
-            raise ValueError(
+            raise UserError(
                 f'{type(self.detector).__name__} is prompted with the '
                 'sentences: ask them together with the video, or give it a '
                 'fixed prompt with text='
@@ -360,7 +361,7 @@ class DetectorProposals(ProposalGenerator):
         batch = self._batch(frames, data, training=False)
         results = self._run(self.detector.predict, *batch, rescale=False)
         if results and 'pred_instances' not in results[0]:
-            raise ValueError(
+            raise UserError(
                 f'{type(self.detector).__name__} gives no boxes but '
                 f'{", ".join(results[0].keys()) or "nothing"}: proposals need '
                 'a detector that finds boxes of objects, such as Faster R-CNN'

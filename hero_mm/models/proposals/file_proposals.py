@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid
@@ -32,14 +33,14 @@ class FileProposals(ProposalGenerator):
         """
         mask = pyramid.frame_mask_BT
         if len(samples) != len(mask):
-            raise ValueError(
+            raise UserError(
                 f'{len(samples)} samples for {len(mask)} clips: FileProposals '
                 'reads the proposals from the samples, give them to '
                 'encode_video'
             )
         for sample in samples:
             if 'proposals' not in sample:
-                raise ValueError(
+                raise UserError(
                     f'the clip of video {sample.get("video_id")!r} has no '
                     "proposals: put dict(type='LoadProposals', folder=...) "
                     'before PackGroundingInputs; the files are made by '

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid
@@ -64,7 +65,7 @@ class ObjectProposals(ProposalGenerator):
     ) -> None:
         super().__init__(init_cfg)
         if num_proposals < 1:
-            raise ValueError(f'num_proposals must be >= 1: {num_proposals}')
+            raise UserError(f'num_proposals must be >= 1: {num_proposals}')
         self.level = level
         self.num_proposals = num_proposals
         self.min_score = min_score

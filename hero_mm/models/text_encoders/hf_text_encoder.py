@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.pretrained.reading import TRUST, weights_only_is_sound
 from hero_mm.registry import MODELS
 
@@ -97,7 +98,7 @@ class HFTextEncoder(BaseModule):
         )
         most = _most_words(config)
         if max_words > most:
-            raise ValueError(
+            raise UserError(
                 _TOO_LONG.format(max_words=max_words, name=name, most=most)
             )
         self.frozen = frozen
@@ -130,7 +131,7 @@ class HFTextEncoder(BaseModule):
         with untouched(self.language_model):
             again_QLC = self._hidden({**tokens, 'input_ids': other})
         if torch.equal(words_QLC[:, 0], again_QLC[:, 0]):
-            raise ValueError(
+            raise UserError(
                 f'{self.name} ({kind}) is a decoder: its words do not see '
                 'those behind them, and "the red" of "the red ball" would '
                 'not know of the ball. Take an encoder (RoBERTa, BERT, CLIP '
@@ -168,7 +169,7 @@ class HFTextEncoder(BaseModule):
     def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         for text in texts:
             if not text.strip():
-                raise ValueError(
+                raise UserError(
                     f'the sentence {text!r} is empty; give a sentence that '
                     'names an object'
                 )
@@ -307,7 +308,7 @@ def _explained(name: str, pretrained: bool) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         if 'remote_code' in str(error):
-            raise ValueError(
+            raise UserError(
                 f'the text encoder {name!r} needs code of its own (auto_map '
                 'in its config.json), which is not run: it could do anything. '
                 'Take a model that transformers has itself, such as '

@@ -18,6 +18,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import send
 
@@ -184,7 +185,7 @@ class WordTextEncoder(BaseModule):
         where = f'ann_file {self.ann_file!r} does not exist'
         if self.ann_file is None:
             where = 'neither ann_file nor vocabulary was given'
-        raise ValueError(
+        raise UserError(
             f'the text encoder knows no words: {where}. Set '
             'model.text_encoder.ann_file to an annotation file (a training '
             'needs it), or load a checkpoint, which brings its words'
@@ -244,7 +245,7 @@ class WordTextEncoder(BaseModule):
         rows = [split_words(text)[: self.max_words] for text in texts]
         for text, row in zip(texts, rows):
             if not row:
-                raise ValueError(
+                raise UserError(
                     f'the sentence {text!r} has no words; give a sentence '
                     'that names an object'
                 )

@@ -15,7 +15,7 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from hero_mm.errors import EXTRAS
+from hero_mm.errors import EXTRAS, UserError
 from hero_mm.registry import MODELS, in_own_scope
 
 # What a module raises that is built or run with what it does not take.
@@ -55,7 +55,7 @@ UNPOOL = (
 )
 
 
-class NoMapError(ValueError):
+class NoMapError(UserError):
     """Features have no height and width."""
 
 
@@ -82,7 +82,7 @@ def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     try:
         return registry.build(in_own_scope(config))
     except FAILURES as error:
-        raise ValueError(
+        raise UserError(
             f'the {role} {kind} refuses its arguments: {reason(error)}'
         ) from error
 
@@ -100,7 +100,7 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
             has nothing of that name.
     """
     if not isinstance(config, dict) or config.get('type') is None:
-        raise ValueError(
+        raise UserError(
             f'the {role} is a config with a type, such as '
             f"dict(type='mmdet.ResNet', depth=50); got {config}"
         )
@@ -131,7 +131,7 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
             extra = EXTRAS.get(missing.partition('.')[0])
             wanted = f'"hero-mm[{extra}]"' if extra else missing
             cure = f'pip install {wanted} (docs/install.md)'
-        raise ValueError(
+        raise UserError(
             f'the {role} {kind} needs {scope}, which cannot be imported '
             f'({reason(error)}); {cure}'
         ) from error
@@ -141,7 +141,7 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
     hint = f'; did you mean {" or ".join(near)}?' if near else ''
     if not scope:
         hint += f'; parts of other packages have a prefix, as mmdet.{name}'
-    raise ValueError(f'{scope or "hero_mm"} has no {role} {name!r}{hint}')
+    raise UserError(f'{scope or "hero_mm"} has no {role} {name!r}{hint}')
 
 
 def build_neck(config: dict, levels: Sequence[Tensor]) -> nn.Module:
@@ -182,7 +182,7 @@ def build_neck(config: dict, levels: Sequence[Tensor]) -> nn.Module:
     sizes = [tuple(level.shape[-2:]) for level in levels]
     # That in_channels is missing, or is not wanted, is no reason.
     worst = next((e for e in errors if 'in_channels' not in str(e)), errors[0])
-    raise ValueError(
+    raise UserError(
         f'the neck {config["type"]} does not fit: it gets channels '
         f'{channels} on maps of {sizes} cells, and its in_channels are '
         f'{config.get("in_channels", "left out")}. '
@@ -259,7 +259,7 @@ def in_words(what: str, cure: str) -> Iterator[None]:
     except (ImportError, torch.cuda.OutOfMemoryError):
         raise
     except FAILURES as error:
-        raise ValueError(f'{what}: {reason(error)}. {cure}') from error
+        raise UserError(f'{what}: {reason(error)}. {cure}') from error
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
+
 from .building import (
     CHOOSE,
     CHOOSE_NECK,
@@ -161,7 +163,7 @@ class FeatureTower(BaseModule):
         super().init_weights()
         for part, old in zip(parts, before):
             if all(map(torch.equal, part.parameters(), old)):
-                raise ValueError(
+                raise UserError(
                     f'pretrained={part.pretrained!r} fills nothing of '
                     f'{type(part).__name__}: the names in the file are '
                     'others. Give init_cfg of the video encoder a checkpoint '
@@ -242,7 +244,7 @@ class FeatureTower(BaseModule):
         levels = as_maps(levels, 4, self.backbone)
         counts = [len(level) for level in levels]
         if any(count % num_clips for count in counts):
-            raise ValueError(
+            raise UserError(
                 f'{self.name} gives {counts} maps for {num_clips} clips of '
                 f'{num_frames} frames: grounding needs one a frame'
             )
@@ -256,7 +258,7 @@ class FeatureTower(BaseModule):
             raise
         except FAILURES as error:
             frames, (height, width) = clips.shape[1], clips.shape[-2:]
-            raise ValueError(
+            raise UserError(
                 f'{type(module).__name__} does not run on clips of {frames} '
                 f'frames of {width}x{height} pixels: {reason(error)}. Check '
                 'its arguments. Frames may be too small for it (enlarge them '
@@ -269,7 +271,7 @@ class FeatureTower(BaseModule):
         steps = [level.shape[1] for level in levels]
         wanted = [length // level.time_stride for level in self.levels]
         if steps != wanted:
-            raise ValueError(
+            raise UserError(
                 f'{self.name} gives {steps} steps for {length} frames; '
                 f'{wanted} were expected after a run in evaluation mode. In '
                 'training it must give the same levels, without branches of '
@@ -319,7 +321,7 @@ class FeatureTower(BaseModule):
             self.neck = nn.Sequential(*built) if built[1:] else built[0]
         cells = [side // level.shape[-1] for level in flat]
         if not -len(flat) <= self.level < len(flat):
-            raise ValueError(
+            raise UserError(
                 f'level={self.level} does not exist: there are {len(flat)} '
                 f'levels, of {cells} pixels a cell'
             )
@@ -336,7 +338,7 @@ class FeatureTower(BaseModule):
         _check_cells(f'a level of {self.name}', level, side)
         few = steps == 1 < frames and self.clip_len is None
         if not steps or frames % steps or few:
-            raise ValueError(
+            raise UserError(
                 f'{self.name} gives {steps} steps for {frames} frames: '
                 'grounding needs steps of a whole number of frames each, and '
                 'more of them for a longer clip. Choose other strides or '
@@ -351,13 +353,13 @@ class FeatureTower(BaseModule):
         number = len(self.widths)
         asked = config.get('out_indices')
         if isinstance(asked, (list, tuple)) and len(asked) != len(self.levels):
-            raise ValueError(
+            raise UserError(
                 f'{self.name} gives {len(self.levels)} level(s) of '
                 f'{self.strides} pixels a cell; out_indices={asked} asks for '
                 f'{len(asked)}. Leave out_indices out where it has no effect'
             )
         if any(not -number <= one < number for one in self.finer_levels):
-            raise ValueError(
+            raise UserError(
                 f'finer_levels={self.finer_levels}, but {self.name} gives '
                 f'{number} levels, of {self.strides} pixels a cell '
                 '(out_indices of the backbone)'
@@ -375,7 +377,7 @@ class FeatureTower(BaseModule):
                 for p in getattr(part, stages[-1]).parameters()
             )
             if max(asked) < len(stages) - 1 and learns:
-                raise ValueError(
+                raise UserError(
                     f'{type(part).__name__} ({name}) does not heed '
                     f'out_indices={asked} and gives its last stage, of '
                     f'{self.levels[-1].stride} pixels a cell. Set num_stages, '
@@ -387,16 +389,16 @@ class FeatureTower(BaseModule):
         if self.clip_len is None:
             return
         if self.clip_len < 1:
-            raise ValueError(
+            raise UserError(
                 f'clip_len is a number of frames; got {self.clip_len}'
             )
         if self.input_layout == 'clip':
-            raise ValueError(
+            raise UserError(
                 f'{self.name} takes clips of any length as they are; leave '
                 f'clip_len={self.clip_len} out'
             )
         if self.sees == 'frame':
-            raise ValueError(
+            raise UserError(
                 f'clip_len={self.clip_len} is for backbones that see several '
                 f'frames at once; {self.name} sees one at a time'
             )
@@ -438,7 +440,7 @@ def _layout(backbone: nn.Module) -> str:
     said = getattr(backbone, 'input_layout', None)
     if said is not None:
         if said not in LAYOUTS:
-            raise ValueError(
+            raise UserError(
                 f'input_layout of {type(backbone).__name__} must be one of '
                 f'{LAYOUTS}; got {said!r}'
             )
@@ -492,7 +494,7 @@ def _check_cells(what: str, level: Tensor, side: int) -> None:
     """ValueError where a cell is no whole number of pixels."""
     height, width = level.shape[-2:]
     if height != width or not height or side % height:
-        raise ValueError(
+        raise UserError(
             f'{what} is a map of {height}x{width} cells for frames of '
             f'{side}x{side} pixels: grounding needs cells of a whole number '
             f'of pixels, which layers without padding do not give. {CHOOSE}'

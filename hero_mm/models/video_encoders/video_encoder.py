@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid, none_is_padding, read_extents
@@ -76,7 +77,7 @@ class VideoEncoder(FeatureTower):
             backbone, neck, level, clip_len, finer_levels, init_cfg
         )
         if in_channels is not None and in_channels != self.channels:
-            raise ValueError(
+            raise UserError(
                 f'in_channels={in_channels}, but level {level} of '
                 f'{self.name if neck is None else type(self.neck).__name__} '
                 f'has {self.channels} channels; leave in_channels out'
@@ -103,7 +104,7 @@ class VideoEncoder(FeatureTower):
         cells = [self.strides[level] for level in self.finer_levels]
         cells.append(self.stride)
         if any(low >= high for low, high in zip(cells, cells[1:])):
-            raise ValueError(
+            raise UserError(
                 f'finer_levels={self.finer_levels} and the coarsest level '
                 f'have cells of {cells} pixels: list finer levels than '
                 f'{self.stride} only, the finest first (the backbone has '
@@ -233,7 +234,7 @@ class VideoEncoder(FeatureTower):
         *finer, looks = self.feature_maps(imgs, frame_mask, pixel_mask)
         size = tuple(side // self.stride for side in imgs.shape[-2:])
         if looks.shape[-2:] != size:
-            raise ValueError(
+            raise UserError(
                 f'{self.name} gave a map of {tuple(looks.shape[-2:])} for '
                 f'frames of {tuple(imgs.shape[-2:])} pixels; {size} was '
                 f'expected of its stride {self.stride}'
@@ -252,7 +253,7 @@ class VideoEncoder(FeatureTower):
         """Extents, height and width rounded up to a granule."""
         for _, height, width in extents:
             if min(height, width) < self.stride:
-                raise ValueError(
+                raise UserError(
                     f'a clip of {width}x{height} pixels is smaller than one '
                     f'cell of {self.stride}x{self.stride} pixels: enlarge '
                     'it (ResizeClip), or choose a level of smaller stride '
@@ -270,7 +271,7 @@ class VideoEncoder(FeatureTower):
 def _build_motion(config: dict) -> FeatureTower:
     known = set(inspect.signature(FeatureTower).parameters) - {'finer_levels'}
     if 'backbone' not in config or not known.issuperset(config):
-        raise ValueError(
+        raise UserError(
             f'motion needs a backbone and takes {", ".join(sorted(known))}; '
             f'got {", ".join(sorted(config))}'
         )
