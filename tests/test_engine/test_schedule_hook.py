@@ -136,6 +136,11 @@ def train(
         ),
         (
             dict(schedulers=(COSINE,)),
+            dict(schedulers=(ONE_CYCLE,)),
+            'a scheduler of another kind, now OneCycleLR',
+        ),
+        (
+            dict(schedulers=(COSINE,)),
             dict(schedulers=(COSINE,), rate=0.2),
             'base_values 0.01, now 0.02',
         ),

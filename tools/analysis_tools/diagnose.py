@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from torch import Tensor
 
 from hero_mm.errors import explained, run_tool
@@ -24,6 +24,7 @@ with explained():
     from mmengine.runner import Runner
 
     from hero_mm.apis.checkpoint import find_checkpoint, load_weights
+    from hero_mm.config import read_config
     from hero_mm.evaluation.functional.table import align_rows
     from hero_mm.models.losses import box_iou_pairs, pairwise_iou
     from hero_mm.models.regions import Regions
@@ -162,8 +163,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Print a line for each measure."""
     args = parse_args(argv)
     register_all_modules()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.config, args.cfg_options)
     model = MODELS.build(cfg.model)
     load_weights(model, find_checkpoint(args.checkpoint))
     loader = Runner.build_dataloader(cfg[f'{args.split}_dataloader'])

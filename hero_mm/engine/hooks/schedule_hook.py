@@ -220,9 +220,12 @@ def _other_schedulers(runner: Any, checkpoint: dict) -> list[str]:
     found = []
     for (name, scheduler), then in zip(fresh, stored):
         for key, value in scheduler.state_dict().items():
-            old = then.get(key, value)
             if key in MOVING or key.startswith('_') or callable(value):
                 continue
+            if key not in then:
+                found.append(f'a scheduler of another kind, now {name}')
+                break
+            old = then[key]
             if _alike(old, value):
                 continue
             if isinstance(value, list):
