@@ -190,9 +190,10 @@ def main() -> None:
     cfg = launch.load_config(args)
     merge_args(cfg, args)
     launch.join_processes(cfg)
-    hold_work_dir(cfg.work_dir, Path(args.config).name)
     launch.prepare_data(cfg)
     launch.check_data(cfg, 'train_dataloader', 'val_dataloader')
+    # Makes the folder, which nobody wants where data is missing.
+    hold_work_dir(cfg.work_dir, Path(args.config).name)
     path, weights = take_up(cfg)
     runner = launch.build_runner(cfg)
     launch.check_batches(runner)

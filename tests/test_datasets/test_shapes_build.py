@@ -252,6 +252,7 @@ def test_summary_counts(root):
         assert sum(part['kinds'].values()) == told
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(root, tmp_path):
     summary = build_shapes(tmp_path, SIZES, 7, workers=2, progress=False)
     assert summary['rendered'] == sum(SIZES.values())
@@ -291,6 +292,7 @@ def test_a_failed_write_leaves_no_file(tmp_path, monkeypatch):
     assert contents(tmp_path) == {'a.mp4': b'12'}
 
 
+@pytest.mark.slow
 def test_a_killed_rendering_goes_on(root, tmp_path, repo_root):
     """SIGKILL in the middle of it: no file that is there is broken."""
     command = [

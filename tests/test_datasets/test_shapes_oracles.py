@@ -75,6 +75,7 @@ def make_question(**kwargs):
     return Question(**{**fields, **kwargs})
 
 
+@pytest.mark.slow
 def test_neither_part_of_the_sentence_is_enough(rows):
     """The bounds of the benchmark, on the first test videos."""
     assert best_of(rows, 'blind') < 0.20
