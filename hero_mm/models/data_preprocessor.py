@@ -19,10 +19,14 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
     """Collate clips of different length and size into one batch.
 
     Args:
-        mean (Sequence[float]): Mean of each RGB channel, in [0, 255].
+        mean (Sequence[float]): Mean of each channel that the backbone sees,
+            in [0, 255].
         std (Sequence[float]): Standard deviation of each channel.
         pad_size_divisor (int): Height and width are padded to a multiple of
             it. Set it to the largest stride of the backbone. Defaults to 1.
+        rgb_to_bgr (bool): Give the backbone the channels B, G, R, as those
+            of the style caffe want them; mean and std are in this order,
+            too. Defaults to False.
         non_blocking (bool): Copy to the device asynchronously.
     """
 
@@ -31,6 +35,7 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
         pad_size_divisor: int = 1,
+        rgb_to_bgr: bool = False,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking=non_blocking)
@@ -40,6 +45,7 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
                 f'mean={mean} and std={std}'
             )
         self.pad_size_divisor = pad_size_divisor
+        self.rgb_to_bgr = rgb_to_bgr
         self.register_buffer(
             'mean',
             torch.tensor(mean, dtype=torch.float32).view(3, 1, 1),
@@ -85,6 +91,8 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
         )
         for index, clip in enumerate(clips):
             t, _, h, w = clip.shape
+            if self.rgb_to_bgr:
+                clip = clip.flip(1)
             imgs[index, :t, :, :h, :w] = (clip - self.mean) / self.std
             frame_mask[index, :t] = True
             pixel_mask[index, :h, :w] = True

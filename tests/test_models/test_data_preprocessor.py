@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from hero_mm.models import GroundingDataPreprocessor
+from hero_mm.models import GroundingDataPreprocessor, VideoEncoder
+from hero_mm.registry import MODELS
 
 
 def clip(num_frames: int, height: int, width: int, value: int = 100):
@@ -40,6 +42,17 @@ def test_default_is_the_mean_of_imagenet():
     )
     torch.testing.assert_close(out['inputs']['imgs'][0, 0, :, 0, 0], wanted)
     assert out['data_samples'] is None
+
+
+def test_channels_of_a_backbone_of_the_style_caffe():
+    """Mean and deviation are in the order that it sees."""
+    frames = torch.tensor([10, 20, 30], dtype=torch.uint8)
+    frames = frames.view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    run = GroundingDataPreprocessor(
+        mean=(3, 2, 1), std=(1, 2, 1), rgb_to_bgr=True
+    )
+    imgs = run(dict(inputs=[frames]))['inputs']['imgs']
+    assert imgs[0, 0, :, 0, 0].tolist() == [27, 9, 9]
 
 
 @pytest.mark.parametrize(
@@ -81,3 +94,24 @@ def test_needs_three_channels():
 
 def test_holds_nothing_for_the_checkpoint():
     assert not GroundingDataPreprocessor().state_dict()
+
+
+def test_a_backbone_of_the_style_caffe_that_gets_rgb(
+    hero_config, monkeypatch, caplog
+):
+    monkeypatch.setattr(VideoEncoder, 'wants_bgr', True)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    config = hero_config()
+    try:
+        MODELS.build(config)
+        assert 'rgb_to_bgr=True' in caplog.text
+        caplog.clear()
+        preprocessor = config.get('data_preprocessor') or dict(
+            type='GroundingDataPreprocessor'
+        )
+        config['data_preprocessor'] = dict(preprocessor, rgb_to_bgr=True)
+        MODELS.build(config)
+        assert 'rgb_to_bgr' not in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)

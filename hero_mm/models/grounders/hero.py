@@ -8,11 +8,13 @@ Shape legend: B clips, Q queries (sum of the sentences of the clips), V hard
 negative sentences, T frames, N slots a frame, H W pixels.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -119,6 +121,17 @@ class HERO(BaseModel):
                 'an action_head too, or retrieval=None'
             )
         self.video_encoder = MODELS.build(video_encoder)
+        is_bgr = getattr(self.data_preprocessor, 'rgb_to_bgr', False)
+        if getattr(self.video_encoder, 'wants_bgr', False) and not is_bgr:
+            print_log(
+                'the backbone is of the style caffe, whose weights were made '
+                'for the channels B, G, R, and gets R, G, B: set '
+                'data_preprocessor=dict(rgb_to_bgr=True, mean=[103.530, '
+                '116.280, 123.675], std=[1.0, 1.0, 1.0]), or take weights of '
+                'the style pytorch',
+                logger='current',
+                level=logging.WARNING,
+            )
         self.text_encoder = MODELS.build(text_encoder)
         self.proposal_generator = MODELS.build(proposal_generator)
         self.proposal_generator.bind(self.data_preprocessor)

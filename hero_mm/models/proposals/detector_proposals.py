@@ -71,6 +71,7 @@ class DetectorProposals(ProposalGenerator):
 
     mean: Tensor
     std: Tensor
+    is_bgr = False
 
     def __init__(
         self,
@@ -130,6 +131,7 @@ class DetectorProposals(ProposalGenerator):
 
     def bind(self, data_preprocessor: nn.Module) -> None:
         """See :meth:`ProposalGenerator.bind`."""
+        self.is_bgr = getattr(data_preprocessor, 'rgb_to_bgr', False)
         for name in ('mean', 'std'):
             value = getattr(data_preprocessor, name).detach().clone()
             self.register_buffer(name, value, persistent=False)
@@ -285,7 +287,8 @@ class DetectorProposals(ProposalGenerator):
             height, width = one.size
             frame = inputs['imgs'][one.clip, one.frame, :, :height, :width]
             frame = frame.float() * self.std + self.mean
-            pixels.append(frame.clamp(0, 255).flip(0))
+            frame = frame.clamp(0, 255)
+            pixels.append(frame if self.is_bgr else frame.flip(0))
         return pixels
 
     def _device(self) -> torch.device:

@@ -133,6 +133,11 @@ class FeatureTower(BaseModule):
         """Name of the class of the backbone."""
         return type(self.backbone).__name__
 
+    @property
+    def wants_bgr(self) -> bool:
+        """Whether pretrained weights of it were made for B, G, R."""
+        return getattr(self.backbone, 'style', None) == 'caffe'
+
     def describe(self) -> str:
         """One line: layout, strides, channels, grid, and what is unread."""
         sees = dict(frame='frames one by one', segments='frames of a clip')

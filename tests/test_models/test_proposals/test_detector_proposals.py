@@ -100,12 +100,15 @@ def test_nothing_found_is_answered_all_the_same(
     assert total.isfinite()
 
 
+@pytest.mark.parametrize('rgb_to_bgr', [False, True])
 @pytest.mark.parametrize('name', ['RetinaNet', 'FCOS'])
 def test_pixels_are_normalised_as_the_detector_was(
-    name, build_proposing, make_clip, collate
+    name, rgb_to_bgr, build_proposing, make_clip, collate
 ):
-    """RGB for one that converts, BGR for one of Caffe."""
+    """RGB for one that converts, BGR for one of Caffe; HERO has either."""
     model = build_proposing(name)
+    model.data_preprocessor.rgb_to_bgr = rgb_to_bgr
+    model.proposal_generator.bind(model.data_preprocessor)
     clips = make_clip(2), make_clip(1, (24, 40), seed=1)
     batch = collate(model, *clips)
     generator = model.proposal_generator
