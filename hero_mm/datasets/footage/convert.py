@@ -31,7 +31,7 @@ NAMES = RawNames(
     boxes='the source',
 )
 WIDER = 'segments widened to the span of their sentence'
-NO_TEXT = 'objects that no sentence is about'
+NO_TEXT = 'tracks of objects without a sentence beside them'
 _CURE = 'give the folder of the videos with --videos, which tells it'
 
 
