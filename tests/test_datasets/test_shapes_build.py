@@ -408,6 +408,7 @@ def test_out_is_a_file(tmp_path):
         build_shapes(tmp_path / 'out')
 
 
+@pytest.mark.slow
 def test_the_tool_says_what_is_wrong(tmp_path, repo_root):
     command = [
         sys.executable,

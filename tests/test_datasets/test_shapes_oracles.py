@@ -245,6 +245,7 @@ def test_a_missing_split_is_named(root):
             read(root / 'nowhere', 'test')
 
 
+@pytest.mark.slow
 def test_the_tool_prints_and_writes(root, tmp_path, repo_root):
     command = [
         sys.executable,

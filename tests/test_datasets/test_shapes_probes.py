@@ -204,6 +204,7 @@ def test_layout(root):
         assert (video.width, video.frame_count) == (64, 32)
 
 
+@pytest.mark.slow
 def test_a_second_call_renders_what_is_missing(root, monkeypatch):
     sizes = {**dict.fromkeys(NAMES, 0), 'tiny': 3, 'order': 2}
     before = contents(root)
@@ -304,6 +305,7 @@ def run_tool(repo_root, folder, *options):
     )
 
 
+@pytest.mark.slow
 def test_the_tool_renders_probes_and_profiles(tmp_path, repo_root):
     done = run_tool(repo_root, tmp_path, '--probes=1')
     assert done.returncode == 0, done.stderr

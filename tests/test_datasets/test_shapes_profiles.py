@@ -130,6 +130,7 @@ def test_profiles_are_sound():
         assert f'{field.name} (' in told
 
 
+@pytest.mark.slow
 def test_a_long_video_is_larger(root):
     annotation = load_annotation(root / 'test.json')
     assert annotation.metainfo['dataset'] == 'shapes-long'
@@ -158,6 +159,7 @@ def test_the_figures_of_the_long_profile(questions):
         assert kinds.count(kind) > 0.15 * len(kinds)
 
 
+@pytest.mark.slow
 def test_guesses_fail_on_the_long_profile(rows):
     assert best_of(rows, 'blind') < 0.20
     assert best_of(rows, 'appearance') < 0.35

@@ -155,6 +155,7 @@ def test_flags_that_do_not_fit(tool, words, told, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there(path):
     done = subprocess.run(
         [sys.executable, str(path), '--parts', 'model', '--device', 'cuda:99'],

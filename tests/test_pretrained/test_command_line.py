@@ -72,6 +72,7 @@ def run(capsys):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tool', LOADED)
 def test_tools(tool, saved, config_file, tmp_path, monkeypatch, capsys):
     kind, count = LOADED[tool]
@@ -257,6 +258,7 @@ def test_no_tool_hides_a_package(monkeypatch):
         assert importlib.util.find_spec(tool.stem) is None, tool
 
 
+@pytest.mark.slow
 def test_a_tool_in_a_process_of_its_own(layouts, config_file, tmp_path):
     """What MMEngine stores beside the weights is read there too."""
     weights = layouts.fill(layouts.faster_rcnn())

@@ -130,6 +130,7 @@ def test_a_number_of_cases_is_not_negative(tool, words, capsys):
     assert '--cases must be 0 or more' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('content', 'told'),
     [

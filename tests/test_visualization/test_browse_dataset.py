@@ -224,6 +224,7 @@ def test_flags_that_do_not_fit(tool, flags, told, capsys):
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_as_a_command(path, words):
     done = subprocess.run(
         [sys.executable, str(path), *words, '--query', 'nope'],

@@ -166,6 +166,7 @@ def test_writes_nothing_unasked(tool, folder, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('content', 'told'),
     [

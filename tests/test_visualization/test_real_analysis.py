@@ -66,6 +66,7 @@ def pixels_of(path, color):
     return int((np.abs(image.astype(int) - color).sum(-1) < 40).sum())
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_them(load_tool, clips, ann, capsys):
     words = [ann, '--videos', clips / 'videos', '--workers', '1']
     load_tool('analysis_tools/check_dataset')([str(word) for word in words])
@@ -99,6 +100,7 @@ def test_the_truth_is_right(load_tool, ann, pred, tmp_path, protocol):
     assert scores['queries'] == 34
 
 
+@pytest.mark.slow
 def test_the_report(load_tool, clips, ann, pred, tmp_path):
     words = [pred, '--ann', ann, '--out', tmp_path, '--cases', 1]
     words += ['--videos', clips / 'videos', '--compare', pred]

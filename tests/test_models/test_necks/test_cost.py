@@ -85,6 +85,7 @@ def test_exponents_are_those_of_powers():
     assert exponent(powers) == pytest.approx(2)
 
 
+@pytest.mark.slow
 def test_cost_grows_with_frames_as_frames_do():
     counts = {frames: flops(frames, 64) for frames in (32, 64, 128, 256, 512)}
     assert 0.99 < exponent(counts) <= 1.05, counts
