@@ -245,6 +245,7 @@ OTHERS = {
     'hero_mm/engine/hooks/checkpoint_hook.py',
     'hero_mm/apis/ablation/stages.py',
     'hero_mm/apis/ablation/commands.py',
+    'tools/analysis_tools/host_suites.py',
 }
 
 

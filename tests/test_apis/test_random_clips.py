@@ -72,7 +72,7 @@ def test_a_clip_holds_together(frames, queries):
     truth, limit = sample.gt_queries, torch.tensor([40, 24] * 2)
     tracks = sample.gt_tracks
     assert torch.equal(tracks.bboxes[truth.track_index], truth.bboxes)
-    told = [tracks.predicates[place] for place in truth.track_index.tolist()]
+    told = [tracks.predicates[place] for place in truth.track_index]
     assert told == [[action] for action in sample.queries.predicates]
     assert sample.tracks_complete
     for boxes in (truth.bboxes, sample.proposals.bboxes):

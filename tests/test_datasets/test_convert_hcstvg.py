@@ -314,7 +314,7 @@ def test_img_num_that_disagrees_with_the_video(case, tmp_path, toy_tools):
     assert valid.tolist() == [True] * 18 + [False]
     assert summary.notes[SHORTER] == 1
     assert summary.notes['sentences whose span was cut to the video'] == 1
-    assert any('58 of 61' in line for line in summary.repaired)
+    assert any('58, annotated 61' in line for line in summary.repaired)
 
 
 # What is changed in the one entry of version 1, and what the error says.

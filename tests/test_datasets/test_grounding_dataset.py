@@ -437,6 +437,8 @@ def test_a_sample_is_the_same_in_another_process(toy):
                 if isinstance(value, torch.Tensor):
                     assert torch.equal(value, theirs[field])
                     assert value.dtype == theirs[field].dtype
+                elif isinstance(value, np.ndarray):
+                    assert np.array_equal(value, theirs[field])
                 else:
                     assert value == theirs[field]
     copied.gt_queries.spans += 1

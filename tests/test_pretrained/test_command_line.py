@@ -210,7 +210,7 @@ def words(case, saved, folder, config):
         ('stcat', 'list onto out', 'is a checkpoint; give the name of a text'),
         ('stcat', 'folder', 'is a folder; give the name of a file'),
         ('stcat', 'entry', 'it has them under model, model_ema'),
-        ('stcat', 'config', "config 'nowhere.py' does not exist; those that"),
+        ('stcat', 'config', "config 'nowhere.py' does not exist; give"),
         ('stcat', 'no model', 'has no entry model'),
         ('stcat', 'name', 'give hf://OWNER/NAME/FILE'),
     ],

@@ -301,12 +301,3 @@ def test_who_asks_for_our_loaders_gets_them(host_loaders):
         assert is_ours(name + 'x'), name
     for name in ('open-mmlab://x', 'mmcls://x', 's3://x', 'pavi://x'):
         assert not is_ours(name), name
-
-
-def test_an_old_torch_keeps_mmengines_reader(host_loaders, monkeypatch):
-    """It has no list of allowed classes: MMEngine's own would be refused."""
-    CheckpointLoader.register_scheme('', checkpoint.load_from_local, True)
-    monkeypatch.setattr(fetching, 'has_allow_list', lambda: False)
-    fetching.replace_loaders()
-    assert not is_ours('/a/b.pth')
-    assert is_ours('/a/b.safetensors') and is_ours('hf://a/b/c')

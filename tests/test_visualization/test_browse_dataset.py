@@ -204,7 +204,7 @@ def test_a_missing_file_says_how_to_make_it(tool, config):
         tool.main([str(config), '--split', 'test'])
     with pytest.raises(ValueError, match='val_dataloader'):
         tool.main([str(config), '--split', 'val'])
-    with pytest.raises(FileNotFoundError, match='no config'):
+    with pytest.raises(FileNotFoundError, match='does not exist'):
         tool.main(['gone.py'])
 
 

@@ -21,6 +21,7 @@ from typing import Any, Optional
 from mmengine.logging import MMLogger
 
 from hero_mm.errors import UserError, explained, run_tool
+from hero_mm.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / 'tests'))
@@ -117,7 +118,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             cells[row.name] = cells_of_row(row, result)
     if not args.check:
         text = replace_section(text, zoo_section(rows, cells))
-        args.out.write_text(text, encoding='utf-8')
+        write_text(args.out, text)
         print(f'wrote {args.out}')
     if failed:
         raise UserError(f'{len(failed)} rows fail: {", ".join(failed)}')
