@@ -2,7 +2,7 @@ r"""Find sentences in a video: ``python demo/demo.py VIDEO "SENTENCE" ...``.
 
 The same as ``hero-mm ground``, as a page of Python to copy from::
 
-    python demo/demo.py clip.mp4 "the red circle that spins" \
+    python demo/demo.py clip.mp4 "the red circle spins" \
         --model work_dirs/hero_shapes --out outputs
 """
 

@@ -3,7 +3,7 @@ r"""HERO's reasoning on the regions of a detector that HERO knows nothing of.
 The neck takes tensors and gives tensors. Here boxes and features come from a
 detector of mmdet, by its own ``test_step`` and its own feature pyramid::
 
-    python demo/neck_on_a_detector.py clip.mp4 "the red circle that spins" \
+    python demo/neck_on_a_detector.py clip.mp4 "the red circle spins" \
         --config configs/_base_/models/shapes_detector.py
 """
 

@@ -22,7 +22,7 @@ from .version import __version__
 DEFAULT_MODEL = 'work_dirs/hero_shapes'
 FORMATS = ('table', 'json', 'csv')
 EXAMPLES = """examples:
-  hero-mm ground clip.mp4 "the red circle that spins" --out outputs
+  hero-mm ground clip.mp4 "the red circle spins" --out outputs
   hero-mm ground videos/ "a dog that runs" "What rolls?" --out found --top 10
   hero-mm ground frames/ "the child that jumps" --fps 25 --segment 2 8.5
   hero-mm ground videos/ --sentences questions.txt --format csv > found.csv
@@ -122,7 +122,7 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
         if not text.strip():
             raise UserError(
                 'a SENTENCE is empty; say what to look for, for instance '
-                '"the red circle that spins"'
+                '"the red circle spins"'
             )
         if os.path.exists(text) or (is_video(text) and ' ' not in text):
             raise UserError(
@@ -140,7 +140,7 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
     if not texts:
         raise UserError(
             'no SENTENCE is given; say what to look for, for instance "the '
-            'red circle that spins", or give --sentences FILE'
+            'red circle spins", or give --sentences FILE'
         )
     return list(dict.fromkeys(text.strip() for text in texts))
 
