@@ -17,11 +17,12 @@ from hero_mm.pretrained.command_line import model_shapes, run_converter
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools/model_converters'
-# Of each tool a maker of checkpoints and how many tensors arrive.
+# Of each tool a maker of checkpoints and how many tensors arrive; that of the
+# projection is left out behind a neck.
 LOADED = dict(
-    mdetr=('mdetr', 723),
-    tubedetr=('tubedetr', 723),
-    stcat=('stcat', 723),
+    mdetr=('mdetr', 721),
+    tubedetr=('tubedetr', 721),
+    stcat=('stcat', 721),
     mmdetection=('faster_rcnn', 632),
     mm_grounding_dino=('mm_grounding_dino', 624),
     resnet=('resnet', 520),
