@@ -140,6 +140,12 @@ def train(
             'a scheduler of another kind, now OneCycleLR',
         ),
         (
+            # What another form of it does not have.
+            dict(schedulers=(dict(COSINE, eta_min=1e-4, eta_min_ratio=None),)),
+            dict(schedulers=(COSINE,)),
+            'CosineAnnealingLR.eta_min 0.0001, now None',
+        ),
+        (
             dict(schedulers=(COSINE,)),
             dict(schedulers=(COSINE,), rate=0.2),
             'base_values 0.01, now 0.02',

@@ -243,6 +243,8 @@ def _short(value: Any) -> str:
 def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_alike, one, other))
+    if one is None or other is None:
+        return one is other
     if isinstance(one, float) or isinstance(other, float):
         return abs(one - other) <= 1e-9 * max(abs(one), abs(other))
     return bool(one == other)
