@@ -61,15 +61,9 @@ def test_options_have_a_place_in_the_config(
     name, suites, repo_root, monkeypatch
 ):
     monkeypatch.chdir(repo_root)
-    absent = set()
     for run in suites[name].runs:
-        if run.config and not (repo_root / run.config).is_file():
-            absent.add(run.config)
-        elif run.config:
-            for trial in run.tests:
-                read_config(run.config, {**run.options, **trial.options})
-    if absent:
-        pytest.skip(f'not written yet: {", ".join(absent)}')
+        for trial in run.tests if run.config else ():
+            read_config(run.config, {**run.options, **trial.options})
 
 
 def test_the_first_seed_of_all_comes_first():

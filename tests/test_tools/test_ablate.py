@@ -254,6 +254,16 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(run):
     assert calls()[before:] == ['train bad 0 new']
 
 
+def test_a_broken_source_fails_what_needs_it_alone(run):
+    full = one('full')
+    run([full])
+    Path('out/full/seed0/result.json').write_text('no json')
+    runs = [one('like', budget=dict(compute_of='full')), one('other')]
+    with pytest.raises(ValueError, match='like, seed 0: .*is no JSON'):
+        run([full, *runs], '--only', 'like', 'other')
+    assert read('other/seed0/result.json')
+
+
 def begin(place, runs):
     """Start the tool as a process; its first training hangs."""
     (place / 's.py').write_text(f'runs = {runs!r}')

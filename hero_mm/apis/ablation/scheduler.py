@@ -236,7 +236,12 @@ class Scheduler:
                         waits = True
                         continue
                     self.pending.remove(folder)
-                    if self._lacks_source(folder):
+                    try:
+                        lacks = self._lacks_source(folder)
+                    except Exception as error:  # The others go on.
+                        self._fail(folder, error)
+                        continue
+                    if lacks:
                         other = folder.run.budget.run
                         self._block(
                             folder, f'it needs {other}, which is not done'
@@ -250,25 +255,21 @@ class Scheduler:
                 self._changed.wait(WAIT_SECONDS)
         return None
 
+    def _depends(self, folder: Folder) -> bool:
+        """Whether another run has to be done before it."""
+        return folder.run.budget.kind in OTHERS and folder.plan() is None
+
     def _waits(self, folder: Folder) -> bool:
         """Whether the run that it depends on is still to come."""
-        budget = folder.run.budget
-        coming = [
-            (one.run.name, one.seed) for one in self.pending + self.running
-        ]
-        return (
-            budget.kind in OTHERS
-            and folder.plan() is None
-            and (budget.run, folder.seed) in coming
+        wanted = folder.run.budget.run, folder.seed
+        return self._depends(folder) and any(
+            (one.run.name, one.seed) == wanted
+            for one in self.pending + self.running
         )
 
     def _lacks_source(self, folder: Folder) -> bool:
         """Whether the run that it depends on has no result."""
-        return (
-            folder.run.budget.kind in OTHERS
-            and folder.plan() is None
-            and source_of(folder).result() is None
-        )
+        return self._depends(folder) and source_of(folder).result() is None
 
     def _block(self, folder: Folder, why: str) -> None:
         self.outcome.blocked[folder.label] = why
