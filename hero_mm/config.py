@@ -144,12 +144,8 @@ def check_settings(cfg: Config) -> None:
         if isinstance(plain.get(name), SCALARS)
     }
     lost = {name for name in names if cfg.get(name) != plain[name]}
-    if not lost:
-        lost = {
-            name
-            for name, count in names.items()
-            if count > 1 and _unlike(_evaluate(path, {}) or plain, plain)
-        }
+    if not lost and _unlike(_evaluate(path, {}) or plain, plain):
+        lost = {name for name, count in names.items() if count > 1}
     if lost:
         raise UserError(
             f'{path}: {", ".join(sorted(lost))} at its top has no effect on '
@@ -257,7 +253,7 @@ def _copy(path: Path, values: Mapping[str, Any], folder: Path) -> Path:
         elif _is_free(name):
             own.add(name)
     if bases is not None:
-        down = {**_shared(path, own), **values}
+        down = {**_shared(path, tree, bases, own, folder), **values}
         copies = []
         for name in _base_names(bases):
             file = path.parent / name
@@ -267,17 +263,33 @@ def _copy(path: Path, values: Mapping[str, Any], folder: Path) -> Path:
         bases.value = ast.parse(repr(copies), mode='eval').body
     if not new:
         return path
+    return _write_copy(tree, folder)
+
+
+def _write_copy(tree: ast.Module, folder: Path) -> Path:
     copy = folder / f'copy{len(list(folder.iterdir()))}.py'
     copy.write_text(ast.unparse(tree), encoding='utf-8')
     return copy
 
 
-def _shared(path: Path, own: set[str]) -> dict[str, Any]:
-    """Values of what a config sets and its bases set, too."""
+def _shared(
+    path: Path, tree: ast.Module, bases: Any, own: set[str], folder: Path
+) -> dict[str, Any]:
+    """Values of what a config sets and its bases set, too.
+
+    Of its code with the new values, which others there may follow.
+    """
     names = {name for name, count in _names(path).items() if count > 1} & own
     if not names:
         return {}
-    cfg = Config.fromfile(path, import_custom_modules=False)
+    files = [
+        name if '::' in name else str((path.parent / name).resolve())
+        for name in _base_names(bases)
+    ]
+    bases.value = ast.parse(repr(files), mode='eval').body
+    cfg = Config.fromfile(
+        _write_copy(tree, folder), import_custom_modules=False
+    )
     return {n: cfg[n] for n in names if isinstance(cfg.get(n), SCALARS)}
 
 

@@ -75,6 +75,19 @@ def test_what_is_set_for_nothing_is_refused(chain):
     assert read_config(chain).x.ann_file == 'a'
 
 
+def test_what_follows_from_an_option_goes_down_too(tmp_path):
+    (tmp_path / 'base.py').write_text(
+        "root = 'x/'\nvideos = 'x/video'\nloader = dict(video=videos)\n"
+    )
+    path = tmp_path / 'leaf.py'
+    path.write_text(
+        "_base_ = './base.py'\nroot = 'a/'\nvideos = root + 'video'\n"
+    )
+    assert read_config(path).loader.video == 'a/video'
+    cfg = read_config(path, {'root': 'b/'})
+    assert cfg.loader.video == cfg.videos == 'b/video'
+
+
 def test_another_reader_is_found_out(chain):
     """MMEngine's own reader leaves the base as it was."""
     with pytest.raises(ValueError, match='data_root, max_epochs at its top'):

@@ -193,7 +193,7 @@ def main() -> None:
     launch.prepare_data(cfg)
     launch.check_data(cfg, 'train_dataloader', 'val_dataloader')
     # Makes the folder, which nobody wants where data is missing.
-    hold_work_dir(cfg.work_dir, Path(args.config).name)
+    hold_work_dir(cfg.work_dir, Path(cfg.filename).name)
     path, weights = take_up(cfg)
     runner = launch.build_runner(cfg)
     launch.check_batches(runner)
