@@ -23,6 +23,7 @@ EXTRAS = {
     'huggingface_hub': 'text',
     'safetensors': 'text',
     'tensorboard': 'tensorboard',
+    'pytest': 'dev',
 }
 
 

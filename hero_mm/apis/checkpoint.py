@@ -19,7 +19,7 @@ from hero_mm.errors import UserError
 
 from ..models.compat_checkpoint import check_version
 from ..pretrained.fetching import FETCHED, STORES, read_weights
-from ..pretrained.filling import check_finite
+from ..pretrained.filling import check_finite, some
 from ..pretrained.reading import refuse_unsafe, unreadable
 
 PathLike = Union[str, Path]
@@ -287,6 +287,4 @@ def _adapted(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
 
 
 def _shorten(title: str, names: list[str]) -> str:
-    shown = ', '.join(names[:SHOWN])
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return f'{len(names)} {title}: {shown}{more}'
+    return f'{len(names)} {title}: {some(names, SHOWN)}'

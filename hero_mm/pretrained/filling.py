@@ -20,6 +20,23 @@ SHOWN = 3
 Load = Callable[..., None]
 
 
+def not_finite(weights: Mapping[str, Any]) -> list[str]:
+    """Names of tensors with a number that is not finite; one wait a device.
+
+    Args:
+        weights (Mapping): Tensors by name, and other values.
+    """
+    seen = {
+        name: value.isfinite().all()
+        for name, value in weights.items()
+        if isinstance(value, Tensor) and value.is_floating_point()
+    }
+    if not seen:
+        return []
+    flags = torch.stack(list(seen.values())).tolist()
+    return [name for name, finite in zip(seen, flags) if not finite]
+
+
 def check_finite(weights: Mapping[str, Any], source: Any) -> None:
     """Refuse weights that are not numbers.
 
@@ -30,13 +47,7 @@ def check_finite(weights: Mapping[str, Any], source: Any) -> None:
     Raises:
         ValueError: Some are NaN or infinite; names them.
     """
-    broken = [
-        name
-        for name, value in weights.items()
-        if isinstance(value, Tensor)
-        and value.is_floating_point()
-        and not torch.isfinite(value).all()
-    ]
+    broken = not_finite(weights)
     if broken:
         raise UserError(
             f'{source} holds NaN or infinite numbers in {len(broken)} of '

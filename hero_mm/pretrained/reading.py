@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from hero_mm.errors import UserError
+from hero_mm.files import write_text
 
 # A class, or what stands in for one with the name that the file says.
 Allowed = Union[type, tuple[Callable[..., Any], str]]
@@ -178,9 +179,7 @@ def note_written(path: Union[str, Path]) -> None:
         for name, value in sums.items()
         if (path.parent / name).is_file()
     ]
-    part = path.parent / f'{SUMS}.part'
-    part.write_text(''.join(lines), encoding='utf-8')
-    os.replace(part, path.parent / SUMS)
+    write_text(path.parent / SUMS, ''.join(lines))
 
 
 def _is_own(path: Path) -> bool:

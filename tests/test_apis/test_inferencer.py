@@ -444,7 +444,7 @@ def test_what_the_family_offers(inferencer, video, tmp_path, capsys):
             pred_out_dir=out,
             return_datasamples=True,
         )
-    assert all(sheet.ndim == 3 for sheet in result['visualization'])
+    assert [sheet.ndim for sheet in result['visualization']] == [3, 3]
     assert result['predictions'].queries.texts == ['red [/x]', 'blue']
     assert 'red [/x]' in capsys.readouterr().out
     # The file of the first call is still there.

@@ -67,7 +67,6 @@ def main() -> None:
     for name, number in describe(questions).items():
         print(f'| {name} | {number:.4g} |')
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_text(args.json, json.dumps(rows, indent=2))
 
 

@@ -4,7 +4,7 @@ optim_wrapper = dict(
     # In bfloat16 where the GPU has it.
     type='hero_mm.BFloat16OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4),
-    # The norm is 40 to 280 in the first steps.
+    # Our choice: at 1 the first steps would all be clipped.
     clip_grad=dict(max_norm=35.0),
     paramwise_cfg=dict(
         custom_keys={

@@ -1,8 +1,6 @@
 """Own footage to the annotation format, in one step."""
 
-import csv
 import fnmatch
-import io
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 
 from hero_mm.errors import UserError
 from hero_mm.files import write_text
+from hero_mm.texts import csv_text
 
 from ..converters.boxes import make_track
 from ..converters.clips import ClipList, RawNames, Sentence
@@ -100,11 +99,8 @@ def convert_own(
         summary,
         skip_bad,
     )
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(Path(out) / 'queries.csv', table.getvalue())
+    table = [list(rows[0]), *([*row.values()] for row in rows)]
+    write_text(Path(out) / 'queries.csv', csv_text(table))
     return summary
 
 

@@ -5,8 +5,6 @@ text files. What is written beside a tube are attributes in CVAT, text areas
 of the region in Label Studio, keys of the object in COCO-video JSON.
 """
 
-import csv
-import io
 import json
 import xml.etree.ElementTree as Xml
 from collections import defaultdict
@@ -19,6 +17,7 @@ import numpy as np
 
 from hero_mm.errors import UserError
 from hero_mm.files import write_bytes, write_text
+from hero_mm.texts import csv_text
 
 from ..annotation import GroundingAnnotation
 from ..converters.common import ConversionSummary, PathLike
@@ -278,9 +277,7 @@ def _write_mot(
     out: Path, videos: Videos, tubes: Tubes, predicted: bool
 ) -> None:
     """``<video>/gt/gt.txt``; an object is a number, so is each tube."""
-    table = io.StringIO()
-    rows = csv.writer(table)
-    rows.writerow(('video', 'number', *FIELDS))
+    rows: list[tuple[Any, ...]] = [('video', 'number', *FIELDS)]
     for video_id, found in tubes.items():
         video, lines = videos[video_id], []
         for number, tube in enumerate(found, 1):
@@ -288,7 +285,7 @@ def _write_mot(
                 sides = ','.join(f'{side:.4f}' for side in _sides(box_4))
                 lines.append(f'{frame + 1},{number},{sides},1,-1,-1,-1\n')
             texts = [tube.fields.get(name, '') for name in FIELDS]
-            rows.writerow((video_id, number, *texts))
+            rows.append((video_id, number, *texts))
         write_text(out / video_id / 'gt' / 'gt.txt', ''.join(lines))
         write_text(
             out / video_id / 'seqinfo.ini',
@@ -296,7 +293,7 @@ def _write_mot(
             f'seqLength={video.frame_count}\nimWidth={video.width}\n'
             f'imHeight={video.height}\n',
         )
-    write_text(out / 'tubes.csv', table.getvalue())
+    write_text(out / 'tubes.csv', csv_text(rows))
 
 
 _WRITERS = {

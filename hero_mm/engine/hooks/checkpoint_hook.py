@@ -12,6 +12,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from hero_mm.errors import NotFiniteError
+from hero_mm.pretrained.filling import not_finite
 from hero_mm.pretrained.reading import note_written
 from hero_mm.registry import HOOKS
 
@@ -150,7 +151,7 @@ def _check_weights(runner: Any) -> None:
         name
         for model in (runner.model, *averages)
         if model is not None
-        for name in _not_finite(model.state_dict())
+        for name in not_finite(model.state_dict())
     ]
     device = next(runner.model.parameters()).device
     count = torch.tensor(len(bad), device=device)
@@ -162,16 +163,3 @@ def _check_weights(runner: Any) -> None:
             'saved. Go on from the last checkpoint (--resume) with a lower '
             'learning rate'
         )
-
-
-def _not_finite(weights: dict[str, Any]) -> list[str]:
-    """Names of tensors with a number that is not finite; one wait a device."""
-    seen = {
-        name: value.isfinite().all()
-        for name, value in weights.items()
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-    }
-    if not seen:
-        return []
-    flags = torch.stack(list(seen.values())).tolist()
-    return [name for name, finite in zip(seen, flags) if not finite]

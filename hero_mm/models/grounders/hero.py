@@ -158,7 +158,7 @@ class HERO(BaseModel):
 
     def forward(
         self,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         data_samples: Optional[Samples] = None,
         mode: str = 'tensor',
     ) -> Union[dict[str, Tensor], list[GroundingDataSample], TubeOutput]:
@@ -166,7 +166,8 @@ class HERO(BaseModel):
 
         Args:
             inputs (dict): ``imgs`` (B, T, 3, H, W), ``frame_mask`` (B, T) and
-                ``pixel_mask`` (B, H, W) of the data preprocessor.
+                ``pixel_mask`` (B, H, W) of the data preprocessor, and, where
+                they are known, ``extents``.
             data_samples (Sequence[GroundingDataSample]): B samples with
                 ``queries``; for 'loss' with ``gt_queries`` and ``gt_tracks``.
             mode (str): 'loss', 'predict' or 'tensor'.
@@ -180,6 +181,7 @@ class HERO(BaseModel):
                 'HERO needs data_samples: they carry the sentences'
             )
         if mode == 'loss':
+            # Checkpointing may have been turned on after `train`.
             if not torch.compiler.is_compiling():
                 keep_gradients(self)
             return self.loss(inputs, data_samples)
@@ -198,7 +200,7 @@ class HERO(BaseModel):
 
     def scout(
         self,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         samples: Samples,
         text: TextFeatures,
         clip_of_query: Tensor,
@@ -223,7 +225,7 @@ class HERO(BaseModel):
         return clips.encode(self.video_encoder)
 
     def extract_feat(
-        self, inputs: Union[Tensor, dict[str, Tensor]]
+        self, inputs: Union[Tensor, dict[str, Any]]
     ) -> tuple[Tensor, ...]:
         """Pixels to features, as of MMAction2's recognisers.
 
@@ -245,13 +247,14 @@ class HERO(BaseModel):
                 imgs=imgs,
                 frame_mask=real.expand(imgs.shape[:2]),
                 pixel_mask=real.expand(len(imgs), *imgs.shape[-2:]),
+                extents=[(imgs.shape[1], *imgs.shape[-2:])] * len(imgs),
             )
         return self.encode(inputs).levels
 
     def propose(
         self,
         pyramid: Pyramid,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         samples: Samples,
         tracks: Optional[Tracks] = None,
     ) -> tuple[Regions, dict[str, Tensor]]:
@@ -279,7 +282,7 @@ class HERO(BaseModel):
         return self.region_encoder(regions, pyramid)
 
     def encode_video(
-        self, inputs: dict[str, Tensor], data_samples: Any = None
+        self, inputs: dict[str, Any], data_samples: Any = None
     ) -> Regions:
         """Encode B clips, whatever sentences will be asked.
 
@@ -370,7 +373,7 @@ class HERO(BaseModel):
         )
 
     def loss(
-        self, inputs: dict[str, Tensor], data_samples: Samples
+        self, inputs: dict[str, Any], data_samples: Samples
     ) -> dict[str, Tensor]:
         """Losses of all parts; see :meth:`forward`."""
         clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
@@ -429,7 +432,7 @@ class HERO(BaseModel):
         return losses
 
     def predict(
-        self, inputs: dict[str, Tensor], data_samples: Samples
+        self, inputs: dict[str, Any], data_samples: Samples
     ) -> list[GroundingDataSample]:
         """Find the tubes; no ground truth is read. See :meth:`forward`."""
         clip_of_query = _clip_of_query(data_samples, inputs['imgs'])

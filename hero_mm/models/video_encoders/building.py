@@ -32,7 +32,7 @@ FAILURES = (
 )
 
 
-# Of mmaction2; others without a map show it in the trial run.
+# Of mmaction2; others without a map show it when they are built.
 WITHOUT_MAP = (
     'C3D',
     'TimeSformer',
