@@ -1,5 +1,5 @@
 # make demo      renders the benchmark, trains HERO, tests it, draws a report
-# make test      runs the tests
+# make test      runs the quick tests
 # make test-all  these, and what takes longer: kills, trainings, generated
 #                videos, the suites of the hosts (HERO_MM_HOSTS)
 # make lint      checks style and types
