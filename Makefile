@@ -3,6 +3,7 @@
 # make test-all  these, and what takes longer: kills, trainings, generated
 #                videos, the suites of the hosts (HERO_MM_HOSTS)
 # make lint      checks style and types
+# make docs      builds the site of docs/ into build/docs
 #
 # An active environment (virtualenv, conda) that has torch is used as it is;
 # otherwise .venv is made, over the torch of PYTHON where that has one. PYTHON
@@ -28,7 +29,7 @@ PY := $(ENVDIR)/bin/python
 # One stamp a checkout: an active environment may serve several.
 STAMP := $(ENVDIR)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-all lint install install-dev clean
+.PHONY: demo test test-all lint docs install install-dev clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -56,6 +57,10 @@ lint: $(STAMP)-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy hero_mm
+
+# -W: a warning is an error.
+docs: $(STAMP)-dev
+	$(PY) -m sphinx -W --keep-going -q -b html docs build/docs
 
 install: $(STAMP)
 install-dev: $(STAMP)-dev

@@ -24,7 +24,9 @@ EXTRAS = {
     'demo': ['tensorboard'],
 }
 EXTRAS['all'] = sorted({name for names in EXTRAS.values() for name in names})
+EXTRAS['docs'] = ['furo', 'myst-parser', 'sphinx']
 EXTRAS['dev'] = [
+    *EXTRAS['docs'],
     'hypothesis',
     'mypy',
     'pytest',
@@ -88,7 +90,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['hero_mm', 'hero_mm.*']),
     package_data={'hero_mm': ['py.typed']},
-    python_requires='>=3.9',
+    python_requires='>=3.10',
     install_requires=[
         'av>=14.1',
         'einops',

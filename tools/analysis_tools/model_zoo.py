@@ -141,7 +141,7 @@ def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
             if row.kind == kind and row.name in cells
         ]
         table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-        parts += [f'### {title}', table]
+        parts += [f'## {title}', table]
     return '\n\n'.join(parts)
 
 
