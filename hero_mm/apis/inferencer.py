@@ -22,7 +22,7 @@ from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import track
 
-from hero_mm.datasets.transforms.sampling import frames_of_span
+from hero_mm.datasets.tracks import frames_of_span
 from hero_mm.datasets.video_reader import VideoError
 from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes

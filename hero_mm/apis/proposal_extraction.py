@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from hero_mm.datasets.annotation import VideoInfo, load_annotation
-from hero_mm.datasets.converters.command_line import show_progress
+from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.proposal_files import (
     load_proposals,
     proposal_path,

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional
 
 import numpy as np
 from mmengine import fileio
@@ -26,18 +26,18 @@ from hero_mm.json_reader import JsonError, read_json
 
 from .annotation_checks import (
     FORMAT,
-    AnnotationError,
+    QUERY_TYPES,
+    Part,
     check_boxes,
     check_clips,
     check_format,
-    check_kind,
     check_video,
 )
+from .entries import AnnotationError, PathLike
 from .tracks import Track, TrackStore, VideoInfo
 
-QUERY_TYPES = ('declarative', 'interrogative')
-
 __all__ = [
+    'QUERY_TYPES',
     'AnnotationError',
     'GroundingAnnotation',
     'Track',
@@ -116,12 +116,12 @@ class GroundingAnnotation:
 
 
 def load_annotation(
-    path: Union[str, Path], backend_args: Optional[dict] = None
+    path: PathLike, backend_args: Optional[dict] = None
 ) -> GroundingAnnotation:
     """Read and check an annotation file.
 
     Args:
-        path (str | Path): The JSON file.
+        path (PathLike): The JSON file.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
 
@@ -134,17 +134,16 @@ def load_annotation(
             cure.
     """
     path = str(path)
-    raw = _read_json(path, backend_args)
-    kinds = dict(metainfo=dict, videos=dict, data_list=list)
-    for key, kind in kinds.items():
-        if key not in raw:
-            raise AnnotationError(
-                path,
-                'top level',
-                f'key {key!r} is missing, found {sorted(raw)}',
-                'convert the data with tools/dataset_converters',
-            )
-        check_kind(path, 'top level', repr(key), raw[key], kind)
+    file = _read_json(path, backend_args)
+    raw = file.value
+    file.need_keys(
+        'metainfo',
+        'videos',
+        'data_list',
+        cure='convert the data with tools/dataset_converters',
+    )
+    for key, kind in dict(metainfo=dict, videos=dict, data_list=list).items():
+        file.check_key(kind, key)
     check_format(path, raw['metainfo'])
     store = _open_store(path, raw['metainfo'], backend_args)
     complete = _complete_by_default(path, raw['metainfo'])
@@ -154,34 +153,30 @@ def load_annotation(
     }
     if store is not None:
         check_boxes(path, videos, store.array)
-    check_clips(path, videos, raw['data_list'], QUERY_TYPES)
+    check_clips(path, videos, raw['data_list'])
     return GroundingAnnotation(raw['metainfo'], videos, raw['data_list'], path)
 
 
-def _read_json(path: str, backend_args: Optional[dict]) -> dict:
+def _read_json(path: str, backend_args: Optional[dict]) -> Part:
     if backend_args is None and not os.path.isfile(path):
         raise FileNotFoundError(
             f'annotation file {path} does not exist; make it with one of '
             'tools/dataset_converters or correct `ann_file`'
         )
     try:
-        raw = read_json(path, backend_args=backend_args)
+        file = Part(path, 'top level', read_json(path, None, backend_args))
     except JsonError as error:
-        raise AnnotationError(
-            path,
-            error.where,
+        raise Part(path, error.where).error(
             error.found,
             'give the JSON file that a converter wrote, or convert again',
         ) from error
-    if not isinstance(raw, dict):
-        raise AnnotationError(
-            path,
-            'top level',
-            f'expected an object, found {type(raw).__name__}',
+    if not isinstance(file.value, dict):
+        raise file.error(
+            f'expected an object, found {type(file.value).__name__}',
             'a raw file of a data set must be converted first, with '
             'tools/dataset_converters',
         )
-    return raw
+    return file
 
 
 def _open_store(
@@ -190,22 +185,19 @@ def _open_store(
     name = metainfo.get('tracks_file')
     if not name:
         return None
-    check_kind(path, 'metainfo', "'tracks_file'", name, str)
+    Part(path, 'metainfo', metainfo).check_key(str, 'tracks_file')
+    part = Part(path, f'tracks_file {name}')
     try:
         store = _map_tracks(path, name, backend_args)
         shape = store.array.shape
     except (ValueError, EOFError) as error:
-        raise AnnotationError(
-            path,
-            f'tracks_file {name}',
+        raise part.error(
             f'no whole array of boxes ({error})',
             'copy it again, or convert the data again',
         ) from error
     expected = metainfo.get('num_boxes', shape[0] if shape else 0)
     if shape != (expected, 4) or store.array.dtype.kind not in 'iuf':
-        raise AnnotationError(
-            path,
-            f'tracks_file {name}',
+        raise part.error(
             f'expected numbers of shape ({expected}, 4), found '
             f'{store.array.dtype} of shape {shape}',
             'the two files are not of the same conversion: convert again',
@@ -234,9 +226,8 @@ def _map_tracks(
 
 def _complete_by_default(path: str, metainfo: Mapping) -> bool:
     """Whether tracks of videos that do not say it are complete."""
-    complete = metainfo.get('tracks_complete', False)
-    check_kind(path, 'metainfo', "'tracks_complete'", complete, bool)
-    return complete
+    part = Part(path, 'metainfo', metainfo)
+    return part.check_key(bool, 'tracks_complete', False)
 
 
 def _parse_video(
@@ -283,7 +274,7 @@ def _predicates(entry: Mapping) -> tuple[str, ...]:
 
 
 def save_annotation(
-    path: Union[str, Path],
+    path: PathLike,
     metainfo: dict,
     videos: Mapping[str, VideoInfo],
     data_list: Sequence[dict],
@@ -294,7 +285,7 @@ def save_annotation(
     last. Boxes become int16 where all are whole numbers that fit.
 
     Args:
-        path (str | Path): The JSON file; ``x.json`` gets ``x.tracks.npy``.
+        path (PathLike): The JSON file; ``x.json`` gets ``x.tracks.npy``.
         metainfo (dict): Says at least ``dataset`` and ``split``;
             ``tracks_complete`` of it is what most videos have.
         videos (Mapping[str, VideoInfo]): Video id to video.
@@ -325,7 +316,7 @@ def save_annotation(
         for video_id, entry in entries.items()
     }
     check_boxes(str(path), packed, boxes_N4)
-    check_clips(str(path), packed, raw['data_list'], QUERY_TYPES)
+    check_clips(str(path), packed, raw['data_list'])
     buffer = io.BytesIO()
     np.save(buffer, boxes_N4, allow_pickle=False)
     write_bytes(tracks_path, buffer.getbuffer())

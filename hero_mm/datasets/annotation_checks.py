@@ -5,15 +5,15 @@ Numbers of boxes are checked as arrays: no loop over frames.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
-from hero_mm.errors import UserError
-
+from .entries import AnnotationError, Entry
 from .tracks import MOST_FRAMES, VideoInfo
 
 FORMAT = 'hero_mm/1'
+QUERY_TYPES = ('declarative', 'interrogative')
 _VIDEO_KEYS: dict[str, tuple[type, ...]] = {
     'path': (str,),
     'frame_count': (int,),
@@ -29,46 +29,37 @@ _KINDS: dict[type, str] = {
     str: 'text',
 }
 _CHUNK = 1 << 20
+_BOX_CURE = (
+    'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels; convert boxes '
+    'of left, top, width and height'
+)
 
 
-class AnnotationError(UserError):
-    """An annotation file is wrong at one place.
+class Part(Entry):
+    """A part of an annotation file."""
 
-    Args:
-        path (str): The file.
-        where (str): The entry.
-        found (str): What is wrong there.
-        cure (str): What to do.
-    """
+    kind = AnnotationError
 
-    def __init__(self, path: str, where: str, found: str, cure: str) -> None:
-        super().__init__(f'{path}, {where}: {found}. Cure: {cure}.')
-        self.path = path
-        self.where = where
+    def check(self, kind: type, name: str, value: Any) -> None:
+        """Refuse a value of another kind, which has this name."""
+        if not isinstance(value, kind):
+            raise self.error(
+                f'{name} is {value!r:.80}',
+                f'give {_KINDS[kind]} (docs/data.md, section 2)',
+            )
 
+    def check_key(self, kind: type, key: str, default: Any = None) -> Any:
+        """The value of a key, of this kind; or the default."""
+        value = self.value.get(key, default)
+        self.check(kind, repr(key), value)
+        return value
 
-def check_kind(
-    path: str, where: str, name: str, value: Any, kind: type
-) -> None:
-    """Check the kind of a value of JSON.
-
-    Args:
-        path (str): The file, for the error.
-        where (str): The entry.
-        name (str): Of the value.
-        value (Any): What is there.
-        kind (type): ``bool``, ``dict``, ``list`` or ``str``.
-
-    Raises:
-        AnnotationError: It is of another kind.
-    """
-    if not isinstance(value, kind):
-        raise AnnotationError(
-            path,
-            where,
-            f'{name} is {value!r:.80}',
-            f'give {_KINDS[kind]} (docs/data.md, section 2)',
-        )
+    def need_keys(self, *keys: str, cure: str = 'add {!r}') -> None:
+        """Refuse an object that lacks a key."""
+        for key in keys:
+            if key not in self.value:
+                found = f'key {key!r} is missing, found {sorted(self.value)}'
+                raise self.error(found, cure.format(key))
 
 
 def check_format(path: str, metainfo: Mapping[str, Any]) -> None:
@@ -84,9 +75,7 @@ def check_format(path: str, metainfo: Mapping[str, Any]) -> None:
     """
     found = metainfo.get('format', FORMAT)
     if found != FORMAT:
-        raise AnnotationError(
-            path,
-            "metainfo, 'format'",
+        raise Part(path, "metainfo, 'format'").error(
             f'{found!r:.80} is not known, only {FORMAT!r}',
             'update hero_mm, or convert the data with this version',
         )
@@ -104,94 +93,59 @@ def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
     Raises:
         AnnotationError: The entry is wrong.
     """
-    where = f'video {video_id!r}'
-    check_kind(path, where, 'its entry', entry, dict)
+    part = Part(path, f'video {video_id!r}', entry)
+    part.check(dict, 'its entry', entry)
+    part.need_keys(*_VIDEO_KEYS, cure='add {!r} or convert the data again')
     for key, types in _VIDEO_KEYS.items():
-        if key not in entry:
-            raise AnnotationError(
-                path,
-                where,
-                f'key {key!r} is missing, found {sorted(entry)}',
-                f'add {key!r} or convert the data again',
-            )
         value = entry[key]
         wrong = not isinstance(value, types) or isinstance(value, bool)
         if wrong or not value or (key != 'path' and not 0 < value < math.inf):
             kind = 'text' if key == 'path' else 'a number above 0'
-            raise AnnotationError(
-                path, where, f'{key!r} is {value!r}', f'give {kind}'
-            )
-    if entry['frame_count'] > MOST_FRAMES:
-        raise AnnotationError(
-            path,
-            where,
-            f"'frame_count' is {entry['frame_count']}",
-            f'give at most {MOST_FRAMES:,}, cut a longer video',
-        )
-    complete = entry.get('tracks_complete', False)
-    check_kind(path, where, "'tracks_complete'", complete, bool)
-    _check_predicates(path, where, entry)
-    tracks = entry.get('tracks', {})
-    check_kind(path, where, "'tracks'", tracks, dict)
-    for track_id, track in tracks.items():
-        _check_track(
-            path,
-            f'{where}, track {track_id!r}',
-            track,
-            entry['frame_count'],
-            rows,
-        )
+            raise part.error(f'{key!r} is {value!r}', f'give {kind}')
+    count = entry['frame_count']
+    if count > MOST_FRAMES:
+        cure = f'give at most {MOST_FRAMES:,}, cut a longer video'
+        raise part.error(f"'frame_count' is {count}", cure)
+    part.check_key(bool, 'tracks_complete', False)
+    _check_predicates(part)
+    for track_id, track in part.check_key(dict, 'tracks', {}).items():
+        where = f'{part.where}, track {track_id!r}'
+        _check_track(Part(path, where, track), count, rows)
 
 
-def _check_predicates(path: str, where: str, entry: dict) -> None:
+def _check_predicates(part: Part) -> None:
     """Check what is true of a video or of a track."""
-    told = entry.get('predicates', [])
-    check_kind(path, where, "'predicates'", told, list)
-    for predicate in told:
-        check_kind(path, where, 'a predicate', predicate, str)
+    for predicate in part.check_key(list, 'predicates', []):
+        part.check(str, 'a predicate', predicate)
 
 
-def _check_track(
-    path: str, where: str, track: Any, frame_count: int, rows: int
-) -> None:
+def _check_track(part: Part, frame_count: int, rows: int) -> None:
+    track = part.value
     if not isinstance(track, dict) or not ({'runs', 'boxes'} & set(track)):
-        raise AnnotationError(
-            path,
-            where,
+        raise part.error(
             f"neither 'runs' nor 'boxes', found {track!r:.80}",
             'add the boxes of the track',
         )
-    check_kind(path, where, "'category'", track.get('category', ''), str)
-    _check_predicates(path, where, track)
-    keyed = track.get('key_frames', False)
-    check_kind(path, where, "'key_frames'", keyed, bool)
+    part.check_key(str, 'category', '')
+    _check_predicates(part)
+    part.check_key(bool, 'key_frames', False)
     if 'runs' not in track:
-        _check_written_boxes(path, where, track['boxes'], frame_count)
+        _check_written_boxes(part, frame_count)
         return
-    check_kind(path, where, "'runs'", track['runs'], list)
     last = 0
-    for run in track['runs']:
-        if not (
-            isinstance(run, list)
-            and len(run) == 3
-            and all(isinstance(value, int) for value in run)
-        ):
-            raise AnnotationError(
-                path, where, f'run {run!r}', 'give [begin, end, row]'
-            )
+    for run in part.check_key(list, 'runs'):
+        whole = isinstance(run, list) and [type(n) for n in run] == [int] * 3
+        if not whole:
+            raise part.error(f'run {run!r}', 'give [begin, end, row]')
         begin, end, row = run
         if not last <= begin < end <= frame_count:
-            raise AnnotationError(
-                path,
-                where,
+            raise part.error(
                 f'run {run} is empty, overlaps the one before or leaves the '
                 f'{frame_count} frames of the video',
                 'give sorted runs with begin < end <= frame_count',
             )
         if row < 0 or row + end - begin > rows:
-            raise AnnotationError(
-                path,
-                where,
+            raise part.error(
                 f'run {run} needs rows up to {row + end - begin}, the file '
                 f'of tracks has {rows}',
                 'the two files are not of the same conversion: convert again',
@@ -199,33 +153,18 @@ def _check_track(
         last = end
 
 
-def _check_written_boxes(
-    path: str, where: str, boxes: Any, frame_count: int
-) -> None:
+def _check_written_boxes(part: Part, frame_count: int) -> None:
     """Check boxes that stand in the JSON itself."""
-    check_kind(path, where, "'boxes'", boxes, dict)
-    for frame, box in boxes.items():
+    for frame, box in part.check_key(dict, 'boxes').items():
         if not frame.isdecimal() or int(frame) >= frame_count:
-            raise AnnotationError(
-                path,
-                where,
-                f'a box on frame {frame!r}',
-                f'give a number from 0 to {frame_count - 1}',
-            )
+            cure = f'give a number from 0 to {frame_count - 1}'
+            raise part.error(f'a box on frame {frame!r}', cure)
         try:
             good = is_box(np.array(box, dtype=np.float32).reshape(1, 4))[0]
         except (TypeError, ValueError):
             good = False
         if not good:
-            raise AnnotationError(
-                path, f'{where}, frame {frame}', f'box {box}', _BOX_CURE
-            )
-
-
-_BOX_CURE = (
-    'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels; convert boxes '
-    'of left, top, width and height'
-)
+            raise part.error(f'box {box}', _BOX_CURE, f'frame {frame}')
 
 
 def is_box(boxes_N4: np.ndarray) -> np.ndarray:
@@ -237,12 +176,10 @@ def is_box(boxes_N4: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: bool, has shape (N,).
     """
-    area = (boxes_N4[:, 2] > boxes_N4[:, 0]) & (
-        boxes_N4[:, 3] > boxes_N4[:, 1]
-    )
+    area_N = (boxes_N4[:, 2:] > boxes_N4[:, :2]).all(1)
     if boxes_N4.dtype.kind == 'f':
-        return area & np.isfinite(boxes_N4).all(1)
-    return area
+        return area_N & np.isfinite(boxes_N4).all(1)
+    return area_N
 
 
 def check_boxes(
@@ -262,21 +199,15 @@ def check_boxes(
         bad = np.flatnonzero(~is_box(boxes_N4[start : start + _CHUNK]))
         if len(bad):
             row = start + int(bad[0])
-            raise AnnotationError(
-                path,
-                _place_of_row(videos, row),
-                f'box {boxes_N4[row].tolist()}',
-                _BOX_CURE,
-            )
+            part = Part(path, _place_of_row(videos, row))
+            raise part.error(f'box {boxes_N4[row].tolist()}', _BOX_CURE)
 
 
 def _place_of_row(videos: Mapping[str, VideoInfo], row: int) -> str:
     for video_id, video in videos.items():
         for track_id, track in video.tracks.items():
-            if track.boxes is not None:
-                continue
             for begin, end, start in track.runs.tolist():
-                if start <= row < start + end - begin:
+                if track.boxes is None and start <= row < start + end - begin:
                     return (
                         f'video {video_id!r}, track {track_id!r}, frame '
                         f'{begin + row - start}'
@@ -284,11 +215,37 @@ def _place_of_row(videos: Mapping[str, VideoInfo], row: int) -> str:
     return f'row {row} of the file of tracks'
 
 
+def find_fault(
+    text: str,
+    segment: Sequence[int],
+    span: Sequence[int],
+    track_id: str,
+    video: VideoInfo,
+) -> Optional[str]:
+    """What makes a sentence unusable, whatever file it stands in.
+
+    Args:
+        text (str): What it says.
+        segment (Sequence[int]): Frames ``[start, end)`` that are searched.
+        span (Sequence[int]): Frames ``[start, end)`` where it happens.
+        track_id (str): Its object.
+        video (VideoInfo): Its video.
+
+    Returns:
+        str, optional: ``'text'``, ``'segment'``, ``'span'`` or
+        ``'track_id'``.
+    """
+    if not text.strip():
+        return 'text'
+    if not 0 <= segment[0] < segment[1] <= video.frame_count:
+        return 'segment'
+    if not segment[0] <= span[0] < span[1] <= segment[1]:
+        return 'span'
+    return None if track_id in video.tracks else 'track_id'
+
+
 def check_clips(
-    path: str,
-    videos: Mapping[str, VideoInfo],
-    data_list: Any,
-    query_types: Sequence[str],
+    path: str, videos: Mapping[str, VideoInfo], data_list: Any
 ) -> None:
     """Check the clips and their queries.
 
@@ -296,30 +253,24 @@ def check_clips(
         path (str): The annotation file, for the error.
         videos (Mapping[str, VideoInfo]): The videos that clips may name.
         data_list (Any): As in the file.
-        query_types (Sequence[str]): The types that a query may have.
 
     Raises:
         AnnotationError: A clip or a query is wrong.
     """
     if not data_list:
-        raise AnnotationError(
-            path,
-            'data_list',
+        raise Part(path, 'data_list').error(
             'is empty: there is nothing to learn or to score',
             'convert the data again',
         )
     seen: dict[str, int] = {}
     for index, clip in enumerate(data_list):
-        where = f'data_list[{index}]'
-        video = _check_clip(path, where, clip, videos)
-        where += f' (video {clip["video_id"]!r})'
+        part = Part(path, f'data_list[{index}]', clip)
+        video = _check_clip(part, videos)
         for query in clip['queries']:
-            _check_query(path, where, clip, query, video, query_types)
+            _check_query(part, query, video)
             query_id = query['query_id']
             if query_id in seen:
-                raise AnnotationError(
-                    path,
-                    where,
+                raise part.error(
                     f'query id {query_id!r} is already in '
                     f'data_list[{seen[query_id]}]',
                     'give each sentence an id of its own',
@@ -327,109 +278,75 @@ def check_clips(
             seen[query_id] = index
 
 
-def _check_clip(
-    path: str, where: str, clip: Any, videos: Mapping[str, VideoInfo]
-) -> VideoInfo:
+def _check_clip(part: Part, videos: Mapping[str, VideoInfo]) -> VideoInfo:
     """Check a clip, all but its queries; gives its video."""
-    check_kind(path, where, 'the clip', clip, dict)
-    for key in ('video_id', 'segment', 'queries'):
-        if key not in clip:
-            found = f'key {key!r} is missing, found {sorted(clip)}'
-            raise AnnotationError(path, where, found, f'add {key!r}')
-    check_kind(path, where, "'video_id'", clip['video_id'], str)
-    video = videos.get(clip['video_id'])
+    clip = part.value
+    part.check(dict, 'the clip', clip)
+    part.need_keys('video_id', 'segment', 'queries')
+    video = videos.get(part.check_key(str, 'video_id'))
     if video is None:
-        raise AnnotationError(
-            path,
-            where,
+        raise part.error(
             f'unknown video id {clip["video_id"]!r}',
             f"add it to 'videos' ({len(videos)} there) or correct the id",
         )
-    where += f' (video {clip["video_id"]!r})'
-    segment = clip['segment']
-    _check_whole(path, where, 'segment', segment)
-    if not 0 <= segment[0] < segment[1] <= video.frame_count:
-        raise AnnotationError(
-            path,
-            where,
-            f'segment {segment} is empty or not in the '
-            f'{video.frame_count} frames of the video',
-            'give [start, end) with 0 <= start < end <= frame_count',
-        )
-    check_kind(path, where, "'queries'", clip['queries'], list)
-    if not clip['queries']:
-        raise AnnotationError(
-            path, where, 'no queries', 'add a sentence or drop the clip'
-        )
+    part.where += f' (video {clip["video_id"]!r})'
+    _check_whole(part, 'segment', clip['segment'])
+    if not part.check_key(list, 'queries'):
+        raise part.error('no queries', 'add a sentence or drop the clip')
     return video
 
 
-def _check_whole(path: str, where: str, name: str, span: Any) -> None:
+def _check_whole(part: Part, name: str, span: Any) -> None:
     """Check that a span is a pair of frame numbers."""
-    if (
-        not isinstance(span, (list, tuple))
-        or len(span) != 2
-        or not all(isinstance(value, int) for value in span)
-    ):
-        raise AnnotationError(
-            path,
-            where,
+    if not isinstance(span, (list, tuple)) or [type(n) for n in span] != [
+        int,
+        int,
+    ]:
+        raise part.error(
             f'{name} {span!r:.80} is no pair of whole numbers',
             'give [start, end) in native frames, without decimals',
         )
 
 
-def _check_query(
-    path: str,
-    where: str,
-    clip: dict,
-    query: Any,
-    video: VideoInfo,
-    query_types: Sequence[str],
-) -> None:
-    check_kind(path, where, 'a query', query, dict)
-    where += f', query {query.get("query_id", "without an id")!r}'
-    for key in _QUERY_KEYS:
-        if key not in query:
-            found = f'key {key!r} is missing, found {sorted(query)}'
-            raise AnnotationError(path, where, found, f'add {key!r}')
+def _check_query(clip: Part, query: Any, video: VideoInfo) -> None:
+    clip.check(dict, 'a query', query)
+    query_id = query.get('query_id', 'without an id')
+    part = Part(clip.path, f'{clip.where}, query {query_id!r}', query)
+    part.need_keys(*_QUERY_KEYS)
     for key in ('query_id', 'text', 'track_id'):
-        check_kind(path, where, repr(key), query[key], str)
+        part.check_key(str, key)
     for key in ('predicate', 'category'):
         if query.get(key) is not None:
-            check_kind(path, where, repr(key), query[key], str)
-    if not query['text'].strip():
-        raise AnnotationError(
-            path, where, "the sentence ('text') is empty", 'write or drop it'
+            part.check_key(str, key)
+    if query['type'] not in QUERY_TYPES:
+        cure = f'use one of {list(QUERY_TYPES)}'
+        raise part.error(f"'type' is {query['type']!r}", cure)
+    segment, span = clip.value['segment'], query['span']
+    track_id = query['track_id']
+    _check_whole(part, 'span', span)
+    fault = find_fault(query['text'], segment, span, track_id, video)
+    if fault == 'text':
+        raise part.error("the sentence ('text') is empty", 'write or drop it')
+    if fault == 'segment':
+        raise clip.error(
+            f'segment {segment} is empty or not in the {video.frame_count} '
+            'frames of the video',
+            'give [start, end) with 0 <= start < end <= frame_count',
         )
-    if query['type'] not in query_types:
-        found = f"'type' is {query['type']!r}"
-        cure = f'use one of {list(query_types)}'
-        raise AnnotationError(path, where, found, cure)
-    start, end = clip['segment']
-    _check_whole(path, where, 'span', query['span'])
-    if not start <= query['span'][0] < query['span'][1] <= end:
-        raise AnnotationError(
-            path,
-            where,
-            f'span {query["span"]} is empty or outside its segment '
-            f'{list(clip["segment"])}',
+    if fault == 'span':
+        raise part.error(
+            f'span {span} is empty or outside its segment {list(segment)}',
             'give [start, end) of native frames inside the segment',
         )
-    if query['track_id'] not in video.tracks:
-        raise AnnotationError(
-            path,
-            where,
-            f'unknown track id {query["track_id"]!r}',
+    if fault == 'track_id':
+        raise part.error(
+            f'unknown track id {track_id!r}',
             f'the video has the tracks {sorted(video.tracks)}',
         )
-    start, end = query['span']
-    runs = video.tracks[query['track_id']].runs
-    if not ((runs[:, 0] < end) & (runs[:, 1] > start)).any():
-        raise AnnotationError(
-            path,
-            where,
-            f'track {query["track_id"]!r} has no box in the span '
-            f'[{start}, {end})',
+    runs_R3 = video.tracks[track_id].runs
+    if not ((runs_R3[:, 0] < span[1]) & (runs_R3[:, 1] > span[0])).any():
+        raise part.error(
+            f'track {track_id!r} has no box in the span '
+            f'[{span[0]}, {span[1]})',
             'add its boxes, or drop the sentence: it cannot be scored',
         )

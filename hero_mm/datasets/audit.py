@@ -16,13 +16,8 @@ from typing import Any, Union
 import numpy as np
 
 from .annotation import GroundingAnnotation
-from .converters.verify import (
-    VideoCheck,
-    VideoFacts,
-    compare_video,
-    probe_videos,
-)
 from .tracks import VideoInfo
+from .video_facts import VideoCheck, VideoFacts, compare_video, probe_videos
 
 ERRORS = {
     'missing': 'videos that are missing',

@@ -169,6 +169,24 @@ def vidor_sized():
     return tool
 
 
+@pytest.fixture(scope='session')
+def oracles(repo_root):
+    """What guesses with perfect boxes score, a tool."""
+    path = repo_root / 'tools' / 'analysis_tools' / 'shapes_oracles.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+@pytest.fixture(scope='session')
+def best_of():
+    """Highest m_vIoU of the guesses of a group."""
+    return lambda rows, group: max(
+        row['m_vIoU'] for row in rows.values() if row['group'] == group
+    )
+
+
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch):
     """Folder of the proofs of videos; nobody has left any before."""

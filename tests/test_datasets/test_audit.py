@@ -19,8 +19,8 @@ from hero_mm.datasets.audit import (
     audit_annotation,
     audit_videos,
 )
-from hero_mm.datasets.converters.verify import VideoCheck
 from hero_mm.datasets.tracks import Track
+from hero_mm.datasets.video_facts import VideoCheck
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.converters import ConversionError, convert_hcstvg
+from hero_mm.datasets.converters import (
+    ConversionError,
+    VideoCheck,
+    convert_hcstvg,
+)
 from hero_mm.datasets.converters.hcstvg import (
     EXCLUDED,
     FEWER_BOXES,
@@ -20,7 +24,7 @@ from hero_mm.datasets.converters.hcstvg import (
     SHARED,
     STCAT_LEFT_OUT,
 )
-from hero_mm.datasets.converters.verify import SHORTER, VideoCheck
+from hero_mm.datasets.converters.videos import SHORTER
 
 ONE, TWO = '55_vfjywN5CN0Y.mp4', '27_woC9Vfbn74I.mkv'
 # At 30 frames a second: img_num is what ffmpeg extracts of 20 seconds.

@@ -461,9 +461,9 @@ def test_large_tracks_are_small_in_memory(case, monkeypatch):
     seen = []
     make = tubedetr.make_track
 
-    def spy(path, where, numbers, boxes, *args):
+    def spy(entry, numbers, boxes, *args):
         seen.append(boxes)
-        return make(path, where, numbers, boxes, *args)
+        return make(entry, numbers, boxes, *args)
 
     monkeypatch.setattr(tubedetr, 'make_track', spy)
     case.convert()

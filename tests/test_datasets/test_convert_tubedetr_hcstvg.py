@@ -7,11 +7,12 @@ import pytest
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     ConversionError,
+    VideoCheck,
     convert_hcstvg,
     convert_tubedetr,
 )
 from hero_mm.datasets.converters.tubedetr import BOXES_COUNT
-from hero_mm.datasets.converters.verify import SHORTER, VideoCheck
+from hero_mm.datasets.converters.videos import SHORTER
 from hero_mm.datasets.converters.vidor import RAISED
 
 SIZE = dict(width=64, height=48)

@@ -10,13 +10,17 @@ import pytest
 
 from hero_mm.datasets import open_video
 from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.converters import ConversionError, convert_vid_sentence
-from hero_mm.datasets.converters.verify import RESIZED, SHORTER, VideoCheck
+from hero_mm.datasets.converters import (
+    ConversionError,
+    VideoCheck,
+    convert_vid_sentence,
+)
 from hero_mm.datasets.converters.vid_sentence import (
     LATIN,
     NO_LENGTH,
     NO_SENTENCE,
 )
+from hero_mm.datasets.converters.videos import RESIZED, SHORTER
 from hero_mm.evaluation import evaluate_tubes
 
 ONE = 'ILSVRC2015_val_00118001'
@@ -296,7 +300,7 @@ FATAL = {
     ),
     'no size': (
         lambda c: _elephant(c)['track'][5].update(frame_size=48),
-        r'frame_size is 48, not \[height, width\]',
+        r'frame_size: expected \[height, width\], found 48',
     ),
     'empty': (
         lambda c: _elephant(c).update(track=[]),

@@ -196,7 +196,7 @@ def test_videos_that_are_told_differently(case):
     # VidOR's: on its frames the boxes were drawn.
     video = annotation.videos['12']
     assert (video.fps, video.frame_count) == (10.0, 20)
-    kind = 'videos that VidSTG and VidOR tell differently (VidOR taken)'
+    kind = 'videos on which VidSTG and VidOR disagree (VidOR taken)'
     assert summary.notes == {kind: 2}
     assert summary.repaired == [
         f'{kind}: 12: fps 12.5 and 10.0, width 32 and 64, height 24 and 48, '
@@ -628,7 +628,8 @@ def test_errors_travel_between_processes():
 
 
 def test_summary_text():
-    summary = ConversionSummary('out.json', videos=1234)
+    summary = ConversionSummary('out.json')
+    summary.videos = 1234
     summary.sentences.update(declarative=3, interrogative=2)
     summary.notes['boxes cut to the picture'] += 7
     summary.skipped = [f'box {number}' for number in range(30)]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hero_mm.datasets.annotation import AnnotationError, load_annotation
 from hero_mm.datasets.converters.boxes import (
     CUT,
+    frame_ranges,
     make_track,
-    tell_frames,
     to_corners,
 )
 from hero_mm.datasets.converters.clips import (
@@ -22,30 +22,23 @@ from hero_mm.datasets.converters.command_line import (
     converter_parser,
     run_converter,
 )
-from hero_mm.datasets.converters.common import (
-    ConversionError,
-    ConversionSummary,
-    need,
-    read_json,
-    read_number,
-    read_whole,
-)
+from hero_mm.datasets.converters.common import ConversionSummary, read_json
 from hero_mm.datasets.converters.official import official_counts
 from hero_mm.datasets.converters.videos import (
     TWICE,
     VideoFolder,
     place_videos,
 )
+from hero_mm.datasets.entries import ConversionError, Entry
 from hero_mm.datasets.tracks import Track, VideoInfo
 
 # Boxes -----------------------------------------------------------------------
 
 
 def _make(numbers, boxes, skip_bad=False, size=(64, 48)):
-    record = ConversionSummary('o')
-    track = make_track(
-        'a.json', 'tid 3', numbers, boxes, size, record, 'dog', skip_bad
-    )
+    record = ConversionSummary('o', skip_bad)
+    entry = Entry('a.json', 'tid 3')
+    track = make_track(entry, numbers, boxes, size, record, 'dog')
     return track, record
 
 
@@ -109,11 +102,13 @@ def test_things_that_are_no_boxes(boxes, found):
     with pytest.raises(ConversionError, match=found):
         _make([6, 7], boxes, skip_bad=True)
     with pytest.raises(ConversionError, match=found):
-        to_corners('a.json', 'tid 3', [6, 7], boxes)
+        to_corners(Entry('a.json', 'tid 3'), [6, 7], boxes)
 
 
 def test_whole_numbers_written_as_fractions():
-    corners = to_corners('a', 'b', [6, 7], [[1, 2, 3, 4], [1, 2, 3.5, 4]])
+    corners = to_corners(
+        Entry('a', 'b'), [6, 7], [[1, 2, 3, 4], [1, 2, 3.5, 4]]
+    )
     assert corners.tolist() == [[1, 2, 4, 6], [1, 2, 4.5, 6]]
 
 
@@ -144,13 +139,13 @@ def test_every_box_is_kept_cut_or_listed(boxes):
 
 @given(st.sets(st.integers(0, 60), min_size=1))
 def test_told_frames_can_be_read_back(frames):
-    told = tell_frames(sorted(frames))
+    told = frame_ranges(sorted(frames))
     found = set()
     for part in told.split(', '):
         first, _, last = part.partition('-')
         found |= set(range(int(first), int(last or first) + 1))
     assert found == frames
-    assert tell_frames([3, 4, 5, 9]) == '3-5, 9'
+    assert frame_ranges([3, 4, 5, 9]) == '3-5, 9'
 
 
 # Clips -----------------------------------------------------------------------
@@ -180,16 +175,23 @@ def _say(query_id='5', **changes):
 
 
 def _clips(names=NAMES, skip_bad=False):
-    return ClipList('a.json', names, ConversionSummary('o'), skip_bad)
+    return ClipList('a.json', names, ConversionSummary('o', skip_bad))
+
+
+def _add(clips, sentence, video):
+    place = sentence.query_id, sentence.where
+    return clips.take(*place, lambda: sentence, video)
 
 
 def test_sentences_of_a_segment_share_a_clip(tmp_path):
     clips, videos = _clips(), {'v': _video(), 'w': _video('w')}
     videos['unused'] = _video('unused')
-    assert clips.add(_say('0'), videos['v'])
-    assert clips.add(_say('1'), videos['w'])
-    assert clips.add(_say('2', segment=(2, 11), predicate='run'), videos['v'])
-    assert clips.add(_say('3', track_id='1'), videos['v'])
+    assert _add(clips, _say('0'), videos['v'])
+    assert _add(clips, _say('1'), videos['w'])
+    assert _add(
+        clips, _say('2', segment=(2, 11), predicate='run'), videos['v']
+    )
+    assert _add(clips, _say('3', track_id='1'), videos['v'])
     out = tmp_path / 'a.json'
     summary = clips.save(out, 'vidstg', 'val', videos, note='x')
     annotation = load_annotation(out)
@@ -210,15 +212,15 @@ def test_sentences_of_a_segment_share_a_clip(tmp_path):
 def test_only_an_inclusive_segment_counts_ends_one_past():
     for names, count in ((NAMES, 1), (RawNames(*'abcde'), 0)):
         clips = _clips(names)
-        clips.add(_say(span=(4, 12)), _video())
-        clips.add(_say('6', span=(4, 11)), _video())
+        _add(clips, _say(span=(4, 12)), _video())
+        _add(clips, _say('6', span=(4, 11)), _video())
         assert clips.summary.notes[LAST_FRAME] == count
         assert sum(clips.summary.sentences.values()) == 2
 
 
 def test_a_segment_is_cut_to_the_video():
     clips = _clips()
-    clips.add(_say(segment=(2, 25), span=(4, 20)), _video())
+    _add(clips, _say(segment=(2, 25), span=(4, 20)), _video())
     kind = 'sentences whose segment was cut to the video'
     assert clips.summary.notes == {kind: 1}
     assert clips.summary.repaired == [f'{kind}: sentence 5, entry 7: 25 to 20']
@@ -226,7 +228,7 @@ def test_a_segment_is_cut_to_the_video():
 
 def test_missing_boxes_are_named():
     clips = _clips()
-    clips.add(_say(segment=(0, 19), span=(0, 18)), _video(last=15))
+    _add(clips, _say(segment=(0, 19), span=(0, 18)), _video(last=15))
     assert clips.summary.notes == {
         'frames in spans without a box': 5,
         'sentences with such frames': 1,
@@ -234,7 +236,7 @@ def test_missing_boxes_are_named():
     assert clips.summary.repaired[0].endswith('entry 7: 0-1, 15-17')
     # Without a single box there is nothing to score.
     bare = _say('8', segment=(0, 19), span=(15, 17))
-    assert not clips.add(bare, _video(last=15))
+    assert not _add(clips, bare, _video(last=15))
     assert 'sentence 8' in clips.summary.skipped[0]
 
 
@@ -253,9 +255,9 @@ def test_missing_boxes_are_named():
 )
 def test_wrong_sentences(changes, message):
     with pytest.raises(ConversionError, match=message):
-        _clips().add(_say(**changes), _video())
+        _add(_clips(), _say(**changes), _video())
     clips = _clips(skip_bad=True)
-    assert not clips.add(_say(**changes), _video())
+    assert not _add(clips, _say(**changes), _video())
     assert len(clips.summary.skipped) == 1
     assert clips.summary.skipped[0].startswith('sentence 5: a.json, entry 7')
     assert not clips.summary.sentences and not clips.summary.notes
@@ -299,19 +301,18 @@ def test_videos_in_linked_folders(tmp_path):
 def test_videos_are_placed_or_listed(tmp_path):
     infos = [_video('v'), _video('w')]
     record = ConversionSummary('o')
-    told = place_videos(infos, None, 'a.json', record, False)
+    told = place_videos(infos, None, 'a.json', record)
     assert [video.path for video in told.values()] == ['v.mp4', 'w.mp4']
     _touch(tmp_path, 'a/v.mp4', 'b/v.mp4')
     with pytest.raises(ConversionError, match="video_path 'w.mp4': no such"):
-        place_videos(infos, tmp_path, 'a.json', record, False)
-    record = ConversionSummary('o')
-    found = place_videos(
-        [_video('v'), _video('w')], tmp_path, 'a.json', record, True
-    )
+        place_videos(infos, tmp_path, 'a.json', record)
+    record = ConversionSummary('o', skip_bad=True)
+    infos = [_video('v'), _video('w')]
+    found = place_videos(infos, tmp_path, 'a.json', record)
     assert list(found) == ['v'] and found['v'].path == 'a/v.mp4'
     assert record.notes == {TWICE: 1} and len(record.skipped) == 1
     with pytest.raises(FileNotFoundError, match='correct --videos'):
-        place_videos(infos, tmp_path / 'none', 'a.json', record, True)
+        place_videos(infos, tmp_path / 'none', 'a.json', record)
 
 
 def test_published_sizes():
@@ -334,24 +335,24 @@ def test_published_sizes():
 @pytest.mark.parametrize('value', [None, '3', True, float('nan'), [3], 0.5])
 def test_what_is_no_number_from_1_on(value):
     with pytest.raises(ConversionError, match='a.json, entry 3, key: expect'):
-        read_number('a.json', 'entry 3', dict(key=value), 'key', least=1)
+        Entry('a.json', 'entry 3', dict(key=value)).number('key', least=1)
 
 
 def test_numbers():
-    entry = dict(whole=3.0, half=3.5)
-    assert read_whole('a', 'b', entry, 'whole') == 3
-    assert type(read_whole('a', 'b', entry, 'whole')) is int
-    assert read_number('a', 'b', entry, 'half') == 3.5
+    entry = Entry('a', 'b', dict(whole=3.0, half=3.5))
+    assert entry.whole('whole') == 3
+    assert type(entry.whole('whole')) is int
+    assert entry.number('half') == 3.5
     with pytest.raises(ConversionError, match='whole number, found 3.5'):
-        read_whole('a', 'b', entry, 'half')
+        entry.whole('half')
     with pytest.raises(ConversionError, match="key 'none' is missing"):
-        read_whole('a', 'b', entry, 'none')
-    entry = dict(most=10_000_000, more=-10_000_001)
-    assert read_whole('a', 'b', entry, 'most') == 10_000_000
+        entry.whole('none')
+    entry = entry.at('c', dict(most=10_000_000, more=-10_000_001))
+    assert entry.whole('most') == 10_000_000
     with pytest.raises(ConversionError, match='number up to 10,000,000, fou'):
-        read_whole('a', 'b', entry, 'more')
+        entry.whole('more')
     with pytest.raises(ConversionError, match='expected an object, found'):
-        need('a', 'b', [], ())
+        Entry('a', 'b', []).need()
 
 
 def test_raw_json_names_file_and_place(tmp_path):
@@ -364,13 +365,13 @@ def test_raw_json_names_file_and_place(tmp_path):
 
 
 def test_a_summary_takes_what_parts_tell():
-    whole, part = ConversionSummary('o'), ConversionSummary('p')
+    whole, part = ConversionSummary('o'), ConversionSummary('p', True)
     whole.note('a', 'here')
     part.note('a', 'there', 3)
     error = ConversionError('a.json', 'b', 'c', 'd')
-    part.skip(error, True, 'box')
+    part.skip(error, 'box')
     with pytest.raises(ConversionError):
-        part.skip(error, False, 'box')
+        whole.skip(error, 'box')
     whole.take(part)
     assert whole.notes == dict(a=4)
     assert whole.repaired == ['a: here', 'a: there']
@@ -378,7 +379,8 @@ def test_a_summary_takes_what_parts_tell():
 
 
 def test_ours_beside_what_is_published():
-    summary = ConversionSummary('o', videos=732, clips=5)
+    summary = ConversionSummary('o')
+    summary.videos, summary.clips = 732, 5
     summary.sentences.update(declarative=4600)
     summary.official = official_counts('vidstg', 'test')
     text = summary.table()

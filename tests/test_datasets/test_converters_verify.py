@@ -10,25 +10,23 @@ import cv2
 import numpy as np
 import pytest
 
+from hero_mm.datasets import progress, video_facts
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     ConversionError,
     ConversionSummary,
     convert_hcstvg,
-    verify,
 )
-from hero_mm.datasets.converters.command_line import show_progress
-from hero_mm.datasets.converters.verify import (
+from hero_mm.datasets.converters.videos import (
     FPS,
     LONGER,
     RESIZED,
     SHORTER,
-    VideoCheck,
-    VideoFacts,
-    probe_video,
     verify_videos,
 )
+from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.tracks import Track, VideoInfo
+from hero_mm.datasets.video_facts import VideoCheck, VideoFacts, probe_video
 
 COUNT = 24
 
@@ -57,21 +55,21 @@ def _info(name='a', count=COUNT, fps=8.0, size=(64, 48), frames=None):
 
 
 def _verify(folder, *infos, skip_bad=False, **options):
-    record = ConversionSummary('out.json')
+    record = ConversionSummary('out.json', skip_bad)
     check = VideoCheck(folder, **options)
-    good = verify_videos(infos, check, 'raw.json', record, skip_bad)
+    good = verify_videos(infos, check, 'raw.json', record)
     return good, record
 
 
 def _count_probes(monkeypatch):
     """Names of the videos that are looked at from now on."""
-    seen, probe = [], verify.probe_video
+    seen, probe = [], video_facts.probe_video
 
     def counted(path):
         seen.append(path.name)
         return probe(path)
 
-    monkeypatch.setattr(verify, 'probe_video', counted)
+    monkeypatch.setattr(video_facts, 'probe_video', counted)
     return seen
 
 
@@ -122,8 +120,7 @@ def test_a_length_that_was_not_told(films, count, raised):
         VideoCheck(films),
         'raw.json',
         record,
-        skip_bad=False,
-        lengths_told=False,
+        lengths_known=False,
     )
     assert good['a'].frame_count == COUNT
     assert record.notes[SHORTER] == raised and LONGER not in record.notes
@@ -261,7 +258,7 @@ def test_a_second_run_looks_at_what_is_new(folder, tmp_path, monkeypatch):
 def test_a_run_that_was_ended_goes_on(folder, tmp_path, monkeypatch):
     """Also where the last line was not written to its end."""
     state = tmp_path / 'state.jsonl'
-    probe = verify.probe_video
+    probe = video_facts.probe_video
 
     def stopped(path):
         if path.name == 'c.mp4':
@@ -269,11 +266,11 @@ def test_a_run_that_was_ended_goes_on(folder, tmp_path, monkeypatch):
         return probe(path)
 
     infos = [_info(name) for name in 'abcd']
-    monkeypatch.setattr(verify, 'probe_video', stopped)
+    monkeypatch.setattr(video_facts, 'probe_video', stopped)
     with pytest.raises(KeyboardInterrupt):
         _verify(folder, *infos, state=state)
     state.write_text(state.read_text()[:-9])
-    monkeypatch.setattr(verify, 'probe_video', probe)
+    monkeypatch.setattr(video_facts, 'probe_video', probe)
     seen = _count_probes(monkeypatch)
     _verify(folder, *infos, state=state)
     assert seen == ['b.mp4', 'c.mp4', 'd.mp4']
@@ -289,7 +286,7 @@ def test_a_state_file_of_another_kind_is_no_error(films, tmp_path):
 
 
 def test_a_process_that_dies_is_told(films, monkeypatch):
-    monkeypatch.setattr(verify, 'probe_video', _die)
+    monkeypatch.setattr(video_facts, 'probe_video', _die)
     with pytest.raises(ConversionError, match='--workers 1'):
         _verify(films, _info('a'), _info('b'), workers=2)
 
@@ -379,13 +376,11 @@ class _Terminal:
 
 
 def test_progress_without_a_terminal_is_lines(monkeypatch):
-    from hero_mm.datasets.converters import command_line
-
     screen = _Terminal(False)
     monkeypatch.setattr(sys, 'stderr', screen)
     items = show_progress(iter('abc'), 1234, 'verifying videos')
     assert list(items) == list('abc') and screen.text == ''
-    monkeypatch.setattr(command_line, 'LINE_SECONDS', 0.0)
+    monkeypatch.setattr(progress, 'LINE_SECONDS', 0.0)
     items = show_progress(iter('abc'), 1234, 'verifying videos')
     assert list(items) == list('abc')
     assert screen.text.splitlines() == [
@@ -393,9 +388,12 @@ def test_progress_without_a_terminal_is_lines(monkeypatch):
     ]
 
 
-def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+@pytest.mark.parametrize('size', [None, lambda item: 5])
+def test_progress_on_a_terminal_is_a_bar(monkeypatch, size):
     screen = _Terminal(True)
     monkeypatch.setattr(sys, 'stderr', screen)
     monkeypatch.setenv('TERM', 'xterm')
-    assert list(show_progress(iter('abc'), 3, 'verifying')) == list('abc')
+    total = 3 if size is None else 15
+    items = show_progress(iter('abc'), total, 'verifying', size)
+    assert list(items) == list('abc')
     assert 'verifying' in screen.text and '100%' in screen.text

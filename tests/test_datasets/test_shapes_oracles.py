@@ -7,14 +7,6 @@ import sys
 
 import pytest
 
-from hero_mm.apis.shapes_oracles import (
-    GUESSES,
-    METRICS,
-    best_of,
-    constant_guess,
-    score_guess,
-    score_oracles,
-)
 from hero_mm.datasets.shapes import build_shapes
 from hero_mm.datasets.shapes.meaning import Description
 from hero_mm.datasets.shapes.questions import (
@@ -41,8 +33,8 @@ def questions(root):
 
 
 @pytest.fixture(scope='module')
-def rows(questions):
-    return score_oracles(questions)
+def rows(oracles, questions):
+    return oracles.score_oracles(questions)
 
 
 def make_question(**kwargs):
@@ -76,7 +68,7 @@ def make_question(**kwargs):
 
 
 @pytest.mark.slow
-def test_neither_part_of_the_sentence_is_enough(rows):
+def test_neither_part_of_the_sentence_is_enough(rows, best_of):
     """The bounds of the benchmark, on the first test videos."""
     assert best_of(rows, 'blind') < 0.20
     assert best_of(rows, 'appearance') < 0.35
@@ -87,25 +79,26 @@ def test_neither_part_of_the_sentence_is_enough(rows):
     assert rows['right object, whole clip']['vIoU@0.5'] < 0.05
 
 
-def test_relations_decide_where_they_are_told(questions):
+def test_relations_decide_where_they_are_told(oracles, questions):
     told = [q for q in questions if q.kind != 'basic']
-    guess = GUESSES['right look and action, no relation'][1]
-    assert score_guess(told, guess)['m_vIoU'] < 0.55
+    guess = oracles.GUESSES['right look and action, no relation'][1]
+    assert oracles.score_guess(told, guess)['m_vIoU'] < 0.55
     plain = [q for q in questions if q.kind == 'basic']
-    assert score_guess(plain, guess)['m_vIoU'] == pytest.approx(1)
+    assert oracles.score_guess(plain, guess)['m_vIoU'] == pytest.approx(1)
 
 
-def test_rows_are_complete(rows):
+def test_rows_are_complete(oracles, rows):
+    assert list(EXPECTED) == list(oracles.GUESSES)
     for name, row in rows.items():
-        assert list(row) == ['group', *METRICS]
-        assert all(0 <= row[metric] <= 1 for metric in METRICS), name
+        assert list(row) == ['group', *oracles.METRICS]
+        assert all(0 <= row[metric] <= 1 for metric in oracles.METRICS), name
     assert rows['right span, random object']['m_tIoU'] == pytest.approx(1)
     assert rows['right object, whole clip']['gt_m_vIoU'] == pytest.approx(1)
     assert rows['right object, any of its spans']['gt_m_vIoU'] > 0.999
 
 
-def test_every_guess_can_be_right_or_is_a_whole_clip(questions):
-    for name, (_, guess) in GUESSES.items():
+def test_every_guess_can_be_right_or_is_a_whole_clip(oracles, questions):
+    for name, (_, guess) in oracles.GUESSES.items():
         right = [q.answer in list(guess(q)) for q in questions]
         assert any(right) == ('whole clip' not in name), name
         assert all(len(guess(q)) for q in questions), name
@@ -143,37 +136,41 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize('name', GUESSES)
-def test_what_a_guess_may_answer(name):
+@pytest.mark.parametrize('name', EXPECTED)
+def test_what_a_guess_may_answer(oracles, name):
     question = make_question()
     question.tracks[2] = {f: [20, 0, 40, 20] for f in range(32)}
-    assert list(GUESSES[name][1](question)) == EXPECTED[name]
+    assert list(oracles.GUESSES[name][1](question)) == EXPECTED[name]
 
 
-def test_score_is_the_mean_over_what_may_be_answered():
+def test_score_is_the_mean_over_what_may_be_answered(oracles):
     question = make_question()
-    scores = score_guess([question], GUESSES['right look, whole clip'][1])
+    scores = oracles.score_guess(
+        [question], oracles.GUESSES['right look, whole clip'][1]
+    )
     # On the right object a quarter of the clip is right, and of the 19 frames
     # of the 5 fps grid five. The other object misses.
     assert scores['m_tIoU'] == pytest.approx(8 / 32)
     assert scores['gt_m_vIoU'] == pytest.approx(0.5)
     assert scores['m_vIoU'] == pytest.approx(0.5 * 5 / 19)
-    scores = score_guess([question], GUESSES['right action, any object'][1])
+    scores = oracles.score_guess(
+        [question], oracles.GUESSES['right action, any object'][1]
+    )
     assert scores['m_tIoU'] == pytest.approx((1 + 4 / 12) / 2)
     assert scores['vIoU@0.5'] == pytest.approx(0.5)
 
 
-def test_questions_count_alike_however_many_answers_they_have():
+def test_questions_count_alike_however_many_answers_they_have(oracles):
     one = make_question()
     two = make_question(events=[(0, 'spin', (0, 8))])
-    guess = GUESSES['right action, any object'][1]
-    both = score_guess([one, two], guess)['m_vIoU']
-    apart = [score_guess([q], guess)['m_vIoU'] for q in (one, two)]
+    guess = oracles.GUESSES['right action, any object'][1]
+    both = oracles.score_guess([one, two], guess)['m_vIoU']
+    apart = [oracles.score_guess([q], guess)['m_vIoU'] for q in (one, two)]
     assert both == pytest.approx(sum(apart) / 2)
     assert apart == pytest.approx([0.5, 1.0])
 
 
-def test_scores_agree_with_the_metric(questions):
+def test_scores_agree_with_the_metric(oracles, questions):
     """One answer a question: the same as scoring predictions."""
     truths, predictions = {}, {}
     for index, q in enumerate(questions):
@@ -187,19 +184,23 @@ def test_scores_agree_with_the_metric(questions):
         }
         predictions[str(index)] = {'span': q.clip, 'boxes': q.tracks[tid]}
     expected = evaluate_tubes(truths, predictions, 'tubedetr')
-    found = score_guess(questions, GUESSES['right object, whole clip'][1])
-    assert found == pytest.approx({name: expected[name] for name in METRICS})
-    truth = score_guess(questions, lambda q: [q.answer])
-    assert truth == pytest.approx(dict.fromkeys(METRICS, 1.0))
+    found = oracles.score_guess(
+        questions, oracles.GUESSES['right object, whole clip'][1]
+    )
+    assert found == pytest.approx(
+        {name: expected[name] for name in oracles.METRICS}
+    )
+    truth = oracles.score_guess(questions, lambda q: [q.answer])
+    assert truth == pytest.approx(dict.fromkeys(oracles.METRICS, 1.0))
 
 
-def test_constant_guess():
+def test_constant_guess(oracles):
     questions = [
         make_question(answer=(0, (4, 12))),
         make_question(answer=(0, (4, 12))),
         make_question(answer=(1, (5, 13))),
     ]
-    box, span = constant_guess(questions)
+    box, span = oracles.constant_guess(questions)
     assert span == (4, 12)
     assert box == [0, 0, 8, 8]
 
@@ -246,7 +247,7 @@ def test_a_missing_split_is_named(root):
 
 
 @pytest.mark.slow
-def test_the_tool_prints_and_writes(root, tmp_path, repo_root):
+def test_the_tool_prints_and_writes(oracles, root, tmp_path, repo_root):
     command = [
         sys.executable,
         str(repo_root / 'tools/analysis_tools/shapes_oracles.py'),
@@ -261,7 +262,7 @@ def test_the_tool_prints_and_writes(root, tmp_path, repo_root):
     )
     rows = json.loads((tmp_path / 'new' / 'scores.json').read_text())
     told = [q for q in read_questions(root, 'val') if q.kind == 'temporal']
-    assert rows == score_oracles(told)
+    assert rows == oracles.score_oracles(told)
     # A report takes them as they are.
     read = read_oracles(tmp_path / 'new' / 'scores.json')
     assert 'right look, whole clip (appearance)' in read
@@ -276,24 +277,26 @@ def test_the_tool_prints_and_writes(root, tmp_path, repo_root):
     assert 'error: ' in result.stderr and 'Traceback' not in result.stderr
 
 
-def read_table(path):
+def read_table(path, metrics):
     """Rows of the oracle table of the docs: name to numbers."""
     lines = path.read_text().splitlines()
     start = lines.index(
-        f'| guess with perfect boxes | {" | ".join(METRICS)} |'
+        f'| guess with perfect boxes | {" | ".join(metrics)} |'
     )
     table = {}
     for line in lines[start + 2 :]:
         if not line.startswith('|'):
             break
         name, *cells = (cell.strip() for cell in line.strip('|').split('|'))
-        table[name] = dict(zip(METRICS, map(float, cells)))
+        table[name] = dict(zip(metrics, map(float, cells)))
     return table
 
 
-def test_the_table_of_the_docs(rows, repo_root):
+def test_the_table_of_the_docs(oracles, rows, repo_root):
     """It has all guesses, and what a part of the split confirms."""
-    table = read_table(repo_root / 'docs' / 'benchmark_shapes.md')
+    table = read_table(
+        repo_root / 'docs' / 'benchmark_shapes.md', oracles.METRICS
+    )
     assert list(table) == list(rows)
     for name, row in rows.items():
         # 60 of 500 videos: the same but for sampling.

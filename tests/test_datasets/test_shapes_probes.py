@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from hero_mm.apis.shapes_oracles import best_of, score_oracles
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build, build_probes
 from hero_mm.datasets.shapes.profiles import DEFAULT, PROBE_VIDEOS, PROBES
@@ -220,12 +219,12 @@ def test_a_second_call_renders_what_is_missing(root, monkeypatch):
     assert contents(root) == before
 
 
-def test_guesses_read_them(root):
+def test_guesses_read_them(root, oracles, best_of):
     folder = root / 'probes'
     questions = read_questions(folder, 'order')
     assert {question.kind for question in questions} == {'temporal'}
     assert set(sentence_kinds(folder, 'order').values()) == {'temporal'}
-    assert best_of(score_oracles(questions), 'blind') < 0.35
+    assert best_of(oracles.score_oracles(questions), 'blind') < 0.35
     with pytest.raises(FileNotFoundError, match='--profile and --probes'):
         read_questions(root, 'order')
 

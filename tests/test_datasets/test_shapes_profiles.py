@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from hero_mm.apis.shapes_oracles import best_of, score_oracles
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build_shapes
 from hero_mm.datasets.shapes.bars import hidden_runs, hide_some
@@ -69,8 +68,8 @@ def questions(root):
 
 
 @pytest.fixture(scope='module')
-def rows(questions):
-    return score_oracles(questions)
+def rows(oracles, questions):
+    return oracles.score_oracles(questions)
 
 
 @pytest.fixture(scope='module')
@@ -160,7 +159,7 @@ def test_the_figures_of_the_long_profile(questions):
 
 
 @pytest.mark.slow
-def test_guesses_fail_on_the_long_profile(rows):
+def test_guesses_fail_on_the_long_profile(rows, best_of):
     assert best_of(rows, 'blind') < 0.20
     assert best_of(rows, 'appearance') < 0.35
     assert best_of(rows, 'action') < 0.50

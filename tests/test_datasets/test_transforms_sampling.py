@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hero_mm.datasets.tracks import frames_of_span
 from hero_mm.datasets.transforms import SampleClipFrames
 from hero_mm.datasets.transforms.sampling import (
     fps_grid,
-    frames_of_span,
     uniform_grid,
 )
 

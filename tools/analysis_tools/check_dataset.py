@@ -30,9 +30,9 @@ with explained():
         audit_annotation,
         audit_videos,
     )
-    from hero_mm.datasets.converters.command_line import show_progress
-    from hero_mm.datasets.converters.verify import VideoCheck
+    from hero_mm.datasets.progress import show_progress
     from hero_mm.datasets.source import SPLITS, find_source
+    from hero_mm.datasets.video_facts import VideoCheck
     from hero_mm.files import write_bytes
     from hero_mm.texts import printable
 
@@ -101,7 +101,7 @@ def summarize(findings: Iterable[Finding], show: int) -> list[str]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Audit and tell what was found.
+    """Audit and print what was found.
 
     Args:
         argv (Sequence[str], optional): Arguments. Defaults to those of the

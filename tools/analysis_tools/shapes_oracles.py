@@ -1,7 +1,10 @@
 r"""Score guesses with perfect boxes on the embedded benchmark.
 
-Beside them stands what the sentences ask for: how long answers are, how much
-is hidden, what crosses the borders of windows.
+A guess takes its tubes from the annotation and knows only a part of the
+sentence. Where it has several tubes to choose from, its score is the mean over
+all of them: what a random choice is expected to get. Beside them stands what
+the sentences ask for: how long answers are, how much is hidden, what crosses
+the borders of windows.
 
 A report (report.py) shows the scores that lie beside its annotation.
 
@@ -13,15 +16,273 @@ Example:
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.apis.shapes_oracles import METRICS, score_oracles
-    from hero_mm.datasets.shapes.questions import read_questions
+    from hero_mm.datasets.shapes.questions import (
+        Boxes,
+        Choice,
+        Question,
+        Span,
+        read_questions,
+    )
     from hero_mm.datasets.shapes.statistics import describe
+    from hero_mm.evaluation import score_tubes
     from hero_mm.files import write_text
+
+METRICS = ('m_tIoU', 'm_vIoU', 'vIoU@0.3', 'vIoU@0.5', 'gt_m_vIoU')
+Guess = Callable[[Question], Sequence[Choice]]
+
+
+def _any_span(question: Question, tids: Sequence[int]) -> list[Choice]:
+    """A random object, then a random one of its spans, equally weighted."""
+    return [(tid, span) for tid in tids for span in question.spans(tid)]
+
+
+def _length(span: Span) -> int:
+    return span[1] - span[0]
+
+
+def _longest(question: Question, tids: Sequence[int]) -> list[Choice]:
+    return [(tid, max(question.spans(tid), key=_length)) for tid in tids]
+
+
+def _middle(question: Question, tids: Sequence[int]) -> list[Choice]:
+    clip = sum(question.clip) / 2
+
+    def off(span: Span) -> float:
+        return abs(sum(span) / 2 - clip)
+
+    return [(tid, min(question.spans(tid), key=off)) for tid in tids]
+
+
+def _busiest(question: Question) -> list[int]:
+    counts = [len(question.spans(tid)) for tid in question.everyone]
+    return [t for t in question.everyone if counts[t] == max(counts)]
+
+
+def _largest(question: Question) -> list[int]:
+    """The object that covers most of the picture."""
+
+    def cover(tid: int) -> float:
+        boxes = question.tracks[tid].values()
+        return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes)
+
+    return [max(question.everyone, key=cover)]
+
+
+def _worth_asking(question: Question) -> list[Choice]:
+    """Events that a sentence may be about: their action comes again."""
+    actions = [action for _, action, _ in question.events]
+    return [
+        (tid, span)
+        for tid, action, span in question.events
+        if actions.count(action) > 1
+    ]
+
+
+def _acting(question: Question) -> list[Choice]:
+    return [
+        (tid, span)
+        for tid, action, span in question.events
+        if action == question.action
+    ]
+
+
+def _fitting_and_acting(question: Question) -> list[Choice]:
+    return [c for c in _acting(question) if c[0] in question.fitting]
+
+
+# Name: (group, what may be answered). The groups have bounds of their own.
+GUESSES: dict[str, tuple[str, Guess]] = {
+    'random object, any of its spans': (
+        'blind',
+        lambda q: _any_span(q, q.everyone),
+    ),
+    'random object, its longest span': (
+        'blind',
+        lambda q: _longest(q, q.everyone),
+    ),
+    'random object, its middle span': (
+        'blind',
+        lambda q: _middle(q, q.everyone),
+    ),
+    'busiest object, any of its spans': (
+        'blind',
+        lambda q: _any_span(q, _busiest(q)),
+    ),
+    'largest object, its longest span': (
+        'blind',
+        lambda q: _longest(q, _largest(q)),
+    ),
+    'any event whose action comes again': ('blind', _worth_asking),
+    'random object, whole clip': (
+        'blind',
+        lambda q: [(tid, q.clip) for tid in q.everyone],
+    ),
+    'right look, whole clip': (
+        'appearance',
+        lambda q: [(tid, q.clip) for tid in q.fitting],
+    ),
+    'right look, any of its spans': (
+        'appearance',
+        lambda q: _any_span(q, q.fitting),
+    ),
+    'right look, its longest span': (
+        'appearance',
+        lambda q: _longest(q, q.fitting),
+    ),
+    'right action, any object': ('action', _acting),
+    'right span, random object': (
+        'time',
+        lambda q: [(tid, q.answer[1]) for tid in q.everyone],
+    ),
+    'right look and action, no relation': ('relation', _fitting_and_acting),
+    'right object, whole clip': (
+        'object',
+        lambda q: [(q.answer[0], q.clip)],
+    ),
+    'right object, any of its spans': (
+        'object',
+        lambda q: _any_span(q, [q.answer[0]]),
+    ),
+}
+
+
+def score_guess(
+    questions: Sequence[Question], guess: Guess, protocol: str = 'tubedetr'
+) -> dict[str, float]:
+    """Expected scores of a guess.
+
+    Args:
+        questions (Sequence[Question]): What is asked.
+        guess (Callable): Gives the tubes that it may answer; each is as
+            likely.
+        protocol (str): How tubes are scored. Defaults to ``'tubedetr'``.
+
+    Returns:
+        dict[str, float]: Mean scores in [0, 1], keys as in ``METRICS``.
+    """
+    answers = [
+        [(question.tracks[tid], span) for tid, span in guess(question)]
+        for question in questions
+    ]
+    return _score(questions, answers, protocol)
+
+
+def _score(
+    questions: Sequence[Question],
+    answers: Sequence[Sequence[tuple[Boxes, Span]]],
+    protocol: str,
+) -> dict[str, float]:
+    """Mean over questions of the mean over their answers."""
+    truths, predictions, weights = {}, {}, []
+    # The same track is answered many times: made an array once.
+    arrays: dict[int, Any] = {}
+
+    def as_arrays(boxes: Boxes) -> Any:
+        if id(boxes) not in arrays:
+            values = np.array(list(boxes.values()), float).reshape(-1, 4)
+            arrays[id(boxes)] = np.array(list(boxes), int), values
+        return arrays[id(boxes)]
+
+    for index, (question, options) in enumerate(zip(questions, answers)):
+        tid, span = question.answer
+        truth = {
+            'span': span,
+            'boxes': as_arrays(question.tracks[tid]),
+            'segment': question.clip,
+            'fps': question.fps,
+            'query_type': question.query_type,
+        }
+        for number, (boxes, guessed) in enumerate(options):
+            key = f'{index}-{number}'
+            truths[key] = truth
+            predictions[key] = {'span': guessed, 'boxes': as_arrays(boxes)}
+            weights.append(1 / len(options))
+    scores = score_tubes(truths, predictions, protocol)
+    columns = (
+        scores.tiou,
+        scores.viou,
+        scores.viou > 0.3,
+        scores.viou > 0.5,
+        scores.gt_viou,
+    )
+    means = (np.average(column, weights=weights) for column in columns)
+    return {name: float(mean) for name, mean in zip(METRICS, means)}
+
+
+def constant_guess(
+    questions: Sequence[Question],
+) -> tuple[list[float], Span]:
+    """The best guess that sees neither video nor sentence.
+
+    Args:
+        questions (Sequence[Question]): What is asked.
+
+    Returns:
+        tuple: The median of all true boxes, and the span with the highest
+        mean overlap with the true ones.
+    """
+    boxes: list[list[float]] = []
+    spans: list[Span] = []
+    for question in questions:
+        tid, (begin, end) = question.answer
+        spans.append((begin, end))
+        boxes.extend(question.tracks[tid][f] for f in range(begin, end))
+    truth = np.array(spans)
+    start, stop = questions[0].clip
+    best, best_score = (start, stop), -1.0
+    for begin in range(start, stop):
+        for end in range(begin + 1, stop + 1):
+            common = np.minimum(truth[:, 1], end)
+            common = common - np.maximum(truth[:, 0], begin)
+            common = np.clip(common, 0, None)
+            lengths = truth[:, 1] - truth[:, 0] + end - begin
+            score = float((common / (lengths - common)).mean())
+            if score > best_score:
+                best, best_score = (begin, end), score
+    return np.median(boxes, axis=0).tolist(), best
+
+
+def score_oracles(
+    questions: Sequence[Question], protocol: str = 'tubedetr'
+) -> dict[str, dict[str, Any]]:
+    """Scores of all guesses.
+
+    Args:
+        questions (Sequence[Question]): What is asked.
+        protocol (str): How tubes are scored. Defaults to ``'tubedetr'``.
+
+    Returns:
+        dict: By name of the guess: its ``group`` and its scores.
+    """
+    box, span = constant_guess(questions)
+    held = [[(dict.fromkeys(range(*q.clip), box), span)] for q in questions]
+    rows: dict[str, dict[str, Any]] = {
+        'one box and one span for all': {
+            'group': 'blind',
+            **_score(questions, held, protocol),
+        },
+        'random object, best one span for all': {
+            'group': 'blind',
+            **score_guess(
+                questions,
+                lambda q: [(tid, span) for tid in q.everyone],
+                protocol,
+            ),
+        },
+    }
+    for name, (group, guess) in GUESSES.items():
+        scores = score_guess(questions, guess, protocol)
+        rows[name] = {'group': group, **scores}
+    return rows
 
 
 def parse_args() -> argparse.Namespace:

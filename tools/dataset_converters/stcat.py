@@ -19,10 +19,10 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        show_progress,
         video_check,
     )
     from hero_mm.datasets.converters.stcat import PLACES
+    from hero_mm.datasets.progress import show_progress
 
 
 def main() -> int:

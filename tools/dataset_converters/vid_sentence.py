@@ -15,10 +15,10 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        show_progress,
         video_check,
     )
     from hero_mm.datasets.converters.vid_sentence import SEGMENTS
+    from hero_mm.datasets.progress import show_progress
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """Converters: raw files of data sets to the one annotation format."""
 
-from .common import ConversionError, ConversionSummary
+from ..entries import ConversionError
+from ..video_facts import VideoCheck
+from .common import ConversionSummary
 from .hcstvg import convert_hcstvg
 from .stcat import convert_stcat
 from .tubedetr import convert_tubedetr
@@ -10,6 +12,7 @@ from .vidstg import convert_vidstg
 __all__ = [
     'ConversionError',
     'ConversionSummary',
+    'VideoCheck',
     'convert_hcstvg',
     'convert_stcat',
     'convert_tubedetr',

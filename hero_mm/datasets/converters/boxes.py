@@ -10,76 +10,68 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotation_checks import is_box
+from ..entries import Entry
 from ..tracks import Track
-from .common import ConversionError, PathLike, Record
+from .common import Record
 
 CUT = 'boxes cut to the picture'
+Numbers = Union[Sequence[int], np.ndarray]
 
 
 def make_track(
-    path: PathLike,
-    where: str,
-    numbers: Union[Sequence[int], np.ndarray],
+    entry: Entry,
+    numbers: Numbers,
     boxes: Any,
     size: tuple[int, int],
     record: Record,
     category: str = '',
-    skip_bad: bool = False,
 ) -> Optional[Track]:
     """Cut boxes to the picture and refuse those without an area.
 
     Args:
-        path (PathLike): The raw file, for errors.
-        where (str): The object, for errors.
+        entry (Entry): The object, for errors.
         numbers (Sequence[int] | np.ndarray): T native frame numbers, each
             once.
         boxes (ArrayLike): xyxy, has shape (T, 4).
         size (tuple[int, int]): (width, height) of the video, in pixels.
         record (Record): Counts what is cut, lists what is dropped.
         category (str): What the object is.
-        skip_bad (bool): Drop and list bad boxes instead of raising. Defaults
-            to False.
 
     Returns:
         Track, optional: None where no box is left.
 
     Raises:
-        ConversionError: A box has no area in the picture, or is no box.
+        ConversionError: A box is no box, or has no area in the picture and
+            may not be dropped.
     """
-    raw_T4 = _as_numbers(path, where, numbers, boxes)
+    raw_T4 = _as_numbers(entry, numbers, boxes)
     boxes_T4 = _cut(raw_T4, *size)
     good_T = is_box(boxes_T4)
     for place in np.flatnonzero(~good_T).tolist():
-        error = ConversionError(
-            path,
-            f'frame {numbers[place]}, {where}',
+        frame = entry.at(f'frame {numbers[place]}, {entry.where}', None)
+        error = frame.error(
             f'box {raw_T4[place].tolist()} (xmin, ymin, xmax, ymax) has no '
             'area in the picture: xmax <= xmin, ymax <= ymin, or outside',
             'correct it, or drop and list such boxes with --skip-bad '
             '(skip_bad=True)',
         )
-        record.skip(error, skip_bad, 'box')
+        record.skip(error, 'box')
     frames_T = np.asarray(numbers)
     changed_T = (boxes_T4 != raw_T4).any(1) & good_T
     if changed_T.any():
-        told = f'{path}, {where}, frames {tell_frames(frames_T[changed_T])}'
-        record.note(CUT, told, int(changed_T.sum()))
+        frames = frame_ranges(frames_T[changed_T])
+        place = f'{entry.path}, {entry.where}, frames {frames}'
+        record.note(CUT, place, int(changed_T.sum()))
     if not good_T.any():
         return None
     return Track.from_boxes(category, frames_T[good_T], boxes_T4[good_T])
 
 
-def to_corners(
-    path: PathLike,
-    where: str,
-    numbers: Union[Sequence[int], np.ndarray],
-    boxes: Any,
-) -> np.ndarray:
+def to_corners(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
     """Boxes of left, top, width and height to xyxy.
 
     Args:
-        path (PathLike): The raw file, for errors.
-        where (str): The object, for errors.
+        entry (Entry): The object, for errors.
         numbers (Sequence[int] | np.ndarray): T native frame numbers, for
             errors.
         boxes (ArrayLike): xywh, has shape (T, 4).
@@ -90,16 +82,11 @@ def to_corners(
     Raises:
         ConversionError: A box is no box.
     """
-    raw_T4 = _as_numbers(path, where, numbers, boxes)
+    raw_T4 = _as_numbers(entry, numbers, boxes)
     return np.concatenate([raw_T4[:, :2], raw_T4[:, :2] + raw_T4[:, 2:]], 1)
 
 
-def _as_numbers(
-    path: PathLike,
-    where: str,
-    numbers: Union[Sequence[int], np.ndarray],
-    boxes: Any,
-) -> np.ndarray:
+def _as_numbers(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
     """The boxes as an array, or the error that names the first wrong one."""
     try:
         raw_T4 = np.asarray(boxes)
@@ -114,12 +101,8 @@ def _as_numbers(
         except (TypeError, ValueError):
             wrong = True
         if wrong:
-            raise ConversionError(
-                path,
-                f'frame {number}, {where}',
-                f'a box is four numbers, found {box!r:.80}',
-                'check that this is the official file',
-            )
+            frame = entry.at(f'frame {number}, {entry.where}', box)
+            raise frame.error(f'a box is four numbers, found {box!r:.80}')
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
@@ -131,15 +114,8 @@ def _cut(raw_T4: np.ndarray, width: int, height: int) -> np.ndarray:
     return inside_T4.astype(np.float32)
 
 
-def tell_frames(frames: ArrayLike) -> str:
-    """Frame numbers as text, neighbours together.
-
-    Args:
-        frames (ArrayLike): Increasing frame numbers, at least one.
-
-    Returns:
-        str: As in ``3-7, 9``.
-    """
+def frame_ranges(frames: ArrayLike) -> str:
+    """Increasing frame numbers as text, such as ``3-7, 9``."""
     frames_T = np.asarray(frames)
     parts = np.split(frames_T, np.flatnonzero(np.diff(frames_T) != 1) + 1)
     return ', '.join(

@@ -1,15 +1,18 @@
 """Sentences to clips: check them, group them, write the annotation file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Optional
 
 import numpy as np
 
 from ..annotation import save_annotation
+from ..annotation_checks import find_fault
+from ..entries import ConversionError, Entry, PathLike
 from ..tracks import VideoInfo
-from .boxes import tell_frames
-from .common import ConversionError, ConversionSummary, PathLike
+from .boxes import frame_ranges
+from .common import ConversionSummary
 from .official import official_counts
 
 LAST_FRAME = (
@@ -66,14 +69,7 @@ class Sentence:
     predicate: str = ''
 
     def query(self, video: VideoInfo) -> dict:
-        """The sentence as an annotation file has it.
-
-        Args:
-            video (VideoInfo): Its video.
-
-        Returns:
-            dict: A query.
-        """
+        """The sentence as an annotation file has it."""
         query = dict(
             query_id=self.query_id,
             type=self.type,
@@ -96,61 +92,83 @@ class ClipList:
         path (PathLike): The raw file, for errors.
         names (RawNames): How it calls things.
         summary (ConversionSummary): Counts and lists what is met.
-        skip_bad (bool): Leave out and list wrong sentences instead of
-            raising.
     """
 
     def __init__(
-        self,
-        path: PathLike,
-        names: RawNames,
-        summary: ConversionSummary,
-        skip_bad: bool,
+        self, path: PathLike, names: RawNames, summary: ConversionSummary
     ) -> None:
         self.path = path
         self.names = names
         self.summary = summary
-        self.skip_bad = skip_bad
         self._clips: dict[tuple, dict] = {}
 
-    def add(self, sentence: Sentence, video: VideoInfo) -> bool:
-        """Check a sentence and put it into its clip.
+    def take(
+        self,
+        query_id: str,
+        where: str,
+        read: Callable[[], Sentence],
+        video: Optional[VideoInfo],
+    ) -> Optional[Sentence]:
+        """Read a sentence, check it and put it into its clip.
 
         Args:
-            sentence (Sentence): As read; its text is tidied, its segment and
+            query_id (str): Its name.
+            where (str): Its place in the raw file.
+            read (Callable): Reads it; its text is tidied, its segment and
                 span are cut to the video.
-            video (VideoInfo): Its video.
+            video (VideoInfo, optional): Its video; None where that is left
+                out.
 
         Returns:
-            bool: Whether it was put; False where it was left out and listed.
+            Sentence, optional: None where it was left out and listed.
 
         Raises:
-            ConversionError: It is wrong, without ``skip_bad``.
+            ConversionError: It is wrong and may not be left out.
         """
+        place = f'sentence {query_id}'
+        if video is None:
+            kind = 'sentences of skipped videos'
+            self.summary.note(kind, f'{place}, {where}')
+            return None
+        with self.summary.leaving_out(place):
+            sentence = read()
+            if self._add(sentence, video):
+                return sentence
+        return None
+
+    def take_all(
+        self,
+        sentences: Iterable[tuple[str, Sentence]],
+        infos: Mapping[str, VideoInfo],
+    ) -> None:
+        """Take sentences that are read, each with the name of its video."""
+        for name, sentence in sentences:
+            read = partial(replace, sentence)
+            place = sentence.query_id, sentence.where
+            self.take(*place, read, infos.get(name))
+
+    def _add(self, sentence: Sentence, video: VideoInfo) -> bool:
         sentence.text = sentence.text.strip()
-        start, end = sentence.segment
-        cut = end > video.frame_count
-        sentence.segment = start, min(end, video.frame_count)
+        (start, end), count = sentence.segment, video.frame_count
+        cut = end > count
+        sentence.segment = start, min(end, count)
         begin, stop = sentence.span
-        cut_span = cut and begin < video.frame_count < stop <= end
+        cut_span = cut and begin < count < stop <= end
         if cut_span:
-            sentence.span = begin, video.frame_count
-        error = self._wrong(sentence, video, end)
-        if error is not None:
-            what = f'sentence {sentence.query_id}'
-            self.summary.skip(error, self.skip_bad, what)
-            return False
+            sentence.span = begin, count
+        self._check(sentence, video, end)
         if not self._has_boxes(sentence, video):
             return False
+        summary = self.summary
         place = f'sentence {sentence.query_id}, {sentence.where}'
         if cut:
             kind = 'sentences whose segment was cut to the video'
-            self.summary.note(kind, f'{place}: {end} to {video.frame_count}')
+            summary.note(kind, f'{place}: {end} to {count}')
         if cut_span:
             kind = 'sentences whose span was cut to the video'
-            self.summary.note(kind, f'{place}: {stop} to {video.frame_count}')
+            summary.note(kind, f'{place}: {stop} to {count}')
         if self.names.inclusive and sentence.span[1] == end:
-            self.summary.note(LAST_FRAME, place)
+            summary.note(LAST_FRAME, place)
         clip = self._clips.setdefault(
             (video.video_id, sentence.segment),
             dict(
@@ -160,7 +178,7 @@ class ClipList:
             ),
         )
         clip['queries'].append(sentence.query(video))
-        self.summary.sentences[sentence.type] += 1
+        summary.sentences[sentence.type] += 1
         return True
 
     def save(
@@ -180,7 +198,7 @@ class ClipList:
             dataset (str): Name of the data set.
             split (str): Name of the split.
             infos (Mapping[str, VideoInfo]): Video id to video, in order.
-            **metainfo: What else is to be told of the file.
+            **metainfo: What else the file says of itself.
 
         Returns:
             ConversionSummary: With the counts filled in.
@@ -208,36 +226,41 @@ class ClipList:
         save_annotation(out, about, kept, data_list)
         return summary
 
-    def _wrong(
+    def _check(
         self, sentence: Sentence, video: VideoInfo, raw_end: int
-    ) -> Optional[ConversionError]:
-        """What is wrong with a sentence."""
+    ) -> None:
+        """Refuse a wrong sentence, in the words of the raw file."""
         names, (start, end) = self.names, sentence.segment
         begin, stop = sentence.span
-        if not sentence.text:
-            field, found = '', f'the sentence ({names.text}) is empty'
-        elif not 0 <= start < end:
-            field = names.segment
-            found = (
+        fault = find_fault(
+            sentence.text,
+            (start, end),
+            (begin, stop),
+            sentence.track_id,
+            video,
+        )
+        if fault is None:
+            return
+        entry = Entry(self.path, sentence.where, cure=_CURE)
+        if fault == 'text':
+            raise entry.error(f'the sentence ({names.text}) is empty')
+        if fault == 'segment':
+            raise entry.error(
                 f'[{start}, {raw_end - 1}] is empty or not in the '
-                f'{video.frame_count} frames of the video'
+                f'{video.frame_count} frames of the video',
+                field=names.segment,
             )
-        elif not start <= begin < stop <= end:
-            field = names.span
-            found = (
+        if fault == 'span':
+            raise entry.error(
                 f'[{begin}, {stop}) is empty or outside its segment '
-                f'[{start}, {end})'
+                f'[{start}, {end})',
+                field=names.span,
             )
-        elif sentence.track_id not in video.tracks:
-            field = names.target
-            found = (
-                f'unknown track id {sentence.track_id!r}; {names.boxes} has '
-                f'boxes for {sorted(video.tracks)}'
-            )
-        else:
-            return None
-        where = sentence.where + (f', {field}' if field else '')
-        return ConversionError(self.path, where, found, _CURE)
+        raise entry.error(
+            f'unknown track id {sentence.track_id!r}; {names.boxes} has boxes '
+            f'for {sorted(video.tracks)}',
+            field=names.target,
+        )
 
     def _has_boxes(self, sentence: Sentence, video: VideoInfo) -> bool:
         """Count what is missing of the tube; without any box it is none."""
@@ -256,6 +279,6 @@ class ClipList:
             self.summary.note(
                 'sentences with such frames',
                 f'sentence {sentence.query_id}, {sentence.where}: '
-                f'{tell_frames(missing)}',
+                f'{frame_ranges(missing)}',
             )
         return True

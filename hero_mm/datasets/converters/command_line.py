@@ -3,18 +3,15 @@
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
-from ..annotation import AnnotationError
-from .common import ConversionError, ConversionSummary
-from .verify import VideoCheck
-
-# Without a terminal a line tells every so many seconds how far it is.
-LINE_SECONDS = 10.0
+from ..entries import AnnotationError
+from ..progress import show_progress
+from ..video_facts import VideoCheck
+from .common import ConversionSummary
 
 
 def converter_parser(doc: str) -> argparse.ArgumentParser:
@@ -82,40 +79,10 @@ def video_check(args: argparse.Namespace) -> Optional[VideoCheck]:
     )
 
 
-def show_progress(
-    items: Iterable[Any], total: int, what: str = 'reading boxes'
-) -> Iterable[Any]:
-    """Draw a progress bar, or write a line now and then without a terminal.
-
-    Args:
-        items (Iterable): What is worked through.
-        total (int): How many there are.
-        what (str): What is done. Defaults to 'reading boxes'.
-
-    Returns:
-        Iterable: The same.
-    """
-    if not sys.stderr.isatty():
-        return _with_lines(items, total, what)
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, total=total, console=Console(stderr=True))
-
-
-def _with_lines(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
-    told = time.monotonic()
-    for count, item in enumerate(items, 1):
-        yield item
-        if time.monotonic() - told >= LINE_SECONDS:
-            told = time.monotonic()
-            sys.stderr.write(f'{what}: {count:,} of {total:,}\n')
-
-
 def run_converter(
     args: argparse.Namespace, convert: Callable[[], ConversionSummary]
 ) -> int:
-    """Convert, tell the summary and write the list.
+    """Convert, print the summary and write the list.
 
     Args:
         args (Namespace): Of :func:`converter_parser`.
@@ -129,7 +96,7 @@ def run_converter(
     try:
         summary = convert()
         summary.write_list(path)
-    except (AnnotationError, ConversionError, OSError) as error:
+    except (AnnotationError, OSError) as error:
         sys.stderr.write(f'error: {error}\n')
         return 1
     sys.stdout.write(f'{summary.text()}\n  all by name: {path}\n')

@@ -24,19 +24,13 @@ _SIZES: dict[tuple[str, str], dict[str, int]] = {
 
 
 def official_counts(dataset: str, split: str) -> Mapping[str, int]:
-    """The size of a split.
+    """The size of a split: ``videos`` where known, ``sentences``, and types.
 
     Args:
         dataset (str): ``vidstg``, ``hcstvg`` (version 1), ``hcstvg-v2`` or
-            ``vid-sentence``.
+            ``vid-sentence``; another one has no published size.
         split (str): Its name.
-
-    Returns:
-        Mapping[str, int]: ``videos`` where known, ``sentences``,
-        ``declarative``, ``interrogative``; empty for another data set.
     """
-    sizes = _SIZES.get((dataset, split))
-    if sizes is None:
-        return {}
+    sizes = _SIZES.get((dataset, split), {})
     total = sum(count for name, count in sizes.items() if name != 'videos')
-    return dict(sizes, sentences=total)
+    return dict(sizes, sentences=total) if sizes else {}

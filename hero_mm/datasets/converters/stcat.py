@@ -1,7 +1,7 @@
 """Data as STCAT, CG-STVG and TA-STVG lay it out, to the one format.
 
 They keep the official files in folders of their own, so the converters of
-these do the work; here is told where what lies:
+these do the work; here is where what lies:
 
 - ``vidstg``: ``sent_annos/{train,val,test}_annotations.json``,
   ``bbox_annos/<video id>.json`` (VidOR's), ``videos/<video id>.mp4``.
@@ -14,13 +14,14 @@ Their caches (``data_cache``) and ``vstg_annos`` are not needed.
 """
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional
 
 from hero_mm.errors import UserError
 
-from .common import ConversionError, ConversionSummary, PathLike, Progress
+from ..entries import Entry, PathLike
+from .common import ConversionSummary, Progress
 from .hcstvg import convert_hcstvg
-from .verify import VideoCheck
+from .videos import Videos
 from .vidstg import convert_vidstg
 
 # Data set to its sentences and videos below the folder.
@@ -29,7 +30,7 @@ PLACES = {
     'hcstvg': ('annos/hcstvg_v1', 'v1_video'),
     'hcstvg-v2': ('annos/hcstvg_v2', 'v2_video'),
 }
-NO_VIDEOS = 'paths of videos as the raw files tell them: no folder of videos'
+NO_VIDEOS = 'paths of videos as in the raw files: no folder of videos'
 
 
 def convert_stcat(
@@ -37,7 +38,7 @@ def convert_stcat(
     out: PathLike,
     split: str,
     dataset: Optional[str] = None,
-    videos: Optional[Union[PathLike, VideoCheck]] = None,
+    videos: Videos = None,
     skip_bad: bool = False,
     workers: int = 1,
     progress: Optional[Progress] = None,
@@ -54,7 +55,7 @@ def convert_stcat(
         videos (PathLike | VideoCheck, optional): Folder of the videos, each
             of which must be there; a :class:`VideoCheck` has them verified,
             too. Defaults to None: the one of the layout where it is there;
-            else no video is looked for, which the summary tells.
+            else no video is looked for, which the summary says.
         skip_bad (bool): Leave out and list what is wrong, instead of raising
             at the first. Defaults to False.
         workers (int): Processes that read boxes of VidSTG. Defaults to 1.
@@ -77,26 +78,25 @@ def convert_stcat(
     own = folder / films
     if videos is None and own.is_dir():
         videos = own
+    options: dict[str, Any] = dict(videos=videos, skip_bad=skip_bad)
     if dataset == 'vidstg':
         summary = convert_vidstg(
             folder / sentences / f'{split}_annotations.json',
             folder / 'bbox_annos',
             out,
-            videos=videos,
             split=split,
-            skip_bad=skip_bad,
             workers=workers,
             progress=progress,
+            **options,
         )
     else:
         hidden = dataset == 'hcstvg-v2' and split == 'test'
         summary = convert_hcstvg(
             folder / sentences / f'{split}.json',
             out,
-            videos=videos,
             dataset=dataset,
             split='val' if hidden else split,
-            skip_bad=skip_bad,
+            **options,
         )
     if videos is None:
         summary.note(NO_VIDEOS, str(own), summary.videos)
@@ -104,13 +104,7 @@ def convert_stcat(
 
 
 def find_dataset(folder: PathLike) -> str:
-    """Tell which data set a folder holds.
-
-    Args:
-        folder (PathLike): As STCAT lays it out.
-
-    Returns:
-        str: ``vidstg``, ``hcstvg`` or ``hcstvg-v2``.
+    """The data set that a folder holds, as STCAT lays it out.
 
     Raises:
         FileNotFoundError: None of them.
@@ -121,16 +115,14 @@ def find_dataset(folder: PathLike) -> str:
         for name, (place, _) in PLACES.items()
         if Path(folder, place).is_dir()
     ]
-    places = ', '.join(place for place, _ in PLACES.values())
     if not found:
+        places = ', '.join(place for place, _ in PLACES.values())
         raise FileNotFoundError(
             f'{folder} has none of the folders {places}; give data/vidstg, '
             'data/hc-stvg or data/hc-stvg2 as STCAT lays them out'
         )
     if len(found) > 1:
-        raise ConversionError(
-            folder,
-            'its folders',
+        raise Entry(folder, 'its folders').error(
             f'the data sets {", ".join(found)} lie side by side',
             'say which one is meant with --dataset',
         )

@@ -13,35 +13,24 @@ here they are moved to where they belong.
 Shape legend: T frames. Boxes are xywh in the files, xyxy here.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
 from hero_mm.errors import UserError
 
 from ..annotation import QUERY_TYPES
-from ..tracks import VideoInfo
+from ..entries import Entry, PathLike
+from ..tracks import MOST_FRAMES, VideoInfo
 from .boxes import make_track, to_corners
 from .clips import ClipList, RawNames, Sentence
-from .common import (
-    MOST,
-    ConversionError,
-    ConversionSummary,
-    PathLike,
-    need,
-    read_json,
-    read_name,
-    read_number,
-    read_text,
-    read_whole,
-)
-from .verify import VideoCheck
-from .videos import place_videos
+from .common import ConversionSummary, read_json, split_of
+from .videos import Videos, place_videos
 from .vidor import RAISED
 
 HC_SECONDS = 20
@@ -80,7 +69,7 @@ class _RawTrack:
 def convert_tubedetr(
     annotations: PathLike,
     out: PathLike,
-    videos: Optional[Union[PathLike, VideoCheck]] = None,
+    videos: Videos = None,
     dataset: Optional[str] = None,
     split: Optional[str] = None,
     query_ids: str = 'tubedetr',
@@ -90,7 +79,7 @@ def convert_tubedetr(
 
     Args:
         annotations (PathLike): ``test.json``, ``test_proc.json``, ...; what
-            stands in it tells which data set it is.
+            stands in it says which data set it is.
         out (PathLike): The annotation file to write; its boxes go beside it.
         videos (PathLike | VideoCheck, optional): Folder of the videos. Where
             it is given, each video must be there, nested or flat; a
@@ -119,35 +108,38 @@ def convert_tubedetr(
     if query_ids not in QUERY_IDS:
         raise UserError(f'query_ids must be one of {QUERY_IDS}: {query_ids}')
     raw = read_json(annotations, hook=_compact)
-    summary = ConversionSummary(str(out))
-    stem = Path(annotations).stem
-    told = re.match('train|val|test', stem)
-    split = split or (told.group() if told else stem)
+    summary = ConversionSummary(out, skip_bad)
+    file = Entry(annotations, 'top level', raw, _CURE)
     if isinstance(raw, dict) and {'videos', 'trajectories'} <= set(raw):
-        clips = ClipList(annotations, NAMES, summary, skip_bad)
-        ids = _query_ids(annotations, raw['videos'], query_ids)
-        infos = _vidstg_videos(clips, raw)
-        found = place_videos(
-            infos.values(), videos, annotations, summary, skip_bad
-        )
-        _add_vidstg(clips, raw['videos'], ids, found)
+        clips = ClipList(annotations, NAMES, summary)
+        entries = _entries(file, raw['videos'], 'videos', _VIDSTG_KEYS)
+        ids = (_own_ids if query_ids == 'tubedetr' else _vidstg_ids)(entries)
+        infos = _vidstg_videos(summary, entries, file)
+        found = place_videos(infos.values(), videos, annotations, summary)
+        for query_id, entry in zip(ids, entries):
+            name = entry.name('original_video_id')
+            read = partial(_read_sentence, entry, query_id)
+            clips.take(query_id, entry.where, read, found.get(name))
         dataset = dataset or 'vidstg'
     elif isinstance(raw, list):
-        clips = ClipList(annotations, HC_NAMES, summary, skip_bad)
-        sentences, infos = _read_hcstvg(clips, raw, query_ids)
-        found = place_videos(
-            infos.values(), videos, annotations, summary, skip_bad
+        clips = ClipList(annotations, HC_NAMES, summary)
+        entries = _entries(file, raw, 'entries', _HC_KEYS)
+        ids = _own_ids(entries)
+        if query_ids == 'official':
+            ids = _file_names(entries)
+        sentences, infos = _read_hcstvg(summary, entries, ids)
+        found = place_videos(infos.values(), videos, annotations, summary)
+        clips.take_all(sentences, found)
+        dataset = dataset or (
+            'hcstvg-v2' if 'v2' in Path(annotations).stem else 'hcstvg'
         )
-        _add_hcstvg(clips, sentences, found)
-        dataset = dataset or ('hcstvg-v2' if 'v2' in stem else 'hcstvg')
     else:
-        raise ConversionError(
-            annotations,
-            'top level',
+        raise file.error(
             "expected an object with 'videos' and 'trajectories' (VidSTG) or "
             f'a list (HC-STVG), found {type(raw).__name__}',
             "VidSTG's and HC-STVG's own files have converters of their own",
         )
+    split = split or split_of(annotations)
     return clips.save(out, dataset, split, found, query_ids=query_ids)
 
 
@@ -178,330 +170,244 @@ def _narrowest(boxes_T4: np.ndarray) -> type:
     return np.int32 if small else np.float64
 
 
-def _query_ids(path: PathLike, sentences: list[Any], kind: str) -> list[str]:
-    """The name of each sentence."""
-    if not isinstance(sentences, list):
-        found = f'expected a list, found {type(sentences).__name__}'
-        raise ConversionError(path, 'videos', found, _CURE)
-    for place, entry in enumerate(sentences):
-        need(path, f'videos[{place}]', entry, _VIDSTG_KEYS)
-    if kind == 'tubedetr':
-        return _own_ids(path, sentences, 'videos')
+def _entries(
+    file: Entry, values: Any, name: str, keys: tuple[str, ...]
+) -> list[Entry]:
+    """The sentences; each names its place and its video."""
+    if not isinstance(values, list):
+        found = f'expected a list, found {type(values).__name__}'
+        raise file.at(name, values).error(found)
+    entries = [
+        file.at(f'{name}[{n}]', entry) for n, entry in enumerate(values)
+    ]
+    for entry in entries:
+        entry.need(*keys)
+    return entries
+
+
+def _own_ids(entries: list[Entry]) -> list[str]:
+    """TubeDETR's own numbers, each of which must name one sentence."""
+    places: dict[str, Entry] = {}
+    for entry in entries:
+        first = places.setdefault(entry.name('video_id'), entry)
+        if first is not entry:
+            number = entry.value['video_id']
+            raise entry.error(
+                f'video_id {number!r} is already that of {first.where}'
+            )
+    return list(places)
+
+
+def _vidstg_ids(entries: list[Entry]) -> list[str]:
+    """The official number of each sentence."""
+    cure = "use TubeDETR's numbers with --query-ids tubedetr"
     ids: list[str] = []
-    group: list[Any] = []
-    for place, entry in enumerate(sentences):
+    group: list[Entry] = []
+    for place, entry in enumerate(entries):
         group.append(entry)
-        if entry['video_id'] != place or _moment(entry) != _moment(group[0]):
-            raise ConversionError(
-                path,
-                f'videos[{place}] (video_id {entry["video_id"]!r})',
+        number = entry.value['video_id']
+        if number != place or _moment(entry) != _moment(group[0]):
+            where = f'{entry.where} (video_id {number!r})'
+            raise entry.at(where, entry.value).error(
                 'not in the order of a whole file of VidSTG, where the '
                 'questions of a moment stand before its caption',
-                "use TubeDETR's numbers with --query-ids tubedetr",
+                cure,
             )
-        if entry['qtype'] == 'declarative':
+        if entry.value['qtype'] == 'declarative':
             first = len(ids)
             ids += [str(first + 1 + i) for i in range(len(group) - 1)]
             ids.append(str(first))
             group = []
     if group:
-        raise ConversionError(
-            path,
-            f'the last {len(group)} sentences',
-            'questions without a caption',
-            "use TubeDETR's numbers with --query-ids tubedetr",
-        )
+        last = group[0].at(f'the last {len(group)} sentences', group)
+        raise last.error('questions without a caption', cure)
     return ids
 
 
-def _own_ids(path: PathLike, sentences: list[Any], name: str) -> list[str]:
-    """TubeDETR's own numbers, each of which must name one sentence."""
-    places: dict[str, int] = {}
-    for place, entry in enumerate(sentences):
-        query_id = read_name(path, f'{name}[{place}]', entry, 'video_id')
-        first = places.setdefault(query_id, place)
-        if first != place:
-            raise ConversionError(
-                path,
-                f'{name}[{place}]',
-                f'video_id {entry["video_id"]!r} is already that of '
-                f'{name}[{first}]',
-                _CURE,
-            )
-    return list(places)
-
-
-def _moment(entry: Mapping[str, Any]) -> tuple:
+def _moment(entry: Entry) -> tuple:
     """What the sentences of one entry of VidSTG have in common."""
-    return tuple(entry.get(key) for key in ('original_video_id', *_TIMES))
+    keys = ('original_video_id', *_TIMES)
+    return tuple(entry.value.get(key) for key in keys)
 
 
-def _vidstg_videos(clips: ClipList, raw: dict) -> dict[str, VideoInfo]:
+def _file_names(entries: list[Entry]) -> list[str]:
+    """File names of the videos; the second sentence of one gets ``#2``."""
+    seen: Counter = Counter()
+    ids = []
+    for entry in entries:
+        name = Path(entry.text('video_path')).name
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
+    return ids
+
+
+def _vidstg_videos(
+    summary: ConversionSummary, entries: list[Entry], file: Entry
+) -> dict[str, VideoInfo]:
     """Each video with its tracks, in order of the first sentence."""
-    path = clips.path
-    need(path, 'trajectories', raw['trajectories'], ())
+    trajectories = file.at('trajectories', file.value['trajectories'])
+    trajectories.need()
     infos: dict[str, VideoInfo] = {}
     bad: set[str] = set()
-    for place, entry in enumerate(raw['videos']):
-        name = _video_name(path, f'videos[{place}]', entry)
-        where = f'videos[{place}] (video {name!r})'
+    for entry in entries:
+        name = entry.name('original_video_id')
+        entry.where += f' (video {name!r})'
         if name in bad:
             continue
-        try:
-            video = _read_video(path, where, entry, name, 'fps')
-            known = infos.setdefault(name, video)
-            _same_video(path, where, known, video)
-        except ConversionError as error:
-            clips.summary.skip(error, clips.skip_bad, 'video')
-            bad.add(name)
+        bad.add(name)
+        with summary.leaving_out('video'):
+            infos.setdefault(name, _read_video(entry, infos, 'fps'))
+            bad.discard(name)
+        if name in bad:
             infos.pop(name, None)
-    for name in list(infos):
-        where = f'trajectories, video {name!r}'
-        try:
-            if name not in raw['trajectories']:
-                raise ConversionError(path, where, 'is missing', _CURE)
-            _read_tracks(clips, infos[name], raw['trajectories'][name])
-        except ConversionError as error:
-            clips.summary.skip(error, clips.skip_bad, 'video')
-            del infos[name]
+    for name, video in list(infos.items()):
+        del infos[name]
+        with summary.leaving_out('video'):
+            place = file.at(f'trajectories, video {name!r}', None)
+            if name not in trajectories.value:
+                raise place.error('is missing')
+            place.value = trajectories.value[name]
+            place.need()
+            for track_id, raw in place.value.items():
+                where = f'video {name!r}, track {track_id}'
+                _read_track(summary, video, track_id, file.at(where, raw))
+            infos[name] = video
     return infos
 
 
-def _video_name(path: PathLike, where: str, entry: dict) -> str:
-    return read_name(path, where, entry, 'original_video_id')
-
-
-def _same_video(
-    path: PathLike, where: str, known: VideoInfo, video: VideoInfo
-) -> None:
-    """Refuse two sentences that tell different things of one video."""
-    old, new = (
+def _read_video(
+    entry: Entry, known: Mapping[str, VideoInfo], fps: str = ''
+) -> VideoInfo:
+    """The video of a sentence, which must be the one that is known."""
+    count = entry.whole('frame_count', least=1)
+    name = entry.name('original_video_id')
+    video = VideoInfo(
+        name,
+        entry.text('video_path') or f'{name}.mp4',
+        count,
+        float(entry.number(fps, least=1e-3)) if fps else count / HC_SECONDS,
+        entry.whole('width', least=1),
+        entry.whole('height', least=1),
+    )
+    new, old = (
         (v.frame_count, v.fps, v.width, v.height, v.path)
-        for v in (known, video)
+        for v in (video, known.get(name, video))
     )
     if old != new:
-        raise ConversionError(
-            path,
-            where,
+        raise entry.error(
             f'frame_count, fps, width, height, video_path are {new}, at an '
-            f'earlier sentence {old}',
-            _CURE,
+            f'earlier sentence {old}'
         )
+    return video
 
 
-def _read_video(
-    path: PathLike, where: str, entry: Any, name: str, fps: str = ''
-) -> VideoInfo:
-    """What a sentence tells of its video."""
-    count = read_whole(path, where, entry, 'frame_count', least=1)
-    return VideoInfo(
-        name,
-        read_text(path, where, entry, 'video_path') or f'{name}.mp4',
-        count,
-        float(read_number(path, where, entry, fps, least=1e-3))
-        if fps
-        else count / HC_SECONDS,
-        read_whole(path, where, entry, 'width', least=1),
-        read_whole(path, where, entry, 'height', least=1),
-    )
-
-
-def _read_tracks(clips: ClipList, video: VideoInfo, tracks: Any) -> None:
-    """Give a video of VidSTG its tracks."""
-    need(clips.path, f'trajectories, video {video.video_id!r}', tracks, ())
-    for track_id, raw in tracks.items():
-        where = f'video {video.video_id!r}, track {track_id}'
-        if isinstance(raw, dict):
-            wrong = next((k for k in raw if not k.isdigit()), None)
-            if wrong is not None:
-                raise ConversionError(
-                    clips.path, where, f'frame {wrong!r} is no number', _CURE
-                )
-            numbers = np.array([int(frame) for frame in raw])
-            boxes: Any = list(raw.values())
-        elif isinstance(raw, _RawTrack):
-            numbers, boxes = raw.numbers, raw.boxes
-        else:
-            found = f'expected frames and boxes, found {raw!r:.80}'
-            raise ConversionError(clips.path, where, found, _CURE)
-        if len(numbers):
-            _add_track(clips, video, track_id, where, numbers, boxes)
+def _read_track(
+    summary: ConversionSummary, video: VideoInfo, track_id: str, track: Entry
+) -> None:
+    """Give a video of VidSTG a track."""
+    raw = track.value
+    if isinstance(raw, dict):
+        wrong = next((k for k in raw if not k.isdigit()), None)
+        if wrong is not None:
+            raise track.error(f'frame {wrong!r} is no number')
+        numbers = np.array([int(frame) for frame in raw])
+        boxes: Any = list(raw.values())
+    elif isinstance(raw, _RawTrack):
+        numbers, boxes = raw.numbers, raw.boxes
+    else:
+        raise track.error(f'expected frames and boxes, found {raw!r:.80}')
+    if len(numbers):
+        _add_track(summary, video, track_id, track, numbers, boxes)
 
 
 def _add_track(
-    clips: ClipList,
+    summary: ConversionSummary,
     video: VideoInfo,
     track_id: str,
-    where: str,
+    entry: Entry,
     numbers: np.ndarray,
     boxes: Any,
     category: str = '',
 ) -> None:
     """Give a video a track of xywh boxes, and the frames that it needs."""
     low, high = numbers.min(), numbers.max()
-    if len(np.unique(numbers)) < len(numbers) or low < 0 or high > MOST:
-        found = f'a frame below 0 or above {MOST}, or one that is twice'
-        raise ConversionError(clips.path, where, found, _CURE)
-    raw_T4 = to_corners(clips.path, where, numbers, boxes)
-    track = make_track(
-        clips.path,
-        where,
-        numbers,
-        raw_T4,
-        (video.width, video.height),
-        clips.summary,
-        category,
-        clips.skip_bad,
-    )
+    twice = len(np.unique(numbers)) < len(numbers)
+    if twice or low < 0 or high > MOST_FRAMES:
+        raise entry.error(
+            f'a frame below 0 or above {MOST_FRAMES}, or one that is twice'
+        )
+    corners_T4 = to_corners(entry, numbers, boxes)
+    size = video.width, video.height
+    track = make_track(entry, numbers, corners_T4, size, summary, category)
     count = int(numbers.max()) + 1
     if count > video.frame_count:
-        told = f'{clips.path}, {where}: {video.frame_count} to {count}'
-        clips.summary.note(RAISED, told)
+        place = f'{entry.path}, {entry.where}'
+        summary.note(RAISED, f'{place}: {video.frame_count} to {count}')
         video.frame_count = count
     if track is not None:
         video.tracks[track_id] = track
 
 
-def _add_vidstg(
-    clips: ClipList,
-    sentences: list[dict],
-    ids: list[str],
-    infos: Mapping[str, VideoInfo],
-) -> None:
-    """Put the sentences of VidSTG into clips."""
-    summary = clips.summary
-    for place, (entry, query_id) in enumerate(zip(sentences, ids)):
-        name = _video_name(clips.path, f'videos[{place}]', entry)
-        where = f'videos[{place}] (video {name!r})'
-        video = infos.get(name)
-        if video is None:
-            summary.note('sentences of skipped videos', where)
-            continue
-        try:
-            sentence = _read_sentence(clips.path, where, entry, query_id)
-        except ConversionError as error:
-            summary.skip(error, clips.skip_bad, f'sentence {query_id}')
-            continue
-        clips.add(sentence, video)
-
-
-def _read_sentence(
-    path: PathLike, where: str, entry: dict, query_id: str
-) -> Sentence:
+def _read_sentence(entry: Entry, query_id: str) -> Sentence:
     """A sentence of VidSTG, unchecked but for its numbers and type."""
-    start, end, begin, stop = (
-        read_whole(path, where, entry, key) for key in _TIMES
-    )
-    if entry['qtype'] not in QUERY_TYPES:
-        raise ConversionError(
-            path,
-            f'{where}, qtype',
-            f'expected one of {QUERY_TYPES}, found {entry["qtype"]!r}',
-            _CURE,
-        )
+    start, end, begin, stop = map(entry.whole, _TIMES)
+    query_type = entry.value['qtype']
+    if query_type not in QUERY_TYPES:
+        found = f'expected one of {QUERY_TYPES}, found {query_type!r}'
+        raise entry.error(found, field='qtype')
     return Sentence(
         query_id=query_id,
-        where=where,
-        type=entry['qtype'],
-        text=read_text(path, where, entry, 'caption'),
+        where=entry.where,
+        type=query_type,
+        text=entry.text('caption'),
         segment=(start, end + 1),
         span=(begin, stop),
-        track_id=read_name(path, where, entry, 'target_id'),
+        track_id=entry.name('target_id'),
     )
 
 
 def _read_hcstvg(
-    clips: ClipList, entries: list[Any], query_ids: str
+    summary: ConversionSummary, entries: list[Entry], ids: list[str]
 ) -> tuple[list[tuple[str, Sentence]], dict[str, VideoInfo]]:
     """Sentences with the name of their video, and the videos."""
-    for place, entry in enumerate(entries):
-        need(clips.path, f'entries[{place}]', entry, _HC_KEYS)
-    ids = _own_ids(clips.path, entries, 'entries')
-    if query_ids == 'official':
-        ids = _file_names(clips.path, entries)
     sentences: list[tuple[str, Sentence]] = []
     infos: dict[str, VideoInfo] = {}
-    for place, (entry, query_id) in enumerate(zip(entries, ids)):
-        name = _video_name(clips.path, f'entries[{place}]', entry)
-        where = f'entries[{place}] (video {name!r})'
-        try:
-            video = _read_video(clips.path, where, entry, name)
-            _same_video(clips.path, where, infos.get(name, video), video)
-            sentence = _read_person(
-                clips, infos.get(name, video), where, entry, query_id
-            )
-        except ConversionError as error:
-            what = f'sentence {query_id}'
-            clips.summary.skip(error, clips.skip_bad, what)
-            continue
-        infos.setdefault(name, video)
-        sentences.append((name, sentence))
+    for entry, query_id in zip(entries, ids):
+        name = entry.name('original_video_id')
+        entry.where += f' (video {name!r})'
+        with summary.leaving_out(f'sentence {query_id}'):
+            video = infos.get(name, _read_video(entry, infos))
+            sentence = _read_person(summary, video, entry, query_id)
+            infos.setdefault(name, video)
+            sentences.append((name, sentence))
     for name, sentence in sentences:
         # A later sentence may have raised its number of frames.
         sentence.segment = 0, infos[name].frame_count
     return sentences, infos
 
 
-def _file_names(path: PathLike, entries: list[dict]) -> list[str]:
-    """File names of the videos; the second sentence of one gets ``#2``."""
-    seen: Counter = Counter()
-    ids = []
-    for place, entry in enumerate(entries):
-        where = f'entries[{place}]'
-        name = Path(read_text(path, where, entry, 'video_path')).name
-        seen[name] += 1
-        ids.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
-    return ids
-
-
 def _read_person(
-    clips: ClipList,
-    video: VideoInfo,
-    where: str,
-    entry: dict,
-    query_id: str,
+    summary: ConversionSummary, video: VideoInfo, entry: Entry, query_id: str
 ) -> Sentence:
     """A sentence of HC-STVG; its person becomes a track of the video."""
-    path, boxes = clips.path, entry['trajectory']
+    boxes = entry.value['trajectory']
+    place = entry.at(f'{entry.where}, trajectory', boxes)
     if not isinstance(boxes, list) or not boxes:
-        found = f'expected a list of boxes, found {boxes!r:.80}'
-        raise ConversionError(path, f'{where}, trajectory', found, _CURE)
-    first = read_whole(path, where, entry, 'tube_start_frame', least=1)
-    end = read_whole(path, where, entry, 'tube_end_frame')
+        raise place.error(f'expected a list of boxes, found {boxes!r:.80}')
+    first = entry.whole('tube_start_frame', least=1)
+    end = entry.whole('tube_end_frame')
     if end - first != len(boxes):
-        told = f'{where}: [{first}, {end}) for {len(boxes)} boxes'
-        clips.summary.note(BOXES_COUNT, told)
-    begin = first - 1
-    _add_track(
-        clips,
-        video,
-        query_id,
-        f'{where}, trajectory',
-        np.arange(begin, begin + len(boxes)),
-        boxes,
-        'person',
-    )
+        span = f'[{first}, {end}) for {len(boxes)} boxes'
+        summary.note(BOXES_COUNT, f'{entry.where}: {span}')
+    begin, stop = first - 1, first - 1 + len(boxes)
+    frames = np.arange(begin, stop)
+    _add_track(summary, video, query_id, place, frames, boxes, 'person')
     return Sentence(
         query_id=query_id,
-        where=where,
+        where=entry.where,
         type='declarative',
-        text=read_text(path, where, entry, 'caption'),
+        text=entry.text('caption'),
         segment=(0, video.frame_count),
-        span=(begin, begin + len(boxes)),
+        span=(begin, stop),
         track_id=query_id,
     )
-
-
-def _add_hcstvg(
-    clips: ClipList,
-    sentences: list[tuple[str, Sentence]],
-    infos: Mapping[str, VideoInfo],
-) -> None:
-    """Put the sentences of HC-STVG into clips: each searches its video."""
-    for name, sentence in sentences:
-        video = infos.get(name)
-        if video is None:
-            kind = 'sentences of skipped videos'
-            clips.summary.note(kind, sentence.where)
-            continue
-        clips.add(sentence, video)

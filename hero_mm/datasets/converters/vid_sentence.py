@@ -7,7 +7,7 @@ line (``video,id of its track``), ``<set>_ann_list_v2.txt`` a sentence a line
 their list of tubes and are both parts of VID's val videos. Frames of tracks
 count from 1, pictures from 0: frame 1 is ``000000.JPEG``.
 
-The files tell neither length nor frame rate of a video. The length is that of
+The files say neither length nor frame rate of a video. The length is that of
 its pictures where they are at hand, else it ends with the last box. Objects
 that no sentence asks for have no boxes: tracks are not complete.
 
@@ -16,28 +16,25 @@ Shape legend: T frames. Boxes are xyxy in pixels.
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional
 
 from hero_mm.errors import UserError
 
+from ..entries import ConversionError, Entry, PathLike
 from ..tracks import VideoInfo
+from ..video_facts import VideoCheck
 from .boxes import make_track
 from .clips import ClipList, RawNames, Sentence
 from .common import (
-    ConversionError,
     ConversionSummary,
-    PathLike,
     Progress,
     ReadVideo,
-    need,
+    Record,
     read_json,
-    read_list,
-    read_name,
     read_videos,
-    read_whole,
 )
-from .verify import VideoCheck
-from .videos import place_videos
+from .hcstvg import height_and_width
+from .videos import Videos, place_videos
 
 SEGMENTS = ('tube', 'video')
 NAMES = RawNames(
@@ -48,7 +45,7 @@ NAMES = RawNames(
     boxes='the file of its video',
 )
 LATIN = 'lines that are not UTF-8, read as Latin-1'
-NO_LENGTH = 'videos whose length was not told, taken to end with the last box'
+NO_LENGTH = 'videos of unknown length, taken to end with the last box'
 NO_SENTENCE = 'tubes of the list without a sentence in this set'
 _CURE = 'check that the files are of one set and whole'
 
@@ -57,7 +54,7 @@ def convert_vid_sentence(
     root: PathLike,
     out: PathLike,
     split: str,
-    videos: Optional[Union[PathLike, VideoCheck]] = None,
+    videos: Videos = None,
     segment: str = 'tube',
     fps: float = 30.0,
     skip_bad: bool = False,
@@ -79,7 +76,7 @@ def convert_vid_sentence(
         segment (str): What of a video is searched: the frames of the
             ``'tube'``, so that only the boxes are to be found, as the
             published scores have it; or the whole ``'video'``.
-        fps (float): Frames a second, to tell seconds; no score needs it.
+        fps (float): Frames a second, for seconds; no score needs it.
             Defaults to 30.
         skip_bad (bool): Leave out and list what is wrong, instead of raising
             at the first. Defaults to False.
@@ -100,31 +97,28 @@ def convert_vid_sentence(
             f'segment must be one of {SEGMENTS} and fps above 0: {segment!r}, '
             f'{fps}'
         )
-    summary = ConversionSummary(str(out))
+    summary = ConversionSummary(out, skip_bad)
     lists = Path(root, 'Data/VID/annSamples')
-    tubes_path = lists / f'{split}_valid_list.txt'
+    tubes = _read_tubes(lists / f'{split}_valid_list.txt', summary)
     path = lists / f'{split}_ann_list_v2.txt'
-    tubes = _read_tubes(tubes_path, summary)
-    told = _read_told(path, tubes, skip_bad, summary)
-    names = list(dict.fromkeys(name for _, name, _, _ in told))
-    files = _find_tracks(root, split, names, path, skip_bad, summary)
+    sentences = _read_sentences(path, tubes, summary)
+    names = list(dict.fromkeys(name for _, name, _, _ in sentences))
+    files = _find_tracks(Path(root), split, names, path, summary)
     read = partial(_read_video, fps=fps, skip_bad=skip_bad)
-    infos = read_videos(
-        read, list(files.items()), summary, skip_bad, workers, progress
-    )
+    infos = read_videos(read, files, summary, workers, progress)
     if videos is None:
         summary.note(NO_LENGTH, f'all {len(infos)}', len(infos))
     elif not isinstance(videos, VideoCheck):
         videos = VideoCheck(videos)
-    found = place_videos(
-        infos, videos, path, summary, skip_bad, lengths_told=False
-    )
-    clips = ClipList(path, NAMES, summary, skip_bad)
-    for sentence, name in _sentences(clips, told, found):
-        video = found[name]
-        if segment == 'video':
-            sentence.segment = 0, max(video.frame_count, sentence.span[1])
-        clips.add(sentence, video)
+    found = place_videos(infos, videos, path, summary, lengths_known=False)
+    clips = ClipList(path, NAMES, summary)
+    for query_id, name, track_id, text in sentences:
+        where = f'sentence {query_id} (video {name!r})'
+        video = found.get(name)
+        entry = Entry(path, where, text)
+        whole = segment == 'video'
+        read = partial(_sentence, entry, query_id, track_id, video, whole)
+        clips.take(query_id, where, read, video)
     about = dict(query_ids='official', searched=segment)
     return clips.save(out, 'vid-sentence', split, found, **about)
 
@@ -156,47 +150,37 @@ def _read_tubes(
     for number, line in enumerate(_read_lines(path, summary), 1):
         name, comma, track_id = line.rpartition(',')
         if not comma or not name or not track_id.strip():
-            raise ConversionError(
-                path,
-                f'line {number}',
-                f'expected "video,id", found {line!r:.80}',
-                'check that this is the official list',
-            )
+            found = f'expected "video,id", found {line!r:.80}'
+            raise Entry(path, f'line {number}', line).error(found)
         tubes.append((name.strip(), track_id.strip()))
     return tubes
 
 
-def _read_told(
-    path: Path,
-    tubes: list[tuple[str, str]],
-    skip_bad: bool,
-    summary: ConversionSummary,
+def _read_sentences(
+    path: Path, tubes: list[tuple[str, str]], summary: ConversionSummary
 ) -> list[tuple[str, str, str, str]]:
     """Query id, video, track id and text of each sentence."""
-    told, counts = [], dict.fromkeys(range(len(tubes)), 0)
+    sentences, counts = [], [0] * len(tubes)
     for line_number, line in enumerate(_read_lines(path, summary), 1):
         number, comma, text = line.partition(',')
         where = f'line {line_number}'
-        known = number.strip().isdigit() and int(number) in counts
-        if not comma or not known:
-            error = ConversionError(
-                path,
-                where,
+        number = number.strip()
+        if not comma or not number.isdigit() or int(number) >= len(tubes):
+            found = (
                 f'expected "number,sentence" with a number below '
-                f'{len(tubes)}, found {line!r:.80}',
-                _CURE,
+                f'{len(tubes)}, found {line!r:.80}'
             )
-            summary.skip(error, skip_bad, f'sentence of {where}')
+            error = ConversionError(path, where, found, _CURE)
+            summary.skip(error, f'sentence of {where}')
             continue
         place = int(number)
         counts[place] += 1
-        first = counts[place] == 1
-        query_id = f'{place}' if first else f'{place}#{counts[place]}'
-        told.append((query_id, *tubes[place], text.strip()))
-    silent = [str(place) for place, count in counts.items() if count == 0]
+        again = '' if counts[place] == 1 else f'#{counts[place]}'
+        sentences.append((f'{place}{again}', *tubes[place], text.strip()))
+    silent = [str(place) for place, count in enumerate(counts) if count == 0]
     if silent:
         summary.note(NO_SENTENCE, ', '.join(silent), len(silent))
-    return told
+    return sentences
 
 
 def _folder(name: str) -> str:
@@ -205,32 +189,27 @@ def _folder(name: str) -> str:
 
 
 def _find_tracks(
-    root: PathLike,
+    root: Path,
     split: str,
     names: list[str],
     path: Path,
-    skip_bad: bool,
     summary: ConversionSummary,
-) -> dict[str, Path]:
-    """Video to the file of its tracks."""
-    folder = Path(root, 'Annotations/VID/tubeGt')
-    found = {}
+) -> list[tuple[str, Path]]:
+    """Videos and the files of their tracks."""
+    folder, found = root / 'Annotations/VID/tubeGt', []
     for name in names:
-        places = [
-            folder / part / f'{name}.js' for part in (split, _folder(name))
-        ]
-        place = next((place for place in places if place.is_file()), None)
-        if place is not None:
-            found[name] = place
+        parts = (split, _folder(name))
+        places = [folder / part / f'{name}.js' for part in parts]
+        there = [place for place in places if place.is_file()]
+        if there:
+            found.append((name, there[0]))
             continue
-        error = ConversionError(
-            path,
-            f'video {name!r}',
+        error = Entry(path, f'video {name!r}').error(
             f'there is no {places[-1]}',
             'unpack the annotations of VID-sentence again, or skip such '
             'videos with --skip-bad',
         )
-        summary.skip(error, skip_bad, 'video')
+        summary.skip(error, 'video')
     return found
 
 
@@ -239,102 +218,81 @@ def _read_video(
 ) -> ReadVideo:
     """A video with its tracks, which ends with the last box."""
     name, path = item
-    raw = read_json(path)
-    size: tuple[int, int] = (0, 0)
-    tracks = {}
-    for place, entry in enumerate(
-        read_list(path, 'top level', raw, 'annotations')
-    ):
-        track_id = read_name(path, f'annotations[{place}]', entry, 'id')
-        where = f'id {track_id}'
-        boxes = read_list(path, where, entry, 'track')
-        if not boxes:
-            raise ConversionError(path, where, 'a track without boxes', _CURE)
+    file = Entry(path, 'top level', read_json(path), _CURE)
+    video = VideoInfo(name, f'{_folder(name)}/{name}', 1, fps, 0, 0)
+    tracks: dict[str, Entry] = {}
+    for place, value in enumerate(file.list('annotations')):
+        entry = file.at(f'annotations[{place}]', value)
+        track_id = entry.name('id')
+        entry.where = f'id {track_id}'
+        if not entry.list('track'):
+            raise entry.error('a track without boxes')
         if track_id in tracks:
-            raise ConversionError(path, where, 'stands there twice', _CURE)
-        for box in boxes:
-            size = _same_size(path, where, box, size)
-        tracks[track_id] = boxes
-    video = VideoInfo(name, f'{_folder(name)}/{name}', 1, fps, *size)
-    read = ReadVideo(video)
-    for track_id, boxes in tracks.items():
-        _add_track(path, read, track_id, boxes, skip_bad)
-    return read
+            raise entry.error('stands there twice')
+        for box in value['track']:
+            _check_size(entry.at(entry.where, box), video)
+        tracks[track_id] = entry
+    record = Record(skip_bad)
+    for track_id, entry in tracks.items():
+        _add_track(entry, track_id, video, record)
+    return video, record
 
 
-def _same_size(
-    path: Path, where: str, box: Any, known: tuple[int, int]
-) -> tuple[int, int]:
-    """(width, height) that a box tells, the same for all."""
-    need(path, where, box, ('frame', 'bbox', 'frame_size'))
-    size = box['frame_size']
-    where = f'{where}, frame {box["frame"]}'
-    if not isinstance(size, list) or len(size) != 2:
-        found = f'frame_size is {size!r:.80}, not [height, width]'
-        raise ConversionError(path, where, found, _CURE)
-    named = dict(height=size[0], width=size[1])
-    told = (
-        read_whole(path, where, named, 'width', least=1),
-        read_whole(path, where, named, 'height', least=1),
-    )
-    if known not in (told, (0, 0)):
-        found = f'width and height are {told}, on other frames {known}'
-        raise ConversionError(path, where, found, _CURE)
-    return told
+def _check_size(box: Entry, video: VideoInfo) -> None:
+    """The size that a box is drawn in is that of the video, for all."""
+    box.need('frame', 'bbox', 'frame_size')
+    place = box.at(f'{box.where}, frame {box.value["frame"]}', box.value)
+    sides = height_and_width(place, 'frame_size')
+    size = sides.whole('width', least=1), sides.whole('height', least=1)
+    known = video.width, video.height
+    if known not in (size, (0, 0)):
+        raise place.error(
+            f'width and height are {size}, on other frames {known}'
+        )
+    video.width, video.height = size
 
 
 def _add_track(
-    path: Path, read: ReadVideo, track_id: str, boxes: list, skip_bad: bool
+    entry: Entry, track_id: str, video: VideoInfo, record: Record
 ) -> None:
     """Give a video a track; its frames count from 1."""
-    where, video = f'id {track_id}', read.video
-    numbers = [
-        read_whole(path, where, box, 'frame', least=1) - 1 for box in boxes
-    ]
+    boxes = [entry.at(entry.where, box) for box in entry.value['track']]
+    numbers = [box.whole('frame', least=1) - 1 for box in boxes]
     if len(set(numbers)) < len(numbers):
-        raise ConversionError(path, where, 'two boxes on one frame', _CURE)
+        raise entry.error('two boxes on one frame')
     video.frame_count = max(video.frame_count, max(numbers) + 1)
+    first = entry.at(entry.where, {'class': '', **boxes[0].value})
     track = make_track(
-        path,
-        where,
+        entry,
         numbers,
-        [box['bbox'] for box in boxes],
+        [box.value['bbox'] for box in boxes],
         (video.width, video.height),
-        read,
-        read_name(path, where, {'class': '', **boxes[0]}, 'class'),
-        skip_bad,
+        record,
+        first.name('class'),
     )
     if track is not None:
         video.tracks[track_id] = track
 
 
-def _sentences(
-    clips: ClipList,
-    told: list[tuple[str, str, str, str]],
-    found: dict[str, VideoInfo],
-) -> list[tuple[Sentence, str]]:
-    """Sentences whose tube is there, with their video."""
-    sentences = []
-    for query_id, name, track_id, text in told:
-        video = found.get(name)
-        where = f'sentence {query_id} (video {name!r})'
-        if video is None:
-            clips.summary.note('sentences of skipped videos', where)
-            continue
-        track = video.tracks.get(track_id)
-        if track is None:
-            error = ConversionError(
-                clips.path,
-                where,
-                f'no boxes for the track id {track_id!r}; its video has '
-                f'{sorted(video.tracks)}',
-                'correct the list, or skip such sentences with --skip-bad',
-            )
-            clips.summary.skip(error, clips.skip_bad, where)
-            continue
-        span = int(track.runs[0, 0]), int(track.runs[-1, 1])
-        sentence = Sentence(
-            query_id, where, 'declarative', text, span, span, track_id
+def _sentence(
+    entry: Entry, query_id: str, track_id: str, video: VideoInfo, whole: bool
+) -> Sentence:
+    """A sentence; its tube, or the whole video, is searched."""
+    track = video.tracks.get(track_id)
+    if track is None:
+        raise entry.error(
+            f'no boxes for the track id {track_id!r}; its video has '
+            f'{sorted(video.tracks)}',
+            'correct the list, or skip such sentences with --skip-bad',
         )
-        sentences.append((sentence, name))
-    return sentences
+    span = int(track.runs[0, 0]), int(track.runs[-1, 1])
+    segment = (0, max(video.frame_count, span[1])) if whole else span
+    return Sentence(
+        query_id,
+        entry.where,
+        'declarative',
+        entry.value,
+        segment,
+        span,
+        track_id,
+    )

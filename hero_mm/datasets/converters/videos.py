@@ -1,17 +1,32 @@
-"""Where the videos lie below a folder, nested or flat."""
+"""Where the videos lie below a folder, and whether they are as annotated.
+
+Frame numbers of an annotation count the frames that can be decoded. So where
+a file ends a few frames early, the tubes and segments of its annotation end
+there too; one that lacks more counts as cut off.
+
+Shape legend: R runs of a track.
+"""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional, Union
 
+from ..entries import ConversionError, Entry, PathLike
 from ..picture_reader import is_picture
 from ..tracks import VideoInfo
-from .common import ConversionError, PathLike, Record
-from .verify import VideoCheck, verify_videos
+from ..video_facts import VideoCheck, VideoFacts, compare_video, probe_videos
+from .common import Record
 
 SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov')
 TWICE = 'videos found at several places, the first in order taken'
+SHORTER = 'videos with fewer frames than annotated, tubes cut to them'
+LONGER = 'videos with more frames than annotated (kept as annotated)'
+RESIZED = 'videos of another size than annotated (boxes are scaled)'
+FPS = 'videos with another frame rate than annotated (kept as annotated)'
+_NAMED = 5
+
+Videos = Optional[Union[PathLike, VideoCheck]]
 
 
 class VideoFolder:
@@ -37,8 +52,8 @@ class VideoFolder:
         """Find a video, first where it is said to be.
 
         Args:
-            path (str): Its path as the raw file tells it; a file or a folder
-                of pictures.
+            path (str): Its path in the raw file; a file or a folder of
+                pictures.
             video_id (str): Its name, for files called ``<video id>.mp4``.
 
         Returns:
@@ -78,39 +93,35 @@ class VideoFolder:
 
 def place_videos(
     infos: Iterable[VideoInfo],
-    folder: Optional[Union[PathLike, VideoCheck]],
+    folder: Videos,
     raw_path: PathLike,
     record: Record,
-    skip_bad: bool,
-    lengths_told: bool = True,
+    lengths_known: bool = True,
 ) -> dict[str, VideoInfo]:
     """Set the path of each video to where it lies, and verify it.
 
     Args:
-        infos (Iterable[VideoInfo]): With the paths that the raw file tells.
+        infos (Iterable[VideoInfo]): With the paths of the raw file.
         folder (PathLike | VideoCheck, optional): Holds the videos, nested or
             flat; a :class:`VideoCheck` has them verified, too. None leaves
-            the paths as told.
+            the paths as they are.
         raw_path (PathLike): The raw file, for errors.
         record (Record): Lists what is missing or differs.
-        skip_bad (bool): Leave out and list videos that are missing or cannot
-            be used, instead of raising.
-        lengths_told (bool): Whether the raw file tells the number of frames.
-            Defaults to True.
+        lengths_known (bool): Whether the raw file has the number of frames;
+            else it is that of the video.
 
     Returns:
         dict[str, VideoInfo]: The videos that are there, by their id.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ConversionError: A video is missing or cannot be used.
+        ConversionError: A video is missing or cannot be used, and may not be
+            left out.
     """
     if folder is None:
         return {video.video_id: video for video in infos}
-    check = None
-    if isinstance(folder, VideoCheck):
-        check, folder = folder, folder.folder
-    films = VideoFolder(folder)
+    check = folder if isinstance(folder, VideoCheck) else VideoCheck(folder)
+    films = VideoFolder(check.folder)
     found: dict[str, VideoInfo] = {}
     for video in infos:
         places = films.find(video.path, video.video_id)
@@ -120,15 +131,107 @@ def place_videos(
             video.path = places[0]
             found[video.video_id] = video
             continue
-        error = ConversionError(
-            raw_path,
-            f'video_path {video.path!r}',
-            f'no such file in {folder} or below, nor {video.video_id}.mp4',
+        entry = Entry(raw_path, f'video_path {video.path!r}')
+        error = entry.error(
+            f'no such file in {check.folder} or below, nor '
+            f'{video.video_id}.mp4',
             'fetch the video, or skip such videos with --skip-bad',
         )
-        record.skip(error, skip_bad, 'video')
-    if check is None:
+        record.skip(error, 'video')
+    if check is not folder:
         return found
     return verify_videos(
-        found.values(), check, raw_path, record, skip_bad, lengths_told
+        found.values(), check, raw_path, record, lengths_known
     )
+
+
+def verify_videos(
+    videos: Iterable[VideoInfo],
+    check: VideoCheck,
+    raw_path: PathLike,
+    record: Record,
+    lengths_known: bool = True,
+) -> dict[str, VideoInfo]:
+    """Compare videos with what is annotated.
+
+    Args:
+        videos (Iterable[VideoInfo]): With paths below the folder. Those that
+            are shorter than annotated get the frame count of their file, and
+            their tracks are cut.
+        check (VideoCheck): Where they lie and how to go about it.
+        raw_path (PathLike): The raw file, for errors.
+        record (Record): Counts and lists what differs.
+        lengths_known (bool): See :func:`place_videos`.
+
+    Returns:
+        dict[str, VideoInfo]: The videos that can be used, by their id.
+
+    Raises:
+        ConversionError: Videos cannot be read, are cut off, or are not the
+            annotated ones; raised when all were looked at.
+    """
+    videos = list(videos)
+    found = probe_videos([video.path for video in videos], check)
+    good: dict[str, VideoInfo] = {}
+    bad: list[str] = []
+    for video in videos:
+        facts = found[video.path]
+        wrong = _why_not(video, facts)
+        if wrong is None and isinstance(facts, VideoFacts):
+            good[video.video_id] = video
+            _adapt(video, facts, record, lengths_known)
+            continue
+        bad.append(f'{wrong}')
+        if record.skip_bad:
+            record.skipped.append(f'video {video.video_id}: {wrong}')
+    if bad and not record.skip_bad:
+        more = len(bad) - _NAMED
+        named = bad[:_NAMED] + ([f'and {more} more'] if more > 0 else [])
+        raise ConversionError(
+            raw_path,
+            f'{len(bad)} of {len(videos)} videos in {check.folder}',
+            f'cannot be used: {"; ".join(named)}',
+            'fetch them again and repeat the command, which goes on from '
+            'here, or leave them out and list them with --skip-bad',
+        )
+    return good
+
+
+def _why_not(video: VideoInfo, facts: Union[VideoFacts, str]) -> Optional[str]:
+    """Why a video cannot be read, or is not the annotated one."""
+    if isinstance(facts, str):
+        return facts
+    found = compare_video(video, facts)
+    if 'aspect' in found:
+        return f'{video.path} is {found["aspect"]} (width x height)'
+    if 'cut' in found and facts.frame_count < video.frame_count:
+        return f'{video.path} has {found["cut"]}: cut off'
+    return None
+
+
+def _adapt(
+    video: VideoInfo, facts: VideoFacts, record: Record, lengths_known: bool
+) -> None:
+    """Note what differs; cut what lies past the end of the file."""
+    place = f'{video.video_id} ({video.path})'
+    found, count = compare_video(video, facts), facts.frame_count
+    for kind, name in (('size', RESIZED), ('fps', FPS)):
+        if kind in found:
+            record.note(name, f'{place}: {found[kind]}')
+    shorter = count < video.frame_count
+    if shorter or (count > video.frame_count and lengths_known):
+        name = SHORTER if shorter else LONGER
+        record.note(name, f'{place}: {count}, annotated {video.frame_count}')
+    if shorter or not lengths_known:
+        video.frame_count = count
+        _cut_tracks(video)
+
+
+def _cut_tracks(video: VideoInfo) -> None:
+    """Drop the boxes past the last frame."""
+    for track_id, track in list(video.tracks.items()):
+        runs_R3 = track.runs[track.runs[:, 0] < video.frame_count].copy()
+        runs_R3[:, 1] = runs_R3[:, 1].clip(max=video.frame_count)
+        track.runs = runs_R3
+        if len(runs_R3) == 0:
+            del video.tracks[track_id]

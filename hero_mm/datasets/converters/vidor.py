@@ -7,29 +7,20 @@ Objects of VidOR's categories are annotated wherever they are visible.
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..action_phrases import PLACES
+from ..entries import Entry, PathLike
 from ..tracks import VideoInfo
 from .boxes import make_track
-from .common import (
-    ConversionError,
-    PathLike,
-    ReadVideo,
-    need,
-    read_json,
-    read_list,
-    read_name,
-    read_number,
-    read_text,
-    read_whole,
-)
+from .common import ReadVideo, Record, read_json
 
 _KEYS = ('frame_count', 'fps', 'width', 'height', 'trajectories')
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 RAISED = 'videos with boxes past frame_count, which was raised'
+# Frame numbers and boxes of a track.
+_Boxes = tuple[list[int], list[list[float]]]
 
 
 def find_vidor(folder: PathLike) -> dict[str, list[Path]]:
@@ -82,159 +73,108 @@ def read_vidor(
             the object of a relation. Defaults to True.
 
     Returns:
-        ReadVideo: The video with its tracks, boxes cut to the picture. They
-        are complete unless a box was dropped.
+        tuple[VideoInfo, Record]: The video with its tracks, boxes cut to the
+        picture, which are complete unless a box was dropped; and what was
+        repaired.
 
     Raises:
         ConversionError: The file is wrong; names frame and track.
     """
-    raw = read_json(path)
-    need(path, 'top level', raw, _KEYS)
-    frames = _frames(path, raw['trajectories'])
-    frame_count = read_whole(path, 'top level', raw, 'frame_count', least=1)
+    file, record = Entry(path, 'top level', read_json(path)), Record(skip_bad)
+    file.need(*_KEYS)
+    frames = _frames(file)
+    frame_count = file.whole('frame_count', least=1)
+    name = path.name.partition('.json')[0]
+    has_path = bool(file.value.get('video_path'))
     video = VideoInfo(
-        video_id=_video_id(path),
-        path=_video_path(path, raw),
+        video_id=name,
+        path=file.text('video_path') if has_path else f'{name}.mp4',
         frame_count=max(frame_count, len(frames)),
-        fps=float(read_number(path, 'top level', raw, 'fps', least=1e-3)),
-        width=read_whole(path, 'top level', raw, 'width', least=1),
-        height=read_whole(path, 'top level', raw, 'height', least=1),
+        fps=float(file.number('fps', least=1e-3)),
+        width=file.whole('width', least=1),
+        height=file.whole('height', least=1),
     )
-    read = ReadVideo(video)
     if len(frames) > frame_count:
-        read.note(RAISED, f'{path}: {frame_count} to {len(frames)}')
-    true_of = _relations(path, raw, asks_for_objects)
-    video.predicates = tuple(sorted(set().union(*true_of.values())))
-    things = 'subject/objects'
-    categories = dict(
-        zip(
-            _told(path, raw, things, 'tid', read_name),
-            _told(path, raw, things, 'category'),
-        )
-    )
-    for track_id, (numbers, boxes) in _collect(path, frames).items():
-        track = make_track(
-            path,
-            f'tid {track_id}',
-            numbers,
-            boxes,
-            (video.width, video.height),
-            read,
-            categories.get(track_id, ''),
-            skip_bad,
-        )
-        if track is not None:
-            track.predicates = tuple(sorted(true_of[track_id]))
-            video.tracks[track_id] = track
-            if track_id not in categories:
-                kind = 'tracks without a category'
-                read.note(kind, f'{path}, tid {track_id}')
-    video.tracks_complete = not read.skipped
-    return read
-
-
-def _relations(
-    path: Path, raw: dict, asks_for_objects: bool
-) -> defaultdict[str, set[str]]:
-    """Track id to the predicates that are true of it."""
-    name = 'relation_instances'
-    true_of: defaultdict[str, set[str]] = defaultdict(set)
-    for subject, other, predicate in zip(
-        _told(path, raw, name, 'subject_tid', read_name),
-        _told(path, raw, name, 'object_tid', read_name),
-        _told(path, raw, name, 'predicate'),
-    ):
+        record.note(RAISED, f'{path}: {frame_count} to {len(frames)}')
+    true_of: dict[str, set[str]] = defaultdict(set)
+    for relation in _entries(file, 'relation_instances'):
+        predicate = relation.text('predicate')
+        subject, other = map(relation.name, ('subject_tid', 'object_tid'))
         true_of[subject].add(predicate)
         if asks_for_objects or predicate in PLACES:
             true_of[other].add(predicate)
-    return true_of
+    video.predicates = tuple(sorted(set().union(*true_of.values())))
+    categories = {
+        thing.name('tid'): thing.text('category')
+        for thing in _entries(file, 'subject/objects')
+    }
+    size = video.width, video.height
+    for tid, (numbers, boxes) in _collect(file, frames).items():
+        track = make_track(
+            file.at(f'tid {tid}', boxes),
+            numbers,
+            boxes,
+            size,
+            record,
+            categories.get(tid, ''),
+        )
+        if track is not None:
+            track.predicates = tuple(sorted(true_of[tid]))
+            video.tracks[tid] = track
+            if tid not in categories:
+                record.note('tracks without a category', f'{path}, tid {tid}')
+    video.tracks_complete = not record.skipped
+    return video, record
 
 
-def _video_id(path: Path) -> str:
-    return path.name.partition('.json')[0]
+def _entries(file: Entry, name: str) -> list[Entry]:
+    """What stands in a list, which may be missing."""
+    values = file.list(name) if name in file.value else []
+    return [file.at(f'{name}[{n}]', value) for n, value in enumerate(values)]
 
 
-def _video_path(path: Path, raw: dict) -> str:
-    """Where the file says that the video lies."""
-    if not raw.get('video_path'):
-        return f'{_video_id(path)}.mp4'
-    return read_text(path, 'top level', raw, 'video_path')
-
-
-def _told(
-    path: Path,
-    raw: dict,
-    name: str,
-    key: str,
-    read: Callable[[PathLike, str, Any, str], str] = read_text,
-) -> list[str]:
-    """What stands under a key in each entry of a list."""
-    entries = read_list(path, 'top level', raw, name) if name in raw else []
-    return [
-        read(path, f'{name}[{place}]', entry, key)
-        for place, entry in enumerate(entries)
-    ]
-
-
-def _frames(path: Path, frames: Any) -> list[list[dict]]:
+def _frames(file: Entry) -> list[list[dict]]:
     """``trajectories``, where it is a list of lists."""
+    frames = file.value['trajectories']
+    places = [file.at('trajectories', frames)]
     if isinstance(frames, list):
-        wrong = (n for n, f in enumerate(frames) if not isinstance(f, list))
-        place = next(wrong, None)
-        if place is None:
-            return frames
-        where, found = f'frame {place}', type(frames[place]).__name__
-    else:
-        where, found = 'trajectories', type(frames).__name__
-    raise ConversionError(
-        path,
-        where,
-        f'expected a list, found {found}',
-        'check that this is the official file',
-    )
+        places = [file.at(f'frame {n}', f) for n, f in enumerate(frames)]
+    for place in places:
+        if not isinstance(place.value, list):
+            found = type(place.value).__name__
+            raise place.error(f'expected a list, found {found}')
+    return frames
 
 
-def _collect(
-    path: Path, frames: list[list[dict]]
-) -> dict[str, tuple[list[int], list[list[float]]]]:
+def _collect(file: Entry, frames: list[list[dict]]) -> dict[str, _Boxes]:
     """Frame numbers and boxes of each track, tracks in order of their id."""
-    found: dict[Any, tuple[list[int], list[list[float]]]] = {}
+    found: dict[Any, _Boxes] = {}
     for number, boxes in enumerate(frames):
+        frame = file.at(f'frame {number}', boxes)
         for box in boxes:
             try:
                 corners = box['bbox']
                 values = [corners[corner] for corner in CORNERS]
                 numbers, kept = found.setdefault(box['tid'], ([], []))
             except (KeyError, TypeError) as error:
-                raise ConversionError(
-                    path,
-                    f'frame {number}',
+                raise frame.error(
                     f'a box needs tid and bbox with {", ".join(CORNERS)}, '
-                    f'found {box!r:.120}',
-                    'check that this is the official file',
+                    f'found {box!r:.120}'
                 ) from error
             if numbers and numbers[-1] == number:
-                raise ConversionError(
-                    path,
-                    f'frame {number}, tid {box["tid"]}',
+                raise frame.error(
                     'two boxes for one object',
                     'keep one of them',
+                    f'tid {box["tid"]}',
                 )
             numbers.append(number)
             kept.append(values)
-    _check_tids(path, found)
+    kinds = set(map(type, found))
+    if kinds not in ({int}, {str}, set()):
+        kind = int if int in kinds else str
+        tid = next(tid for tid in found if type(tid) is not kind)
+        frame = file.at(f'frame {found[tid][0][0]}', tid)
+        raise frame.error(
+            f'a tid must be a whole number like the others, found {tid!r:.40}'
+        )
     return {str(tid): found[tid] for tid in sorted(found)}
-
-
-def _check_tids(path: Path, found: dict[Any, tuple[list[int], Any]]) -> None:
-    """Refuse ids that are nothing, or not all numbers or all text."""
-    if set(map(type, found)) in ({int}, {str}, set()):
-        return
-    kind = int if int in map(type, found) else str
-    tid = next(tid for tid in found if type(tid) is not kind)
-    raise ConversionError(
-        path,
-        f'frame {found[tid][0][0]}',
-        f'a tid must be a whole number like the others, found {tid!r:.40}',
-        'check that this is the official file',
-    )

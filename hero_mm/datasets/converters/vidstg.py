@@ -11,25 +11,13 @@ same sentence whatever was left out.
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
+from ..entries import Entry, PathLike
 from ..tracks import VideoInfo
 from .clips import ClipList, RawNames, Sentence
-from .common import (
-    ConversionError,
-    ConversionSummary,
-    PathLike,
-    Progress,
-    need,
-    read_json,
-    read_list,
-    read_name,
-    read_text,
-    read_videos,
-    read_whole,
-)
-from .verify import VideoCheck
-from .videos import place_videos
+from .common import ConversionSummary, Progress, read_json, read_videos
+from .videos import Videos, place_videos
 from .vidor import find_vidor, read_vidor
 
 _ENTRY_KEYS = (
@@ -50,11 +38,13 @@ NAMES = RawNames(
     inclusive=True,
 )
 TWICE = 'VidOR files found at several places, the first in order taken'
-OTHERWISE = 'videos that VidSTG and VidOR tell differently (VidOR taken)'
+OTHERWISE = 'videos on which VidSTG and VidOR disagree (VidOR taken)'
 FPS_TOLERANCE = 0.01
 LAST_FRAME = (
     'entries whose temporal_gt ends one past used_segment.end_fid (kept)'
 )
+# The number of the first sentence of an entry, and the entry.
+_Entries = list[tuple[int, Entry]]
 
 
 def convert_vidstg(
@@ -62,7 +52,7 @@ def convert_vidstg(
     vidor_dir: PathLike,
     out: PathLike,
     files: Optional[PathLike] = None,
-    videos: Optional[Union[PathLike, VideoCheck]] = None,
+    videos: Videos = None,
     split: Optional[str] = None,
     dataset: str = 'vidstg',
     skip_bad: bool = False,
@@ -84,8 +74,8 @@ def convert_vidstg(
         split (str, optional): Name of the split. Defaults to None: the start
             of the name of ``annotations``.
         dataset (str): Name of the data set, for files of another one in the
-            same layout. Defaults to 'vidstg', whose published numbers are
-            told beside what was written.
+            same layout. Defaults to 'vidstg', whose published numbers stand
+            beside what was written.
         skip_bad (bool): Leave out and list what is wrong, instead of raising
             at the first. Defaults to False.
         workers (int): Processes that read VidOR's files. Defaults to 1.
@@ -99,21 +89,19 @@ def convert_vidstg(
         FileNotFoundError: A file or folder is missing.
         ConversionError: Something is wrong; names the entry and the cure.
     """
-    summary = ConversionSummary(str(out))
-    entries = _read_entries(annotations, files, summary, skip_bad)
-    names = list(dict.fromkeys(entry['vid'] for _, _, entry in entries))
-    paths = _find_annotations(annotations, vidor_dir, names, skip_bad, summary)
+    summary = ConversionSummary(out, skip_bad)
+    entries = _read_entries(annotations, files, summary)
+    names = list(dict.fromkeys(entry.value['vid'] for _, entry in entries))
+    paths = _find_annotations(annotations, vidor_dir, names, summary)
     read = partial(
         read_vidor,
         skip_bad=skip_bad,
         asks_for_objects=_asks_for_objects(entries),
     )
-    infos = read_videos(
-        read, list(paths.values()), summary, skip_bad, workers, progress
-    )
+    infos = read_videos(read, paths, summary, workers, progress)
     _compare(entries, infos, summary)
-    found = place_videos(infos, videos, annotations, summary, skip_bad)
-    clips = ClipList(annotations, NAMES, summary, skip_bad)
+    found = place_videos(infos, videos, annotations, summary)
+    clips = ClipList(annotations, NAMES, summary)
     _add_sentences(clips, entries, found)
     split = split or Path(annotations).name.split('_')[0]
     return clips.save(out, dataset, split, found, query_ids='official')
@@ -123,36 +111,32 @@ def _read_entries(
     annotations: PathLike,
     files: Optional[PathLike],
     summary: ConversionSummary,
-    skip_bad: bool,
-) -> list[tuple[int, int, dict]]:
-    """Entries with their place and the number of their first sentence."""
+) -> _Entries:
+    """Entries with the number of their first sentence."""
     raw = read_json(annotations)
     if not isinstance(raw, list) or not raw:
-        raise ConversionError(
-            annotations,
-            'top level',
+        raise Entry(annotations, 'top level').error(
             f'expected a list of entries, found {type(raw).__name__}',
             'give {train,val,test}_annotations.json of VidSTG',
         )
     wanted = None if files is None else _read_files(files)
-    entries, number, seen = [], 0, set()
-    for place, entry in enumerate(raw):
-        first, number = number, number + _count(entry)
-        try:
-            need(annotations, f'entry {place}', entry, _ENTRY_KEYS)
-            name = read_name(annotations, f'entry {place}', entry, 'vid')
+    entries: _Entries = []
+    number, seen = 0, set()
+    for place, value in enumerate(raw):
+        entry = Entry(annotations, f'entry {place}', value)
+        first, number = number, number + _count(value)
+        with summary.leaving_out(entry.where):
+            entry.need(*_ENTRY_KEYS)
+            name = value['vid'] = entry.name('vid')
             for kind, _ in KINDS:
-                read_list(annotations, f'entry {place}', entry, kind)
-        except ConversionError as error:
-            summary.skip(error, skip_bad, f'entry {place}')
-            continue
-        entry['vid'] = name
-        seen.add(entry['vid'])
-        if wanted is None or entry['vid'] in wanted:
-            entries.append((place, first, entry))
-        else:
-            kind = 'entries whose video is not in the file list'
-            summary.note(kind, f'entry {place} (vid {entry["vid"]!r})')
+                entry.list(kind)
+            entry.where += f' (vid {name!r})'
+            seen.add(name)
+            if wanted is None or name in wanted:
+                entries.append((first, entry))
+            else:
+                kind = 'entries whose video is not in the file list'
+                summary.note(kind, entry.where)
     if wanted is not None and wanted - seen:
         kind, lost = 'listed videos without a sentence', sorted(wanted - seen)
         summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
@@ -161,18 +145,19 @@ def _read_entries(
 
 def _count(entry: Any) -> int:
     """Sentences of an entry, as far as they are there."""
-    told = entry if isinstance(entry, dict) else {}
-    lists = [told.get(kind) for kind, _ in KINDS]
+    if not isinstance(entry, dict):
+        return 0
+    lists = [entry.get(kind) for kind, _ in KINDS]
     return sum(len(part) for part in lists if isinstance(part, list))
 
 
-def _asks_for_objects(entries: list[tuple[int, int, dict]]) -> bool:
+def _asks_for_objects(entries: _Entries) -> bool:
     """Whether a sentence asks for the object of its relation."""
-    for _, _, entry in entries:
-        relation = entry['used_relation']
+    for _, entry in entries:
+        relation = entry.value['used_relation']
         if not isinstance(relation, dict):
             continue
-        for item in entry['captions'] + entry['questions']:
+        for item in entry.value['captions'] + entry.value['questions']:
             target = item.get('target_id') if isinstance(item, dict) else None
             if target not in (None, relation.get('subject_tid')):
                 return True
@@ -183,9 +168,7 @@ def _read_files(path: PathLike) -> set[str]:
     """The videos of a split."""
     names = read_json(path)
     if not isinstance(names, list):
-        raise ConversionError(
-            path,
-            'top level',
+        raise Entry(path, 'top level').error(
             f'expected a list of video ids, found {type(names).__name__}',
             'give {train,val,test}_files.json of VidSTG',
         )
@@ -193,23 +176,21 @@ def _read_files(path: PathLike) -> set[str]:
 
 
 def _compare(
-    entries: list[tuple[int, int, dict]],
-    infos: list[VideoInfo],
-    summary: ConversionSummary,
+    entries: _Entries, infos: list[VideoInfo], summary: ConversionSummary
 ) -> None:
-    """List the videos of which VidSTG tells something else than VidOR."""
-    first = {entry['vid']: entry for _, _, entry in reversed(entries)}
+    """List the videos on which VidSTG and VidOR disagree."""
+    first = {entry.value['vid']: entry.value for _, entry in entries[::-1]}
     for video in infos:
         entry = first[video.video_id]
-        told = []
+        differ = []
         for key in ('fps', 'width', 'height', 'frame_count'):
             theirs, ours = entry.get(key), getattr(video, key)
             near = FPS_TOLERANCE if key == 'fps' else 0
             number = isinstance(theirs, (int, float))
             if key in entry and not (number and abs(theirs - ours) <= near):
-                told.append(f'{key} {theirs!r:.20} and {ours!r:.20}')
-        if told:
-            where = f'{video.video_id}: {", ".join(told)}'
+                differ.append(f'{key} {theirs!r:.20} and {ours!r:.20}')
+        if differ:
+            where = f'{video.video_id}: {", ".join(differ)}'
             summary.note(OTHERWISE, f'{where} (VidSTG and VidOR)')
 
 
@@ -217,88 +198,68 @@ def _find_annotations(
     annotations: PathLike,
     vidor_dir: PathLike,
     names: list[str],
-    skip_bad: bool,
     summary: ConversionSummary,
-) -> dict[str, Path]:
-    """VidOR's file of each video that has one."""
-    found = find_vidor(vidor_dir)
+) -> list[Path]:
+    """VidOR's files of the videos that have one."""
+    found, paths = find_vidor(vidor_dir), []
     for name in names:
-        if name in found:
+        with summary.leaving_out('video'):
+            if name not in found:
+                raise Entry(annotations, f'vid {name!r}').error(
+                    f'no {name}.json in {vidor_dir} or below ({len(found)} '
+                    'files there)',
+                    'unpack both parts of VidOR (the test split of VidSTG is '
+                    "in VidOR's validation part), or skip such videos with "
+                    '--skip-bad',
+                )
             if len(found[name]) > 1:
-                told = ', '.join(map(str, found[name]))
-                summary.note(TWICE, f'{name}: {told}')
-            continue
-        error = ConversionError(
-            annotations,
-            f'vid {name!r}',
-            f'no {name}.json in {vidor_dir} or below ({len(found)} files '
-            'there)',
-            'unpack both parts of VidOR (the test split of VidSTG is in '
-            "VidOR's validation part), or skip such videos with --skip-bad",
-        )
-        summary.skip(error, skip_bad, 'video')
-    return {name: found[name][0] for name in names if name in found}
+                places = ', '.join(map(str, found[name]))
+                summary.note(TWICE, f'{name}: {places}')
+            paths.append(found[name][0])
+    return paths
 
 
 def _add_sentences(
-    clips: ClipList,
-    entries: list[tuple[int, int, dict]],
-    infos: dict[str, VideoInfo],
+    clips: ClipList, entries: _Entries, infos: dict[str, VideoInfo]
 ) -> None:
-    summary = clips.summary
-    for place, first, entry in entries:
-        video = infos.get(entry['vid'])
-        where = f'entry {place} (vid {entry["vid"]!r})'
-        told = [(kind, item) for name, kind in KINDS for item in entry[name]]
-        if video is None:
-            kind = 'sentences of skipped videos'
-            summary.note(kind, where, len(told))
-            continue
+    for first, entry in entries:
+        items = [(k, item) for name, k in KINDS for item in entry.value[name]]
         last_frame = False
-        for number, (query_type, item) in enumerate(told, first):
-            try:
-                sentence = _read_sentence(
-                    clips.path, where, entry, item, number, query_type
-                )
-            except ConversionError as error:
-                summary.skip(error, clips.skip_bad, f'sentence {number}')
-                continue
-            if clips.add(sentence, video):
-                end = int(entry['used_segment']['end_fid']) + 1
+        for number, (kind, item) in enumerate(items, first):
+            sentence = clips.take(
+                str(number),
+                entry.where,
+                partial(_read_sentence, entry, item, number, kind),
+                infos.get(entry.value['vid']),
+            )
+            if sentence is not None:
+                end = int(entry.value['used_segment']['end_fid']) + 1
                 last_frame |= sentence.span[1] == end
         if last_frame:
-            summary.note(LAST_FRAME, where)
+            clips.summary.note(LAST_FRAME, entry.where)
 
 
 def _read_sentence(
-    annotations: PathLike,
-    where: str,
-    entry: dict,
-    told: Any,
-    number: int,
-    query_type: str,
+    entry: Entry, item: Any, number: int, query_type: str
 ) -> Sentence:
     """A sentence of an entry, unchecked but for the keys."""
-    relation = f'{where}, used_relation', entry['used_relation']
-    begin, end = _frames(annotations, where, entry, 'used_segment')
+    sentence = entry.at(entry.where, item)
+    relation = _part(entry, 'used_relation')
+    segment, span = (
+        (part.whole('begin_fid'), part.whole('end_fid'))
+        for part in (_part(entry, 'used_segment'), _part(entry, 'temporal_gt'))
+    )
     return Sentence(
         query_id=str(number),
-        where=where,
+        where=entry.where,
         type=query_type,
-        text=read_text(annotations, where, told, 'description'),
-        segment=(begin, end + 1),
-        span=_frames(annotations, where, entry, 'temporal_gt'),
-        track_id=read_name(annotations, where, told, 'target_id'),
-        predicate=read_text(annotations, *relation, 'predicate'),
+        text=sentence.text('description'),
+        segment=(segment[0], segment[1] + 1),
+        span=span,
+        track_id=sentence.name('target_id'),
+        predicate=relation.text('predicate'),
     )
 
 
-def _frames(
-    annotations: PathLike, where: str, entry: dict, key: str
-) -> tuple[int, int]:
-    """``begin_fid`` and ``end_fid`` as they stand there."""
-    place = f'{where}, {key}'
-    return (
-        read_whole(annotations, place, entry[key], 'begin_fid'),
-        read_whole(annotations, place, entry[key], 'end_fid'),
-    )
+def _part(entry: Entry, key: str) -> Entry:
+    return entry.at(f'{entry.where}, {key}', entry.value[key])

@@ -3,6 +3,7 @@
 import fnmatch
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -14,11 +15,12 @@ from hero_mm.texts import csv_text
 
 from ..converters.boxes import make_track
 from ..converters.clips import ClipList, RawNames, Sentence
-from ..converters.common import ConversionError, ConversionSummary, PathLike
-from ..converters.verify import VideoFacts, probe_video
+from ..converters.common import ConversionSummary
 from ..converters.videos import VideoFolder
+from ..entries import Entry, PathLike
 from ..tracks import VideoInfo
 from ..video_base import same_aspect
+from ..video_facts import probe_video
 from .reading import add_sentences, read_footage
 from .tubes import Footage, Tube, merge_tracks
 
@@ -31,7 +33,7 @@ NAMES = RawNames(
 )
 WIDER = 'segments widened to the span of their sentence'
 NO_TEXT = 'tracks of objects without a sentence beside them'
-_CURE = 'give the folder of the videos with --videos, which tells it'
+_CURE = 'give the folder of the videos with --videos, which has it'
 
 
 def convert_own(
@@ -53,8 +55,8 @@ def convert_own(
         out (PathLike): Folder to write: a file a split, and ``queries.csv``,
             the table of query ids.
         format (str): One of :data:`FORMATS`.
-        videos (PathLike, optional): Folder of the videos, which tell what the
-            source does not: frame rate, length, size.
+        videos (PathLike, optional): Folder of the videos, which have what the
+            source does not say: frame rate, length, size.
         splits (Mapping[str, str], optional): Split to the pattern of the
             names of its videos (``'shop*'``) or to its share (``'0.8'``); by
             its name a video stays in its split when others are added.
@@ -77,7 +79,7 @@ def convert_own(
         ConversionError: Something is wrong; names the place and the cure.
         ValueError: The format or a split is none.
     """
-    summary = ConversionSummary(str(out))
+    summary = ConversionSummary(out, skip_bad)
     footage = read_footage(source, format, interpolate, summary)
     if sentences is None and format == 'csv':
         sentences = Path(source) / 'sentences.csv'
@@ -90,15 +92,9 @@ def convert_own(
         tube.track.boxes *= [video.width, video.height] * 2
     merge_tracks(footage, summary)
     for video in footage.videos.values():
-        _cut_tracks(footage, video, summary, skip_bad)
-    rows = _write_splits(
-        footage,
-        Path(out),
-        dataset,
-        splits or {'train': '*'},
-        summary,
-        skip_bad,
-    )
+        _cut_tracks(footage, video, summary)
+    splits = splits or {'train': '*'}
+    rows = _write_splits(footage, Path(out), dataset, splits, summary)
     table = [list(rows[0]), *([*row.values()] for row in rows)]
     write_text(Path(out) / 'queries.csv', csv_text(table))
     return summary
@@ -110,14 +106,13 @@ def _write_splits(
     dataset: str,
     splits: Mapping[str, str],
     summary: ConversionSummary,
-    skip_bad: bool,
 ) -> list[dict]:
     """Write a file a split; gives the rows of the table of query ids."""
     split_of = {name: _find_split(name, splits) for name in footage.videos}
     rows: list[dict] = []
     videos, clips_written = 0, 0
     for split in dict.fromkeys(split_of.values()):
-        clips = ClipList(footage.path, NAMES, summary, skip_bad)
+        clips = ClipList(footage.path, NAMES, summary)
         infos = {
             name: video
             for name, video in footage.videos.items()
@@ -140,41 +135,36 @@ def _find_facts(
     """Find the files, and what the source does not say of its videos."""
     films = None if folder is None else VideoFolder(folder)
     for video in footage.videos.values():
-        where = f'video {video.path!r}'
+        entry = Entry(footage.path, f'video {video.path!r}')
         if films is not None:
             places = films.find(video.path, video.video_id)
             if len(places) != 1:
-                found = f'{len(places)} files of this name in {folder}'
-                cure = 'give the folder that has the video, once'
-                raise ConversionError(footage.path, where, found, cure)
+                raise entry.error(
+                    f'{len(places)} files of this name in {folder}',
+                    'give the folder that has the video, once',
+                )
             video.path = places[0]
-            facts = probe_video(Path(str(folder), places[0]))
-            if isinstance(facts, str):
-                cure = 'encode the video again, or leave it out'
-                raise ConversionError(footage.path, where, facts, cure)
-            _take_facts(footage.path, where, video, facts)
+            _take_facts(entry, video, Path(str(folder), places[0]))
         video.fps = video.fps or fps
-        lacking = [
-            name
-            for name in ('frame_count', 'fps', 'width', 'height')
-            if not getattr(video, name)
-        ]
+        names = ('frame_count', 'fps', 'width', 'height')
+        lacking = [name for name in names if not getattr(video, name)]
         if lacking:
             found = f'the source does not say {", ".join(lacking)}'
-            raise ConversionError(footage.path, where, found, _CURE)
+            raise entry.error(found, _CURE)
 
 
-def _take_facts(
-    path: PathLike, where: str, video: VideoInfo, facts: VideoFacts
-) -> None:
+def _take_facts(entry: Entry, video: VideoInfo, path: Path) -> None:
+    """Take length, rate and, where it is not known, size of the file."""
+    facts = probe_video(path)
+    if isinstance(facts, str):
+        raise entry.error(facts, 'encode the video again, or leave it out')
     size = (facts.width, facts.height)
     if not video.width:
         video.width, video.height = size
     elif not same_aspect(size, (video.width, video.height)):
-        raise ConversionError(
-            path,
-            where,
-            f'{size[0]}x{size[1]}, in the source {video.width}x{video.height}',
+        annotated = f'{video.width}x{video.height}'
+        raise entry.error(
+            f'{size[0]}x{size[1]}, in the source {annotated}',
             'give the videos that were annotated',
         )
     video.frame_count = facts.frame_count
@@ -182,29 +172,25 @@ def _take_facts(
 
 
 def _cut_tracks(
-    footage: Footage,
-    video: VideoInfo,
-    summary: ConversionSummary,
-    skip_bad: bool,
+    footage: Footage, video: VideoInfo, summary: ConversionSummary
 ) -> None:
     """Cut boxes to the picture and to the length of the video."""
+    frames = np.arange(video.frame_count)
     for name, track in list(video.tracks.items()):
-        frames = np.arange(video.frame_count)
         boxes_T4, valid_T = video.track_boxes(name, frames)
         last = int(track.runs[-1, 1])
         if last > video.frame_count:
             kind = 'tracks cut to the end of their video'
-            told = f'{video.video_id}, {name}: {last} to {video.frame_count}'
-            summary.note(kind, told)
+            cut = f'{video.video_id}, {name}: {last} to {video.frame_count}'
+            summary.note(kind, cut)
+        where = f'video {video.video_id!r}, object {name!r}'
         made = make_track(
-            footage.path,
-            f'video {video.video_id!r}, object {name!r}',
+            Entry(footage.path, where),
             frames[valid_T],
             boxes_T4[valid_T],
             (video.width, video.height),
             summary,
             track.category,
-            skip_bad,
         )
         del video.tracks[name]
         if made is not None:
@@ -214,11 +200,11 @@ def _cut_tracks(
 def _find_split(name: str, splits: Mapping[str, str]) -> str:
     """The split of a video: by the first pattern, else by its share."""
     place, among_shares = zlib.crc32(name.encode()) / 2**32, ''
-    for split, told in splits.items():
+    for split, which in splits.items():
         try:
-            share = float(told)
+            share = float(which)
         except ValueError:
-            if fnmatch.fnmatch(name, told):
+            if fnmatch.fnmatch(name, which):
                 return split
             continue
         if 0 <= place < share:
@@ -248,29 +234,33 @@ def _add(
     if fields.get('segment'):
         edges = fields['segment'].split()
         if len(edges) != 2 or not all(edge.isdecimal() for edge in edges):
-            found = f'the segment {fields["segment"]!r:.40} is no pair'
-            cure = 'write two frames, such as "0 270"'
-            raise ConversionError(clips.path, where, found, cure)
+            raise Entry(clips.path, where).error(
+                f'the segment {fields["segment"]!r:.40} is no pair',
+                'write two frames, such as "0 270"',
+            )
         low, high = map(int, edges)
         segment = min(low, span[0]), max(high, span[1])
         if segment != (low, high):
             clips.summary.note(WIDER, f'{where}: {(low, high)} to {segment}')
     text = fields['text']
     kind = 'interrogative' if text.endswith('?') else 'declarative'
-    sentence = Sentence(
-        query_id=fields.get('query_id') or f'{video.video_id}/{number}',
-        where=where,
-        type=fields.get('type') or kind,
-        text=text,
-        segment=segment,
-        span=span,
-        track_id=fields['object'],
-        predicate=fields.get('predicate', ''),
+    query_id = fields.get('query_id') or f'{video.video_id}/{number}'
+    read = partial(
+        Sentence,
+        query_id,
+        where,
+        fields.get('type') or kind,
+        text,
+        segment,
+        span,
+        fields['object'],
+        fields.get('predicate', ''),
     )
-    if not clips.add(sentence, video):
+    sentence = clips.take(query_id, where, read, video)
+    if sentence is None:
         return []
     row: dict = dict(
-        query_id=sentence.query_id,
+        query_id=query_id,
         split=split,
         video=video.video_id,
         start=sentence.span[0],

@@ -13,7 +13,8 @@ from typing import Any, Optional
 import numpy as np
 
 from ..annotation import GroundingAnnotation
-from ..converters.common import PathLike, Record
+from ..converters.common import Record
+from ..entries import PathLike
 from ..tracks import Track, VideoInfo
 
 FIELDS = ('text', 'query_id', 'object', 'type', 'predicate', 'segment')
@@ -115,14 +116,7 @@ def merge_tracks(footage: Footage, record: Record) -> None:
 
 
 def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
-    """Frames and boxes of a track that has its own.
-
-    Args:
-        track (Track): With ``boxes``.
-
-    Yields:
-        tuple[int, np.ndarray]: Frame, and box of shape (4,).
-    """
+    """Frames and boxes, of shape (4,), of a track that has its own."""
     assert track.boxes is not None
     for begin, end, row in track.runs.tolist():
         yield from zip(range(begin, end), track.boxes[row : row + end - begin])
@@ -177,7 +171,7 @@ def _part(video: VideoInfo, track_id: str, frames: np.ndarray) -> Track:
 
 
 def key_frames(track: Track) -> list[tuple[int, np.ndarray, bool]]:
-    """The key frames that tell a whole track, to a quarter of :data:`SAME`.
+    """Key frames that give a whole track, to a quarter of :data:`SAME`.
 
     Args:
         track (Track): With ``boxes``.

@@ -20,9 +20,9 @@ from hero_mm.files import write_bytes, write_text
 from hero_mm.texts import csv_text
 
 from ..annotation import GroundingAnnotation
-from ..converters.common import ConversionSummary, PathLike
-from ..tracks import Track, VideoInfo
-from ..transforms.sampling import frames_of_span
+from ..converters.common import ConversionSummary
+from ..entries import PathLike
+from ..tracks import Track, VideoInfo, frames_of_span
 from .reading import SIDES
 from .tubes import FIELDS, Tube, boxes_of, key_frames, tubes_of
 
@@ -54,7 +54,7 @@ def export_tubes(
     """
     if format not in EXPORTS:
         raise UserError(f'format must be one of {EXPORTS}, got {format!r}')
-    summary = ConversionSummary(str(out))
+    summary = ConversionSummary(out)
     if predictions is not None:
         annotation = _predicted(annotation, predictions)
     tubes: dict[str, list[Tube]] = defaultdict(list)

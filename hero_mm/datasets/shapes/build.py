@@ -10,17 +10,17 @@ it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
 import cv2
-from rich.console import Console
 
 from hero_mm.datasets.converters.vidstg import convert_vidstg
+from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.shapes.profiles import PROBES, PROFILES, Profile
-from hero_mm.datasets.shapes.progress import watched
 from hero_mm.datasets.shapes.render import encode_mp4, render
 from hero_mm.datasets.shapes.video import (
     MAX_PROBE,
@@ -168,19 +168,18 @@ def _build(plan: _Plan, workers: int, progress: bool) -> dict[str, Any]:
     for folder in (plan.root, plan.root.parent):
         if folder.exists() and not folder.is_dir():
             raise UserError(f'out={str(folder)!r} is a file; give a folder.')
-    console = Console(stderr=True, highlight=False) if progress else None
     found = _read_summary(plan)
     if found is not None and _is_rendered(plan, found):
         summary, rendered = found, 0
     else:
-        summary, rendered = _render(plan, workers, console)
+        summary, rendered = _render(plan, workers, progress)
     for split in plan.sizes:
-        _convert(plan, split, console)
+        _convert(plan, split, progress)
     return {**summary, 'rendered': rendered}
 
 
 def _render(
-    plan: _Plan, workers: int, console: Optional[Console]
+    plan: _Plan, workers: int, progress: bool
 ) -> tuple[dict[str, Any], int]:
     """Write the raw layout; gives the summary and what was rendered."""
     # Without counts: begun, and not to be mixed with another seed.
@@ -190,8 +189,13 @@ def _render(
         for split, number in plan.sizes.items()
         for start in range(0, number, _CHUNK)
     ]
-    total = sum(chunk.end - chunk.start for chunk in chunks)
-    results = list(watched(_run(chunks, workers), _number, total, console))
+    found: Iterable[_Done] = _run(chunks, workers)
+    if progress:
+        total = sum(plan.sizes.values())
+        found = show_progress(
+            found, total, 'rendering shapes', lambda done: len(done.vids)
+        )
+    results = list(found)
     places = list(plan.sizes)
     results.sort(key=lambda d: (places.index(d.chunk.split), d.chunk.start))
     counts = {
@@ -298,10 +302,6 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _number(done: _Done) -> int:
-    return len(done.vids)
-
-
 def _build_chunk(chunk: _Chunk) -> _Done:
     """Write the files of some videos that are not there yet."""
     done = _Done(chunk, [], [], [], 0)
@@ -317,7 +317,7 @@ def _build_chunk(chunk: _Chunk) -> _Done:
 
 
 def _write_video(chunk: _Chunk, video: ShapesVideo) -> bool:
-    """Write video and annotation; tells whether it had to be rendered."""
+    """Write video and annotation; gives whether it had to be rendered."""
     base = chunk.plan.root / 'vidor'
     part = vidor_part(chunk.split)
     note = base / 'annotation' / part / video.subdir / f'{video.vid}.json'
@@ -344,8 +344,8 @@ def _write_split(
     write_bytes(folder / f'{split}_meta.json', _dump(meta))
     kinds = {'basic': 0, 'spatial': 0, 'temporal': 0}
     for item in meta:
-        for told in item['captions'] + item['questions']:
-            kinds[told['kind']] += 1
+        for meaning in item['captions'] + item['questions']:
+            kinds[meaning['kind']] += 1
     return {
         'videos': len(vids),
         'entries': len(entries),
@@ -360,14 +360,14 @@ def _remove_converted(root: Path, split: str) -> None:
         (root / name).unlink(missing_ok=True)
 
 
-def _convert(plan: _Plan, split: str, console: Optional[Console]) -> None:
+def _convert(plan: _Plan, split: str, progress: bool) -> None:
     """Write ``OUT/<split>.json`` where it is missing."""
     root = plan.root
     out = root / f'{split}.json'
     if not plan.sizes[split] or _is_converted(out):
         return
-    if console is not None:
-        console.print(f'converting {split} to {out}', markup=False)
+    if progress:
+        sys.stderr.write(f'converting {split} to {out}\n')
     convert_vidstg(
         root / 'vidstg' / f'{split}_annotations.json',
         root / 'vidor' / 'annotation',

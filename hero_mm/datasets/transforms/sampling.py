@@ -37,29 +37,6 @@ def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
     return start + np.floor(middles).astype(np.int64)
 
 
-def frames_of_span(
-    span: tuple[float, float], segment: tuple[int, int]
-) -> np.ndarray:
-    """The frames of a span, never none.
-
-    Args:
-        span (tuple[float, float]): ``[start, end)``, not only whole frames.
-        segment (tuple[int, int]): ``[start, end)`` that was searched.
-
-    Returns:
-        np.ndarray: Frames of the segment that begin in the span, int64;
-        where none does, the one that shows its middle.
-    """
-    first, last = segment
-    start = max(int(np.ceil(span[0])), first)
-    end = min(int(np.ceil(span[1])), last)
-    if end <= start:
-        middle = int(np.floor((span[0] + span[1]) / 2))
-        start = min(max(middle, first), last - 1)
-        end = start + 1
-    return np.arange(start, end, dtype=np.int64)
-
-
 def check_segment(start: int, end: int) -> None:
     """Refuse a segment without a frame, or of more than a video may have.
 

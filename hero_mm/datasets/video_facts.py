@@ -1,42 +1,31 @@
-"""Videos against their annotation: do they open, how long, how large.
+"""What video files are: do they open, how long, how large.
 
-What a file was found to be is appended to a small file beside the output as
-soon as it is known. A run that was interrupted, or one for another split,
-goes on from there; a video is looked at again when its size or its time of
-change differs, and always when it could not be read.
-
-Frame numbers of an annotation count the frames that can be decoded. So where
-a file ends a few frames early, the tubes and segments of its annotation end
-there too; one that lacks more counts as cut off.
-
-Shape legend: R runs of a track.
+What a file was found to be is appended to a small file of state as soon as it
+is known. A run that was interrupted, or one for another split, goes on from
+there; a video is looked at again when its size or its time of change differs,
+and always when it could not be read.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from hero_mm.files import append_line
 from hero_mm.processes import end_with_parent
 
-from ..tracks import VideoInfo
-from ..video_base import ENOUGH, VideoError, same_aspect
-from ..video_reader import open_video
-from .common import ConversionError, PathLike, Progress, Record
+from .entries import ConversionError, PathLike
+from .tracks import VideoInfo
+from .video_base import ENOUGH, VideoError, same_aspect
+from .video_reader import open_video
 
 # The frame rates of a file and of its annotation are rounded differently.
 FPS_TOLERANCE = 0.01
-_NAMED = 5
-
-SHORTER = 'videos with fewer frames than annotated, tubes cut to them'
-LONGER = 'videos with more frames than annotated (kept as annotated)'
-RESIZED = 'videos of another size than annotated (boxes are scaled)'
-FPS = 'videos with another frame rate than annotated (kept as annotated)'
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -96,65 +85,6 @@ def probe_video(path: PathLike) -> Union[VideoFacts, str]:
     return VideoFacts(count, fps, width, height)
 
 
-def verify_videos(
-    videos: Iterable[VideoInfo],
-    check: VideoCheck,
-    raw_path: PathLike,
-    record: Record,
-    skip_bad: bool,
-    lengths_told: bool = True,
-) -> dict[str, VideoInfo]:
-    """Compare videos with what is annotated.
-
-    Args:
-        videos (Iterable[VideoInfo]): With paths below the folder. Those that
-            are shorter than annotated get the frame count of their file, and
-            their tracks are cut.
-        check (VideoCheck): Where they lie and how to go about it.
-        raw_path (PathLike): The raw file, for errors.
-        record (Record): Counts and lists what differs.
-        skip_bad (bool): Leave out and list what cannot be used, instead of
-            raising when all were looked at.
-        lengths_told (bool): Whether the raw file tells the number of frames.
-            Else it is that of the file. Defaults to True.
-
-    Returns:
-        dict[str, VideoInfo]: The videos that can be used, by their id.
-
-    Raises:
-        ConversionError: Videos cannot be read, are cut off, or are not the
-            annotated ones.
-    """
-    videos = list(videos)
-    found = probe_videos([video.path for video in videos], check)
-    good: dict[str, VideoInfo] = {}
-    bad: list[str] = []
-    for video in videos:
-        facts = found[video.path]
-        if isinstance(facts, VideoFacts):
-            wrong = _why_not(video, facts)
-            if wrong is None:
-                good[video.video_id] = video
-                _adapt(video, facts, record, lengths_told)
-                continue
-        else:
-            wrong = facts
-        bad.append(wrong)
-        if skip_bad:
-            record.skipped.append(f'video {video.video_id}: {wrong}')
-    if bad and not skip_bad:
-        more = len(bad) - _NAMED
-        told = bad[:_NAMED] + ([f'and {more} more'] if more > 0 else [])
-        raise ConversionError(
-            raw_path,
-            f'{len(bad)} of {len(videos)} videos in {check.folder}',
-            f'cannot be used: {"; ".join(told)}',
-            'fetch them again and repeat the command, which goes on from '
-            'here, or leave them out and list them with --skip-bad',
-        )
-    return good
-
-
 def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
     """What of a video is not as annotated.
 
@@ -171,54 +101,15 @@ def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
     count, fps = facts.frame_count, facts.fps
     if count != video.frame_count:
         near = ENOUGH <= count / video.frame_count <= 1 / ENOUGH
-        told = f'{count} frames, annotated {video.frame_count}'
-        found['length' if near else 'cut'] = told
+        kind = 'length' if near else 'cut'
+        found[kind] = f'{count} frames, annotated {video.frame_count}'
     if fps is not None and abs(fps / video.fps - 1) > FPS_TOLERANCE:
         found['fps'] = f'{fps:.6g}, annotated {video.fps:.6g}'
     size, annotated = (facts.width, facts.height), (video.width, video.height)
     if size != annotated:
         kind = 'size' if same_aspect(size, annotated) else 'aspect'
-        told = f'{size[0]}x{size[1]}, annotated {annotated[0]}x{annotated[1]}'
-        found[kind] = told
+        found[kind] = '{}x{}, annotated {}x{}'.format(*size, *annotated)
     return found
-
-
-def _why_not(video: VideoInfo, facts: VideoFacts) -> Optional[str]:
-    """Why a video that can be read is not the annotated one."""
-    found = compare_video(video, facts)
-    if 'aspect' in found:
-        return f'{video.path} is {found["aspect"]} (width x height)'
-    if 'cut' in found and facts.frame_count < video.frame_count:
-        return f'{video.path} has {found["cut"]}: cut off'
-    return None
-
-
-def _adapt(
-    video: VideoInfo, facts: VideoFacts, record: Record, lengths_told: bool
-) -> None:
-    """Note what differs; cut what lies past the end of the file."""
-    place = f'{video.video_id} ({video.path})'
-    found, count = compare_video(video, facts), facts.frame_count
-    for kind, name in (('size', RESIZED), ('fps', FPS)):
-        if kind in found:
-            record.note(name, f'{place}: {found[kind]}')
-    shorter = count < video.frame_count
-    if shorter or (count > video.frame_count and lengths_told):
-        name = SHORTER if shorter else LONGER
-        record.note(name, f'{place}: {count}, annotated {video.frame_count}')
-    if shorter or not lengths_told:
-        video.frame_count = count
-        _cut_tracks(video)
-
-
-def _cut_tracks(video: VideoInfo) -> None:
-    """Drop the boxes past the last frame."""
-    for track_id, track in list(video.tracks.items()):
-        runs_R3 = track.runs[track.runs[:, 0] < video.frame_count].copy()
-        runs_R3[:, 1] = runs_R3[:, 1].clip(max=video.frame_count)
-        track.runs = runs_R3
-        if len(runs_R3) == 0:
-            del video.tracks[track_id]
 
 
 def probe_videos(
