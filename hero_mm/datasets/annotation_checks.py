@@ -176,7 +176,7 @@ def is_box(boxes_N4: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: bool, has shape (N,).
     """
-    area_N = (boxes_N4[:, 2:] > boxes_N4[:, :2]).all(1)
+    area_N: np.ndarray = np.all(boxes_N4[:, 2:] > boxes_N4[:, :2], axis=1)
     if boxes_N4.dtype.kind == 'f':
         return area_N & np.isfinite(boxes_N4).all(1)
     return area_N

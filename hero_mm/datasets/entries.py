@@ -80,8 +80,9 @@ class Entry:
             raise self.error(f'expected an object, found {found}')
         for key in keys:
             if key not in self.value:
-                found = sorted(map(str, self.value))
-                raise self.error(f'key {key!r} is missing, found {found}')
+                keys_found = sorted(map(str, self.value))
+                found = f'key {key!r} is missing, found {keys_found}'
+                raise self.error(found)
 
     def number(self, key: str, least: float = -math.inf) -> float:
         """A finite number of ``least`` or more."""
