@@ -117,8 +117,8 @@ def convert_vid_sentence(
         video = found.get(name)
         entry = Entry(path, where, text)
         whole = segment == 'video'
-        read = partial(_sentence, entry, query_id, track_id, video, whole)
-        clips.take(query_id, where, read, video)
+        say = partial(_sentence, entry, query_id, track_id, video, whole)
+        clips.take(query_id, where, say, video)
     about = dict(query_ids='official', searched=segment)
     return clips.save(out, 'vid-sentence', split, found, **about)
 
@@ -275,9 +275,14 @@ def _add_track(
 
 
 def _sentence(
-    entry: Entry, query_id: str, track_id: str, video: VideoInfo, whole: bool
+    entry: Entry,
+    query_id: str,
+    track_id: str,
+    video: Optional[VideoInfo],
+    whole: bool,
 ) -> Sentence:
     """A sentence; its tube, or the whole video, is searched."""
+    assert video is not None
     track = video.tracks.get(track_id)
     if track is None:
         raise entry.error(

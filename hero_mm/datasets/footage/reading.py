@@ -329,13 +329,13 @@ def _read_boxes(footage: Footage, path: Path, linear: bool) -> None:
         names = ('x1', 'y1', 'x2', 'y2') if corners else ('x', 'y', 'w', 'h')
         boxes[key][int(frame)] = [_number(row, name) for name in names]
         last[key] = row
-    for key, found in boxes.items():
+    for key, own in boxes.items():
         row = last[key]
         name, label = key[1], row.value.get('category') or ''
-        boxes_T4 = np.array(list(found.values()))
+        boxes_T4 = np.array(list(own.values()))
         if 'x1' not in row.value:
-            boxes_T4 = to_corners(row, list(found), boxes_T4)
-        track = _track(row, label, list(found), boxes_T4, linear)
+            boxes_T4 = to_corners(row, list(own), boxes_T4)
+        track = _track(row, label, list(own), boxes_T4, linear)
         video_id = footage.add_video(key[0]).video_id
         footage.tubes.append(Tube(video_id, track, dict(object=name)))
 
