@@ -43,7 +43,7 @@ train_dataloader = dict(
         make_command=make_command.format('train'),
     )
 )
-# The labels of its test split are not public: scores are told on val.
+# The labels of its test split are not public: scores are reported on val.
 val_dataloader = dict(
     dataset=dict(
         ann_file=data_root + 'val.json',
