@@ -12,9 +12,7 @@ from typing import Optional
 from rich.console import Console
 from rich.progress import track
 
-from hero_mm.errors import UserError
-
-from .errors import run_tool
+from .errors import UserError, run_tool
 from .pretrained.reading import add_trust_argument
 from .texts import printable
 from .version import __version__

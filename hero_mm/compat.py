@@ -103,10 +103,14 @@ def provide_mmcv_ext() -> None:
     """
     if package_folder('mmcv') is None or has_compiled_mmcv():
         return
-    if 'mmcv._ext' not in sys.modules:
-        from .mmcv_ops import MMCVExtension
 
-        sys.modules['mmcv._ext'] = MMCVExtension('mmcv._ext')
+    def action(module: ModuleType) -> None:
+        if 'mmcv._ext' not in sys.modules:
+            from .mmcv_ops import MMCVExtension
+
+            sys.modules['mmcv._ext'] = MMCVExtension('mmcv._ext')
+
+    after_import('mmcv', action)
 
 
 # Of compiled mmcv, by module: what is called with boxes or features. The

@@ -74,6 +74,7 @@ def test_a_watched_module_that_is_absent_stays_absent():
 @pytest.fixture
 def fake_mmcv(tmp_path, monkeypatch):
     monkeypatch.setattr(compat, 'package_folder', lambda name: tmp_path)
+    monkeypatch.setitem(sys.modules, 'mmcv', types.ModuleType('mmcv'))
     monkeypatch.delitem(sys.modules, 'mmcv._ext', raising=False)
     yield tmp_path
     sys.modules.pop('mmcv._ext', None)

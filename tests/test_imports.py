@@ -3,6 +3,8 @@
 import ast
 import importlib
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,62 @@ def test_all_that_is_promised_is_there():
         for promised in getattr(module, '__all__', ()):
             assert hasattr(module, promised), f'{name}.{promised}'
     assert hero_mm.__version__
+
+
+def in_fresh_python(code):
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HELP = """
+import runpy, sys
+sys.argv[1:] = ['--help']
+try:
+    runpy.{run}
+except SystemExit as error:
+    assert not error.code
+"""
+
+
+@pytest.mark.parametrize(
+    ('code', 'shown'),
+    [
+        ('import hero_mm', ''),
+        (
+            HELP.format(run="run_module('hero_mm.cli', run_name='__main__')"),
+            'ground',
+        ),
+        (
+            HELP.format(
+                run="run_path('tools/analysis_tools/eval_tubes.py', "
+                "run_name='__main__')"
+            ),
+            '--protocol',
+        ),
+    ],
+    ids=['package', 'hero-mm', 'eval_tubes'],
+)
+def test_nothing_heavy_is_imported_for_help(code, shown):
+    heavy = "{'torch', 'mmengine', 'mmcv', 'matplotlib', 'cv2', 'av'}"
+    found = in_fresh_python(
+        f'{code}\nimport sys\nprint("HEAVY", {heavy} & sys.modules.keys())'
+    )
+    assert shown in found and 'HEAVY set()' in found
+
+
+def test_the_package_registers_itself_once_mmengine_is_there():
+    found = in_fresh_python("""
+import hero_mm
+from mmengine.registry import MODELS
+from mmengine.runner import CheckpointLoader
+print('hero_mm' in MODELS.children, hero_mm.registry.MODELS.scope)
+print([name for name in CheckpointLoader._schemes if 'hf' in name])
+""")
+    assert found.split('\n')[0] == 'True hero_mm'
+    assert '://' in found.split('\n')[1]
 
 
 @pytest.mark.parametrize('path', SCRIPTS, ids=relative)

@@ -17,7 +17,6 @@ from urllib.request import url2pathname
 
 from hero_mm.errors import UserError
 
-from ..compat import after_import
 from .reading import Allowed, read_weights_file, refuse_unsafe
 
 HUGGINGFACE = ('hf://', 'huggingface://')
@@ -261,20 +260,19 @@ def load_from_hero_mm(filename: str, map_location: Any = None) -> Any:
     return read_weights(filename, map_location)
 
 
-def serve_names() -> None:
-    """Give MMEngine loaders of what it has none for, once it is imported.
+def serve_names(module: ModuleType) -> None:
+    """Give MMEngine loaders of what it has none for.
 
     As an expression, so that a host can register ``hf://`` for itself: its
     own then goes first.
+
+    Args:
+        module (ModuleType): ``mmengine.runner.checkpoint``.
     """
-
-    def action(module: ModuleType) -> None:
-        loader = module.CheckpointLoader
-        for prefix in (OURS, LOCAL_SAFETENSORS):
-            if prefix not in loader._schemes:
-                loader.register_scheme(prefix, load_from_hero_mm)
-
-    after_import('mmengine.runner.checkpoint', action)
+    loader = module.CheckpointLoader
+    for prefix in (OURS, LOCAL_SAFETENSORS):
+        if prefix not in loader._schemes:
+            loader.register_scheme(prefix, load_from_hero_mm)
 
 
 def replace_loaders() -> None:

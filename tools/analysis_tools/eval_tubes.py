@@ -19,7 +19,6 @@ from typing import Any, Optional
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.annotation import load_annotation
     from hero_mm.evaluation import OtherTracks, check_match
     from hero_mm.evaluation.functional import (
         PROTOCOLS,
@@ -74,7 +73,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--selection',
         action='store_true',
-        help='also tell how often the true object was picked, and another',
+        help='also report how often the true object was picked, and another',
     )
     parser.add_argument(
         '--strict',
@@ -84,7 +83,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--force',
         action='store_true',
-        help='score though the files tell another data set, split or kind of '
+        help='score though the files name another data set, split or kind of '
         'query ids',
     )
     return parser.parse_args(argv)
@@ -123,6 +122,10 @@ def _check_target(path: Path) -> None:
 
 
 def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    # Brings torch, which --help does without.
+    with explained():
+        from hero_mm.datasets.annotation import load_annotation
+
     annotation = load_annotation(args.ann)
     truths = annotation.ground_truths()
     predictions, metainfo = load_predictions(args.pred)
