@@ -59,17 +59,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_shard(told: str) -> tuple[int, int]:
-    """Part and number of parts.
-
-    Args:
-        told (str): As in ``0/4``.
-
-    Returns:
-        tuple[int, int]: As in (0, 4).
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Part and number of parts."""
     index, slash, number = told.partition('/')
     good = slash and index.isdigit() and number.isdigit()
     if not good or not int(index) < int(number):

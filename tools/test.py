@@ -50,11 +50,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def draw_into(cfg: Config, folder: str, interval: int) -> None:
-    """Turn the drawing hook of a config on.
-
-    Raises:
-        ValueError: When the config has none.
-    """
+    """Turn the drawing hook of a config on."""
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise UserError(
@@ -66,11 +62,7 @@ def draw_into(cfg: Config, folder: str, interval: int) -> None:
 
 
 def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
-    """Let the evaluator of a config write the predictions.
-
-    Raises:
-        ValueError: When the name or the evaluator does not allow it.
-    """
+    """Let the evaluator of a config write the predictions."""
     evaluators = cfg.test_evaluator
     if not isinstance(evaluators, (list, tuple)):
         evaluators = [evaluators]

@@ -70,11 +70,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> None:
-    """Apply the flags of training to a config.
-
-    Raises:
-        ValueError: When a flag does not go with the config.
-    """
+    """Apply the flags of training to a config."""
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -95,11 +91,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def rescale(cfg: Config) -> None:
-    """Let the schedule of a checkpoint give way to that of the config.
-
-    Raises:
-        ValueError: When the config has no hook that does it.
-    """
+    """Let the schedule of a checkpoint give way to that of the config."""
     hook = cfg.get('default_hooks', {}).get('schedule')
     if hook is None or not cfg.get('resume'):
         raise UserError(
@@ -110,12 +102,7 @@ def rescale(cfg: Config) -> None:
 
 
 def scale_rate(cfg: Config, path: str) -> None:
-    """Let MMEngine scale the learning rate of the optimizer.
-
-    Raises:
-        ValueError: When the batch that the rate is meant for is not told, or
-            a schedule sets the rate whatever that of the optimizer is.
-    """
+    """Let MMEngine scale the learning rate of the optimizer."""
     if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
         raise UserError(
             '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
@@ -136,11 +123,7 @@ def scale_rate(cfg: Config, path: str) -> None:
 
 
 def use_amp(cfg: Config) -> None:
-    """Put a wrapper for mixed precision in the place of the plain one.
-
-    Raises:
-        ValueError: When the config has a wrapper of another kind.
-    """
+    """Put a wrapper for mixed precision in the place of the plain one."""
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind.rpartition('.')[2] not in AMP_OF:
         raise UserError(
@@ -163,12 +146,6 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
 
     Its seed becomes that of the config, for samplers are built before
     MMEngine reads the checkpoint.
-
-    Args:
-        cfg (Config): The whole config, changed in place.
-
-    Returns:
-        tuple[str, dict]: Path and weights; None and nothing for a new start.
     """
     if not cfg.get('resume'):
         return None, {}

@@ -20,7 +20,7 @@ PALETTE = (
     '#56B4E9',
     '#6b6b6b',
 )
-"""Colours of Okabe and Ito, told apart by everybody."""
+"""Colours of Okabe and Ito, which everybody can tell apart."""
 
 WITHOUT_WINDOW = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
@@ -30,18 +30,26 @@ class Series:
     """A named line of a chart.
 
     Args:
-        name (str): Shown in the legend.
+        name (str): Shown in the legend; lines of one name look alike.
         x (Sequence[float]): Places of the points.
         y (Sequence[float]): Their values; those that are not finite are
             left out.
+        errors (Sequence[float], optional): Lengths of error bars.
     """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    errors: Optional[Sequence[float]] = None
 
 
-def line_chart(series: Sequence[Series], title: str, x_label: str) -> str:
+def line_chart(
+    series: Sequence[Series],
+    title: str,
+    x_label: str,
+    y_label: str = '',
+    from_zero: bool = True,
+) -> str:
     """Draw lines over a common axis.
 
     Args:
@@ -49,30 +57,41 @@ def line_chart(series: Sequence[Series], title: str, x_label: str) -> str:
             are left out.
         title (str): Above the chart.
         x_label (str): Below it.
+        y_label (str): Beside it.
+        from_zero (bool): Whether 0 is in sight.
 
     Returns:
         str: SVG, '' where there is nothing to draw.
     """
-    axes = _chart(title, x_label)
+    axes = _chart(title, x_label, y_label)
+    names: list[str] = []
     for one in series:
         x, y = (np.asarray(values, dtype=float) for values in (one.x, one.y))
         kept = np.isfinite(x) & np.isfinite(y)
         if not kept.any():
             continue
-        place = len(axes.lines)
-        axes.plot(
+        errors = None
+        if one.errors is not None and any(one.errors):
+            errors = np.asarray(one.errors)[kept]
+        is_new = one.name not in names
+        names += [one.name] * is_new
+        place = names.index(one.name)
+        axes.errorbar(
             x[kept],
             y[kept],
-            label=one.name,
+            errors,
+            capsize=3,
+            label=one.name if is_new else None,
             color=PALETTE[place % len(PALETTE)],
             # Colours come again dashed.
             linestyle=('-', '--', ':')[place // len(PALETTE) % 3],
             marker='.' if kept.sum() <= 40 else '',
         )
-    if not axes.lines:
+    if not names:
         return ''
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0.0), max(high, 0.0))
+    if from_zero:
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, 0.0), max(high, 0.0))
     axes.figure.legend(
         loc='outside right upper', fontsize='small', frameon=False
     )
@@ -118,7 +137,7 @@ def histogram(
     return _svg(axes, title)
 
 
-def _chart(title: str, x_label: str) -> Any:
+def _chart(title: str, x_label: str, y_label: str = '') -> Any:
     """Axes of a figure of its own, which no backend is needed for."""
     from matplotlib.figure import Figure
 
@@ -126,6 +145,7 @@ def _chart(title: str, x_label: str) -> Any:
     # A dollar sign is no formula.
     axes.set_title(title, loc='left', fontsize='medium', parse_math=False)
     axes.set_xlabel(x_label, parse_math=False)
+    axes.set_ylabel(y_label, parse_math=False)
     axes.grid(axis='y', alpha=0.4)
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
@@ -144,29 +164,11 @@ def _svg(axes: Any, title: str) -> str:
     return stream.getvalue()
 
 
-def has_window() -> bool:
-    """Whether the backend that matplotlib uses can show a figure."""
-    import matplotlib.pyplot as plt
-
-    return plt.get_backend().lower() not in WITHOUT_WINDOW
-
-
-def open_axes(
-    size: tuple[float, float] = (8, 5),
-    style: Optional[str] = None,
-    backend: Optional[str] = None,
-    show: bool = True,
-    out: Optional[PathLike] = None,
-) -> Any:
+def open_axes(show: bool = True, out: Optional[PathLike] = None) -> Any:
     """Open a figure.
 
     Args:
-        size (tuple[float, float]): (width, height) in inches.
-        style (str, optional): Of matplotlib, or one of seaborn's names
-            (``'dark'``, ``'whitegrid'``, ...), which matplotlib has too.
-        backend (str, optional): Of matplotlib. Defaults to its own choice,
-            or one that touches no screen where the figure is not shown.
-        show (bool): Whether the figure is to be shown.
+        show (bool): Whether the figure is to be shown in a window.
         out (str | os.PathLike, optional): The file that it goes to. The
             suffix says the format.
 
@@ -174,37 +176,23 @@ def open_axes(
         matplotlib.axes.Axes: For :func:`close_figure`.
 
     Raises:
-        ValueError: If backend, style or format are unknown, or the figure
-            can neither be shown nor written.
+        ValueError: If the format is unknown, or the figure can neither be
+            shown nor written.
     """
     import matplotlib
 
-    if backend is None and not show:
-        backend = 'agg'
-    if backend is not None:
-        try:
-            matplotlib.use(backend)
-        except (ImportError, ValueError) as error:
-            raise UserError(
-                f'matplotlib cannot use the backend {backend!r} here ({error})'
-            ) from error
+    if not show:
+        # Touches no screen.
+        matplotlib.use('agg')
     import matplotlib.pyplot as plt
 
-    if show and out is None and not has_window():
+    if show and out is None and not _has_window():
         raise UserError(
             'there is no window to show a figure in (matplotlib has the '
             f'backend {plt.get_backend()!r}); give a file to write it to'
         )
-    if style is not None:
-        known = [*plt.style.available, 'default']
-        named = [n for n in (style, f'seaborn-v0_8-{style}') if n in known]
-        if not named:
-            raise UserError(
-                f'matplotlib knows no style {style!r}, but '
-                f'{", ".join(sorted(known))}'
-            )
-        plt.style.use(named[0])
-    figure, axes = plt.subplots(figsize=size)
+    figure, axes = plt.subplots(figsize=(9, 5))
+    axes.grid(alpha=0.3)
     known = sorted(figure.canvas.get_supported_filetypes())
     if out is not None and Path(out).suffix[1:].lower() not in known:
         plt.close(figure)
@@ -213,6 +201,12 @@ def open_axes(
             f'{", ".join(f".{name}" for name in known)}'
         )
     return axes
+
+
+def _has_window() -> bool:
+    import matplotlib.pyplot as plt
+
+    return plt.get_backend().lower() not in WITHOUT_WINDOW
 
 
 def close_figure(
@@ -233,7 +227,7 @@ def close_figure(
             with replacing(out) as part:
                 kind = Path(out).suffix[1:]
                 figure.savefig(part, format=kind, bbox_inches='tight')
-        if show and has_window():
+        if show and _has_window():
             plt.show()
     finally:
         plt.close(figure)

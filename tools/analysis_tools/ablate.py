@@ -33,12 +33,7 @@ JOBS = 2
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Train the runs of a suite and compare them'
     )
@@ -86,13 +81,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def dry_run(suite: ablation.Suite, out: Path, only: Sequence[str]) -> None:
-    """Say what would run and how far each run is.
-
-    Args:
-        suite (Suite): The suite.
-        out (Path): Its folder.
-        only (Sequence[str]): Names of runs; all by default.
-    """
+    """Say what would run and how far each run is."""
     rows = [['run', 'seed', 'state', 'budget']]
     for folder in ablation.folders_of(suite, out, only):
         name, budget = folder.run.name, str(folder.run.budget)
@@ -101,11 +90,7 @@ def dry_run(suite: ablation.Suite, out: Path, only: Sequence[str]) -> None:
 
 
 def interrupt(*unused: object) -> None:
-    """Stop as Ctrl-C does, so that no training stays behind.
-
-    Args:
-        *unused (object): Of the signal.
-    """
+    """Stop as Ctrl-C does, so that no training stays behind."""
     raise KeyboardInterrupt
 
 
@@ -113,14 +98,7 @@ def main(
     argv: Optional[Sequence[str]] = None,
     commands: Optional[ablation.Commands] = None,
 ) -> None:
-    """Run the suite, then write the report.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-        commands (Commands, optional): What is started. Defaults to the tools
-            of this repository.
-    """
+    """Run the suite, then write the report."""
     args = parse_args(argv)
     suite = ablation.load_suite(args.suite, folder=SUITES)
     out = args.out or Path('work_dirs/ablations') / suite.name

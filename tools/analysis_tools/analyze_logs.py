@@ -1,4 +1,4 @@
-r"""Plot curves of trainings, or tell how long their iterations took.
+r"""Plot curves of trainings, or say how long their iterations took.
 
 Examples::
 
@@ -22,12 +22,7 @@ Points = tuple[list[float], list[float]]
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line; the flags are those of MMAction2.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line; the flags are those of MMAction2."""
     parser = argparse.ArgumentParser(description='Analyze logs of training')
     tasks = parser.add_subparsers(dest='task', required=True)
     plot = tasks.add_parser('plot_curve', help='plot curves')
@@ -48,10 +43,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     plot.add_argument(
         '--legend', nargs='+', help='one name a log and key, logs first'
     )
-    plot.add_argument('--backend', help='backend of matplotlib')
-    plot.add_argument(
-        '--style', default='dark', help='style of matplotlib (dark)'
-    )
     plot.add_argument(
         '--out', help='file to write (png, svg, pdf); default: a window'
     )
@@ -65,14 +56,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def read_log(path: str) -> TrainingLog:
-    """Read a log that has something in it.
-
-    Args:
-        path (str): A ``scalars.json`` or a work dir.
-
-    Raises:
-        FileNotFoundError: When there is none, or nothing in it.
-    """
+    """Read a log that has something in it."""
     log = read_training_log(path)
     if not log.train and not log.scores:
         raise FileNotFoundError(
@@ -83,22 +67,7 @@ def read_log(path: str) -> TrainingLog:
 
 
 def curve(log: TrainingLog, key: str, path: str, by_epoch: bool) -> Points:
-    """The points of a curve.
-
-    Args:
-        log (TrainingLog): Where they come from.
-        key (str): A logged value (``loss``) or a score (``tube/m_vIoU``).
-        path (str): Of the log, for the message.
-        by_epoch (bool): Place scores at epochs; otherwise at the last
-            iteration of their epoch.
-
-    Returns:
-        tuple[list[float], list[float]]: Places and values.
-
-    Raises:
-        ValueError: When the log has no such key, or does not tell at which
-            iteration an epoch ended.
-    """
+    """The points of a curve."""
     if key in log.train:
         points = log.train[key]
     elif key in log.scores:
@@ -108,7 +77,7 @@ def curve(log: TrainingLog, key: str, path: str, by_epoch: bool) -> Points:
             lost = sorted(points.keys() - ends.keys())
             if lost:
                 raise UserError(
-                    f'{path}: no line tells at which iteration epoch '
+                    f'{path}: no line says at which iteration epoch '
                     f'{lost[0]} ended; plot scores by themselves'
                 )
             points = {ends[place]: value for place, value in points.items()}
@@ -120,24 +89,13 @@ def curve(log: TrainingLog, key: str, path: str, by_epoch: bool) -> Points:
 
 
 def epoch_ends(log: TrainingLog) -> dict[int, int]:
-    """The last logged iteration of each epoch.
-
-    Args:
-        log (TrainingLog): Of a training by epochs.
-    """
+    """The last logged iteration of each epoch."""
     steps = sorted(log.train.get('epoch', {}).items())
     return {int(epoch): step for step, epoch in steps}
 
 
 def plot_curve(args: argparse.Namespace) -> None:
-    """Plot one line a log and key.
-
-    Args:
-        args (Namespace): The flags of ``plot_curve``.
-
-    Raises:
-        ValueError: When flags and logs do not go together.
-    """
+    """Plot one line a log and key."""
     pairs = [(path, key) for path in args.json_logs for key in args.keys]
     legend = args.legend or [f'{path}_{key}' for path, key in pairs]
     if len(legend) != len(pairs):
@@ -152,9 +110,7 @@ def plot_curve(args: argparse.Namespace) -> None:
     )
     curves = [curve(logs[path], key, path, by_epoch) for path, key in pairs]
     show = args.out is None
-    axes = open_axes(
-        style=args.style, backend=args.backend, show=show, out=args.out
-    )
+    axes = open_axes(show, args.out)
     for name, (places, values) in zip(legend, curves):
         # A line through one point is not seen.
         marker = 'o' if len(places) < 40 else ''
@@ -171,15 +127,7 @@ def plot_curve(args: argparse.Namespace) -> None:
 def epoch_times(
     log: TrainingLog, include_outliers: bool, name: str = 'time'
 ) -> dict[int, list[float]]:
-    """Seconds an iteration, as logged, by epoch.
-
-    Args:
-        log (TrainingLog): Of a training; one that does not count epochs is
-            one.
-        include_outliers (bool): Keep the first value of an epoch. An only
-            one is always kept.
-        name (str): ``'time'``, or ``'data_time'`` for what loading took.
-    """
+    """Seconds an iteration, as logged, by epoch."""
     epochs = log.train.get('epoch', {})
     times: dict[int, list[float]] = {}
     for step, seconds in sorted(log.train.get(name, {}).items()):
@@ -190,14 +138,7 @@ def epoch_times(
 
 
 def cal_train_time(args: argparse.Namespace) -> None:
-    """Print times of epochs and iterations of each log.
-
-    Args:
-        args (Namespace): The flags of ``cal_train_time``.
-
-    Raises:
-        ValueError: When a log has no iterations.
-    """
+    """Print times of epochs and iterations of each log."""
     for path in args.json_logs:
         log = read_log(path)
         times = epoch_times(log, args.include_outliers)
@@ -228,12 +169,7 @@ def cal_train_time(args: argparse.Namespace) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Plot or tell times.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Plot, or print times."""
     args = parse_args(argv)
     dict(plot_curve=plot_curve, cal_train_time=cal_train_time)[args.task](args)
 

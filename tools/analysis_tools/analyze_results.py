@@ -27,12 +27,7 @@ with explained():
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write a report of a prediction file: index.html, '
         'report.md and items.csv.'
@@ -80,15 +75,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def names_of(first: Path, second: Path) -> tuple[str, str]:
-    """Short names that tell two files apart.
-
-    Args:
-        first (Path): A file.
-        second (Path): Another.
-
-    Returns:
-        tuple[str, str]: Their names, with the folder where those are alike.
-    """
+    """Short names that tell two files apart."""
     if first.stem != second.stem:
         return first.stem, second.stem
     one, two = (
@@ -98,12 +85,7 @@ def names_of(first: Path, second: Path) -> tuple[str, str]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Write the report, print its tables, say where it is.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Write the report, print its tables, say where it is."""
     args = parse_args(argv)
     annotation = load_annotation(args.ann)
     read = []

@@ -38,12 +38,7 @@ with explained():
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Audit a converted annotation against its videos.'
     )
@@ -76,15 +71,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def summarize(findings: Iterable[Finding], show: int) -> list[str]:
-    """Count what was found, errors first.
-
-    Args:
-        findings (Iterable[Finding]): All of it.
-        show (int): Examples of each kind.
-
-    Returns:
-        list[str]: Lines.
-    """
+    """Count what was found, errors first."""
     by_kind: dict[str, list[Finding]] = {kind: [] for kind in ERRORS | NOTES}
     for finding in findings:
         by_kind[finding.kind].append(finding)
@@ -101,15 +88,7 @@ def summarize(findings: Iterable[Finding], show: int) -> list[str]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Audit and print what was found.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-
-    Raises:
-        ValueError: If something is an error.
-    """
+    """Audit and print what was found."""
     args = parse_args(argv)
     source = find_source(args.source, args.videos, args.split)
     annotation = load_annotation(source.ann_file)

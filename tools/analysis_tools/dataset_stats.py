@@ -22,12 +22,7 @@ with explained():
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Tell what a data set is made of; needs no videos.'
     )
@@ -42,12 +37,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Print the tables; write the pages where --out is given.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Print the tables; write the pages where --out is given."""
     args = parse_args(argv)
     source = find_source(args.source, split=args.split)
     report = build_dataset_report(load_annotation(source.ann_file))

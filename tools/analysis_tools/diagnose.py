@@ -58,15 +58,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def follow(slots_TM: Tensor) -> dict[str, list[bool]]:
-    """Whether each object keeps its slot from one time to the next.
-
-    Args:
-        slots_TM (Tensor): The slot that shows an object, -1 where none does.
-
-    Returns:
-        dict: ``links`` between neighbouring frames, ``gaps`` across frames
-        in which no slot shows it; True where the slot is the same.
-    """
+    """Whether each object keeps its slot from one time to the next."""
     kept: dict[str, list[bool]] = dict(links=[], gaps=[])
     for slots in slots_TM.t().tolist():
         last: Optional[int] = None
@@ -137,15 +129,7 @@ def measure_answers(samples: Sequence[Any]) -> dict:
 
 @torch.no_grad()
 def diagnose(model: Any, loader: Any) -> dict[str, list]:
-    """Measure every clip of a loader.
-
-    Args:
-        model (HERO): With weights, in evaluation mode.
-        loader (DataLoader): Its samples need ``gt_queries`` and ``gt_tracks``.
-
-    Returns:
-        dict[str, list]: All values, by what they measure.
-    """
+    """Measure every clip of a loader."""
     values: dict[str, list] = defaultdict(list)
     for batch in loader:
         data = model.data_preprocessor(batch)

@@ -33,17 +33,7 @@ with explained():
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-
-    Returns:
-        argparse.Namespace: ``ann``, ``pred``, ``protocol``,
-        ``no_interpolate``, ``json``, ``per_query``, ``selection``,
-        ``strict`` and ``force``.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Score predicted tubes by a protocol of the field.'
     )
@@ -90,15 +80,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Score, print the table and write the scores.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-
-    Returns:
-        int: Exit code: 0, or 1 with a message where the input is wrong.
-    """
+    """Score, print the table and write the scores."""
     args = parse_args(argv)
     try:
         if args.json:

@@ -28,12 +28,7 @@ CHANNELS = 3
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line; ``--shape`` is that of MMAction2.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line; ``--shape`` is that of MMAction2."""
     parser = argparse.ArgumentParser(
         description='Count parameters and operations of a model by part'
     )
@@ -67,14 +62,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
-    """The steps of the test pipeline by the name of their type.
-
-    Args:
-        cfg (Config): The whole config.
-
-    Returns:
-        dict: Empty where the config has no such pipeline.
-    """
+    """The steps of the test pipeline by the name of their type."""
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
@@ -85,19 +73,7 @@ def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
 def clip_shape(
     shape: Optional[Sequence[int]], cfg: Config
 ) -> tuple[int, int, int, int]:
-    """Clips, frames, height and width to count for.
-
-    Args:
-        shape (Sequence[int], optional): As given after ``--shape``.
-        cfg (Config): Where the rest comes from.
-
-    Returns:
-        tuple[int, int, int, int]: ``(clips, frames, height, width)``.
-
-    Raises:
-        ValueError: When the numbers are no shape, or the config does not say
-            how many frames a clip has.
-    """
+    """Clips, frames, height and width to count for."""
     sizes = list(shape or ())
     if len(sizes) == 4 and sizes[1] == CHANNELS:
         return 1, sizes[0], sizes[2], sizes[3]
@@ -131,11 +107,7 @@ def clip_shape(
 
 
 def parameter_rows(counts: Mapping[str, tuple[int, int]]) -> list[list[str]]:
-    """The table of the parameters.
-
-    Args:
-        counts (Mapping): Of :func:`count_parameters`.
-    """
+    """The table of the parameters."""
     total = tuple(sum(column) for column in zip(*counts.values()))
     rows = [['parameters', 'all', 'trained']]
     for name, both in [*counts.items(), ('in all', total)]:
@@ -145,12 +117,7 @@ def parameter_rows(counts: Mapping[str, tuple[int, int]]) -> list[list[str]]:
 
 
 def flop_rows(flops: Mapping[str, int], queries: int) -> list[list[str]]:
-    """The table of the operations.
-
-    Args:
-        flops (Mapping): Of :func:`count_flops`.
-        queries (int): Sentences of all clips together.
-    """
+    """The table of the operations."""
     clip = flops['video encoder'] + flops['rest of the clip']
     sentence = sum(flops.values()) - clip
     rows = [['operations', 'FLOPs']]
@@ -166,12 +133,7 @@ def flop_rows(flops: Mapping[str, int], queries: int) -> list[list[str]]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Build the model with random weights, count and print.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Build the model with random weights, count and print."""
     args = parse_args(argv)
     cfg = config_without_data(args.config, args.cfg_options)
     clips, frames, height, width = clip_shape(args.shape, cfg)

@@ -78,17 +78,7 @@ def _records(path: Path) -> list[list[str]]:
 
 
 def run(place: Path, words: list[str], limit: int, beside: bool) -> dict:
-    """Run tests, again where the process died, until each has ended.
-
-    Args:
-        place (Path): Copy of a checkout without its package.
-        words (list[str]): What pytest runs.
-        limit (int): Seconds a test.
-        beside (bool): Whether hero_mm is imported first.
-
-    Returns:
-        dict: Outcome of each test by its name.
-    """
+    """Run tests, again where the process died, until each has ended."""
     record = place / 'record.jsonl'
     record.write_text('')
     paths = [str(HERE.parent), str(HERE.parents[2])]
@@ -111,16 +101,7 @@ def run(place: Path, words: list[str], limit: int, beside: bool) -> dict:
 
 
 def compare(checkout: Path, words: list[str], limit: int) -> list[str]:
-    """Run a suite without and with hero_mm, and print what differs.
-
-    Args:
-        checkout (Path): Of one of :data:`SUITES`.
-        words (list[str]): What pytest runs.
-        limit (int): Seconds a test.
-
-    Returns:
-        list[str]: Tests that pass without alone, tried a second time.
-    """
+    """Run a suite without and with hero_mm, and print what differs."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, checkout.name)
         leave_out = shutil.ignore_patterns('.git', SUITES[checkout.name])

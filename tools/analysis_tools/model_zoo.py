@@ -57,12 +57,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write the tables of docs/model_zoo.md'
     )
@@ -88,15 +83,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Try the rows, then write the tables or report what fails.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-
-    Raises:
-        ValueError: Rows fail, or the document has no place for tables.
-    """
+    """Try the rows, then write the tables or report what fails."""
     args = parse_args(argv)
     text = ''
     if not args.check:
@@ -125,12 +112,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
-    """What stands between the marks.
-
-    Args:
-        rows (Sequence[zoo.Row]): All of them.
-        cells (Mapping): What is found of each, by its name.
-    """
+    """What stands between the marks."""
     parts = [f'Written with {", ".join(map(_version, PACKAGES))}.']
     for kind, (title, head) in TABLES.items():
         lines = [list(head), ['---'] * len(head)]
@@ -146,15 +128,7 @@ def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
 
 
 def replace_section(text: str, section: str) -> str:
-    """Put a section between the marks of a document.
-
-    Args:
-        text (str): The document.
-        section (str): What shall stand there.
-
-    Raises:
-        ValueError: When it has no marks.
-    """
+    """Put a section between the marks of a document."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -166,11 +140,7 @@ def replace_section(text: str, section: str) -> str:
 
 
 def cells_of(text: str) -> dict[str, list[str]]:
-    """The rows of all tables of a document, by their first cell.
-
-    Args:
-        text (str): The document.
-    """
+    """The rows of all tables of a document, by their first cell."""
     rows = [
         [cell.strip() for cell in line.strip('|').split(' | ')]
         for line in text.splitlines()
@@ -180,12 +150,7 @@ def cells_of(text: str) -> dict[str, list[str]]:
 
 
 def cells_of_row(row: Any, result: Any) -> list[str]:
-    """What is written of a row.
-
-    Args:
-        row (zoo.Row): The row.
-        result (zoo.Result): What was found of it.
-    """
+    """What is written of a row."""
     if row.kind == 'refused':
         return [result.problem or 'nothing: it runs']
     said = result.problem or ''

@@ -23,14 +23,7 @@ with explained():
 
 
 def config_text(path: str) -> str:
-    """The config in a checkpoint, as text: nothing of it is run.
-
-    Args:
-        path (str): A checkpoint of MMEngine.
-
-    Raises:
-        ValueError: When it carries none.
-    """
+    """The config in a checkpoint, as text: nothing of it is run."""
     text = (read_checkpoint(path).get('meta') or {}).get('cfg')
     if not isinstance(text, str):
         raise UserError(
@@ -41,12 +34,7 @@ def config_text(path: str) -> str:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Print the config.
-
-    Args:
-        argv (Sequence[str], optional): Arguments; the flags are those of
-            MMAction2. Defaults to those of the process.
-    """
+    """Print the config."""
     parser = argparse.ArgumentParser(description='Print the whole config')
     parser.add_argument(
         'config', help='config file, or a checkpoint that carries one'

@@ -31,12 +31,7 @@ SOURCE = 'source.json'
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Write a report of a run: index.html and report.md.'
     )
@@ -71,12 +66,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def fill_from_config(args: argparse.Namespace, cfg: Config) -> None:
-    """Take what the command line leaves open from the config.
-
-    Args:
-        args (Namespace): Changed in place.
-        cfg (Config): Of the run.
-    """
+    """Take what the command line leaves open from the config."""
     ann_file, video_dir = dataset_paths(dataset_config(cfg, 'test'))
     args.ann = args.ann or ann_file
     args.videos = args.videos or video_dir
@@ -89,11 +79,7 @@ def fill_from_config(args: argparse.Namespace, cfg: Config) -> None:
 
 
 def oracles_beside(ann_file: Union[str, Path]) -> Path:
-    """Where the scores of guesses about an annotation lie.
-
-    Args:
-        ann_file (str | Path): Path of the annotation.
-    """
+    """Where the scores of guesses about an annotation lie."""
     return Path(ann_file).with_suffix('.oracles.json')
 
 
@@ -107,11 +93,6 @@ def is_own(work_dir: Path, pred: Path, metainfo: Mapping[str, Any]) -> bool:
 
     Those of ``tools/test.py`` name their checkpoint, relative to themselves;
     others are taken for the training's where they lie in its folder.
-
-    Args:
-        work_dir (Path): Of the training.
-        pred (Path): The prediction file.
-        metainfo (Mapping): What it says about itself.
     """
     place = pred.resolve()
     if metainfo.get('checkpoint'):
@@ -120,17 +101,7 @@ def is_own(work_dir: Path, pred: Path, metainfo: Mapping[str, Any]) -> bool:
 
 
 def check_place(out: Path, pred: Path, usual: bool) -> None:
-    """Refuse to replace the report of other predictions.
-
-    Args:
-        out (Path): Folder of the report.
-        pred (Path): The prediction file.
-        usual (bool): Whether it is the one of a training, whose report may be
-            older than the note of what it shows.
-
-    Raises:
-        FileExistsError: There is one, of other predictions.
-    """
+    """Refuse to replace the report of other predictions."""
     if not (out / 'index.html').exists():
         return
     try:
@@ -148,12 +119,7 @@ def check_place(out: Path, pred: Path, usual: bool) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Write the report and say where it is.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Write the report and say where it is."""
     args = parse_args(argv)
     if None in (args.ann, args.videos, args.protocol):
         fill_from_config(args, load_config(args.work_dir))

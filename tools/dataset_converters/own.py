@@ -20,11 +20,7 @@ with explained():
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line.
-
-    Returns:
-        argparse.Namespace: The arguments.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,11 +68,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Convert and print the summary.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
+    """Convert and print the summary."""
     args = parse_args()
     return run_converter(
         args,

@@ -25,11 +25,7 @@ with explained():
 
 
 def main() -> int:
-    """Convert and print the summary.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
+    """Convert and print the summary."""
     parser = converter_parser(__doc__)
     parser.add_argument(
         'annotations',

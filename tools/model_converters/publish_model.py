@@ -37,13 +37,6 @@ def to_publish(checkpoint: dict[str, Any]) -> dict[str, Any]:
     MMEngine's ``EMAHook`` stores the moving average, which is what is tested,
     under ``state_dict``, and the weights as trained under ``ema_state_dict``:
     the average stays.
-
-    Args:
-        checkpoint (dict): As :func:`read_checkpoint` gave it.
-
-    Returns:
-        dict: ``state_dict`` and, where there is one, ``meta``, in which the
-        config is.
     """
     # A view would take the whole of what it looks at into the file.
     weights = {
@@ -57,22 +50,7 @@ def to_publish(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
-    """Write the published checkpoint.
-
-    Args:
-        in_file (str): A checkpoint, or a work dir, of which the best is taken.
-        out_file (str): Name without date and hash, with or without .pth; its
-            folder is made.
-
-    Returns:
-        tuple[Path, list[str]]: What was written, and the entries of the
-        checkpoint that were left out.
-
-    Raises:
-        FileNotFoundError: When there is no checkpoint.
-        ValueError: When it cannot be read or has no weights, or ``out_file``
-            is a folder.
-    """
+    """Write the published checkpoint."""
     target = Path(out_file.removesuffix(SUFFIX))
     if Path(out_file).is_dir() or not target.name:
         raise UserError(
@@ -93,12 +71,7 @@ def publish(in_file: str, out_file: str) -> tuple[Path, list[str]]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Publish by the command line; the arguments are those of MMAction2.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Publish by the command line; the arguments are those of MMAction2."""
     parser = argparse.ArgumentParser(
         description='Process a checkpoint to be published'
     )

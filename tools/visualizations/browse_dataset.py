@@ -32,12 +32,7 @@ with explained():
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Draw true tubes and spans on the videos of a data set.'
     )
@@ -88,15 +83,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 def draw_from_pipeline(
     args: argparse.Namespace, source: DataSource
 ) -> Iterator[str]:
-    """Draw items of the data set of the config.
-
-    Args:
-        args (Namespace): Of the command line.
-        source (DataSource): With the config of the data set.
-
-    Yields:
-        str: The files.
-    """
+    """Draw items of the data set of the config."""
     from hero_mm.registry import DATASETS
 
     cfg = dict(source.dataset or {})
@@ -113,15 +100,7 @@ def draw_from_pipeline(
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Draw and print the names of the files.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-
-    Raises:
-        ValueError: If some videos could not be read; the others are drawn.
-    """
+    """Draw and print the names of the files."""
     args = parse_args(argv)
     source = find_source(args.source, args.videos, args.split)
     if args.pipeline:

@@ -10,7 +10,6 @@ Example::
 """
 
 import argparse
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -101,15 +100,10 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     add('-d', '--dataset-size', type=int, help='clips; default: counted')
     add('-n', '--ngpus', type=int, default=1, help='processes (1)')
     add('-s', '--save-path', type=Path, help='file of the figure')
-    add('--log-level', default='WARNING', help='of the runner (WARNING)')
     add('--title', help='title of the figure')
-    add('--style', default='whitegrid', help='of matplotlib (whitegrid)')
     add('--not-show', action='store_true', help='open no window')
-    add('--window-size', default='12*7', metavar='W*H', help='inches (12*7)')
     add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     args = parser.parse_args(argv)
-    if not re.fullmatch(r'[1-9]\d*\*[1-9]\d*', args.window_size):
-        parser.error(f"--window-size must be 'W*H', got {args.window_size!r}")
     for name in ('ngpus', 'dataset_size'):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -119,11 +113,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 
 def dataset_size(cfg: Config) -> int:
-    """Build the training data of a config and count its clips.
-
-    Raises:
-        FileNotFoundError: When the data is not there.
-    """
+    """Build the training data of a config and count its clips."""
     dataset = cfg.train_dataloader.dataset
     missing = list(missing_data(dataset))
     if missing:
@@ -135,11 +125,7 @@ def dataset_size(cfg: Config) -> int:
 
 
 def epoch_length(cfg: Config, size: int, ngpus: int) -> int:
-    """Iterations of an epoch of ``size`` clips that processes share.
-
-    Raises:
-        ValueError: When there is not one whole batch.
-    """
+    """Iterations of an epoch of ``size`` clips that processes share."""
     loader = cfg.train_dataloader
     # Every process gets as many; some clips come twice.
     share = -(-size // ngpus)
@@ -174,18 +160,7 @@ def plain_wrapper(cfg: Config) -> dict[str, Any]:
 def simulate(
     cfg: Config, length: int, args: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Run the schedule of a config.
-
-    Args:
-        cfg (Config): The whole config.
-        length (int): Iterations of an epoch, or of the whole training where
-            it knows no epochs.
-        args (Namespace): ``ngpus``, ``parameter`` and ``log_level``.
-
-    Returns:
-        dict[str, list[float]]: The value in each iteration, by the key of
-        ``paramwise_cfg`` (``'rest'`` for all others).
-    """
+    """Run the schedule of a config."""
     paramwise = cfg.optim_wrapper.get('paramwise_cfg') or {}
     model = KeyModel(list(paramwise.get('custom_keys') or {}))
     record = RecordHook(args.parameter)
@@ -210,7 +185,7 @@ def simulate(
             default_hooks=hooks,
             custom_hooks=[*(cfg.get('custom_hooks') or []), record],
             default_scope=cfg.get('default_scope', 'hero_mm'),
-            log_level=args.log_level,
+            log_level='WARNING',
             visualizer=dict(type='Visualizer', vis_backends=[]),
             experiment_name=Path(folder).name,
         )
@@ -242,14 +217,7 @@ def draw(
     length: int,
     args: argparse.Namespace,
 ) -> None:
-    """Draw the curves and write or show them.
-
-    Args:
-        axes (matplotlib.axes.Axes): Of :func:`open_axes`.
-        curves (dict[str, list[float]]): Of :func:`simulate`.
-        length (int): Iterations of an epoch; 0 where there are none.
-        args (Namespace): The flags of the tool.
-    """
+    """Draw the curves and write or show them."""
     for name, values in curves.items():
         axes.plot(values, linewidth=1, label=name)
     if len(curves) > 1:
@@ -272,23 +240,12 @@ def draw(
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Simulate, print a table, draw.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Simulate, print a table, draw."""
     args = parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
-    width, height = map(int, args.window_size.split('*'))
     # First, so that a wrong flag is named before the work is done.
-    axes = open_axes(
-        (width, height),
-        args.style,
-        show=not args.not_show,
-        out=args.save_path,
-    )
+    axes = open_axes(not args.not_show, args.save_path)
     by_epoch = not counts_iterations(cfg)
     if by_epoch:
         size = args.dataset_size or dataset_size(cfg)

@@ -52,11 +52,7 @@ class Commands:
 
     @classmethod
     def of_tools(cls, root: Path) -> 'Commands':
-        """Those of this package.
-
-        Args:
-            root (Path): Folder that ``tools/`` lies in.
-        """
+        """Those of this package."""
         python = sys.executable
         return cls(
             [python, str(root / 'tools/train.py')],
@@ -67,7 +63,7 @@ class Commands:
 
 @dataclass
 class Launcher:
-    """Starts commands, and stops them when it is told.
+    """Starts commands, and stops them when it must.
 
     Attributes:
         root (Path): Put in the search path of Python.
@@ -98,19 +94,7 @@ class Launcher:
         lock: int,
         device: Optional[int] = None,
     ) -> None:
-        """Run a command to its end.
-
-        Args:
-            what (str): What it does, for messages.
-            words (Sequence): The command.
-            log (Path): What it writes is put at the end of this file.
-            lock (int): An open file that the command holds while it lives.
-            device (int, optional): The only GPU that it sees.
-
-        Raises:
-            StageError: When it fails.
-            Stopped: When it was stopped before its end.
-        """
+        """Run a command to its end."""
         if self.stop.is_set() or self.seconds_left() <= 0:
             raise Stopped(what)
         line = [str(word) for word in words]
@@ -183,7 +167,7 @@ def _last(log: Path, start: int) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return 'it wrote nothing'
-    told = [line for line in lines if line.startswith('error: ')]
-    if told:
-        return told[-1].removeprefix('error: ')
+    errors = [line for line in lines if line.startswith('error: ')]
+    if errors:
+        return errors[-1].removeprefix('error: ')
     return ' / '.join([lines[-1], f'see the last lines of {log}'])

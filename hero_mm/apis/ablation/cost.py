@@ -36,21 +36,7 @@ def measure_cost(
     clips: int = CLIPS,
     repeat: int = REPEAT,
 ) -> dict[str, Any]:
-    """Measure the cost of a prediction.
-
-    Args:
-        config (str | Path): With a ``test_dataloader``.
-        checkpoint (str | Path, optional): Weights; random ones by default.
-        clips (int): Items of the test split, spread over it.
-        repeat (int): How often each is timed; the median counts.
-
-    Returns:
-        dict: ``params`` and ``trained_params``; ``flops`` of an item on
-        average, and ``flops_parts``; ``ms`` of an item, without decoding: of
-        one CPU thread, or of the clock on a GPU; ``clips`` and ``sentences``
-        that were measured. What could not be had is None, and ``errors`` says
-        why, by the same names.
-    """
+    """Measure the cost of a prediction."""
     cfg = read_config(config)
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
     model = MODELS.build(cfg.model)
@@ -129,12 +115,7 @@ def _time(
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Measure by the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Measure by the command line."""
     parser = argparse.ArgumentParser(description='Measure what a clip costs')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file')

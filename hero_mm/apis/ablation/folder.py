@@ -36,14 +36,7 @@ NEW, BEGUN, TRAINED, DONE, FAILED, CHANGED = STATES = (
 
 
 def read_json(path: Path) -> Optional[Any]:
-    """What is in a file, None where there is none.
-
-    Args:
-        path (Path): A JSON file.
-
-    Raises:
-        ValueError: When it is no JSON.
-    """
+    """What is in a file, None where there is none."""
     if not path.is_file():
         return None
     try:
@@ -56,12 +49,7 @@ def read_json(path: Path) -> Optional[Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a file as a whole.
-
-    Args:
-        path (Path): A JSON file; its folder is made.
-        content (Any): What JSON can hold.
-    """
+    """Write a file as a whole."""
     text = json.dumps(content, indent=1, sort_keys=False) + '\n'
     write_bytes(path, text.encode())
 
@@ -101,11 +89,7 @@ class Folder:
         return self.path / 'train'
 
     def trial(self, trial: Trial) -> Path:
-        """Folder of a test.
-
-        Args:
-            trial (Trial): The test.
-        """
+        """Folder of a test."""
         return self.path / 'tests' / trial.name
 
     def wanted(self) -> dict[str, Any]:
@@ -146,13 +130,9 @@ class Folder:
         return 0 < plan.get('iterations', 0) <= done
 
     def tested(self, trial: Trial) -> Optional[dict[str, Any]]:
-        """What a test gave, None where it is to be done.
-
-        Args:
-            trial (Trial): The test.
-        """
+        """What a test gave, None where it is to be done."""
         found = read_json(self.trial(trial) / 'test.json')
-        if found is None or found['told'] != told_of(trial):
+        if found is None or not answers(found, trial):
             return None
         return found
 
@@ -171,17 +151,19 @@ class Folder:
         missing = [
             trial.name
             for trial in self.run.tests
-            if tests.get(trial.name, {}).get('told') != told_of(trial)
+            if not answers(tests.get(trial.name, {}), trial)
         ]
         return TRAINED if missing else DONE
 
 
-def told_of(trial: Trial) -> dict[str, Any]:
-    """What the suite says of a test, as its files keep it.
+def answers(found: Mapping[str, Any], trial: Trial) -> bool:
+    """Whether what a test has left is of what the suite asks now."""
+    # Version 0.1.0 wrote it as 'told'.
+    return found.get('asked', found.get('told')) == asked_of(trial)
 
-    Args:
-        trial (Trial): The test.
-    """
+
+def asked_of(trial: Trial) -> dict[str, Any]:
+    """What the suite says of a test, as its files keep it."""
     return dict(
         config=trial.config,
         options=write_options(trial.options),
@@ -192,9 +174,6 @@ def told_of(trial: Trial) -> dict[str, Any]:
 def write_options(options: Mapping[str, Any]) -> dict[str, str]:
     """Options as Python writes them, for JSON has no tuples.
 
-    Args:
-        options (Mapping): Values by dotted key.
-
     Examples:
         >>> write_options({'model.neck.scales': (1,)})
         {'model.neck.scales': '(1,)'}
@@ -203,9 +182,5 @@ def write_options(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_options(options: Mapping[str, str]) -> dict[str, Any]:
-    """The inverse of :func:`write_options`.
-
-    Args:
-        options (Mapping): Literals by dotted key.
-    """
+    """The inverse of :func:`write_options`."""
     return {key: literal_eval(value) for key, value in options.items()}

@@ -93,15 +93,15 @@ def _markdown(suite: Suite, rows: Sequence[Row]) -> list[str]:
     lines = [head, ['---'] * len(head)]
     for row in rows:
         difference = row.differences.get(main)
-        told = DASH
+        shown = DASH
         if difference is not None:
-            told = f'{points(difference.value)} ({row.reference})'
+            shown = f'{points(difference.value)} ({row.reference})'
         lines.append(
             [
                 row.text,
                 f'{len(row.results)} of {len(row.run.seeds)}',
                 *(score_text(row.means.get(key)) for key in suite.metrics),
-                told,
+                shown,
                 interval(difference) if difference else DASH,
                 _number(row.value('params'), '{:,.0f}'),
                 _number(row.value('gflops'), '{:.3g}'),
@@ -128,9 +128,6 @@ def _without_empty(lines: list[list[str]]) -> list[list[str]]:
 def score_text(mean: Optional[Mean]) -> str:
     """A score in percent, with its standard deviation over the seeds.
 
-    Args:
-        mean (Mean, optional): None is a dash.
-
     Examples:
         >>> score_text(Mean((0.5, 0.52))), score_text(Mean((0.5,)))
         ('51.0 ± 1.4', '50.0')
@@ -148,7 +145,7 @@ def _number(value: Optional[float], form: str) -> str:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """How to read the table, and all that is missing in it."""
-    told = [
+    lines = [
         'Scores in percent, ± the standard deviation over the seeds. '
         'Difference: the run minus the reference, in percent points, at the '
         'seeds that both have; paired bootstrap over videos, each with all '
@@ -156,7 +153,7 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         'other seeds differ.'
     ]
     missing = [f'- {row.text}: {note}' for row in rows for note in row.notes]
-    return [*told, *(['', *missing] if missing else [])]
+    return [*lines, *(['', *missing] if missing else [])]
 
 
 def _csv(lines: Iterator[dict[str, Any]]) -> bytes:

@@ -25,7 +25,7 @@ from hero_mm.evaluation import (
 from hero_mm.evaluation.comparison import Difference
 from hero_mm.evaluation.functional import TubeScores
 
-from .folder import CHANGED, FAILED, NEW, Folder, told_of
+from .folder import CHANGED, FAILED, NEW, Folder, answers
 from .suite import Comparison, Run, Suite, Trial
 
 NUMBERS = ('params', 'flops', 'ms')
@@ -81,12 +81,7 @@ class Row:
     notes: list[str] = field(default_factory=list)
 
     def value(self, name: str) -> Optional[float]:
-        """A number of the row by its name; None where there is none.
-
-        Args:
-            name (str): A score, ``'clips'``, ``'cpu_seconds'``, ``'params'``,
-                ``'gflops'``, ``'ms'``, or a fact of the suite.
-        """
+        """A number of the row by its name; None where there is none."""
         facts = {**self.run.facts, **self.trial.facts}
         if name in facts:
             return facts[name]
@@ -97,15 +92,7 @@ class Row:
 
 
 def pool_scores(parts: Sequence[TubeScores]) -> TubeScores:
-    """Scores of several seeds as those of one model.
-
-    Args:
-        parts (Sequence[TubeScores]): Of the same queries by the same
-            protocol.
-
-    Returns:
-        TubeScores: Each query is there once a seed, ``PLACE:QUERY``.
-    """
+    """Scores of several seeds as those of one model."""
     return TubeScores(
         parts[0].protocol,
         [
@@ -155,11 +142,7 @@ class Results:
         return found
 
     def row(self, text: str) -> Row:
-        """A row without its difference.
-
-        Args:
-            text (str): ``RUN`` or ``RUN/TEST``.
-        """
+        """A row without its difference."""
         run, trial = self.suite.row(text)
         row = Row(text, run, trial)
         notes: dict[str, list[int]] = {}
@@ -192,13 +175,13 @@ class Results:
         test = (result or {}).get('tests', {}).get(row.trial.name)
         if state == CHANGED:
             return ['the folder holds a run with other options']
-        if result and test and test['told'] == told_of(row.trial):
+        if result and test and answers(test, row.trial):
             row.results[seed] = result
             errors = test.get('errors', {})
             return [f'no {name}: {why}' for name, why in errors.items()]
         if state == FAILED:
-            told = (folder.failure() or {}).get('message', '')
-            return [f'failed: {told}']
+            reason = (folder.failure() or {}).get('message', '')
+            return [f'failed: {reason}']
         return ['not run yet' if state == NEW else 'not finished yet']
 
     def _compare(self, row: Row) -> None:
@@ -230,20 +213,7 @@ class Results:
         return pool_scores([scores for scores, _ in both]), videos
 
     def scores(self, row: Row, seed: int) -> tuple[TubeScores, list[str]]:
-        """Scores of every query of a test.
-
-        Args:
-            row (Row): The row.
-            seed (int): One that has a result.
-
-        Returns:
-            tuple[TubeScores, list[str]]: And the video of each query.
-
-        Raises:
-            FileNotFoundError: When the predictions or their annotation are
-                gone.
-            ValueError: When one of them is broken.
-        """
+        """Scores of every query of a test."""
         folder = Folder(row.run, seed, self.out)
         path = folder.trial(row.trial) / 'predictions.json'
         if path not in self._scores:
@@ -253,7 +223,7 @@ class Results:
             annotation = self._annotation(test['annotation'])
             predictions, _ = load_predictions(path)
             with warnings.catch_warnings():
-                # What is missing scores 0, as the test has told.
+                # What is missing scores 0, as the test has reported.
                 warnings.simplefilter('ignore')
                 scores = score_tubes(
                     annotation.ground_truths(),

@@ -16,14 +16,7 @@ COST_HOOK = 'hero_mm.TrainingCostHook'
 
 
 def batch_clips(cfg: Config) -> int:
-    """Clips of a step of one process.
-
-    Args:
-        cfg (Config): The whole config.
-
-    Raises:
-        ValueError: When the config does not say.
-    """
+    """Clips of a step of one process."""
     loader = cfg.get('train_dataloader') or {}
     sampler = loader.get('batch_sampler') or {}
     size = loader.get('batch_size') or sampler.get('batch_size')
@@ -36,12 +29,7 @@ def batch_clips(cfg: Config) -> int:
 
 
 def iterations_of(clips: float, cfg: Config) -> int:
-    """Steps in which a number of clips is trained, at least one.
-
-    Args:
-        clips (float): About how many; whole batches are trained.
-        cfg (Config): The whole config.
-    """
+    """Steps in which a number of clips is trained, at least one."""
     return max(1, round(clips / batch_clips(cfg)))
 
 
@@ -51,14 +39,6 @@ def fit_training(cfg: Config, iterations: int, warmup: int = 0) -> None:
     The schedules of the learning rate are stretched or pressed to it, so that
     the rate comes to the end of its cycle. Validation stays where it is: at
     the end of each epoch, and of the training.
-
-    Args:
-        cfg (Config): Changed in place.
-        iterations (int): Of the whole training.
-        warmup (int): Iterations whose cost is not counted.
-
-    Raises:
-        ValueError: When a schedule cannot be fitted.
     """
     old = cfg.train_cfg
     schedules = cfg.get('param_scheduler') or []
@@ -110,14 +90,7 @@ def _fit(
 
 
 def fit_calibration(cfg: Config) -> int:
-    """Let a config train a little, only to measure the cost of a clip.
-
-    Args:
-        cfg (Config): Changed in place.
-
-    Returns:
-        int: Its iterations.
-    """
+    """Let a config train a little, only to measure the cost of a clip."""
     steps = WARMUP_ITERS + iterations_of(CALIBRATION_CLIPS, cfg)
     fit_training(cfg, steps, WARMUP_ITERS)
     cfg.default_hooks.checkpoint = None
@@ -125,15 +98,7 @@ def fit_calibration(cfg: Config) -> int:
 
 
 def choose_split(cfg: Config, split: str) -> None:
-    """Let ``tools/test.py`` test another split.
-
-    Args:
-        cfg (Config): Changed in place.
-        split (str): ``'test'`` or ``'val'``.
-
-    Raises:
-        ValueError: When the config has no such data.
-    """
+    """Let ``tools/test.py`` test another split."""
     for part in ('dataloader', 'evaluator', 'cfg'):
         found = cfg.get(f'{split}_{part}')
         if found is None:
@@ -143,14 +108,7 @@ def choose_split(cfg: Config, split: str) -> None:
 
 
 def annotation_of(cfg: Config) -> tuple[str, str]:
-    """Annotation file and protocol of the tests of a config.
-
-    Args:
-        cfg (Config): The whole config.
-
-    Returns:
-        tuple[str, str]: Both '' where there are none.
-    """
+    """Annotation file and protocol of the tests of a config."""
     dataset = cfg.test_dataloader.get('dataset') or {}
     while 'ann_file' not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']

@@ -112,19 +112,11 @@ class Scheduler:
         self._threads = 0
 
     def say(self, line: str) -> None:
-        """Tell the user something, with the time.
-
-        Args:
-            line (str): What is told.
-        """
+        """Show the user a line, with the time."""
         self._say(f'{datetime.now():%H:%M:%S} {line}')
 
     def run(self) -> Outcome:
-        """Run all, until they are done or time is up.
-
-        Returns:
-            Outcome: What became of them.
-        """
+        """Run all, until they are done or time is up."""
         self._sort_out()
         self._prepare()
         self._threads = self.jobs
@@ -171,9 +163,9 @@ class Scheduler:
                     'it to train anew',
                 )
             elif state == FAILED and not self.retry:
-                told = (folder.failure() or {}).get('message', '')
-                self.outcome.failed[folder.label] = told
-                self.say(f'{folder.label}: failed before (--retry): {told}')
+                reason = (folder.failure() or {}).get('message', '')
+                self.outcome.failed[folder.label] = reason
+                self.say(f'{folder.label}: failed before (--retry): {reason}')
             else:
                 self.pending.append(folder)
         # What was begun comes to its end first.
@@ -202,7 +194,7 @@ class Scheduler:
             try:
                 self.worker.do(folder, device)
                 self.outcome.done.append(folder.label)
-                self.say(f'{folder.label}: done, {self._told(folder)}')
+                self.say(f'{folder.label}: done, {self._score(folder)}')
             except Stopped as error:
                 self.outcome.left.append(folder.label)
                 self.say(f'{folder.label}: stopped, {error}')
@@ -213,7 +205,7 @@ class Scheduler:
                     self.running.remove(folder)
                     self._changed.notify_all()
 
-    def _told(self, folder: Folder) -> str:
+    def _score(self, folder: Folder) -> str:
         """The main score of a result, for the log."""
         key = self.suite.main_metric
         tests = (folder.result() or {}).get('tests', {})

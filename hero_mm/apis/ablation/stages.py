@@ -28,7 +28,7 @@ from .commands import (
     StageError,
     Stopped,
 )
-from .folder import Folder, read_json, read_options, told_of, write_json
+from .folder import Folder, asked_of, read_json, read_options, write_json
 from .schedule import (
     annotation_of,
     choose_split,
@@ -54,15 +54,7 @@ LOCK_SECONDS = 12.0
 
 
 def commit_of(root: Path) -> Optional[str]:
-    """The commit that a folder of code is at.
-
-    Args:
-        root (Path): The folder.
-
-    Returns:
-        str, optional: Its hash, with ``+`` where files differ from it; None
-        where there is no Git.
-    """
+    """The commit that a folder of code is at."""
     found = []
     for words in (['rev-parse', 'HEAD'], ['status', '--porcelain', '-uno']):
         try:
@@ -80,14 +72,7 @@ def commit_of(root: Path) -> Optional[str]:
 
 
 def source_of(folder: Folder) -> Folder:
-    """The folder of the run that has trained, or whose seconds are taken.
-
-    Args:
-        folder (Folder): Of a run that depends on another one.
-
-    Returns:
-        Folder: At the same seed, or else at the one that is there.
-    """
+    """The folder of the run that has trained, or whose seconds are taken."""
     suite, _, name = folder.run.budget.run.rpartition('/')
     out = folder.out.parent / suite if suite else folder.out
     found = sorted((out / name).glob('seed*/result.json'))
@@ -111,16 +96,7 @@ class Worker:
     locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     def do(self, folder: Folder, device: Optional[int] = None) -> None:
-        """Go on with a run until its result is written.
-
-        Args:
-            folder (Folder): Of the run.
-            device (int, optional): The GPU that it may use.
-
-        Raises:
-            StageError: When a stage fails.
-            Stopped: When it was stopped, or another process has the run.
-        """
+        """Go on with a run until its result is written."""
         folder.path.mkdir(parents=True, exist_ok=True)
         with _locked(folder) as lock:
             (folder.path / 'failed.json').unlink(missing_ok=True)
@@ -286,10 +262,10 @@ class _Job:
         plan = self.folder.plan() or {}
         if plan.get('checkpoint'):
             return plan['checkpoint']
-        told = self.folder.work_dir / 'last_checkpoint'
-        if not told.is_file():
-            raise StageError(f'the training left no {told}')
-        name = Path(told.read_text(encoding='utf-8').strip()).name
+        note = self.folder.work_dir / 'last_checkpoint'
+        if not note.is_file():
+            raise StageError(f'the training left no {note}')
+        name = Path(note.read_text(encoding='utf-8').strip()).name
         return str(self.folder.work_dir / name)
 
     def test(self, trial: Trial) -> None:
@@ -314,7 +290,7 @@ class _Job:
             raise StageError(f'{what} left no {dump}')
         annotation, protocol = annotation_of(cfg)
         found = dict(
-            told=told_of(trial),
+            asked=asked_of(trial),
             annotation=annotation,
             protocol=protocol,
             scores=_logged_scores(log),
@@ -324,7 +300,7 @@ class _Job:
         write_json(place / 'test.json', found)
 
     def cost(self, trial: Trial, config: Path, checkpoint: str) -> Any:
-        """Parameters, FLOPs and time; what cannot be had is told."""
+        """Parameters, FLOPs and time; what cannot be had is None."""
         if not trial.cost:
             return {}
         out = self.folder.trial(trial) / 'cost.json'

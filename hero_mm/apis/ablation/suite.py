@@ -141,7 +141,7 @@ class Suite:
         comparisons (tuple[Comparison, ...]): Tables of the report.
         plots (tuple[Plot, ...]): More plots.
         metrics (tuple[str, ...]): Columns of the tables.
-        main_metric (str): The one that differences are told of.
+        main_metric (str): The one that runs are compared by.
         prepare (tuple[dict, ...]): Steps that are taken once before all runs,
             as ``prepare`` in a config.
     """
@@ -155,14 +155,7 @@ class Suite:
     prepare: tuple[dict[str, Any], ...] = ()
 
     def run(self, name: str) -> Run:
-        """A run by its name.
-
-        Args:
-            name (str): Of the run.
-
-        Raises:
-            ValueError: If there is none.
-        """
+        """A run by its name."""
         for run in self.runs:
             if run.name == name:
                 return run
@@ -172,14 +165,7 @@ class Suite:
         )
 
     def row(self, text: str) -> tuple[Run, Trial]:
-        """What a row of a table means.
-
-        Args:
-            text (str): ``RUN`` or ``RUN/TEST``.
-
-        Raises:
-            ValueError: If there is no such run or trial.
-        """
+        """What a row of a table means."""
         name, _, test = text.partition('/')
         run = self.run(name)
         for trial in run.tests:
@@ -222,24 +208,21 @@ def load_suite(
     return _read_suite(name or path.stem, runpy.run_path(str(path)))
 
 
-def _read_suite(name: str, told: Mapping[str, Any]) -> Suite:
-    runs = tuple(_read_run(item) for item in told.get('runs') or ())
+def _read_suite(name: str, given: Mapping[str, Any]) -> Suite:
+    runs = tuple(_read_run(item) for item in given.get('runs') or ())
     if not runs:
         raise UserError(f'suite {name!r} defines no list `runs`')
     _check_names('run', [run.name for run in runs])
-    tables = told.get('comparisons') or [
+    tables = given.get('comparisons') or [
         dict(title='All runs', rows=[run.name for run in runs])
     ]
-    given = {
-        key: told[key] for key in ('metrics', 'main_metric') if key in told
-    }
+    kept = ('metrics', 'main_metric', 'prepare')
     suite = Suite(
         name,
         runs,
         tuple(_make(Comparison, item, 'comparison') for item in tables),
-        tuple(_make(Plot, item, 'plot') for item in told.get('plots') or ()),
-        prepare=tuple(told.get('prepare') or ()),
-        **given,
+        tuple(_make(Plot, item, 'plot') for item in given.get('plots') or ()),
+        **{key: given[key] for key in kept if key in given},
     )
     for text in _rows(suite):
         suite.row(text)
@@ -260,32 +243,32 @@ def _rows(suite: Suite) -> Iterator[str]:
         yield from [run.compare_to] if run.compare_to else []
 
 
-def _make(kind: type, told: Mapping[str, Any], what: str) -> Any:
+def _make(kind: type, given: Mapping[str, Any], what: str) -> Any:
     """A part of a suite, from what the file says of it."""
     allowed = [one.name for one in fields(kind)]
-    unknown = sorted(set(told) - set(allowed))
+    unknown = sorted(set(given) - set(allowed))
     if unknown:
         raise UserError(
-            f'{what} {dict(told)!r}: {", ".join(unknown)} is unknown; allowed '
-            f'are {", ".join(allowed)}'
+            f'{what} {dict(given)!r}: {", ".join(unknown)} is unknown; '
+            f'allowed are {", ".join(allowed)}'
         )
     try:
         return kind(
             **{
                 key: tuple(value) if isinstance(value, list) else value
-                for key, value in told.items()
+                for key, value in given.items()
             }
         )
     except TypeError as error:
-        raise UserError(f'{what} {dict(told)!r}: {error}') from error
+        raise UserError(f'{what} {dict(given)!r}: {error}') from error
 
 
-def _read_run(told: Mapping[str, Any]) -> Run:
-    told = dict(told)
-    told['budget'] = _read_budget(told.get('name'), told.get('budget'))
-    tests = told.get('tests') or [dict()]
-    told['tests'] = tuple(_make(Trial, test, 'test') for test in tests)
-    run: Run = _make(Run, told, 'run')
+def _read_run(given: Mapping[str, Any]) -> Run:
+    given = dict(given)
+    given['budget'] = _read_budget(given.get('name'), given.get('budget'))
+    tests = given.get('tests') or [dict()]
+    given['tests'] = tuple(_make(Trial, test, 'test') for test in tests)
+    run: Run = _make(Run, given, 'run')
     _check_names(f'test of run {run.name!r}', [t.name for t in run.tests])
     for trial in run.tests:
         if trial.split not in ('test', 'val'):
@@ -306,20 +289,20 @@ def _read_run(told: Mapping[str, Any]) -> Run:
     return run
 
 
-def _read_budget(name: Any, told: Any) -> Budget:
+def _read_budget(name: Any, given: Any) -> Budget:
     allowed = [*AMOUNTS, *OTHERS]
-    if not isinstance(told, Mapping) or len(told) != 1:
+    if not isinstance(given, Mapping) or len(given) != 1:
         raise UserError(
             f'run {name!r}: budget must be a dict with one of '
-            f'{", ".join(allowed)}, got {told!r}'
+            f'{", ".join(allowed)}, got {given!r}'
         )
-    ((kind, value),) = told.items()
+    ((kind, value),) = given.items()
     if kind in OTHERS and isinstance(value, str) and value:
         return Budget(kind, run=value)
     if kind in AMOUNTS and isinstance(value, (int, float)) and value > 0:
         return Budget(kind, float(value))
     raise UserError(
-        f'run {name!r}: budget {dict(told)!r} must be a positive number of '
+        f'run {name!r}: budget {dict(given)!r} must be a positive number of '
         f'{", ".join(AMOUNTS)}, or the name of a run for {", ".join(OTHERS)}'
     )
 
