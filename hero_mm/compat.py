@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 
 from hero_mm.errors import UserError
 
-Action = Callable[[ModuleType], None]
+Action = Callable[[ModuleType], object]
 
 
 class _AfterImport(MetaPathFinder):
