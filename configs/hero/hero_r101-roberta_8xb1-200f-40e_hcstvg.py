@@ -22,18 +22,13 @@ sample = dict(type='SampleClipFrames', mode='fps', fps=5, max_frames=200)
 resize = dict(type='ResizeClip', short_side=352, max_long=626)
 train_pipeline = [
     dict(sample, crop_prob=0.5, min_frames=64),
-    dict(type='DecodeFrames', max_side=1024),
-    dict(type='LoadTubes'),
-    dict(type='SwapActionPhrase', num_negatives=2),
-    dict(type='RandomFlipClip', prob=0.5),
-    dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
+    *_base_.train_pipeline[1:-2],
     resize,
     dict(type='PackGroundingInputs'),
 ]
 test_pipeline = [
     sample,
-    dict(type='DecodeFrames', max_side=1024),
-    dict(type='LoadTubes'),
+    *_base_.test_pipeline[1:-2],
     resize,
     dict(type='PackGroundingInputs'),
 ]

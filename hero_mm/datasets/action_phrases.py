@@ -1,6 +1,6 @@
 """Sentences that differ in the action alone.
 
-Captions of other videos are told apart by looks. What teaches a model to hear
+Captions of other videos differ in looks. What teaches a model to hear
 the action is a sentence in which only the phrase of the predicate is another
 one: *the child in red is* **watching** *the ball* and *the child in red is*
 **kicking** *the ball*. The phrase of the known predicate is looked for in the
@@ -20,7 +20,7 @@ from .inflection import BE, inflect
 
 # Predicates that are a place or a direction: what is said for them, the
 # usual wording first. Words as short as *in* and *on* are not looked for: they
-# mostly tell of clothes and scenes.
+# mostly are about clothes and scenes.
 PLACES: dict[str, tuple[str, ...]] = {
     'above': ('above', 'over', 'on top of'),
     'away': ('away from', 'away'),
@@ -99,16 +99,7 @@ class ActionPhraseSwapper:
         self._patterns: dict[str, list[tuple[re.Pattern, str]]] = {}
 
     def find(self, sentence: str, predicate: str) -> Optional[PhraseMatch]:
-        """Find the phrase of a predicate.
-
-        Args:
-            sentence (str): A caption or a question.
-            predicate (str): What it is about.
-
-        Returns:
-            PhraseMatch, optional: The first match of the usual wording, else
-            of another one; None where there is none.
-        """
+        """Find the phrase of a predicate: its usual wording, else another."""
         if predicate not in self._patterns:
             self._patterns[predicate] = _patterns(predicate)
         for pattern, form in self._patterns[predicate]:
@@ -125,14 +116,10 @@ class ActionPhraseSwapper:
     def candidates(
         self, predicate: str, forbidden: Collection[str] = ()
     ) -> list[str]:
-        """Predicates that may take the place of one.
+        """Predicates that may take the place of one, sorted.
 
-        Args:
-            predicate (str): The true one.
-            forbidden (Collection[str]): What may be true as well.
-
-        Returns:
-            list[str]: Verbs for a verb, places for a place, sorted.
+        They are verbs for a verb, places for a place; never what is
+        ``forbidden``.
         """
         true = {predicate, *forbidden}
         said = {text for name in true for text in _wordings(name)}
@@ -152,7 +139,7 @@ class ActionPhraseSwapper:
         forbidden: Collection[str] = (),
         count: int = 1,
     ) -> list[str]:
-        """Make sentences that tell another action.
+        """Make sentences with another action.
 
         Args:
             sentence (str): A caption or a question.
@@ -169,7 +156,7 @@ class ActionPhraseSwapper:
         if match is None:
             return []
         found = sentence[match.start : match.end].lower()
-        # A question may tell the converse: that is true as well.
+        # A question may state the converse: that is true as well.
         others = [
             name
             for name in self.candidates(predicate, forbidden)
@@ -186,18 +173,12 @@ class ActionPhraseSwapper:
 
 
 def said_alike(predicates: Iterable[str]) -> dict[str, frozenset[str]]:
-    """For each predicate those that may be said where it is true.
+    """For each predicate of a data set those that may be said where it is
+    true.
 
     They are the predicate itself, those that people use the same words for
     (*hug* and *hold*), and for a place its converse: where a dog is above a
     sofa, something is beneath the dog.
-
-    Args:
-        predicates (Iterable[str]): All predicates of a data set.
-
-    Returns:
-        dict[str, frozenset[str]]: A predicate to those that may be true with
-        it.
     """
     names = set(predicates)
     by_wording: dict[str, set[str]] = defaultdict(set)
@@ -213,13 +194,9 @@ def said_alike(predicates: Iterable[str]) -> dict[str, frozenset[str]]:
 
 
 def verbs_said(predicate: str) -> set[str]:
-    """The verbs that people say for a predicate, in their base form.
+    """The verbs that people say for a predicate, none for a place.
 
-    Args:
-        predicate (str): Such as 'speak_to'.
-
-    Returns:
-        set[str]: Such as 'speak', 'talk' and 'say'; none for a place.
+    Such as 'speak', 'talk' and 'say', base forms, for 'speak_to'.
     """
     if predicate in PLACES:
         return set()

@@ -63,15 +63,8 @@ class Part(Entry):
 
 
 def check_format(path: str, metainfo: Mapping[str, Any]) -> None:
-    """Refuse a file of a version that is not known.
-
-    Args:
-        path (str): The file, for the error.
-        metainfo (Mapping): Of the file; without ``format`` it is taken for
-            the version of today.
-
-    Raises:
-        AnnotationError: It is of another version.
+    """Refuse a file of another version; one that does not say it is of
+    today's.
     """
     found = metainfo.get('format', FORMAT)
     if found != FORMAT:
@@ -84,14 +77,7 @@ def check_format(path: str, metainfo: Mapping[str, Any]) -> None:
 def check_video(path: str, video_id: str, entry: Any, rows: int) -> None:
     """Check the entry of a video, all but the values of its boxes.
 
-    Args:
-        path (str): The file, for the error.
-        video_id (str): Name of the video.
-        entry (Any): As in the file.
-        rows (int): Number of boxes in the file of tracks.
-
-    Raises:
-        AnnotationError: The entry is wrong.
+    ``rows`` is the number of boxes in the file of tracks.
     """
     part = Part(path, f'video {video_id!r}', entry)
     part.check(dict, 'its entry', entry)
@@ -168,14 +154,7 @@ def _check_written_boxes(part: Part, frame_count: int) -> None:
 
 
 def is_box(boxes_N4: np.ndarray) -> np.ndarray:
-    """Which boxes are finite and have an area.
-
-    Args:
-        boxes_N4 (np.ndarray): xyxy, has shape (N, 4).
-
-    Returns:
-        np.ndarray: bool, has shape (N,).
-    """
+    """Which boxes (N, 4), xyxy, are finite and have an area; of shape (N,)."""
     area_N: np.ndarray = np.all(boxes_N4[:, 2:] > boxes_N4[:, :2], axis=1)
     if boxes_N4.dtype.kind == 'f':
         return area_N & np.isfinite(boxes_N4).all(1)
@@ -185,16 +164,7 @@ def is_box(boxes_N4: np.ndarray) -> np.ndarray:
 def check_boxes(
     path: str, videos: Mapping[str, VideoInfo], boxes_N4: np.ndarray
 ) -> None:
-    """Check the values of all boxes in the file of tracks.
-
-    Args:
-        path (str): The annotation file, for the error.
-        videos (Mapping[str, VideoInfo]): To name the place.
-        boxes_N4 (np.ndarray): xyxy, has shape (N, 4).
-
-    Raises:
-        AnnotationError: A box has no area; names video, track and frame.
-    """
+    """Check the values of all boxes in the file of tracks, of shape (N, 4)."""
     for start in range(0, len(boxes_N4), _CHUNK):
         bad = np.flatnonzero(~is_box(boxes_N4[start : start + _CHUNK]))
         if len(bad):
@@ -224,16 +194,9 @@ def find_fault(
 ) -> Optional[str]:
     """What makes a sentence unusable, whatever file it stands in.
 
-    Args:
-        text (str): What it says.
-        segment (Sequence[int]): Frames ``[start, end)`` that are searched.
-        span (Sequence[int]): Frames ``[start, end)`` where it happens.
-        track_id (str): Its object.
-        video (VideoInfo): Its video.
-
     Returns:
-        str, optional: ``'text'``, ``'segment'``, ``'span'`` or
-        ``'track_id'``.
+        str, optional: ``'text'``, ``'segment'``, ``'span'`` (both half-open,
+        in frames) or ``'track_id'``.
     """
     if not text.strip():
         return 'text'
@@ -247,16 +210,7 @@ def find_fault(
 def check_clips(
     path: str, videos: Mapping[str, VideoInfo], data_list: Any
 ) -> None:
-    """Check the clips and their queries.
-
-    Args:
-        path (str): The annotation file, for the error.
-        videos (Mapping[str, VideoInfo]): The videos that clips may name.
-        data_list (Any): As in the file.
-
-    Raises:
-        AnnotationError: A clip or a query is wrong.
-    """
+    """Check the clips, ``data_list`` of a file, and their queries."""
     if not data_list:
         raise Part(path, 'data_list').error(
             'is empty: there is nothing to learn or to score',

@@ -36,8 +36,8 @@ NOTES = {
     'size': 'videos of another size than annotated (boxes are scaled)',
     'over': 'tracks with boxes that leave the picture in part',
     'gap': 'sentences with frames in their span that have no box',
-    'truths': 'sentences told of one clip with different truth',
-    'twice': 'sentences told twice of one clip with the same truth',
+    'truths': 'sentences given for one clip with different truth',
+    'twice': 'sentences given twice for one clip with the same truth',
     'category': 'sentences and tracks without a category',
     'empty': 'tracks without a box',
     'unused': 'videos without a sentence',
@@ -46,7 +46,7 @@ NOTES = {
 # Boxes on single frames are key frames where so many are, and so many alone.
 _LEAST_KEYS = 3
 _MOST = 0.8
-# Pixels that the boxes of a video must move to tell something, and the share
+# Pixels that the boxes of a video must move to count, and the share
 # of it that the other two numbers move less than, where they are lengths.
 _LEAST_MOVE = 40
 _SIDES_MOVE = 0.4
@@ -98,16 +98,16 @@ def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
             found = f'none is larger than 1 in {video.width}x{video.height}'
             yield Finding('shares', where, found)
     yield from _audit_sides(annotation)
-    told: dict[tuple, list[dict]] = defaultdict(list)
+    said: dict[tuple, list[dict]] = defaultdict(list)
     for clip in annotation.data_list:
         for query in clip['queries']:
             text = ' '.join(query['text'].lower().split())
             key = (clip['video_id'], *clip['segment'], text)
-            told[key].append(query)
+            said[key].append(query)
             yield from _audit_query(annotation, clip, query)
-    for (video_id, start, end, text), queries in told.items():
+    for (video_id, start, end, text), queries in said.items():
         if len(queries) > 1:
-            yield _told_again(f'{video_id!r} [{start}, {end})', text, queries)
+            yield _said_again(f'{video_id!r} [{start}, {end})', text, queries)
 
 
 def _all_boxes(video: VideoInfo) -> Iterator[np.ndarray]:
@@ -199,7 +199,7 @@ def _audit_query(
     clip: Mapping[str, Any],
     query: Mapping[str, Any],
 ) -> Iterator[Finding]:
-    """Gaps in the tube, and a category that nobody tells."""
+    """Gaps in the tube, and a category that nobody gives."""
     where = f'query {query["query_id"]!r} of video {clip["video_id"]!r}'
     video = annotation.videos[clip['video_id']]
     frames = np.arange(*query['span'])
@@ -213,7 +213,7 @@ def _audit_query(
         yield Finding('category', where, 'its category is empty')
 
 
-def _told_again(clip: str, text: str, queries: list[dict]) -> Finding:
+def _said_again(clip: str, text: str, queries: list[dict]) -> Finding:
     truths = {(*query['span'], query['track_id']) for query in queries}
     ids = ', '.join(repr(query['query_id']) for query in queries)
     found = f'{text!r:.60}: queries {ids}'

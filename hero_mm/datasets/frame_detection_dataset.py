@@ -113,14 +113,7 @@ class FrameDetectionDataset(GroundingDataset):
 
 
 def annotated_frames(video: VideoInfo) -> np.ndarray:
-    """Frames of a video that show an annotated object.
-
-    Args:
-        video (VideoInfo): Of the annotation.
-
-    Returns:
-        np.ndarray: Increasing native frame numbers, int64.
-    """
+    """Increasing numbers of the frames that show an annotated object."""
     shown = np.zeros(video.frame_count, dtype=bool)
     for track in video.tracks.values():
         for begin, end, _ in track.runs.tolist():
@@ -131,12 +124,7 @@ def annotated_frames(video: VideoInfo) -> np.ndarray:
 def frame_to_image(results: dict) -> dict:
     """Make a decoded frame what an image of mmdet is.
 
-    Args:
-        results (dict): With ``imgs`` (1, H, W, 3), ``img_shape``,
-            ``ori_shape`` and ``instances``.
-
-    Returns:
-        dict: With ``img`` (H, W, 3), BGR, and the boxes in its pixels.
+    ``img`` (H, W, 3) is BGR, and the boxes are in its pixels.
     """
     height, width = results['img_shape']
     ori_height, ori_width = results['ori_shape']

@@ -93,7 +93,7 @@ def check_sum(frame: Any) -> int:
     total = 0
     for number, plane in enumerate(frame.planes):
         rows = np.frombuffer(plane, np.uint8)
-        # A palette has one row, of no told length.
+        # A palette has one row, whose length is not given.
         length = plane.line_size or len(rows)
         rows = rows[: plane.height * length].reshape(plane.height, length)
         used = plane.width * _bytes_a_pixel(frame.format, number)
@@ -170,15 +170,15 @@ def _name(path: str) -> Optional[str]:
         stat = os.stat(path)
     except OSError:
         return None
-    told = f'{os.path.abspath(path)}\n{stat.st_size}\n{stat.st_mtime_ns}'
-    digest = hashlib.sha256(f'{_VERSION}\n{told}'.encode('utf-8', 'replace'))
+    state = f'{os.path.abspath(path)}\n{stat.st_size}\n{stat.st_mtime_ns}'
+    digest = hashlib.sha256(f'{_VERSION}\n{state}'.encode('utf-8', 'replace'))
     return digest.hexdigest()[:40]
 
 
 def _folder() -> Path:
     """``$HERO_MM_CACHE``, else the user's folder for caches."""
-    told = os.environ.get('HERO_MM_CACHE')
-    if told:
-        return Path(told) / 'frames'
+    own = os.environ.get('HERO_MM_CACHE')
+    if own:
+        return Path(own) / 'frames'
     cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
     return Path(cache).expanduser() / 'hero_mm' / 'frames'

@@ -23,7 +23,7 @@ from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS, TRANSFORMS
 
 from .annotation import VideoInfo, load_annotation
-from .presence import missing_file, missing_folder
+from .presence import missing_paths
 from .true_actions import TrueActions
 from .video_reader import VideoError, open_video
 
@@ -64,8 +64,8 @@ class GroundingDataset(BaseDataset):
             leave those out that cannot be opened. Defaults to False.
         broken_file (str, optional): A text file with the id or the path of a
             video a line, which are left out.
-        make_command (str): The command that makes ``ann_file``; told in the
-            error when it is missing.
+        make_command (str): The command that makes ``ann_file``; named in
+            the error when it is missing.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend for the annotation, and for ``skip_broken``. Defaults to
             None, the local disk.
@@ -109,7 +109,7 @@ class GroundingDataset(BaseDataset):
         self._said: dict[str, Any] = {}
         self._video_ids: list[str] = []
         self._left_out: set[str] = set()
-        # Epoch and seed, told to workers that run on; -1 leaves them free.
+        # Epoch and seed, shared with workers that run on; -1 leaves them free.
         self._drawn = torch.full((2,), -1).share_memory_()
         self._source: list[int] = []
         super().__init__(
@@ -180,13 +180,10 @@ class GroundingDataset(BaseDataset):
 
     def _check_paths(self) -> None:
         """Say what is missing and how to make it."""
-        if self.backend_args is not None:
-            return
-        for missing in (
-            missing_file(self.ann_file, self.make_command),
-            missing_folder(self.data_prefix['video']),
-        ):
-            if missing is not None:
+        if self.backend_args is None:
+            for missing in missing_paths(
+                self.ann_file, self.data_prefix['video'], self.make_command
+            ):
                 raise FileNotFoundError(missing)
 
     def _set_videos(
@@ -274,28 +271,15 @@ class GroundingDataset(BaseDataset):
     def __getitems__(self, indices: list[int]) -> list[dict]:
         """The items of a batch, as a data loader asks for them.
 
-        Args:
-            indices (list[int]): Indices of the items.
-
-        Returns:
-            list[dict]: One item each.
-
         Raises:
-            OSError: A worker process has too few file descriptors left to
-                send them.
+            OSError: A worker process has too few file descriptors left to send
+                them.
         """
         check_descriptors(len(indices))
         return [self[idx] for idx in indices]
 
     def __getitem__(self, idx: int) -> dict:
-        """One item, through the pipeline.
-
-        Args:
-            idx (int): Index of the item.
-
-        Returns:
-            dict: The output of the pipeline.
-        """
+        """One item, through the pipeline."""
         epoch, seed = self._drawn.tolist()
         if self.test_mode or epoch < 0:
             return self._readable_item(idx)
@@ -339,14 +323,7 @@ class GroundingDataset(BaseDataset):
         return super()._rand_another()
 
     def get_data_info(self, idx: int) -> dict:
-        """One item, as the pipeline gets it.
-
-        Args:
-            idx (int): Index of the item.
-
-        Returns:
-            dict: See the class.
-        """
+        """One item, as the pipeline gets it; see the class."""
         info = super().get_data_info(idx)
         place = info.pop('video')
         video, true = self._video(place)
@@ -382,12 +359,9 @@ class GroundingDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Run the pipeline on one item.
 
-        Args:
-            idx (int): Index of the item.
-
         Returns:
-            dict, optional: The output of the pipeline; None where the video
-            is broken, so that another item is taken.
+            dict, optional: None where the video is broken, so that another
+            item is taken.
         """
         info = self.get_data_info(idx)
         place = info['video_place']
@@ -444,13 +418,8 @@ def _seed_numpy(source: list[int]) -> None:
 
 
 def check_descriptors(count: int) -> None:
-    """Refuse to make what a worker could not send; it would wait for ever.
-
-    Args:
-        count (int): Clips of a batch.
-
-    Raises:
-        OSError: This worker process has too few file descriptors left.
+    """OSError where a worker could not send ``count`` clips; it would wait
+    for ever.
     """
     if get_worker_info() is None:
         return

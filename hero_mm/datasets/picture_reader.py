@@ -18,14 +18,7 @@ _CURE = 'unpack the pictures again: the number of a picture says its frame'
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is a picture, by its name.
-
-    Args:
-        name (str): Name of the file.
-
-    Returns:
-        bool: Whether it ends like one.
-    """
+    """Whether a file is a picture, by its name."""
     return name.lower().endswith(SUFFIXES)
 
 

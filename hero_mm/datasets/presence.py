@@ -2,54 +2,45 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Optional
+from typing import Any
 
 # Data sets that read our annotation files and videos.
 READERS = ('GroundingDataset', 'FrameDetectionDataset')
 
 
-def missing_file(ann_file: str, make_command: str = '') -> Optional[str]:
-    """What to tell where an annotation file is missing.
+def missing_paths(
+    ann_file: str, folder: str = '', make_command: str = ''
+) -> Iterator[str]:
+    """What to say of an annotation file and its videos that are not there.
 
     Args:
         ann_file (str): Path of the file.
-        make_command (str): The command that makes it, where it is known.
+        folder (str): Path of the folder of videos; empty where there is none.
+        make_command (str): The command that makes the file, where it is
+            known.
 
-    Returns:
-        str, optional: None where the file is there.
+    Yields:
+        str: What is missing, where it is expected and what to do.
     """
-    if os.path.isfile(ann_file):
-        return None
-    how = make_command or (
-        'python tools/dataset_converters/<data set>.py SRC... '
-        f'--out {ann_file}'
-    )
-    return (
-        'The annotation file is missing.\n'
-        f'  expected at: {os.path.abspath(ann_file)}\n'
-        f'  make it by:  {how}\n'
-        '  or set `ann_file` and `data_root` of the data set in the '
-        'config (see docs/data.md).'
-    )
-
-
-def missing_folder(folder: str) -> Optional[str]:
-    """What to tell where the folder of videos is missing.
-
-    Args:
-        folder (str): Path of the folder; empty where there is none.
-
-    Returns:
-        str, optional: None where the folder is there.
-    """
-    if not folder or os.path.isdir(folder):
-        return None
-    return (
-        'The folder of videos is missing.\n'
-        f'  expected at: {os.path.abspath(folder)}\n'
-        "  put or link the videos there, or set `data_prefix['video']`"
-        ' of the data set in the config (see docs/data.md).'
-    )
+    if not os.path.isfile(ann_file):
+        how = make_command or (
+            'python tools/dataset_converters/<data set>.py SRC... '
+            f'--out {ann_file}'
+        )
+        yield (
+            'The annotation file is missing.\n'
+            f'  expected at: {os.path.abspath(ann_file)}\n'
+            f'  make it by:  {how}\n'
+            '  or set `ann_file` and `data_root` of the data set in the '
+            'config (see docs/data.md).'
+        )
+    if folder and not os.path.isdir(folder):
+        yield (
+            'The folder of videos is missing.\n'
+            f'  expected at: {os.path.abspath(folder)}\n'
+            "  put or link the videos there, or set `data_prefix['video']`"
+            ' of the data set in the config (see docs/data.md).'
+        )
 
 
 def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
@@ -61,7 +52,7 @@ def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
             over.
 
     Yields:
-        str: What to tell.
+        str: What to say.
     """
     inner = [*dataset.get('datasets', []), dataset.get('dataset')]
     for part in inner:
@@ -72,10 +63,8 @@ def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
         return
     root = dataset.get('data_root') or ''
     prefix = (dataset.get('data_prefix') or {}).get('video', '')
-    path = os.path.join(root, dataset.get('ann_file', ''))
-    for missing in (
-        missing_file(path, dataset.get('make_command', '')),
-        missing_folder(os.path.join(root, prefix) if prefix else ''),
-    ):
-        if missing is not None:
-            yield missing
+    yield from missing_paths(
+        os.path.join(root, dataset.get('ann_file', '')),
+        os.path.join(root, prefix) if prefix else '',
+        dataset.get('make_command', ''),
+    )

@@ -74,15 +74,7 @@ class VideoProposals:
 
 
 def proposal_path(folder: PathLike, video_id: str) -> Path:
-    """File of a video.
-
-    Args:
-        folder (PathLike): Of all files.
-        video_id (str): May hold any characters.
-
-    Returns:
-        Path: ``<video id>.npz``, unusual characters quoted.
-    """
+    """File of a video, ``<video id>.npz`` with unusual characters quoted."""
     return Path(folder) / f'{quote(video_id, safe="")}.npz'
 
 

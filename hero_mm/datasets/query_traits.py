@@ -26,8 +26,8 @@ class QueryTraits:
         video_ids (list[str]): The video of each.
         texts (list[str]): The sentences.
         types (list[str]): ``'declarative'`` or ``'interrogative'``.
-        categories (list[str]): What the object is, '' where it is not told.
-        predicates (list[str]): What it does, '' where it is not told.
+        categories (list[str]): What the object is, '' where it is unknown.
+        predicates (list[str]): What it does, '' where it is unknown.
         span_seconds (np.ndarray): Length of the true span, has shape (Q,).
         segment_seconds (np.ndarray): Length of the part of the video that is
             searched, has shape (Q,).
@@ -62,14 +62,7 @@ class QueryTraits:
 
 
 def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
-    """Gather the traits of all queries.
-
-    Args:
-        annotation (GroundingAnnotation): A loaded annotation file.
-
-    Returns:
-        QueryTraits: In the order of ``annotation.ground_truths()``.
-    """
+    """The traits of all queries, in the order of ``ground_truths()``."""
     texts: list[Sequence[str]] = []
     numbers: list[Sequence[float]] = []
     for clip in annotation.data_list:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from hero_mm.errors import UserError
 
 from ..config import read_config
-from .presence import missing_file, missing_folder
+from .presence import missing_paths
 
 PathLike = Union[str, Path]
 SPLITS = ('train', 'val', 'test')
@@ -37,14 +37,7 @@ class DataSource:
 
 
 def dataset_config(cfg: Config, split: str) -> Any:
-    """The data set of a config, without what is wrapped around it.
-
-    Args:
-        cfg (Config): The whole config.
-        split (str): One of :data:`SPLITS`.
-
-    Returns:
-        ConfigDict: With an ``ann_file``.
+    """The data set of a config (with ``ann_file``), without its wrappers.
 
     Raises:
         ValueError: If the config has no such data set.
@@ -63,14 +56,7 @@ def dataset_config(cfg: Config, split: str) -> Any:
 
 
 def dataset_paths(dataset: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Annotation file and folder of videos of the config of a data set.
-
-    Args:
-        dataset (Mapping): Of :func:`dataset_config`.
-
-    Returns:
-        tuple[Path, Path]: Joined with ``data_root`` as the data set does.
-    """
+    """Annotation file and folder of videos, joined as the data set does."""
     root = Path(dataset.get('data_root') or '')
     prefix = dataset.get('data_prefix') or {}
     return root / dataset['ann_file'], root / prefix.get('video', '')
@@ -103,12 +89,10 @@ def find_source(
         path, folder = dataset_paths(dataset)
         video_dir = folder if video_dir is None else video_dir
     make_command = (dataset or {}).get('make_command', '')
-    for missing in (
-        missing_file(str(path), make_command),
-        None if video_dir is None else missing_folder(str(video_dir)),
+    for missing in missing_paths(
+        str(path), str(video_dir or ''), make_command
     ):
-        if missing is not None:
-            raise FileNotFoundError(missing)
+        raise FileNotFoundError(missing)
     return DataSource(
         path, None if video_dir is None else Path(video_dir), dataset
     )

@@ -58,13 +58,8 @@ class TrueActions:
     def of_video(self, video_id: str) -> dict[str, list[str]]:
         """What may be true of a video.
 
-        Args:
-            video_id (str): Its id.
-
-        Returns:
-            dict: ``video_predicates`` that may be true in it, and
-            ``video_verbs`` of its sentences without a predicate, both
-            sorted.
+        ``video_predicates`` may be true in it; ``video_verbs`` are those of
+        its sentences without a predicate. Both are sorted.
         """
         return dict(
             video_predicates=self._all_alike(self._of_video[video_id]),
@@ -72,18 +67,11 @@ class TrueActions:
         )
 
     def video(self, video: VideoInfo) -> VideoInfo:
-        """A video whose tracks have all predicates that may be true of them.
-
-        Args:
-            video (VideoInfo): One of the data set.
-
-        Returns:
-            VideoInfo: The same, but for ``predicates`` of its tracks.
-        """
+        """The video; its tracks have all predicates that may be true."""
         tracks = {}
         for name, track in video.tracks.items():
-            told = self._of_track.get((video.video_id, name), set())
-            true = tuple(self._all_alike(told.union(track.predicates)))
+            said = self._of_track.get((video.video_id, name), set())
+            true = tuple(self._all_alike(said.union(track.predicates)))
             same = true == track.predicates
             tracks[name] = track if same else replace(track, predicates=true)
         return replace(video, tracks=tracks)

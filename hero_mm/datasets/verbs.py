@@ -1,6 +1,6 @@
 """Swap the verb of a sentence whose action nobody has annotated.
 
-HC-STVG and VID-sentence come without predicates. Their sentences tell what
+HC-STVG and VID-sentence come without predicates. Their sentences say what
 somebody does with everyday verbs: *the man turns around and walks to the
 door*. A verb is found by its form and by the words beside it, and another one
 is put there in the same inflection: *the man* **jumps** *around and walks to
@@ -89,7 +89,9 @@ def _rows_of_verbs() -> dict[str, frozenset[int]]:
 _ROWS_OF = _rows_of_verbs()
 _FORMS_OF = _all_forms()
 _KIND_OF = {
-    **{verb: kind for kind, _, told in ROWS[::-1] for verb in told.split()},
+    **{
+        verb: kind for kind, _, others in ROWS[::-1] for verb in others.split()
+    },
     **{verb: kind for kind, chosen, _ in ROWS for verb in chosen.split()},
 }
 # Verbs that may be put in, by the frame that they fit in.
@@ -115,8 +117,8 @@ class VerbMatch:
         form (str): Its inflection, one of ``FORMS``.
         frame (str): What takes its place: 'act' is followed by an object,
             'go' by a direction, 'be' by neither.
-        rank (int): 0 for what is told, 1 for a form that may be something
-            else or tells who is meant (*who holds a cup*), 2 for a purpose
+        rank (int): 0 for a statement, 1 for a form that may be something
+            else or says who is meant (*who holds a cup*), 2 for a purpose
             (*to look at*), 3 for a participle.
     """
 
@@ -129,16 +131,10 @@ class VerbMatch:
 
 
 def verbs_in(sentence: str) -> set[str]:
-    """All verbs of the table whose form stands in a sentence.
+    """Base forms of all verbs of the table whose form stands in a sentence.
 
-    Words that may as well be nouns count: what is left out because of them
-    is missed less than a sentence that is true.
-
-    Args:
-        sentence (str): A caption or a question.
-
-    Returns:
-        set[str]: Base forms.
+    Words that may as well be nouns count: what is left out because of them is
+    missed less than a sentence that is true.
     """
     return {
         verb
@@ -148,13 +144,9 @@ def verbs_in(sentence: str) -> set[str]:
 
 
 def find_verbs(sentence: str) -> list[VerbMatch]:
-    """Find the verbs that tell what somebody does.
+    """Find the verbs that say what somebody does.
 
-    Args:
-        sentence (str): A caption or a question.
-
-    Returns:
-        list[VerbMatch]: The main one first: in order of rank, then of place.
+    The main one comes first: they are in order of rank, then of place.
     """
     spots = list(_WORD.finditer(sentence))
     words = [spot.group().lower() for spot in spots]

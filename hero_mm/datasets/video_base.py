@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hero_mm.errors import UserError
 
-# A turned or cut video is told from one encoded at another size by this.
+# Width : height of a video encoded again differs by no more than this.
 _ASPECT_TOLERANCE = 0.02
 # A file that lacks a larger part of its frames is taken for a cut-off one.
 ENOUGH = 0.95
@@ -136,7 +136,7 @@ class VideoReader(ABC):
             int: Number of frames.
 
         Raises:
-            VideoError: It holds clearly less than its header tells, or
+            VideoError: It holds clearly less than its header says, or
                 decoding stops before its end.
         """
         return self.frame_count

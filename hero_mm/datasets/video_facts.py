@@ -64,13 +64,10 @@ class VideoFacts:
 
 
 def probe_video(path: PathLike) -> Union[VideoFacts, str]:
-    """Open a video, count its frames and decode the first and the last.
-
-    Args:
-        path (PathLike): The file, or the folder of pictures.
+    """Open a video (or a folder of pictures), decode the first and last frame.
 
     Returns:
-        VideoFacts | str: What it is, or why it cannot be read.
+        VideoFacts | str: What it is, frames counted, or why it cannot be read.
     """
     try:
         with open_video(path) as reader:
@@ -122,8 +119,7 @@ def probe_videos(
         check (VideoCheck): Where they lie and how to go about it.
 
     Returns:
-        dict[str, VideoFacts | str]: Path to what the video is, or why it
-        cannot be read.
+        dict[str, VideoFacts | str]: Path to :func:`probe_video`.
     """
     known = {} if check.state is None else _read_state(check.state)
     found: dict[str, Union[VideoFacts, str]] = {}

@@ -23,8 +23,6 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from mmengine import fileio
 
-from hero_mm.errors import UserError
-
 from .frame_table import (
     NO_STAMP,
     FrameTable,
@@ -52,7 +50,6 @@ _SEEK_GAIN = 8
 _LEADING = 64
 # B frames in a row that are held back; some streams consist of them.
 _B_RUN = 16
-BACKENDS = ('pyav',)
 
 
 @functools.lru_cache(maxsize=8)
@@ -171,23 +168,23 @@ class PyAVReader(VideoReader):
 
     def check_whole(self) -> int:
         """See :meth:`VideoReader.check_whole`."""
-        table, told = self._whole(), self._told_seconds()
+        table, length = self._whole(), self._header_seconds()
         found = f'{len(table)} frames that can be decoded'
         if table.broken or not len(table):
             why = f': {table.broken}' if table.broken else ''
             raise VideoError(self.path, f'cut off: it holds {found}{why}')
         stamps = self._stamps()
-        if told is not None and stamps is not None:
+        if length is not None and stamps is not None:
             end = stamps[-1] + 1 / self.fps
-            if end < ENOUGH * told:
+            if end < ENOUGH * length:
                 raise VideoError(
                     self.path,
                     f'cut off: it holds {found}, up to second {end:.2f}; its '
-                    f'header tells {told:.2f} seconds',
+                    f'header says {length:.2f} seconds',
                 )
         return len(table)
 
-    def _told_seconds(self) -> Optional[float]:
+    def _header_seconds(self) -> Optional[float]:
         """Where the stream ends, as its header says; None where it does not.
 
         In the seconds of the time stamps.
@@ -262,7 +259,9 @@ class PyAVReader(VideoReader):
         out = np.empty(0, dtype=np.uint8)
         place, late = 0, None
         try:
-            for rank, (frame, sound) in enumerate(_told_apart(self._decode())):
+            for rank, (frame, sound) in enumerate(
+                _with_soundness(self._decode())
+            ):
                 builder.add(frame, sound)
                 if place < len(wanted) and rank == wanted[place] and not late:
                     try:
@@ -284,7 +283,7 @@ class PyAVReader(VideoReader):
         """Decode from the start, keep what is wanted."""
         out = np.empty(0, dtype=np.uint8)
         place, rank = 0, -1
-        for rank, (frame, sound) in enumerate(_told_apart(self._decode())):
+        for rank, (frame, sound) in enumerate(_with_soundness(self._decode())):
             if rank != wanted[place]:
                 continue
             if not sound:
@@ -407,7 +406,7 @@ def orientation(frame: Any) -> tuple[bool, bool, bool]:
     return False, False, False
 
 
-def _told_apart(frames: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+def _with_soundness(frames: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
     """Frames, each with whether it is what was encoded.
 
     A decoder conceals what it cannot read and marks the frame, but not those
@@ -436,17 +435,13 @@ def _judged(held: list[tuple[Any, bool]]) -> Iterator[tuple[Any, bool]]:
 @contextmanager
 def open_video(
     path: Union[str, Path],
-    backend: str = 'pyav',
     backend_args: Optional[dict] = None,
     num_threads: int = 1,
 ) -> Iterator[VideoReader]:
     """Open a video to read frames by index.
 
     Args:
-        path (str | Path): The file, or a folder with a picture a frame, which
-            is read in the same way by every backend.
-        backend (str): 'pyav'. OpenCV, decord and torchcodec, which were
-            offered once, show other frames of some files.
+        path (str | Path): The file, or a folder with a picture a frame.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose.
@@ -456,13 +451,8 @@ def open_video(
 
     Raises:
         VideoError: The file is missing, empty or not a video.
-        ValueError: The backend is unknown.
     """
     path = str(path)
-    if backend not in BACKENDS:
-        raise UserError(
-            f'unknown video backend {backend!r}; use one of {[*BACKENDS]}'
-        )
     if _is_folder(path, backend_args):
         with PictureReader(path, backend_args) as pictures:
             yield pictures

@@ -1,6 +1,8 @@
 """Small videos and annotation files for the tests of the data path."""
 
 import importlib.util
+import runpy
+import sys
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,23 +162,66 @@ def toy_tools():
 
 
 @pytest.fixture(scope='session')
-def vidor_sized():
-    """What writes raw files of VidSTG and VidOR."""
-    path = Path(__file__).with_name('vidor_sized.py')
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+def put():
+    """Set a value of JSON by its keys; without a value it is removed."""
+
+    def put(raw, path, value=...):
+        *parents, last = path.split()
+        for key in parents:
+            raw = raw[int(key) if isinstance(raw, list) else key]
+        key = int(last) if isinstance(raw, list) else last
+        if value is ...:
+            del raw[key]
+        elif isinstance(raw, list) and key == len(raw):
+            raw.append(value)
+        else:
+            raw[key] = value
+
+    return put
+
+
+@pytest.fixture
+def run_tool(repo_root, monkeypatch, capsys):
+    """Run a tool in this process; gives its exit status and what it wrote."""
+
+    def run(name, *words):
+        path = repo_root / 'tools' / f'{name}.py'
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, words)])
+        code = 0
+        try:
+            runpy.run_path(str(path), run_name='__main__')
+        except SystemExit as ended:
+            code = ended.code or 0
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
+
+    return run
 
 
 @pytest.fixture(scope='session')
-def oracles(repo_root):
-    """What guesses with perfect boxes score, a tool."""
-    path = repo_root / 'tools' / 'analysis_tools' / 'shapes_oracles.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+def vidor_sized():
+    """What writes raw files of VidSTG and VidOR."""
+    return importlib.import_module('test_datasets.vidor_sized')
+
+
+@pytest.fixture(scope='session')
+def load_tool(repo_root):
+    """Import a file of tools/."""
+
+    def load(name):
+        path = repo_root / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        tool = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tool)
+        return tool
+
+    return load
+
+
+@pytest.fixture(scope='session')
+def oracles(load_tool):
+    """What guesses with perfect boxes score."""
+    return load_tool('analysis_tools/shapes_oracles')
 
 
 @pytest.fixture(scope='session')

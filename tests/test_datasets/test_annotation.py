@@ -1,7 +1,6 @@
 """The annotation file: written, read, checked."""
 
 import codecs
-import copy
 import gzip
 import json
 import os
@@ -155,9 +154,6 @@ def test_key_frames_where_the_file_says_so(tmp_path):
     boxes, valid = video.track_boxes('0', [1, 2, 3, 6, 7])
     assert valid.tolist() == [False, True, True, True, False]
     assert boxes[2].tolist() == [2, 2, 12, 22]
-    track['key_frames'] = 'yes'
-    with pytest.raises(AnnotationError, match="'key_frames' is 'yes'"):
-        load_annotation(_store(tmp_path, raw))
 
 
 def test_many_sentences_of_a_clip_take_no_longer_each(tmp_path):
@@ -170,13 +166,6 @@ def test_many_sentences_of_a_clip_take_no_longer_each(tmp_path):
     assert time.process_time() - start < 10
     queries.append(_query(query_id='7'))
     with pytest.raises(AnnotationError, match="'7' is already in"):
-        load_annotation(_store(tmp_path, raw))
-
-
-def test_a_video_of_a_billion_frames_is_refused(tmp_path):
-    raw = _written()
-    raw['videos']['v']['frame_count'] = 10**9
-    with pytest.raises(AnnotationError, match="'frame_count' is 1000000000"):
         load_annotation(_store(tmp_path, raw))
 
 
@@ -282,215 +271,124 @@ def test_ground_truth_has_the_frame_after_the_span(tmp_path):
     assert sorted(truth['boxes']) == [2, 3, 4]
 
 
-def _broken(change):
-    raw = copy.deepcopy(_written())
-    change(raw)
-    return raw
-
-
-def _first(raw):
-    return raw['data_list'][0]['queries'][0]
-
-
-def _track(raw):
-    return raw['videos']['v']['tracks']['0']
-
-
-CASES = {
-    'no top key': (lambda r: r.pop('videos'), "key 'videos' is missing"),
-    'no video key': (
-        lambda r: r['videos']['v'].pop('fps'),
-        "video 'v': key 'fps' is missing",
-    ),
-    'fps 0': (
-        lambda r: r['videos']['v'].update(fps=0),
-        "'fps' is 0. Cure: give a number above 0",
-    ),
-    'width text': (
-        lambda r: r['videos']['v'].update(width='64'),
-        "'width' is '64'",
-    ),
-    'video a list': (
-        lambda r: r['videos'].update(v=[]),
-        r"video 'v': its entry is \[\]. Cure: give an object",
-    ),
-    'no boxes': (
-        lambda r: _track(r).pop('boxes'),
-        "track '0': neither 'runs' nor 'boxes'",
-    ),
-    'boxes a list': (
-        lambda r: _track(r).update(boxes=[BOX]),
-        r"'boxes' is \[\[1, 2, 11, 22\]\]. Cure: give an object",
-    ),
-    'x2 <= x1': (
-        lambda r: _track(r)['boxes'].update({'3': [9, 2, 9, 22]}),
-        r"track '0', frame 3: box \[9, 2, 9, 22\]. Cure: .*x2 > x1",
-    ),
-    'y2 < y1': (
-        lambda r: _track(r)['boxes'].update({'3': [1, 22, 9, 2]}),
-        'frame 3: box',
-    ),
-    'three numbers': (
-        lambda r: _track(r)['boxes'].update({'3': [1, 2, 3]}),
-        'frame 3: box',
-    ),
-    'frame past the end': (
-        lambda r: _track(r)['boxes'].update({'10': BOX}),
-        "a box on frame '10'. Cure: give a number from 0 to 9",
-    ),
-    'no clip key': (
-        lambda r: r['data_list'][0].pop('segment'),
-        r"data_list\[0\]: key 'segment' is missing",
-    ),
-    'unknown video': (
-        lambda r: r['data_list'][0].update(video_id='w'),
-        "unknown video id 'w'",
-    ),
-    'segment too long': (
-        lambda r: r['data_list'][0].update(segment=[1, 11]),
-        r'segment \[1, 11\] is empty or not in the 10 frames',
-    ),
-    'segment not whole': (
-        lambda r: r['data_list'][0].update(segment=[1.5, 9]),
-        r'segment \[1.5, 9\] is no pair of whole numbers',
-    ),
-    'segment with decimals': (
-        lambda r: r['data_list'][0].update(segment=[1.0, 9.0]),
-        r'segment \[1.0, 9.0\] is no pair .* without decimals',
-    ),
-    'segment null': (
-        lambda r: r['data_list'][0].update(segment=None),
-        'segment None is no pair of whole numbers',
-    ),
-    'span with decimals': (
-        lambda r: _first(r).update(span=[2.0, 5.0]),
-        r'span \[2.0, 5.0\] is no pair of whole numbers',
-    ),
-    'metainfo null': (
-        lambda r: r.update(metainfo=None),
-        "top level: 'metainfo' is None. Cure: give an object",
-    ),
-    'videos a list': (
-        lambda r: r.update(videos=[]),
-        r"'videos' is \[\]. Cure: give an object",
-    ),
-    'clips an object': (
-        lambda r: r.update(data_list={}),
-        "'data_list' is {}. Cure: give a list",
-    ),
-    'no clip': (
-        lambda r: r.update(data_list=[]),
-        'data_list: is empty: there is nothing to learn',
-    ),
-    'clip a number': (
-        lambda r: r.update(data_list=[5]),
-        r'data_list\[0\]: the clip is 5',
-    ),
-    'video id a list': (
-        lambda r: r['data_list'][0].update(video_id=['v']),
-        r"'video_id' is \['v'\]. Cure: give text",
-    ),
-    'queries a number': (
-        lambda r: r['data_list'][0].update(queries=5),
-        "video 'v'.: 'queries' is 5. Cure: give a list",
-    ),
-    'query text': (
-        lambda r: r['data_list'][0].update(queries=['a dog']),
-        "a query is 'a dog'. Cure: give an object",
-    ),
-    'predicate a number': (
-        lambda r: _first(r).update(predicate=5),
-        "query '7': 'predicate' is 5. Cure: give text",
-    ),
-    'predicates text': (
-        lambda r: r['videos']['v'].update(predicates='run'),
-        "'predicates' is 'run'. Cure: give a list",
-    ),
-    'predicates numbers': (
-        lambda r: r['videos']['v'].update(predicates=[3]),
-        'a predicate is 3. Cure: give text',
-    ),
-    'tracks null': (
-        lambda r: r['videos']['v'].update(tracks=None),
-        "video 'v': 'tracks' is None. Cure: give an object",
-    ),
-    'runs null': (
-        lambda r: _track(r).update(runs=None),
-        "track '0': 'runs' is None. Cure: give a list",
-    ),
-    'category a number': (
-        lambda r: _track(r).update(category=3),
-        "track '0': 'category' is 3. Cure: give text",
-    ),
-    'frame no number': (
-        lambda r: _track(r)['boxes'].update({'\u00b2': BOX}),
-        "a box on frame '\u00b2'",
-    ),
-    'fps not a number': (
-        lambda r: r['videos']['v'].update(fps=float('inf')),
-        "'fps' is inf. Cure: give a number above 0",
-    ),
-    'file of tracks a number': (
-        lambda r: r['metainfo'].update(tracks_file=5),
+# Where, what stands there (nothing: ...), and what the error says.
+CASES = [
+    ('videos', ..., "key 'videos' is missing"),
+    ('metainfo', None, "top level: 'metainfo' is None. Cure: give an object"),
+    ('videos', [], r"'videos' is \[\]. Cure: give an object"),
+    ('data_list', {}, "'data_list' is {}. Cure: give a list"),
+    ('data_list', [], 'data_list: is empty: there is nothing to learn'),
+    (
+        'metainfo tracks_file',
+        5,
         "metainfo: 'tracks_file' is 5. Cure: give text",
     ),
-    'no queries': (
-        lambda r: r['data_list'][0].update(queries=[]),
-        'no queries',
+    ('videos v', [], r"video 'v': its entry is \[\]. Cure: give an object"),
+    ('videos v fps', ..., "video 'v': key 'fps' is missing"),
+    ('videos v fps', 0, "'fps' is 0. Cure: give a number above 0"),
+    (
+        'videos v fps',
+        float('inf'),
+        "'fps' is inf. Cure: give a number above 0",
     ),
-    'no query key': (
-        lambda r: _first(r).pop('text'),
-        "query '7': key 'text' is missing",
+    ('videos v width', '64', "'width' is '64'"),
+    ('videos v frame_count', 10**9, "'frame_count' is 1000000000"),
+    ('videos v predicates', 'run', "'predicates' is 'run'. Cure: give a list"),
+    ('videos v predicates', [3], 'a predicate is 3. Cure: give text'),
+    (
+        'videos v tracks',
+        None,
+        "video 'v': 'tracks' is None. Cure: give an object",
     ),
-    'number as id': (
-        lambda r: _first(r).update(query_id=7),
-        "'query_id' is 7. Cure: give text",
+    ('TRACK boxes', ..., "track '0': neither 'runs' nor 'boxes'"),
+    (
+        'TRACK boxes',
+        [BOX],
+        r"'boxes' is \[\[1, 2, 11, 22\]\]. Cure: give an object",
     ),
-    'empty sentence': (
-        lambda r: _first(r).update(text='  '),
-        "the sentence \\('text'\\) is empty",
+    ('TRACK runs', None, "track '0': 'runs' is None. Cure: give a list"),
+    ('TRACK category', 3, "track '0': 'category' is 3. Cure: give text"),
+    ('TRACK key_frames', 'yes', "'key_frames' is 'yes'"),
+    (
+        'TRACK boxes 3',
+        [9, 2, 9, 22],
+        r"track '0', frame 3: box \[9, 2, 9, 22\]. Cure: .*x2 > x1",
     ),
-    'unknown type': (
-        lambda r: _first(r).update(type='caption'),
-        "'type' is 'caption'. Cure: use one of",
+    ('TRACK boxes 3', [1, 22, 9, 2], 'frame 3: box'),
+    ('TRACK boxes 3', [1, 2, 3], 'frame 3: box'),
+    (
+        'TRACK boxes 10',
+        BOX,
+        "a box on frame '10'. Cure: give a number from 0 to 9",
     ),
-    'empty span': (
-        lambda r: _first(r).update(span=[3, 3]),
+    ('TRACK boxes \u00b2', BOX, "a box on frame '\u00b2'"),
+    ('data_list 0', 5, r'data_list\[0\]: the clip is 5'),
+    ('CLIP segment', ..., r"data_list\[0\]: key 'segment' is missing"),
+    ('CLIP video_id', 'w', "unknown video id 'w'"),
+    ('CLIP video_id', ['v'], r"'video_id' is \['v'\]. Cure: give text"),
+    (
+        'CLIP segment',
+        [1, 11],
+        r'segment \[1, 11\] is empty or not in the 10 frames',
+    ),
+    (
+        'CLIP segment',
+        [1.5, 9],
+        r'segment \[1.5, 9\] is no pair of whole numbers',
+    ),
+    (
+        'CLIP segment',
+        [1.0, 9.0],
+        r'segment \[1.0, 9.0\] is no pair .* without decimals',
+    ),
+    ('CLIP segment', None, 'segment None is no pair of whole numbers'),
+    ('CLIP queries', 5, "video 'v'.: 'queries' is 5. Cure: give a list"),
+    ('CLIP queries', [], 'no queries'),
+    ('CLIP queries', ['a dog'], "a query is 'a dog'. Cure: give an object"),
+    ('QUERY text', ..., "query '7': key 'text' is missing"),
+    ('QUERY query_id', 7, "'query_id' is 7. Cure: give text"),
+    ('QUERY predicate', 5, "query '7': 'predicate' is 5. Cure: give text"),
+    ('QUERY text', '  ', r"the sentence \('text'\) is empty"),
+    ('QUERY type', 'caption', "'type' is 'caption'. Cure: use one of"),
+    (
+        'QUERY span',
+        [2.0, 5.0],
+        r'span \[2.0, 5.0\] is no pair of whole numbers',
+    ),
+    (
+        'QUERY span',
+        [3, 3],
         r'span \[3, 3\] is empty or outside its segment \[1, 9\]',
     ),
-    'span before': (
-        lambda r: _first(r).update(span=[0, 3]),
-        r'span \[0, 3\]',
-    ),
-    'span after': (
-        lambda r: _first(r).update(span=[3, 10]),
-        r'span \[3, 10\]',
-    ),
-    'unknown track': (
-        lambda r: _first(r).update(track_id='5'),
+    ('QUERY span', [0, 3], r'span \[0, 3\]'),
+    ('QUERY span', [3, 10], r'span \[3, 10\]'),
+    ('QUERY span', [5, 7], r'no box in the span \[5, 7\)'),
+    (
+        'QUERY track_id',
+        '5',
         r"unknown track id '5'. Cure: the video has the tracks \['0'\]",
     ),
-    'no box in the span': (
-        lambda r: _first(r).update(span=[5, 7]),
-        r'no box in the span \[5, 7\)',
-    ),
-    'id twice in a clip': (
-        lambda r: r['data_list'][0]['queries'].append(_query()),
-        "query id '7' is already in",
-    ),
-    'id twice': (
-        lambda r: r['data_list'].append(copy.deepcopy(r['data_list'][0])),
+    ('CLIP queries 1', _query(), "query id '7' is already in"),
+    (
+        'data_list 1',
+        _clip(segment=[1, 9]),
         r"data_list\[1\].*query id '7' is already in data_list\[0\]",
     ),
-}
+]
+_PLACES = dict(
+    TRACK='videos v tracks 0',
+    CLIP='data_list 0',
+    QUERY='data_list 0 queries 0',
+)
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_errors_name_file_entry_and_cure(tmp_path, case):
-    change, message = CASES[case]
-    path = _store(tmp_path, _broken(change))
+@pytest.mark.parametrize(('place', 'value', 'message'), CASES)
+def test_errors_name_file_entry_and_cure(tmp_path, put, place, value, message):
+    raw = _written()
+    first, _, rest = place.partition(' ')
+    put(raw, f'{_PLACES.get(first, first)} {rest}', value)
     with pytest.raises(AnnotationError, match=message) as caught:
-        load_annotation(path)
+        load_annotation(_store(tmp_path, raw))
     assert 'hand.json' in str(caught.value)
     assert 'Cure: ' in str(caught.value)
 
@@ -590,7 +488,8 @@ def test_a_file_of_tracks_that_is_not_whole_is_told(tmp_path):
 
 
 def test_what_is_optional_may_be_null(tmp_path):
-    raw = _broken(lambda r: _first(r).update(predicate=None, category=None))
+    raw = _written()
+    raw['data_list'][0]['queries'][0].update(predicate=None, category=None)
     assert load_annotation(_store(tmp_path, raw)).data_list == raw['data_list']
 
 

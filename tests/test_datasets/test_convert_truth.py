@@ -3,12 +3,11 @@
 Objects that nobody annotated are unknown, and no negative is true.
 """
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from test_datasets import raw_vidstg as raw
 
 from hero_mm.datasets import GroundingDataset
 from hero_mm.datasets.annotation import load_annotation
@@ -20,12 +19,6 @@ from hero_mm.datasets.converters import (
     convert_vidstg,
 )
 from hero_mm.structures import action_numbers, true_in_clip, true_of_query
-
-_SPEC = importlib.util.spec_from_file_location(
-    'raw_vidstg', Path(__file__).with_name('raw_vidstg.py')
-)
-raw = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(raw)
 
 
 def _black(results):

@@ -1,8 +1,6 @@
-"""VidSTG as TubeDETR's preprocessing writes it, to the one format."""
+"""Files that TubeDETR's preprocessing writes, to the one format."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,9 +8,13 @@ import pytest
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     ConversionError,
+    VideoCheck,
+    convert_hcstvg,
     convert_tubedetr,
     convert_vidstg,
 )
+from hero_mm.datasets.converters.tubedetr import BOXES_COUNT
+from hero_mm.datasets.converters.videos import SHORTER
 from hero_mm.datasets.converters.vidor import RAISED
 
 SIZE = dict(width=64, height=48)
@@ -274,133 +276,115 @@ def test_videos_are_looked_for(case, tmp_path):
     assert annotation.videos['11'].path == 'a/11.mp4'
 
 
-def _first(case):
-    return case.raw['videos'][0]
-
-
-def _tracks(case):
-    return case.raw['trajectories']['11']
-
-
-# What is done, what the error says, and sentences left with skip_bad.
-BAD = {
-    'type of sentence': (
-        lambda c: _first(c).update(qtype='inter'),
+# Where, what stands there (nothing: ...), what the error says, and sentences
+# left with skip_bad.
+BAD = [
+    (
+        'FIRST qtype',
+        'inter',
         r"videos\[0\] \(video '11'\), qtype: .* found 'inter'",
         2,
     ),
-    'half a frame': (
-        lambda c: _first(c).update(tube_end_frame=8.5),
+    (
+        'FIRST tube_end_frame',
+        8.5,
         'tube_end_frame: expected a whole number, found 8.5',
         2,
     ),
-    'no end': (
-        lambda c: _first(c).pop('end_frame'),
-        "key 'end_frame' is missing",
-        2,
-    ),
-    'empty sentence': (
-        lambda c: _first(c).update(caption=' '),
-        'the sentence .caption. is empty',
-        2,
-    ),
-    'null for a sentence': (
-        lambda c: _first(c).update(caption=None),
+    ('FIRST end_frame', ..., "key 'end_frame' is missing", 2),
+    ('FIRST caption', ' ', 'the sentence .caption. is empty', 2),
+    (
+        'FIRST caption',
+        None,
         r'videos\[0\] .*, caption: expected text, found None',
         2,
     ),
-    'null for a target': (
-        lambda c: _first(c).update(target_id=None),
+    (
+        'FIRST target_id',
+        None,
         'target_id: expected text or a whole number, found None',
         2,
     ),
-    'video without tracks': (
-        lambda c: c.raw['videos'].append(_told(3, original_video_id='12')),
+    (
+        'videos 3',
+        _told(3, original_video_id='12'),
         "trajectories, video '12': is missing",
         3,
     ),
-    'box without an area': (
-        lambda c: _tracks(c)['0'].update(_boxes([6], 64)),
+    (
+        'TRACK 6',
+        _boxes([6], 64)['6'],
         r"frame 6, video '11', track 0: box \[64, 5, 74, 25\]",
         3,
     ),
-}
-FATAL = {
-    'two things of one video': (
-        lambda c: c.raw['videos'].append(_told(3, frame_count=21)),
+]
+FATAL = [
+    (
+        'videos 3',
+        _told(3, frame_count=21),
         r'videos\[3\].* are \(21, 10.0, 64, 48, .* earlier sentence \(20,',
     ),
-    'a number twice': (
-        lambda c: _first(c).update(video_id=2),
+    (
+        'FIRST video_id',
+        2,
         r'videos\[2\]: video_id 2 is already that of videos\[0\]',
     ),
-    'key': (
-        lambda c: _first(c).pop('caption'),
-        r"videos\[0\]: key 'caption' is missing",
-    ),
-    'no list': (
-        lambda c: c.raw.update(videos={}),
-        'videos: expected a list, found dict',
-    ),
-    'another file': (
-        lambda c: c.raw.pop('trajectories'),
-        "with 'videos' and 'trajectories' .*, found dict",
-    ),
-    'frame': (
-        lambda c: _tracks(c)['0'].update(x=dict(bbox=[1, 2, 3, 4])),
+    ('FIRST caption', ..., r"videos\[0\]: key 'caption' is missing"),
+    ('videos', {}, 'videos: expected a list, found dict'),
+    ('trajectories', ..., "with 'videos' and 'trajectories' .*, found dict"),
+    (
+        'TRACK x',
+        dict(bbox=[1, 2, 3, 4]),
         "video '11', track 0: frame 'x' is no number",
     ),
-    'negative frame': (
-        lambda c: _tracks(c)['0'].update(_boxes([-1])),
+    (
+        'TRACK -1',
+        dict(bbox=[1, 2, 3, 4]),
         "video '11', track 0: a frame below 0",
     ),
-    'frame twice': (
-        lambda c: _tracks(c)['0'].update({'07': dict(bbox=[1, 2, 3, 4])}),
-        'one that is twice',
-    ),
-    'box of three numbers': (
-        lambda c: _tracks(c)['0']['7'].update(bbox=[1, 2, 3]),
+    ('TRACK 07', dict(bbox=[1, 2, 3, 4]), 'one that is twice'),
+    (
+        'TRACK 7 bbox',
+        [1, 2, 3],
         "frame 7, video '11', track 0: a box is four numbers",
     ),
-    'box of words': (
-        lambda c: _tracks(c)['0']['7'].update(bbox=[1, 2, 3, 'x']),
-        'frame 7, .* a box is four numbers',
-    ),
-    'track': (
-        lambda c: _tracks(c).update({'0': [1]}),
-        r'track 0: expected frames and boxes, found \[1\]',
-    ),
-    'tracks of a video': (
-        lambda c: c.raw['trajectories'].update({'11': 3}),
+    ('TRACK 7 bbox', [1, 2, 3, 'x'], 'frame 7, .* a box is four numbers'),
+    ('TRACK', [1], r'track 0: expected frames and boxes, found \[1\]'),
+    (
+        'trajectories 11',
+        3,
         "trajectories, video '11': expected an object, found int",
     ),
-    'a frame out of all bounds': (
-        lambda c: _tracks(c)['0'].update(_boxes([10**30])),
+    (
+        f'TRACK {10**30}',
+        dict(bbox=[1, 2, 3, 4]),
         'track 0: a frame below 0 or above 10000000',
     ),
-    'null for a number': (
-        lambda c: _first(c).update(video_id=None),
+    (
+        'FIRST video_id',
+        None,
         r'videos\[0\], video_id: expected text or a whole number, found None',
     ),
-    'null for a video': (
-        lambda c: _first(c).update(original_video_id=None),
+    (
+        'FIRST original_video_id',
+        None,
         r'videos\[0\], original_video_id: expected text or .*, found None',
     ),
-    'null for a path': (
-        lambda c: _first(c).update(video_path=None),
-        'video_path: expected text, found None',
-    ),
-    'size': (
-        lambda c: _first(c).update(width=0),
-        'width: expected a number from 1 on, found 0',
-    ),
-}
+    ('FIRST video_path', None, 'video_path: expected text, found None'),
+    ('FIRST width', 0, 'width: expected a number from 1 on, found 0'),
+]
 
 
-@pytest.mark.parametrize('kind', BAD)
-def test_bad_sentences_are_named_or_skipped(case, kind):
-    change, message, left = BAD[kind]
-    change(case)
+def _spoil(case, put, place, value):
+    place = place.replace('TRACK', 'trajectories 11 0')
+    put(case.raw, place.replace('FIRST', 'videos 0'), value)
+
+
+@pytest.mark.parametrize(('place', 'value', 'message', 'left'), BAD)
+def test_bad_sentences_are_named_or_skipped(
+    case, put, place, value, message, left
+):
+    _spoil(case, put, place, value)
     with pytest.raises(ConversionError, match=message) as caught:
         case.convert()
     assert 'Cure: ' in str(caught.value)
@@ -410,10 +394,9 @@ def test_bad_sentences_are_named_or_skipped(case, kind):
     assert len(summary.skipped) == 1
 
 
-@pytest.mark.parametrize('kind', FATAL)
-def test_files_of_another_kind(case, kind):
-    change, message = FATAL[kind]
-    change(case)
+@pytest.mark.parametrize(('place', 'value', 'message'), FATAL)
+def test_files_of_another_kind(case, put, place, value, message):
+    _spoil(case, put, place, value)
     with pytest.raises(ConversionError, match=message):
         case.convert(skip_bad=True)
 
@@ -435,23 +418,19 @@ def test_bad_words(case):
         convert_tubedetr(case.folder / 'none.json', case.folder / 'o.json')
 
 
-@pytest.mark.slow
-def test_command_line(case, tmp_path, repo_root):
+def test_command_line(case, tmp_path, run_tool):
     case.write()
     out = tmp_path / 'a.json'
-    tool = repo_root / 'tools/dataset_converters/tubedetr.py'
-    words = [sys.executable, tool, case.path, '--out', out]
+    words = ['dataset_converters/tubedetr', case.path, '--out', out]
     words += ['--query-ids', 'official']
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_tool(*words)
     assert done.returncode == 0, done.stderr
     assert 'of 8,956 published' in done.stdout
     assert load_annotation(out).metainfo['query_ids'] == 'official'
-    assert (tmp_path / 'a.conversion.txt').is_file()
-    _tracks(case)['0'].update(_boxes([-1]))
+    case.raw['trajectories']['11']['0'].update(_boxes([-1]))
     case.write()
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run_tool(*words)
     assert done.returncode == 1 and done.stderr.startswith('error: ')
-    assert 'Traceback' not in done.stderr
 
 
 def test_large_tracks_are_small_in_memory(case, monkeypatch):
@@ -469,3 +448,198 @@ def test_large_tracks_are_small_in_memory(case, monkeypatch):
     case.convert()
     assert [type(boxes) for boxes in seen] == [np.ndarray] * 2
     assert {boxes.dtype for boxes in seen} == {np.dtype(np.int32)}
+
+
+# HC-STVG ---------------------------------------------------------------------
+
+
+def _person(number, **changes):
+    """A sentence of HC-STVG; the tube is frames 5 to 9, from 1."""
+    return {
+        'original_video_id': '7_abc',
+        'frame_count': 60,
+        **SIZE,
+        'tube_start_frame': 5,
+        'tube_end_frame': 10,
+        'tube_start_time': 1.4,
+        'tube_end_time': 3.1,
+        'video_path': '3/7_abc.mp4',
+        'caption': 'the man sits down.',
+        'video_id': number,
+        'trajectory': [[number, 2 * i, 10, 12] for i in range(5)],
+        **changes,
+    }
+
+
+@pytest.fixture
+def persons(tmp_path):
+    """HC-STVG with two videos."""
+    other = dict(original_video_id='8_x', video_path='3/8_x.mkv')
+    return Case(tmp_path, 'test_proc.json', [_person(0), _person(1, **other)])
+
+
+def test_hcstvg(persons):
+    annotation, summary = persons.convert()
+    told = annotation.metainfo
+    assert (told['dataset'], told['split']) == ('hcstvg', 'test')
+    video = annotation.videos['8_x']
+    assert (video.path, video.frame_count) == ('3/8_x.mkv', 60)
+    assert video.fps == 3.0
+    clip = annotation.data_list[1]
+    assert (clip['video_id'], clip['segment']) == ('8_x', [0, 60])
+    # Frames count from 1 in the file.
+    assert clip['queries'] == [
+        dict(
+            query_id='1',
+            type='declarative',
+            text='the man sits down.',
+            span=[4, 9],
+            track_id='1',
+            category='person',
+        )
+    ]
+    truth = annotation.ground_truths()['1']
+    assert truth['boxes'][4] == [1, 0, 11, 12]
+    assert truth['boxes'][8] == [1, 8, 11, 20]
+    assert sorted(truth['boxes']) == [4, 5, 6, 7, 8]
+    assert summary.sentences == dict(declarative=2) and not summary.notes
+
+
+@pytest.mark.parametrize(
+    ('name', 'dataset', 'split'),
+    [
+        ('trainv2_proc.json', 'hcstvg-v2', 'train'),
+        ('valv2_proc.json', 'hcstvg-v2', 'val'),
+        ('train_proc.json', 'hcstvg', 'train'),
+        ('mine.json', 'hcstvg', 'mine'),
+    ],
+)
+def test_the_name_tells_the_data_set(persons, name, dataset, split):
+    persons.name = name
+    told = persons.convert()[0].metainfo
+    assert (told['dataset'], told['split']) == (dataset, split)
+    told = persons.convert(dataset='own', split='all')[0].metainfo
+    assert (told['dataset'], told['split']) == ('own', 'all')
+
+
+def test_the_number_of_boxes_tells_the_end(persons):
+    persons.raw[0].update(tube_end_frame=11)
+    annotation, summary = persons.convert()
+    assert annotation.ground_truths()['0']['span'] == (4, 9)
+    assert summary.notes == {BOXES_COUNT: 1}
+    assert '[5, 11) for 5 boxes' in summary.repaired[0]
+
+
+def test_a_tube_past_the_number_of_frames(persons):
+    # img_num disagrees with the boxes.
+    persons.raw[0].update(frame_count=7)
+    annotation, summary = persons.convert()
+    video = annotation.videos['7_abc']
+    assert video.frame_count == 9 and video.fps == 7 / 20
+    assert annotation.data_list[0]['segment'] == [0, 9]
+    assert summary.notes == {RAISED: 1}
+
+
+def test_two_sentences_of_one_video(persons):
+    persons.raw.append(_person(2, caption='she stands.'))
+    annotation, _ = persons.convert()
+    assert len(annotation.data_list) == 2
+    queries = annotation.data_list[0]['queries']
+    assert [q['track_id'] for q in queries] == ['0', '2']
+    truths = annotation.ground_truths()
+    assert truths['0']['boxes'][4] == [0, 0, 10, 12]
+    assert truths['2']['boxes'][4] == [2, 0, 12, 12]
+    annotation, _ = persons.convert(query_ids='official')
+    assert list(annotation.ground_truths()) == [
+        '7_abc.mp4',
+        '7_abc.mp4#2',
+        '8_x.mkv',
+    ]
+
+
+def test_a_later_sentence_lengthens_the_video(persons):
+    persons.raw.append(_person(2, tube_start_frame=58, tube_end_frame=63))
+    annotation, summary = persons.convert()
+    assert summary.notes == {RAISED: 1}
+    # One clip still: both sentences search the whole video.
+    clip = annotation.data_list[0]
+    assert clip['segment'] == [0, 62] and len(clip['queries']) == 2
+
+
+def test_hcstvg_as_its_official_file(persons, tmp_path):
+    raw = {
+        entry['video_path'].split('/')[1]: dict(
+            bbox=entry['trajectory'],
+            st_time=0.2,
+            ed_time=0.5,
+            st_frame=entry['tube_start_frame'],
+            img_num=entry['frame_count'],
+            caption=entry['caption'],
+            **SIZE,
+        )
+        for entry in persons.raw
+    }
+    path = tmp_path / 'test.json'
+    path.write_text(json.dumps(raw))
+    convert_hcstvg(path, tmp_path / 'direct.json')
+    direct = load_annotation(tmp_path / 'direct.json').ground_truths()
+    annotation, _ = persons.convert(query_ids='official')
+    assert dict(annotation.ground_truths()) == dict(direct)
+
+
+def test_videos_of_persons_are_looked_for(persons, tmp_path):
+    films = tmp_path / 'films'
+    (films / 'a').mkdir(parents=True)
+    with pytest.raises(ConversionError, match="video_path '3/7_abc.mp4'"):
+        persons.convert(videos=films)
+    (films / 'a' / '8_x.mkv').touch()
+    annotation, summary = persons.convert(videos=films, skip_bad=True)
+    assert list(annotation.videos) == ['8_x']
+    assert summary.notes['sentences of skipped videos'] == 1
+
+
+def test_a_video_that_ends_early(persons, tmp_path, toy_tools):
+    """Its sentences end with it, and that is told."""
+    films = tmp_path / 'films'
+    films.mkdir()
+    toy_tools.write_video(films / '7_abc.mp4', count=58, fps=3)
+    persons.raw = [
+        _person(0, tube_start_frame=56, tube_end_frame=61),
+        _person(1),
+    ]
+    annotation, summary = persons.convert(videos=VideoCheck(films))
+    (clip,) = annotation.data_list
+    assert clip['segment'] == [0, 58]
+    assert [query['span'] for query in clip['queries']] == [[55, 58], [4, 9]]
+    assert summary.notes == {
+        SHORTER: 1,
+        'sentences whose segment was cut to the video': 2,
+        'sentences whose span was cut to the video': 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(tube_start_frame=0), 'tube_start_frame: .* from 1 on, found 0'),
+        (dict(trajectory=[]), r'trajectory: expected a list of boxes'),
+        (dict(trajectory=None), r'trajectory: .* found None'),
+        (dict(trajectory=[[1, 2, 0, 4]]), r'frame 4, .* \[1, 2, 1, 6\]'),
+        (dict(trajectory=[[1, 2, 4]]), 'frame 4, .* a box is four numbers'),
+        (dict(frame_count=0), 'frame_count: expected a number from 1 on'),
+        (dict(caption=''), 'the sentence .caption. is empty'),
+        (dict(caption=None), 'caption: expected text, found None'),
+        (
+            dict(original_video_id='8_x', height=47),
+            'frame_count, fps, width, height',
+        ),
+    ],
+)
+def test_bad_persons_are_named_or_skipped(persons, change, message):
+    persons.raw.append(_person(2, **change))
+    with pytest.raises(ConversionError, match=message) as caught:
+        persons.convert()
+    assert 'entries[2]' in str(caught.value)
+    annotation, summary = persons.convert(skip_bad=True)
+    assert set(annotation.ground_truths()) == {'0', '1'}
+    assert summary.skipped

@@ -1,8 +1,6 @@
 """VID-sentence's official lists and tracks to the one format."""
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -280,67 +278,57 @@ def test_bad_entries_are_named_or_skipped(case, kind):
     assert len(summary.skipped) == 1
 
 
-# Bad beyond skipping.
-FATAL = {
-    'list': (
-        lambda c: c.tubes.append('ILSVRC2015_val_00118001'),
-        'test_valid_list.txt, line 4: expected "video,id"',
-    ),
-    'frame 0': (
-        lambda c: _elephant(c)['track'][0].update(frame=0),
-        'id 0, frame: expected a number from 1 on, found 0',
-    ),
-    'twice': (
-        lambda c: _elephant(c)['track'][0].update(frame=2),
-        'id 0: two boxes on one frame',
-    ),
-    'sizes': (
-        lambda c: _elephant(c)['track'][5].update(frame_size=[48, 60]),
+# Bad beyond skipping: where, what stands there, and what the error says.
+FATAL = [
+    ('TRACK 0 frame', 0, 'id 0, frame: expected a number from 1 on, found 0'),
+    ('TRACK 0 frame', 2, 'id 0: two boxes on one frame'),
+    (
+        'TRACK 5 frame_size',
+        [48, 60],
         r'id 0, frame 6: width and height are \(60, 48\), on other .*64',
     ),
-    'no size': (
-        lambda c: _elephant(c)['track'][5].update(frame_size=48),
+    (
+        'TRACK 5 frame_size',
+        48,
         r'frame_size: expected \[height, width\], found 48',
     ),
-    'empty': (
-        lambda c: _elephant(c).update(track=[]),
-        'id 0: a track without boxes',
-    ),
-    'no list': (
-        lambda c: c.tracks.update({f'val/{ONE}': 3}),
+    ('TRACK', [], 'id 0: a track without boxes'),
+    ('TRACK', dict(a=1), "id 0, track: expected a list, found .'a': 1"),
+    (
+        f'val/{ONE}',
+        3,
         f'{ONE}.js, top level, annotations: expected a list, found 3',
     ),
-    'track': (
-        lambda c: _elephant(c).update(track=dict(a=1)),
-        "id 0, track: expected a list, found .'a': 1",
-    ),
-    'null for an id': (
-        lambda c: _elephant(c).update(id=None),
+    (
+        f'val/{ONE} 0 id',
+        None,
         r'annotations\[0\], id: expected text or a whole number, found None',
     ),
-    'null for a class': (
-        lambda c: _elephant(c)['track'][0].update({'class': None}),
+    (f'val/{ONE} 0 id', '1', 'id 1: stands there twice'),
+    (
+        'TRACK 0 class',
+        None,
         'id 0, class: expected text or a whole number, found None',
     ),
-    'far frame': (
-        lambda c: _elephant(c)['track'][0].update(frame=10**30),
+    (
+        'TRACK 0 frame',
+        10**30,
         'id 0, frame: expected a whole number up to 10,000,000, found 1000',
     ),
-    'same id': (
-        lambda c: _elephant(c).update(id='1'),
-        'id 1: stands there twice',
-    ),
-    'key': (
-        lambda c: _elephant(c)['track'][5].pop('bbox'),
-        "id 0: key 'bbox' is missing",
-    ),
-}
+    ('TRACK 5 bbox', ..., "id 0: key 'bbox' is missing"),
+]
 
 
-@pytest.mark.parametrize('kind', FATAL)
-def test_files_of_another_kind(case, kind):
-    change, message = FATAL[kind]
-    change(case)
+@pytest.mark.parametrize(('place', 'value', 'message'), FATAL)
+def test_files_of_another_kind(case, put, place, value, message):
+    put(case.tracks, place.replace('TRACK', f'val/{ONE} 0 track'), value)
+    with pytest.raises(ConversionError, match=message):
+        case.convert()
+
+
+def test_a_list_of_another_kind(case):
+    case.tubes.append(ONE)
+    message = 'test_valid_list.txt, line 4: expected "video,id"'
     with pytest.raises(ConversionError, match=message):
         case.convert()
 
@@ -353,19 +341,15 @@ def test_what_is_not_there_or_not_known(case):
             case.convert(**options)
 
 
-@pytest.mark.slow
-def test_command_line(case, repo_root, toy_tools):
+def test_command_line(case, run_tool, toy_tools):
     case.write()
     videos = case.pictures(toy_tools)
-    words = [sys.executable]
-    words += [repo_root / 'tools/dataset_converters/vid_sentence.py']
-    words += [case.root, '--out', case.folder / 'test.json']
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = ['dataset_converters/vid_sentence', case.root]
+    words += ['--out', case.folder / 'test.json']
+    done = run_tool(*words)
     assert done.returncode == 2 and 'give --split' in done.stderr
     words += ['--split', 'test', '--videos', videos, '--workers', '1']
-    done = subprocess.run(
-        list(map(str, words)), capture_output=True, text=True, check=False
-    )
+    done = run_tool(*words)
     assert done.returncode == 0, done.stderr
     assert '2 of 536 published (-534)' in done.stdout
     assert (case.folder / 'test.videos.jsonl').is_file()

@@ -3,14 +3,11 @@
 import codecs
 import copy
 import gzip
-import importlib.util
 import json
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from test_datasets import raw_vidstg as made
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
@@ -18,12 +15,6 @@ from hero_mm.datasets.converters import (
     ConversionSummary,
     convert_vidstg,
 )
-
-_SPEC = importlib.util.spec_from_file_location(
-    'raw_vidstg', Path(__file__).with_name('raw_vidstg.py')
-)
-made = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(made)
 
 
 @pytest.fixture
@@ -303,103 +294,98 @@ def _vid(case):
     return case.vidor['annotation/training/0000/11.json']
 
 
-# What is done, what the error says, and sentences left with skip_bad.
-BAD = {
-    'no area': (
-        lambda c: _vid(c)['trajectories'].__setitem__(
-            7, [made.box(7, 0, xmax=7), made.box(7, 2)]
-        ),
+# Where, what stands there (nothing: ...), what the error says, and sentences
+# left with skip_bad.
+BAD = [
+    (
+        'V trajectories 7',
+        [made.box(7, 0, xmax=7), made.box(7, 2)],
         r'11.json, frame 7, tid 0: box \[7, 3, 7, 30\].*xmax <= xmin',
         3,
     ),
-    'upside down': (
-        lambda c: _vid(c)['trajectories'].__setitem__(
-            7, [made.box(7, 0, ymax=1), made.box(7, 2)]
-        ),
+    (
+        'V trajectories 7',
+        [made.box(7, 0, ymax=1), made.box(7, 2)],
         r'frame 7, tid 0: box \[7, 3, 17, 1\]',
         3,
     ),
-    'outside': (
-        lambda c: _vid(c)['trajectories'].__setitem__(
-            7, [made.box(70, 0), made.box(7, 2)]
-        ),
+    (
+        'V trajectories 7',
+        [made.box(70, 0), made.box(7, 2)],
         r'frame 7, tid 0: box \[70, 3, 80, 30\] .* or outside',
         3,
     ),
-    'no VidOR file': (
-        lambda c: c.entries.append(made.entry('99')),
+    (
+        'E 1',
+        made.entry('99'),
         r"vid '99': no 99.json in .*vidor or below \(1 files",
         3,
     ),
-    'empty sentence': (
-        lambda c: c.entries[0]['captions'][0].update(description=' '),
+    (
+        'SAID description',
+        ' ',
         r"entry 0 \(vid '11'\): the sentence .description. is empty",
         2,
     ),
-    'unknown track': (
-        lambda c: c.entries[0]['captions'][0].update(target_id=7),
+    (
+        'SAID target_id',
+        7,
         r"target_id: unknown track id '7'; VidOR has boxes for \['0', '2'\]",
         2,
     ),
-    'span outside': (
-        lambda c: c.entries.append(made.entry(segment=(2, 7), truth=(3, 9))),
+    (
+        'E 1',
+        made.entry(segment=(2, 7), truth=(3, 9)),
         r'entry 1 .*temporal_gt: \[3, 9\) is empty or outside .* \[2, 8\)',
         3,
     ),
-    'empty span': (
-        lambda c: c.entries.append(made.entry(truth=(9, 9))),
-        r'\[9, 9\) is empty',
-        3,
-    ),
-    'empty segment': (
-        lambda c: c.entries.append(made.entry(segment=(9, 4))),
-        r'used_segment: \[9, 4\] is empty',
-        3,
-    ),
-    'no target': (
-        lambda c: c.entries[0]['captions'][0].pop('target_id'),
-        "key 'target_id' is missing",
-        2,
-    ),
-    'no predicate': (
-        lambda c: c.entries.append(made.entry(used_relation={})),
+    ('E 1', made.entry(truth=(9, 9)), r'\[9, 9\) is empty', 3),
+    ('E 1', made.entry(segment=(9, 4)), r'used_segment: \[9, 4\] is empty', 3),
+    ('SAID target_id', ..., "key 'target_id' is missing", 2),
+    (
+        'E 1',
+        made.entry(used_relation={}),
         "entry 1.*key 'predicate' is missing",
         3,
     ),
-    'null for a sentence': (
-        lambda c: c.entries[0]['captions'][0].update(description=None),
+    (
+        'SAID description',
+        None,
         'entry 0.*, description: expected text, found None',
         2,
     ),
-    'null for a predicate': (
-        lambda c: c.entries.append(
-            made.entry(used_relation=dict(predicate=None))
-        ),
+    (
+        'E 1',
+        made.entry(used_relation=dict(predicate=None)),
         'entry 1.*used_relation, predicate: expected text, found None',
         3,
     ),
-    'null for a target': (
-        lambda c: c.entries[0]['captions'][0].update(target_id=None),
+    (
+        'SAID target_id',
+        None,
         'target_id: expected text or a whole number, found None',
         2,
     ),
-    'a sentence that is none': (
-        lambda c: c.entries[0]['captions'].__setitem__(0, 3),
-        'entry 0.*: expected an object, found int',
-        2,
-    ),
-    'a frame out of all bounds': (
-        lambda c: c.entries.append(made.entry(truth=(4, 10**30))),
+    ('E 0 captions 0', 3, 'entry 0.*: expected an object, found int', 2),
+    (
+        'E 1',
+        made.entry(truth=(4, 10**30)),
         'temporal_gt, end_fid: expected a whole number up to 10,000,000, fou',
         3,
     ),
-}
+]
 
 
-@pytest.mark.parametrize('kind', BAD)
-def test_bad_entries_are_named_or_skipped(case, kind):
-    change, message, left = BAD[kind]
-    change(case)
+def _spoil(case, put, place, value):
+    raw = dict(E=case.entries, V=_vid(case))
+    put(raw, place.replace('SAID', 'E 0 captions 0'), value)
+
+
+@pytest.mark.parametrize(('place', 'value', 'message', 'left'), BAD)
+def test_bad_entries_are_named_or_skipped(
+    case, put, place, value, message, left
+):
+    _spoil(case, put, place, value)
     with pytest.raises(ConversionError, match=message) as caught:
         case.convert()
     assert 'Cure: ' in str(caught.value)
@@ -427,117 +413,128 @@ def test_missing_video_file(case, tmp_path):
 
 
 # Bad beyond skipping.
-FATAL = {
-    'entry key': (
-        lambda c: c.entries[0].pop('temporal_gt'),
+FATAL = [
+    (
+        'E 0 temporal_gt',
+        ...,
         "entry 0: key 'temporal_gt' is missing, found .*'captions'",
     ),
-    'not a list': (
-        lambda c: setattr(c, 'entries', dict(a=1)),
-        'expected a list of entries, found dict',
-    ),
-    'not an object': (
-        lambda c: setattr(c, 'entries', [3]),
-        'entry 0: expected an object, found int',
-    ),
-    'sentences that are no list': (
-        lambda c: c.entries[0].update(captions=None),
-        'entry 0, captions: expected a list, found None',
-    ),
-    'questions that are no list': (
-        lambda c: c.entries[0].update(questions=dict(a=1)),
+    ('E 0', 3, 'entry 0: expected an object, found int'),
+    ('E 0 captions', None, 'entry 0, captions: expected a list, found None'),
+    (
+        'E 0 questions',
+        dict(a=1),
         "entry 0, questions: expected a list, found .'a': 1",
     ),
-    'null for a video': (
-        lambda c: c.entries[0].update(vid=None),
+    (
+        'E 0 vid',
+        None,
         'entry 0, vid: expected text or a whole number, found None',
     ),
-    'objects that are no list': (
-        lambda c: _vid(c).update({'subject/objects': 3}),
-        '11.json, top level, subject/objects: expected a list, found 3',
-    ),
-    'relations that are no list': (
-        lambda c: _vid(c).update(relation_instances=None),
-        '11.json, top level, relation_instances: expected a list, found None',
-    ),
-    'null for a relation': (
-        lambda c: _vid(c)['relation_instances'][1].update(predicate=None),
-        r'relation_instances\[1\], predicate: expected text, found None',
-    ),
-    'null for a category': (
-        lambda c: _vid(c)['subject/objects'][1].update(category=None),
-        r'subject/objects\[1\], category: expected text, found None',
-    ),
-    'null for an object': (
-        lambda c: _vid(c)['subject/objects'][1].update(tid=None),
-        r'subject/objects\[1\], tid: expected text or a whole number',
-    ),
-    'null for the object of a box': (
-        lambda c: _vid(c)['trajectories'][3].append(made.box(3, None)),
-        '11.json, frame 3: a tid must be .* like the others, found None',
-    ),
-    'objects of two kinds': (
-        lambda c: _vid(c)['trajectories'][3].append(made.box(3, 'x')),
-        "11.json, frame 3: a tid must be .* like the others, found 'x'",
-    ),
-    'a path that is no text': (
-        lambda c: _vid(c).update(video_path=5),
-        '11.json, top level, video_path: expected text, found 5',
-    ),
-    'vidor key': (
-        lambda c: _vid(c).pop('trajectories'),
-        "11.json, top level: key 'trajectories' is missing",
-    ),
-    'vidor number': (
-        lambda c: _vid(c).update(width='64'),
-        "11.json, top level, width: expected a number from 1 on, found '64'",
-    ),
-    'no frames a second': (
-        lambda c: _vid(c).update(fps=0),
-        'top level, fps: expected a number from 0.001 on, found 0',
-    ),
-    'relation': (
-        lambda c: _vid(c)['relation_instances'][1].pop('predicate'),
-        r"11.json, relation_instances\[1\]: key 'predicate' is missing",
-    ),
-    'object': (
-        lambda c: _vid(c).update({'subject/objects': [dict(category='a')]}),
-        r"11.json, subject/objects\[0\]: key 'tid' is missing",
-    ),
-    'half a frame': (
-        lambda c: c.entries[0]['temporal_gt'].update(end_fid=8.5),
+    (
+        'E 0 temporal_gt end_fid',
+        8.5,
         'temporal_gt, end_fid: expected a whole number, found 8.5',
     ),
-    'trajectories by object': (
-        lambda c: _vid(c).update(trajectories={'0': []}),
+    (
+        'V subject/objects',
+        3,
+        '11.json, top level, subject/objects: expected a list, found 3',
+    ),
+    (
+        'V relation_instances',
+        None,
+        'top level, relation_instances: expected a list, found None',
+    ),
+    (
+        'V relation_instances 1 predicate',
+        None,
+        r'relation_instances\[1\], predicate: expected text, found None',
+    ),
+    (
+        'V relation_instances 1 predicate',
+        ...,
+        r"11.json, relation_instances\[1\]: key 'predicate' is missing",
+    ),
+    (
+        'V subject/objects 1 category',
+        None,
+        r'subject/objects\[1\], category: expected text, found None',
+    ),
+    (
+        'V subject/objects 1 tid',
+        None,
+        r'subject/objects\[1\], tid: expected text or a whole number',
+    ),
+    (
+        'V subject/objects 1 tid',
+        ...,
+        r"11.json, subject/objects\[1\]: key 'tid' is missing",
+    ),
+    (
+        'V trajectories 3 2',
+        made.box(3, None),
+        '11.json, frame 3: a tid must be .* like the others, found None',
+    ),
+    (
+        'V trajectories 3 2',
+        made.box(3, 'x'),
+        "11.json, frame 3: a tid must be .* like the others, found 'x'",
+    ),
+    (
+        'V video_path',
+        5,
+        '11.json, top level, video_path: expected text, found 5',
+    ),
+    (
+        'V trajectories',
+        ...,
+        "11.json, top level: key 'trajectories' is missing",
+    ),
+    (
+        'V width',
+        '64',
+        "11.json, top level, width: expected a number from 1 on, found '64'",
+    ),
+    ('V fps', 0, 'top level, fps: expected a number from 0.001 on, found 0'),
+    (
+        'V trajectories',
+        {'0': []},
         '11.json, trajectories: expected a list, found dict',
     ),
-    'a frame that is no list': (
-        lambda c: _vid(c)['trajectories'].__setitem__(3, None),
+    (
+        'V trajectories 3',
+        None,
         '11.json, frame 3: expected a list, found NoneType',
     ),
-    'box without numbers': (
-        lambda c: _vid(c)['trajectories'].__setitem__(
-            3, [made.box(3, 0, xmin='3')]
-        ),
+    (
+        'V trajectories 3',
+        [made.box(3, 0, xmin='3')],
         "11.json, frame 3, tid 0: a box is four numbers, found .'3', 3",
     ),
-    'box key': (
-        lambda c: _vid(c)['trajectories'][4][0]['bbox'].pop('ymin'),
+    (
+        'V trajectories 4 0 bbox ymin',
+        ...,
         '11.json, frame 4: a box needs tid and bbox with xmin, ymin',
     ),
-    'two boxes': (
-        lambda c: _vid(c)['trajectories'][4].append(made.box(4, 0)),
+    (
+        'V trajectories 4 2',
+        made.box(4, 0),
         'frame 4, tid 0: two boxes for one object',
     ),
-}
+]
 
 
-@pytest.mark.parametrize('kind', FATAL)
-def test_files_of_another_kind(case, kind):
-    change, message = FATAL[kind]
-    change(case)
+@pytest.mark.parametrize(('place', 'value', 'message'), FATAL)
+def test_files_of_another_kind(case, put, place, value, message):
+    _spoil(case, put, place, value)
     with pytest.raises(ConversionError, match=message):
+        case.convert()
+
+
+def test_entries_that_are_no_list(case):
+    case.entries = dict(a=1)
+    with pytest.raises(ConversionError, match='of entries, found dict'):
         case.convert()
 
 
@@ -640,60 +637,47 @@ def test_summary_text():
     assert '... and 26 more' in text
 
 
-def _run(repo_root, *args):
-    return subprocess.run(
-        [
-            sys.executable,
-            repo_root / 'tools' / 'dataset_converters' / 'vidstg.py',
-            *args,
-        ],
-        capture_output=True,
-        text=True,
-        cwd=repo_root,
-    )
-
-
-def test_command_line(case, tmp_path, repo_root):
+def test_command_line(case, tmp_path, run_tool):
     case.write()
     out = tmp_path / 'a.json'
-    args = [case.path, tmp_path / 'vidor', '--out', out, '--workers', '1']
-    done = _run(repo_root, *args)
+    words = ['dataset_converters/vidstg', case.path, tmp_path / 'vidor']
+    words += ['--out', out, '--workers', '1']
+    done = run_tool(*words)
     assert done.returncode == 0, done.stderr
     assert 'interrogative' in done.stdout and str(out) in done.stdout
     assert len(load_annotation(out).data_list) == 1
     case.entries[0]['captions'][0]['target_id'] = 5
     case.write()
-    done = _run(repo_root, *args)
+    done = run_tool(*words)
     assert done.returncode == 1 and done.stdout == ''
-    assert done.stderr.startswith('error: ') and 'Traceback' not in done.stderr
+    assert done.stderr.startswith('error: ')
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
-def test_a_list_file_names_everything(case, tmp_path, repo_root):
+def test_a_list_file_names_everything(case, tmp_path, run_tool):
     case.entries.append(made.entry(truth=(10, 20)))
     case.entries.append(made.entry(truth=(10, 11)))
-    raw = case.vidor['annotation/training/0000/11.json']
-    raw['trajectories'][5][0] = made.box(5, 0, xmin=-4)
+    _vid(case)['trajectories'][5][0] = made.box(5, 0, xmin=-4)
     case.write()
-    out, told = tmp_path / 'a.json', tmp_path / 'told.txt'
-    args = [case.path, tmp_path / 'vidor', '--out', out, '--workers', '1']
-    done = _run(repo_root, *args, '--list', told)
+    out, listed = tmp_path / 'a.json', tmp_path / 'listed.txt'
+    words = ['dataset_converters/vidstg', case.path, tmp_path / 'vidor']
+    words += ['--out', out, '--workers', '1']
+    done = run_tool(*words, '--list', listed)
     assert done.returncode == 0, done.stderr
-    assert f'all by name: {told}' in done.stdout
+    assert f'all by name: {listed}' in done.stdout
     assert 'of 8,956 published (-8,948)' in done.stdout
-    lines = told.read_text().splitlines()
+    lines = listed.read_text().splitlines()
     place = tmp_path / 'vidor/annotation/training/0000/11.json'
     boxes = 'boxes cut to the picture'
     assert f'repaired: {boxes}: {place}, tid 0, frames 5' in lines
     end = "sentences whose span ends one past their segment's last frame"
-    assert (f"repaired: {end} (kept): sentence 4, entry 1 (vid '11')") in lines
+    assert f"repaired: {end} (kept): sentence 4, entry 1 (vid '11')" in lines
     frames = 'sentences with such frames'
     assert f"repaired: {frames}: sentence 5, entry 1 (vid '11'): 10" in lines
     (skipped,) = [x for x in lines if x.startswith('skipped: ')]
     assert 'sentence 8: track 2' in skipped
     # By default the list lies beside the annotation file.
-    assert _run(repo_root, *args).returncode == 0
+    assert run_tool(*words).returncode == 0
     assert (tmp_path / 'a.conversion.txt').read_text().splitlines() == lines
 
 

@@ -5,8 +5,6 @@ The readers here know the published formats alone, none of our code.
 
 import csv
 import json
-import subprocess
-import sys
 import xml.etree.ElementTree as Xml
 
 import numpy as np
@@ -470,35 +468,17 @@ def test_splits_go_by_the_name_of_a_video():
         [_find_split(f'clip{n}', dict(train='0.5')) for n in range(50)]
 
 
-@pytest.mark.slow
-def test_the_commands(annotation, tmp_path, repo_root):
-    tools = repo_root / 'tools' / 'dataset_converters'
-
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
+def test_the_commands(annotation, tmp_path, run_tool):
     out, back = tmp_path / 'out', tmp_path / 'back'
-    export = [annotation.path, '--format', 'cvat', '--out', out]
-    done = run(tools / 'export_tubes.py', *export)
+    words = [annotation.path, '--format', 'cvat', '--out', out]
+    done = run_tool('dataset_converters/export_tubes', *words)
     assert done.returncode == 0 and 'sentences' in done.stdout, done.stderr
-    words = [
-        '--format',
-        'cvat',
-        '--out',
-        back,
-        '--splits',
-        'val=*2',
-        'train=*',
-    ]
-    done = run(tools / 'own.py', out, *words)
+    words = ['dataset_converters/own', out, '--format', 'cvat', '--out', back]
+    words += ['--splits', 'val=*2', 'train=*']
+    done = run_tool(*words)
     assert done.returncode == 1
     assert 'error: ' in done.stderr and 'does not say fps' in done.stderr
-    done = run(tools / 'own.py', out, *words, '--fps', FPS)
+    done = run_tool(*words, '--fps', FPS)
     assert done.returncode == 0, done.stderr
     assert set(load_annotation(back / 'val.json').videos) == {'shop2'}
     assert set(load_annotation(back / 'train.json').videos) == {'shop1'}

@@ -1,14 +1,13 @@
 """Profiles of the renderer: the default's bytes, the long one's figures."""
 
 import hashlib
-import importlib.util
 import json
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
+from test_datasets import shapes_grammar as grammar
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build_shapes
@@ -36,13 +35,6 @@ from hero_mm.datasets.shapes.video import (
     vidstg_entries,
 )
 from hero_mm.registry import DATASETS
-
-# Tests are no package: the second reading is loaded by its file.
-_SPEC = importlib.util.spec_from_file_location(
-    'shapes_grammar', Path(__file__).with_name('shapes_grammar.py')
-)
-grammar = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(grammar)
 
 # Of the code before there were profiles.
 BYTES = {

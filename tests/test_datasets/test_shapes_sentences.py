@@ -1,12 +1,11 @@
 """Sentences of the benchmark: true once, hard, and sound when mirrored."""
 
 import copy
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from test_datasets import shapes_grammar as grammar
 
 from hero_mm.datasets.action_phrases import ActionPhraseSwapper
 from hero_mm.datasets.shapes.meaning import (
@@ -29,13 +28,6 @@ from hero_mm.datasets.shapes.video import draw_video
 from hero_mm.datasets.transforms.geometric import SWAP_WORDS, WordSwapper
 
 NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
-
-# Tests are no package: the second reading is loaded by its file.
-_SPEC = importlib.util.spec_from_file_location(
-    'shapes_grammar', Path(__file__).with_name('shapes_grammar.py')
-)
-grammar = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(grammar)
 
 
 @pytest.fixture(scope='module')

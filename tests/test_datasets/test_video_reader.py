@@ -334,8 +334,8 @@ def _frames(kinds):
         ('I' + 20 * 'B' + 'b', '1' + 16 * '1' + 5 * '0'),
     ],
 )
-def test_frames_are_told_apart(kinds, sound):
-    told = list(video_reader._told_apart(_frames(kinds)))
+def test_frames_are_with_soundness(kinds, sound):
+    told = list(video_reader._with_soundness(_frames(kinds)))
     assert ''.join(str(int(good)) for _, good in told) == sound
 
 
@@ -489,12 +489,6 @@ def test_a_change_of_size_is_an_error(files, monkeypatch):
         frame = next(reader._decode())
         with pytest.raises(VideoError, match='the size changes'):
             reader._store(frame, wide, 1, 2)
-
-
-@pytest.mark.parametrize('backend', ['moviepy', 'decord', 'opencv'])
-def test_unknown_backends_are_refused(files, backend):
-    with pytest.raises(ValueError, match=f"'{backend}'; use one of .*'pyav'"):
-        _read(files['plain'][0], backend=backend)
 
 
 def test_errors_travel_between_processes():

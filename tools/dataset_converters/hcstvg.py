@@ -14,7 +14,6 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        video_check,
     )
     from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
 
@@ -23,10 +22,10 @@ def main() -> int:
     """Convert and print the summary."""
     parser = converter_parser(__doc__)
     parser.add_argument(
-        'annotations', help='official JSON file; it tells its version'
+        'annotations', help='official JSON file of version 1 or 2'
     )
     parser.add_argument(
-        '--dataset', help='name of the data set (default: told by the file)'
+        '--dataset', help='name of the data set (default: by the file)'
     )
     parser.add_argument(
         '--exclude',
@@ -37,21 +36,10 @@ def main() -> int:
         f'STCAT, CG-STVG and TA-STVG leave out ({", ".join(STCAT_LEFT_OUT)})',
     )
     args = parser.parse_args()
-    exclude = [name for name in args.exclude if name != 'stcat']
-    if len(exclude) < len(args.exclude):
-        exclude += STCAT_LEFT_OUT
-    return run_converter(
-        args,
-        lambda: convert_hcstvg(
-            args.annotations,
-            args.out,
-            videos=video_check(args),
-            dataset=args.dataset,
-            split=args.split,
-            exclude=exclude,
-            skip_bad=args.skip_bad,
-        ),
-    )
+    if 'stcat' in args.exclude:
+        args.exclude += STCAT_LEFT_OUT
+        args.exclude.remove('stcat')
+    return run_converter(args, convert_hcstvg)
 
 
 if __name__ == '__main__':

@@ -70,21 +70,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Convert and print the summary."""
     args = parse_args()
-    return run_converter(
-        args,
-        lambda: convert_own(
-            args.source,
-            args.out,
-            args.format,
-            videos=args.videos,
-            splits=args.splits,
-            sentences=args.sentences,
-            fps=args.fps,
-            interpolate=args.interpolate,
-            dataset=args.dataset,
-            skip_bad=args.skip_bad,
-        ),
-    )
+    return run_converter(args, convert_own)
 
 
 if __name__ == '__main__':

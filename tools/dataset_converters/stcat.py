@@ -19,10 +19,8 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        video_check,
     )
     from hero_mm.datasets.converters.stcat import PLACES
-    from hero_mm.datasets.progress import show_progress
 
 
 def main() -> int:
@@ -39,19 +37,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.split is None:
         parser.error('give --split: train, val or test, as the file is called')
-    return run_converter(
-        args,
-        lambda: convert_stcat(
-            args.folder,
-            args.out,
-            args.split,
-            dataset=args.dataset,
-            videos=video_check(args),
-            skip_bad=args.skip_bad,
-            workers=args.workers,
-            progress=show_progress,
-        ),
-    )
+    return run_converter(args, convert_stcat)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,6 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        video_check,
     )
     from hero_mm.datasets.converters.tubedetr import QUERY_IDS
 
@@ -33,7 +32,7 @@ def main() -> int:
         "TubeDETR's preprocessing writes them",
     )
     parser.add_argument(
-        '--dataset', help='name of the data set (default: told by the file)'
+        '--dataset', help='name of the data set (default: by the file)'
     )
     parser.add_argument(
         '--query-ids',
@@ -43,18 +42,7 @@ def main() -> int:
         'hcstvg.py name them (default: %(default)s)',
     )
     args = parser.parse_args()
-    return run_converter(
-        args,
-        lambda: convert_tubedetr(
-            args.annotations,
-            args.out,
-            videos=video_check(args),
-            dataset=args.dataset,
-            split=args.split,
-            query_ids=args.query_ids,
-            skip_bad=args.skip_bad,
-        ),
-    )
+    return run_converter(args, convert_tubedetr)
 
 
 if __name__ == '__main__':

@@ -15,10 +15,8 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        video_check,
     )
     from hero_mm.datasets.converters.vid_sentence import SEGMENTS
-    from hero_mm.datasets.progress import show_progress
 
 
 def main() -> int:
@@ -36,26 +34,13 @@ def main() -> int:
         '--fps',
         type=float,
         default=30.0,
-        help='frames a second, which the files do not tell '
+        help='frames a second, which the files do not say '
         '(default: %(default)s)',
     )
     args = parser.parse_args()
     if args.split is None:
         parser.error('give --split: train, val or test')
-    return run_converter(
-        args,
-        lambda: convert_vid_sentence(
-            args.root,
-            args.out,
-            args.split,
-            videos=video_check(args),
-            segment=args.segment,
-            fps=args.fps,
-            skip_bad=args.skip_bad,
-            workers=args.workers,
-            progress=show_progress,
-        ),
-    )
+    return run_converter(args, convert_vid_sentence)
 
 
 if __name__ == '__main__':

@@ -16,9 +16,7 @@ with explained():
     from hero_mm.datasets.converters.command_line import (
         converter_parser,
         run_converter,
-        video_check,
     )
-    from hero_mm.datasets.progress import show_progress
 
 
 def main() -> int:
@@ -28,7 +26,9 @@ def main() -> int:
         'annotations', help='{train,val,test}_annotations.json of VidSTG'
     )
     parser.add_argument(
-        'vidor', help="folder of VidOR's <video id>.json, nested or flat"
+        'vidor_dir',
+        metavar='vidor',
+        help="folder of VidOR's <video id>.json, nested or flat",
     )
     parser.add_argument(
         '--files', help='{split}_files.json: convert these videos only'
@@ -40,21 +40,7 @@ def main() -> int:
         'layout (default: %(default)s)',
     )
     args = parser.parse_args()
-    return run_converter(
-        args,
-        lambda: convert_vidstg(
-            args.annotations,
-            args.vidor,
-            args.out,
-            files=args.files,
-            videos=video_check(args),
-            split=args.split,
-            dataset=args.dataset,
-            skip_bad=args.skip_bad,
-            workers=args.workers,
-            progress=show_progress,
-        ),
-    )
+    return run_converter(args, convert_vidstg)
 
 
 if __name__ == '__main__':

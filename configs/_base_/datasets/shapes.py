@@ -57,17 +57,10 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
-        type=dataset_type,
+        val_dataloader['dataset'],
         ann_file=data_root + 'test.json',
-        data_prefix=dict(video=data_root + 'vidor/video'),
-        test_mode=True,
-        make_command=make_command,
-        pipeline=test_pipeline,
     ),
 )
 val_evaluator = dict(type='TubeMetric', protocol='tubedetr')

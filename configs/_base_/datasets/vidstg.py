@@ -67,18 +67,11 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    val_dataloader,
     dataset=dict(
-        type=dataset_type,
+        val_dataloader['dataset'],
         ann_file=data_root + 'test.json',
-        data_prefix=dict(video=video_root),
-        test_mode=True,
-        max_queries=16,
         make_command=make_command.format('test'),
-        pipeline=test_pipeline,
     ),
 )
 val_evaluator = dict(type='TubeMetric', protocol='tubedetr')

@@ -4,25 +4,12 @@ _base_ = './vidstg.py'
 
 resize = dict(type='ResizeClip', short_side=224, max_long=399)
 train_pipeline = [
-    dict(
-        type='SampleClipFrames',
-        num_frames=64,
-        jitter=True,
-        crop_prob=0.5,
-        min_frames=64,
-    ),
-    dict(type='DecodeFrames', max_side=1024),
-    dict(type='LoadTubes'),
-    dict(type='SwapActionPhrase', num_negatives=2),
-    dict(type='RandomFlipClip', prob=0.5),
-    dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
+    *_base_.train_pipeline[:-2],
     resize,
     dict(type='PackGroundingInputs'),
 ]
 test_pipeline = [
-    dict(type='SampleClipFrames', num_frames=64),
-    dict(type='DecodeFrames', max_side=1024),
-    dict(type='LoadTubes'),
+    *_base_.test_pipeline[:-2],
     resize,
     dict(type='PackGroundingInputs'),
 ]

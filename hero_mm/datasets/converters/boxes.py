@@ -39,10 +39,6 @@ def make_track(
 
     Returns:
         Track, optional: None where no box is left.
-
-    Raises:
-        ConversionError: A box is no box, or has no area in the picture and
-            may not be dropped.
     """
     raw_T4 = _as_numbers(entry, numbers, boxes)
     boxes_T4 = _cut(raw_T4, *size)
@@ -68,19 +64,9 @@ def make_track(
 
 
 def to_corners(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
-    """Boxes of left, top, width and height to xyxy.
+    """Boxes of left, top, width and height to xyxy, both of shape (T, 4).
 
-    Args:
-        entry (Entry): The object, for errors.
-        numbers (Sequence[int] | np.ndarray): T native frame numbers, for
-            errors.
-        boxes (ArrayLike): xywh, has shape (T, 4).
-
-    Returns:
-        np.ndarray: xyxy, has shape (T, 4), ``(x2, y2)`` exclusive.
-
-    Raises:
-        ConversionError: A box is no box.
+    ``numbers`` are the T frames, for the error of what is no box.
     """
     raw_T4 = _as_numbers(entry, numbers, boxes)
     return np.concatenate([raw_T4[:, :2], raw_T4[:, :2] + raw_T4[:, 2:]], 1)

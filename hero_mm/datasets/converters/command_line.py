@@ -1,12 +1,12 @@
 """What the command lines of all converters share."""
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Optional
 
 from ..entries import AnnotationError
 from ..progress import show_progress
@@ -60,41 +60,33 @@ def converter_parser(doc: str) -> argparse.ArgumentParser:
     return parser
 
 
-def video_check(args: argparse.Namespace) -> Optional[VideoCheck]:
-    """How the videos are verified.
-
-    Args:
-        args (Namespace): Of :func:`converter_parser`.
-
-    Returns:
-        VideoCheck, optional: None where no folder is given.
-    """
-    if args.videos is None:
-        return None
-    return VideoCheck(
-        args.videos,
-        state=Path(args.out).with_suffix('.videos.jsonl'),
-        workers=args.workers,
-        progress=partial(show_progress, what='verifying videos'),
-    )
-
-
 def run_converter(
-    args: argparse.Namespace, convert: Callable[[], ConversionSummary]
+    args: argparse.Namespace, convert: Callable[..., ConversionSummary]
 ) -> int:
     """Convert, print the summary and write the list.
 
     Args:
-        args (Namespace): Of :func:`converter_parser`.
+        args (Namespace): With ``out`` and ``list``, and by their names what
+            the converter takes; of :func:`converter_parser` the videos are
+            verified.
         convert (Callable): Does the work.
 
     Returns:
         int: Exit status: 0, or 1 where a file is missing, wrong or cannot be
         written.
     """
+    options = dict(vars(args), progress=show_progress)
+    if options.get('videos') is not None and 'workers' in options:
+        options['videos'] = VideoCheck(
+            args.videos,
+            state=Path(args.out).with_suffix('.videos.jsonl'),
+            workers=args.workers,
+            progress=partial(show_progress, what='verifying videos'),
+        )
+    names = inspect.signature(convert).parameters
     path = args.list or Path(args.out).with_suffix('.conversion.txt')
     try:
-        summary = convert()
+        summary = convert(**{k: v for k, v in options.items() if k in names})
         summary.write_list(path)
     except (AnnotationError, OSError) as error:
         sys.stderr.write(f'error: {error}\n')

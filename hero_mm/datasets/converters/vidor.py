@@ -24,14 +24,9 @@ _Boxes = tuple[list[int], list[list[float]]]
 
 
 def find_vidor(folder: PathLike) -> dict[str, list[Path]]:
-    """Find the file of every video, in nested or flat folders.
+    """Video id to its file, several where it lies at several places.
 
-    Args:
-        folder (PathLike): Holds ``<video id>.json`` at any depth.
-
-    Returns:
-        dict[str, list[Path]]: Video id to its file, several where it lies at
-        several places.
+    The folders may be nested or flat.
 
     Raises:
         FileNotFoundError: There is no such folder, or no JSON file in it.
@@ -59,23 +54,13 @@ def find_vidor(folder: PathLike) -> dict[str, list[Path]]:
 def read_vidor(
     path: Path, skip_bad: bool = False, asks_for_objects: bool = True
 ) -> ReadVideo:
-    """Read the file of a video.
+    """Read ``<video id>.json``: the video with its tracks, and what was
+    repaired.
 
     A track has the predicates of all relations of the video that it is the
-    subject of. It has those that it is the object of, too, where sentences
-    ask for the object (*what does he hold?*), and where they are places.
-
-    Args:
-        path (Path): ``<video id>.json``.
-        skip_bad (bool): Drop and list boxes without an area instead of
-            raising. Defaults to False.
-        asks_for_objects (bool): Whether sentences of the data set ask for
-            the object of a relation. Defaults to True.
-
-    Returns:
-        tuple[VideoInfo, Record]: The video with its tracks, boxes cut to the
-        picture, which are complete unless a box was dropped; and what was
-        repaired.
+    subject of. It has those that it is the object of, too, where sentences ask
+    for the object (*what does he hold?*), and where they are places. Tracks
+    are complete unless a box was dropped, with ``skip_bad``.
 
     Raises:
         ConversionError: The file is wrong; names frame and track.

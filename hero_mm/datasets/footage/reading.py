@@ -42,7 +42,7 @@ _CVAT = 'export each task by itself, as "CVAT for video 1.1"'
 def read_footage(
     source: PathLike, format: str, interpolate: bool, record: Record
 ) -> Footage:
-    """Read an export.
+    """Read an export; boxes of Label Studio are shares of the picture.
 
     Args:
         source (PathLike): A file, or a folder of them.
@@ -50,9 +50,6 @@ def read_footage(
         interpolate (bool): The boxes of ``coco-video`` and ``csv`` are on key
             frames; those of the others always are.
         record (Record): Notes what is left out.
-
-    Returns:
-        Footage: Videos and tubes. Boxes of Label Studio are shares.
 
     Raises:
         ConversionError: The source is wrong; names the place and the cure.
@@ -341,16 +338,10 @@ def _read_boxes(footage: Footage, path: Path, linear: bool) -> None:
 
 
 def add_sentences(footage: Footage, path: Path) -> None:
-    """Read sentences about objects that have boxes.
+    """Read a table of sentences; each adds a tube of an object with boxes.
 
-    Args:
-        footage (Footage): With the objects; gets a tube for each sentence.
-        path (Path): The table: ``video, object, start, end, text`` and, where
-            wanted, what else is in :data:`FIELDS`.
-
-    Raises:
-        ConversionError: A row is wrong; names it.
-        FileNotFoundError: There is no table.
+    It has ``video, object, start, end, text`` and, where wanted, what else is
+    in :data:`FIELDS`.
     """
     tracks = {
         (tube.video_id, tube.fields['object']): tube.track

@@ -61,15 +61,10 @@ class Footage:
     tubes: list[Tube] = field(default_factory=list)
 
     def add_video(self, file: str, **facts: Any) -> VideoInfo:
-        """Add a video, or find it.
+        """Add a video, or find it; the name without suffix is its id.
 
-        Args:
-            file (str): Its file; the name without suffix is its id.
-            **facts: What is known of ``frame_count``, ``fps``, ``width`` and
-                ``height``; what is not is None or 0.
-
-        Returns:
-            VideoInfo: The video.
+        What is not known of ``frame_count``, ``fps``, ``width`` and ``height``
+        is None or 0.
         """
         name = Path(file).stem
         count, fps, width, height = (
@@ -81,15 +76,11 @@ class Footage:
 
 
 def merge_tracks(footage: Footage, record: Record) -> None:
-    """Give the videos their tracks.
+    """Give the videos their tracks, and the tubes the names of theirs.
 
     Boxes of a sentence go before those of the object alone: they are what was
-    looked at. Sentences whose boxes of one object disagree get a track each.
-
-    Args:
-        footage (Footage): Its videos get tracks; ``object`` of its tubes
-            names theirs.
-        record (Record): Notes the tubes that disagree.
+    looked at. Sentences whose boxes of one object disagree get a track each,
+    which is noted.
     """
     boxes: dict[tuple, dict[int, np.ndarray]] = defaultdict(dict)
     said: dict[tuple, set[int]] = defaultdict(set)
@@ -125,16 +116,10 @@ def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
 def tubes_of(
     annotation: GroundingAnnotation, record: Record
 ) -> Iterator[Tube]:
-    """The tubes of an annotation, one a sentence.
+    """The tubes of an annotation, one a sentence, then objects.
 
-    An object with boxes that no sentence covers is a tube without a text.
-
-    Args:
-        annotation (GroundingAnnotation): A loaded annotation file.
-        record (Record): Notes what a tube cannot hold.
-
-    Yields:
-        Tube: Sentences in the order of the file, then objects.
+    An object with boxes that no sentence covers is a tube without a text. What
+    a tube cannot hold is noted.
     """
     said: dict[tuple, set[int]] = defaultdict(set)
     for clip in annotation.data_list:
@@ -173,12 +158,8 @@ def _part(video: VideoInfo, track_id: str, frames: np.ndarray) -> Track:
 def key_frames(track: Track) -> list[tuple[int, np.ndarray, bool]]:
     """Key frames that give a whole track, to a quarter of :data:`SAME`.
 
-    Args:
-        track (Track): With ``boxes``.
-
-    Returns:
-        list[tuple]: Frame, box of shape (4,), and whether the object is there
-        up to the next key frame.
+    They are frame, box of shape (4,), and whether the object is there up to
+    the next key frame.
     """
     assert track.boxes is not None
     keys = []

@@ -19,16 +19,7 @@ _TRIES = 24
 
 
 def draw_bar(rng: np.random.Generator, number: int, profile: Profile) -> Bar:
-    """Draw a bar at any place.
-
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        number (int): Objects of the world.
-        profile (Profile): How worlds are drawn.
-
-    Returns:
-        Bar: Some objects are behind it, and some before.
-    """
+    """Draw a bar at any place, before some of the objects."""
     return Bar(
         upright=bool(rng.random() < 0.5),
         start=float(rng.uniform(8, profile.side - 16)),
@@ -46,15 +37,8 @@ def hide_some(
 ) -> Bar:
     """Move a bar to where most objects go behind it and come out again.
 
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        bar (Bar): As it was drawn.
-        things (list[Thing]): The objects.
-        order (list[int]): Track ids from the back to the front.
-        profile (Profile): How worlds are drawn.
-
-    Returns:
-        Bar: In front of what it hides; as drawn, where no place is found.
+    ``order`` are the track ids from the back to the front. The bar comes
+    before what it hides; where no place is found, it stays as it was drawn.
     """
     best: list[int] = []
     for _ in range(_TRIES):
@@ -87,11 +71,7 @@ def _is_behind(thing: Thing, bar: Bar) -> NDArray[np.bool_]:
 def hidden_runs(hidden: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Spans in which something is hidden between two frames that show it.
 
-    Args:
-        hidden (ndarray): Has shape (T,).
-
-    Returns:
-        list[tuple[int, int]]: Half-open, in order.
+    ``hidden`` has shape (T,); the spans are half-open and in order.
     """
     edges = np.flatnonzero(np.diff(hidden.astype(int))) + 1
     starts = [int(t) for t in edges if hidden[t]]

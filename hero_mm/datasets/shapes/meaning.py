@@ -33,20 +33,16 @@ _MIN_SEEN = 0.5
 
 
 def well_seen(shares: NDArray[np.float64]) -> bool:
-    """Whether an object is never hidden, and most of it is seen.
+    """Whether an object has a box on every frame, and half of it is seen.
 
-    Args:
-        shares (ndarray): Visible share on each frame, has shape (T,).
-
-    Returns:
-        bool: It has a box on every frame, and half of it is seen on average.
+    ``shares`` are the visible ones of each frame, has shape (T,).
     """
     return bool(shares.min() > 0 and shares.mean() >= _MIN_SEEN)
 
 
 @dataclass(frozen=True)
 class Description:
-    """The part of a look that a sentence tells; None is not told."""
+    """The part of a look that a sentence names; None is left open."""
 
     size: Optional[str] = None
     colour: Optional[str] = None
@@ -133,12 +129,8 @@ class Judge:
     def shows(self, event: Event, tid: Optional[int] = None) -> bool:
         """Whether a sentence may refer to an event, or to an object then.
 
-        Args:
-            event (Event): The event.
-            tid (int, optional): The object. Defaults to the event's own.
-
-        Returns:
-            bool: It may where the object is seen well while the event lasts.
+        It may where the object (the event's own, or ``tid``) is seen well
+        while the event lasts.
         """
         if self.seen is None:
             return True
@@ -148,12 +140,7 @@ class Judge:
     def verdict(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether an event is in a relation; remembered.
 
-        Args:
-            event (Event): Any event of the world.
-            relation (Relation): The relation.
-
-        Returns:
-            bool, optional: None if it is neither clearly so nor clearly not.
+        None where it is neither clearly so nor clearly not.
         """
         key = event, relation
         if key not in self._verdicts:

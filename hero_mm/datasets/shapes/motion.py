@@ -24,16 +24,9 @@ def schedule(
     pool: list[str],
     profile: Profile = DEFAULT,
 ) -> list[Event]:
-    """Draw the events of an object, parted by idle frames.
+    """Draw the events of an object, parted by idle frames, in order of time.
 
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        tid (int): Track id of the object.
-        pool (list[str]): Actions to draw from.
-        profile (Profile): How worlds are drawn.
-
-    Returns:
-        list[Event]: In order of time.
+    ``pool`` are the actions to draw from.
     """
     number = int(draw_number(rng, profile.events))
     number = min(number, len(pool) + 1)
@@ -55,15 +48,7 @@ def schedule(
 
 
 def draw_number(rng: np.random.Generator, chances: Mapping[int, float]) -> int:
-    """Draw a number.
-
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        chances (Mapping[int, float]): Numbers with their chances.
-
-    Returns:
-        int: One of the numbers.
-    """
+    """Draw one of some numbers, each of which has its chance."""
     return int(rng.choice(list(chances), p=list(chances.values())))
 
 
@@ -75,18 +60,9 @@ def animate(
     events: list[Event],
     profile: Profile = DEFAULT,
 ) -> Thing:
-    """Turn events into motion.
+    """Turn events into the motion of an object of ``base`` pixels radius.
 
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        tid (int): Track id of the object.
-        look (Look): Its look.
-        base (float): Its radius in pixels.
-        events (list[Event]): What it does.
-        profile (Profile): How worlds are drawn.
-
-    Returns:
-        Thing: Its path starts at (0, 0).
+    Its path starts at (0, 0).
     """
     number = profile.num_frames
     thing = Thing(
@@ -109,16 +85,10 @@ def perform(
     event: Event,
     profile: Profile = DEFAULT,
 ) -> None:
-    """Write one event into the motion of an object.
+    """Write one event into the motion of an object, in place.
 
-    No motion has a period of two frames: a model that sees every second
-    frame would see it stand still.
-
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        thing (Thing): Changed in place.
-        event (Event): What it does.
-        profile (Profile): How worlds are drawn.
+    No motion has a period of two frames: a model that sees every second frame
+    would see it stand still.
     """
     span = slice(event.begin, event.end)
     length = event.end - event.begin

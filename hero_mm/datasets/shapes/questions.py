@@ -27,7 +27,7 @@ class Question:
 
     Attributes:
         kind (str): ``'basic'``, ``'spatial'`` or ``'temporal'``.
-        look (Description): What the sentence tells of the look.
+        look (Description): What the sentence says of the look.
         action (str): The action that it names.
         answer (tuple): Track id and span of the truth.
         looks (list[Look]): Looks of the video's objects by track id.
@@ -37,7 +37,7 @@ class Question:
         fps (float): Frame rate.
         query_type (str): ``'declarative'`` or ``'interrogative'``.
         vid (str): Id of the video.
-        relation (Relation, optional): What it tells of a place or an order.
+        relation (Relation, optional): The place or the order that it names.
     """
 
     kind: str
@@ -96,8 +96,8 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
     entries = zip(json.loads(notes.read_text()), json.loads(meta.read_text()))
     for vid, group in groupby(entries, key=lambda pair: pair[0]['vid']):
         video = json.loads(videos[vid].read_text())
-        for entry, told in group:
-            questions.extend(_read_entry(entry, told, video))
+        for entry, meta in group:
+            questions.extend(_read_entry(entry, meta, video))
     return questions
 
 
@@ -134,19 +134,15 @@ def _require(root: PathLike, path: Path) -> None:
         )
 
 
-def _read_relation(told: Optional[dict[str, Any]]) -> Optional[Relation]:
-    if told is None:
+def _read_relation(raw: Optional[dict[str, Any]]) -> Optional[Relation]:
+    if raw is None:
         return None
-    look = told['object']
-    return Relation(
-        told['word'],
-        None if look is None else Description(**look),
-        told['action'],
-    )
+    look = raw['object'] and Description(**raw['object'])
+    return Relation(raw['word'], look, raw['action'])
 
 
 def _read_entry(
-    entry: dict[str, Any], told: dict[str, Any], video: dict[str, Any]
+    entry: dict[str, Any], meta: dict[str, Any], video: dict[str, Any]
 ) -> list[Question]:
     """The sentences of one entry."""
     tracks: list[Boxes] = [{} for _ in video['subject/objects']]
@@ -170,7 +166,7 @@ def _read_entry(
                 sentence['target_id'],
                 (truth['begin_fid'], truth['end_fid']),
             ),
-            looks=[Look(**look) for look in told['looks']],
+            looks=[Look(**look) for look in meta['looks']],
             events=events,
             tracks=tracks,
             clip=(segment['begin_fid'], segment['end_fid'] + 1),
@@ -183,5 +179,5 @@ def _read_entry(
             ('captions', 'declarative'),
             ('questions', 'interrogative'),
         )
-        for sentence, meaning in zip(entry[key], told[key])
+        for sentence, meaning in zip(entry[key], meta[key])
     ]

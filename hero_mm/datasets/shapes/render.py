@@ -67,15 +67,10 @@ _STRIPE = np.array([[-0.14, 0.0], [0.14, 0.0], [0.14, -0.8], [-0.14, -0.8]])
 
 
 def outline(thing: Thing, unit: Optional[NDArray] = None) -> NDArray:
-    """Corners of an object in every frame.
+    """Corners of an object in every frame, has shape (T, V, 2), in pixels.
 
-    Args:
-        thing (Thing): The object.
-        unit (ndarray, optional): Corners at radius one, has shape (V, 2).
-            Defaults to those of the object's own shape.
-
-    Returns:
-        ndarray: Has shape (T, V, 2), pixels; a pixel's middle is at .5.
+    A pixel's middle is at .5. ``unit`` are corners at radius one, of shape (V,
+    2); those of the object's own shape by default.
     """
     corners = OUTLINES[thing.look.shape] if unit is None else unit
     cos, sin = np.cos(thing.angle), np.sin(thing.angle)
@@ -91,14 +86,7 @@ def _fixed(corners: NDArray) -> NDArray[np.int32]:
 
 
 def render(world: World) -> Frames:
-    """Draw a world.
-
-    Args:
-        world (World): What to draw.
-
-    Returns:
-        ndarray: RGB frames, has shape (T, H, W, 3), uint8.
-    """
+    """Draw a world: uint8 RGB frames, has shape (T, H, W, 3)."""
     frames = _backdrop(world)
     layers = [_layer(world.things[tid]) for tid in world.order]
     for index, frame in enumerate(frames):
@@ -172,14 +160,11 @@ def _backdrop(world: World) -> Frames:
 def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
     """Boxes around what is seen of every object.
 
-    Args:
-        world (World): The world.
-
     Returns:
-        tuple[ndarray, ndarray]: ``boxes`` has shape (N, T, 4), integer
-        xyxy with 0 <= x1 < x2 < W (x2, y2 exclusive but at the border);
-        ``seen`` has shape (N, T), the visible share of the object's area in
-        [0, 1], 0 where it has no box.
+        tuple[ndarray, ndarray]: ``boxes`` has shape (N, T, 4), integer xyxy
+        with 0 <= x1 < x2 < W (x2, y2 exclusive but at the border); ``seen``
+        has shape (N, T), the visible share of the object's area in [0, 1], 0
+        where it has no box.
     """
     bodies = [_fixed(outline(thing)) for thing in world.things]
     side = world.profile.side
@@ -224,14 +209,9 @@ def _area(corners: NDArray) -> float:
 
 
 def encode_mp4(frames: Frames, fps: int = DEFAULT.fps) -> bytes:
-    """Encode frames as h264 in yuv420p, which every browser plays.
+    """Encode uint8 RGB frames, of shape (T, H, W, 3), as a whole mp4 file.
 
-    Args:
-        frames (ndarray): RGB frames, has shape (T, H, W, 3), uint8.
-        fps (int): Frames a second.
-
-    Returns:
-        bytes: A whole mp4 file.
+    It is h264 in yuv420p, which every browser plays.
     """
     buffer = io.BytesIO()
     height, width = frames.shape[1:3]

@@ -58,22 +58,14 @@ def verb_phrase(action: str) -> str:
 
 
 def noun_phrase(look: Description, noun: str) -> str:
-    """``'red circle'``; ``noun`` stands in for a shape not told."""
+    """``'red circle'``; ``noun`` stands in for a shape left open."""
     size = None if look.size == 'plain' else look.size
     words = [size, look.colour, look.shape or noun]
     return ' '.join(word for word in words if word)
 
 
 def say(statement: Statement, interrogative: bool) -> str:
-    """Say a statement, or ask for the object it is about.
-
-    Args:
-        statement (Statement): The meaning.
-        interrogative (bool): Whether to ask.
-
-    Returns:
-        str: A sentence with its full stop or question mark.
-    """
+    """Say a statement, or ask for the object it is about."""
     look, relation = statement.look, statement.relation
     verb, tail, aside = verb_phrase(statement.action), '', ''
     if relation is not None and relation.word in SPATIAL:
@@ -101,16 +93,13 @@ def draw_entries(
     targets: set[Event],
     kinds: Mapping[str, float] = DEFAULT.kinds,
 ) -> list[Entry]:
-    """Say something about each event of a world that can be told.
+    """Say something about each event of a world that can be described.
 
     Args:
         rng (np.random.Generator): Source of everything random.
         judge (Judge): Knows the world.
         targets (set[Event]): The events that may be asked for.
         kinds (Mapping[str, float]): Kinds of sentences with their weights.
-
-    Returns:
-        list[Entry]: In random order.
     """
     events = [event for event in judge.events if event in targets]
     entries = [
@@ -123,18 +112,10 @@ def draw_entries(
 def choose_entries(
     entries: list[Entry], most: int, per_order: int = DEFAULT.per_order
 ) -> list[Entry]:
-    """Choose what is said about a world.
+    """Choose at most ``most`` entries of a world, in order of time.
 
-    An order in time can be told nearly always: it must not crowd out the
-    other kinds, and comes last.
-
-    Args:
-        entries (list[Entry]): What can be said.
-        most (int): At most so many are chosen.
-        per_order (int): One of so many may tell an order.
-
-    Returns:
-        list[Entry]: In order of time.
+    An order in time can be given nearly always: it must not crowd out the
+    other kinds. So one of ``per_order`` may tell it, and these come last.
     """
     by_kind: dict[str, list[Entry]] = {kind: [] for kind in DEFAULT.kinds}
     for entry in entries:
@@ -193,7 +174,7 @@ def _draw_sentence(
 
 
 def _can_say(statement: Statement, asks: bool) -> bool:
-    """A caption tells the shape; a question hides a part of the look."""
+    """A caption names the shape; a question hides a part of the look."""
     look = statement.look
     size = look.size not in (None, 'plain')
     if not asks:
@@ -204,14 +185,9 @@ def _can_say(statement: Statement, asks: bool) -> bool:
 def hard_statements(judge: Judge, event: Event) -> Iterator[Statement]:
     """Every statement that is true for one event and hard to resolve.
 
-    Args:
-        judge (Judge): Knows the world.
-        event (Event): The event that is meant.
-
-    Yields:
-        Statement: It is true for the event and clearly false for all others.
-        Another object has the look that it tells. A relation is told only
-        where look and action leave several events.
+    It is true for the event and clearly false for all others. Another object
+    has the look that it names. A relation is named only where look and action
+    leave several events.
     """
     relations = list(_relations(judge, event))
     for look in _descriptions(judge.looks[event.tid]):
@@ -231,7 +207,7 @@ def hard_statements(judge: Judge, event: Event) -> Iterator[Statement]:
 
 
 def _descriptions(look: Look) -> Iterator[Description]:
-    """Every part of a look; the plain size is never told."""
+    """Every part of a look; the plain size is never named."""
     sizes = [None] if look.size == 'plain' else [None, look.size]
     for parts in product(sizes, [None, look.colour], [None, look.shape]):
         yield Description(*parts)

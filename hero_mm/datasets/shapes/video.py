@@ -96,12 +96,8 @@ def draw_video(
 def vidor_part(split: str) -> str:
     """Folder of VidOR that has the annotation of a split.
 
-    Args:
-        split (str): A split of VidSTG, or a probe.
-
-    Returns:
-        str: ``'training'`` for train and val, as published; what is only
-        tested on is in ``'validation'``.
+    It is ``'training'`` for train and val, as published; what is only tested
+    on is in ``'validation'``.
     """
     return 'training' if split in ('train', 'val') else 'validation'
 
@@ -156,7 +152,7 @@ def _objects(video: ShapesVideo) -> list[dict[str, Any]]:
 
 
 def _relation_instances(video: ShapesVideo) -> list[dict[str, Any]]:
-    """All events; an event that is told of has the object told of it."""
+    """All events; one with a sentence has the object that it names."""
     related = {entry.event: entry.related for entry in video.entries}
     number = len(video.world.things)
     return [
@@ -194,12 +190,12 @@ def _vidstg_entry(video: ShapesVideo, entry: Entry) -> dict[str, Any]:
         'subject/objects': _objects(video),
         'used_relation': _relation(event, entry.related),
         'temporal_gt': {'begin_fid': event.begin, 'end_fid': event.end},
-        'captions': [_told(entry.caption, event)],
-        'questions': [_told(text, event) for text in entry.questions],
+        'captions': [_description(entry.caption, event)],
+        'questions': [_description(text, event) for text in entry.questions],
     }
 
 
-def _told(sentence: Sentence, event: Event) -> dict[str, Any]:
+def _description(sentence: Sentence, event: Event) -> dict[str, Any]:
     return {
         'description': sentence.text,
         'type': 'object',

@@ -26,15 +26,7 @@ from hero_mm.datasets.shapes.scene import (
 
 
 def draw_world(rng: np.random.Generator, profile: Profile = DEFAULT) -> World:
-    """Draw one world.
-
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        profile (Profile): How worlds are drawn.
-
-    Returns:
-        World: Objects, each with some events.
-    """
+    """Draw one world: objects, each with some events."""
     looks = _draw_looks(rng, profile)
     number = draw_number(rng, profile.actions)
     pool = [str(a) for a in rng.permutation(list(ACTIONS))[:number]]

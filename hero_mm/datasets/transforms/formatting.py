@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 
 from hero_mm.registry import TRANSFORMS
 from hero_mm.structures import GroundingDataSample
+
+from .base import Transform
 
 META_KEYS = (
     'video_id',
@@ -34,7 +35,7 @@ _TRUTH = ('tracks_complete', 'video_predicates', 'spans_known')
 
 
 @TRANSFORMS.register_module()
-class PackGroundingInputs(BaseTransform):
+class PackGroundingInputs(Transform):
     """Pack a clip and its queries.
 
     Required key: ``imgs``. Ground truth, queries and meta information are
@@ -50,9 +51,6 @@ class PackGroundingInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack.
-
-        Args:
-            results (dict): The end of the pipeline.
 
         Returns:
             dict: ``inputs``, uint8 RGB, has shape (T, 3, H, W);
@@ -92,9 +90,6 @@ class PackGroundingInputs(BaseTransform):
                 valid=_tensor(results['proposal_valid']),
             )
         return dict(inputs=torch.from_numpy(imgs), data_samples=sample)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(meta_keys={self.meta_keys})'
 
 
 def _pack_queries(results: dict) -> InstanceData:

@@ -11,11 +11,12 @@ from typing import Optional
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
+
+from .base import Transform
 
 # Boxes and which of them are true.
 # Boxes that a crop may cut, and those that it never does.
@@ -38,7 +39,7 @@ def _change_boxes(
 
 
 @TRANSFORMS.register_module()
-class ResizeClip(BaseTransform):
+class ResizeClip(Transform):
     """Resize all frames of a clip.
 
     Required key: ``imgs``. Changed keys: ``imgs``, ``img_shape``,
@@ -86,14 +87,7 @@ class ResizeClip(BaseTransform):
         return max(1, round(width * factor)), max(1, round(height * factor))
 
     def transform(self, results: dict) -> dict:
-        """Resize.
-
-        Args:
-            results (dict): With ``imgs``.
-
-        Returns:
-            dict: With frames and boxes at the new size.
-        """
+        """Resize frames and boxes."""
         imgs = results['imgs']
         height, width = imgs.shape[1:3]
         size = self._new_size(width, height)
@@ -113,13 +107,6 @@ class ResizeClip(BaseTransform):
         _change_boxes(results, lambda boxes: boxes * factor)
         results.update(imgs=out, img_shape=(size[1], size[0]))
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(scale={self.scale}, '
-            f'short_side={self.short_side}, max_long={self.max_long}, '
-            f'keep_ratio={self.keep_ratio})'
-        )
 
 
 SWAP_WORDS = {
@@ -215,14 +202,7 @@ class WordSwapper:
         )
 
     def __call__(self, text: str) -> str:
-        """Swap the words of a text.
-
-        Args:
-            text (str): A sentence or a predicate.
-
-        Returns:
-            str: The text after the swap.
-        """
+        """Swap the words of a sentence or a predicate."""
         if not self._other:
             return text
         return self._pattern.sub(self._swap, text)
@@ -243,7 +223,7 @@ class WordSwapper:
 
 
 @TRANSFORMS.register_module()
-class RandomFlipClip(BaseTransform):
+class RandomFlipClip(Transform):
     """Mirror a clip left to right, and what its sentences say about sides.
 
     Required key: ``imgs``. Changed keys: ``imgs``, ``flip``, ``gt_bboxes``,
@@ -269,14 +249,7 @@ class RandomFlipClip(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Flip or not.
-
-        Args:
-            results (dict): With ``imgs``.
-
-        Returns:
-            dict: Mirrored, with the chance ``prob``.
-        """
+        """Flip or not."""
         if not self._chosen():
             return results
         width = results['img_shape'][1]
@@ -329,9 +302,6 @@ class RandomFlipClip(BaseTransform):
     def _chosen(self) -> bool:
         return bool(np.random.rand() < self.prob)
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob})'
-
 
 def _mirror(boxes: np.ndarray, width: int) -> np.ndarray:
     mirrored = boxes.copy()
@@ -340,7 +310,7 @@ def _mirror(boxes: np.ndarray, width: int) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class RandomTubeCrop(BaseTransform):
+class RandomTubeCrop(Transform):
     """Cut out a random part of all frames that holds every true box.
 
     Required keys: ``imgs``, ``gt_bboxes``, ``gt_valid``. Changed keys:
@@ -363,14 +333,7 @@ class RandomTubeCrop(BaseTransform):
         self.min_scale = min_scale
 
     def transform(self, results: dict) -> dict:
-        """Crop or not.
-
-        Args:
-            results (dict): With ``imgs`` and the true boxes.
-
-        Returns:
-            dict: Cropped, with the chance ``prob``.
-        """
+        """Crop or not."""
         true_N4 = results['gt_bboxes'][results['gt_valid']]
         crop = self._random_crop(results['img_shape'], true_N4)
         if crop is None:
@@ -410,12 +373,6 @@ class RandomTubeCrop(BaseTransform):
             starts.append(int(start))
             ends.append(int(start + size))
         return starts[0], starts[1], ends[0], ends[1]
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(prob={self.prob}, '
-            f'min_scale={self.min_scale})'
-        )
 
 
 def _crop_of_original(

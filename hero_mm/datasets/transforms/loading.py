@@ -8,7 +8,6 @@ import logging
 from typing import Optional
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
 from hero_mm.datasets.video_base import same_aspect
@@ -19,6 +18,8 @@ from hero_mm.datasets.video_reader import (
     open_video,
 )
 from hero_mm.registry import TRANSFORMS
+
+from .base import Transform
 
 
 def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
@@ -44,7 +45,7 @@ def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class DecodeFrames(BaseTransform):
+class DecodeFrames(Transform):
     """Decode the chosen frames.
 
     Required keys: ``video_path``, ``frame_inds``; ``height`` and ``width``
@@ -55,8 +56,6 @@ class DecodeFrames(BaseTransform):
     is taken as a resized one: ``ori_shape`` stays the annotated size.
 
     Args:
-        backend (str): 'pyav', the only one that shows the right frames of
-            all files.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose. One is
@@ -71,13 +70,11 @@ class DecodeFrames(BaseTransform):
 
     def __init__(
         self,
-        backend: str = 'pyav',
         backend_args: Optional[dict] = None,
         num_threads: int = 1,
         max_missing: int = 0,
         max_side: Optional[int] = None,
     ) -> None:
-        self.backend = backend
         self.backend_args = backend_args
         self.num_threads = num_threads
         self.max_missing = max_missing
@@ -85,22 +82,15 @@ class DecodeFrames(BaseTransform):
         self._short: set[str] = set()
 
     def transform(self, results: dict) -> dict:
-        """Decode.
-
-        Args:
-            results (dict): With ``video_path`` and ``frame_inds``.
-
-        Returns:
-            dict: With ``imgs`` and their shape.
+        """Decode the chosen frames.
 
         Raises:
             VideoError: The file is missing or broken, ends before a frame, or
                 has another aspect ratio than its annotation.
         """
         path = results['video_path']
-        with open_video(
-            path, self.backend, self.backend_args, self.num_threads
-        ) as reader:
+        args = self.backend_args, self.num_threads
+        with open_video(path, *args) as reader:
             imgs = self._read(reader, results)
             shape: tuple[int, int] = imgs.shape[1:3]
             whole = shape if self.max_side is None else reader.size[::-1]
@@ -125,14 +115,6 @@ class DecodeFrames(BaseTransform):
         )
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(backend={self.backend!r}, '
-            f'backend_args={self.backend_args}, '
-            f'num_threads={self.num_threads}, '
-            f'max_missing={self.max_missing}, max_side={self.max_side})'
-        )
-
     def _read(self, reader: VideoReader, results: dict) -> np.ndarray:
         """Decode; drop frames that the end of the file lacks, if allowed."""
         wanted = results['frame_inds']
@@ -156,7 +138,7 @@ class DecodeFrames(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class LoadTubes(BaseTransform):
+class LoadTubes(Transform):
     """Load the true tubes of the queries, and the tracks of all objects.
 
     Required keys: ``queries``, ``video_info``, ``frame_inds``. Added keys:
@@ -177,14 +159,7 @@ class LoadTubes(BaseTransform):
         self.with_tracks = with_tracks
 
     def transform(self, results: dict) -> dict:
-        """Load the boxes on the chosen frames.
-
-        Args:
-            results (dict): With ``video_info`` and ``frame_inds``.
-
-        Returns:
-            dict: With spans and boxes.
-        """
+        """Load the boxes on the chosen frames."""
         video, frames_T = results['video_info'], results['frame_inds']
         queries = results['queries']
         spans_K2 = np.array([q['span'] for q in queries], dtype=np.float32)
@@ -212,9 +187,6 @@ class LoadTubes(BaseTransform):
             results['track_valid'] = valid_MT
             results['track_bboxes'] = _masked(boxes_MT4, valid_MT, results)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(with_tracks={self.with_tracks})'
 
 
 def _masked(boxes: np.ndarray, valid: np.ndarray, results: dict) -> np.ndarray:

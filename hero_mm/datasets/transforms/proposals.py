@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Union
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..proposal_files import load_proposals
+from .base import Transform
 from .loading import boxes_to_frame
 
 
 @TRANSFORMS.register_module()
-class LoadProposals(BaseTransform):
+class LoadProposals(Transform):
     """Load the proposals of the sampled frames.
 
     Comes after all that changes the pixels. Required keys: ``video_id``,
@@ -48,25 +48,19 @@ class LoadProposals(BaseTransform):
         self.max_gap = max_gap
 
     def transform(self, results: dict) -> dict:
-        """Load.
-
-        Args:
-            results (dict): The end of the pipeline but for the packing.
-
-        Returns:
-            dict: With the proposals in pixels of the frames.
+        """Load the proposals, in pixels of the frames.
 
         Raises:
             FileNotFoundError: There is no file of the video.
             ValueError: It lacks a frame, or is of a video of another size.
         """
         name = results['video_id']
-        told = load_proposals(self.folder, name)
+        found = load_proposals(self.folder, name)
         height, width = results['ori_shape']
-        if told.size != (width, height):
+        if found.size != (width, height):
             raise UserError(
                 f'{self.folder}: the proposals of video {name!r} were made at '
-                f'{told.size[0]}x{told.size[1]}, but it is annotated with '
+                f'{found.size[0]}x{found.size[1]}, but it is annotated with '
                 f'{width}x{height}; make them again with '
                 'tools/extract_proposals.py'
             )
@@ -76,11 +70,11 @@ class LoadProposals(BaseTransform):
         scores = np.zeros(shape, np.float32)
         valid = np.zeros(shape, np.bool_)
         for row, frame in enumerate(frames.tolist()):
-            found, box, score = told.at(frame)
-            if abs(found - frame) > self.max_gap:
+            nearest, box, score = found.at(frame)
+            if abs(nearest - frame) > self.max_gap:
                 raise UserError(
                     f'{self.folder}: video {name!r} has no proposals of frame '
-                    f'{frame}, the nearest are of {found}; raise max_gap '
+                    f'{frame}, the nearest are of {nearest}; raise max_gap '
                     f'(now {self.max_gap}), or make them with a smaller '
                     '--every'
                 )
@@ -95,12 +89,6 @@ class LoadProposals(BaseTransform):
             proposal_bboxes=boxes, proposal_scores=scores, proposal_valid=valid
         )
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(folder={str(self.folder)!r}, '
-            f'max_per_frame={self.max_per_frame}, max_gap={self.max_gap})'
-        )
 
 
 def _inside(boxes: np.ndarray, results: dict) -> tuple[np.ndarray, np.ndarray]:

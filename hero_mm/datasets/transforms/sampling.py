@@ -7,13 +7,13 @@ and spans are half-open ``[start, end)``.
 from typing import Optional
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..tracks import MOST_FRAMES
+from .base import Transform
 
 MODES = ('uniform', 'fps')
 
@@ -38,15 +38,7 @@ def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
 
 
 def check_segment(start: int, end: int) -> None:
-    """Refuse a segment without a frame, or of more than a video may have.
-
-    Args:
-        start (int): Its first frame.
-        end (int): One past its last frame.
-
-    Raises:
-        ValueError: There is nothing to sample from.
-    """
+    """ValueError for a segment without a frame, or of too many for a video."""
     if not 0 <= start < end or end - start > MOST_FRAMES:
         raise UserError(
             f'the segment [{start}, {end}) must have 1 to {MOST_FRAMES:,} '
@@ -87,7 +79,7 @@ def fps_grid(
 
 
 @TRANSFORMS.register_module()
-class SampleClipFrames(BaseTransform):
+class SampleClipFrames(Transform):
     """Choose which frames of the segment the model sees.
 
     Required keys: ``segment``, ``fps``; ``queries`` with their ``span`` for
@@ -141,14 +133,7 @@ class SampleClipFrames(BaseTransform):
         self.min_frames = min_frames
 
     def transform(self, results: dict) -> dict:
-        """Choose the frames.
-
-        Args:
-            results (dict): As the data set gives it.
-
-        Returns:
-            dict: With ``frame_inds``.
-        """
+        """Choose the frames."""
         start, end = results['segment']
         check_segment(start, end)
         if self.crop_prob > 0:
@@ -194,12 +179,4 @@ class SampleClipFrames(BaseTransform):
         places = np.arange(count) + np.random.rand()
         return start + np.floor(places * (end - start) / count).astype(
             np.int64
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(mode={self.mode!r}, '
-            f'num_frames={self.num_frames}, fps={self.fps}, '
-            f'max_frames={self.max_frames}, jitter={self.jitter}, '
-            f'crop_prob={self.crop_prob}, min_frames={self.min_frames})'
         )

@@ -5,16 +5,16 @@ Shape legend: K queries.
 
 from typing import Optional
 
-from mmcv.transforms import BaseTransform
-
 from hero_mm.datasets.action_phrases import ActionPhraseSwapper, verbs_said
 from hero_mm.datasets.verbs import VerbSwapper, verbs_in
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
+from .base import Transform
+
 
 @TRANSFORMS.register_module()
-class SwapActionPhrase(BaseTransform):
+class SwapActionPhrase(Transform):
     """Make hard negatives: the same sentence with another action.
 
     The phrase of a query's predicate becomes that of another predicate of the
@@ -42,14 +42,7 @@ class SwapActionPhrase(BaseTransform):
         self._verb_swapper: Optional[VerbSwapper] = None
 
     def transform(self, results: dict) -> dict:
-        """Make the negatives.
-
-        Args:
-            results (dict): With ``queries``.
-
-        Returns:
-            dict: With ``negative_texts``.
-        """
+        """Make the negatives."""
         if self._swapper is None:
             self._swapper = ActionPhraseSwapper(results.get('predicates', ()))
         if self._verb_swapper is None:
@@ -78,6 +71,3 @@ class SwapActionPhrase(BaseTransform):
             for query in queries
         ]
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(num_negatives={self.num_negatives})'
