@@ -408,6 +408,7 @@ TOWERS: dict[str, dict] = {
         backbone=LAST,
         neck=_mmdet(
             'DilatedEncoder',
+            in_channels=64,
             out_channels=16,
             block_mid_channels=8,
             num_residual_blocks=2,
@@ -418,6 +419,7 @@ TOWERS: dict[str, dict] = {
         backbone=LAST,
         neck=_mmdet(
             'CTResNetNeck',
+            in_channels=64,
             num_deconv_filters=(32, 16),
             num_deconv_kernels=(4, 4),
             use_dcn=False,

@@ -236,7 +236,7 @@ def _count_scouted(
     steps = {'scout': 'scout', 'video encoder': 'encode'}
     steps.update({'rest of the clip': '_encode', **STEPS})
     counts = flops_of_steps(
-        lambda: grounder.predict(inputs, samples), grounder, steps
+        lambda: grounder(inputs, samples, 'predict'), grounder, steps
     )
     # The encoder is a step of what is done once a clip.
     encoder = counts['video encoder']

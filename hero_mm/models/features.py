@@ -4,7 +4,7 @@ Shape legend: B clips, Q sentences, T frames, H W cells of a level, L words,
 D width.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Optional
 
 import torch
@@ -117,6 +117,4 @@ class TextFeatures:
 
     def select(self, rows: slice) -> 'TextFeatures':
         """Some of the sentences."""
-        return TextFeatures(
-            *(getattr(self, field.name)[rows] for field in fields(self))
-        )
+        return TextFeatures(*(value[rows] for value in vars(self).values()))

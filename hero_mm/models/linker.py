@@ -93,18 +93,7 @@ class RegionLinker(BaseModule):
 
     @torch.no_grad()
     def forward(self, regions: Regions, pyramid: Pyramid) -> Regions:
-        """Link.
-
-        Args:
-            regions (Regions): Of B clips, N a frame.
-            pyramid (Pyramid): Of the same clips.
-
-        Returns:
-            Regions: S slots a frame.
-
-        Raises:
-            ValueError: There are more regions than slots.
-        """
+        """N regions a frame to S slots; ValueError where these are fewer."""
         number = regions.mask_BTN.shape[-1]
         if number > self.num_slots:
             raise UserError(

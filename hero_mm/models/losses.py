@@ -69,22 +69,10 @@ class WeightedLoss(nn.Module):
     ) -> Tensor:
         """Sum of the weighted losses over ``avg_factor``.
 
-        Args:
-            pred (Tensor): Predictions.
-            target (Tensor): Truth.
-            weight (Tensor, optional): Of each element; 0 where nothing is
-                asked.
-            avg_factor (Tensor, optional): Defaults to the number of elements.
+        ``weight`` is that of each element, ``avg_factor`` defaults to their
+        number.
         """
-        return self.total(self.each(pred, target), weight, avg_factor)
-
-    def total(
-        self,
-        loss: Tensor,
-        weight: Optional[Tensor],
-        avg_factor: Optional[Tensor],
-    ) -> Tensor:
-        """Of losses of any shape, and weights of the same."""
+        loss = self.each(pred, target)
         if weight is not None:
             loss = loss * weight
         mean = loss.mean() if avg_factor is None else loss.sum() / avg_factor
@@ -230,5 +218,7 @@ class ContrastiveLoss(WeightedLoss):
         others = pred.t()[clip].masked_fill(skip, -1e4)
         to_caption = torch.cat([own, others, hard.float()], 1).logsumexp(1)
         loss = (to_clip + to_caption) / 2 - own.squeeze(1)
-        number = None if weight is None else weight.sum().clamp(min=1)
-        return self.total(loss, weight, number)
+        if weight is None:
+            return self.loss_weight * loss.mean()
+        total = (loss * weight).sum() / weight.sum().clamp(min=1)
+        return self.loss_weight * total

@@ -37,15 +37,9 @@ from .targets import Tracks
 class RegionReader(nn.Module):
     """Read a level of the pyramid at points in and around each box.
 
-    Args:
-        embed_dims (int): Width D.
-        scale (float): Side of what is read, in sides of the box; 0 reads the
-            mean of the frame.
-        level (int): The level that is read.
-        points (int): Points a side.
-        dims (int): Channels that the level is projected to before.
-        shift_div (int): 1/shift_div of the channels are read one frame back,
-            too, and as many one ahead; 0 leaves this out.
+    ``scale`` 0 reads the mean of the frame. The level is projected to ``dims``
+    channels before; 1/shift_div of them are read one frame back, too, and as
+    many one ahead.
     """
 
     def __init__(
@@ -159,15 +153,15 @@ class RegionEncoder(BaseModule):
         self.time_position = StepPosition(embed_dims)
         self.slot_position = StepPosition(embed_dims)
         self.layers = reasoning_layers(
-            num_layers,
-            attention,
             embed_dims,
+            num_layers,
             num_heads,
             ffn_ratio,
             0,
             temporal_window,
             shift,
             shift_div,
+            attention,
         )
         self.correct_norm = nn.LayerNorm(embed_dims)
         self.correct = FeedForward(embed_dims, 2, out_dims=4)
@@ -175,10 +169,7 @@ class RegionEncoder(BaseModule):
         for parameter in list(self.correct.parameters())[-2:]:
             nn.init.zeros_(parameter)
         self.bbox_coder: Any = TASK_UTILS.build(
-            bbox_coder
-            or dict(
-                type='DeltaCoder',
-            )
+            bbox_coder or dict(type='DeltaCoder')
         )
         self.assigner: Any = TASK_UTILS.build(
             assigner or dict(type='RegionAssigner')
@@ -224,14 +215,8 @@ class RegionEncoder(BaseModule):
     ) -> dict[str, Tensor]:
         """Losses of the corrected boxes, on every annotated object.
 
-        Args:
-            proposed (Regions): What :meth:`forward` got.
-            encoded (Regions): What it gave.
-            tracks (Tracks): Annotated objects.
-
-        Returns:
-            dict: ``loss_region_bbox``, ``loss_region_l1``, and ``region_iou``,
-            the mean IoU of the corrected boxes.
+        Of what :meth:`forward` got and gave: ``loss_region_bbox``,
+        ``loss_region_l1``, and ``region_iou``, the mean IoU of these boxes.
         """
         shows, _ = self.assigner(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
         share = shows.to(encoded.boxes_BTN4) / shows.sum(

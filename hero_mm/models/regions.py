@@ -11,7 +11,7 @@ input.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import torch
@@ -58,11 +58,8 @@ class Regions:
     def _map(
         self, change: Callable[[Tensor], Tensor], but: tuple[str, ...] = ()
     ) -> 'Regions':
-        changed = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and field.name not in but:
-                changed[field.name] = change(value)
+        present = {k: v for k, v in vars(self).items() if v is not None}
+        changed = {k: change(v) for k, v in present.items() if k not in but}
         return replace(self, **changed)
 
     def pick(self, index_BTK: Tensor) -> 'Regions':
@@ -124,13 +121,18 @@ class Regions:
 
         They keep their times.
         """
-        rows = torch.arange(len(kept_BK), device=kept_BK.device)[:, None]
-        kept = self._map(lambda value: value[rows, kept_BK])
+        kept = self._map(lambda value: take_frames(value, kept_BK))
         return replace(
             kept,
             mask_BTN=kept.mask_BTN & real_BK[..., None],
             frame_mask_BT=kept.frame_mask_BT & real_BK,
         )
+
+
+def take_frames(value: Tensor, kept_BK: Tensor) -> Tensor:
+    """Frames (B, K) of each clip, of values (B, T, ...)."""
+    rows = torch.arange(len(kept_BK), device=kept_BK.device)[:, None]
+    return value[rows, kept_BK]
 
 
 def region_points(boxes: Tensor, scale: float, number: int) -> Tensor:

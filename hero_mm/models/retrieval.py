@@ -108,16 +108,8 @@ class FrameRetrieval(BaseModule):
     ) -> Optional[tuple[Tensor, Tensor]]:
         """Choose frames of each clip for all of its sentences, in runs.
 
-        A frame is as good as the sentence that it fits best says, a run as
-        its best frame.
-
-        Args:
-            logits_QT (Tensor): What the scout says.
-            mask_BT (Tensor): True on real frames.
-            clip_of_query (Tensor): Clip of each sentence, has shape (Q,).
-
-        Returns:
-            tuple[Tensor, Tensor] | None: As :meth:`forward`, of shape (B, K).
+        From what the scout says: a frame is as good as the sentence that it
+        fits best says, a run as its best frame. As :meth:`forward`, (B, K).
         """
         ratio = self._ratio()
         if ratio >= 1:

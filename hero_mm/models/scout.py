@@ -23,6 +23,7 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from .features import Pyramid, TextFeatures
+from .regions import take_frames
 from .targets import Tubes
 
 SUPERVISIONS = ('head', 'span')
@@ -54,9 +55,8 @@ class Clips:
         Frame numbers come in runs; ``real_BK`` is True on those that are
         meant.
         """
-        rows = torch.arange(len(kept_BK), device=kept_BK.device)[:, None]
-        mask = self.inputs['frame_mask'][rows, kept_BK] & real_BK
-        imgs = self.inputs['imgs'][rows, kept_BK]
+        mask = take_frames(self.inputs['frame_mask'], kept_BK) & real_BK
+        imgs = take_frames(self.inputs['imgs'], kept_BK)
         inputs = dict(self.inputs, imgs=imgs, frame_mask=mask)
         inputs.pop('extents', None)
         numbers = [k[m].cpu() for k, m in zip(kept_BK, mask)]
@@ -168,11 +168,11 @@ class FrameScout(BaseModule):
         level = torch.cat([one.flatten(3) for one in pyramid.levels], -1)
         parts = self.cell(level.mT).chunk(2, -1)
         cells = torch.cat([F.normalize(one, dim=-1) for one in parts], -1)
-        look = self.text_look(text.sentence_QD.detach())
-        action = self.text_action(text.action_QD.detach())
-        asked = torch.cat(
-            [F.normalize(one, dim=-1) for one in (look, action)], -1
-        )
+        parts = [
+            self.text_look(text.sentence_QD.detach()),
+            self.text_action(text.action_QD.detach()),
+        ]
+        asked = torch.cat([F.normalize(one, dim=-1) for one in parts], -1)
         fit = torch.einsum('qtpe,qe->qtp', cells[clip_of_query], asked)
         numbers = range(len(pyramid.levels))
         masks = [pyramid.real_cells(n).flatten(1) for n in numbers]
@@ -187,13 +187,9 @@ class FrameScout(BaseModule):
         tubes: Tubes,
         mask_QT: Tensor,
     ) -> dict[str, Tensor]:
-        """Learn from what follows, or from true tubes.
+        """Learn from what the action head says of these frames, in logits.
 
-        Args:
-            logits_QT (Tensor): What it says of some frames.
-            consistency_QT (Tensor): What the action head says, logits.
-            tubes (Tubes): True tubes, of the same frames.
-            mask_QT (Tensor): True on real frames.
+        Or from the true tubes of the same frames; ``mask_QT``: real ones.
         """
         if self.supervision == 'span':
             wanted = tubes.valid_QT.to(logits_QT)

@@ -17,7 +17,7 @@ from hero_mm.registry import TASK_UTILS
 from hero_mm.structures import GroundingDataSample
 
 from .losses import pairwise_iou
-from .regions import Regions
+from .regions import Regions, take_frames
 
 Samples = Sequence[GroundingDataSample]
 
@@ -52,21 +52,19 @@ class Tracks:
                     'train with LoadTubes(with_tracks=True)'
                 )
         most = max(1, *(len(one.gt_tracks.valid) for one in samples))
-        boxes, valid = [], []
+        boxes, valid, complete = [], [], []
         for sample in samples:
             tracks = sample.gt_tracks
             objects, frames = tracks.valid.shape
             grow = (0, num_frames - frames, 0, most - objects)
             boxes.append(F.pad(tracks.bboxes, (0, 0, *grow)))
             valid.append(F.pad(tracks.valid, grow))
-        known = [
-            one.new_full((), bool(sample.get('tracks_complete', False)))
-            for one, sample in zip(valid, samples)
-        ]
+            known = bool(sample.get('tracks_complete', False))
+            complete.append(tracks.valid.new_full((), known))
         return cls(
             torch.stack(boxes).transpose(1, 2).float(),
             torch.stack(valid).transpose(1, 2),
-            torch.stack(known),
+            torch.stack(complete),
         )
 
 
@@ -113,11 +111,10 @@ class Tubes:
         """Some frames (Q, K) of each query, and which of them are meant."""
         if kept is None:
             return self
-        rows = torch.arange(len(kept[0]), device=kept[0].device)[:, None]
         return replace(
             self,
-            boxes_QT4=self.boxes_QT4[rows, kept[0]],
-            valid_QT=self.valid_QT[rows, kept[0]] & kept[1],
+            boxes_QT4=take_frames(self.boxes_QT4, kept[0]),
+            valid_QT=take_frames(self.valid_QT, kept[0]) & kept[1],
         )
 
 
@@ -146,16 +143,10 @@ class RegionAssigner:
     def __call__(
         self, regions: Regions, boxes_BTM4: Tensor, valid_BTM: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Assign.
+        """Whether a region shows a box, and whether it may be taken for it.
 
-        Args:
-            regions (Regions): Of B clips.
-            boxes_BTM4 (Tensor): Annotated boxes.
-            valid_BTM (Tensor): True on boxes.
-
-        Returns:
-            tuple[Tensor, Tensor]: Whether a region shows a box, and whether
-            it may be taken for it; bool, have shape (B, T, N, M).
+        Annotated boxes are meant where ``valid_BTM`` is True. Both are bool
+        and have shape (B, T, N, M).
         """
         iou = pairwise_iou(regions.boxes_BTN4, boxes_BTM4)
         asked = regions.mask_BTN[..., None] & valid_BTM[..., None, :]
@@ -209,10 +200,9 @@ def jittered(boxes: Tensor, amount: float) -> Tensor:
 def with_annotated(regions: Regions, tracks: Tracks, jitter: float) -> Regions:
     """Put annotated boxes that no region shows beside the regions.
 
-    So each object has a region in training, and the more of them are found,
-    the more the training sees what a test will see. In score, boxes that were
-    added come first, then the region that shows each of the other objects
-    best. ``jitter``: how rough they are, see :func:`jittered`.
+    So each object has a region in training. In score, boxes that were added,
+    :func:`jittered`, come first, then the region that shows each of the other
+    objects best.
     """
     iou = pairwise_iou(regions.boxes_BTN4, tracks.boxes_BTM4)
     iou = iou.masked_fill(~regions.mask_BTN[..., None], 0.0)

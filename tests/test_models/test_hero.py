@@ -6,6 +6,7 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.optim import OptimWrapper
 
 from hero_mm.apis.complexity import flops_of
+from hero_mm.models.heads.frame_grid import query_edges
 from hero_mm.registry import MODELS
 
 SWITCHES = {
@@ -306,7 +307,7 @@ def test_frames_that_go_on_keep_their_times(build_hero, make_clip, collate):
     retrieved = model.retrieve(regions, model.text_encoder(texts), clips)
     kept = retrieved.regions
     assert kept.frame_mask_BT.sum(1).tolist() == [5, 5, 2, 2]
-    edges = model._edges(retrieved, samples, clips)
+    edges = query_edges(kept, samples, clips)
     for query, (clip, number) in enumerate(((0, 5), (0, 5), (1, 2), (1, 2))):
         real = 9 if clip == 0 else 4
         degree = retrieved.consistency_QT[query, :real]

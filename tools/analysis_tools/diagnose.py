@@ -135,7 +135,7 @@ def diagnose(model: Any, loader: Any) -> dict[str, list]:
         data = model.data_preprocessor(batch)
         inputs, samples = data['inputs'], data['data_samples']
         regions = model.encode_video(inputs, samples)
-        model.predict(inputs, samples)
+        model(inputs, samples, 'predict')
         for name, more in measure_regions(regions, samples).items():
             values[name] += more
         for name, more in measure_answers(samples).items():

@@ -20,7 +20,7 @@ from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import none_is_padding
-from ..layers.attention import temporal_shift
+from ..layers import temporal_shift
 
 
 class ClipNorm(nn.Module):

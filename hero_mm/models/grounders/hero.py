@@ -24,10 +24,10 @@ from hero_mm.structures import GroundingDataSample, send
 
 from ..compat_checkpoint import check_version
 from ..features import Pyramid, TextFeatures
-from ..heads.frame_grid import bin_edges, frame_numbers
+from ..heads.frame_grid import query_edges
 from ..heads.tube_decoding import TubeOutput
 from ..recompute import keep_gradients
-from ..regions import Regions
+from ..regions import Regions, take_frames
 from ..scout import Clips
 from ..targets import Tracks, Tubes, with_annotated
 
@@ -52,13 +52,6 @@ class Retrieved:
     consistency_QT: Optional[Tensor] = None
     gate_QT: Optional[Tensor] = None
     kept: Optional[tuple[Tensor, Tensor]] = None
-
-    def take(self, flags_QTN: Tensor) -> Tensor:
-        """The flags of the slots of the frames that go on."""
-        if self.kept is None:
-            return flags_QTN
-        rows = torch.arange(len(flags_QTN), device=flags_QTN.device)[:, None]
-        return flags_QTN[rows, self.kept[0]] & self.kept[1][..., None]
 
 
 @MODELS.register_module()
@@ -185,18 +178,17 @@ class HERO(BaseModel):
             if not torch.compiler.is_compiling():
                 keep_gradients(self)
             return self.loss(inputs, data_samples)
+        if mode not in ('predict', 'tensor'):
+            raise UserError(
+                f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
+            )
+        text = self.text_encoder(_texts(data_samples))
+        clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
+        clips = self.scout(inputs, data_samples, text, clip_of_query)
+        regions, _ = self._encode(clips)
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
-        if mode == 'tensor':
-            text = self.text_encoder(_texts(data_samples))
-            clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
-            clips = self.scout(inputs, data_samples, text, clip_of_query)
-            regions, _ = self._encode(clips)
-            retrieved = self.retrieve(regions, text, clip_of_query)
-            return self.decode(*self.reason(retrieved, text), retrieved, text)
-        raise UserError(
-            f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
-        )
+            return self.ground(regions, data_samples, text, clips.logits_QT)
+        return self._answer(regions, text, clip_of_query)[1]
 
     def scout(
         self,
@@ -220,23 +212,17 @@ class HERO(BaseModel):
 
     def encode(self, clips: Union[Clips, dict[str, Tensor]]) -> Pyramid:
         """Pixels (of clips, or ``inputs``) to a pyramid of features."""
-        if not isinstance(clips, Clips):
+        if isinstance(clips, dict):
             clips = Clips(clips, ())
         return clips.encode(self.video_encoder)
 
     def extract_feat(
         self, inputs: Union[Tensor, dict[str, Any]]
     ) -> tuple[Tensor, ...]:
-        """Pixels to features, as of MMAction2's recognisers.
+        """Pixels to levels (B, T, D, H, W), as of MMAction2's recognisers.
 
-        Args:
-            inputs (Tensor | dict): Normalised frames of shape
-                (B, T, 3, H, W), or (B, crops, 3, T, H, W) as a 3-D recogniser
-                takes them; or the ``inputs`` of :meth:`forward`.
-
-        Returns:
-            tuple[Tensor, ...]: Levels of the pyramid, the finest first, each
-            has shape (B, T, D, H, W).
+        Of normalised frames (B, T, 3, H, W), or (B, crops, 3, T, H, W) as a
+        3-D recogniser takes them; or of the ``inputs`` of :meth:`forward`.
         """
         if isinstance(inputs, Tensor):
             imgs = inputs
@@ -284,12 +270,10 @@ class HERO(BaseModel):
     def encode_video(
         self, inputs: dict[str, Any], data_samples: Any = None
     ) -> Regions:
-        """Encode B clips, whatever sentences will be asked.
+        """Encode B clips, whatever sentences :meth:`ground` will get.
 
-        Args:
-            inputs (dict): As in :meth:`forward`.
-            data_samples (Sequence[GroundingDataSample], optional): B samples,
-                for proposal generators; sentences come with :meth:`ground`.
+        ``inputs`` as in :meth:`forward`; ``data_samples`` are for proposal
+        generators that read them.
         """
         return self._encode(Clips(inputs, data_samples or ()))[0]
 
@@ -323,10 +307,9 @@ class HERO(BaseModel):
             kept = self.retrieval(logits, of_query.frame_mask_BT)
         if kept is None:
             return Retrieved(of_query, fit, logits, logits)
-        rows = torch.arange(len(fit), device=fit.device)[:, None]
         return Retrieved(
             of_query.frames(*kept),
-            fit[rows, kept[0]],
+            take_frames(fit, kept[0]),
             logits,
             logits.gather(1, kept[0]),
             kept,
@@ -372,6 +355,14 @@ class HERO(BaseModel):
             retrieved.gate_QT,
         )
 
+    def _answer(
+        self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
+    ) -> tuple[Retrieved, TubeOutput]:
+        """Encoded slots and sentences to logits of tubes."""
+        retrieved = self.retrieve(regions, text, clip_of_query)
+        reasoned = self.reason(retrieved, text)
+        return retrieved, self.decode(*reasoned, retrieved, text)
+
     def loss(
         self, inputs: dict[str, Any], data_samples: Samples
     ) -> dict[str, Tensor]:
@@ -388,21 +379,18 @@ class HERO(BaseModel):
         tracks = Tracks.of(clips.samples, num_frames)
         tubes = Tubes.of(clips.samples, num_frames)
         regions, losses = self._encode(clips, tracks)
-        retrieved = self.retrieve(regions, text, clip_of_query)
-        output = self.decode(*self.reason(retrieved, text), retrieved, text)
-        boxes = replace(regions, features_BTND=None, looks_BTNSD=None)
-        shows, asked = self.tube_head.assign(
-            boxes.of_queries(clip_of_query), tubes
-        )
+        retrieved, output = self._answer(regions, text, clip_of_query)
         losses.update(
             self.tube_head.loss(
                 output,
                 retrieved.regions,
                 tubes.frames(retrieved.kept),
-                retrieved.take(shows),
-                retrieved.take(asked),
-                self._edges(retrieved, data_samples, clip_of_query),
+                query_edges(retrieved.regions, data_samples, clip_of_query),
             )
+        )
+        boxes = replace(regions, features_BTND=None, looks_BTNSD=None)
+        shows, asked = self.tube_head.assign(
+            boxes.of_queries(clip_of_query), tubes
         )
         beside = (data_samples, swapped, query_of_negative)
         losses.update(
@@ -411,19 +399,13 @@ class HERO(BaseModel):
             )
         )
         if self.action_head is not None:
-            losses.update(
-                self.action_head.loss(regions, text, clip_of_query, *beside)
-            )
-            losses.update(
-                self.action_head.span_loss(
-                    regions, text, clip_of_query, shows, asked
-                )
-            )
+            heard = (regions, text, clip_of_query)
+            losses.update(self.action_head.loss(*heard, *beside))
+            losses.update(self.action_head.span_loss(*heard, shows, asked))
         if self.retrieval is not None and clips.logits_QT is not None:
-            times = regions.times_BT[clip_of_query]
             losses.update(
                 self.retrieval.scout.loss(
-                    clips.logits_QT.gather(1, times),
+                    clips.logits_QT.gather(1, regions.times_BT[clip_of_query]),
                     retrieved.consistency_QT,
                     tubes,
                     regions.frame_mask_BT[clip_of_query],
@@ -431,68 +413,41 @@ class HERO(BaseModel):
             )
         return losses
 
-    def predict(
-        self, inputs: dict[str, Any], data_samples: Samples
-    ) -> list[GroundingDataSample]:
-        """Find the tubes; no ground truth is read. See :meth:`forward`."""
-        clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
-        text = self.text_encoder(_texts(data_samples))
-        clips = self.scout(inputs, data_samples, text, clip_of_query)
-        regions, _ = self._encode(clips)
-        return self._ground(regions, data_samples, text, clips.logits_QT)
-
     def ground(
-        self, regions: Regions, data_samples: Samples
+        self,
+        regions: Regions,
+        data_samples: Samples,
+        text: Optional[TextFeatures] = None,
+        scouted_QT: Optional[Tensor] = None,
     ) -> list[GroundingDataSample]:
-        """Answer sentences on encoded clips.
+        """Answer sentences on encoded clips; no ground truth is read.
 
         Args:
             regions (Regions): B clips from :meth:`encode_video`.
             data_samples (Sequence[GroundingDataSample]): B samples with
                 ``queries`` and the meta information of the clips.
+            text (TextFeatures, optional): The sentences, where they are
+                encoded already.
+            scouted_QT (Tensor, optional): Action consistency of all frames,
+                where a scout has left some out; logits.
 
         Returns:
             list[GroundingDataSample]: The same, with ``pred_queries``.
         """
-        text = self.text_encoder(_texts(data_samples))
-        return self._ground(regions, data_samples, text)
-
-    def _ground(
-        self,
-        regions: Regions,
-        data_samples: Samples,
-        text: TextFeatures,
-        scouted_QT: Optional[Tensor] = None,
-    ) -> list[GroundingDataSample]:
+        if text is None:
+            text = self.text_encoder(_texts(data_samples))
         clip_of_query = _clip_of_query(data_samples, regions.mask_BTN)
-        retrieved = self.retrieve(regions, text, clip_of_query)
-        output = self.decode(*self.reason(retrieved, text), retrieved, text)
+        retrieved, output = self._answer(regions, text, clip_of_query)
         results = self.tube_head.predict(
             output,
             retrieved.regions,
-            self._edges(retrieved, data_samples, clip_of_query),
+            query_edges(retrieved.regions, data_samples, clip_of_query),
             data_samples,
-            # Of all frames, also where the scout has left some out.
             retrieved.consistency_QT if scouted_QT is None else scouted_QT,
         )
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
         return list(data_samples)
-
-    @staticmethod
-    def _edges(
-        retrieved: Retrieved, samples: Samples, clip_of_query: Tensor
-    ) -> Tensor:
-        """Edges of the bins of the frames that go on, (Q, K + 1)."""
-        regions = retrieved.regions
-        frames = max(len(sample.frame_inds) for sample in samples)
-        mask = regions.frame_mask_BT
-        numbers, segments = frame_numbers(samples, frames, mask.device)
-        numbers = numbers[clip_of_query]
-        places = regions.times_BT.clamp(max=frames - 1)
-        return bin_edges(
-            numbers.gather(1, places), mask, segments[clip_of_query]
-        )
 
 
 def _clip_of_query(samples: Samples, like: Tensor) -> Tensor:

@@ -134,6 +134,12 @@ class ContrastiveActionHead(BaseModule):
         chosen = (steps < number[..., None]).to(scores.dtype)
         return (ordered * chosen).sum(-1) / number
 
+    def _video_scores(
+        self, fit: Tensor, mask: Tensor, frame_mask: Tensor
+    ) -> Tensor:
+        """Mean of the best frames: (..., T, N) to (...)."""
+        return self._top_mean(self._frame_scores(fit, mask), frame_mask)
+
     def loss(
         self,
         regions: Regions,
@@ -155,35 +161,33 @@ class ContrastiveActionHead(BaseModule):
             query_of_negative (Tensor): The sentence that each was made from.
         """
         look_BNE, action_BTNE = self.fit.slots(regions)
-        look_QE, act_QE = self.fit.texts(text)
+        look_VE, act_VE = self.fit.texts(text)
+        owner, mine = clip_of_query, slice(0, len(look_VE))
         numbers = send(action_numbers(samples), clip_of_query.device)
-        owner, mine = clip_of_query, slice(0, len(look_QE))
-        look_VE, act_VE = look_QE, act_QE
         if get_world_size() > 1:
             (look_VE, act_VE, owner, numbers), mine = _gather_captions(
-                look_QE, act_QE, clip_of_query, numbers, len(samples)
+                look_VE, act_VE, clip_of_query, numbers, len(samples)
             )
         look = torch.einsum('bne,ve->bvn', look_BNE, look_VE)
         fit = torch.einsum('btne,ve->bvtn', action_BTNE, act_VE)
-        scores = self._frame_scores(
-            fit + look[:, :, None], regions.mask_BTN[:, None]
+        pairs = self._video_scores(
+            fit + look[:, :, None],
+            regions.mask_BTN[:, None],
+            regions.frame_mask_BT[:, None],
         )
-        pairs = self._top_mean(scores, regions.frame_mask_BT[:, None]).t()
-        hard = self.fit(
-            regions, negatives, clip_of_query[query_of_negative]
-        ).sum(-1)
         clip = clip_of_query[query_of_negative]
-        hard = self._top_mean(
-            self._frame_scores(hard, regions.mask_BTN[clip]),
+        hard = self._video_scores(
+            self.fit(regions, negatives, clip).sum(-1),
+            regions.mask_BTN[clip],
             regions.frame_mask_BT[clip],
         )
         scale = self.fit.scale()
         return dict(
             loss_action_contrast=self.loss_contrast(
-                scale * pairs,
+                scale * pairs.t(),
                 owner,
                 true_in_clip(numbers, samples),
-                in_rows(scale * hard, query_of_negative, len(look_QE)),
+                in_rows(scale * hard, query_of_negative, len(clip_of_query)),
                 mine,
             )
         )
@@ -198,12 +202,8 @@ class ContrastiveActionHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Loss of true tubes, for ``supervision='span'``; else nothing.
 
-        Args:
-            regions (Regions): Slots of B clips.
-            text (TextFeatures): Q sentences.
-            clip_of_query (Tensor): Clip of each, has shape (Q,).
-            shows_QTN (Tensor): True where a slot shows the tube.
-            asked_QTN (Tensor): True where that is known.
+        As :meth:`loss`; ``shows_QTN`` is True where a slot shows the tube,
+        ``asked_QTN`` where that is known.
         """
         if self.offset is None:
             return {}

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from hero_mm.structures import GroundingDataSample, send
 
+from ..regions import Regions
+
 
 def frame_numbers(
     samples: Sequence[GroundingDataSample],
@@ -32,6 +34,28 @@ def frame_numbers(
         row[: len(inds)] = inds.float()
     segments = torch.tensor([sample.segment for sample in samples])
     return send(numbers, device), send(segments.float(), device)
+
+
+def query_edges(
+    regions: Regions,
+    samples: Sequence[GroundingDataSample],
+    clip_of_query: Tensor,
+) -> Tensor:
+    """Edges of the bins of the frames of Q queries, (Q, T + 1).
+
+    Args:
+        regions (Regions): Of the queries; some frames may be left out.
+        samples (Sequence[GroundingDataSample]): B clips, all their frames.
+        clip_of_query (Tensor): Clip of each query, has shape (Q,).
+    """
+    longest = max(len(sample.frame_inds) for sample in samples)
+    numbers, segments = frame_numbers(samples, longest, clip_of_query.device)
+    places = regions.times_BT.clamp(max=longest - 1)
+    return bin_edges(
+        numbers[clip_of_query].gather(1, places),
+        regions.frame_mask_BT,
+        segments[clip_of_query],
+    )
 
 
 def bin_edges(

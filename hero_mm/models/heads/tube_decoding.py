@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..regions import take_frames
 from .frame_grid import from_bins
 
 
@@ -138,12 +139,11 @@ def spread_frames(
 
     ``times_QK`` are their places; real frames come first.
     """
-    rows = torch.arange(len(x_QKC), device=x_QKC.device)[:, None]
     # The last real frame stands in for the padding after it.
     places = torch.arange(times_QK.shape[1], device=x_QKC.device)
     last = (real_QK.sum(1, keepdim=True) - 1).clamp(min=0)
     places = torch.minimum(places, last)
-    x, times = x_QKC[rows, places], times_QK[rows, places].float()
+    x, times = take_frames(x_QKC, places), times_QK.gather(1, places).float()
     steps = torch.arange(num_frames, device=x.device, dtype=times.dtype)
     steps = steps.expand(len(x), -1).contiguous()
     after = torch.searchsorted(times.contiguous(), steps)
@@ -152,4 +152,4 @@ def spread_frames(
     low, high = times.gather(1, before), times.gather(1, after)
     share = (steps - low).clamp(min=0) / (high - low).clamp(min=1e-6)
     share = share.clamp(max=1)[..., None].to(x.dtype)
-    return x[rows, before] * (1 - share) + x[rows, after] * share
+    return take_frames(x, before) * (1 - share) + take_frames(x, after) * share

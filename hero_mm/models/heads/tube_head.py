@@ -21,7 +21,7 @@ from hero_mm.structures.actions import action_numbers, true_of_query
 
 from ..features import TextFeatures
 from ..layers import StepPosition
-from ..regions import Regions
+from ..regions import Regions, take_frames
 from ..targets import Tubes
 from .contrastive_action_head import in_rows
 from .frame_grid import to_bins
@@ -111,13 +111,8 @@ class TubeHead(BaseModule):
     ) -> Tensor:
         """Late fusion: how well each slot fits before it meets the words.
 
-        Args:
-            regions (Regions): Slots of B clips.
-            text (TextFeatures): Q sentences.
-            clip_of_query (Tensor): Clip of each, has shape (Q,).
-
-        Returns:
-            Tensor: Logits of looks and of action, has shape (Q, T, N, 2).
+        From slots of B clips, Q sentences and the clip of each: logits of
+        looks and of action, has shape (Q, T, N, 2).
         """
         fit = self.fit(regions, text, clip_of_query)
         return self.fit.scale() * self.fit_weight * fit
@@ -188,14 +183,9 @@ class TubeHead(BaseModule):
         return torch.stack([degree, best_QT / 10, before, after], -1)
 
     def assign(self, regions: Regions, tubes: Tubes) -> tuple[Tensor, Tensor]:
-        """Which slots show the true tubes, and where that is known.
+        """Which slots of Q queries show the true tubes of the same frames.
 
-        Args:
-            regions (Regions): The slots of each query.
-            tubes (Tubes): Of the same frames.
-
-        Returns:
-            tuple[Tensor, Tensor]: bool, have shape (Q, T, N).
+        And where that is known; bool, both have shape (Q, T, N).
         """
         shows, near = self.assigner(
             regions, tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
@@ -209,8 +199,6 @@ class TubeHead(BaseModule):
         output: TubeOutput,
         regions: Regions,
         tubes: Tubes,
-        shows: Tensor,
-        asked: Tensor,
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
         """Losses of slots and spans.
@@ -219,10 +207,9 @@ class TubeHead(BaseModule):
             output (TubeOutput): Of Q queries.
             regions (Regions): The slots of each query.
             tubes (Tubes): True tubes, of the same frames.
-            shows (Tensor): Which slots show them, see :meth:`assign`.
-            asked (Tensor): Where that is known.
             edges_QT1 (Tensor): Edges of the bins, native frames.
         """
+        shows, asked = self.assign(regions, tubes)
         number = tubes.valid_QT.sum().clamp(min=1)
         focal = dict(weight=asked.to(output.early_QTN), avg_factor=number)
         losses = dict(
@@ -246,11 +233,9 @@ class TubeHead(BaseModule):
     ) -> dict[str, Tensor]:
         known = tubes.known_Q.to(edges_QT1)
         spans = tubes.spans_Q2
+        start, end = spans.unbind(1)
         places = torch.stack(
-            [
-                to_bins(spans[:, side], edges_QT1, bool(side))
-                for side in (0, 1)
-            ],
+            [to_bins(start, edges_QT1, False), to_bins(end, edges_QT1, True)],
             -1,
         )
         steps = torch.arange(mask_QT.shape[1], device=mask_QT.device)
@@ -367,11 +352,10 @@ class TubeHead(BaseModule):
         # Frames without a region lie between those that have one.
         seen = real & regions.mask_BTN.any(-1)
         first = (~seen).long().argsort(dim=1, stable=True)
-        rows = torch.arange(len(seen), device=seen.device)[:, None]
         values = spread_frames(
-            values[rows, first],
-            regions.times_BT[rows, first],
-            seen[rows, first],
+            take_frames(values, first),
+            regions.times_BT.gather(1, first),
+            seen.gather(1, first),
             longest,
         )
         consistency = values[..., 5].sigmoid()

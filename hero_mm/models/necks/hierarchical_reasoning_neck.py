@@ -2,7 +2,7 @@
 
 The abstract of HERO says that *hierarchical reasoning layers decouple fully
 connected multi-head attention and remove redundant interfering
-correlations*. We choose the layers of :mod:`hero_mm.models.layers.reasoning`
+correlations*. We choose the layers of :mod:`hero_mm.models.layers`
 over slots. Tensors go in and come out: the regions may be those of any
 detector or recogniser.
 
@@ -67,15 +67,15 @@ class HierarchicalReasoningNeck(BaseModule):
         self.time_position = StepPosition(embed_dims)
         self.fit_in = nn.Linear(2, embed_dims, bias=False)
         self.layers = reasoning_layers(
-            num_layers,
-            attention,
             embed_dims,
+            num_layers,
             num_heads,
             ffn_ratio,
             num_sizes if words else 0,
             temporal_window,
             shift,
             shift_div,
+            attention,
             first=1,
         )
 

@@ -28,7 +28,7 @@ class ProposalGenerator(BaseModule):
     def forward(
         self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
     ) -> Regions:
-        """Propose.
+        """Propose boxes and scores, which carry no gradient.
 
         Args:
             pyramid (Pyramid): Of B clips.
@@ -36,24 +36,15 @@ class ProposalGenerator(BaseModule):
                 data preprocessor.
             samples (Sequence[GroundingDataSample]): B samples; may be empty
                 for a generator that looks at the pixels alone.
-
-        Returns:
-            Regions: Boxes and scores; carry no gradient.
         """
         raise NotImplementedError
 
     def loss_and_predict(
         self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
     ) -> tuple[dict[str, Tensor], Regions]:
-        """Learn from the annotated objects, and propose.
+        """Learn from the ``gt_tracks`` of the samples, and propose.
 
-        Args:
-            pyramid (Pyramid): As in :meth:`forward`.
-            inputs (dict): As in :meth:`forward`.
-            samples (Sequence[GroundingDataSample]): With ``gt_tracks``.
-
-        Returns:
-            tuple[dict, Regions]: Losses, empty where the generator does not
-            learn, and what :meth:`forward` gives.
+        Losses, empty where the generator does not learn, and what
+        :meth:`forward` gives.
         """
         return {}, self(pyramid, inputs, samples)

@@ -124,8 +124,7 @@ class ObjectProposals(ProposalGenerator):
         mask = best.mask_BTN.clone()
         mask[..., 0] |= pyramid.frame_mask_BT
         boxes = best.boxes_BTN4 * mask[..., None]
-        best = replace(best, mask_BTN=mask)
-        return replace(best, boxes_BTN4=boxes)
+        return replace(best, mask_BTN=mask, boxes_BTN4=boxes)
 
     @torch.no_grad()
     def forward(

@@ -6,6 +6,7 @@ Shape legend: N frames, C channels, H W grid.
 import copy
 import difflib
 import importlib
+import inspect
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,12 +56,8 @@ UNPOOL = (
 )
 
 
-class NoMapError(UserError):
-    """Features have no height and width."""
-
-
 def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
-    """Build a part of another package, or of ours.
+    """Build a part of another package, or of ours; it is not initialised.
 
     Args:
         config (dict): Its config. What it is made of is looked up in the
@@ -68,37 +65,23 @@ def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
         role (str): What it is called in errors, such as 'backbone'.
         registry (Registry): Where it is looked up.
 
-    Returns:
-        Any: The part; a module is not initialised.
-
     Raises:
         ValueError: It is unknown, its package is missing, or it refuses its
             arguments.
     """
-    check_part(config, role, registry)
-    # Some of the family write into the configs of their parts.
-    config = copy.deepcopy(config)
-    kind = config['type']
+    find_part(config, role, registry)
     try:
-        return registry.build(in_own_scope(config))
+        # Some of the family write into the configs of their parts.
+        return registry.build(in_own_scope(copy.deepcopy(config)))
     except FAILURES as error:
         raise UserError(
-            f'the {role} {kind} refuses its arguments: {reason(error)}'
+            f'the {role} {config["type"]} refuses its arguments: '
+            f'{reason(error)}'
         ) from error
 
 
-def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
-    """Refuse a config that names nothing that can be built.
-
-    Args:
-        config (Any): Of a part of another package, or of ours.
-        role (str): What it is called in errors, such as 'backbone'.
-        registry (Registry): Where it is looked up.
-
-    Raises:
-        ValueError: It is no config, its package is missing, or the package
-            has nothing of that name.
-    """
+def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
+    """The class that a config names; as :func:`build_part`."""
     if not isinstance(config, dict) or config.get('type') is None:
         raise UserError(
             f'the {role} is a config with a type, such as '
@@ -106,22 +89,23 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
         )
     kind = config['type']
     if not isinstance(kind, str):
-        return
+        return kind
     scope, _, name = kind.rpartition('.')
     if kind == 'mmaction.TPN':
-        raise NoMapError(
+        raise UserError(
             'mmaction.TPN joins whole clips of several speeds into one '
             'answer a clip; grounding needs a map a frame. '
             f'{CHOOSE_NECK}: it sees the frames one by one'
         )
     if name in WITHOUT_MAP and scope == 'mmaction':
-        raise NoMapError(
+        raise UserError(
             f'{kind} gives one vector a clip (or takes no pictures); '
             f'grounding needs a map with height and width a frame. {CHOOSE}'
         )
     try:
-        if registry.get(kind) is not None:
-            return
+        found = registry.get(kind)
+        if found is not None:
+            return found
         # The registry keeps to itself why it found nothing.
         importlib.import_module(scope.partition('.')[0] or 'hero_mm')
     except FAILURES as error:
@@ -144,51 +128,30 @@ def check_part(config: Any, role: str, registry: Registry = MODELS) -> None:
     raise UserError(f'{scope or "hero_mm"} has no {role} {name!r}{hint}')
 
 
-def build_neck(config: dict, levels: Sequence[Tensor]) -> nn.Module:
-    """Build a neck for levels of known channels.
+def run_neck(
+    config: dict, levels: Sequence[Tensor]
+) -> tuple[nn.Module, list[Tensor]]:
+    """Build a neck for levels (N, C, H, W), and run it in evaluation mode.
 
-    Args:
-        config (dict): Its config. Where ``in_channels`` is left out, it gets
-            the list of channels, or the number of the last level.
-        levels (Sequence[Tensor]): What it gets, each of shape (N, C, H, W).
-
-    Returns:
-        nn.Module: The neck.
-
-    Raises:
-        ValueError: It does not fit the levels.
+    Where its config leaves ``in_channels`` out, it gets the list of channels.
     """
     channels = [level.shape[1] for level in levels]
-    check_part(config, 'neck')
-    options: list[Any] = [config]
-    if 'in_channels' not in config:
-        # Some have no such argument, and some want a number.
-        options += [
-            dict(config, in_channels=c) for c in (channels, channels[-1])
-        ]
-    errors = []
-    for option in options:
-        numbers = torch.get_rng_state()
-        try:
-            neck = build_part(option, 'neck')
-            with untouched(neck):
-                as_maps(neck(tuple(levels)), 4, neck, CHOOSE_NECK)
-            return neck
-        except NoMapError:
-            raise
-        except FAILURES as error:
-            errors.append(error)
-            torch.set_rng_state(numbers)
-    sizes = [tuple(level.shape[-2:]) for level in levels]
-    # That in_channels is missing, or is not wanted, is no reason.
-    worst = next((e for e in errors if 'in_channels' not in str(e)), errors[0])
-    raise UserError(
-        f'the neck {config["type"]} does not fit: it gets channels '
-        f'{channels} on maps of {sizes} cells, and its in_channels are '
-        f'{config.get("in_channels", "left out")}. '
-        f'{reason(worst.__cause__ or worst)}. Give in_channels in the form '
-        'that it wants, or change out_indices of the backbone'
-    ) from worst
+    takes = inspect.signature(find_part(config, 'neck')).parameters
+    if 'in_channels' in takes:
+        config = {'in_channels': channels, **config}
+    neck = build_part(config, 'neck')
+    with (
+        untouched(neck, gradients=True),
+        in_words(
+            f'the neck {config["type"]} does not fit: it gets channels '
+            f'{channels}, and its in_channels are '
+            f'{config.get("in_channels", "left out")}',
+            'Give in_channels in the form that it wants, or change '
+            'out_indices of the backbone',
+        ),
+    ):
+        found = neck(tuple(levels))
+    return neck, as_maps(found, 4, neck, CHOOSE_NECK)
 
 
 def as_maps(
@@ -197,16 +160,9 @@ def as_maps(
     module: nn.Module,
     cure: str = f'{CHOOSE}, or {UNPOOL}',
 ) -> list[Tensor]:
-    """A list of maps.
+    """What a module gave as a list of maps of ``dims`` axes.
 
-    Args:
-        levels (Tensor | Sequence): What a module gave.
-        dims (int): Number of axes of a map.
-        module (nn.Module): The module.
-        cure (str): What to do where a level is no map.
-
-    Raises:
-        NoMapError: A level is no map.
+    ValueError, with a cure, where a level is no map.
     """
     levels = [levels] if isinstance(levels, Tensor) else list(levels or [None])
     levels = [_without_class_token(level) for level in levels]
@@ -214,7 +170,7 @@ def as_maps(
         if not isinstance(level, Tensor) or level.dim() != dims:
             shape = getattr(level, 'shape', type(level).__name__)
             shape = tuple(shape) if isinstance(level, Tensor) else shape
-            raise NoMapError(
+            raise UserError(
                 f'{type(module).__name__} gives a feature of shape {shape}; '
                 'grounding needs a map with height and width a frame. '
                 f'{cure}'
@@ -244,15 +200,9 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def in_words(what: str, cure: str) -> Iterator[None]:
-    """Say in words what a part of another package does not take.
+    """Say what failed, why and what to do, where a part of others fails.
 
-    Args:
-        what (str): What failed.
-        cure (str): What to do about it.
-
-    Raises:
-        ValueError: Something failed within. Missing packages and memory
-            keep their own errors.
+    Missing packages and memory keep their own errors.
     """
     try:
         yield
@@ -267,11 +217,7 @@ def untouched(module: nn.Module, gradients: bool = False) -> Iterator[None]:
     """Run a module within and leave no trace.
 
     It is in evaluation mode; the mode of each part, gradients and torch's
-    random numbers are put back.
-
-    Args:
-        module (nn.Module): With all that is run.
-        gradients (bool): Whether they are wanted within. Defaults to False.
+    random numbers are put back. ``gradients``: whether they are wanted.
     """
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -292,14 +238,8 @@ def freeze_unread(module: nn.Module, read: Sequence[Tensor]) -> list[str]:
     """Freeze the weights of a module that what is read does not depend on.
 
     In distributed training weights without a gradient stop every step, or
-    need a search in every step (``find_unused_parameters``).
-
-    Args:
-        module (nn.Module): The module.
-        read (Sequence[Tensor]): What it gave, with gradients.
-
-    Returns:
-        list[str]: The parts that nothing reads, by the shortest names.
+    need a search in every step (``find_unused_parameters``). Gives the parts
+    that nothing reads, by the shortest names.
     """
     for one in read:
         if one.requires_grad:

@@ -23,12 +23,11 @@ from hero_mm.errors import UserError
 from .building import (
     CHOOSE,
     CHOOSE_NECK,
-    FAILURES,
     as_maps,
-    build_neck,
     build_part,
     freeze_unread,
-    reason,
+    in_words,
+    run_neck,
     untouched,
 )
 from .time_steps import (
@@ -50,11 +49,8 @@ STRIDED = (nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.MaxPool3d)
 class Level:
     """A level of the backbone.
 
-    Attributes:
-        channels (int): Channels C.
-        stride (int): Pixels a cell.
-        time_stride (int): Frames a step.
-        first (float): The frame at which the first step is centred.
+    Its channels, pixels a cell, frames a step, and the frame at which the
+    first step is centred.
     """
 
     channels: int
@@ -130,7 +126,7 @@ class FeatureTower(BaseModule):
 
     @property
     def name(self) -> str:
-        """Name of the class of the backbone."""
+        """The class of the backbone."""
         return type(self.backbone).__name__
 
     @property
@@ -257,19 +253,15 @@ class FeatureTower(BaseModule):
 
     def _run(self, module: nn.Module, clips: Tensor, *args: Any) -> Any:
         """Run a module; ValueError where it does not take such frames."""
-        try:
+        frames, (height, width) = clips.shape[1], clips.shape[-2:]
+        with in_words(
+            f'{type(module).__name__} does not run on clips of {frames} '
+            f'frames of {width}x{height} pixels',
+            'Check its arguments. Frames may be too small for it (enlarge '
+            'them by ResizeClip, choose fewer levels); some backbones take '
+            'frames of one size, or clips of one length (clip_len) only',
+        ):
             return module(*args)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except FAILURES as error:
-            frames, (height, width) = clips.shape[1], clips.shape[-2:]
-            raise UserError(
-                f'{type(module).__name__} does not run on clips of {frames} '
-                f'frames of {width}x{height} pixels: {reason(error)}. Check '
-                'its arguments. Frames may be too small for it (enlarge them '
-                'by ResizeClip, choose fewer levels); some backbones take '
-                'frames of one size, or clips of one length (clip_len) only'
-            ) from error
 
     def _check_steps(self, levels: list[Tensor], length: int) -> None:
         """ValueError where time is not as it was seen."""
@@ -319,8 +311,8 @@ class FeatureTower(BaseModule):
         several = [necks] if isinstance(necks, dict) else necks or []
         built: list[nn.Module] = []
         for neck in several:
-            built.append(build_neck(neck, flat))
-            flat = as_maps(built[-1](tuple(flat)), 4, built[-1], CHOOSE_NECK)
+            module, flat = run_neck(neck, flat)
+            built.append(module)
         if built:
             # The keys of one alone say no number.
             self.neck = nn.Sequential(*built) if built[1:] else built[0]
@@ -393,19 +385,16 @@ class FeatureTower(BaseModule):
     def _check_clip_len(self) -> None:
         if self.clip_len is None:
             return
+        if self.sees in ('clip', 'frame'):
+            takes = dict(clip='clips of any length', frame='one frame')
+            raise UserError(
+                f'clip_len={self.clip_len} is for backbones that see several '
+                f'frames at once; {self.name} takes {takes[self.sees]} at a '
+                'time: leave it out'
+            )
         if self.clip_len < 1:
             raise UserError(
                 f'clip_len is a number of frames; got {self.clip_len}'
-            )
-        if self.input_layout == 'clip':
-            raise UserError(
-                f'{self.name} takes clips of any length as they are; leave '
-                f'clip_len={self.clip_len} out'
-            )
-        if self.sees == 'frame':
-            raise UserError(
-                f'clip_len={self.clip_len} is for backbones that see several '
-                f'frames at once; {self.name} sees one at a time'
             )
 
 

@@ -24,15 +24,9 @@ def step_shifts(backbone: nn.Module) -> Iterator[dict[int, float]]:
 
     A convolution of kernel 2 and stride 2 looks at frames 0 and 1, so its
     first step lies at frame 0.5; one of kernel 3, stride 2 and padding 1 lies
-    at frame 0.
-
-    Args:
-        backbone (nn.Module): It is run once within.
-
-    Yields:
-        dict[int, float]: From the steps before a layer that strides time to
-        its shift in such steps. Layers of one length stand side by side (a
-        block and its shortcut).
+    at frame 0. The backbone is run once within. Yields, by the number of steps
+    before a layer that strides time, its shift in such steps; layers of one
+    length stand side by side (a block and its shortcut).
     """
     shifts: dict[int, float] = {}
 
@@ -64,10 +58,7 @@ def first_step(
 ) -> float:
     """The frame at which the first step of a level is centred.
 
-    Args:
-        shifts (dict[int, float]): Of :func:`step_shifts`.
-        num_frames (int): Frames of the clip that was run.
-        num_steps (int): Steps of the level on that clip.
+    From :func:`step_shifts`, the frames that were run, the steps of the level.
     """
     return sum(
         shift * num_frames / length
@@ -77,18 +68,10 @@ def first_step(
 
 
 def align_steps(level: Tensor, num_frames: int, first: float) -> Tensor:
-    """Interpolate the steps of a level at the sampled frames.
+    """Interpolate the steps (B, T', C, H, W) of a level at T frames.
 
-    Linear between the centres of two steps, held before the first and after
-    the last.
-
-    Args:
-        level (Tensor): Features of the steps, has shape (B, T', C, H, W).
-        num_frames (int): The frames T that the steps were made of.
-        first (float): The frame at which the first step is centred.
-
-    Returns:
-        Tensor: Features of the frames, has shape (B, T, C, H, W).
+    Linear between the centres of two steps, held before the first, which lies
+    at frame ``first``, and after the last.
     """
     num_steps = level.shape[1]
     if num_steps == num_frames:
@@ -112,17 +95,9 @@ def hold_last(imgs: Tensor, num_frames: int) -> Tensor:
 
 
 def cut_windows(imgs: Tensor, length: int) -> Tensor:
-    """Cut clips into windows of one length.
+    """Cut clips (B, T, ...) into windows (B * N, length, ...).
 
-    All windows are full: the last one starts early enough to end with the
-    clip.
-
-    Args:
-        imgs (Tensor): Clips, has shape (B, T, ...) with T >= length.
-        length (int): Frames of a window.
-
-    Returns:
-        Tensor: Windows, has shape (B * N, length, ...).
+    All are full: the last one starts early enough to end with the clip.
     """
     last = imgs.shape[1] - length
     starts = [*range(0, last, length), last]
@@ -131,16 +106,7 @@ def cut_windows(imgs: Tensor, length: int) -> Tensor:
 
 
 def join_windows(windows: Tensor, num_clips: int, num_frames: int) -> Tensor:
-    """Undo :func:`cut_windows`.
-
-    Args:
-        windows (Tensor): Has shape (B * N, length, ...).
-        num_clips (int): B.
-        num_frames (int): T.
-
-    Returns:
-        Tensor: Has shape (B, T, ...).
-    """
+    """Undo :func:`cut_windows`: back to (B, T, ...)."""
     length = windows.shape[1]
     clips = windows.unflatten(0, (num_clips, -1))
     before = (clips.shape[1] - 1) * length

@@ -79,10 +79,7 @@ def perfect(truth) -> TubeOutput:
 
 
 def losses_of(truth, output) -> dict:
-    shows = truth.head.assign(truth.regions, truth.tubes)
-    return truth.head.loss(
-        output, truth.regions, truth.tubes, *shows, truth.edges
-    )
+    return truth.head.loss(output, truth.regions, truth.tubes, truth.edges)
 
 
 NAMES = {

@@ -11,9 +11,9 @@ from hero_mm.models.layers import (
     FeedForward,
     JointLayer,
     SpatialAttention,
+    TimeBias,
     temporal_shift,
 )
-from hero_mm.models.layers.attention import TimeBias
 
 D = 8
 

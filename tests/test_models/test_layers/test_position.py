@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from hero_mm.models.layers import BoxPosition, StepPosition
-from hero_mm.models.layers.position import sine_features
+from hero_mm.models.layers import BoxPosition, StepPosition, sine_features
 
 
 def closest(values) -> float:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from hero_mm.models.layers import Context, reasoning_layers
-from hero_mm.models.layers.reasoning import (
+from hero_mm.models.layers import (
+    Context,
     FrameTokens,
     HierarchicalLayer,
     JointReasoningLayer,
+    reasoning_layers,
 )
 
 D, FRAMES, SLOTS = 8, 8, 3
@@ -180,7 +181,7 @@ def test_both_kinds_have_as_many_parameters(ratio, sizes, width):
 
 
 def layers(attention: str = 'hierarchical', shift: bool = True, **options):
-    return reasoning_layers(4, attention, D, 2, 2.0, 2, 4, shift, 4, **options)
+    return reasoning_layers(D, 4, 2, 2.0, 2, 4, shift, 4, attention, **options)
 
 
 def test_every_second_layer_is_shifted():

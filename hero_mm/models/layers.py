@@ -1,0 +1,494 @@
+"""Layers of hierarchical reasoning, and the joint one that they replace.
+
+The abstract of HERO says that its layers *decouple fully connected multi-head
+attention*. We choose space (the regions of a frame), words (the *pyramid
+alignment*: a region asks them at several sizes of its box), time (along a
+slot, in windows, which is the *shifted alignment*) and one token a frame that
+sees all frames. The cost is linear in frames.
+
+Shape legend: N sequences, Q queries, T frames, R regions (slots) a frame, W
+frames of a window, S sizes, L words or tokens, D width.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from hero_mm.errors import UserError
+
+
+def start_silent(linear: nn.Module) -> None:
+    """What an untrained layer adds to its input is zero."""
+    for parameter in linear.parameters():
+        nn.init.zeros_(parameter)
+
+
+class Attention(nn.Module):
+    """Multi-head attention, on torch's fused kernel."""
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise UserError(
+                f'embed_dims={embed_dims} is not divisible by '
+                f'num_heads={num_heads}'
+            )
+        self.num_heads = num_heads
+        self.query_key_value = nn.Linear(embed_dims, 3 * embed_dims)
+        self.out = nn.Linear(embed_dims, embed_dims)
+        start_silent(self.out)
+
+    def forward(self, x: Tensor, bias: Optional[Tensor] = None) -> Tensor:
+        """Let tokens (N, L, D) attend to each other.
+
+        A bias that broadcasts to (N, heads, L, L) is added to the logits;
+        where it is bool, False hides.
+        """
+        heads = self.num_heads
+        q, k, v = rearrange(
+            self.query_key_value(x), 'n l (c h d) -> c n h l d', c=3, h=heads
+        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.out(rearrange(out, 'n h l d -> n l (h d)'))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with GELU between, ``ratio`` times as wide."""
+
+    def __init__(
+        self, embed_dims: int, ratio: float, out_dims: Optional[int] = None
+    ) -> None:
+        hidden = int(embed_dims * ratio)
+        super().__init__(
+            nn.Linear(embed_dims, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, out_dims or embed_dims),
+        )
+
+
+def sine_features(positions: Tensor, num_bands: int) -> Tensor:
+    """Sines and cosines of wavelengths from 2 to 2 ** num_bands."""
+    bands = torch.arange(num_bands, device=positions.device)
+    angles = positions[..., None] * (2 * math.pi / 2.0 ** (bands + 1))
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class StepPosition(nn.Module):
+    """Projection of sines of a number of steps; 8 bands reach 256."""
+
+    def __init__(self, embed_dims: int, num_bands: int = 8) -> None:
+        super().__init__()
+        self.num_bands = num_bands
+        self.project = nn.Linear(2 * num_bands, embed_dims, bias=False)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """Steps (...) to (..., D)."""
+        sines = sine_features(steps.float(), self.num_bands)
+        return self.project(sines.to(self.project.weight.dtype))
+
+
+class BoxPosition(nn.Module):
+    """Embedding of a box by its place and size."""
+
+    def __init__(self, embed_dims: int, num_bands: int = 6) -> None:
+        super().__init__()
+        self.num_bands = num_bands
+        self.project = nn.Sequential(
+            nn.Linear(4 * (2 * num_bands + 1), embed_dims),
+            nn.GELU(),
+            nn.Linear(embed_dims, embed_dims),
+        )
+
+    def forward(self, boxes: Tensor, unit: Tensor) -> Tensor:
+        """Boxes (..., 4) to (..., D); unit: pixels that count as one."""
+        centre = (boxes[..., :2] + boxes[..., 2:]) / 2 / unit
+        size = (boxes[..., 2:] - boxes[..., :2]) / unit
+        place = torch.cat([centre, size], -1)
+        waves = sine_features(place, self.num_bands).flatten(-2)
+        features = torch.cat([waves, place / 8], dim=-1)
+        dtype = next(self.project.parameters()).dtype
+        return self.project(features.to(dtype))
+
+
+def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
+    """Some channels come from the frame before, as many from the one after.
+
+    Of features (B, T, ...) whose channels lie on axis ``dim``; what would come
+    from outside the clip is zero.
+    """
+    rest = x.shape[dim] - 2 * channels
+    back, ahead, same = x.split([channels, channels, rest], dim=dim)
+    zero = torch.zeros_like(back[:, :1])
+    back = torch.cat([zero, back[:, :-1]], dim=1)
+    ahead = torch.cat([ahead[:, 1:], zero], dim=1)
+    return torch.cat([back, ahead, same], dim=dim)
+
+
+@dataclass
+class Context:
+    """What a layer reads and does not change.
+
+    Attributes:
+        mask_QTR (Tensor): True on regions.
+        times_QT (Tensor): Places of the frames.
+        frame_mask_QT (Tensor): True on real frames.
+        looks_QTRSD (Tensor, optional): What regions show at several sizes.
+        words_QLD (Tensor, optional): Words.
+        word_mask_QL (Tensor, optional): True on real words.
+        gate_QT (Tensor, optional): Logits of action consistency.
+    """
+
+    mask_QTR: Tensor
+    times_QT: Tensor
+    frame_mask_QT: Tensor
+    looks_QTRSD: Optional[Tensor] = None
+    words_QLD: Optional[Tensor] = None
+    word_mask_QL: Optional[Tensor] = None
+    gate_QT: Optional[Tensor] = None
+
+
+class SpatialAttention(nn.Module):
+    """Attention among the regions of a frame."""
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+
+    def forward(self, x_QTRD: Tensor, mask_QTR: Tensor) -> Tensor:
+        """What is to be added to the regions."""
+        x = self.norm(x_QTRD).flatten(0, 1)
+        # A frame without regions sees its padding, which keeps softmax finite.
+        seen = mask_QTR | ~mask_QTR.any(-1, keepdim=True)
+        seen = seen.flatten(0, 1)[:, None, None]
+        return self.attention(x, seen).view(x_QTRD.shape)
+
+
+class PyramidAlignment(nn.Module):
+    """Cross-attention from regions, at several sizes, to the words.
+
+    Weights that the region gives fuse what the sizes find. The attended words
+    scale and shift the region (as in FiLM, arXiv 1709.07871, but with words of
+    the region's own choice), so that one layer can select.
+    """
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, num_sizes: int
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(embed_dims)
+        self.query = nn.Linear(embed_dims, embed_dims)
+        # What a size adds to the question; the looks are made once a clip.
+        self.look_weight = nn.Parameter(torch.ones(num_sizes, embed_dims))
+        self.key_value = nn.Linear(embed_dims, 2 * embed_dims)
+        self.fuse = nn.Linear(embed_dims, num_sizes)
+        self.out = nn.Linear(embed_dims, 2 * embed_dims)
+        start_silent(self.out)
+
+    def forward(
+        self,
+        x_QTRD: Tensor,
+        looks_QTRSD: Tensor,
+        words_QLD: Tensor,
+        word_mask_QL: Tensor,
+    ) -> Tensor:
+        """What is to be added to the regions."""
+        frames, regions = x_QTRD.shape[1:3]
+        heads, sizes = self.num_heads, len(self.look_weight)
+        if looks_QTRSD.shape[3] not in (1, sizes):
+            raise UserError(
+                f'regions show {looks_QTRSD.shape[3]} sizes, but the neck is '
+                f'built for num_sizes={sizes}: it must be the number of '
+                'scales of the region encoder'
+            )
+        x = self.norm(x_QTRD)
+        asks = self.query(x)[..., None, :] + self.look_weight * looks_QTRSD
+        q = rearrange(asks.flatten(1, 3), 'q l (h d) -> q h l d', h=heads)
+        pairs = self.key_value(words_QLD)
+        k, v = rearrange(pairs, 'q l (c h d) -> c q h l d', c=2, h=heads)
+        found = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=word_mask_QL[:, None, None]
+        )
+        found = rearrange(
+            found, 'q h (t r s) d -> q t r s (h d)', t=frames, r=regions
+        )
+        weights = self.fuse(x).softmax(-1)
+        fused = (weights[..., None] * found).sum(-2)
+        scale_by, move_by = self.out(fused).chunk(2, dim=-1)
+        return x * scale_by + move_by
+
+
+class TimeBias(nn.Module):
+    """Bias of attention between frames by the time between them.
+
+    Each head learns how fast it forgets and whether it looks back or ahead; of
+    four heads one looks back, one ahead, one stays, one sees all alike.
+    """
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        kind = torch.arange(num_heads) % 4
+        self.decay = nn.Parameter(torch.tensor([-1.0, -1.0, 0.0, -4.0])[kind])
+        self.ahead = nn.Parameter(torch.tensor([-1.0, 1.0, 0.0, 0.0])[kind])
+
+    def forward(self, times: Tensor) -> Tensor:
+        """Places of frames (..., W) to a bias (..., heads, W, W)."""
+        apart = (times[..., None, :] - times[..., None])[..., None, :, :]
+        decay = F.softplus(self.decay)[:, None, None]
+        ahead = self.ahead[:, None, None]
+        return ahead * apart.clamp(-2, 2) - decay * apart.abs()
+
+
+class SlotAttention(nn.Module):
+    """Attention along each slot, in windows of frames.
+
+    Shifted windows begin half a window earlier, so that what one layer cuts
+    the next one joins (Swin, arXiv 2103.14030). 1/shift_div of the channels
+    come from the frame before along the slot and as many from the one after
+    (TSM, arXiv 1811.08383); 0 leaves it out.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        window: int,
+        shifted: bool,
+        shift_div: int,
+    ) -> None:
+        super().__init__()
+        if window < 2:
+            raise UserError(
+                f'a temporal window holds 2 frames or more, got {window}'
+            )
+        self.norm = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.bias = TimeBias(num_heads)
+        self.window = window
+        self.begin = window // 2 if shifted else 0
+        self.shift = embed_dims // shift_div if shift_div else 0
+
+    def forward(
+        self, x_QTRD: Tensor, mask_QTR: Tensor, times_QT: Tensor
+    ) -> Tensor:
+        """What is to be added to the regions."""
+        x = self.norm(x_QTRD)
+        if self.shift:
+            x = temporal_shift(x * mask_QTR[..., None], self.shift)
+        frames, window = x.shape[1], self.window
+        pad = (0, -frames % window)
+        x = F.pad(x, (0, 0, 0, 0, *pad))
+        mask = F.pad(mask_QTR, (0, 0, *pad))
+        times = F.pad(times_QT.to(x.dtype), pad)
+        # The window of each frame; a cyclic shift brings them together.
+        number = torch.arange(x.shape[1], device=x.device) + window
+        number = (number - self.begin).div(window, rounding_mode='floor')
+        if self.begin:
+            x, mask = x.roll(-self.begin, 1), mask.roll(-self.begin, 1)
+            times = times.roll(-self.begin, 1)
+            number = number.roll(-self.begin)
+        slots = x.shape[2]
+        tokens = rearrange(x, 'q (n w) r d -> (q n r) w d', w=window)
+        mask = rearrange(mask, 'q (n w) r -> q n r 1 1 w', w=window)
+        times = rearrange(times, 'q (n w) -> q n w', w=window)
+        number = number.view(-1, window)
+        same = number[:, :, None] == number[:, None]
+        # A missing region sees itself, which keeps softmax finite.
+        eye = torch.eye(window, dtype=torch.bool, device=x.device)
+        seen = mask & same[:, None, None] | eye
+        bias = self.bias(times)[:, :, None].to(x.dtype)
+        bias = bias.masked_fill(~seen, -1e4).flatten(0, 2)
+        out = self.attention(tokens, bias)
+        out = rearrange(
+            out, '(q n r) w d -> q (n w) r d', r=slots, q=len(x_QTRD)
+        )
+        if self.begin:
+            out = out.roll(self.begin, 1)
+        if not torch.compiler.is_compiling():
+            return out[:, :frames]
+        # Contiguous, whatever was padded: one graph serves all lengths.
+        return out.index_select(1, torch.arange(frames, device=out.device))
+
+
+class FrameTokens(nn.Module):
+    """One token a frame: gathers its regions and sees all frames."""
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, ffn_ratio: float
+    ) -> None:
+        super().__init__()
+        self.norm_regions = nn.LayerNorm(embed_dims)
+        self.weight = nn.Linear(embed_dims, 1)
+        self.gather = nn.Linear(embed_dims, embed_dims)
+        self.norm_frames = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, ffn_ratio)
+        self.spread = nn.Linear(embed_dims, embed_dims)
+        start_silent(self.ffn[-1])
+        start_silent(self.spread)
+        # How much a frame that lacks the action is left out; see
+        # ContrastiveActionHead. Learned, from "a little".
+        self.gate = nn.Parameter(torch.tensor(0.5))
+
+    def forward(
+        self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
+    ) -> tuple[Tensor, Tensor]:
+        """Exchange between regions of a frame and all frames."""
+        regions = self.norm_regions(x_QTRD)
+        logits = self.weight(regions).squeeze(-1)
+        logits = logits.masked_fill(~context.mask_QTR, -1e4)
+        gathered = torch.einsum('qtr,qtrd->qtd', logits.softmax(-1), regions)
+        frames = frames_QTD + self.gather(gathered)
+        # Without an action head every frame counts as consistent.
+        agree = torch.zeros_like(frames[..., 0])
+        if context.gate_QT is not None:
+            agree = F.logsigmoid(context.gate_QT).to(agree)
+        bias = F.softplus(self.gate) * agree
+        bias = bias.masked_fill(~context.frame_mask_QT, -1e4)
+        tokens = self.norm_frames(frames)
+        frames = frames + self.attention(tokens, bias[:, None, None])
+        frames = frames + self.ffn(self.norm_ffn(frames))
+        return x_QTRD + self.spread(frames)[:, :, None], frames
+
+
+class HierarchicalLayer(nn.Module):
+    """Space, words (with ``num_sizes`` > 0), time, frames: decoupled."""
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        ffn_ratio: float,
+        num_sizes: int,
+        temporal_window: int,
+        shifted: bool,
+        shift_div: int,
+    ) -> None:
+        super().__init__()
+        self.space = SpatialAttention(embed_dims, num_heads)
+        self.words = None
+        if num_sizes:
+            self.words = PyramidAlignment(embed_dims, num_heads, num_sizes)
+        self.time = SlotAttention(
+            embed_dims, num_heads, temporal_window, shifted, shift_div
+        )
+        self.frames = FrameTokens(embed_dims, num_heads, ffn_ratio)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, ffn_ratio)
+        start_silent(self.ffn[-1])
+
+    def forward(
+        self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
+    ) -> tuple[Tensor, Tensor]:
+        """Reason once."""
+        x = x_QTRD + self.space(x_QTRD, context.mask_QTR)
+        if self.words is not None and context.words_QLD is not None:
+            x = x + self.words(
+                x,
+                context.looks_QTRSD,
+                context.words_QLD,
+                context.word_mask_QL,
+            )
+        x = x + self.time(x, context.mask_QTR, context.times_QT)
+        x, frames = self.frames(x, frames_QTD, context)
+        return x + self.ffn(self.norm_ffn(x)), frames
+
+
+class JointLayer(nn.Module):
+    """A transformer layer: every token sees every other one."""
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, ffn_ratio: float
+    ) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, ffn_ratio)
+        start_silent(self.ffn[-1])
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Tokens (N, L, D); those that are real, (N, L), are seen."""
+        x = self.norm_attention(tokens)
+        x = tokens + self.attention(x, real[:, None, None])
+        return x + self.ffn(self.norm_ffn(x))
+
+
+class JointReasoningLayer(nn.Module):
+    """The baseline: regions of all frames, words and frame tokens in one.
+
+    Its feed-forward is wider, so that it has as many parameters as a
+    :class:`HierarchicalLayer` of this ``ffn_ratio``.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        ffn_ratio: float,
+        with_words: bool,
+    ) -> None:
+        super().__init__()
+        # Of time, frame tokens and words, in units of D squared.
+        saved = 4 + 6 + 2 * ffn_ratio + 5 * with_words
+        self.layer = JointLayer(embed_dims, num_heads, ffn_ratio + saved / 2)
+
+    def forward(
+        self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`HierarchicalLayer.forward`."""
+        parts = [x_QTRD.flatten(1, 2), frames_QTD]
+        real = [context.mask_QTR.flatten(1), context.frame_mask_QT]
+        if context.words_QLD is not None and context.word_mask_QL is not None:
+            parts.append(context.words_QLD)
+            real.append(context.word_mask_QL)
+        tokens = self.layer(torch.cat(parts, 1), torch.cat(real, 1))
+        number = parts[0].shape[1]
+        regions = tokens[:, :number].reshape(x_QTRD.shape)
+        return regions, tokens[:, number : number + frames_QTD.shape[1]]
+
+
+def reasoning_layers(
+    embed_dims: int,
+    num_layers: int,
+    num_heads: int,
+    ffn_ratio: float,
+    num_sizes: int,
+    temporal_window: int,
+    shift: bool,
+    shift_div: int,
+    attention: str,
+    first: int = 0,
+) -> nn.ModuleList:
+    """Layers of one kind; windows of every second one are shifted.
+
+    The arguments are those of :class:`HierarchicalReasoningNeck`; ``first``
+    counts the layers before these.
+    """
+    if attention not in ('hierarchical', 'joint'):
+        raise UserError(
+            f"attention must be 'hierarchical' or 'joint', got {attention!r}"
+        )
+    common = (embed_dims, num_heads, ffn_ratio)
+    if attention == 'joint':
+        return nn.ModuleList(
+            JointReasoningLayer(*common, bool(num_sizes))
+            for _ in range(num_layers)
+        )
+    return nn.ModuleList(
+        HierarchicalLayer(
+            *common,
+            num_sizes,
+            temporal_window,
+            shift and number % 2 == 1,
+            shift_div if shift else 0,
+        )
+        for number in range(first, first + num_layers)
+    )
