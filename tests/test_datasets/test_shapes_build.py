@@ -10,6 +10,7 @@ import time
 import av
 import numpy as np
 import pytest
+from test_datasets.shapes_things import contents
 
 from hero_mm.datasets import progress
 from hero_mm.datasets.annotation import load_annotation
@@ -44,15 +45,6 @@ def root(tmp_path_factory):
 
 def read(path):
     return json.loads(path.read_text())
-
-
-def contents(folder):
-    """All files of a folder by their path in it."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob('*'))
-        if path.is_file()
-    }
 
 
 def test_layout(root):
@@ -407,24 +399,12 @@ def test_out_is_a_file(tmp_path):
         build_shapes(tmp_path / 'out')
 
 
-@pytest.mark.slow
-def test_the_tool_says_what_is_wrong(tmp_path, repo_root):
-    command = [
-        sys.executable,
-        str(repo_root / 'tools/dataset_converters/shapes.py'),
-        f'--out={tmp_path}',
-        '--train=-5',
-    ]
-    result = subprocess.run(
-        command,
-        env={**os.environ, 'PYTHONPATH': str(repo_root)},
-        capture_output=True,
-        text=True,
-        check=False,
+def test_the_tool_says_what_is_wrong(tmp_path, run_tool):
+    words = 'dataset_converters/shapes', f'--out={tmp_path}', '--train=-5'
+    done = run_tool(*words)
+    assert done.returncode == "error: num_videos['train'] is -5; " + (
+        'give a whole number from 0 to 1000000.'
     )
-    assert result.returncode != 0
-    assert "error: num_videos['train'] is -5" in result.stderr
-    assert 'Traceback' not in result.stderr
 
 
 def test_how_far_the_rendering_is(tmp_path, monkeypatch, capsys):

@@ -5,6 +5,7 @@ import io
 import av
 import numpy as np
 import pytest
+from test_datasets import shapes_things
 
 from hero_mm.datasets.shapes.profiles import DEFAULT
 from hero_mm.datasets.shapes.render import (
@@ -19,8 +20,6 @@ from hero_mm.datasets.shapes.scene import (
     COLOURS,
     SHAPES,
     Bar,
-    Look,
-    Thing,
     World,
 )
 from hero_mm.datasets.shapes.video import draw_video
@@ -34,16 +33,7 @@ def videos():
 
 
 def still(tid, words, place, radius=7.0):
-    """An object that does nothing."""
-    return Thing(
-        tid=tid,
-        look=Look(*words.split()),
-        events=[],
-        centre=np.tile(np.array(place, dtype=float), (NUM_FRAMES, 1)),
-        radius=np.full(NUM_FRAMES, radius),
-        angle=np.zeros(NUM_FRAMES),
-        white=np.zeros(NUM_FRAMES, dtype=bool),
-    )
+    return shapes_things.still(tid, words, place, radius=radius)
 
 
 def make_world(*things, order=None, bar=None):
