@@ -170,17 +170,6 @@ def test_tubes_of_both_versions(tmp_path_factory, start, length, width):
     np.testing.assert_array_equal(*found)
 
 
-def test_boxes_that_leave_the_picture_are_cut(case):
-    entry = case.entries[ONE]
-    entry['bbox'][0] = [-7, -3, 20, 30]
-    entry['bbox'][1] = [470, 350, 20, 30]
-    _, video, summary = case.only()
-    boxes, _ = video.track_boxes('0', [156, 157])
-    assert boxes.tolist() == [[0, 0, 13, 27], [470, 350, 480, 360]]
-    assert summary.notes == {'boxes cut to the picture': 2}
-    assert 'frames 156-157' in summary.repaired[0]
-
-
 def test_a_missing_last_box_stays_missing(case):
     case.entries = {ONE: _second()}
     del case.entries[ONE]['bbox'][-1]
@@ -278,16 +267,6 @@ def test_excluded_videos_are_listed(case):
     }
     assert f'{EXCLUDED}: {STCAT_LEFT_OUT[0]}' in summary.repaired
     assert any('no.mp4' in line for line in summary.repaired)
-
-
-@pytest.mark.parametrize('place', [TWO, f'part_3/{TWO}', TWO[:-4] + '.mp4'])
-def test_videos_lie_in_parts_or_were_encoded_again(case, tmp_path, place):
-    case.entries = {TWO: _first()}
-    path = tmp_path / 'films' / place
-    path.parent.mkdir(parents=True)
-    path.touch()
-    annotation, _ = case.convert(videos=tmp_path / 'films')
-    assert annotation.videos[TWO].path == place
 
 
 def test_a_missing_video(case, tmp_path):

@@ -148,26 +148,6 @@ def test_missing_boxes_are_counted(case):
     assert len(summary.skipped) == 1
 
 
-def test_boxes_outside_the_picture(case):
-    track = case.raw['trajectories']['11']['0']
-    track['6'].update(bbox=[-4, 5, 10, 60])
-    track['7'].update(bbox=[0.5, 5, 10.25, 6])
-    annotation, summary = case.convert()
-    boxes, _ = annotation.videos['11'].track_boxes('0', [5, 6, 7])
-    assert boxes.tolist() == [
-        [3, 5, 13, 25],
-        [0, 5, 6, 48],
-        [0.5, 5, 10.75, 11],
-    ]
-    assert summary.notes['boxes cut to the picture'] == 1
-    track['8'].update(bbox=[64, 5, 10, 10])
-    with pytest.raises(ConversionError, match='frame 8, .*track 0: box'):
-        case.convert()
-    annotation, summary = case.convert(skip_bad=True)
-    assert len(summary.skipped) == 1
-    assert 8 not in annotation.ground_truths()['0']['boxes']
-
-
 def test_boxes_past_the_video(case):
     case.raw['trajectories']['11']['0'].update(_boxes([22]))
     annotation, summary = case.convert()
@@ -585,17 +565,6 @@ def test_hcstvg_as_its_official_file(persons, tmp_path):
     direct = load_annotation(tmp_path / 'direct.json').ground_truths()
     annotation, _ = persons.convert(query_ids='official')
     assert dict(annotation.ground_truths()) == dict(direct)
-
-
-def test_videos_of_persons_are_looked_for(persons, tmp_path):
-    films = tmp_path / 'films'
-    (films / 'a').mkdir(parents=True)
-    with pytest.raises(ConversionError, match="video_path '3/7_abc.mp4'"):
-        persons.convert(videos=films)
-    (films / 'a' / '8_x.mkv').touch()
-    annotation, summary = persons.convert(videos=films, skip_bad=True)
-    assert list(annotation.videos) == ['8_x']
-    assert summary.notes['sentences of skipped videos'] == 1
 
 
 def test_a_video_that_ends_early(persons, tmp_path, toy_tools):

@@ -218,15 +218,6 @@ def test_lines_in_another_encoding(case):
     assert summary.notes[LATIN] == 1
 
 
-def test_boxes_that_leave_the_picture_are_cut(case):
-    box = case.tracks[f'val/{ONE}'][0]['track'][4]
-    box['bbox'] = [-3, 5, 70, 48]
-    annotation, summary = case.convert()
-    boxes, _ = annotation.videos[ONE].track_boxes('0', [4])
-    assert boxes.tolist() == [[0, 5, 64, 48]]
-    assert summary.notes['boxes cut to the picture'] == 1
-
-
 def _elephant(case):
     return case.tracks[f'val/{ONE}'][0]
 

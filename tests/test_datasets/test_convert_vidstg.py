@@ -12,7 +12,6 @@ from test_datasets import raw_vidstg as made
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     ConversionError,
-    ConversionSummary,
     convert_vidstg,
 )
 
@@ -118,30 +117,6 @@ def test_flat_folder_and_a_list_of_videos(case, tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    'place', ['0000/11.mp4', '11.mp4', 'training/0000/11.mp4', 'a/b/11.mkv']
-)
-def test_videos_are_looked_for(case, tmp_path, place):
-    path = tmp_path / 'films' / place
-    path.parent.mkdir(parents=True)
-    path.touch()
-    annotation, _ = case.convert(videos=tmp_path / 'films')
-    assert annotation.videos['11'].path == place
-
-
-def test_videos_at_two_places_are_counted(case, tmp_path):
-    for place in ('old', 'new'):
-        path = tmp_path / 'films' / place / '11.mp4'
-        path.parent.mkdir(parents=True)
-        path.touch()
-    annotation, summary = case.convert(videos=tmp_path / 'films')
-    assert annotation.videos['11'].path == 'new/11.mp4'
-    assert summary.repaired == [
-        'videos found at several places, the first in order taken: '
-        '11: new/11.mp4, old/11.mp4'
-    ]
-
-
 def test_boxes_at_two_places_are_counted(case):
     case.vidor['old/11.json'] = made.vidor(fps=5)
     annotation, summary = case.convert()
@@ -149,18 +124,6 @@ def test_boxes_at_two_places_are_counted(case):
     (told,) = summary.repaired
     assert told.startswith('VidOR files found at several places')
     assert 'training/0000/11.json, ' in told and 'old/11.json' in told
-
-
-def test_boxes_are_cut_to_the_picture_and_counted(case):
-    raw = case.vidor['annotation/training/0000/11.json']
-    raw['trajectories'][5] = [made.box(5, 0, xmin=-4, xmax=70, ymax=48)]
-    raw['trajectories'][6] = [made.box(6, 0, ymax=48.5)]
-    annotation, summary = case.convert()
-    boxes, _ = annotation.videos['11'].track_boxes('0', [5, 6])
-    assert boxes.tolist() == [[0, 3, 64, 48], [6, 3, 16, 48]]
-    assert summary.notes['boxes cut to the picture'] == 2
-    assert summary.notes['frames in spans without a box'] == 2
-    assert summary.notes['sentences with such frames'] == 1
 
 
 def test_more_boxes_than_frames(case):
@@ -263,24 +226,6 @@ def test_sentences_that_share_segment_and_text(case):
         ('3', 'who watches it?', [11, 18], '0'),
     ]
     assert not summary.notes
-
-
-def test_a_segment_longer_than_the_video_is_cut(case):
-    case.entries = [made.entry(segment=(3, 25))]
-    annotation, summary = case.convert()
-    assert annotation.data_list[0]['segment'] == [3, 20]
-    name = 'sentences whose segment was cut to the video'
-    assert summary.notes[name] == 3
-
-
-def test_a_sentence_without_any_box_is_listed(case):
-    case.entries = [made.entry(truth=(10, 11))]
-    annotation, summary = case.convert()
-    ids = [q['query_id'] for q in annotation.data_list[0]['queries']]
-    assert ids == ['0', '1']
-    assert summary.skipped == [
-        "sentence 2: track 2 of video '11' has no box in the span [10, 11]"
-    ]
 
 
 def test_a_track_without_a_category_is_counted(case):
@@ -538,12 +483,6 @@ def test_entries_that_are_no_list(case):
         case.convert()
 
 
-def test_nothing_left(case):
-    case.entries[0]['vid'] = '99'
-    with pytest.raises(ConversionError, match='not one sentence is left'):
-        case.convert(skip_bad=True)
-
-
 @pytest.mark.parametrize('told', [None, 3, {'a': 1}])
 def test_a_list_of_videos_that_is_none(case, tmp_path, told):
     files = tmp_path / 'val_files.json'
@@ -622,19 +561,6 @@ def test_errors_travel_between_processes():
     error = ConversionError('a.json', 'frame 3', 'no box', 'add it')
     copied = pickle.loads(pickle.dumps(copy.copy(error)))
     assert str(copied) == 'a.json, frame 3: no box. Cure: add it.'
-
-
-def test_summary_text():
-    summary = ConversionSummary('out.json')
-    summary.videos = 1234
-    summary.sentences.update(declarative=3, interrogative=2)
-    summary.notes['boxes cut to the picture'] += 7
-    summary.skipped = [f'box {number}' for number in range(30)]
-    text = summary.text(most=4)
-    assert text.splitlines()[0] == 'out.json'
-    assert '1,234' in text and 'boxes cut to the picture' in text
-    assert 'skipped: box 3' in text and 'box 4' not in text
-    assert '... and 26 more' in text
 
 
 def test_command_line(case, tmp_path, run_tool):

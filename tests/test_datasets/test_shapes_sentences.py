@@ -27,7 +27,7 @@ from hero_mm.datasets.shapes.sentences import (
     verb_phrase,
 )
 from hero_mm.datasets.shapes.video import draw_video
-from hero_mm.datasets.transforms.geometric import SWAP_WORDS, WordSwapper
+from hero_mm.datasets.sides import swap_sides as swap
 
 SIDE = DEFAULT.side
 thing = partial(still, radius=5.0)
@@ -129,7 +129,6 @@ def mirror_event(event):
 
 
 def test_a_mirrored_sentence_is_true_in_the_mirrored_video(videos):
-    swap = WordSwapper(SWAP_WORDS)
     changed = 0
     for video in videos:
         world = mirror(video.world)

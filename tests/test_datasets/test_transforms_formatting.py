@@ -124,10 +124,3 @@ def test_pack_pixels_alone_and_without_tracks():
     results = _results(tracks=0)
     sample = PackGroundingInputs().transform(results)['data_samples']
     assert len(sample.gt_tracks) == 0
-
-
-def test_own_meta_keys():
-    step = PackGroundingInputs(meta_keys=['fps'])
-    sample = step.transform(_results())['data_samples']
-    assert sample.metainfo_keys() == ['fps']
-    assert 'fps' in repr(step)

@@ -3,8 +3,6 @@
 Shape legend: K queries, T sampled frames, M tracks, H height, W width.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
@@ -41,13 +39,7 @@ class PackGroundingInputs(Transform):
     Required key: ``imgs``. Ground truth, queries and meta information are
     packed as far as they are there, so that a clip without truth works;
     ``tracks_complete`` and ``video_predicates`` only beside the true tubes.
-
-    Args:
-        meta_keys (Sequence[str]): What goes into ``metainfo``.
     """
-
-    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
-        self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
         """Pack.
@@ -61,7 +53,7 @@ class PackGroundingInputs(Transform):
         sample = GroundingDataSample(
             metainfo={
                 key: results[key]
-                for key in self.meta_keys
+                for key in META_KEYS
                 if key in results
                 and (key not in _TRUTH or 'gt_spans' in results)
             }

@@ -4,8 +4,7 @@ Shape legend: K queries, T sampled frames, M tracks, H height, W width. Boxes
 are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Optional
 
@@ -16,10 +15,10 @@ from mmcv.transforms.utils import cache_randomness
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
+from ..sides import swap_sides
 from .base import Transform
 
-# Boxes and which of them are true.
-# Boxes that a crop may cut, and those that it never does.
+# Boxes and which of them are valid: those that a crop may cut, and all.
 _OTHERS = (
     ('track_bboxes', 'track_valid'),
     ('proposal_bboxes', 'proposal_valid'),
@@ -109,119 +108,6 @@ class ResizeClip(Transform):
         return results
 
 
-SWAP_WORDS = {
-    'left': 'right',
-    'leftmost': 'rightmost',
-    'leftward': 'rightward',
-    'leftwards': 'rightwards',
-    'lefthand': 'righthand',
-    'lefthanded': 'righthanded',
-    'leftside': 'rightside',
-    'clockwise': 'counterclockwise',
-    'cw': 'ccw',
-}
-# Other spellings of a word that changes.
-_SPELLINGS = (
-    (r'(?:counter|anti)[\s_-]?clock-?wise', 'counterclockwise'),
-    (r'clock-wise', 'clockwise'),
-)
-# After these, *left* and *right* are sides whatever follows: *on the right
-# next to the door*, *turns right before the door*.
-_SIDE_AFTER = re.compile(
-    r'\b(?:the|an?|his|her|its|their|my|your|on|to|from|at|far|top|bottom|'
-    r'upper|lower|front|back|slightly|(?:left|right)\s(?:and|or|to)|turn\w*|'
-    r'fac(?:es?|ed|ing)|lean\w*|tilt\w*|'
-    r'mov(?:es?|ed|ing)|shift\w*|slid\w*|veer\w*|swerv\w*|bend\w*)[\s_-]+$',
-    re.IGNORECASE,
-)
-# *Right next to* is *close to*; *right in* is none where it is no phrase.
-_EMPHASIS = re.compile(
-    r'right[\s_-]+(?:next|behind|beside|above|below|beneath|under(?:neath)?|'
-    r'before|after|away|now|then|here|there|at|by|near|up|down|over|into|'
-    r'through|across|past|along|around|against|between|outside|inside|off|'
-    r'where|when|while|as|in\s(?:front|between|the\smiddle)|'
-    r'on\s(?:top|time))\b',
-    re.IGNORECASE,
-)
-# Correct, whatever stands before it.
-_CORRECT = re.compile(
-    r'right[\s-]+(?:of[\s-]way|way|answer|moment|time|order|thing|'
-    r'angled?|angles|triangles?|side[\s-]up)\b',
-    re.IGNORECASE,
-)
-_FINE = re.compile(r'\ball[\s-]$', re.IGNORECASE)
-# *He left the room*, but not *moves left a bit*.
-_LEAVES = re.compile(
-    r'left\s+(?:the|an?(?!\s(?:little|bit|few|lot))|his|her|hers|its|it|him|'
-    r'their|them|some|this|that|behind|alone|over|open|out|unattended|empty|'
-    r'standing|lying|there|here)\b',
-    re.IGNORECASE,
-)
-_LEFT_BY = re.compile(
-    r'\b(?:he|she|it|they|who|has|have|had|having|never|just|already|'
-    r'nothing|anything|something)\s$',
-    re.IGNORECASE,
-)
-
-
-def _is_side(match: re.Match) -> bool:
-    """Whether *left* or *right* is a side, and not *correct* or *gone*."""
-    text, word = match.string, match.group().lower()
-    before, after = text[: match.start()], text[match.start() :]
-    if word == 'right':
-        tag = before.rstrip().endswith(',') and after[5:].strip() == '?'
-        if tag or _FINE.search(before) or _CORRECT.match(after):
-            return False
-        return not _EMPHASIS.match(after) or bool(_SIDE_AFTER.search(before))
-    if word == 'left' and not _SIDE_AFTER.search(before):
-        of_it = re.match(r'left[\s_-]of\b', after, re.IGNORECASE)
-        gone = _LEAVES.match(after) or _LEFT_BY.search(before)
-        return bool(of_it or not gone)
-    return True
-
-
-class WordSwapper:
-    """Swap words in a sentence, both ways, and keep their case.
-
-    Only whole words change; an underscore parts words, so that predicates
-    such as ``move_left`` change too. *Left* and *right* change where they
-    are sides: not in *right next to*, *all right* and *he left the room*.
-
-    Args:
-        pairs (Mapping[str, str]): Lower-case word to its counterpart.
-    """
-
-    def __init__(self, pairs: Mapping[str, str]) -> None:
-        self._other = {**pairs, **{b: a for a, b in pairs.items()}}
-        words = [
-            *(form for form, word in _SPELLINGS if word in self._other),
-            *map(re.escape, sorted(self._other, key=len)[::-1]),
-        ]
-        self._pattern = re.compile(
-            rf'(?<![^\W_])(?:{"|".join(words)})(?![^\W_])', re.IGNORECASE
-        )
-
-    def __call__(self, text: str) -> str:
-        """Swap the words of a sentence or a predicate."""
-        if not self._other:
-            return text
-        return self._pattern.sub(self._swap, text)
-
-    def _swap(self, match: re.Match) -> str:
-        word = match.group()
-        if not _is_side(match):
-            return word
-        usual = word.lower()
-        if usual not in self._other:
-            usual = next(
-                name for form, name in _SPELLINGS if re.fullmatch(form, usual)
-            )
-        other = self._other[usual]
-        if word.isupper():
-            return other.upper()
-        return other.capitalize() if word[0].isupper() else other
-
-
 @TRANSFORMS.register_module()
 class RandomFlipClip(Transform):
     """Mirror a clip left to right, and what its sentences say about sides.
@@ -233,20 +119,12 @@ class RandomFlipClip(Transform):
 
     Args:
         prob (float): Chance of the flip. Defaults to 0.5.
-        swap_words (dict[str, str], optional): Words that change places, both
-            ways. Defaults to None: left and right with their kin, and
-            clockwise in all spellings.
     """
 
-    def __init__(
-        self, prob: float = 0.5, swap_words: Optional[dict[str, str]] = None
-    ) -> None:
+    def __init__(self, prob: float = 0.5) -> None:
         if not 0 <= prob <= 1:
             raise UserError(f'prob must be in [0, 1], got {prob}')
         self.prob = prob
-        self.swap = WordSwapper(
-            SWAP_WORDS if swap_words is None else swap_words
-        )
 
     def transform(self, results: dict) -> dict:
         """Flip or not."""
@@ -262,7 +140,7 @@ class RandomFlipClip(Transform):
             ]
         if 'negative_texts' in results:
             results['negative_texts'] = [
-                [self.swap(text) for text in texts]
+                [swap_sides(text) for text in texts]
                 for texts in results['negative_texts']
             ]
         self._swap_predicates(results)
@@ -272,11 +150,11 @@ class RandomFlipClip(Transform):
         """Mirror what may be true of the video and of its objects."""
         if 'video_predicates' in results:
             results['video_predicates'] = sorted(
-                map(self.swap, results['video_predicates'])
+                map(swap_sides, results['video_predicates'])
             )
         if 'track_predicates' in results:
             results['track_predicates'] = [
-                sorted(map(self.swap, names))
+                sorted(map(swap_sides, names))
                 for names in results['track_predicates']
             ]
         if 'video_info' in results:
@@ -284,7 +162,7 @@ class RandomFlipClip(Transform):
             video = results['video_info']
             tracks = {
                 name: replace(
-                    track, predicates=tuple(map(self.swap, track.predicates))
+                    track, predicates=tuple(map(swap_sides, track.predicates))
                 )
                 for name, track in video.tracks.items()
             }
@@ -292,7 +170,7 @@ class RandomFlipClip(Transform):
 
     def _swap_query(self, query: dict) -> dict:
         changed = {
-            key: self.swap(query[key])
+            key: swap_sides(query[key])
             for key in ('text', 'predicate')
             if key in query
         }
