@@ -273,6 +273,15 @@ def test_ground_truth_has_the_frame_after_the_span(tmp_path):
 
 # Where, what stands there (nothing: ...), and what the error says.
 CASES = [
+    (
+        'metainfo tracks_complete',
+        'yes',
+        "metainfo: 'tracks_complete' is 'yes'",
+    ),
+    ('videos v tracks_complete', 1, "video 'v': 'tracks_complete' is 1"),
+    ('videos v tracks_complete', None, "'tracks_complete' is None"),
+    ('TRACK predicates', 'run', "track '0': 'predicates' is 'run'"),
+    ('TRACK predicates', [3], "track '0': a predicate is 3"),
     ('videos', ..., "key 'videos' is missing"),
     ('metainfo', None, "top level: 'metainfo' is None. Cure: give an object"),
     ('videos', [], r"'videos' is \[\]. Cure: give an object"),
@@ -524,3 +533,103 @@ def test_through_a_storage_backend(tmp_path):
     # Without a path to map, a pickle must carry the boxes.
     copied = pickle.loads(pickle.dumps(loaded.videos['v']))
     assert copied.track_boxes('0', [3])[1].all()
+
+
+# What a file says of objects that nobody asks for
+
+
+def _raw(**metainfo):
+    """Two videos with two tracks each."""
+    raw = _written()
+    raw['metainfo'].update(metainfo)
+    video = raw['videos'].pop('v')
+    tracks = dict.fromkeys('ab', video['tracks']['0'])
+    for name in 'vw':
+        raw['videos'][name] = {**video, 'tracks': tracks}
+    raw['data_list'][0]['queries'][0]['track_id'] = 'a'
+    return raw
+
+
+def _complete(annotation):
+    return [video.tracks_complete for video in annotation.videos.values()]
+
+
+def test_who_says_nothing_has_incomplete_tracks(tmp_path):
+    annotation = load_annotation(_store(tmp_path, _raw()))
+    assert _complete(annotation) == [False, False]
+    assert annotation.videos['v'].tracks['a'].predicates == ()
+
+
+def test_metainfo_speaks_for_videos_that_do_not(tmp_path):
+    raw = _raw(tracks_complete=True)
+    assert _complete(load_annotation(_store(tmp_path, raw))) == [True, True]
+    raw['videos']['w']['tracks_complete'] = False
+    assert _complete(load_annotation(_store(tmp_path, raw))) == [True, False]
+    raw = _raw(tracks_complete=False)
+    raw['videos']['v']['tracks_complete'] = True
+    assert _complete(load_annotation(_store(tmp_path, raw))) == [True, False]
+
+
+@pytest.mark.parametrize('default', [None, True, False])
+def test_there_and_back(tmp_path, default):
+    track = Track.from_boxes('dog', range(4), [BOX] * 4, ('run', 'watch'))
+    infos = {
+        name: VideoInfo(
+            name,
+            f'{name}.mp4',
+            9,
+            5.0,
+            64,
+            48,
+            dict(a=track, b=Track.from_boxes('cat', [2], [BOX])),
+            predicates=('kick',),
+            tracks_complete=name == 'v',
+        )
+        for name in 'vw'
+    }
+    about = dict(dataset='toy', split='test')
+    if default is not None:
+        about['tracks_complete'] = default
+    path = tmp_path / 'a.json'
+    save_annotation(path, about, infos, _raw()['data_list'])
+    entries = json.loads(path.read_text())['videos']
+    # Said only where it differs from what the file says of all.
+    told = [name for name in 'vw' if 'tracks_complete' in entries[name]]
+    assert told == (['w'] if default else ['v'])
+    assert 'predicates' not in entries['v']['tracks']['b']
+    loaded = load_annotation(path)
+    assert _complete(loaded) == [True, False]
+    again = tmp_path / 'b.json'
+    save_annotation(again, loaded.metainfo, loaded.videos, loaded.data_list)
+    loaded = load_annotation(again)
+    assert _complete(loaded) == [True, False]
+    video = pickle.loads(pickle.dumps(loaded.videos['v']))
+    assert video.tracks_complete is True and video.predicates == ('kick',)
+    assert video.tracks['a'].predicates == ('run', 'watch')
+    assert video.tracks['b'].predicates == ()
+
+
+def test_each_name_is_once_in_memory(tmp_path):
+    raw = _raw()
+    for video in raw['videos'].values():
+        for track in video['tracks'].values():
+            track['predicates'] = ['lean on something']
+    raw = json.loads(json.dumps(raw))
+    videos = load_annotation(_store(tmp_path, raw)).videos.values()
+    names = [
+        t.predicates[0] for video in videos for t in video.tracks.values()
+    ]
+    assert len(names) == 4 and len(set(map(id, names))) == 1
+
+
+def test_nothing_wrong_is_written(tmp_path):
+    track = Track.from_boxes('dog', range(4), [BOX] * 4, (3,))
+    video = VideoInfo('v', 'v.mp4', 9, 5.0, 64, 48, dict(a=track))
+    with pytest.raises(AnnotationError, match='a predicate is 3'):
+        save_annotation(
+            tmp_path / 'a.json',
+            dict(dataset='toy', split='test'),
+            dict(v=video),
+            _raw()['data_list'],
+        )
+    assert not list(tmp_path.iterdir())

@@ -95,6 +95,8 @@ def test_version_1(case):
     annotation, summary = case.convert()
     assert annotation.metainfo['dataset'] == 'hcstvg'
     assert annotation.metainfo['split'] == 'test'
+    # Nobody annotated the other objects.
+    assert annotation.metainfo['tracks_complete'] is False
     (clip,) = annotation.data_list
     assert clip == dict(
         video_id=ONE,

@@ -3,8 +3,6 @@
 Objects that nobody annotated are unknown, and no negative is true.
 """
 
-import json
-
 import numpy as np
 import pytest
 from test_datasets import raw_vidstg as raw
@@ -13,9 +11,6 @@ from hero_mm.datasets import GroundingDataset
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     ConversionError,
-    convert_hcstvg,
-    convert_tubedetr,
-    convert_vid_sentence,
     convert_vidstg,
 )
 from hero_mm.structures import action_numbers, true_in_clip, true_of_query
@@ -152,14 +147,6 @@ def test_a_dropped_box_leaves_the_tracks_incomplete(films):
     assert complete == {'11': True, '12': False}
 
 
-@pytest.mark.parametrize('key', ['subject_tid', 'object_tid'])
-def test_a_relation_says_whose_it_is(films, key):
-    del films.vidor['0000/11.json']['relation_instances'][1][key]
-    message = rf"relation_instances\[1\]: key '{key}' is missing"
-    with pytest.raises(ConversionError, match=message):
-        films.convert()
-
-
 def test_no_co_true_caption_is_a_negative(films):
     samples = _samples(films)
     assert [sample.video_id for sample in samples] == ['11', '12']
@@ -206,65 +193,6 @@ def test_what_a_sentence_alone_says_is_true_as_well(films):
     assert first.video_predicates == ['hold', 'kick']
     assert first.gt_tracks.predicates == [['kick'], ['hold'], []]
     assert second.gt_tracks.predicates == [['hold'], ['ride'], []]
-
-
-def test_files_without_whole_annotations_are_incomplete(tmp_path):
-    persons = {
-        '7_a.mp4': dict(
-            bbox=[[3, 4, 10, 12]] * 6,
-            st_frame=5,
-            img_num=60,
-            caption='the man sits down.',
-            width=64,
-            height=48,
-        )
-    }
-    path = tmp_path / 'test.json'
-    path.write_text(json.dumps(persons))
-    convert_hcstvg(path, tmp_path / 'hc.json')
-    boxes = [
-        dict(
-            bbox=[1, 3, 9, 30], frame=f, frame_size=[48, 64], **{'class': 'x'}
-        )
-        for f in range(1, 9)
-    ]
-    lists = tmp_path / 'ILSVRC/Data/VID/annSamples'
-    lists.mkdir(parents=True)
-    (lists / 'test_valid_list.txt').write_text('v_val_1,0\n')
-    (lists / 'test_ann_list_v2.txt').write_text('0,a bird flies\n')
-    tubes = tmp_path / 'ILSVRC/Annotations/VID/tubeGt/val'
-    tubes.mkdir(parents=True)
-    (tubes / 'v_val_1.js').write_text(
-        json.dumps(dict(annotations=[dict(id='0', track=boxes)]))
-    )
-    convert_vid_sentence(tmp_path / 'ILSVRC', tmp_path / 'vid.json', 'test')
-    sentence = dict(
-        original_video_id='11',
-        frame_count=20,
-        fps=10,
-        width=64,
-        height=48,
-        start_frame=0,
-        end_frame=19,
-        tube_start_frame=4,
-        tube_end_frame=9,
-        video_path='11.mp4',
-        caption='he watches it.',
-        target_id=0,
-        video_id=0,
-        qtype='declarative',
-    )
-    tracks = {str(f): dict(bbox=[3, 5, 10, 20]) for f in range(20)}
-    path.write_text(
-        json.dumps(dict(videos=[sentence], trajectories={'11': {'0': tracks}}))
-    )
-    convert_tubedetr(path, tmp_path / 'tubedetr.json')
-    for name in ('hc', 'vid', 'tubedetr'):
-        annotation = load_annotation(tmp_path / f'{name}.json')
-        assert annotation.metainfo['tracks_complete'] is False
-        (video,) = annotation.videos.values()
-        assert video.tracks_complete is False and video.predicates == ()
-        assert [t.predicates for t in video.tracks.values()] == [()]
 
 
 def test_real_clips(shared_data, tmp_path):

@@ -96,6 +96,8 @@ def test_vidstg(case):
     told = annotation.metainfo
     assert (told['dataset'], told['split']) == ('vidstg', 'val')
     assert told['query_ids'] == 'tubedetr'
+    # Nobody annotated the other objects.
+    assert told['tracks_complete'] is False
     video = annotation.videos['11']
     assert (video.path, video.frame_count) == ('training/0000/11.mp4', 20)
     assert (video.fps, video.width, video.height) == (10.0, 64, 48)

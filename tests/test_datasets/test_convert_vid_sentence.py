@@ -106,6 +106,8 @@ def test_test_is_taken_from_val(case):
     assert annotation.metainfo['dataset'] == 'vid-sentence'
     assert annotation.metainfo['split'] == 'test'
     assert annotation.metainfo['query_ids'] == 'official'
+    # Nobody annotated the other objects.
+    assert annotation.metainfo['tracks_complete'] is False
     assert list(annotation.videos) == [ONE]
     video = annotation.videos[ONE]
     assert video.path == f'val/{ONE}' and video.frame_count == 20

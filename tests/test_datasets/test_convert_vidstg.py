@@ -360,6 +360,16 @@ def test_missing_video_file(case, tmp_path):
 # Bad beyond skipping.
 FATAL = [
     (
+        'V relation_instances 1 subject_tid',
+        ...,
+        r"relation_instances\[1\]: key 'subject_tid' is missing",
+    ),
+    (
+        'V relation_instances 1 object_tid',
+        ...,
+        r"relation_instances\[1\]: key 'object_tid' is missing",
+    ),
+    (
         'E 0 temporal_gt',
         ...,
         "entry 0: key 'temporal_gt' is missing, found .*'captions'",
