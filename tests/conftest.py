@@ -1,7 +1,9 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -69,6 +71,24 @@ def ffmpeg() -> str:
 def repo_root() -> Path:
     """The root folder of the repository."""
     return ROOT
+
+
+@pytest.fixture(scope='session')
+def load_tool(repo_root):
+    """A tool by its path below ``tools/``, without ``.py``."""
+
+    def load(name):
+        path = repo_root / 'tools' / f'{name}.py'
+        spec = importlib.util.spec_from_file_location(
+            f'tool_{path.stem}', path
+        )
+        module = importlib.util.module_from_spec(spec)
+        # Dataclasses look their module up.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope='session')

@@ -16,6 +16,7 @@ import torch
 from mmengine.config import Config
 
 from hero_mm import cli
+from hero_mm.apis import checkpoint
 from hero_mm.apis.checkpoint import read_checkpoint
 from hero_mm.engine.work_lock import hold_work_dir, release_work_dir
 
@@ -370,6 +371,25 @@ def test_resume_flags(monkeypatch):
     assert (cfg.resume, cfg.load_from) == (True, None)
     cfg = merged('train', monkeypatch, PLAIN, '--resume', 'a.pth')
     assert (cfg.resume, cfg.load_from) == (True, 'a.pth')
+
+
+def test_a_checkpoint_is_read_once_before_the_runner(tmp_path, monkeypatch):
+    path, reads = tmp_path / 'epoch_1.pth', []
+    meta = dict(epoch=1, iter=2, seed=7)
+    whole = dict(optimizer={}, message_hub={}, meta=meta)
+    torch.save(dict(whole, state_dict=dict(w=torch.ones(1))), path)
+    tool, read = load_tool('train'), checkpoint.read_checkpoint
+    for module in (checkpoint, tool):
+        monkeypatch.setattr(
+            module, 'read_checkpoint', lambda p: reads.append(p) or read(p)
+        )
+    for given in (None, str(path)):
+        cfg = Config(dict(resume=True, load_from=given, randomness={}))
+        cfg.work_dir = str(tmp_path)
+        found, weights = tool.take_up(cfg)
+        assert found == cfg.load_from == str(path) and list(weights) == ['w']
+        assert cfg.randomness.seed == 7
+    assert len(reads) == 2
 
 
 def test_amp_on_an_accelerator(monkeypatch):

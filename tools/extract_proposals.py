@@ -58,13 +58,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_shard(told: str) -> tuple[int, int]:
+def read_shard(text: str) -> tuple[int, int]:
     """Part and number of parts."""
-    index, slash, number = told.partition('/')
+    index, slash, number = text.partition('/')
     good = slash and index.isdigit() and number.isdigit()
     if not good or not int(index) < int(number):
         raise UserError(
-            f'--shard {told!r}: give I/N with 0 <= I < N, such as 0/4'
+            f'--shard {text!r}: give I/N with 0 <= I < N, such as 0/4'
         )
     return int(index), int(number)
 
@@ -73,8 +73,8 @@ def main() -> None:
     """Extract by the command line."""
     args = parse_args()
     env = os.environ
-    told = args.shard or f'{env.get("RANK", 0)}/{env.get("WORLD_SIZE", 1)}'
-    shard = read_shard(told)
+    text = args.shard or f'{env.get("RANK", 0)}/{env.get("WORLD_SIZE", 1)}'
+    shard = read_shard(text)
     device = args.device
     if device is None and 'LOCAL_RANK' in env:
         import torch

@@ -15,8 +15,8 @@ with explained():
     from hero_mm.apis.checkpoint import (
         check_resumable,
         check_weights,
-        find_resumable,
         read_checkpoint,
+        read_resumable,
     )
     from hero_mm.engine import launch
     from hero_mm.engine.optim_wrappers import has_bfloat16
@@ -149,12 +149,15 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
     """
     if not cfg.get('resume'):
         return None, {}
-    path = cfg.get('load_from') or find_resumable(cfg.work_dir)
+    path = cfg.get('load_from')
+    if path:
+        checkpoint = read_checkpoint(path)
+        check_resumable(checkpoint, path)
+    else:
+        path, checkpoint = read_resumable(cfg.work_dir)
     if path is None:
         return None, {}
     cfg.load_from = path
-    checkpoint = read_checkpoint(path)
-    check_resumable(checkpoint, path)
     seed = (checkpoint.get('meta') or {}).get('seed')
     if seed is not None:
         cfg.randomness.seed = seed

@@ -72,9 +72,6 @@ def _turn(path: Path) -> tuple[int, float]:
 def find_resumable(work_dir: PathLike) -> Optional[str]:
     """The checkpoint that a killed training goes on from.
 
-    The last one that can be read: half a file is passed over, and said. Names
-    count, not the places that were written down: the folder may be a copy.
-
     Args:
         work_dir (str or Path): Of the training.
 
@@ -84,10 +81,31 @@ def find_resumable(work_dir: PathLike) -> Optional[str]:
     Raises:
         ValueError: There are some, and none can be read.
     """
+    return read_resumable(work_dir)[0]
+
+
+def read_resumable(
+    work_dir: PathLike,
+) -> tuple[Optional[str], dict[str, Any]]:
+    """The checkpoint that a killed training goes on from, and its content.
+
+    The last one that can be read: half a file is passed over, and said. Names
+    count, not the places that were written down: the folder may be a copy.
+
+    Args:
+        work_dir (str or Path): Of the training.
+
+    Returns:
+        tuple[str, dict]: Path and content; ``(None, {})`` where there is
+        none.
+
+    Raises:
+        ValueError: There are some, and none can be read.
+    """
     folder, names = Path(work_dir), []
-    told = folder / 'last_checkpoint'
-    if told.is_file():
-        names.append(Path(told.read_text().strip()).name)
+    last = folder / 'last_checkpoint'
+    if last.is_file():
+        names.append(Path(last.read_text().strip()).name)
     numbered = []
     for path in folder.glob('*.pth'):
         number = re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem)
@@ -108,12 +126,12 @@ def find_resumable(work_dir: PathLike) -> Optional[str]:
                 logger='current',
                 level=logging.WARNING,
             )
-        return str(folder / name)
+        return str(folder / name), found
     if errors:
         raise UserError(
             f'no checkpoint in {folder} can be resumed from: {errors[0]}'
         )
-    return None
+    return None, {}
 
 
 def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:

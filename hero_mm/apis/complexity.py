@@ -65,12 +65,6 @@ def flops_of(action: Callable[[], Any]) -> int:
     Multiplications of matrices, convolutions and attention are counted, with
     two operations for a multiplication and its addition. What costs little
     (norms, softmax, gathering, interpolation) is not.
-
-    Args:
-        action (Callable): Called once.
-
-    Returns:
-        int: Floating point operations.
     """
     with _counting() as counter:
         action()
@@ -80,16 +74,9 @@ def flops_of(action: Callable[[], Any]) -> int:
 def flops_of_steps(
     action: Callable[[], Any], grounder: Any, steps: Mapping[str, str]
 ) -> dict[str, int]:
-    """Count the operations of an action, and of some of its steps.
+    """Count the operations of an action by its steps.
 
-    Args:
-        action (Callable): Called once.
-        grounder (Any): The object whose methods are the steps.
-        steps (Mapping[str, str]): Name of each step and of its method.
-
-    Returns:
-        dict[str, int]: By the names of the steps, and under ``''`` all the
-        others.
+    ``steps`` names the methods of the grounder; ``''`` holds all the others.
     """
     counts = dict.fromkeys(['', *steps], 0)
     with _counting() as counter, ExitStack() as after:
@@ -137,15 +124,6 @@ def count_encoder_flops(
 
     Shapes alone are followed, so that a large clip takes seconds and no
     memory.
-
-    Args:
-        encoder (nn.Module): A :class:`VideoEncoder`.
-        frames (int): Frames of the clip.
-        size (tuple[int, int]): Its (width, height), which are padded to whole
-            regions.
-
-    Returns:
-        int: Floating point operations, counted as by :func:`flops_of`.
     """
     shapes: Any = copy.deepcopy(encoder).to('meta')
     width, height = (

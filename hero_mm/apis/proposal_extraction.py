@@ -126,8 +126,8 @@ class ProposalExtractor:
         # Videos that nobody asks about need no proposals.
         texts: dict[str, list[str]] = {}
         for clip in annotation.data_list:
-            told = [query['text'] for query in clip['queries']]
-            texts.setdefault(clip['video_id'], []).extend(told)
+            asked = [query['text'] for query in clip['queries']]
+            texts.setdefault(clip['video_id'], []).extend(asked)
         part, parts = shard
         names = sorted(texts)[part::parts]
         what = 'proposals' if parts == 1 else f'proposals {part + 1}/{parts}'
@@ -150,11 +150,11 @@ class ProposalExtractor:
 
     def _check_kept(self, folder: Path, name: str) -> None:
         """Files of another detector must not be taken for ours."""
-        told = load_proposals(folder, name).made_by
+        made_by = load_proposals(folder, name).made_by
         other = [
-            f'{key}={told.get(key)!r}, not {value!r}'
+            f'{key}={made_by.get(key)!r}, not {value!r}'
             for key, value in self.made_by.items()
-            if told.get(key) != value
+            if made_by.get(key) != value
         ]
         if other:
             raise UserError(

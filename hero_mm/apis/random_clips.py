@@ -27,17 +27,8 @@ def config_without_data(
 ) -> Config:
     """Read the config of a model that needs no data to be built.
 
-    Args:
-        path (str | Path): The config.
-        options (Mapping, optional): Changes to it, by dotted key.
-
-    Returns:
-        Config: A vocabulary stands in where one would be read from data, and
-        language models get random weights.
-
-    Raises:
-        FileNotFoundError: When there is no such config.
-        ValueError: When it has no model.
+    A vocabulary stands in where one would be read from data, and language
+    models get random weights.
     """
     cfg = read_config(path, options)
     if cfg.get('model') is None:
@@ -60,14 +51,7 @@ def make_item(
 ) -> dict[str, Any]:
     """A clip with sentences, tubes and proposals, as the pipeline packs it.
 
-    Args:
-        frames (int): Number of frames T.
-        size (tuple[int, int]): (width, height).
-        queries (int): Number of sentences K.
-        seed (int): Of what is drawn.
-
-    Returns:
-        dict: ``inputs`` (T, 3, H, W) uint8 and ``data_samples``.
+    ``inputs`` are (T, 3, H, W) uint8; ``size`` is (width, height).
     """
     rng = np.random.default_rng(seed)
     width, height = size

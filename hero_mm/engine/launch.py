@@ -28,11 +28,7 @@ PREPARATION_LIMIT = timedelta(hours=6)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that training and testing share.
-
-    Args:
-        parser (ArgumentParser): Changed in place.
-    """
+    """Add the flags that training and testing share."""
     parser.add_argument(
         '--work-dir', help='folder of logs, checkpoints and scores'
     )
@@ -82,11 +78,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def mend_loaders(cfg: Config) -> None:
-    """Leave out what workers are asked for where there are none.
-
-    Args:
-        cfg (Config): The whole config, changed in place.
-    """
+    """Leave out what workers are asked for where there are none."""
     for name, loader in cfg.items():
         if not name.endswith('_dataloader') or not isinstance(loader, dict):
             continue
@@ -106,14 +98,7 @@ def mend_loaders(cfg: Config) -> None:
 
 
 def check_batches(runner: Any) -> None:
-    """Refuse a training without a single batch.
-
-    Args:
-        runner (Runner): With the loop of its training.
-
-    Raises:
-        ValueError: Says how many clips there are, and how many are needed.
-    """
+    """Refuse a training without a single batch."""
     loader = runner.train_dataloader
     if len(loader):
         return
@@ -128,11 +113,7 @@ def check_batches(runner: Any) -> None:
 
 
 def join_processes(cfg: Config) -> None:
-    """Join the process group of the launcher, on any device.
-
-    Args:
-        cfg (Config): The whole config.
-    """
+    """Join the process group of the launcher, on any device."""
     from mmengine.dist import init_dist, is_distributed
 
     init_cpu_launcher(cfg)
@@ -183,14 +164,7 @@ def prepare_data(cfg: Config) -> None:
 
 
 def take_step(step: dict[str, Any]) -> None:
-    """Call the function that a step of ``prepare`` names.
-
-    Args:
-        step (dict): ``type`` and the arguments.
-
-    Raises:
-        ValueError: When it names no function.
-    """
+    """Call the function that a step of ``prepare`` names."""
     name = str(step.pop('type', None))
     module, _, attribute = name.rpartition('.')
     function = None
@@ -209,16 +183,7 @@ def take_step(step: dict[str, Any]) -> None:
 
 
 def check_data(cfg: Config, *loaders: str) -> None:
-    """Say what data is missing, before anything large is built.
-
-    Args:
-        cfg (Config): The whole config.
-        *loaders (str): Names of the data loaders that will be used.
-
-    Raises:
-        FileNotFoundError: Tells all that is missing, where it is expected and
-            how to make it.
-    """
+    """Say what data is missing, before anything large is built."""
     found: dict[str, None] = {}
     for name in loaders:
         dataset = (cfg.get(name) or {}).get('dataset')
@@ -229,11 +194,7 @@ def check_data(cfg: Config, *loaders: str) -> None:
 
 
 def build_runner(cfg: Config) -> Any:
-    """Build the runner of a config, MMEngine's own or that it names.
-
-    Args:
-        cfg (Config): The whole config.
-    """
+    """Build the runner of a config, MMEngine's own or that it names."""
     # This process is ours, whatever the config imports.
     replace_loaders()
     if 'runner_type' in cfg:

@@ -56,25 +56,14 @@ def hold_work_dir(
 
 
 def release_work_dir(folder: Union[str, Path]) -> None:
-    """Let other trainings into a folder again.
-
-    Args:
-        folder (str or Path): Work dir.
-    """
+    """Let other trainings into a folder again."""
     handle = _held.pop(Path(folder).resolve(), None)
     if handle is not None:
         os.close(handle)
 
 
 def read_record(folder: Union[str, Path]) -> dict[str, Any]:
-    """What the last training wrote about itself: host, pid, since, config.
-
-    Args:
-        folder (str or Path): Work dir.
-
-    Returns:
-        dict: Empty where there is nothing to read.
-    """
+    """What the last training wrote about itself: host, pid, since, config."""
     try:
         text = (Path(folder) / LOCK_FILE).read_text(encoding='utf-8')
         found = json.loads(text)

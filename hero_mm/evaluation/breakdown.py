@@ -96,7 +96,7 @@ def group_by_name(
 
     Args:
         title (str): What the name is.
-        names (Sequence[str]): One a query; '' is told as ``'(none)'``.
+        names (Sequence[str]): One a query; '' is shown as ``'(none)'``.
         most (int): Most groups; where there are more names, the rarest share
             the last one.
 

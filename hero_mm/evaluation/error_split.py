@@ -147,7 +147,7 @@ def split_errors(
         truths,
     )
     with warnings.catch_warnings():
-        # What is missing was told once.
+        # What is missing was reported once.
         warnings.simplefilter('ignore', UserWarning)
         parts = [score(items) for items in replaced]
     return ErrorSplit(predicted, *parts)

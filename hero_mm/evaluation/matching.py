@@ -54,16 +54,16 @@ def check_match(
         for key in FACTS
         if None not in (metainfo.get(key), annotation.metainfo.get(key))
     }
-    told = [
+    differ = [
         f'{FACTS[key]} {ours!r} and {theirs!r}'
         for key, (ours, theirs) in other.items()
         if plain_name(str(ours)) != plain_name(str(theirs))
     ]
-    if told and not force:
+    if differ and not force:
         raise UserError(
             f'{path} and {annotation.path} do not belong together: '
-            f'{", ".join(told)} (predictions and annotation). Score with the '
-            f'annotation that was predicted; --force compares no names.'
+            f'{", ".join(differ)} (predictions and annotation). Score with '
+            f'the annotation that was predicted; --force compares no names.'
         )
     known = annotation.ground_truths()
     if predictions and not any(name in known for name in predictions):

@@ -188,16 +188,7 @@ def _charts(
 def items_csv(
     traits: QueryTraits, split: ErrorSplit, second: Optional[TubeScores] = None
 ) -> str:
-    """What is known and scored of every query, a line each.
-
-    Args:
-        traits (QueryTraits): Of Q queries.
-        split (ErrorSplit): Scores of the same.
-        second (TubeScores, optional): Scores of other predictions.
-
-    Returns:
-        str: CSV with a line of names.
-    """
+    """What is known and scored of every query, a line each."""
     columns: dict[str, Any] = {
         'query_id': traits.query_ids,
         'video_id': traits.video_ids,

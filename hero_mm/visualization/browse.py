@@ -85,25 +85,16 @@ def truth_view(
     clip: Mapping[str, Any],
     query: Mapping[str, Any],
 ) -> TubeView:
-    """The true tube of a sentence, with what is known of it below.
-
-    Args:
-        annotation (GroundingAnnotation): With the sentence.
-        clip (Mapping): The entry of ``data_list`` that holds it.
-        query (Mapping): The sentence.
-
-    Returns:
-        TubeView: On all native frames of the segment.
-    """
+    """The true tube of a sentence, with what is known of it below."""
     video = annotation.videos[clip['video_id']]
     start, end = query['span']
     _, valid = video.track_boxes(query['track_id'], np.arange(start, end))
     category = (
         query.get('category') or video.tracks[query['track_id']].category
     )
-    told = [query['type'], category, query.get('predicate')]
+    known = [query['type'], category, query.get('predicate')]
     note = (
-        f'{", ".join(name for name in told if name)}; '
+        f'{", ".join(name for name in known if name)}; '
         f'{start / video.fps:.2f} s to {end / video.fps:.2f} s, frames '
         f'{start} to {end - 1}'
     )
@@ -121,23 +112,7 @@ def draw_annotation(
     form: str = 'both',
     num_frames: int = 8,
 ) -> list[str]:
-    """Draw sentences of one clip as the annotation says it.
-
-    Args:
-        annotation (GroundingAnnotation): With the clip.
-        clip (Mapping): An entry of its ``data_list``.
-        queries (Sequence[Mapping]): Some of its sentences.
-        video_dir (str | os.PathLike): Folder of the videos.
-        out_dir (str | os.PathLike): Folder of the drawings.
-        form (str): One of :data:`FORMS`.
-        num_frames (int): Frames of a sheet.
-
-    Returns:
-        list[str]: The files.
-
-    Raises:
-        VideoError: If the video cannot be read.
-    """
+    """Draw sentences of one clip as the annotation says it."""
     views = [truth_view(annotation, clip, query) for query in queries]
     return draw_from_video(
         Path(video_dir) / annotation.videos[clip['video_id']].path,
@@ -150,16 +125,7 @@ def draw_annotation(
 
 
 def item_views(item: Mapping[str, Any]) -> tuple[np.ndarray, list[TubeView]]:
-    """What the model gets of a clip, ready to be drawn.
-
-    Args:
-        item (Mapping): Of a data set whose pipeline ends in
-            ``PackGroundingInputs``.
-
-    Returns:
-        tuple[np.ndarray, list[TubeView]]: Frames of the input, RGB uint8,
-        has shape (T, H, W, 3), and a view a sentence in their pixels.
-    """
+    """Frames (T, H, W, 3) that the model gets, and views in their pixels."""
     frames = item['inputs'].permute(0, 2, 3, 1).numpy()
     sample: GroundingDataSample = item['data_samples'].clone()
     height, width = frames.shape[1:3]
@@ -181,17 +147,7 @@ def draw_item(
     form: str = 'both',
     num_frames: int = 8,
 ) -> list[str]:
-    """Draw all sentences of a clip as the model gets it.
-
-    Args:
-        item (Mapping): As :func:`item_views` takes it.
-        out_dir (str | os.PathLike): Folder of the drawings.
-        form (str): One of :data:`FORMS`.
-        num_frames (int): Frames of a sheet.
-
-    Returns:
-        list[str]: The files.
-    """
+    """Draw all sentences of a clip as the model gets it."""
     frames, views = item_views(item)
     video_id = item['data_samples'].video_id
     names = [f'{video_id}_{view.query_id}' for view in views]

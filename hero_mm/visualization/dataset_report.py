@@ -24,13 +24,6 @@ NUMBERS = ('smallest', '5 %', 'median', 'mean', '95 %', 'largest')
 def number_row(name: str, values: ArrayLike) -> list[str]:
     """How numbers are spread.
 
-    Args:
-        name (str): What they are.
-        values (ArrayLike): At least one number.
-
-    Returns:
-        list[str]: The name and, as text, what :data:`NUMBERS` names.
-
     Examples:
         >>> number_row('x', [1, 2, 3.5])
         ['x', '1', '1.1', '2', '2.17', '3.35', '3.5']
@@ -90,28 +83,31 @@ def build_dataset_report(annotation: GroundingAnnotation) -> Report:
 
 
 def name_table(title: str, names: Sequence[str]) -> Table:
-    """How often each name occurs.
+    """How often each name occurs; '' stands for a sentence without one.
 
-    Args:
-        title (str): What the names are.
-        names (Sequence[str]): One a sentence, '' where it is not told.
-
-    Returns:
-        Table: The most frequent first, the rarest together.
+    The most frequent comes first, the rarest together.
     """
-    grouping = group_by_name(title, names, most=20)
+    different = len(set(names) - {''})
+    return _count_table(
+        f'By {title}: {different} different', title, names, 20, 'sentences'
+    )
+
+
+def _count_table(
+    title: str,
+    what: str,
+    names: Sequence[str],
+    most: int,
+    of: str,
+    note: str = '',
+) -> Table:
+    grouping = group_by_name(what, names, most=most)
     counts = np.bincount(grouping.group, minlength=len(grouping.names))
     rows = [
         [name, str(count), percent(count / len(names))]
         for name, count in zip(grouping.names, counts.tolist())
     ]
-    different = len(set(names) - {''})
-    return Table(
-        f'By {title}: {different} different',
-        [title, 'sentences', 'percent'],
-        rows,
-        total=False,
-    )
+    return Table(title, [what, of, 'percent'], rows, note, total=False)
 
 
 def _type_table(traits: QueryTraits) -> Table:
@@ -191,20 +187,15 @@ def _length_table(
 
 
 def _picture_table(annotation: GroundingAnnotation) -> Table:
-    sizes = [f'{v.width} x {v.height}' for v in annotation.videos.values()]
-    grouping = group_by_name('size', sizes, most=8)
-    counts = np.bincount(grouping.group, minlength=len(grouping.names))
-    upright = [v.height > v.width for v in annotation.videos.values()]
-    rows = [
-        [name, str(count), percent(count / len(sizes))]
-        for name, count in zip(grouping.names, counts.tolist())
-    ]
-    return Table(
+    videos = annotation.videos.values()
+    upright = float(np.mean([v.height > v.width for v in videos]))
+    return _count_table(
         'Pictures, width x height',
-        ['size', 'videos', 'percent'],
-        rows,
-        f'{percent(float(np.mean(upright)))} percent are upright.',
-        total=False,
+        'size',
+        [f'{v.width} x {v.height}' for v in videos],
+        8,
+        'videos',
+        f'{percent(upright)} percent are upright.',
     )
 
 

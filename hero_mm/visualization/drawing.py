@@ -1,7 +1,7 @@
 """Draw a tube: boxes on the frame, the sentence, and a bar of the spans.
 
 Orange is the prediction (solid), blue the truth (dashed): two colours of the
-Okabe-Ito set, told apart with every common colour blindness, and by their
+Okabe-Ito set, which differ with every common colour blindness, and by their
 line style without any colour. Below the frame stand the sentence and a bar of
 the segment: true span, predicted span, action consistency, playhead.
 
@@ -43,17 +43,7 @@ _TILE = 320
 def fit_size(
     height: int, width: int, min_side: int = MIN_SIDE, max_side: int = MAX_SIDE
 ) -> tuple[int, int, float]:
-    """The size at which a frame is shown.
-
-    Args:
-        height (int): Of the video, in pixels.
-        width (int): Of the video, in pixels.
-        min_side (int): The longer side is at least this.
-        max_side (int): The longer side is at most this.
-
-    Returns:
-        tuple[int, int, float]: Height, width and the factor; a whole number
-        where the frame is enlarged.
+    """Height, width and factor at which a frame is shown.
 
     Examples:
         >>> fit_size(64, 64)
@@ -83,15 +73,7 @@ def draw_box(
     thickness: int = 2,
     dashed: bool = False,
 ) -> None:
-    """Draw a box with a dark halo, in place.
-
-    Args:
-        image (np.ndarray): RGB uint8, has shape (H, W, 3).
-        box (Sequence[float]): xyxy in its pixels, x2 and y2 exclusive.
-        color (tuple[int, int, int]): RGB.
-        thickness (int): Of the line, in pixels.
-        dashed (bool): Dashes in place of a solid line.
-    """
+    """Draw a box, xyxy in pixels with exclusive ends, with a dark halo."""
     height, width = image.shape[:2]
     half = thickness // 2
     x1, y1, x2, y2 = (round(float(value)) for value in box)
@@ -148,18 +130,7 @@ def draw_boxes(
     min_side: int = MIN_SIDE,
     max_side: int = MAX_SIDE,
 ) -> np.ndarray:
-    """Show a frame at its drawn size, with the boxes on it.
-
-    Args:
-        frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
-        view (TubeView): What is drawn.
-        index (int): Of the frame, into the T of the view.
-        min_side (int): The longer side is at least this.
-        max_side (int): The longer side is at most this.
-
-    Returns:
-        np.ndarray: RGB uint8 of the size that :func:`fit_size` says.
-    """
+    """A frame (H, W, 3) at the size of :func:`fit_size`, with its boxes."""
     height, width = check_picture(frame).shape[:2]
     new_height, new_width, scale = fit_size(height, width, min_side, max_side)
     if scale > 1:
@@ -271,17 +242,7 @@ def draw_chosen_frames(
     indices: Sequence[int],
     columns: int = 4,
 ) -> np.ndarray:
-    """Draw a contact sheet of N frames that were chosen before.
-
-    Args:
-        frames (np.ndarray): RGB uint8, has shape (N, H, W, 3).
-        view (TubeView): What is drawn, with T frames.
-        indices (Sequence[int]): N indices of the frames, into the T.
-        columns (int): Frames in a row.
-
-    Returns:
-        np.ndarray: RGB uint8.
-    """
+    """Draw a sheet of frames (N, H, W, 3), at N indices of the view."""
     tiles = [
         _tile(frame, view, index) for frame, index in zip(frames, indices)
     ]

@@ -63,12 +63,6 @@ def safe_name(name: str) -> str:
 def playback_fps(view: TubeView) -> float:
     """Frames a second at which the frames of a view last as long as in life.
 
-    Args:
-        view (TubeView): With T frames.
-
-    Returns:
-        float: In [1, 60].
-
     Examples:
         >>> playback_fps(TubeView('x', np.arange(0, 60, 3), (0, 60), 30.0))
         10.0
@@ -81,13 +75,6 @@ def playback_fps(view: TubeView) -> float:
 
 def played_frames(segment: tuple[float, float], fps: float) -> np.ndarray:
     """The frames that a drawn video shows: evenly spaced, not too many.
-
-    Args:
-        segment (tuple[float, float]): ``[start, end)`` in native frames.
-        fps (float): Native frames a second.
-
-    Returns:
-        np.ndarray: Native frame numbers, int64, has shape (N,).
 
     Examples:
         >>> played_frames((0, 8), 30.0)
@@ -203,14 +190,9 @@ def _free_stem(
 
 
 def stretch_frames(frames: np.ndarray, aspect: float) -> np.ndarray:
-    """Pictures with square pixels, of the same height.
+    """Pictures (N, H, W, 3) with square pixels, of the same height.
 
-    Args:
-        frames (np.ndarray): RGB uint8, has shape (N, H, W, 3).
-        aspect (float): Width of a stored pixel in its heights.
-
-    Returns:
-        np.ndarray: RGB uint8, has shape (N, H, W * aspect, 3).
+    ``aspect`` is the width of a stored pixel in its heights.
     """
     if aspect == 1 or not len(frames):
         return frames
@@ -259,19 +241,7 @@ def draw_from_video(
 def draw_sheets(
     video: PathLike, views: Sequence[TubeView], num_frames: int = 8
 ) -> list[np.ndarray]:
-    """Draw contact sheets with the frames read from the video.
-
-    Args:
-        video (str | os.PathLike): The video.
-        views (Sequence[TubeView]): Tubes of one segment of it.
-        num_frames (int): Frames of a sheet.
-
-    Returns:
-        list[np.ndarray]: A picture a view, RGB uint8.
-
-    Raises:
-        VideoError: If the video cannot be read.
-    """
+    """A contact sheet a view, with the frames read from the video."""
     with _drawn_from(video, views) as (read, drawn):
         chosen = [choose_sheet_indices(view, num_frames) for view in drawn]
         return [

@@ -84,17 +84,7 @@ class Report:
 def choose_cases(
     scores: TubeScores, video_of: Mapping[str, str], count: int
 ) -> tuple[list[str], list[str]]:
-    """The best and the worst queries, each of another video.
-
-    Args:
-        scores (TubeScores): Of a run.
-        video_of (Mapping[str, str]): Video of each query.
-        count (int): How many of each.
-
-    Returns:
-        tuple[list[str], list[str]]: Query ids by falling and by rising score
-        (:func:`~hero_mm.evaluation.comparison.ranked_by`); none is in both.
-    """
+    """The best and the worst queries, each of another video, none twice."""
     order = np.lexsort((scores.gt_viou, scores.tiou, ranked_by(scores)))
     ranked = [scores.query_ids[place] for place in order]
 
@@ -118,18 +108,9 @@ def case_view(
     prediction: Optional[Mapping[str, Any]],
     note: str = '',
 ) -> TubeView:
-    """The true and the predicted tube of a query, ready to be drawn.
+    """The true and the predicted tube of a query, on all native frames.
 
-    Args:
-        annotation (GroundingAnnotation): With the query.
-        query (Mapping): Of the annotation.
-        clip (Mapping): The entry of ``data_list`` that holds it.
-        prediction (Mapping, optional): ``span``, ``boxes`` and ``score``.
-        note (str): Under the sentence.
-
-    Returns:
-        TubeView: On all native frames of the segment; predicted boxes are
-        linear between those given and held at the ends.
+    Predicted boxes are linear between those given and held at the ends.
     """
     video = annotation.videos[clip['video_id']]
     frames = np.arange(*clip['segment'], dtype=np.int64)
@@ -169,19 +150,7 @@ def make_cases(
     video_dir: Optional[PathLike],
     count: int,
 ) -> dict[str, list[Case]]:
-    """Choose the cases and say what to draw of them.
-
-    Args:
-        annotation (GroundingAnnotation): The truth.
-        predictions (Mapping): By query id.
-        scores (TubeScores): Of the predictions.
-        video_dir (str | os.PathLike, optional): Folder of the videos;
-            without it the cases are told and not drawn.
-        count (int): How many of the best and of the worst.
-
-    Returns:
-        dict[str, list[Case]]: Under ``'Best cases'`` and ``'Worst cases'``.
-    """
+    """Choose the cases and say what to draw of them."""
     places = {
         query['query_id']: (clip, query)
         for clip in annotation.data_list
@@ -219,10 +188,6 @@ def draw_cases(report: Report, out_dir: PathLike) -> None:
     """Draw a sheet and an mp4 of every case into ``out_dir/cases``.
 
     What cannot be drawn is reported on the page, and the others are drawn.
-
-    Args:
-        report (Report): Its cases get their files.
-        out_dir (str | os.PathLike): Folder of the report.
     """
     folder = Path(out_dir) / 'cases'
     for heading, cases in report.cases.items():

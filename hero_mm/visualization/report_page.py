@@ -168,27 +168,13 @@ Not drawn: {{ case.error }}
 
 
 def render_html(report: 'Report') -> str:
-    """The page that opens from disk, with relative links only.
-
-    Args:
-        report (Report): What is shown.
-
-    Returns:
-        str: HTML.
-    """
+    """The page that opens from disk, with relative links only."""
     page = Environment(autoescape=True).from_string(HTML)
     return page.render(report=report, style=STYLE)
 
 
 def render_markdown(report: 'Report') -> str:
-    """The same as Markdown.
-
-    Args:
-        report (Report): What is shown.
-
-    Returns:
-        str: Markdown with relative links.
-    """
+    """The same as Markdown."""
     # Not that of HTML: Markdown has links and cells as well.
     environment = Environment(
         autoescape=False, keep_trailing_newline=True, finalize=_escape

@@ -58,14 +58,7 @@ class Table:
 
 
 def text_table(table: Table) -> str:
-    """A table for a terminal.
-
-    Args:
-        table (Table): What is shown.
-
-    Returns:
-        str: Title, aligned rows, note.
-    """
+    """A table for a terminal."""
     lines = [table.title, *align_rows([table.head, *table.rows])]
     return '\n'.join([*lines, *([table.note] if table.note else [])])
 
@@ -91,15 +84,7 @@ def _types(summary: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def score_table(scores: TubeScores, name: str = '') -> Table:
-    """Scores by sentence type.
-
-    Args:
-        scores (TubeScores): Of a run.
-        name (str): Of the run, where there are several.
-
-    Returns:
-        Table: In percent, with the protocol in its title.
-    """
+    """Scores by sentence type."""
     summary = scores.summary()
     keys = [key for key in summary if '/' not in key]
     kinds = list(scores.query_types)
@@ -111,7 +96,7 @@ def score_table(scores: TubeScores, name: str = '') -> Table:
         ]
         for name, prefix in _types(summary)
     ]
-    note = scores.protocol.told
+    note = scores.protocol.described
     if scores.missing:
         note += f'; {len(scores.missing)} queries without a prediction score 0'
     return Table(
@@ -126,15 +111,7 @@ def score_table(scores: TubeScores, name: str = '') -> Table:
 def oracle_table(
     summary: Mapping[str, float], oracles: Mapping[str, Mapping[str, float]]
 ) -> Table:
-    """The run beside guesses that know only a part.
-
-    Args:
-        summary (Mapping[str, float]): Scores of the run over all queries.
-        oracles (Mapping): Scores by name of the guess.
-
-    Returns:
-        Table: In percent.
-    """
+    """The run beside guesses that know only a part."""
     names = dict.fromkeys(key for row in oracles.values() for key in row)
     keys = [key for key in names if key in summary]
     rows = [['this run', *(percent(summary[key]) for key in keys)]]
@@ -152,15 +129,7 @@ def oracle_table(
 
 
 def selection_table(summary: Mapping[str, float]) -> Table:
-    """Which object was followed inside the true span.
-
-    Args:
-        summary (Mapping[str, float]): Of
-            :func:`hero_mm.evaluation.selection_report`.
-
-    Returns:
-        Table: In percent.
-    """
+    """Which object was followed inside the true span."""
     rows = [
         [name, *(percent(summary[prefix + key]) for key in SELECTION_KEYS)]
         for name, prefix in _types(summary)
@@ -173,19 +142,9 @@ def selection_table(summary: Mapping[str, float]) -> Table:
 
 
 def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
-    """Scores of guesses, by name.
+    """Scores of guesses by name and group; empty where there is no file.
 
-    Args:
-        path (str | os.PathLike): A JSON file
-            ``{NAME: {"group": "blind", "m_tIoU": ..., ...}}``; the group,
-            which says what a guess is told, may be left away.
-
-    Returns:
-        dict[str, dict[str, float]]: By name and group; empty where there is
-        no file.
-
-    Raises:
-        ValueError: If it is something else.
+    The file is JSON, ``{NAME: {"group": "blind", "m_tIoU": ..., ...}}``.
     """
     file = Path(path)
     if not file.is_file():
@@ -237,15 +196,7 @@ def ranked_name(scores: TubeScores) -> str:
 
 
 def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
-    """Scores of groups of queries.
-
-    Args:
-        scores (TubeScores): Of all queries.
-        grouping (Grouping): Of the same queries.
-
-    Returns:
-        Table: All queries first, then a row a group.
-    """
+    """Scores of groups of queries."""
     summary = scores.summary()
     keys = list(scores.columns())
     everyone = GroupScores('all', len(scores.query_ids), summary)
@@ -266,14 +217,7 @@ def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
 
 
 def error_table(split: ErrorSplit) -> Table:
-    """Scores with parts of the predictions replaced by the truth.
-
-    Args:
-        split (ErrorSplit): Scores with and without the truth.
-
-    Returns:
-        Table: As predicted, with the true spans, the true boxes, and both.
-    """
+    """Scores with parts of the predictions replaced by the truth."""
     keys = list(split.predicted.columns())
     rows = []
     for name, scores in split.rows().items():
@@ -297,14 +241,7 @@ def error_table(split: ErrorSplit) -> Table:
 
 
 def right_table(split: ErrorSplit) -> Table:
-    """How many queries have the right span, the right boxes, both or none.
-
-    Args:
-        split (ErrorSplit): Scores of the predictions.
-
-    Returns:
-        Table: Shares of the queries.
-    """
+    """How many queries have the right span, the right boxes, both or none."""
     shares = split.right_shares()
     names = {True: 'boxes right', False: 'boxes wrong'}
     rows = [
@@ -343,19 +280,7 @@ def comparison_tables(
     groupings: Sequence[Grouping],
     names: tuple[str, str],
 ) -> list[Table]:
-    """Two predictions side by side: means, groups, items.
-
-    Args:
-        first (TubeScores): Of the one.
-        second (TubeScores): Of the other.
-        clusters (Sequence[str]): Video of each query.
-        groupings (Sequence[Grouping]): Of the queries.
-        names (tuple[str, str]): What to call the two.
-
-    Returns:
-        list[Table]: Every mean score; the main one by group; how many
-        queries are better, as good, worse.
-    """
+    """Two predictions side by side: means, groups, items."""
     head = [*names, 'difference', '95 % interval', 'clear of 0']
     videos = len(set(clusters))
     drawn = clusters if videos > 1 else None
@@ -432,19 +357,7 @@ def changed_table(
     count: int,
     better: bool,
 ) -> Optional[Table]:
-    """The queries that differ most.
-
-    Args:
-        first (TubeScores): Of the one.
-        second (TubeScores): Of the other.
-        texts (Mapping[str, str]): Sentence of each query.
-        names (tuple[str, str]): What to call the two.
-        count (int): Most rows.
-        better (bool): Those for which the second is better, else worse.
-
-    Returns:
-        Table, optional: None where there are no such queries.
-    """
+    """The queries that differ most."""
     delta = item_differences(first, second) * (1 if better else -1)
     order = np.argsort(-delta, kind='stable')[:count]
     order = order[delta[order] > 0]

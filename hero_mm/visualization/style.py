@@ -1,7 +1,7 @@
 """Colours and type of everything that is drawn.
 
 Orange is the prediction (solid), blue the truth (dashed): two colours of the
-Okabe-Ito set, told apart with every common colour blindness, and by their
+Okabe-Ito set, which differ with every common colour blindness, and by their
 line style without any colour.
 """
 
@@ -35,16 +35,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def wrap_text(text: str, width: int, size: int) -> list[str]:
-    """Break a sentence into lines that fit; a long word is cut.
-
-    Args:
-        text (str): The sentence.
-        width (int): Pixels a line may take.
-        size (int): Size of the font.
-
-    Returns:
-        list[str]: At least one line.
-    """
+    """Break a sentence into lines that fit; a long word is cut."""
     face = font(size)
     lines, line = [], ''
     for word in text.split():

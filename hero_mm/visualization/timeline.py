@@ -112,15 +112,7 @@ class Timeline:
             pen.line((x, y, x, base), fill=ACTION_COLOR)
 
     def draw(self, indices: Sequence[int]) -> np.ndarray:
-        """Draw the bar with a playhead at each of some frames.
-
-        Args:
-            indices (Sequence[int]): Of the frames, into the T of the view. A
-                single one gets its time written as well.
-
-        Returns:
-            np.ndarray: RGB uint8, has shape (height, width, 3).
-        """
+        """Draw the bar with a playhead at each of some frames."""
         image = Image.fromarray(self._background)
         pen = ImageDraw.Draw(image)
         for index in indices:

@@ -165,12 +165,7 @@ def _interpolate(
 
 
 def stretch_view(view: TubeView, aspect: float) -> TubeView:
-    """A view whose boxes are as wide as its pixels are displayed.
-
-    Args:
-        view (TubeView): In stored pixels.
-        aspect (float): Width of a pixel in its heights.
-    """
+    """A view whose boxes are as wide as its pixels are displayed."""
     if aspect == 1:
         return view
     scale = np.array([aspect, 1.0, aspect, 1.0])
@@ -222,13 +217,6 @@ def _spread(indices: np.ndarray, count: int) -> np.ndarray:
 
 def choose_sheet_indices(view: TubeView, count: int = 8) -> list[int]:
     """Pick frames that tell the story: half of them inside the span.
-
-    Args:
-        view (TubeView): With T frames.
-        count (int): How many to pick, at least 2.
-
-    Returns:
-        list[int]: ``min(count, T)`` increasing indices into the T frames.
 
     Examples:
         >>> view = TubeView('x', np.arange(20), (0, 20), 10.0,

@@ -20,18 +20,7 @@ from hero_mm.files import Draft, PathLike, adding, replacing
 
 
 def check_picture(image: Any) -> np.ndarray:
-    """Return the picture, or say what is wrong with it.
-
-    Args:
-        image (np.ndarray): RGB picture, uint8, has shape (H, W, 3).
-
-    Returns:
-        np.ndarray: The same picture.
-
-    Raises:
-        TypeError: If it is no uint8 array.
-        ValueError: If it has another shape or no pixels.
-    """
+    """Return the picture, or say what is wrong with it."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         found = getattr(image, 'dtype', type(image).__name__)
         raise UserTypeError(f'A picture must be a uint8 array, got {found}.')
@@ -226,14 +215,7 @@ def write_png(
 
 
 def read_comment(path: PathLike) -> str:
-    """What was written into an mp4 or PNG file as its comment.
-
-    Args:
-        path (str | os.PathLike): The file.
-
-    Returns:
-        str: '' where there is none, or the file is none of these.
-    """
+    """What was written into an mp4 or PNG file as its comment."""
     try:
         if str(path).endswith('.png'):
             with Image.open(path) as image:

@@ -6,10 +6,8 @@ The tool around it is tested in tests/test_tools/test_ablate.py.
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
-from dataclasses import fields
 
 import pytest
 from mmengine.config import Config
@@ -253,26 +251,6 @@ def test_the_example_of_the_page(repo_root, tmp_path):
     (tmp_path / 'mine.py').write_text(text)
     suite = ablation.load_suite(tmp_path / 'mine.py')
     assert suite.name == 'mine' and len(suite.runs) > 1
-
-
-def test_the_page_names_every_key_and_flag(repo_root, capsys):
-    page = (repo_root / 'docs/ablations.md').read_text()
-    for kind in (ablation.Run, ablation.Trial, ablation.Suite):
-        for one in fields(kind):
-            assert one.name == 'name' or f'`{one.name}`' in page, one.name
-    path = repo_root / 'tools/analysis_tools/ablate.py'
-    spec = importlib.util.spec_from_file_location('ablate_of_page', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    with pytest.raises(SystemExit):
-        tool.parse_args(['--help'])
-    for flag in re.findall(r'^  (--[\w-]+)', capsys.readouterr().out, re.M):
-        assert f'| `{flag}' in page, flag
-    command = r'^python tools/analysis_tools/ablate\.py (.*)$'
-    lines = re.findall(command, page, re.M)
-    assert lines
-    for line in lines:
-        tool.parse_args(line.split())
 
 
 @pytest.mark.slow

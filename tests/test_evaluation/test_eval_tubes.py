@@ -1,6 +1,5 @@
 """The command that scores a prediction file."""
 
-import importlib.util
 import json
 
 import pytest
@@ -11,12 +10,8 @@ LEFT, RIGHT = [10, 10, 30, 30], [50, 10, 70, 30]
 
 
 @pytest.fixture(scope='module')
-def command(repo_root):
-    path = repo_root / 'tools' / 'analysis_tools' / 'eval_tubes.py'
-    spec = importlib.util.spec_from_file_location('eval_tubes', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+def command(load_tool):
+    return load_tool('analysis_tools/eval_tubes').main
 
 
 def write(path, frames=range(10), about=None, **predictions):

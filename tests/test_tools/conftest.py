@@ -1,27 +1,6 @@
 """Tools, loaded as modules: their ``main(argv)`` is called in the process."""
 
-import importlib.util
-import sys
-
 import pytest
-
-
-@pytest.fixture(scope='session')
-def load_tool(repo_root):
-    """A tool by its path below ``tools/``, without ``.py``."""
-
-    def load(name):
-        path = repo_root / 'tools' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(
-            f'tool_{path.stem}', path
-        )
-        module = importlib.util.module_from_spec(spec)
-        # Dataclasses look their module up.
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 @pytest.fixture

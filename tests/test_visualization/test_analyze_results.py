@@ -1,6 +1,5 @@
 """The command that writes an evaluation report."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,11 +15,8 @@ def path(repo_root):
 
 
 @pytest.fixture(scope='module')
-def tool(path):
-    spec = importlib.util.spec_from_file_location('analyze_results', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('analysis_tools/analyze_results')
 
 
 @pytest.fixture

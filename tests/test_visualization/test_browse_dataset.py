@@ -1,6 +1,5 @@
 """True tubes drawn from an annotation, and from the pipeline of a config."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -40,11 +39,8 @@ def path(repo_root):
 
 
 @pytest.fixture(scope='module')
-def tool(path):
-    spec = importlib.util.spec_from_file_location('browse_dataset', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('visualizations/browse_dataset')
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a data set is made of, as tables and as a command."""
 
-import importlib.util
 import json
 import os
 import re
@@ -24,11 +23,8 @@ def path(repo_root):
 
 
 @pytest.fixture(scope='module')
-def tool(path):
-    spec = importlib.util.spec_from_file_location('dataset_stats', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('analysis_tools/dataset_stats')
 
 
 def table_of(report, title):

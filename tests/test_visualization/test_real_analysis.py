@@ -1,6 +1,5 @@
 """Three real clips from their raw form through all tools of analysis."""
 
-import importlib.util
 import json
 import sys
 
@@ -14,15 +13,8 @@ from hero_mm.visualization.style import GT_COLOR, PRED_COLOR
 
 
 @pytest.fixture(scope='module')
-def load_tool(repo_root):
-    def load(name):
-        path = repo_root / 'tools' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main
-
-    return load
+def run(load_tool):
+    return lambda tool, words: load_tool(tool).main(list(map(str, words)))
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +32,7 @@ def ann(clips, load_tool, tmp_path_factory):
     words += ['--videos', clips / 'videos', '--out', out, '--workers', 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['vidstg.py', *map(str, words)])
-        assert load_tool('dataset_converters/vidstg')() == 0
+        assert load_tool('dataset_converters/vidstg').main() == 0
     return out
 
 
@@ -67,44 +59,44 @@ def pixels_of(path, color):
 
 
 @pytest.mark.slow
-def test_nothing_is_wrong_with_them(load_tool, clips, ann, capsys):
+def test_nothing_is_wrong_with_them(run, clips, ann, capsys):
     words = [ann, '--videos', clips / 'videos', '--workers', '1']
-    load_tool('analysis_tools/check_dataset')([str(word) for word in words])
+    run('analysis_tools/check_dataset', words)
     out = capsys.readouterr().out
     assert '3 videos, 34 sentences' in out and 'error' not in out
 
 
-def test_what_they_are_made_of(load_tool, ann, capsys):
-    load_tool('analysis_tools/dataset_stats')([str(ann)])
+def test_what_they_are_made_of(run, ann, capsys):
+    run('analysis_tools/dataset_stats', [ann])
     out = capsys.readouterr().out
     assert '34 sentences, 9 tracks, 2,136 boxes' in out
 
 
-def test_the_true_boxes_are_drawn(load_tool, clips, ann, tmp_path):
+def test_the_true_boxes_are_drawn(run, clips, ann, tmp_path):
     words = [ann, '--videos', clips / 'videos', '--out', tmp_path]
     words += ['--number', 2, '--form', 'sheet']
-    load_tool('visualizations/browse_dataset')([str(word) for word in words])
+    run('visualizations/browse_dataset', words)
     sheets = list(tmp_path.glob('*.png'))
     assert len(sheets) == 2
     assert all(pixels_of(sheet, GT_COLOR) > 500 for sheet in sheets)
 
 
 @pytest.mark.parametrize('protocol', ['tubedetr', 'hcstvg'])
-def test_the_truth_is_right(load_tool, ann, pred, tmp_path, protocol):
+def test_the_truth_is_right(run, ann, pred, tmp_path, protocol):
     out = tmp_path / 'scores.json'
     words = ['--ann', ann, '--pred', pred, '--json', out]
     words += ['--protocol', protocol, '--strict']
-    assert load_tool('analysis_tools/eval_tubes')(list(map(str, words))) == 0
+    assert run('analysis_tools/eval_tubes', words) == 0
     scores = json.loads(out.read_text())
     assert scores['m_vIoU'] == scores['gt_m_vIoU'] == 1
     assert scores['queries'] == 34
 
 
 @pytest.mark.slow
-def test_the_report(load_tool, clips, ann, pred, tmp_path):
+def test_the_report(run, clips, ann, pred, tmp_path):
     words = [pred, '--ann', ann, '--out', tmp_path, '--cases', 1]
     words += ['--videos', clips / 'videos', '--compare', pred]
-    load_tool('analysis_tools/analyze_results')(list(map(str, words)))
+    run('analysis_tools/analyze_results', words)
     (sheet,) = (tmp_path / 'cases').glob('best_*.png')
     assert pixels_of(sheet, GT_COLOR) > 200
     assert pixels_of(sheet, PRED_COLOR) > 200

@@ -1,6 +1,5 @@
 """What the report command takes from the config."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,8 @@ from hero_mm.visualization.report import Report
 
 
 @pytest.fixture(scope='module')
-def tool(repo_root):
-    path = repo_root / 'tools' / 'analysis_tools' / 'report.py'
-    spec = importlib.util.spec_from_file_location('report_tool', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('analysis_tools/report')
 
 
 def config(evaluator, **dataset):

@@ -20,7 +20,7 @@ class BrokenVideoHook(Hook):
     processes and their workers. Data sets may lie in wrappers.
 
     Args:
-        most (int): Videos that are told by name. Defaults to 50.
+        most (int): Videos that are named. Defaults to 50.
     """
 
     def __init__(self, most: int = 50) -> None:

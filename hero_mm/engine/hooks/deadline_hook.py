@@ -28,8 +28,8 @@ class DeadlineHook(Hook):
     """
 
     def __init__(self, stop_at: Optional[float] = None) -> None:
-        told = os.environ.get(STOP_AT)
-        self.stop_at = float(told) if stop_at is None and told else stop_at
+        limit = os.environ.get(STOP_AT)
+        self.stop_at = float(limit) if stop_at is None and limit else stop_at
         self._epoch_start = self._val_start = 0.0
         self._epoch = self._val = 0.0
 

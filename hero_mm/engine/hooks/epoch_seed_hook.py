@@ -19,8 +19,8 @@ class EpochSeedHook(Hook):
     MMEngine seeds processes once, at the start of a run: after a resume other
     frames, flips and negatives would be drawn than without. Here the random
     states of the training process are set at the start of each epoch, and
-    data sets with a method ``set_epoch(epoch, seed)`` are told (also inside
-    a ``ConcatDataset``; a ``RepeatDataset`` gives an item several times an
+    data sets with a method ``set_epoch(epoch, seed)`` get both (also inside a
+    ``ConcatDataset``; a ``RepeatDataset`` gives an item several times an
     epoch and is left alone). A loop that counts iterations has no epochs and
     is left alone too.
     """

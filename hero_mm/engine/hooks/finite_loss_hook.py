@@ -85,7 +85,7 @@ class FiniteLossHook(Hook):
 
 
 def _videos(batch: Any) -> list[str]:
-    """Ids of the videos of a batch, as far as they are told."""
+    """Ids of the videos of a batch, as far as they are known."""
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
     if not isinstance(samples, Sequence):
         return []

@@ -23,8 +23,8 @@ class Protocol:
 
     Attributes:
         name (str): The name users give.
-        summary (str): Half a line for logs and tables; :attr:`told` is the
-            whole.
+        summary (str): Half a line for logs and tables; :attr:`described` is
+            the whole.
         grid (str): Frames that count: ``'sampled'``, five a second and at
             most 200 of the segment, or ``'native'``, all of them.
         gt_end (str): How the end of the true span is read. ``'exclusive'``:
@@ -61,7 +61,7 @@ class Protocol:
         return f'{self.name} {word} interpolation'
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """str: The summary, and what frames without a predicted box get."""
         boxes = 'interpolated' if self.interpolate else 'as predicted'
         return f'{self.summary}, boxes {boxes}'

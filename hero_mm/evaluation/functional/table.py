@@ -22,7 +22,7 @@ def format_scores(scores: TubeScores) -> str:
         each sentence type that occurs; scores in percent.
     """
     lines = [
-        f'Protocol {scores.protocol.label}: {scores.protocol.told}',
+        f'Protocol {scores.protocol.label}: {scores.protocol.described}',
         f'{len(scores.query_ids)} queries, {len(scores.missing)} without a '
         f'prediction (scored 0), {len(scores.unknown)} predictions of '
         f'unknown queries (ignored); scores in percent',
