@@ -96,13 +96,10 @@ class ActionPhraseSwapper:
 
     def __init__(self, predicates: Sequence[str]) -> None:
         self.predicates = tuple(sorted(set(predicates)))
-        self._patterns: dict[str, list[tuple[re.Pattern, str]]] = {}
 
     def find(self, sentence: str, predicate: str) -> Optional[PhraseMatch]:
         """Find the phrase of a predicate: its usual wording, else another."""
-        if predicate not in self._patterns:
-            self._patterns[predicate] = _patterns(predicate)
-        for pattern, form in self._patterns[predicate]:
+        for pattern, form in _patterns(predicate):
             match = pattern.search(sentence)
             if match is None:
                 continue
@@ -225,6 +222,7 @@ def _say(predicate: str, form: str) -> str:
     return ' '.join([inflect(verb, form), *rest])
 
 
+@functools.lru_cache(maxsize=4096)
 def _patterns(predicate: str) -> list[tuple[re.Pattern, str]]:
     """What to look for, with the inflection it stands for."""
     if predicate in PLACES:

@@ -251,63 +251,51 @@ def _is_thing(word: str) -> bool:
     return bool(word) and not other and not _is_adverb(word)
 
 
-class VerbSwapper:
-    """Put another verb into a sentence.
+def swap_verb(
+    sentence: str,
+    forbidden: Collection[str] = (),
+    count: int = 1,
+    counts: Optional[Mapping[str, int]] = None,
+) -> list[str]:
+    """Make sentences in which somebody does something else.
 
     Args:
+        sentence (str): A caption or a question.
+        forbidden (Collection[str]): Verbs that may be true in this video, in
+            their base form; with those of the sentence itself neither they
+            nor others of their rows are used.
+        count (int): At most so many sentences. Defaults to 1.
         counts (Mapping[str, int], optional): How many sentences of the data
             set have a verb. Verbs are drawn as often as they are said there,
             those that nobody says not at all. Defaults to None: each verb of
             the table alike.
+
+    Returns:
+        list[str]: Different sentences; empty where no verb is found or none is
+        left. Drawn by ``numpy.random``.
     """
-
-    def __init__(self, counts: Optional[Mapping[str, int]] = None) -> None:
-        self.counts = counts
-
-    def swap(
-        self, sentence: str, forbidden: Collection[str] = (), count: int = 1
-    ) -> list[str]:
-        """Make sentences in which somebody does something else.
-
-        Args:
-            sentence (str): A caption or a question.
-            forbidden (Collection[str]): Verbs that may be true in this
-                video, in their base form; with those of the sentence itself
-                neither they nor others of their rows are used.
-            count (int): At most so many sentences. Defaults to 1.
-
-        Returns:
-            list[str]: Different sentences; empty where no verb is found or
-            none is left. Drawn by ``numpy.random``.
-        """
-        rows = self._rows({*forbidden, *verbs_in(sentence)})
-        for match in find_verbs(sentence):
-            others = [
-                verb
-                for verb in _CHOICE[match.frame]
-                if not (_ROWS_OF[verb] & rows) and self._weight(verb)
-            ]
-            if not others:
-                continue
-            weights = np.array([self._weight(verb) for verb in others], float)
-            chosen = np.random.choice(
-                len(others),
-                min(count, len(others)),
-                replace=False,
-                p=weights / weights.sum(),
-            )
-            return [
-                sentence[: match.start]
-                + inflect(others[place], match.form)
-                + sentence[match.end :]
-                for place in chosen
-            ]
-        return []
-
-    def _weight(self, verb: str) -> int:
-        return 1 if self.counts is None else self.counts.get(verb, 0)
-
-    @staticmethod
-    def _rows(verbs: Collection[str]) -> set[int]:
-        """The rows of verbs; one that is not in the table has none."""
-        return {row for verb in verbs for row in _ROWS_OF.get(verb, ())}
+    said = {*forbidden, *verbs_in(sentence)}
+    rows = {row for verb in said for row in _ROWS_OF.get(verb, ())}
+    for match in find_verbs(sentence):
+        others = {
+            verb: 1 if counts is None else counts.get(verb, 0)
+            for verb in _CHOICE[match.frame]
+            if not _ROWS_OF[verb] & rows
+        }
+        others = {verb: weight for verb, weight in others.items() if weight}
+        if not others:
+            continue
+        weights = np.array(list(others.values()), float)
+        chosen = np.random.choice(
+            len(others),
+            min(count, len(others)),
+            replace=False,
+            p=weights / weights.sum(),
+        )
+        return [
+            sentence[: match.start]
+            + inflect(list(others)[place], match.form)
+            + sentence[match.end :]
+            for place in chosen
+        ]
+    return []

@@ -9,14 +9,14 @@ and always when it could not be read.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from hero_mm.files import append_line
-from hero_mm.processes import end_with_parent
+from hero_mm.processes import in_processes
 
 from .entries import ConversionError, PathLike
 from .tracks import VideoInfo
@@ -143,20 +143,9 @@ def _probe(
     paths: list[str], check: VideoCheck
 ) -> Iterator[tuple[str, Union[VideoFacts, str]]]:
     """Look at videos, in processes where there are several."""
-    if check.workers <= 1 or len(paths) < 2:
-        for path in paths:
-            yield path, probe_video(Path(check.folder, path))
-        return
-    pool = ProcessPoolExecutor(
-        min(check.workers, len(paths)), initializer=end_with_parent
-    )
+    look = partial(_look, Path(check.folder))
     try:
-        tasks = {
-            pool.submit(probe_video, Path(check.folder, path)): path
-            for path in paths
-        }
-        for task in as_completed(tasks):
-            yield tasks[task], task.result()
+        yield from in_processes(look, paths, check.workers)
     except BrokenProcessPool as error:
         raise ConversionError(
             check.folder,
@@ -165,8 +154,10 @@ def _probe(
             'repeat the command, which goes on from here; with --workers 1 '
             'if it happens again',
         ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+def _look(folder: Path, path: str) -> tuple[str, Union[VideoFacts, str]]:
+    return path, probe_video(folder / path)
 
 
 def _stamp(folder: PathLike, path: str) -> tuple[int, int]:

@@ -8,11 +8,9 @@ it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 """
 
 import json
-import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
@@ -33,7 +31,7 @@ from hero_mm.datasets.shapes.video import (
 )
 from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
-from hero_mm.processes import end_with_parent
+from hero_mm.processes import end_with_parent, in_processes
 
 PathLike = Union[str, os.PathLike[str]]
 
@@ -189,7 +187,9 @@ def _render(
         for split, number in plan.sizes.items()
         for start in range(0, number, _CHUNK)
     ]
-    found: Iterable[_Done] = _run(chunks, workers)
+    found: Iterable[_Done] = in_processes(
+        _build_chunk, chunks, workers, _start_worker, 'spawn'
+    )
     if progress:
         total = sum(plan.sizes.values())
         found = show_progress(
@@ -277,24 +277,6 @@ def _is_rendered(plan: _Plan, found: dict[str, Any]) -> bool:
     films = {path.stem for path in (root / 'vidor/video').glob('*/*.mp4')}
     notes = (root / 'vidor/annotation').glob('*/*/*.json')
     return films.intersection(path.stem for path in notes).issuperset(wanted)
-
-
-def _run(chunks: list[_Chunk], workers: int) -> Iterator[_Done]:
-    """Do the chunks here or in a pool of processes."""
-    if workers == 1 or len(chunks) < 2:
-        yield from map(_build_chunk, chunks)
-        return
-    pool = ProcessPoolExecutor(
-        min(workers, len(chunks)),
-        mp_context=multiprocessing.get_context('spawn'),
-        initializer=_start_worker,
-    )
-    try:
-        futures = [pool.submit(_build_chunk, chunk) for chunk in chunks]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:

@@ -6,7 +6,7 @@ Shape legend: K queries.
 from typing import Optional
 
 from hero_mm.datasets.action_phrases import ActionPhraseSwapper, verbs_said
-from hero_mm.datasets.verbs import VerbSwapper, verbs_in
+from hero_mm.datasets.verbs import swap_verb, verbs_in
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
@@ -39,14 +39,11 @@ class SwapActionPhrase(Transform):
             )
         self.num_negatives = num_negatives
         self._swapper: Optional[ActionPhraseSwapper] = None
-        self._verb_swapper: Optional[VerbSwapper] = None
 
     def transform(self, results: dict) -> dict:
         """Make the negatives."""
         if self._swapper is None:
             self._swapper = ActionPhraseSwapper(results.get('predicates', ()))
-        if self._verb_swapper is None:
-            self._verb_swapper = VerbSwapper(results.get('verbs') or None)
         queries = results['queries']
         true = set(results.get('video_predicates', ())).union(
             *results.get('track_predicates', ()),
@@ -65,8 +62,11 @@ class SwapActionPhrase(Transform):
                 query['text'], query['predicate'], true, self.num_negatives
             )
             if query.get('predicate')
-            else self._verb_swapper.swap(
-                query['text'], said, self.num_negatives
+            else swap_verb(
+                query['text'],
+                said,
+                self.num_negatives,
+                results.get('verbs') or None,
             )
             for query in queries
         ]
