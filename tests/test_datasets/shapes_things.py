@@ -3,6 +3,8 @@
 import numpy as np
 from test_datasets import shapes_grammar as grammar
 
+from hero_mm.datasets.shapes.meaning import Description
+from hero_mm.datasets.shapes.questions import Question
 from hero_mm.datasets.shapes.scene import Event, Look, Thing
 
 
@@ -47,3 +49,41 @@ def contents(folder):
         for path in sorted(folder.rglob('*'))
         if path.is_file()
     }
+
+
+def make_question(scale=1, gone=(), **kwargs):
+    """Two red stars and a blue one; two of them spin, apart in space.
+
+    Times are so many times those of 32 frames. The last star has no boxes
+    where it is ``gone``.
+    """
+    clip = (0, 32 * scale)
+    tracks = [
+        {frame: [10 * tid, 0, 10 * tid + 8, 8] for frame in range(*clip)}
+        for tid in range(3)
+    ]
+    for frame in gone:
+        del tracks[2][frame]
+    events = [
+        (0, 'spin', (0, 8)),
+        (0, 'grow', (20, 30)),
+        (1, 'blink', (0, 8)),
+        (2, 'spin', (4, 12)),
+    ]
+    fields = dict(
+        kind='basic',
+        look=Description(colour='red'),
+        action='spin',
+        answer=(0, (0, 8 * scale)),
+        looks=[Look('plain', c, 'star') for c in ('red', 'red', 'blue')],
+        events=[
+            (tid, action, (begin * scale, end * scale))
+            for tid, action, (begin, end) in events
+        ],
+        tracks=tracks,
+        clip=clip,
+        fps=8,
+        query_type='declarative',
+        vid='1',
+    )
+    return Question(**{**fields, **kwargs})

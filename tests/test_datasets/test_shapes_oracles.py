@@ -3,15 +3,13 @@
 import json
 
 import pytest
+from test_datasets.shapes_things import make_question
 
 from hero_mm.datasets.shapes import build_shapes
-from hero_mm.datasets.shapes.meaning import Description
 from hero_mm.datasets.shapes.questions import (
-    Question,
     read_questions,
     sentence_kinds,
 )
-from hero_mm.datasets.shapes.scene import Look
 from hero_mm.evaluation import evaluate_tubes
 from hero_mm.visualization.report_tables import read_oracles
 
@@ -32,36 +30,6 @@ def questions(root):
 @pytest.fixture(scope='module')
 def rows(oracles, questions):
     return oracles.score_oracles(questions)
-
-
-def make_question(**kwargs):
-    """Two red stars and a blue one; both red ones spin, apart in space."""
-    tracks = [
-        {frame: [10 * tid, 0, 10 * tid + 8, 8] for frame in range(32)}
-        for tid in range(3)
-    ]
-    fields = dict(
-        kind='basic',
-        look=Description(colour='red'),
-        action='spin',
-        answer=(0, (0, 8)),
-        looks=[
-            Look('plain', 'red', 'star'),
-            Look('plain', 'red', 'star'),
-            Look('plain', 'blue', 'star'),
-        ],
-        events=[
-            (0, 'spin', (0, 8)),
-            (0, 'grow', (20, 30)),
-            (1, 'blink', (0, 8)),
-            (2, 'spin', (4, 12)),
-        ],
-        tracks=tracks,
-        clip=(0, 32),
-        fps=8,
-        query_type='declarative',
-    )
-    return Question(**{**fields, **kwargs})
 
 
 @pytest.mark.slow

@@ -1,46 +1,15 @@
 """Figures of a split, computed by hand."""
 
 import math
+from functools import partial
 
 import pytest
+from test_datasets import shapes_things
 
 from hero_mm.datasets.shapes.meaning import Description, Relation
-from hero_mm.datasets.shapes.questions import Question
-from hero_mm.datasets.shapes.scene import Look
 from hero_mm.datasets.shapes.statistics import describe
 
-
-def make_question(gone=(), **kwargs):
-    """Three stars in 64 frames; the last lacks boxes where it is ``gone``."""
-    tracks = [
-        {frame: [10 * tid, 0, 10 * tid + 8, 8] for frame in range(64)}
-        for tid in range(3)
-    ]
-    for frame in gone:
-        del tracks[2][frame]
-    fields = dict(
-        kind='basic',
-        look=Description(colour='red'),
-        action='spin',
-        answer=(0, (0, 16)),
-        looks=[
-            Look('plain', 'red', 'star'),
-            Look('plain', 'red', 'star'),
-            Look('plain', 'blue', 'star'),
-        ],
-        events=[
-            (0, 'spin', (0, 16)),
-            (0, 'grow', (40, 60)),
-            (1, 'blink', (0, 16)),
-            (2, 'spin', (8, 24)),
-        ],
-        tracks=tracks,
-        clip=(0, 64),
-        fps=8,
-        query_type='declarative',
-        vid='1',
-    )
-    return Question(**{**fields, **kwargs})
+make_question = partial(shapes_things.make_question, 2)
 
 
 def test_lengths_and_cover():

@@ -34,16 +34,8 @@ def write_raw(
 ) -> int:
     """Write ``train_annotations.json``, ``train_files.json`` and ``vidor/``.
 
-    Args:
-        folder (Path): Where to.
-        videos (int): How many.
-        declarative (int): Captions, one an entry.
-        interrogative (int): Questions, at most two an entry.
-        frames (int): Of a video, on mean.
-        seed (int): Of all that is drawn.
-
-    Returns:
-        int: Boxes written.
+    Captions are one an entry, questions at most two; a video has so many
+    frames on mean. Gives the number of boxes.
     """
     rng = np.random.default_rng(seed)
     kinds = [
@@ -70,16 +62,7 @@ def write_raw(
 
 
 def write_boxes(folder: Path, annotations: Path, seed: int = 0) -> int:
-    """Write ``vidor/`` for a file of VidSTG, boxes where it needs them.
-
-    Args:
-        folder (Path): Where to.
-        annotations (Path): ``{train,val,test}_annotations.json``.
-        seed (int): Of all that is drawn.
-
-    Returns:
-        int: Boxes written.
-    """
+    """Write ``vidor/`` for a file of VidSTG, boxes where it needs them."""
     rng = np.random.default_rng(seed)
     videos: dict[str, dict] = {}
     needed: dict[str, dict[int, set[int]]] = {}
@@ -106,17 +89,9 @@ def write_vidor(
     tracks: dict[int, tuple[np.ndarray, np.ndarray]],
     number: int,
 ) -> int:
-    """Write the file of a video as VidOR publishes it.
+    """Write the file of a video as VidOR publishes it; gives its boxes.
 
-    Args:
-        folder (Path): Gets ``training/<folder>/<video id>.json``.
-        video (dict): Entry of VidSTG with what is known of the video.
-        tracks (dict): Object to frame numbers, has shape (T,), and boxes,
-            xyxy, has shape (T, 4).
-        number (int): Running number of the video.
-
-    Returns:
-        int: Boxes written.
+    ``tracks``: object to frame numbers (T,) and boxes, xyxy, (T, 4).
     """
     rows: list[list[str]] = [[] for _ in range(video['frame_count'])]
     for tid, (frames_T, boxes_T4) in tracks.items():
@@ -143,15 +118,7 @@ def write_vidor(
 def whole_tracks(
     rng: np.random.Generator, video: dict
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Boxes of all objects, each hidden for a while.
-
-    Args:
-        rng (Generator): What is drawn comes from it.
-        video (dict): Of :func:`write_vidor`.
-
-    Returns:
-        dict: Object to frame numbers and boxes.
-    """
+    """Boxes of all objects, each hidden for a while."""
     count = video['frame_count']
     tracks = {}
     for thing in video['subject/objects']:
