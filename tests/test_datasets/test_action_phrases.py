@@ -196,7 +196,7 @@ def test_a_sentence_without_a_predicate_gets_another_verb():
     assert results['negative_texts'] == [['The man jumps and walks away.'], []]
     # Nor what a predicate of the video says.
     results = step.transform(
-        dict(queries=queries, video_predicates=['jump'], predicates=['jump'])
+        dict(queries=queries, verbs=dict(jump=3), video_predicates=['jump'])
     )
     assert results['negative_texts'] == [[], []]
 
