@@ -308,8 +308,6 @@ def save_annotation(
         videos=entries,
         data_list=list(data_list),
     )
-    for video_id, entry in entries.items():
-        check_video(str(path), video_id, entry, len(boxes_N4))
     store = TrackStore('', boxes_N4)
     packed = {
         video_id: _parse_video(str(path), video_id, entry, store, complete)

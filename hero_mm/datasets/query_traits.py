@@ -4,9 +4,8 @@ Shape legend: Q queries. Lengths are in seconds, sizes are shares of the
 picture.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +62,7 @@ class QueryTraits:
 
 def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
     """The traits of all queries, in the order of ``ground_truths()``."""
-    texts: list[Sequence[str]] = []
-    numbers: list[Sequence[float]] = []
+    rows: list[dict[str, Any]] = []
     for clip in annotation.data_list:
         video = annotation.videos[clip['video_id']]
         start, end = clip['segment']
@@ -75,41 +73,28 @@ def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
             sides_F2 = (boxes_F4[:, 2:] - boxes_F4[:, :2])[valid_F]
             areas = sides_F2.astype(np.float64).prod(axis=1)
             category = query.get('category') or video.tracks[track_id].category
-            texts.append(
-                (
-                    query['query_id'],
-                    clip['video_id'],
-                    query['text'],
-                    query['type'],
-                    category,
-                    query.get('predicate') or '',
+            rows.append(
+                dict(
+                    query_ids=query['query_id'],
+                    video_ids=clip['video_id'],
+                    texts=query['text'],
+                    types=query['type'],
+                    categories=category,
+                    predicates=query.get('predicate') or '',
+                    span_seconds=len(frames) / video.fps,
+                    segment_seconds=(end - start) / video.fps,
+                    video_seconds=video.frame_count / video.fps,
+                    area=areas.mean() / (video.width * video.height),
+                    boxes=len(areas),
+                    frames=len(frames),
                 )
             )
-            numbers.append(
-                (
-                    len(frames) / video.fps,
-                    (end - start) / video.fps,
-                    video.frame_count / video.fps,
-                    areas.mean() / (video.width * video.height),
-                    len(areas),
-                    len(frames),
-                )
-            )
-    ids, video_ids, sentences, types, categories, predicates = [
-        list(column) for column in zip(*texts)
-    ] or [[] for _ in range(6)]
-    table = np.array(numbers, dtype=np.float64).reshape(-1, 6)
-    return QueryTraits(
-        query_ids=ids,
-        video_ids=video_ids,
-        texts=sentences,
-        types=types,
-        categories=categories,
-        predicates=predicates,
-        span_seconds=table[:, 0],
-        segment_seconds=table[:, 1],
-        video_seconds=table[:, 2],
-        area=table[:, 3],
-        boxes=table[:, 4].astype(np.int64),
-        frames=table[:, 5].astype(np.int64),
-    )
+    columns: dict[str, Any] = {
+        field.name: [row[field.name] for row in rows]
+        for field in fields(QueryTraits)
+    }
+    for name in ('span_seconds', 'segment_seconds', 'video_seconds', 'area'):
+        columns[name] = np.array(columns[name], np.float64)
+    for name in ('boxes', 'frames'):
+        columns[name] = np.array(columns[name], np.int64)
+    return QueryTraits(**columns)
