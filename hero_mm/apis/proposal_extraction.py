@@ -166,19 +166,9 @@ class ProposalExtractor:
     def detect_video(
         self, video: VideoInfo, video_dir: PathLike, texts: Sequence[str]
     ) -> tuple[list[int], list[np.ndarray], list[np.ndarray]]:
-        """Proposals of a video.
+        """Frames of a video, and of each boxes (K, 4) and scores (K,).
 
-        Args:
-            video (VideoInfo): Of the annotation.
-            video_dir (str | os.PathLike): Folder of the videos.
-            texts (Sequence[str]): Sentences about it.
-
-        Returns:
-            tuple: F frame numbers, F arrays of boxes (K, 4), in pixels as
-            annotated, and F of scores (K,).
-
-        Raises:
-            VideoError: If it cannot be read, or is not the annotated one.
+        Boxes are in pixels as annotated.
         """
         if self.generator.text is not None:
             texts = [self.generator.text]
@@ -218,14 +208,7 @@ class ProposalExtractor:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """What tells the weights of a model from others.
-
-    Args:
-        model (nn.Module): Any.
-
-    Returns:
-        str: 16 hexadecimal digits.
-    """
+    """What tells the weights of a model from others."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -42,16 +42,22 @@ def dataset_config(cfg: Config, split: str) -> Any:
     Raises:
         ValueError: If the config has no such data set.
     """
-    loader = cfg.get(f'{split}_dataloader') or {}
-    dataset = loader.get('dataset') or {}
-    while 'ann_file' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = unwrapped(cfg, split, 'ann_file')
     if 'ann_file' not in dataset:
         raise UserError(
             f'{cfg.filename or "the config"} has no data set with an '
             f'ann_file in {split}_dataloader; give another split, or the '
             'annotation file itself.'
         )
+    return dataset
+
+
+def unwrapped(cfg: Config, split: str, key: str) -> Mapping[str, Any]:
+    """The data set of a loader, below its wrappers the first with a key."""
+    loader = cfg.get(f'{split}_dataloader') or {}
+    dataset = loader.get('dataset') or {}
+    while key not in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
     return dataset
 
 

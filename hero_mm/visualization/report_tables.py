@@ -75,6 +75,12 @@ def percent(value: Optional[float]) -> str:
     return f'{100 * value:.1f}'
 
 
+def _percents(
+    summary: Mapping[str, float], keys: Sequence[str], prefix: str = ''
+) -> list[str]:
+    return [percent(summary.get(prefix + key)) for key in keys]
+
+
 def _types(summary: Mapping[str, float]) -> list[tuple[str, str]]:
     """Row names and key prefixes of a summary, all queries first."""
     kinds = dict.fromkeys(
@@ -92,7 +98,7 @@ def score_table(scores: TubeScores, name: str = '') -> Table:
         [
             name,
             str(kinds.count(name) if prefix else len(kinds)),
-            *(percent(summary[prefix + key]) for key in keys),
+            *_percents(summary, keys, prefix),
         ]
         for name, prefix in _types(summary)
     ]
@@ -114,10 +120,9 @@ def oracle_table(
     """The run beside guesses that know only a part."""
     names = dict.fromkeys(key for row in oracles.values() for key in row)
     keys = [key for key in names if key in summary]
-    rows = [['this run', *(percent(summary[key]) for key in keys)]]
-    rows += [
-        [name, *(percent(row.get(key)) for key in keys)]
-        for name, row in oracles.items()
+    rows = [
+        [name, *_percents(row, keys)]
+        for name, row in {'this run': summary, **oracles}.items()
     ]
     return Table(
         'Beside guesses, in percent',
@@ -131,7 +136,7 @@ def oracle_table(
 def selection_table(summary: Mapping[str, float]) -> Table:
     """Which object was followed inside the true span."""
     rows = [
-        [name, *(percent(summary[prefix + key]) for key in SELECTION_KEYS)]
+        [name, *_percents(summary, SELECTION_KEYS, prefix)]
         for name, prefix in _types(summary)
     ]
     return Table(
@@ -201,11 +206,7 @@ def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
     keys = list(scores.columns())
     everyone = GroupScores('all', len(scores.query_ids), summary)
     rows = [
-        [
-            part.name,
-            str(part.count),
-            *(percent(part.scores[key]) for key in keys),
-        ]
+        [part.name, str(part.count), *_percents(part.scores, keys)]
         for part in [everyone, *group_scores(scores, grouping)]
     ]
     head = [grouping.title, 'queries', *keys]
@@ -219,10 +220,10 @@ def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
 def error_table(split: ErrorSplit) -> Table:
     """Scores with parts of the predictions replaced by the truth."""
     keys = list(split.predicted.columns())
-    rows = []
-    for name, scores in split.rows().items():
-        summary = scores.summary()
-        rows.append([name, *(percent(summary[key]) for key in keys)])
+    rows = [
+        [name, *_percents(scores.summary(), keys)]
+        for name, scores in split.rows().items()
+    ]
     key = main_key(split.predicted)
     lost = lost_points(split, key)
     note = (

@@ -20,6 +20,7 @@ from hero_mm.errors import UserError, explained, run_tool
 with explained():
     from hero_mm.apis.complexity import count_flops, count_parameters
     from hero_mm.apis.random_clips import config_without_data, make_item
+    from hero_mm.datasets.source import unwrapped
     from hero_mm.evaluation.functional.table import align_rows
     from hero_mm.registry import MODELS
 
@@ -63,9 +64,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
     """The steps of the test pipeline by the name of their type."""
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = unwrapped(cfg, 'test', 'pipeline')
     steps = dataset.get('pipeline') or []
     return {str(step['type']).rpartition('.')[-1]: step for step in steps}
 

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.fileio import join_path
 
+from hero_mm.datasets.source import unwrapped
 from hero_mm.errors import UserError
 
 # What a schedule counts, by name of its argument.
@@ -109,9 +110,7 @@ def choose_split(cfg: Config, split: str) -> None:
 
 def annotation_of(cfg: Config) -> tuple[str, str]:
     """Annotation file and protocol of the tests of a config."""
-    dataset = cfg.test_dataloader.get('dataset') or {}
-    while 'ann_file' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = unwrapped(cfg, 'test', 'ann_file')
     path = dataset.get('ann_file') or ''
     if path and dataset.get('data_root'):
         path = join_path(dataset['data_root'], path)

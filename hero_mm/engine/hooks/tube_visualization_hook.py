@@ -84,7 +84,10 @@ class TubeVisualizationHook(Hook):
         self._seen = 0
         self._drawn = 0
 
-    def _restart(self, runner: Runner) -> None:
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """Count the samples of a validation or a test anew."""
+        if mode == 'train':
+            return
         if self.enable and not isinstance(runner.visualizer, TubeVisualizer):
             raise UserTypeError(
                 'TubeVisualizationHook needs a TubeVisualizer, the config '
@@ -94,34 +97,19 @@ class TubeVisualizationHook(Hook):
             )
         self._seen = self._drawn = 0
 
-    def before_val(self, runner: Runner) -> None:
-        """Count the samples anew."""
-        self._restart(runner)
-
-    def before_test(self, runner: Runner) -> None:
-        """Count the samples anew."""
-        self._restart(runner)
-
-    def after_val_iter(
+    def _after_iter(
         self,
         runner: Runner,
         batch_idx: int,
         data_batch: DataBatch = None,
         outputs: Optional[Sequence[GroundingDataSample]] = None,
+        mode: str = 'train',
     ) -> None:
         """Draw samples of the batch."""
-        step = _trained_iters(runner)
-        self._draw_batch(runner, outputs or (), f'val_{step}', step)
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DataBatch = None,
-        outputs: Optional[Sequence[GroundingDataSample]] = None,
-    ) -> None:
-        """Draw samples of the batch."""
-        self._draw_batch(runner, outputs or (), 'test', _trained_iters(runner))
+        if mode != 'train':
+            step = _trained_iters(runner)
+            folder = f'val_{step}' if mode == 'val' else 'test'
+            self._draw_batch(runner, outputs or (), folder, step)
 
     def _draw_batch(
         self,

@@ -149,12 +149,6 @@ def get_protocol(
 def plain_name(name: str) -> str:
     """A name without what people write differently.
 
-    Args:
-        name (str): Of a data set, a split, ...
-
-    Returns:
-        str: Its letters and digits, lower-case.
-
     Examples:
         >>> plain_name('HC-STVG_v2')
         'hcstvgv2'

@@ -71,14 +71,9 @@ def _percent(value: float) -> str:
 
 
 def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay cells out in columns of plain text.
+    """Cells in columns of plain text, the head underlined.
 
-    Args:
-        rows (Sequence[Sequence[str]]): The head first; as many cells each.
-
-    Returns:
-        list[str]: A line a row, the head underlined; the first column is
-        aligned left, the others right.
+    The first column is aligned left, the others right.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]

@@ -182,15 +182,7 @@ def _as_numbers(values: Any) -> Optional[FloatArray]:
 
 
 def check_mapping(items: Any, name: str) -> None:
-    """Refuse what does not tell which query an item belongs to.
-
-    Args:
-        items (Any): What was given.
-        name (str): What it is, for the error.
-
-    Raises:
-        TypeError: If it is no mapping.
-    """
+    """Refuse what does not tell which query an item belongs to."""
     if not isinstance(items, Mapping):
         raise UserTypeError(
             f'The {name} must be a mapping from query id to a dict, found '
@@ -320,17 +312,7 @@ def _read_pair(
 
 
 def as_number(value: Any) -> float:
-    """A finite number.
-
-    Args:
-        value (Any): What was given.
-
-    Returns:
-        float: The number.
-
-    Raises:
-        ValueError: If it is text, true or false, or not finite.
-    """
+    """A finite number."""
     try:
         number = float('nan') if type(value) in _NO_NUMBERS else float(value)
     except (OverflowError, TypeError, ValueError):
