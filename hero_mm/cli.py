@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -95,11 +96,24 @@ def make_parser() -> argparse.ArgumentParser:
         '--weights', help='checkpoint; by default the best of the work dir'
     )
     ground.add_argument('--device', help='cpu, cuda, cuda:1, ...')
+    _add_window(ground)
     add_trust_argument(ground)
     commands.add_parser(
         'doctor', help='what is installed, what clashes, and the cure'
     )
     return parser
+
+
+def _add_window(ground: argparse.ArgumentParser) -> None:
+    ground.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='search longer videos in windows of so many seconds, the length '
+        'of the clips that the model was trained with; 0 looks at each video '
+        'once; by default what the config says, for videos of more than two '
+        'windows',
+    )
 
 
 def read_sentences(args: argparse.Namespace) -> list[str]:
@@ -164,12 +178,12 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         from .apis import TubeInferencer
         from .apis.answers import best_first, notes_on
         from .apis.asking import Asking
-        from .apis.inputs import describe_video, list_videos
+        from .apis.inputs import describe_video, is_long, list_videos
         from .files import check_folder
 
         given = [args.video, *args.videos]
         videos, _ = list_videos(given)
-        if len(videos) == 1:
+        if len(videos) == 1 and (args.segment or not is_long(videos[0])):
             facts = describe_video(videos[0], args.segment, fps=args.fps)
             end = facts['frame_edges'][-1]
             if args.segment is not None and args.segment[1] > end:
@@ -177,12 +191,16 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         if args.out is not None:
             check_folder(args.out)
         inferencer = TubeInferencer(
-            model=args.model, weights=args.weights, device=args.device
+            model=args.model,
+            weights=args.weights,
+            device=args.device,
+            window=args.window,
         )
         asking = Asking(
             inferencer, given, texts, args.segment, args.fps, args.out
         )
         if len(videos) == 1:
+            asking.on_update = partial(_say, errors)
             tubes = asking.answer(videos[0])
         else:
             tubes = asking.answer_all(track(videos, 'videos', console=errors))
@@ -210,6 +228,17 @@ def ground(args: argparse.Namespace, console: Console) -> None:
             f'{len(asking.errors) - failed} are not drawn, see above; the '
             'same command asks them again'
         )
+
+
+def _say(errors: Console, update: Mapping) -> None:
+    """What was found so far in a long video."""
+    tube, searched = update['tube'], update['searched_seconds'][1]
+    start, end = tube['span_seconds']
+    errors.print(
+        f'searched {searched:.1f} s: "{printable(tube["query"])}" '
+        f'{start:.2f} to {end:.2f} s, score {tube["score"]:.3f}',
+        soft_wrap=True,
+    )
 
 
 def _show(

@@ -105,11 +105,14 @@ def _entry(tube: Tube) -> dict[str, Any]:
         for key, value in tube.items()
         if key not in ('query', 'frames', 'bboxes')
     }
-    entry['text'] = tube['query']
+    if 'query' in tube:
+        entry['text'] = tube['query']
     entry['span'] = [round(edge, SPAN_DECIMALS) for edge in tube['span']]
     entry['score'] = round(tube['score'], SCORE_DECIMALS)
     boxes = np.round(np.reshape(tube['bboxes'], (-1, 4)), BOX_DECIMALS)
     entry['boxes'] = dict(zip(map(str, tube['frames']), boxes.tolist()))
+    if 'others' in tube:
+        entry['others'] = [_entry(other) for other in tube['others']]
     return entry
 
 
@@ -174,7 +177,8 @@ def tube_view(
         frame_edges (np.ndarray, optional): Seconds at which the frames of
             the video begin; evenly spaced without.
     """
-    frames = np.arange(*tube['segment'], dtype=np.int64)
+    segment = tube.get('window', tube['segment'])
+    frames = np.arange(*segment, dtype=np.int64)
     boxes = np.reshape(np.asarray(tube['bboxes'], dtype=float), (-1, 4))
     action = tube.get('action')
     curve = None
@@ -183,7 +187,7 @@ def tube_view(
     return TubeView(
         text=tube['query'],
         frame_inds=frames,
-        segment=tuple(tube['segment']),
+        segment=tuple(segment),
         fps=tube['fps'],
         query_id=query_id,
         pred_span=tuple(tube['span']),
@@ -206,7 +210,8 @@ def draw_tubes(
     """Draw tubes of one video and segment.
 
     Args:
-        tubes (Sequence[Mapping]): The answers.
+        tubes (Sequence[Mapping]): The answers; of a long video each is drawn
+            with what was seen around it.
         names (Sequence[str]): A name each.
         out_dir (Path): Folder of the files.
         run (str): Only drawings of this run are replaced.
@@ -217,4 +222,10 @@ def draw_tubes(
     video = tubes[0]['video']
     edges = describe_video(video, fps=tubes[0]['fps'])['frame_edges']
     views = [tube_view(tube, f'{run} {video}', edges) for tube in tubes]
-    return draw_from_video(video, views, out_dir, names)
+    if len({view.segment for view in views}) == 1:
+        return draw_from_video(video, views, out_dir, names)
+    drawn = (
+        draw_from_video(video, [view], out_dir, [name])
+        for view, name in zip(views, names)
+    )
+    return [path for paths in drawn for path in paths]

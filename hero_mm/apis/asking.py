@@ -8,7 +8,7 @@ model, so that the same command finds its answers and another one does not.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -39,6 +39,8 @@ class Asking:
         fps (float, optional): Frames a second, for folders of pictures.
         out_dir (str | os.PathLike, optional): Folder of the answers; nothing
             is kept without it.
+        on_update (Callable, optional): Gets what
+            :meth:`TubeInferencer.stream` yields before its end.
     """
 
     inferencer: TubeInferencer
@@ -47,6 +49,7 @@ class Asking:
     segment: Optional[tuple[float, float]] = None
     fps: Optional[float] = None
     out_dir: Optional[PathLike] = None
+    on_update: Optional[Callable[[dict[str, Any]], None]] = None
     errors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class Asking:
             *([os.path.abspath(path) for path in self.given], self.texts),
             *(self.segment, self.fps),
         ]
+        if self.inferencer.window is not None:
+            asked.append(self.inferencer.window)
         self.run = hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
         self._drawn: dict[tuple[str, str], list[str]] = {}
@@ -100,14 +105,17 @@ class Asking:
         """
         missing = [t for t in self.texts if (video, t) not in self._known]
         if missing:
-            encoded = self.inferencer.encode_video(
-                video, self.segment, texts=missing, fps=self.fps
-            )
-            stamp = _stamp(video)
-            for tube in self.inferencer.ground(encoded, missing):
+            for update in self.inferencer.stream(
+                video, missing, self.segment, fps=self.fps
+            ):
+                if not update['final']:
+                    if self.on_update is not None:
+                        self.on_update(update)
+                    continue
+                tube = update['tube']
                 self._known[video, tube['query']] = tube
                 if self.out_dir is not None:
-                    line = json.dumps(dict(tube, stamp=stamp))
+                    line = json.dumps(dict(tube, stamp=_stamp(video)))
                     append_line(self.state, line)
         return [self._known[video, text] for text in self.texts]
 

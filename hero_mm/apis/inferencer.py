@@ -46,6 +46,8 @@ from .inputs import (
     load_config,
     pick_device,
 )
+from .window_search import WindowSearch, with_queries
+from .windows import check_seconds
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class EncodedVideo:
 
 
 @INFERENCERS.register_module()
-class TubeInferencer(BaseInferencer):
+class TubeInferencer(WindowSearch, BaseInferencer):
     """Find what sentences describe in videos.
 
     Args:
@@ -80,11 +82,16 @@ class TubeInferencer(BaseInferencer):
             that of the config.
         show_progress (bool): Show how many of several videos are done.
             Defaults to True.
+        window (float, optional): Seconds of a window: longer videos are
+            searched in such, see ``docs/long_videos.md``; 0 for never.
+            Defaults to what the config says, and to videos of more than two.
+        top_k (int): Tubes of a sentence that windows give, the best one and
+            its ``others``. Defaults to 5.
 
     Raises:
         FileNotFoundError: If there is no config or no checkpoint.
-        ValueError: If the device cannot be used, or the weights are of
-            another config.
+        ValueError: If the device cannot be used, the weights are of another
+            config, or a number is out of its range.
 
     Examples:
         >>> inferencer = TubeInferencer('work_dirs/hero_shapes')
@@ -107,11 +114,16 @@ class TubeInferencer(BaseInferencer):
         batch_size: int = 32,
         scope: Optional[str] = None,
         show_progress: bool = True,
+        window: Optional[float] = None,
+        top_k: int = 5,
     ) -> None:
         # Not that of the base class: it loads half of a checkpoint, and
         # random weights, with a warning.
-        if batch_size < 1:
-            raise UserError(f'batch_size must be >= 1, got {batch_size}')
+        for name, value in (('batch_size', batch_size), ('top_k', top_k)):
+            if value < 1:
+                raise UserError(f'{name} must be >= 1, got {value}')
+        self.window = None if window is None else check_seconds(window)
+        self.top_k = top_k
         self.batch_size = batch_size
         self.show_progress = show_progress
         self.device = pick_device(device)
@@ -221,9 +233,19 @@ class TubeInferencer(BaseInferencer):
         self, videos: list[str], asked: tuple, broken: dict[str, VideoError]
     ) -> list[GroundingDataSample]:
         """Answers about videos that are encoded at once."""
+        samples: list[GroundingDataSample] = []
+        short: list[str] = []
         try:
-            data = self.preprocess(videos, len(videos), *asked)
-            return [sample for part in data for sample in self.forward(part)]
+            for video in videos:
+                search = self._search(video, *asked)
+                if search is None:
+                    short.append(video)
+                else:
+                    samples.append(self._last(search, asked[0]))
+            data = self.preprocess(short, len(short), *asked)
+            for part in data if short else ():
+                samples += self.forward(part)
+            return samples
         except VideoError as error:
             if len(videos) == 1:
                 _warn(str(error))
@@ -254,8 +276,7 @@ class TubeInferencer(BaseInferencer):
         for chunk in self._get_chunk_data(clips, batch_size):
             batch = self.collate_fn(chunk)
             batch['data_samples'] = [
-                _with_queries(sample, texts)
-                for sample in batch['data_samples']
+                with_queries(sample, texts) for sample in batch['data_samples']
             ]
             yield batch
 
@@ -285,12 +306,12 @@ class TubeInferencer(BaseInferencer):
         parts: list[list[InstanceData]] = [[] for _ in samples]
         step = max(1, self.batch_size // len(samples))
         for at in range(0, len(texts), step):
-            asked = [_with_queries(s, texts[at : at + step]) for s in samples]
+            asked = [with_queries(s, texts[at : at + step]) for s in samples]
             for part, result in zip(parts, self.model.ground(features, asked)):
                 part.append(result.pred_queries)
         answered = []
         for sample, part in zip(samples, parts):
-            answer = _with_queries(sample, texts)
+            answer = with_queries(sample, texts)
             answer.pred_queries = InstanceData.cat(part)
             answered.append(answer)
         return answered
@@ -332,13 +353,23 @@ class TubeInferencer(BaseInferencer):
         views = views_from_sample(sample)
         stem = Path(sample.video_path).stem
         names = [f'{stem}_{place}' for place in range(len(views))]
+        # What is drawn together shares its frames.
+        parts = [slice(None)]
+        if 'windows' in sample.pred_queries:
+            parts = [slice(at, at + 1) for at in range(len(views))]
+        sheets: list[np.ndarray] = []
         try:
-            if out_dir is not None:
-                paths = draw_from_video(
-                    sample.video_path, views, out_dir, names, keep=True
-                )
+            for part in parts:
+                if out_dir is not None:
+                    paths += draw_from_video(
+                        *(sample.video_path, views[part], out_dir),
+                        names[part],
+                        keep=True,
+                    )
+                if return_vis:
+                    sheets += draw_sheets(sample.video_path, views[part])
             if return_vis:
-                return draw_sheets(sample.video_path, views)
+                return sheets
         except (OSError, ValueError) as error:
             # The answers are there all the same.
             _warn(f'{sample.video_path} is not drawn: {error}')
@@ -420,7 +451,7 @@ class TubeInferencer(BaseInferencer):
             training=False,
         )
         sample = batch['data_samples'][0]
-        asked = sample if texts is None else _with_queries(sample, list(texts))
+        asked = sample if texts is None else with_queries(sample, list(texts))
         features = self.model.encode_video(batch['inputs'], [asked])
         return EncodedVideo(features, sample)
 
@@ -445,13 +476,14 @@ class TubeInferencer(BaseInferencer):
             model was not trained with, and ``cut_words``, how many at its
             end were not read. ``action``, where the model says it: how much
             each of its T frames shows the action, in [0, 1], as
-            ``dict(frames, scores)``.
+            ``dict(frames, scores)``. Of a long video, ``window`` and
+            ``others``, see ``docs/long_videos.md``.
 
         Raises:
             TypeError: If the texts are no strings.
             ValueError: If one of them is empty.
         """
-        asked = _with_queries(features.sample, check_texts(texts))
+        asked = with_queries(features.sample, check_texts(texts))
         (sample,) = self._answer(features.features, [asked])
         return self.read_tubes(sample)
 
@@ -465,8 +497,9 @@ class TubeInferencer(BaseInferencer):
             list[dict]: As :meth:`ground`.
         """
         height, width = sample.ori_shape
+        pred = sample.pred_queries
         tubes = []
-        for view in views_from_sample(sample):
+        for number, view in enumerate(views_from_sample(sample)):
             start, end = view.pred_span or view.segment
             first, last = (int(edge) for edge in view.segment)
             frames_F = frames_of_span((start, end), (first, last))
@@ -493,6 +526,10 @@ class TubeInferencer(BaseInferencer):
                     frames=view.frame_inds.tolist(),
                     scores=np.asarray(view.action, dtype=float).tolist(),
                 )
+            if 'windows' in pred:
+                tube['window'] = pred.windows[number].tolist()
+            if 'others' in pred:
+                tube['others'] = pred.others[number]
             tubes.append(tube)
         return tubes
 
@@ -561,20 +598,3 @@ def _gather(
     if errors:
         gathered['errors'] = errors
     return gathered
-
-
-def _with_queries(
-    sample: GroundingDataSample, texts: Sequence[str]
-) -> GroundingDataSample:
-    """A new sample of the same clip that asks sentences."""
-    asked = GroundingDataSample(metainfo=sample.metainfo)
-    asked.queries = InstanceData(
-        texts=list(texts),
-        query_ids=[str(place) for place in range(len(texts))],
-        query_types=[
-            'interrogative' if text.endswith('?') else 'declarative'
-            for text in texts
-        ],
-        predicates=[''] * len(texts),
-    )
-    return asked

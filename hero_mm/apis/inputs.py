@@ -253,6 +253,25 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
+def is_long(path: str, seconds: float = 600.0) -> bool:
+    """Whether a file lasts long, by its header; nothing is decoded.
+
+    Args:
+        path (str): Of a video or a folder of pictures.
+        seconds (float): What is long. Defaults to ten minutes.
+
+    Returns:
+        bool: False where the header does not say it.
+
+    Raises:
+        VideoError: If the file is missing, empty or no video.
+    """
+    if os.path.isdir(path):
+        return False
+    with open_video(path) as reader:
+        return (reader.header_seconds or 0.0) > seconds
+
+
 def describe_video(
     video: PathLike,
     segment: Optional[tuple[float, float]] = None,

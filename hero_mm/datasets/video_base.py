@@ -5,6 +5,7 @@ video is to be displayed.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import Optional
 
 import numpy as np
@@ -128,6 +129,33 @@ class VideoReader(ABC):
             return self._read(wanted)
         unique, inverse = np.unique(wanted, return_inverse=True)
         return self._read(unique)[inverse]
+
+    def stream(
+        self, ranks: Iterable[int], max_side: Optional[int] = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Decode frames in order, one at a time, and hold none of them.
+
+        Args:
+            ranks (Iterable[int]): Strictly increasing frame numbers, without
+                an end where all of the video is wanted.
+            max_side (int, optional): As :meth:`get_frames` takes it.
+
+        Yields:
+            tuple[int, np.ndarray]: Number of the frame and the frame, of
+            shape (H, W, 3); up to the end of the ranks or of the video.
+
+        Raises:
+            VideoError: The file is broken.
+        """
+        for rank in ranks:
+            if rank >= self.frame_count:
+                return
+            yield rank, self.get_frames([rank], max_side)[0]
+
+    @property
+    def header_seconds(self) -> Optional[float]:
+        """float, optional: How long the header says it is; not decoded."""
+        return None
 
     def check_whole(self) -> int:
         """Refuse a file that was cut off.

@@ -184,6 +184,14 @@ class PyAVReader(VideoReader):
                 )
         return len(table)
 
+    @property
+    def header_seconds(self) -> Optional[float]:
+        """float, optional: See :class:`VideoReader`."""
+        end, start = self._header_seconds(), self._stream.start_time or 0
+        if end is None:
+            return None
+        return end - float(start * self._stream.time_base)
+
     def _header_seconds(self) -> Optional[float]:
         """Where the stream ends, as its header says; None where it does not.
 
@@ -278,6 +286,32 @@ class PyAVReader(VideoReader):
         if late:
             raise late
         return out
+
+    def stream(
+        self, ranks: Iterable[int], max_side: Optional[int] = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """See :class:`VideoReader`; the end of the file gives the table."""
+        self._max_side = max_side
+        builder = TableBuilder() if self._table is None else None
+        image = np.empty(0, dtype=np.uint8)
+        wanted = iter(ranks)
+        next_rank = next(wanted, None)
+        for rank, (frame, sound) in enumerate(_with_soundness(self._decode())):
+            if next_rank is None:
+                return
+            if builder is not None:
+                builder.add(frame, sound)
+            if rank < next_rank:
+                continue
+            if not sound:
+                raise self._damaged(rank)
+            image = self._store(frame, image, -1 if image.size else 0, 1)
+            yield rank, image[0].copy()
+            next_rank = next(wanted, None)
+        if builder is not None:
+            self._table = builder.finish()
+            if self._data is None:
+                keep_table(self.path, self._table)
 
     def _read_in_order(self, wanted: np.ndarray) -> np.ndarray:
         """Decode from the start, keep what is wanted."""

@@ -1,10 +1,14 @@
-"""Training loops that MMEngine lacks."""
+"""Loops that MMEngine lacks."""
 
-from typing import Any
+from collections import deque
+from typing import Any, Optional
 
-from mmengine.runner import EpochBasedTrainLoop, Runner
+import torch
+from mmengine.runner import EpochBasedTrainLoop, Runner, TestLoop
 
+from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
+from hero_mm.structures import GroundingDataSample
 
 from ..registry import LOOPS
 
@@ -52,3 +56,108 @@ class BudgetTrainLoop(EpochBasedTrainLoop):
             self._max_epochs = max(self._max_epochs, self._epoch + 2)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+
+@LOOPS.register_module()
+class WindowTestLoop(TestLoop):
+    """Test on long segments, searched in windows as an inferencer does it.
+
+    A segment that is no longer than a window goes through the pipeline of the
+    data set, as in MMEngine's loop; then its answer is the same.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader | dict): Of a :class:`GroundingDataset`.
+        evaluator (Evaluator | dict | list): Scores the tubes.
+        window (float): Seconds of a window.
+        **kwargs: ``fp16`` of MMEngine's loop.
+
+    Raises:
+        ValueError: If the window is no number of seconds above 0, or the
+            data set is made of several.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        evaluator: Any,
+        window: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, **kwargs)
+        if not window > 0:
+            raise UserError(f'window must be above 0 seconds, got {window}')
+        self.window = float(window)
+        if not hasattr(self.dataloader.dataset, 'pipeline'):
+            raise UserError(
+                'WindowTestLoop tests on one GroundingDataset, got '
+                f'{type(self.dataloader.dataset).__name__}; test on one at a '
+                'time'
+            )
+
+    def run(self) -> dict:
+        """Test each item of the data set by itself.
+
+        Returns:
+            dict: Scores.
+        """
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        self.runner.model.eval()
+        for place, index in enumerate(self.dataloader.sampler):
+            self._run_item(place, index)
+        dataset: Any = self.dataloader.dataset
+        metrics = self.evaluator.evaluate(len(dataset))
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics
+
+    @torch.no_grad()
+    def _run_item(self, place: int, index: int) -> None:
+        dataset: Any = self.dataloader.dataset
+        info = dataset.get_data_info(index)
+        start, end = info['segment']
+        batch = None
+        self.runner.call_hook(
+            'before_test_iter', batch_idx=place, data_batch=batch
+        )
+        if (end - start) / info['fps'] <= self.window:
+            batch = self._collate(dataset[index])
+            outputs = self.runner.model.test_step(batch)
+        else:
+            outputs = [self._search(dataset.pipeline, info)]
+        self.evaluator.process(data_samples=outputs, data_batch=batch)
+        self.runner.call_hook(
+            'after_test_iter',
+            batch_idx=place,
+            data_batch=batch,
+            outputs=outputs,
+        )
+
+    def _collate(self, item: dict) -> Any:
+        collate: Any = self.dataloader.collate_fn
+        return collate([item])
+
+    def _search(self, pipeline: Any, info: dict) -> GroundingDataSample:
+        """The best tube of each sentence of a long segment."""
+        # Not at the top: it imports what an inferencer needs.
+        from hero_mm.apis.windows import as_sample, search
+
+        asked: Optional[GroundingDataSample] = None
+
+        def answer(item: dict) -> GroundingDataSample:
+            nonlocal asked
+            batch = self._collate(item)
+            (asked,) = self.runner.model.test_step(batch)
+            return asked
+
+        with open_video(info['video_path']) as reader:
+            count = len(info['queries'])
+            states = search(reader, answer, pipeline, info, self.window, count)
+            (last,) = deque(states, maxlen=1)
+        best = [tubes.best()[0] for tubes in last.best]
+        assert asked is not None
+        sample = as_sample(asked.queries.texts, best, last.facts)
+        sample.queries = asked.queries
+        return sample

@@ -56,7 +56,9 @@ class GroundingDataSample(BaseDataElement):
       them from files.
     - ``pred_queries``: ``spans`` (K, 2) native frames; ``bboxes`` (K, T, 4),
       in pixels of the original video; ``scores`` (K, T); ``span_scores``
-      (K,); ``action_consistency`` (K, T), in [0, 1].
+      (K,); ``action_consistency`` (K, T), in [0, 1]; ``presence`` (K,), in
+      [0, 1]: that the clip shows what the sentence says, which compares from
+      clip to clip.
     """
 
     def __getstate__(self) -> dict[str, Any]:

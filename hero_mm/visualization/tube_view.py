@@ -115,6 +115,8 @@ def _pred_fields(sample: GroundingDataSample) -> list[dict]:
     if 'action_consistency' in pred:
         for field, action in zip(fields, _array(pred.action_consistency)):
             field['action'] = action
+    for field, window in zip(fields, pred.get('windows', ())):
+        field['segment'] = _span(window)
     return fields
 
 
@@ -144,7 +146,8 @@ def views_from_sample(
             text=text,
             query_id=str(query_id),
             frame_inds=_array(sample.frame_inds).astype(np.int64),
-            segment=_span(sample.segment),
+            # Of a long video, what was seen around the tube.
+            segment=field.pop('segment', _span(sample.segment)),
             fps=float(sample.fps),
             frame_edges=sample.get('frame_edges'),
             **field,

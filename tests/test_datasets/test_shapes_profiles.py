@@ -14,7 +14,7 @@ from hero_mm.datasets.shapes import build_shapes
 from hero_mm.datasets.shapes.bars import hidden_runs, hide_some
 from hero_mm.datasets.shapes.meaning import Judge
 from hero_mm.datasets.shapes.motion import perform
-from hero_mm.datasets.shapes.profiles import DEFAULT, LONG, PROBES, PROFILES
+from hero_mm.datasets.shapes.profiles import LONG, PROBES, PROFILES
 from hero_mm.datasets.shapes.questions import read_questions
 from hero_mm.datasets.shapes.render import render, visible_boxes
 from hero_mm.datasets.shapes.scene import (
@@ -90,7 +90,7 @@ def test_the_default_profile_keeps_its_bytes(which):
 
 
 def test_profiles_are_sound():
-    assert PROFILES == {'default': DEFAULT, 'long': LONG}
+    assert list(PROFILES) == ['default', 'long', 'haystack']
     for profile in (*PROFILES.values(), *PROBES.values()):
         for name in ('objects', 'sizes', 'actions', 'events'):
             chances = getattr(profile, name)

@@ -19,7 +19,11 @@ with explained():
         PROFILES,
     )
 
-FOLDERS = {'default': 'data/shapes', 'long': 'data/shapes-long'}
+FOLDERS = {
+    'default': 'data/shapes',
+    'long': 'data/shapes-long',
+    'haystack': 'data/shapes-haystack',
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,13 +32,13 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        '--out', help='folder; data/shapes, or data/shapes-long'
+        '--out', help='folder; by default data/shapes, or as its profile'
     )
     parser.add_argument(
         '--profile',
         default='default',
         choices=list(PROFILES),
-        help='long: larger frames, and more of them',
+        help='long: larger frames, and more of them; haystack: long videos',
     )
     for split in ('train', 'val', 'test'):
         parser.add_argument(f'--{split}', type=int, help='videos')

@@ -6,7 +6,8 @@ make_command = (
     f'python tools/dataset_converters/hcstvg.py {data_root}raw/{{0}}.json '
     f'--videos {video_root} --out {data_root}{{0}}.json'
 )
-# Of 20 seconds.
+# Of 20 seconds; longer videos are searched in windows of so many.
+window = 20.0
 num_frames = 64
 # Short side, and the longest long side, in pixels: 16:9 keeps the short one.
 resize = dict(type='ResizeClip', short_side=420, max_long=747)

@@ -9,6 +9,7 @@ make_command = (
     f'--out {data_root}'
 )
 data_prefix = dict(video=data_root + 'vidor/video')
+window = 12.0
 
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=48, jitter=True),

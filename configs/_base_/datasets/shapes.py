@@ -7,6 +7,8 @@ prepare = dict(
 )
 
 dataset_type = 'GroundingDataset'
+# Seconds of a clip: longer videos are searched in windows like these.
+window = 4.0
 make_command = f'python tools/dataset_converters/shapes.py --out {data_root}'
 
 train_pipeline = [

@@ -9,6 +9,9 @@ make_command = (
     f'--out {data_root}{{0}}.json'
 )
 num_frames = 64
+# Seconds; segments have 28 on average. Videos of an inferencer that are much
+# longer are searched in windows like these.
+window = 30.0
 # Short side, and the longest long side, in pixels: 16:9 keeps the short one.
 resize = dict(type='ResizeClip', short_side=420, max_long=747)
 

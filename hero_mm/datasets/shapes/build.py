@@ -10,7 +10,8 @@ it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
@@ -18,11 +19,16 @@ import cv2
 
 from hero_mm.datasets.converters.vidstg import convert_vidstg
 from hero_mm.datasets.progress import show_progress
-from hero_mm.datasets.shapes.profiles import PROBES, PROFILES, Profile
-from hero_mm.datasets.shapes.render import encode_mp4, render
+from hero_mm.datasets.shapes.haystack import draw_haystack
+from hero_mm.datasets.shapes.profiles import (
+    HAYSTACKS,
+    PROBES,
+    PROFILES,
+    Profile,
+)
+from hero_mm.datasets.shapes.render import Frame, encode_mp4, render
 from hero_mm.datasets.shapes.video import (
     MAX_PROBE,
-    ShapesVideo,
     draw_video,
     meanings,
     vidor_annotation,
@@ -44,6 +50,7 @@ _SUMMARY = 'shapes.json'
 _DATASETS = {
     'default': 'shapes',
     'long': 'shapes-long',
+    'haystack': 'shapes-haystack',
     PROBE_FOLDER: 'shapes-probes',
 }
 _VIDSTG_FILES = ('annotations', 'files', 'meta')
@@ -58,8 +65,9 @@ class _Plan(NamedTuple):
     sizes: dict[str, int]
 
     def profile(self, split: str) -> Profile:
-        """A probe has one of its own, the others share that of the folder."""
-        return PROBES[split] if split in PROBES else PROFILES[self.name]
+        """A probe or length has its own, others share that of the folder."""
+        own = {**PROBES, **HAYSTACKS}
+        return own[split] if split in own else PROFILES[self.name]
 
     def summary(self, splits: dict[str, Any]) -> dict[str, Any]:
         """The content of ``shapes.json``; without a name: the default."""
@@ -102,13 +110,16 @@ def build_shapes(
         out (str or PathLike): Folder to write to. One process a folder.
         num_videos (Mapping[str, int], optional): Videos of 'train', 'val' and
             'test'; a split that is not named has its default size. Defaults
-            to 4500, 200 and 500 ('long': 2000, 100 and 300).
+            to 4500, 200 and 500 ('long': 2000, 100 and 300; 'haystack' has
+            the splits '1min', '5min', '20min' and '60min', with 10, 6, 3 and
+            3 videos).
         seed (int): Seed. Defaults to 0.
         workers (int): Number of processes. Defaults to 2.
         progress (bool): Whether to show, on standard error, how far it is.
             Defaults to True.
-        profile (str): 'default' or 'long', which has larger frames and more
-            of them. Defaults to 'default'.
+        profile (str): 'default'; 'long', which has larger frames and more
+            of them; or 'haystack', whose videos last minutes. Defaults to
+            'default'.
 
     Returns:
         dict: ``version``, ``seed``, ``splits`` (videos, entries, captions,
@@ -182,10 +193,11 @@ def _render(
     """Write the raw layout; gives the summary and what was rendered."""
     # Without counts: begun, and not to be mixed with another seed.
     write_bytes(plan.root / _SUMMARY, _dump(plan.summary({})))
+    step = 1 if plan.name == 'haystack' else _CHUNK
     chunks = [
-        _Chunk(plan, split, start, min(start + _CHUNK, number))
+        _Chunk(plan, split, start, min(start + step, number))
         for split, number in plan.sizes.items()
-        for start in range(0, number, _CHUNK)
+        for start in range(0, number, step)
     ]
     found: Iterable[_Done] = in_processes(
         _build_chunk, chunks, workers, _start_worker, 'spawn'
@@ -288,27 +300,49 @@ def _build_chunk(chunk: _Chunk) -> _Done:
     """Write the files of some videos that are not there yet."""
     done = _Done(chunk, [], [], [], 0)
     rendered = 0
+    seed = chunk.plan.seed
     for index in range(chunk.start, chunk.end):
         profile = chunk.plan.profile(chunk.split)
-        video = draw_video(chunk.split, index, chunk.plan.seed, profile)
-        rendered += _write_video(chunk, video)
+        if profile.minutes:
+            long = draw_haystack(index, seed, profile)
+            rendered += _write_video(
+                chunk, long.vid, long.subdir, long.frames, long.annotation
+            )
+            done.vids.append(long.vid)
+            done.entries.extend(long.entries())
+            done.meanings.extend(long.meanings())
+            continue
+        video = draw_video(chunk.split, index, seed, profile)
+        rendered += _write_video(
+            chunk,
+            video.vid,
+            video.subdir,
+            partial(render, video.world),
+            partial(vidor_annotation, video),
+        )
         done.vids.append(video.vid)
         done.entries.extend(vidstg_entries(video))
         done.meanings.extend(meanings(video))
     return done._replace(rendered=rendered)
 
 
-def _write_video(chunk: _Chunk, video: ShapesVideo) -> bool:
+def _write_video(
+    chunk: _Chunk,
+    vid: str,
+    subdir: str,
+    frames: Callable[[], Iterable[Frame]],
+    annotation: Callable[[], dict[str, Any]],
+) -> bool:
     """Write video and annotation; gives whether it had to be rendered."""
     base = chunk.plan.root / 'vidor'
     part = vidor_part(chunk.split)
-    note = base / 'annotation' / part / video.subdir / f'{video.vid}.json'
-    film = base / 'video' / video.subdir / f'{video.vid}.mp4'
-    missing, profile = not film.exists(), video.world.profile
+    note = base / 'annotation' / part / subdir / f'{vid}.json'
+    film = base / 'video' / subdir / f'{vid}.mp4'
+    missing, profile = not film.exists(), chunk.plan.profile(chunk.split)
     if missing:
-        write_bytes(film, encode_mp4(render(video.world), profile.fps))
+        write_bytes(film, encode_mp4(frames(), profile.fps))
     if not note.exists():
-        write_bytes(note, _dump(vidor_annotation(video)))
+        write_bytes(note, _dump(annotation()))
     return missing
 
 

@@ -1,8 +1,9 @@
 """Profiles: what the worlds of a benchmark are like, and what is asked.
 
 One renderer serves all. ``DEFAULT`` is ``data/shapes``, whose bytes no other
-profile may change; ``LONG`` has larger and longer clips; ``PROBES`` are small
-test splits in the format of ``DEFAULT``, each for one thing that is hard.
+profile may change; ``LONG`` has larger and longer clips; ``HAYSTACK`` has long
+videos of many scenes; ``PROBES`` are small test splits in the format of
+``DEFAULT``, each for one thing that is hard.
 """
 
 from collections.abc import Mapping
@@ -56,6 +57,8 @@ class Profile:
         target_size (str, optional): Only objects of this size are asked for.
         target_actions (tuple[str, ...], optional): Only these are asked for.
         alike (int): So many others, at least, have the target's very look.
+        minutes (int): How long a video of many scenes is; 0 is one scene, of
+            ``num_frames``.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Profile:
     target_size: Optional[str]
     target_actions: Optional[tuple[str, ...]]
     alike: int
+    minutes: int = 0
 
     @property
     def scale(self) -> float:
@@ -157,8 +161,22 @@ LONG = replace(
     entries_to_learn=7,
 )
 
+# Its splits are lengths, as :data:`HAYSTACKS` says.
+HAYSTACK = replace(
+    DEFAULT,
+    name='haystack',
+    salt=(2,),
+    videos={'1min': 10, '5min': 6, '20min': 3, '60min': 3},
+    kinds={'basic': 1.0},
+    entries=5,
+)
+HAYSTACKS = {
+    split: replace(HAYSTACK, minutes=int(split.removesuffix('min')))
+    for split in HAYSTACK.videos
+}
+
 # What render, test and documentation call them.
-PROFILES = {profile.name: profile for profile in (DEFAULT, LONG)}
+PROFILES = {profile.name: profile for profile in (DEFAULT, LONG, HAYSTACK)}
 
 
 # With five sentences or more each.

@@ -5,6 +5,7 @@ Shape legend: T frames, N objects, V corners of an outline.
 
 import io
 import math
+from collections.abc import Iterable
 from typing import Optional
 
 import av
@@ -37,6 +38,7 @@ _X264 = {
 }
 
 Frames = NDArray[np.uint8]
+Frame = NDArray[np.uint8]
 
 
 def _polygon(
@@ -208,22 +210,22 @@ def _area(corners: NDArray) -> float:
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
-def encode_mp4(frames: Frames, fps: int = DEFAULT.fps) -> bytes:
-    """Encode uint8 RGB frames, of shape (T, H, W, 3), as a whole mp4 file.
+def encode_mp4(frames: Iterable[Frame], fps: int = DEFAULT.fps) -> bytes:
+    """Encode uint8 RGB frames, each of shape (H, W, 3), as a whole mp4 file.
 
     It is h264 in yuv420p, which every browser plays.
     """
     buffer = io.BytesIO()
-    height, width = frames.shape[1:3]
     reformatter = VideoReformatter()
     with av.open(buffer, 'w', format='mp4') as container:
         stream = container.add_stream('libx264', rate=fps)
-        stream.width, stream.height = width, height
         stream.pix_fmt = 'yuv420p'
         stream.codec_context.thread_count = 1
         stream.codec_context.gop_size = 16
         stream.options = _X264
-        for rgb in frames:
+        for number, rgb in enumerate(frames):
+            if not number:
+                stream.height, stream.width = rgb.shape[:2]
             # OpenCV's own conversion takes the colour of every other pixel,
             # which moves it by half a pixel once a player has read it.
             frame = reformatter.reformat(

@@ -92,8 +92,25 @@ class DecodeFrames(Transform):
         args = self.backend_args, self.num_threads
         with open_video(path, *args) as reader:
             imgs = self._read(reader, results)
-            shape: tuple[int, int] = imgs.shape[1:3]
-            whole = shape if self.max_side is None else reader.size[::-1]
+            whole = reader.size[::-1]
+        return self.pack(results, imgs, whole)
+
+    @staticmethod
+    def pack(results: dict, imgs: np.ndarray, whole: tuple[int, int]) -> dict:
+        """Put frames that were decoded into the results.
+
+        Args:
+            results (dict): With ``video_path`` and ``frame_inds``.
+            imgs (np.ndarray): They, uint8 RGB, has shape (T, H, W, 3).
+            whole (tuple[int, int]): (height, width) before a reduction.
+
+        Returns:
+            dict: With ``imgs`` and their shape.
+
+        Raises:
+            VideoError: They have another aspect ratio than annotated.
+        """
+        path, shape = results['video_path'], imgs.shape[1:3]
         annotated: tuple[int, int] = (
             results.get('height', whole[0]),
             results.get('width', whole[1]),

@@ -358,6 +358,7 @@ class TubeHead(BaseModule):
             seen.gather(1, first),
             longest,
         )
+        presence = self._presence(output, spans, edges_QT1, real)
         consistency = values[..., 5].sigmoid()
         if consistency_QT is not None:
             consistency = consistency_QT.sigmoid()
@@ -371,7 +372,25 @@ class TubeHead(BaseModule):
                     bboxes=to_original(values[mine, :length, :4], sample),
                     scores=values[mine, :length, 4],
                     span_scores=span_scores[mine],
+                    presence=presence[mine],
                     action_consistency=consistency[mine, :length],
                 )
             )
         return results
+
+    @staticmethod
+    def _presence(
+        output: TubeOutput, spans_Q2: Tensor, edges_QT1: Tensor, real: Tensor
+    ) -> Tensor:
+        """That a clip shows what a sentence says, in [0, 1], (Q,).
+
+        The late fusion of looks and action, in the span: of what is said of
+        spans and slots, this alone is not relative to the rest of the clip.
+        """
+        middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
+        inside = (middle >= spans_Q2[:, :1]) & (middle < spans_Q2[:, 1:])
+        # A span within one frame has no middle.
+        inside = inside & real
+        inside = inside | (real & ~inside.any(1, keepdim=True))
+        best = output.early_QTN.float().amax(-1) * inside
+        return (best.sum(1) / inside.sum(1).clamp(min=1)).sigmoid()

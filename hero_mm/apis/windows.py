@@ -1,0 +1,495 @@
+"""Search a long video: windows at the rate that a model knows, in order.
+
+A video of any length is decoded once, from the start. What is held are the
+frames of one window and the few best tubes of each sentence.
+
+Shape legend: K sentences, T frames of a window, N frames of a tube. Boxes are
+xyxy in pixels of the video; spans, segments and windows are half-open
+``[start, end)`` in native frames.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count as count_up
+from typing import Any, Optional
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.structures import InstanceData
+
+from hero_mm.datasets.picture_reader import PictureReader
+from hero_mm.datasets.transforms.formatting import META_KEYS
+from hero_mm.datasets.transforms.loading import DecodeFrames
+from hero_mm.datasets.transforms.sampling import SampleClipFrames
+from hero_mm.datasets.video_reader import VideoError, VideoReader
+from hero_mm.errors import UserError
+from hero_mm.evaluation.functional import interpolate_boxes, paired_box_iou
+from hero_mm.structures import GroundingDataSample
+
+SAME = 0.5
+"""Tubes of two windows that agree so well on what both see are one."""
+SPARE = 4
+"""So many times the tubes that are asked for are kept while it goes."""
+LONG = 2.0
+"""A video of more windows than this is searched in windows by itself."""
+
+
+def find_steps(pipeline: Compose) -> tuple[SampleClipFrames, DecodeFrames]:
+    """The parts of a pipeline that choose and decode frames.
+
+    Raises:
+        ValueError: If one of them is missing.
+    """
+    chosen, decoded = (
+        next((s for s in pipeline.transforms if isinstance(s, kind)), None)
+        for kind in (SampleClipFrames, DecodeFrames)
+    )
+    if chosen is None or decoded is None:
+        raise UserError(
+            'windows of a long video need a test pipeline with '
+            'SampleClipFrames and DecodeFrames; give window=0 to look at the '
+            'whole video at once'
+        )
+    return chosen, decoded
+
+
+def window_seconds(cfg: Config, pipeline: Compose) -> Optional[float]:
+    """How long the clips are that a model knows, as far as its config says.
+
+    Args:
+        cfg (Config): With ``window``, in seconds; without it, a sampler of a
+            fixed rate says it.
+        pipeline (Compose): Of the same config.
+
+    Returns:
+        float, optional: Seconds, or None.
+
+    Raises:
+        ValueError: If ``window`` is no number above 0.
+    """
+    told = cfg.get('window')
+    if told is not None:
+        return check_seconds(told, 'the window of the config')
+    for step in pipeline.transforms:
+        if isinstance(step, SampleClipFrames) and step.fps and step.max_frames:
+            return step.max_frames / step.fps
+    return None
+
+
+def check_seconds(value: Any, name: str = 'window') -> float:
+    """A window that was given, in seconds; ValueError where it is none."""
+    if isinstance(value, (int, float)) and math.isfinite(value) and value >= 0:
+        return float(value)
+    raise UserError(
+        f'{name} must be a number of seconds, or 0 for none, got {value!r}'
+    )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The frames that are looked at, one every ``step`` native frames.
+
+    Attributes:
+        start (int): First native frame of what is searched.
+        step (float): Native frames from one to the next, at least 1.
+        length (int): Frames T of a window.
+        shift (float): Place of a frame in its step: 0.5 is its middle.
+    """
+
+    start: int
+    step: float
+    length: int
+    shift: float
+
+    @classmethod
+    def of(
+        cls, sampler: SampleClipFrames, fps: float, seconds: float, start: int
+    ) -> 'Grid':
+        """As a sampler would choose them in a clip of so many seconds."""
+        native = seconds * fps
+        if sampler.mode == 'fps':
+            step, shift = max(fps / (sampler.fps or fps), 1.0), 0.0
+        else:
+            step, shift = max(native / (sampler.num_frames or 1), 1.0), 0.5
+        length = max(round(native / step), 1)
+        most = sampler.max_frames or sampler.num_frames or length
+        return cls(start, step, min(length, most), shift)
+
+    def rank(self, index: int) -> int:
+        """The native frame of a place in the grid."""
+        place = (index + self.shift) * self.step
+        # With shift 0: the first frame whose own place has come.
+        whole = math.floor(place) if self.shift else math.ceil(place - 1e-9)
+        return self.start + whole
+
+    def edge(self, index: int) -> int:
+        """The native frame at which the part of a place begins."""
+        if not self.shift:
+            return self.rank(index)
+        return self.start + round(index * self.step)
+
+    def ranks(self, end: Optional[int] = None) -> Iterator[int]:
+        """Native frames in order, below ``end`` where there is one."""
+        for index in count_up():
+            rank = self.rank(index)
+            if end is not None and rank >= end:
+                return
+            yield rank
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Frames of a part of a video.
+
+    Attributes:
+        segment (tuple[int, int]): The part.
+        frames_T (np.ndarray): Native numbers, int64.
+        images (list[np.ndarray]): T pictures, RGB uint8.
+    """
+
+    segment: tuple[int, int]
+    frames_T: np.ndarray
+    images: list[np.ndarray]
+
+    def through(
+        self, pipeline: Compose, facts: dict[str, Any], size: tuple[int, int]
+    ) -> dict[str, Any]:
+        """Run a pipeline on frames that are decoded already.
+
+        Args:
+            pipeline (Compose): Of a config.
+            facts (dict): Of the video, as a pipeline gets them.
+            size (tuple[int, int]): (width, height) of the video.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``.
+        """
+        results = dict(
+            facts, segment=self.segment, frame_inds=self.frames_T.copy()
+        )
+        for step in pipeline.transforms:
+            if isinstance(step, SampleClipFrames):
+                continue
+            if isinstance(step, DecodeFrames):
+                images = np.stack(self.images)
+                results = step.pack(results, images, size[::-1])
+            else:
+                results = step(results)
+        return results
+
+
+def cut_windows(
+    frames: Iterable[tuple[int, np.ndarray]],
+    grid: Grid,
+    find_end: Callable[[], int],
+    overlap: float = 0.5,
+) -> Iterator[Window]:
+    """Cut frames that come in order into windows; the last one is as long.
+
+    Args:
+        frames (Iterable): Numbers and pictures of the grid, in order.
+        grid (Grid): Where they are.
+        find_end (Callable[[], int]): One past the last native frame; asked
+            when all frames have come.
+        overlap (float): Share of a window that the next one sees again.
+
+    Yields:
+        Window: Nothing else is held meanwhile.
+    """
+    held: deque[tuple[int, np.ndarray]] = deque(maxlen=grid.length)
+    hop = max(1, round(grid.length * (1 - overlap)))
+    seen = 0
+    for frame in frames:
+        fresh = seen - grid.length
+        if fresh >= 0 and fresh % hop == 0:
+            yield _window(held, grid.edge(fresh), grid.edge(seen))
+        held.append(frame)
+        seen += 1
+    if held:
+        yield _window(held, grid.edge(seen - len(held)), find_end())
+
+
+def _window(
+    held: Iterable[tuple[int, np.ndarray]], start: int, end: int
+) -> Window:
+    ranks, images = zip(*held)
+    return Window((start, end), np.array(ranks, np.int64), list(images))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A tube of one sentence.
+
+    Attributes:
+        span (tuple[float, float]): When.
+        score (float): That it is what the sentence says.
+        window (tuple[int, int]): What was seen around it.
+        frames_N (np.ndarray): Native frames of the window, int64.
+        boxes_N4 (np.ndarray): A box on each of them.
+        action_N (np.ndarray): Action consistency on each of them.
+    """
+
+    span: tuple[float, float]
+    score: float
+    window: tuple[int, int]
+    frames_N: np.ndarray
+    boxes_N4: np.ndarray
+    action_N: np.ndarray
+
+    def inside(self, frames: np.ndarray) -> np.ndarray:
+        """Which frames lie in the span."""
+        return (frames >= self.span[0]) & (frames < self.span[1])
+
+
+def read_found(sample: GroundingDataSample) -> list[Found]:
+    """The tubes of a window, one a sentence.
+
+    Args:
+        sample (GroundingDataSample): With ``pred_queries``. Their
+            ``presence`` is the score; where a model does not give it, it is
+            that of the span.
+
+    Returns:
+        list[Found]: K tubes.
+    """
+    pred = sample.pred_queries
+    frames = np.asarray(sample.frame_inds, dtype=np.int64)
+    scores = pred.get('presence', pred.span_scores)
+    start, end = sample.segment
+    action = pred.get('action_consistency', pred.scores)
+    return [
+        Found(
+            (float(span[0]), float(span[1])),
+            float(score),
+            (int(start), int(end)),
+            frames,
+            boxes.float().cpu().numpy(),
+            action.float().cpu().numpy(),
+        )
+        for span, score, boxes, action in zip(
+            pred.spans, scores, pred.bboxes, action
+        )
+    ]
+
+
+def agreement(first: Found, second: Found) -> float:
+    """How well two tubes agree on the frames that both windows saw.
+
+    Args:
+        first (Found): A tube.
+        second (Found): Another one.
+
+    Returns:
+        float: vIoU on the frames that both saw: the sum of the overlaps of
+        boxes where both spans are, by the number of frames where one is. 0
+        where neither is.
+    """
+    frames, a, b = np.intersect1d(
+        first.frames_N, second.frames_N, True, return_indices=True
+    )
+    one, two = first.inside(frames), second.inside(frames)
+    if not (one | two).any():
+        return 0.0
+    both = one & two
+    overlaps = paired_box_iou(
+        first.boxes_N4[a][both], second.boxes_N4[b][both]
+    )
+    return float(overlaps.sum() / (one | two).sum())
+
+
+def join(first: Found, second: Found, step: float) -> Found:
+    """One tube of two that agree.
+
+    A window that ends within a tube did not see its end: there the other one
+    is asked. What both saw is taken from the one of higher score.
+
+    Args:
+        first (Found): Of the window that begins first.
+        second (Found): Of the other one.
+        step (float): Native frames between two that are looked at.
+
+    Returns:
+        Found: Of the higher score of the two.
+    """
+    best = first if first.score >= second.score else second
+    starts_cut = second.span[0] - second.window[0] < step
+    ends_cut = first.window[1] - first.span[1] < step
+    start = (first if starts_cut else best).span[0]
+    end = (second if ends_cut else best).span[1]
+    if not (starts_cut or ends_cut) or end <= start:
+        return best
+    # Boxes of the middle of what both saw are those of one, then the other.
+    border = (second.window[0] + first.window[1]) / 2
+    if first.window[1] >= second.window[1]:
+        border = second.window[1]
+    mine = first.frames_N < border
+    theirs = second.frames_N >= border
+
+    def both(name: str) -> np.ndarray:
+        parts = getattr(first, name)[mine], getattr(second, name)[theirs]
+        return np.concatenate(parts)
+
+    return Found(
+        (start, end),
+        best.score,
+        (first.window[0], max(first.window[1], second.window[1])),
+        both('frames_N'),
+        both('boxes_N4'),
+        both('action_N'),
+    )
+
+
+class BestTubes:
+    """The best tubes of one sentence so far; a bounded list.
+
+    Args:
+        number (int): So many are asked for.
+        step (float): Native frames between two that are looked at.
+    """
+
+    def __init__(self, number: int, step: float) -> None:
+        self.number = number
+        self.step = step
+        self._kept: list[Found] = []
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, found: Found) -> None:
+        """Take the tube of the next window.
+
+        It is joined with those that it agrees with by :data:`SAME` or more on
+        the frames that both windows saw; so no event stands there twice.
+        """
+        begun = found.window[0]
+        for other in list(self._kept):
+            if other.window[1] > begun and agreement(other, found) >= SAME:
+                self._kept.remove(other)
+                found = join(other, found, self.step)
+        self._kept.append(found)
+        # What the next window may still continue is kept in any case.
+        self._kept.sort(key=lambda one: (-one.score, one.span))
+        self._kept = [
+            one
+            for place, one in enumerate(self._kept)
+            if place < SPARE * self.number or one.window[1] > begun
+        ]
+
+    def best(self) -> list[Found]:
+        """The best tubes, the best one first; at most as many as asked."""
+        return self._kept[: self.number]
+
+
+def as_sample(
+    texts: Sequence[str], found: Sequence[Found], facts: dict[str, Any]
+) -> GroundingDataSample:
+    """Tubes of one video as a sample, as a clip would give it.
+
+    Args:
+        texts (Sequence[str]): K sentences.
+        found (Sequence[Found]): A tube each.
+        facts (dict): Meta information of the video, with the searched
+            ``segment``.
+
+    Returns:
+        GroundingDataSample: Its frames are those of all tubes; its scores
+        those that a tube is what a sentence says; ``windows`` (K, 2) is what
+        was seen around each tube.
+    """
+    frames = np.unique(np.concatenate([one.frames_N for one in found]))
+    meta = {key: facts[key] for key in META_KEYS if key in facts}
+    sample = GroundingDataSample(metainfo=dict(meta, frame_inds=frames))
+    boxes = [
+        interpolate_boxes(one.frames_N, one.boxes_N4, frames) for one in found
+    ]
+    action = [np.interp(frames, one.frames_N, one.action_N) for one in found]
+    sample.queries = InstanceData(texts=list(texts))
+    sample.pred_queries = InstanceData(
+        spans=np.array([one.span for one in found]),
+        bboxes=np.stack(boxes),
+        span_scores=np.array([one.score for one in found]),
+        action_consistency=np.stack(action),
+        windows=np.array([one.window for one in found]),
+    )
+    return sample
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a search is.
+
+    Attributes:
+        best (list[BestTubes]): Of each sentence.
+        changed (list[int]): The sentences whose best tubes changed.
+        facts (dict): Of the video; ``segment`` is what was searched so far.
+        final (bool): Whether that is all of it.
+    """
+
+    best: list[BestTubes]
+    changed: list[int]
+    facts: dict[str, Any]
+    final: bool
+
+
+def search(
+    reader: VideoReader,
+    answer: Callable[[dict[str, Any]], GroundingDataSample],
+    pipeline: Compose,
+    facts: dict[str, Any],
+    seconds: float,
+    count: int,
+    number: int = 1,
+) -> Iterator[Progress]:
+    """Search a video, window by window, in one pass over its frames.
+
+    Args:
+        reader (VideoReader): The video.
+        answer (Callable): From what the pipeline gives of a window to a
+            sample with ``pred_queries``.
+        pipeline (Compose): Chooses, decodes and packs frames.
+        facts (dict): What the pipeline needs to know: ``video_path``, ``fps``
+            and, where a part is searched, ``segment``.
+        seconds (float): Length of a window.
+        count (int): Number K of sentences.
+        number (int): Tubes that are kept of each. Defaults to 1.
+
+    Yields:
+        Progress: After each window; the last one is final.
+
+    Raises:
+        VideoError: The file is broken, or cut off.
+    """
+    sampler, decoder = find_steps(pipeline)
+    start, end = facts.get('segment', (0, None))
+    grid = Grid.of(sampler, facts['fps'], seconds, start)
+    best = [BestTubes(number, grid.step) for _ in range(count)]
+    before: list[list[Found]] = [[] for _ in best]
+    frames = reader.stream(grid.ranks(end), decoder.max_side)
+
+    def find_end() -> int:
+        return reader.check_whole() if end is None else end
+
+    window = None
+    for window in cut_windows(frames, grid, find_end):
+        data = window.through(pipeline, facts, reader.size)
+        for tubes, found in zip(best, read_found(answer(data))):
+            tubes.add(found)
+        after = [tubes.best() for tubes in best]
+        changed = [k for k, now in enumerate(after) if now != before[k]]
+        before = after
+        so_far = dict(
+            facts,
+            segment=(start, window.segment[1]),
+            frame_count=window.segment[1],
+            ori_shape=reader.size[::-1],
+        )
+        yield Progress(best, changed, so_far, False)
+    if window is None:
+        raise VideoError(reader.path, 'no frame can be decoded')
+    whole = dict(so_far, frame_count=reader.frame_count)
+    if 'frame_edges' not in whole and not isinstance(reader, PictureReader):
+        whole['frame_edges'] = reader.edges
+    yield Progress(best, list(range(count)), whole, True)
