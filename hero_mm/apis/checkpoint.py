@@ -5,68 +5,22 @@ config gives a model with random parts. Here a difference is an error.
 """
 
 import logging
-import pickle
 import re
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
 
 from ..models.compat_checkpoint import check_version
-from ..pretrained.fetching import FETCHED, STORES, read_weights
-from ..pretrained.filling import check_finite, some
-from ..pretrained.reading import refuse_unsafe, unreadable
+from ..pretrained.checkpoints import find_checkpoint, read_checkpoint
+from ..pretrained.filling import some
 
 PathLike = Union[str, Path]
 SHOWN = 5
-REMOTE = (*FETCHED, *STORES)
-
-
-def find_checkpoint(path: PathLike) -> str:
-    """The checkpoint that a path means.
-
-    Args:
-        path (str or Path): A file, a URL, ``hf://OWNER/NAME/FILE``, or a work
-            dir, of which the last ``best_*.pth`` is taken, or else the last
-            checkpoint: by the number in its name, since a copy of the folder
-            has other times.
-
-    Returns:
-        str: Path of a file, or the URL or name.
-
-    Raises:
-        FileNotFoundError: When there is no such file or no checkpoint in
-            the folder.
-    """
-    if str(path).startswith(REMOTE):
-        return str(path)
-    folder = Path(path).expanduser()
-    if folder.is_file():
-        return str(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f'checkpoint {str(path)!r} does not exist; give a .pth file or '
-            'the work dir of a training'
-        )
-    for pattern in ('best_*.pth', '*.pth'):
-        found = sorted(folder.glob(pattern), key=_turn)
-        if found:
-            return str(found[-1])
-    raise FileNotFoundError(
-        f'no checkpoint (*.pth) in {str(path)!r}; train first: '
-        'python tools/train.py CONFIG --work-dir ' + str(path)
-    )
-
-
-def _turn(path: Path) -> tuple[int, float]:
-    """Number of the epoch or iteration in the name, and time of change."""
-    number = re.search(r'(\d+)$', path.stem)
-    return int(number[1]) if number else -1, path.stat().st_mtime
 
 
 def find_resumable(work_dir: PathLike) -> Optional[str]:
@@ -162,52 +116,6 @@ def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
             'Start a new one from its weights: '
             f"--cfg-options load_from='{path}', without --resume"
         )
-
-
-def read_checkpoint(path: PathLike) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
-
-    Args:
-        path (str or Path): A file, a URL or a work dir.
-
-    Returns:
-        dict: With ``state_dict`` (names without a leading ``module.``) and,
-        when the file has it, ``meta`` and the rest.
-
-    Raises:
-        FileNotFoundError: When the file does not exist.
-        ValueError: When the file is no checkpoint, is truncated, wants to
-            run code, or holds weights that are not finite.
-    """
-    path = find_checkpoint(path)
-    try:
-        if path.startswith(STORES):
-            refuse_unsafe(path)
-            found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        else:
-            found = read_weights(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise UserError(unreadable(path, error)) from error
-    if not isinstance(found, dict):
-        raise UserError(
-            f'{path} holds a {type(found).__name__} where a checkpoint '
-            "(a dict with 'state_dict') is expected"
-        )
-    found = dict(found) if 'state_dict' in found else {'state_dict': found}
-    weights = found['state_dict']
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise UserError(
-            f"{path} has no 'state_dict' of tensors. A checkpoint of another "
-            'model is brought into the names of HERO by the tools in '
-            'tools/model_converters/ (docs/pretrained.md)'
-        )
-    found['state_dict'] = {
-        name.removeprefix('module.'): value for name, value in weights.items()
-    }
-    check_finite(found['state_dict'], path)
-    return found
 
 
 def check_weights(

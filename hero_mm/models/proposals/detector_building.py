@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
+from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
 
 from ..video_encoders.building import build_part, reason
 
@@ -169,8 +170,6 @@ def load_detector(detector: nn.Module, checkpoint: str) -> None:
         FileNotFoundError: There is no such checkpoint.
         ValueError: It does not fill the detector.
     """
-    from hero_mm.apis.checkpoint import find_checkpoint, read_checkpoint
-
     path = find_checkpoint(checkpoint)
     weights = read_checkpoint(path)['state_dict']
     wanted = detector.state_dict()

@@ -36,14 +36,10 @@ class RealFrame:
 
 
 def real_frames(inputs: dict[str, Any]) -> list[RealFrame]:
-    """The real frames of a batch, clip by clip.
+    """The N real frames of a batch, clip by clip.
 
-    Args:
-        inputs (dict): ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W) of
-            the data preprocessor, and its ``extents`` where they are known.
-
-    Returns:
-        list[RealFrame]: N frames.
+    From ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W) of the data
+    preprocessor, or its ``extents`` where they are known.
     """
     extents = inputs.get('extents') or read_extents(
         inputs['frame_mask'], inputs['pixel_mask']
@@ -63,15 +59,9 @@ def pick_frames(x_BTC: Tensor, frames: Sequence[RealFrame]) -> Tensor:
 
 
 def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
-    """One frame as a sample of mmdet.
+    """A frame of (height, width) as a ``DetDataSample`` of mmdet.
 
-    Args:
-        size (tuple[int, int]): (height, width) in pixels.
-        truth (Tensor, optional): Boxes of its objects, all of class 0, has
-            shape (M, 4).
-
-    Returns:
-        DetDataSample: With what heads and detectors ask for.
+    ``truth``: boxes (M, 4) of its objects, all of class 0.
     """
     from mmdet.structures import DetDataSample
 
@@ -97,15 +87,10 @@ def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
 def set_batch_size(
     samples: Sequence[Any], size: tuple[int, int], head: Any
 ) -> None:
-    """Set the size of their batch in the samples of frames.
+    """Set the (height, width) of their batch in the samples of frames.
 
     Heads without priors (CenterNet) take their stride from ``pad_shape`` of
     the first frame, for all of them.
-
-    Args:
-        samples (Sequence[DetDataSample]): Changed in place.
-        size (tuple[int, int]): Height and width in pixels, with padding.
-        head (nn.Module): That they are for.
     """
     meta = dict(batch_input_shape=size)
     if not hasattr(head, 'prior_generator'):
@@ -126,13 +111,8 @@ def frames_to_learn(
     losses weigh 0. Heads that count objects over all processes must be called
     equally often in each, and every weight needs a gradient.
 
-    Args:
-        frames (Sequence[RealFrame]): N frames.
-        samples (Sequence[GroundingDataSample]): B samples with ``gt_tracks``.
-
-    Returns:
-        tuple[list[int], list[Tensor], float]: Which of the frames, the
-        annotated boxes (M, 4) of each, and the weight of the losses.
+    Gives which of the frames, the annotated boxes (M, 4) of each, and the
+    weight of the losses.
     """
     rows = [
         row
@@ -185,15 +165,9 @@ def pack_proposals(
 
 
 def sum_losses(losses: dict[str, Any], weight: float) -> dict[str, Tensor]:
-    """Losses of an mmdet part as losses of ours.
+    """Losses of an mmdet part, as one number each, ``loss_proposal_*``.
 
-    Args:
-        losses (dict): Tensors or lists of them, one a level.
-        weight (float): Weight of those whose name says that they are losses;
-            others, such as accuracies, are logged as they are.
-
-    Returns:
-        dict: One number each, with ``proposal_`` in its name.
+    What is no loss by its name, such as an accuracy, is logged as it is.
     """
     result = {}
     for name, value in losses.items():

@@ -49,11 +49,9 @@ STRIDED = (nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.MaxPool3d)
 class Level:
     """A level of the backbone.
 
-    Its channels, pixels a cell, frames a step, and the frame at which the
-    first step is centred.
+    Pixels a cell, frames a step, the frame at which the first step is centred.
     """
 
-    channels: int
     stride: int
     time_stride: int
     first: float
@@ -331,7 +329,7 @@ class FeatureTower(BaseModule):
     def _describe_level(
         self, level: Tensor, frames: int, side: int, shifts: dict[int, float]
     ) -> Level:
-        _, steps, channels, _, width = level.shape
+        steps, width = level.shape[1], level.shape[-1]
         _check_cells(f'a level of {self.name}', level, side)
         few = steps == 1 < frames and self.clip_len is None
         if not steps or frames % steps or few:
@@ -343,7 +341,7 @@ class FeatureTower(BaseModule):
                 'once) that is a multiple of its stride in time'
             )
         first = first_step(shifts, frames, steps)
-        return Level(channels, side // width, frames // steps, first)
+        return Level(side // width, frames // steps, first)
 
     def _check_numbers(self, config: dict) -> None:
         """ValueError where the levels are not those that were asked for."""
