@@ -16,8 +16,7 @@ from .proposals import (
 from .ramped_average import RampedAverage
 from .region_encoder import RegionEncoder
 from .regions import Regions
-from .retrieval import FrameRetrieval
-from .scout import FrameScout
+from .retrieval import FrameRetrieval, FrameScout
 from .text_encoders import HFTextEncoder, WordTextEncoder
 from .video_encoders import VideoEncoder
 

@@ -6,7 +6,7 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.optim import OptimWrapper
 
 from hero_mm.apis.complexity import flops_of
-from hero_mm.models.heads.frame_grid import query_edges
+from hero_mm.models.heads.tube_decoding import query_edges
 from hero_mm.registry import MODELS
 
 SWITCHES = {

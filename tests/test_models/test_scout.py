@@ -5,8 +5,7 @@ import copy
 import pytest
 import torch
 
-from hero_mm.models.retrieval import FrameRetrieval
-from hero_mm.models.scout import Clips
+from hero_mm.models.retrieval import Clips, FrameRetrieval
 from hero_mm.models.targets import Tubes
 from hero_mm.registry import MODELS
 

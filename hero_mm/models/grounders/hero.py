@@ -24,11 +24,10 @@ from hero_mm.structures import GroundingDataSample, send
 
 from ..compat_checkpoint import check_version
 from ..features import Pyramid, TextFeatures
-from ..heads.frame_grid import query_edges
-from ..heads.tube_decoding import TubeOutput
+from ..heads.tube_decoding import TubeOutput, query_edges
 from ..recompute import keep_gradients
 from ..regions import Regions, take_frames
-from ..scout import Clips
+from ..retrieval import Clips
 from ..targets import Tracks, Tubes, with_annotated
 
 Samples = Sequence[GroundingDataSample]

@@ -24,7 +24,6 @@ from ..layers import StepPosition
 from ..regions import Regions, take_frames
 from ..targets import Tubes
 from .contrastive_action_head import in_rows
-from .frame_grid import to_bins
 from .slot_text_fit import SlotTextFit
 from .tube_decoding import (
     TubeOutput,
@@ -32,6 +31,7 @@ from .tube_decoding import (
     decode_span,
     span_logits,
     spread_frames,
+    to_bins,
 )
 
 Samples = Sequence[GroundingDataSample]

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_mm.models.heads.frame_grid import (
+from hero_mm.models.heads.tube_decoding import (
     bin_edges,
     frame_numbers,
     from_bins,

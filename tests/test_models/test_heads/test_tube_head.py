@@ -8,8 +8,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from hero_mm.models import TubeHead
-from hero_mm.models.heads.frame_grid import bin_edges
-from hero_mm.models.heads.tube_decoding import TubeOutput
+from hero_mm.models.heads.tube_decoding import TubeOutput, bin_edges
 from hero_mm.structures import GroundingDataSample
 
 D, FRAMES, SLOTS = 8, 6, 4

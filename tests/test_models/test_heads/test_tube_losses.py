@@ -11,8 +11,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from hero_mm.models import TubeHead
-from hero_mm.models.heads.frame_grid import to_bins
-from hero_mm.models.heads.tube_decoding import TubeOutput
+from hero_mm.models.heads.tube_decoding import TubeOutput, to_bins
 from hero_mm.models.targets import Tubes
 from hero_mm.structures import GroundingDataSample
 
