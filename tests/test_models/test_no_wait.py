@@ -62,7 +62,7 @@ def test_nothing_asks_for_a_value(model, mode, monkeypatch):
         'structures.actions',
         'models.grounders.hero',
         'models.heads.contrastive_action_head',
-        'models.heads.frame_grid',
+        'models.heads.tube_decoding',
         'models.heads.tube_head',
         'models.text_encoders.word_text_encoder',
     ):
