@@ -77,14 +77,14 @@ MUTANTS = [
     # Action head, retrieval, scout.
     (f'{MODELS}/retrieval.py', 'wanted = (mask_QT.sum(1) * ratio - 1e-4).ceil()', 'wanted = (mask_QT.sum(1) * ratio + 1e-4).ceil()', f'{T_MODELS}/test_retrieval.py'),
     (f'{MODELS}/retrieval.py', 'if draw >= self.train_prob', 'if draw < self.train_prob', f'{T_MODELS}/test_retrieval.py'),
-    (f'{MODELS}/scout.py', 'mask_QT = mask_QT & tubes.known_Q[:, None]', 'pass', f'{T_MODELS}/test_scout.py'),
+    (f'{MODELS}/retrieval.py', 'mask_QT = mask_QT & tubes.known_Q[:, None]', 'pass', f'{T_MODELS}/test_scout.py'),
     # Layers, neck.
-    (f'{MODELS}/layers/attention.py', 'if window < 2:', 'if window < 1:', f'{T_MODELS}/test_layers'),
-    (f'{MODELS}/layers/attention.py', 'x * mask_QTR[..., None], self.shift', 'x, self.shift', f'{T_MODELS}/test_layers {T_MODELS}/test_invariances.py'),
-    (f'{MODELS}/layers/attention.py', 'rest = x.shape[dim] - 2 * channels', 'rest = x.shape[dim] - channels', f'{T_MODELS}/test_layers'),
-    (f'{MODELS}/layers/reasoning.py', 'shift and (first + index) % 2 == 1', 'shift and (first + index) % 2 == 2', f'{T_MODELS}/test_necks/test_hierarchical_reasoning_neck.py {T_MODELS}/test_shipped.py'),
+    (f'{MODELS}/layers.py', 'if window < 2:', 'if window < 1:', f'{T_MODELS}/test_layers'),
+    (f'{MODELS}/layers.py', 'x * mask_QTR[..., None], self.shift', 'x, self.shift', f'{T_MODELS}/test_layers {T_MODELS}/test_invariances.py'),
+    (f'{MODELS}/layers.py', 'rest = x.shape[dim] - 2 * channels', 'rest = x.shape[dim] - channels', f'{T_MODELS}/test_layers'),
+    (f'{MODELS}/layers.py', 'shift and number % 2 == 1', 'shift and number % 2 == 2', f'{T_MODELS}/test_necks/test_hierarchical_reasoning_neck.py {T_MODELS}/test_shipped.py'),
     # Tube head.
-    (f'{MODELS}/heads/frame_grid.py', 'numbers_QT[:, :-1] + 1) / 2', 'numbers_QT[:, :-1]) / 2', f'{T_MODELS}/test_heads/test_frame_grid.py'),
+    (f'{MODELS}/heads/tube_decoding.py', 'numbers_QT[:, :-1] + 1) / 2', 'numbers_QT[:, :-1]) / 2', f'{T_MODELS}/test_heads/test_frame_grid.py'),
     (f'{MODELS}/heads/tube_decoding.py', 'ordered = offsets[..., 0] < offsets[..., 1]', 'ordered = offsets[..., 0] < 2', f'{T_MODELS}/test_heads/test_tube_decoding.py'),
     (f'{MODELS}/heads/tube_decoding.py', 'edges_QT1.gather(1, pairs % num_bins + 1)', 'edges_QT1.gather(1, pairs % num_bins)', f'{T_MODELS}/test_heads/test_tube_decoding.py'),
     # Engine.
