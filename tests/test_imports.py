@@ -168,3 +168,28 @@ def test_house_rules(path):
         if isinstance(node, ast.Call) and called == 'print':
             broken.append(f'line {node.lineno}: print')
     assert broken == []
+
+
+# Rooms, and what stands on them: they must not know it.
+ABOVE = {
+    'datasets': {'apis', 'engine', 'evaluation', 'models', 'visualization'}
+}
+
+
+@pytest.mark.parametrize('room', ABOVE)
+def test_a_room_imports_nothing_that_stands_on_it(room):
+    broken = []
+    for path in (PACKAGE / room).rglob('*.py'):
+        parts = path.relative_to(ROOT).with_suffix('').parts
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            names = [alias.name for alias in getattr(node, 'names', ())]
+            if isinstance(node, ast.ImportFrom):
+                base = parts[: -node.level] if node.level else ()
+                names = ['.'.join([*base, node.module or ''])]
+            broken += [
+                f'{relative(path)}: {name}'
+                for name in names
+                if name.startswith('hero_mm.')
+                and name.split('.')[1] in ABOVE[room]
+            ]
+    assert broken == []
