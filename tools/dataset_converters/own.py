@@ -15,19 +15,18 @@ import sys
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.converters.command_line import run_converter
+    from hero_mm.datasets.converters.command_line import (
+        base_parser,
+        run_converter,
+    )
     from hero_mm.datasets.footage import FORMATS, convert_own
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = base_parser(__doc__, 'folder to write')
     parser.add_argument('source', help='the export: a file or a folder')
     parser.add_argument('--format', choices=FORMATS, required=True)
-    parser.add_argument('--out', required=True, help='folder to write')
     parser.add_argument(
         '--videos', metavar='DIR', help='folder of the videos, nested or flat'
     )
@@ -51,14 +50,6 @@ def parse_args() -> argparse.Namespace:
         help='boxes of coco-video and csv are on key frames',
     )
     parser.add_argument('--dataset', default='own', help='its name')
-    parser.add_argument(
-        '--list', metavar='FILE', help='text file for all that was repaired'
-    )
-    parser.add_argument(
-        '--skip-bad',
-        action='store_true',
-        help='leave out and list what is wrong instead of stopping',
-    )
     args = parser.parse_args()
     wrong = [one for one in args.splits if '=' not in one]
     if wrong:
@@ -69,8 +60,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     """Convert and print the summary."""
-    args = parse_args()
-    return run_converter(args, convert_own)
+    return run_converter(parse_args(), convert_own)
 
 
 if __name__ == '__main__':

@@ -14,34 +14,34 @@ from ..video_facts import VideoCheck
 from .common import ConversionSummary
 
 
-def converter_parser(doc: str) -> argparse.ArgumentParser:
-    """The parser of a converter, with what every one of them takes.
-
-    Args:
-        doc (str): What the tool does, with examples.
-
-    Returns:
-        ArgumentParser: With ``--out --list --split --skip-bad --videos
-        --workers``.
-    """
+def base_parser(doc: str, out: str) -> argparse.ArgumentParser:
+    """A parser with ``--out`` (what it is), ``--list`` and ``--skip-bad``."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        '--out', required=True, help='annotation file to write'
-    )
+    parser.add_argument('--out', required=True, help=out)
     parser.add_argument(
         '--list',
         metavar='FILE',
         help='text file that lists all that was repaired or skipped '
         '(default: OUT with .conversion.txt for .json)',
     )
-    parser.add_argument('--split', help='name of the split')
     parser.add_argument(
         '--skip-bad',
         action='store_true',
         help='leave out and list what is wrong instead of stopping',
     )
+    return parser
+
+
+def converter_parser(doc: str) -> argparse.ArgumentParser:
+    """The parser of a converter, with what every one of them takes.
+
+    Beside those of :func:`base_parser` these are ``--split --videos
+    --workers``.
+    """
+    parser = base_parser(doc, 'annotation file to write')
+    parser.add_argument('--split', help='name of the split')
     parser.add_argument(
         '--videos',
         metavar='DIR',
