@@ -3,11 +3,13 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Optional, TypeVar
+from typing import Any, Optional, TypeVar
 
 # Without a terminal a line says every so many seconds how far it is.
 LINE_SECONDS = 10.0
 Item = TypeVar('Item')
+# Wraps a loop; gets what is worked through and how many there are.
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def show_progress(
@@ -38,9 +40,9 @@ def show_progress(
                 sys.stderr.write(f'{what}: {count:,} of {total:,}\n')
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
-    with Progress(console=Console(stderr=True)) as bar:
+    with Bar(console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
         for item in items:
             yield item

@@ -8,24 +8,24 @@ and always when it could not be read.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from hero_mm.files import append_line
 from hero_mm.processes import in_processes
 
 from .entries import ConversionError, PathLike
+from .progress import Progress
 from .tracks import VideoInfo
 from .video_base import ENOUGH, VideoError, same_aspect
 from .video_reader import open_video
 
 # The frame rates of a file and of its annotation are rounded differently.
 FPS_TOLERANCE = 0.01
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 @dataclass(frozen=True)

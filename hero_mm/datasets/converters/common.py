@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,9 +16,8 @@ from hero_mm.processes import end_with_parent
 
 from ..annotation import QUERY_TYPES
 from ..entries import ConversionError, Entry, PathLike
+from ..progress import Progress
 from ..tracks import VideoInfo
-
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 class Record:

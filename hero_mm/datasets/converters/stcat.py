@@ -19,7 +19,8 @@ from typing import Any, Optional
 from hero_mm.errors import UserError
 
 from ..entries import Entry, PathLike
-from .common import ConversionSummary, Progress
+from ..progress import Progress
+from .common import ConversionSummary
 from .hcstvg import convert_hcstvg
 from .videos import Videos
 from .vidstg import convert_vidstg

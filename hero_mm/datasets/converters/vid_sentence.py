@@ -21,13 +21,13 @@ from typing import Optional
 from hero_mm.errors import UserError
 
 from ..entries import ConversionError, Entry, PathLike
+from ..progress import Progress
 from ..tracks import VideoInfo
 from ..video_facts import VideoCheck
 from .boxes import make_track
 from .clips import ClipList, RawNames, Sentence
 from .common import (
     ConversionSummary,
-    Progress,
     ReadVideo,
     Record,
     read_json,

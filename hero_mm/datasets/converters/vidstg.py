@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..entries import Entry, PathLike
+from ..progress import Progress
 from ..tracks import VideoInfo
 from .clips import ClipList, RawNames, Sentence
-from .common import ConversionSummary, Progress, read_json, read_videos
+from .common import ConversionSummary, read_json, read_videos
 from .videos import Videos, place_videos
 from .vidor import find_vidor, read_vidor
 
