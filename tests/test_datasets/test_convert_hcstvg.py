@@ -114,6 +114,8 @@ def test_version_1(case):
         ],
     )
     video = annotation.videos[ONE]
+    assert not video.tracks_complete and not video.predicates
+    assert video.tracks['0'].predicates == ()
     assert (video.path, video.frame_count, video.fps) == (ONE, COUNT, 30.0)
     assert (video.width, video.height) == (480, 360)
     boxes, valid = video.track_boxes('0', [155, 156, 286, 287])

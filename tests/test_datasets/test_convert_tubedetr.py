@@ -99,6 +99,8 @@ def test_vidstg(case):
     # Nobody annotated the other objects.
     assert told['tracks_complete'] is False
     video = annotation.videos['11']
+    assert not video.tracks_complete and not video.predicates
+    assert video.tracks['0'].predicates == ()
     assert (video.path, video.frame_count) == ('training/0000/11.mp4', 20)
     assert (video.fps, video.width, video.height) == (10.0, 64, 48)
     assert video.store.array.dtype == 'int16'

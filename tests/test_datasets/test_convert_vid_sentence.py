@@ -110,6 +110,8 @@ def test_test_is_taken_from_val(case):
     assert annotation.metainfo['tracks_complete'] is False
     assert list(annotation.videos) == [ONE]
     video = annotation.videos[ONE]
+    assert not video.tracks_complete and not video.predicates
+    assert video.tracks['0'].predicates == ()
     assert video.path == f'val/{ONE}' and video.frame_count == 20
     assert (video.width, video.height, video.fps) == (64, 48, 30.0)
     # Frame 1 is picture 0.
