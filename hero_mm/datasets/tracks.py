@@ -69,7 +69,7 @@ class Track:
         boxes (np.ndarray, optional): The rows. None where they lie in the
             store of the video.
         predicates (tuple[str, ...]): What is annotated to be true of it at
-            any time in the video, whether a sentence tells it or not.
+            any time in the video, whether a sentence says it or not.
     """
 
     category: str
@@ -186,7 +186,7 @@ class VideoInfo:
         tracks (dict[str, Track]): Track id to track.
         store (TrackStore, optional): Boxes of tracks without own ones.
         predicates (tuple[str, ...]): All that is annotated to happen in the
-            video, whether a sentence tells it or not.
+            video, whether a sentence says it or not.
         tracks_complete (bool): Whether every object of the data set's kind
             has a box on each frame where it is visible. Where it is False,
             what has no box is unknown, not background.

@@ -16,7 +16,7 @@ class Profile:
     """How worlds are drawn and what is said of them.
 
     Lengths are in pixels, times in frames. A mapping from numbers to floats
-    tells the chance of each number.
+    gives the chance of each number.
 
     Attributes:
         name (str): Its name.
@@ -50,7 +50,7 @@ class Profile:
             its target alone.
         kinds (Mapping[str, float]): Kinds of sentences with their weights; a
             kind that is missing is not said.
-        per_order (int): One entry of so many may tell an order in time.
+        per_order (int): One entry of so many may name an order in time.
         entries (int): Most entries of a video to validate or test.
         entries_to_learn (int): Most entries of a video to train with: a video
             costs much more than a sentence, in rendering and in training.
@@ -195,7 +195,7 @@ def _probe(name: str, **changes: Any) -> Profile:
 
 
 _FAST = ('move_left', 'move_right', 'move_up', 'move_down', 'spin', 'loop')
-# Their places tell the ids of their videos: a new one comes last.
+# Their places give the ids of their videos: a new one comes last.
 PROBES = {
     profile.name: profile
     for profile in (

@@ -105,7 +105,7 @@ class World:
         order (list[int]): Track ids from the back to the front.
         bar (Bar, optional): An occluder.
         backdrop_seed (int): Seed of the background's texture and motion.
-        profile (Profile): How it was drawn; tells the size of a frame.
+        profile (Profile): How it was drawn; has the size of a frame.
     """
 
     things: list[Thing]

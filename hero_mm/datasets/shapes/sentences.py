@@ -115,7 +115,7 @@ def choose_entries(
     """Choose at most ``most`` entries of a world, in order of time.
 
     An order in time can be given nearly always: it must not crowd out the
-    other kinds. So one of ``per_order`` may tell it, and these come last.
+    other kinds. So one of ``per_order`` may name it, and these come last.
     """
     by_kind: dict[str, list[Entry]] = {kind: [] for kind in DEFAULT.kinds}
     for entry in entries:

@@ -108,7 +108,7 @@ def _is_hidden(boxes: Boxes, clip: Span) -> bool:
 
 
 def _anchor(question: Question) -> list[Span]:
-    """Span of the event that an order in time refers to, if it tells one."""
+    """Span of the event that an order in time refers to, if it names one."""
     relation = question.relation
     if relation is None or relation.action is None:
         return []
