@@ -22,6 +22,12 @@ from .regions import Regions, take_frames
 Samples = Sequence[GroundingDataSample]
 
 
+def padded(value: Tensor, rows: int, columns: int) -> Tensor:
+    """Zeros (False) behind the first two axes, up to these sizes."""
+    grow = (0, columns - value.shape[1], 0, rows - value.shape[0])
+    return F.pad(value, (*[0, 0] * (value.dim() - 2), *grow))
+
+
 @dataclass
 class Tracks:
     """Annotated objects of B clips.
@@ -51,19 +57,17 @@ class Tracks:
                     f'of video {sample.get("video_id")!r} has no gt_tracks: '
                     'train with LoadTubes(with_tracks=True)'
                 )
-        most = max(1, *(len(one.gt_tracks.valid) for one in samples))
-        boxes, valid, complete = [], [], []
-        for sample in samples:
-            tracks = sample.gt_tracks
-            objects, frames = tracks.valid.shape
-            grow = (0, num_frames - frames, 0, most - objects)
-            boxes.append(F.pad(tracks.bboxes, (0, 0, *grow)))
-            valid.append(F.pad(tracks.valid, grow))
-            known = bool(sample.get('tracks_complete', False))
-            complete.append(tracks.valid.new_full((), known))
+        tracks = [sample.gt_tracks for sample in samples]
+        size = max(1, *map(len, tracks)), num_frames
+        boxes = torch.stack([padded(one.bboxes, *size) for one in tracks])
+        valid = torch.stack([padded(one.valid, *size) for one in tracks])
+        complete = [
+            valid.new_full((), bool(sample.get('tracks_complete', False)))
+            for sample in samples
+        ]
         return cls(
-            torch.stack(boxes).transpose(1, 2).float(),
-            torch.stack(valid).transpose(1, 2),
+            boxes.transpose(1, 2).float(),
+            valid.transpose(1, 2),
             torch.stack(complete),
         )
 
@@ -91,19 +95,20 @@ class Tubes:
         A clip whose ``spans_known`` is False has only its tracks: where its
         sentences are true is not looked at.
         """
-        boxes, valid, known = [], [], []
-        for sample in samples:
-            truth = sample.gt_queries
-            grow = num_frames - truth.bboxes.shape[1]
-            boxes.append(F.pad(truth.bboxes, (0, 0, 0, grow)))
-            valid.append(F.pad(truth.valid, (0, grow)))
-            known_here = bool(sample.get('spans_known', True))
-            known.append(valid[-1].new_full((len(truth.valid),), known_here))
-        known_Q = torch.cat(known)
+        truth = [sample.gt_queries for sample in samples]
+        sizes = [(len(one.valid), num_frames) for one in truth]
+        known_Q = torch.cat(
+            [
+                one.valid.new_full(size[:1], sample.get('spans_known', True))
+                for sample, one, size in zip(samples, truth, sizes)
+            ]
+        )
+        boxes = [padded(one.bboxes, *s) for one, s in zip(truth, sizes)]
+        valid = [padded(one.valid, *s) for one, s in zip(truth, sizes)]
         return cls(
             torch.cat(boxes).float(),
             torch.cat(valid) & known_Q[:, None],
-            torch.cat([one.gt_queries.spans for one in samples]).float(),
+            torch.cat([one.spans for one in truth]).float(),
             known_Q,
         )
 

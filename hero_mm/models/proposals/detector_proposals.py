@@ -160,18 +160,11 @@ class DetectorProposals(ProposalGenerator):
         frames: Sequence[Tensor],
         prompts: Sequence[Sequence[str]] = (),
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Find boxes in frames.
+        """Find boxes in N frames (3, H, W), BGR in [0, 255].
 
-        Args:
-            frames (Sequence[Tensor]): N frames, BGR in [0, 255] of any type
-                and on any device, each of shape (3, H, W).
-            prompts (Sequence[Sequence[str]]): For a detector with a language
-                model, the prompts of each frame, which gets what is found for
-                any of them.
-
-        Returns:
-            tuple[list[Tensor], list[Tensor]]: N times boxes (K, 4), xyxy in
-            pixels of the frame, and scores (K,), best first.
+        For a detector with a language model ``prompts`` are those of each
+        frame, which gets what is found for any of them. Gives boxes (K, 4) of
+        each, xyxy in its pixels, and scores (K,), best first.
         """
         if not self.takes_text:
             prompts = [('',)] * len(frames)

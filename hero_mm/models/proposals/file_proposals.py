@@ -7,7 +7,6 @@ Shape legend: B clips, T frames, K boxes of a frame.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hero_mm.errors import UserError
@@ -15,6 +14,7 @@ from hero_mm.registry import MODELS
 
 from ..features import Pyramid
 from ..regions import Regions
+from ..targets import padded
 from .base import ProposalGenerator, Samples
 
 
@@ -47,18 +47,15 @@ class FileProposals(ProposalGenerator):
                     'tools/extract_proposals.py'
                 )
         found = [sample.proposals for sample in samples]
-        most = max(1, *(one.valid.shape[1] for one in found))
-        boxes, scores, valid = [], [], []
-        for one in found:
-            frames, number = one.valid.shape
-            grow = (0, most - number, 0, mask.shape[1] - frames)
-            boxes.append(F.pad(one.bboxes, (0, 0, *grow)))
-            scores.append(F.pad(one.scores, grow))
-            valid.append(F.pad(one.valid, grow))
-        valid_BTK = torch.stack(valid).to(mask.device)
+        size = mask.shape[1], max(1, *(one.valid.shape[1] for one in found))
+        boxes, scores, valid = (
+            torch.stack([padded(one[name], *size) for one in found])
+            for name in ('bboxes', 'scores', 'valid')
+        )
+        valid = valid.to(mask.device)
         return Regions.from_boxes(
-            torch.stack(boxes).to(mask.device).float() * valid_BTK[..., None],
-            torch.stack(scores).to(mask.device).float() * valid_BTK,
-            valid_BTK,
+            boxes.to(mask.device).float() * valid[..., None],
+            scores.to(mask.device).float() * valid,
+            valid,
             mask,
         )

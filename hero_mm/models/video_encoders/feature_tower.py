@@ -206,11 +206,7 @@ class FeatureTower(BaseModule):
         length = imgs.shape[1]
         levels = self._steps(imgs, frame_mask, pixel_mask)
         self._check_steps(levels, length)
-        aligned = [
-            align_steps(level, length, seen.first)
-            for level, seen in zip(levels, self.levels)
-        ]
-        flat = [level.flatten(0, 1) for level in self._pathways(aligned)]
+        flat = self._frames(levels, length)
         wanted = [flat[level] for level in self.finer_levels]
         if self.neck is not None:
             out = self._run(self.neck, imgs, tuple(flat))
@@ -273,11 +269,16 @@ class FeatureTower(BaseModule):
                 'its own'
             )
 
-    def _pathways(self, levels: list[Tensor]) -> list[Tensor]:
-        """SlowFast's pathways are one level: channels beside each other."""
+    def _frames(self, levels: list[Tensor], length: int) -> list[Tensor]:
+        """Levels at the frames that their steps are made of, (N, C, H, W)."""
+        aligned = [
+            align_steps(level, length, seen.first)
+            for level, seen in zip(levels, self.levels)
+        ]
         if hasattr(self.backbone, 'slow_path'):
-            return [torch.cat(levels, 2)]
-        return levels
+            # SlowFast's pathways are one level: channels beside each other.
+            aligned = [torch.cat(aligned, 2)]
+        return [level.flatten(0, 1) for level in aligned]
 
     def _look(
         self, config: dict, necks: Union[dict, Sequence[dict], None]
@@ -297,11 +298,7 @@ class FeatureTower(BaseModule):
             self._describe_level(level, frames, side, shifts)
             for level in levels
         ]
-        aligned = [
-            align_steps(level, frames, seen.first)
-            for level, seen in zip(levels, self.levels)
-        ]
-        flat = [level.flatten(0, 1) for level in self._pathways(aligned)]
+        flat = self._frames(levels, frames)
         self.widths = [level.shape[1] for level in flat]
         self.strides = [side // level.shape[-1] for level in flat]
         self._check_numbers(config)

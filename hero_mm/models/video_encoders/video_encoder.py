@@ -219,17 +219,10 @@ class VideoEncoder(FeatureTower):
     def encode_alike(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> list[Tensor]:
-        """One or both towers on clips of one extent.
+        """One or both towers on clips of one extent, in whole granules.
 
-        Args:
-            imgs (Tensor): As in :meth:`forward`; height and width are
-                multiples of :attr:`granule`.
-            frame_mask (Tensor): As in :meth:`forward`.
-            pixel_mask (Tensor): As in :meth:`forward`.
-
-        Returns:
-            list[Tensor]: Levels to be projected, the finest first, each of
-            shape (B, T, C, H, W).
+        As :meth:`forward`; gives levels (B, T, C, H, W) that are not projected
+        yet, the finest first.
         """
         *finer, looks = self.feature_maps(imgs, frame_mask, pixel_mask)
         size = tuple(side // self.stride for side in imgs.shape[-2:])
@@ -259,13 +252,11 @@ class VideoEncoder(FeatureTower):
                     'it (ResizeClip), or choose a level of smaller stride '
                     '(model.video_encoder.level, out_indices of the backbone)'
                 )
+        unit = self.granule
         return [
-            (max(t, 1), self._round_up(h), self._round_up(w))
+            (max(t, 1), -(-h // unit) * unit, -(-w // unit) * unit)
             for t, h, w in extents
         ]
-
-    def _round_up(self, side: int) -> int:
-        return -(-side // self.granule) * self.granule
 
 
 def _build_motion(config: dict) -> FeatureTower:
