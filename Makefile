@@ -1,7 +1,9 @@
 # make demo      renders the benchmark, trains HERO, tests it, draws a report
 # make test      runs the quick tests
 # make test-all  these, and what takes longer: kills, trainings, generated
-#                videos, the suites of the hosts (HERO_MM_HOSTS)
+#                videos, the suites of the hosts (HERO_MM_HOSTS), the page
+#                in a browser (Chromium)
+# make screenshot  takes the picture of the page in docs/images
 # make lint      checks style and types
 # make docs      builds the site of docs/ into build/docs
 #
@@ -29,7 +31,7 @@ PY := $(ENVDIR)/bin/python
 # One stamp a checkout: an active environment may serve several.
 STAMP := $(ENVDIR)/.hero_mm-$(shell pwd | cksum | cut -d' ' -f1)
 
-.PHONY: demo test test-all lint docs install install-dev clean
+.PHONY: demo test test-all screenshot lint docs install install-dev clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -40,7 +42,7 @@ demo: $(STAMP)
 	@echo
 	@echo "Report:      $(DEMO)/report/index.html"
 	@echo "Checkpoint:  $(DEMO)/best_*.pth"
-	@echo "Ask it:      $(ENVDIR)/bin/hero-mm ground VIDEO \"SENTENCE\" --out outputs"
+	@echo "Ask it:      $(ENVDIR)/bin/hero-mm ground VIDEO \"SENTENCE\" --model $(DEMO) --out outputs"
 	@echo "Next:        README.md, section 'Where things are'; make test"
 
 PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile
@@ -50,8 +52,11 @@ test: $(STAMP)-dev
 	@echo
 	@echo "Next: make demo; docs/install.md and docs/faq.md when something is amiss"
 
-test-all: test
+test-all: test $(STAMP)-web
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+screenshot: $(STAMP)-web
+	HERO_MM_SCREENSHOT=docs/images/web.png $(PY) -m pytest -q tests/test_web/test_page.py -k user_in_a_browser
 
 lint: $(STAMP)-dev
 	$(PY) -m ruff check .
@@ -77,6 +82,10 @@ $(STAMP): setup.py pyproject.toml | $(PY)
 
 $(STAMP)-dev: $(STAMP)
 	$(PY) -m pip install -e '.[dev]'
+	@touch $@
+
+$(STAMP)-web: $(STAMP)-dev
+	$(PY) -m pip install -e '.[web,browser]'
 	@touch $@
 
 clean:

@@ -34,6 +34,11 @@ EXTRAS['dev'] = [
     'ruff',
     'setuptools>=70.1',
 ]
+# Not in `all`: it brings forty packages.
+EXTRAS['web'] = ['gradio>=6,<7']
+EXTRAS['completion'] = ['shtab']
+# What drives the page in `make test-all`.
+EXTRAS['browser'] = ['playwright']
 # MIM 0.3.9 imports pkg_resources, gone from setuptools 82.
 EXTRAS['mim'] = ['openmim', 'setuptools<82']
 
@@ -89,7 +94,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['hero_mm', 'hero_mm.*']),
-    package_data={'hero_mm': ['py.typed']},
+    package_data={'hero_mm': ['py.typed', 'shipped/*']},
     python_requires='>=3.10',
     install_requires=[
         'av>=14.1',
@@ -97,6 +102,7 @@ setup(
         'mmengine>=0.10.7,<0.11',
         'numpy',
         'rich',
+        'safetensors',
         # MMEngine's collect_env imports distutils, gone from Python 3.12.
         'setuptools; python_version >= "3.12"',
         'torch>=2.0',

@@ -10,12 +10,17 @@ searched.
 
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .compat import after_import, apply_all
 from .version import __version__
 
-__all__ = ['__version__', 'registry']
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .apis.inputs import PathLike
+
+__all__ = ['__version__', 'ground', 'registry']
 
 
 def _serve_names(module: ModuleType) -> None:
@@ -26,6 +31,43 @@ def __getattr__(name: str) -> Any:
     if name == 'registry':
         return import_module('hero_mm.registry')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def ground(
+    video: 'PathLike',
+    texts: 'Union[str, Sequence[str]]',
+    model: 'Optional[PathLike]' = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Find what sentences describe in a video, in one line.
+
+    The model is read anew at each call; to ask more, keep a
+    :class:`hero_mm.apis.TubeInferencer`.
+
+    Args:
+        video (str | os.PathLike): A video, or a folder with a picture a
+            frame.
+        texts (str | Sequence[str]): K sentences.
+        model (str | os.PathLike, optional): A package, a work dir, a config.
+            Defaults to the model that is shipped.
+        **options: ``device`` and ``trust`` of the inferencer; the others,
+            such as ``out_dir`` or ``segment``, of its call.
+
+    Returns:
+        list[dict]: K tubes, as :meth:`TubeInferencer.ground` gives them; of a
+        folder of videos, or a list, such a list a video.
+
+    Raises:
+        TypeError: If the video is no path.
+        VideoError: If the video cannot be read.
+        ValueError: If a sentence is empty, or the model cannot be used.
+    """
+    from .apis import TubeInferencer
+
+    settings = {k: options.pop(k) for k in ('device', 'trust') if k in options}
+    answer = TubeInferencer(model, **settings)(video, texts, **options)
+    found: list[dict[str, Any]] = answer['predictions']
+    return found
 
 
 apply_all()

@@ -1,14 +1,14 @@
-"""The command ``hero-mm``: ground sentences in videos, check the install."""
+"""The command ``hero-mm``: ask videos, give models away, check the install."""
 
 import argparse
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from rich.console import Console
 from rich.progress import track
@@ -18,13 +18,17 @@ from .pretrained.reading import add_trust_argument
 from .texts import printable
 from .version import __version__
 
-DEFAULT_MODEL = 'work_dirs/hero_shapes'
 FORMATS = ('table', 'json', 'csv')
 EXAMPLES = """examples:
   hero-mm ground clip.mp4 "the red circle spins" --out outputs
   hero-mm ground videos/ "a dog that runs" "What rolls?" --out found --top 10
   hero-mm ground frames/ "the child that jumps" --fps 25 --segment 2 8.5
   hero-mm ground videos/ --sentences questions.txt --format csv > found.csv
+"""
+OTHERS = """  hero-mm web --videos footage/
+  hero-mm export work_dirs/hero_shapes package --licence Apache-2.0
+  hero-mm ground clip.mp4 "the red circle spins" --model package
+  hero-mm doctor
 """
 
 
@@ -33,11 +37,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='hero-mm',
         description='Video object grounding with HERO',
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + OTHERS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True)
+    _add_ground(commands)
+    _add_export(commands)
+    _add_web(commands)
+    commands.add_parser(
+        'doctor', help='what is installed, what clashes, and the cure'
+    )
+    # Prints a script by which a shell completes options.
+    with suppress(ImportError):
+        import shtab
+
+        shtab.add_argument_to(parser, '--print-completion')
+    return parser
+
+
+def _add_ground(commands: Any) -> None:
     ground = commands.add_parser(
         'ground',
         help='find what sentences describe in videos',
@@ -85,23 +104,87 @@ def make_parser() -> argparse.ArgumentParser:
         '--fps', type=float, help='frames a second, for folders of pictures'
     )
     ground.add_argument('--format', default='table', choices=FORMATS)
-    ground.add_argument(
-        '--model',
-        default=DEFAULT_MODEL,
-        metavar='CONFIG_OR_WORK_DIR',
-        help='config file, work dir of a training, or a checkpoint beside '
-        f'its config; a config is Python code that is run ({DEFAULT_MODEL})',
+    _add_model(ground)
+    _add_window(ground)
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser(
+        'export', help='write a trained model as a package, to give away'
     )
-    ground.add_argument(
+    export.add_argument(
+        'model', metavar='WORK_DIR', help='work dir of a training, or a config'
+    )
+    export.add_argument('out', metavar='OUT', help='a new folder')
+    export.add_argument(
         '--weights', help='checkpoint; by default the best of the work dir'
     )
-    ground.add_argument('--device', help='cpu, cuda, cuda:1, ...')
-    _add_window(ground)
-    add_trust_argument(ground)
-    commands.add_parser(
-        'doctor', help='what is installed, what clashes, and the cure'
+    export.add_argument('--name', help='of the model; by default the folder')
+    export.add_argument(
+        '--data', help='what it was trained on, in words; see label.json'
     )
-    return parser
+    export.add_argument(
+        '--scores',
+        metavar='FILE',
+        help='JSON of eval_tubes.py; by default the scores of the validation',
+    )
+    export.add_argument(
+        '--licence',
+        default='not stated',
+        help='name of the licence of the weights, or a file that holds it',
+    )
+    add_trust_argument(export)
+
+
+def _add_web(commands: Any) -> None:
+    web = commands.add_parser('web', help='the same as a page in the browser')
+    web.add_argument(
+        '--videos',
+        nargs='+',
+        default=[],
+        metavar='VIDEO_OR_FOLDER',
+        help='to choose from, besides uploads',
+    )
+    web.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen at; 0.0.0.0 lets other machines in',
+    )
+    web.add_argument('--port', type=int, default=7860)
+    web.add_argument(
+        '--password',
+        default=os.environ.get('HERO_MM_WEB_PASSWORD'),
+        help='that visitors must know; HERO_MM_WEB_PASSWORD in the '
+        'environment does the same and is seen by nobody',
+    )
+    web.add_argument(
+        '--max-mb', type=float, default=200, help='of an upload (200)'
+    )
+    web.add_argument(
+        '--max-seconds', type=float, default=300, help='of a video (300)'
+    )
+    _add_model(web)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--model',
+        metavar='MODEL',
+        help='a package (a folder, or hf://OWNER/NAME), the work dir of a '
+        'training, a config, or a checkpoint beside it; a config is Python '
+        'code that is run (by default a small model that knows rendered '
+        'shapes)',
+    )
+    parser.add_argument(
+        '--weights', help='checkpoint; by default the best of the work dir'
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='run the code of others that a package wants to be run',
+    )
+    add_trust_argument(parser)
 
 
 def _add_window(ground: argparse.ArgumentParser) -> None:
@@ -195,6 +278,7 @@ def ground(args: argparse.Namespace, console: Console) -> None:
             weights=args.weights,
             device=args.device,
             window=args.window,
+            trust=args.trust,
         )
         asking = Asking(
             inferencer, given, texts, args.segment, args.fps, args.out
@@ -249,11 +333,92 @@ def _show(
 
     if kind == 'table':
         console.print(tube_table(tubes))
+        console.print(
+            f'the model was trained on: {printable(facts["trained_on"])}',
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     else:
         text = answers_csv(tubes)
         if kind == 'json':
             text = answers_json(tubes, facts)
         console.file.write(text)
+
+
+def export(args: argparse.Namespace, console: Console) -> None:
+    """Write a package, and read it back.
+
+    Args:
+        args (Namespace): Of the command ``export``.
+        console (Console): Where to say what was written.
+
+    Raises:
+        FileNotFoundError: If there is no model.
+        ValueError: If it cannot be packed.
+        WriteError: If the folder cannot be written to.
+    """
+    with _quiet():
+        from .apis import TubeInferencer
+        from .apis.package import read_package, write_package
+        from .json_reader import read_json
+
+        scores = None if args.scores is None else read_json(args.scores)
+        inferencer = TubeInferencer(args.model, args.weights, 'cpu')
+        folder = write_package(
+            inferencer, args.out, args.name, args.data, scores, args.licence
+        )
+        TubeInferencer(folder, device='cpu', trust=True)
+        label = read_package(folder, trust=True).label
+        try:
+            read_package(folder)
+            note = ''
+        except UserError as error:
+            note = f'note: without --trust it is refused: {error}'
+    size = sum(f.stat().st_size for f in folder.rglob('*') if f.is_file())
+    for line in (
+        f'written: {folder} ({size / 1e6:.1f} MB)',
+        f'trained on: {label.trained_on}',
+        f'scores: {dict(label.scores) or "none; give --scores FILE"}',
+        f'licence: {label.licence}',
+        f'ask it: hero-mm ground VIDEO "SENTENCE" --model {folder}',
+        note,
+    ):
+        if line:
+            console.print(printable(line), markup=False, soft_wrap=True)
+
+
+def web(args: argparse.Namespace, console: Console) -> None:
+    """Serve the page until it is interrupted.
+
+    Args:
+        args (Namespace): Of the command ``web``.
+        console (Console): Where to say at which address.
+
+    Raises:
+        ModuleNotFoundError: If Gradio is not installed.
+        VideoError: If there are no such videos.
+        ValueError: If the port is taken, or the model cannot be used.
+    """
+    with _quiet():
+        import gradio  # noqa: F401 (says what to install before it loads)
+
+        from .apis import TubeInferencer
+        from .web.page import HERE, running, videos_to_choose
+
+        videos = videos_to_choose(args.videos)
+        inferencer = TubeInferencer(
+            args.model, args.weights, args.device, trust=args.trust
+        )
+    limits = args.host, args.port, args.max_mb, args.max_seconds
+    with running(inferencer, videos, *limits, args.password) as page:
+        console.print(f'the page: {page.local_url}', soft_wrap=True)
+        if args.host not in HERE and not args.password:
+            console.print(
+                'note: whoever reaches this machine can use it; --password '
+                'keeps others out'
+            )
+        page.block_thread()
 
 
 @contextmanager
@@ -285,7 +450,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         from .doctor import run_doctor
 
         return run_doctor(console)
-    return run_tool(lambda: ground(args, console))
+    commands = dict(ground=ground, export=export, web=web)
+    return run_tool(lambda: commands[args.command](args, console))
 
 
 if __name__ == '__main__':

@@ -21,8 +21,8 @@ EXTRAS = {
     'mmaction': 'mmaction',
     'transformers': 'text',
     'huggingface_hub': 'text',
-    'safetensors': 'text',
     'tensorboard': 'tensorboard',
+    'gradio': 'web',
     'pytest': 'dev',
 }
 

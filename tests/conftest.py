@@ -48,11 +48,11 @@ def pytest_runtest_protocol():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Where everything is installed, nothing is skipped for want of FFmpeg."""
+    """Where everything is installed, nothing is skipped for want of it."""
     report = yield
     if report.skipped and os.environ.get('HERO_MM_CI'):
         reason = str(report.longrepr[-1])
-        if 'FFmpeg' in reason:
+        if 'FFmpeg' in reason or 'no browser' in reason:
             report.outcome = 'failed'
             report.longrepr = f'HERO_MM_CI is set, and this is {reason}'
     return report

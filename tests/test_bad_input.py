@@ -280,7 +280,8 @@ CASES = {
         ['other.pth does not fit this config'],
     ),
     'grounding: nothing trained': (
-        (*GROUND, 'good.mp4', 'it spins'),
+        (*GROUND, 'good.mp4', 'it spins')
+        + ('--model', 'work_dirs/hero_shapes'),
         ['work_dirs/hero_shapes', 'training'],
     ),
 }

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = (
     'hero_mm/py.typed',
     'hero_mm/compat.py',
+    'hero_mm/shipped/model.safetensors',
+    'hero_mm/shipped/label.json',
+    'hero_mm/shipped/example.mp4',
     'hero_mm/engine/hooks/__init__.py',
     'hero_mm/.mim/model-index.yml',
     'hero_mm/.mim/configs/_base_/default_runtime.py',
@@ -116,7 +119,16 @@ def test_wheel_asks_for_the_right_things(wheel):
         for line in lines
         if line.startswith('Provides-Extra')
     }
-    assert extras >= {'all', 'demo', 'dev', 'lite', 'mmaction', 'mmdet', 'mim'}
+    assert extras >= {
+        'all',
+        'demo',
+        'dev',
+        'lite',
+        'mmaction',
+        'mmdet',
+        'mim',
+        'web',
+    }
     # What MIM needs is older than what others may want.
     assert not any('<82' in n and 'extra=="all"' in n for n in required)
     assert any(

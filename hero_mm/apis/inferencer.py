@@ -27,7 +27,7 @@ from hero_mm.datasets.video_reader import VideoError
 from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.files import adding, check_folder, write_text
-from hero_mm.registry import INFERENCERS, MODELS
+from hero_mm.registry import INFERENCERS, MODELS, TRANSFORMS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.texts import printable
 from hero_mm.version import __version__
@@ -38,14 +38,15 @@ from .answers import answers_json, tube_table
 from .checkpoint import load_weights
 from .inputs import (
     PathLike,
-    build_pipeline,
     check_texts,
     describe_video,
     find_weights,
     list_videos,
     load_config,
     pick_device,
+    pipeline_steps,
 )
+from .package import building, trained_on
 from .window_search import WindowSearch, with_queries
 from .windows import check_seconds
 
@@ -68,9 +69,11 @@ class TubeInferencer(WindowSearch, BaseInferencer):
     """Find what sentences describe in videos.
 
     Args:
-        model (str | os.PathLike | Config): The work dir of a training (its
-            dumped config and best checkpoint are taken), or a config. A
-            config is Python code and is run: take it from people you trust.
+        model (str | os.PathLike | Config, optional): The work dir of a
+            training (its dumped config and best checkpoint are taken), a
+            config, or a package: a folder, or ``hf://OWNER/NAME``. A config
+            is Python code and is run: take it from people you trust; nothing
+            in a package is run. Defaults to the model that is shipped.
         weights (str | os.PathLike, optional): Checkpoint file or work dir.
             Defaults to the best checkpoint of the work dir; for a config, of
             its own work dir or ``work_dirs/<name of the config>``.
@@ -87,6 +90,8 @@ class TubeInferencer(WindowSearch, BaseInferencer):
             Defaults to what the config says, and to videos of more than two.
         top_k (int): Tubes of a sentence that windows give, the best one and
             its ``others``. Defaults to 5.
+        trust (bool): Run the code that a package wants to be run. Defaults
+            to False.
 
     Raises:
         FileNotFoundError: If there is no config or no checkpoint.
@@ -108,7 +113,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
 
     def __init__(
         self,
-        model: Union[PathLike, Config],
+        model: Union[PathLike, Config, None] = None,
         weights: Optional[PathLike] = None,
         device: Optional[str] = None,
         batch_size: int = 32,
@@ -116,6 +121,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         show_progress: bool = True,
         window: Optional[float] = None,
         top_k: int = 5,
+        trust: bool = False,
     ) -> None:
         # Not that of the base class: it loads half of a checkpoint, and
         # random weights, with a warning.
@@ -127,20 +133,22 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         self.batch_size = batch_size
         self.show_progress = show_progress
         self.device = pick_device(device)
-        self.cfg = load_config(model)
+        self.cfg = load_config(model, trust)
         self.weights = find_weights(model, self.cfg, weights)
         self.scope = scope or self.cfg.get('default_scope') or 'hero_mm'
         init_default_scope(self.scope)
-        self.pipeline = self._init_pipeline(self.cfg)
-        self.collate_fn = self._init_collate(self.cfg)
         self.visualizer = None
-        self.model = MODELS.build(self.cfg.model)
+        with building(self.cfg, trust):
+            self.pipeline = self._init_pipeline(self.cfg)
+            self.collate_fn = self._init_collate(self.cfg)
+            self.model = MODELS.build(self.cfg.model)
         load_weights(self.model, self.weights)
         self.model.to(self.device).eval()
         self._reported: set[str] = set()
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        return build_pipeline(cfg)
+        steps = pipeline_steps(cfg)
+        return Compose([TRANSFORMS.build(step) for step in steps])
 
     def __call__(  # type: ignore[override]
         self,
@@ -409,9 +417,10 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         return dict(predictions=predictions, visualization=visualization)
 
     def facts(self) -> dict[str, Any]:
-        """What answered: config, weights and version, for JSON files."""
+        """What answered: config, weights, data, version, for JSON files."""
         return dict(
             model=str(self.cfg.filename or 'config'),
+            trained_on=trained_on(self.cfg),
             weights=str(self.weights),
             hero_mm_version=__version__,
         )

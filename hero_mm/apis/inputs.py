@@ -13,17 +13,17 @@ from typing import Any, Optional, Union
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
 from hero_mm.config import WEIGHTS, read_config
 from hero_mm.datasets.picture_reader import PictureReader, is_picture
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError, UserTypeError
-from hero_mm.registry import TRANSFORMS
 from hero_mm.visualization.video_writer import read_comment
 
 from .checkpoint import find_checkpoint
+from .package import WEIGHTS as PACKAGED
+from .package import find_package, read_package
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -65,12 +65,16 @@ def pick_device(device: Optional[str]) -> torch.device:
     return torch.device(device)
 
 
-def load_config(model: Union[PathLike, Config]) -> Config:
+def load_config(
+    model: Union[PathLike, Config, None], trust: bool = False
+) -> Config:
     """The config that a user means.
 
     Args:
-        model (str | os.PathLike | Config): A config, its file, or a work dir
-            or checkpoint, beside which it lies.
+        model (str | os.PathLike | Config, optional): A config, its file, a
+            work dir or checkpoint, beside which it lies, or a package. None
+            is the package that is shipped.
+        trust (bool): As :func:`.package.read_package` takes it.
 
     Returns:
         Config: With a ``model`` and a ``test_dataloader``.
@@ -79,10 +83,13 @@ def load_config(model: Union[PathLike, Config]) -> Config:
         FileNotFoundError: If there is none.
         ValueError: If it lacks one of the two.
     """
+    package = find_package(model)
+    if package is not None:
+        return read_package(package, trust)
     if isinstance(model, Config):
         cfg, name = model, model.filename or 'the config'
     else:
-        name = os.fspath(model)
+        name = str(model)
         cfg = read_config(name)
     for key in ('model', 'test_dataloader'):
         if cfg.get(key) is None:
@@ -94,7 +101,7 @@ def load_config(model: Union[PathLike, Config]) -> Config:
 
 
 def find_weights(
-    model: Union[PathLike, Config],
+    model: Union[PathLike, Config, None],
     cfg: Config,
     weights: Optional[PathLike] = None,
 ) -> str:
@@ -113,7 +120,9 @@ def find_weights(
     """
     if weights is not None:
         return find_checkpoint(os.fspath(weights))
-    if not isinstance(model, Config) and (
+    if 'label' in cfg:
+        return str(Path(str(cfg.filename)).with_name(PACKAGED))
+    if isinstance(model, (str, os.PathLike)) and (
         Path(model).is_dir() or Path(model).suffix in WEIGHTS
     ):
         return find_checkpoint(os.fspath(model))
@@ -128,14 +137,15 @@ def find_weights(
     return find_checkpoint(folder)
 
 
-def build_pipeline(cfg: Config) -> Compose:
+def pipeline_steps(cfg: Config) -> list[Any]:
     """The test pipeline without the parts that read annotations.
 
     Args:
         cfg (Config): The whole config.
 
     Returns:
-        Compose: From a description of a video to the input of the model.
+        list[dict]: Configs, from a description of a video to the input of
+        the model.
 
     Raises:
         ValueError: If the config has no test pipeline.
@@ -148,12 +158,11 @@ def build_pipeline(cfg: Config) -> Compose:
             'the config has no test_dataloader.dataset.pipeline; give the '
             'config that the model was trained with.'
         )
-    steps = [
+    return [
         step
         for step in dataset['pipeline']
         if _type_name(step) not in TRUTH_TRANSFORMS
     ]
-    return Compose([TRANSFORMS.build(step) for step in steps])
 
 
 def _type_name(step: dict) -> str:

@@ -8,6 +8,7 @@ no torchvision, and runs no code of a checkpoint.
 
 import difflib
 import os
+import re
 from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
@@ -80,30 +81,78 @@ def fetch_huggingface(name: str) -> str:
         ValueError: When the name is none.
     """
     wanted = parse_huggingface(name)
-    from huggingface_hub import constants, hf_hub_download
-
     try:
+        from huggingface_hub import hf_hub_download
+
         return str(
             hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision)
         )
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         # Errors of the network have no common class over its versions.
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = lines[0].rstrip('.')
-        offline = ''
-        if constants.HF_HUB_OFFLINE:
-            offline = (
-                ' HF_HUB_OFFLINE=1 is set, so that nothing was asked of the '
-                'hub; unset it where there is internet.'
+        raise OSError(_not_had(name, wanted, error)) from error
+
+
+def fetch_repository(name: str, patterns: list[str]) -> str:
+    """Download files of a repository, or take them from the cache.
+
+    Args:
+        name (str): ``hf://OWNER/NAME[@REVISION]``.
+        patterns (list[str]): Which files, as the shell names them.
+
+    Returns:
+        str: The folder that they are in.
+
+    Raises:
+        OSError: When it cannot be had; says how to get it by hand.
+        ValueError: When the name is none, or that of a file.
+    """
+    found = re.fullmatch(r'\w+://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?', name)
+    if found is None:
+        raise UserError(
+            f'{name!r} names no model package; give hf://OWNER/NAME, or '
+            'hf://OWNER/NAME@REVISION'
+        )
+    wanted = HuggingFaceFile(found[1], '', found[2])
+    try:
+        from huggingface_hub import snapshot_download
+
+        return str(
+            snapshot_download(
+                wanted.repo, revision=wanted.revision, allow_patterns=patterns
             )
-        at = f' --revision {wanted.revision}' if wanted.revision else ''
-        raise OSError(
-            f'{name}: {wanted.file} of {wanted.repo} is not in the cache '
-            f'({constants.HF_HUB_CACHE}) and could not be fetched: {reason}.'
-            f'{offline} By hand, on a machine with internet: hf download '
-            f'{wanted.repo} {wanted.file}{at} --local-dir FOLDER; then give '
-            f'FOLDER/{wanted.file} in the place of {name}'
-        ) from error
+        )
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        raise OSError(_not_had(name, wanted, error)) from error
+
+
+def _not_had(name: str, wanted: HuggingFaceFile, error: Exception) -> str:
+    """Why the hub gave nothing, and how to get it by hand."""
+    from huggingface_hub import constants
+
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0].rstrip('.')
+    offline = ''
+    if constants.HF_HUB_OFFLINE:
+        offline = (
+            ' HF_HUB_OFFLINE=1 is set, so that nothing was asked of the '
+            'hub; unset it where there is internet.'
+        )
+    at = f' --revision {wanted.revision}' if wanted.revision else ''
+    what, files, place = wanted.repo, wanted.repo, 'FOLDER'
+    if wanted.file:
+        what = f'{wanted.file} of {wanted.repo}'
+        files, place = f'{wanted.repo} {wanted.file}', f'FOLDER/{wanted.file}'
+    return (
+        f'{name}: {what} is not in the cache '
+        f'({constants.HF_HUB_CACHE}) and could not be fetched: {reason}.'
+        f'{offline} By hand, on a machine with internet: hf download '
+        f'{files}{at} --local-dir FOLDER; then give {place} '
+        f'in the place of {name}'
+    )
 
 
 def fetch_url(url: str) -> str:

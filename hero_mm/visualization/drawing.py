@@ -131,14 +131,7 @@ def draw_boxes(
     max_side: int = MAX_SIDE,
 ) -> np.ndarray:
     """A frame (H, W, 3) at the size of :func:`fit_size`, with its boxes."""
-    height, width = check_picture(frame).shape[:2]
-    new_height, new_width, scale = fit_size(height, width, min_side, max_side)
-    if scale > 1:
-        way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_CUBIC
-    else:
-        way = cv2.INTER_AREA
-    image = cv2.resize(frame, (new_width, new_height), interpolation=way)
-    factors = np.array([new_width / width, new_height / height] * 2)
+    image, factors = _enlarged(frame, min_side, max_side)
     for box, color, line, dashed in (
         (view.pred_box(index), PRED_COLOR, 3, False),
         (view.gt_box(index), GT_COLOR, 2, True),
@@ -146,6 +139,48 @@ def draw_boxes(
         if box is not None:
             draw_box(image, box * factors, color, line, dashed)
     return image
+
+
+def _enlarged(
+    frame: np.ndarray, min_side: int, max_side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A frame at its drawn size, and what to multiply boxes with."""
+    height, width = check_picture(frame).shape[:2]
+    new_height, new_width, scale = fit_size(height, width, min_side, max_side)
+    if scale > 1:
+        way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_CUBIC
+    else:
+        way = cv2.INTER_AREA
+    image = cv2.resize(frame, (new_width, new_height), interpolation=way)
+    return image, np.array([new_width / width, new_height / height] * 2)
+
+
+def draw_together(
+    frame: np.ndarray,
+    views: Sequence[TubeView],
+    index: int,
+    colors: Sequence[Color],
+) -> np.ndarray:
+    """A frame as :func:`draw_boxes` shows it, with K numbered tubes."""
+    image, factors = _enlarged(frame, MIN_SIDE, MAX_SIDE)
+    picture = Image.fromarray(image)
+    for number, (view, color) in enumerate(zip(views, colors), 1):
+        box = view.pred_box(index)
+        if box is None:
+            continue
+        image = np.array(picture)
+        draw_box(image, box * factors, color, 3)
+        picture = Image.fromarray(image)
+        x, y = np.maximum((box * factors)[:2], 0).tolist()
+        ImageDraw.Draw(picture).text(
+            (x + 5, y + 3),
+            str(number),
+            color,
+            font(16, True),
+            stroke_width=2,
+            stroke_fill=HALO_COLOR,
+        )
+    return np.array(picture)
 
 
 def _centre(image: np.ndarray, width: int) -> np.ndarray:

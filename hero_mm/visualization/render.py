@@ -16,7 +16,7 @@ from typing import Callable, Optional
 import numpy as np
 from PIL import Image
 
-from .drawing import TubePainter, draw_chosen_frames
+from .drawing import Color, TubePainter, draw_chosen_frames, draw_together
 from .tube_view import (
     TubeView,
     choose_sheet_indices,
@@ -248,6 +248,39 @@ def draw_sheets(
             draw_chosen_frames(read(np.array(indices)), view, indices)
             for view, indices in zip(drawn, chosen)
         ]
+
+
+def draw_in_colors(
+    video: PathLike,
+    views: Sequence[TubeView],
+    colors: Sequence[Color],
+    path: PathLike,
+) -> float:
+    """Draw tubes of one segment into one video, in a colour each.
+
+    Args:
+        video (str | os.PathLike): The video.
+        views (Sequence[TubeView]): Tubes of one segment of it.
+        colors (Sequence[tuple[int, int, int]]): RGB, one a tube.
+        path (str | os.PathLike): The mp4; one that is there is replaced.
+
+    Returns:
+        float: Frames a second that it plays, of :func:`played_frames`.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        WriteError: If the file cannot be written.
+    """
+    with _drawn_from(video, views) as (read, drawn):
+        fps = playback_fps(drawn[0])
+        places = np.arange(len(drawn[0]))
+        with VideoWriter(path, fps) as writer:
+            # Few at once: frames may be large.
+            for at in places[::8]:
+                part = places[at : at + 8]
+                for index, frame in zip(part, read(part)):
+                    writer.write(draw_together(frame, drawn, index, colors))
+    return fps
 
 
 @contextmanager

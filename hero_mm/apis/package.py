@@ -1,0 +1,478 @@
+"""Model packages: a folder that answers, and in which nothing is run.
+
+``hero-mm export`` writes it: ``model.safetensors``, ``config.json``, the
+words (``vocabulary.txt``, or the tokenizer in ``text_encoder``),
+``label.json`` (data, scores, licence) and the same for people, ``README.md``.
+The layout is that of the Hugging Face hub. No pickle and no Python is read.
+A config names classes, however, and MMEngine takes any object of any module
+for one: here only what the MM family has registered is built.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from mmengine.config import Config
+from mmengine.registry import registry as registry_module
+
+from hero_mm.errors import UserError
+from hero_mm.files import check_folder, write_bytes, write_text
+from hero_mm.json_reader import read_json
+from hero_mm.pretrained.fetching import HUGGINGFACE, fetch_repository
+from hero_mm.texts import markdown
+from hero_mm.version import __version__
+
+if TYPE_CHECKING:
+    from .inferencer import TubeInferencer
+
+CONFIG, LABEL, WEIGHTS = 'config.json', 'label.json', 'model.safetensors'
+WORDS, TOKENIZER, CARD, LICENCE = (
+    *('vocabulary.txt', 'text_encoder', 'README.md', 'LICENSE'),
+)
+FILES = (CONFIG, LABEL, WEIGHTS)
+SHIPPED = Path(__file__).resolve().parent.parent / 'shipped'
+"""The package that is part of this one: the model of ``make demo``."""
+FORMAT = 'hero_mm package 1'
+FAMILY = (
+    *('hero_mm', 'mmengine', 'mmcv', 'mmdet', 'mmaction', 'mmpretrain'),
+    'mmseg',
+)
+# What is read to fill a model that gets its weights otherwise.
+_FILLERS = ('ann_file', 'init_cfg', 'pretrained', 'checkpoint')
+_IMPORTED_ANYWAY = ('hero_mm', 'hero_mm.pretrained.loaders')
+_TYPE = re.compile(r'(?:([A-Za-z_]\w*)\.)?[A-Za-z_]\w*')
+_FILE = re.compile(
+    r'[/\\]|::|\.(py|pth?|ckpt|pkl|pickle|json|ya?ml|np[yz]|bin|safetensors)$',
+    re.IGNORECASE,
+)
+# In the config of a language model: what may name code on the hub.
+_REMOTE = ('auto_map', 'quantization_config')
+_DEEPEST = 60
+_SHOWN_SCORES = ('m_tIoU', 'm_vIoU', 'gt_m_vIoU', 'acc_avg')
+Model = Union[str, Path, Config, None]
+
+
+def find_package(model: Any) -> Optional[Path]:
+    """The folder of the package that a user means.
+
+    Args:
+        model (str | os.PathLike | Config, optional): A folder, or
+            ``hf://OWNER/NAME[@REVISION]``, which is fetched. None is the
+            model that is shipped.
+
+    Returns:
+        Path, optional: None where it is no package.
+
+    Raises:
+        OSError: If it cannot be fetched.
+    """
+    if model is None:
+        return SHIPPED
+    if isinstance(model, Config):
+        return None
+    if str(model).startswith(HUGGINGFACE):
+        patterns = [*FILES, WORDS, CARD, LICENCE, f'{TOKENIZER}/*']
+        return Path(fetch_repository(str(model), patterns))
+    folder = Path(model).expanduser()
+    return folder if (folder / LABEL).is_file() else None
+
+
+def read_package(folder: Path, trust: bool = False) -> Config:
+    """The config of a package, with its ``label``.
+
+    Args:
+        folder (Path): Of the package.
+        trust (bool): Import what it wants to be imported, and build any class
+            that it names. Code of others is then run.
+
+    Returns:
+        Config: With ``model``, ``test_dataloader`` and ``label``.
+
+    Raises:
+        FileNotFoundError: If a file of it is missing.
+        ValueError: If it is broken, or wants what only ``trust`` allows.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{folder} is no whole package: {", ".join(missing)} is missing; '
+            'copy it again, or write it with hero-mm export'
+        )
+    content, label = (_read_object(folder / name) for name in (CONFIG, LABEL))
+    if label.get('format') != FORMAT:
+        raise UserError(
+            f'{folder / LABEL} says format {label.get("format")!r:.40}, and '
+            f'this hero_mm reads {FORMAT!r}; update hero_mm, or export the '
+            'model anew'
+        )
+    for key in ('model', 'pipeline'):
+        if not isinstance(content.get(key), (dict, list)):
+            raise UserError(
+                f'{folder / CONFIG} has no {key!r}; export the model anew'
+            )
+    if not trust:
+        _check(content, folder / CONFIG)
+    for name in _imports(content, folder / CONFIG):
+        import_module(name)
+    _place_tokenizer(content['model'], folder, trust)
+    dataset = dict(type='GroundingDataset', pipeline=content['pipeline'])
+    values = dict(
+        default_scope=content.get('default_scope', 'hero_mm'),
+        model=content['model'],
+        test_dataloader=dict(dataset=dataset),
+        label=label,
+        window=content.get('window'),
+    )
+    return Config(values, filename=str(folder / CONFIG))
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except RecursionError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f'{path} holds no JSON object; copy the package again')
+    return content
+
+
+def _imports(content: Mapping[str, Any], path: Path) -> list[str]:
+    names = content.get('custom_imports') or []
+    if isinstance(names, list) and all(isinstance(n, str) for n in names):
+        return names
+    raise UserError(f'{path}: custom_imports is no list of module names')
+
+
+def _check(content: dict[str, Any], path: Path) -> None:
+    """Refuse a config that reaches out of the MM family, or for a file."""
+    for name in _imports(content, path):
+        if name.partition('.')[0] not in FAMILY:
+            raise UserError(_untrusted(path, 'custom_imports', name))
+    for place, key, text in _texts(content, path):
+        if key in ('type', '_scope_', 'default_scope'):
+            kind = _TYPE.fullmatch(text)
+            scope = kind and (kind[1] if key == 'type' else text)
+            if not kind or (scope and scope not in FAMILY):
+                raise UserError(_untrusted(path, place, text))
+        elif _FILE.search(text) and not place.startswith('custom_imports'):
+            raise UserError(
+                f'{path}: {place} is {text!r:.60}, which names a file. A '
+                'package reads none but its own; if you trust who made it, '
+                'read it with --trust (trust=True)'
+            )
+
+
+def _untrusted(path: Path, place: str, name: str) -> str:
+    return (
+        f'{path}: {place} is {name!r:.60}, which is not of the MM family '
+        f'({", ".join(FAMILY)}). Code of others is run only with --trust '
+        '(trust=True); use it if you trust who made the package'
+    )
+
+
+def _texts(content: Any, path: Path) -> Iterator[tuple[str, str, str]]:
+    """All texts in plain values, with their dotted place and last key."""
+    waiting: list[tuple[str, str, Any, int]] = [('', '', content, 0)]
+    while waiting:
+        place, key, value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise UserError(f'{path} is nested more than {_DEEPEST} deep')
+        if isinstance(value, str):
+            yield place, key, value
+        elif key in ('type', '_scope_'):
+            raise UserError(
+                f'{path}: {place} must be a name, got {value!r:.60}'
+            )
+        elif isinstance(value, dict):
+            waiting += [
+                (f'{place}.{k}'.lstrip('.'), k, v, depth + 1)
+                for k, v in value.items()
+            ]
+        elif isinstance(value, list):
+            waiting += [
+                (f'{place}.{at}', '', v, depth + 1)
+                for at, v in enumerate(value)
+            ]
+
+
+def _place_tokenizer(model: Any, folder: Path, trust: bool) -> None:
+    """Let a language model read its config and tokenizer in the package."""
+    if isinstance(model, list):
+        raise UserError(f'{folder / CONFIG}: model is no object')
+    for encoder in _encoders(model):
+        own = folder / TOKENIZER
+        if not (own / CONFIG).is_file():
+            raise FileNotFoundError(
+                f'{own / CONFIG} is missing; copy the package again'
+            )
+        encoder['name'] = str(own)
+        for file in sorted(own.glob('*config.json')) * (not trust):
+            for name, value in _read_object(file).items():
+                kernel = 'implementation' in name and '/' in str(value)
+                if name in _REMOTE or kernel:
+                    raise UserError(_untrusted(file, name, 'code to fetch'))
+
+
+def _encoders(model: Any) -> list[dict[str, Any]]:
+    """Configs of language models in the config of a model."""
+    if not isinstance(model, dict):
+        return []
+    found = [inner for v in model.values() for inner in _encoders(v)]
+    kind = str(model.get('type'))
+    return found + [model] * (kind.rpartition('.')[2] == 'HFTextEncoder')
+
+
+@contextmanager
+def building(cfg: Config, trust: bool = False) -> Iterator[None]:
+    """Build a package's model: what the family registered, and nothing else.
+
+    MMEngine takes a name that it does not know for that of an object in any
+    module, and calls it.
+
+    Args:
+        cfg (Config): Of :func:`read_package`; any other is not watched.
+        trust (bool): As for :func:`read_package`.
+
+    Raises:
+        ValueError: If the config does not build.
+    """
+    if 'label' not in cfg:
+        yield
+        return
+    module: Any = registry_module
+    found = module.get_object_from_string
+    if not trust:
+        module.get_object_from_string = lambda name: None
+    try:
+        yield
+    except (UserError, ImportError, OSError):
+        raise
+    except Exception as error:
+        raise UserError(
+            f'{cfg.filename} builds no model: {error!s:.300}. Take the '
+            f'package from its authors; it was written by hero_mm '
+            f'{cfg.label.get("hero_mm_version", "?")!s:.20}, this is '
+            f'{__version__}'
+        ) from error
+    finally:
+        module.get_object_from_string = found
+
+
+def trained_on(cfg: Config) -> str:
+    """What a model was trained on, as its label or its config says it."""
+    if 'label' in cfg:
+        return str(cfg.label.get('trained_on', 'not stated'))
+    loader = cfg.get('train_dataloader') or {}
+    files = [
+        text
+        for _, key, text in _texts(_plain(loader), Path('config'))
+        if key == 'ann_file'
+    ]
+    return ', '.join(sorted(set(files))) or 'not stated'
+
+
+def _plain(value: Any) -> Any:
+    """Configs, tuples and classes as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, type):
+        return f'{value.__module__.partition(".")[0]}.{value.__name__}'
+    return value
+
+
+def write_package(
+    inferencer: 'TubeInferencer',
+    out: Union[str, Path],
+    name: Optional[str] = None,
+    data: Optional[str] = None,
+    scores: Optional[Mapping[str, float]] = None,
+    licence: str = 'not stated',
+) -> Path:
+    """Write the model of an inferencer as a package.
+
+    Args:
+        inferencer (TubeInferencer): Who answers.
+        out (str | Path): A folder, new or empty.
+        name (str, optional): Of the model. Defaults to that of the folder.
+        data (str, optional): What it was trained on, in words. Defaults to
+            what its annotation file says.
+        scores (Mapping, optional): By name. Defaults to those of the
+            validation that its work dir logged for the checkpoint.
+        licence (str): Its name, or a file that holds it.
+
+    Returns:
+        Path: The folder.
+
+    Raises:
+        ValueError: If the folder is not empty, or the config needs a file
+            that a package does not carry.
+        WriteError: If it cannot be written.
+    """
+    from safetensors.torch import save
+
+    from .inputs import pipeline_steps
+
+    cfg, encoder = inferencer.cfg, inferencer.model.text_encoder
+    content = _portable(cfg, pipeline_steps(cfg))
+    words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]
+    text = None
+    if Path(licence).is_file():
+        text = Path(licence).read_text(encoding='utf-8')
+        licence = next(filter(None, map(str.strip, text.splitlines())), '')
+    folder = Path(out)
+    label = dict(
+        format=FORMAT,
+        name=name or folder.resolve().name,
+        trained_on=data or _describe_data(cfg),
+        scores=dict(_scores(inferencer.weights) if scores is None else scores),
+        licence=licence,
+        words=len(words) or None,
+        hero_mm_version=__version__,
+    )
+    state = {
+        key: value.detach().cpu().clone().contiguous()
+        for key, value in inferencer.model.state_dict().items()
+    }
+    if any(check_folder(folder).iterdir()):
+        raise UserError(
+            f'{folder} is not empty; give a new folder for the package'
+        )
+    for _ in _encoders(content['model']):
+        from transformers import AutoConfig
+
+        encoder.tokenizer.save_pretrained(folder / TOKENIZER)
+        where = dict(local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(encoder.name, **where)
+        config.save_pretrained(folder / TOKENIZER)
+    if words:
+        write_text(folder / WORDS, '\n'.join(words) + '\n')
+    if text is not None:
+        write_text(folder / LICENCE, text)
+    write_bytes(folder / WEIGHTS, save(state, dict(format='pt')))
+    write_text(folder / CONFIG, _json(content))
+    write_text(folder / CARD, _card(label))
+    # The last one makes it a package.
+    write_text(folder / LABEL, _json(label))
+    return folder
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + '\n'
+
+
+def _portable(cfg: Config, steps: Sequence[Any]) -> dict[str, Any]:
+    """What of a config is needed to answer, without names of files."""
+    model = _plain(cfg.model)
+    for encoder in _encoders(model):
+        encoder['name'] = TOKENIZER
+    model = _without_files(model)
+    imports = _plain(cfg.get('custom_imports') or {}).get('imports', [])
+    imports = [imports] if isinstance(imports, str) else imports
+    content = dict(
+        default_scope=cfg.get('default_scope') or 'hero_mm',
+        custom_imports=[n for n in imports if n not in _IMPORTED_ANYWAY],
+        model=model,
+        pipeline=_plain(list(steps)),
+        # Seconds, for the search in long videos.
+        window=cfg.get('window'),
+    )
+    for place, key, text in _texts(content, Path(cfg.filename or 'config')):
+        if key != 'type' and _FILE.search(text):
+            if place.startswith('custom_imports'):
+                continue
+            raise UserError(
+                f'{place}={text!r} names a file, which a package does not '
+                'carry; set it to None in the config, or give the work dir '
+                'itself away'
+            )
+    return content
+
+
+def _without_files(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_files(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: None
+        if key in _FILLERS and _names_file(item)
+        else _without_files(item)
+        for key, item in value.items()
+    }
+
+
+def _names_file(value: Any) -> bool:
+    found = _texts(value, Path('config'))
+    return any(_FILE.search(text) for _, _, text in found)
+
+
+def _describe_data(cfg: Config) -> str:
+    """The annotation files of a training, and how much is in them."""
+    from hero_mm.datasets.annotation import load_annotation
+
+    files = trained_on(cfg)
+    parts = []
+    for file in files.split(', '):
+        parts.append(Path(file).name if file != 'not stated' else file)
+        if Path(file).is_file():
+            known = load_annotation(file)
+            parts[-1] = (
+                f'{known.metainfo.get("dataset", Path(file).name)} '
+                f'({known.metainfo.get("split", "one split")}): '
+                f'{len(known.ground_truths()):,} sentences'
+            )
+    return ', '.join(parts)
+
+
+def _scores(weights: str) -> dict[str, float]:
+    """What the validation of a work dir logged for one of its checkpoints."""
+    from hero_mm.visualization.training_log import read_training_log
+
+    from .checkpoint import read_checkpoint
+
+    log = read_training_log(Path(weights).parent).scores
+    meta = read_checkpoint(weights).get('meta') or {}
+    found = {}
+    for name, points in log.items():
+        title = name.rpartition('/')[2]
+        step = next((s for s in _steps(meta) if s in points), None)
+        if title in _SHOWN_SCORES and name.count('/') < 2 and step is not None:
+            found[f'val {title}'] = round(points[step], 4)
+    return found
+
+
+def _steps(meta: Mapping[str, Any]) -> list[Any]:
+    """Where in a log the scores of a checkpoint may stand."""
+    return [meta.get('epoch'), meta.get('iter')]
+
+
+def _card(label: Mapping[str, Any]) -> str:
+    """The label for people, with the front matter that the hub reads."""
+    scores = ''.join(
+        f'| {markdown(name)} | {value:g} |\n'
+        for name, value in label['scores'].items()
+    )
+    front = _json(
+        dict(
+            library_name='hero_mm',
+            license='other',
+            license_name=label['licence'],
+            tags=['video-object-grounding', 'spatio-temporal-video-grounding'],
+        )
+    )
+    return (
+        f'---\n{front}---\n# {markdown(label["name"])}\n\n'
+        'Finds in a video what a sentence speaks of: a box a frame, a start '
+        'and an end.\n\n'
+        f'- Trained on: {markdown(label["trained_on"])}\n'
+        f'- Licence: {markdown(label["licence"])}\n'
+        f'- Words that it knows: {label["words"] or "of its tokenizer"}\n\n'
+        + (f'| score | |\n| --- | --- |\n{scores}\n' if scores else '')
+        + '```\nhero-mm ground VIDEO "SENTENCE" --model FOLDER\n```\n'
+    )

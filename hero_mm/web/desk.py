@@ -1,0 +1,356 @@
+"""What stands behind the page: visits, their clips, and the answers.
+
+A visit is a browser tab. Clips are encoded once, for all visits; of the
+latest ones the features are kept. Nothing here knows of the page itself.
+"""
+
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from hero_mm.apis.answers import answers_csv, answers_json, tube_view
+from hero_mm.apis.inferencer import EncodedVideo, TubeInferencer
+from hero_mm.apis.inputs import describe_video
+from hero_mm.datasets.video_reader import open_video
+from hero_mm.errors import UserError
+from hero_mm.files import write_text
+from hero_mm.visualization.render import (
+    draw_in_colors,
+    played_frames,
+    stretch_frames,
+)
+from hero_mm.visualization.style import Color
+
+from .markup import answer_html
+
+COLORS: tuple[Color, ...] = (
+    *((240, 150, 20), (86, 180, 233), (0, 190, 140), (240, 228, 66)),
+    *((230, 120, 190), (225, 95, 30), (150, 140, 255), (190, 190, 190)),
+)
+MOST_SENTENCES = 20
+LONGEST_SENTENCE = 500
+MOST_PIXELS = 4096 * 2304
+KEPT_CLIPS = 8
+IDLE_SECONDS = 3600.0
+GRACE_SECONDS = 600.0
+"""A closed tab is kept so long: a busy network closes some for a moment."""
+STRIP = (10, 72)
+"""Pictures of a film strip, and their height."""
+
+
+@dataclass
+class Visit:
+    """A tab of a browser: its clip, and what was answered about it."""
+
+    folder: Path
+    video: str = ''
+    name: str = ''
+    is_upload: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+    segment: tuple[float, float] = (0.0, 0.0)
+    tubes: dict[str, dict] = field(default_factory=dict)
+    used: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Answer:
+    """What a visit is shown: HTML, and files of its own folder."""
+
+    html: str
+    files: dict[str, str]
+
+
+class Desk:
+    """Answers visits, one at a time.
+
+    Args:
+        inferencer (TubeInferencer): Who answers.
+        root (Path): Folder of the visits' files.
+        videos (Mapping[str, str]): Videos to choose from, by shown name.
+        max_seconds (float): Longer videos are refused.
+    """
+
+    def __init__(
+        self,
+        inferencer: TubeInferencer,
+        root: Path,
+        videos: Mapping[str, str],
+        max_seconds: float,
+    ) -> None:
+        self.inferencer = inferencer
+        self.root = root.resolve()
+        self.videos = dict(videos)
+        self.max_seconds = max_seconds
+        self.visits: dict[str, Visit] = {}
+        self._clips: OrderedDict[tuple, EncodedVideo] = OrderedDict()
+        self._visits_lock, self._model_lock = (
+            threading.Lock(),
+            threading.Lock(),
+        )
+
+    def open(
+        self, key: str, chosen: Optional[str], upload: Optional[str] = None
+    ) -> Visit:
+        """Take a clip for a visit.
+
+        Args:
+            key (str): Of the visit.
+            chosen (str, optional): A name out of ``videos``.
+            upload (str, optional): Path of an uploaded file, in its place.
+
+        Returns:
+            Visit: With ``facts`` of the video.
+
+        Raises:
+            VideoError: If it cannot be read.
+            ValueError: If it is too long or too large.
+        """
+        self.sweep()
+        if upload is None and chosen not in self.videos:
+            raise UserError('choose a video of the list, or upload one')
+        path = upload or self.videos[str(chosen)]
+        name = Path(path).name if upload else str(chosen)
+        visit = self._visit(key)
+        self._drop_video(visit)
+        visit.video, visit.is_upload, visit.name = path, bool(upload), name
+        visit.facts, visit.tubes = {}, {}
+        try:
+            facts = describe_video(path)
+            self._check(name, facts)
+        except (OSError, ValueError) as error:
+            self._drop_video(visit)
+            # Where the file lies is nobody's business.
+            raise UserError(str(error).replace(path, name)) from error
+        visit.facts = facts
+        return visit
+
+    def _check(self, name: str, facts: Mapping[str, Any]) -> None:
+        seconds, (width, height) = facts['frame_edges'][-1], facts['size']
+        if seconds > self.max_seconds:
+            raise UserError(
+                f'{name} lasts {seconds:.0f} s, and this page takes videos of '
+                f'{self.max_seconds:g} s at most. Cut it first, or start the '
+                'page with a higher --max-seconds'
+            )
+        if width * height > MOST_PIXELS:
+            raise UserError(
+                f'{name} has {width} x {height} pixels, and this page takes '
+                f'{MOST_PIXELS / 1e6:.1f} million at most; make it smaller'
+            )
+
+    def strip(self, visit: Visit) -> np.ndarray:
+        """Pictures of a clip in a row, along its time.
+
+        Args:
+            visit (Visit): With a video.
+
+        Returns:
+            np.ndarray: RGB uint8, has shape (H, W, 3).
+        """
+        import cv2
+
+        count, height = STRIP
+        last = visit.facts['frame_count'] - 1
+        places = np.linspace(0, last, count).round().astype(int)
+        with open_video(visit.video) as reader:
+            aspect = reader.pixel_aspect
+            frames = [
+                stretch_frames(reader.get_frames(places[at : at + 1]), aspect)[
+                    0
+                ]
+                for at in range(count)
+            ]
+        width = max(1, round(frames[0].shape[1] * height / frames[0].shape[0]))
+        return np.hstack([cv2.resize(f, (width, height)) for f in frames])
+
+    def ask(
+        self,
+        key: str,
+        texts: Sequence[str],
+        segment: tuple[float, float],
+        progress: Callable[[float, str], Any] = lambda share, text: None,
+    ) -> Answer:
+        """Answer sentences about the clip of a visit.
+
+        Args:
+            key (str): Of the visit.
+            texts (Sequence[str]): K sentences. What was answered before about
+                this segment is not asked again.
+            segment (tuple[float, float]): ``[start, end)`` in seconds.
+            progress (Callable): Gets a share in [0, 1] and words.
+
+        Returns:
+            Answer: Of these sentences.
+
+        Raises:
+            ValueError: If there is no clip, or a sentence cannot be asked.
+        """
+        visit = self.visits.get(key)
+        if visit is None or not visit.facts:
+            raise UserError('choose a video or upload one first')
+        visit.used = time.monotonic()
+        texts = check_sentences(texts)
+        last = float(visit.facts['frame_edges'][-1])
+        # A slider stops a little before the end.
+        segment = segment[0], last if segment[1] > last - 0.02 else segment[1]
+        with self._model_lock:
+            if segment != visit.segment:
+                visit.segment, visit.tubes = segment, {}
+            missing = [t for t in texts if t not in visit.tubes]
+            if missing:
+                progress(0.1, 'the model looks at the video')
+                for tube in self._find(visit, missing):
+                    progress(0.5, tube['query'])
+                    visit.tubes[tube['query']] = dict(tube, video=visit.name)
+            progress(0.7, 'the answer is drawn')
+            return self._answer(visit, [visit.tubes[t] for t in texts])
+
+    def _find(self, visit: Visit, texts: Sequence[str]) -> Iterator[dict]:
+        """The tubes of sentences, of a kept clip or of a search in windows."""
+        asked = visit.video, texts, visit.segment
+        if self.inferencer._search(*asked) is not None:
+            for update in self.inferencer.stream(*asked):
+                if update['final']:
+                    yield update['tube']
+            return
+        clip = self._encode(visit, texts)
+        for text in texts:
+            # On its own, so that the answer is the same in any company.
+            yield from self.inferencer.ground(clip, text)
+
+    def _encode(self, visit: Visit, texts: Sequence[str]) -> EncodedVideo:
+        """The features of a clip, of the latest ones or computed."""
+        stat = os.stat(visit.video)
+        generator = getattr(self.inferencer.model, 'proposal_generator', None)
+        prompted = getattr(generator, 'takes_text', False)
+        key = (
+            *(visit.video, stat.st_size, stat.st_mtime_ns, visit.segment),
+            *(texts if prompted else ()),
+        )
+        if key not in self._clips:
+            self._clips[key] = self.inferencer.encode_video(
+                visit.video, visit.segment, texts=texts
+            )
+            if len(self._clips) > KEPT_CLIPS:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(key)
+        return self._clips[key]
+
+    def _answer(self, visit: Visit, tubes: Sequence[dict]) -> Answer:
+        folder = visit.folder / secrets.token_hex(8)
+        shutil.rmtree(visit.folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        files = {
+            name: str(folder / name)
+            for name in ('tubes.mp4', 'answers.json', 'answers.csv')
+        }
+        colors = [COLORS[at % len(COLORS)] for at in range(len(tubes))]
+        edges = visit.facts['frame_edges']
+        views = [tube_view(tube, '', edges) for tube in tubes]
+        fps = draw_in_colors(visit.video, views, colors, files['tubes.mp4'])
+        write_text(files['answers.json'], answers_json(tubes, self.facts()))
+        write_text(files['answers.csv'], answers_csv(tubes))
+        played = played_frames(views[0].segment, views[0].fps)
+        jumps = [
+            float(np.searchsorted(played, tube['span'][0]) / fps)
+            for tube in tubes
+        ]
+        return Answer(answer_html(tubes, views, colors, jumps), files)
+
+    def facts(self) -> dict[str, Any]:
+        """What answered, without paths of this machine."""
+        facts = self.inferencer.facts()
+        label = self.inferencer.cfg.get('label') or {}
+        name = label.get('name') or Path(facts['model']).stem
+        return dict(facts, model=name, weights=Path(facts['weights']).name)
+
+    def _visit(self, key: str) -> Visit:
+        with self._visits_lock:
+            if key not in self.visits:
+                self.visits[key] = Visit(self.root / secrets.token_hex(16))
+            visit = self.visits[key]
+            visit.used = time.monotonic()
+            return visit
+
+    def _drop_video(self, visit: Visit) -> None:
+        """Remove an upload, unless another visit has the same."""
+        path, visit.video = visit.video, ''
+        with self._visits_lock:
+            shared = any(v.video == path for v in self.visits.values())
+        folder = Path(path).resolve().parent
+        # An upload lies in a folder of its own.
+        is_ours = visit.is_upload and self.root in folder.parents
+        if path and is_ours and not shared:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def leave(self, key: str) -> None:
+        """End a visit a while after its tab was closed, unless it returns.
+
+        Args:
+            key (str): Of the visit.
+        """
+        left = time.monotonic()
+
+        def end() -> None:
+            visit = self.visits.get(key)
+            if visit is not None and visit.used <= left:
+                self.close(key)
+
+        timer = threading.Timer(GRACE_SECONDS, end)
+        timer.daemon = True
+        timer.start()
+
+    def close(self, key: str) -> None:
+        """End a visit: its upload and its files are removed.
+
+        Args:
+            key (str): Of the visit.
+        """
+        with self._visits_lock:
+            visit = self.visits.pop(key, None)
+        if visit is not None:
+            self._drop_video(visit)
+            shutil.rmtree(visit.folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """End visits that nothing was heard of for an hour."""
+        latest = time.monotonic() - IDLE_SECONDS
+        for key in [k for k, v in self.visits.items() if v.used < latest]:
+            self.close(key)
+
+
+def check_sentences(texts: Sequence[str]) -> list[str]:
+    """Sentences that are asked, each once.
+
+    Args:
+        texts (Sequence[str]): As typed.
+
+    Raises:
+        ValueError: If there is none, or too much of them.
+    """
+    found = list(dict.fromkeys(t.strip() for t in texts if t.strip()))
+    if not found:
+        raise UserError(
+            'type a sentence: what to look for, such as "the red circle spins"'
+        )
+    if len(found) > MOST_SENTENCES:
+        raise UserError(
+            f'{len(found)} sentences, and this page takes {MOST_SENTENCES} at '
+            'a time; ask some later: the video is not looked at again'
+        )
+    longest = max(map(len, found))
+    if longest > LONGEST_SENTENCE:
+        raise UserError(
+            f'a sentence has {longest} letters, and this page takes '
+            f'{LONGEST_SENTENCE} at most; ask in fewer words'
+        )
+    return found

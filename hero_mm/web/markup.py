@@ -1,0 +1,153 @@
+"""HTML of the page: spans to click on, curves, the table, the label.
+
+All that users or packages have written is escaped.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hero_mm.apis.answers import Tube, notes_on
+from hero_mm.texts import printable
+from hero_mm.visualization import TubeView
+from hero_mm.visualization.style import Color
+
+WIDTH, ROW = 600, 46
+CSS = """
+.hero-row { cursor: pointer; }
+.hero-row:hover rect, .hero-row:focus rect { stroke: currentColor; }
+.hero-answer svg { width: 100%; height: auto; }
+.hero-answer svg text { fill: currentColor; font-size: 14px; }
+.hero-answer table { width: 100%; border-collapse: collapse; }
+.hero-answer td, .hero-answer th { text-align: left; padding: 4px 10px 4px 0; }
+.hero-note { opacity: .8; }
+"""
+# A click on a span, or Enter on it, moves the video there.
+SCRIPT = """
+<script>
+(() => {
+  const jump = (event) => {
+    const row = event.target.closest && event.target.closest('.hero-row');
+    const video = document.querySelector('#hero-video video');
+    if (!row || !video || (event.key && event.key !== 'Enter')) return;
+    video.pause();
+    video.currentTime = parseFloat(row.dataset.at);
+  };
+  document.addEventListener('click', jump);
+  document.addEventListener('keydown', jump);
+})();
+</script>
+"""
+
+
+def escape(text: object) -> str:
+    """A text in HTML: neither tags nor control characters are obeyed."""
+    return html.escape(printable(text))
+
+
+def answer_html(
+    tubes: Sequence[Tube],
+    views: Sequence[TubeView],
+    colors: Sequence[Color],
+    jumps: Sequence[float],
+) -> str:
+    """The rows of spans and the table of K answers.
+
+    Args:
+        tubes (Sequence[Mapping]): Of one segment.
+        views (Sequence[TubeView]): The same, ready to be drawn.
+        colors (Sequence[tuple[int, int, int]]): RGB, one a tube.
+        jumps (Sequence[float]): Seconds of the drawn video at which the
+            spans begin.
+    """
+    rows = ''.join(
+        _row(number, view, color, jump)
+        for number, (view, color, jump) in enumerate(zip(views, colors, jumps))
+    )
+    lines = ''.join(
+        _line(number, tube, color)
+        for number, (tube, color) in enumerate(zip(tubes, colors), 1)
+    )
+    notes = dict.fromkeys(note for tube in tubes for note in notes_on(tube))
+    said = ''.join(f'<p class="hero-note">{escape(n)}</p>' for n in notes)
+    titles = ('', 'sentence', 'seconds', 'frames', 'score', 'first box')
+    head = ''.join(f'<th>{title}</th>' for title in titles)
+    return (
+        f'<div class="hero-answer"><svg viewBox="0 0 {WIDTH} '
+        f'{ROW * len(tubes)}" role="list">{rows}</svg>{said}'
+        f'<table><tr>{head}</tr>{lines}</table></div>'
+    )
+
+
+def _css(color: Color) -> str:
+    return f'rgb{tuple(color)}'
+
+
+def _row(number: int, view: TubeView, color: Color, jump: float) -> str:
+    """A span on the rail of the searched part, with its curve."""
+    first, last = view.segment
+    top, paint = ROW * number, _css(color)
+
+    def x_of(frame: float) -> float:
+        return WIDTH * (frame - first) / max(last - first, 1)
+
+    begin, stop = (x_of(frame) for frame in view.pred_span or view.segment)
+    start, end = (view.seconds(f) for f in view.pred_span or view.segment)
+    title = f'{number + 1}  {escape(view.text[:50])}'
+    curve = ''
+    if view.action is not None:
+        step = max(1, len(view.frame_inds) // 400)
+        points = ' '.join(
+            f'{x_of(frame):.1f},{top + 42 - 20 * float(value):.1f}'
+            for frame, value in zip(
+                view.frame_inds[::step], np.clip(view.action[::step], 0, 1)
+            )
+        )
+        curve = (
+            f'<polyline points="{points}" fill="none" stroke="currentColor" '
+            'stroke-width="1.5"><title>how much a frame shows the action'
+            '</title></polyline>'
+        )
+    return (
+        f'<g class="hero-row" role="listitem" tabindex="0" '
+        f'data-at="{jump:.4f}"><rect x="0" y="{top + 22}" width="{WIDTH}" '
+        f'height="20" fill="#8883" /><rect x="{begin:.1f}" y="{top + 22}" '
+        f'width="{max(stop - begin, 3):.1f}" height="20" rx="3" '
+        f'fill="{paint}" />{curve}<text x="2" y="{top + 16}">{title}'
+        f' ({start:.2f} to {end:.2f} s)</text></g>'
+    )
+
+
+def _line(number: int, tube: Tube, color: Color) -> str:
+    start, end = tube['span']
+    begin, stop = tube['span_seconds']
+    box = ' '.join(f'{v:.0f}' for v in next(iter(tube['bboxes']), []))
+    cells = (
+        escape(tube['query']),
+        f'{begin:.2f} to {stop:.2f}',
+        f'[{round(start, 1):g}, {round(end, 1):g})',
+        f'{tube["score"]:.3f}',
+        box,
+    )
+    mark = f'<td style="color:{_css(color)}">&#9632; {number}</td>'
+    return f'<tr>{mark}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def label_html(facts: Mapping[str, Any], label: Mapping[str, Any]) -> str:
+    """What answers, what it was trained on, what it scores.
+
+    Args:
+        facts (Mapping): Of the desk.
+        label (Mapping): Of a package; empty for another model.
+    """
+    lines = [f'model: {facts["model"]}', f'trained on: {facts["trained_on"]}']
+    if label.get('words'):
+        lines.append(f'it knows {label["words"]} words')
+    scores = label.get('scores') or {}
+    lines += [f'{name}: {value}' for name, value in scores.items()]
+    if label.get('licence'):
+        lines.append(f'licence: {label["licence"]}')
+    shown = ' &middot; '.join(escape(line) for line in lines)
+    return f'<p class="hero-note">{shown}</p>'

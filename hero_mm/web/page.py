@@ -1,0 +1,350 @@
+"""The Gradio page. It speaks to nobody but its visitors.
+
+Fonts are those of the system, analytics and sharing are off, browsers are
+forbidden to load anything from elsewhere, and so is this process.
+"""
+
+import hmac
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from hero_mm.apis.inferencer import TubeInferencer
+from hero_mm.apis.inputs import VIDEO_SUFFIXES, list_videos
+from hero_mm.apis.package import SHIPPED
+from hero_mm.errors import UserError
+from hero_mm.json_reader import read_json
+from hero_mm.texts import printable
+
+from .desk import Desk
+from .markup import CSS, SCRIPT, escape, label_html
+
+HERE = ('127.0.0.1', 'localhost', '::1')
+EXAMPLE = 'example: moving shapes'
+POLICY = (
+    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' "
+    "'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' "
+    "blob:; frame-ancestors 'self'; form-action 'self'"
+)
+MOST_WAITING = 200
+
+
+class Headers:
+    """ASGI middleware: browsers load from this server alone.
+
+    Args:
+        app (Any): The application.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Add the headers to a response."""
+
+        async def with_headers(message: Any) -> None:
+            if message['type'] == 'http.response.start':
+                message['headers'] = [
+                    *message['headers'],
+                    (b'content-security-policy', POLICY.encode()),
+                    (b'referrer-policy', b'no-referrer'),
+                    (b'x-content-type-options', b'nosniff'),
+                ]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+class StayHere:
+    """Forbids this process to connect to other machines, while it is on.
+
+    An audit hook cannot be removed: one serves all.
+    """
+
+    allowed: Optional[set[str]] = None
+    _is_hooked = False
+
+    def __init__(self, host: str) -> None:
+        self.hosts = {*HERE, host}
+        self.before = StayHere.allowed
+
+    def __enter__(self) -> None:
+        if not StayHere._is_hooked:
+            StayHere._is_hooked = True
+            sys.addaudithook(_watch)
+        StayHere.allowed = self.hosts
+
+    def __exit__(self, *error: object) -> None:
+        StayHere.allowed = self.before
+
+
+def _watch(event: str, args: tuple) -> None:
+    if StayHere.allowed is None:
+        return
+    host: Any = None
+    if event == 'socket.connect' and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event == 'socket.getaddrinfo':
+        host = args[0]
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host is not None and host not in StayHere.allowed:
+        raise PermissionError(
+            f'{host}: the page makes no request to other machines'
+        )
+
+
+def make_page(desk: Desk, example: str = '') -> Any:
+    """Build the page.
+
+    Args:
+        desk (Desk): What stands behind it.
+        example (str): Sentences to begin with.
+
+    Returns:
+        gradio.Blocks: Not started.
+    """
+    import gradio as gr
+
+    take, choose, ask, leave = _events(desk)
+    label = desk.inferencer.cfg.get('label') or {}
+    names = list(desk.videos)
+    shown = dict(interactive=False)
+    with gr.Blocks(
+        title='hero_mm', analytics_enabled=False, delete_cache=(600, 14400)
+    ) as page:
+        gr.HTML(
+            '<h2>Find in a video what a sentence speaks of</h2>'
+            + label_html(desk.facts(), label)
+        )
+        with gr.Row():
+            with gr.Column():
+                upload = gr.File(
+                    label='a video of yours', file_types=[*VIDEO_SUFFIXES]
+                )
+                chosen = gr.Dropdown(
+                    names,
+                    value=None,
+                    label='or choose one',
+                    visible=bool(names),
+                )
+                about = gr.HTML()
+                # One of its buttons would send it to another host.
+                strip = gr.Image(
+                    show_label=False, visible=False, buttons=[], **shown
+                )
+                with gr.Row():
+                    start = gr.Slider(0, 1, 0, step=0.01, label='from second')
+                    end = gr.Slider(0, 1, 1, step=0.01, label='to second')
+                texts = gr.Textbox(
+                    example,
+                    lines=3,
+                    label='sentences, one a line',
+                    placeholder='the red circle spins',
+                )
+                button = gr.Button('Ask', variant='primary')
+            with gr.Column():
+                video = gr.Video(
+                    label='answer',
+                    elem_id='hero-video',
+                    buttons=['download'],
+                    **shown,
+                )
+                answer = gr.HTML(elem_id='hero-answer')
+                files = gr.File(
+                    label='take away', file_count='multiple', **shown
+                )
+        clip = [strip, about, start, end]
+        upload.upload(take, upload, clip, api_name='upload')
+        chosen.input(choose, chosen, clip, api_name='choose')
+        asked, answered = [texts, start, end], [video, answer, files]
+        button.click(ask, asked, answered, api_name='ask', concurrency_limit=1)
+        page.unload(leave)
+    page.desk = desk
+    return page.queue(max_size=MOST_WAITING, default_concurrency_limit=4)
+
+
+def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
+    """What happens on the page: an upload, a choice, a question, the end."""
+    import gradio as gr
+
+    def said(error: Exception) -> Exception:
+        return gr.Error(escape(error), duration=None, print_exception=False)
+
+    def opened(key: str, *given: Optional[str]) -> tuple:
+        try:
+            visit = desk.open(key, *given)
+            strip = desk.strip(visit)
+        except (OSError, ValueError) as error:
+            raise said(error) from error
+        facts = visit.facts
+        seconds = round(float(facts['frame_edges'][-1]), 3)
+        width, height = facts['size']
+        about = (
+            f'<p>{escape(visit.name)}: {seconds:.2f} s, '
+            f'{facts["frame_count"]} frames, {width} x {height} pixels</p>'
+        )
+        limits = dict(minimum=0, maximum=seconds, interactive=True)
+        return (
+            gr.update(value=strip, visible=True),
+            about,
+            gr.update(value=0, **limits),
+            gr.update(value=seconds, **limits),
+        )
+
+    def take(path: Optional[str], request: gr.Request) -> tuple:
+        return opened(str(request.session_hash), None, path)
+
+    def choose(name: Optional[str], request: gr.Request) -> tuple:
+        return opened(str(request.session_hash), name)
+
+    def ask(
+        sentences: str,
+        start: float,
+        end: float,
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008 (how Gradio takes it)
+    ) -> tuple:
+        try:
+            answer = desk.ask(
+                str(request.session_hash),
+                (sentences or '').splitlines(),
+                (float(start or 0), float(end or 0)),
+                lambda share, text: progress(share, desc=printable(text)),
+            )
+        except (OSError, ValueError) as error:
+            raise said(error) from error
+        files = answer.files
+        return files['tubes.mp4'], answer.html, list(files.values())
+
+    def leave(request: gr.Request) -> None:
+        desk.leave(str(request.session_hash))
+
+    return take, choose, ask, leave
+
+
+def videos_to_choose(given: list[str]) -> dict[str, str]:
+    """Videos by the name under which the page shows them.
+
+    Args:
+        given (list[str]): Videos, and folders of videos.
+
+    Raises:
+        VideoError: If there is none.
+    """
+    paths = list_videos(given)[0] if given else []
+    root = os.path.commonpath([os.path.dirname(p) for p in paths] or [''])
+    return {os.path.relpath(path, root or '.'): path for path in paths}
+
+
+@contextmanager
+def running(
+    inferencer: TubeInferencer,
+    videos: Mapping[str, str],
+    host: str = '127.0.0.1',
+    port: int = 7860,
+    max_mb: float = 200,
+    max_seconds: float = 300,
+    password: Optional[str] = None,
+) -> Iterator[Any]:
+    """Serve the page for a while; then its files are removed.
+
+    Args:
+        inferencer (TubeInferencer): Who answers.
+        videos (Mapping[str, str]): To choose from, path by shown name.
+        host (str): Address to listen at.
+        port (int): The same.
+        max_mb (float): Larger uploads are refused.
+        max_seconds (float): Longer videos are refused.
+        password (str, optional): That visitors must know.
+
+    Yields:
+        gradio.Blocks: The page; ``local_url`` says where, ``desk`` is what
+        stands behind it.
+
+    Raises:
+        ModuleNotFoundError: If Gradio is not installed.
+        ValueError: If the port is taken.
+    """
+    root = Path(tempfile.mkdtemp(prefix='hero_mm_web'))
+    settings = dict(
+        GRADIO_TEMP_DIR=str(root),
+        # Files in there can be read, too.
+        GRADIO_EXAMPLES_CACHE=str(root / 'examples'),
+        GRADIO_ANALYTICS_ENABLED='False',
+    )
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    page: Any = None
+    try:
+        with StayHere(host):
+            page = make_page(*_desk(inferencer, videos, root, max_seconds))
+            _launch(page, host, port, max_mb, password)
+            yield page
+    finally:
+        if page is not None:
+            page.close(verbose=False)
+        shutil.rmtree(root, ignore_errors=True)
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _desk(
+    inferencer: TubeInferencer,
+    videos: Mapping[str, str],
+    root: Path,
+    max_seconds: float,
+) -> tuple[Desk, str]:
+    """The desk, and a sentence to begin with."""
+    shown, example = dict(videos), ''
+    if Path(inferencer.weights).parent == SHIPPED:
+        shown[EXAMPLE] = str(SHIPPED / 'example.mp4')
+        example = '\n'.join(read_json(SHIPPED / 'example.json')['texts'])
+    return Desk(inferencer, root, shown, max_seconds), example
+
+
+def _launch(
+    page: Any, host: str, port: int, max_mb: float, password: Optional[str]
+) -> None:
+    import gradio as gr
+    from starlette.middleware import Middleware
+
+    def knows(user: str, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), str(password).encode())
+
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            max_file_size=f'{max_mb:g}mb',
+            auth=knows if password else None,
+            auth_message='any name, and the password',
+            app_kwargs=dict(middleware=[Middleware(Headers)]),
+            theme=gr.themes.Default(
+                font=('system-ui', 'sans-serif'), font_mono=('monospace',)
+            ),
+            css=CSS,
+            head=SCRIPT,
+            footer_links=[],
+            share=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            run_history=False,
+            enable_monitoring=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        if 'empty port' not in str(error):
+            raise
+        raise UserError(
+            f'port {port} of {host} is taken; give another one with --port'
+        ) from error

@@ -1,0 +1,317 @@
+"""Model packages: written, read, shipped, and what a hostile one may not."""
+
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+import hero_mm
+from hero_mm import cli
+from hero_mm.apis import TubeInferencer
+from hero_mm.apis.package import SHIPPED, find_package, read_package
+from hero_mm.pretrained.reading import read_weights_file
+from hero_mm.visualization import VideoWriter
+
+REVISION = 'a' * 40
+TEXT = 'the red square moves left'
+
+
+@pytest.fixture(scope='module')
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp('clip') / 'clip.mp4'
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, fps=8) as writer:
+        for _ in range(24):
+            writer.write(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    return str(path)
+
+
+@pytest.fixture(scope='module')
+def shipped():
+    return TubeInferencer(device='cpu')
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory, repo_root):
+    """As a training of the demo leaves it."""
+    folder = tmp_path_factory.mktemp('hero_shapes')
+    cfg = Config.fromfile(str(repo_root / 'configs/hero_shapes.py'))
+    cfg.dump(str(folder / 'hero_shapes.py'))
+    weights = read_weights_file(SHIPPED / 'model.safetensors')
+    checkpoint = dict(meta=dict(epoch=2, iter=99), state_dict=weights)
+    torch.save(checkpoint, folder / 'best_tube_m_vIoU_epoch_2.pth')
+    log = folder / '20260101_000000/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    entries = [
+        {'tube/m_vIoU': 0.1 * step, 'tube/declarative/m_vIoU': 1, 'step': step}
+        for step in (1, 2, 3)
+    ]
+    log.write_text('\n'.join(map(json.dumps, entries)))
+    return folder
+
+
+def same(one, other):
+    assert [t['span'] for t in one] == [t['span'] for t in other]
+    for a, b in zip(one, other):
+        np.testing.assert_array_equal(a['bboxes'], b['bboxes'])
+
+
+def test_export_and_read_back(work_dir, tmp_path, clip, shipped, capsys):
+    out, licence = tmp_path / 'out', tmp_path / 'terms.txt'
+    licence.write_text('\n  My terms \nfor all\n')
+    words = ['export', str(work_dir), str(out), '--licence', str(licence)]
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert 'My terms' in shown and "'val m_vIoU': 0.2" in shown
+    assert {path.name for path in out.iterdir()} == {
+        *('model.safetensors', 'config.json', 'label.json', 'README.md'),
+        *('vocabulary.txt', 'LICENSE'),
+    }
+    label = json.loads((out / 'label.json').read_text())
+    known = (out / 'vocabulary.txt').read_text().split()
+    assert label['scores'] == {'val m_vIoU': 0.2}
+    assert label['words'] == len(known) and {'red', 'spins'} <= set(known)
+    assert 'train' in label['trained_on'] and label['licence'] == 'My terms'
+    card = (out / 'README.md').read_text()
+    assert '| val m_vIoU | 0.2 |' in card and 'My terms' in card
+    texts = [TEXT, 'What spins?']
+    encoded = shipped.encode_video(clip)
+    packed = TubeInferencer(out, device='cpu')
+    again = packed.ground(packed.encode_video(clip), texts)
+    same(again, shipped.ground(encoded, texts))
+    # What stands there is not written over.
+    before = (out / 'config.json').read_bytes()
+    assert cli.main(words) == 1
+    assert 'is not empty' in capsys.readouterr().err
+    assert (out / 'config.json').read_bytes() == before
+
+
+def test_the_shipped_model_answers_and_says_what_it_knows(capsys):
+    """Without a model, a config or a training."""
+    example = json.loads((SHIPPED / 'example.json').read_text())
+    video, texts = str(SHIPPED / 'example.mp4'), example['texts']
+    for tube, span in zip(
+        hero_mm.ground(video, texts, device='cpu'), example['spans']
+    ):
+        (start, end), (first, last) = span, tube['span']
+        inter = min(end, last) - max(start, first)
+        assert inter / (max(end, last) - min(start, first)) > 0.7
+    text = texts[0]
+    assert cli.main(['ground', video, text, 'the dog spins']) == 0
+    out, err = capsys.readouterr()
+    assert 'the model was trained on:' in out and 'moving shapes' in out
+    assert 'was not trained with dog, and' in err
+    cli.main(['ground', video, text, '--format', 'json'])
+    facts = json.loads(capsys.readouterr().out)['metainfo']
+    assert 'moving shapes' in facts['trained_on']
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """A copy of the shipped package, and a function that changes it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / 'evil.py').write_text("open('ran', 'w').close()\n")
+    folder = tmp_path / 'package'
+    shutil.copytree(SHIPPED, folder)
+
+    def change(action):
+        path = folder / 'config.json'
+        content = json.loads(path.read_text())
+        action(content)
+        path.write_text(json.dumps(content))
+        return folder
+
+    yield change
+    sys.modules.pop('evil', None)
+    assert not os.path.exists('ran'), 'code of the package was run'
+
+
+TOUCH = dict(type='os.system', command='touch ran')
+FOREIGN = 'not of the MM family'
+HOSTILE = {
+    'a command as a part of the model': (
+        lambda c: c['model'].update(neck=TOUCH),
+        FOREIGN,
+    ),
+    'a command in the pipeline': (
+        lambda c: c['pipeline'].insert(0, TOUCH),
+        FOREIGN,
+    ),
+    'a command deep inside': (
+        lambda c: c['model']['text_encoder'].update(x=[[dict(y=TOUCH)]]),
+        FOREIGN,
+    ),
+    'a function of the family that nobody registered': (
+        lambda c: c['pipeline'].insert(
+            0, dict(type='mmengine.mkdir_or_exist', dir_name='ran')
+        ),
+        'builds no model',
+    ),
+    'a module of others': (
+        lambda c: c.update(custom_imports=['evil']),
+        FOREIGN,
+    ),
+    'a module of others by its scope': (
+        lambda c: c['model'].update(_scope_='evil'),
+        FOREIGN,
+    ),
+    'a module of others as the default scope': (
+        lambda c: c.update(default_scope='evil'),
+        FOREIGN,
+    ),
+    'a module of others by its prefix': (
+        lambda c: c['model']['neck'].update(type='evil.Neck'),
+        FOREIGN,
+    ),
+    'a type that is no name': (
+        lambda c: c['model'].update(type=['os.system']),
+        'must be a name',
+    ),
+    'imports that are no list': (
+        lambda c: c.update(custom_imports=dict(imports='evil')),
+        'no list of module names',
+    ),
+    'a file of this machine': (
+        lambda c: c['model']['text_encoder'].update(ann_file='/etc/passwd'),
+        'names a file',
+    ),
+    'a config in Python': (
+        lambda c: c['model'].update(teacher_config='evil.py'),
+        'names a file',
+    ),
+    'an address': (
+        lambda c: c['model'].update(checkpoint='http://localhost/a.pth'),
+        'names a file',
+    ),
+    'an argument that nobody takes': (
+        lambda c: c['model']['neck'].update(surprise=1),
+        'builds no model',
+    ),
+    'more memory than there is': (
+        lambda c: c['model']['text_encoder'].update(max_words=10**13),
+        'builds no model',
+    ),
+    'another size': (
+        lambda c: c['model']['text_encoder'].update(max_words=63),
+        'does not fit this config',
+    ),
+    'no model': (lambda c: c.pop('model'), "has no 'model'"),
+    'a model that is a list': (
+        lambda c: c.update(model=[TOUCH]),
+        FOREIGN,
+    ),
+}
+
+
+@pytest.mark.parametrize('case', HOSTILE)
+def test_hostile_packages_are_refused_in_words(case, hostile):
+    change, message = HOSTILE[case]
+    with pytest.raises(ValueError, match=message):
+        TubeInferencer(hostile(change), device='cpu')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('config.json', b'[' * 100_000, 'config.json'),
+        ('config.json', b'[1]', 'holds no JSON object'),
+        ('config.json', b'{"model": ', 'config.json'),
+        ('label.json', b'{"format": "hero_mm package 9"}', 'update hero_mm'),
+        ('model.safetensors', None, 'not a readable checkpoint'),
+        ('model.safetensors', b'\xff' * 99, 'not a readable checkpoint'),
+        ('config.json', ..., 'config.json is missing'),
+    ],
+)
+def test_broken_packages_are_refused_in_words(
+    name, content, message, hostile, tmp_path
+):
+    path = hostile(lambda c: None) / name
+    if content is ...:
+        path.unlink()
+    elif content is None:
+        # A pickle under the name of safetensors.
+        torch.save(dict(state_dict={}), path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        TubeInferencer(path.parent, device='cpu')
+
+
+def test_trust_runs_what_is_asked_for(hostile, capsys):
+    """So that the cases above could have run it, too."""
+    folder = hostile(lambda c: c.update(custom_imports=['evil']))
+    TubeInferencer(folder, device='cpu', trust=True)
+    os.remove('ran')
+    step = dict(type='mmengine.mkdir_or_exist', dir_name='ran')
+    hostile(lambda c: c['pipeline'].insert(0, step))
+    with pytest.raises(ValueError, match='Compose|transform|callable'):
+        TubeInferencer(folder, device='cpu', trust=True)
+    os.rmdir('ran')
+
+
+def test_a_package_of_the_hub(work_dir, tmp_path, monkeypatch, clip, shipped):
+    constants = pytest.importorskip('huggingface_hub').constants
+    model = tmp_path / 'hub/models--owner--name'
+    (model / 'refs').mkdir(parents=True)
+    (model / 'refs/main').write_text(REVISION)
+    shutil.copytree(SHIPPED, model / 'snapshots' / REVISION)
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'hub'))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    inferencer = TubeInferencer('hf://owner/name', device='cpu')
+    answer = inferencer.ground(inferencer.encode_video(clip), TEXT)
+    same(answer, shipped.ground(shipped.encode_video(clip), TEXT))
+    assert read_package(find_package('hf://owner/name@main')).label
+    with pytest.raises(OSError, match='hf download other/name --local-dir'):
+        find_package('hf://other/name')
+    with pytest.raises(ValueError, match='give hf://OWNER/NAME'):
+        find_package('hf://owner')
+
+
+def test_a_language_model_travels_along(work_dir, tmp_path, clip):
+    """Its config and tokenizer: the folder of the training may be gone."""
+    transformers = pytest.importorskip('transformers')
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = {'[PAD]': 0, '[UNK]': 1, 'red': 2, 'square': 3, 'moves': 4}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token='[UNK]'))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = str(tmp_path / 'bert')
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token='[UNK]', pad_token='[PAD]'
+    ).save_pretrained(folder)
+    size = dict(vocab_size=5, hidden_size=8, intermediate_size=8)
+    layers = dict(num_hidden_layers=1, num_attention_heads=2)
+    config = transformers.BertConfig(**size, **layers)
+    transformers.BertModel(config).save_pretrained(folder)
+    cfg = Config.fromfile(str(work_dir / 'hero_shapes.py'))
+    cfg.model.text_encoder = dict(
+        type='HFTextEncoder', embed_dims=64, name=folder, max_words=16
+    )
+    model = hero_mm.registry.MODELS.build(dict(cfg.model, _scope_='hero_mm'))
+    weights = tmp_path / 'epoch_1.pth'
+    torch.save(dict(meta={}, state_dict=model.state_dict()), weights)
+    cfg.dump(str(tmp_path / 'bert.py'))
+    source = TubeInferencer(tmp_path / 'bert.py', weights, device='cpu')
+    wanted = source.ground(source.encode_video(clip), 'red square moves')
+    out = tmp_path / 'out'
+    words = [str(tmp_path / 'bert.py'), str(out), '--weights', str(weights)]
+    assert cli.main(['export', *words]) == 0
+    shutil.rmtree(folder)
+    packed = TubeInferencer(out, device='cpu')
+    same(packed.ground(packed.encode_video(clip), 'red square moves'), wanted)
+    assert packed.unknown_words('red dog') == ['dog']
+    path = out / 'text_encoder/config.json'
+    content = json.loads(path.read_text())
+    for changed in (
+        dict(auto_map={'AutoModel': 'evil.Model'}),
+        dict(_attn_implementation='owner/kernel'),
+    ):
+        path.write_text(json.dumps(dict(content, **changed)))
+        with pytest.raises(ValueError, match=FOREIGN):
+            TubeInferencer(out, device='cpu')

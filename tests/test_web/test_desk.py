@@ -1,0 +1,262 @@
+"""What stands behind the page: visits, limits, files, answers."""
+
+import json
+import os
+import re
+import shutil
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from hero_mm import cli
+from hero_mm.apis import TubeInferencer
+from hero_mm.apis.package import SHIPPED
+from hero_mm.datasets.video_reader import open_video
+from hero_mm.visualization import TubeView, VideoWriter
+from hero_mm.visualization.render import draw_in_colors
+from hero_mm.web import desk as desk_module
+from hero_mm.web.desk import COLORS, Desk, check_sentences
+from hero_mm.web.page import videos_to_choose
+
+WHOLE = (0.0, 4.0)
+TEXTS = ['the red square spins', 'What moves left?']
+
+
+@pytest.fixture(scope='module')
+def inferencer():
+    return TubeInferencer(device='cpu')
+
+
+@pytest.fixture
+def desk(inferencer, tmp_path):
+    videos = {'example': str(SHIPPED / 'example.mp4')}
+    (tmp_path / 'root').mkdir()
+    return Desk(inferencer, tmp_path / 'root', videos, 60)
+
+
+def upload(desk, folder, name='mine.mp4', source=SHIPPED / 'example.mp4'):
+    """A file where Gradio puts it."""
+    path = desk.root / folder / name
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, path)
+    return str(path)
+
+
+def read(answer):
+    with open(answer.files['answers.json']) as file:
+        return json.load(file)
+
+
+def test_the_numbers_are_those_of_the_inferencer(desk, inferencer):
+    desk.open('a', None, upload(desk, 'x'))
+    content = read(desk.ask('a', TEXTS, WHOLE))
+    wanted = inferencer(SHIPPED / 'example.mp4', TEXTS)['predictions']
+    for tube, entry in zip(wanted, content['predictions'].values()):
+        assert entry['text'] == tube['query'] and entry['video'] == 'mine.mp4'
+        np.testing.assert_allclose(entry['span'], tube['span'], atol=2e-3)
+        boxes = list(entry['boxes'].values())
+        np.testing.assert_allclose(boxes, tube['bboxes'], atol=2e-2)
+    facts = content['metainfo']
+    assert 'moving shapes' in facts['trained_on']
+    assert str(SHIPPED.parent) not in json.dumps(content)
+    assert facts['weights'] == 'model.safetensors'
+
+
+def test_a_clip_is_encoded_once_for_all_visits(desk, monkeypatch):
+    segments, encode = [], desk.inferencer.encode_video
+
+    def counted(video, segment, **options):
+        segments.append(segment)
+        return encode(video, segment, **options)
+
+    monkeypatch.setattr(desk.inferencer, 'encode_video', counted)
+    for key in ('a', 'b'):
+        desk.open(key, 'example')
+        desk.ask(key, TEXTS[:1], WHOLE)
+    first = read(desk.ask('a', TEXTS[:1], WHOLE))
+    both = read(desk.ask('a', TEXTS[::-1], (0.0, 3.99)))
+    assert segments == [WHOLE]
+    assert both['predictions']['1'] == first['predictions']['0']
+    part = read(desk.ask('a', TEXTS[:1], (1.0, 3.0)))['predictions']['0']
+    assert segments[1:] == [(1.0, 3.0)] and part['segment'] == [8, 24]
+    for start in range(12):
+        desk.ask('a', TEXTS[:1], (start / 8, 4.0))
+    assert len(desk._clips) == desk_module.KEPT_CLIPS
+
+
+def test_a_long_clip_is_searched_in_windows(desk, inferencer, monkeypatch):
+    monkeypatch.setattr(inferencer, 'window', 2.0)
+    desk.open('a', 'example')
+    entries = read(desk.ask('a', TEXTS, WHOLE))['predictions'].values()
+    wanted = inferencer(SHIPPED / 'example.mp4', TEXTS)['predictions']
+    for tube, entry in zip(wanted, entries, strict=True):
+        assert entry['window'] == tube['window']
+        np.testing.assert_allclose(entry['span'], tube['span'], atol=2e-3)
+
+
+def test_what_is_asked_wrongly_is_said(desk, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match='upload one first'):
+        desk.ask('nobody', TEXTS, WHOLE)
+    for name in (None, '', '../example', str(SHIPPED / 'example.mp4')):
+        with pytest.raises(ValueError, match='choose a video of the list'):
+            desk.open('a', name)
+    desk.open('a', 'example')
+    for texts, message in (
+        ([], 'type a sentence'),
+        (['  ', ''], 'type a sentence'),
+        ([str(n) for n in range(21)], '21 sentences.* takes 20'),
+        (['x' * 501], '501 letters'),
+        (['...!'], None),
+    ):
+        if message:
+            with pytest.raises(ValueError, match=message):
+                desk.ask('a', texts, WHOLE)
+    assert check_sentences([' a ', 'b', 'a']) == ['a', 'b']
+    with pytest.raises(ValueError, match='inside the video'):
+        desk.ask('a', TEXTS, (9.0, 10.0))
+    monkeypatch.setattr(desk_module, 'MOST_PIXELS', 1000)
+    with pytest.raises(ValueError, match='64 x 64 pixels'):
+        desk.open('a', 'example')
+    desk.max_seconds = 3
+    with pytest.raises(ValueError, match='lasts 4 s.* 3 s at most'):
+        desk.open('a', 'example')
+    # The clip before it is gone: no answer is about another one.
+    with pytest.raises(ValueError, match='upload one first'):
+        desk.ask('a', TEXTS, WHOLE)
+
+
+def test_a_broken_upload_is_named_without_its_place(desk, tmp_path):
+    (tmp_path / 'text').write_text('no video')
+    path = upload(desk, 'x', 'broken.mp4', tmp_path / 'text')
+    with pytest.raises(ValueError, match=r'broken\.mp4') as error:
+        desk.open('a', None, path)
+    assert str(desk.root) not in str(error.value)
+    assert not os.path.exists(path)
+
+
+def test_what_a_visit_leaves(desk, tmp_path, monkeypatch):
+    path = upload(desk, 'x')
+    for key in ('a', 'b'):
+        desk.open(key, None, path)
+    answer = desk.ask('a', TEXTS[:1], WHOLE)
+    assert all(map(os.path.isfile, answer.files.values()))
+    desk.close('a')
+    assert not os.path.exists(os.path.dirname(answer.files['answers.csv']))
+    # The other visit has uploaded the same.
+    assert os.path.isfile(path)
+    desk.open('b', 'example')
+    assert not os.path.exists(path)
+    desk.close('b')
+    desk.close('b')
+    assert (SHIPPED / 'example.mp4').is_file() and not desk.visits
+    outside = tmp_path / 'out' / 'mine.mp4'
+    outside.parent.mkdir()
+    shutil.copyfile(SHIPPED / 'example.mp4', outside)
+    desk.open('c', None, str(outside))
+    desk.visits['c'].used -= desk_module.IDLE_SECONDS + 1
+    desk.open('d', 'example')
+    assert set(desk.visits) == {'d'} and outside.is_file()
+    assert os.listdir(desk.root) == []
+
+
+def test_a_tab_that_comes_back_keeps_its_clip(desk, monkeypatch):
+    """Its connection broke for a moment."""
+    monkeypatch.setattr(desk_module, 'GRACE_SECONDS', 0.5)
+    for key in ('stays', 'goes'):
+        desk.open(key, 'example')
+        desk.leave(key)
+    desk.ask('stays', TEXTS[:1], WHOLE)
+    for _ in range(200):
+        if set(desk.visits) == {'stays'}:
+            break
+        time.sleep(0.05)
+    assert set(desk.visits) == {'stays'}
+    time.sleep(0.6)
+    assert set(desk.visits) == {'stays'}
+
+
+def test_hostile_sentences_are_shown_not_obeyed(desk):
+    desk.open('a', 'example')
+    text = '<img src=x onerror=alert(1)> & a </svg>'
+    shown = desk.ask('a', [text], WHOLE).html
+    assert '<img' not in shown and shown.count('</svg>') == 1
+    assert '&lt;img src=x' in shown and 'was not trained with' in shown
+
+
+def test_each_tube_has_a_colour_and_a_place_to_jump_to(desk):
+    desk.open('a', 'example')
+    answer = desk.ask('a', TEXTS, (1.0, 4.0))
+    jumps = [
+        float(at) for at in re.findall(r'data-at="([\d.]+)"', answer.html)
+    ]
+    spans = [e['span'] for e in read(answer)['predictions'].values()]
+    # The drawn video begins with the segment, at frame 8 of 8 a second.
+    wanted = [np.ceil(start - 8) / 8 for start, _ in spans]
+    np.testing.assert_allclose(jumps, wanted, atol=1e-3)
+    for color in COLORS[:2]:
+        assert f'rgb{color}' in answer.html
+    assert answer.html.count('<polyline') == 2
+
+
+def test_boxes_are_drawn_in_their_colours(tmp_path):
+    with VideoWriter(tmp_path / 'in.mp4', fps=10) as writer:
+        for _ in range(4):
+            writer.write(np.full((100, 100, 3), 90, np.uint8))
+    boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], float)
+    views = [
+        TubeView(
+            'x',
+            np.arange(4),
+            (0, 4),
+            10.0,
+            pred_span=(0, 2 + 2 * at),
+            pred_bboxes=np.tile(box, (4, 1)),
+        )
+        for at, box in enumerate(boxes)
+    ]
+    colors = COLORS[:2]
+    fps = draw_in_colors(
+        tmp_path / 'in.mp4', views, colors, tmp_path / 'o.mp4'
+    )
+    assert fps == 10
+    with open_video(str(tmp_path / 'o.mp4')) as reader:
+        frames = reader.get_frames(np.arange(4)).astype(int)
+    assert len(frames) == 4 and frames.shape[1:3] == (400, 400)
+    # The lower edges of the boxes, enlarged four times.
+    seen = frames[:, [158, 358], [120, 300]]
+    near = np.abs(seen - np.array(colors)).max(-1) < 40
+    assert near.tolist() == [[True, True]] * 2 + [[False, True]] * 2
+
+
+def test_videos_to_choose_have_short_names(tmp_path):
+    (tmp_path / 'sub').mkdir()
+    for name in ('a.mp4', 'sub/a.mp4'):
+        shutil.copyfile(SHIPPED / 'example.mp4', tmp_path / name)
+    found = videos_to_choose([str(tmp_path)])
+    assert set(found) == {'a.mp4', 'sub/a.mp4'}
+    assert found['a.mp4'] == str(tmp_path / 'a.mp4')
+    assert videos_to_choose([]) == {}
+
+
+def test_without_gradio_its_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    assert cli.main(['web']) == 1
+    assert 'pip install "hero-mm[web]"' in capsys.readouterr().err
+
+
+def test_the_help_shows_examples(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['--help'])
+    shown = capsys.readouterr().out
+    examples = re.findall('^  hero-mm (.*)$', shown, re.MULTILINE)
+    words = {line.split()[0] for line in examples}
+    assert words == {'ground', 'web', 'export', 'doctor'}
+
+
+def test_a_shell_can_complete(capsys):
+    pytest.importorskip('shtab')
+    with pytest.raises(SystemExit):
+        cli.main(['--print-completion', 'bash'])
+    assert '--max-seconds' in capsys.readouterr().out
