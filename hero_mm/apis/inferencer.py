@@ -69,29 +69,22 @@ class TubeInferencer(WindowSearch, BaseInferencer):
     """Find what sentences describe in videos.
 
     Args:
-        model (str | os.PathLike | Config, optional): The work dir of a
-            training (its dumped config and best checkpoint are taken), a
-            config, or a package: a folder, or ``hf://OWNER/NAME``. A config
-            is Python code and is run: take it from people you trust; nothing
-            in a package is run. Defaults to the model that is shipped.
+        model (str | os.PathLike | Config, optional): A work dir (its config
+            and best checkpoint are taken), a config, or a package: a folder,
+            or ``hf://OWNER/NAME``. A config is Python code that is run; of a
+            package nothing is. Defaults to the model that is shipped.
         weights (str | os.PathLike, optional): Checkpoint file or work dir.
-            Defaults to the best checkpoint of the work dir; for a config, of
-            its own work dir or ``work_dirs/<name of the config>``.
-        device (str, optional): Such as ``'cpu'`` or ``'cuda:0'``. Defaults
-            to CUDA where there is one.
-        batch_size (int): Sentences that are answered at once. Defaults to
-            32.
-        scope (str, optional): Default scope of the registries. Defaults to
-            that of the config.
+            Defaults to the best one of the work dir, also of a config.
+        device (str, optional): Such as ``'cpu'``; CUDA if there is one.
+        batch_size (int): Sentences that are answered at once.
+        scope (str, optional): Default scope; that of the config without.
         show_progress (bool): Show how many of several videos are done.
-            Defaults to True.
         window (float, optional): Seconds of a window: longer videos are
             searched in such, see ``docs/long_videos.md``; 0 for never.
             Defaults to what the config says, and to videos of more than two.
         top_k (int): Tubes of a sentence that windows give, the best one and
             its ``others``. Defaults to 5.
-        trust (bool): Run the code that a package wants to be run. Defaults
-            to False.
+        trust (bool): Run the code that a package wants to be run.
 
     Raises:
         FileNotFoundError: If there is no config or no checkpoint.
@@ -100,8 +93,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
 
     Examples:
         >>> inferencer = TubeInferencer('work_dirs/hero_shapes')
-        >>> result = inferencer('clip.mp4', 'What does the red square do?',
-        ...                     out_dir='outputs')
+        >>> result = inferencer('clip.mp4', 'the red square spins')
         >>> result['predictions'][0]['span_seconds']
         [2.1, 4.6]
     """
@@ -147,8 +139,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         self._reported: set[str] = set()
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        steps = pipeline_steps(cfg)
-        return Compose([TRANSFORMS.build(step) for step in steps])
+        return Compose([TRANSFORMS.build(s) for s in pipeline_steps(cfg)])
 
     def __call__(  # type: ignore[override]
         self,
@@ -600,10 +591,9 @@ def _gather(
     nothing: dict[str, Any] = dict(predictions=[], visualization=[])
     ordered = [found.get(video, nothing) for video in videos]
     keys = ('predictions', 'visualization')
+    gathered = {key: [one[key] for one in ordered] for key in keys}
     if single:
-        gathered = {key: ordered[0][key] for key in keys}
-    else:
-        gathered = {key: [one[key] for one in ordered] for key in keys}
+        gathered = {key: listed[0] for key, listed in gathered.items()}
     if errors:
         gathered['errors'] = errors
     return gathered
