@@ -591,7 +591,7 @@ def _gather(
     nothing: dict[str, Any] = dict(predictions=[], visualization=[])
     ordered = [found.get(video, nothing) for video in videos]
     keys = ('predictions', 'visualization')
-    gathered = {key: [one[key] for one in ordered] for key in keys}
+    gathered: dict[str, Any] = {k: [one[k] for one in ordered] for k in keys}
     if single:
         gathered = {key: listed[0] for key, listed in gathered.items()}
     if errors:
