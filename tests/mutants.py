@@ -45,7 +45,7 @@ MUTANTS = [
     (f'{DATA}/transforms/loading.py', 'frames_T < spans_K2[:, 1:]', 'frames_T <= spans_K2[:, 1:]', f'{T_DATA}/test_transforms_loading.py'),
     (f'{DATA}/transforms/loading.py', 'missing > self.max_missing', 'missing >= self.max_missing', f'{T_DATA}/test_transforms_loading.py'),
     (f'{DATA}/transforms/geometric.py', 'factor = min(factor, self.max_long / max(width, height))', 'factor = max(factor, self.max_long / max(width, height))', f'{T_DATA}/test_transforms_geometric.py'),
-    (f'{DATA}/transforms/geometric.py', 'return bool(of_it or not gone)', 'return bool(not gone)', f'{T_DATA}/test_transforms_geometric.py'),
+    (f'{DATA}/sides.py', 'return bool(of_it or not gone)', 'return bool(not gone)', f'{T_DATA}/test_transforms_geometric.py'),
     # Annotations, tracks, videos.
     (f'{DATA}/tracks.py', "side='right') - 1\n        is_key", "side='left') - 1\n        is_key", f'{T_DATA}/test_annotation.py {T_DATA}/test_footage.py {T_DATA}/test_converter_parts.py'),
     (f'{DATA}/tracks.py', '(place >= 0) & (frames_T < run[:, 1])', '(place >= 0) & (frames_T <= run[:, 1])', f'{T_DATA}/test_annotation.py'),
