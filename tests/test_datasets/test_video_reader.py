@@ -510,6 +510,16 @@ def test_short_files_open_fast(files):
     assert best < 0.05
 
 
+def test_a_rate_that_the_stamps_alone_give(files):
+    with open_video(files['plain'][0]) as reader:
+        assert reader.frame_count == 24
+        unit = reader._stream.time_base
+        reader._stream = SimpleNamespace(
+            average_rate=None, guessed_rate=None, time_base=unit
+        )
+        assert reader.fps == pytest.approx(8)
+
+
 def test_a_real_clip(shared_data):
     path = shared_data / 'real' / 'videos' / '02_cups.mp4'
     with open_video(path) as reader:
