@@ -136,8 +136,12 @@ def run_neck(
     Where its config leaves ``in_channels`` out, it gets the list of channels.
     """
     channels = [level.shape[1] for level in levels]
-    takes = inspect.signature(find_part(config, 'neck')).parameters
-    if 'in_channels' in takes:
+    takes = inspect.signature(find_part(config, 'neck')).parameters.values()
+    # Some hide their arguments behind those of another class.
+    if any(
+        one.name == 'in_channels' or one.kind is one.VAR_KEYWORD
+        for one in takes
+    ):
         config = {'in_channels': channels, **config}
     neck = build_part(config, 'neck')
     with (

@@ -169,8 +169,7 @@ def test_gaps_reach_the_span(head, setting):
     setting['regions'] = at_times(regions, 0, 1, 2, 7, 8, 9)
     apart = head(**setting)
     assert (apart.start_QT - out.start_QT)[1:].abs().max() > 1e-3
-    # Without attention between frames: those on both sides of the gap.
-    head.span_layers = torch.nn.ModuleList()
+    # Those on both sides of the gap.
     change = head(**setting).start_QT
     setting['regions'] = regions
     change = (change - head(**setting).start_QT)[1:].abs() > 1e-6

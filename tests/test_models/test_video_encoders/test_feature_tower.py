@@ -176,6 +176,13 @@ class Sum(nn.Module):
         return [self.conv(levels[-1])]
 
 
+class Loose(Sum):
+    """A neck that hides its arguments."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+
+
 class Neck(nn.Module):
     """A neck without channels: pools, or flattens."""
 
@@ -203,6 +210,7 @@ def known(register):
         Pooled,
         Clips,
         Sum,
+        Loose,
         Neck,
     )
 
@@ -624,7 +632,10 @@ def test_inflated_weights_that_fill_nothing(register):
         found.init_weights()
 
 
-@pytest.mark.parametrize('given', [{}, dict(kind='number', in_channels=5)])
+@pytest.mark.parametrize(
+    'given',
+    [{}, dict(type='Loose'), dict(kind='number', in_channels=5)],
+)
 def test_channels_of_a_neck_are_found_or_given(given):
     found = tower('Flat', neck=dict(dict(type='Sum', kind='list'), **given))
     assert found.neck.conv.in_channels == 5
