@@ -344,7 +344,13 @@ TOWERS: dict[str, dict] = {
         backbone=RESNET,
         neck=[
             FPN,
-            _mmdet('BFP', num_levels=3, refine_level=1, refine_type='conv'),
+            _mmdet(
+                'BFP',
+                in_channels=16,
+                num_levels=3,
+                refine_level=1,
+                refine_type='conv',
+            ),
         ],
         level=1,
     ),
