@@ -15,6 +15,7 @@ from rich.progress import track
 
 from .errors import UserError, run_tool
 from .pretrained.reading import add_trust_argument
+from .processes import launched
 from .texts import printable
 from .version import __version__
 
@@ -24,6 +25,8 @@ EXAMPLES = """examples:
   hero-mm ground videos/ "a dog that runs" "What rolls?" --out found --top 10
   hero-mm ground frames/ "the child that jumps" --fps 25 --segment 2 8.5
   hero-mm ground videos/ --sentences questions.txt --format csv > found.csv
+several GPUs, a share of the videos each:
+  torchrun --nproc_per_node 8 -m hero_mm.cli ground videos/ "a dog" --out found
 """
 OTHERS = """  hero-mm web --videos footage/
   hero-mm export work_dirs/hero_shapes package --licence Apache-2.0
@@ -266,6 +269,9 @@ def ground(args: argparse.Namespace, console: Console) -> None:
 
         given = [args.video, *args.videos]
         videos, _ = list_videos(given)
+        rank, _ = launched()
+        if rank and len(videos) == 1:
+            return
         if len(videos) == 1 and (args.segment or not is_long(videos[0])):
             facts = describe_video(videos[0], args.segment, fps=args.fps)
             end = facts['frame_edges'][-1]
@@ -283,11 +289,10 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         asking = Asking(
             inferencer, given, texts, args.segment, args.fps, args.out
         )
-        if len(videos) == 1:
-            asking.on_update = partial(_say, errors)
-            tubes = asking.answer(videos[0])
-        else:
-            tubes = asking.answer_all(track(videos, 'videos', console=errors))
+        tubes = _ask(asking, videos, errors)
+        if rank:
+            # The first process has all answers.
+            return
         files = [] if args.out is None else asking.write(tubes)
     failed = len(asking.errors)
     shown = tubes if args.top is None else best_first(tubes, args.top)
@@ -322,6 +327,20 @@ def _say(errors: Console, update: Mapping) -> None:
         f'searched {searched:.1f} s: "{printable(tube["query"])}" '
         f'{start:.2f} to {end:.2f} s, score {tube["score"]:.3f}',
         soft_wrap=True,
+    )
+
+
+def _ask(asking: Any, videos: Sequence[str], errors: Console) -> list[Mapping]:
+    """Ask one video or all, with a bar in the first process."""
+    if len(videos) == 1:
+        asking.on_update = partial(_say, errors)
+        return asking.answer(videos[0])
+    is_hidden = launched()[0] > 0
+    return asking.answer_all(
+        videos,
+        partial(
+            track, description='videos', console=errors, disable=is_hidden
+        ),
     )
 
 

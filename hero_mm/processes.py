@@ -1,4 +1,4 @@
-"""Worker processes that end when the process that started them does."""
+"""Processes: workers that end with their parent, and those of a launcher."""
 
 import multiprocessing
 import os
@@ -57,3 +57,14 @@ def in_processes(
             yield task.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def launched() -> tuple[int, int]:
+    """Which process this is of those that a launcher has started.
+
+    Returns:
+        tuple[int, int]: Its number, from 0 on, and how many there are; (0, 1)
+        without torchrun or its like.
+    """
+    rank = os.environ.get('RANK', '0')
+    return int(rank), int(os.environ.get('WORLD_SIZE', '1'))

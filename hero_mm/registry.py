@@ -30,13 +30,13 @@ TASK_UTILS = _child(root.TASK_UTILS, 'hero_mm.models.targets')
 METRICS = _child(root.METRICS, 'hero_mm.evaluation.tube_metric')
 HOOKS = _child(root.HOOKS)
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS)
+RUNNERS = _child(root.RUNNERS)
 VISUALIZERS = _child(root.VISUALIZERS, 'hero_mm.visualization')
 INFERENCERS = _child(root.INFERENCERS, 'hero_mm.apis')
 
 # Nothing of ours is in these yet. They are here because MMEngine looks every
 # type of a config up in its default scope, and warns where that has none of
 # the kind. They name a location, or MMEngine would search ``hero_mm.utils``.
-RUNNERS = _child(root.RUNNERS)
 RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
 STRATEGIES = _child(root.STRATEGIES)
 LOOPS = _child(root.LOOPS)

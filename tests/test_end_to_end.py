@@ -257,3 +257,33 @@ def test_a_test_leaves_the_training_as_it_is(place, whole):
     assert after == before
     assert list((work / 'test').glob('*/*.log'))
     assert not (place / 'work_dirs').exists()
+
+
+def test_a_runner_with_strategies(place):
+    """It trains, resumes and tests by our tools, on two processes."""
+    (place / 'flexible.py').write_text(
+        "_base_ = 'tiny.py'\nrunner_type = 'FlexibleRunner'\n"
+    )
+    words = '-m torch.distributed.run --standalone --nproc_per_node=2'
+    flags = 'flexible.py --work-dir flexible --seed 3 --launcher pytorch'
+    train = [*words.split(), ROOT / 'tools/train.py', *flags.split()]
+    run(place, *train)
+    work = place / 'flexible'
+    first = load(work)
+    (work / f'epoch_{EPOCHS}.pth').unlink()
+    log = run(place, *train, '--resume', work / f'epoch_{EPOCHS - 1}.pth')
+    assert f'resumed epoch: {EPOCHS - 1}' in log
+    second = load(work)
+    for part in ('state_dict', 'ema_state_dict'):
+        for name, value in first[part].items():
+            torch.testing.assert_close(
+                second[part][name], value, rtol=1e-6, atol=1e-6, msg=name
+            )
+    assert first['param_schedulers'] == second['param_schedulers']
+    answers = []
+    for config in ('flexible.py', 'tiny.py'):
+        dump = place / f'{config}.json'
+        last = work / f'epoch_{EPOCHS}.pth'
+        run(place, 'tools/test.py', config, last, '--dump', dump)
+        answers.append(json.loads(dump.read_text())['predictions'])
+    assert answers[0] == answers[1]

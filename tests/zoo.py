@@ -1015,7 +1015,7 @@ def _try_model(row: Row, model: Any, result: Result) -> None:
     result.predicted = True
     part = 'proposal_generator' if row.kind == 'generator' else 'video_encoder'
     flops = count_flops(model, items[:1])
-    result.flops = flops['video encoder']
+    result.flops = flops['backbone'] + flops['pyramid']
     if row.kind == 'generator':
         result.flops += flops['rest of the clip']
     result.parameters, _ = count_parameters(model).get(part, (0, 0))

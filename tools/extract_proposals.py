@@ -12,11 +12,11 @@ Example::
 """
 
 import argparse
-import os
 import sys
 
 from hero_mm.errors import UserError, run_tool
 from hero_mm.pretrained.reading import add_trust_argument
+from hero_mm.processes import launched
 
 
 def parse_args() -> argparse.Namespace:
@@ -72,21 +72,13 @@ def read_shard(text: str) -> tuple[int, int]:
 def main() -> None:
     """Extract by the command line."""
     args = parse_args()
-    env = os.environ
-    text = args.shard or f'{env.get("RANK", 0)}/{env.get("WORLD_SIZE", 1)}'
-    shard = read_shard(text)
-    device = args.device
-    if device is None and 'LOCAL_RANK' in env:
-        import torch
-
-        if torch.cuda.is_available():
-            device = f'cuda:{env["LOCAL_RANK"]}'
+    shard = read_shard(args.shard) if args.shard else launched()
     from hero_mm.apis.proposal_extraction import ProposalExtractor
 
     extractor = ProposalExtractor(
         args.detector,
         args.checkpoint,
-        device=device,
+        device=args.device,
         every=args.every,
         max_per_frame=args.max_per_frame,
         short_side=args.short_side,

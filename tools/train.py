@@ -15,6 +15,7 @@ with explained():
     from hero_mm.apis.checkpoint import (
         check_resumable,
         check_weights,
+        is_sharded,
         read_checkpoint,
         read_resumable,
     )
@@ -145,11 +146,14 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
     """Read the checkpoint that a training goes on from, if any.
 
     Its seed becomes that of the config, for samplers are built before
-    MMEngine reads the checkpoint.
+    MMEngine reads the checkpoint. A folder of shards is left to the strategy
+    of the config.
     """
     if not cfg.get('resume'):
         return None, {}
     path = cfg.get('load_from')
+    if is_sharded(path):
+        return None, {}
     if path:
         checkpoint = read_checkpoint(path)
         check_resumable(checkpoint, path)
@@ -158,6 +162,8 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
     if path is None:
         return None, {}
     cfg.load_from = path
+    if not checkpoint:
+        return None, {}
     seed = (checkpoint.get('meta') or {}).get('seed')
     if seed is not None:
         cfg.randomness.seed = seed

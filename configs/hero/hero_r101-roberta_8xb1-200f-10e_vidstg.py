@@ -8,7 +8,7 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-10e_vidstg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 181 M parameters; forward 14.9 TFLOPs a clip of 200 frames
+#   computed: 180 M parameters; forward 14.5 TFLOPs a clip of 200 frames
 #             and 0.12 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-10e_vidstg.py

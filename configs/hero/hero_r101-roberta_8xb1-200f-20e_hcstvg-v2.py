@@ -9,7 +9,7 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 181 M parameters; forward 7.4 TFLOPs a clip of 100 frames
+#   computed: 180 M parameters; forward 7.2 TFLOPs a clip of 100 frames
 #             and 0.06 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-20e_hcstvg-v2.py \

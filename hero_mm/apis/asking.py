@@ -3,6 +3,8 @@
 The answers of a run are added, a line each, to a hidden file in its folder as
 soon as they are there. A run is named by what was asked of what by which
 model, so that the same command finds its answers and another one does not.
+Under torchrun each process asks its share of the videos and keeps a file of
+its own; the first one gets all answers.
 """
 
 import hashlib
@@ -10,17 +12,22 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
 
+import torch.distributed as dist
+
 from hero_mm.datasets.video_reader import VideoError
 from hero_mm.files import adding, append_line, check_folder, write_text
+from hero_mm.processes import launched
 
 from .answers import Tube, answers_csv, answers_json, draw_tubes
 from .inferencer import TubeInferencer
 from .inputs import PathLike
 
+Show = Callable[[Sequence[str]], Iterable[str]]
 ANSWERS = 'answers.json'
 TABLE = 'answers.csv'
 
@@ -66,14 +73,16 @@ class Asking:
         self._drawn: dict[tuple[str, str], list[str]] = {}
         if self.out_dir is not None:
             folder = check_folder(self.out_dir)
-            self.state = folder / f'.hero_mm-{self.run}.jsonl'
-            self._read_state()
+            rank, _ = launched()
+            part = f'-{rank}' if rank else ''
+            self.state = folder / f'.hero_mm-{self.run}{part}.jsonl'
+            # Of any number of processes.
+            for path in sorted(folder.glob(f'.hero_mm-{self.run}*.jsonl')):
+                self._read_state(path)
 
-    def _read_state(self) -> None:
+    def _read_state(self, path: Path) -> None:
         """Answers of an earlier run about videos that have not changed."""
-        if not self.state.is_file():
-            return
-        text = self.state.read_text(encoding='utf-8', errors='replace')
+        text = path.read_text(encoding='utf-8', errors='replace')
         for line in text.splitlines():
             try:
                 entry = json.loads(line)
@@ -119,23 +128,39 @@ class Asking:
                     append_line(self.state, line)
         return [self._known[video, text] for text in self.texts]
 
-    def answer_all(self, videos: Iterable[str]) -> list[Tube]:
+    def answer_all(
+        self, videos: Sequence[str], show: Show = iter
+    ) -> list[Tube]:
         """Ask all sentences of many videos; a broken one ends nothing.
 
         Args:
-            videos (Iterable[str]): Paths, such as with a progress bar.
+            videos (Sequence[str]): Paths. Each process of a launcher asks
+                its share.
+            show (Callable): Goes over the videos of this process, such as
+                with a progress bar.
 
         Returns:
-            list[Mapping]: Tubes in the order of videos and sentences.
-            ``errors`` says of the other videos why there are none.
+            list[Mapping]: Tubes in the order of videos and sentences, in the
+            first process. ``errors`` says of the other videos why there are
+            none.
         """
-        tubes: list[Tube] = []
-        for video in videos:
+        rank, number = launched()
+        if number > 1 and not dist.is_initialized():
+            # Some are done long before others.
+            dist.init_process_group('gloo', timeout=timedelta(days=30))
+        mine: dict[str, list[Tube]] = {}
+        for video in show(videos[rank::number]):
             try:
-                tubes += self.answer(video)
+                mine[video] = self.answer(video)
             except (VideoError, ValueError) as error:
                 self.errors[video] = str(error)
-        return tubes
+        if number > 1:
+            parts: list[Any] = [None] * number
+            dist.gather_object((mine, self.errors), None if rank else parts)
+            for answered, errors in [] if rank else parts:
+                mine.update(answered)
+                self.errors.update(errors)
+        return [tube for video in videos for tube in mine.get(video, [])]
 
     def write(self, tubes: Sequence[Tube]) -> list[str]:
         """Write :data:`ANSWERS` and :data:`TABLE` into the folder.

@@ -5,6 +5,7 @@ config gives a model with random parts. Here a difference is an error.
 """
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import Any, Optional, Union, cast
@@ -50,8 +51,8 @@ def read_resumable(
         work_dir (str or Path): Of the training.
 
     Returns:
-        tuple[str, dict]: Path and content; ``(None, {})`` where there is
-        none.
+        tuple[str, dict]: Path and content, of shards none; ``(None, {})``
+        where there is no checkpoint.
 
     Raises:
         ValueError: There are some, and none can be read.
@@ -68,6 +69,8 @@ def read_resumable(
     names += [name for _, name in sorted(numbered, reverse=True)]
     errors = []
     for name in dict.fromkeys(name for name in names if name):
+        if is_sharded(folder / name):
+            return str(folder / name), {}
         try:
             found = read_checkpoint(folder / name)
             check_resumable(found, folder / name)
@@ -86,6 +89,17 @@ def read_resumable(
             f'no checkpoint in {folder} can be resumed from: {errors[0]}'
         )
     return None, {}
+
+
+def is_sharded(path: Optional[PathLike]) -> bool:
+    """Whether a checkpoint is a folder, which its strategy reads.
+
+    Args:
+        path (str or Path, optional): Of a checkpoint or a work dir.
+    """
+    return (
+        path is not None and str(path).endswith('.pth') and os.path.isdir(path)
+    )
 
 
 def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:

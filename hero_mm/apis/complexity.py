@@ -1,4 +1,4 @@
-"""What a model costs: parameters and floating point operations by part.
+"""What a model costs: parameters, operations by part, memory of a step.
 
 A clip is encoded once and every sentence is answered on top of it, so that
 the two are counted apart.
@@ -7,6 +7,7 @@ the two are counted apart.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from typing import Any, Callable
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hero_mm.errors import UserTypeError
+from hero_mm.models.features import TextFeatures
 
 ENTRIES = ('encode_video', 'ground', 'video_encoder', 'text_encoder')
 # What is counted apart of a sentence, and the method that does it.
@@ -73,10 +75,11 @@ def flops_of(action: Callable[[], Any]) -> int:
 
 def flops_of_steps(
     action: Callable[[], Any], grounder: Any, steps: Mapping[str, str]
-) -> dict[str, int]:
+) -> tuple[dict[str, int], int]:
     """Count the operations of an action by its steps.
 
     ``steps`` names the methods of the grounder; ``''`` holds all the others.
+    Those of the backbones of its video encoder are counted beside.
     """
     counts = dict.fromkeys(['', *steps], 0)
     with _counting() as counter, ExitStack() as after:
@@ -96,7 +99,16 @@ def flops_of_steps(
             count(name, getattr(grounder, method))
         action()
     counts[''] = int(counter.get_total_flops()) - sum(counts.values())
-    return counts
+    # The name of the module that was called first, then attributes.
+    encoder = type(getattr(grounder, 'video_encoder', None)).__name__
+    roots = (encoder, f'{type(grounder).__name__}.video_encoder')
+    by_module = counter.get_flop_counts()
+    backbone = sum(
+        sum(by_module.get(f'{root}.{tower}', {}).values())
+        for root in roots
+        for tower in ('backbone', 'motion.backbone')
+    )
+    return counts, int(backbone)
 
 
 @contextmanager
@@ -151,6 +163,10 @@ def count_flops(
 ) -> dict[str, int]:
     """Count the operations of a prediction.
 
+    Shapes alone are followed where nothing looks at values, so that a large
+    clip takes seconds. What does (frames that a scout leaves out, boxes that
+    a detector suppresses) is done for real.
+
     Args:
         model (nn.Module): A grounder with ``encode_video`` and ``ground``,
             such as :class:`HERO`.
@@ -158,7 +174,7 @@ def count_flops(
             ``inputs`` and ``data_samples``.
 
     Returns:
-        dict[str, int]: Operations of ``'video encoder'`` and
+        dict[str, int]: Operations of ``'backbone'``, ``'pyramid'`` and
         ``'rest of the clip'``, once a clip (after the ``'scout'`` where
         retrieval has one); ``'text encoder'``, the steps of :data:`STEPS`
         that the model has, and ``'rest of the sentence'``, once a sentence;
@@ -173,51 +189,151 @@ def count_flops(
             f'{type(model).__name__} has no {", ".join(missing)}: operations '
             'are counted for grounders such as HERO'
         )
-    # Answers are written into the samples.
+    grounder: Any = model
+    with _as_tested(model):
+        data = batch_of(grounder, items)
+        texts = [t for one in data['data_samples'] for t in one.queries.texts]
+        found: list[Any] = []
+        text = flops_of(lambda: found.append(grounder.text_encoder(texts)))
+        try:
+            shapes = copy.deepcopy(model).to('meta')
+            words = words_on_meta(found[0])
+            counts = count_parts(shapes, words, **to_meta(data))
+        except RuntimeError:
+            data = batch_of(grounder, items)
+            counts = count_parts(grounder, found[0], **data)
+    return {**counts, 'text encoder': text}
+
+
+def batch_of(model: Any, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Clips as a model takes them; answers go into copies of the samples.
+
+    Args:
+        model (nn.Module): With a data preprocessor.
+        items (Sequence[dict]): As in :func:`count_flops`.
+    """
     copies = [
         dict(item, data_samples=item['data_samples'].clone()) for item in items
     ]
-    grounder: Any = model
-    with _as_tested(model):
-        data = grounder.data_preprocessor(pseudo_collate(copies), False)
-        inputs, samples = data['inputs'], data['data_samples']
-        texts = [text for one in samples for text in one.queries.texts]
-        if getattr(getattr(model, 'retrieval', None), 'scout', None):
-            return _count_scouted(grounder, inputs, samples, texts)
-        encoder = flops_of(lambda: grounder.video_encoder(**inputs))
-        found: list[Any] = []
-        clip = flops_of(
-            lambda: found.append(grounder.encode_video(inputs, samples))
-        )
-        text = flops_of(lambda: grounder.text_encoder(texts))
-        steps = {
-            step: name for step, name in STEPS.items() if hasattr(model, name)
-        }
-        answer = flops_of_steps(
-            lambda: grounder.ground(found[0], samples), grounder, steps
-        )
-    rest = answer.pop('') - text
+    return model.data_preprocessor(pseudo_collate(copies), False)
+
+
+def to_meta(data: dict[str, Any]) -> dict[str, Any]:
+    """A batch of shapes without values.
+
+    Args:
+        data (dict): Of :func:`batch_of`.
+    """
+    inputs = {
+        name: value.to('meta') if isinstance(value, torch.Tensor) else value
+        for name, value in data['inputs'].items()
+    }
+    samples = [sample.to('meta') for sample in data['data_samples']]
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def words_on_meta(words: TextFeatures) -> TextFeatures:
+    """The shapes of what a text encoder gives.
+
+    Args:
+        words (TextFeatures): Of real sentences: language models look at
+            values.
+    """
+    values = {f.name: getattr(words, f.name).to('meta') for f in fields(words)}
+    return TextFeatures(**values)
+
+
+@contextmanager
+def words_given(grounder: Any, words: TextFeatures) -> Iterator[None]:
+    """Give the features of the sentences, in place of the text encoder.
+
+    Args:
+        grounder (nn.Module): With a text encoder.
+        words (TextFeatures): Of all sentences that it will be asked.
+    """
+    # Hides the method of the class.
+    grounder.text_encoder.forward = lambda texts: words
+    try:
+        yield
+    finally:
+        del grounder.text_encoder.forward
+
+
+def count_parts(
+    grounder: Any, words: TextFeatures, inputs: Any, data_samples: Any
+) -> dict[str, int]:
+    """Count the operations of a prediction, but for the text encoder.
+
+    Args:
+        grounder (nn.Module): In evaluation mode, also on the device 'meta'.
+        words (TextFeatures): Features of all sentences.
+        inputs (dict): Of :func:`batch_of`.
+        data_samples (Sequence[GroundingDataSample]): The same.
+
+    Returns:
+        dict[str, int]: As :func:`count_flops`.
+    """
+    steps = {step: m for step, m in STEPS.items() if hasattr(grounder, m)}
+    scout = {}
+    with words_given(grounder, words):
+        if getattr(getattr(grounder, 'retrieval', None), 'scout', None):
+            once = {'scout': 'scout', 'encode': 'encode', 'clip': '_encode'}
+            counts, backbone = flops_of_steps(
+                lambda: grounder(inputs, data_samples, 'predict'),
+                grounder,
+                {**once, **steps},
+            )
+            scout = {'scout': counts.pop('scout')}
+            # The encoder is a step of what is done once a clip.
+            clip, encoder = counts.pop('clip'), counts.pop('encode')
+            counts[''] += encoder
+        else:
+            found: list[Any] = []
+            counts, backbone = flops_of_steps(
+                lambda: found.append(
+                    grounder.encode_video(inputs, data_samples)
+                ),
+                grounder,
+                {},
+            )
+            clip = counts['']
+            encoder = flops_of(lambda: grounder.video_encoder(**inputs))
+            counts, _ = flops_of_steps(
+                lambda: grounder.ground(found[0], data_samples),
+                grounder,
+                steps,
+            )
+    rest = counts.pop('')
     return {
-        'video encoder': encoder,
+        **scout,
+        'backbone': backbone,
+        'pyramid': encoder - backbone,
         'rest of the clip': clip - encoder,
-        'text encoder': text,
-        **answer,
+        **counts,
         'rest of the sentence': rest,
     }
 
 
-def _count_scouted(
-    grounder: Any, inputs: Any, samples: Any, texts: list[str]
-) -> dict[str, int]:
-    """The same where the frames that are encoded depend on the sentences."""
-    text = flops_of(lambda: grounder.text_encoder(texts))
-    steps = {'scout': 'scout', 'video encoder': 'encode'}
-    steps.update({'rest of the clip': '_encode', **STEPS})
-    counts = flops_of_steps(
-        lambda: grounder(inputs, samples, 'predict'), grounder, steps
-    )
-    # The encoder is a step of what is done once a clip.
-    encoder = counts['video encoder']
-    counts['rest of the clip'] -= encoder
-    rest = counts.pop('') + encoder - text
-    return {**counts, 'text encoder': text, 'rest of the sentence': rest}
+def kept_bytes(action: Callable[[], Any], model: nn.Module) -> int:
+    """Bytes that an action keeps for its gradients, but for the weights.
+
+    Args:
+        action (Callable): Called once; on the device 'meta' it needs neither
+            time nor memory.
+        model (nn.Module): Whose weights are not counted. With AdamW, a
+            trained one has 16 bytes, its gradient and state included.
+    """
+    # A tensor of another shape may lie on the same memory.
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = action()
+    for parameter in model.parameters():
+        kept.pop(parameter.untyped_storage()._cdata, None)
+    del result
+    return sum(storage.nbytes() for storage in kept.values())

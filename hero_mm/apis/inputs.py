@@ -42,7 +42,8 @@ def pick_device(device: Optional[str]) -> torch.device:
 
     Args:
         device (str, optional): Such as ``'cuda:0'``. Defaults to CUDA where
-            there is one, else the CPU.
+            there is one (under torchrun, the one of the process), else the
+            CPU.
 
     Returns:
         torch.device: It can be used.
@@ -52,7 +53,9 @@ def pick_device(device: Optional[str]) -> torch.device:
     """
     has_cuda = torch.cuda.is_available()
     if device is None:
-        device = 'cuda' if has_cuda else 'cpu'
+        device = 'cpu'
+        if has_cuda:
+            device = f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:

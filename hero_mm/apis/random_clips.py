@@ -4,7 +4,11 @@ A vocabulary stands in for that of an annotation file, and clips are random
 pixels with sentences of random words.
 """
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -43,7 +47,39 @@ def config_without_data(
     if str(encoder.get('type')).endswith('HFTextEncoder'):
         # Weights change neither time nor counts.
         encoder.pretrained = False
+        if encoder.get('name', 'roberta-base') == 'roberta-base':
+            encoder.name = random_roberta()
     return cfg
+
+
+@cache
+def random_roberta() -> str:
+    """A folder with the sizes of roberta-base, and a word for a sub-word.
+
+    What costs as much as the real one is built without a download.
+
+    Returns:
+        str: The folder, which lasts as long as the process.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, RobertaConfig
+
+    folder = tempfile.mkdtemp(prefix='hero_mm-roberta-')
+    atexit.register(shutil.rmtree, folder, True)
+    special = dict(bos='<s>', pad='<pad>', eos='</s>', unk='<unk>')
+    words = dict.fromkeys([*special.values(), *WORDS.split()])
+    tokenizer = Tokenizer(
+        models.WordLevel({w: i for i, w in enumerate(words)}, '<unk>')
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        **{f'{name}_token': token for name, token in special.items()},
+    ).save_pretrained(folder)
+    RobertaConfig(
+        vocab_size=50265, max_position_embeddings=514, type_vocab_size=1
+    ).save_pretrained(folder)
+    return folder
 
 
 def make_item(

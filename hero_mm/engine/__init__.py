@@ -4,11 +4,13 @@ from . import hooks, loops, optim_wrappers
 from .loops import BudgetTrainLoop
 from .muon_adamw import MuonAdamW
 from .optim_wrappers import BFloat16OptimWrapper
+from .strategy_runner import StrategyRunner
 
 __all__ = [
     'BFloat16OptimWrapper',
     'BudgetTrainLoop',
     'MuonAdamW',
+    'StrategyRunner',
     'hooks',
     'loops',
     'optim_wrappers',

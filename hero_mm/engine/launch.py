@@ -13,7 +13,6 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
-from mmengine.registry import RUNNERS
 
 from hero_mm.errors import UserError
 
@@ -22,6 +21,7 @@ from ..config import read_config
 from ..datasets.presence import missing_data
 from ..pretrained.fetching import replace_loaders
 from ..pretrained.reading import add_trust_argument
+from ..registry import RUNNERS
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)

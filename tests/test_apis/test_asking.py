@@ -186,6 +186,51 @@ def test_a_run_that_is_killed_goes_on(place, repo_root):
     assert not list((place / 'out').glob('.*part'))
 
 
+@pytest.mark.slow
+def test_processes_share_a_folder(place, repo_root, capsys):
+    """Under torchrun all is answered once, and a stop loses no answer."""
+    words = '-m torch.distributed.run --standalone --nproc_per_node=2'
+    code = 'import sys, fake_grounder\nfrom hero_mm import cli\n'
+    Path('run.py').write_text(f'{code}sys.exit(cli.main())\n')
+    path = f'{repo_root}:{repo_root / "tests/test_apis"}'
+    ground = ['run.py', 'ground', 'videos', *TEXTS, '--out', 'out']
+    command = [sys.executable, *words.split(), *ground, '--model', 'work']
+
+    def run():
+        return subprocess.run(
+            [*command, '--device', 'cpu'],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
+        )
+
+    Path('videos/b.mp4').rename('b.mp4')
+    Path('videos/b.mp4').write_text('not a video')
+    done = run()
+    # Of the second process; the first one says it.
+    assert done.returncode == 1
+    assert done.stderr.count('1 of 3 videos have no answer') == 1
+    assert pairs() == [pair for pair in ALL if '/b.' not in pair[0]]
+    states = sorted(Path('out').glob('.hero_mm-*.jsonl'))
+    assert len(states) == 1
+    os.replace('b.mp4', 'videos/b.mp4')
+    before = states[0].read_text()
+    done = run()
+    assert done.returncode == 0, done.stderr
+    assert pairs() == ALL
+    states = sorted(Path('out').glob('.hero_mm-*.jsonl'))
+    assert len(states) == 2
+    # What the first run knew was not asked again.
+    lines = ''.join(path.read_text() for path in states).splitlines()
+    found = [json.loads(line) for line in lines if '"stamp"' in line]
+    asked = [(entry['video'], entry['query']) for entry in found]
+    assert sorted(asked) == sorted(ALL)
+    # One process reads what several wrote.
+    assert before and ask('videos', *TEXTS, '--out', 'out') == 0
+    assert pairs() == ALL
+
+
 def test_only_what_is_missing_is_asked(place):
     inferencer = TubeInferencer('work', device='cpu')
     run = Asking(inferencer, ['videos'], ['red'], out_dir='out')

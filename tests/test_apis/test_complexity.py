@@ -6,12 +6,14 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from zoo import small_hero
 
+from hero_mm.apis import complexity
 from hero_mm.apis.complexity import (
     count_encoder_flops,
     count_flops,
     count_parameters,
     flops_of,
     flops_of_steps,
+    kept_bytes,
 )
 from hero_mm.apis.random_clips import make_item
 from hero_mm.registry import MODELS
@@ -86,7 +88,8 @@ class Steps:
 def test_steps_are_counted_apart():
     steps = Steps()
     counts = flops_of_steps(steps.all, steps, dict(part='some'))
-    assert counts == {'': 2 * 2 * 7 * 8 * 3, 'part': 2 * 2 * 2 * 7 * 8 * 5}
+    whole = {'': 2 * 2 * 7 * 8 * 3, 'part': 2 * 2 * 2 * 7 * 8 * 5}
+    assert counts == (whole, 0)
     assert vars(steps) == {}
     with pytest.raises(ZeroDivisionError):
         flops_of_steps(lambda: 1 / 0, steps, dict(part='some'))
@@ -109,9 +112,10 @@ def test_clips_and_sentences_are_counted_apart(hero):
 
     one, two, both = count(1), count(2), count(1, 1)
     assert all(value > 0 for value in one.values())
-    for part in ('video encoder', 'rest of the clip'):
+    for part in ('backbone', 'pyramid', 'rest of the clip'):
         assert two[part] == one[part]
-    assert both['video encoder'] == 2 * one['video encoder']
+    for part in ('backbone', 'pyramid'):
+        assert both[part] == 2 * one[part]
     # What all clips share is done once.
     rest = both['rest of the clip'], 2 * one['rest of the clip']
     assert 0.99 < rest[0] / rest[1] <= 1
@@ -121,6 +125,41 @@ def test_clips_and_sentences_are_counted_apart(hero):
     # Slots are prepared for the comparison once a clip.
     rest = one['rest of the sentence'], two['rest of the sentence']
     assert rest[0] < rest[1] < 2 * rest[0]
+
+
+def test_shapes_count_as_the_real_run_does(hero, monkeypatch):
+    items = [make_item(4, (32, 32), 2, 0)]
+    shapes = count_flops(hero, items)
+    done = []
+    count = complexity.count_parts
+
+    def real(*args, **data):
+        if not done:
+            done.append(True)
+            raise RuntimeError('something looks at values')
+        return count(*args, **data)
+
+    monkeypatch.setattr(complexity, 'count_parts', real)
+    assert count_flops(hero, items) == shapes
+
+
+class Squares(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1000))
+
+    def forward(self, x):
+        y = x * self.weight
+        # Kept: x and the weight for the first product, y for the square.
+        return (y.view(10, 100) ** 2).sum()
+
+
+def test_what_is_kept_for_gradients():
+    model = Squares()
+    x = torch.ones(1000)
+    assert kept_bytes(lambda: model(x), model) == 2 * 4000
+    shapes = Squares().to('meta')
+    assert kept_bytes(lambda: shapes(x.to('meta')), shapes) == 2 * 4000
 
 
 def test_counting_leaves_no_trace(hero):
@@ -204,4 +243,5 @@ def test_what_a_scout_saves_is_not_counted():
         assert sum(parts.values()) == total
         assert min(parts.values()) > 0
     assert half[0]['scout'] == whole[0]['scout']
-    assert 2 * half[0]['video encoder'] == whole[0]['video encoder']
+    for part in ('backbone', 'pyramid'):
+        assert 2 * half[0][part] == whole[0][part]

@@ -1,12 +1,22 @@
 """Pixels and tubes from disk."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hero_mm.datasets.clip_cache import ClipCache
 from hero_mm.datasets.tracks import Track, VideoInfo
-from hero_mm.datasets.transforms import DecodeFrames, LoadTubes, ResizeClip
+from hero_mm.datasets.transforms import (
+    DecodeFrames,
+    LoadTubes,
+    ResizeClip,
+    loading,
+)
 from hero_mm.datasets.transforms.loading import boxes_to_frame
-from hero_mm.datasets.video_reader import VideoError
+from hero_mm.datasets.video_reader import VideoError, open_video
 
 
 @pytest.fixture
@@ -181,3 +191,100 @@ def test_reduced_frames_are_those_of_the_whole_video(results):
         assert out['crop_box'] == (0.0, 0.0, 64.0, 48.0)
         box = boxes_to_frame(np.array([[20.0, 10, 30, 40]]), out)
         assert box.tolist() == [[10, 5, 15, 20]]
+
+
+class TestCache:
+    @pytest.fixture
+    def copy(self, results, tmp_path):
+        """The same of a video of its own."""
+        path = tmp_path / 'mine.mp4'
+        path.write_bytes(Path(results['video_path']).read_bytes())
+        return dict(results, video_path=str(path))
+
+    @pytest.fixture
+    def step(self, tmp_path):
+        return DecodeFrames(max_side=32, cache=dict(folder=tmp_path / 'kept'))
+
+    @pytest.fixture
+    def decoded(self, monkeypatch):
+        """The paths of videos that were opened."""
+        opened = []
+
+        def opens(path, *args):
+            opened.append(path)
+            return open_video(path, *args)
+
+        monkeypatch.setattr(loading, 'open_video', opens)
+        return opened
+
+    def test_what_is_kept_is_what_was_decoded(self, copy, step, decoded):
+        plain = DecodeFrames(max_side=32).transform(dict(copy))
+        decoded.clear()
+        for _ in range(3):
+            out = step.transform(dict(copy))
+            np.testing.assert_array_equal(out['imgs'], plain['imgs'])
+            for key in ('ori_shape', 'img_shape', 'crop_box'):
+                assert out[key] == plain[key]
+            out['imgs'][:] = 0
+        assert len(decoded) == 1
+
+    @pytest.mark.parametrize('what', ['frames', 'side', 'time', 'half'])
+    def test_something_else_is_decoded(self, copy, step, decoded, what):
+        step.transform(dict(copy))
+        if what == 'frames':
+            copy['frame_inds'] = copy['frame_inds'] + 1
+        elif what == 'side':
+            step.max_side = 48
+        elif what == 'time':
+            os.utime(copy['video_path'], (1, 1))
+        else:
+            (kept,) = step.cache.folder.glob('*.npz')
+            kept.write_bytes(kept.read_bytes()[:100])
+        step.transform(dict(copy))
+        assert len(decoded) == 2
+
+    def test_frames_that_the_file_lacks(self, copy, step, decoded):
+        copy['frame_inds'] = np.array([20, 22, 24, 26])
+        step.max_missing = 5
+        for _ in range(2):
+            out = step.transform(copy_of := dict(copy))
+            assert out['frame_inds'].tolist() == [20, 22]
+            assert len(copy_of['imgs']) == 2
+        assert len(decoded) == 1
+
+    def test_the_folder_does_not_grow(self, tmp_path):
+        cache = ClipCache(tmp_path / 'kept', max_gb=3e-6)
+        clip = dict(imgs=np.zeros(900, np.uint8))
+        video = tmp_path / 'v.mp4'
+        video.write_text('v')
+        paths = [cache.path_of(str(video), number) for number in range(6)]
+        assert len(set(paths)) == 6
+        for time, path in enumerate(paths[:2]):
+            cache.write(path, clip)
+            os.utime(path, (time, time))
+        # What was used last stays.
+        for path in paths[2:4]:
+            assert cache.read(paths[0]) is not None
+            cache.write(path, clip)
+        assert cache.read(paths[0]) is not None
+        assert cache.read(paths[1]) is None
+        kept = list((tmp_path / 'kept').iterdir())
+        assert sum(path.stat().st_size for path in kept) <= 3500
+        cache.write(paths[5], dict(imgs=np.zeros(4000, np.uint8)))
+        assert cache.read(paths[5]) is None
+        assert cache.path_of('s3://bucket/v.mp4') is None
+        with pytest.raises(ValueError, match='max_gb'):
+            ClipCache(tmp_path, max_gb=0)
+
+    def test_several_workers(self, copy, step):
+        """They read, write and remove the same clips at the same time."""
+        step.cache.limit = 12_000
+        jobs = [
+            dict(copy, frame_inds=np.arange(start, start + 3))
+            for start in (0, 4, 8)
+        ] * 6
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(step.transform, map(dict, jobs)))
+        for job, out in zip(jobs, found):
+            plain = DecodeFrames(max_side=32).transform(dict(job))
+            np.testing.assert_array_equal(out['imgs'], plain['imgs'])

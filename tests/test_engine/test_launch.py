@@ -4,12 +4,16 @@ import argparse
 import os
 import sys
 import types
+from pathlib import Path
 
+import mmengine.registry
 import pytest
 import torch
 from mmengine.config import Config
 
-from hero_mm.engine import launch
+from hero_mm.engine import launch, strategy_runner
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -148,6 +152,50 @@ def test_the_runner_of_the_config_is_built(monkeypatch):
     cfg = Config(dict(runner_type='Mine'))
     launch.build_runner(cfg)
     assert built == [cfg]
+
+
+STRATEGIES = sorted((ROOT / 'configs/strategies').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', STRATEGIES, ids=lambda path: path.stem)
+def test_a_strategy_that_cannot_work_is_refused(path, monkeypatch):
+    """Each shipped one, alone and where what it needs is missing or there."""
+    cfg = Config.fromfile(path)
+    name = cfg.strategy.type
+    assert cfg.runner_type == 'FlexibleRunner'
+    assert mmengine.registry.STRATEGIES.get(name) is not None
+    with pytest.raises(ValueError, match=f'{name} works with the processes'):
+        strategy_runner.fit_strategy(cfg)
+    cfg.launcher = 'pytorch'
+    monkeypatch.setattr(strategy_runner, 'get_device', lambda: 'cpu')
+    monkeypatch.setattr(
+        strategy_runner.importlib.util, 'find_spec', lambda name: None
+    )
+    missing = dict(
+        FSDPStrategy='needs an accelerator', DeepSpeedStrategy='pip install'
+    )
+    if name in missing:
+        with pytest.raises(ValueError, match=missing[name]):
+            strategy_runner.fit_strategy(cfg)
+    monkeypatch.setattr(strategy_runner, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(
+        strategy_runner.importlib.util, 'find_spec', lambda name: object()
+    )
+    strategy_runner.fit_strategy(cfg)
+    assert cfg.strategy.type == name
+
+
+def test_without_a_strategy_models_are_wrapped_as_by_runner():
+    cfg = Config(dict(launcher='none'))
+    strategy_runner.fit_strategy(cfg)
+    assert cfg.strategy == dict(type='SingleDeviceStrategy')
+    wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
+    cfg = Config(dict(launcher='pytorch', model_wrapper_cfg=wrapper))
+    strategy_runner.fit_strategy(cfg)
+    assert cfg.strategy == dict(type='DDPStrategy', model_wrapper=wrapper)
+    cfg = Config(dict(launcher='slurm', find_unused_parameters=True))
+    strategy_runner.fit_strategy(cfg)
+    assert cfg.strategy.model_wrapper.find_unused_parameters
 
 
 def test_processes_are_not_joined_without_a_launcher():

@@ -1,14 +1,20 @@
 """Speed as ratios: the loops score as we do, and every part runs small."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
+from hero_mm.apis.benchmark import counting, running, scoring, timing
+from hero_mm.apis.complexity import count_flops
+from hero_mm.apis.random_clips import config_without_data, make_item
 from hero_mm.evaluation.functional import PROTOCOLS, score_tubes
+from hero_mm.registry import MODELS
 
 
 @pytest.fixture(scope='module')
@@ -25,20 +31,31 @@ def tool(path):
 
 
 @pytest.fixture(scope='module')
-def queries(tool):
-    return tool.make_queries(60)
+def queries():
+    return scoring.make_queries(60)
+
+
+@pytest.fixture
+def small(repo_root):
+    """Words of a small model, clip and repetition."""
+    config = str(repo_root / 'configs' / 'hero_shapes.py')
+    sizes = '--batch 2 --queries-a-clip 2 --frames 4 --size 32 32 --repeat 1'
+    return ['--config', config, '--device', 'cpu', *sizes.split(), '--parts']
 
 
 @pytest.mark.parametrize('protocol', list(PROTOCOLS))
 @pytest.mark.parametrize('overlap', ['plain_overlap', 'array_overlap'])
-def test_the_loops_give_the_same_scores(tool, queries, protocol, overlap):
+def test_the_loops_give_the_same_scores(queries, protocol, overlap):
     truths, guesses = queries
     scores = score_tubes(truths, guesses, protocol)
-    true_dicts, dicts = tool.as_dicts(truths), tool.as_dicts(guesses)
+    true_dicts, dicts = scoring.as_dicts(truths), scoring.as_dicts(guesses)
     loop = np.array(
         [
-            tool.loop_scores(
-                protocol, true_dicts[key], dicts[key], getattr(tool, overlap)
+            scoring.loop_scores(
+                protocol,
+                true_dicts[key],
+                dicts[key],
+                getattr(scoring, overlap),
             )
             for key in truths
         ]
@@ -51,8 +68,8 @@ def test_the_loops_give_the_same_scores(tool, queries, protocol, overlap):
     assert 0.3 < scores.gt_viou.mean() < 0.95
 
 
-def test_queries_are_as_long_as_those_of_vidstg(tool):
-    truths, guesses = tool.make_queries(2000, seed=1)
+def test_queries_are_as_long_as_those_of_vidstg():
+    truths, guesses = scoring.make_queries(2000, seed=1)
     segment = [item['segment'][1] / item['fps'] for item in truths.values()]
     span = [
         (item['span'][1] - item['span'][0]) / item['fps']
@@ -66,46 +83,42 @@ def test_queries_are_as_long_as_those_of_vidstg(tool):
         assert len(guess['boxes'][0]) == truths[key]['segment'][1]
 
 
-def test_overlap_of_two_boxes(tool):
-    for overlap in (tool.plain_overlap, tool.array_overlap):
+def test_overlap_of_two_boxes():
+    for overlap in (scoring.plain_overlap, scoring.array_overlap):
         assert overlap([0, 0, 4, 4], [2, 0, 6, 4]) == pytest.approx(1 / 3)
         assert overlap([0, 0, 4, 4], [4, 0, 6, 4]) == 0
 
 
-def test_a_median_is_told(tool):
+def test_a_median_is_reported():
     calls = []
-    assert tool.time_of(lambda: calls.append(1), 3) >= 0
+    assert timing.time_of(lambda: calls.append(1), 3) >= 0
     assert len(calls) == 3
 
 
 def test_scoring_and_decoding(tool, capsys):
-    small = '--queries 20 --loop-queries 5 --repeat 1 --frames 4'
-    clip = '--video-frames 30 --video-size 64 48 --parts evaluation data'
-    tool.main([*small.split(), *clip.split()])
+    few = '--queries 20 --loop-queries 5 --repeat 1 --frames 4'
+    clip = '--video-frames 30 --video-size 64 48 --parts scoring decoding'
+    tool.main([*few.split(), *clip.split()])
     out = capsys.readouterr().out
     for protocol in PROTOCOLS:
         assert f'{protocol}, loop of Python' in out
     assert 'reading the file' in out
     assert '30 frames of 64 x 48' in out and 'the whole clip' in out
+    assert 'the same, reduced while decoded' in out
 
 
 def test_a_video_of_the_user_is_decoded(tool, tmp_path, capsys):
     video = tmp_path / 'mine.mp4'
-    tool.write_clip(video, 12, (32, 32))
-    words = ['--parts', 'data', '--video', str(video), '--repeat', '1']
+    running.write_clip(video, 12, (32, 32))
+    words = ['--parts', 'decoding', '--video', str(video), '--repeat', '1']
     tool.main([*words, '--frames', '99'])
-    out = capsys.readouterr().out
-    assert 'mine.mp4: 12 frames of 32 x 32' in out
+    assert 'decoded of 12 frames of 32 x 32' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('amp', [False, True])
-def test_the_model(tool, repo_root, amp, capsys):
-    config = repo_root / 'configs' / 'hero_shapes.py'
-    words = ['--parts', 'model', '--config', str(config), '--device', 'cpu']
-    sizes = '--batch 2 --queries-a-clip 2 --frames 4 --size 32 32 --repeat 1'
-    tool.main([*words, *sizes.split(), *(['--amp'] if amp else [])])
+def test_the_model(tool, small, amp, capsys):
+    tool.main([*small, 'model', *(['--amp'] if amp else [])])
     out = capsys.readouterr().out
-    assert ('in bfloat16' in out) is amp
     for name in (
         'as configured: training step',
         'as configured: inference, clip encoded for each sentence',
@@ -117,42 +130,124 @@ def test_the_model(tool, repo_root, amp, capsys):
     assert 'no memory' not in out
 
 
-def test_a_model_without_reasoning_has_no_other_attention(tool, repo_root):
-    config = repo_root / 'configs' / 'hero_shapes.py'
-    args = tool.parse_args(
-        ['--config', str(config), '--cfg-options', 'model.neck=None']
+def test_the_loader(tool, small, shapes_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tool.main([*small, 'loader'])
+    assert 'no data' in capsys.readouterr().out
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data/shapes').symlink_to(shapes_data)
+    tool.main([*small, 'loader'])
+    out = capsys.readouterr().out
+    assert 'loader, one worker' in out and 'training step on cpu' in out
+
+
+def numbers(table):
+    """The first number of each row of a table, by its name."""
+    return {row[0]: float(row[1]) for row in table['rows'][1:]}
+
+
+def test_operations_and_memory(tool, small, tmp_path, monkeypatch):
+    """Of shapes, and stored with the machine and the versions."""
+    monkeypatch.setattr(
+        counting, 'CLIPS', ((4, (32, 32), 1), (4, (32, 32), 2))
     )
-    cfg = tool.config_without_data(args.config, args.cfg_options)
-    assert [name for name, _ in tool._variants(cfg)] == ['as configured']
+    monkeypatch.setattr(counting, 'FRAMES', (8, 16))
+    monkeypatch.setattr(counting, 'REGIONS', (4, 8))
+    path = tmp_path / 'found.json'
+    parts = ['parts', 'growth', 'memory', 'training']
+    tool.main([*small, *parts, '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert {'torch', 'platform', 'load', 'device'} <= set(found['machine'])
+    tables = {table['part']: table for table in found['tables']}
+    assert list(tables) == parts
+    one = numbers(tables['parts'])
+    named = set(one) - {'behind the pyramid', "TubeDETR's layers"}
+    assert {'backbone', 'pyramid', 'rest of the clip', 'reasoning'} <= named
+    growth = {row[0]: float(row[4]) for row in tables['growth']['rows'][1:]}
+    assert 0.8 < growth['frames'] < 1.2
+    kept = [row[3] for row in tables['memory']['rows'][1:]]
+    assert len(kept) == 2
+    training = tables['training']['rows']
+    assert [len(row) for row in training] == [5] * 4
+    assert float(training[3][1]) > float(training[2][1]) > 0
 
 
-def test_a_model_on_files_has_no_more_regions(tool, repo_root):
-    config = repo_root / 'configs' / 'hero_shapes.py'
-    cfg = tool.config_without_data(config, {})
-    (_, first), _, (_, more), (_, last) = tool._variants(cfg)
+def test_shapes_count_as_values_do(small):
+    """A clip of shapes costs what a clip of pixels costs."""
+    config = small[1]
+    cfg = config_without_data(config, None)
+    model = MODELS.build(cfg.model)
+    real = count_flops(model, [make_item(4, (64, 48), 1, 0)])
+    found = counting.Shapes(config).count(4, (64, 48))
+    del real['text encoder'], found['text encoder']
+    assert found == real
+
+
+def test_an_exponent():
+    sizes = (32, 64, 128)
+    costs = [3 * size**1.5 for size in sizes]
+    assert counting.exponent(sizes, costs) == pytest.approx(1.5)
+
+
+def test_all_of_vidstg(small, tmp_path, monkeypatch):
+    """Two sentences on one segment, one on another."""
+    entry = dict(vid='a', fps=10.0, width=64, height=64, questions=[])
+    entry['captions'] = [{}]
+    entries = [
+        dict(entry, used_segment=dict(begin_fid=0, end_fid=end))
+        for end in (100, 100, 60)
+    ]
+    path = tmp_path / 'test_annotations.json'
+    path.write_text(json.dumps(entries))
+    monkeypatch.setattr(counting, 'SHORT', 64)
+    args = Namespace(config=small[1], cfg_options=None, vidstg=path)
+    scout = dict(counting.SCOUT, embed_dims=64)
+    monkeypatch.setattr(counting, 'SCOUT', scout)
+    rows = {row[0]: row[1:] for row in counting.vidstg_rows(args)}
+    assert rows['3 sentences, 2 clips'][0] == '80 frames'
+    shares = [float(row[1][2:]) for row in list(rows.values())[1:5]]
+    assert shares[0] == 1 < shares[2] < shares[3]
+
+
+def test_other_attention_and_more_regions(small):
+    config = small[1]
+    none = config_without_data(config, {'model.neck': None})
+    assert [name for name, _ in running.variants(none)] == ['as configured']
+    cfg = config_without_data(config, {})
+    (_, first), _, (_, more), (_, last) = running.variants(cfg)
     assert more.max_regions == 2 * first.max_regions
     assert more.linker.num_slots == 2 * first.linker.num_slots
     assert last.neck.attention == last.region_encoder.attention == 'joint'
     assert 'attention' not in first.neck and 'attention' not in more.neck
     cfg.model.proposal_generator = dict(type='FileProposals')
-    names = [name for name, _ in tool._variants(cfg)]
+    names = [name for name, _ in running.variants(cfg)]
     assert names == ['as configured', 'joint attention']
 
 
+def test_the_suite_is_all_parts(tool):
+    args = tool.parse_args(['--suite'])
+    assert args.parts == list(tool.PARTS)
+    keys = [one.video_keys for one in tool.settings(args, 'decoding')]
+    assert keys == [12, 250]
+    (large,) = tool.settings(args, 'parts')
+    assert large.config == tool.LARGE and large.frames == 64
+    (given,) = tool.settings(tool.parse_args(['--frames', '9']), 'parts')
+    assert given.frames == 9
+
+
 @pytest.mark.parametrize(
-    ('words', 'told'),
+    ('words', 'said'),
     [
-        (['--parts', 'nothing'], "choose from 'evaluation'"),
+        (['--parts', 'nothing'], 'choose from'),
         (['--repeat', '0'], '--repeat must be 1 or more'),
         (['--queries-a-clip', '0'], '--queries-a-clip must be 1'),
+        (['--parts', 'vidstg'], 'needs --vidstg FILE'),
     ],
 )
-def test_flags_that_do_not_fit(tool, words, told, capsys):
+def test_flags_that_do_not_fit(tool, words, said, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(words)
-    assert told in capsys.readouterr().err.replace(
-        'choose from evaluation', "choose from 'evaluation'"
-    )
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -21,16 +21,16 @@ model = dict(
                 type='Pretrained', checkpoint='torchvision://resnet101'
             ),
         ),
-        # Strides 16 and 32 fused: the coarsest level has 16 pixels a cell.
+        # Strides 16 and 32 fused: the coarsest level has 16 pixels a cell. 256
+        # channels, as detectors have, cost twice as much; 64 are read.
         neck=dict(
             type='mmdet.FPN',
             in_channels=[512, 1024, 2048],
-            out_channels=embed_dims,
+            out_channels=128,
             start_level=1,
             num_outs=2,
         ),
         level=0,
-        in_channels=embed_dims,
         # Below it the level of the backbone with 8 pixels a cell.
         finer_levels=(0,),
     ),

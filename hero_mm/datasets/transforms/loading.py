@@ -10,6 +10,7 @@ from typing import Optional
 import numpy as np
 from mmengine.logging import print_log
 
+from hero_mm.datasets.clip_cache import ClipCache
 from hero_mm.datasets.video_base import same_aspect
 from hero_mm.datasets.video_reader import (
     TooShortError,
@@ -66,6 +67,9 @@ class DecodeFrames(Transform):
             Defaults to 0: a missing frame is an error.
         max_side (int, optional): Frames whose longer side has more pixels
             are reduced to that while they are decoded. Defaults to None.
+        cache (dict, optional): Arguments of a :class:`ClipCache`, ``folder``
+            and perhaps ``max_gb``, for clips that are decoded again and
+            again. Those of a training whose frames are jittered are not.
     """
 
     def __init__(
@@ -74,7 +78,9 @@ class DecodeFrames(Transform):
         num_threads: int = 1,
         max_missing: int = 0,
         max_side: Optional[int] = None,
+        cache: Optional[dict] = None,
     ) -> None:
+        self.cache = ClipCache(**cache) if cache else None
         self.backend_args = backend_args
         self.num_threads = num_threads
         self.max_missing = max_missing
@@ -89,10 +95,7 @@ class DecodeFrames(Transform):
                 has another aspect ratio than its annotation.
         """
         path = results['video_path']
-        args = self.backend_args, self.num_threads
-        with open_video(path, *args) as reader:
-            imgs = self._read(reader, results)
-            whole = reader.size[::-1]
+        imgs, whole = self._imgs(path, results)
         return self.pack(results, imgs, whole)
 
     @staticmethod
@@ -131,6 +134,32 @@ class DecodeFrames(Transform):
             flip=False,
         )
         return results
+
+    def _imgs(
+        self, path: str, results: dict
+    ) -> tuple[np.ndarray, tuple[int, int]]:
+        """The frames, and (height, width) of the video."""
+        place = None
+        if self.cache is not None and self.backend_args is None:
+            wanted = results['frame_inds'].tolist()
+            place = self.cache.path_of(
+                path, self.max_side, self.max_missing, wanted
+            )
+        known = self.cache.read(place) if self.cache and place else None
+        if known is not None:
+            results['frame_inds'] = known['frame_inds']
+            height, width = known['size'].tolist()
+            return known['imgs'], (height, width)
+        args = self.backend_args, self.num_threads
+        with open_video(path, *args) as reader:
+            imgs = self._read(reader, results)
+            size = reader.size[1], reader.size[0]
+        if self.cache and place:
+            frames = results['frame_inds']
+            self.cache.write(
+                place, dict(imgs=imgs, frame_inds=frames, size=np.array(size))
+            )
+        return imgs, size
 
     def _read(self, reader: VideoReader, results: dict) -> np.ndarray:
         """Decode; drop frames that the end of the file lacks, if allowed."""

@@ -1,13 +1,14 @@
 """Checkpoints that a kill at any instant leaves whole."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import all_reduce, barrier, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -54,7 +55,7 @@ class SafeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process():
             for half in Path(str(self.out_dir)).glob('*.pth.part'):
-                half.unlink()
+                shutil.rmtree(half) if half.is_dir() else half.unlink()
         loop: Any = runner.train_loop
         done = runner.epoch if self.by_epoch else runner.iter
         interval = getattr(loop, 'val_interval', 0)
@@ -120,8 +121,14 @@ class SafeCheckpointHook(CheckpointHook):
                 save(out_dir, filename, *args, **options)
                 return
             save(out_dir, f'{filename}.part', *args, **options)
-            if os.path.isfile(f'{place}.part'):  # Of the first process.
-                os.replace(f'{place}.part', place)
+            # DeepSpeed writes a folder, and each process a part of it.
+            barrier()
+            if not is_main_process():
+                return
+            if os.path.isdir(place):
+                shutil.rmtree(place)
+            os.replace(f'{place}.part', place)
+            if os.path.isfile(place):
                 note_written(place)
 
         self.file_backend = deferred

@@ -1,0 +1,440 @@
+"""Operations and memory by part, counted from shapes alone.
+
+Beside them stands the arithmetic of TubeDETR (arXiv 2203.16434) behind its
+backbone, which sees a clip once a sentence.
+
+Shape legend: T frames, K every k-th of them, P cells of a frame and words, D
+width.
+"""
+
+import json
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor, nn
+
+from hero_mm.apis.complexity import (
+    count_parameters,
+    count_parts,
+    flops_of,
+    kept_bytes,
+    to_meta,
+    words_given,
+    words_on_meta,
+)
+from hero_mm.apis.random_clips import (
+    WORDS,
+    config_without_data,
+    make_item,
+)
+from hero_mm.datasets.transforms import ResizeClip
+from hero_mm.evaluation.functional import sampled_grid
+from hero_mm.registry import MODELS
+
+from .timing import Rows, time_of
+
+ONCE = ('scout', 'backbone', 'pyramid', 'rest of the clip')
+# Of which memory is counted: frames, (width, height), sentences.
+CLIPS = (
+    (64, (469, 352), 1),
+    (64, (469, 352), 8),
+    (64, (747, 420), 1),
+    (64, (747, 420), 8),
+    (128, (747, 420), 8),
+    (200, (626, 352), 1),
+    (200, (626, 352), 8),
+)
+# Of which growth is counted, and in pictures of how many pixels a side.
+FRAMES, REGIONS, SIDE = (32, 64, 128, 256, 512), (64, 128, 256), 160
+# Most frames of TubeDETR, of five a second; its picture sizes.
+MOST_FRAMES = 200
+SHORT, LONG = 352, 587
+SCOUT = dict(
+    type='FrameScout',
+    embed_dims=256,
+    video_encoder=dict(
+        type='VideoEncoder',
+        embed_dims=64,
+        backbone=dict(
+            type='ShiftConvNet',
+            stem_channels=16,
+            channels=(32, 64),
+            num_blocks=(1, 1),
+            out_indices=(0, 1),
+        ),
+        finer_levels=(0,),
+    ),
+)
+"""Looks at half of the width and height."""
+
+
+class TubeDETRLayers(nn.Module):
+    """The arithmetic of TubeDETR behind its backbone, for one sentence.
+
+    Six encoder layers over the cells and words of every fourth frame, a fast
+    branch over all frames, and six decoder layers with a query a frame, which
+    sees the other queries and its own frame. Width 256.
+    """
+
+    def __init__(self, every: int = 4) -> None:
+        super().__init__()
+        self.every = every
+        self.project = nn.Conv2d(2048, 256, 1)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(
+                256, 8, 2048, dropout=0.0, batch_first=True
+            ),
+            6,
+        )
+        self.fast = nn.Linear(256, 256)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                [
+                    nn.MultiheadAttention(256, 8, batch_first=True),
+                    nn.MultiheadAttention(256, 8, batch_first=True),
+                    nn.Sequential(
+                        nn.Linear(256, 2048), nn.ReLU(), nn.Linear(2048, 256)
+                    ),
+                    *(nn.LayerNorm(256) for _ in range(3)),
+                ]
+            )
+            for _ in range(6)
+        )
+        self.head = nn.Linear(256, 6)
+
+    def forward(self, maps: Tensor, words: Tensor) -> Tensor:
+        """Maps (T, 2048, H, W) and words (1, L, D) to tubes (T, 6)."""
+        cells = self.project(maps).flatten(2).mT
+        some = cells[:: self.every]
+        slow = torch.cat([some, words.expand(len(some), -1, -1)], 1)
+        slow = self.encoder(slow).repeat_interleave(self.every, 0)
+        fast = self.fast(cells)
+        seen = slow[: len(cells)] + nn.functional.pad(
+            fast, (0, 0, 0, words.shape[1])
+        )
+        x = torch.zeros_like(seen[:, 0])[None]
+        for layer in self.layers:
+            parts: Any = layer
+            own, cross, ffn, *norms = parts
+            x = norms[0](x + own(x, x, x, need_weights=False)[0])
+            asks = x.transpose(0, 1)
+            found = cross(asks, seen, seen, need_weights=False)[0]
+            x = norms[1](x + found.transpose(0, 1))
+            x = norms[2](x + ffn(x))
+        return self.head(x)[0]
+
+    @staticmethod
+    def inputs(
+        frames: int, size: tuple[int, int], device: str = 'cpu'
+    ) -> tuple[Tensor, Tensor]:
+        """Features of a clip of some (width, height), and words."""
+        width, height = (-(-side // 32) for side in size)
+        maps = torch.rand(frames, 2048, height, width, device=device)
+        return maps, torch.rand(1, len(WORDS.split()), 256, device=device)
+
+
+class Shapes:
+    """A model without values; its sentences have one length.
+
+    Args:
+        config (str | Path): Of the model.
+        options (Mapping, optional): Changes to it.
+        training (bool): Keep what gradients need.
+
+    Attributes:
+        model (nn.Module): On the device 'meta'.
+        text_flops (int): Operations of the text encoder, for a sentence.
+        text_kept (int): Bytes that it keeps for its gradients, for a
+            sentence.
+    """
+
+    def __init__(
+        self,
+        config: Union[str, Path],
+        options: Any = None,
+        training: bool = False,
+    ) -> None:
+        cfg = config_without_data(config, options)
+        self.model: Any = MODELS.build(cfg.model).train(training)
+        encoder, text = self.model.text_encoder, [WORDS]
+        self.text_kept = kept_bytes(lambda: encoder(text), encoder)
+        self.model.requires_grad_(training)
+        self.text_flops = flops_of(lambda: encoder(text))
+        with torch.no_grad():
+            self._words = words_on_meta(encoder(text))
+        self.model.to('meta')
+
+    def words(self, queries: int) -> Any:
+        """What the text encoder gives for some sentences."""
+        rows: Any = torch.zeros(queries, dtype=torch.long)
+        return self._words.select(rows)
+
+    def batch(
+        self, frames: int, size: tuple[int, int], queries: int = 1
+    ) -> dict[str, Any]:
+        """A clip of frames of some (width, height), without pixels."""
+        item = make_item(frames, (32, 32), queries, 0)
+        # That of the model would look at pixels.
+        preprocess = MODELS.build(dict(type='GroundingDataPreprocessor'))
+        data = to_meta(preprocess(pseudo_collate([item]), False))
+        divisor = getattr(self.model.data_preprocessor, 'pad_size_divisor', 1)
+        width, height = (-(-side // divisor) * divisor for side in size)
+        data['inputs'].update(
+            imgs=torch.empty(1, frames, 3, height, width, device='meta'),
+            pixel_mask=torch.ones(1, height, width, device='meta').bool(),
+            extents=[(frames, size[1], size[0])],
+        )
+        return data
+
+    def count(
+        self, frames: int, size: tuple[int, int], queries: int = 1
+    ) -> dict[str, int]:
+        """Operations by part, as :func:`count_flops`."""
+        data = self.batch(frames, size, queries)
+        counts = count_parts(self.model, self.words(queries), **data)
+        return {**counts, 'text encoder': queries * self.text_flops}
+
+    def kept(self, frames: int, size: tuple[int, int], queries: int) -> int:
+        """Bytes that a training step keeps for its gradients."""
+        step = partial(
+            self.model, **self.batch(frames, size, queries), mode='loss'
+        )
+        with words_given(self.model, self.words(queries)):
+            return kept_bytes(step, self.model) + queries * self.text_kept
+
+
+def _behind(counts: dict[str, int]) -> int:
+    """Operations behind backbone and pyramid, but for the text encoder."""
+    left_out = ('scout', 'backbone', 'pyramid', 'text encoder')
+    return sum(v for k, v in counts.items() if k not in left_out)
+
+
+def parts_rows(args: Namespace) -> Rows:
+    """Operations by part, for one sentence and for five."""
+    size = tuple(args.size)
+    shapes = Shapes(args.config, args.cfg_options)
+    one, five = (shapes.count(args.frames, size, k) for k in (1, 5))
+    rows = [['GFLOPs', 'one sentence', 'five']]
+    for name in one:
+        rows.append([name, *(f'{c[name] / 1e9:.1f}' for c in (one, five))])
+    behind = [_behind(c) / 1e9 for c in (one, five)]
+    rows.append(['behind the pyramid', *(f'{v:.1f}' for v in behind)])
+    peer = TubeDETRLayers().requires_grad_(False).to('meta')
+    inputs = peer.inputs(args.frames, size, 'meta')
+    flops = flops_of(lambda: peer(*inputs)) / 1e9
+    rows.append(["TubeDETR's layers", f'{flops:.1f}', f'{5 * flops:.1f}'])
+    return rows
+
+
+def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The power of a size that a cost grows with, fitted over logarithms.
+
+    Args:
+        sizes (Sequence[float]): Sizes.
+        costs (Sequence[float]): What they cost.
+    """
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def growth_rows(args: Namespace) -> Rows:
+    """How what is behind the pyramid grows with frames and regions."""
+    options = dict(args.cfg_options or {})
+    size = (SIDE, SIDE)
+
+    def regions(number: int) -> int:
+        names = [
+            *('max_regions', 'linker.num_slots'),
+            'proposal_generator.num_proposals',
+        ]
+        more = {**options, **{f'model.{name}': number for name in names}}
+        return _behind(Shapes(args.config, more).count(32, size))
+
+    shapes = Shapes(args.config, options)
+    rows = [['what', 'from', 'to', 'GFLOPs', 'exponent']]
+    for name, sizes, cost in (
+        (
+            'frames',
+            FRAMES,
+            lambda n: _behind(shapes.count(n, size)),
+        ),
+        ('regions', REGIONS, regions),
+    ):
+        costs = [cost(n) for n in sizes]
+        ends = [str(sizes[0]), str(sizes[-1])]
+        flops = ' '.join(f'{c / 1e9:.1f}' for c in costs)
+        rows.append([name, *ends, flops, f'{exponent(sizes, costs):.2f}'])
+    return rows
+
+
+def memory_rows(args: Namespace) -> Rows:
+    """What a training step keeps, by frames, size and sentences."""
+    shapes = Shapes(args.config, args.cfg_options, training=True)
+    counts = count_parameters(shapes.model).values()
+    # The gradient and the two moments of AdamW.
+    state = sum(4 * whole + 12 * trained for whole, trained in counts)
+    rows = [['frames', 'size', 'sentences', 'kept', 'with weights']]
+    for frames, size, queries in CLIPS:
+        kept = shapes.kept(frames, size, queries)
+        sizes = [f'{n / 1e9:.1f} GB' for n in (kept, kept + state)]
+        rows.append(
+            [str(frames), f'{size[0]} x {size[1]}', str(queries), *sizes]
+        )
+    return rows
+
+
+def training_rows(args: Namespace) -> Rows:
+    """Training and inference behind pyramid or backbone, beside TubeDETR's."""
+    size = tuple(args.size)
+    peer = TubeDETRLayers()
+    inputs = peer.inputs(args.frames, size)
+
+    def peer_step() -> None:
+        peer(*inputs).sum().backward()
+
+    def peer_answer() -> None:
+        with torch.no_grad():
+            peer(*inputs)
+
+    rows = [['what', 'MB kept', 's, training', 's, inference', 'ratio']]
+    base = 0.0
+
+    def add(name: str, kept: int, step: Any, answer: Any) -> None:
+        nonlocal base
+        seconds = [time_of(one, args.repeat) for one in (step, answer)]
+        base = base or seconds[0]
+        cells = [f'{s:.2f}' for s in seconds]
+        ratio = f'{seconds[0] / base:.2f}'
+        rows.append([name, f'{kept / 1e6:.0f}', *cells, ratio])
+
+    kept = kept_bytes(lambda: peer(*inputs), peer)
+    add("TubeDETR's layers, one sentence", kept, peer_step, peer_answer)
+    for queries in (1, 5):
+        model, data = _behind_the_pyramid(args, queries)
+
+        def loss(model: Any = model, data: Any = data) -> Tensor:
+            return model.parse_losses(model.train()(**data, mode='loss'))[0]
+
+        def answer(model: Any = model, data: Any = data) -> None:
+            with torch.no_grad():
+                model.eval()(**data, mode='predict')
+
+        kept = kept_bytes(loss, model)
+        name = 'clip and one sentence' if queries == 1 else 'clip and five'
+        add(name, kept, lambda loss=loss: loss().backward(), answer)
+    return rows
+
+
+def _behind_the_pyramid(
+    args: Namespace, queries: int
+) -> tuple[Any, dict[str, Any]]:
+    """A model to which pyramid and words are given, and a batch for it."""
+    size = tuple(args.size)
+    torch.manual_seed(0)
+    cfg = config_without_data(args.config, args.cfg_options)
+    model = MODELS.build(cfg.model)
+    item = make_item(args.frames, size, queries, 0)
+    data = model.data_preprocessor(pseudo_collate([item]), True)
+    with torch.no_grad():
+        one = model.video_encoder(
+            data['inputs']['imgs'][:, :1],
+            data['inputs']['frame_mask'][:, :1],
+            data['inputs']['pixel_mask'],
+        )
+        text = model.text_encoder(item['data_samples'].queries.texts)
+    # Channels last, as the encoder gives them.
+    levels = tuple(
+        torch.rand(1, args.frames, *level.shape[3:], level.shape[2])
+        .permute(0, 1, 4, 2, 3)
+        .requires_grad_()
+        for level in one.levels
+    )
+    one.levels, one.frame_mask_BT = levels, data['inputs']['frame_mask']
+    model.encode = lambda clips: one
+    # For good: nobody else has this model.
+    model.text_encoder.forward = lambda texts: text
+    return model, data
+
+
+def vidstg_rows(args: Namespace) -> Rows:
+    """All of a split of VidSTG, at five frames a second and at most 200."""
+    entries = json.loads(Path(args.vidstg).read_text(encoding='utf-8'))
+    sentences: Counter = Counter()
+    for entry in entries:
+        span, size = entry['used_segment'], (entry['width'], entry['height'])
+        segment = span['begin_fid'], span['end_fid']
+        sentences[entry['vid'], segment, entry['fps'], size] += len(
+            entry['captions']
+        ) + len(entry['questions'])
+    resize = ResizeClip(short_side=SHORT, max_long=LONG)
+    clips: Counter = Counter()
+    asked: Counter = Counter()
+    for (_, segment, fps, size), number in sentences.items():
+        frames = min(len(sampled_grid(segment, fps)), MOST_FRAMES)
+        width, height = (-(-s // 32) * 32 for s in resize._new_size(*size))
+        clips[frames, (width, height)] += 1
+        asked[frames, (width, height)] += number
+    shapes = Shapes(args.config, args.cfg_options)
+    once = {grid: shapes.count(16, grid) for grid in {g for _, g in clips}}
+    lengths = (16, 64, 128, 208)
+    some = [shapes.count(n, (64, 64)) for n in lengths]
+    text = shapes.text_flops
+    said = [_behind(c) - c['rest of the clip'] for c in some]
+    scout = MODELS.build(SCOUT).requires_grad_(False).to('meta')
+    glance = {grid: _glance(scout, shapes, grid) for grid in once}
+    peer = TubeDETRLayers().requires_grad_(False).to('meta')
+
+    def total(keep: float) -> float:
+        flops = 0.0
+        for (frames, grid), number in clips.items():
+            kept = int(np.ceil(frames * keep))
+            each = sum(once[grid].get(part, 0) for part in ONCE) / 16
+            flops += number * kept * each
+            answer = float(np.interp(kept, lengths, said)) + text
+            flops += asked[frames, grid] * answer
+            if keep < 1:
+                flops += number * frames * glance[grid]
+        return flops
+
+    backbone = whole = 0.0
+    behind = {grid: _peer_flops(peer, grid) for grid in once}
+    for (frames, grid), number in clips.items():
+        each = frames * once[grid]['backbone'] / 16
+        backbone += number * each
+        # It encodes the frames of its slow branch twice.
+        twice = each * (1 + 1 / peer.every)
+        answer = frames * behind[grid] + text
+        whole += asked[frames, grid] * (twice + answer)
+    rows = [['what', 'TFLOPs', 'share']]
+    for name, flops in (
+        ('a clip once a sentence, as TubeDETR', whole),
+        ('the backbone, once a clip', backbone),
+        ('HERO, all frames', total(1.0)),
+        ('HERO, a scout leaves half of the frames out', total(0.5)),
+    ):
+        rows.append([name, f'{flops / 1e12:,.0f}', f'1/{whole / flops:.2f}'])
+    number, frames = (
+        sum(clips.values()),
+        sum(n * k for (n, _), k in clips.items()),
+    )
+    head = f'{sum(asked.values()):,} sentences, {number:,} clips'
+    return [*rows, [head, f'{frames:,} frames', '–']]
+
+
+def _glance(scout: Any, shapes: Shapes, grid: tuple[int, int]) -> float:
+    """Operations of a scout for a frame."""
+    inputs, words = shapes.batch(16, grid)['inputs'], shapes.words(1)
+    clip = torch.zeros(1, dtype=torch.long, device='meta')
+    return flops_of(lambda: scout(inputs, words, clip)) / 16
+
+
+def _peer_flops(peer: TubeDETRLayers, grid: tuple[int, int]) -> float:
+    """Operations of TubeDETR's layers for a frame."""
+    inputs = peer.inputs(64, grid, 'meta')
+    return flops_of(lambda: peer(*inputs)) / 64

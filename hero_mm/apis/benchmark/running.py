@@ -1,0 +1,294 @@
+"""How long decoding, the loader and the model take."""
+
+import copy
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable
+
+import av
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+
+from hero_mm.apis.inputs import pick_device
+from hero_mm.apis.random_clips import config_without_data, make_item
+from hero_mm.config import read_config
+from hero_mm.datasets.presence import missing_data
+from hero_mm.datasets.transforms import DecodeFrames, ResizeClip
+from hero_mm.datasets.video_reader import open_video
+from hero_mm.registry import DATASETS, MODELS
+
+from .timing import Rows, time_of
+
+Item = dict[str, Any]
+SHORT_SIDE = 224
+
+
+def write_clip(
+    path: Path, frames: int, size: tuple[int, int], keys: int = 250
+) -> None:
+    """A video that is not trivial to decode: smooth noise that moves.
+
+    Args:
+        path (Path): File to write.
+        frames (int): Number of frames, 30 a second.
+        size (tuple[int, int]): (width, height).
+        keys (int): Frames from one key frame to the next.
+    """
+    rng = np.random.default_rng(0)
+    width, height = size
+    small = rng.integers(0, 255, (height // 8 + 1, width // 8 + 1, 3))
+    picture = np.kron(small, np.ones((8, 8, 1))).astype(np.uint8)
+    picture = picture[:height, :width]
+    with av.open(str(path), 'w') as container:
+        options = dict(preset='veryfast', g=str(keys))
+        stream = container.add_stream('libx264', rate=30, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = 'yuv420p'
+        for number in range(frames):
+            moved = np.roll(picture, (number, 2 * number), (0, 1))
+            frame = av.VideoFrame.from_ndarray(moved, format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def decoding_rows(args: Namespace) -> Rows:
+    """Decoding the frames that are used, with and beside a resize."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = args.video
+        if path is None:
+            path = Path(folder) / 'clip.mp4'
+            size = tuple(args.video_size)
+            write_clip(path, args.video_frames, size, args.video_keys)
+        with open_video(path) as reader:
+            total, (width, height) = reader.frame_count, reader.size
+        count = min(args.frames, total)
+        some = ((np.arange(count) + 0.5) * total / count).astype(np.int64)
+        factor = SHORT_SIDE / min(width, height)
+        long_side = round(max(width, height) * factor)
+
+        def decode(frames: np.ndarray) -> None:
+            with open_video(path) as reader:
+                reader.get_frames(frames)
+
+        def pipeline(side: Any) -> None:
+            results = dict(video_path=str(path), frame_inds=some)
+            step = DecodeFrames(max_side=side)
+            ResizeClip(short_side=SHORT_SIDE)(step(results))
+
+        actions: dict[str, tuple[int, Callable[[], Any]]] = {
+            'in equal steps': (count, partial(decode, some)),
+            'the whole clip': (total, partial(decode, np.arange(total))),
+            f'resized to a short side of {SHORT_SIDE}': (
+                count,
+                partial(pipeline, None),
+            ),
+            'the same, reduced while decoded': (
+                count,
+                partial(pipeline, long_side),
+            ),
+        }
+        scaled = (round(width * factor), round(height * factor))
+        actions.update(_decord(path, some, scaled))
+        name = f'{total} frames of {width} x {height}'
+        rows = [[f'decoded of {name}', 'frames', 's', 'ratio']]
+        base = 0.0
+        for name, (number, action) in actions.items():
+            seconds = time_of(action, args.repeat)
+            base = base or seconds
+            cells = [f'{seconds:.3f}', f'{seconds / base:.2f}']
+            rows.append([name, str(number), *cells])
+    return rows
+
+
+def _decord(
+    path: Any, frames: np.ndarray, size: tuple[int, int]
+) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """The same by decord, where it is installed."""
+    try:
+        import decord
+    except ImportError:
+        return {}
+
+    def read(**size: int) -> Any:
+        reader = decord.VideoReader(str(path), num_threads=1, **size)
+        return reader.get_batch(frames).asnumpy()
+
+    def resized() -> None:
+        for frame in read():
+            cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+    width, height = size
+    return {
+        'decord, and a resize': (len(frames), resized),
+        'decord, with its resize': (
+            len(frames),
+            partial(read, width=width, height=height),
+        ),
+    }
+
+
+def loader_rows(args: Namespace) -> Rows:
+    """What a clip takes in the loader and in a training step."""
+    cfg = read_config(args.config, args.cfg_options)
+    loader = cfg.train_dataloader
+    head = ['a clip', 'ms', 'workers that keep up']
+    missing = [*missing_data(loader.dataset)]
+    if missing:
+        return [head, ['no data: ' + missing[0].splitlines()[0], '–', '–']]
+    dataset: Any = DATASETS.build(loader.dataset)
+    number = args.batch * args.repeat
+    places = np.linspace(0, len(dataset) - 1, number).astype(int).tolist()
+    items: list[Item] = []
+    dataset[places[0]]
+    load = time_of(lambda: items.extend(dataset[p] for p in places), 1)
+    device = pick_device(args.device)
+    model = MODELS.build(cfg.model).to(device).train()
+    wrapper = _wrapper(model, args.amp)
+    batches = [
+        items[at : at + args.batch] for at in range(0, number, args.batch)
+    ]
+
+    def step(parts: list[Item]) -> None:
+        model.train_step(batch_of(parts), wrapper)
+
+    def steps() -> None:
+        for one in batches:
+            step(one)
+
+    step(batches[0])
+    seconds = time_of(steps, 1, device)
+    return [
+        head,
+        ['loader, one worker', f'{1000 * load / number:.1f}', '–'],
+        [
+            f'training step on {device.type}',
+            f'{1000 * seconds / number:.1f}',
+            f'{max(1, int(np.ceil(load / seconds)))}',
+        ],
+    ]
+
+
+def _wrapper(model: Any, in_bfloat16: bool) -> Any:
+    """An optimizer that changes little."""
+    kind = 'hero_mm.BFloat16OptimWrapper' if in_bfloat16 else 'OptimWrapper'
+    optimizer = dict(type='SGD', lr=1e-6)
+    return build_optim_wrapper(model, dict(type=kind, optimizer=optimizer))
+
+
+def batch_of(items: list[Item]) -> Any:
+    """Collated; answers are written into copies of the samples.
+
+    Args:
+        items (list[dict]): Clips as a pipeline packs them.
+    """
+    return pseudo_collate(
+        [dict(one, data_samples=one['data_samples'].clone()) for one in items]
+    )
+
+
+def variants(cfg: Any) -> Iterator[tuple[str, Any]]:
+    """The model as configured, and with fully connected attention.
+
+    Both again with twice the regions a frame, where they are HERO's own
+    proposals.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Yields:
+        tuple[str, dict]: Name and config of a model.
+    """
+    yield 'as configured', cfg.model
+    neck = cfg.model.get('neck')
+    if not neck or neck.get('attention', 'hierarchical') != 'hierarchical':
+        return
+    yield 'joint attention', _joint(cfg.model)
+    if 'num_proposals' in cfg.model.get('proposal_generator', {}):
+        more = copy.deepcopy(cfg.model)
+        more.max_regions *= 2
+        more.proposal_generator.num_proposals *= 2
+        if more.get('linker'):
+            more.linker.num_slots *= 2
+        yield 'twice the regions', more
+        yield 'joint attention, twice the regions', _joint(more)
+
+
+def _joint(model: Any) -> Any:
+    """The same model with fully connected attention, once a clip too."""
+    changed = copy.deepcopy(model)
+    for part in ('neck', 'region_encoder'):
+        changed[part].attention = 'joint'
+    return changed
+
+
+def model_rows(args: Namespace) -> Rows:
+    """Training step, inference, and what sharing and decoupling save."""
+    cfg = config_without_data(args.config, args.cfg_options)
+    device = pick_device(args.device)
+    items = [
+        make_item(args.frames, tuple(args.size), args.queries_a_clip, seed)
+        for seed in range(args.batch)
+    ]
+    rows = [['model', 'ms a clip', 'peak MB', 'ratio']]
+    base: dict[str, float] = {}
+    for name, model_cfg in variants(cfg):
+        torch.manual_seed(0)
+        # Pretrained weights change no time: none are fetched.
+        model = MODELS.build(model_cfg).to(device)
+        for what, action in _model_actions(model, items, args):
+            millis, peak = _measure(action, device, args)
+            base.setdefault(what, millis)
+            cells = ['no memory', '–', '–']
+            if np.isfinite(millis):
+                cells[0] = f'{millis:.1f}'
+                cells[2] = f'{millis / base[what]:.2f}'
+            if peak:
+                cells[1] = f'{peak:.0f}'
+            rows.append([f'{name}: {what}', *cells])
+        del model
+    return rows
+
+
+def _model_actions(
+    model: Any, items: list[Item], args: Namespace
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What is timed of a model, by name."""
+    device = next(model.parameters()).device.type
+    wrapper = _wrapper(model, args.amp)
+
+    def infer(parts: list[Item]) -> None:
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, args.amp):
+            model.eval().test_step(batch_of(parts))
+
+    def train() -> None:
+        model.train().train_step(batch_of(items), wrapper)
+
+    yield 'training step', train
+    yield 'inference', lambda: infer(items)
+    one = make_item(args.frames, tuple(args.size), 1, 0)
+    apart = [one] * (args.batch * args.queries_a_clip)
+    yield 'inference, clip encoded for each sentence', lambda: infer(apart)
+
+
+def _measure(
+    action: Callable[[], Any], device: Any, args: Namespace
+) -> tuple[float, float]:
+    """Milliseconds a clip and peak megabytes, 0 where they are unknown."""
+    is_cuda = device.type == 'cuda'
+    if is_cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        action()
+        seconds = time_of(action, args.repeat, device)
+    except torch.cuda.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return float('inf'), 0.0
+    peak = torch.cuda.max_memory_allocated() / 1e6 if is_cuda else 0.0
+    return 1000 * seconds / args.batch, peak

@@ -1,0 +1,120 @@
+"""MMEngine's runner with strategies (DDP, FSDP, DeepSpeed), for our tools."""
+
+import copy
+import importlib.util
+from typing import Any, Optional
+
+from mmengine.device import get_device
+from mmengine.runner import FlexibleRunner
+from mmengine.runner.activation_checkpointing import (
+    turn_on_activation_checkpointing,
+)
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+from hero_mm.errors import UserError
+
+from ..registry import RUNNERS
+
+
+@RUNNERS.register_module(name='FlexibleRunner')
+class StrategyRunner(FlexibleRunner):
+    """MMEngine's FlexibleRunner, in the order of its Runner.
+
+    The model is there before it runs, so that tools compare a checkpoint with
+    it. Hooks hear that a run begins before a checkpoint is loaded: the moving
+    average of the weights and the schedule need that. Checkpoints are those
+    of Runner.
+    """
+
+    _has_begun = False
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'StrategyRunner':
+        """Build the runner and its model.
+
+        Args:
+            cfg (Config): The whole config.
+
+        Raises:
+            ValueError: The strategy of the config cannot work here.
+        """
+        cfg = copy.deepcopy(cfg)
+        fit_strategy(cfg)
+        # Before a test all weights come from a checkpoint: none are fetched.
+        cfg.setdefault('init_weights_for_test_or_val', False)
+        runner: Any = super().from_cfg(cfg)
+        runner.auto_scale_lr = cfg.get('auto_scale_lr')
+        runner._compile = cfg.get('compile', False)
+        runner.model = runner.strategy.build_model(runner.model)
+        modules = cfg.get('activation_checkpointing')
+        if modules is not None:
+            turn_on_activation_checkpointing(runner.model, modules)
+        return runner
+
+    def load_or_resume(self) -> None:
+        """Load what the config names, after the hooks are ready."""
+        super().call_hook('before_run')
+        self._has_begun = True
+        super().load_or_resume()
+
+    def save_checkpoint(
+        self, *args: Any, meta: Optional[dict] = None, **kwargs: Any
+    ) -> None:
+        """Save, with the epoch that the hook says.
+
+        FlexibleRunner puts its own in the place, which is one too high after
+        a validation.
+        """
+        self._meta = dict(meta or {})
+        super().save_checkpoint(*args, meta=meta, **kwargs)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks; the beginning of a run once."""
+        if fn_name == 'before_run' and self._has_begun:
+            self._has_begun = False
+            return
+        if fn_name == 'before_save_checkpoint':
+            kwargs['checkpoint']['meta'].update(self._meta)
+            # A wrapped model is saved as the model is.
+            weights = kwargs['checkpoint']['state_dict']
+            consume_prefix_in_state_dict_if_present(weights, 'module.')
+        super().call_hook(fn_name, **kwargs)
+
+
+def fit_strategy(cfg: Any) -> None:
+    """Refuse a strategy that cannot work; wrap models as Runner does.
+
+    Args:
+        cfg (Config): The whole config, changed in place.
+
+    Raises:
+        ValueError: Says what is missing.
+    """
+    alone = cfg.get('launcher', 'none') == 'none'
+    default = 'SingleDeviceStrategy' if alone else 'DDPStrategy'
+    strategy = cfg.get('strategy') or dict(type=default)
+    name = str(strategy['type']).rpartition('.')[-1]
+    if alone and name != 'SingleDeviceStrategy':
+        raise UserError(
+            f'{name} works with the processes of a launcher, of which there '
+            'is none: start with tools/dist_train.sh CONFIG PROCESSES or '
+            'tools/slurm_train.sh'
+        )
+    if name == 'FSDPStrategy' and get_device() == 'cpu':
+        raise UserError(
+            'FSDPStrategy needs an accelerator and none is found; on a CPU '
+            "use strategy=dict(type='DDPStrategy')"
+        )
+    has_deepspeed = importlib.util.find_spec('deepspeed') is not None
+    if name == 'DeepSpeedStrategy' and not has_deepspeed:
+        raise UserError(
+            'DeepSpeedStrategy needs deepspeed, which is not installed: pip '
+            'install deepspeed'
+        )
+    if name == 'DDPStrategy' and strategy.get('model_wrapper') is None:
+        strategy['model_wrapper'] = cfg.get('model_wrapper_cfg') or dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    cfg.strategy = strategy
