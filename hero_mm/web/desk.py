@@ -148,14 +148,7 @@ class Desk:
             )
 
     def strip(self, visit: Visit) -> np.ndarray:
-        """Pictures of a clip in a row, along its time.
-
-        Args:
-            visit (Visit): With a video.
-
-        Returns:
-            np.ndarray: RGB uint8, has shape (H, W, 3).
-        """
+        """Pictures of a clip in a row, along its time."""
         import cv2
 
         count, height = STRIP
@@ -293,11 +286,7 @@ class Desk:
             shutil.rmtree(folder, ignore_errors=True)
 
     def leave(self, key: str) -> None:
-        """End a visit a while after its tab was closed, unless it returns.
-
-        Args:
-            key (str): Of the visit.
-        """
+        """End a visit a while after its tab was closed, unless it returns."""
         left = time.monotonic()
 
         def end() -> None:
@@ -310,11 +299,7 @@ class Desk:
         timer.start()
 
     def close(self, key: str) -> None:
-        """End a visit: its upload and its files are removed.
-
-        Args:
-            key (str): Of the visit.
-        """
+        """End a visit: its upload and its files are removed."""
         with self._visits_lock:
             visit = self.visits.pop(key, None)
         if visit is not None:
@@ -329,14 +314,7 @@ class Desk:
 
 
 def check_sentences(texts: Sequence[str]) -> list[str]:
-    """Sentences that are asked, each once.
-
-    Args:
-        texts (Sequence[str]): As typed.
-
-    Raises:
-        ValueError: If there is none, or too much of them.
-    """
+    """Sentences that are asked, each once."""
     found = list(dict.fromkeys(t.strip() for t in texts if t.strip()))
     if not found:
         raise UserError(

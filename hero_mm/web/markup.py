@@ -136,12 +136,7 @@ def _line(number: int, tube: Tube, color: Color) -> str:
 
 
 def label_html(facts: Mapping[str, Any], label: Mapping[str, Any]) -> str:
-    """What answers, what it was trained on, what it scores.
-
-    Args:
-        facts (Mapping): Of the desk.
-        label (Mapping): Of a package; empty for another model.
-    """
+    """What answers, what it was trained on, what it scores."""
     lines = [f'model: {facts["model"]}', f'trained on: {facts["trained_on"]}']
     if label.get('words'):
         lines.append(f'it knows {label["words"]} words')

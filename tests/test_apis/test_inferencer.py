@@ -15,12 +15,12 @@ from mmengine.infer import BaseInferencer
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.inputs import (
-    build_pipeline,
     check_texts,
     describe_video,
     find_weights,
     load_config,
     pick_device,
+    pipeline_steps,
 )
 from hero_mm.datasets.video_reader import VideoError
 from hero_mm.evaluation import load_predictions
@@ -366,7 +366,7 @@ def test_the_pipeline_is_found_in_wrapped_data_sets():
     cfg = Config(
         dict(test_dataloader=dict(dataset=dict(type='W', dataset=inner)))
     )
-    names = [type(step).__name__ for step in build_pipeline(cfg).transforms]
+    names = [step['type'] for step in pipeline_steps(cfg)]
     assert names == [
         'SampleClipFrames',
         'DecodeFrames',
@@ -374,7 +374,7 @@ def test_the_pipeline_is_found_in_wrapped_data_sets():
         'PackGroundingInputs',
     ]
     with pytest.raises(ValueError, match='pipeline'):
-        build_pipeline(Config(dict(test_dataloader=dict(dataset=dict()))))
+        pipeline_steps(Config(dict(test_dataloader=dict(dataset=dict()))))
 
 
 @pytest.fixture
