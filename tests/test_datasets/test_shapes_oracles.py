@@ -88,7 +88,7 @@ EXPECTED = {
     ],
     'busiest object, any of its spans': [(0, (0, 8)), (0, (20, 30))],
     'largest object, its longest span': [(2, (4, 12))],
-    'any event whose action comes again': [(0, (0, 8)), (2, (4, 12))],
+    'random event of an action that occurs twice': [(0, (0, 8)), (2, (4, 12))],
     'random object, whole clip': [(0, (0, 32)), (1, (0, 32)), (2, (0, 32))],
     'right look, whole clip': [(0, (0, 32)), (1, (0, 32))],
     'right look, any of its spans': [(0, (0, 8)), (0, (20, 30)), (1, (0, 8))],
