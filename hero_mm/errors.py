@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable, Optional
@@ -75,6 +76,16 @@ def explained() -> Iterator[None]:
         if not _explained(error):
             raise
         sys.exit(1)
+
+
+@contextmanager
+def warnings_in_words() -> Iterator[None]:
+    """Write what is warned of inside a ``with`` block, without its place."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', UserWarning)
+        yield
+    for warning in caught:
+        sys.stderr.write(f'warning: {printable(warning.message)}\n')
 
 
 def _explained(error: Exception) -> bool:

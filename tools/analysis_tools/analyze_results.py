@@ -9,18 +9,16 @@ Example::
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import explained, run_tool, warnings_in_words
 
 with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.evaluation import check_match, load_predictions
     from hero_mm.evaluation.functional import PROTOCOLS
-    from hero_mm.texts import printable
     from hero_mm.visualization.analysis import build_analysis
     from hero_mm.visualization.report import write_report
     from hero_mm.visualization.report_tables import text_table
@@ -91,14 +89,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     read = []
     for path in filter(None, (args.pred, args.compare)):
         predictions, metainfo = load_predictions(path)
-        check_match(path, predictions, metainfo, annotation, args.force)
+        with warnings_in_words():
+            check_match(path, predictions, metainfo, annotation, args.force)
         read.append(predictions)
     title, other = args.pred.stem, None
     if args.compare is not None:
         title, name = names_of(args.pred, args.compare)
         other = (name, read[1])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always', UserWarning)
+    with warnings_in_words():
         report = build_analysis(
             title,
             annotation,
@@ -110,8 +108,6 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             args.strict,
             False if args.no_interpolate else None,
         )
-    for warning in caught:
-        print(f'warning: {printable(warning.message)}', file=sys.stderr)
     page, _ = write_report(report, args.out)
     for table in report.tables:
         print(text_table(table), end='\n\n')

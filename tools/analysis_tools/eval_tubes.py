@@ -11,12 +11,11 @@ import json
 import math
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, warnings_in_words
 
 with explained():
     from hero_mm.evaluation import OtherTracks, check_match
@@ -111,9 +110,8 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     annotation = load_annotation(args.ann)
     truths = annotation.ground_truths()
     predictions, metainfo = load_predictions(args.pred)
-    check_match(args.pred, predictions, metainfo, annotation, args.force)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always', UserWarning)
+    with warnings_in_words():
+        check_match(args.pred, predictions, metainfo, annotation, args.force)
         scores = score_tubes(
             truths,
             predictions,
@@ -122,8 +120,6 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             dataset=annotation.metainfo.get('dataset'),
             interpolate=False if args.no_interpolate else None,
         )
-    for warning in caught:
-        print(f'warning: {printable(warning.message)}', file=sys.stderr)
     table = format_scores(scores)
     result: dict[str, Any] = dict(
         scores.summary(),

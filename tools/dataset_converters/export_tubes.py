@@ -8,7 +8,7 @@ Example:
 import argparse
 import sys
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import explained, run_tool, warnings_in_words
 
 with explained():
     from hero_mm.datasets.annotation import load_annotation
@@ -32,7 +32,8 @@ def main() -> None:
     annotation, predictions = load_annotation(args.ann), None
     if args.pred:
         predictions, metainfo = load_predictions(args.pred)
-        check_match(args.pred, predictions, metainfo, annotation)
+        with warnings_in_words():
+            check_match(args.pred, predictions, metainfo, annotation)
     print(export_tubes(annotation, args.out, args.format, predictions).text())
 
 
