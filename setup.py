@@ -105,7 +105,7 @@ setup(
         'safetensors',
         # MMEngine's collect_env imports distutils, gone from Python 3.12.
         'setuptools; python_version >= "3.12"',
-        'torch>=2.0',
+        'torch>=2.4',
     ],
     extras_require=EXTRAS,
     entry_points={'console_scripts': ['hero-mm = hero_mm.cli:main']},

@@ -40,7 +40,7 @@ EXTRAS = {
 }
 # Half-open ranges of versions that hero_mm is made for.
 RANGES = {
-    'torch': ('2.0', None),
+    'torch': ('2.4', None),
     'mmengine': ('0.10.7', '0.11'),
     'mmcv': ('2.0.1', '2.2'),
     'mmcv-lite': ('2.0.1', '2.2'),

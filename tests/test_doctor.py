@@ -48,7 +48,7 @@ def test_nothing_is_found_in_a_healthy_environment():
     ('changes', 'package', 'fatal', 'cure'),
     [
         (dict(torch=None), 'torch', True, 'pip install torch'),
-        (dict(torch='1.13.1'), 'torch', True, 'torch>=2.0'),
+        (dict(torch='1.13.1'), 'torch', True, 'torch>=2.4'),
         (dict(torch='2.5.1+cu121'), 'torch', False, 'torch>=2.10'),
         (dict(torch='2.9.1'), 'torch', False, 'torch>=2.10'),
         (dict(mmengine='0.11.0'), 'mmengine', True, 'mmengine>=0.10.7,<0.11'),

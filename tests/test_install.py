@@ -111,7 +111,7 @@ def test_wheel_asks_for_the_right_things(wheel):
         if line.startswith('Requires-Dist')
     }
     plain = {name for name in required if 'extra==' not in name}
-    assert 'torch>=2.0' in plain
+    assert 'torch>=2.4' in plain
     # A compiled mmcv would be written over.
     assert not any(name.startswith('mmcv') for name in plain)
     extras = {

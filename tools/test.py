@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Optional
 
 from mmengine.config import Config
 
@@ -28,8 +29,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dump',
         metavar='FILE.json',
-        help='write the predicted tubes (.json), or what the model gave '
-        '(.pkl)',
+        help='write the predicted tubes (.json; FILE.DATASET.json where '
+        'several data sets are scored), or what the model gave (.pkl)',
     )
     parser.add_argument(
         '--show-dir', help='folder to draw the predicted tubes in'
@@ -76,15 +77,21 @@ def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
                 "--dump FILE.json needs a TubeMetric in the config's "
                 'test_evaluator'
             )
-        tubes[0]['dump'] = path
-        if os.path.isfile(checkpoint):
-            tubes[0]['checkpoint'] = checkpoint
+        for metric in tubes if tubes[0].get('dataset') else tubes[:1]:
+            metric['dump'] = _dump_of(path, metric.get('dataset'))
+            if os.path.isfile(checkpoint):
+                metric['checkpoint'] = checkpoint
     else:
         raise UserError(
             f'--dump {path!r}: the name must end in .json (tubes) or .pkl '
             '(everything)'
         )
     cfg.test_evaluator = evaluators
+
+
+def _dump_of(path: str, dataset: Optional[str]) -> str:
+    """A file for each of several data sets that are tested together."""
+    return path if dataset is None else f'{path[:-5]}.{dataset}.json'
 
 
 def choose_folder(args: argparse.Namespace, path: str) -> None:

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 
 from hero_mm.config import WEIGHTS, read_config
 from hero_mm.datasets.picture_reader import PictureReader, is_picture
+from hero_mm.datasets.source import unwrapped
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError, UserTypeError
 from hero_mm.visualization.video_writer import read_comment
@@ -153,9 +154,7 @@ def pipeline_steps(cfg: Config) -> list[Any]:
     Raises:
         ValueError: If the config has no test pipeline.
     """
-    dataset = cfg.test_dataloader.get('dataset', {})
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = unwrapped(cfg, 'test', 'pipeline')
     if 'pipeline' not in dataset:
         raise UserError(
             'the config has no test_dataloader.dataset.pipeline; give the '

@@ -40,9 +40,16 @@ def dataset_config(cfg: Config, split: str) -> Any:
     """The data set of a config (with ``ann_file``), without its wrappers.
 
     Raises:
-        ValueError: If the config has no such data set.
+        ValueError: If the config has no such data set, or joins several.
     """
     dataset = unwrapped(cfg, split, 'ann_file')
+    joined = [part.get('ann_file') for part in dataset.get('datasets', [])]
+    if joined:
+        raise UserError(
+            f'{split}_dataloader of {cfg.filename or "the config"} joins '
+            f'{len(joined)} data sets; give the annotation file of one: '
+            f'{", ".join(map(str, joined))}'
+        )
     if 'ann_file' not in dataset:
         raise UserError(
             f'{cfg.filename or "the config"} has no data set with an '
@@ -53,11 +60,16 @@ def dataset_config(cfg: Config, split: str) -> Any:
 
 
 def unwrapped(cfg: Config, split: str, key: str) -> Mapping[str, Any]:
-    """The data set of a loader, below its wrappers the first with a key."""
+    """The data set of a loader, below its wrappers the first with a key.
+
+    Of several that are tested together the pipelines are alike.
+    """
     loader = cfg.get(f'{split}_dataloader') or {}
     dataset = loader.get('dataset') or {}
     while key not in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
+    if key == 'pipeline' and 'datasets' in dataset:
+        return dataset['datasets'][0]
     return dataset
 
 

@@ -50,6 +50,9 @@ class TubeMetric(BaseMetric):
             ``'tubedetr'``.
         ann_file (str, optional): Annotation file. Defaults to the one that
             the data set names in its ``metainfo['ann_file']``.
+        dataset (str, optional): Of data sets that are tested together
+            (``ConcatDataset``), the one that is scored here, by the name that
+            its annotation gives it. Defaults to None, all.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend of the annotation. Defaults to None, the local disk.
         dump (str, optional): Write the predictions to this ``.json`` file
@@ -69,6 +72,12 @@ class TubeMetric(BaseMetric):
 
     Raises:
         ValueError: If the protocol is unknown or ``dump`` is no ``.json``.
+
+    Examples:
+        >>> val_evaluator = [
+        ...     dict(type='TubeMetric', dataset='vidstg', prefix='vidstg'),
+        ...     dict(type='TubeMetric', dataset='hcstvg', prefix='hcstvg',
+        ...          protocol='hcstvg')]
     """
 
     default_prefix = 'tube'
@@ -77,6 +86,7 @@ class TubeMetric(BaseMetric):
         self,
         protocol: str = 'tubedetr',
         ann_file: Optional[str] = None,
+        dataset: Optional[str] = None,
         backend_args: Optional[dict] = None,
         dump: Optional[str] = None,
         checkpoint: Optional[str] = None,
@@ -99,6 +109,7 @@ class TubeMetric(BaseMetric):
             )
         self.protocol = protocol
         self.ann_file = ann_file
+        self.dataset = dataset
         self.backend_args = backend_args
         self.dump = dump
         self.checkpoint = checkpoint
@@ -137,14 +148,17 @@ class TubeMetric(BaseMetric):
             :func:`hero_mm.evaluation.evaluate_tubes`.
 
         Raises:
-            ValueError: If no annotation is known, or, with ``strict``,
-                predictions are missing.
+            ValueError: If no annotation is known, none or several are of
+                ``dataset``, or, with ``strict``, predictions are missing.
         """
-        truths, metainfo = self._load_truths()
+        truths, metainfo, prefix = self._load_truths()
         predictions: dict[str, dict[str, Any]] = {}
         duplicates = 0
         for clip in results:
-            for query_id, item in clip['queries'].items():
+            for name, item in clip['queries'].items():
+                if not name.startswith(prefix):
+                    continue
+                query_id = name.removeprefix(prefix)
                 if query_id in predictions:
                     duplicates += 1
                 else:
@@ -189,10 +203,11 @@ class TubeMetric(BaseMetric):
             )
         return scores
 
-    def _load_truths(self) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    def _load_truths(self) -> tuple[Mapping[str, Any], dict[str, Any], str]:
         """The true tubes that the data set serves, and facts of their files.
 
-        Videos that are broken are served, and score 0.
+        Videos that are broken are served, and score 0. What is scored of
+        several data sets has a prefix before the ids of its file.
         """
         meta = self.dataset_meta or {}
         path, served = self.ann_file or meta.get('ann_file'), None
@@ -212,25 +227,50 @@ class TubeMetric(BaseMetric):
                 load_annotation(one, self.backend_args)
                 for one in (path if isinstance(path, list) else [path])
             ]
-        if not isinstance(path, list):
-            (annotation,) = self._annotations
-            truths = annotation.ground_truths()
-            if served is not None:
-                truths = {query: truths[query] for query in served}
-            return truths, dict(annotation.metainfo)
-        joint = {}
-        for number, (annotation, part) in enumerate(
-            zip(self._annotations, served or [None] * len(path))
-        ):
-            truths = annotation.ground_truths()
-            for query in truths if part is None else part:
-                joint[f'{number}/{query}'] = truths[query]
+        parts = served if isinstance(path, list) else [served]
+        parts = parts or [None] * len(self._annotations)
         facts = [annotation.metainfo for annotation in self._annotations]
-        return joint, {
+        truths = [
+            _served(annotation.ground_truths(), part)
+            for annotation, part in zip(self._annotations, parts)
+        ]
+        if self.dataset is not None:
+            place = self._place(facts)
+            prefix = f'{place}/' if isinstance(path, list) else ''
+            return truths[place], dict(facts[place]), prefix
+        if not isinstance(path, list):
+            return truths[0], dict(facts[0]), ''
+        joint = {
+            f'{number}/{query}': part[query]
+            for number, part in enumerate(truths)
+            for query in part
+        }
+        common = {
             key: value
             for key, value in facts[0].items()
             if all(one.get(key) == value for one in facts)
         }
+        return joint, common, ''
+
+    def _place(self, facts: Sequence[Mapping[str, Any]]) -> int:
+        """The data set that is scored, among those that are tested."""
+        names = [one.get('dataset') for one in facts]
+        if names.count(self.dataset) != 1:
+            raise UserError(
+                f'TubeMetric: dataset={self.dataset!r} must be one of the '
+                f'data sets that are tested, and those are called {names} '
+                f'(metainfo.dataset of their annotation files).'
+            )
+        return names.index(self.dataset)
+
+
+def _served(
+    truths: Mapping[str, Any], queries: Optional[Sequence[str]]
+) -> Mapping[str, Any]:
+    """The true tubes of some queries, or all."""
+    if queries is None:
+        return truths
+    return {query: truths[query] for query in queries}
 
 
 def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:

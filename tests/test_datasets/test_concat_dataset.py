@@ -7,6 +7,12 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.evaluation import (
+    check_match,
+    evaluate_tubes,
+    load_predictions,
+)
 from hero_mm.registry import DATASETS
 
 PIPELINE = [
@@ -40,9 +46,11 @@ def build(*configs):
     return DATASETS.build(dict(type='ConcatDataset', datasets=[*configs]))
 
 
-def scores(dataset, wrong=()) -> dict:
+def scores(dataset, wrong=(), metrics=({},)) -> dict:
     """Of predictions that are true, but for some queries."""
-    evaluator = Evaluator(dict(type='hero_mm.TubeMetric'))
+    evaluator = Evaluator(
+        [dict(type='hero_mm.TubeMetric', **options) for options in metrics]
+    )
     evaluator.dataset_meta = dataset.metainfo
     for place in range(len(dataset)):
         sample = dataset[place]['data_samples']
@@ -118,3 +126,36 @@ def test_broken_videos_count_as_nothing(toy, other):
     both = build(config(toy), config(other, skip_broken=True))
     got = scores(both)['tube/m_tIoU']
     assert got == pytest.approx((whole + served) / (2 * whole))
+
+
+def test_each_data_set_is_scored_by_its_own_protocol(toy, other, tmp_path):
+    path = other / 'ann.json'
+    path.write_text(path.read_text().replace('"toy"', '"other"'))
+    both = build(config(toy), config(other))
+    dump = tmp_path / 'other.json'
+    metrics = [
+        dict(dataset='toy', prefix='toy'),
+        dict(dataset='other', prefix='other', protocol='vid_sentence')
+        | dict(dump=str(dump)),
+    ]
+    wrong = ['1/0', '1/5']
+    found = scores(both, wrong, metrics)
+    assert found['toy/m_tIoU'] == 1
+    assert {key.partition('/')[0] for key in found} == {'toy', 'other'}
+    assert 'other/acc_avg' in found
+    # What is written is of that file, under the ids that it has there.
+    predictions, about = load_predictions(dump)
+    assert about['dataset'] == 'other'
+    whole = load_annotation(path)
+    assert set(predictions) == set(whole.ground_truths())
+    check_match(dump, predictions, about, whole)
+    rows = evaluate_tubes(whole.ground_truths(), predictions, per_query=True)
+    missed = {k for k, row in rows['per_query'].items() if row['tiou'] < 1}
+    assert missed == {'0', '5'}
+    # One alone may be called by its name, too.
+    alone = DATASETS.build(config(other))
+    one = scores(alone, metrics=[dict(dataset='other')])
+    assert one['tube/m_tIoU'] == 1
+    for name in ('third', 'toy'):
+        with pytest.raises(ValueError, match=f'{name!r} must be one of .*oth'):
+            scores(alone, metrics=[dict(dataset=name)])

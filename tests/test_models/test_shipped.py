@@ -227,9 +227,9 @@ def test_windows_are_at_most_half_of_the_clip(path):
     frames = [
         number
         for name in ('train', 'val', 'test')
-        for number in sampled_frames(
-            config[f'{name}_dataloader'].dataset.pipeline
-        )
+        for dataset in [config[f'{name}_dataloader'].dataset]
+        for part in dataset.get('datasets', [dataset])
+        for number in sampled_frames(part.pipeline)
     ]
     assert frames
     for part in ('neck', 'region_encoder'):

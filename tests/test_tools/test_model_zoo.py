@@ -1,5 +1,10 @@
 """docs/model_zoo.md: every row runs, or is refused in words; its tool."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 import zoo
@@ -163,6 +168,32 @@ def test_check_writes_nothing(tool, document, capsys):
     assert document.read_text() == before
     said = capsys.readouterr().out
     assert 'ok    ours: runs' in said and 'FAILS broken: ' in said
+
+
+def test_tools_for_a_checkout_say_so_in_a_wheel(repo_root, tmp_path):
+    """Where there are no tests, and no pytest."""
+    folder = tmp_path / 'hero_mm/.mim/tools/analysis_tools'
+    folder.mkdir(parents=True)
+    (tmp_path / 'pytest.py').write_text(
+        'raise ModuleNotFoundError("No module named \'pytest\'")'
+    )
+    for name, wanted in (
+        ('model_zoo', 'tests/zoo.py, which no wheel has'),
+        ('host_suites', 'pip install "hero-mm[dev]"'),
+    ):
+        shutil.copy(repo_root / f'tools/analysis_tools/{name}.py', folder)
+        done = subprocess.run(
+            [sys.executable, folder / f'{name}.py', '--help'],
+            env={
+                **os.environ,
+                'PYTHONPATH': f'{tmp_path}:{repo_root}',
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1 and wanted in done.stderr
+        assert 'Traceback' not in done.stderr
 
 
 def test_a_document_without_a_place_is_an_error_at_once(

@@ -20,7 +20,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError:
+    sys.exit('error: pytest is not installed; pip install "hero-mm[dev]"')
 
 # Checkout to its package, which is left out: what is installed is tested.
 SUITES = {

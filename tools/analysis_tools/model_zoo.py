@@ -24,8 +24,13 @@ from hero_mm.errors import UserError, explained, run_tool
 from hero_mm.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / 'tests'))
 with explained():
+    if not (ROOT / 'tests/zoo.py').is_file():
+        raise UserError(
+            'the rows stand in tests/zoo.py, which no wheel has: run this '
+            'tool in a checkout of the repository'
+        )
+    sys.path.append(str(ROOT / 'tests'))
     import zoo
 
 BEGIN = '<!-- tools/analysis_tools/model_zoo.py writes from here -->'

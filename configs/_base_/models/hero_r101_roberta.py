@@ -45,6 +45,11 @@ model = dict(
         embed_dims=embed_dims,
         level=0,
         num_proposals=128,
+        # 80 pixels. A cell is small beside an object: an object has dozens.
+        start_size=10.0,
+        average='cells',
+        loss_object=dict(type='SigmoidFocalLoss', loss_weight=10.0),
+        loss_bbox=dict(type='GIoULoss', loss_weight=5.0),
     ),
     max_regions=64,
     linker=dict(type='RegionLinker', num_slots=64),
@@ -78,6 +83,10 @@ model = dict(
     tube_head=dict(
         type='TubeHead',
         embed_dims=embed_dims,
+        mask_slots=True,
+        # Of 64 regions a frame, most of which show something else.
+        loss_match=dict(type='SigmoidFocalLoss', loss_weight=2.0),
+        loss_early=dict(type='SigmoidFocalLoss', loss_weight=2.0),
         loss_span=dict(type='SpanLoss', sigma=2.0),
     ),
 )

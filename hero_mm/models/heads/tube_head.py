@@ -46,6 +46,10 @@ class TubeHead(BaseModule):
         embed_dims (int): Width D.
         expected_iou (bool): Choose the span of highest expected tIoU in
             place of the most likely one. Defaults to False.
+        mask_slots (bool): A slot adds nothing to a frame where it shows no
+            region. False lets its norm see what stands there; near zero, as
+            before training, gradients become hundreds of times larger by it.
+            Defaults to False.
         assigner (dict): Config of the assigner of slots to true boxes.
         loss_location (dict): Which slot of a frame shows the object.
         loss_match (dict): Whether a slot shows it, and in the span.
@@ -62,6 +66,7 @@ class TubeHead(BaseModule):
         self,
         embed_dims: int,
         expected_iou: bool = False,
+        mask_slots: bool = False,
         assigner: Optional[dict] = None,
         loss_location: Optional[dict] = None,
         loss_match: Optional[dict] = None,
@@ -88,6 +93,7 @@ class TubeHead(BaseModule):
         self.span_weight = nn.Parameter(torch.tensor(0.3))
         self.span_out = nn.Linear(embed_dims, 5)
         self.expected_iou = expected_iou
+        self.mask_slots = mask_slots
         self.assigner: Any = TASK_UTILS.build(
             assigner or dict(type='RegionAssigner')
         )
@@ -139,6 +145,8 @@ class TubeHead(BaseModule):
         real = regions.frame_mask_BT
         hidden = ~regions.mask_BTN
         slots = self.norm(slots_QTND)
+        if self.mask_slots:
+            slots = slots * regions.mask_BTN[..., None]
         sentence = self.sentence(text.sentence_QD)
         match = torch.einsum('qtnd,qd->qtn', slots, sentence)
         early = fit_QTN2.sum(-1) + self.fit_bias

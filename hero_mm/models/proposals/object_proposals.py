@@ -8,6 +8,7 @@ Shape legend: B clips, T frames, P = H W cells of the level, M annotated
 objects, K proposals a frame, D width. Boxes are xyxy in pixels of the input.
 """
 
+import math
 from dataclasses import replace
 from typing import Any, Optional
 
@@ -47,6 +48,12 @@ class ObjectProposals(ProposalGenerator):
         centre_radius (float): Cells whose centre is that near to the centre
             of a box, in sizes of the box, and the cell that holds it, answer
             for it. Defaults to 0.3; 0.5 is the edge.
+        start_size (float): Sides of the boxes before training, in cells.
+            Defaults to 1; boxes that overlap no object teach the objectness
+            nothing.
+        average (str): What the loss of the objectness is averaged over:
+            'objects', or 'cells', those that answer for one. An object has
+            more of them where cells are smaller. Defaults to 'objects'.
         loss_object (dict): Config of the loss of the objectness.
         loss_bbox (dict): Config of the loss of the boxes.
         init_cfg (dict, optional): Initialization config.
@@ -59,6 +66,8 @@ class ObjectProposals(ProposalGenerator):
         num_proposals: int = 32,
         min_score: float = 0.05,
         centre_radius: float = 0.3,
+        start_size: float = 1.0,
+        average: str = 'objects',
         loss_object: Optional[dict] = None,
         loss_bbox: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
@@ -66,10 +75,16 @@ class ObjectProposals(ProposalGenerator):
         super().__init__(init_cfg)
         if num_proposals < 1:
             raise UserError(f'num_proposals must be >= 1: {num_proposals}')
+        if average not in ('objects', 'cells') or start_size <= 0:
+            raise UserError(
+                "average must be 'objects' or 'cells' and start_size > 0: "
+                f'{average!r}, {start_size}'
+            )
         self.level = level
         self.num_proposals = num_proposals
         self.min_score = min_score
         self.centre_radius = centre_radius
+        self.average = average
         self.head = nn.Sequential(
             nn.Linear(embed_dims, embed_dims // 2),
             nn.GELU(),
@@ -78,6 +93,8 @@ class ObjectProposals(ProposalGenerator):
         # Few cells hold the centre of an object.
         last: Any = self.head[-1]
         nn.init.constant_(last.bias[:1], -4.0)
+        with torch.no_grad():
+            last.bias[3:] += math.log(start_size)
         self.loss_object = MODELS.build(
             loss_object or dict(type='SigmoidFocalLoss', loss_weight=5.0)
         )
@@ -164,6 +181,8 @@ class ObjectProposals(ProposalGenerator):
         quality = positive * box_iou_pairs(boxes.detach(), truth)[0]
         within = _near(tracks, centres, unit, 0.5).any(2)
         asked = (within | tracks.complete_B[:, None, None]) & real
+        if self.average == 'cells':
+            number = positive.sum().clamp(min=1)
         loss_object = self.loss_object(
             logits, quality, asked.to(logits), avg_factor=number
         )

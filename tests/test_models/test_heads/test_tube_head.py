@@ -76,6 +76,21 @@ def test_missing_slots_have_no_part(head, setting):
     )
 
 
+def test_a_masked_slot_gets_no_gradient(head, setting):
+    """Near zero, a norm makes of a small gradient a large one."""
+    mask = setting['regions'].mask_BTN
+    slots = setting['slots_QTND'].masked_fill(~mask[..., None], 0.0)
+    largest = []
+    for head.mask_slots in (False, True):
+        setting['slots_QTND'] = slots.clone().requires_grad_()
+        out = head(**setting)
+        (out.offsets_QT2.sum() + out.start_QT[1:].sum()).backward()
+        gradient = setting['slots_QTND'].grad.norm(dim=-1)
+        largest.append((gradient[~mask].max(), gradient[mask].max()))
+    (missing, real), (hidden, _) = largest
+    assert missing > 20 * real and hidden == 0
+
+
 @torch.no_grad()
 def test_a_query_alone_is_the_same(head, setting):
     """And cut to its own frames."""

@@ -310,7 +310,46 @@ def test_it_learns_to_find_boxes():
     assert iou.mean() > 0.7, iou
 
 
+def smooth_level(side, objects):
+    """A picture of 48 pixels a side in cells; smooth, so that size is all."""
+    small = torch.randn(2 * DIMS, 4, 4, generator=torch.manual_seed(1))
+    large = nn.functional.interpolate(
+        small[None], (side, side), mode='bilinear', align_corners=False
+    )
+    level = large.view(1, 2, DIMS, side, side)
+    pyramid = pyramid_of(level, sizes=[(48.0, 48.0)])
+    pyramid.strides = ((48 / side, 48 / side),)
+    return pyramid, clip(random_tracks(3, objects, 2, 48))
+
+
+@pytest.mark.parametrize(('average', 'grows'), [('cells', 1), ('objects', 16)])
+def test_losses_do_not_grow_with_the_grid(average, grows):
+    """Of boxes that fit as well, on a grid with 16 times the cells."""
+    found = []
+    for side in (24, 96):
+        proposals = generator(average=average, start_size=side / 6)
+        pyramid, sample = smooth_level(side, 3)
+        losses, _ = proposals.loss_and_predict(pyramid, {}, [sample])
+        found.append(losses)
+    for name, growth in (('loss_object', grows), ('loss_object_bbox', 1)):
+        ratio = found[1][name] / found[0][name]
+        assert ratio.item() == pytest.approx(growth, rel=0.3), name
+
+
+def test_boxes_before_training_have_a_size():
+    level = torch.randn(1, 2, DIMS, 6, 6) * 1e-3
+    pyramid = pyramid_of(level)
+    sizes = []
+    for start in (1.0, 5.0):
+        proposals = generator(start_size=start)
+        boxes = proposals._dense(pyramid)[1]
+        sizes.append(boxes[..., 2:] - boxes[..., :2])
+    torch.testing.assert_close(sizes[1], 5 * sizes[0])
+
+
 def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="average must be 'objects' or"):
+        ObjectProposals(DIMS, average='frames')
     with pytest.raises(ValueError, match='num_proposals must be >= 1: 0'):
         ObjectProposals(DIMS, num_proposals=0)
     sample = clip([[[0.0, 0, 8, 8]]])
