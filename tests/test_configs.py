@@ -339,7 +339,9 @@ def test_training_without_data_says_what_is_missing(
     )
     text = done.stdout + done.stderr
     assert done.returncode == 1, text
-    assert 'Traceback' not in text and len(text.splitlines()) <= 15
+    assert 'Traceback' not in text
+    # Of each file and folder a few.
+    assert len(text.splitlines()) <= (25 if 'vidstg-' in name else 15)
     folder, splits = files.split('/')
     for split in splits.strip('{}').split(','):
         assert f'expected at: {tmp_path}/data/{folder}/{split}.json' in text

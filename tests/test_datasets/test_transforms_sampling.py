@@ -1,5 +1,7 @@
 """Which frames of a segment are taken."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,3 +172,35 @@ def test_a_segment_of_one_frame_and_of_none(options):
     for start, end in ((7, 7), (-1, 4), (0, 10**9)):
         with pytest.raises(ValueError, match='the segment .* must have 1 to'):
             step.transform(_results(start, end))
+
+
+def test_frames_in_the_spans_of_vidstg(shared_data, repo_root):
+    """What docs/configs.md says of 64 frames and of five a second."""
+    path = shared_data / 'vidstg_official/test_annotations.json'
+    if not path.is_file():
+        pytest.skip(f'no {path}')
+    few, lengths, sentences = np.zeros(2), {}, 0
+    for entry in json.loads(path.read_text()):
+        used, true = entry['used_segment'], entry['temporal_gt']
+        segment = used['begin_fid'], used['end_fid'] + 1
+        grids = (
+            uniform_grid(*segment, 64),
+            fps_grid(*segment, entry['fps'], 5, 200),
+        )
+        number = len(entry['captions']) + len(entry['questions'])
+        inside = [
+            ((grid >= true['begin_fid']) & (grid < true['end_fid'])).sum()
+            for grid in grids
+        ]
+        few += number * (np.array(inside) <= 3)
+        sentences += number
+        lengths[(entry['vid'], *segment)] = len(grids[1])
+    shares = 100 * few / sentences
+    frames = np.mean(list(lengths.values()))
+    page = ' '.join((repo_root / 'docs/configs.md').read_text().split())
+    assert f'Of the {sentences:,} sentences' in page
+    assert f'test {shares[0]:.1f} % have' in page
+    assert f'at five a second {shares[1]:.1f} % have' in page
+    assert f'{frames:.0f} frames a clip on the average of its ' in page
+    assert f'{len(lengths):,} segments' in page
+    assert f'makes {7.2 * round(frames) / 64:.1f} for {frames:.0f}' in page
