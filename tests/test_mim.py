@@ -66,10 +66,10 @@ def test_an_entry_says_what_the_config_says(model):
     assert model['In Collection'] in {item['Name'] for item in COLLECTIONS}
     cfg = Config.fromfile(ROOT / model['Config'])
     data = model['Metadata']
+    dataset = cfg.train_dataloader.dataset
+    parts = dataset.get('datasets', [dataset])
     sample = next(
-        step
-        for step in cfg.train_dataloader.dataset.pipeline
-        if step.type == 'SampleClipFrames'
+        step for step in parts[0].pipeline if step.type == 'SampleClipFrames'
     )
     assert data['Frames'] == sample.get('num_frames', sample.get('max_frames'))
     assert data['Batch Size'] == cfg.train_dataloader.batch_size
@@ -80,9 +80,10 @@ def test_an_entry_says_what_the_config_says(model):
     assert data['Architecture'][0] == first
     pretrained = cfg.model.text_encoder.get('name', 'words from scratch')
     assert data['Architecture'][1].lower() == pretrained
-    folder = FOLDERS[data['Training Data']]
-    ann_file = cfg.train_dataloader.dataset.ann_file
-    assert ann_file == f'data/{folder}/train.json'
+    names = data['Training Data'].split(' and ')
+    assert [part.ann_file for part in parts] == [
+        f'data/{FOLDERS[name]}/train.json' for name in names
+    ]
     # Nothing of ours can be downloaded yet.
     assert 'Weights' not in model
 
