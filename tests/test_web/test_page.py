@@ -310,4 +310,6 @@ def test_twenty_sessions_at_once(page):
         answers = [pair for one in pool.map(visit, range(20)) for pair in one]
     assert len(answers) == 200
     assert all(answer == serial[at] for at, answer in answers)
-    assert max(done[-20:]) < max(done[:50]) + 60, 'memory grows'
+    # Twenty clients share the process and its memory; pictures that were kept
+    # would be gigabytes.
+    assert max(done[-20:]) < max(done[:50]) + 150, 'memory grows'
