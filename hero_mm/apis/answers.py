@@ -25,6 +25,8 @@ from hero_mm.visualization import TubeView, draw_from_video
 from .inputs import describe_video
 
 Tube = Mapping[str, Any]
+SPARSE = 5.0
+"""With more seconds from one frame to the next, most actions are not seen."""
 COLUMNS = (
     'video',
     'text',
@@ -163,6 +165,15 @@ def notes_on(tube: Tube) -> list[str]:
             f'"{text:.40}...": the last {tube["cut_words"]} words are not '
             'read; ask in fewer words'
         )
+    frames = tube.get('action', {}).get('frames', [])
+    if 'window' not in tube and len(frames) > 1:
+        gap = (frames[-1] - frames[0]) / (len(frames) - 1) / tube['fps']
+        if gap > SPARSE:
+            notes.append(
+                f'{tube["video"]}: one frame in {gap:.0f} s was looked at; '
+                'look at all of it with --window SECONDS, the length of the '
+                'clips that the model was trained with'
+            )
     return [printable(note) for note in notes]
 
 

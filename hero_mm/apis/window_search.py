@@ -1,5 +1,6 @@
 """The part of an inferencer that searches long videos in windows."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any, Optional, Union
 
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.structures import GroundingDataSample
 
-from .inputs import PathLike, check_texts, describe_video
+from .answers import SPARSE
+from .inputs import PathLike, check_texts, describe_video, is_long
 from .windows import LONG, Progress, as_sample, search, window_seconds
 
 # What is said of each of the next best tubes of a long video.
@@ -91,6 +94,8 @@ class WindowSearch:
         if seconds is None:
             seconds = window_seconds(self.cfg, self.pipeline)
         if not seconds:
+            if self.window is None:
+                warn_of_gaps(str(video), self.pipeline)
             return None
         longest = seconds * (LONG if self.window is None else 1)
         path, facts = str(video), None
@@ -193,3 +198,26 @@ def with_queries(
         predicates=[''] * len(texts),
     )
     return asked
+
+
+def warn_of_gaps(path: str, pipeline: Compose) -> None:
+    """Say that of a long video hardly a frame is looked at.
+
+    Args:
+        path (str): Of a video.
+        pipeline (Compose): That looks at a fixed number of its frames.
+
+    Raises:
+        VideoError: If the file is missing, empty or no video.
+    """
+    for step in pipeline.transforms:
+        number = getattr(step, 'num_frames', None)
+        if number and is_long(path, number * SPARSE):
+            print_log(
+                f'{path} is long: of it {number} frames are looked at, fewer '
+                f'than one in {SPARSE:g} s. Give window=SECONDS, the length '
+                'of the clips that the model was trained with, to look at '
+                'all of it; window=0 says that this is meant',
+                logger='current',
+                level=logging.WARNING,
+            )

@@ -402,3 +402,26 @@ def test_what_cannot_be_is_refused(tmp_path, options):
     (name,) = options
     with pytest.raises(ValueError, match=name):
         make(tmp_path, **options)
+
+
+def test_a_long_video_that_is_hardly_looked_at_is_said(
+    tmp_path, monkeypatch, capsys
+):
+    """Of 60 s, the eight frames are 7.5 s apart."""
+    path, said = write(tmp_path / 'minute.mp4', 600), []
+    monkeypatch.setattr(
+        'hero_mm.apis.window_search.print_log',
+        lambda text, **unused: said.append(text),
+    )
+    make(tmp_path)(path, 'a')
+    (text,) = said
+    assert '8 frames' in text and 'window=SECONDS' in text
+    make(tmp_path, window=0)(path, 'a')
+    make(tmp_path, dict(CONFIG, window=2.0))(path, 'a')
+    assert len(said) == 1
+    words = ['--model', str(tmp_path / 'work'), '--device', 'cpu']
+    make(tmp_path)
+    assert cli.main(['ground', str(path), 'red', *words]) == 0
+    assert 'one frame in 8 s was looked at' in capsys.readouterr().err
+    assert cli.main(['ground', str(path), 'red', *words, '--window', '2']) == 0
+    assert 'looked at' not in capsys.readouterr().err
