@@ -181,6 +181,7 @@ def test_flip_without_sentences():
         ('a left-handed man', 'a right-handed man'),
         ('left of the dog', 'right of the dog'),
         ('who is left of the dog?', 'who is right of the dog?'),
+        ('something left of it moves', 'something right of it moves'),
         ('the man on the right next to me', 'the man on the left next to me'),
         ('turns right before the door', 'turns left before the door'),
         ('moves left a bit', 'moves right a bit'),

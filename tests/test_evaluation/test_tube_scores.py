@@ -546,3 +546,23 @@ def test_functions_need_no_torch(repo_root):
         check=True,
     )
     assert done.stdout.strip() == '[]'
+
+
+def test_boxes_smaller_than_a_pixel_overlap():
+    small = [0.0, 0.0, 0.5, 0.5]
+    found = score_one(make_truth(2, 6, box=small), make_guess(2, 6, small))
+    assert found == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ('span', 'is_elsewhere'), [((12, 16), True), ((11, 16), False)]
+)
+def test_a_span_that_begins_where_the_segment_ends_is_elsewhere(
+    span, is_elsewhere
+):
+    truth = make_truth(2, 6, segment=(0, 12))
+    guess = make_guess(*span, frames=range(12))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        found = score_tubes({'q': truth}, {'q': guess})
+    assert (found.elsewhere == ['q']) == is_elsewhere

@@ -232,7 +232,6 @@ def score_tubes(
             elsewhere.append(query_id)
     there = {key: row for key, row in rows.items() if key in predictions}
     table = np.array([row[:3] for row in rows.values()], dtype=np.float64)
-    table[[key not in there for key in rows]] = 0
     scores = TubeScores(
         protocol=chosen,
         query_ids=list(ground_truths),
