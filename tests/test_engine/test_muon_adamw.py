@@ -40,6 +40,9 @@ def test_matrices_and_the_rest():
     torch.testing.assert_close(norm, torch.full_like(norm, 0.01))
     muon = [group['muon'] for group in optimizer.param_groups]
     assert sorted(muon) == [False, True]
+    # A matrix whose one side is short is none.
+    (matrices,) = [g['params'] for g in optimizer.param_groups if g['muon']]
+    assert len(matrices) == 1 and matrices[0] is model[0].weight
     assert len(optimizer.state) == 6
 
 

@@ -27,8 +27,15 @@ def test_the_random_start_is_forgotten_early():
 
 def test_it_averages_the_recent_past():
     """After n steps of a rising value it lags by about n / 10 steps."""
-    told = run(500, 0.0002, values=float)
-    assert 499 - 80 < told < 499 - 20
+    average = run(500, 0.0002, values=float)
+    assert 499 - 80 < average < 499 - 20
+
+
+def test_the_first_steps_weigh_nine_tenths_and_less():
+    # Copied at step 0; then by 9 / 11: 100 * 2 / 11 of the start is left.
+    assert run(2, 0.0002, lambda step: 0.0 if step else 100.0) == (
+        pytest.approx(100 * 2 / 11)
+    )
 
 
 def test_the_momentum_is_a_floor():
