@@ -97,8 +97,8 @@ MUTANTS = [
     ('hero_mm/files.py', 'if is_ours is not None and place.is_file() and is_ours(place):', 'if place.is_file():', 'tests/test_files.py tests/test_visualization/test_render.py'),
     ('hero_mm/texts.py', 'if not isinstance(value, str):', 'if isinstance(value, str):', 'tests/test_texts.py'),
     ('hero_mm/apis/asking.py', "entry.pop('stamp') == _stamp(entry['video'])", "entry.pop('stamp')", 'tests/test_apis/test_asking.py'),
-    ('hero_mm/apis/answers.py', 'many = len(videos) > 1', 'many = len(videos) > 2', 'tests/test_apis'),
-    ('hero_mm/visualization/tube_view.py', 'self.pred_span[0] <= frame < self.pred_span[1]', 'self.pred_span[0] <= frame <= self.pred_span[1]', 'tests/test_visualization'),
+    ('hero_mm/apis/answers.py', 'many = len(videos) > 1', 'many = len(videos) > 2', 'tests/test_apis/test_asking.py'),
+    ('hero_mm/visualization/tube_view.py', 'self.pred_span[0] <= frame < self.pred_span[1]', 'self.pred_span[0] <= frame <= self.pred_span[1]', 'tests/test_visualization/test_tube_view.py'),
     ('hero_mm/visualization/render.py', 'round(fps / PLAYED_FPS)', 'int(fps // PLAYED_FPS)', 'tests/test_visualization/test_render.py'),
 ]
 # fmt: on

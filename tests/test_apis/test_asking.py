@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
-from hero_mm.apis.answers import answers_csv, best_first
+from hero_mm.apis.answers import answers_csv, best_first, tube_table
 from hero_mm.apis.asking import Asking
 from hero_mm.evaluation import load_predictions
 from hero_mm.models import WordTextEncoder
@@ -382,3 +382,13 @@ def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit):
         cli.main(['--help'])
     assert 'hero-mm ground videos/' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('names', 'titles'), [('a', 5), ('ab', 6)])
+def test_a_table_of_several_videos_names_them(names, titles):
+    tube = dict(query='q', span=(0, 1), span_seconds=(0, 1), score=1)
+    tubes = [dict(tube, bboxes=[], video=f'/v/{name}.mp4') for name in names]
+    table = tube_table(tubes)
+    assert len(table.columns) == titles
+    cells = [str(cell) for cell in table.columns[0].cells]
+    assert cells == (['q'] if titles == 5 else ['a.mp4', 'b.mp4'])

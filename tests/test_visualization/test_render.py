@@ -94,12 +94,12 @@ def test_an_error_leaves_no_half_of_a_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('fps', [5.0, 24.0, 30.0, 120.0])
+@pytest.mark.parametrize('fps', [5.0, 24.0, 29.97, 30.0, 120.0])
 def test_played_frames_stay_inside_and_near_the_rate(fps):
     frames = played_frames((100, 400), fps)
     assert frames[0] == 100 and frames[-1] < 400
     rate = fps / np.diff(frames)[0]
-    assert 5 <= rate <= 24
+    assert 5 <= rate <= 20
 
 
 def test_long_videos_are_thinned_out():

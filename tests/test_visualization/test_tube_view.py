@@ -1,5 +1,7 @@
 """What is taken from a sample to be drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,10 @@ def test_boxes_show_inside_their_spans_only():
     assert shown == [False, True, True, False]
     true = [view.gt_box(i) is not None for i in range(4)]
     assert true == [False, True, True, False]
+    # The end is exclusive.
+    start, end = (float(frame) for frame in view.frame_inds[1:3])
+    view = replace(view, pred_span=(start, end))
+    assert view.pred_box(1) is not None and view.pred_box(2) is None
 
 
 @pytest.mark.parametrize(
