@@ -158,8 +158,7 @@ def test_the_source_distribution_has_what_tests_read():
         for words in map(str.split, lines)
         if words[0] == 'recursive-include'
     }
-    folders = {'configs', 'tools', 'demo', 'docs', 'tests'}
-    assert kept.keys() == {*folders, 'hero_mm/shipped'}
+    assert kept.keys() == {'configs', 'tools', 'demo', 'docs', 'tests'}
     for folder, patterns in kept.items():
         left = [
             str(path)

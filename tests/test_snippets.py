@@ -129,6 +129,8 @@ def test_command(command, read_alone, monkeypatch):
         return
     tool = ROOT / words[1]
     monkeypatch.setattr('sys.argv', words[1:])
+    # As where Python runs it: some import a tool beside them.
+    monkeypatch.syspath_prepend(tool.parent)
     spec = importlib.util.spec_from_file_location(f'tool_{tool.stem}', tool)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

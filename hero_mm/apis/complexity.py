@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from hero_mm.errors import UserTypeError
+from hero_mm.errors import UserError, UserTypeError
 from hero_mm.models.features import TextFeatures
 
 ENTRIES = ('encode_video', 'ground', 'video_encoder', 'text_encoder')
@@ -199,7 +199,8 @@ def count_flops(
             shapes = copy.deepcopy(model).to('meta')
             words = words_on_meta(found[0])
             counts = count_parts(shapes, words, **to_meta(data))
-        except RuntimeError:
+        except (RuntimeError, UserError):
+            # Detectors look at values, and say in words that they cannot.
             data = batch_of(grounder, items)
             counts = count_parts(grounder, found[0], **data)
     return {**counts, 'text encoder': text}

@@ -136,9 +136,11 @@ def run_neck(
     Where its config leaves ``in_channels`` out, it gets the list of channels.
     """
     channels = [level.shape[1] for level in levels]
-    takes = inspect.signature(find_part(config, 'neck')).parameters.values()
-    # Some hide their arguments behind those of another class.
-    if any(
+    part = find_part(config, 'neck')
+    takes = inspect.signature(part).parameters.values()
+    # Some hide their arguments behind those of another class; one without
+    # arguments of its own shows those of nn.Module.
+    if getattr(part, '__init__', None) is not nn.Module.__init__ and any(
         one.name == 'in_channels' or one.kind is one.VAR_KEYWORD
         for one in takes
     ):
