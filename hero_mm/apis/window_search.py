@@ -99,11 +99,11 @@ class WindowSearch:
             return None
         longest = seconds * (LONG if self.window is None else 1)
         path, facts = str(video), None
-        told = None
+        length = None
         if segment is None and Path(path).is_file():
             with open_video(path) as reader:
-                told = reader.header_seconds
-        if told is None or told <= longest:
+                length = reader.header_seconds
+        if length is None or length <= longest:
             facts = describe_video(video, segment, unit, fps)
             first, end = facts['segment']
             if (end - first) / facts['fps'] <= longest:

@@ -70,9 +70,9 @@ def window_seconds(cfg: Config, pipeline: Compose) -> Optional[float]:
     Raises:
         ValueError: If ``window`` is no number above 0.
     """
-    told = cfg.get('window')
-    if told is not None:
-        return check_seconds(told, 'the window of the config')
+    seconds = cfg.get('window')
+    if seconds is not None:
+        return check_seconds(seconds, 'the window of the config')
     for step in pipeline.transforms:
         if isinstance(step, SampleClipFrames) and step.fps and step.max_frames:
             return step.max_frames / step.fps

@@ -1,7 +1,7 @@
 """Bring the weights of another model into HERO's names.
 
 Every tensor of the file is accounted for: loaded, left out for a reason that
-is told, or unexpected. What HERO did not get from the file is told too.
+is listed, or unexpected. What HERO did not get from the file is listed too.
 """
 
 import os
@@ -55,7 +55,7 @@ class Conversion:
     def summary(self) -> str:
         """What was loaded, what was not and why, in groups.
 
-        Unexpected names are all told, with their shapes.
+        Unexpected names are all listed, with their shapes.
         """
         total = len(self.source.weights)
         entry = self.source.container
@@ -158,7 +158,7 @@ def convert(
         source (Source): The weights.
         layout (Layout): How they are laid out.
         model (Mapping, optional): Names and shapes of the HERO that will load
-            them; what does not fit it is left out and told.
+            them; what does not fit it is left out and listed.
         config (str, optional): Its config, for messages.
 
     Returns:

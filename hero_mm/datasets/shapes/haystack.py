@@ -104,8 +104,8 @@ class Haystack:
                 # All of them, once the last scene is there.
                 entry['subject/objects'] = objects
                 _move(entry['used_relation'], first, start)
-                for told in entry['captions'] + entry['questions']:
-                    told['target_id'] += first
+                for asked in entry['captions'] + entry['questions']:
+                    asked['target_id'] += first
                 for key in ('begin_fid', 'end_fid'):
                     entry['temporal_gt'][key] += start
                 entries.append(entry)
