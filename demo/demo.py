@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('texts', nargs='+', help='one or more sentences')
     parser.add_argument(
         '--model',
-        default='work_dirs/hero_shapes',
-        help='work dir of a training, or a config',
+        help='package, work dir or config (by default a small model that '
+        'knows rendered shapes)',
     )
     parser.add_argument('--weights', help='checkpoint; default: the best one')
     parser.add_argument('--device', help='cpu, cuda or cuda:N')
