@@ -2,7 +2,8 @@
 
 Random weights, made videos, three frames and one clip a step, nothing drawn at
 random, on the CPU:
-``pytest -s -m slow tests/test_models/test_real_size.py`` prints each step.
+``HERO_MM_REAL_STEPS=20 pytest -s -m slow tests/test_models/test_real_size.py``
+prints each step, and holds that the losses fall; by itself it takes two.
 """
 
 import json
@@ -16,7 +17,9 @@ import pytest
 
 from hero_mm.visualization import VideoWriter
 
-STEPS, FRAMES, CLIP = 20, 3, 35.0
+# A step takes some twenty seconds of a core.
+STEPS = int(os.environ.get('HERO_MM_REAL_STEPS', 2))
+FRAMES, CLIP = 3, 35.0
 WIDTH, HEIGHT, LENGTH, SEGMENT = 640, 480, 60, 48
 # Two boxes a video: colour, where it begins and ends, and what it does.
 VIDEOS = [
@@ -188,6 +191,8 @@ def test_losses_are_alike_and_fall(tmp_path, repo_root):
     first = [steps[0][name] for name in names]
     assert len(names) == 12 and max(first) <= 10 * min(first)
     assert steps[0]['grad_norm'] <= 10 * CLIP
+    if STEPS < 20:
+        return
     before, after = (
         np.mean([step['loss'] for step in part])
         for part in (steps[:5], steps[-5:])
