@@ -233,6 +233,7 @@ sys.meta_path.insert(0, Absent())
 for path in sys.argv[1:]:
     child = os.fork()
     if not child:
+        sys.path.insert(0, os.path.dirname(path))
         runpy.run_path(path, run_name='tool')
         sys.exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
