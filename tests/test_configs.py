@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_tokenizer import ROBERTA, save_tokenizer
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
@@ -44,22 +45,9 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def language_model(tmp_path_factory):
     """Folder of a tiny RoBERTa with random weights and its tokenizer."""
     transformers = pytest.importorskip('transformers')
-    tokenizers = pytest.importorskip('tokenizers')
     folder = tmp_path_factory.mktemp('roberta')
     words = ['<s>', '<pad>', '</s>', '<unk>', 'the', 'red', 'circle', 'spins']
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel(
-            {word: place for place, word in enumerate(words)}, '<unk>'
-        )
-    )
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token='<pad>',
-        unk_token='<unk>',
-        bos_token='<s>',
-        eos_token='</s>',
-    ).save_pretrained(folder)
+    save_tokenizer(folder, words, **ROBERTA)
     transformers.RobertaConfig(
         vocab_size=len(words),
         hidden_size=16,

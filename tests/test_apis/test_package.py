@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from made_tokenizer import save_tokenizer
 from mmengine.config import Config
 
 import hero_mm
@@ -276,15 +277,9 @@ def test_a_package_of_the_hub(work_dir, tmp_path, monkeypatch, clip, shipped):
 def test_a_language_model_travels_along(work_dir, tmp_path, clip):
     """Its config and tokenizer: the folder of the training may be gone."""
     transformers = pytest.importorskip('transformers')
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = {'[PAD]': 0, '[UNK]': 1, 'red': 2, 'square': 3, 'moves': 4}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token='[UNK]'))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    words = ['[PAD]', '[UNK]', 'red', 'square', 'moves']
     folder = str(tmp_path / 'bert')
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token='[UNK]', pad_token='[PAD]'
-    ).save_pretrained(folder)
+    save_tokenizer(folder, words, unk_token='[UNK]', pad_token='[PAD]')
     size = dict(vocab_size=5, hidden_size=8, intermediate_size=8)
     layers = dict(num_hidden_layers=1, num_attention_heads=2)
     config = transformers.BertConfig(**size, **layers)

@@ -14,6 +14,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from made_tokenizer import ROBERTA, save_tokenizer
 
 from hero_mm.visualization import VideoWriter
 
@@ -137,26 +138,13 @@ def make_data(folder):
 
 def make_roberta(folder):
     """RoBERTa-base as its config has it, but for its vocabulary."""
-    tokenizers = pytest.importorskip('tokenizers')
     transformers = pytest.importorskip('transformers')
     said = {
         word for boxes in VIDEOS for box in boxes for word in box[3].split()
     }
     words = ['<s>', '<pad>', '</s>', '<unk>', 'the', 'box', *sorted(said)]
     words += COLOURS
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel(
-            {word: place for place, word in enumerate(words)}, '<unk>'
-        )
-    )
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token='<pad>',
-        unk_token='<unk>',
-        bos_token='<s>',
-        eos_token='</s>',
-    ).save_pretrained(folder)
+    save_tokenizer(folder, words, **ROBERTA)
     transformers.RobertaConfig(
         vocab_size=len(words), max_position_embeddings=514
     ).save_pretrained(folder)

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from made_tokenizer import save_tokenizer
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -52,7 +53,6 @@ def source(layouts):
 def language_model(tmp_path_factory, layouts):
     """Function: folder of a tiny RoBERTa or BERT without weights."""
     transformers = pytest.importorskip('transformers')
-    tokenizers = pytest.importorskip('tokenizers')
     made = {}
 
     def make(kind: str = 'roberta') -> str:
@@ -60,14 +60,8 @@ def language_model(tmp_path_factory, layouts):
             return made[kind]
         folder = str(tmp_path_factory.mktemp(kind))
         roberta = kind == 'roberta'
-        tokenizer = tokenizers.Tokenizer(
-            tokenizers.models.WordLevel(
-                {'<unk>': 0, '<pad>': 1, 'cup': 2}, '<unk>'
-            )
-        )
-        transformers.PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, unk_token='<unk>', pad_token='<pad>'
-        ).save_pretrained(folder)
+        words = ['<unk>', '<pad>', 'cup']
+        save_tokenizer(folder, words, unk_token='<unk>', pad_token='<pad>')
         config = 'RobertaConfig' if roberta else 'BertConfig'
         getattr(transformers, config)(
             vocab_size=layouts.WORDS - (not roberta),
