@@ -172,7 +172,8 @@ def test_house_rules(path):
 
 # Rooms, and what stands on them: they must not know it.
 ABOVE = {
-    'datasets': {'apis', 'engine', 'evaluation', 'models', 'visualization'}
+    'datasets': {'apis', 'engine', 'evaluation', 'models', 'visualization'},
+    'models': {'apis', 'engine', 'evaluation', 'visualization'},
 }
 
 

@@ -9,7 +9,7 @@
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_vidstg.py --shape 64 3 420 747
 #             A test takes five frames a second, as its protocol does, at most
-#             200: 22.5 TFLOPs a clip and 0.12 a sentence.
+#             200: 22.2 TFLOPs a clip and 0.12 a sentence.
 #             About 1,160 iterations an epoch: 16 clips each, of about
 #             18,600 (36,202 captions; the 3,996 of val have 2,048).
 # It was built and stepped, not trained or timed by us: there is no score to

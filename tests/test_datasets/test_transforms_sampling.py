@@ -203,4 +203,4 @@ def test_frames_in_the_spans_of_vidstg(shared_data, repo_root):
     assert f'at five a second {shares[1]:.1f} % have' in page
     assert f'{frames:.0f} frames a clip on the average of its ' in page
     assert f'{len(lengths):,} segments' in page
-    assert f'makes {7.2 * round(frames) / 64:.1f} for {frames:.0f}' in page
+    assert f'makes {7.1 * round(frames) / 64:.1f} for {frames:.0f}' in page
