@@ -4,7 +4,6 @@ A tube is a dict as :meth:`TubeInferencer.ground` gives it.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -22,7 +21,7 @@ from hero_mm.evaluation.prediction_file import (
 from hero_mm.texts import csv_text, printable
 from hero_mm.visualization import TubeView, draw_from_video
 
-from .inputs import describe_video
+from .inputs import describe_video, short_names
 
 Tube = Mapping[str, Any]
 SPARSE = 5.0
@@ -61,9 +60,8 @@ def tube_table(tubes: Sequence[Tube]) -> Table:
     Args:
         tubes (Sequence[Mapping]): Of one video or of several.
     """
-    videos = {tube['video'] for tube in tubes}
+    videos = short_names(tube['video'] for tube in tubes)
     many = len(videos) > 1
-    root = os.path.commonpath([os.path.dirname(v) for v in videos] or [''])
     table = Table()
     titles = ['sentence', 'seconds', 'frames', 'score', 'first box']
     for title in ['video'] * many + titles:
@@ -80,7 +78,7 @@ def tube_table(tubes: Sequence[Tube]) -> Table:
             ' '.join(f'{value:.0f}' for value in box),
         ]
         if many:
-            cells.insert(0, os.path.relpath(found['video'], root or '.'))
+            cells.insert(0, videos[found['video']])
         # No markup: a text may hold brackets.
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table

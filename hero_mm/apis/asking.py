@@ -93,8 +93,8 @@ class Asking:
                     self._drawn[key] = entry['drawn']
                 elif entry.pop('stamp') == _stamp(entry['video']):
                     self._known[key] = entry
-            except (KeyError, TypeError, ValueError):
-                # A kill cut this line off: it is asked again.
+            except (KeyError, OSError, TypeError, ValueError):
+                # A kill cut this line off, or the video is gone.
                 continue
 
     def answer(self, video: str) -> list[Tube]:

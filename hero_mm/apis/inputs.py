@@ -6,7 +6,7 @@ or says what is wrong with it and what to do.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -257,6 +257,15 @@ def _expand(path: str) -> list[str]:
         f'give a folder with files that end in {", ".join(VIDEO_SUFFIXES)}, '
         'or with a picture a frame',
     )
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Names of videos below the folder that holds all of them, by path."""
+    full = {path: os.path.abspath(path) for path in paths}
+    if not full:
+        return {}
+    root = os.path.commonpath([os.path.dirname(p) for p in full.values()])
+    return {path: os.path.relpath(p, root) for path, p in full.items()}
 
 
 def is_video(name: str) -> bool:

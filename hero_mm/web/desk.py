@@ -248,7 +248,11 @@ class Desk:
         }
         colors = [COLORS[at % len(COLORS)] for at in range(len(tubes))]
         edges = visit.facts['frame_edges']
-        views = [tube_view(tube, '', edges) for tube in tubes]
+        # All tubes on one clip: the part that was searched.
+        views = [
+            tube_view(dict(tube, window=tube['segment']), '', edges)
+            for tube in tubes
+        ]
         fps = draw_in_colors(visit.video, views, colors, files['tubes.mp4'])
         write_text(files['answers.json'], answers_json(tubes, self.facts()))
         write_text(files['answers.csv'], answers_csv(tubes))
@@ -309,7 +313,9 @@ class Desk:
     def sweep(self) -> None:
         """End visits that nothing was heard of for an hour."""
         latest = time.monotonic() - IDLE_SECONDS
-        for key in [k for k, v in self.visits.items() if v.used < latest]:
+        with self._visits_lock:
+            old = [k for k, v in self.visits.items() if v.used < latest]
+        for key in old:
             self.close(key)
 
 

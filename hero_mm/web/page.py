@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from hero_mm.apis.inferencer import TubeInferencer
-from hero_mm.apis.inputs import VIDEO_SUFFIXES, list_videos
+from hero_mm.apis.inputs import VIDEO_SUFFIXES, list_videos, short_names
 from hero_mm.apis.package import SHIPPED
 from hero_mm.errors import UserError
 from hero_mm.json_reader import read_json
@@ -238,8 +238,7 @@ def videos_to_choose(given: list[str]) -> dict[str, str]:
         VideoError: If there is none.
     """
     paths = list_videos(given)[0] if given else []
-    root = os.path.commonpath([os.path.dirname(p) for p in paths] or [''])
-    return {os.path.relpath(path, root or '.'): path for path in paths}
+    return {name: path for path, name in short_names(paths).items()}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
 from hero_mm.apis.answers import answers_csv, best_first, tube_table
 from hero_mm.apis.asking import Asking
+from hero_mm.apis.inputs import short_names
 from hero_mm.evaluation import load_predictions
 from hero_mm.models import WordTextEncoder
 from hero_mm.visualization import VideoWriter, write_png
@@ -244,6 +245,10 @@ def test_only_what_is_missing_is_asked(place):
         'videos/a.mp4'
     )
     assert inferencer.model.encoded == 2, 'the video has changed'
+    os.remove('videos/a.mp4')
+    again = Asking(inferencer, ['videos'], ['red'], out_dir='out')
+    again.answer('videos/b.mp4')
+    assert inferencer.model.encoded == 3, 'another one is gone'
 
 
 def test_a_broken_video_ends_nothing(place, capsys):
@@ -392,3 +397,10 @@ def test_a_table_of_several_videos_names_them(names, titles):
     assert len(table.columns) == titles
     cells = [str(cell) for cell in table.columns[0].cells]
     assert cells == (['q'] if titles == 5 else ['a.mp4', 'b.mp4'])
+
+
+def test_videos_of_relative_and_absolute_paths_have_names(monkeypatch):
+    monkeypatch.chdir('/')
+    names = short_names(['a/b.mp4', '/a/c/d.mp4'])
+    assert names == {'a/b.mp4': 'b.mp4', '/a/c/d.mp4': 'c/d.mp4'}
+    assert short_names([]) == {}
