@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 def read_shard(text: str) -> tuple[int, int]:
     """Part and number of parts."""
     index, slash, number = text.partition('/')
-    good = slash and index.isdigit() and number.isdigit()
+    good = slash and index.isdecimal() and number.isdecimal()
     if not good or not int(index) < int(number):
         raise UserError(
             f'--shard {text!r}: give I/N with 0 <= I < N, such as 0/4'

@@ -1,6 +1,7 @@
 """Read values of files that others wrote, or say where one is wrong."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -89,7 +90,7 @@ class Entry:
         self.need(key)
         value = self.value[key]
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or value < least:
+        if not good or not abs(value) <= sys.float_info.max or value < least:
             bound = '' if least == -math.inf else f' from {least:g} on'
             found = f'expected a number{bound}, found {value!r:.80}'
             raise self.error(found, field=key)

@@ -205,20 +205,6 @@ def vidor_sized():
 
 
 @pytest.fixture(scope='session')
-def load_tool(repo_root):
-    """Import a file of tools/."""
-
-    def load(name):
-        path = repo_root / 'tools' / f'{name}.py'
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        return tool
-
-    return load
-
-
-@pytest.fixture(scope='session')
 def oracles(load_tool):
     """What guesses with perfect boxes score."""
     return load_tool('analysis_tools/shapes_oracles')

@@ -109,7 +109,9 @@ def test_the_files_are_those_of_a_benchmark(tmp_path):
         assert reader.frame_count == 480 and reader.size == (64, 64)
     questions = read_questions(tmp_path, '1min')
     meta = json.loads((tmp_path / 'vidstg/1min_meta.json').read_text())
-    for question, told, truth in zip(questions, meta, truths.values()):
+    for question, told, truth in zip(
+        questions, meta, truths.values(), strict=True
+    ):
         tid, (begin, end) = question.answer
         assert truth['span'] == (begin, end)
         assert question.clip == truth['segment'] == (0, 480)

@@ -225,7 +225,8 @@ def test_the_tool_prints_and_writes(oracles, root, tmp_path, run_tool):
     for guess, row in rows.items():
         assert f'| {guess} | {row["m_tIoU"]:.3f} |' in done.stdout
     done = run_tool(name, tmp_path, *words)
-    assert done.returncode.startswith('error: ')
+    assert done.returncode == 1
+    assert done.stderr.lstrip().startswith('error: ')
 
 
 def read_table(path, metrics):

@@ -10,13 +10,14 @@ Example:
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     # The tool beside this one.
@@ -223,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

@@ -15,6 +15,7 @@ Example:
 
 import argparse
 import json
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.shapes.questions import (
@@ -313,10 +314,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Print the table and write the scores."""
     args = parse_args()
-    try:
-        questions = read_questions(args.root, args.split)
-    except FileNotFoundError as error:
-        raise SystemExit(f'error: {error}') from error
+    questions = read_questions(args.root, args.split)
     kinds = Counter(question.kind for question in questions)
     if args.kind:
         questions = [q for q in questions if q.kind == args.kind]
@@ -336,4 +334,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

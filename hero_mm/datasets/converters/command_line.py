@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ..entries import AnnotationError
+from hero_mm.errors import UserError
+
 from ..progress import show_progress
 from ..video_facts import VideoCheck
 from .common import ConversionSummary
@@ -88,7 +89,7 @@ def run_converter(
     try:
         summary = convert(**{k: v for k, v in options.items() if k in names})
         summary.write_list(path)
-    except (AnnotationError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.stderr.write(f'error: {error}\n')
         return 1
     sys.stdout.write(f'{summary.text()}\n  all by name: {path}\n')

@@ -307,7 +307,7 @@ def _read_track(
     """Give a video of VidSTG a track."""
     raw = track.value
     if isinstance(raw, dict):
-        wrong = next((k for k in raw if not k.isdigit()), None)
+        wrong = next((k for k in raw if not k.isdecimal()), None)
         if wrong is not None:
             raise track.error(f'frame {wrong!r} is no number')
         numbers = np.array([int(frame) for frame in raw])

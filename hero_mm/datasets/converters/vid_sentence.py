@@ -165,7 +165,7 @@ def _read_sentences(
         number, comma, text = line.partition(',')
         where = f'line {line_number}'
         number = number.strip()
-        if not comma or not number.isdigit() or int(number) >= len(tubes):
+        if not comma or not number.isdecimal() or int(number) >= len(tubes):
             found = (
                 f'expected "number,sentence" with a number below '
                 f'{len(tubes)}, found {line!r:.80}'

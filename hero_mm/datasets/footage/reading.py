@@ -102,11 +102,18 @@ def _read_cvat(footage: Footage, path: Path, record: Record) -> None:
         place = file.at('frame_filter', step)
         raise place.error(f'it is {step!r}', 'make a task without frame step')
     name = root.findtext('meta/source') or task.findtext('source')
+    try:
+        count, width, height = (
+            int(task.findtext(key) or 0)
+            for key in ('size', 'original_size/width', 'original_size/height')
+        )
+    except ValueError as error:
+        raise file.error(f'no whole export ({error})') from error
     video = footage.add_video(
         name or task.findtext('name') or path.stem,
-        frame_count=int(task.findtext('size') or 0),
-        width=int(task.findtext('original_size/width') or 0),
-        height=int(task.findtext('original_size/height') or 0),
+        frame_count=count,
+        width=width,
+        height=height,
     )
     for track in tracks:
         place = file.at(f'track {track.get("id")}', track)
