@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import torch
 from mmengine.runner import EpochBasedTrainLoop, Runner, TestLoop
+from mmengine.runner.amp import autocast
 
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
@@ -122,11 +123,12 @@ class WindowTestLoop(TestLoop):
         self.runner.call_hook(
             'before_test_iter', batch_idx=place, data_batch=batch
         )
-        if (end - start) / info['fps'] <= self.window:
-            batch = self._collate(dataset[index])
-            outputs = self.runner.model.test_step(batch)
-        else:
-            outputs = [self._search(dataset.pipeline, info)]
+        with autocast(enabled=self.fp16):
+            if (end - start) / info['fps'] <= self.window:
+                batch = self._collate(dataset[index])
+                outputs = self.runner.model.test_step(batch)
+            else:
+                outputs = [self._search(dataset.pipeline, info)]
         self.evaluator.process(data_samples=outputs, data_batch=batch)
         self.runner.call_hook(
             'after_test_iter',

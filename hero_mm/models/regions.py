@@ -32,7 +32,7 @@ class Regions:
         boxes_BTN4 (Tensor): The boxes, zeros on padding.
         scores_BTN (Tensor): How likely each holds an object, in [0, 1].
         mask_BTN (Tensor): True on regions, False where there is none.
-        times_BT (Tensor): Place of each frame among the sampled ones, float:
+        times_BT (Tensor): Place of each frame among the sampled ones:
             0, 1, 2, ... until frames are left out.
         frame_mask_BT (Tensor): True on real frames.
         features_BTND (Tensor, optional): What each region shows.

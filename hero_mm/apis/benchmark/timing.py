@@ -27,6 +27,9 @@ def time_of(
     """
     on_gpu = torch.device(device).type == 'cuda'
     clock = time.perf_counter if on_gpu else time.process_time
+    if on_gpu:
+        # What was queued before is not counted.
+        torch.cuda.synchronize(device)
     seconds = []
     for _ in range(repeat):
         start = clock()

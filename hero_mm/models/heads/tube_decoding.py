@@ -80,6 +80,12 @@ def bin_edges(
     return torch.cat([start, between, end], 1)
 
 
+def bins_in_span(spans_Q2: Tensor, edges_QT1: Tensor) -> Tensor:
+    """Whether the middle of each bin lies in the span, (Q, T)."""
+    middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
+    return (middle >= spans_Q2[:, :1]) & (middle < spans_Q2[:, 1:])
+
+
 def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
     """Native times in bins: number of the bin plus offset in [0, 1].
 

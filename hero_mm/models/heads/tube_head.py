@@ -27,6 +27,7 @@ from .contrastive_action_head import in_rows
 from .slot_text_fit import SlotTextFit
 from .tube_decoding import (
     TubeOutput,
+    bins_in_span,
     choose_boxes,
     decode_span,
     span_logits,
@@ -252,8 +253,7 @@ class TubeHead(BaseModule):
         share = places[:, None] - steps[:, None]
         near = (share > -1) & (share < 2) & mask_QT[..., None]
         near = near * known[:, None, None]
-        middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
-        inside = (middle >= spans[:, :1]) & (middle < spans[:, 1:])
+        inside = bins_in_span(spans, edges_QT1)
         asked = mask_QT * known[:, None]
         return dict(
             loss_span=self.loss_span(
@@ -395,10 +395,8 @@ class TubeHead(BaseModule):
         The late fusion of looks and action, in the span: of what is said of
         spans and slots, this alone is not relative to the rest of the clip.
         """
-        middle = (edges_QT1[:, 1:] + edges_QT1[:, :-1]) / 2
-        inside = (middle >= spans_Q2[:, :1]) & (middle < spans_Q2[:, 1:])
         # A span within one frame has no middle.
-        inside = inside & real
+        inside = bins_in_span(spans_Q2, edges_QT1) & real
         inside = inside | (real & ~inside.any(1, keepdim=True))
         best = output.early_QTN.float().amax(-1) * inside
         return (best.sum(1) / inside.sum(1).clamp(min=1)).sigmoid()
