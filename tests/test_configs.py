@@ -297,6 +297,7 @@ def test_hooks_are_known_and_a_kill_leaves_a_checkpoint(cfg):
 # Config, converter, annotation files, and folder of the videos.
 WITHOUT_DATA = [
     ('vidstg', 'vidstg', 'vidstg/{train,val}', 'vidor/video'),
+    ('vidstg-hcstvg', 'vidstg', 'vidstg/{train,val}', 'vidor/video'),
     ('vidstg-hcstvg', 'hcstvg', 'hcstvg/{train,test}', 'hcstvg/video'),
     ('hcstvg', 'hcstvg', 'hcstvg/{train,test}', 'hcstvg/video'),
     ('hcstvg-v2', 'hcstvg', 'hcstvg-v2/{train,val}', 'hcstvg-v2/video'),

@@ -97,7 +97,9 @@ def test_the_shipped_model_answers_and_says_what_it_knows(capsys):
     example = json.loads((SHIPPED / 'example.json').read_text())
     video, texts = str(SHIPPED / 'example.mp4'), example['texts']
     for tube, span in zip(
-        hero_mm.ground(video, texts, device='cpu'), example['spans']
+        hero_mm.ground(video, texts, device='cpu'),
+        example['spans'],
+        strict=True,
     ):
         (start, end), (first, last) = span, tube['span']
         inter = min(end, last) - max(start, first)

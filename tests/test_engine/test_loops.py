@@ -212,7 +212,7 @@ def test_living_and_ended_children_are_counted_once():
     child.join()
     ended = cpu_seconds() - before - (time.process_time() - own)
     assert living == pytest.approx(0.5, abs=0.25)
-    assert ended == pytest.approx(living, abs=0.3)
+    assert ended == pytest.approx(living, abs=0.2)
 
 
 def test_data_workers_are_counted(tmp_path, monkeypatch):

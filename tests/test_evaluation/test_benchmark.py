@@ -1,6 +1,5 @@
 """Speed as ratios: the loops score as we do, and every part runs small."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,16 +17,8 @@ from hero_mm.registry import MODELS
 
 
 @pytest.fixture(scope='module')
-def path(repo_root):
-    return repo_root / 'tools' / 'analysis_tools' / 'benchmark.py'
-
-
-@pytest.fixture(scope='module')
-def tool(path):
-    spec = importlib.util.spec_from_file_location('benchmark', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('analysis_tools/benchmark')
 
 
 @pytest.fixture(scope='module')
@@ -116,7 +107,14 @@ def test_a_video_of_the_user_is_decoded(tool, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('amp', [False, True])
-def test_the_model(tool, small, amp, capsys):
+def test_the_model(tool, small, amp, capsys, monkeypatch):
+    made, wrap = [], running._wrapper
+
+    def wrapper(*args):
+        made.append(wrap(*args))
+        return made[-1]
+
+    monkeypatch.setattr(running, '_wrapper', wrapper)
     tool.main([*small, 'model', *(['--amp'] if amp else [])])
     out = capsys.readouterr().out
     for name in (
@@ -128,6 +126,8 @@ def test_the_model(tool, small, amp, capsys):
     ):
         assert name in out
     assert 'no memory' not in out
+    kind = 'BFloat16OptimWrapper' if amp else 'OptimWrapper'
+    assert {type(one).__name__ for one in made} == {kind}
 
 
 def test_the_loader(tool, small, shapes_data, tmp_path, capsys, monkeypatch):

@@ -151,7 +151,7 @@ def make_roberta(folder):
 
 
 @pytest.mark.slow
-def test_losses_are_alike_and_fall(tmp_path, repo_root):
+def test_losses_are_alike_and_fall_in_twenty_steps(tmp_path, repo_root):
     make_data(tmp_path / 'data')
     make_roberta(tmp_path / 'roberta')
     text = CONFIG.format(root=repo_root, frames=FRAMES)

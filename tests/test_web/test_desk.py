@@ -53,7 +53,9 @@ def test_the_numbers_are_those_of_the_inferencer(desk, inferencer):
     desk.open('a', None, upload(desk, 'x'))
     content = read(desk.ask('a', TEXTS, WHOLE))
     wanted = inferencer(SHIPPED / 'example.mp4', TEXTS)['predictions']
-    for tube, entry in zip(wanted, content['predictions'].values()):
+    for tube, entry in zip(
+        wanted, content['predictions'].values(), strict=True
+    ):
         assert entry['text'] == tube['query'] and entry['video'] == 'mine.mp4'
         np.testing.assert_allclose(entry['span'], tube['span'], atol=2e-3)
         boxes = list(entry['boxes'].values())
@@ -108,11 +110,9 @@ def test_what_is_asked_wrongly_is_said(desk, tmp_path, monkeypatch):
         (['  ', ''], 'type a sentence'),
         ([str(n) for n in range(21)], '21 sentences.* takes 20'),
         (['x' * 501], '501 letters'),
-        (['...!'], None),
     ):
-        if message:
-            with pytest.raises(ValueError, match=message):
-                desk.ask('a', texts, WHOLE)
+        with pytest.raises(ValueError, match=message):
+            desk.ask('a', texts, WHOLE)
     assert check_sentences([' a ', 'b', 'a']) == ['a', 'b']
     with pytest.raises(ValueError, match='inside the video'):
         desk.ask('a', TEXTS, (9.0, 10.0))
