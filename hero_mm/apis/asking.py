@@ -62,7 +62,7 @@ class Asking:
     def __post_init__(self) -> None:
         weights = self.inferencer.weights
         asked = [
-            *(os.path.abspath(weights), _stamp(weights)),
+            *_identity(weights),
             *([os.path.abspath(path) for path in self.given], self.texts),
             *(self.segment, self.fps),
         ]
@@ -231,6 +231,13 @@ class Asking:
 def _named(path: Path) -> str:
     digest = hashlib.sha1(path.read_bytes()).hexdigest()
     return json.dumps(dict(file=path.name, sha1=digest))
+
+
+def _identity(weights: str) -> list[Any]:
+    """What tells weights apart; of a remote file its address must do."""
+    if os.path.exists(weights):
+        return [os.path.abspath(weights), _stamp(weights)]
+    return [weights]
 
 
 def _stamp(path: PathLike) -> list[int]:

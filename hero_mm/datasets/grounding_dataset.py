@@ -370,17 +370,27 @@ class GroundingDataset(BaseDataset):
         try:
             return self.pipeline(info)
         except VideoError as error:
-            if not self._broken[place]:
-                self._broken[place] = 1
-                count = int(self._broken.sum())
-                what = 'left out' if self.test_mode else 'skipped in training'
-                # MMEngine shows warnings of the first process only.
-                self._log(
-                    f'{error} ({what}; broken so far: {count} '
-                    f'of {len(self._broken)} videos)',
-                    logging.ERROR if get_rank() else logging.WARNING,
-                )
+            self.leave_out(place, error)
             return None
+
+    def leave_out(self, place: int, error: VideoError) -> None:
+        """Serve nothing of a video any more, and say so once.
+
+        Args:
+            place (int): ``video_place`` of an item.
+            error (VideoError): Why.
+        """
+        if self._broken[place]:
+            return
+        self._broken[place] = 1
+        count = int(self._broken.sum())
+        what = 'left out' if self.test_mode else 'skipped in training'
+        # MMEngine shows warnings of the first process only.
+        self._log(
+            f'{error} ({what}; broken so far: {count} '
+            f'of {len(self._broken)} videos)',
+            logging.ERROR if get_rank() else logging.WARNING,
+        )
 
     @property
     def broken_videos(self) -> list[str]:

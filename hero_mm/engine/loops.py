@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import EpochBasedTrainLoop, Runner, TestLoop
 from mmengine.runner.amp import autocast
 
-from hero_mm.datasets.video_reader import open_video
+from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError
 from hero_mm.structures import GroundingDataSample
 
@@ -128,7 +128,7 @@ class WindowTestLoop(TestLoop):
                 batch = self._collate(dataset[index])
                 outputs = self.runner.model.test_step(batch)
             else:
-                outputs = [self._search(dataset.pipeline, info)]
+                outputs = self._search(dataset, info)
         self.evaluator.process(data_samples=outputs, data_batch=batch)
         self.runner.call_hook(
             'after_test_iter',
@@ -141,8 +141,8 @@ class WindowTestLoop(TestLoop):
         collate: Any = self.dataloader.collate_fn
         return collate([item])
 
-    def _search(self, pipeline: Any, info: dict) -> GroundingDataSample:
-        """The best tube of each sentence of a long segment."""
+    def _search(self, dataset: Any, info: dict) -> list[GroundingDataSample]:
+        """The best tube of each sentence; nothing of a broken video."""
         # Not at the top: it imports what an inferencer needs.
         from hero_mm.apis.windows import as_sample, search
 
@@ -154,12 +154,15 @@ class WindowTestLoop(TestLoop):
             (asked,) = self.runner.model.test_step(batch)
             return asked
 
-        with open_video(info['video_path']) as reader:
-            count = len(info['queries'])
-            states = search(reader, answer, pipeline, info, self.window, count)
-            (last,) = deque(states, maxlen=1)
+        asked_of = dataset.pipeline, info, self.window, len(info['queries'])
+        try:
+            with open_video(info['video_path']) as reader:
+                (last,) = deque(search(reader, answer, *asked_of), maxlen=1)
+        except VideoError as error:
+            dataset.leave_out(info['video_place'], error)
+            return []
         best = [tubes.best()[0] for tubes in last.best]
         assert asked is not None
         sample = as_sample(asked.queries.texts, best, last.facts)
         sample.queries = asked.queries
-        return sample
+        return [sample]

@@ -19,7 +19,7 @@ import numpy as np
 
 from hero_mm.apis.answers import answers_csv, answers_json, tube_view
 from hero_mm.apis.inferencer import EncodedVideo, TubeInferencer
-from hero_mm.apis.inputs import describe_video
+from hero_mm.apis.inputs import describe_video, is_long
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
 from hero_mm.files import write_text
@@ -59,6 +59,7 @@ class Visit:
     segment: tuple[float, float] = (0.0, 0.0)
     tubes: dict[str, dict] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
@@ -120,32 +121,39 @@ class Desk:
         path = upload or self.videos[str(chosen)]
         name = Path(path).name if upload else str(chosen)
         visit = self._visit(key)
-        self._drop_video(visit)
-        visit.video, visit.is_upload, visit.name = path, bool(upload), name
-        visit.facts, visit.tubes = {}, {}
-        try:
-            facts = describe_video(path)
-            self._check(name, facts)
-        except (OSError, ValueError) as error:
+        # What is asked now is answered first, about the clip before.
+        with visit.lock:
             self._drop_video(visit)
-            # Where the file lies is nobody's business.
-            raise UserError(str(error).replace(path, name)) from error
-        visit.facts = facts
+            visit.video, visit.is_upload, visit.name = path, bool(upload), name
+            visit.facts, visit.tubes = {}, {}
+            try:
+                visit.facts = self._describe(path)
+            except (OSError, ValueError) as error:
+                self._drop_video(visit)
+                # Where the file lies is nobody's business.
+                raise UserError(str(error).replace(path, name)) from error
         return visit
 
-    def _check(self, name: str, facts: Mapping[str, Any]) -> None:
-        seconds, (width, height) = facts['frame_edges'][-1], facts['size']
-        if seconds > self.max_seconds:
-            raise UserError(
-                f'{name} lasts {seconds:.0f} s, and this page takes videos of '
-                f'{self.max_seconds:g} s at most. Cut it first, or start the '
-                'page with a higher --max-seconds'
-            )
+    def _describe(self, path: str) -> dict[str, Any]:
+        """Facts of a video; ValueError where it is too long or too large."""
+        too_long = (
+            f'{path} lasts longer than {self.max_seconds:g} s, the most that '
+            'this page takes. Cut it first, or start the page with a higher '
+            '--max-seconds'
+        )
+        # Hours are not decoded to learn that; a header is only about right.
+        if is_long(path, 2 * self.max_seconds):
+            raise UserError(too_long)
+        facts = describe_video(path)
+        if facts['frame_edges'][-1] > self.max_seconds:
+            raise UserError(too_long)
+        width, height = facts['size']
         if width * height > MOST_PIXELS:
             raise UserError(
-                f'{name} has {width} x {height} pixels, and this page takes '
+                f'{path} has {width} x {height} pixels, and this page takes '
                 f'{MOST_PIXELS / 1e6:.1f} million at most; make it smaller'
             )
+        return facts
 
     def strip(self, visit: Visit) -> np.ndarray:
         """Pictures of a clip in a row, along its time."""
@@ -187,11 +195,19 @@ class Desk:
         Raises:
             ValueError: If there is no clip, or a sentence cannot be asked.
         """
-        visit = self.visits.get(key)
-        if visit is None or not visit.facts:
-            raise UserError('choose a video or upload one first')
-        visit.used = time.monotonic()
-        texts = check_sentences(texts)
+        visit = self._visit(key)
+        with visit.lock:
+            if not visit.facts:
+                raise UserError('choose a video or upload one first')
+            return self._ask(visit, check_sentences(texts), segment, progress)
+
+    def _ask(
+        self,
+        visit: Visit,
+        texts: Sequence[str],
+        segment: tuple[float, float],
+        progress: Callable[[float, str], Any],
+    ) -> Answer:
         last = float(visit.facts['frame_edges'][-1])
         # A slider stops a little before the end.
         segment = segment[0], last if segment[1] > last - 0.02 else segment[1]

@@ -1,6 +1,7 @@
 """Tests of long segments, in the windows that a config asks for."""
 
 import json
+import shutil
 from functools import partial
 
 import pytest
@@ -47,3 +48,26 @@ def test_windows_of_a_test_are_those_that_its_config_asks_for(cfg):
         assert 0 <= start < end <= 32 and end - start <= 32
     with pytest.raises(ValueError, match='window must be above 0'):
         run('none', window=0)
+
+
+def test_a_broken_video_ends_no_test(cfg, shapes_data, tmp_path):
+    videos = tmp_path / 'video'
+    shutil.copytree(shapes_data / 'vidor/video', videos)
+    cfg.test_dataloader.dataset.data_prefix = dict(video=str(videos))
+    annotation = json.loads((shapes_data / 'test.json').read_text())
+    clip = annotation['data_list'][0]
+    path = videos / annotation['videos'][clip['video_id']]['path']
+    path.write_bytes(path.read_bytes()[:200])
+    found = run_test(cfg, 'broken', type='WindowTestLoop', window=2.0)
+    lost = {
+        query['query_id']
+        for one in annotation['data_list']
+        if one['video_id'] == clip['video_id']
+        for query in one['queries']
+    }
+    every = {
+        query['query_id']
+        for one in annotation['data_list']
+        for query in one['queries']
+    }
+    assert lost and found.keys() == every - lost

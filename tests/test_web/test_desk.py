@@ -6,6 +6,8 @@ import re
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,11 +122,39 @@ def test_what_is_asked_wrongly_is_said(desk, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='64 x 64 pixels'):
         desk.open('a', 'example')
     desk.max_seconds = 3
-    with pytest.raises(ValueError, match='lasts 4 s.* 3 s at most'):
+    with pytest.raises(ValueError, match='example lasts longer than 3 s'):
         desk.open('a', 'example')
     # The clip before it is gone: no answer is about another one.
     with pytest.raises(ValueError, match='upload one first'):
         desk.ask('a', TEXTS, WHOLE)
+
+
+def test_hours_are_refused_by_their_header(desk, monkeypatch):
+    monkeypatch.setattr(desk_module, 'describe_video', None)
+    desk.max_seconds = 1
+    with pytest.raises(ValueError, match='lasts longer than 1 s'):
+        desk.open('a', 'example')
+
+
+def test_another_video_waits_for_the_answer_about_the_first(
+    desk, tmp_path, monkeypatch
+):
+    path = upload(desk, 'x')
+    desk.open('a', None, path)
+    find, seen = desk._find, []
+
+    def find_late(visit, texts):
+        later = pool.submit(desk.open, 'a', 'example')
+        with pytest.raises(TimeoutError):
+            later.result(0.2)
+        seen.append(os.path.exists(visit.video))
+        yield from find(visit, texts)
+
+    monkeypatch.setattr(desk, '_find', find_late)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(desk.ask, 'a', TEXTS, WHOLE).result()
+    assert seen == [True] and Path(answer.files['tubes.mp4']).exists()
+    assert desk.visits['a'].name == 'example' and not os.path.exists(path)
 
 
 def test_a_broken_upload_is_named_without_its_place(desk, tmp_path):
