@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
 
@@ -59,6 +60,21 @@ class FrameTable:
     keys: np.ndarray
     sound: np.ndarray
     broken: str = ''
+
+    @cached_property
+    def in_order(self) -> bool:
+        """bool: Whether each frame has a later time stamp than the last."""
+        return bool((np.diff(self.stamps) > 0).all())
+
+    @cached_property
+    def ranks(self) -> Optional[dict[int, int]]:
+        """dict, optional: Rank by time stamp, where each has its own."""
+        ranks = {
+            stamp: rank for rank, stamp in enumerate(self.stamps.tolist())
+        }
+        if NO_STAMP in ranks or len(ranks) < len(self):
+            return None
+        return ranks
 
     def __len__(self) -> int:
         return len(self.stamps)

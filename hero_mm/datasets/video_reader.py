@@ -332,36 +332,34 @@ class PyAVReader(VideoReader):
         self, table: FrameTable, wanted: np.ndarray
     ) -> Optional[np.ndarray]:
         """Jump to key frames; None where they lead to something else."""
-        keys = np.flatnonzero(table.keys & (table.stamps != NO_STAMP))
+        if table.ranks is None:
+            return None
+        keys = np.flatnonzero(table.keys)
+        stamps = table.stamps[wanted]
+        needed = set(stamps.tolist()) if table.in_order else None
         out = np.empty(0, dtype=np.uint8)
-        frames: Iterator[Any] = self._decode()
+        frames: Iterator[Any] = self._decode(needed=needed)
         position = 0
         for place, rank in enumerate(wanted.tolist()):
             before = keys[keys <= rank]
             if len(before) and before[-1] - position >= _SEEK_GAIN:
-                position = int(before[-1])
-                frames = self._decode_from(table, position)
+                frames = self._decode_from(table, int(before[-1]), needed)
             for frame in frames:
-                here, position = position, position + 1
                 # Of frames in between, the time stamp has to do.
-                same = frame.pts == table.stamps[here] or (
-                    frame.pts is None and table.stamps[here] == NO_STAMP
-                )
-                if not same:
-                    return None
-                if here == rank:
+                position = table.ranks.get(frame.pts, len(table)) + 1
+                if position > rank:
                     break
-            else:
-                return None
-            if check_sum(frame) != table.sums[rank]:
+            if position != rank + 1 or check_sum(frame) != table.sums[rank]:
                 return None
             out = self._store(frame, out, place, len(wanted))
         return out
 
-    def _decode_from(self, table: FrameTable, key: int) -> Iterator[Any]:
+    def _decode_from(
+        self, table: FrameTable, key: int, needed: Optional[set[int]]
+    ) -> Iterator[Any]:
         """Frames from a key frame on; none where a seek does not find it."""
         stamp, total = table.stamps[key], table.sums[key]
-        frames = self._decode(int(stamp))
+        frames = self._decode(int(stamp), needed)
         for number, frame in enumerate(frames):
             if frame.pts == stamp and check_sum(frame) == total:
                 yield frame
@@ -404,8 +402,16 @@ class PyAVReader(VideoReader):
         out[place] = image
         return out
 
-    def _decode(self, pts: Optional[int] = None) -> Iterator[Any]:
-        """Frames from the start, or from the key frame at ``pts`` on."""
+    def _decode(
+        self, pts: Optional[int] = None, needed: Optional[set[int]] = None
+    ) -> Iterator[Any]:
+        """Frames from the start, or from the key frame at ``pts`` on.
+
+        Args:
+            pts (int, optional): Where to begin.
+            needed (set[int], optional): Time stamps of those that matter: of
+                the others come those alone that some are predicted from.
+        """
         count = 0
         try:
             if pts is not None:
@@ -414,9 +420,15 @@ class PyAVReader(VideoReader):
                 self.close()
                 self._open()
             self._fresh = False
-            for frame in self._container.decode(self._stream):
-                yield frame
-                count += 1
+            for packet in self._container.demux(self._stream):
+                if needed is not None:
+                    is_needed = packet.pts is None or packet.pts in needed
+                    self._stream.codec_context.skip_frame = (
+                        'DEFAULT' if is_needed else 'NONREF'
+                    )
+                for frame in packet.decode():
+                    yield frame
+                    count += 1
         except (av.FFmpegError, EOFError) as error:
             raise VideoError(
                 self.path, f'decoding stops after {count} frames ({error})'
