@@ -520,6 +520,7 @@ print(collect_env()['MMCV Compiler'])
 """
 
 
+@pytest.mark.slow
 @needs('mmdet')
 @needs('mmaction')
 def test_the_family_imports_and_runs():

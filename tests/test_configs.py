@@ -5,10 +5,8 @@ benchmark, so that what fits together in a test does so in a training.
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from zoo import shrink_tower
 
 from hero_mm.apis.complexity import flops_of
 from hero_mm.datasets.transforms import ResizeClip
+from hero_mm.errors import run_tool
 from hero_mm.models import Regions, TextFeatures
 from hero_mm.registry import DATASETS, HOOKS, MODELS, VISUALIZERS
 
@@ -314,20 +313,13 @@ WITHOUT_DATA = [
     ('name', 'tool', 'files', 'videos'), WITHOUT_DATA, ids=lambda value: value
 )
 def test_training_without_data_says_what_is_missing(
-    tmp_path, name, tool, files, videos
+    tmp_path, monkeypatch, capsys, load_tool, name, tool, files, videos
 ):
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools/train.py']
-        + [ROOT / f'configs/hero_{name}.py'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    text = done.stdout + done.stderr
-    assert done.returncode == 1, text
+    monkeypatch.chdir(tmp_path)
+    config = str(ROOT / f'configs/hero_{name}.py')
+    monkeypatch.setattr(sys, 'argv', ['train.py', config])
+    assert run_tool(load_tool('train').main) == 1
+    text = capsys.readouterr().err
     assert 'Traceback' not in text
     # Of each file and folder a few.
     assert len(text.splitlines()) <= (25 if 'vidstg-' in name else 15)

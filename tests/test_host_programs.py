@@ -103,6 +103,7 @@ except ValueError:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', PROGRAMS)
 @pytest.mark.parametrize('imported', [False, True])
 def test_host_programs(name, imported, tmp_path):

@@ -87,6 +87,7 @@ def test_boxes_lie_in_the_decoded_frames(cfg):
         assert (boxes >= 0).all() and (boxes <= edge).all()
 
 
+@pytest.mark.slow
 def test_steps_bring_the_loss_down_and_every_sentence_is_answered(cfg):
     torch.manual_seed(0)
     np.random.seed(0)

@@ -211,6 +211,7 @@ def test_another_schedule_is_refused_or_taken(toy):
     assert 'alone.pth holds no optimizer, message_hub, meta' in log
 
 
+@pytest.mark.slow
 def test_testing_refuses_another_model(trained, toy):
     tool = ROOT / 'tools/test.py'
     words = ('work', '--cfg-options', 'model.width=5')
@@ -325,6 +326,7 @@ runpy.run_path(sys.argv[1], run_name='__main__')
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_a_missing_mmcv_names_the_extra(tmp_path, name):
     log = run(tmp_path, '-c', ABSENT, ROOT / f'tools/{name}.py', code=1)

@@ -70,12 +70,14 @@ def test_names_and_sizes():
             assert getattr(probe, field) == getattr(DEFAULT, field)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', ['tiny', 'huge'])
 def test_targets_have_the_size(videos, size):
     for _, thing, _, _ in targets(videos[size]):
         assert thing.look.size == size
 
 
+@pytest.mark.slow
 def test_crowded(videos):
     for video in videos['crowded']:
         assert 7 <= len(video.world.things) <= 8
@@ -87,6 +89,7 @@ def pace(thing, event):
     return float(np.mean(moved @ MOVES[event.action]))
 
 
+@pytest.mark.slow
 def test_fast(videos, usual):
     def speeds(some):
         found = {'move': [], 'spin': [], 'loop': []}
@@ -111,11 +114,13 @@ def test_fast(videos, usual):
     assert 2 * PROBES['fast'].turn[1] < 180
 
 
+@pytest.mark.slow
 def test_long_actions(videos):
     for _, _, event, _ in targets(videos['long-actions']):
         assert 14 <= event.end - event.begin <= 24
 
 
+@pytest.mark.slow
 def test_order_and_relations_tell_nothing_else(videos):
     for name, kind in [('order', 'temporal'), ('relations', 'spatial')]:
         for *_, sentence in targets(videos[name]):
@@ -124,6 +129,7 @@ def test_order_and_relations_tell_nothing_else(videos):
         assert {'after', 'before'} & set(sentence.text.split())
 
 
+@pytest.mark.slow
 def test_look_alikes(videos):
     numbers = []
     for video in videos['look-alikes']:
@@ -134,6 +140,7 @@ def test_look_alikes(videos):
     assert set(numbers) == {1, 2}
 
 
+@pytest.mark.slow
 def test_no_new_words(videos, usual):
     def words(some):
         return {
@@ -264,6 +271,7 @@ def test_another_seed_is_refused(root, tmp_path):
         build_probes(tmp_path / 'out')
 
 
+@pytest.mark.slow
 def test_the_tool_renders_probes_and_profiles(tmp_path, run_tool):
     words = 'dataset_converters/shapes', '--workers=1', f'--out={tmp_path}'
     done = run_tool(*words, '--probes=1')

@@ -121,6 +121,7 @@ def test_a_long_video_is_larger(root):
     assert json.loads((root / 'shapes.json').read_text())['profile'] == 'long'
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_long_profile(questions):
     """Those that docs/benchmark_shapes.md promises."""
     found = describe(questions)
@@ -160,6 +161,7 @@ def read_table(page, head):
     return table
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_docs(questions, rows, repo_root):
     """40 of 300 videos confirm them, but for sampling."""
     page = (repo_root / 'docs/benchmark_shapes.md').read_text()
@@ -190,6 +192,7 @@ def test_every_sentence_is_true_for_one_event_only(name):
         check_truth(draw_video(split, index, 2, profile))
 
 
+@pytest.mark.slow
 def test_what_a_sentence_refers_to_is_seen(videos):
     """Of the default profile only the target has to be."""
     asked = 0
@@ -255,6 +258,7 @@ def test_margins_grow_with_the_frame():
         assert ('beside' in said) is (beside is True)
 
 
+@pytest.mark.slow
 def test_events_of_the_long_profile(videos):
     for video in videos:
         assert 5 <= len(video.world.things) <= 7

@@ -112,6 +112,7 @@ def one_of_two(rank, folder, answers):
     torch.distributed.barrier()
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_launch_stop_together(tmp_path, holder):
     """The first one asks, the others hear what it found."""
     context = multiprocessing.get_context('fork')

@@ -146,6 +146,7 @@ def numbers(table):
     return {row[0]: float(row[1]) for row in table['rows'][1:]}
 
 
+@pytest.mark.slow
 def test_operations_and_memory(tool, small, tmp_path, monkeypatch):
     """Of shapes, and stored with the machine and the versions."""
     monkeypatch.setattr(
@@ -189,6 +190,7 @@ def test_an_exponent():
     assert counting.exponent(sizes, costs) == pytest.approx(1.5)
 
 
+@pytest.mark.slow
 def test_all_of_vidstg(small, tmp_path, monkeypatch):
     """Two sentences on one segment, one on another."""
     entry = dict(vid='a', fps=10.0, width=64, height=64, questions=[])

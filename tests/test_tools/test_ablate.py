@@ -291,6 +291,7 @@ def begin(place, runs):
 HANGS = [one('full', {'stub.hangs': True})]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed(place, run):
     process = begin(place, HANGS)
     os.killpg(process.pid, signal.SIGKILL)
@@ -305,6 +306,7 @@ def test_a_killed_run_is_resumed(place, run):
     assert read('full/seed0/result.json')['clips'] == 16
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_alone_is_left_alone(place, run, monkeypatch):
     """The tool was killed, and its training was not."""
     process = begin(place, HANGS)
@@ -319,6 +321,7 @@ def test_a_run_that_goes_on_alone_is_left_alone(place, run, monkeypatch):
         os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_training_too(place):
     process = begin(place, HANGS)
     process.send_signal(signal.SIGTERM)
