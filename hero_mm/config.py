@@ -56,7 +56,7 @@ def read_config(
         for name, value in options.items()
         if '.' not in name and isinstance(value, SCALARS) and _is_free(name)
     }
-    cfg = plain = Config.fromfile(file)
+    cfg = plain = _read(file)
     changed = _evaluate(file, top)
     if changed is not None:
         cfg = changed
@@ -73,6 +73,21 @@ def read_config(
     followed = sorted(_unlike(cfg, plain) - options.keys()) if changed else []
     object.__setattr__(cfg, 'followed', followed)
     return cfg
+
+
+def _read(file: Path) -> Config:
+    """Read a config as MMEngine does."""
+    try:
+        return Config.fromfile(file)
+    except FileNotFoundError as error:
+        missing = Path(error.filename or '')
+        if missing.parent.name != '.mim':
+            raise
+        raise UserError(
+            f'{file} names a config by PACKAGE::, which finds those of an '
+            f'installed package, and {missing} is missing: install the '
+            'package (pip install -e .), or give the path of the config'
+        ) from error
 
 
 def find_config(path: PathLike) -> Path:

@@ -20,6 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
+from hero_mm.registry import MODELS
 
 
 def start_silent(linear: nn.Module) -> None:
@@ -359,7 +360,10 @@ class FrameTokens(nn.Module):
 
 
 class HierarchicalLayer(nn.Module):
-    """Space, words (with ``num_sizes`` > 0), time, frames: decoupled."""
+    """Space, words (with ``num_sizes`` > 0), time, frames: decoupled.
+
+    ``temporal_layer`` is the config of another step in time.
+    """
 
     def __init__(
         self,
@@ -370,14 +374,19 @@ class HierarchicalLayer(nn.Module):
         temporal_window: int,
         shifted: bool,
         shift_div: int,
+        temporal_layer: Optional[dict] = None,
     ) -> None:
         super().__init__()
         self.space = SpatialAttention(embed_dims, num_heads)
         self.words = None
         if num_sizes:
             self.words = PyramidAlignment(embed_dims, num_heads, num_sizes)
-        self.time = SlotAttention(
-            embed_dims, num_heads, temporal_window, shifted, shift_div
+        self.time: nn.Module = (
+            MODELS.build({'embed_dims': embed_dims, **temporal_layer})
+            if temporal_layer
+            else SlotAttention(
+                embed_dims, num_heads, temporal_window, shifted, shift_div
+            )
         )
         self.frames = FrameTokens(embed_dims, num_heads, ffn_ratio)
         self.norm_ffn = nn.LayerNorm(embed_dims)
@@ -466,6 +475,7 @@ def reasoning_layers(
     shift_div: int,
     attention: str,
     first: int = 0,
+    temporal_layer: Optional[dict] = None,
 ) -> nn.ModuleList:
     """Layers of one kind; windows of every second one are shifted.
 
@@ -477,6 +487,11 @@ def reasoning_layers(
             f"attention must be 'hierarchical' or 'joint', got {attention!r}"
         )
     common = (embed_dims, num_heads, ffn_ratio)
+    if attention == 'joint' and temporal_layer:
+        raise UserError(
+            "attention='joint' has no step in time that temporal_layer "
+            'could replace: leave one of the two out'
+        )
     if attention == 'joint':
         return nn.ModuleList(
             JointReasoningLayer(*common, bool(num_sizes))
@@ -489,6 +504,7 @@ def reasoning_layers(
             temporal_window,
             shift and number % 2 == 1,
             shift_div if shift else 0,
+            temporal_layer,
         )
         for number in range(first, first + num_layers)
     )

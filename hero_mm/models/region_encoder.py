@@ -99,6 +99,9 @@ class RegionEncoder(BaseModule):
         shift_div (int): 1/shift_div of the channels look back and as many
             ahead, where regions are read and along the slots.
         attention (str): 'hierarchical', or 'joint' for the baseline.
+        temporal_layer (dict, optional): Config of a layer along each slot in
+            place of the attention in windows; ``temporal_window`` then has
+            no effect. It is built with ``embed_dims``.
         bbox_coder (dict): Config of the coder of the correction.
         assigner (dict): Config of the assigner of regions to objects.
         loss_bbox (dict): Config of the loss of the corrected boxes.
@@ -120,6 +123,7 @@ class RegionEncoder(BaseModule):
         shift: bool = True,
         shift_div: int = 4,
         attention: str = 'hierarchical',
+        temporal_layer: Optional[dict] = None,
         bbox_coder: Optional[dict] = None,
         assigner: Optional[dict] = None,
         loss_bbox: Optional[dict] = None,
@@ -162,6 +166,7 @@ class RegionEncoder(BaseModule):
             shift,
             shift_div,
             attention,
+            temporal_layer=temporal_layer,
         )
         self.correct_norm = nn.LayerNorm(embed_dims)
         self.correct = FeedForward(embed_dims, 2, out_dims=4)

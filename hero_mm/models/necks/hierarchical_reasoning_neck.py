@@ -42,6 +42,9 @@ class HierarchicalReasoningNeck(BaseModule):
         ffn_ratio (float): Hidden width of the feed-forward, in units of D.
         attention (str): 'hierarchical', or 'joint' for the fully connected
             attention over regions, words and frames that HERO replaces.
+        temporal_layer (dict, optional): Config of a layer along each slot in
+            place of the attention in windows; ``temporal_window`` then has
+            no effect. It is built with ``embed_dims``.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -57,6 +60,7 @@ class HierarchicalReasoningNeck(BaseModule):
         words: bool = True,
         ffn_ratio: float = 2.0,
         attention: str = 'hierarchical',
+        temporal_layer: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -77,6 +81,7 @@ class HierarchicalReasoningNeck(BaseModule):
             shift_div,
             attention,
             first=1,
+            temporal_layer=temporal_layer,
         )
 
     def forward(

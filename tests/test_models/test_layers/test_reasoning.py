@@ -13,6 +13,7 @@ from hero_mm.models.layers import (
     JointReasoningLayer,
     reasoning_layers,
 )
+from hero_mm.registry import MODELS
 
 D, FRAMES, SLOTS = 8, 8, 3
 
@@ -198,3 +199,33 @@ def test_kinds_of_layers():
     assert kinds == {JointReasoningLayer}
     with pytest.raises(ValueError, match="or 'joint', got 'full'"):
         layers('full')
+    with pytest.raises(ValueError, match='has no step in time'):
+        layers('joint', temporal_layer=dict(type='Backwards'))
+
+
+class Backwards(nn.Module):
+    """A step in time of somebody else."""
+
+    def __init__(self, embed_dims: int, factor: float):
+        super().__init__()
+        self.factor = nn.Parameter(torch.full([embed_dims], factor))
+
+    def forward(self, x, mask, times):
+        return x.flip(1) * self.factor * mask[..., None]
+
+
+@pytest.mark.parametrize('part', ['neck', 'region_encoder'])
+def test_a_config_names_the_step_in_time(part, hero_config, monkeypatch):
+    monkeypatch.setitem(MODELS.module_dict, 'Backwards', Backwards)
+    config = hero_config()[part]
+    config['temporal_layer'] = dict(type='Backwards', factor=0.5)
+    for layer in MODELS.build(config).layers:
+        x, frames, context = setting()
+        x, frames = x.repeat(1, 1, 1, 2), frames.repeat(1, 1, 2)
+        added = layer.time(x, context.mask_QTR, context.times_QT)
+        assert torch.equal(added, x.flip(1) / 2)
+        context = replace(context, words_QLD=None)
+        with_it, _ = layer(x, frames, context)
+        layer.time.factor.data.zero_()
+        without, _ = layer(x, frames, context)
+        assert not torch.allclose(with_it, without)
