@@ -1,6 +1,5 @@
 """Which checkpoint a path means, and what is in it."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any, Union
@@ -12,7 +11,7 @@ from hero_mm.errors import UserError
 
 from .fetching import FETCHED, STORES, read_weights
 from .filling import check_finite
-from .reading import refuse_unsafe, unreadable
+from .reading import refuse_unsafe
 
 PathLike = Union[str, Path]
 REMOTE = (*FETCHED, *STORES)
@@ -76,14 +75,11 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
             run code, or holds weights that are not finite.
     """
     path = find_checkpoint(path)
-    try:
-        if path.startswith(STORES):
-            refuse_unsafe(path)
-            found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        else:
-            found = read_weights(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise UserError(unreadable(path, error)) from error
+    if path.startswith(STORES):
+        refuse_unsafe(path)
+        found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    else:
+        found = read_weights(path)
     if not isinstance(found, dict):
         raise UserError(
             f'{path} holds a {type(found).__name__} where a checkpoint '

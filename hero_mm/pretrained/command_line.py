@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any, Optional
 
-from hero_mm.errors import UserError
+from hero_mm.errors import UserError, run_tool
+from hero_mm.files import write_text
 
 from .layouts import LAYOUTS
 from .reading import add_trust_argument
@@ -38,7 +39,7 @@ def parse_args(
     parser.add_argument(
         '--config',
         help='the HERO config that will load it: its model is built, and '
-        'names and shapes are compared; needed for necks and projections',
+        'names and shapes are compared; a ResNet of mmdet needs none',
     )
     parser.add_argument(
         '--cfg-options',
@@ -52,12 +53,6 @@ def parse_args(
         metavar='ENTRY',
         help="entry of the file that holds the weights (default: 'model_ema' "
         "where it has one, else 'model' or 'state_dict')",
-    )
-    parser.add_argument(
-        '--list',
-        metavar='FILE',
-        help='text file with what became of each tensor (default: OUT with '
-        '.conversion.txt for its suffix)',
     )
     add_trust_argument(parser)
     args = parser.parse_args(argv)
@@ -101,7 +96,7 @@ def model_shapes(
 def run_converter(
     layout: str, doc: Optional[str], argv: Optional[list[str]] = None
 ) -> int:
-    """Convert by the command line and tell what became of each tensor.
+    """Convert by the command line and say what became of each tensor.
 
     Args:
         layout (str): Name of the layout.
@@ -112,12 +107,7 @@ def run_converter(
         int: Exit status: 0, or 1 where a file is missing or wrong.
     """
     args = parse_args(layout, doc, argv)
-    from ..errors import run_tool
-
-    def main() -> None:
-        convert_file(layout, args)
-
-    return run_tool(main)
+    return run_tool(lambda: convert_file(layout, args))
 
 
 def convert_file(layout: str, args: argparse.Namespace) -> None:
@@ -132,14 +122,18 @@ def convert_file(layout: str, args: argparse.Namespace) -> None:
         OSError: When the checkpoint cannot be fetched.
         ValueError: When the file is wrong, or would be written over.
     """
-    from ..files import write_text
     from .conversion import check_layout, convert
     from .fetching import fetch
     from .sources import read_source
 
     out = Path(args.out)
-    listed = Path(args.list or out.with_suffix('.conversion.txt'))
-    _check_targets(Path(fetch(args.checkpoint)), out, listed)
+    listed = out.with_suffix('.conversion.txt')
+    if out.resolve() == Path(fetch(args.checkpoint)).resolve():
+        raise UserError(
+            f'--out {out} is the checkpoint itself; give another name'
+        )
+    if out.is_dir():
+        raise UserError(f'{out} is a folder; give the name of a file')
     source = read_source(args.checkpoint, args.weights)
     check_layout(source, LAYOUTS[layout])
     model = None
@@ -151,19 +145,3 @@ def convert_file(layout: str, args: argparse.Namespace) -> None:
     sys.stdout.write(
         f'{result.summary()}\nwritten: {out}, all by name: {listed}\n'
     )
-
-
-def _check_targets(source: Path, out: Path, listed: Path) -> None:
-    """Refuse to write over what is read, or over a folder."""
-    paths = [path.expanduser().resolve() for path in (source, out, listed)]
-    if paths[1] == paths[0]:
-        raise UserError(
-            f'--out {out} is the checkpoint itself; give another name'
-        )
-    if paths[2] in paths[:2]:
-        raise UserError(
-            f'--list {listed} is a checkpoint; give the name of a text file'
-        )
-    for path in (out, listed):
-        if path.is_dir():
-            raise UserError(f'{path} is a folder; give the name of a file')

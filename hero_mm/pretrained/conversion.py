@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import torch
 from torch import Tensor
@@ -20,11 +20,36 @@ from hero_mm.errors import UserError
 from ..files import replacing
 from ..version import __version__
 from .filling import some
-from .layouts import LAYOUTS, Layout, Rule
-from .placement import Shape, Shapes
+from .layouts import (
+    BACKBONE,
+    LANGUAGE_MODEL,
+    LAYOUTS,
+    NECK,
+    PROJECTION,
+    Layout,
+    Rule,
+)
 from .sources import Source
 
-MOST_REASONS = 24
+Shapes = Mapping[str, tuple[int, ...]]
+# From a name of the file to a name of HERO.
+Places = dict[str, str]
+# Frozen norms of some makes have none.
+COUNTER = 'num_batches_tracked'
+# Names of mmaction2's ResNets, of TSM too, in mmdet's, which are those of
+# torchvision.
+_TO_MMDET = (
+    (r'\.conv\.net\.', '.conv.'),
+    (r'\bconv(\d)\.conv\.', r'conv\1.'),
+    (r'\bconv(\d)\.bn\.', r'bn\1.'),
+    (r'\bdownsample\.conv\.', 'downsample.0.'),
+    (r'\bdownsample\.bn\.', 'downsample.1.'),
+)
+# The stem of timm's ResNet-D in mmdet's: one chain with its last norm.
+_TO_STEM = (
+    (r'\bbackbone\.conv1\.', 'backbone.stem.'),
+    (r'\bbackbone\.bn1\.', 'backbone.stem.7.'),
+)
 
 
 @dataclass
@@ -57,64 +82,44 @@ class Conversion:
 
         Unexpected names are all listed, with their shapes.
         """
-        total = len(self.source.weights)
-        entry = self.source.container
-        lines = [
-            f'{self.source.path}: {self.layout.title}'
-            + (f', weights of {entry!r}' if entry else '')
-        ]
-        if self.source.others:
-            lines.append(f'  other entries: {", ".join(self.source.others)}')
+        source, title = self.source, self.layout.title
+        lines = [f'{source.path}: {title}']
+        if source.container:
+            lines[0] += f', weights of {source.container!r}'
+        if source.others:
+            lines.append(f'  other entries: {", ".join(source.others)}')
         numbers = sum(tensor.numel() for tensor in self.weights.values())
         lines.append(
-            f'loaded: {len(self.loaded)} of {total} tensors, '
+            f'loaded: {len(self.loaded)} of {len(source.weights)} tensors, '
             f'{numbers / 1e6:.1f} M numbers'
         )
-        for what, names in _groups(self.loaded, lambda v: v[1]).items():
-            ours = [self.loaded[name][0] for name in names]
+        for what in dict.fromkeys(what for _, what in self.loaded.values()):
+            names = [n for n, (_, its) in self.loaded.items() if its == what]
+            ours = _shared([self.loaded[name][0] for name in names])
             lines.append(
-                f'  {len(names):4d}  {what}: {_shared(names)} -> '
-                f'{_shared(ours)}'
+                f'  {len(names):4d}  {what}: {_shared(names)} -> {ours}'
             )
         lines.append(f'not loaded: {len(self.skipped)}')
-        groups = _groups(self.skipped, lambda v: v)
-        lines += [
-            f'  {len(names):4d}  {what} ({_shared(names)}): {why}'
-            for (what, why), names in list(groups.items())[:MOST_REASONS]
-        ]
-        if len(groups) > MOST_REASONS:
+        for reason in dict.fromkeys(self.skipped.values()):
+            names = [n for n, its in self.skipped.items() if its == reason]
             lines.append(
-                f'        and {len(groups) - MOST_REASONS} reasons more, see '
-                'the list'
+                f'  {len(names):4d}  {reason[0]} ({_shared(names)}): '
+                f'{reason[1]}'
             )
         lines.append(
-            f'unexpected, not in the layout of {self.layout.title}: '
-            f'{len(self.unexpected)}'
+            f'unexpected, not in the layout of {title}: {len(self.unexpected)}'
         )
         lines += [f'        {name}' for name in self.unexpected]
-        return '\n'.join([*lines, *self._model_lines()])
-
-    def _model_lines(self) -> list[str]:
-        """What the model did not get."""
         if self.config is None:
-            return [
+            lines.append(
                 'not compared with a model: give --config to compare names '
                 'and shapes'
-            ]
-        filled = {_part(name) for name, _ in self.loaded.values()}
-        lines = [f'the model of {self.config} got nothing for']
-        rest: Counter[str] = Counter()
-        for name in self.unfilled:
-            shown = len(lines) <= MOST_REASONS and _part(name) in filled
-            if shown:
-                lines.append(f'        {name}')
-            else:
-                rest[_part(name)] += 1
-        lines += [
-            f'  {count:4d}  {"more of " * (part in filled)}{part}.*'
-            for part, count in rest.items()
-        ]
-        return lines if self.unfilled else []
+            )
+        if self.unfilled:
+            lines.append(f'the model of {self.config} got nothing for')
+        counts = Counter(_part(name) for name in self.unfilled)
+        lines += [f'  {counts[part]:4d}  {part}.*' for part in counts]
+        return '\n'.join(lines)
 
     def listing(self) -> str:
         """Every name with what became of it, a line each, tab-separated."""
@@ -158,7 +163,8 @@ def convert(
         source (Source): The weights.
         layout (Layout): How they are laid out.
         model (Mapping, optional): Names and shapes of the HERO that will load
-            them; what does not fit it is left out and listed.
+            them; what does not fit it is left out and listed. A ResNet alone
+            needs none: its names are then those of mmdet.
         config (str, optional): Its config, for messages.
 
     Returns:
@@ -168,21 +174,24 @@ def convert(
         ValueError: When the file has another layout, or nothing fits.
     """
     check_layout(source, layout)
+    if model is None and layout.name != 'resnet':
+        raise UserError(
+            f'which weights of {layout.title} fit depends on the model: give '
+            'its config by --config'
+        )
     result = Conversion(layout, source, config if model is not None else None)
-    caught: dict[Rule, dict[str, re.Match[str]]] = {}
-    patterns = [(rule, re.compile(rule.pattern)) for rule in layout.rules]
+    caught: dict[Rule, Places] = {rule: {} for rule in layout.rules}
     for name, tensor in source.weights.items():
-        for rule, pattern in patterns:
-            match = pattern.fullmatch(name)
+        for rule in layout.rules:
+            match = re.fullmatch(rule.pattern, name)
             if match is not None:
-                caught.setdefault(rule, {})[name] = match
+                caught[rule][name] = match.expand(rule.place)
                 break
         else:
             result.unexpected.append(f'{name} {tuple(tensor.shape)}')
     result.unexpected += [f'{name} (no tensor)' for name in source.odd]
-    for rule in layout.rules:
-        if rule in caught:
-            _apply(rule, caught[rule], result, model)
+    for rule, places in caught.items():
+        _apply(rule, places, result, model)
     if not result.loaded:
         raise UserError(
             f'nothing of {source.path} fits'
@@ -192,68 +201,153 @@ def convert(
     result.unfilled = [
         name
         for name in model or ()
-        if name not in result.weights
-        # Absent from frozen norms, which count no batches.
-        and not name.endswith('num_batches_tracked')
+        if name not in result.weights and not name.endswith(COUNTER)
     ]
     return result
 
 
 def _apply(
-    rule: Rule,
-    matches: Mapping[str, 're.Match[str]'],
-    result: Conversion,
-    model: Optional[Shapes],
+    rule: Rule, places: Places, result: Conversion, model: Optional[Shapes]
 ) -> None:
     """Decide about the tensors that a rule caught."""
     weights = result.source.weights
-    if rule.place is None:
-        _skip(result, rule, matches, rule.why_not)
-        return
-    if rule.by_shape and model is None:
-        _skip(
-            result,
-            rule,
-            matches,
-            'its place depends on the neck of the config; give --config',
-        )
-        return
-    shapes: dict[str, Shape] = {n: tuple(t.shape) for n, t in weights.items()}
-    places = rule.place(matches, shapes, model)
+    shapes = {name: tuple(weights[name].shape) for name in places}
+    part = rule.place.removesuffix(r'\1')
     reasons: dict[str, str] = {}
-    unfit = None
-    for name in matches:
-        place = places[name]
-        if place is None:
-            reasons[name] = rule.why_not
-        elif model is not None and place not in model:
-            reasons[name] = f'the model of {result.config} has no such tensor'
-        elif model is not None and model[place] != shapes[name]:
-            reasons[name] = (
-                f'{shapes[name]} in the file, {place} is {model[place]} in '
-                f'the model of {result.config}'
-            )
-            unfit = unfit or name
-    loaded = {what for _, what in result.loaded.values()}
-    for name in matches:
-        if rule.needs and rule.needs not in loaded:
-            reasons[name] = f'of no use without the {rule.needs} of the file'
-        elif rule.together and unfit:
-            reasons.setdefault(name, f'goes with {unfit}, which does not fit')
-        if name in reasons:
-            result.skipped[name] = (rule.what, reasons[name])
+    why = '' if part else rule.why_not
+    if rule.needs and rule.needs not in {w for _, w in result.loaded.values()}:
+        why = f'of no use without the {rule.needs} of the file'
+    elif part in (BACKBONE, LANGUAGE_MODEL):
+        places, why = _whole_part(places, part, model)
+    elif part == NECK and model is not None:
+        places, why = _levels(places, shapes, model)
+    elif part == PROJECTION and model is not None:
+        places, why = _coarsest(places, model)
+    if model is not None and not why:
+        reasons = _misfits(places, shapes, model, result.config)
+    for name, place in places.items():
+        if why or name in reasons:
+            result.skipped[name] = (rule.what, why or reasons[name])
             continue
-        place = str(places[name])
         result.loaded[name] = (place, rule.what)
         # A clone, for a view would be saved with all that it looks at.
         result.weights[place] = weights[name].detach().clone()
 
 
-def _skip(
-    result: Conversion, rule: Rule, names: Iterable[str], why: str
-) -> None:
-    for name in names:
-        result.skipped[name] = (rule.what, why)
+def _misfits(
+    places: Places, shapes: Shapes, model: Shapes, config: Optional[str]
+) -> dict[str, str]:
+    """Why tensors do not fit; but for a neck, one that does not spoils all."""
+    reasons = {}
+    for name, place in places.items():
+        if place not in model:
+            reasons[name] = f'the model of {config} has no such tensor'
+        elif model[place] != shapes[name]:
+            reasons[name] = (
+                f'{shapes[name]} in the file, {place} is {model[place]} in '
+                f'the model of {config}'
+            )
+            if not place.startswith(NECK):
+                others = f'goes with {name}, which does not fit'
+                return {**dict.fromkeys(places, others), **reasons}
+    return reasons
+
+
+def _whole_part(
+    places: Places, part: str, model: Optional[Shapes]
+) -> tuple[Places, str]:
+    """Places in the backbone or language model, and why there are none.
+
+    The stages that both have must be of the same names. A stage that one of
+    them lacks does no harm.
+    """
+    deep = any(re.search(r'backbone\.conv1\.\d', to) for to in places.values())
+    renames = (*_TO_MMDET, *_TO_STEM) if deep else _TO_MMDET
+    theirs = {name: _renamed(to, renames) for name, to in places.items()}
+    if model is None:
+        return theirs, ''
+    ours = {_renamed(n, _TO_MMDET): n for n in model if n.startswith(part)}
+    stages = _stages(ours) & _stages(theirs.values())
+    odd = [
+        name
+        for name in sorted(ours.keys() ^ set(theirs.values()))
+        if _stage(name) in stages and not name.endswith(COUNTER)
+    ]
+    if odd or (_stages(ours) and not stages):
+        found = some(odd) or 'no stage in common'
+        return (
+            theirs,
+            f'that of the config is of another depth or make: {found}',
+        )
+    return {name: ours.get(to, to) for name, to in theirs.items()}, ''
+
+
+def _renamed(name: str, renames: Iterable[tuple[str, str]]) -> str:
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _stage(name: str) -> str:
+    """What stands before the number of a block; empty where there is none."""
+    found = re.match(r'(.+?)\.\d+\.', name)
+    return found[1] if found else ''
+
+
+def _stages(names: Iterable[str]) -> set[str]:
+    return {_stage(name) for name in names} - {''}
+
+
+def _coarsest(places: Places, model: Shapes) -> tuple[Places, str]:
+    """The 1 x 1 convolution from the last stage of the backbone to width D.
+
+    That of the encoder's coarsest level; a neck that stands between would
+    make it do another thing.
+    """
+    if any(name.startswith(NECK) for name in model):
+        return places, (
+            'the neck of the config stands before it and would spoil it; '
+            'configs/hero/hero_r101-c5_vidstg.py has none'
+        )
+    levels = [n for n in model if re.fullmatch(PROJECTION + r'\d+.weight', n)]
+    level = f'{PROJECTION}{len(levels) - 1}.'
+    return {n: to.replace(PROJECTION, level) for n, to in places.items()}, ''
+
+
+def _levels(
+    places: Places, shapes: Shapes, model: Shapes
+) -> tuple[Places, str]:
+    """A neck: its last level is HERO's last level.
+
+    The first level of a detector's neck has stride 4, that of HERO's often 16;
+    their convolutions are of the same size.
+    """
+    theirs = _channels({places[name]: shapes[name] for name in places})
+    ours = _channels(model)
+    both = min(len(theirs), len(ours))
+    if not both or theirs[-both:] != ours[-both:]:
+        return places, (
+            f'its levels have {theirs} channels, those of the neck of the '
+            f'config {ours}'
+        )
+    shift = len(theirs) - len(ours)
+    # Levels that are made of the last one have numbers of their own.
+    level = r'(?<!extra_convs)(?<=convs)\.(\d+)\.'
+    return {
+        name: re.sub(level, lambda m: f'.{int(m[1]) - shift}.', place)
+        for name, place in places.items()
+    }, ''
+
+
+def _channels(shapes: Shapes) -> list[int]:
+    """Input channels of the levels of an FPN or a ChannelMapper."""
+    pattern = re.escape(NECK) + r'(?:lateral_convs|convs)\.(\d+)\.conv\.weight'
+    found = {}
+    for name, shape in shapes.items():
+        match = re.fullmatch(pattern, name)
+        if match:
+            found[int(match[1])] = shape[1]
+    return [found[level] for level in sorted(found)]
 
 
 def check_layout(source: Source, layout: Layout) -> None:
@@ -266,50 +360,30 @@ def check_layout(source: Source, layout: Layout) -> None:
     Raises:
         ValueError: Says what was found and which tool reads it.
     """
-    problem = _misfit(source.weights, layout)
-    if problem is None:
-        return
     fitting = [
-        other
-        for other in LAYOUTS.values()
-        if _misfit(source.weights, other) is None
-    ]
-    if fitting:
-        cure = 'It looks like ' + ' or '.join(
-            f'{other.title}: tools/model_converters/{other.name}.py'
-            for other in fitting
+        known
+        for known in LAYOUTS.values()
+        if all(
+            any(name.startswith(start) for name in source.weights)
+            for start in known.needed
         )
-    elif any(name.startswith('text_encoder.pool') for name in source.weights):
+    ]
+    if fitting and fitting[0] is layout:
+        return
+    if fitting:
         cure = (
-            'It looks like a checkpoint of hero_mm, which needs no converter'
+            f'It looks like {fitting[0].title}: '
+            f'tools/model_converters/{fitting[0].name}.py'
         )
     else:
-        cure = 'No converter of tools/model_converters/ knows this layout'
+        cure = (
+            'No converter of tools/model_converters/ knows this layout; a '
+            'checkpoint of hero_mm needs none'
+        )
     raise UserError(
-        f'{source.path} is not a checkpoint of {layout.title}: {problem}. '
-        f'Found {len(source.weights)} tensors such as '
-        f'{some(source.weights)}. {cure}'
+        f'{source.path} is not a checkpoint of {layout.title}. Found '
+        f'{len(source.weights)} tensors such as {some(source.weights)}. {cure}'
     )
-
-
-def _misfit(names: Iterable[str], layout: Layout) -> Optional[str]:
-    """Why names are not of a layout; None when they are."""
-    names = list(names)
-    for start in layout.needed:
-        if not any(name.startswith(start) for name in names):
-            return f'no name begins with {start!r}'
-    for start in layout.foreign:
-        if any(name.startswith(start) for name in names):
-            return f'it has names that begin with {start!r}'
-    return None
-
-
-def _groups(found: Mapping[str, Any], key: Any) -> dict[Any, list[str]]:
-    """Names by a key of their values, in the order of the first."""
-    groups: dict[Any, list[str]] = {}
-    for name, value in found.items():
-        groups.setdefault(key(value), []).append(name)
-    return groups
 
 
 def _part(name: str) -> str:

@@ -36,7 +36,7 @@ OURS = r'(?:hf|huggingface)://'
 
 
 class HuggingFaceFile(NamedTuple):
-    """A file on the Hugging Face hub."""
+    """A file on the Hugging Face hub; without ``file`` a repository."""
 
     repo: str
     file: str
@@ -55,16 +55,15 @@ def parse_huggingface(name: str) -> HuggingFaceFile:
     Raises:
         ValueError: When a part is missing.
     """
-    parts = name.partition('://')[2].split('/')
-    if len(parts) < 3 or not all(parts):
+    found = re.fullmatch(
+        r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?((?:/[^/]+)+)', name
+    )
+    if found is None:
         raise UserError(
             f'{name!r} names no file on Hugging Face; give '
             'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
         )
-    model, _, revision = parts[1].partition('@')
-    return HuggingFaceFile(
-        f'{parts[0]}/{model}', '/'.join(parts[2:]), revision or None
-    )
+    return HuggingFaceFile(found[1], found[3][1:], found[2])
 
 
 def fetch_huggingface(name: str) -> str:
@@ -81,17 +80,7 @@ def fetch_huggingface(name: str) -> str:
         ValueError: When the name is none.
     """
     wanted = parse_huggingface(name)
-    try:
-        from huggingface_hub import hf_hub_download
-
-        return str(
-            hf_hub_download(wanted.repo, wanted.file, revision=wanted.revision)
-        )
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:
-        # Errors of the network have no common class over its versions.
-        raise OSError(_not_had(name, wanted, error)) from error
+    return _from_hub('hf_hub_download', name, wanted, filename=wanted.file)
 
 
 def fetch_repository(name: str, patterns: list[str]) -> str:
@@ -115,44 +104,43 @@ def fetch_repository(name: str, patterns: list[str]) -> str:
             'hf://OWNER/NAME@REVISION'
         )
     wanted = HuggingFaceFile(found[1], '', found[2])
-    try:
-        from huggingface_hub import snapshot_download
+    return _from_hub(
+        'snapshot_download', name, wanted, allow_patterns=patterns
+    )
 
+
+def _from_hub(
+    download: str, name: str, wanted: HuggingFaceFile, **options: Any
+) -> str:
+    """Call a function of the hub; what it raises is said in words."""
+    import huggingface_hub
+
+    try:
         return str(
-            snapshot_download(
-                wanted.repo, revision=wanted.revision, allow_patterns=patterns
+            getattr(huggingface_hub, download)(
+                repo_id=wanted.repo, revision=wanted.revision, **options
             )
         )
-    except ModuleNotFoundError:
-        raise
     except Exception as error:
-        raise OSError(_not_had(name, wanted, error)) from error
-
-
-def _not_had(name: str, wanted: HuggingFaceFile, error: Exception) -> str:
-    """Why the hub gave nothing, and how to get it by hand."""
-    from huggingface_hub import constants
-
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+        # Errors of the network have no common class over its versions.
+        cause = error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
     reason = lines[0].rstrip('.')
-    offline = ''
+    constants = huggingface_hub.constants
     if constants.HF_HUB_OFFLINE:
-        offline = (
-            ' HF_HUB_OFFLINE=1 is set, so that nothing was asked of the '
-            'hub; unset it where there is internet.'
+        reason += (
+            '. HF_HUB_OFFLINE=1 is set, so that nothing was asked of the hub; '
+            'unset it where there is internet'
         )
     at = f' --revision {wanted.revision}' if wanted.revision else ''
-    what, files, place = wanted.repo, wanted.repo, 'FOLDER'
-    if wanted.file:
-        what = f'{wanted.file} of {wanted.repo}'
-        files, place = f'{wanted.repo} {wanted.file}', f'FOLDER/{wanted.file}'
-    return (
-        f'{name}: {what} is not in the cache '
-        f'({constants.HF_HUB_CACHE}) and could not be fetched: {reason}.'
-        f'{offline} By hand, on a machine with internet: hf download '
-        f'{files}{at} --local-dir FOLDER; then give {place} '
-        f'in the place of {name}'
-    )
+    raise OSError(
+        f'{name} is not in the cache ({constants.HF_HUB_CACHE}) and could not '
+        f'be fetched: {reason}. By hand, on a machine with internet: '
+        + f'hf download {wanted.repo} {wanted.file}'.rstrip()
+        + f'{at} --local-dir FOLDER; then give '
+        + f'FOLDER/{wanted.file}'.rstrip('/')
+        + f' in the place of {name}'
+    ) from cause
 
 
 def fetch_url(url: str) -> str:
@@ -297,7 +285,7 @@ def read_weights(
 
 
 def load_from_hero_mm(filename: str, map_location: Any = None) -> Any:
-    """Loader of MMEngine for all names of this module and local files.
+    """Loader of MMEngine, which logs the end of its name.
 
     Args:
         filename (str): A path, URL, ``torchvision://`` or ``hf://`` name.

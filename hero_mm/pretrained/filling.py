@@ -6,7 +6,6 @@ fit leaves a model at random without a word that anybody reads.
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Optional
 
@@ -154,7 +153,9 @@ def describe_filling(
             f'they are called {some(wanted)}, those of the file '
             f'{some(weights) or "nothing"}'
             + (f', and {len(sizes)} are of another size' if sizes else '')
-            + f'. {_cure(wanted, weights)}'
+            + '. Load a part of the file by prefix=NAME in init_cfg, load it '
+            'into the part that it is of, or convert it '
+            '(tools/model_converters/, docs/pretrained.md)'
         )
     parts = [
         f'{len(names)} {what} ({some(names)})'
@@ -172,35 +173,6 @@ def describe_filling(
         f'{source} fills {filled} of {total} tensors of {name}: '
         f'{"; ".join(parts)}'
     )
-
-
-def _cure(wanted: Iterable[str], given: Iterable[str]) -> str:
-    inside = _prefix(wanted, given)
-    if inside:
-        return f"Load the part of the file: prefix='{inside}' in init_cfg"
-    beneath = _prefix(given, wanted)
-    if beneath:
-        return (
-            f'They would fit its part {beneath.rstrip(".")}: load them there '
-            "by init_cfg=dict(type='Pretrained', ...), or convert the file "
-            '(tools/model_converters/, docs/pretrained.md)'
-        )
-    return (
-        'Give the checkpoint of this model, or convert the file '
-        '(tools/model_converters/, docs/pretrained.md)'
-    )
-
-
-def _prefix(short: Iterable[str], long: Iterable[str]) -> Optional[str]:
-    """What stands before most of the short names in the long ones."""
-    known = set(short)
-    counts: Counter[str] = Counter()
-    for name in long:
-        steps = name.split('.')
-        for cut in range(1, len(steps) - 1):
-            if '.'.join(steps[cut:]) in known:
-                counts['.'.join(steps[:cut]) + '.'] += 1
-    return counts.most_common(1)[0][0] if counts else None
 
 
 def some(names: Iterable[str], shown: int = SHOWN) -> str:

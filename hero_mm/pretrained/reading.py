@@ -24,16 +24,15 @@ TRUST = 'HERO_MM_TRUST_CHECKPOINT'
 # Beside checkpoints: the sums of those that a training wrote there, in the
 # format of sha256sum.
 SUMS = 'checkpoints.sha256'
-# How torch names what it refuses.
+# How torch says that it refuses an object, and its name.
 _REFUSED = re.compile(
-    r'(?:GLOBAL|function|class) ([A-Za-z_][\w.]*)', re.IGNORECASE
-)
-_WANTS_CODE = re.compile(
-    r'unsupported (global|class)|unrecognized function|can only create new '
-    r'object',
+    r'unsupported (?:global|class)|unrecognized function|is blocked'
+    r'|can only create new object|asks for the attribute|TorchScript',
     re.IGNORECASE,
 )
-_RUNS = ('exec', 'eval', 'compile', '__import__', 'open')
+_NAMED = re.compile(
+    r'(?:GLOBAL|function|class|attribute) \W?([A-Za-z_][\w.]*)', re.IGNORECASE
+)
 
 
 def read_weights_file(
@@ -288,59 +287,29 @@ def unreadable(path: Union[str, Path], error: Exception) -> str:
     Returns:
         str: A paragraph that names the file and the cure.
     """
-    start = f'{path} is not a readable checkpoint'
     text = str(error).strip()
-    refused = _REFUSED.search(text)
-    name = refused[1] if refused else 'code'
-    if (
-        'is blocked' in text
-        or 'asks for the attribute' in text
-        or name.rpartition('.')[2] in _RUNS
-    ):
+    if _REFUSED.search(text):
+        named = _NAMED.search(text)
         return (
-            f'{path} is refused: to read it would be to run {name}, which no '
-            'checkpoint needs. This may be an attack. Delete the file, and '
-            'take the checkpoint from its authors'
-        )
-    if _WANTS_CODE.search(text):
-        return (
-            f'{path} is refused: it holds {name} besides weights, and such '
-            'objects can run code. The checkpoint of another project is '
+            f'{path} is refused: it holds {named[1] if named else "a program"}'
+            ' besides weights, and to read such objects can be to run code, '
+            'which may be an attack. The checkpoint of another project is '
             'brought into the names of HERO by tools/model_converters/ '
             '(docs/pretrained.md); otherwise ask its authors for the weights '
             'alone, as .safetensors'
         )
-    if 'TorchScript' in text:
-        return (
-            f'{path} is refused: it is a TorchScript program, which is code, '
-            'and no file of weights. Give the checkpoint that it was made of'
-        )
-    if 'Unsupported operand' in text and _is_pickle(path):
-        return (
-            f'{path} is refused: it is a pickle that torch.save did not '
-            'write, and such a file can run code. Give the checkpoint as its '
-            'authors published it, or the weights as .safetensors'
-        )
-    # What matters stands below the advice of torch.
+    # What matters stands below the advice of torch, which may be to switch
+    # the protection off.
     reason = text.rpartition('WeightsUnpickler error: ')[2]
     reason = (reason.splitlines() or [''])[0].strip().rstrip('.')
     if 'weights_only' in reason or 'weights only' in reason.lower():
-        # An advice to switch the protection off is none.
         reason = ''
     return (
-        f'{start} ({reason or type(error).__name__}): it is truncated or of '
-        f'another kind.{_beginning(path)} Copy it again, or give the '
-        'checkpoint as its authors published it'
+        f'{path} is not a readable checkpoint '
+        f'({reason or type(error).__name__}): it is truncated or of another '
+        f'kind.{_beginning(path)} Copy it again, or give the checkpoint as '
+        'its authors published it'
     )
-
-
-def _is_pickle(path: Union[str, Path]) -> bool:
-    """Whether a file begins as a pickle of a known protocol does."""
-    with contextlib.suppress(OSError):
-        with open(path, 'rb') as file:
-            head = file.read(2)
-        return len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5
-    return False
 
 
 def _beginning(path: Union[str, Path]) -> str:

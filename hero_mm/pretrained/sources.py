@@ -81,27 +81,17 @@ def read_source(path: str, container: Optional[str] = None) -> Source:
             'is expected; give the checkpoint as its authors published it'
         )
     full = [str(name) for name in found if _tensors(found[name])]
-    taken = container
-    if container is not None and container not in full:
-        raise UserError(
-            f'{path} has no weights under --weights {container}; it has them '
-            f'{"under " + ", ".join(full) if full else "under no entry"}'
-        )
-    if container is None:
-        taken = next((name for name in CONTAINERS if name in full), None)
-    if taken is None and not _tensors(found):
-        raise UserError(
-            f'{path} holds no weights at the top or under one of '
-            f'{", ".join(CONTAINERS)}; its entries are '
-            f'{some(map(str, found)) or "none"}. '
-            + (
-                f'Name the right one: --weights {full[0]}'
-                if full
-                else 'Give the checkpoint as its authors published it'
-            )
-        )
-    weights = found if taken is None else found[taken]
+    taken = container or next((n for n in CONTAINERS if n in full), None)
+    weights = found if taken is None else found.get(taken, {})
     tensors = _tensors(weights)
+    if not tensors:
+        raise UserError(
+            f'{path} holds no weights under '
+            f'{taken or "one of " + ", ".join(CONTAINERS)}; its entries are '
+            f'{some(map(str, found)) or "none"}, those with weights '
+            f'{", ".join(full) or "none"}. Name the right one (--weights '
+            'ENTRY), or give the checkpoint as its authors published it'
+        )
     odd = [str(name) for name in weights if str(name) not in tensors]
     others = [] if taken is None else [str(n) for n in found if n != taken]
     return Source(path, _unwrapped(tensors), taken, others, odd)
@@ -120,11 +110,7 @@ def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         inside = [name.startswith(prefix) for name in names]
         # MDETR's masks lie beside the detector that they wrap.
         if inside and (all(inside) or (prefix == 'detr.' and any(inside))):
+            inner = {n.removeprefix(prefix): t for n, t in weights.items()}
             # Wrappers may lie in each other.
-            return _unwrapped(
-                {
-                    name.removeprefix(prefix): value
-                    for name, value in weights.items()
-                }
-            )
+            return _unwrapped(inner)
     return weights

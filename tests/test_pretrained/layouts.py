@@ -2,7 +2,8 @@
 
 The names are those of the published architectures: ResNet-101 without its
 classifier, its norms frozen (four tensors, no count of batches), RoBERTa-base
-with twelve layers, six layers of encoder and decoder. Widths are a few.
+with twelve layers. Widths are a few. Of parts that HERO does not share there
+is a name of each kind, of the variants, too.
 """
 
 import torch
@@ -129,39 +130,6 @@ def bert(prefix, layers=12, width=TEXT, pooler=True, kinds=1, words=WORDS):
     return shapes
 
 
-def attention(name, width=WIDTH):
-    return {
-        f'{name}.in_proj_weight': (3 * width, width),
-        f'{name}.in_proj_bias': (3 * width,),
-        **linear(f'{name}.out_proj', width, width),
-    }
-
-
-def transformer_layer(name, attentions, norms):
-    shapes = {}
-    for part in attentions:
-        shapes.update(attention(f'{name}.{part}'))
-    shapes.update(linear(f'{name}.linear1', WIDTH, 2 * WIDTH))
-    shapes.update(linear(f'{name}.linear2', 2 * WIDTH, WIDTH))
-    for number in norms:
-        shapes.update(layer_norm(f'{name}.norm{number}', WIDTH))
-    return shapes
-
-
-def mlp(name, outputs, layers, inputs=WIDTH):
-    shapes = {}
-    for layer in range(layers):
-        last = layer == layers - 1
-        shapes.update(
-            linear(
-                f'{name}.layers.{layer}',
-                WIDTH if layer else inputs,
-                outputs if last else WIDTH,
-            )
-        )
-    return shapes
-
-
 def resizer(name):
     return {
         **linear(f'{name}.fc', TEXT, WIDTH),
@@ -176,125 +144,104 @@ def input_projection():
     }
 
 
-def _detr():
-    """What MDETR and TubeDETR have in common."""
-    shapes = {}
-    for layer in range(6):
-        shapes.update(
-            transformer_layer(
-                f'transformer.encoder.layers.{layer}', ('self_attn',), (1, 2)
-            )
-        )
-        shapes.update(
-            transformer_layer(
-                f'transformer.decoder.layers.{layer}',
-                ('self_attn', 'cross_attn_image'),
-                (1, 3, 4),
-            )
-        )
+# What HERO does not share.
+BOX_HEAD = [
+    f'bbox_embed.layers.{layer}.{kind}'
+    for layer in range(3)
+    for kind in ('weight', 'bias')
+]
+DETR = (
+    *BOX_HEAD,
+    'backbone.1.row_embed.weight',
+    'query_embed.weight',
+    'transformer.encoder.layers.0.self_attn.in_proj_weight',
+    'transformer.encoder.norm.weight',
+    'transformer.decoder.layers.5.cross_attn_image.out_proj.bias',
+    'transformer.decoder.norm.weight',
+)
+REST = dict(
+    mdetr=(
+        *DETR,
+        'class_embed.weight',
+        'transformer.CLS.weight',
+        'contrastive_projection_image.weight',
+        'contrastive_align_projection_text.bias',
+        'isfinal_embed.bias',
+        'qa_embed.weight',
+        'answer_rel_head.weight',
+        'answer_reg_head.layers.2.bias',
+        'bbox_attention.q_linear.weight',
+        'mask_head.adapter1.weight',
+    ),
+    tubedetr=(
+        *DETR,
+        'transformer.time_embed.te',
+        'transformer.time_embed.time_embed.weight',
+        'transformer.fast_encoder.layers.0.self_attn.in_proj_weight',
+        'transformer.fast_encoder.weight',
+        'transformer.fast_residual.bias',
+        'sted_embed.layers.1.weight',
+    ),
+    stcat=(
+        *BOX_HEAD,
+        *(f'ground_decoder.decoder.{name}' for name in BOX_HEAD),
+        'vis_encoder.1.col_embed.weight',
+        'ground_encoder.fusion.weight',
+        'ground_encoder.encoder.spatial_layers.0.linear1.weight',
+        'ground_encoder.encoder.time_embed.te',
+        'ground_decoder.decoder.layers.0.sa_qtime_proj.bias',
+        'ground_decoder.template_generator.anchor_proj.weight',
+        'ground_decoder.temp_decoder.norm.bias',
+        'temp_embed.layers.0.weight',
+        'action_embed.layers.1.bias',
+    ),
+    faster_rcnn=(
+        'rpn_head.rpn_conv.weight',
+        'roi_head.bbox_head.fc_cls.bias',
+        'roi_head.bbox_head.shared_fcs.0.weight',
+    ),
+    mm_grounding_dino=(
+        'level_embed',
+        'query_embedding.weight',
+        'memory_trans_fc.weight',
+        'memory_trans_norm.bias',
+        'dn_query_generator.label_embedding.weight',
+        'encoder.fusion_layers.0.gamma_v',
+        'decoder.layers.0.cross_attn_text.attn.in_proj_weight',
+        'bbox_head.cls_branches.6.bias',
+    ),
+)
+
+
+def rest(kind):
+    return dict.fromkeys(REST[kind], (WIDTH,))
+
+
+def _towers(kind, body, text, resized):
     return {
-        **shapes,
-        **layer_norm('transformer.decoder.norm', WIDTH),
-        **bert('transformer.text_encoder.'),
-        'transformer.text_encoder.embeddings.position_ids': (1, POSITIONS),
-        **resizer('transformer.resizer'),
-        **mlp('bbox_embed', 4, 3),
+        **resnet(body),
+        **bert(text),
+        f'{text}embeddings.position_ids': (1, POSITIONS),
+        **resizer(resized),
         **input_projection(),
-        **resnet('backbone.0.body.'),
+        **rest(kind),
     }
 
 
-def mdetr():
-    return {
-        **_detr(),
-        'query_embed.weight': (100, WIDTH),
-        **linear('class_embed', WIDTH, 256),
-        **linear('contrastive_align_projection_image', WIDTH, 64),
-        **linear('contrastive_align_projection_text', WIDTH, 64),
-    }
+def mdetr(kind='mdetr'):
+    prefix = 'transformer.'
+    return _towers(
+        kind, 'backbone.0.body.', f'{prefix}text_encoder.', f'{prefix}resizer'
+    )
 
 
 def tubedetr():
-    return {
-        **_detr(),
-        'query_embed.weight': (1, WIDTH),
-        'transformer.time_embed.te': (200, 1, WIDTH),
-        **linear('transformer.fast_encoder', WIDTH, WIDTH),
-        **linear('transformer.fast_residual', WIDTH, WIDTH),
-        **mlp('sted_embed', 2, 2),
-    }
-
-
-def _stcat_decoder():
-    shapes = {}
-    for layer in range(6):
-        name = f'ground_decoder.decoder.layers.{layer}'
-        shapes.update(transformer_layer(name, ('self_attn',), (1, 3, 4)))
-        for part in (
-            *(f'sa_{p}_proj' for p in ('qcontent', 'qpos', 'qtime')),
-            *(f'sa_{p}_proj' for p in ('kcontent', 'kpos', 'ktime', 'v')),
-            *(f'ca_{p}_proj' for p in ('qcontent', 'kcontent', 'kpos')),
-            *(f'ca_{p}_proj' for p in ('qtime', 'v', 'qpos_sine')),
-            # Only the first layer keeps the projection of the anchor.
-            *(('ca_qpos_proj',) if layer == 0 else ()),
-        ):
-            shapes.update(linear(f'{name}.{part}', WIDTH, WIDTH))
-        shapes.update(linear(f'{name}.cross_attn.out_proj', WIDTH, WIDTH))
-        shapes.update(
-            transformer_layer(
-                f'ground_decoder.temp_decoder.layers.{layer}',
-                ('self_attn', 'cross_attn_image'),
-                (1, 3, 4),
-            )
-        )
-    shapes.update(mlp('ground_decoder.decoder.query_scale', WIDTH, 2))
-    # It gets the sines of a box, half as many a side.
-    shapes.update(
-        mlp('ground_decoder.decoder.ref_point_head', WIDTH, 2, 2 * WIDTH)
-    )
-    for name in ('decoder', 'temp_decoder'):
-        shapes.update(layer_norm(f'ground_decoder.{name}.norm', WIDTH))
-    for name in ('content', 'gamma', 'beta', 'anchor'):
-        shapes.update(
-            linear(
-                f'ground_decoder.template_generator.{name}_proj',
-                WIDTH,
-                4 if name == 'anchor' else WIDTH,
-            )
-        )
-    # The box head is shared with the decoder and stored twice.
-    shapes.update(mlp('ground_decoder.decoder.bbox_embed', 4, 3))
-    shapes['ground_decoder.time_embed.te'] = (201, 1, WIDTH)
-    return shapes
+    return mdetr('tubedetr')
 
 
 def stcat():
-    shapes = {}
-    for layer in range(6):
-        for kind in ('spatial_layers', 'temporal_layers'):
-            shapes.update(
-                transformer_layer(
-                    f'ground_encoder.encoder.{kind}.{layer}',
-                    ('self_attn',),
-                    (1, 2),
-                )
-            )
-    for name in ('local_pos_embed', 'frame_cls', 'video_cls'):
-        shapes[f'ground_encoder.encoder.{name}.weight'] = (1, WIDTH)
-    shapes['ground_encoder.encoder.time_embed.te'] = (201, 1, WIDTH)
-    return {
-        **resnet('vis_encoder.0.body.'),
-        **bert('text_encoder.body.'),
-        'text_encoder.body.embeddings.position_ids': (1, POSITIONS),
-        **resizer('text_encoder.resizer'),
-        **shapes,
-        **linear('ground_encoder.fusion', WIDTH, WIDTH),
-        **_stcat_decoder(),
-        **input_projection(),
-        **mlp('temp_embed', 2, 2),
-        **mlp('bbox_embed', 4, 3),
-        **mlp('action_embed', 1, 2),
-    }
+    names = 'vis_encoder.0.body.', 'text_encoder.body.', 'text_encoder.resizer'
+    return _towers('stcat', *names)
 
 
 def fpn(channels, outputs, num_outs, width=WIDTH):
@@ -309,24 +256,6 @@ def fpn(channels, outputs, num_outs, width=WIDTH):
         shapes[f'{name}.weight'] = (width, outputs, 3, 3)
         shapes[f'{name}.bias'] = (width,)
     return shapes
-
-
-def faster_rcnn():
-    """Faster R-CNN of mmdet 3 on ResNet-101 and FPN."""
-    return {
-        **resnet('backbone.', counted=True),
-        **fpn([4 * BASE, 8 * BASE, 16 * BASE, 32 * BASE], WIDTH, 4),
-        'rpn_head.rpn_conv.weight': (WIDTH, WIDTH, 3, 3),
-        'rpn_head.rpn_conv.bias': (WIDTH,),
-        'rpn_head.rpn_cls.weight': (3, WIDTH, 1, 1),
-        'rpn_head.rpn_cls.bias': (3,),
-        'rpn_head.rpn_reg.weight': (12, WIDTH, 1, 1),
-        'rpn_head.rpn_reg.bias': (12,),
-        **linear('roi_head.bbox_head.fc_cls', WIDTH, 81),
-        **linear('roi_head.bbox_head.fc_reg', WIDTH, 320),
-        **linear('roi_head.bbox_head.shared_fcs.0', 49 * WIDTH, WIDTH),
-        **linear('roi_head.bbox_head.shared_fcs.1', WIDTH, WIDTH),
-    }
 
 
 def channel_mapper(channels, extra, width=WIDTH):
@@ -345,54 +274,13 @@ def channel_mapper(channels, extra, width=WIDTH):
     return shapes
 
 
-DEFORMABLE = ('attention_weights', 'output_proj', 'sampling_offsets')
-FUSION = ('v_proj', 'l_proj', 'values_v_proj', 'values_l_proj')
-
-
-def _dino_layer(name, deformable=None, attentions=(), norms=2):
-    """A layer of mmdet's DETR kin; all linear layers are square here."""
-    shapes = {}
-    if deformable:
-        for part in (*DEFORMABLE, 'value_proj'):
-            shapes.update(linear(f'{name}.{deformable}.{part}', WIDTH, WIDTH))
-    for part in attentions:
-        shapes.update(attention(f'{name}.{part}.attn'))
-    for part in ('ffn.layers.0.0', 'ffn.layers.1'):
-        shapes.update(linear(f'{name}.{part}', WIDTH, WIDTH))
-    for number in range(norms):
-        shapes.update(layer_norm(f'{name}.norms.{number}', WIDTH))
-    return shapes
-
-
-def _dino_layers():
-    shapes = {}
-    for layer in range(6):
-        fusion = f'encoder.fusion_layers.{layer}'
-        for part in (*FUSION, 'out_v_proj', 'out_l_proj'):
-            shapes.update(linear(f'{fusion}.attn.{part}', WIDTH, WIDTH))
-        for part in 'vl':
-            shapes.update(layer_norm(f'{fusion}.layer_norm_{part}', WIDTH))
-            shapes[f'{fusion}.gamma_{part}'] = (WIDTH,)
-        shapes.update(_dino_layer(f'encoder.layers.{layer}', 'self_attn'))
-        shapes.update(
-            _dino_layer(f'encoder.text_layers.{layer}', None, ('self_attn',))
-        )
-        shapes.update(
-            _dino_layer(
-                f'decoder.layers.{layer}',
-                'cross_attn',
-                ('self_attn', 'cross_attn_text'),
-                norms=4,
-            )
-        )
-    # The seventh branch is that of the encoder.
-    for layer in range(7):
-        shapes[f'bbox_head.cls_branches.{layer}.bias'] = (1,)
-        for part in (0, 2, 4):
-            shapes.update(
-                linear(f'bbox_head.reg_branches.{layer}.{part}', WIDTH, WIDTH)
-            )
-    return shapes
+def faster_rcnn():
+    """Faster R-CNN of mmdet 3 on ResNet-101 and FPN."""
+    return {
+        **resnet('backbone.', counted=True),
+        **fpn([4 * BASE, 8 * BASE, 16 * BASE, 32 * BASE], WIDTH, 4),
+        **rest('faster_rcnn'),
+    }
 
 
 def mm_grounding_dino():
@@ -407,12 +295,5 @@ def mm_grounding_dino():
             words=WORDS - 1,
         ),
         **linear('text_feat_map', TEXT, WIDTH),
-        'level_embed': (4, WIDTH),
-        'query_embedding.weight': (900, WIDTH),
-        **linear('memory_trans_fc', WIDTH, WIDTH),
-        **layer_norm('memory_trans_norm', WIDTH),
-        'dn_query_generator.label_embedding.weight': (256, WIDTH),
-        **_dino_layers(),
-        **mlp('decoder.ref_point_head', WIDTH, 2, 2 * WIDTH),
-        **layer_norm('decoder.norm', WIDTH),
+        **rest('mm_grounding_dino'),
     }

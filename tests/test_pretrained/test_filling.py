@@ -60,7 +60,8 @@ def test_a_recogniser_without_prefix(file, loaders):
     model = Model(checkpoint=file('recogniser.pth'))
     with pytest.raises(ValueError, match='fills none of the 7') as error:
         model.init_weights()
-    assert "prefix='backbone.' in init_cfg" in str(error.value)
+    assert 'those of the file backbone.conv.weight, ' in str(error.value)
+    assert 'prefix=NAME in init_cfg' in str(error.value)
     model = Model(checkpoint=file('recogniser.pth'), prefix='backbone.')
     model.init_weights()
     wanted = read_checkpoint(file('recogniser.pth'))['state_dict']
@@ -79,9 +80,8 @@ def load(model, path):
 
 
 def test_raw_names_are_an_error(file, loaders):
-    with pytest.raises(ValueError, match='raw.pth fills none') as error:
+    with pytest.raises(ValueError, match='raw.pth fills none'):
         load(Model(), file('raw.pth'))
-    assert 'would fit its part backbone' in str(error.value)
     torch.save(dict(state_dict={}), file('empty.pth'))
     with pytest.raises(ValueError, match='those of the file nothing'):
         load(Model(), file('empty.pth'))

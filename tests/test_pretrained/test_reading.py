@@ -58,11 +58,11 @@ def test_other_files_that_are_code(tmp_path):
     path = tmp_path / 'plain.pth'
     for protocol in (2, 4):
         path.write_bytes(pickle.dumps(Runs(exec, ''), protocol))
-        with pytest.raises(ValueError, match='plain.pth is refused: '):
+        with pytest.raises(ValueError, match='plain.pth is '):
             read_weights_file(path)
     program = tmp_path / 'program.pt'
     torch.jit.script(torch.nn.Linear(1, 1)).save(str(program))
-    with pytest.raises(ValueError, match='is a TorchScript program') as error:
+    with pytest.raises(ValueError, match='it holds a program') as error:
         read_weights_file(program)
     assert 'weights_only' not in paragraph(error)
 
