@@ -172,53 +172,54 @@ def check_mmcv(versions: Versions) -> Iterator[Finding]:
             'was built without its operators, as an isolated build is',
             'rebuild it (docs/install.md, "Compiled mmcv") or use mmcv-lite',
         )
-    if 'mmcv' in both and has_compiled_mmcv():
-        reason = import_error('mmcv._ext')
-        if reason is not None:
-            yield Finding(
-                'mmcv',
-                f'its operators do not load ({reason}); they were built for '
-                'another torch',
-                'pip cache remove mmcv, then build it again '
-                '(docs/install.md, "Compiled mmcv")',
-                fatal=True,
-            )
 
 
-def check_opencv(versions: Versions) -> Iterator[Finding]:
-    """OpenCV, of which the family asks for several wheels in one folder.
+# Of a module that must import: its package, what else is to be known, and
+# the cure.
+IMPORTS = {
+    'av': ('av', '', 'pip install --force-reinstall av'),
+    'mmengine': ('mmengine', '', 'pip install --force-reinstall mmengine'),
+    'cv2': (
+        'opencv',
+        '; the plain and contrib wheels need libGL, and all wheels share one '
+        'folder: removing one breaks the others',
+        'apt-get install libgl1, or: pip uninstall -y '
+        f'{" ".join(OPENCV)}; pip install opencv-contrib-python-headless',
+    ),
+    'torchvision': (
+        'torchvision',
+        '; it was built for another torch, and transformers fails with it',
+        'pip uninstall torchvision (hero_mm does not need it), or install '
+        'the build that fits your torch',
+    ),
+    'mmcv._ext': (
+        'mmcv',
+        '; its operators were built for another torch',
+        'pip cache remove mmcv, then build it again (docs/install.md, '
+        '"Compiled mmcv")',
+    ),
+}
 
-    Their versions differ in a default install, which works: the one installed
-    last is whole. What counts is that it imports.
+
+def check_imports(versions: Versions) -> Iterator[Finding]:
+    """What does not import; operators of mmcv and torchvision may be absent.
+
+    Versions of OpenCV's wheels differ in a default install, which works: the
+    one installed last is whole.
     """
-    reason = import_error('cv2')
-    if reason is not None:
-        names = ' '.join(n for n in OPENCV if versions[n] is not None)
-        yield Finding(
-            'opencv',
-            f'does not import ({reason}); the plain and contrib wheels need '
-            'libGL, and all wheels share one folder: removing one breaks the '
-            'others',
-            f'apt-get install libgl1, or: pip uninstall -y {names}; '
-            'pip install opencv-contrib-python-headless',
-            fatal=True,
-        )
-
-
-def check_torchvision(versions: Versions) -> Iterator[Finding]:
-    """A torchvision of another build takes transformers and timm along."""
-    if importlib.util.find_spec('torchvision') is None:
-        return
-    reason = import_error('torchvision')
-    if reason is not None:
-        yield Finding(
-            'torchvision',
-            f'does not import ({reason}); it was built for another torch, '
-            'and transformers fails with it',
-            'pip uninstall torchvision (hero_mm does not need it), or '
-            'install the build that fits your torch',
-            fatal=versions['transformers'] is not None,
-        )
+    for module, (package, why, cure) in IMPORTS.items():
+        if module == 'mmcv._ext' and not (
+            versions['mmcv'] and has_compiled_mmcv()
+        ):
+            continue
+        if package == 'torchvision' and not importlib.util.find_spec(module):
+            continue
+        reason = import_error(module)
+        if reason is not None:
+            # Only transformers needs it.
+            free = package == 'torchvision' and not versions['transformers']
+            problem = f'does not import ({reason}){why}'
+            yield Finding(package, problem, cure, fatal=not free)
 
 
 def check_setuptools(versions: Versions) -> Iterator[Finding]:
@@ -234,7 +235,7 @@ def check_setuptools(versions: Versions) -> Iterator[Finding]:
 
 
 def check_family(versions: Versions) -> Iterator[Finding]:
-    """Optional packages that are absent or do not import."""
+    """Optional packages that are absent."""
     for name in FAMILY:
         if versions[name] is None:
             yield Finding(
@@ -249,15 +250,6 @@ def check_family(versions: Versions) -> Iterator[Finding]:
             'imports importlib_metadata, which it does not declare',
             'pip install importlib_metadata',
         )
-    for module in ('av', 'mmengine'):
-        reason = import_error(module)
-        if reason is not None:
-            yield Finding(
-                module,
-                f'does not import ({reason})',
-                f'pip install --force-reinstall {module}',
-                fatal=True,
-            )
 
 
 CHECKS: tuple[Callable[[Versions], Iterator[Finding]], ...] = (
@@ -265,8 +257,7 @@ CHECKS: tuple[Callable[[Versions], Iterator[Finding]], ...] = (
     check_ranges,
     check_weights_only,
     check_mmcv,
-    check_opencv,
-    check_torchvision,
+    check_imports,
     check_setuptools,
     check_family,
 )

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+import torch  # noqa: F401  before find_spec is replaced
 from rich.console import Console
 
 from hero_mm import doctor
