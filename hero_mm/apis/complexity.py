@@ -191,7 +191,8 @@ def count_flops(
         )
     grounder: Any = model
     with _as_tested(model):
-        data = batch_of(grounder, items)
+        batch = collate_copies(items)
+        data = grounder.data_preprocessor(batch, False)
         texts = [t for one in data['data_samples'] for t in one.queries.texts]
         found: list[Any] = []
         text = flops_of(lambda: found.append(grounder.text_encoder(texts)))
@@ -201,29 +202,28 @@ def count_flops(
             counts = count_parts(shapes, words, **to_meta(data))
         except (RuntimeError, UserError):
             # Detectors look at values, and say in words that they cannot.
-            data = batch_of(grounder, items)
+            batch = collate_copies(items)
+            data = grounder.data_preprocessor(batch, False)
             counts = count_parts(grounder, found[0], **data)
     return {**counts, 'text encoder': text}
 
 
-def batch_of(model: Any, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Clips as a model takes them; answers go into copies of the samples.
+def collate_copies(items: Sequence[dict[str, Any]]) -> Any:
+    """Collate clips; answers are then written into copies of the samples.
 
     Args:
-        model (nn.Module): With a data preprocessor.
         items (Sequence[dict]): As in :func:`count_flops`.
     """
-    copies = [
-        dict(item, data_samples=item['data_samples'].clone()) for item in items
-    ]
-    return model.data_preprocessor(pseudo_collate(copies), False)
+    return pseudo_collate(
+        [dict(one, data_samples=one['data_samples'].clone()) for one in items]
+    )
 
 
 def to_meta(data: dict[str, Any]) -> dict[str, Any]:
     """A batch of shapes without values.
 
     Args:
-        data (dict): Of :func:`batch_of`.
+        data (dict): Of a data preprocessor.
     """
     inputs = {
         name: value.to('meta') if isinstance(value, torch.Tensor) else value
@@ -268,7 +268,7 @@ def count_parts(
     Args:
         grounder (nn.Module): In evaluation mode, also on the device 'meta'.
         words (TextFeatures): Features of all sentences.
-        inputs (dict): Of :func:`batch_of`.
+        inputs (dict): Of a data preprocessor.
         data_samples (Sequence[GroundingDataSample]): The same.
 
     Returns:

@@ -9,8 +9,8 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
@@ -19,6 +19,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
+from hero_mm.apis.benchmark.timing import time_of
 from hero_mm.apis.checkpoint import load_weights
 from hero_mm.apis.complexity import count_flops, count_parameters
 from hero_mm.config import read_config
@@ -92,26 +93,15 @@ def _time(
 ) -> float:
     """Milliseconds of an item on average."""
     device = get_device()
-    on_cpu = device == 'cpu'
     tester: Any = model.to(device)
-    # Of one process alone, whatever else the machine does.
-    clock = time.process_time if on_cpu else time.perf_counter
-
-    def once(item: dict[str, Any]) -> float:
-        batch = pseudo_collate([item])
-        start = clock()
-        tester.test_step(batch)
-        if not on_cpu:
-            torch.cuda.synchronize()
-        return clock() - start
-
     with torch.no_grad():
-        once(items[0])
-        times = [
-            statistics.median(once(item) for _ in range(repeat))
-            for item in items
+        batches = [pseudo_collate([item]) for item in items]
+        tester.test_step(batches[0])
+        seconds = [
+            time_of(partial(tester.test_step, batch), repeat, device)
+            for batch in batches
         ]
-    return 1000 * statistics.mean(times)
+    return 1000 * statistics.mean(seconds)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

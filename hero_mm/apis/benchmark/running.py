@@ -12,9 +12,9 @@ import av
 import cv2
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 
+from hero_mm.apis.complexity import collate_copies
 from hero_mm.apis.inputs import pick_device
 from hero_mm.apis.random_clips import config_without_data, make_item
 from hero_mm.config import read_config
@@ -155,7 +155,7 @@ def loader_rows(args: Namespace) -> Rows:
     ]
 
     def step(parts: list[Item]) -> None:
-        model.train_step(batch_of(parts), wrapper)
+        model.train_step(collate_copies(parts), wrapper)
 
     def steps() -> None:
         for one in batches:
@@ -179,17 +179,6 @@ def _wrapper(model: Any, in_bfloat16: bool) -> Any:
     kind = 'hero_mm.BFloat16OptimWrapper' if in_bfloat16 else 'OptimWrapper'
     optimizer = dict(type='SGD', lr=1e-6)
     return build_optim_wrapper(model, dict(type=kind, optimizer=optimizer))
-
-
-def batch_of(items: list[Item]) -> Any:
-    """Collated; answers are written into copies of the samples.
-
-    Args:
-        items (list[dict]): Clips as a pipeline packs them.
-    """
-    return pseudo_collate(
-        [dict(one, data_samples=one['data_samples'].clone()) for one in items]
-    )
 
 
 def variants(cfg: Any) -> Iterator[tuple[str, Any]]:
@@ -264,10 +253,10 @@ def _model_actions(
 
     def infer(parts: list[Item]) -> None:
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, args.amp):
-            model.eval().test_step(batch_of(parts))
+            model.eval().test_step(collate_copies(parts))
 
     def train() -> None:
-        model.train().train_step(batch_of(items), wrapper)
+        model.train().train_step(collate_copies(items), wrapper)
 
     yield 'training step', train
     yield 'inference', lambda: infer(items)
