@@ -387,8 +387,7 @@ def export(args: argparse.Namespace, console: Console) -> None:
         folder = write_package(
             inferencer, args.out, args.name, args.data, scores, args.licence
         )
-        TubeInferencer(folder, device='cpu', trust=True)
-        label = read_package(folder, trust=True).label
+        label = TubeInferencer(folder, device='cpu', trust=True).cfg.label
         try:
             read_package(folder)
             note = ''

@@ -134,7 +134,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
             self.pipeline = self._init_pipeline(self.cfg)
             self.collate_fn = self._init_collate(self.cfg)
             self.model = MODELS.build(self.cfg.model)
-        load_weights(self.model, self.weights)
+        self.meta = load_weights(self.model, self.weights)
         self.model.to(self.device).eval()
         self._reported: set[str] = set()
 

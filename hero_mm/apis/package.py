@@ -330,7 +330,7 @@ def write_package(
         format=FORMAT,
         name=name or folder.resolve().name,
         trained_on=data or _describe_data(cfg),
-        scores=dict(_scores(inferencer.weights) if scores is None else scores),
+        scores=dict(_scores(inferencer) if scores is None else scores),
         licence=licence,
         words=len(words) or None,
         hero_mm_version=__version__,
@@ -430,26 +430,19 @@ def _describe_data(cfg: Config) -> str:
     return ', '.join(parts)
 
 
-def _scores(weights: str) -> dict[str, float]:
-    """What the validation of a work dir logged for one of its checkpoints."""
+def _scores(inferencer: 'TubeInferencer') -> dict[str, float]:
+    """What the validation of a work dir logged for its checkpoint."""
     from hero_mm.visualization.training_log import read_training_log
 
-    from .checkpoint import read_checkpoint
-
-    log = read_training_log(Path(weights).parent).scores
-    meta = read_checkpoint(weights).get('meta') or {}
+    log = read_training_log(Path(inferencer.weights).parent).scores
+    steps = inferencer.meta.get('epoch'), inferencer.meta.get('iter')
     found = {}
     for name, points in log.items():
         title = name.rpartition('/')[2]
-        step = next((s for s in _steps(meta) if s in points), None)
+        step = next((s for s in steps if s in points), None)
         if title in _SHOWN_SCORES and name.count('/') < 2 and step is not None:
             found[f'val {title}'] = round(points[step], 4)
     return found
-
-
-def _steps(meta: Mapping[str, Any]) -> list[Any]:
-    """Where in a log the scores of a checkpoint may stand."""
-    return [meta.get('epoch'), meta.get('iter')]
 
 
 def _card(label: Mapping[str, Any]) -> str:
