@@ -152,20 +152,20 @@ def check_settings(cfg: Config) -> None:
     path = Path(cfg.filename or '')
     if hasattr(cfg, 'followed') or not path.is_file():
         return
-    plain = Config.fromfile(path, import_custom_modules=False)
-    names = {
-        name: count
-        for name, count in _names(path).items()
-        if isinstance(plain.get(name), SCALARS)
-    }
-    lost = {name for name in names if cfg.get(name) != plain[name]}
-    if not lost and _unlike(_evaluate(path, {}) or plain, plain):
-        lost = {name for name, count in names.items() if count > 1}
-    if lost:
+    ours = read_config(path)
+    lost = [
+        name
+        for name, value in ours.items()
+        if isinstance(value, SCALARS)
+        and _is_free(name)
+        and cfg.get(name) != value
+    ]
+    if lost or ours.followed:
         raise UserError(
-            f'{path}: {", ".join(sorted(lost))} at its top has no effect on '
-            'what it inherits under this program. Train with tools/train.py, '
-            'or set what uses it, such as train_cfg.max_epochs'
+            f'{path}: what stands at its top has no effect on '
+            f'{", ".join(lost or ours.followed)} under this program. Train '
+            'with tools/train.py, or set what uses it, such as '
+            'train_cfg.max_epochs'
         )
 
 
@@ -173,23 +173,21 @@ def _check_effect(
     path: Path, cfg: Config, plain: Config, top: Mapping[str, Any]
 ) -> None:
     """Refuse what is set at the top and used nowhere."""
-    idle = {
-        name
+    others = {
+        name: {key: top[key] for key in top if key != name}
         for name, value in top.items()
         if plain.get(name) != value
-        and not _unlike(cfg, _evaluate(path, _without(top, name)) or plain)
-        - {name}
     }
     tree = _parse(path)
     own = {name for _, name in _assignments(tree)} if tree else set()
-    if tree and '_base_' in own:
-        names = _names(path)
-        read = {
-            node.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        }
-        idle |= {n for n in own & set(EXPECTED) - read if names[n] == 1}
+    for name in own.intersection(EXPECTED) if '_base_' in own else ():
+        if isinstance(plain[name], SCALARS):
+            others.setdefault(name, {**top, name: plain[name] * 2})
+    idle = {
+        name
+        for name, values in others.items()
+        if not _unlike(cfg, _evaluate(path, values) or plain) - {name}
+    }
     if idle:
         raise UserError(
             f'{path}: {", ".join(sorted(idle))} has no effect, nothing there '
@@ -197,10 +195,6 @@ def _check_effect(
             'train_dataloader.dataset.ann_file (tools/analysis_tools/'
             'print_config.py shows all)'
         )
-
-
-def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
 
 
 @cache
@@ -290,12 +284,11 @@ def _write_copy(tree: ast.Module, folder: Path) -> Path:
 def _shared(
     path: Path, tree: ast.Module, bases: Any, own: set[str], folder: Path
 ) -> dict[str, Any]:
-    """Values of what a config sets and its bases set, too.
+    """Values of what a config sets, which hold in its bases, too.
 
     Of its code with the new values, which others there may follow.
     """
-    names = {name for name, count in _names(path).items() if count > 1} & own
-    if not names:
+    if not own:
         return {}
     files = [
         name if '::' in name else str((path.parent / name).resolve())
@@ -305,7 +298,7 @@ def _shared(
     cfg = Config.fromfile(
         _write_copy(tree, folder), import_custom_modules=False
     )
-    return {n: cfg[n] for n in names if isinstance(cfg.get(n), SCALARS)}
+    return {n: cfg[n] for n in own if isinstance(cfg.get(n), SCALARS)}
 
 
 def _parse(path: Path) -> Optional[ast.Module]:
@@ -332,26 +325,8 @@ def _base_names(node: ast.Assign) -> list[str]:
     return [found] if isinstance(found, str) else list(found or [])
 
 
-def _bases(path: Path, node: ast.Assign) -> list[Path]:
-    """Files of ``_base_``, but for those of another package."""
-    return [path.parent / n for n in _base_names(node) if '::' not in n]
-
-
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:
         return None
-
-
-def _names(path: Path) -> dict[str, int]:
-    """Names that may be set at the top, and how many files of it do."""
-    tree, count = _parse(path), dict[str, int]()
-    for node, name in _assignments(tree) if tree else ():
-        if name == '_base_':
-            for base in _bases(path, node):
-                for inner, more in _names(Path(base)).items():
-                    count[inner] = count.get(inner, 0) + more
-        elif _is_free(name):
-            count[name] = count.get(name, 0) + 1
-    return count
