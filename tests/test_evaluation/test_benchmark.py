@@ -253,13 +253,14 @@ def test_flags_that_do_not_fit(tool, words, said, capsys):
 
 
 @pytest.mark.slow
-def test_a_device_that_is_not_there(path):
+def test_a_device_that_is_not_there(repo_root):
+    path = repo_root / 'tools/analysis_tools/benchmark.py'
     done = subprocess.run(
         [sys.executable, str(path), '--parts', 'model', '--device', 'cuda:99'],
         capture_output=True,
         text=True,
         check=False,
-        cwd=path.parents[2],
+        cwd=repo_root,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
     assert done.returncode == 1
