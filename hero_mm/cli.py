@@ -299,6 +299,13 @@ def ground(args: argparse.Namespace, console: Console) -> None:
     _show(shown, args.format, console, inferencer.facts())
     for note in dict.fromkeys(n for tube in tubes for n in notes_on(tube)):
         errors.print(f'note: {note}', soft_wrap=True)
+    if args.model is None and any(tube['unknown_words'] for tube in shown):
+        errors.print(
+            'note: this is the small model of the package, which knows '
+            'rendered shapes; train one on your own videos: '
+            'docs/own_footage.md',
+            soft_wrap=True,
+        )
     if files and (len(videos) == 1 or args.top is not None):
         with _quiet():
             files += asking.draw(shown)

@@ -155,8 +155,8 @@ def notes_on(tube: Tube) -> list[str]:
     if unknown:
         words = ', '.join(unknown)
         notes.append(
-            f'"{text}": the model was not trained with {words}, and takes '
-            'each for any word'
+            f'"{text}": the model was not trained with {words}; it reads '
+            'each as one unknown word'
         )
     if tube['cut_words']:
         notes.append(
