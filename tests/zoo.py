@@ -1,8 +1,8 @@
-"""The model zoo: every backbone, neck and proposal generator, small.
+"""The model zoo: every backbone, neck, generator and language model.
 
 A test matrix: few layers and channels make a model small without changing its
 kind. ``tools/analysis_tools/model_zoo.py`` writes docs/model_zoo.md from it.
-Detectors are those of the config files that mmdet ships.
+Detectors are whole: those of the config files that mmdet ships.
 """
 
 import copy
@@ -17,9 +17,26 @@ from typing import Any, Callable, Optional, Union
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
-from mmengine.utils import get_installed_path
 from torch import nn
+from zoo_detectors import (
+    DETECTORS,
+    HEADS,
+    LARGE,
+    REFUSED_DETECTORS,
+    SCALES,
+    WIDTH,
+    is_prompted,
+    small_detector,
+    small_head,
+    whole_detector,
+)
+from zoo_language import (
+    LANGUAGE_MODELS,
+    REFUSED_LANGUAGE,
+    save_language_model,
+)
 
 from hero_mm.apis.complexity import (
     count_encoder_flops,
@@ -481,257 +498,18 @@ REFUSED: dict[str, dict] = {
 }
 
 
-DETECTORS = {
-    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-    'Cascade R-CNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
-    'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py',
-    'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
-    'FCOS': 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
-    'DETR': 'detr/detr_r50_8xb2-150e_coco.py',
-    'Deformable DETR': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
-    'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
-    'Grounding DINO': (
-        'mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py'
-    ),
-}
-WIDTH = 16
-# What a name in a config becomes; anything else stays. Of an untrained
-# detector every box is wanted.
-SMALL_PARTS: dict[str, Any] = dict(
-    allowed_border=-1,
-    embed_dim=WIDTH,
-    fc_out_channels=WIDTH,
-    feedforward_channels=WIDTH,
-    max_per_img=12,
-    max_text_len=24,
-    nms_pre=40,
-    num_classes=3,
-    num_cp=0,
-    num_dn_queries=4,
-    num_heads=2,
-    num_queries=12,
-    octave_base_scale=1,
-    scales=[1],
-    score_thr=0.0,
-    stacked_convs=1,
-)
-GROUPS = dict(type='GN', num_groups=4)
-RESNET_WIDTHS = {64: 4, 256: 4, 512: 8, 1024: 16, 2048: 32}
-SWIN_WIDTHS = {192: 16, 384: 32, 768: 64}
-
-
-def small_detector(name: str, language_model: Optional[Path] = None) -> dict:
-    """Config of a small detector.
-
-    Args:
-        name (str): One of :data:`DETECTORS`.
-        language_model (Path, optional): Folder of a small BERT, for those
-            that are prompted; see :func:`save_small_bert`.
-
-    Raises:
-        FileNotFoundError: mmdet came without its configs.
-    """
-    configs = Path(get_installed_path('mmdet')) / '.mim/configs'
-    model = Config.fromfile(configs / DETECTORS[name]).model
-    widths = _shrink_backbone(model.backbone)
-    # Of the DINOs the width is written in mmdet's code.
-    width = 256 if 'dn_cfg' in model else WIDTH
-    for part in model:
-        if part in SMALL_PARTS:
-            model[part] = SMALL_PARTS[part]
-        elif isinstance(model[part], dict) and part not in (
-            'backbone',
-            'language_model',
-        ):
-            _shrink(model[part], widths, width)
-    if 'language_model' in model:
-        model.language_model.update(name=str(language_model), max_tokens=24)
-    head = model.get('bbox_head', {})
-    if head.get('type') in ('DeformableDETRHead', 'DINOHead'):
-        head.embed_dims = width
-    if head.get('type') in ('ATSSHead', 'FCOSHead'):
-        head.norm_cfg = GROUPS
-    return model.to_dict()
-
-
-def _shrink_backbone(backbone: Any) -> dict[int, int]:
-    """A small backbone, in place, and what its channels became."""
-    backbone.init_cfg = None
-    if backbone.type == 'SwinTransformer':
-        backbone.update(
-            embed_dims=8,
-            depths=[1] * 4,
-            num_heads=[1] * 4,
-            window_size=4,
-            with_cp=False,
-            convert_weights=False,
-        )
-        return SWIN_WIDTHS
-    backbone.update(depth=18, base_channels=4)
-    return RESNET_WIDTHS
-
-
-def _shrink(config: Any, widths: dict[int, int], width: int) -> None:
-    """Make a part small without changing its kind, in place."""
-    for name, value in list(config.items()):
-        if name == 'in_channels' and isinstance(value, (list, tuple)):
-            config[name] = [widths[channels] for channels in value]
-        elif name in ('in_channels', 'out_channels', 'feat_channels') or (
-            name in ('embed_dims', 'v_dim', 'l_dim') and value == 256
-        ):
-            config[name] = width
-        elif name == 'num_layers':
-            config[name] = min(value, 2)
-        elif name == 'norm_cfg' and value and value.type == 'GN':
-            value.num_groups = 4
-        elif name == 'num_feats':
-            config[name] = width // 2
-        elif name in SMALL_PARTS:
-            config[name] = SMALL_PARTS[name]
-        elif isinstance(value, dict):
-            _shrink(value, widths, width)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            for part in value:
-                _shrink(part, widths, width)
-
-
-def save_small_bert(folder: Path, words: str) -> Path:
-    """Save a small BERT with random weights, and its tokenizer.
-
-    Args:
-        folder (Path): Where to.
-        words (str): Those that the tokenizer shall know.
-
-    Returns:
-        Path: The folder.
-    """
-    import tokenizers
-    import transformers
-
-    special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '.', '?']
-    tokens = [*special, *sorted(set(words.split()))]
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel(
-            {word: place for place, word in enumerate(tokens)}, '[UNK]'
-        )
-    )
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = tokenizers.processors.BertProcessing(
-        ('[SEP]', 3), ('[CLS]', 2)
-    )
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token='[PAD]',
-        unk_token='[UNK]',
-        cls_token='[CLS]',
-        sep_token='[SEP]',
-        model_input_names=['input_ids', 'token_type_ids', 'attention_mask'],
-    ).save_pretrained(folder)
-    config = transformers.BertConfig(
-        vocab_size=len(tokens),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=40,
-    )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        transformers.BertModel(config).save_pretrained(folder)
-    return folder
-
-
-def _anchors(**changes: Any) -> dict:
-    return dict(
-        type='AnchorGenerator', ratios=[1.0], strides=[8, 16], **changes
-    )
-
-
-_OVERLAP = dict(type='MaxIoUAssigner', pos_iou_thr=0.5)
-_CODER = dict(
-    bbox_coder=dict(type='DeltaXYWHBBoxCoder'), loss_bbox=dict(type='L1Loss')
-)
-# Kind of a head -> its own arguments, and how boxes are given to it.
-HEADS: dict[str, tuple[dict, dict]] = {
-    'RPNHead': (
-        dict(
-            anchor_generator=_anchors(scales=[1, 2]),
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-            **_CODER,
-        ),
-        dict(
-            assigner=dict(_OVERLAP, neg_iou_thr=0.3, min_pos_iou=0.3),
-            sampler=dict(
-                type='RandomSampler',
-                num=16,
-                pos_fraction=0.5,
-                add_gt_as_proposals=False,
-            ),
-        ),
-    ),
-    'RetinaHead': (
-        dict(
-            anchor_generator=_anchors(scales=[1, 2]),
-            num_classes=1,
-            stacked_convs=1,
-            **_CODER,
-        ),
-        dict(
-            assigner=dict(_OVERLAP, neg_iou_thr=0.4, min_pos_iou=0),
-            sampler=dict(type='PseudoSampler'),
-        ),
-    ),
-    'ATSSHead': (
-        dict(
-            anchor_generator=_anchors(scales=[2]),
-            num_classes=1,
-            stacked_convs=1,
-            norm_cfg=GROUPS,
-            loss_bbox=dict(type='GIoULoss'),
-        ),
-        dict(assigner=dict(type='ATSSAssigner', topk=4)),
-    ),
-    'FCOSHead': (
-        dict(
-            strides=[8, 16],
-            regress_ranges=((-1, 16), (16, 1e8)),
-            num_classes=1,
-            stacked_convs=1,
-            norm_cfg=GROUPS,
-        ),
-        {},
-    ),
-}
-
-
-def small_head(kind: str) -> dict:
-    """Config of a small dense head on two levels, of strides 8 and 16.
-
-    Args:
-        kind (str): One of :data:`HEADS`.
-    """
-    # Who gets it may change it.
-    own, train = copy.deepcopy(HEADS[kind])
-    return dict(
-        type=f'mmdet.{kind}',
-        in_channels=WIDTH,
-        feat_channels=WIDTH,
-        **own,
-        train_cfg=dict(allowed_border=-1, pos_weight=-1, **train),
-        test_cfg=dict(
-            nms_pre=40,
-            max_per_img=12,
-            min_bbox_size=0,
-            score_thr=0.0,
-            nms=dict(type='nms', iou_threshold=0.7),
-        ),
-    )
-
-
 # The clip that small models are counted on.
 FRAMES, SIZE, QUERIES = 5, (96, 64), 2
 FULL_FRAMES, FULL_SIZE = 64, (224, 224)
-KINDS = ('variant', 'tower', 'generator', 'refused')
+# Detectors are whole, so that they see little of it.
+FEW_FRAMES, FEW_SIZE = 2, (64, 64)
+KINDS = ('variant', 'tower', 'generator', 'detector', 'language', 'refused')
+# Kind of a row -> the part that it is about, where it is no video encoder.
+PARTS = dict(
+    generator='proposal_generator',
+    detector='proposal_generator',
+    language='text_encoder',
+)
 OURS = dict(
     type='VideoEncoder',
     embed_dims=WIDTH,
@@ -767,6 +545,9 @@ class Row:
             row is about, by name. Called with a folder for files.
         config (Path, optional): The whole config of a variant.
         needs (tuple[str, ...]): Packages that the parts do not name.
+        frozen (Callable, optional): As ``parts``, without what cannot be
+            trained.
+        refused (bool): Whether it shall be refused in words.
     """
 
     kind: str
@@ -774,6 +555,8 @@ class Row:
     parts: Callable[[Path], dict[str, Any]]
     config: Optional[Path] = None
     needs: tuple[str, ...] = ()
+    frozen: Optional[Callable[[Path], dict[str, Any]]] = None
+    refused: bool = False
 
 
 @dataclass
@@ -785,17 +568,19 @@ class Result:
         missing (bool): Whether the problem is a package that is not
             installed.
         refused (bool): Whether the problem is told in words.
+        untaught (str, optional): Why its own weights cannot be trained.
         trained (bool): Whether a training step was done.
         predicted (bool): Whether it answered.
         encoder (nn.Module, optional): The small video encoder.
-        parameters (int): Of the video encoder, or of the generator.
+        parameters (int): Of what the row is about.
         flops (int): Of the video encoder for a clip; of a generator, of all
-            that is done once a clip.
+            that is done once a clip; of others none are counted.
     """
 
     problem: Optional[str] = None
     missing: bool = False
     refused: bool = False
+    untaught: Optional[str] = None
     trained: bool = False
     predicted: bool = False
     encoder: Any = None
@@ -812,7 +597,7 @@ def is_as_it_should(row: Row, result: Result) -> bool:
     """
     if result.missing:
         return True
-    return result.refused if row.kind == 'refused' else result.problem is None
+    return result.refused if row.refused else result.problem is None
 
 
 def all_rows(configs: Union[str, Path]) -> list[Row]:
@@ -831,7 +616,17 @@ def all_rows(configs: Union[str, Path]) -> list[Row]:
     ]
     rows += _generators()
     rows += [
-        Row('refused', name, partial(_tower, tower))
+        Row(
+            'language',
+            name,
+            partial(_language, name),
+            needs=('transformers',),
+            refused=name in REFUSED_LANGUAGE,
+        )
+        for name in LANGUAGE_MODELS
+    ]
+    rows += [
+        Row('refused', name, partial(_tower, tower), refused=True)
         for name, tower in REFUSED.items()
     ]
     return rows
@@ -842,12 +637,19 @@ def _generators() -> Iterator[Row]:
     for kind in HEADS:
         head = partial(_head, kind)
         yield Row('generator', f'head {kind}', head, needs=needs)
-    for name in DETECTORS:
-        more = ('transformers',) if 'Grounding' in name else ()
-        detector = partial(_detector, name)
-        yield Row('generator', name, detector, needs=(*needs, *more))
     yield Row('generator', 'files', _files)
     yield Row('generator', "HERO's own", _own)
+    for name in DETECTORS:
+        more = ('transformers',) if is_prompted(name) else ()
+        more += ('torchvision',) if name == 'CrowdDet' else ()
+        yield Row(
+            'generator' if name in LARGE else 'detector',
+            name,
+            partial(_detector, name, False),
+            needs=(*needs, *more),
+            frozen=partial(_detector, name, True),
+            refused=name in REFUSED_DETECTORS,
+        )
 
 
 def _files(folder: Path) -> dict[str, Any]:
@@ -877,16 +679,35 @@ def _head(kind: str, folder: Path) -> dict[str, Any]:
     )
 
 
-def _detector(name: str, folder: Path) -> dict[str, Any]:
-    bert = None
-    if 'Grounding' in name:
-        bert = save_small_bert(folder, WORDS)
+def _detector(name: str, frozen: bool, folder: Path) -> dict[str, Any]:
+    prompt, bert = None, None
+    make = small_detector if name in LARGE else whole_detector
+    if is_prompted(name):
+        size: dict[str, Any] = {}
+        if make is whole_detector:
+            size = dict(
+                hidden_size=768,
+                num_attention_heads=12,
+                max_position_embeddings=256,
+            )
+        bert = save_language_model(folder, 'BERT', WORDS, **size)
+        prompt = None if frozen else WORDS
     return dict(
         proposal_generator=dict(
             type='DetectorProposals',
-            detector=small_detector(name, bert),
-            # A prompted detector cannot learn.
-            frozen=bert is not None,
+            detector=make(name, bert),
+            frozen=frozen,
+            text=prompt,
+            scale=SCALES.get(name, 1.0),
+        )
+    )
+
+
+def _language(kind: str, folder: Path) -> dict[str, Any]:
+    save_language_model(folder, kind, WORDS)
+    return dict(
+        text_encoder=dict(
+            type='HFTextEncoder', embed_dims=WIDTH, name=str(folder)
         )
     )
 
@@ -937,19 +758,30 @@ def small_hero(**parts: Any) -> dict:
 
 
 def try_row(row: Row) -> Result:
-    """Build a small model, train it for a step, ask it, count it.
+    """Build a model, train it for a step, ask it, count it.
 
     Args:
         row (Row): What to try.
 
     Returns:
-        Result: Errors are caught and told.
+        Result: Errors are caught and reported.
     """
+    result = _try_parts(row, row.parts)
+    if row.frozen is None or not result.refused:
+        return result
+    frozen = _try_parts(row, row.frozen)
+    frozen.untaught = result.problem
+    return frozen
+
+
+def _try_parts(
+    row: Row, make_parts: Callable[[Path], dict[str, Any]]
+) -> Result:
     result = Result()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
             missing = _missing(row.needs)
-            parts = {} if missing else row.parts(Path(folder))
+            parts = {} if missing else make_parts(Path(folder))
             missing = missing or _missing(needed_packages(parts))
             if missing:
                 result.problem = f'{", ".join(missing)} not installed'
@@ -961,12 +793,13 @@ def try_row(row: Row) -> Result:
                 model = MODELS.build(small_hero(**parts))
                 model.init_weights()
                 _try_model(row, model, result)
-    except Exception as error:  # A row that fails is a row of the table.
-        told = str(error).strip().partition('\n')[0]
-        result.refused = isinstance(error, ValueError)
-        if not result.refused:
-            told = f'{type(error).__name__}: {told}'
-        result.problem = told
+        except Exception as error:  # A row that fails is a row of the table.
+            said = str(error).strip().partition('\n')[0]
+            said = said.replace(folder, 'FOLDER')
+            result.refused = isinstance(error, ValueError)
+            if not result.refused:
+                said = f'{type(error).__name__}: {said}'
+            result.problem = said
     return result
 
 
@@ -991,11 +824,17 @@ def _missing(packages: Iterable[str]) -> list[str]:
 
 def _try_model(row: Row, model: Any, result: Result) -> None:
     """Train, ask and count an initialised model."""
+    whole = row.kind == 'detector'
     items = [
-        make_item(FRAMES, SIZE, QUERIES, 0),
-        make_item(3, (70, 61), 1, 1),
+        make_item(FEW_FRAMES, FEW_SIZE, QUERIES, 0)
+        if whole
+        else make_item(FRAMES, SIZE, QUERIES, 0),
+        make_item(1 if whole else 3, (70, 61), 1, 1),
     ]
     model.train()
+    # As the runner does; TOOD and YOLOX ask for it.
+    hub = MessageHub.get_current_instance()
+    hub.update_info_dict(dict(epoch=0, iter=0))
     data = model.data_preprocessor(_batch(items), True)
     total, _ = model.parse_losses(model(**data, mode='loss'))
     total.backward()
@@ -1013,13 +852,15 @@ def _try_model(row: Row, model: Any, result: Result) -> None:
         if not sample.pred_queries.bboxes.isfinite().all():
             raise ValueError('a predicted box is not finite')
     result.predicted = True
-    part = 'proposal_generator' if row.kind == 'generator' else 'video_encoder'
+    part = PARTS.get(row.kind, 'video_encoder')
+    result.parameters, _ = count_parameters(model).get(part, (0, 0))
+    result.encoder = model.video_encoder
+    if row.kind in ('detector', 'language'):
+        return
     flops = count_flops(model, items[:1])
     result.flops = flops['backbone'] + flops['pyramid']
     if row.kind == 'generator':
         result.flops += flops['rest of the clip']
-    result.parameters, _ = count_parameters(model).get(part, (0, 0))
-    result.encoder = model.video_encoder
 
 
 def _batch(items: list[dict]) -> dict[str, list]:

@@ -55,6 +55,13 @@ class TestByHand:
             'gt_vIoU@0.5': 1.0,
         }
 
+    @pytest.mark.parametrize('protocol', ['tubedetr', 'stcat', 'hcstvg'])
+    def test_a_span_of_any_length_costs_nothing(self, protocol):
+        """Its frames are never listed: no memory would hold them."""
+        guess = make_guess(0, 10**15)
+        tiou, _, gt_viou = score_one(make_truth(4, 8), guess, protocol)
+        assert 0 < tiou < 1e-12 and gt_viou == 1
+
     def test_shifted_span(self):
         # truth 4..7, guess 6..9: 2 common of 6.
         tiou, viou, gt_viou = score_one(make_truth(4, 8), make_guess(6, 10))

@@ -1,4 +1,4 @@
-"""Try every backbone, neck and proposal generator at a small size.
+"""Try every backbone, neck, proposal generator and language model.
 
 Writes the tables of docs/model_zoo.md; what stands round them stays. The rows
 are those of tests/zoo.py.
@@ -7,7 +7,7 @@ Example::
 
     python tools/analysis_tools/model_zoo.py
     python tools/analysis_tools/model_zoo.py --check
-    python tools/analysis_tools/model_zoo.py --only FPN Swin
+    python tools/analysis_tools/model_zoo.py --only FPN detector
 """
 
 import argparse
@@ -54,6 +54,14 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         'Proposal generators',
         ('generator', 'parameters', SMALL, *TRIED),
     ),
+    'detector': (
+        'Detectors as proposal generators',
+        ('detector', 'config of mmdet', 'parameters', *TRIED),
+    ),
+    'language': (
+        'Language models as text encoders',
+        ('language model', 'parameters', *TRIED),
+    ),
     'refused': (
         'What is refused, and in which words',
         ('video encoder', 'error'),
@@ -81,8 +89,8 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         '--only',
         nargs='+',
         metavar='WORD',
-        help='rows whose name holds one of these words; the others stay as '
-        'they are written',
+        help='rows whose name holds one of these words, or whose kind it '
+        f'is ({", ".join(TABLES)}); the others stay as they are written',
     )
     return parser.parse_args(argv)
 
@@ -99,15 +107,22 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     rows = zoo.all_rows(ROOT / 'configs')
     cells, failed = cells_of(text), []
     for row in rows:
-        if args.only and not any(word in row.name for word in args.only):
+        if args.only and not any(
+            word in row.name or word == row.kind for word in args.only
+        ):
             continue
         result = zoo.try_row(row)
         good = zoo.is_as_it_should(row, result)
         failed += [] if good else [row.name]
         state = 'ok' if good else 'FAILS'
-        print(f'{state:5} {row.name}: {result.problem or "runs"}', flush=True)
+        said = result.problem or 'runs'
+        if result.untaught and not result.problem:
+            said = f'runs; is not trained: {result.untaught}'
+        print(f'{state:5} {row.name}: {said}', flush=True)
         if not args.check:
-            cells[row.name] = cells_of_row(row, result)
+            cells[row.name] = cells_of_row(row, result) + whole_cells(
+                row, result
+            )
     if not args.check:
         text = replace_section(text, zoo_section(rows, cells))
         write_text(args.out, text)
@@ -120,16 +135,28 @@ def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
     """What stands between the marks."""
     parts = [f'Written with {", ".join(map(_version, PACKAGES))}.']
     for kind, (title, head) in TABLES.items():
-        lines = [list(head), ['---'] * len(head)]
-        lines += [
+        shown = [
             [f'`{row.name}`' if kind == 'variant' else row.name]
             + cells[row.name]
             for row in rows
             if row.kind == kind and row.name in cells
         ]
+        lines = [list(head), ['---'] * len(head), *shown]
         table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-        parts += [f'## {title}', table]
+        parts += [f'## {title}', count_line(head, shown), table]
     return '\n\n'.join(parts)
+
+
+def count_line(head: Sequence[str], shown: Sequence[Sequence[str]]) -> str:
+    """How many rows of a table run, and how many of them are trained."""
+    if TRIED[-1] not in head:
+        return f'{len(shown)} are refused.'
+    trained, runs = (
+        sum(line[head.index(what)] == 'yes' for line in shown)
+        for what in TRIED
+    )
+    more = '' if trained == runs else f', {trained} of them are trained, too'
+    return f'{runs} of {len(shown)} run{more}.'
 
 
 def replace_section(text: str, section: str) -> str:
@@ -155,26 +182,33 @@ def cells_of(text: str) -> dict[str, list[str]]:
 
 
 def cells_of_row(row: Any, result: Any) -> list[str]:
-    """What is written of a row."""
+    """What is written of a row, but for the whole size of a variant."""
     if row.kind == 'refused':
         return [result.problem or 'nothing: it runs']
+    runs = result.problem is None
     said = result.problem or ''
-    counts = [_millions(result.parameters), _giga(result.flops)]
-    tried = [
-        'yes' if result.trained else said,
-        'yes' if result.predicted else said if result.trained else '',
-    ]
-    cells = [*(counts if result.problem is None else ['', '']), *tried]
+    training = result.untaught or ('yes' if result.trained else said)
+    answers = 'yes' if result.predicted else said if said != training else ''
+    tried = [training, answers]
+    parameters = _millions(result.parameters) if runs else ''
+    if row.kind == 'detector':
+        return [f'`{zoo.DETECTORS[row.name]}`', parameters, *tried]
+    if row.kind == 'language':
+        return [parameters, *tried]
+    cells = [parameters, _giga(result.flops) if runs else '', *tried]
     if row.kind == 'generator':
         return cells
-    cells = [*_tower(result.encoder), *cells]
-    if row.kind == 'variant':
-        whole = ['', '']
-        if result.problem is None:
-            parameters, flops = zoo.count_variant(row.config)
-            whole = [_millions(parameters), _giga(flops)]
-        cells += whole
-    return cells
+    return [*_tower(result.encoder), *cells]
+
+
+def whole_cells(row: Any, result: Any) -> list[str]:
+    """Parameters and operations of a variant in its whole size."""
+    if row.kind != 'variant':
+        return []
+    if result.problem is not None:
+        return ['', '']
+    parameters, flops = zoo.count_variant(row.config)
+    return [_millions(parameters), _giga(flops)]
 
 
 def _version(package: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hero_mm.errors import UserError
 from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
 
-from ..video_encoders.building import build_part, reason
+from ..video_encoders.building import build_part, find_part, reason
 
 
 def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
@@ -43,17 +43,23 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
         model = ConfigDict(config.model)
     if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
+    _check_kind(find_part(model, 'detector'))
     if importlib.util.find_spec('fairscale') is None:
         _without_checkpoints(model)
     try:
         built: nn.Module = build_part(model, 'detector')
     except OSError as error:
+        if 'language_model' not in model:
+            raise
         raise UserError(
             f'the language model of the detector {model.type} cannot be had: '
             f'{reason(error)}. Give its folder: language_model.name, and '
             'lang_model_name of the bbox_head where it has one'
         ) from error
-    _check_kind(built)
+    head = getattr(built, 'bbox_head', None)
+    if head is not None and not hasattr(head, 'loss_cls'):
+        # mmdet 3.3 asks SSD's for it when it predicts.
+        head.loss_cls = None
     _leave_masks_out(built)
     _pad_to_whole_cells(built)
     return built
@@ -75,21 +81,28 @@ def _without_checkpoints(config: Any) -> None:
             _without_checkpoints(part)
 
 
-def _check_kind(detector: Any) -> None:
-    """ValueError where it is no detector of single frames."""
-    from mmdet.models.detectors import SemiBaseDetector
+def _check_kind(kind: Any) -> None:
+    """ValueError where its class is no detector of single frames."""
+    from mmdet.models import detectors
 
-    if isinstance(detector, SemiBaseDetector):
+    name = getattr(kind, '__name__', kind)
+    if _is_a(kind, detectors.KnowledgeDistillationSingleStageDetector):
         raise UserError(
-            f'{type(detector).__name__} is a way to train two copies of a '
+            f'{name} is a way to train a detector under a teacher, which it '
+            'loads, too: give the config of the plain detector (GFL for LD, '
+            'PAA for LAD) and its weights'
+        )
+    if _is_a(kind, detectors.SemiBaseDetector):
+        raise UserError(
+            f'{name} is a way to train two copies of a '
             'detector, and finds nothing itself: give the config of its '
             'detector (the entry model.detector) and the weights of '
             'its teacher'
         )
-    head = getattr(detector, 'bbox_head', None)
-    if head is not None and not hasattr(head, 'loss_cls'):
-        # mmdet 3.3 asks SSD's for it when it predicts.
-        head.loss_cls = None
+
+
+def _is_a(kind: Any, parent: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, parent)
 
 
 def _leave_masks_out(detector: Any) -> None:
@@ -150,6 +163,7 @@ def check_boxes(detector: Any, frozen: bool) -> None:
     learns_masks = (
         with_mask
         or hasattr(detector, 'panoptic_head')
+        or getattr(getattr(detector, 'roi_head', None), 'with_semantic', False)
         or hasattr(getattr(detector, 'bbox_head', None), 'loss_mask')
     )
     if learns_masks and not frozen:

@@ -205,14 +205,8 @@ class DetectorProposals(ProposalGenerator):
         frames = [frames[row] for row in rows]
         data = []
         for one, boxes in zip(frames, truth):
-            sample = frame_sample(
-                self._scaled(*one.size), boxes * self._factor(one.size, boxes)
-            )
-            if self.text is not None:
-                sample.text = _closed(self.text)
-                # Class 0 is all of the prompt.
-                sample.tokens_positive = [[[0, len(sample.text)]]]
-            data.append(sample)
+            boxes = boxes * self._factor(one.size, boxes)
+            data.append(self._lesson(self._scaled(*one.size), boxes))
         batch, data = self._batch(
             self._pixels(inputs, frames), data, training=True
         )
@@ -221,6 +215,15 @@ class DetectorProposals(ProposalGenerator):
             set_batch_size(data, data[0].batch_input_shape, head)
         losses = self._run(self.detector.loss, batch, data)
         return sum_losses(losses, weight * self.loss_weight)
+
+    def _lesson(self, size: tuple[int, int], boxes: Tensor) -> Any:
+        """A frame to learn boxes of."""
+        sample = frame_sample(size, boxes)
+        if self.text is not None:
+            sample.text = _closed(self.text)
+            # Class 0 is all of the prompt.
+            sample.tokens_positive = [[[0, len(sample.text)]]]
+        return sample
 
     def _run(
         self, method: Any, inputs: Tensor, data: list[Any], **options: Any
@@ -234,7 +237,10 @@ class DetectorProposals(ProposalGenerator):
             raise
         except FAILURES as error:
             why = 'So says the detector itself: look into its config'
-            if max(height, width) < LARGE and self._runs_on_large_frames():
+            small = max(height, width) < LARGE
+            if isinstance(error, ImportError):
+                why = 'Install it (sklearn by the name scikit-learn)'
+            elif small and self._runs_on_a_large_frame(method, **options):
                 why = (
                     f'The frames are too small for it: it runs on {LARGE}x'
                     f'{LARGE} pixels. Enlarge them: scale of the detector'
@@ -245,18 +251,18 @@ class DetectorProposals(ProposalGenerator):
             ) from error
 
     @torch.no_grad()
-    def _runs_on_large_frames(self) -> bool:
-        """Whether it finds boxes in one large frame of zeros."""
-        pixels = torch.zeros(1, 3, LARGE, LARGE, device=self._device())
-        was_training = self.detector.training
-        self.detector.eval()
+    def _runs_on_a_large_frame(self, method: Any, **options: Any) -> bool:
+        """Whether it does so with zeros, and an object to learn in them."""
+        size = LARGE, LARGE
+        pixels = torch.zeros(1, 3, *size, device=self._device())
+        sample = self._sample(size, 'object')
+        if method == self.detector.loss:
+            whole = pixels.new_tensor([[0, 0, LARGE, LARGE]])
+            sample = self._lesson(size, whole)
         try:
-            data = [self._sample((LARGE, LARGE), 'object')]
-            self.detector.predict(pixels, data, rescale=False)
+            method(pixels, [sample], **options)
         except FAILURES:
             return False
-        finally:
-            self.detector.train(was_training)
         return True
 
     def _sample(self, size: tuple[int, int], text: str) -> Any:

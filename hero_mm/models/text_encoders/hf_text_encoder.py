@@ -3,6 +3,7 @@
 Shape legend: Q queries, L sub-words, C encoder width, D width.
 """
 
+import inspect
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +71,8 @@ class HFTextEncoder(BaseModule):
     Raises:
         OSError: The model cannot be found; the message says how to get it.
         ValueError: The model has no positions for so many words, needs code
-            of its own, or a word in it does not see those behind it.
+            of its own, reads what pads a sentence, or a word in it does not
+            see those behind it.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class HFTextEncoder(BaseModule):
         config = getattr(
             language_model.config, 'text_config', language_model.config
         )
-        most = _most_words(config)
+        most = _most_words(config, part)
         if max_words > most:
             raise UserError(
                 _TOO_LONG.format(max_words=max_words, name=name, most=most)
@@ -112,6 +114,14 @@ class HFTextEncoder(BaseModule):
 
     def _look(self, kind: str) -> None:
         """Run on a sentence: what nothing reads, and what a word sees."""
+        takes = inspect.signature(self.language_model.forward).parameters
+        if 'attention_mask' not in takes or self._sees_padding():
+            raise UserError(
+                f'{self.name} ({kind}) reads what pads a sentence as words: '
+                'its answer would change with the length of the other '
+                'sentences. Take a language model that leaves it out, such as '
+                'roberta-base'
+            )
         tokens = self._tokens(['the man who walks'])
         with untouched(self.language_model, gradients=True):
             words_QLC = self._hidden(tokens)
@@ -130,13 +140,25 @@ class HFTextEncoder(BaseModule):
         other[:, -1] = torch.where(ids[:, -1] == 0, 1, 0)
         with untouched(self.language_model):
             again_QLC = self._hidden({**tokens, 'input_ids': other})
-        if torch.equal(words_QLC[:, 0], again_QLC[:, 0]):
+        # Of some (Longformer) a word sees its neighbours alone.
+        if torch.equal(words_QLC[:, :-1], again_QLC[:, :-1]):
             raise UserError(
                 f'{self.name} ({kind}) is a decoder: its words do not see '
                 'those behind them, and "the red" of "the red ball" would '
                 'not know of the ball. Take an encoder (RoBERTa, BERT, CLIP '
                 'text) or an encoder-decoder (T5, BART), whose encoder is used'
             )
+
+    def _sees_padding(self) -> bool:
+        """Whether it reads a sentence otherwise beside a longer one."""
+        words = []
+        for others in ([], ['the man who walks beside a dog and a child']):
+            tokens = self._tokens(['the man who walks', *others])
+            with untouched(self.language_model):
+                mask_QL = tokens['attention_mask'].bool()
+                words.append(self._hidden(tokens)[0][mask_QL[0]])
+        change = (words[1] - words[0]).abs().max()
+        return bool(change > 0.01 * words[0].abs().max())
 
     def init_weights(self) -> None:
         """Load the weights of the folder, where they are wanted.
@@ -183,6 +205,8 @@ class HFTextEncoder(BaseModule):
             padding=True,
             truncation=True,
             max_length=self.max_words,
+            # The tokenizers of some models (SigLIP) leave it out.
+            return_attention_mask=True,
             return_tensors='pt',
         )
         return {name: value.to(device) for name, value in tokens.items()}
@@ -317,14 +341,16 @@ def _explained(name: str, pretrained: bool) -> Iterator[None]:
         raise OSError(_not_found(name, pretrained, error)) from error
 
 
-def _most_words(config: Any) -> float:
+def _most_words(config: Any, part: nn.Module) -> float:
     """How many sub-words a language model has positions for."""
     most = getattr(config, 'max_position_embeddings', None)
     if most is None or most <= 0:
         return float('inf')
-    # RoBERTa counts its positions from the one after that of the padding.
-    if config.model_type in ('roberta', 'xlm-roberta', 'camembert'):
-        most -= config.pad_token_id + 1
+    for name, table in part.named_modules():
+        first = getattr(table, 'padding_idx', None)
+        if name.endswith('position_embeddings') and first is not None:
+            # RoBERTa, MPNet, Longformer count from behind the padding on.
+            most -= first + 1
     return int(most)
 
 

@@ -8,12 +8,8 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from zoo import (
-    HEADS,
-    save_small_bert,
-    small_detector,
-    small_head,
-)
+from zoo_detectors import HEADS, small_detector, small_head
+from zoo_language import save_language_model
 
 from hero_mm.registry import MODELS
 
@@ -24,7 +20,8 @@ PROMPTS = ('the red square moves left', 'what grows?', 'object . circle .')
 def bert(tmp_path_factory) -> Path:
     """Folder of a tiny BERT with random weights and its tokenizer."""
     pytest.importorskip('transformers')
-    return save_small_bert(tmp_path_factory.mktemp('bert'), ' '.join(PROMPTS))
+    folder = tmp_path_factory.mktemp('bert')
+    return save_language_model(folder, 'BERT', ' '.join(PROMPTS))
 
 
 @pytest.fixture(scope='session')

@@ -5,7 +5,7 @@ import importlib.util
 
 import pytest
 import torch
-import zoo
+import zoo_detectors
 from torch import nn
 
 from hero_mm.models.proposals import DetectorProposals, build_detector
@@ -134,7 +134,7 @@ def shrunk(detector_config, monkeypatch):
     """Function: the config of a tiny detector of any config of mmdet."""
 
     def make(path):
-        monkeypatch.setitem(zoo.DETECTORS, path, path)
+        monkeypatch.setitem(zoo_detectors.DETECTORS, path, path)
         return detector_config(path)
 
     return make
@@ -149,12 +149,25 @@ def test_masks_are_no_boxes(shrunk):
     detector = DetectorProposals(config, frozen=False).detector
     assert not detector.roi_head.with_mask
     assert not any('mask' in name for name in detector.state_dict())
+    # Its boxes rest on a map that it learns.
+    config = shrunk('htc/htc_r50_fpn_1x_coco.py')
+    with pytest.raises(ValueError, match='Cascade learns masks.*frozen=True'):
+        DetectorProposals(config, frozen=False)
+    assert DetectorProposals(config).detector.roi_head.with_semantic
 
 
 def test_a_scheme_of_training_is_no_detector():
     path = 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k'
     with pytest.raises(ValueError, match='SoftTeacher is a way to train two'):
         build_detector(f'mmdet::{path}_semi-0.1-coco.py')
+
+
+def test_a_detector_under_a_teacher_is_none_alone():
+    """Its teacher is not looked for, which is elsewhere."""
+    path = 'mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py'
+    name = 'KnowledgeDistillationSingleStageDetector'
+    with pytest.raises(ValueError, match=f'{name} is a way to train .*GFL'):
+        build_detector(path)
 
 
 def test_ssd_predicts(detector_config):

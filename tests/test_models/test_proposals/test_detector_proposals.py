@@ -1,5 +1,7 @@
 """DetectorProposals: what a detector is given, and what is made of it."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from mmengine.structures import InstanceData
@@ -357,6 +359,20 @@ def test_a_detector_that_gives_no_boxes(generator, monkeypatch):
     )
     with pytest.raises(ValueError, match='RetinaNet gives no boxes but noth'):
         generator.detect(frames_of((16, 16)))
+
+
+def test_what_its_training_lacks_is_not_the_size(detector_config, monkeypatch):
+    """It finds boxes in a large frame, and learns in none."""
+    generator = DetectorProposals(detector_config('RetinaNet'), frozen=False)
+
+    for error, words in (
+        (AttributeError('no _gt_sem_seg'), '_gt_sem_seg. So says the detec'),
+        (ImportError('run "pip install sklearn"'), 'Install it .sklearn by'),
+    ):
+        loss = Mock(side_effect=error)
+        monkeypatch.setattr(generator.detector, 'loss', loss)
+        with pytest.raises(ValueError, match=words):
+            generator._run(loss, torch.zeros(1, 3, 32, 32), [])
 
 
 def test_frames_that_a_detector_does_not_take_are_named(detector_config):

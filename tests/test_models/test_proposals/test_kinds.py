@@ -4,16 +4,16 @@ import copy
 
 import pytest
 import torch
-from zoo import DETECTORS, HEADS
+from zoo_detectors import HEADS, SHRUNK
 
-OF_MMDET = (*HEADS, *DETECTORS)
+OF_MMDET = (*HEADS, *SHRUNK)
 KINDS = ('own', *OF_MMDET, 'file')
 
 
 def learning(name: str) -> dict:
     """Options of a generator that learns."""
     options: dict = {}
-    if name in DETECTORS:
+    if name in SHRUNK:
         options['frozen'] = False
     if name == 'Grounding DINO':
         options['text'] = 'object'

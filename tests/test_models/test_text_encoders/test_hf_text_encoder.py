@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from zoo_language import (
+    LANGUAGE_MODELS,
+    REFUSED_LANGUAGE,
+    save_language_model,
+)
 
 from hero_mm.models import HFTextEncoder
 from hero_mm.registry import MODELS
@@ -125,49 +130,30 @@ def test_a_build_needs_no_weights(folder, tmp_path):
         encoder.init_weights()
 
 
-SIZES = dict(
-    BartConfig=dict(
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        max_position_embeddings=70,
-    ),
-    T5Config=dict(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
-    GPT2Config=dict(n_embd=16, n_layer=1, n_head=2, n_positions=70),
-)
-
-
 @pytest.fixture
 def made(tmp_path):
     """Function: folder of a tiny language model of some kind."""
-    transformers = pytest.importorskip('transformers')
+    pytest.importorskip('transformers')
 
-    def make(kind, pad=True, **options):
-        config = getattr(transformers, kind)(
-            **SIZES.get(kind, {}), vocab_size=4 + len(WORDS), **options
-        )
-        torch.manual_seed(0)
-        transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
-        _tokenizer(str(tmp_path), roberta=True)
+    def make(kind, **tokens):
+        save_language_model(tmp_path, kind, ' '.join(WORDS))
         path = tmp_path / 'tokenizer_config.json'
-        found = json.loads(path.read_text())
-        if not pad:
-            del found['pad_token']
-            found['eos_token'] = '</s>'
-        path.write_text(json.dumps(found))
+        found = {**json.loads(path.read_text()), **tokens}
+        path.write_text(
+            json.dumps({k: v for k, v in found.items() if v is not None})
+        )
         return str(tmp_path)
 
     return make
 
 
-@pytest.mark.parametrize('kind', ['BartConfig', 'T5Config'])
-@pytest.mark.parametrize('pad', [True, False])
-def test_of_an_encoder_decoder_the_encoder(kind, pad, made):
-    encoder = build(made(kind, pad))
+TO_PAD = [{}, dict(pad_token=None, eos_token='[SEP]')]
+
+
+@pytest.mark.parametrize('kind', ['BART, its encoder', 'T5, its encoder'])
+@pytest.mark.parametrize('tokens', TO_PAD)
+def test_of_an_encoder_decoder_the_encoder(kind, tokens, made):
+    encoder = build(made(kind, **tokens))
     names = [name for name, _ in encoder.named_parameters()]
     assert not any('decoder' in name for name in names)
     out, alone = encoder(TEXTS), encoder(TEXTS[1:])
@@ -181,26 +167,54 @@ def test_of_an_encoder_decoder_the_encoder(kind, pad, made):
     assert not torch.equal(encoder.language_model(**other)[0][:, 0], seen)
 
 
-@pytest.mark.parametrize('pad', [True, False])
-def test_a_decoder_is_refused(pad, made):
+@pytest.mark.parametrize('tokens', TO_PAD)
+def test_a_decoder_is_refused(tokens, made):
     with pytest.raises(ValueError, match=r'\(gpt2\) is a decoder: its words'):
-        build(made('GPT2Config', pad))
+        build(made('GPT-2', **tokens))
+
+
+RUNNING = [kind for kind in LANGUAGE_MODELS if kind not in REFUSED_LANGUAGE]
+
+
+@pytest.mark.parametrize('kind', RUNNING)
+def test_of_every_kind_all_positions_are_used_and_no_padding(kind, made):
+    """The answer to a sentence does not change beside a longer one."""
+    encoder = build(made(kind))
+    long = 'red ' * 100
+    both = encoder([TEXTS[0], long])
+    assert both.word_mask_QL.sum(1).tolist() == [7, 64]
+    assert both.words_QLD.isfinite().all()
+    alone = encoder(TEXTS[:1])
+    for found, wanted in (
+        (both.sentence_QD[:1], alone.sentence_QD),
+        (both.words_QLD[:1, :7], alone.words_QLD),
+    ):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('kind', ['RoBERTa', 'MPNet', 'Longformer'])
+def test_positions_are_counted_from_the_padding_on(kind, made):
+    with pytest.raises(ValueError, match='for 64 sub-words; set max_words'):
+        build(made(kind), max_words=65)
+
+
+@pytest.mark.parametrize('kind', ['FNet', 'Funnel'])
+def test_what_reads_its_padding_is_refused(kind, made):
+    """One has no mask for it, the other joins neighbours nevertheless."""
+    words = rf'\({kind.lower()}\) reads what pads a sentence as words'
+    with pytest.raises(ValueError, match=words):
+        build(made(kind))
+
+
+def test_a_tokenizer_that_gives_no_mask(made):
+    """As that of SigLIP: it is asked for one."""
+    folder = made('SigLIP, its text tower', model_input_names=['input_ids'])
+    out = build(folder)(TEXTS)
+    assert out.word_mask_QL.sum(1).tolist() == [7, 5]
 
 
 def test_what_nothing_reads_is_frozen(made):
-    size = dict(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-    )
-    words = dict(vocab_size=4 + len(WORDS), max_position_embeddings=70)
-    folder = made(
-        'SiglipConfig',
-        text_config=dict(size, **words),
-        vision_config=dict(size, image_size=8, patch_size=4),
-    )
-    encoder = build(folder)
+    encoder = build(made('SigLIP, its text tower'))
     still = {n for n, p in encoder.named_parameters() if not p.requires_grad}
     assert still and all(n.startswith('language_model.head') for n in still)
     out = encoder.train()(TEXTS)
@@ -210,18 +224,13 @@ def test_what_nothing_reads_is_frozen(made):
 
 
 def test_a_tokenizer_without_anything_to_pad_with(made):
-    folder = made('T5Config')
-    path = Path(folder) / 'tokenizer_config.json'
-    found = json.loads(path.read_text())
-    for name in ('pad_token', 'unk_token'):
-        del found[name]
-    path.write_text(json.dumps(found))
+    folder = made('T5, its encoder', pad_token=None, unk_token=None)
     with pytest.raises(OSError, match='no token to pad sentences with'):
         build(folder)
 
 
 def test_code_of_a_folder_is_not_run(made, tmp_path, monkeypatch):
-    folder = made('T5Config')
+    folder = made('T5, its encoder')
     path = Path(folder) / 'config.json'
     found = json.loads(path.read_text())
     found.update(

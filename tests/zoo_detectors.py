@@ -1,0 +1,326 @@
+"""Detectors and dense heads of the zoo, from what mmdet ships.
+
+:func:`whole_detector` gives one as it is, :func:`small_detector` one that is
+quick enough for many tests.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any, Optional
+
+from mmengine.config import Config
+from mmengine.utils import get_installed_path
+
+# One of a family each.
+DETECTORS = {
+    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'Cascade R-CNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'Cascade RPN': (
+        'cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py'
+    ),
+    'Mask R-CNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'Grid R-CNN': 'grid_rcnn/grid-rcnn_r50_fpn_gn-head_1x_coco.py',
+    'Libra R-CNN': 'libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco.py',
+    'Double-Head R-CNN': 'double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py',
+    'Dynamic R-CNN': 'dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py',
+    'SABL': 'sabl/sabl-cascade-rcnn_r50_fpn_1x_coco.py',
+    'PISA': 'pisa/faster-rcnn_r50_fpn_pisa_1x_coco.py',
+    'HTC': 'htc/htc-without-semantic_r50_fpn_1x_coco.py',
+    'SCNet': 'scnet/scnet_r50_fpn_1x_coco.py',
+    'DetectoRS': 'detectors/detectors_cascade-rcnn_r50_1x_coco.py',
+    'CrowdDet': 'crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py',
+    'Sparse R-CNN': 'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py',
+    'QueryInst': 'queryinst/queryinst_r50_fpn_1x_coco.py',
+    'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'FreeAnchor': 'free_anchor/freeanchor_r50_fpn_1x_coco.py',
+    'FSAF': 'fsaf/fsaf_r50_fpn_1x_coco.py',
+    'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
+    'PAA': 'paa/paa_r50_fpn_1x_coco.py',
+    'GFL': 'gfl/gfl_r50_fpn_1x_coco.py',
+    'LD': 'ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
+    'VFNet': 'vfnet/vfnet_r50_fpn_1x_coco.py',
+    'TOOD': 'tood/tood_r50_fpn_1x_coco.py',
+    'DDOD': 'ddod/ddod_r50_fpn_1x_coco.py',
+    'FCOS': 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'NAS-FCOS': (
+        'nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco.py'
+    ),
+    'FoveaBox': 'foveabox/fovea_r50_fpn_4xb4-1x_coco.py',
+    'RepPoints': 'reppoints/reppoints-moment_r50_fpn_1x_coco.py',
+    'AutoAssign': 'autoassign/autoassign_r50-caffe_fpn_1x_coco.py',
+    'CenterNet, updated': (
+        'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py'
+    ),
+    'CornerNet': 'cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py',
+    'YOLOv3': 'yolo/yolov3_d53_8xb8-320-273e_coco.py',
+    'YOLOF': 'yolof/yolof_r50-c5_8xb8-1x_coco.py',
+    'YOLOX': 'yolox/yolox_s_8xb8-300e_coco.py',
+    'RTMDet': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
+    'DETR': 'detr/detr_r50_8xb2-150e_coco.py',
+    'Conditional DETR': (
+        'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py'
+    ),
+    'DAB-DETR': 'dab_detr/dab-detr_r50_8xb2-50e_coco.py',
+    'Deformable DETR': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
+    'GLIP': 'glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
+    'Grounding DINO': (
+        'mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py'
+    ),
+    'Soft Teacher': (
+        'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
+    ),
+    'SOLO': 'solo/solo_r50_fpn_1x_coco.py',
+}
+# Those that are shrunk: of each way to find boxes one.
+SHRUNK = (
+    'Faster R-CNN',
+    'Cascade R-CNN',
+    'RetinaNet',
+    'ATSS',
+    'FCOS',
+    'DETR',
+    'Deformable DETR',
+    'DINO',
+    'Grounding DINO',
+)
+# Each says why, and what to do.
+REFUSED_DETECTORS = ('LD', 'Soft Teacher', 'SOLO')
+# Whole they would take minutes and 4 GB each.
+LARGE = ('DINO', 'Grounding DINO')
+# Its last level needs more cells than a small frame has.
+SCALES = {'DetectoRS': 2.0}
+# Of an untrained detector few boxes are wanted, and all of them.
+FEW = dict(max_per_img=50, nms_pre=100, score_thr=0.0)
+
+
+def whole_detector(name: str, language_model: Optional[Path] = None) -> dict:
+    """Config of a detector in its whole size, of random weights.
+
+    Args:
+        name (str): One of :data:`DETECTORS`.
+        language_model (Path, optional): As :func:`small_detector`, but 768
+            wide.
+
+    Raises:
+        FileNotFoundError: mmdet came without its configs.
+    """
+    model = _of_mmdet(name)
+    _fetch_nothing(model)
+    if 'language_model' in model:
+        model.language_model.name = str(language_model)
+        if 'lang_model_name' in model.bbox_head:
+            model.bbox_head.lang_model_name = str(language_model)
+    return model.to_dict()
+
+
+def is_prompted(name: str) -> bool:
+    """Whether a detector of :data:`DETECTORS` has a language model."""
+    return name in ('GLIP', 'Grounding DINO')
+
+
+def _of_mmdet(name: str) -> Any:
+    configs = Path(get_installed_path('mmdet')) / '.mim/configs'
+    return Config.fromfile(configs / DETECTORS[name]).model
+
+
+def _fetch_nothing(config: Any) -> None:
+    """Leave out what loads weights, in place; few boxes."""
+    if isinstance(config, dict):
+        init = config.get('init_cfg')
+        if isinstance(init, dict) and init.get('type') == 'Pretrained':
+            del config['init_cfg']
+        if isinstance(config.get('pretrained'), str):
+            config['pretrained'] = None
+        config.update({k: v for k, v in FEW.items() if k in config})
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for part in config:
+            _fetch_nothing(part)
+
+
+WIDTH = 16
+# What a name in a config becomes; anything else stays. Of an untrained
+# detector every box is wanted.
+SMALL_PARTS: dict[str, Any] = dict(
+    allowed_border=-1,
+    embed_dim=WIDTH,
+    fc_out_channels=WIDTH,
+    feedforward_channels=WIDTH,
+    max_per_img=12,
+    max_text_len=24,
+    nms_pre=40,
+    num_classes=3,
+    num_cp=0,
+    num_dn_queries=4,
+    num_heads=2,
+    num_queries=12,
+    octave_base_scale=1,
+    scales=[1],
+    score_thr=0.0,
+    stacked_convs=1,
+)
+GROUPS = dict(type='GN', num_groups=4)
+RESNET_WIDTHS = {64: 4, 256: 4, 512: 8, 1024: 16, 2048: 32}
+SWIN_WIDTHS = {192: 16, 384: 32, 768: 64}
+
+
+def small_detector(name: str, language_model: Optional[Path] = None) -> dict:
+    """Config of a small detector.
+
+    Args:
+        name (str): One of :data:`SHRUNK`.
+        language_model (Path, optional): Folder of a small BERT, for those
+            that are prompted.
+
+    Raises:
+        FileNotFoundError: mmdet came without its configs.
+    """
+    model = _of_mmdet(name)
+    widths = _shrink_backbone(model.backbone)
+    # Of the DINOs the width is written in mmdet's code.
+    width = 256 if 'dn_cfg' in model else WIDTH
+    for part in model:
+        if part in SMALL_PARTS:
+            model[part] = SMALL_PARTS[part]
+        elif isinstance(model[part], dict) and part not in (
+            'backbone',
+            'language_model',
+        ):
+            _shrink(model[part], widths, width)
+    if 'language_model' in model:
+        model.language_model.update(name=str(language_model), max_tokens=24)
+    head = model.get('bbox_head', {})
+    if head.get('type') in ('DeformableDETRHead', 'DINOHead'):
+        head.embed_dims = width
+    if head.get('type') in ('ATSSHead', 'FCOSHead'):
+        head.norm_cfg = GROUPS
+    return model.to_dict()
+
+
+def _shrink_backbone(backbone: Any) -> dict[int, int]:
+    """A small backbone, in place, and what its channels became."""
+    backbone.init_cfg = None
+    if backbone.type == 'SwinTransformer':
+        backbone.update(
+            embed_dims=8,
+            depths=[1] * 4,
+            num_heads=[1] * 4,
+            window_size=4,
+            with_cp=False,
+            convert_weights=False,
+        )
+        return SWIN_WIDTHS
+    backbone.update(depth=18, base_channels=4)
+    return RESNET_WIDTHS
+
+
+def _shrink(config: Any, widths: dict[int, int], width: int) -> None:
+    """Make a part small without changing its kind, in place."""
+    for name, value in list(config.items()):
+        if name == 'in_channels' and isinstance(value, (list, tuple)):
+            config[name] = [widths[channels] for channels in value]
+        elif name in ('in_channels', 'out_channels', 'feat_channels') or (
+            name in ('embed_dims', 'v_dim', 'l_dim') and value == 256
+        ):
+            config[name] = width
+        elif name == 'num_layers':
+            config[name] = min(value, 2)
+        elif name == 'norm_cfg' and value and value.type == 'GN':
+            value.num_groups = 4
+        elif name == 'num_feats':
+            config[name] = width // 2
+        elif name in SMALL_PARTS:
+            config[name] = SMALL_PARTS[name]
+        elif isinstance(value, dict):
+            _shrink(value, widths, width)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for part in value:
+                _shrink(part, widths, width)
+
+
+def _anchors(**changes: Any) -> dict:
+    return dict(
+        type='AnchorGenerator', ratios=[1.0], strides=[8, 16], **changes
+    )
+
+
+_OVERLAP = dict(type='MaxIoUAssigner', pos_iou_thr=0.5)
+_CODER = dict(
+    bbox_coder=dict(type='DeltaXYWHBBoxCoder'), loss_bbox=dict(type='L1Loss')
+)
+# Kind of a head -> its own arguments, and how boxes are given to it.
+HEADS: dict[str, tuple[dict, dict]] = {
+    'RPNHead': (
+        dict(
+            anchor_generator=_anchors(scales=[1, 2]),
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+            **_CODER,
+        ),
+        dict(
+            assigner=dict(_OVERLAP, neg_iou_thr=0.3, min_pos_iou=0.3),
+            sampler=dict(
+                type='RandomSampler',
+                num=16,
+                pos_fraction=0.5,
+                add_gt_as_proposals=False,
+            ),
+        ),
+    ),
+    'RetinaHead': (
+        dict(
+            anchor_generator=_anchors(scales=[1, 2]),
+            num_classes=1,
+            stacked_convs=1,
+            **_CODER,
+        ),
+        dict(
+            assigner=dict(_OVERLAP, neg_iou_thr=0.4, min_pos_iou=0),
+            sampler=dict(type='PseudoSampler'),
+        ),
+    ),
+    'ATSSHead': (
+        dict(
+            anchor_generator=_anchors(scales=[2]),
+            num_classes=1,
+            stacked_convs=1,
+            norm_cfg=GROUPS,
+            loss_bbox=dict(type='GIoULoss'),
+        ),
+        dict(assigner=dict(type='ATSSAssigner', topk=4)),
+    ),
+    'FCOSHead': (
+        dict(
+            strides=[8, 16],
+            regress_ranges=((-1, 16), (16, 1e8)),
+            num_classes=1,
+            stacked_convs=1,
+            norm_cfg=GROUPS,
+        ),
+        {},
+    ),
+}
+
+
+def small_head(kind: str) -> dict:
+    """Config of a small dense head on two levels, of strides 8 and 16.
+
+    Args:
+        kind (str): One of :data:`HEADS`.
+    """
+    # Who gets it may change it.
+    own, train = copy.deepcopy(HEADS[kind])
+    return dict(
+        type=f'mmdet.{kind}',
+        in_channels=WIDTH,
+        feat_channels=WIDTH,
+        **own,
+        train_cfg=dict(allowed_border=-1, pos_weight=-1, **train),
+        test_cfg=dict(
+            nms_pre=40,
+            max_per_img=12,
+            min_bbox_size=0,
+            score_thr=0.0,
+            nms=dict(type='nms', iou_threshold=0.7),
+        ),
+    )
