@@ -297,15 +297,14 @@ def ground(args: argparse.Namespace, console: Console) -> None:
     failed = len(asking.errors)
     shown = tubes if args.top is None else best_first(tubes, args.top)
     _show(shown, args.format, console, inferencer.facts())
-    for note in dict.fromkeys(n for tube in tubes for n in notes_on(tube)):
-        errors.print(f'note: {note}', soft_wrap=True)
+    notes = [note for tube in tubes for note in notes_on(tube)]
     if args.model is None and any(tube['unknown_words'] for tube in shown):
-        errors.print(
-            'note: this is the small model of the package, which knows '
-            'rendered shapes; train one on your own videos: '
-            'docs/own_footage.md',
-            soft_wrap=True,
+        notes.append(
+            'this is the small model of the package, which knows rendered '
+            'shapes; train one on your own videos: docs/own_footage.md'
         )
+    for note in dict.fromkeys(notes):
+        errors.print(f'note: {note}', soft_wrap=True)
     if files and (len(videos) == 1 or args.top is not None):
         with _quiet():
             files += asking.draw(shown)

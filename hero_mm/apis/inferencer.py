@@ -7,7 +7,6 @@ are xyxy in pixels of the video; spans and segments are half-open
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -17,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.infer import BaseInferencer
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from rich.console import Console
@@ -36,7 +35,7 @@ from hero_mm.visualization import draw_from_video, views_from_sample
 from hero_mm.visualization.render import draw_sheets, safe_name
 
 from .answers import answers_json, tube_table
-from .checkpoint import load_weights
+from .checkpoint import load_weights, without_details
 from .inputs import (
     PathLike,
     check_texts,
@@ -131,7 +130,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         self.scope = scope or self.cfg.get('default_scope') or 'hero_mm'
         init_default_scope(self.scope)
         self.visualizer = None
-        with building(self.cfg, trust), _without_details():
+        with building(self.cfg, trust), without_details():
             self.pipeline = self._init_pipeline(self.cfg)
             self.collate_fn = self._init_collate(self.cfg)
             self.model = MODELS.build(self.cfg.model)
@@ -575,18 +574,6 @@ class TubeInferencer(WindowSearch, BaseInferencer):
                     f'the last {cut} words of a sentence are not read; '
                     f'shorten it: {printable(text):.60}...'
                 )
-
-
-@contextmanager
-def _without_details() -> Iterator[None]:
-    """A part that is built logs what a training wants to know."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _warn(text: str) -> None:
