@@ -15,6 +15,10 @@ from hero_mm.visualization import TubeView
 from hero_mm.visualization.style import Color
 
 WIDTH, ROW = 600, 46
+HINT = (
+    'Click on a bar to see its boxes; the line says how much each frame '
+    'shows the action.'
+)
 CSS = """
 .hero-row { cursor: pointer; }
 .hero-row:hover rect, .hero-row:focus rect { stroke: currentColor; }
@@ -76,7 +80,8 @@ def answer_html(
     head = ''.join(f'<th>{title}</th>' for title in titles)
     return (
         f'<div class="hero-answer"><svg viewBox="0 0 {WIDTH} '
-        f'{ROW * len(tubes)}" role="list">{rows}</svg>{said}'
+        f'{ROW * len(tubes)}" role="list">{rows}</svg>'
+        f'<p class="hero-note">{HINT}</p>{said}'
         f'<table><tr>{head}</tr>{lines}</table></div>'
     )
 
