@@ -85,7 +85,7 @@ MUTANTS = [
     (f'{MODELS}/layers.py', 'shift and number % 2 == 1', 'shift and number % 2 == 2', f'{T_MODELS}/test_necks/test_hierarchical_reasoning_neck.py {T_MODELS}/test_shipped.py'),
     # Tube head.
     (f'{MODELS}/heads/tube_decoding.py', 'numbers_QT[:, :-1] + 1) / 2', 'numbers_QT[:, :-1]) / 2', f'{T_MODELS}/test_heads/test_frame_grid.py'),
-    (f'{MODELS}/heads/tube_decoding.py', 'ordered = offsets[..., 0] < offsets[..., 1]', 'ordered = offsets[..., 0] < 2', f'{T_MODELS}/test_heads/test_tube_decoding.py'),
+    (f'{MODELS}/heads/tube_decoding.py', 'ordered = offsets_QT2[..., 0] < offsets_QT2[..., 1]', 'ordered = offsets_QT2[..., 0] < 2', f'{T_MODELS}/test_heads/test_tube_decoding.py'),
     (f'{MODELS}/heads/tube_decoding.py', 'edges_QT1.gather(1, pairs % num_bins + 1)', 'edges_QT1.gather(1, pairs % num_bins)', f'{T_MODELS}/test_heads/test_tube_decoding.py'),
     # Engine.
     ('hero_mm/engine/muon_adamw.py', 'min(len(weight), weight[0].numel()) >= min_side', 'max(len(weight), weight[0].numel()) >= min_side', 'tests/test_engine/test_muon_adamw.py'),

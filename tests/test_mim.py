@@ -66,6 +66,13 @@ def test_an_entry_says_what_the_config_says(model):
     assert model['In Collection'] in {item['Name'] for item in COLLECTIONS}
     cfg = Config.fromfile(ROOT / model['Config'])
     data = model['Metadata']
+    if 'train_dataloader' not in cfg:
+        sample = cfg.test_dataloader.dataset.pipeline[0]
+        assert data['Frames'] == sample.max_frames
+        assert data['Training Data'] == 'no tubes'
+        assert not {'Epochs', 'Batch Size'} & data.keys()
+        assert 'Weights' not in model
+        return
     dataset = cfg.train_dataloader.dataset
     parts = dataset.get('datasets', [dataset])
     sample = next(

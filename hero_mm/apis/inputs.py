@@ -132,6 +132,9 @@ def find_weights(
         return find_checkpoint(os.fspath(model))
     name = Path(cfg.filename or 'config').stem
     folder = cfg.get('work_dir') or os.path.join('work_dirs', name)
+    if cfg.get('train_dataloader') is None and cfg.get('load_from'):
+        # Nothing is trained: it answers with what it starts from.
+        return find_checkpoint(cfg.load_from)
     if not Path(folder).is_dir():
         raise FileNotFoundError(
             f'no weights given for {cfg.filename}, and there is no work dir '

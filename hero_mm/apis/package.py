@@ -318,6 +318,12 @@ def write_package(
 
     from .inputs import pipeline_steps
 
+    if not hasattr(inferencer.model, 'text_encoder'):
+        raise UserError(
+            f'{type(inferencer.model).__name__} has no text encoder that a '
+            'package could carry. It needs none: its config and the '
+            'checkpoint of its detector are all of it'
+        )
     cfg, encoder = inferencer.cfg, inferencer.model.text_encoder
     content = _portable(cfg, pipeline_steps(cfg))
     words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]

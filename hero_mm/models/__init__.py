@@ -3,8 +3,8 @@
 from .backbones import ShiftConvNet
 from .data_preprocessor import GroundingDataPreprocessor
 from .features import Pyramid, TextFeatures
-from .grounders import HERO
-from .heads import ContrastiveActionHead, TubeHead
+from .grounders import HERO, ZeroShotGrounder
+from .heads import ContrastiveActionHead, PhraseTubeHead, TubeHead
 from .linker import RegionLinker
 from .necks import HierarchicalReasoningNeck
 from .proposals import (
@@ -32,6 +32,7 @@ __all__ = [
     'HFTextEncoder',
     'HierarchicalReasoningNeck',
     'ObjectProposals',
+    'PhraseTubeHead',
     'Pyramid',
     'RampedAverage',
     'RegionEncoder',
@@ -42,4 +43,5 @@ __all__ = [
     'TubeHead',
     'VideoEncoder',
     'WordTextEncoder',
+    'ZeroShotGrounder',
 ]

@@ -10,7 +10,7 @@ annotated objects, S sizes, P points, D width. Boxes are xyxy in pixels of the
 input.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hero_mm.errors import UserError
+from hero_mm.structures import GroundingDataSample, send
 
 from .features import Pyramid
 from .losses import pairwise_iou
@@ -127,6 +128,15 @@ class Regions:
             mask_BTN=kept.mask_BTN & real_BK[..., None],
             frame_mask_BT=kept.frame_mask_BT & real_BK,
         )
+
+
+def clips_of_queries(
+    samples: Sequence[GroundingDataSample], device: torch.device
+) -> Tensor:
+    """The clip of each query of B samples, has shape (Q,)."""
+    counts = torch.tensor([len(one.queries.texts) for one in samples])
+    clips = torch.arange(len(samples)).repeat_interleave(counts)
+    return send(clips, device)
 
 
 def take_frames(value: Tensor, kept_BK: Tensor) -> Tensor:

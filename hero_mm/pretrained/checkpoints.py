@@ -21,10 +21,10 @@ def find_checkpoint(path: PathLike) -> str:
     """The checkpoint that a path means.
 
     Args:
-        path (str or Path): A file, a URL, ``hf://OWNER/NAME/FILE``, or a work
-            dir, of which the last ``best_*.pth`` is taken, or else the last
-            checkpoint: by the number in its name, since a copy of the folder
-            has other times.
+        path (str or Path): A file, a URL, ``hf://OWNER/NAME/FILE``,
+            ``mmdet://NAME``, or a work dir, of which the last ``best_*.pth``
+            is taken, or else the last checkpoint: by the number in its name,
+            since a copy of the folder has other times.
 
     Returns:
         str: Path of a file, or the URL or name.

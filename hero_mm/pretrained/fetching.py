@@ -1,4 +1,4 @@
-"""Weights by name: ``hf://``, URLs and ``torchvision://``, read safely.
+"""Weights by name: ``hf://``, ``mmdet://``, URLs, ``torchvision://``; safely.
 
 MMEngine looks up a loader for every checkpoint by the beginning of its name
 (``load_from``, ``init_cfg=dict(type='Pretrained', ...)``). Here is a loader
@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 from hero_mm.errors import UserError
 
+from .mmdet_weights import MMDET, fetch_mmdet
 from .reading import Allowed, read_weights_file, refuse_unsafe
 
 HUGGINGFACE = ('hf://', 'huggingface://')
@@ -25,14 +26,14 @@ URLS = ('http://', 'https://')
 TORCHVISION = ('torchvision://', 'modelzoo://')
 FILES = ('file://',)
 # What is fetched once and kept.
-CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION)
+CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION, *MMDET)
 FETCHED = (*CACHED, *FILES)
 # Read by MMEngine's own loaders.
 STORES = ('s3://', 'petrel://', 'openmmlab://', 'open-mmlab://', 'mmcls://')
 # MMEngine tries the other names first, so that this serves local files alone.
 LOCAL_SAFETENSORS = r'.*\.safetensors$'
 # Where nobody else serves them.
-OURS = r'(?:hf|huggingface)://'
+OURS = r'(?:hf|huggingface|mmdet)://'
 
 
 class HuggingFaceFile(NamedTuple):
@@ -248,6 +249,8 @@ def fetch(source: str) -> str:
         return fetch_huggingface(source)
     if source.startswith(TORCHVISION):
         return fetch_url(torchvision_url(source))
+    if source.startswith(MMDET):
+        return fetch_mmdet(source)
     if source.startswith(URLS):
         return fetch_url(source)
     if source.startswith(FILES):

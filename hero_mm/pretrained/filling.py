@@ -4,6 +4,7 @@ MMEngine loads what fits and lists the rest, so that a file whose names do not
 fit leaves a model at random without a word that anybody reads.
 """
 
+import copy
 import functools
 import logging
 from collections.abc import Iterable, Mapping
@@ -75,8 +76,12 @@ def watched(load: Load, last_file: Callable[[], str]) -> Load:
     ) -> None:
         source = last_file()
         check_finite(state_dict, source)
+        inner: Any = getattr(module, 'module', module)
+        if hasattr(inner, 'adapt_to'):
+            # Of a part alone, under its own names.
+            state_dict = copy.copy(state_dict)
+            inner.adapt_to(state_dict, '')
         load(module, state_dict, strict, logger='silent')
-        inner = getattr(module, 'module', module)
         said = describe_filling(inner, state_dict, source)
         if said:
             print_log(said, logger='current', level=logging.WARNING)

@@ -206,6 +206,7 @@ TRAINED = sorted(
     for path in CONFIGS.rglob('*.py')
     if not {'_base_', 'detectors', 'ablations'}
     & set(path.relative_to(CONFIGS).parts)
+    and 'zero-shot' not in path.stem
 )
 
 

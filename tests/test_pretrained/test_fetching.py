@@ -12,6 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from hero_mm.apis.checkpoint import load_weights
+from hero_mm.errors import UserError
 from hero_mm.pretrained import fetching
 from hero_mm.pretrained.fetching import (
     fetch,
@@ -301,3 +302,27 @@ def test_who_asks_for_our_loaders_gets_them(host_loaders):
         assert is_ours(name + 'x'), name
     for name in ('open-mmlab://x', 'mmcls://x', 's3://x', 'pavi://x'):
         assert not is_ours(name), name
+
+
+def test_weights_that_mmdet_publishes(tmp_path, monkeypatch):
+    """In checkpoints/, or fetched, or named with what to do."""
+    monkeypatch.chdir(tmp_path)
+    name = 'mmdet://grounding_dino_swin-t_pretrain_obj365_goldg'
+    file = f'{name[8:]}_20231122_132602-4ea751ce.pth'
+    asked = []
+
+    def fail(url):
+        asked.append(url)
+        raise OSError('no internet')
+
+    monkeypatch.setattr(fetching, 'fetch_url', fail)
+    with pytest.raises(UserError) as error:
+        read_weights(name)
+    assert asked[0].endswith(f'/mm_grounding_dino/{name[8:]}/{file}')
+    said = str(error.value)
+    assert asked[0] in said and str(tmp_path / 'checkpoints' / file) in said
+    (tmp_path / 'checkpoints').mkdir()
+    torch.save({'layer.weight': NUMBERS}, tmp_path / 'checkpoints' / file)
+    assert torch.equal(read_weights(name)['layer.weight'], NUMBERS)
+    with pytest.raises(UserError, match='near are faster-rcnn_r50'):
+        fetch('mmdet://faster-rcnn_r50_fpn')

@@ -26,7 +26,7 @@ from ..compat_checkpoint import check_version
 from ..features import Pyramid, TextFeatures
 from ..heads.tube_decoding import TubeOutput, query_edges
 from ..recompute import keep_gradients
-from ..regions import Regions, take_frames
+from ..regions import Regions, clips_of_queries, take_frames
 from ..retrieval import Clips
 from ..targets import Tracks, Tubes, with_annotated
 
@@ -182,7 +182,7 @@ class HERO(BaseModel):
                 f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}"
             )
         text = self.text_encoder(_texts(data_samples))
-        clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
+        clip_of_query = clips_of_queries(data_samples, inputs['imgs'].device)
         clips = self.scout(inputs, data_samples, text, clip_of_query)
         regions, _ = self._encode(clips)
         if mode == 'predict':
@@ -366,7 +366,7 @@ class HERO(BaseModel):
         self, inputs: dict[str, Any], data_samples: Samples
     ) -> dict[str, Tensor]:
         """Losses of all parts; see :meth:`forward`."""
-        clip_of_query = _clip_of_query(data_samples, inputs['imgs'])
+        clip_of_query = clips_of_queries(data_samples, inputs['imgs'].device)
         negatives, query_of_negative = _negatives(data_samples, clip_of_query)
         texts = _texts(data_samples)
         # One pass of the text encoder for sentences and hard negatives.
@@ -435,7 +435,7 @@ class HERO(BaseModel):
         """
         if text is None:
             text = self.text_encoder(_texts(data_samples))
-        clip_of_query = _clip_of_query(data_samples, regions.mask_BTN)
+        clip_of_query = clips_of_queries(data_samples, regions.mask_BTN.device)
         retrieved, output = self._answer(regions, text, clip_of_query)
         results = self.tube_head.predict(
             output,
@@ -447,13 +447,6 @@ class HERO(BaseModel):
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
         return list(data_samples)
-
-
-def _clip_of_query(samples: Samples, like: Tensor) -> Tensor:
-    """The clip of each query, has shape (Q,)."""
-    counts = torch.tensor([len(s.queries.texts) for s in samples])
-    clips = torch.arange(len(samples)).repeat_interleave(counts)
-    return send(clips, like.device)
 
 
 def _texts(samples: Samples) -> list[str]:

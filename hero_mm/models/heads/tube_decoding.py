@@ -12,13 +12,14 @@ in pixels of the input; spans are native frames.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
+from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
+from mmengine.structures import InstanceData
 from torch import Tensor
 
-from hero_mm.structures import GroundingDataSample, send
+from hero_mm.structures import GroundingDataSample, send, to_original
 
 from ..regions import Regions, take_frames
 
@@ -157,19 +158,38 @@ def decode_span(
     edges_QT1: Tensor,
     expected_iou: bool = False,
 ) -> tuple[Tensor, Tensor]:
+    """See :func:`choose_span`, of what the head says."""
+    # Off the very edges, so that no span is empty.
+    offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
+    return choose_span(span_logits(output), offsets, edges_QT1, expected_iou)
+
+
+def choose_span(
+    logits_QTT: Tensor,
+    offsets_QT2: Tensor,
+    edges_QT1: Tensor,
+    expected_iou: bool = False,
+) -> tuple[Tensor, Tensor]:
     """Choose a span whose end lies behind its start.
 
     With ``expected_iou`` the one whose tIoU with the others, weighted by their
-    probability, is highest, in place of the most likely one. Spans (Q, 2) in
-    native frames, scores (Q,).
+    probability, is highest, in place of the most likely one.
+
+    Args:
+        logits_QTT (Tensor): Of first and last frame, -inf where they are no
+            span.
+        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1],
+            of whole spans 0 and 1.
+        edges_QT1 (Tensor): Edges of the bins, native frames.
+        expected_iou (bool): See above.
+
+    Returns:
+        tuple[Tensor, Tensor]: Spans (Q, 2) in native frames, scores (Q,).
     """
-    # Off the very edges, so that no span is empty.
-    offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
-    joint = span_logits(output)
-    num_bins = joint.shape[1]
-    joint = joint.flatten(1).log_softmax(-1).view_as(joint)
+    num_bins = logits_QTT.shape[1]
+    joint = logits_QTT.flatten(1).log_softmax(-1).view_as(logits_QTT)
     # Start and end in one bin need their offsets in order.
-    ordered = offsets[..., 0] < offsets[..., 1]
+    ordered = offsets_QT2[..., 0] < offsets_QT2[..., 1]
     allowed = ~torch.eye(num_bins, device=joint.device).bool()
     allowed = allowed | torch.diag_embed(ordered)
     joint = joint.masked_fill(~allowed, float('-inf'))
@@ -179,8 +199,8 @@ def decode_span(
     index = most_agreed(joint, edges_QT1) if expected_iou else best.argmax(1)
     index = index.masked_fill(none, 0)
     first, last = index // num_bins, index % num_bins
-    low = offsets[..., 0].gather(1, first[:, None]).squeeze(1)
-    high = offsets[..., 1].gather(1, last[:, None]).squeeze(1)
+    low = offsets_QT2[..., 0].gather(1, first[:, None]).squeeze(1)
+    high = offsets_QT2[..., 1].gather(1, last[:, None]).squeeze(1)
     low = low.masked_fill(none, 0.0)
     high = high.masked_fill(none, 1.0)
     spans = torch.stack(
@@ -248,3 +268,78 @@ def spread_frames(
     share = (steps - low).clamp(min=0) / (high - low).clamp(min=1e-6)
     share = share.clamp(max=1)[..., None].to(x.dtype)
     return take_frames(x, before) * (1 - share) + take_frames(x, after) * share
+
+
+@dataclass
+class Answers:
+    """What was found for Q queries, in pixels of the input.
+
+    Attributes:
+        spans_Q2 (Tensor): In native frames.
+        span_scores_Q (Tensor): How likely they are.
+        boxes_QT4 (Tensor): The box of each frame.
+        scores_QT (Tensor): How likely it is.
+        inside_QT (Tensor): Logits of "the frame lies in the span".
+        presence_Q (Tensor): That the clip shows what is asked, in [0, 1].
+    """
+
+    spans_Q2: Tensor
+    span_scores_Q: Tensor
+    boxes_QT4: Tensor
+    scores_QT: Tensor
+    inside_QT: Tensor
+    presence_Q: Tensor
+
+
+def read_answers(
+    answers: Answers,
+    seen_QT: Tensor,
+    times_QT: Tensor,
+    samples: Sequence[GroundingDataSample],
+    consistency_QT: Optional[Tensor] = None,
+) -> list[InstanceData]:
+    """Tubes in original pixels, a box on each sampled frame.
+
+    Args:
+        answers (Answers): Of Q queries.
+        seen_QT (Tensor): True on frames that have a box; the others lie
+            between those.
+        times_QT (Tensor): Place of each frame among the sampled ones.
+        samples (Sequence[GroundingDataSample]): B clips, whose queries these
+            are, and their facts.
+        consistency_QT (Tensor, optional): Logits of action consistency of all
+            frames, in place of ``inside_QT``.
+
+    Returns:
+        list[InstanceData]: One a clip, see :class:`GroundingDataSample`.
+    """
+    longest = max(len(one.frame_inds) for one in samples)
+    scores, inside = answers.scores_QT, answers.inside_QT
+    values = torch.cat(
+        [answers.boxes_QT4, scores[..., None], inside[..., None]], -1
+    )
+    first = (~seen_QT).long().argsort(dim=1, stable=True)
+    values = spread_frames(
+        take_frames(values, first),
+        times_QT.gather(1, first),
+        seen_QT.gather(1, first),
+        longest,
+    )
+    consistency = values[..., 5].sigmoid()
+    if consistency_QT is not None:
+        consistency = consistency_QT.sigmoid()
+    results, done = [], 0
+    for sample in samples:
+        mine = slice(done, done + len(sample.queries.texts))
+        done, length = mine.stop, len(sample.frame_inds)
+        results.append(
+            InstanceData(
+                spans=answers.spans_Q2[mine],
+                bboxes=to_original(values[mine, :length, :4], sample),
+                scores=values[mine, :length, 4],
+                span_scores=answers.span_scores_Q[mine],
+                presence=answers.presence_Q[mine],
+                action_consistency=consistency[mine, :length],
+            )
+        )
+    return results

@@ -16,22 +16,23 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from hero_mm.registry import MODELS, TASK_UTILS
-from hero_mm.structures import GroundingDataSample, send, to_original
+from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import action_numbers, true_of_query
 
 from ..features import TextFeatures
 from ..layers import StepPosition
-from ..regions import Regions, take_frames
+from ..regions import Regions
 from ..targets import Tubes
 from .contrastive_action_head import in_rows
 from .slot_text_fit import SlotTextFit
 from .tube_decoding import (
+    Answers,
     TubeOutput,
     bins_in_span,
     choose_boxes,
     decode_span,
+    read_answers,
     span_logits,
-    spread_frames,
     to_bins,
 )
 
@@ -353,38 +354,17 @@ class TubeHead(BaseModule):
         """
         spans, span_scores = decode_span(output, edges_QT1, self.expected_iou)
         real = regions.frame_mask_BT
-        boxes, scores = choose_boxes(output)
-        longest = max(len(one.frame_inds) for one in samples)
-        inside = output.actionness_QT
-        values = torch.cat([boxes, scores[..., None], inside[..., None]], -1)
-        # Frames without a region lie between those that have one.
-        seen = real & regions.mask_BTN.any(-1)
-        first = (~seen).long().argsort(dim=1, stable=True)
-        values = spread_frames(
-            take_frames(values, first),
-            regions.times_BT.gather(1, first),
-            seen.gather(1, first),
-            longest,
+        answers = Answers(
+            spans,
+            span_scores,
+            *choose_boxes(output),
+            output.actionness_QT,
+            self._presence(output, spans, edges_QT1, real),
         )
-        presence = self._presence(output, spans, edges_QT1, real)
-        consistency = values[..., 5].sigmoid()
-        if consistency_QT is not None:
-            consistency = consistency_QT.sigmoid()
-        results, done = [], 0
-        for sample in samples:
-            mine = slice(done, done + len(sample.queries.texts))
-            done, length = mine.stop, len(sample.frame_inds)
-            results.append(
-                InstanceData(
-                    spans=spans[mine],
-                    bboxes=to_original(values[mine, :length, :4], sample),
-                    scores=values[mine, :length, 4],
-                    span_scores=span_scores[mine],
-                    presence=presence[mine],
-                    action_consistency=consistency[mine, :length],
-                )
-            )
-        return results
+        seen = real & regions.mask_BTN.any(-1)
+        return read_answers(
+            answers, seen, regions.times_BT, samples, consistency_QT
+        )
 
     @staticmethod
     def _presence(

@@ -1,11 +1,13 @@
 """What a proposal generator is."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.structures import GroundingDataSample
 
 from ..features import Pyramid
@@ -15,7 +17,14 @@ Samples = Sequence[GroundingDataSample]
 
 
 class ProposalGenerator(BaseModule):
-    """Finds boxes that may hold an object in each frame of clips."""
+    """Finds boxes that may hold an object in each frame of clips.
+
+    Attributes:
+        scores_sentences (bool): :meth:`ask` says how well boxes fit
+            sentences.
+    """
+
+    scores_sentences = False
 
     def bind(self, data_preprocessor: nn.Module) -> None:
         """Learn how pixels were normalised; called once by the grounder.
@@ -48,3 +57,20 @@ class ProposalGenerator(BaseModule):
         :meth:`forward` gives.
         """
         return {}, self(pyramid, inputs, samples)
+
+    def ask(self, inputs: dict[str, Any], samples: Samples) -> Regions:
+        """What is found for each sentence alone.
+
+        Args:
+            inputs (dict): As :meth:`forward`.
+            samples (Sequence[GroundingDataSample]): B samples with
+                ``queries``.
+
+        Returns:
+            Regions: Of Q sentences in the place of B clips; the scores say
+            how well boxes fit the sentence.
+        """
+        raise UserError(
+            f'{type(self).__name__} finds objects, whatever is asked: it has '
+            'no scores of sentences'
+        )

@@ -3,7 +3,7 @@
 import copy
 import importlib.util
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -15,12 +15,19 @@ from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
 from ..video_encoders.building import build_part, find_part, reason
 
 
-def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
+def build_detector(
+    detector: Union[dict, str, Path],
+    language_model: Optional[str] = None,
+    random: bool = False,
+) -> nn.Module:
     """Build a detector of mmdet.
 
     Args:
         detector (dict | str | PathLike): Its config, or a config file;
             ``mmdet::PATH`` takes one of mmdet's own.
+        language_model (str, optional): Folder of its language model, in place
+            of the name that the config has.
+        random (bool): Its parts name no weights to start from.
 
     Returns:
         nn.Module: Not initialised.
@@ -44,6 +51,17 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
     if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
     _check_kind(find_part(model, 'detector'))
+    if language_model is not None:
+        if 'language_model' not in model:
+            raise UserError(
+                f'{model.type} has no language model: leave '
+                f'language_model={language_model!r} out'
+            )
+        model.language_model.name = language_model
+        if 'lang_model_name' in model.get('bbox_head', {}):
+            model.bbox_head.lang_model_name = language_model
+    if random:
+        _without_weights(model)
     if importlib.util.find_spec('fairscale') is None:
         _without_checkpoints(model)
     try:
@@ -53,8 +71,10 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
             raise
         raise UserError(
             f'the language model of the detector {model.type} cannot be had: '
-            f'{reason(error)}. Give its folder: language_model.name, and '
-            'lang_model_name of the bbox_head where it has one'
+            f'{reason(error)}. On a machine with internet: hf download '
+            f'{model.language_model.name} config.json model.safetensors '
+            'tokenizer.json tokenizer_config.json vocab.txt --local-dir '
+            'FOLDER; then give language_model=FOLDER beside the detector'
         ) from error
     head = getattr(built, 'bbox_head', None)
     if head is not None and not hasattr(head, 'loss_cls'):
@@ -63,6 +83,17 @@ def build_detector(detector: Union[dict, str, Path]) -> nn.Module:
     _leave_masks_out(built)
     _pad_to_whole_cells(built)
     return built
+
+
+def _without_weights(config: Any) -> None:
+    """Start no part from published weights, in place."""
+    if isinstance(config, dict):
+        if (config.get('init_cfg') or {}).get('type') == 'Pretrained':
+            config['init_cfg'] = None
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for part in config:
+            _without_weights(part)
 
 
 def _without_checkpoints(config: Any) -> None:

@@ -1,9 +1,11 @@
 """Proposals of a whole mmdet detector, frozen or trained with HERO.
 
-Shape legend: B clips, T frames, N real frames, K boxes of a frame.
+Shape legend: B clips, Q sentences, T frames, N real frames, K boxes of a
+frame.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -15,7 +17,7 @@ from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid
-from ..regions import Regions
+from ..regions import Regions, clips_of_queries
 from ..video_encoders.building import FAILURES, reason
 from .base import ProposalGenerator, Samples
 from .detector_building import build_detector, check_boxes, load_detector
@@ -49,8 +51,9 @@ class DetectorProposals(ProposalGenerator):
         detector (dict | str | PathLike): Config of the detector, or a config
             file whose ``model`` it is; ``mmdet::PATH`` takes one of mmdet's
             own.
-        checkpoint (str, optional): Its weights: a file, URL or work dir. They
-            are loaded by :meth:`init_weights`, so that a checkpoint of HERO,
+        checkpoint (str, optional): Its weights: a file, URL, work dir or
+            ``mmdet://NAME``, as mmdet's metafile calls the model. They are
+            loaded by :meth:`init_weights`, so that a checkpoint of HERO,
             which holds them too, needs no other file.
         frozen (bool): Keep the weights; otherwise it learns all annotated
             objects as its class 0. Defaults to True.
@@ -66,6 +69,10 @@ class DetectorProposals(ProposalGenerator):
         batch_size (int): Frames that it looks at once; it is trained on all
             frames of a batch at once. Defaults to 16.
         loss_weight (float): Weight of its losses. Defaults to 1.
+        language_model (str, optional): Folder of its language model, in place
+            of the name that the config has.
+        random (bool): Random weights all over, for tests: nothing is fetched.
+            Defaults to False.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -84,6 +91,8 @@ class DetectorProposals(ProposalGenerator):
         nms_iou: Optional[float] = 0.7,
         batch_size: int = 16,
         loss_weight: float = 1.0,
+        language_model: Optional[str] = None,
+        random: bool = False,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -92,7 +101,12 @@ class DetectorProposals(ProposalGenerator):
                 'scale must be positive, max_per_frame and batch_size at '
                 f'least 1; got {scale}, {max_per_frame} and {batch_size}'
             )
-        self.detector: Any = build_detector(detector)
+        self.detector: Any = build_detector(detector, language_model, random)
+        if random and checkpoint is not None:
+            raise UserError(
+                f'random=True has no weights, and checkpoint={checkpoint!r} '
+                'gives some: leave one of them out'
+            )
         self.checkpoint = checkpoint
         self.frozen = frozen
         self.takes_text = hasattr(self.detector, 'language_model')
@@ -112,6 +126,7 @@ class DetectorProposals(ProposalGenerator):
             )
         check_boxes(self.detector, frozen)
         self.text = text
+        self.scores_sentences = self.takes_text and text is None
         self.scale = scale
         self.max_per_frame = max_per_frame
         self.nms_iou = nms_iou
@@ -153,6 +168,34 @@ class DetectorProposals(ProposalGenerator):
             self._pixels(inputs, frames), self._prompts(samples, frames)
         )
         return pack_proposals(boxes, scores, frames, inputs['frame_mask'])
+
+    @torch.no_grad()
+    def ask(self, inputs: dict[str, Any], samples: Samples) -> Regions:
+        """See :meth:`ProposalGenerator.ask`."""
+        if not self.scores_sentences:
+            return super().ask(inputs, samples)
+        frames = real_frames(inputs)
+        self._check_sentences(samples)
+        pixels = self._pixels(inputs, frames)
+        places: list[RealFrame] = []
+        boxes: list[Tensor] = []
+        scores: list[Tensor] = []
+        asked = (
+            (clip, text)
+            for clip, sample in enumerate(samples)
+            for text in sample.queries.texts
+        )
+        # One sentence at a time, so that none is padded for another.
+        for query, (clip, text) in enumerate(asked):
+            own = [n for n, frame in enumerate(frames) if frame.clip == clip]
+            places += [replace(frames[n], clip=query) for n in own]
+            found = self.detect([pixels[n] for n in own], [[text]] * len(own))
+            boxes += found[0]
+            scores += found[1]
+        clips = clips_of_queries(samples, inputs['frame_mask'].device)
+        return pack_proposals(
+            boxes, scores, places, inputs['frame_mask'][clips]
+        )
 
     @torch.no_grad()
     def detect(
@@ -343,14 +386,17 @@ class DetectorProposals(ProposalGenerator):
             return ()
         if self.text is not None:
             return [[self.text]] * len(frames)
+        self._check_sentences(samples)
+        texts = [list(dict.fromkeys(one.queries.texts)) for one in samples]
+        return [texts[one.clip] for one in frames]
+
+    def _check_sentences(self, samples: Samples) -> None:
         if not samples or any('queries' not in one for one in samples):
             raise UserError(
                 f'{type(self.detector).__name__} is prompted with the '
                 'sentences: ask them together with the video, or give it a '
                 'fixed prompt with text='
             )
-        texts = [list(dict.fromkeys(one.queries.texts)) for one in samples]
-        return [texts[one.clip] for one in frames]
 
     def _predict(
         self, frames: Sequence[Tensor], texts: Sequence[str]

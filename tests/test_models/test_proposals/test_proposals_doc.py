@@ -49,7 +49,7 @@ class Detector(nn.Module):
 def test_snippets_are_generators(snippets, monkeypatch):
     read = []
 
-    def build_detector(path):
+    def build_detector(path, *_):
         read.append(detector_building._read_config(path))
         return Detector('language_model' in read[-1].model)
 

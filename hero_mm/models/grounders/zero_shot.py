@@ -1,0 +1,197 @@
+"""A grounder that was never trained on tubes.
+
+A detector that is prompted by the sentence says how well each box of a frame
+fits it. Linking makes tubes of the boxes, and the scores along them choose
+one, and a span.
+
+Shape legend: B clips, Q queries (sum of the sentences of the clips), T
+frames, N slots a frame, H W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Optional, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from hero_mm.errors import UserError
+from hero_mm.registry import MODELS
+from hero_mm.structures import GroundingDataSample
+
+from ..features import Pyramid, read_extents
+from ..heads.tube_decoding import query_edges
+from ..regions import Regions, clips_of_queries
+
+Samples = Sequence[GroundingDataSample]
+# Pixels a side of the cells whose mean colour tells objects apart.
+CELL = 8
+
+
+@MODELS.register_module()
+class ZeroShotGrounder(BaseModel):
+    """Ground by the phrase scores of a prompted detector.
+
+    It has no losses: there is nothing to learn. The detector sees frames one
+    by one, so that words of the action hardly count.
+
+    A checkpoint of the detector itself is one of this model, too.
+
+    Args:
+        proposal_generator (dict): Config of a generator that scores boxes by
+            sentences, such as :class:`DetectorProposals` of a detector with
+            a language model.
+        linker (dict): Config of a :class:`RegionLinker`.
+        tube_head (dict, optional): Config of a :class:`PhraseTubeHead`.
+        max_regions (int): Regions of a frame that go on, for each sentence.
+            Defaults to 8.
+        nms_iou (float): Regions that overlap a better one by more are
+            duplicates. Defaults to 0.6.
+        data_preprocessor (dict, optional): Config of a data preprocessor.
+        init_cfg (dict, optional): Initialization config.
+    """
+
+    def __init__(
+        self,
+        proposal_generator: dict,
+        linker: dict,
+        tube_head: Optional[dict] = None,
+        max_regions: int = 8,
+        nms_iou: float = 0.6,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(
+            MODELS.build(
+                data_preprocessor or dict(type='GroundingDataPreprocessor')
+            ),
+            init_cfg,
+        )
+        self.proposal_generator = MODELS.build(proposal_generator)
+        if not self.proposal_generator.scores_sentences:
+            raise UserError(
+                f'{type(self.proposal_generator).__name__} does not score '
+                'boxes by sentences: take DetectorProposals with a detector '
+                'that has a language model, such as MM-Grounding-DINO, and '
+                'leave its fixed prompt (text) out'
+            )
+        self.proposal_generator.bind(self.data_preprocessor)
+        self.linker = MODELS.build(linker)
+        self.tube_head = MODELS.build(tube_head or dict(type='PhraseTubeHead'))
+        self.max_regions = max_regions
+        self.nms_iou = nms_iou
+
+    def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
+        """Rename the weights of the detector itself, in place.
+
+        Args:
+            weights (dict): Names and tensors of a whole checkpoint.
+            prefix (str): Of the names of this module, with its dot.
+        """
+        place = f'{prefix}proposal_generator.detector.'
+        detector = getattr(self.proposal_generator, 'detector', None)
+        if detector is None or any(name.startswith(place) for name in weights):
+            return
+        known = detector.state_dict().keys()
+        found = [name for name in weights if name.startswith(prefix)]
+        if not known & {name.removeprefix(prefix) for name in found}:
+            return
+        for name in found:
+            value = weights.pop(name)
+            # Position ids of old language models are left out.
+            if name.removeprefix(prefix) in known:
+                weights[place + name.removeprefix(prefix)] = value
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        self.adapt_to(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def forward(
+        self,
+        inputs: dict[str, Any],
+        data_samples: Optional[Samples] = None,
+        mode: str = 'tensor',
+    ) -> Union[list[GroundingDataSample], Regions]:
+        """Entry of MMEngine's loops.
+
+        Args:
+            inputs (dict): As :meth:`HERO.forward` takes it.
+            data_samples (Sequence[GroundingDataSample]): B samples with
+                ``queries``.
+            mode (str): 'predict' or 'tensor'; 'loss' is refused.
+
+        Returns:
+            list or Regions: Samples with ``pred_queries``, or the slots of
+            each query.
+        """
+        if mode == 'loss':
+            raise UserError(
+                'a zero-shot model has nothing to learn, and cannot be '
+                'trained. Train HERO on top of the same detector: '
+                'configs/hero_mm-grounding-dino_custom.py'
+            )
+        if mode not in ('predict', 'tensor'):
+            raise UserError(
+                f"mode must be 'predict' or 'tensor', got {mode!r}"
+            )
+        if data_samples is None:
+            raise UserError(
+                'ZeroShotGrounder needs data_samples: they carry the sentences'
+            )
+        if mode == 'predict':
+            return self.ground(inputs, data_samples)
+        return self.find(inputs, data_samples)
+
+    def encode_video(
+        self, inputs: dict[str, Any], data_samples: Any = None
+    ) -> dict[str, Any]:
+        """The clips as they are: what is found depends on the sentences."""
+        return inputs
+
+    @torch.no_grad()
+    def find(self, inputs: dict[str, Any], data_samples: Samples) -> Regions:
+        """Slots of Q queries, by the scores of their sentences."""
+        regions = self.proposal_generator.ask(inputs, data_samples)
+        regions = regions.suppress(self.nms_iou).best(self.max_regions)
+        clips = clips_of_queries(data_samples, inputs['imgs'].device)
+        return self.linker(regions, _colours(inputs, clips))
+
+    def ground(
+        self, inputs: dict[str, Any], data_samples: Samples
+    ) -> list[GroundingDataSample]:
+        """Answer sentences; no ground truth is read.
+
+        Args:
+            inputs (dict): B clips from :meth:`encode_video`.
+            data_samples (Sequence[GroundingDataSample]): B samples with
+                ``queries`` and the meta information of the clips.
+
+        Returns:
+            list[GroundingDataSample]: The same, with ``pred_queries``.
+        """
+        slots = self.find(inputs, data_samples)
+        clips = clips_of_queries(data_samples, slots.mask_BTN.device)
+        edges = query_edges(slots, data_samples, clips)
+        results = self.tube_head.predict(slots, edges, data_samples)
+        for sample, result in zip(data_samples, results):
+            sample.pred_queries = result
+        return list(data_samples)
+
+
+def _colours(inputs: dict[str, Any], clip_of_query: Tensor) -> Pyramid:
+    """Colours in the place of features, by which regions are linked."""
+    imgs, frames = inputs['imgs'], inputs['frame_mask']
+    cells = F.avg_pool2d(imgs.flatten(0, 1), CELL, ceil_mode=True)
+    extents = inputs.get('extents') or read_extents(
+        frames, inputs['pixel_mask']
+    )
+    sizes = imgs.new_tensor([(width, height) for _, height, width in extents])
+    return Pyramid(
+        (cells.unflatten(0, imgs.shape[:2])[clip_of_query],),
+        ((CELL, CELL),),
+        frames[clip_of_query],
+        sizes[clip_of_query],
+    )

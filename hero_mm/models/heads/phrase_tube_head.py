@@ -1,0 +1,155 @@
+"""From scores of a phrase to tubes, without anything that is learned.
+
+Each slot has a score a frame: how well its box fits the sentence. The slot of
+the highest mean is the object. The span is where its scores are higher than
+elsewhere: a step is fitted to them for every first and last frame, and the
+better one fits, the likelier is the span.
+
+Shape legend: B clips, Q queries, T frames, N slots. Boxes are xyxy in pixels
+of the input.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from hero_mm.errors import UserError
+from hero_mm.registry import MODELS
+from hero_mm.structures import GroundingDataSample
+
+from ..regions import Regions
+from .tube_decoding import Answers, bins_in_span, choose_span, read_answers
+
+
+def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
+    """How well a higher level inside each span explains scores, (Q, T, T).
+
+    Logarithms of likelihoods, of first and last frame. Errors are normal, of
+    a spread that is not known. A span of all frames, and one whose scores are
+    not higher than the others, explains nothing: 0. -inf where the last
+    frame comes first.
+
+    Args:
+        score_QT (Tensor): Scores of frames.
+        weight_QT (Tensor): 1 on frames that count, 0 on others.
+        noise (float): Spread that is expected in any case.
+    """
+    number_Q = weight_QT.sum(1).clamp(min=1)
+    mean_Q = (score_QT * weight_QT).sum(1) / number_Q
+    above_QT = (score_QT - mean_Q[:, None]) * weight_QT
+    gain_QTT, inside_QTT = _sums(above_QT), _sums(weight_QT)
+    number = number_Q[:, None, None]
+    others = inside_QTT * (number - inside_QTT) / number
+    gain = gain_QTT.clamp(min=0).square() / others.clamp(min=0.5)
+    spread = above_QT.square().sum(1) + number_Q * noise**2
+    left = 1 - gain / spread[:, None, None].clamp(min=1e-12)
+    logits = -number / 2 * left.clamp(min=1e-6).log()
+    order = torch.ones_like(logits[0], dtype=torch.bool).triu()
+    return logits.masked_fill(~order, float('-inf'))
+
+
+def _sums(value_QT: Tensor) -> Tensor:
+    """Sums of all spans, (Q, T, T)."""
+    total = F.pad(value_QT.cumsum(1), (1, 0))
+    return total[:, None, 1:] - total[:, :-1, None]
+
+
+@MODELS.register_module()
+class PhraseTubeHead(BaseModule):
+    """Choose a slot and a span by the scores of a phrase.
+
+    Args:
+        max_pause (int): Frames: where the object is not found for so long it
+            is taken to be between the boxes before and after; longer, and it
+            is not there. Defaults to 3.
+        noise (float): Differences of scores that mean nothing. Defaults to
+            0.02.
+    """
+
+    def __init__(self, max_pause: int = 3, noise: float = 0.02) -> None:
+        super().__init__()
+        if max_pause < 0 or noise < 0:
+            raise UserError(
+                'max_pause and noise must not be negative; got '
+                f'{max_pause} and {noise}'
+            )
+        self.max_pause = max_pause
+        self.noise = noise
+
+    def forward(self, regions: Regions) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose a slot of each frame.
+
+        Args:
+            regions (Regions): Slots of Q queries, by the scores of their
+                sentences.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Boxes (Q, T, 4), scores (Q, T), 0
+            where there is no slot, and on which frames the object may be
+            missed, bool, (Q, T).
+        """
+        mask, real = regions.mask_BTN, regions.frame_mask_BT
+        scores = regions.scores_BTN.float() * mask
+        mean_QN = scores.sum(1) / real.sum(1, keepdim=True).clamp(min=1)
+        rank = mean_QN[:, None].masked_fill(~mask, -1.0)
+        slot = rank.argmax(-1, keepdim=True)
+        index = slot[..., None].expand(-1, -1, -1, 4)
+        boxes = regions.boxes_BTN4.float().gather(2, index).squeeze(2)
+        best = mean_QN.argmax(-1)[:, None, None]
+        shown = mask.gather(2, best.expand(*mask.shape[:2], 1)).squeeze(2)
+        missed = real & ~shown & _near(shown, self.max_pause)
+        return boxes, scores.gather(2, slot).squeeze(2), missed
+
+    @torch.no_grad()
+    def predict(
+        self,
+        regions: Regions,
+        edges_QT1: Tensor,
+        samples: Sequence[GroundingDataSample],
+    ) -> list[InstanceData]:
+        """Decode tubes in original pixels and native frames.
+
+        Args:
+            regions (Regions): As in :meth:`forward`.
+            edges_QT1 (Tensor): Edges of the bins, native frames.
+            samples (Sequence[GroundingDataSample]): B clips, whose queries
+                these are, and their facts.
+
+        Returns:
+            list[InstanceData]: One a clip, see :class:`GroundingDataSample`.
+            ``scores``, ``action_consistency`` and ``presence`` (its mean in
+            the span) are scores of the sentence.
+        """
+        boxes, scores, missed = self(regions)
+        real = regions.frame_mask_BT
+        counts = real & ~missed
+        logits = step_logits(scores, counts.float(), self.noise)
+        logits = logits.masked_fill(~real[:, None], float('-inf'))
+        offsets = scores.new_tensor([0.0, 1.0]).expand(*scores.shape, 2)
+        spans, span_scores = choose_span(
+            logits, offsets, edges_QT1, expected_iou=True
+        )
+        inside = bins_in_span(spans, edges_QT1) & counts
+        presence = (scores * inside).sum(1) / inside.sum(1).clamp(min=1)
+        answers = Answers(
+            spans, span_scores, boxes, scores, scores.logit(1e-6), presence
+        )
+        seen = counts & regions.mask_BTN.any(-1)
+        return read_answers(answers, seen, regions.times_BT, samples)
+
+
+def _near(shown_QT: Tensor, pause: int) -> Tensor:
+    """Frames in a pause of at most so many frames, (Q, T).
+
+    Such a pause has a frame that shows the slot before and behind it.
+    """
+    number = shown_QT.shape[1]
+    places = torch.arange(number, device=shown_QT.device)
+    before = torch.where(shown_QT, places, -2 * number).cummax(1).values
+    after = torch.where(shown_QT, places, 3 * number).flip(1)
+    after = after.cummin(1).values.flip(1)
+    return after - before - 1 <= pause
