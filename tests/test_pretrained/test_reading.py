@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import PARAM_SCHEDULERS
 
 from hero_mm.pretrained import reading
 from hero_mm.pretrained.reading import read_weights_file, unreadable
@@ -24,10 +25,38 @@ def test_what_mmengine_stores_is_read(tmp_path):
     path = tmp_path / 'a.pth'
     history = HistoryBuffer([1.0, 2.0], [1, 1])
     meta = dict(palette=np.zeros((2, 3)), seed=np.int64(3))
+    meta['best'] = np.float64(2)
     torch.save(dict(state_dict={}, history=history, meta=meta), path)
     found = read_weights_file(path)
     assert found['history'].data[0].tolist() == [1.0, 2.0]
-    assert found['meta']['seed'] == 3
+    assert (found['meta']['seed'], found['meta']['best']) == (3, 2)
+
+
+SCHEDULERS = (
+    dict(type='OneCycleLR', eta_max=1, total_steps=3),
+    dict(
+        type='OneCycleLR', eta_max=1, total_steps=3, anneal_strategy='linear'
+    ),
+    dict(type='CosineAnnealingLR', T_max=3),
+    dict(type='CosineRestartLR', periods=[1], eta_min=0),
+    dict(type='ConstantLR', end=3),
+    dict(type='ExponentialLR', gamma=0.9),
+    dict(type='LinearLR', start_factor=0.1, end=3),
+    dict(type='MultiStepLR', milestones=[1, 2]),
+    dict(type='PolyLR', end=3),
+    dict(type='ReduceOnPlateauLR'),
+    dict(type='StepLR', step_size=2),
+)
+
+
+@pytest.mark.parametrize('config', SCHEDULERS, ids=lambda c: c['type'])
+def test_the_state_of_every_schedule_loads(config, tmp_path):
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1)
+    made = PARAM_SCHEDULERS.build(dict(config, optimizer=optimizer))
+    path = tmp_path / 'a.pth'
+    torch.save(dict(param_schedulers=[made.state_dict()]), path)
+    found = read_weights_file(path)
+    made.load_state_dict(found['param_schedulers'][0])
 
 
 class Runs:
@@ -40,11 +69,19 @@ class Runs:
 
 @pytest.mark.parametrize('zipped', [True, False])
 @pytest.mark.parametrize(
-    ('function', 'name'), [(os.system, 'system'), (exec, 'exec')]
+    ('hostile', 'name'),
+    [
+        (Runs(os.system, 'exit 1'), 'system'),
+        (Runs(exec, 'raise SystemExit("ran")'), 'exec'),
+        # Of MMEngine's classes alone, what it stores alone.
+        (Runs(getattr, str, 'upper'), 'str'),
+        (Runs(getattr, torch.Tensor, '__init__'), '__init__'),
+        (Runs(getattr, HistoryBuffer, '__init__'), '__init__'),
+    ],
 )
-def test_code_is_called_code(tmp_path, function, name, zipped):
+def test_code_is_called_code(tmp_path, hostile, name, zipped):
     path = tmp_path / 'hostile.pth'
-    found = dict(state_dict={}, meta=Runs(function, 'exit 1'))
+    found = dict(state_dict={}, meta=hostile)
     torch.save(found, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ValueError, match='hostile.pth is refused') as error:
         read_weights_file(path)
