@@ -131,10 +131,7 @@ def read_package(folder: Path, trust: bool = False) -> Config:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except RecursionError:
-        content = None
+    content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f'{path} holds no JSON object; copy the package again')
     return content

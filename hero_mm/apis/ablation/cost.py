@@ -6,7 +6,6 @@ with all the sentences of an item, as retrieval depends on what is seen.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -24,8 +23,9 @@ from hero_mm.apis.checkpoint import load_weights
 from hero_mm.apis.complexity import count_flops, count_parameters
 from hero_mm.config import read_config
 from hero_mm.errors import run_tool
-from hero_mm.files import write_bytes
 from hero_mm.registry import DATASETS, MODELS
+
+from .folder import write_json
 
 CLIPS = 16
 REPEAT = 3
@@ -113,7 +113,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('--clips', type=int, default=CLIPS)
     args = parser.parse_args(argv)
     found = measure_cost(args.config, args.checkpoint, args.clips)
-    write_bytes(args.out, json.dumps(found, indent=1).encode())
+    write_json(args.out, found)
 
 
 if __name__ == '__main__':

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from hero_mm import json_reader
 from hero_mm.engine.hooks.training_cost_hook import COST_FILE
-from hero_mm.errors import UserError
-from hero_mm.files import write_bytes
+from hero_mm.files import write_text
 
 from .suite import Run, Trial
 
@@ -37,21 +37,12 @@ NEW, BEGUN, TRAINED, DONE, FAILED, CHANGED = STATES = (
 
 def read_json(path: Path) -> Optional[Any]:
     """What is in a file, None where there is none."""
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(
-            f'{path} is no JSON ({error}); delete it, or the folder that it '
-            'lies in'
-        ) from error
+    return json_reader.read_json(path) if path.is_file() else None
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a file as a whole."""
-    text = json.dumps(content, indent=1, sort_keys=False) + '\n'
-    write_bytes(path, text.encode())
+    write_text(path, json.dumps(content, indent=1) + '\n')
 
 
 @dataclass(frozen=True)
