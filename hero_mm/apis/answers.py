@@ -26,6 +26,7 @@ from .inputs import describe_video, short_names
 Tube = Mapping[str, Any]
 SPARSE = 5.0
 """With more seconds from one frame to the next, most actions are not seen."""
+LEGEND = 'frames: [start, end); first box: x0 y0 x1 y1 in pixels'
 COLUMNS = (
     'video',
     'text',
@@ -62,7 +63,7 @@ def tube_table(tubes: Sequence[Tube]) -> Table:
     """
     videos = short_names(tube['video'] for tube in tubes)
     many = len(videos) > 1
-    table = Table()
+    table = Table(caption=LEGEND, caption_justify='left')
     titles = ['sentence', 'seconds', 'frames', 'score', 'first box']
     for title in ['video'] * many + titles:
         table.add_column(title)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hero_mm.apis.answers import Tube, notes_on
+from hero_mm.apis.answers import LEGEND, Tube, notes_on
 from hero_mm.texts import printable
 from hero_mm.visualization import TubeView
 from hero_mm.visualization.style import Color
@@ -82,7 +82,8 @@ def answer_html(
         f'<div class="hero-answer"><svg viewBox="0 0 {WIDTH} '
         f'{ROW * len(tubes)}" role="list">{rows}</svg>'
         f'<p class="hero-note">{HINT}</p>{said}'
-        f'<table><tr>{head}</tr>{lines}</table></div>'
+        f'<table><tr>{head}</tr>{lines}</table>'
+        f'<p class="hero-note">{LEGEND}</p></div>'
     )
 
 
