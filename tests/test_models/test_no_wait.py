@@ -64,6 +64,7 @@ def test_nothing_asks_for_a_value(model, mode, monkeypatch):
         'models.heads.contrastive_action_head',
         'models.heads.tube_decoding',
         'models.heads.tube_head',
+        'models.regions',
         'models.text_encoders.word_text_encoder',
     ):
         monkeypatch.setattr(f'hero_mm.{module}.send', send)

@@ -259,6 +259,7 @@ def test_a_checkpoint_of_something_else_is_refused(model, tmp_path):
         load_weights(model, tmp_path / 'a.pth')
 
 
+@pytest.mark.slow
 def test_it_answers_by_its_config(
     detector_config,
     detector_file,
