@@ -7,12 +7,10 @@ config gives a model with random parts. Here a difference is an error.
 import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union, cast
 
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
@@ -208,18 +206,6 @@ def load_weights(
     }
     model.load_state_dict(fitting, strict=strict)
     return checkpoint.get('meta') or {}
-
-
-@contextmanager
-def without_details() -> Iterator[None]:
-    """Log warnings alone: parts that are built say what a training needs."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

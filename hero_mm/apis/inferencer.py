@@ -35,7 +35,7 @@ from hero_mm.visualization import draw_from_video, views_from_sample
 from hero_mm.visualization.render import draw_sheets, safe_name
 
 from .answers import answers_json, tube_table
-from .checkpoint import load_weights, without_details
+from .checkpoint import load_weights
 from .inputs import (
     PathLike,
     check_texts,
@@ -46,7 +46,7 @@ from .inputs import (
     pick_device,
     pipeline_steps,
 )
-from .package import building, trained_on
+from .package import building, log_warnings_only, trained_on
 from .window_search import WindowSearch, with_queries
 from .windows import check_seconds
 
@@ -130,7 +130,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         self.scope = scope or self.cfg.get('default_scope') or 'hero_mm'
         init_default_scope(self.scope)
         self.visualizer = None
-        with building(self.cfg, trust), without_details():
+        with building(self.cfg, trust), log_warnings_only():
             self.pipeline = self._init_pipeline(self.cfg)
             self.collate_fn = self._init_collate(self.cfg)
             self.model = MODELS.build(self.cfg.model)

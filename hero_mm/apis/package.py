@@ -9,6 +9,7 @@ for one: here only what the MM family has registered is built.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import registry as registry_module
 
 from hero_mm.errors import UserError
@@ -221,6 +223,18 @@ def _encoders(model: Any) -> list[dict[str, Any]]:
     found = [inner for v in model.values() for inner in _encoders(v)]
     kind = str(model.get('type'))
     return found + [model] * (kind.rpartition('.')[2] == 'HFTextEncoder')
+
+
+@contextmanager
+def log_warnings_only() -> Iterator[None]:
+    """What parts log while they are built is for those who train."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
 
@@ -61,14 +60,15 @@ class FrameTable:
     sound: np.ndarray
     broken: str = ''
 
-    @cached_property
     def in_order(self) -> bool:
-        """bool: Whether each frame has a later time stamp than the last."""
+        """Whether each frame has a later time stamp than the one before."""
         return bool((np.diff(self.stamps) > 0).all())
 
-    @cached_property
-    def ranks(self) -> Optional[dict[int, int]]:
-        """dict, optional: Rank by time stamp, where each has its own."""
+    def rank_by_stamp(self) -> Optional[dict[int, int]]:
+        """Rank by time stamp; None where a frame has none of its own.
+
+        Made anew for each read: many tables are kept, which must stay small.
+        """
         ranks = {
             stamp: rank for rank, stamp in enumerate(self.stamps.tolist())
         }

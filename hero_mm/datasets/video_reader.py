@@ -332,11 +332,12 @@ class PyAVReader(VideoReader):
         self, table: FrameTable, wanted: np.ndarray
     ) -> Optional[np.ndarray]:
         """Jump to key frames; None where they lead to something else."""
-        if table.ranks is None:
+        ranks = table.rank_by_stamp()
+        if ranks is None:
             return None
         keys = np.flatnonzero(table.keys)
         stamps = table.stamps[wanted]
-        needed = set(stamps.tolist()) if table.in_order else None
+        needed = set(stamps.tolist()) if table.in_order() else None
         out = np.empty(0, dtype=np.uint8)
         frames: Iterator[Any] = self._decode(needed=needed)
         position = 0
@@ -346,7 +347,7 @@ class PyAVReader(VideoReader):
                 frames = self._decode_from(table, int(before[-1]), needed)
             for frame in frames:
                 # Of frames in between, the time stamp has to do.
-                position = table.ranks.get(frame.pts, len(table)) + 1
+                position = ranks.get(frame.pts, len(table)) + 1
                 if position > rank:
                     break
             if position != rank + 1 or check_sum(frame) != table.sums[rank]:

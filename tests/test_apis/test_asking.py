@@ -232,6 +232,15 @@ def test_processes_share_a_folder(place, repo_root, capsys):
     assert pairs() == ALL
 
 
+def test_weights_that_lie_elsewhere_are_told_apart_by_their_address(place):
+    inferencer = TubeInferencer('work', device='cpu', show_progress=False)
+    runs = set()
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        inferencer.weights = f'https://host/{name}'
+        runs.add(Asking(inferencer, ['videos/a.mp4'], TEXTS).run)
+    assert len(runs) == 2
+
+
 def test_only_what_is_missing_is_asked(place):
     inferencer = TubeInferencer('work', device='cpu')
     run = Asking(inferencer, ['videos'], ['red'], out_dir='out')
