@@ -16,7 +16,9 @@ def pytest_generate_tests(metafunc):
     """The rows need the configs, which lie beside the tests."""
     if 'row' in metafunc.fixturenames:
         rows = zoo.all_rows(metafunc.config.rootpath / 'configs')
-        slow = dict.fromkeys(('tower', 'detector'), pytest.mark.slow)
+        # The variants run in test_configs.py, too.
+        kinds = 'variant', 'tower', 'detector'
+        slow = dict.fromkeys(kinds, pytest.mark.slow)
         metafunc.parametrize(
             'row',
             [
