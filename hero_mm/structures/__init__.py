@@ -1,6 +1,11 @@
 """Data structures shared by datasets, models and metrics."""
 
-from .actions import action_numbers, true_in_clip, true_of_query
+from .actions import (
+    action_numbers,
+    true_in_clip,
+    true_of_query,
+    true_of_tracks,
+)
 from .boxes import to_original
 from .grounding_data_sample import GroundingDataSample
 from .transfer import send
@@ -12,4 +17,5 @@ __all__ = [
     'to_original',
     'true_in_clip',
     'true_of_query',
+    'true_of_tracks',
 ]

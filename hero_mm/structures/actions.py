@@ -8,12 +8,15 @@ is taken to name another one than those of other clips.
 So a caption that another process sends along with its number is no negative
 where it is true.
 
-Shape legend: B clips, Q queries of all clips, V captions, P names of a row.
+Shape legend: B clips, Q queries of all clips, V captions, M annotated objects,
+P names of a row.
 """
 
 import functools
+import re
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import torch
 from mmengine.dist import get_rank
@@ -96,6 +99,57 @@ def true_of_query(
         )
     ]
     return _among(numbers_V, rows)
+
+
+def true_of_tracks(
+    samples: Sequence[GroundingDataSample], num_tracks: int
+) -> Tensor:
+    """Whether sentences may be true of the annotated objects of all clips.
+
+    A sentence is not true where no action of the video is its own, nor of an
+    object of another category than the one that it names. All other objects
+    it may be true of.
+
+    Args:
+        samples (Sequence[GroundingDataSample]): B samples with ``gt_tracks``.
+        num_tracks (int): Number M of objects of a clip, with padding, of
+            which nothing is true.
+
+    Returns:
+        Tensor: bool, has shape (Q, B, M).
+    """
+    numbers = action_numbers(samples)
+    here_QB = true_in_clip(numbers, samples) | (numbers < 0)[:, None]
+    named = [
+        _named(category, text)
+        for sample in samples
+        for text, category in zip(
+            sample.queries.texts, sample.queries.get('categories', repeat(''))
+        )
+    ]
+    fits = [
+        [_fits(name, sample, num_tracks) for sample in samples]
+        for name in named
+    ]
+    fits_QBM = torch.tensor(fits, dtype=torch.bool)
+    return fits_QBM.reshape(*here_QB.shape, num_tracks) & here_QB[..., None]
+
+
+@functools.lru_cache(maxsize=65536)
+def _named(category: str, text: str) -> str:
+    """A category, or '' where the sentence does not say its name."""
+    name = re.escape(category.replace('_', ' '))
+    return category if re.search(rf'\b{name}\b', text.lower()) else ''
+
+
+def _fits(
+    name: str, sample: GroundingDataSample, num_tracks: int
+) -> list[bool]:
+    """Whether objects may be of a category, False on padding."""
+    tracks = sample.gt_tracks
+    names = tracks.get('categories', [''] * len(tracks))
+    fits = [not name or other in ('', name) for other in names]
+    return fits + [False] * (num_tracks - len(fits))
 
 
 def _of_targets(sample: GroundingDataSample) -> list[Sequence[str]]:

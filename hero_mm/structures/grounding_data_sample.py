@@ -40,8 +40,9 @@ class GroundingDataSample(BaseDataElement):
     (``gt_tracks``: M):
 
     - ``queries``: ``texts`` (list[str]), ``query_ids`` (list[str]),
-      ``query_types`` (list[str]), ``predicates`` (list[str]), and in training
-      optionally ``negative_texts`` (list[list[str]]).
+      ``query_types`` (list[str]), ``predicates`` and ``categories``
+      (list[str], '' where nobody annotated one), and in training optionally
+      ``negative_texts`` (list[list[str]]).
     - ``gt_queries``: ``spans`` (K, 2) float, native frames; ``bboxes``
       (K, T, 4), in pixels of the input; ``valid`` (K, T), True where the
       target has a box and the frame lies inside the span; ``track_index``
@@ -50,7 +51,8 @@ class GroundingDataSample(BaseDataElement):
     - ``gt_tracks``: ``bboxes`` (M, T, 4), in pixels of the input; ``valid``
       (M, T), for every annotated object, inside the span or not;
       ``predicates`` (list[list[str]]), those that may be true of the object
-      at any time in the video; empty where nobody annotated any.
+      at any time in the video; empty where nobody annotated any;
+      ``categories`` (list[str]).
     - ``proposals``, of length T: ``bboxes`` (T, K, 4), in pixels of the
       input; ``scores`` (T, K); ``valid`` (T, K), where a generator has read
       them from files.

@@ -27,6 +27,7 @@ def _results(queries=2, frames=3, tracks=4):
                 query_id=f'q{number}',
                 type='declarative',
                 predicate='run',
+                category='dog',
             )
             for number in range(queries)
         ],
@@ -37,6 +38,7 @@ def _results(queries=2, frames=3, tracks=4):
         track_bboxes=np.ones((tracks, frames, 4), np.float32),
         track_valid=np.zeros((tracks, frames), bool),
         track_predicates=[['run'], [], ['sit', 'watch'], []][:tracks],
+        track_categories=['cat', 'dog', 'dog', ''][:tracks],
         track_index=np.array([2, 0]),
         tracks_complete=True,
         video_predicates=['run', 'sit', 'watch'],
@@ -60,6 +62,7 @@ def test_pack():
     assert sample.queries.query_ids == ['q0', 'q1']
     assert sample.queries.query_types == ['declarative'] * 2
     assert sample.queries.predicates == ['run'] * 2
+    assert sample.queries.categories == ['dog'] * 2
     assert sample.queries.negative_texts == [['dog sits'], []]
     truth = sample.gt_queries
     assert truth.spans.dtype == truth.bboxes.dtype == torch.float32
@@ -69,6 +72,7 @@ def test_pack():
     assert sample.gt_tracks.bboxes.shape == (4, 3, 4)
     assert not sample.gt_tracks.valid.any()
     assert sample.gt_tracks.predicates == [['run'], [], ['sit', 'watch'], []]
+    assert sample.gt_tracks.categories == ['cat', 'dog', 'dog', '']
     # It stays with the host: no step waits for it.
     assert isinstance(truth.track_index, np.ndarray)
     assert truth.track_index.tolist() == [2, 0]
@@ -78,11 +82,17 @@ def test_pack():
 
 def test_pack_what_an_older_pipeline_gives():
     results = _results()
-    for key in ('track_predicates', 'track_index', 'tracks_complete'):
+    for key in (
+        'track_predicates',
+        'track_categories',
+        'track_index',
+        'tracks_complete',
+    ):
         del results[key]
     sample = PackGroundingInputs().transform(results)['data_samples']
     assert sample.gt_queries.track_index.tolist() == [-1, -1]
     assert sample.gt_tracks.predicates == [[]] * 4
+    assert sample.gt_tracks.categories == [''] * 4
     assert 'tracks_complete' not in sample
 
 
@@ -113,6 +123,7 @@ def test_pack_for_inference():
     assert sample.queries.query_types == ['declarative', 'interrogative']
     assert sample.queries.query_ids == ['0', '1']
     assert sample.queries.predicates == ['', '']
+    assert sample.queries.categories == ['', '']
     assert 'negative_texts' not in sample.queries
     assert 'gt_queries' not in sample and 'gt_tracks' not in sample
     assert sample.metainfo_keys() == ['frame_inds']

@@ -108,6 +108,7 @@ def test_losses_are_named_and_summed(build_hero, make_clip, total_loss):
         'loss_location',
         'loss_match',
         'loss_early',
+        'loss_elsewhere',
         'loss_span',
         'loss_offset',
         'loss_actionness',

@@ -243,6 +243,7 @@ GROUNDING = {
     'loss_location',
     'loss_match',
     'loss_early',
+    'loss_elsewhere',
     'loss_span',
     'loss_offset',
     'loss_actionness',

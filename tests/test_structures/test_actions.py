@@ -11,6 +11,7 @@ from hero_mm.structures import (
     action_numbers,
     true_in_clip,
     true_of_query,
+    true_of_tracks,
 )
 
 NONE = object()
@@ -132,6 +133,55 @@ def test_unknown_actions_of_queries(monkeypatch):
     monkeypatch.setattr('hero_mm.structures.actions.get_rank', lambda: 1)
     other = true_of_query(own, samples)
     assert other.tolist() == [[False] * 3, [True, True, False], [False] * 3]
+
+
+def scene(*queries, video, categories):
+    """A clip with (text, predicate, category) a query."""
+    texts, predicates, named = zip(*queries)
+    sample = clip(*predicates, video=video, tracks=[[]] * len(categories))
+    sample.queries.texts = list(texts)
+    sample.queries.categories = list(named)
+    sample.gt_tracks.categories = list(categories)
+    return sample
+
+
+def test_true_of_tracks():
+    samples = [
+        scene(
+            ('the dog runs.', 'run', 'dog'),
+            # It does not say what it is.
+            ('what runs?', 'run', 'dog'),
+            ('the hotdog of somebody runs', 'run', 'dog'),
+            ('the Sports ball rolls', 'roll', 'sports_ball'),
+            ('the dog does something', '', 'dog'),
+            video=['run', 'roll'],
+            categories=['dog', 'sports_ball'],
+        ),
+        scene(
+            ('the cat runs.', 'run', 'cat'),
+            video=['run'],
+            categories=['cat', 'dog', ''],
+        ),
+    ]
+    table = true_of_tracks(samples, 4)
+    assert table.dtype == torch.bool and table.shape == (6, 2, 4)
+    everything = [[1, 1, 0, 0], [1, 1, 1, 0]]
+    assert table.int().tolist() == [
+        [[1, 0, 0, 0], [0, 1, 1, 0]],
+        everything,
+        everything,
+        # Nothing rolls in the other video.
+        [[0, 1, 0, 0], [0, 0, 0, 0]],
+        # What nobody annotated may be true anywhere.
+        [[1, 0, 0, 0], [0, 1, 1, 0]],
+        [[0, 0, 0, 0], [1, 0, 1, 0]],
+    ]
+
+
+def test_tracks_without_categories():
+    sample = clip('run', tracks=[[], []])
+    sample.queries.texts = ['the dog runs']
+    assert true_of_tracks([sample], 2).tolist() == [[[True, True]]]
 
 
 @pytest.mark.parametrize('ask', [true_in_clip, true_of_query])

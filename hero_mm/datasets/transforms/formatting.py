@@ -74,6 +74,9 @@ class PackGroundingInputs(Transform):
                 predicates=results.get(
                     'track_predicates', [[] for _ in results['track_valid']]
                 ),
+                categories=results.get(
+                    'track_categories', [''] * len(results['track_valid'])
+                ),
             )
         if 'proposal_bboxes' in results:
             sample.proposals = InstanceData(
@@ -101,6 +104,7 @@ def _pack_queries(results: dict) -> InstanceData:
             query.get('type', guess) for query, guess in zip(queries, guesses)
         ],
         predicates=[query.get('predicate', '') for query in queries],
+        categories=[query.get('category', '') for query in queries],
     )
     if 'negative_texts' in results:
         packed.negative_texts = results['negative_texts']

@@ -190,9 +190,10 @@ class LoadTubes(Transform):
     Required keys: ``queries``, ``video_info``, ``frame_inds``. Added keys:
     ``gt_spans`` (K, 2), ``gt_bboxes`` (K, T, 4), ``gt_valid`` (K, T),
     ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T), ``track_predicates``
-    (M lists of what may be true of each object), ``track_index`` (K,) int64
-    (the target of each query among the M, -1 without tracks) and
-    ``tracks_complete`` (whether the M are all that is there to see).
+    (M lists of what may be true of each object), ``track_categories`` (M
+    names), ``track_index`` (K,) int64 (the target of each query among the M,
+    -1 without tracks) and ``tracks_complete`` (whether the M are all that is
+    there to see).
 
     A box is valid where the object has one; for a query also the frame must
     lie inside its span. Invalid boxes are zeros.
@@ -227,6 +228,9 @@ class LoadTubes(Transform):
             results['tracks_complete'] = video.tracks_complete
             results['track_predicates'] = [
                 list(video.tracks[name].predicates) for name in tracks
+            ]
+            results['track_categories'] = [
+                video.tracks[name].category for name in tracks
             ]
             boxes_MT4 = np.stack([boxes for boxes, _ in tracks.values()])
             valid_MT = np.stack([valid for _, valid in tracks.values()])

@@ -397,6 +397,11 @@ class HERO(BaseModel):
                 regions, clip_of_query, shows, text, *beside
             )
         )
+        losses.update(
+            self.tube_head.elsewhere_loss(
+                regions, text, clip_of_query, tracks, tubes, data_samples
+            )
+        )
         if self.action_head is not None:
             heard = (regions, text, clip_of_query)
             losses.update(self.action_head.loss(*heard, *beside))

@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from hero_mm.registry import MODELS, TASK_UTILS
 from hero_mm.structures import GroundingDataSample, send
-from hero_mm.structures.actions import action_numbers, true_of_query
+from hero_mm.structures.actions import (
+    action_numbers,
+    true_of_query,
+    true_of_tracks,
+)
 
 from ..features import TextFeatures
 from ..layers import StepPosition
 from ..regions import Regions
-from ..targets import Tubes
+from ..targets import Tracks, Tubes
 from .contrastive_action_head import in_rows
 from .slot_text_fit import SlotTextFit
 from .tube_decoding import (
@@ -37,6 +41,7 @@ from .tube_decoding import (
 )
 
 Samples = Sequence[GroundingDataSample]
+_LOSS_FOCAL = dict(type='SigmoidFocalLoss', loss_weight=5.0)
 _LOSS_TUBE = dict(type='ContrastiveLoss')
 
 
@@ -56,6 +61,8 @@ class TubeHead(BaseModule):
         loss_location (dict): Which slot of a frame shows the object.
         loss_match (dict): Whether a slot shows it, and in the span.
         loss_early (dict): The same before the words are met.
+        loss_elsewhere (dict, optional): The same on the other clips of the
+            batch; None leaves it out.
         loss_tube (dict, optional): True tubes against captions of other
             actions; None leaves it out.
         loss_span (dict): Start and end.
@@ -73,6 +80,7 @@ class TubeHead(BaseModule):
         loss_location: Optional[dict] = None,
         loss_match: Optional[dict] = None,
         loss_early: Optional[dict] = None,
+        loss_elsewhere: Optional[dict] = _LOSS_FOCAL,
         loss_tube: Optional[dict] = _LOSS_TUBE,
         loss_span: Optional[dict] = None,
         loss_offset: Optional[dict] = None,
@@ -103,10 +111,10 @@ class TubeHead(BaseModule):
         self.loss_location = build(
             loss_location or dict(type='AnyPositiveLoss')
         )
-        focal = dict(type='SigmoidFocalLoss', loss_weight=5.0)
-        self.loss_match = build(loss_match or focal)
-        self.loss_early = build(loss_early or focal)
-        self.loss_tube = build({**loss_tube}) if loss_tube else None
+        self.loss_match = build(loss_match or _LOSS_FOCAL)
+        self.loss_early = build(loss_early or _LOSS_FOCAL)
+        self.loss_elsewhere = build(loss_elsewhere) if loss_elsewhere else None
+        self.loss_tube = build(loss_tube) if loss_tube else None
         self.loss_span = build(loss_span or dict(type='SpanLoss'))
         self.loss_offset = build(loss_offset or dict(type='L1Loss'))
         self.loss_actionness = build(
@@ -326,6 +334,60 @@ class TubeHead(BaseModule):
                 in_rows(scale * hard_V, query_of_negative, len(rows)),
                 slice(0, len(rows)),
                 weight=(number > 0).to(tube_QE),
+            )
+        )
+
+    def elsewhere_loss(
+        self,
+        regions: Regions,
+        text: TextFeatures,
+        clip_of_query: Tensor,
+        tracks: Tracks,
+        tubes: Tubes,
+        samples: Samples,
+    ) -> dict[str, Tensor]:
+        """What the other clips of the batch show is not what a query says.
+
+        So what late fusion says compares from clip to clip. Slots that the
+        query may be true of count nothing, nor do slots that nobody annotated.
+
+        Args:
+            regions (Regions): Slots of B clips.
+            text (TextFeatures): Q queries.
+            clip_of_query (Tensor): Clip of each query, has shape (Q,).
+            tracks (Tracks): Annotated objects of the clips.
+            tubes (Tubes): True tubes.
+            samples (Sequence[GroundingDataSample]): B samples.
+        """
+        if self.loss_elsewhere is None:
+            return {}
+        shows, near = self.assigner(
+            regions, tracks.boxes_BTM4, tracks.valid_BTM
+        )
+        true_QBM = send(
+            true_of_tracks(samples, near.shape[-1]), clip_of_query.device
+        )
+        true_QBTN = torch.einsum(
+            'btnm,qbm->qbtn', near.float(), true_QBM.float()
+        )
+        known = shows.any(-1) | tracks.complete_B[:, None, None]
+        clips = torch.arange(len(samples), device=clip_of_query.device)
+        other = (clip_of_query[:, None] != clips) & tubes.known_Q[:, None]
+        asked = regions.mask_BTN & known & other[..., None, None]
+        asked = asked & (true_QBTN == 0)
+        look_BNE, action_BTNE = self.fit.slots(regions)
+        look_QE, action_QE = self.fit.texts(text)
+        weight = self.fit.scale() * self.fit_weight
+        look = torch.einsum('bne,qe->qbn', look_BNE, look_QE)
+        action = torch.einsum('btne,qe->qbtn', action_BTNE, action_QE)
+        early = weight[0] * look[:, :, None] + weight[1] * action
+        early = early + self.fit_bias
+        return dict(
+            loss_elsewhere=self.loss_elsewhere(
+                early,
+                torch.zeros_like(early),
+                asked.to(early),
+                avg_factor=tubes.valid_QT.sum().clamp(min=1),
             )
         )
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from hero_mm.models import TubeHead
 from hero_mm.models.heads.tube_decoding import TubeOutput, to_bins
-from hero_mm.models.targets import Tubes
+from hero_mm.models.targets import Tracks, Tubes
 from hero_mm.structures import GroundingDataSample
 
 D, FRAMES, SURE = 8, 6, 30.0
@@ -369,3 +369,77 @@ def test_losses_of_config_are_used(truth):
     got = losses_of(truth, output)
     for name in ('loss_location', 'loss_match'):
         torch.testing.assert_close(got[name], 3 * base[name])
+
+
+# --- what the other clips show ----------------------------------------------
+
+
+@pytest.fixture
+def other_clips(truth, make_text):
+    """Function: the loss of two clips that show a dog each in slot 0.
+
+    The first is asked for the second query's dog and the other way round.
+    """
+
+    def make(categories=('cat', 'dog'), complete=True, known=True):
+        samples = []
+        for name in categories:
+            sample = GroundingDataSample()
+            sample.queries = InstanceData(
+                texts=[f'the {name} runs'],
+                predicates=['run'],
+                categories=[name],
+            )
+            sample.gt_tracks = InstanceData(
+                predicates=[['run']], categories=[name]
+            )
+            samples.append(sample)
+        there = truth.regions.frame_mask_BT[..., None]
+        tracks = Tracks(
+            SLOTS[0] * there[..., None],
+            there,
+            torch.full((2,), complete),
+        )
+        tubes = replace(truth.tubes, known_Q=torch.full((2,), known))
+        features = torch.rand(2, FRAMES, 4, D, requires_grad=True)
+        (loss,) = truth.head.elsewhere_loss(
+            replace(truth.regions, features_BTND=features),
+            make_text(torch.rand(2, D)),
+            torch.tensor([0, 1]),
+            tracks,
+            tubes,
+            samples,
+        ).values()
+        (gradient,) = torch.autograd.grad(loss, features)
+        return loss.item(), gradient.abs().sum(-1) > 0
+
+    return make
+
+
+def test_what_is_not_true_of_other_clips_is_learned(truth, other_clips):
+    loss, learned = other_clips()
+    assert loss > 0
+    # Looks are a mean along the slot: all slots that are there learn.
+    assert learned.any(1).all()
+    assert not learned[0, 4:].any()
+
+
+def test_what_may_be_true_of_other_clips_is_not_learned(truth, other_clips):
+    loss, learned = other_clips(categories=('dog', 'dog'))
+    # Slot 0 shows the other dog, slot 1 lies near it.
+    assert loss > 0 and not learned[..., :2].any()
+    assert learned[..., 2:].any(1).all()
+
+
+def test_slots_that_nobody_annotated_are_not_learned(truth, other_clips):
+    loss, learned = other_clips(complete=False)
+    assert loss > 0 and learned[..., 0].any()
+    # Slot 1 overlaps the annotated dog by less than half.
+    assert not learned[..., 1:].any()
+
+
+def test_unknown_spans_teach_nothing_elsewhere(truth, other_clips):
+    assert other_clips(known=False)[0] == 0
+    truth.head.loss_elsewhere = None
+    inputs = [None] * 6
+    assert truth.head.elsewhere_loss(*inputs) == {}
