@@ -106,9 +106,11 @@ def provide_mmcv_ext() -> None:
 
     def action(module: ModuleType) -> None:
         if 'mmcv._ext' not in sys.modules:
-            from .mmcv_ops import MMCVExtension
+            from .mmcv_ops import FUNCTIONS, MMCVExtension, replace_functions
 
             sys.modules['mmcv._ext'] = MMCVExtension('mmcv._ext')
+            for name in FUNCTIONS:
+                after_import(name, replace_functions)
 
     after_import('mmcv', action)
 

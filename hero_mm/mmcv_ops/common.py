@@ -1,13 +1,12 @@
-"""What the plain operators share: torchvision, gradients, bilinear reading.
+"""What the plain operators share: torchvision and bilinear reading.
 
 Shape legend: n points, m outputs, s samples an output, K rows, C channels,
 H W grid.
 """
 
 import functools
-from collections.abc import Sequence
 from types import ModuleType
-from typing import Callable, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -26,49 +25,6 @@ def torchvision_ops() -> Optional[ModuleType]:
     except (ImportError, OSError, RuntimeError, AttributeError):
         return None
     return torchvision.ops
-
-
-def gradients(
-    function: Callable[..., Tensor],
-    inputs: Sequence[Optional[Tensor]],
-    grad_output: Tensor,
-) -> list[Optional[Tensor]]:
-    """Gradients of the inputs of a function, None of a None.
-
-    mmcv calls its extension inside ``autograd.Function``, where nothing is
-    recorded but autocast goes on; a compiled operator knows no autocast.
-
-    Args:
-        function (Callable): Of the inputs.
-        inputs (Sequence[Tensor | None]): Where the gradients are taken.
-        grad_output (Tensor): Gradient of what the function gives.
-    """
-    device = grad_output.device.type
-    with torch.enable_grad(), torch.autocast(device, enabled=False):
-        leaves = [
-            None if value is None else value.detach().requires_grad_()
-            for value in inputs
-        ]
-        output = function(*leaves)
-        if not output.requires_grad:  # nothing was read
-            return [None] * len(leaves)
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        grads = iter(torch.autograd.grad(output, wanted, grad_output))
-    return [None if leaf is None else next(grads) for leaf in leaves]
-
-
-def write(
-    outputs: Sequence[Tensor], values: Sequence[Optional[Tensor]]
-) -> None:
-    """Copy values into the outputs, except those that are None.
-
-    Args:
-        outputs (Sequence[Tensor]): Written in place.
-        values (Sequence[Tensor | None]): One for each.
-    """
-    for output, value in zip(outputs, values):
-        if value is not None:
-            output.copy_(value)
 
 
 def corners(

@@ -1,35 +1,32 @@
-"""The module that is served as ``mmcv._ext``."""
+"""The module that is served as ``mmcv._ext``, and what stands beside it."""
 
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Callable
 
-from . import (
-    attention,
-    deformable,
-    focal,
-    regions,
-    suppression,
-)
+from . import suppression
+from .attention import MultiScaleDeformableAttnFunction
+from .deformable import deform_conv2d, modulated_deform_conv2d
+from .focal import sigmoid_focal_loss
+from .regions import roi_align
 
-OPERATORS: dict[str, Callable[..., Any]] = {
-    operator.__name__: operator
-    for operator in (
-        suppression.nms,
-        suppression.softnms,
-        regions.roi_align_forward,
-        regions.roi_align_backward,
-        deformable.deform_conv_forward,
-        deformable.deform_conv_backward_input,
-        deformable.deform_conv_backward_parameters,
-        deformable.modulated_deform_conv_forward,
-        deformable.modulated_deform_conv_backward,
-        attention.ms_deform_attn_forward,
-        attention.ms_deform_attn_backward,
-        focal.sigmoid_focal_loss_forward,
-        focal.sigmoid_focal_loss_backward,
-    )
+# Functions of mmcv.ops that would call the extension in both directions.
+FUNCTIONS: dict[str, dict[str, Any]] = {
+    'mmcv.ops.roi_align': {'roi_align': roi_align},
+    'mmcv.ops.deform_conv': {'deform_conv2d': deform_conv2d},
+    'mmcv.ops.modulated_deform_conv': {
+        'modulated_deform_conv2d': modulated_deform_conv2d
+    },
+    'mmcv.ops.multi_scale_deform_attn': {
+        'MultiScaleDeformableAttnFunction': MultiScaleDeformableAttnFunction
+    },
+    'mmcv.ops.focal_loss': {'sigmoid_focal_loss': sigmoid_focal_loss},
 }
+
+
+def replace_functions(module: ModuleType) -> None:
+    """Put ours in the place of those of a module of ``mmcv.ops``."""
+    vars(module).update(FUNCTIONS[module.__name__])
 
 
 def _missing(name: str) -> Callable[..., Any]:
@@ -44,23 +41,24 @@ def _missing(name: str) -> Callable[..., Any]:
             'does not use it'
         )
 
-    refuse.__name__ = name
     return refuse
 
 
 class MMCVExtension(ModuleType):
     """The module served as ``mmcv._ext``.
 
-    Holds :data:`OPERATORS` under their names; any other name gives a
-    function that raises NotImplementedError with the name and the cure, so
-    that ``mmcv.ops`` imports whole.
+    Holds the operators without gradients; any other name gives a function
+    that raises NotImplementedError with the name and the cure, so that
+    ``mmcv.ops`` imports whole.
     """
+
+    nms = staticmethod(suppression.nms)
+    softnms = staticmethod(suppression.softnms)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         # Without a loader, so that MMEngine knows it is not the compiled one.
         self.__spec__ = ModuleSpec(name, loader=None)
-        vars(self).update(OPERATORS)
 
     @staticmethod
     def get_compiler_version() -> str:

@@ -1,114 +1,77 @@
-"""RoIAlign with average pooling, and its gradient.
+"""RoIAlign with average pooling.
 
 Shape legend: B images, C channels, H W grid, R regions, ph pw bins of a
 region. Regions are the index of an image, then xyxy in pixels.
 """
 
-from typing import Any, NamedTuple
+from typing import Union
 
 import torch
 from torch import Tensor
+from torch.nn.modules.utils import _pair
 
 from . import common
 
-POOL_AVG = 1
 
-
-class _Sampling(NamedTuple):
-    """How RoIAlign reads a region, its arguments but the features."""
-
-    size: tuple[int, int]
-    scale: float
-    ratio: int
-    aligned: bool
-
-    @classmethod
-    def of(cls, how: dict[str, Any]) -> '_Sampling':
-        """From the names of mmcv."""
-        if how['pool_mode'] != POOL_AVG:
-            raise NotImplementedError(
-                "RoIAlign with pool_mode='max' needs a compiled mmcv; use "
-                "pool_mode='avg' or install mmcv 2.1.0 (docs/install.md)"
-            )
-        return cls(
-            (how['aligned_height'], how['aligned_width']),
-            how['spatial_scale'],
-            how['sampling_ratio'],
-            how['aligned'],
-        )
-
-
-def roi_align_forward(
-    input: Tensor,
+def roi_align(
+    features: Tensor,
     rois: Tensor,
-    output: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    **how: Any,
-) -> None:
+    output_size: Union[int, tuple[int, int]],
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = 0,
+    pool_mode: str = 'avg',
+    aligned: bool = True,
+) -> Tensor:
     """RoIAlign (arXiv 1703.06870) with average pooling.
 
     Args:
-        input (Tensor): Features, has shape (B, C, H, W).
-        rois (Tensor): Index of the image, then xyxy, has shape (R, 5).
-        output (Tensor): Written in place, has shape (R, C, ph, pw).
-        argmax_y (Tensor): Of the maximum pooling, unused.
-        argmax_x (Tensor): Of the maximum pooling, unused.
-        **how: ``aligned_height`` and ``aligned_width``, the bins ph and pw;
-            ``spatial_scale``, grid cells a pixel of ``rois``;
-            ``sampling_ratio``, samples a bin and axis, 0 for as many as the
-            region has cells; ``pool_mode``, 1 for average; ``aligned``,
-            whether to shift by half a cell, as Detectron2 does.
+        features (Tensor): Has shape (B, C, H, W).
+        rois (Tensor): Index of the image, then xyxy, has shape (R, 5); gets
+            no gradient.
+        output_size (int | tuple): Bins ph and pw.
+        spatial_scale (float): Grid cells a pixel of ``rois``.
+        sampling_ratio (int): Samples a bin and axis, 0 for as many as the
+            region has cells.
+        pool_mode (str): 'avg'.
+        aligned (bool): Shift by half a cell, as Detectron2 does.
+
+    Returns:
+        Tensor: Has shape (R, C, ph, pw).
 
     Raises:
         NotImplementedError: With another ``pool_mode``.
     """
-    output.copy_(_roi_align(input, rois, _Sampling.of(how)))
-
-
-def roi_align_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax_y: Tensor,
-    argmax_x: Tensor,
-    grad_input: Tensor,
-    **how: Any,
-) -> None:
-    """Gradient of :func:`roi_align_forward`, added to ``grad_input``.
-
-    Averaging is linear in the features, so the gradient does not depend on
-    them and is taken at zero. Arguments are those of the forward pass.
-    """
-    (grad,) = common.gradients(
-        lambda features: _roi_align(features, rois, _Sampling.of(how)),
-        [torch.zeros_like(grad_input)],
-        grad_output,
-    )
-    if grad is not None:
-        grad_input.add_(grad)
-
-
-def _roi_align(features: Tensor, rois: Tensor, how: _Sampling) -> Tensor:
-    """RoIAlign as a function, has shape (R, C, ph, pw)."""
+    if pool_mode != 'avg':
+        raise NotImplementedError(
+            "RoIAlign with pool_mode='max' needs a compiled mmcv; use "
+            "pool_mode='avg' or install mmcv 2.1.0 (docs/install.md)"
+        )
+    size = _pair(output_size)
     vision = common.torchvision_ops()
     exact = torch.promote_types(features.dtype, torch.float32)
+    places = rois.detach().to(exact)
     if vision is not None:
-        ratio = max(how.ratio, -1) or -1
         # It takes one type, on a CPU not bfloat16.
-        inputs = features.to(exact), rois.to(exact)
         pooled: Tensor = vision.roi_align(
-            *inputs, how.size, how.scale, ratio, how.aligned
+            features.to(exact),
+            places,
+            size,
+            spatial_scale,
+            max(sampling_ratio, -1) or -1,
+            aligned,
         )
         return pooled.to(features.dtype)
-    edges = rois[:, 1:].to(exact) * how.scale - (0.5 if how.aligned else 0)
+    edges = places[:, 1:] * spatial_scale - (0.5 if aligned else 0)
     lengths = edges[:, 2:] - edges[:, :2]
-    if not how.aligned:
+    if not aligned:
         lengths = lengths.clamp(min=1)
-    counts = (lengths / lengths.new_tensor(how.size[::-1])).ceil().int()
-    if how.ratio > 0:
-        counts = torch.full_like(counts, how.ratio)
+    counts = (lengths / lengths.new_tensor(size[::-1])).ceil().int()
+    if sampling_ratio > 0:
+        counts = torch.full_like(counts, sampling_ratio)
     table = common.as_table(features.to(exact))
-    pooled = table.new_zeros(len(rois), features.shape[1], *how.size)
+    pooled = table.new_zeros(len(rois), features.shape[1], *size)
+    # Where nothing is read the features get a gradient of zero.
+    pooled = pooled + table[:0].sum()
     # Regions with as many samples are read together; the others, which have
     # no extent and take no sample, stay zero.
     for cols, rows in set(map(tuple, counts.tolist())):
@@ -118,10 +81,10 @@ def _roi_align(features: Tensor, rois: Tensor, how: _Sampling) -> Tensor:
         at = same.nonzero()[:, 0]
         read = _read_bins(
             table,
-            rois[at, 0].long(),
+            places[at, 0].long(),
             torch.cat([edges[at, :2], lengths[at]], 1),
             (rows, cols),
-            how.size,
+            size,
             (features.shape[2], features.shape[3]),
         )
         pooled = pooled.index_copy(0, at, read)

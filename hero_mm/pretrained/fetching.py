@@ -45,17 +45,7 @@ class HuggingFaceFile(NamedTuple):
 
 
 def parse_huggingface(name: str) -> HuggingFaceFile:
-    """Take a name such as ``hf://owner/name@revision/folder/file`` apart.
-
-    Args:
-        name (str): The name; ``@revision`` may be left out.
-
-    Returns:
-        HuggingFaceFile: Its parts.
-
-    Raises:
-        ValueError: When a part is missing.
-    """
+    """Take ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE`` apart."""
     found = re.fullmatch(
         r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?((?:/[^/]+)+)', name
     )
@@ -65,23 +55,6 @@ def parse_huggingface(name: str) -> HuggingFaceFile:
             'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
         )
     return HuggingFaceFile(found[1], found[3][1:], found[2])
-
-
-def fetch_huggingface(name: str) -> str:
-    """Download a file of Hugging Face, or take it from the cache.
-
-    Args:
-        name (str): ``hf://OWNER/NAME[@REVISION]/FILE``.
-
-    Returns:
-        str: Path of the file.
-
-    Raises:
-        OSError: When it cannot be had; says how to get it by hand.
-        ValueError: When the name is none.
-    """
-    wanted = parse_huggingface(name)
-    return _from_hub('hf_hub_download', name, wanted, filename=wanted.file)
 
 
 def fetch_repository(name: str, patterns: list[str]) -> str:
@@ -246,7 +219,10 @@ def fetch(source: str) -> str:
         ValueError: When the name is none.
     """
     if source.startswith(HUGGINGFACE):
-        return fetch_huggingface(source)
+        wanted = parse_huggingface(source)
+        return _from_hub(
+            'hf_hub_download', source, wanted, filename=wanted.file
+        )
     if source.startswith(TORCHVISION):
         return fetch_url(torchvision_url(source))
     if source.startswith(MMDET):
