@@ -22,16 +22,13 @@ def check_version(
     prefix: str = '',
     known: Collection[str] = (),
 ) -> None:
-    """Refuse the weights of a model that had another form.
+    """Refuse weights of hero_mm 0.1.0, whose model had another form.
 
     Args:
         state_dict (Mapping[str, Any]): Weights by name.
         prefix (str): What stands before the names of HERO. Defaults to ''.
         known (Collection[str]): Names of the model that shall get the
             weights; a model of one's own may have an old one.
-
-    Raises:
-        ValueError: The weights are of hero_mm 0.1.0.
     """
     for mark in _MARKS_OF_0_1:
         name = prefix + mark

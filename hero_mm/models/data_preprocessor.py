@@ -68,10 +68,9 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             dict: ``inputs``, a dict of ``imgs`` (B, T, 3, H, W), normalised
-            and zero on padding, ``frame_mask`` (B, T) and ``pixel_mask``
-            (B, H, W), both True on real data, and ``extents``, B times
-            (frames, height, width) of it, for the host; ``data_samples`` as
-            given, on the device.
+            and zero on padding, ``frame_mask`` (B, T) and ``pixel_mask`` (B,
+            H, W), True on real data, and ``extents``, B times (frames, height,
+            width) of it, for the host; ``data_samples``, on the device.
         """
         data = self.cast_data(data)
         clips: list[Tensor] = list(data['inputs'])

@@ -162,10 +162,9 @@ class SpanLoss(WeightedLoss):
     def each(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of each query.
 
-        Args:
-            pred (Tensor): Logits of spans, -inf where the last frame comes
-                first or is padding, has shape (Q, T, T).
-            target (Tensor): True places of start and end in bins, (Q, 2).
+        ``pred`` are logits of spans (Q, T, T), -inf where the last frame comes
+        first or is padding, ``target`` true places of start and end in bins
+        (Q, 2).
         """
         log_prob = pred.flatten(1).log_softmax(-1)
         steps = torch.arange(pred.shape[1], device=pred.device) + 0.5

@@ -21,12 +21,6 @@ class RampedAverage(ExponentialMovingAverage):
     def avg_func(
         self, averaged_param: Tensor, source_param: Tensor, steps: int
     ) -> None:
-        """Update the average of one parameter in place.
-
-        Args:
-            averaged_param (Tensor): The average.
-            source_param (Tensor): The parameter as trained.
-            steps (int): Updates so far.
-        """
+        """Update the average of one parameter in place."""
         momentum = max(self.momentum, 9.0 / (int(steps) + 10.0))
         averaged_param.lerp_(source_param, momentum)

@@ -15,15 +15,11 @@ WRAPPED = activation_checkpointing.wrap_forward(len).__code__
 
 
 def keep_gradients(model: nn.Module) -> None:
-    """Let parts that MMEngine checkpoints keep their gradients.
+    """Let parts that MMEngine checkpoints keep their gradients, in place.
 
     It asks for torch's reentrant kind, which takes no keywords, and gives no
     gradients of what is in a dataclass, nor where no input has one (pixels).
-    Ours takes its place: what is computed is the same, loss, gradients and
-    statistics of batch norms.
-
-    Args:
-        model (nn.Module): Changed in place where a part is checkpointed.
+    Ours computes the same: loss, gradients, statistics of batch norms.
     """
     for module in model.modules():
         forward: Any = vars(module).get('forward')

@@ -161,11 +161,7 @@ class FrameRetrieval(BaseModule):
     def forward(
         self, consistency_QT: Tensor, mask_QT: Tensor
     ) -> Optional[tuple[Tensor, Tensor]]:
-        """Choose.
-
-        Args:
-            consistency_QT (Tensor): Logits of action consistency.
-            mask_QT (Tensor): True on real frames.
+        """Choose frames by logits of consistency (Q, T), of the real ones.
 
         Returns:
             tuple[Tensor, Tensor] | None: Frame numbers, increasing, and which
@@ -295,12 +291,8 @@ class FrameScout(BaseModule):
         text: TextFeatures,
         clip_of_query: Tensor,
     ) -> Tensor:
-        """Score.
-
-        Args:
-            inputs (dict): Of B clips, see :meth:`HERO.forward`.
-            text (TextFeatures): Q sentences; they learn nothing here.
-            clip_of_query (Tensor): Clip of each, has shape (Q,).
+        """Score the frames of B clips for Q sentences, which learn nothing
+        here.
 
         Returns:
             Tensor: Logits of action consistency, has shape (Q, T).

@@ -45,11 +45,7 @@ class Tracks:
 
     @classmethod
     def of(cls, samples: Samples, num_frames: int) -> 'Tracks':
-        """Collect ``gt_tracks``, padded to T frames.
-
-        Raises:
-            ValueError: A clip has none.
-        """
+        """``gt_tracks``, padded to T frames; ValueError without them."""
         for sample in samples:
             if 'gt_tracks' not in sample:
                 raise UserError(

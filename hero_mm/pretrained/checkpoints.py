@@ -18,20 +18,14 @@ REMOTE = (*FETCHED, *STORES)
 
 
 def find_checkpoint(path: PathLike) -> str:
-    """The checkpoint that a path means.
+    """The checkpoint that a path means: a file, a URL or name, or a work dir.
 
-    Args:
-        path (str or Path): A file, a URL, ``hf://OWNER/NAME/FILE``,
-            ``mmdet://NAME``, or a work dir, of which the last ``best_*.pth``
-            is taken, or else the last checkpoint: by the number in its name,
-            since a copy of the folder has other times.
-
-    Returns:
-        str: Path of a file, or the URL or name.
+    Of a work dir it is the last ``best_*.pth``, or else the last checkpoint,
+    by the number in its name: a copy of the folder has other times.
 
     Raises:
-        FileNotFoundError: When there is no such file or no checkpoint in
-            the folder.
+        FileNotFoundError: There is no such file, or no checkpoint in the
+            folder.
     """
     if str(path).startswith(REMOTE):
         return str(path)
@@ -60,10 +54,7 @@ def _turn(path: Path) -> tuple[int, float]:
 
 
 def read_checkpoint(path: PathLike) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
-
-    Args:
-        path (str or Path): A file, a URL or a work dir.
+    """Read the checkpoint of a file, URL or work dir onto the CPU.
 
     Returns:
         dict: With ``state_dict`` (names without a leading ``module.``) and,

@@ -15,16 +15,7 @@ from .reading import add_trust_argument
 def parse_args(
     layout: str, doc: Optional[str], argv: Optional[list[str]] = None
 ) -> argparse.Namespace:
-    """Read the command line of a converter.
-
-    Args:
-        layout (str): Name of the layout.
-        doc (str, optional): Of the tool.
-        argv (list[str], optional): Instead of those of the process.
-
-    Returns:
-        argparse.Namespace: The arguments.
-    """
+    """Read the command line of the converter of a layout."""
     from mmengine.config import DictAction
 
     parser = argparse.ArgumentParser(
@@ -64,19 +55,7 @@ def parse_args(
 def model_shapes(
     config: str, options: Optional[dict[str, Any]] = None
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the model of a config; no weights are loaded.
-
-    Args:
-        config (str): The config file.
-        options (dict, optional): Changes to it.
-
-    Returns:
-        dict: Of the state dict.
-
-    Raises:
-        FileNotFoundError: When there is no such config.
-        ValueError: When it holds no model.
-    """
+    """Names and shapes of the model of a config; no weights are loaded."""
     from mmengine.registry import init_default_scope
 
     from ..config import read_config
@@ -98,11 +77,6 @@ def run_converter(
 ) -> int:
     """Convert by the command line and say what became of each tensor.
 
-    Args:
-        layout (str): Name of the layout.
-        doc (str, optional): Of the tool.
-        argv (list[str], optional): Instead of those of the process.
-
     Returns:
         int: Exit status: 0, or 1 where a file is missing or wrong.
     """
@@ -111,17 +85,7 @@ def run_converter(
 
 
 def convert_file(layout: str, args: argparse.Namespace) -> None:
-    """Convert a file and write the checkpoint and the list.
-
-    Args:
-        layout (str): Name of the layout.
-        args (Namespace): Of :func:`parse_args`.
-
-    Raises:
-        FileNotFoundError: When a file is missing.
-        OSError: When the checkpoint cannot be fetched.
-        ValueError: When the file is wrong, or would be written over.
-    """
+    """Convert a file and write the checkpoint and the list."""
     from .conversion import check_layout, convert
     from .fetching import fetch
     from .sources import read_source

@@ -135,11 +135,7 @@ class Conversion:
         return '\n'.join(lines) + '\n'
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a checkpoint of MMEngine.
-
-        Args:
-            path (str or Path): Where to. A file there is replaced.
-        """
+        """Write a checkpoint of MMEngine; a file there is replaced."""
         meta = dict(
             converted_from=Path(self.source.path).name,
             layout=self.layout.name,
@@ -166,9 +162,6 @@ def convert(
             them; what does not fit it is left out and listed. A ResNet alone
             needs none: its names are then those of mmdet.
         config (str, optional): Its config, for messages.
-
-    Returns:
-        Conversion: The weights in HERO's names and what became of each.
 
     Raises:
         ValueError: When the file has another layout, or nothing fits.
@@ -351,15 +344,7 @@ def _channels(shapes: Shapes) -> list[int]:
 
 
 def check_layout(source: Source, layout: Layout) -> None:
-    """Refuse a file that is laid out in another way.
-
-    Args:
-        source (Source): The weights.
-        layout (Layout): How they should be laid out.
-
-    Raises:
-        ValueError: Says what was found and which tool reads it.
-    """
+    """Refuse a file of another layout; ValueError says which tool reads it."""
     fitting = [
         known
         for known in LAYOUTS.values()

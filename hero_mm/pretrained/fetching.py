@@ -58,10 +58,10 @@ def parse_huggingface(name: str) -> HuggingFaceFile:
 
 
 def fetch_repository(name: str, patterns: list[str]) -> str:
-    """Download files of a repository, or take them from the cache.
+    """Download a repository ``hf://OWNER/NAME[@REVISION]``, or find it cached.
 
     Args:
-        name (str): ``hf://OWNER/NAME[@REVISION]``.
+        name (str): The name.
         patterns (list[str]): Which files, as the shell names them.
 
     Returns:
@@ -120,18 +120,8 @@ def _from_hub(
 def fetch_url(url: str) -> str:
     """Download a file, or take it from torch's cache.
 
-    Of several processes the first one downloads.
-
-    Args:
-        url (str): Where it is.
-
-    Returns:
-        str: Path of the file. As torch does, files of one name are taken for
-        the same.
-
-    Raises:
-        OSError: When it cannot be had; says where to put it by hand.
-        ValueError: When the URL names no file.
+    Of several processes the first one downloads. As torch does, files of one
+    name are taken for the same. OSError says where to put it by hand.
     """
     from mmengine.dist import barrier, get_rank
     from torch import hub
@@ -172,15 +162,8 @@ def _download(url: str, path: Path) -> None:
 def torchvision_url(name: str) -> str:
     """The URL behind ``torchvision://resnet101``.
 
-    Args:
-        name (str): The name; without torchvision those of MMEngine's own
-            table are known.
-
-    Returns:
-        str: The URL.
-
-    Raises:
-        ValueError: When there is no such model; names the nearest ones.
+    Without torchvision the names of MMEngine's own table are known. ValueError
+    names the nearest ones.
     """
     from mmengine.runner.checkpoint import get_torchvision_models
 
@@ -211,9 +194,6 @@ def fetch(source: str) -> str:
         source (str): A path, which is returned, or a name that begins with
             one of ``FETCHED``.
 
-    Returns:
-        str: Path of the file.
-
     Raises:
         OSError: When it cannot be had.
         ValueError: When the name is none.
@@ -239,17 +219,8 @@ def read_weights(
 ) -> Any:
     """Fetch a checkpoint and read it; no code in it is run.
 
-    Args:
-        source (str): A path, or a name that begins with one of ``FETCHED``.
-        map_location (Any): As in :func:`torch.load`.
-        allow (tuple): As in :func:`.reading.read_weights_file`.
-
-    Returns:
-        Any: What the file holds.
-
-    Raises:
-        OSError: When it cannot be had.
-        ValueError: When the name is none, or the file cannot be read.
+    As :func:`fetch` and :func:`.reading.read_weights_file`, whose errors say
+    where the file was fetched from, too.
     """
     path = fetch(source)
     try:
@@ -264,26 +235,15 @@ def read_weights(
 
 
 def load_from_hero_mm(filename: str, map_location: Any = None) -> Any:
-    """Loader of MMEngine, which logs the end of its name.
-
-    Args:
-        filename (str): A path, URL, ``torchvision://`` or ``hf://`` name.
-        map_location (Any): As in :func:`torch.load`.
-
-    Returns:
-        Any: What the file holds.
-    """
+    """Loader of MMEngine, which logs the end of its name."""
     return read_weights(filename, map_location)
 
 
 def serve_names(module: ModuleType) -> None:
-    """Give MMEngine loaders of what it has none for.
+    """Give ``mmengine.runner.checkpoint`` loaders of what it has none for.
 
-    As an expression, so that a host can register ``hf://`` for itself: its
-    own then goes first.
-
-    Args:
-        module (ModuleType): ``mmengine.runner.checkpoint``.
+    As an expression, so that a host can register ``hf://`` for itself: its own
+    then goes first.
     """
     loader = module.CheckpointLoader
     for prefix in (OURS, LOCAL_SAFETENSORS):

@@ -21,11 +21,7 @@ Load = Callable[..., None]
 
 
 def not_finite(weights: Mapping[str, Any]) -> list[str]:
-    """Names of tensors with a number that is not finite; one wait a device.
-
-    Args:
-        weights (Mapping): Tensors by name, and other values.
-    """
+    """Names of tensors with a number that is not finite; one wait a device."""
     seen = {
         name: value.isfinite().all()
         for name, value in weights.items()
@@ -38,15 +34,7 @@ def not_finite(weights: Mapping[str, Any]) -> list[str]:
 
 
 def check_finite(weights: Mapping[str, Any], source: Any) -> None:
-    """Refuse weights that are not numbers.
-
-    Args:
-        weights (Mapping): Tensors by name.
-        source (Any): Where they come from, for the message.
-
-    Raises:
-        ValueError: Some are NaN or infinite; names them.
-    """
+    """Refuse weights that are NaN or infinite; ValueError names them."""
     broken = not_finite(weights)
     if broken:
         raise UserError(
@@ -62,9 +50,6 @@ def watched(load: Load, last_file: Callable[[], str]) -> Load:
     Args:
         load (Callable): MMEngine's.
         last_file (Callable): Gives the name of the file that was read last.
-
-    Returns:
-        Callable: The same, for another message.
     """
 
     @functools.wraps(load)
@@ -92,19 +77,7 @@ def watched(load: Load, last_file: Callable[[], str]) -> Load:
 def with_prefix(
     prefix: str, filename: str, map_location: Any = None
 ) -> dict[str, Any]:
-    """MMEngine's ``_load_checkpoint_with_prefix``, with words.
-
-    Args:
-        prefix (str): What the names begin with; it is taken off.
-        filename (str): Of the checkpoint.
-        map_location (Any): As in :func:`torch.load`.
-
-    Returns:
-        dict: Weights by name.
-
-    Raises:
-        ValueError: No name begins so.
-    """
+    """MMEngine's ``_load_checkpoint_with_prefix``, which refuses no match."""
     from mmengine.runner.checkpoint import CheckpointLoader
 
     found = CheckpointLoader.load_checkpoint(filename, map_location)
@@ -128,18 +101,9 @@ def with_prefix(
 def describe_filling(
     module: nn.Module, weights: Mapping[str, Any], source: Any
 ) -> Optional[str]:
-    """What weights filled of a module, in one line.
+    """What weights filled of a module, in one line; None where all is filled.
 
-    Args:
-        module (nn.Module): After they were loaded.
-        weights (Mapping): Tensors by name.
-        source (Any): Where they come from.
-
-    Returns:
-        str, optional: The line; None where all is filled and nothing left.
-
-    Raises:
-        ValueError: They filled nothing.
+    ValueError where they filled nothing.
     """
     wanted = module.state_dict()
     name = type(module).__name__
@@ -181,12 +145,7 @@ def describe_filling(
 
 
 def some(names: Iterable[str], shown: int = SHOWN) -> str:
-    """A few of many names, for messages.
-
-    Args:
-        names (Iterable[str]): All of them.
-        shown (int): How many are named. Defaults to 3.
-    """
+    """The first of many names, for messages, and how many more there are."""
     listed = [str(name) for name in names]
     more = f' and {len(listed) - shown} more' if len(listed) > shown else ''
     return ', '.join(listed[:shown]) + more

@@ -17,11 +17,7 @@ FOLDER = 'checkpoints'
 
 @functools.cache
 def mmdet_urls() -> dict[str, str]:
-    """URLs of all published weights, by the names of the metafiles.
-
-    Raises:
-        ValueError: mmdet is not installed, or without its metafiles.
-    """
+    """URLs of all published weights, by the names of the metafiles."""
     folder = package_folder('mmdet')
     files = (
         [] if folder is None else folder.glob('.mim/configs/*/metafile.yml')
@@ -45,10 +41,7 @@ def _read(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def fetch_mmdet(name: str) -> str:
-    """The file of weights that mmdet publishes.
-
-    Args:
-        name (str): ``mmdet://NAME``, as its metafile calls the model.
+    """The file of weights ``mmdet://NAME``, as its metafile calls the model.
 
     Returns:
         str: ``checkpoints/FILE`` where it is there, or else the path of the

@@ -96,14 +96,11 @@ def refuse_unsafe(
     source: Union[str, Path],
     own: Callable[[Path], bool] = lambda path: False,
 ) -> None:
-    """Refuse a file of torch that this torch cannot read safely.
+    """Refuse a file of torch that a torch before 2.10 cannot read safely.
 
     Args:
         source (str or Path): The file, or its name in a store.
         own (Callable): Whether the work dir itself wrote the file.
-
-    Raises:
-        ValueError: torch is older than 2.10, and nobody trusts the file.
     """
     if weights_only_is_sound() or os.environ.get(TRUST) == '1':
         return
@@ -143,11 +140,7 @@ def _torch_is(version: str) -> bool:
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trust-checkpoint`` to the command line of a tool.
-
-    Args:
-        parser (ArgumentParser): Changed in place.
-    """
+    """Add ``--trust-checkpoint`` to the command line of a tool."""
     parser.add_argument(
         '--trust-checkpoint',
         action=_Trust,
@@ -164,11 +157,7 @@ class _Trust(argparse.Action):
 
 
 def note_written(path: Union[str, Path]) -> None:
-    """Note the sum of a checkpoint that was written; for an old torch.
-
-    Args:
-        path (str or Path): The checkpoint.
-    """
+    """Note the sum of a checkpoint that was written; for an old torch."""
     if weights_only_is_sound():
         return
     path = Path(path)
@@ -278,15 +267,7 @@ def _restricted_getattr(owner: Any, name: str) -> Any:
 
 
 def unreadable(path: Union[str, Path], error: Exception) -> str:
-    """Say in a few words why a checkpoint cannot be read.
-
-    Args:
-        path (str or Path): The file.
-        error (Exception): Of torch's or safetensors' reader.
-
-    Returns:
-        str: A paragraph that names the file and the cure.
-    """
+    """Say in a paragraph why a checkpoint cannot be read, and the cure."""
     text = str(error).strip()
     if _REFUSED.search(text):
         named = _NAMED.search(text)

@@ -61,8 +61,7 @@ def read_source(path: str, container: Optional[str] = None) -> Source:
     """Read the weights of a checkpoint of any make.
 
     Args:
-        path (str): A file (torch or safetensors), a URL, ``torchvision://``
-            or ``hf://`` name.
+        path (str): As :func:`.fetching.fetch`.
         container (str, optional): The entry to take; by default the moving
             average where there is one.
 
@@ -70,9 +69,8 @@ def read_source(path: str, container: Optional[str] = None) -> Source:
         Source: The weights, without the prefixes of wrappers.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it holds no weights, or objects besides weights and
-            the command line of its training.
+        ValueError: It holds no weights, or objects besides weights and the
+            command line of its training.
     """
     found = read_weights(path, allow=ALLOWED)
     if not isinstance(found, dict):

@@ -195,12 +195,7 @@ class ShiftConvNet(BaseModule):
         frame_mask: Tensor,
         pixel_mask: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Encode clips.
-
-        Args:
-            imgs (Tensor): Normalised frames, has shape (B, T, 3, H, W).
-            frame_mask (Tensor): True on real frames, has shape (B, T).
-            pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
+        """Encode frames (B, T, 3, H, W), with masks of frames and pixels.
 
         Returns:
             tuple[Tensor, ...]: The levels of ``out_indices``, each of shape

@@ -83,12 +83,7 @@ class ZeroShotGrounder(BaseModel):
         self.nms_iou = nms_iou
 
     def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """Rename the weights of the detector itself, in place.
-
-        Args:
-            weights (dict): Names and tensors of a whole checkpoint.
-            prefix (str): Of the names of this module, with its dot.
-        """
+        """Rename the weights of the detector itself, in place."""
         place = f'{prefix}proposal_generator.detector.'
         detector = getattr(self.proposal_generator, 'detector', None)
         if detector is None or any(name.startswith(place) for name in weights):
@@ -115,17 +110,10 @@ class ZeroShotGrounder(BaseModel):
         data_samples: Optional[Samples] = None,
         mode: str = 'tensor',
     ) -> Union[list[GroundingDataSample], Regions]:
-        """Entry of MMEngine's loops.
+        """Entry of MMEngine's loops, as :meth:`HERO.forward`.
 
-        Args:
-            inputs (dict): As :meth:`HERO.forward` takes it.
-            data_samples (Sequence[GroundingDataSample]): B samples with
-                ``queries``.
-            mode (str): 'predict' or 'tensor'; 'loss' is refused.
-
-        Returns:
-            list or Regions: Samples with ``pred_queries``, or the slots of
-            each query.
+        In mode 'predict' samples with ``pred_queries``, in mode 'tensor' the
+        slots of each query; 'loss' is refused.
         """
         if mode == 'loss':
             raise UserError(
@@ -162,16 +150,7 @@ class ZeroShotGrounder(BaseModel):
     def ground(
         self, inputs: dict[str, Any], data_samples: Samples
     ) -> list[GroundingDataSample]:
-        """Answer sentences; no ground truth is read.
-
-        Args:
-            inputs (dict): B clips from :meth:`encode_video`.
-            data_samples (Sequence[GroundingDataSample]): B samples with
-                ``queries`` and the meta information of the clips.
-
-        Returns:
-            list[GroundingDataSample]: The same, with ``pred_queries``.
-        """
+        """Answer the sentences of samples; no ground truth is read."""
         slots = self.find(inputs, data_samples)
         clips = clips_of_queries(data_samples, slots.mask_BTN.device)
         edges = query_edges(slots, data_samples, clips)

@@ -93,11 +93,6 @@ class ContrastiveActionHead(BaseModule):
     ) -> Tensor:
         """Score the frames of each sentence's clip.
 
-        Args:
-            regions (Regions): Slots of B clips.
-            text (TextFeatures): Q sentences.
-            clip_of_query (Tensor): Clip of each, has shape (Q,).
-
         Returns:
             Tensor: Logits of action consistency, has shape (Q, T); their
             sigmoid is the degree in [0, 1]. They carry no gradient.
@@ -151,14 +146,8 @@ class ContrastiveActionHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Contrast pairs of videos and captions; no interval is used.
 
-        Args:
-            regions (Regions): Slots of B clips.
-            text (TextFeatures): Q sentences, clip by clip.
-            clip_of_query (Tensor): Clip of each, has shape (Q,).
-            samples (Sequence[GroundingDataSample]): B samples, for what may
-                be true in them.
-            negatives (TextFeatures): Captions with another action.
-            query_of_negative (Tensor): The sentence that each was made from.
+        As :meth:`forward`, with ``samples`` for what may be true in them,
+        captions with another action, and the sentence that each was made from.
         """
         look_BNE, action_BTNE = self.fit.slots(regions)
         look_VE, act_VE = self.fit.texts(text)

@@ -28,15 +28,10 @@ from .tube_decoding import Answers, bins_in_span, choose_span, read_answers
 def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
     """How well a higher level inside each span explains scores, (Q, T, T).
 
-    Logarithms of likelihoods, of first and last frame. Errors are normal, of
-    a spread that is not known. A span of all frames, and one whose scores are
-    not higher than the others, explains nothing: 0. -inf where the last
-    frame comes first.
-
-    Args:
-        score_QT (Tensor): Scores of frames.
-        weight_QT (Tensor): 1 on frames that count, 0 on others.
-        noise (float): Spread that is expected in any case.
+    Logarithms of likelihoods, of first and last frame. Errors are normal, of a
+    spread that is not known, but at least ``noise``. A span of all frames, and
+    one whose scores are not higher than the others, explains nothing: 0. -inf
+    where the last frame comes first. ``weight_QT``: 1 on frames that count.
     """
     number_Q = weight_QT.sum(1).clamp(min=1)
     mean_Q = (score_QT * weight_QT).sum(1) / number_Q
@@ -81,11 +76,7 @@ class PhraseTubeHead(BaseModule):
         self.noise = noise
 
     def forward(self, regions: Regions) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose a slot of each frame.
-
-        Args:
-            regions (Regions): Slots of Q queries, by the scores of their
-                sentences.
+        """Choose a slot of each frame, by the scores of each query's sentence.
 
         Returns:
             tuple[Tensor, Tensor, Tensor]: Boxes (Q, T, 4), scores (Q, T), 0
@@ -113,16 +104,9 @@ class PhraseTubeHead(BaseModule):
     ) -> list[InstanceData]:
         """Decode tubes in original pixels and native frames.
 
-        Args:
-            regions (Regions): As in :meth:`forward`.
-            edges_QT1 (Tensor): Edges of the bins, native frames.
-            samples (Sequence[GroundingDataSample]): B clips, whose queries
-                these are, and their facts.
-
-        Returns:
-            list[InstanceData]: One a clip, see :class:`GroundingDataSample`.
-            ``scores``, ``action_consistency`` and ``presence`` (its mean in
-            the span) are scores of the sentence.
+        ``edges_QT1`` are the edges of the bins, native frames. ``scores``,
+        ``action_consistency`` and ``presence`` (its mean in the span) of the
+        answers are scores of the sentence.
         """
         boxes, scores, missed = self(regions)
         real = regions.frame_mask_BT

@@ -48,10 +48,7 @@ def query_edges(
 ) -> Tensor:
     """Edges of the bins of the frames of Q queries, (Q, T + 1).
 
-    Args:
-        regions (Regions): Of the queries; some frames may be left out.
-        samples (Sequence[GroundingDataSample]): B clips, all their frames.
-        clip_of_query (Tensor): Clip of each query, has shape (Q,).
+    Of regions of the queries, where some frames may be left out.
     """
     longest = max(len(sample.frame_inds) for sample in samples)
     numbers, segments = frame_numbers(samples, longest, clip_of_query.device)
@@ -68,11 +65,8 @@ def bin_edges(
 ) -> Tensor:
     """Edges of the bins of sampled frames, (Q, T + 1).
 
-    Args:
-        numbers_QT (Tensor): Native numbers, strictly increasing where real.
-        mask_QT (Tensor): True on real frames, which come first; padding
-            repeats the last edge.
-        segments_Q2 (Tensor): ``[start, end)`` in native frames.
+    Of native frame numbers, increasing where real, in segments ``[start,
+    end)``; padding repeats the last edge.
     """
     # Frame i lasts from i to i + 1: its middle is i + 0.5.
     between = (numbers_QT[:, 1:] + numbers_QT[:, :-1] + 1) / 2
@@ -172,16 +166,15 @@ def choose_span(
 ) -> tuple[Tensor, Tensor]:
     """Choose a span whose end lies behind its start.
 
-    With ``expected_iou`` the one whose tIoU with the others, weighted by their
-    probability, is highest, in place of the most likely one.
-
     Args:
         logits_QTT (Tensor): Of first and last frame, -inf where they are no
             span.
-        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1],
-            of whole spans 0 and 1.
+        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1], of
+            whole spans 0 and 1.
         edges_QT1 (Tensor): Edges of the bins, native frames.
-        expected_iou (bool): See above.
+        expected_iou (bool): Choose the one whose tIoU with the others,
+            weighted by their probability, is highest, in place of the most
+            likely one.
 
     Returns:
         tuple[Tensor, Tensor]: Spans (Q, 2) in native frames, scores (Q,).
@@ -298,20 +291,17 @@ def read_answers(
     samples: Sequence[GroundingDataSample],
     consistency_QT: Optional[Tensor] = None,
 ) -> list[InstanceData]:
-    """Tubes in original pixels, a box on each sampled frame.
+    """Tubes in original pixels, a box on each sampled frame, one result a
+    clip.
 
     Args:
         answers (Answers): Of Q queries.
         seen_QT (Tensor): True on frames that have a box; the others lie
             between those.
         times_QT (Tensor): Place of each frame among the sampled ones.
-        samples (Sequence[GroundingDataSample]): B clips, whose queries these
-            are, and their facts.
+        samples (Sequence[GroundingDataSample]): B clips with their queries.
         consistency_QT (Tensor, optional): Logits of action consistency of all
             frames, in place of ``inside_QT``.
-
-    Returns:
-        list[InstanceData]: One a clip, see :class:`GroundingDataSample`.
     """
     longest = max(len(one.frame_inds) for one in samples)
     scores, inside = answers.scores_QT, answers.inside_QT

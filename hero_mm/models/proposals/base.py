@@ -27,11 +27,7 @@ class ProposalGenerator(BaseModule):
     scores_sentences = False
 
     def bind(self, data_preprocessor: nn.Module) -> None:
-        """Learn how pixels were normalised; called once by the grounder.
-
-        Args:
-            data_preprocessor (nn.Module): Has ``mean`` and ``std``.
-        """
+        """Learn how pixels were normalised; called once by the grounder."""
 
     @torch.no_grad()
     def forward(
@@ -39,12 +35,9 @@ class ProposalGenerator(BaseModule):
     ) -> Regions:
         """Propose boxes and scores, which carry no gradient.
 
-        Args:
-            pyramid (Pyramid): Of B clips.
-            inputs (dict): ``imgs``, ``frame_mask``, ``pixel_mask`` of the
-                data preprocessor.
-            samples (Sequence[GroundingDataSample]): B samples; may be empty
-                for a generator that looks at the pixels alone.
+        Of B clips: their pyramid, ``imgs``, ``frame_mask`` and ``pixel_mask``
+        of the data preprocessor, and B samples, which a generator that looks
+        at the pixels alone does not need.
         """
         raise NotImplementedError
 
@@ -59,16 +52,10 @@ class ProposalGenerator(BaseModule):
         return {}, self(pyramid, inputs, samples)
 
     def ask(self, inputs: dict[str, Any], samples: Samples) -> Regions:
-        """What is found for each sentence alone.
+        """What is found for each sentence of samples alone.
 
-        Args:
-            inputs (dict): As :meth:`forward`.
-            samples (Sequence[GroundingDataSample]): B samples with
-                ``queries``.
-
-        Returns:
-            Regions: Of Q sentences in the place of B clips; the scores say
-            how well boxes fit the sentence.
+        Regions of Q sentences in the place of B clips; the scores say how well
+        boxes fit the sentence.
         """
         raise UserError(
             f'{type(self).__name__} finds objects, whatever is asked: it has '

@@ -20,7 +20,7 @@ def build_detector(
     language_model: Optional[str] = None,
     random: bool = False,
 ) -> nn.Module:
-    """Build a detector of mmdet.
+    """Build a detector of mmdet; it is not initialised.
 
     Args:
         detector (dict | str | PathLike): Its config, or a config file;
@@ -29,13 +29,9 @@ def build_detector(
             of the name that the config has.
         random (bool): Its parts name no weights to start from.
 
-    Returns:
-        nn.Module: Not initialised.
-
     Raises:
         FileNotFoundError: There is no such config file.
-        ValueError: The config file has no ``model``, or names none that can
-            be built.
+        ValueError: It names no detector that can be built.
     """
     if isinstance(detector, dict):
         # Some detectors write into their config.
@@ -175,15 +171,7 @@ def _pad_to_whole_cells(detector: Any) -> None:
 
 
 def check_boxes(detector: Any, frozen: bool) -> None:
-    """Refuse a detector that finds or learns masks.
-
-    Args:
-        detector (nn.Module): Of mmdet.
-        frozen (bool): It does not learn.
-
-    Raises:
-        ValueError: It finds masks alone, or it learns them.
-    """
+    """Refuse a detector that finds masks alone, or that would learn them."""
     name = type(detector).__name__
     with_mask = getattr(detector, 'with_mask', False)
     if with_mask and not detector.with_bbox:
@@ -205,16 +193,7 @@ def check_boxes(detector: Any, frozen: bool) -> None:
 
 
 def load_detector(detector: nn.Module, checkpoint: str) -> None:
-    """Load the weights of a detector, all or none.
-
-    Args:
-        detector (nn.Module): Of mmdet.
-        checkpoint (str): A file, URL or work dir.
-
-    Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It does not fill the detector.
-    """
+    """Load the weights of a detector, all or none; ValueError says why."""
     path = find_checkpoint(checkpoint)
     weights = read_checkpoint(path)['state_dict']
     wanted = detector.state_dict()

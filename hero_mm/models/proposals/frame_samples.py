@@ -142,11 +142,8 @@ def pack_proposals(
         scores (Sequence[Tensor]): N times has shape (K_i,).
         frames (Iterable[RealFrame]): Whose they are.
         frame_mask_BT (Tensor): True on real frames; the result lies where it
-            lies.
-
-    Returns:
-        Regions: Of B clips; at least one place a frame, which is masked where
-        nothing was found.
+            lies, with at least one place a frame, masked where nothing was
+            found.
     """
     most = max([1, *(len(one) for one in boxes)])
     shape = (*frame_mask_BT.shape, most)

@@ -32,15 +32,7 @@ class TextPooling(BaseModule):
         self.action_out = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, words_QLC: Tensor, mask_QL: Tensor) -> TextFeatures:
-        """Pool the words.
-
-        Args:
-            words_QLC (Tensor): Contextual words, has shape (Q, L, C).
-            mask_QL (Tensor): True on real words, has shape (Q, L).
-
-        Returns:
-            TextFeatures: Words, sentence and action.
-        """
+        """Pool words (Q, L, C), which are real where the mask is True."""
         words_QLD = self.project(words_QLC)
 
         def pool(attention: nn.Linear) -> tuple[Tensor, Tensor]:

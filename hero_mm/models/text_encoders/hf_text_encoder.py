@@ -161,11 +161,7 @@ class HFTextEncoder(BaseModule):
         return bool(change > 0.01 * words[0].abs().max())
 
     def init_weights(self) -> None:
-        """Load the weights of the folder, where they are wanted.
-
-        Raises:
-            OSError: They cannot be found; the message says how to get them.
-        """
+        """Load the weights of the folder, where they are wanted."""
         super().init_weights()
         if not self.pretrained:
             return
@@ -233,14 +229,7 @@ class HFTextEncoder(BaseModule):
         return words_QLC, steps < lengths[:, None]
 
     def unknown_words(self, texts: Union[str, Sequence[str]]) -> list[str]:
-        """Words that the tokenizer has no sub-words for.
-
-        Args:
-            texts (str | Sequence[str]): One or more sentences.
-
-        Returns:
-            list[str]: Each once, in order.
-        """
+        """Words that the tokenizer has no sub-words for, each once."""
         listed = [texts] if isinstance(texts, str) else texts
         words = dict.fromkeys(word for text in listed for word in text.split())
         unknown = self.tokenizer.unk_token_id
@@ -252,23 +241,12 @@ class HFTextEncoder(BaseModule):
         ]
 
     def cut_words(self, text: str) -> int:
-        """How many sub-words at the end of a sentence are not read.
-
-        Args:
-            text (str): The sentence.
-        """
+        """How many sub-words at the end of a sentence are not read."""
         tokens = self.tokenizer(text, truncation=False)['input_ids']
         return max(0, len(tokens) - self.max_words)
 
     def forward(self, texts: Sequence[str]) -> TextFeatures:
-        """Encode sentences.
-
-        Args:
-            texts (Sequence[str]): Q sentences.
-
-        Returns:
-            TextFeatures: Of width D.
-        """
+        """Encode Q sentences, to width D."""
         encode = self._cached_words if self.frozen else self._words
         return self.pooling(*encode(texts))
 

@@ -44,14 +44,9 @@ def _is_mark(token: str) -> bool:
 
 
 def build_vocabulary(texts: Iterable[str], min_count: int = 1) -> list[str]:
-    """Collect the words of sentences, in alphabetical order.
+    """The padding word, the unknown word and the words of sentences, sorted.
 
-    Args:
-        texts (Iterable[str]): Sentences.
-        min_count (int): Rarer words become the unknown word.
-
-    Returns:
-        list[str]: The padding word, the unknown word and the words.
+    Those that are rarer than ``min_count`` become the unknown word.
     """
     counts = Counter(word for text in texts for word in split_words(text))
     words = sorted(w for w, count in counts.items() if count >= min_count)
@@ -129,12 +124,7 @@ class WordTextEncoder(BaseModule):
         )
 
     def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
-        """Take over the vocabulary of a checkpoint, before its weights.
-
-        Args:
-            weights (dict): Names and tensors of a whole checkpoint.
-            prefix (str): Of the names of this module, with its dot.
-        """
+        """Take over the vocabulary of a checkpoint, before its weights."""
         letters = weights.get(prefix + 'vocabulary')
         if letters is None:
             return
@@ -192,23 +182,15 @@ class WordTextEncoder(BaseModule):
         )
 
     def init_weights(self) -> None:
-        """Start a training, which needs words.
-
-        Raises:
-            ValueError: When there are none.
-        """
+        """Start a training, which needs words; ValueError without them."""
         self._need_words()
         super().init_weights()
 
     def unknown_words(self, texts: Union[str, Sequence[str]]) -> list[str]:
         """Words that the vocabulary lacks: the model takes all for the same.
 
-        Args:
-            texts (str | Sequence[str]): One or more sentences.
-
-        Returns:
-            list[str]: Each once, in order, in small letters; of any script,
-            emoji too. Punctuation is passed over.
+        Each once, in order, in small letters; of any script, emoji too.
+        Punctuation is passed over.
         """
         found: dict[str, None] = {}
         for text in [texts] if isinstance(texts, str) else texts:
@@ -226,22 +208,11 @@ class WordTextEncoder(BaseModule):
         return list(found)
 
     def cut_words(self, text: str) -> int:
-        """How many words at the end of a sentence are not read.
-
-        Args:
-            text (str): The sentence; punctuation counts as words.
-        """
+        """How many words, or marks, at the end of a sentence are not read."""
         return max(0, len(split_words(text)) - self.max_words)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Turn sentences into word numbers.
-
-        Args:
-            texts (Sequence[str]): Q sentences, none of them empty.
-
-        Returns:
-            Tensor: Word numbers, 0 on padding, has shape (Q, L).
-        """
+        """Word numbers (Q, L) of sentences, 0 on padding."""
         rows = [split_words(text)[: self.max_words] for text in texts]
         for text, row in zip(texts, rows):
             if not row:
@@ -257,16 +228,9 @@ class WordTextEncoder(BaseModule):
         return ids
 
     def forward(self, texts: Sequence[str]) -> TextFeatures:
-        """Encode sentences.
+        """Encode Q sentences, to width D.
 
-        Args:
-            texts (Sequence[str]): Q sentences.
-
-        Returns:
-            TextFeatures: Of width D.
-
-        Raises:
-            ValueError: A sentence is empty, or no words are known at all.
+        ValueError where one is empty, or no words are known at all.
         """
         self._need_words()
         ids_QL = send(self.tokenize(texts), self.position.device)

@@ -59,15 +59,9 @@ UNPOOL = (
 def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     """Build a part of another package, or of ours; it is not initialised.
 
-    Args:
-        config (dict): Its config. What it is made of is looked up in the
-            package of its prefix.
-        role (str): What it is called in errors, such as 'backbone'.
-        registry (Registry): Where it is looked up.
-
-    Raises:
-        ValueError: It is unknown, its package is missing, or it refuses its
-            arguments.
+    What it is made of is looked up in the package of its prefix. ``role``:
+    what it is called in errors, such as 'backbone'. ValueError where it is
+    unknown, its package is missing, or it refuses its arguments.
     """
     find_part(config, role, registry)
     try:

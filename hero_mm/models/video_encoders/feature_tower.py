@@ -190,9 +190,6 @@ class FeatureTower(BaseModule):
         Returns:
             list[Tensor]: The finer levels and the map, each of shape (B, T,
             C, H / stride, W / stride).
-
-        Raises:
-            ValueError: The backbone or the neck does not take such frames.
         """
         num_clips, num_frames = imgs.shape[:2]
         step = math.lcm(*(level.time_stride for level in self.levels))

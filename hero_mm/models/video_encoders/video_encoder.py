@@ -129,9 +129,6 @@ class VideoEncoder(FeatureTower):
 
         Returns:
             Pyramid: Normalised levels of width D, zero on padding.
-
-        Raises:
-            ValueError: A clip is smaller than one cell.
         """
         sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
         imgs = _pad_up(imgs, self.granule)
