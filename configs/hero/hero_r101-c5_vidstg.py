@@ -13,7 +13,6 @@ model = dict(
     video_encoder=dict(
         neck=None,
         level=-1,
-        in_channels=2048,
         # Strides 8 and 16 stand below.
         finer_levels=(0, 1),
         norm=False,

@@ -27,7 +27,6 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
         rgb_to_bgr (bool): Give the backbone the channels B, G, R, as those
             of the style caffe want them; mean and std are in this order,
             too. Defaults to False.
-        non_blocking (bool): Copy to the device asynchronously.
     """
 
     def __init__(
@@ -36,9 +35,8 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
         std: Sequence[float] = (58.395, 57.12, 57.375),
         pad_size_divisor: int = 1,
         rgb_to_bgr: bool = False,
-        non_blocking: bool = False,
     ) -> None:
-        super().__init__(non_blocking=non_blocking)
+        super().__init__()
         if len(mean) != 3 or len(std) != 3:
             raise UserError(
                 'mean and std need one value for each of R, G and B; got '

@@ -40,7 +40,7 @@ SWITCHES = {
     'span by agreement': dict(tube_head=dict(expected_iou=True)),
     'no tube loss': dict(tube_head=dict(loss_tube=None)),
     'one region': dict(max_regions=1),
-    'no motion': dict(
+    'no shift in the backbone': dict(
         video_encoder=dict(
             backbone=dict(
                 type='ShiftConvNet',
@@ -49,7 +49,6 @@ SWITCHES = {
                 num_blocks=(1, 1),
                 out_indices=(0, 1),
                 shift_div=0,
-                motion_stem=False,
             )
         )
     ),

@@ -129,7 +129,6 @@ class ShiftConvNet(BaseModule):
         out_indices (Sequence[int]): Stages that are returned.
         shift_div (int): 1/shift_div of the channels look back and as many
             look ahead; 0 switches the shift off.
-        motion_stem (bool): Give the stem the frame differences too.
         norm (str): 'BN', batch normalisation, or 'clip', over the frames of
             each clip alone, for batches of one or two clips.
         init_cfg (dict, optional): Initialization config.
@@ -144,7 +143,6 @@ class ShiftConvNet(BaseModule):
         num_blocks: Sequence[int] = (1, 2),
         out_indices: Sequence[int] = (1,),
         shift_div: int = 8,
-        motion_stem: bool = True,
         norm: str = 'BN',
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -159,9 +157,8 @@ class ShiftConvNet(BaseModule):
             )
         if norm not in NORMS:
             raise UserError(f'norm must be one of {[*NORMS]}, got {norm!r}')
-        self.motion_stem = motion_stem
         self.out_indices = tuple(out_indices)
-        self.stem = ConvNorm(9 if motion_stem else 3, stem_channels, norm, 2)
+        self.stem = ConvNorm(9, stem_channels, norm, 2)
         self.downs = nn.ModuleList()
         self.stages = nn.ModuleList()
         last = stem_channels
@@ -175,8 +172,6 @@ class ShiftConvNet(BaseModule):
             last = dims
 
     def _stem_input(self, imgs: Tensor, frame_mask: Tensor) -> Tensor:
-        if not self.motion_stem:
-            return imgs
         # At the ends of a clip the difference is zero, as for a still scene.
         imgs = imgs.permute(0, 1, 3, 4, 2)
         step = imgs[:, 1:] - imgs[:, :-1]

@@ -56,10 +56,7 @@ def build_detector(
         model.language_model.name = language_model
         if 'lang_model_name' in model.get('bbox_head', {}):
             model.bbox_head.lang_model_name = language_model
-    if random:
-        _without_weights(model)
-    if importlib.util.find_spec('fairscale') is None:
-        _without_checkpoints(model)
+    _mend(model, random, importlib.util.find_spec('fairscale') is not None)
     try:
         built: nn.Module = build_part(model, 'detector')
     except OSError as error:
@@ -72,30 +69,17 @@ def build_detector(
             'tokenizer.json tokenizer_config.json vocab.txt --local-dir '
             'FOLDER; then give language_model=FOLDER beside the detector'
         ) from error
-    head = getattr(built, 'bbox_head', None)
-    if head is not None and not hasattr(head, 'loss_cls'):
-        # mmdet 3.3 asks SSD's for it when it predicts.
-        head.loss_cls = None
-    _leave_masks_out(built)
-    _pad_to_whole_cells(built)
+    _fit(built)
     return built
 
 
-def _without_weights(config: Any) -> None:
-    """Start no part from published weights, in place."""
+def _mend(config: Any, random: bool, whole: bool) -> None:
+    """In place: no published weights if ``random``, fairscale if ``whole``."""
     if isinstance(config, dict):
-        if (config.get('init_cfg') or {}).get('type') == 'Pretrained':
+        start = config.get('init_cfg') or {}
+        if random and start.get('type') == 'Pretrained':
             config['init_cfg'] = None
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for part in config:
-            _without_weights(part)
-
-
-def _without_checkpoints(config: Any) -> None:
-    """Save no memory by fairscale, which is not there, in place."""
-    if isinstance(config, dict):
-        if config.get('num_cp'):
+        if config.get('num_cp') and not whole:
             config['num_cp'] = 0
             print_log(
                 'fairscale is not installed: the detector keeps all '
@@ -105,39 +89,29 @@ def _without_checkpoints(config: Any) -> None:
         config = list(config.values())
     if isinstance(config, (list, tuple)):
         for part in config:
-            _without_checkpoints(part)
+            _mend(part, random, whole)
 
 
 def _check_kind(kind: Any) -> None:
     """ValueError where its class is no detector of single frames."""
     from mmdet.models import detectors
 
-    name = getattr(kind, '__name__', kind)
-    if _is_a(kind, detectors.KnowledgeDistillationSingleStageDetector):
+    if not isinstance(kind, type):
+        return
+    name = kind.__name__
+    if issubclass(kind, detectors.KnowledgeDistillationSingleStageDetector):
         raise UserError(
             f'{name} is a way to train a detector under a teacher, which it '
             'loads, too: give the config of the plain detector (GFL for LD, '
             'PAA for LAD) and its weights'
         )
-    if _is_a(kind, detectors.SemiBaseDetector):
+    if issubclass(kind, detectors.SemiBaseDetector):
         raise UserError(
             f'{name} is a way to train two copies of a '
             'detector, and finds nothing itself: give the config of its '
             'detector (the entry model.detector) and the weights of '
             'its teacher'
         )
-
-
-def _is_a(kind: Any, parent: type) -> bool:
-    return isinstance(kind, type) and issubclass(kind, parent)
-
-
-def _leave_masks_out(detector: Any) -> None:
-    """Proposals are boxes: masks would be found and thrown away."""
-    head: Any = getattr(detector, 'roi_head', None)
-    boxes = getattr(detector, 'with_bbox', False)
-    if boxes and getattr(head, 'with_mask', False):
-        head.mask_head = None
 
 
 def _read_config(path: str) -> Config:
@@ -154,18 +128,26 @@ def _read_config(path: str) -> Config:
     return Config.fromfile(path)
 
 
-def _pad_to_whole_cells(detector: Any) -> None:
-    """Let frames be padded as the pipelines of mmdet do.
+def _fit(detector: Any) -> None:
+    """Let a detector look at frames for their boxes, in place.
 
-    Detectors whose pipeline pads (RTMDet, CenterNet) do not pad in their data
-    preprocessor, and join levels that must be of whole cells. Transformers
-    mask what pads a frame and take any size.
+    Masks would be found and thrown away. Detectors whose pipeline pads
+    (RTMDet, CenterNet) do not pad in their data preprocessor, and join levels
+    that must be of whole cells; transformers mask what pads a frame and take
+    any size. mmdet 3.3 asks SSD's head for ``loss_cls`` when it predicts.
     """
     from mmdet.models.detectors.base_detr import DetectionTransformer
 
-    prepare: Any = getattr(detector, 'data_preprocessor', None)
+    head: Any = getattr(detector, 'bbox_head', None)
+    if head is not None and not hasattr(head, 'loss_cls'):
+        head.loss_cls = None
+    head = getattr(detector, 'roi_head', None)
+    boxes = getattr(detector, 'with_bbox', False)
+    if boxes and getattr(head, 'with_mask', False):
+        head.mask_head = None
     if isinstance(detector, DetectionTransformer):
         return
+    prepare: Any = getattr(detector, 'data_preprocessor', None)
     if getattr(prepare, 'pad_size_divisor', None) == 1:
         prepare.pad_size_divisor = 32
 

@@ -5,7 +5,6 @@ Shape legend: Q queries, L sub-words, C encoder width, D width.
 
 import inspect
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,21 +24,18 @@ from ..video_encoders.building import freeze_unread, untouched
 from .action_pooling import TextPooling
 
 _NOT_FOUND = (
-    'The text encoder {name!r} could not be loaded: {error}.{missing}{offline}'
+    'The text encoder {name!r} could not be loaded: {error}.{offline}'
     ' Give a folder that holds config.json, the weights (model.safetensors or '
     'pytorch_model.bin) and the tokenizer (tokenizer.json, or vocab.json with '
     'merges.txt, or vocab.txt): on a machine with internet `hf download '
-    '{repo} --local-dir FOLDER`, then set model.text_encoder.name=FOLDER.'
+    'OWNER/NAME --local-dir FOLDER`, then set model.text_encoder.name=FOLDER.'
 )
 _OFFLINE = (
     ' HF_HUB_OFFLINE=1 is set, so that the hub was not asked; unset it where '
     'there is internet.'
 )
-_FILES = (
-    ('config.json',),
-    ('model.safetensors', 'pytorch_model.bin', 'model.safetensors.index.json'),
-    ('tokenizer.json', 'vocab.json', 'vocab.txt'),
-)
+# Sentences whose words are kept in memory.
+_KEPT = 100_000
 _TOO_LONG = (
     'model.text_encoder.max_words={max_words}, and {name!r} has positions for '
     '{most} sub-words; set max_words to {most} or less'
@@ -65,7 +61,6 @@ class HFTextEncoder(BaseModule):
             then computed once a sentence and kept. Defaults to False.
         max_words (int): Longer sentences are cut there, in sub-words; the
             model must have positions for them (CLIP: 77).
-        cache_size (int): Sentences kept in memory when frozen.
         init_cfg (dict, optional): Initialization config.
 
     Raises:
@@ -82,13 +77,12 @@ class HFTextEncoder(BaseModule):
         pretrained: bool = True,
         frozen: bool = False,
         max_words: int = 64,
-        cache_size: int = 100_000,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
         self.name = name
         self.pretrained = pretrained
-        with _explained(name, pretrained):
+        with _explained(name):
             self.tokenizer, language_model = _load(name, _make)
         part: Any = _text_part(language_model)
         if hasattr(part, 'pooler'):
@@ -105,8 +99,7 @@ class HFTextEncoder(BaseModule):
             )
         self.frozen = frozen
         self.max_words = max_words
-        self.cache_size = cache_size
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._cache: dict[str, Tensor] = {}
         if frozen:
             self.language_model.requires_grad_(False).eval()
         self._look(config.model_type)
@@ -165,7 +158,7 @@ class HFTextEncoder(BaseModule):
         super().init_weights()
         if not self.pretrained:
             return
-        with _explained(self.name, True):
+        with _explained(self.name):
             _, loaded = _load(self.name, _read)
         state = _text_part(loaded).state_dict()
         own = self.language_model.state_dict()
@@ -221,8 +214,8 @@ class HFTextEncoder(BaseModule):
                 self._cache[text] = words[mask].cpu()
         device = next(self.pooling.parameters()).device
         rows = [self._cache[text].to(device) for text in texts]
-        while len(self._cache) > self.cache_size:
-            self._cache.popitem(last=False)
+        if len(self._cache) > _KEPT:
+            self._cache.clear()
         words_QLC = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         lengths = torch.tensor([len(row) for row in rows], device=device)
         steps = torch.arange(words_QLC.shape[1], device=device)
@@ -304,7 +297,7 @@ def _load(name: str, load_model: Callable[..., Any]) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _explained(name: str, pretrained: bool) -> Iterator[None]:
+def _explained(name: str) -> Iterator[None]:
     """Say why a model cannot be had, and how to get it."""
     try:
         yield
@@ -316,7 +309,7 @@ def _explained(name: str, pretrained: bool) -> Iterator[None]:
                 'Take a model that transformers has itself, such as '
                 'roberta-base'
             ) from error
-        raise OSError(_not_found(name, pretrained, error)) from error
+        raise OSError(_not_found(name, error)) from error
 
 
 def _most_words(config: Any, part: nn.Module) -> float:
@@ -332,30 +325,16 @@ def _most_words(config: Any, part: nn.Module) -> float:
     return int(most)
 
 
-def _not_found(name: str, pretrained: bool, error: Exception) -> str:
+def _not_found(name: str, error: Exception) -> str:
     """Why a model was not found, and how to get it."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    missing, repo = '', name
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0].rstrip('.')
     if Path(name).is_absolute() and not Path(name).is_dir():
-        repo, missing = 'OWNER/NAME', ' There is no such folder.'
-    elif Path(name).is_dir():
-        repo = 'OWNER/NAME'
-        needed = _FILES if pretrained else (_FILES[0], _FILES[2])
-        lacks = [
-            ' or '.join(files)
-            for files in needed
-            if not any((Path(name) / file).is_file() for file in files)
-        ]
-        if lacks:
-            missing = f' The folder lacks {", ".join(lacks)}.'
+        reason = 'there is no such folder'
     try:
         from huggingface_hub.constants import HF_HUB_OFFLINE as offline
     except ImportError:
         offline = False
     return _NOT_FOUND.format(
-        name=name,
-        repo=repo,
-        error=reason.rstrip('.'),
-        missing=missing,
-        offline=_OFFLINE if offline else '',
+        name=name, error=reason, offline=_OFFLINE if offline else ''
     )

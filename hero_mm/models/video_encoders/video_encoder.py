@@ -44,8 +44,6 @@ class VideoEncoder(FeatureTower):
             levels, or of several, one after the other.
         level (int): The level of the neck (else of the backbone) that becomes
             the coarsest of the pyramid. Defaults to -1, the last.
-        in_channels (int, optional): Channels of that level. They are found;
-            a number that is given is checked.
         clip_len (int, optional): Frames that a 3-D backbone sees at once.
         finer_levels (Sequence[int]): Levels of the backbone, the finest
             first, that stand below it: each is projected, and the level above
@@ -66,7 +64,6 @@ class VideoEncoder(FeatureTower):
         embed_dims: int,
         neck: Union[dict, Sequence[dict], None] = None,
         level: int = -1,
-        in_channels: Optional[int] = None,
         clip_len: Optional[int] = None,
         finer_levels: Sequence[int] = (),
         motion: Optional[dict] = None,
@@ -76,12 +73,6 @@ class VideoEncoder(FeatureTower):
         super().__init__(
             backbone, neck, level, clip_len, finer_levels, init_cfg
         )
-        if in_channels is not None and in_channels != self.channels:
-            raise UserError(
-                f'in_channels={in_channels}, but level {level} of '
-                f'{self.name if neck is None else type(self.neck).__name__} '
-                f'has {self.channels} channels; leave in_channels out'
-            )
         self._check_order()
         self.motion = _build_motion(motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.

@@ -56,17 +56,13 @@ def test_odd_sizes_round_up(size, norm):
     assert out.shape[-2:] == tuple(-(-side // 8) for side in size)
 
 
-def test_without_shift_and_motion_a_frame_sees_itself():
-    assert moved_frames(build(shift_div=0, motion_stem=False), 3) == [3]
-
-
 def test_motion_stem_sees_the_neighbours():
     assert moved_frames(build(shift_div=0), 3) == [2, 3, 4]
     assert moved_frames(build(shift_div=0), 0) == [0, 1]
 
 
 def test_each_shifted_block_sees_one_frame_further():
-    net = build(motion_stem=False)
+    net = build(channels=(8,), num_blocks=(1,), out_indices=(0,))
     assert moved_frames(net, 3) == [1, 2, 3, 4, 5]
     assert moved_frames(build(), 3) == [0, 1, 2, 3, 4, 5, 6]
 

@@ -103,25 +103,6 @@ def test_frames_one_by_one():
     assert moved.nonzero().tolist() == [[0, 3]]
 
 
-@pytest.mark.parametrize('level, size', [(0, (8, 12)), (1, (4, 6))])
-def test_level(level, size):
-    pyramid = build('Patches', level=level)(**inputs())
-    assert pyramid.levels[0].shape[3:] == size
-
-
-def test_single_tensor_is_one_level():
-    batch = inputs()
-    one = build('Patches', outputs='tensor')(**batch)
-    two = build('Patches')(**batch)
-    torch.testing.assert_close(one.levels, two.levels)
-
-
-def test_neck():
-    encoder = build('Patches', neck=dict(type='Top'))
-    assert encoder.projects[0].in_channels == 12
-    assert encoder(**inputs()).levels[0].shape == (2, 6, 16, 8, 12)
-
-
 @pytest.mark.parametrize('outputs', ['tensor', 'levels'])
 def test_clips_of_a_strided_3d_backbone(outputs):
     encoder = build('Tubelets', outputs=outputs)
@@ -144,24 +125,6 @@ def test_3d_time_goes_the_right_way():
     change = change.mean((0, 2, 3, 4))
     assert change[:4].max() < 1e-6
     assert change[7] > 0.01
-
-
-def test_channels_are_found_or_given():
-    assert build('Patches').projects[0].in_channels == 6
-    assert build('Patches', in_channels=6).projects[0].in_channels == 6
-    with pytest.raises(ValueError, match='in_channels=7, but level -1'):
-        build('Patches', in_channels=7)
-
-
-def test_finding_channels_leaves_the_mode_and_statistics():
-    config = dict(
-        type='ShiftConvNet', stem_channels=4, channels=(8,), num_blocks=(1,)
-    )
-    encoder = VideoEncoder(dict(config, out_indices=(0,)), 8)
-    assert encoder.training
-    for name, buffer in encoder.named_buffers():
-        if name.endswith('running_mean'):
-            assert buffer.abs().max() == 0, name
 
 
 def test_padding_is_zero_and_told():
@@ -298,64 +261,6 @@ def test_motion_that_is_no_tower(motion, words):
 def test_a_clip_smaller_than_a_region():
     with pytest.raises(ValueError, match='9x7 pixels is smaller than one ce'):
         build('Patches')(**inputs(1, 2, 7, 9))
-
-
-def test_gradients_reach_backbone_and_projection():
-    encoder = build('Patches').train()
-    encoder(**inputs()).levels[0][..., 0].mean().backward()
-    for name, parameter in encoder.named_parameters():
-        assert parameter.grad is not None, name
-
-
-# One test each: the imports of the families take seconds.
-
-
-def test_mmdet_resnet_with_fpn():
-    pytest.importorskip('mmdet')
-    encoder = VideoEncoder(
-        dict(
-            type='mmdet.ResNet',
-            depth=18,
-            base_channels=8,
-            stem_channels=8,
-            out_indices=(1, 2),
-        ),
-        16,
-        neck=dict(
-            type='mmdet.FPN', in_channels=[16, 32], out_channels=12, num_outs=2
-        ),
-        level=0,
-    )
-    encoder.init_weights()
-    assert encoder.input_layout == 'frame'
-    (level,) = encoder(**inputs(1, 2, height=64, width=64)).levels
-    assert level.shape == (1, 2, 16, 8, 8)
-    assert level.isfinite().all()
-
-
-def test_mmaction_slow_only():
-    pytest.importorskip('mmaction')
-    encoder = VideoEncoder(
-        dict(
-            type='mmaction.ResNet3dSlowOnly',
-            depth=18,
-            base_channels=8,
-            pretrained=None,
-            lateral=False,
-            conv1_kernel=(1, 7, 7),
-            conv1_stride_t=1,
-            pool1_stride_t=1,
-            inflate=(0, 0, 1, 1),
-            norm_eval=False,
-        ),
-        16,
-    )
-    encoder.init_weights()
-    assert encoder.input_layout == 'video'
-    pyramid = encoder(**inputs(clips=1, frames=4, height=64, width=64))
-    assert pyramid.levels[0].shape == (1, 4, 16, 2, 2)
-    assert pyramid.strides == ((32, 32),)
-    assert pyramid.levels[0].isfinite().all()
 
 
 def two_levels(**options):
