@@ -1,4 +1,7 @@
-"""docs/model_zoo.md: every row runs, or is refused in words; its tool."""
+"""docs/model_zoo.md: rows run, or are refused in words; its tool.
+
+``HERO_MM_ZOO=1`` compares every row with the document.
+"""
 
 import os
 import shutil
@@ -10,20 +13,60 @@ import torch
 import zoo
 
 DOC = 'docs/model_zoo.md'
+# Small variants, towers and whole detectors take seconds: the slow tests have
+# one of a kind, with HERO_MM_ZOO set all. test_configs.py runs the variants.
+SLOW_KINDS = ('variant', 'tower', 'detector')
+SUITE = (
+    # Layouts: frames, clips of two rates, windows, two towers.
+    'hero_swin-t_vidstg',
+    'hero_slowfast-r50_vidstg',
+    'hero_mvit-s_vidstg',
+    'hero_r50-slowonly-r50_vidstg',
+    # Frames alone, frames of one clip, clips, clips whose steps are several
+    # frames, windows, and windows whose patches are no power of two.
+    'mmdet HRNet',
+    'mmaction2 TSM, temporal pooling',
+    'mmaction2 X3D',
+    'mmaction2 I3D',
+    'mmaction2 SlowOnly, windows of 8',
+    'mmaction2 ViT (VideoMAE), patches of 14',
+    'ours + mmaction2 SlowOnly',
+    # Necks: more levels than the backbone, several, the coarsest first, one.
+    'neck FPN, 5 levels',
+    'necks FPN and BFP',
+    'neck YOLOV3Neck',
+    'neck DilatedEncoder',
+    # Detectors: of two stages, dense, of queries, prompted, frozen alone,
+    # refused.
+    'Faster R-CNN',
+    'FCOS',
+    'YOLOX',
+    'Deformable DETR',
+    'GLIP',
+    'SCNet',
+    'LD',
+    'Soft Teacher',
+    'SOLO',
+)
 
 
 def pytest_generate_tests(metafunc):
     """The rows need the configs, which lie beside the tests."""
     if 'row' in metafunc.fixturenames:
         rows = zoo.all_rows(metafunc.config.rootpath / 'configs')
-        # The variants run in test_configs.py, too.
-        kinds = 'variant', 'tower', 'detector'
-        slow = dict.fromkeys(kinds, pytest.mark.slow)
+        assert {*SUITE} <= {r.name for r in rows if r.kind in SLOW_KINDS}
         metafunc.parametrize(
             'row',
             [
-                pytest.param(row, id=row.name, marks=slow.get(row.kind, ()))
+                pytest.param(
+                    row,
+                    id=row.name,
+                    marks=[pytest.mark.slow] * (row.kind in SLOW_KINDS),
+                )
                 for row in rows
+                if row.kind not in SLOW_KINDS
+                or row.name in SUITE
+                or os.environ.get('HERO_MM_ZOO')
             ],
         )
 
