@@ -27,7 +27,7 @@ from hero_mm.errors import explained, run_tool
 with explained():
     import torch
 
-    from hero_mm.apis.benchmark import counting, running, scoring
+    from hero_mm.apis.benchmark import counting, long, running, scoring
     from hero_mm.apis.benchmark.timing import Rows
     from hero_mm.apis.inputs import pick_device
     from hero_mm.evaluation.functional.table import align_rows
@@ -49,6 +49,7 @@ PARTS: dict[str, tuple[Part, dict[str, Any]]] = {
     'growth': (counting.growth_rows, {}),
     'training': (counting.training_rows, {}),
     'memory': (counting.memory_rows, {}),
+    'long': (long.long_rows, dict(size=[640, 360])),
     'vidstg': (counting.vidstg_rows, dict(config=DENSE)),
 }
 LARGE_CLIP = dict(config=LARGE, frames=64, size=[469, 352])
@@ -79,6 +80,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     add('--video-frames', type=int, default=900, help='of the one made')
     add('--video-size', type=int, nargs=2, default=[640, 480])
     add('--video-keys', type=int, default=250, help='frames a key frame')
+    add('--minutes', type=float, nargs='+', default=[5, 60], help='long')
     add('--vidstg', type=Path, help='official annotation, for part vidstg')
     add('--config', help='of the model')
     add('--cfg-options', nargs='+', action=DictAction)

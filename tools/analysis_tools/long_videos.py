@@ -24,6 +24,7 @@ with explained():
     from shapes_oracles import GUESSES, score_guess
 
     from hero_mm.apis import TubeInferencer
+    from hero_mm.apis.benchmark.timing import peak_memory
     from hero_mm.datasets.annotation import (
         GroundingAnnotation,
         load_annotation,
@@ -64,18 +65,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=2, help='of rendering')
     parser.add_argument('--json', type=Path, help='file for the table')
     return parser.parse_args()
-
-
-def peak_memory(reset: bool = False) -> Optional[float]:
-    """Most MB of this process since the last reset, where Linux tells it."""
-    try:
-        if reset:
-            Path('/proc/self/clear_refs').write_text('5')
-        lines = Path('/proc/self/status').read_text().splitlines()
-        (line,) = (line for line in lines if line.startswith('VmHWM'))
-        return int(line.split()[1]) / 1024
-    except (OSError, ValueError):
-        return None
 
 
 def ask(

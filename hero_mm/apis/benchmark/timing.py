@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any, Callable, Optional
 
 import torch
 
@@ -38,3 +39,22 @@ def time_of(
             torch.cuda.synchronize(device)
         seconds.append(clock() - start)
     return statistics.median(seconds)
+
+
+def peak_memory(reset: bool = False) -> Optional[float]:
+    """The most memory that this process had, where Linux reports it.
+
+    Args:
+        reset (bool): Count from now on.
+
+    Returns:
+        float, optional: MB since the last reset, or None.
+    """
+    try:
+        if reset:
+            Path('/proc/self/clear_refs').write_text('5')
+        lines = Path('/proc/self/status').read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith('VmHWM'))
+        return int(line.split()[1]) / 1024
+    except (OSError, ValueError):
+        return None
