@@ -141,6 +141,22 @@ def test_the_loader(tool, small, shapes_data, tmp_path, capsys, monkeypatch):
     assert 'loader, one worker' in out and 'training step on cpu' in out
 
 
+@pytest.mark.slow
+def test_long_videos(tool, tmp_path):
+    """Each is as long as asked for, and searched to its end."""
+    path = tmp_path / 'found.json'
+    words = '--parts long --minutes 0.1 0.3 --size 64 48 --json'
+    tool.main([*words.split(), str(path)])
+    (table,) = json.loads(path.read_text())['tables']
+    head, first, second = table['rows']
+    assert first[0] == '0.1 min of 64 x 48'
+    # Whole examples of four seconds; the last window may end before them.
+    for row, seconds in ((first, 6), (second, 18)):
+        frames, peak, ratio, whole, soon = map(float, row[1:])
+        assert 25 * seconds <= frames <= 25 * (seconds + 4)
+        assert peak > 100 and 0 < soon < whole and 0.8 < ratio < 1.2
+
+
 def numbers(table):
     """The first number of each row of a table, by its name."""
     return {row[0]: float(row[1]) for row in table['rows'][1:]}
