@@ -433,6 +433,22 @@ def init_cpu_launcher(cfg: Any) -> None:
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 
+def provide_onebit() -> None:
+    """Serve the optimizers that DeepSpeed 0.19 no longer has.
+
+    MMEngine 0.10.7 imports and registers them before it uses DeepSpeed,
+    whichever optimizer a config names.
+    """
+    name = 'deepspeed.runtime.fp16.onebit'
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        module = ModuleType(name)
+        for gone in ('OnebitAdam', 'OnebitLamb', 'ZeroOneAdam'):
+            setattr(module, gone, type(gone, (), {}))
+        sys.modules[name] = module
+
+
 def apply_all() -> None:
     """Apply every shim that needs no argument."""
     provide_mmcv_ext()

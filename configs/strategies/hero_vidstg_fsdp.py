@@ -1,5 +1,5 @@
 # configs/hero_vidstg.py with weights, gradients and the state of the optimizer
-# in shards, one a GPU (FSDP). Never run by us: it needs GPUs.
+# in shards, one a GPU (FSDP). Run by us on two processes of a CPU alone.
 #   train:  bash tools/dist_train.sh configs/strategies/hero_vidstg_fsdp.py 8
 _base_ = '../hero_vidstg.py'
 runner_type = 'FlexibleRunner'

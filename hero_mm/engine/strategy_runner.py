@@ -4,13 +4,13 @@ import copy
 import importlib.util
 from typing import Any, Optional
 
-from mmengine.device import get_device
 from mmengine.runner import FlexibleRunner
 from mmengine.runner.activation_checkpointing import (
     turn_on_activation_checkpointing,
 )
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
+from hero_mm.compat import provide_onebit
 from hero_mm.errors import UserError
 
 from ..registry import RUNNERS
@@ -100,17 +100,24 @@ def fit_strategy(cfg: Any) -> None:
             'is none: start with tools/dist_train.sh CONFIG PROCESSES or '
             'tools/slurm_train.sh'
         )
-    if name == 'FSDPStrategy' and get_device() == 'cpu':
+    optimizer = cfg.get('optim_wrapper', {}).get('optimizer') or {}
+    in_shards = name in ('FSDPStrategy', 'DeepSpeedStrategy')
+    if in_shards and str(optimizer.get('type')).endswith('MuonAdamW'):
         raise UserError(
-            'FSDPStrategy needs an accelerator and none is found; on a CPU '
-            "use strategy=dict(type='DDPStrategy')"
+            f'MuonAdamW needs whole matrices, of which {name} gives each '
+            "process a piece; take optim_wrapper.optimizer.type='AdamW'"
         )
+    if name == 'FSDPStrategy':
+        # Strategies are built before there is a default scope.
+        strategy['type'] = 'hero_mm.FSDPStrategy'
     has_deepspeed = importlib.util.find_spec('deepspeed') is not None
     if name == 'DeepSpeedStrategy' and not has_deepspeed:
         raise UserError(
             'DeepSpeedStrategy needs deepspeed, which is not installed: pip '
             'install deepspeed'
         )
+    if name == 'DeepSpeedStrategy':
+        provide_onebit()
     if name == 'DDPStrategy' and strategy.get('model_wrapper') is None:
         strategy['model_wrapper'] = cfg.get('model_wrapper_cfg') or dict(
             type='MMDistributedDataParallel',

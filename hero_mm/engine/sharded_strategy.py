@@ -1,0 +1,101 @@
+"""MMEngine's strategy of shards (FSDP), mended for our models and torch."""
+
+from typing import Any
+
+from mmengine._strategy.fsdp import FSDPStrategy
+from mmengine.device import get_device
+from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from ..registry import STRATEGIES
+
+
+@STRATEGIES.register_module(name='FSDPStrategy')
+class ShardedStrategy(FSDPStrategy):
+    """MMEngine's FSDPStrategy, which takes our models, resumes, runs on CPUs.
+
+    FSDP refuses weights that are single numbers: while it runs they are
+    vectors of length 1. A full checkpoint has them as they were.
+    """
+
+    def _init_state_dict_cfg(self, state_dict_cfg: Any) -> None:
+        super()._init_state_dict_cfg(state_dict_cfg)
+        if get_device() == 'cpu':
+            for found in (
+                self.state_dict_config,
+                self.optim_state_dict_config,
+            ):
+                # To offload what is on the CPU frees it before it is read.
+                found.offload_to_cpu = False
+
+    def _wrap_model(self, model: nn.Module) -> nn.Module:
+        if get_device() == 'cpu':
+            # Else MMEngine names a GPU by its number.
+            default = dict(type='MMFullyShardedDataParallel')
+            wrapper = self.model_wrapper or default
+            self.model_wrapper = dict(wrapper, device_id='cpu')
+        self._numbers = []
+        for name, weight in model.named_parameters():
+            if weight.ndim == 0:
+                weight.data = weight.data.view(1)
+                self._numbers.append(name)
+        return super()._wrap_model(model)
+
+    def build_optim_wrapper(
+        self, optim_wrapper: Any, model: Any = None
+    ) -> Any:
+        """Build the wrapper of the optimizer, which clips by the whole norm.
+
+        Args:
+            optim_wrapper (dict): As MMEngine takes it.
+            model (nn.Module): The wrapped one.
+        """
+        built = super().build_optim_wrapper(optim_wrapper, model)
+        if getattr(built, 'clip_func', None) is clip_grad_norm_:
+            # MMEngine's takes the norm of what this process holds.
+            built.clip_func = lambda _, **options: model.clip_grad_norm_(
+                **options
+            )
+        return built
+
+    def _with_numbers(self, weights: dict, *shape: int) -> dict:
+        """The same weights, single numbers in another shape."""
+        if not self._is_full_state_dict():
+            return weights
+        shaped = {
+            name: weights[name].view(shape)
+            for name in self._numbers
+            if name in weights
+        }
+        return {**weights, **shaped}
+
+    def model_state_dict(self) -> dict[str, Tensor]:
+        """The weights; the whole ones in the first process alone."""
+        return self._with_numbers(super().model_state_dict())
+
+    def load_model_state_dict(self, state_dict: dict, **options: Any) -> None:
+        """Load weights.
+
+        Args:
+            state_dict (dict): As it was saved, by any strategy.
+            **options: As MMEngine takes them.
+        """
+        super().load_model_state_dict(
+            self._with_numbers(state_dict, 1), **options
+        )
+
+    def load_optim_state_dict(self, state_dict: dict) -> None:
+        """Load the state of the optimizer, of which each process has a shard.
+
+        MMEngine gives the arguments in the order of torch 2.0.
+
+        Args:
+            state_dict (dict): As it was saved.
+        """
+        shard = FullyShardedDataParallel.optim_state_dict_to_load(
+            model=self.model,
+            optim=self.optim_wrapper.optimizer,
+            optim_state_dict=state_dict,
+        )
+        self.optim_wrapper.load_state_dict(shard)
