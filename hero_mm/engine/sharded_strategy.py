@@ -19,6 +19,8 @@ class ShardedStrategy(FSDPStrategy):
     vectors of length 1. A full checkpoint has them as they were.
     """
 
+    model_wrapper: Any
+
     def _init_state_dict_cfg(self, state_dict_cfg: Any) -> None:
         super()._init_state_dict_cfg(state_dict_cfg)
         if get_device() == 'cpu':

@@ -36,7 +36,7 @@ def write_long(path: Path, seconds: float, size: tuple[int, int]) -> None:
     """
     with open_video(SHIPPED / 'example.mp4') as reader:
         pictures = reader.get_frames(np.arange(reader.frame_count))
-        count = round(reader.header_seconds * RATE)
+        count = round(reader.frame_count * RATE / reader.fps)
     with av.open(str(path), 'w') as container:
         # Without B frames: packets are in the order of the frames.
         stream = container.add_stream(
