@@ -31,12 +31,14 @@ def mutual_best(score: Tensor, rounds: int) -> Tensor:
     where it has none.
     """
     row_of = score.new_full(score.shape[:-2] + score.shape[-1:], -1.0).long()
-    for _ in range(rounds):
+    for left in reversed(range(rounds)):
         best_row, row = score.max(-2)
         column = score.argmax(-1)
         places = torch.arange(score.shape[-1], device=score.device)
         mutual = (column.gather(-1, row) == places) & (best_row >= 0)
         row_of = torch.where(mutual, row, row_of)
+        if not left:
+            break
         # Paired rows and columns take no further part.
         taken = torch.zeros_like(score[..., 0], dtype=torch.bool)
         taken = _mark(taken, row, mutual)
@@ -142,16 +144,23 @@ class RegionLinker(BaseModule):
         side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-2)
         size = side.prod(-1).sqrt()
         old, new = slice(None, -gap), slice(gap, None)
-        apart = centre[:, old, :, None] - centre[:, new, None]
+
+        def squares(value: Tensor) -> Tensor:
+            """Of differences in x and y; axes of two numbers are slow."""
+            x, y = (
+                one[:, old, :, None] - one[:, new, None]
+                for one in value.unbind(-1)
+            )
+            return x.square() + y.square()
+
         mean = (size[:, old, :, None] + size[:, new, None]) / 2
         # Frames may have been left out between them.
         steps = (times[:, new] - times[:, old]).clamp(min=1)[..., None, None]
-        far = apart.square().sum(-1) / (steps * mean.square())
-        grown = side[:, old, :, None].log() - side[:, new, None].log()
+        far = squares(centre) / (steps * mean.square())
         alike = torch.einsum(
             'btnd,btmd->btnm', looks[:, old], looks[:, new]
         ).to(far)
-        return far + grown.square().sum(-1) + self.appearance * (1 - alike)
+        return far + squares(side.log()) + self.appearance * (1 - alike)
 
     def _slots(self, before: Tensor, regions: Regions) -> Tensor:
         """The slot of each region, (B, T, N); what there is none of, S."""

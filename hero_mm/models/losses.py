@@ -7,6 +7,7 @@ Shape legend: Q queries, V captions, B clips, T frames, N boxes, M others.
 Boxes are xyxy.
 """
 
+from collections.abc import Sequence
 from typing import Optional
 
 import torch
@@ -21,28 +22,41 @@ def box_iou_pairs(a_N4: Tensor, b_N4: Tensor) -> tuple[Tensor, Tensor]:
 
     Pair by pair; any leading axes.
     """
-    area_a = (a_N4[..., 2:] - a_N4[..., :2]).clamp(min=0).prod(-1)
-    area_b = (b_N4[..., 2:] - b_N4[..., :2]).clamp(min=0).prod(-1)
-    low = torch.maximum(a_N4[..., :2], b_N4[..., :2])
-    high = torch.minimum(a_N4[..., 2:], b_N4[..., 2:])
-    inter = (high - low).clamp(min=0).prod(-1)
-    union = (area_a + area_b - inter).clamp(min=1e-6)
-    low = torch.minimum(a_N4[..., :2], b_N4[..., :2])
-    high = torch.maximum(a_N4[..., 2:], b_N4[..., 2:])
-    hull = (high - low).clamp(min=0).prod(-1).clamp(min=1e-6)
+    a, b = a_N4.unbind(-1), b_N4.unbind(-1)
+    inter, union = _overlaps(a, b)
+    union = union.clamp(min=1e-6)
+    low = [torch.minimum(*pair) for pair in zip(a[:2], b[:2])]
+    high = [torch.maximum(*pair) for pair in zip(a[2:], b[2:])]
+    hull = _areas((*low, *high)).clamp(min=1e-6)
     iou = inter / union
     return iou, iou - (hull - union) / hull
 
 
 def pairwise_iou(a_N4: Tensor, b_M4: Tensor) -> Tensor:
     """IoU of every box with every other one, (..., N, M)."""
-    a, b = a_N4[..., :, None, :], b_M4[..., None, :, :]
-    low = torch.maximum(a[..., :2], b[..., :2])
-    high = torch.minimum(a[..., 2:], b[..., 2:])
-    inter = (high - low).clamp(min=0).prod(-1)
-    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
-    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
-    return inter / (area_a + area_b - inter).clamp(min=1e-6)
+    a = tuple(side[..., :, None] for side in a_N4.unbind(-1))
+    b = tuple(side[..., None, :] for side in b_M4.unbind(-1))
+    inter, union = _overlaps(a, b)
+    return inter / union.clamp(min=1e-6)
+
+
+def _areas(sides: Sequence[Tensor]) -> Tensor:
+    """Of boxes by their sides x1, y1, x2, y2; 0 where these are swapped.
+
+    Side by side: operations on axes of two or four numbers are slow.
+    """
+    x1, y1, x2, y2 = sides
+    return (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
+
+
+def _overlaps(
+    a: Sequence[Tensor], b: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Areas of intersection and union of boxes by their sides."""
+    low = [torch.maximum(*pair) for pair in zip(a[:2], b[:2])]
+    high = [torch.minimum(*pair) for pair in zip(a[2:], b[2:])]
+    inter = _areas((*low, *high))
+    return inter, _areas(a) + _areas(b) - inter
 
 
 class WeightedLoss(nn.Module):
