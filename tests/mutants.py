@@ -63,7 +63,7 @@ MUTANTS = [
     # Encoders, regions, linking.
     (f'{MODELS}/text_encoders/word_text_encoder.py', 'if count >= min_count', 'if count > min_count', f'{T_MODELS}/test_text_encoders/test_word_text_encoder.py'),
     (f'{MODELS}/regions.py', 'overlap.triu(diagonal=1) > threshold', 'overlap.triu(diagonal=0) > threshold', f'{T_MODELS}/test_regions.py'),
-    (f'{MODELS}/regions.py', '2 * x / (width * stride[0]) - 1', '2 * x / (width * stride[1]) - 1', f'{T_MODELS}/test_regions.py {T_MODELS}/test_region_encoder.py'),
+    (f'{MODELS}/regions.py', 'x / stride[0] - 0.5', 'x / stride[1] - 0.5', f'{T_MODELS}/test_regions.py {T_MODELS}/test_region_encoder.py'),
     (f'{MODELS}/linker.py', '(best_row >= 0)', '(best_row >= -1)', f'{T_MODELS}/test_linker.py'),
     (f'{MODELS}/linker.py', 'open_ = mask[:, gap:] & (before[:, gap:] < 0)', 'open_ = mask[:, gap:]', f'{T_MODELS}/test_linker.py'),
     (f'{MODELS}/proposals/object_proposals.py', '.clamp(-5, 5).exp() * unit / 2', '.clamp(-5, 5).exp() * unit', f'{T_MODELS}/test_proposals/test_object_proposals.py'),

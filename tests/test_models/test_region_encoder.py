@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from hero_mm.models.region_encoder import RegionEncoder, RegionReader
+from hero_mm.models.layers import FeedForward
+from hero_mm.models.region_encoder import (
+    PointProjection,
+    RegionEncoder,
+    RegionReader,
+)
 from hero_mm.models.targets import Tracks
 
 D = 16
@@ -33,7 +38,7 @@ def reader(scale: float, points: int, shift_div: int = 0, level: int = 0):
     made = RegionReader(4, scale, level, points, 4, shift_div)
     with torch.no_grad():
         made.reduce.weight.copy_(torch.eye(4))
-    made.project = nn.Identity()
+    made.project = nn.Flatten(-2) if scale else nn.Identity()
     return made
 
 
@@ -52,12 +57,27 @@ def of_boxes(make_regions):
 def test_points_of_a_box_and_around_it(make_pyramid, of_boxes):
     pyramid = make_pyramid(ramp(1, 8, 10), stride=4.0)
     regions = of_boxes([10, 8, 18, 20])
-    # Four channels of four points: centres of the quarters of the box.
-    got = reader(1.0, 2)(pyramid, regions).view(4, 2, 2)
+    # Four points of four channels: centres of the quarters of the box.
+    got = reader(1.0, 2)(pyramid, regions).view(2, 2, 4).permute(2, 0, 1)
     wanted = [[[12.0, 16], [12, 16]], [[11, 11], [17, 17]]]
     torch.testing.assert_close(got[:2], torch.tensor(wanted))
-    wide = reader(1.5, 2)(pyramid, regions).view(4, 2, 2)
-    torch.testing.assert_close(wide[0, 0], torch.tensor([11.0, 17]))
+    wide = reader(1.5, 2)(pyramid, regions).view(2, 2, 4)
+    torch.testing.assert_close(wide[0, :, 0], torch.tensor([11.0, 17]))
+
+
+def test_projection_of_points_has_weights_of_channels():
+    """Checkpoints keep their order: channel by channel."""
+    torch.manual_seed(0)
+    project = PointProjection(4 * 6, 0.5, 3)
+    read_PC = torch.randn(2, 6, 4, requires_grad=True)
+    wanted = FeedForward.forward(project, read_PC.mT.flatten(1))
+    torch.testing.assert_close(project(read_PC), wanted)
+    weight = project[0].weight
+    grads = [
+        torch.autograd.grad(one.square().sum(), (read_PC, weight))
+        for one in (project(read_PC), wanted)
+    ]
+    torch.testing.assert_close(*grads)
 
 
 @torch.no_grad()

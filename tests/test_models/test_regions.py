@@ -4,8 +4,14 @@ import pytest
 import torch
 
 from hero_mm.models import Pyramid, Regions
+from hero_mm.models.layers import temporal_shift
 from hero_mm.models.losses import pairwise_iou
-from hero_mm.models.regions import read_centres, read_points, region_points
+from hero_mm.models.regions import (
+    read_cells,
+    read_centres,
+    read_points,
+    region_points,
+)
 
 
 def make(boxes, scores, mask=None) -> Regions:
@@ -153,6 +159,14 @@ def test_join_puts_boxes_beside():
 def test_each_query_gets_its_clip():
     regions = random_regions()
     clips = torch.tensor([2, 0, 0])
+    check_clips(regions, clips)
+    # Of one clip nothing is copied.
+    one = regions._map(lambda value: value[:1])
+    check_clips(one, torch.zeros(3, dtype=torch.long))
+
+
+def check_clips(regions, clips):
+    """Of each query there stands what stands of its clip."""
     for name, value in parts(regions.of_queries(clips)).items():
         assert torch.equal(value, getattr(regions, name)[clips]), name
 
@@ -226,6 +240,45 @@ def test_the_edge_is_the_same_with_padding():
         atol=1e-4,
         rtol=1e-4,
     )
+
+
+def test_reading_is_that_of_torch():
+    """With gradients of the level and, where asked for, of the points."""
+    torch.manual_seed(0)
+    level = torch.randn(2, 3, 5, 4, 6, requires_grad=True)
+    points = 60 * torch.rand(2, 3, 7, 4, 2, dtype=torch.float64) - 6
+    points = points.float().requires_grad_()
+    grid = 2 * points / torch.tensor([6 * 8.0, 4 * 4.0]) - 1
+    wanted = torch.nn.functional.grid_sample(
+        level.flatten(0, 1), grid.flatten(0, 1), align_corners=False
+    )
+    wanted = wanted.permute(0, 2, 1, 3).reshape(2, 3, 7, -1)
+    read = read_points(level, (8.0, 4.0), points)
+    close = dict(atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(read, wanted, **close)
+    grads = [
+        torch.autograd.grad(one.square().sum(), (level, points))
+        for one in (read, wanted)
+    ]
+    torch.testing.assert_close(*grads, **close)
+
+
+@pytest.mark.parametrize('shift', [2, 3])
+def test_channels_of_the_frames_beside(shift):
+    """Blocks of the channels, or not: the same as of shifted maps."""
+    torch.manual_seed(0)
+    cells = torch.randn(2, 3, 4, 6, 8, requires_grad=True)
+    points = 48 * torch.rand(2, 3, 7, 4, 2)
+    beside = temporal_shift(cells[..., : 2 * shift], shift)
+    level = torch.cat([cells, beside], -1).permute(0, 1, 4, 2, 3)
+    wanted = read_points(level, (8.0, 4.0), points)
+    read = read_cells(cells, (8.0, 4.0), points, shift).mT.flatten(3)
+    torch.testing.assert_close(read, wanted)
+    grads = [
+        torch.autograd.grad(one.square().sum(), cells)
+        for one in (read, wanted)
+    ]
+    torch.testing.assert_close(*grads)
 
 
 def test_places_keep_their_precision():
