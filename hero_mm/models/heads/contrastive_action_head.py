@@ -149,7 +149,7 @@ class ContrastiveActionHead(BaseModule):
         As :meth:`forward`, with ``samples`` for what may be true in them,
         captions with another action, and the sentence that each was made from.
         """
-        look_BNE, action_BTNE = self.fit.slots(regions)
+        look_BNE, action_BTNE = slots = self.fit.slots(regions)
         look_VE, act_VE = self.fit.texts(text)
         owner, mine = clip_of_query, slice(0, len(look_VE))
         numbers = send(action_numbers(samples), clip_of_query.device)
@@ -166,7 +166,7 @@ class ContrastiveActionHead(BaseModule):
         )
         clip = clip_of_query[query_of_negative]
         hard = self._video_scores(
-            self.fit(regions, negatives, clip).sum(-1),
+            self.fit.cosines(slots, negatives, clip).sum(-1),
             regions.mask_BTN[clip],
             regions.frame_mask_BT[clip],
         )

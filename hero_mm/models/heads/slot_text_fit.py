@@ -64,7 +64,16 @@ class SlotTextFit(nn.Module):
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> Tensor:
         """Cosines of looks and of action, has shape (Q, T, N, 2)."""
-        look_BNE, action_BTNE = self.slots(regions)
+        return self.cosines(self.slots(regions), text, clip_of_query)
+
+    def cosines(
+        self,
+        slots: tuple[Tensor, Tensor],
+        text: TextFeatures,
+        clip_of_query: Tensor,
+    ) -> Tensor:
+        """As :meth:`forward`, of what :meth:`slots` says."""
+        look_BNE, action_BTNE = slots
         look_QE, act_QE = self.texts(text)
         look = torch.einsum(
             'qne,qe->qn', look_BNE.index_select(0, clip_of_query), look_QE
