@@ -55,7 +55,7 @@ MUTANTS = [
     (f'{DATA}/samplers.py', 'return bool(total > self.max_queries)', 'return bool(total >= self.max_queries)', f'{T_DATA}/test_samplers.py'),
     # Converters.
     (f'{DATA}/converters/vidstg.py', 'abs(theirs - ours) <= near', 'abs(theirs - ours) < near', f'{T_DATA}/test_convert_vidstg.py'),
-    (f'{DATA}/converters/hcstvg.py', "name if seen[name] == 1 else", 'name if seen[name] else', f'{T_DATA}/test_convert_hcstvg.py'),
+    (f'{DATA}/converters/common.py', "name if seen[name] == 1 else", 'name if seen[name] else', f'{T_DATA}/test_convert_hcstvg.py'),
     (f'{DATA}/converters/hcstvg.py', 'if stop > video.frame_count:', 'if stop > video.frame_count + 1:', f'{T_DATA}/test_convert_hcstvg.py'),
     # Language.
     (f'{DATA}/verbs.py', "if before == 'to':", "if before == 'too':", f'{T_DATA}/test_verbs.py'),

@@ -46,15 +46,10 @@ class ClipCache:
         self._has_warned = False
 
     def path_of(self, video: str, *wanted: Any) -> Optional[Path]:
-        """Where a clip of a video lies.
+        """Where a clip of a local video lies; None of others.
 
-        Args:
-            video (str): A local file; of others nothing is kept.
-            *wanted: All that the pixels depend on beside the file.
-
-        Returns:
-            Path, optional: It changes with the size of the file, with the
-            time of its last change and with what is wanted.
+        It changes with the size of the file, with the time of its last change
+        and with what is ``wanted``: all else that the pixels depend on.
         """
         if not os.path.isfile(video):
             return None

@@ -64,11 +64,7 @@ class FrameDetectionDataset(GroundingDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotation file.
-
-        Returns:
-            list[dict]: One entry a part of a video.
-        """
+        """Read the annotation file: one entry a part of a video."""
         clips = super().load_data_list()
         items = []
         for place in dict.fromkeys(clip['video'] for clip in clips):
@@ -84,12 +80,8 @@ class FrameDetectionDataset(GroundingDataset):
     def get_data_info(self, idx: int) -> dict:
         """One item, as the pipeline gets it.
 
-        Args:
-            idx (int): Index of the item.
-
-        Returns:
-            dict: With ``img_id``, ``frame_inds``, ``width``, ``height`` and
-            ``instances``, in pixels of the original video.
+        It has ``img_id``, ``frame_inds``, ``width``, ``height`` and
+        ``instances``, in pixels of the original video.
         """
         info = super().get_data_info(idx)
         low, high = info.pop('part')

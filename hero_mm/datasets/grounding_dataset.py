@@ -23,7 +23,7 @@ from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS, TRANSFORMS
 
 from .annotation import VideoInfo, load_annotation
-from .presence import missing_paths
+from .source import missing_paths
 from .true_actions import TrueActions
 from .video_reader import VideoError, open_video
 
@@ -134,7 +134,11 @@ class GroundingDataset(BaseDataset):
                 says how to make it.
             AnnotationError: The file is wrong.
         """
-        self._check_paths()
+        if self.backend_args is None:
+            for missing in missing_paths(
+                self.ann_file, self.data_prefix['video'], self.make_command
+            ):
+                raise FileNotFoundError(missing)
         annotation = load_annotation(self.ann_file, self.backend_args)
         for key, value in annotation.metainfo.items():
             self._metainfo.setdefault(key, value)
@@ -177,14 +181,6 @@ class GroundingDataset(BaseDataset):
             return [queries]
         step = self.max_queries
         return [queries[i : i + step] for i in range(0, len(queries), step)]
-
-    def _check_paths(self) -> None:
-        """Say what is missing and how to make it."""
-        if self.backend_args is None:
-            for missing in missing_paths(
-                self.ann_file, self.data_prefix['video'], self.make_command
-            ):
-                raise FileNotFoundError(missing)
 
     def _set_videos(
         self, videos: dict[str, VideoInfo], data_list: list[dict]
@@ -374,11 +370,8 @@ class GroundingDataset(BaseDataset):
             return None
 
     def leave_out(self, place: int, error: VideoError) -> None:
-        """Serve nothing of a video any more, and say so once.
-
-        Args:
-            place (int): ``video_place`` of an item.
-            error (VideoError): Why.
+        """Serve nothing of a video (``video_place`` of an item) any more,
+        and say so once.
         """
         if self._broken[place]:
             return

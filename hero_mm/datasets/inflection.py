@@ -77,14 +77,7 @@ _VOWELS = 'aeiou'
 
 @functools.lru_cache(maxsize=4096)
 def inflect(verb: str, form: str) -> str:
-    """Inflect an English verb.
-
-    Args:
-        verb (str): Base form, lower case.
-        form (str): One of 'base', 's', 'ing', 'past', 'participle'.
-
-    Returns:
-        str: The form.
+    """Inflect an English verb, given in lower case, to one of ``FORMS``.
 
     Example:
         >>> inflect('ride', 'ing'), inflect('hug', 'past')

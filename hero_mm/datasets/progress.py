@@ -23,12 +23,8 @@ def show_progress(
     Args:
         items (Iterable): What is worked through.
         total (int): How many there are.
-        what (str): What is done. Defaults to 'reading boxes'.
-        size (Callable, optional): For how many an item counts. Defaults to
-            None: one.
-
-    Yields:
-        Any: The items.
+        what (str): What is done.
+        size (Callable, optional): For how many an item counts, if not one.
     """
     if not sys.stderr.isatty():
         count, last = 0, time.monotonic()

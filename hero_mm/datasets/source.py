@@ -1,10 +1,12 @@
-"""Where a data set lies: from a config, or as the user says it.
+"""Where a data set lies, from a config or as the user says it, and what is
+missing there.
 
 Tools take either a config, of which they read a data loader, or an annotation
 file and the folder of its videos.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -14,10 +16,11 @@ from mmengine.config import Config
 from hero_mm.errors import UserError
 
 from ..config import read_config
-from .presence import missing_paths
 
 PathLike = Union[str, Path]
 SPLITS = ('train', 'val', 'test')
+# Data sets that read our annotation files and videos.
+READERS = ('GroundingDataset', 'FrameDetectionDataset')
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,6 @@ def find_source(
             that of the config.
         split (str): Which data loader of the config.
 
-    Returns:
-        DataSource: What is there.
-
     Raises:
         FileNotFoundError: If the config, the annotation file or the folder
             is missing; says how to make it.
@@ -107,10 +107,58 @@ def find_source(
         path, folder = dataset_paths(dataset)
         video_dir = folder if video_dir is None else video_dir
     make_command = (dataset or {}).get('make_command', '')
-    for missing in missing_paths(
-        str(path), str(video_dir or ''), make_command
-    ):
+    for missing in missing_paths(path, video_dir or '', make_command):
         raise FileNotFoundError(missing)
     return DataSource(
         path, None if video_dir is None else Path(video_dir), dataset
+    )
+
+
+def missing_paths(
+    ann_file: PathLike, folder: PathLike = '', make_command: str = ''
+) -> Iterator[str]:
+    """What is missing of an annotation file and the folder of its videos.
+
+    Yields:
+        str: Where it is expected and how to make it: by ``make_command``,
+        where that is known.
+    """
+    if not os.path.isfile(ann_file):
+        how = make_command or (
+            'python tools/dataset_converters/<data set>.py SRC... '
+            f'--out {ann_file}'
+        )
+        yield (
+            'The annotation file is missing.\n'
+            f'  expected at: {os.path.abspath(ann_file)}\n'
+            f'  make it by:  {how}\n'
+            '  or set `ann_file` and `data_root` of the data set in the '
+            'config (see docs/data.md).'
+        )
+    if folder and not os.path.isdir(folder):
+        yield (
+            'The folder of videos is missing.\n'
+            f'  expected at: {os.path.abspath(folder)}\n'
+            "  put or link the videos there, or set `data_prefix['video']`"
+            ' of the data set in the config (see docs/data.md).'
+        )
+
+
+def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """All that is missing of the data set of a config, wrappers included.
+
+    Data sets that do not read our annotation files are passed over.
+    """
+    for part in (*dataset.get('datasets', []), dataset.get('dataset')):
+        if isinstance(part, Mapping):
+            yield from missing_data(part)
+    kind = str(dataset.get('type', '')).rpartition('.')[-1]
+    if kind not in READERS or dataset.get('backend_args') is not None:
+        return
+    ann_file, folder = dataset_paths({'ann_file': '', **dataset})
+    has_videos = (dataset.get('data_prefix') or {}).get('video')
+    yield from missing_paths(
+        ann_file,
+        folder if has_videos else '',
+        dataset.get('make_command', ''),
     )

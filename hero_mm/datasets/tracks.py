@@ -204,14 +204,7 @@ class VideoInfo:
     tracks_complete: bool = False
 
     def rows(self, track_id: str) -> np.ndarray:
-        """The array that the runs of a track point into.
-
-        Args:
-            track_id (str): Name of the track.
-
-        Returns:
-            np.ndarray: Boxes, has shape (N, 4).
-        """
+        """The array that the runs of a track point into, of shape (N, 4)."""
         boxes = self._track(track_id).boxes
         if boxes is not None:
             return boxes

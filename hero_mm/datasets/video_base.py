@@ -22,12 +22,7 @@ ENOUGH = 0.95
 def same_aspect(size: tuple[int, int], annotated: tuple[int, int]) -> bool:
     """Whether a video may be the annotated one, encoded at another size.
 
-    Args:
-        size (tuple[int, int]): Of its frames, both in the same order.
-        annotated (tuple[int, int]): As annotated.
-
-    Returns:
-        bool: Whether width : height is nearly the same.
+    Both sizes are in the same order; their ratio is nearly the same.
     """
     ratio = (size[0] / size[1]) / (annotated[0] / annotated[1])
     return abs(ratio - 1) <= _ASPECT_TOLERANCE

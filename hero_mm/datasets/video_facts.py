@@ -35,8 +35,7 @@ class VideoCheck:
     Attributes:
         folder (PathLike): Holds the videos.
         state (PathLike, optional): File that remembers what was verified.
-            Defaults to None, which remembers nothing.
-        workers (int): Processes. Defaults to 1.
+        workers (int): Processes.
         progress (Callable, optional): Wraps the loop over the videos; gets an
             iterable and its length.
     """
@@ -85,10 +84,6 @@ def probe_video(path: PathLike) -> Union[VideoFacts, str]:
 def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
     """What of a video is not as annotated.
 
-    Args:
-        video (VideoInfo): As annotated.
-        facts (VideoFacts): What its file is.
-
     Returns:
         dict[str, str]: What was found, and what is annotated, by kind:
         ``aspect``, another picture, or ``size``, the same one resized;
@@ -114,12 +109,8 @@ def probe_videos(
 ) -> dict[str, Union[VideoFacts, str]]:
     """Look at videos that were not looked at before.
 
-    Args:
-        paths (list[str]): Below the folder; each must be there.
-        check (VideoCheck): Where they lie and how to go about it.
-
-    Returns:
-        dict[str, VideoFacts | str]: Path to :func:`probe_video`.
+    Paths are below the folder of the check, and each must be there. Gives
+    what :func:`probe_video` gives, by path.
     """
     known = {} if check.state is None else _read_state(check.state)
     found: dict[str, Union[VideoFacts, str]] = {}

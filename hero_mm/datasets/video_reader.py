@@ -57,13 +57,7 @@ def scaling_options(num_threads: int) -> dict[str, int]:
     """Threads of the colour conversion, where this PyAV lets one choose.
 
     By default each small frame starts as many as there are cores, which costs
-    ten times the conversion.
-
-    Args:
-        num_threads (int): Threads; 0 takes one a core.
-
-    Returns:
-        dict: Keywords for ``VideoReformatter.reformat``.
+    ten times the conversion. Gives keywords for ``VideoReformatter.reformat``.
     """
     options = dict(threads=num_threads)
     try:
@@ -408,10 +402,8 @@ class PyAVReader(VideoReader):
     ) -> Iterator[Any]:
         """Frames from the start, or from the key frame at ``pts`` on.
 
-        Args:
-            pts (int, optional): Where to begin.
-            needed (set[int], optional): Time stamps of those that matter: of
-                the others come those alone that some are predicted from.
+        Where time stamps are ``needed``, of the other frames come those alone
+        that some are predicted from.
         """
         count = 0
         try:

@@ -18,7 +18,7 @@ from hero_mm.errors import UserError
 
 from ..compat import init_cpu_launcher
 from ..config import read_config
-from ..datasets.presence import missing_data
+from ..datasets.source import missing_data
 from ..pretrained.fetching import replace_loaders
 from ..pretrained.reading import add_trust_argument
 from ..registry import RUNNERS

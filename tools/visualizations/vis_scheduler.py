@@ -29,7 +29,7 @@ from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.config import read_config
-    from hero_mm.datasets.presence import missing_data
+    from hero_mm.datasets.source import missing_data
     from hero_mm.evaluation.functional.table import align_rows
     from hero_mm.registry import DATASETS
     from hero_mm.visualization.charts import close_figure, open_axes

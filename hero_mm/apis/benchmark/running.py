@@ -18,7 +18,7 @@ from hero_mm.apis.complexity import collate_copies
 from hero_mm.apis.inputs import pick_device
 from hero_mm.apis.random_clips import config_without_data, make_item
 from hero_mm.config import read_config
-from hero_mm.datasets.presence import missing_data
+from hero_mm.datasets.source import missing_data
 from hero_mm.datasets.transforms import DecodeFrames, ResizeClip
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.registry import DATASETS, MODELS

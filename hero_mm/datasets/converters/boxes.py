@@ -30,10 +30,9 @@ def make_track(
 
     Args:
         entry (Entry): The object, for errors.
-        numbers (Sequence[int] | np.ndarray): T native frame numbers, each
-            once.
+        numbers (Sequence[int] | np.ndarray): T frame numbers, each once.
         boxes (ArrayLike): xyxy, has shape (T, 4).
-        size (tuple[int, int]): (width, height) of the video, in pixels.
+        size (tuple[int, int]): (width, height) of the video.
         record (Record): Counts what is cut, lists what is dropped.
         category (str): What the object is.
 

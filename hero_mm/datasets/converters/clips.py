@@ -111,16 +111,8 @@ class ClipList:
     ) -> Optional[Sentence]:
         """Read a sentence, check it and put it into its clip.
 
-        Args:
-            query_id (str): Its name.
-            where (str): Its place in the raw file.
-            read (Callable): Reads it; its text is tidied, its segment and
-                span are cut to the video.
-            video (VideoInfo, optional): Its video; None where that is left
-                out.
-
-        Returns:
-            Sentence, optional: None where it was left out and listed.
+        Its text is tidied, its segment and span are cut to the video. That
+        is None where it is left out, and so is what is returned.
 
         Raises:
             ConversionError: It is wrong and may not be left out.
@@ -143,9 +135,8 @@ class ClipList:
     ) -> None:
         """Take sentences that are read, each with the name of its video."""
         for name, sentence in sentences:
-            read = partial(replace, sentence)
             place = sentence.query_id, sentence.where
-            self.take(*place, read, infos.get(name))
+            self.take(*place, partial(replace, sentence), infos.get(name))
 
     def _add(self, sentence: Sentence, video: VideoInfo) -> bool:
         sentence.text = sentence.text.strip()
@@ -191,17 +182,9 @@ class ClipList:
     ) -> ConversionSummary:
         """Write the annotation file, with the videos that are used.
 
-        ``metainfo.tracks_complete`` says whether it holds of all of them.
-
-        Args:
-            out (PathLike): The file; its boxes go beside it.
-            dataset (str): Name of the data set.
-            split (str): Name of the split.
-            infos (Mapping[str, VideoInfo]): Video id to video, in order.
-            **metainfo: What else the file says of itself.
-
-        Returns:
-            ConversionSummary: With the counts filled in.
+        ``metainfo`` is what else the file says of itself; its
+        ``tracks_complete`` says whether it holds of all videos. The counts of
+        the summary are filled in.
 
         Raises:
             ConversionError: There is no sentence.

@@ -36,11 +36,7 @@ def base_parser(doc: str, out: str) -> argparse.ArgumentParser:
 
 
 def converter_parser(doc: str) -> argparse.ArgumentParser:
-    """The parser of a converter, with what every one of them takes.
-
-    Beside those of :func:`base_parser` these are ``--split --videos
-    --workers``.
-    """
+    """That of a converter: also ``--split``, ``--videos``, ``--workers``."""
     parser = base_parser(doc, 'annotation file to write')
     parser.add_argument('--split', help='name of the split')
     parser.add_argument(
@@ -66,15 +62,9 @@ def run_converter(
 ) -> int:
     """Convert, print the summary and write the list.
 
-    Args:
-        args (Namespace): With ``out`` and ``list``, and by their names what
-            the converter takes; of :func:`converter_parser` the videos are
-            verified.
-        convert (Callable): Does the work.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing, wrong or cannot be
-        written.
+    ``args`` has ``out`` and ``list``, and by their names what the converter
+    takes; of :func:`converter_parser` the videos are verified. The exit
+    status is 1 where a file is missing, wrong or cannot be written.
     """
     options = dict(vars(args), progress=show_progress)
     if options.get('videos') is not None and 'workers' in options:

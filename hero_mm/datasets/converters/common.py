@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,6 +18,8 @@ from ..annotation import QUERY_TYPES
 from ..entries import ConversionError, Entry, PathLike
 from ..progress import Progress
 from ..tracks import VideoInfo
+
+_LISTED = 20
 
 
 class Record:
@@ -87,19 +89,12 @@ class ConversionSummary(Record):
         self.sentences: Counter = Counter()
         self.official: Mapping[str, int] = {}
 
-    def text(self, most: int = 20) -> str:
-        """The summary as text.
-
-        Args:
-            most (int): Skipped things that are listed.
-
-        Returns:
-            str: A table, then what was skipped.
-        """
+    def text(self) -> str:
+        """The summary as text: a table, then the first things skipped."""
         lines = [self.table()]
-        lines += [f'  skipped: {reason}' for reason in self.skipped[:most]]
-        if len(self.skipped) > most:
-            lines.append(f'  ... and {len(self.skipped) - most} more')
+        lines += [f'  skipped: {reason}' for reason in self.skipped[:_LISTED]]
+        if len(self.skipped) > _LISTED:
+            lines.append(f'  ... and {len(self.skipped) - _LISTED} more')
         return '\n'.join(lines)
 
     def table(self) -> str:
@@ -147,18 +142,9 @@ def read_videos(
     workers: int = 1,
     progress: Optional[Progress] = None,
 ) -> list[VideoInfo]:
-    """Read a file for each video, in processes where it pays.
+    """Read a file for each video, in order, in processes where it pays.
 
-    Args:
-        read (Callable): Reads one; can be pickled.
-        files (Sequence): What it is called with.
-        record (Record): Takes what was repaired and what was left out.
-        workers (int): Processes.
-        progress (Callable, optional): Wraps the loop over the videos; gets an
-            iterable and its length.
-
-    Returns:
-        list[VideoInfo]: In order.
+    ``record`` takes what was repaired and what was left out.
 
     Raises:
         ConversionError: A file is wrong, unless it may be left out.
@@ -196,9 +182,7 @@ def _attempt(
 def read_json(path: PathLike, **options: Any) -> Any:
     """Read a raw JSON file; ``FILE.gz`` beside it does as well.
 
-    Args:
-        path (PathLike): The file.
-        **options: Of :func:`hero_mm.json_reader.read_json`.
+    Options are those of :func:`hero_mm.json_reader.read_json`.
 
     Raises:
         FileNotFoundError: There is none.
@@ -225,3 +209,13 @@ def split_of(path: PathLike) -> str:
     stem = Path(path).stem
     found = re.match('train|val|test', stem)
     return found.group() if found else stem
+
+
+def number_again(names: Iterable[str]) -> list[str]:
+    """The names as ids; one that occurs again gets ``#2``, ``#3``, ..."""
+    seen: Counter = Counter()
+    ids = []
+    for name in names:
+        seen[name] += 1
+        ids.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
+    return ids

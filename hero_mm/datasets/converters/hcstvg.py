@@ -19,7 +19,7 @@ from ..entries import Entry, PathLike
 from ..tracks import VideoInfo
 from .boxes import make_track, to_corners
 from .clips import ClipList, RawNames, Sentence
-from .common import ConversionSummary, read_json, split_of
+from .common import ConversionSummary, number_again, read_json, split_of
 from .videos import Videos, place_videos
 from .vidor import RAISED
 
@@ -69,17 +69,14 @@ def convert_hcstvg(
             says its version; version 2 with the keys of version 1, as some
             share it, does as well.
         out (PathLike): The annotation file to write; its boxes go beside it.
-        videos (PathLike | VideoCheck, optional): Folder of the videos. Where
-            it is given, each video must be there, in parts or flat; a
-            :class:`VideoCheck` has them verified, too.
-        dataset (str, optional): Name of the data set. Defaults to None:
+        videos (PathLike | VideoCheck, optional): Where each video must be, in
+            parts or flat; a :class:`VideoCheck` has them verified, too.
+        dataset (str, optional): Name of the data set. Defaults to
             ``hcstvg-v2`` where the file has ``img_size``, else ``hcstvg``.
-        split (str, optional): Name of the split. Defaults to None: the start
-            of the name of ``annotations``.
-        exclude (Sequence[str]): File names of videos to leave out. Defaults
-            to none; see :data:`STCAT_LEFT_OUT`.
-        skip_bad (bool): Leave out and list what is wrong, instead of raising
-            at the first. Defaults to False.
+        split (str, optional): Defaults to the start of the file's name.
+        exclude (Sequence[str]): File names of videos to leave out; see
+            :data:`STCAT_LEFT_OUT`.
+        skip_bad (bool): Leave out and list what is wrong.
 
     Returns:
         ConversionSummary: What was written, repaired and skipped.
@@ -116,10 +113,8 @@ def _read_entries(path: PathLike, summary: ConversionSummary) -> _Entries:
             'writes have a converter of their own',
         )
     pairs = raw if isinstance(raw, Repeated) else list(raw.items())
-    entries, seen = [], dict.fromkeys((name for name, _ in pairs), 0)
-    for name, value in pairs:
-        seen[name] += 1
-        query_id = name if seen[name] == 1 else f'{name}#{seen[name]}'
+    entries, ids = [], number_again(name for name, _ in pairs)
+    for query_id, (name, value) in zip(ids, pairs):
         with summary.leaving_out(f'sentence {query_id}'):
             entry = Entry(path, f'{query_id!r}', value, _CURE)
             entry.need('img_num', 'st_frame')

@@ -26,10 +26,7 @@ _SIZES: dict[tuple[str, str], dict[str, int]] = {
 def official_counts(dataset: str, split: str) -> Mapping[str, int]:
     """The size of a split: ``videos`` where known, ``sentences``, and types.
 
-    Args:
-        dataset (str): ``vidstg``, ``hcstvg`` (version 1), ``hcstvg-v2`` or
-            ``vid-sentence``; another one has no published size.
-        split (str): Its name.
+    Empty where none is published.
     """
     sizes = _SIZES.get((dataset, split), {})
     total = sum(count for name, count in sizes.items() if name != 'videos')

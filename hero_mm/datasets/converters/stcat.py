@@ -52,14 +52,13 @@ def convert_stcat(
         out (PathLike): The annotation file to write; its boxes go beside it.
         split (str): ``train``, ``val`` or ``test``, as the file is called.
         dataset (str, optional): ``vidstg``, ``hcstvg`` or ``hcstvg-v2``.
-            Defaults to None: what lies in the folder.
-        videos (PathLike | VideoCheck, optional): Folder of the videos, each
-            of which must be there; a :class:`VideoCheck` has them verified,
-            too. Defaults to None: the one of the layout where it is there;
-            else no video is looked for, which the summary says.
-        skip_bad (bool): Leave out and list what is wrong, instead of raising
-            at the first. Defaults to False.
-        workers (int): Processes that read boxes of VidSTG. Defaults to 1.
+            Defaults to what lies in the folder.
+        videos (PathLike | VideoCheck, optional): Where each video must be; a
+            :class:`VideoCheck` has them verified, too. Defaults to the folder
+            of the layout; where that is missing no video is looked for, which
+            the summary says.
+        skip_bad (bool): Leave out and list what is wrong.
+        workers (int): Processes that read boxes of VidSTG.
         progress (Callable, optional): Wraps the loop over the videos of
             VidSTG; gets an iterable and its length.
 

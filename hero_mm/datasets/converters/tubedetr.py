@@ -13,7 +13,6 @@ here they are moved to where they belong.
 Shape legend: T frames. Boxes are xywh in the files, xyxy here.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from ..entries import Entry, PathLike
 from ..tracks import MOST_FRAMES, VideoInfo
 from .boxes import make_track, to_corners
 from .clips import ClipList, RawNames, Sentence
-from .common import ConversionSummary, read_json, split_of
+from .common import ConversionSummary, number_again, read_json, split_of
 from .videos import Videos, place_videos
 from .vidor import RAISED
 
@@ -81,21 +80,16 @@ def convert_tubedetr(
         annotations (PathLike): ``test.json``, ``test_proc.json``, ...; what
             stands in it says which data set it is.
         out (PathLike): The annotation file to write; its boxes go beside it.
-        videos (PathLike | VideoCheck, optional): Folder of the videos. Where
-            it is given, each video must be there, nested or flat; a
-            :class:`VideoCheck` has them verified, too.
-        dataset (str, optional): Name of the data set. Defaults to None:
-            ``vidstg``, or ``hcstvg-v2`` where the name of an HC-STVG file
-            says v2, else ``hcstvg``.
-        split (str, optional): Name of the split. Defaults to None: the start
-            of the name of ``annotations``.
+        videos (PathLike | VideoCheck, optional): Where each video must be,
+            nested or flat; a :class:`VideoCheck` has them verified, too.
+        dataset (str, optional): Name of the data set. Defaults to ``vidstg``,
+            or ``hcstvg-v2`` where the name of an HC-STVG file says v2, else
+            ``hcstvg``.
+        split (str, optional): Defaults to the start of the file's name.
         query_ids (str): What names a sentence: ``tubedetr``, its ``video_id``
             there, or ``official``, what the converters of the official files
-            call it: for VidSTG its number there, where captions stand before
-            questions, for HC-STVG the file name of its video. Defaults to
-            ``tubedetr``.
-        skip_bad (bool): Leave out and list what is wrong, instead of raising
-            at the first. Defaults to False.
+            call it.
+        skip_bad (bool): Leave out and list what is wrong.
 
     Returns:
         ConversionSummary: What was written, repaired and skipped.
@@ -126,7 +120,8 @@ def convert_tubedetr(
         entries = _entries(file, raw, 'entries', _HC_KEYS)
         ids = _own_ids(entries)
         if query_ids == 'official':
-            ids = _file_names(entries)
+            paths = (entry.text('video_path') for entry in entries)
+            ids = number_again(Path(path).name for path in paths)
         sentences, infos = _read_hcstvg(summary, entries, ids)
         found = place_videos(infos.values(), videos, annotations, summary)
         clips.take_all(sentences, found)
@@ -228,17 +223,6 @@ def _moment(entry: Entry) -> tuple:
     """What the sentences of one entry of VidSTG have in common."""
     keys = ('original_video_id', *_TIMES)
     return tuple(entry.value.get(key) for key in keys)
-
-
-def _file_names(entries: list[Entry]) -> list[str]:
-    """File names of the videos; the second sentence of one gets ``#2``."""
-    seen: Counter = Counter()
-    ids = []
-    for entry in entries:
-        name = Path(entry.text('video_path')).name
-        seen[name] += 1
-        ids.append(name if seen[name] == 1 else f'{name}#{seen[name]}')
-    return ids
 
 
 def _vidstg_videos(

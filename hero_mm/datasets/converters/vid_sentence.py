@@ -30,6 +30,7 @@ from .common import (
     ConversionSummary,
     ReadVideo,
     Record,
+    number_again,
     read_json,
     read_videos,
 )
@@ -71,16 +72,13 @@ def convert_vid_sentence(
         out (PathLike): The annotation file to write; its boxes go beside it.
         split (str): ``train``, ``val`` or ``test``.
         videos (PathLike | VideoCheck, optional): ``Data/VID`` of ILSVRC VID,
-            with ``train/`` and ``val/``. Where it is given, the pictures of
-            each video must be there and are verified.
+            where the pictures of each video must be, and are verified.
         segment (str): What of a video is searched: the frames of the
             ``'tube'``, so that only the boxes are to be found, as the
             published scores have it; or the whole ``'video'``.
         fps (float): Frames a second, for seconds; no score needs it.
-            Defaults to 30.
-        skip_bad (bool): Leave out and list what is wrong, instead of raising
-            at the first. Defaults to False.
-        workers (int): Processes that read tracks. Defaults to 1.
+        skip_bad (bool): Leave out and list what is wrong.
+        workers (int): Processes that read tracks.
         progress (Callable, optional): Wraps the loop over the videos; gets an
             iterable and its length.
 
@@ -160,7 +158,8 @@ def _read_sentences(
     path: Path, tubes: list[tuple[str, str]], summary: ConversionSummary
 ) -> list[tuple[str, str, str, str]]:
     """Query id, video, track id and text of each sentence."""
-    sentences, counts = [], [0] * len(tubes)
+    places: list[int] = []
+    texts: list[str] = []
     for line_number, line in enumerate(_read_lines(path, summary), 1):
         number, comma, text = line.partition(',')
         where = f'line {line_number}'
@@ -173,14 +172,15 @@ def _read_sentences(
             error = ConversionError(path, where, found, _CURE)
             summary.skip(error, f'sentence of {where}')
             continue
-        place = int(number)
-        counts[place] += 1
-        again = '' if counts[place] == 1 else f'#{counts[place]}'
-        sentences.append((f'{place}{again}', *tubes[place], text.strip()))
-    silent = [str(place) for place, count in enumerate(counts) if count == 0]
+        places.append(int(number))
+        texts.append(text.strip())
+    silent = sorted(set(range(len(tubes))) - set(places))
     if silent:
-        summary.note(NO_SENTENCE, ', '.join(silent), len(silent))
-    return sentences
+        named = ', '.join(map(str, silent))
+        summary.note(NO_SENTENCE, named, len(silent))
+    ids = number_again(map(str, places))
+    found = (tubes[place] for place in places)
+    return [(i, *tube, text) for i, tube, text in zip(ids, found, texts)]
 
 
 def _folder(name: str) -> str:

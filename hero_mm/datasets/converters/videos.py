@@ -30,14 +30,7 @@ Videos = Optional[Union[PathLike, VideoCheck]]
 
 
 class VideoFolder:
-    """The videos in a folder and below it.
-
-    Args:
-        folder (PathLike): The folder.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
+    """The videos in a folder and below it, which must be there."""
 
     def __init__(self, folder: PathLike) -> None:
         if not os.path.isdir(folder):
@@ -49,12 +42,7 @@ class VideoFolder:
         self._places: Optional[dict[str, list[str]]] = None
 
     def find(self, path: str, video_id: str) -> list[str]:
-        """Find a video, first where it is said to be.
-
-        Args:
-            path (str): Its path in the raw file; a file or a folder of
-                pictures.
-            video_id (str): Its name, for files called ``<video id>.mp4``.
+        """Find a video, first where the raw file says, then by its name.
 
         Returns:
             list[str]: Its path relative to the folder; several where it is
@@ -152,19 +140,10 @@ def verify_videos(
     record: Record,
     lengths_known: bool = True,
 ) -> dict[str, VideoInfo]:
-    """Compare videos with what is annotated.
+    """Compare videos with what is annotated; see :func:`place_videos`.
 
-    Args:
-        videos (Iterable[VideoInfo]): With paths below the folder. Those that
-            are shorter than annotated get the frame count of their file, and
-            their tracks are cut.
-        check (VideoCheck): Where they lie and how to go about it.
-        raw_path (PathLike): The raw file, for errors.
-        record (Record): Counts and lists what differs.
-        lengths_known (bool): See :func:`place_videos`.
-
-    Returns:
-        dict[str, VideoInfo]: The videos that can be used, by their id.
+    Those that are shorter than annotated get the frame count of their file,
+    and their tracks are cut. Gives those that can be used, by their id.
 
     Raises:
         ConversionError: Videos cannot be read, are cut off, or are not the
@@ -175,13 +154,11 @@ def verify_videos(
     good: dict[str, VideoInfo] = {}
     bad: list[str] = []
     for video in videos:
-        facts = found[video.path]
-        wrong = _why_not(video, facts)
-        if wrong is None and isinstance(facts, VideoFacts):
+        wrong = _adapt(video, found[video.path], record, lengths_known)
+        if wrong is None:
             good[video.video_id] = video
-            _adapt(video, facts, record, lengths_known)
             continue
-        bad.append(f'{wrong}')
+        bad.append(wrong)
         if record.skip_bad:
             record.skipped.append(f'video {video.video_id}: {wrong}')
     if bad and not record.skip_bad:
@@ -197,34 +174,35 @@ def verify_videos(
     return good
 
 
-def _why_not(video: VideoInfo, facts: Union[VideoFacts, str]) -> Optional[str]:
-    """Why a video cannot be read, or is not the annotated one."""
+def _adapt(
+    video: VideoInfo,
+    facts: Union[VideoFacts, str],
+    record: Record,
+    lengths_known: bool,
+) -> Optional[str]:
+    """Note what differs and cut what lies past the end of the file.
+
+    Gives why it cannot be read, or is not the annotated one.
+    """
     if isinstance(facts, str):
         return facts
-    found = compare_video(video, facts)
+    found, count = compare_video(video, facts), facts.frame_count
+    shorter = count < video.frame_count
     if 'aspect' in found:
         return f'{video.path} is {found["aspect"]} (width x height)'
-    if 'cut' in found and facts.frame_count < video.frame_count:
+    if 'cut' in found and shorter:
         return f'{video.path} has {found["cut"]}: cut off'
-    return None
-
-
-def _adapt(
-    video: VideoInfo, facts: VideoFacts, record: Record, lengths_known: bool
-) -> None:
-    """Note what differs; cut what lies past the end of the file."""
     place = f'{video.video_id} ({video.path})'
-    found, count = compare_video(video, facts), facts.frame_count
     for kind, name in (('size', RESIZED), ('fps', FPS)):
         if kind in found:
             record.note(name, f'{place}: {found[kind]}')
-    shorter = count < video.frame_count
     if shorter or (count > video.frame_count and lengths_known):
         name = SHORTER if shorter else LONGER
         record.note(name, f'{place}: {count}, annotated {video.frame_count}')
     if shorter or not lengths_known:
         video.frame_count = count
         _cut_tracks(video)
+    return None
 
 
 def _cut_tracks(video: VideoInfo) -> None:

@@ -69,17 +69,13 @@ def convert_vidstg(
         out (PathLike): The annotation file to write; its boxes go beside it.
         files (PathLike, optional): ``{split}_files.json``: only these videos
             are converted.
-        videos (PathLike | VideoCheck, optional): Folder of the videos. Where
-            it is given, each video must be there, nested as published or
-            flat; a :class:`VideoCheck` has them verified, too.
-        split (str, optional): Name of the split. Defaults to None: the start
-            of the name of ``annotations``.
+        videos (PathLike | VideoCheck, optional): Where each video must be,
+            nested or flat; a :class:`VideoCheck` has them verified, too.
+        split (str, optional): Defaults to the start of the file's name.
         dataset (str): Name of the data set, for files of another one in the
-            same layout. Defaults to 'vidstg', whose published numbers stand
-            beside what was written.
-        skip_bad (bool): Leave out and list what is wrong, instead of raising
-            at the first. Defaults to False.
-        workers (int): Processes that read VidOR's files. Defaults to 1.
+            same layout.
+        skip_bad (bool): Leave out and list what is wrong.
+        workers (int): Processes that read VidOR's files.
         progress (Callable, optional): Wraps the loop over the videos; gets an
             iterable and its length.
 

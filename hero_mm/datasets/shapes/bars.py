@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.profiles import Profile
-from hero_mm.datasets.shapes.scene import Bar, Thing
+from .profiles import Profile
+from .scene import Bar, Thing
 
 # Two frames that a model sees.
 HIDDEN_FRAMES = 4

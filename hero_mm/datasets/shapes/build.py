@@ -17,17 +17,16 @@ from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 
-from hero_mm.datasets.converters.vidstg import convert_vidstg
-from hero_mm.datasets.progress import show_progress
-from hero_mm.datasets.shapes.haystack import draw_haystack
-from hero_mm.datasets.shapes.profiles import (
-    HAYSTACKS,
-    PROBES,
-    PROFILES,
-    Profile,
-)
-from hero_mm.datasets.shapes.render import Frame, encode_mp4, render
-from hero_mm.datasets.shapes.video import (
+from hero_mm.errors import UserError
+from hero_mm.files import write_bytes
+from hero_mm.processes import end_with_parent, in_processes
+
+from ..converters.vidstg import convert_vidstg
+from ..progress import show_progress
+from .haystack import draw_haystack
+from .profiles import HAYSTACKS, PROBES, PROFILES, Profile
+from .render import Frame, encode_mp4, render
+from .video import (
     MAX_PROBE,
     draw_video,
     meanings,
@@ -35,9 +34,6 @@ from hero_mm.datasets.shapes.video import (
     vidor_part,
     vidstg_entries,
 )
-from hero_mm.errors import UserError
-from hero_mm.files import write_bytes
-from hero_mm.processes import end_with_parent, in_processes
 
 PathLike = Union[str, os.PathLike[str]]
 
@@ -113,13 +109,11 @@ def build_shapes(
             to 4500, 200 and 500 ('long': 2000, 100 and 300; 'haystack' has
             the splits '1min', '5min', '20min' and '60min', with 10, 6, 3 and
             3 videos).
-        seed (int): Seed. Defaults to 0.
-        workers (int): Number of processes. Defaults to 2.
+        seed (int): Seed.
+        workers (int): Number of processes.
         progress (bool): Whether to show, on standard error, how far it is.
-            Defaults to True.
         profile (str): 'default'; 'long', which has larger frames and more
-            of them; or 'haystack', whose videos last minutes. Defaults to
-            'default'.
+            of them; or 'haystack', whose videos last minutes.
 
     Returns:
         dict: ``version``, ``seed``, ``splits`` (videos, entries, captions,
@@ -147,22 +141,10 @@ def build_probes(
 ) -> dict[str, Any]:
     """Render the probes, small test splits, where they are missing.
 
-    Args:
-        out (str or PathLike): Folder of the benchmark. The probes are written
-            to ``probes`` in it, whether the rest is there or not.
-        num_videos (Mapping[str, int], optional): Videos by name of the probe;
-            one that is not named has 100, with 5 sentences or more each.
-        seed (int): Seed. Defaults to 0.
-        workers (int): Number of processes. Defaults to 2.
-        progress (bool): Whether to show, on standard error, how far it is.
-            Defaults to True.
-
-    Returns:
-        dict: As :func:`build_shapes`; ``splits`` has the probes.
-
-    Raises:
-        ValueError: If an argument is unusable, or the folder holds something
-            else, or the probes of another seed or version.
+    Arguments, what is returned and errors are those of :func:`build_shapes`.
+    The probes are written to ``probes`` in the folder of the benchmark,
+    whether the rest is there or not; ``num_videos`` goes by their names, and
+    one that is not named has 100, with 5 sentences or more each.
     """
     usual = {name: probe.videos[name] for name, probe in PROBES.items()}
     sizes = _checked_sizes(num_videos, usual, MAX_PROBE)
@@ -214,7 +196,8 @@ def _render(
         split: _write_split(plan.root, split, results) for split in places
     }
     for split in places:
-        _remove_converted(plan.root, split)
+        for ending in ('json', 'tracks.npy'):
+            (plan.root / f'{split}.{ending}').unlink(missing_ok=True)
     summary = plan.summary(counts)
     write_bytes(plan.root / _SUMMARY, _dump(summary))
     return summary, sum(done.rendered for done in results)
@@ -301,28 +284,25 @@ def _build_chunk(chunk: _Chunk) -> _Done:
     done = _Done(chunk, [], [], [], 0)
     rendered = 0
     seed = chunk.plan.seed
+    profile = chunk.plan.profile(chunk.split)
     for index in range(chunk.start, chunk.end):
-        profile = chunk.plan.profile(chunk.split)
         if profile.minutes:
             long = draw_haystack(index, seed, profile)
+            name = long.vid, long.subdir
             rendered += _write_video(
-                chunk, long.vid, long.subdir, long.frames, long.annotation
+                chunk, *name, long.frames, long.annotation
             )
-            done.vids.append(long.vid)
-            done.entries.extend(long.entries())
-            done.meanings.extend(long.meanings())
-            continue
-        video = draw_video(chunk.split, index, seed, profile)
-        rendered += _write_video(
-            chunk,
-            video.vid,
-            video.subdir,
-            partial(render, video.world),
-            partial(vidor_annotation, video),
-        )
-        done.vids.append(video.vid)
-        done.entries.extend(vidstg_entries(video))
-        done.meanings.extend(meanings(video))
+            said, meant = long.entries(), long.meanings()
+        else:
+            video = draw_video(chunk.split, index, seed, profile)
+            name = video.vid, video.subdir
+            frames = partial(render, video.world)
+            note = partial(vidor_annotation, video)
+            rendered += _write_video(chunk, *name, frames, note)
+            said, meant = vidstg_entries(video), meanings(video)
+        done.vids.append(name[0])
+        done.entries.extend(said)
+        done.meanings.extend(meant)
     return done._replace(rendered=rendered)
 
 
@@ -369,11 +349,6 @@ def _write_split(
         'questions': sum(len(entry['questions']) for entry in entries),
         'kinds': kinds,
     }
-
-
-def _remove_converted(root: Path, split: str) -> None:
-    for name in (f'{split}.json', f'{split}.tracks.npy'):
-        (root / name).unlink(missing_ok=True)
 
 
 def _convert(plan: _Plan, split: str, progress: bool) -> None:

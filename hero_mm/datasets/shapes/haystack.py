@@ -13,18 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.meaning import Judge, Statement, well_seen
-from hero_mm.datasets.shapes.profiles import Profile
-from hero_mm.datasets.shapes.render import render, visible_boxes
-from hero_mm.datasets.shapes.scene import World
-from hero_mm.datasets.shapes.sentences import Entry, draw_entries
-from hero_mm.datasets.shapes.video import (
-    ShapesVideo,
-    meanings,
-    vidor_annotation,
-    vidstg_entries,
-)
-from hero_mm.datasets.shapes.world import draw_world
+from .meaning import Judge, Statement, well_seen
+from .profiles import Profile
+from .render import render, visible_boxes
+from .scene import World
+from .sentences import Entry, draw_entries
+from .video import ShapesVideo, meanings, vidor_annotation, vidstg_entries
+from .world import draw_world
 
 # Frames of a scene, and scenes of a minute.
 _SHORTEST, _LONGEST = 56, 112
@@ -199,10 +194,6 @@ def is_true(statement: Statement, world: World) -> bool:
 
 def near_misses(statement: Statement, world: World) -> tuple[int, int]:
     """Events of a world that are nearly what a basic statement says.
-
-    Args:
-        statement (Statement): Looks and action.
-        world (World): The world.
 
     Returns:
         tuple[int, int]: How many have the look and another action, and how

@@ -15,7 +15,7 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.scene import Event, Look, World
+from .scene import Event, Look, World
 
 SPATIAL = ('beside', 'far from', 'left of', 'right of', 'above', 'below')
 TEMPORAL = ('after', 'before')

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hero_mm.datasets.shapes.profiles import DEFAULT, Profile
-from hero_mm.datasets.shapes.scene import ACTIONS, MOVES, Event, Look, Thing
+from .profiles import DEFAULT, Profile
+from .scene import ACTIONS, MOVES, Event, Look, Thing
 
 # A grown object must stay in the frame, a shrunk one must stay visible.
 GROWTH = {'tiny': 2.0, 'plain': 1.7, 'huge': 1.4}

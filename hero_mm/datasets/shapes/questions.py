@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from hero_mm.datasets.shapes.meaning import Description, Relation
-from hero_mm.datasets.shapes.scene import Look
-from hero_mm.datasets.shapes.video import vidor_part
+from .meaning import Description, Relation
+from .scene import Look
+from .video import vidor_part
 
 PathLike = Union[str, os.PathLike[str]]
 Span = tuple[int, int]
@@ -104,16 +104,8 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
 def sentence_kinds(root: PathLike, split: str) -> dict[str, str]:
     """Kinds of the sentences by the query id of the converted split.
 
-    Args:
-        root (str or PathLike): Folder of the benchmark.
-        split (str): ``'train'``, ``'val'`` or ``'test'``, or a probe, whose
-            root is the folder ``probes``.
-
-    Returns:
-        dict[str, str]: ``'basic'``, ``'spatial'`` or ``'temporal'`` by id.
-
-    Raises:
-        FileNotFoundError: If the split is not there.
+    They are ``'basic'``, ``'spatial'`` or ``'temporal'``; see
+    :func:`read_questions`.
     """
     path = Path(root) / 'vidstg' / f'{split}_meta.json'
     _require(root, path)

@@ -14,9 +14,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.profiles import DEFAULT
-from hero_mm.datasets.shapes.scene import Thing, World
-from hero_mm.datasets.video_reader import scaling_options
+from ..video_reader import scaling_options
+from .profiles import DEFAULT
+from .scene import Thing, World
 
 RGB = {
     'red': (225, 35, 40),

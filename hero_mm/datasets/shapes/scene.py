@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.profiles import DEFAULT, Profile
+from .profiles import DEFAULT, Profile
 
 COLOURS = ('red', 'green', 'blue', 'yellow', 'purple', 'cyan')
 SHAPES = ('circle', 'square', 'triangle', 'star')

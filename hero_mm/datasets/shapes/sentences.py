@@ -11,16 +11,9 @@ from typing import Optional
 
 import numpy as np
 
-from hero_mm.datasets.shapes.meaning import (
-    SPATIAL,
-    TEMPORAL,
-    Description,
-    Judge,
-    Relation,
-    Statement,
-)
-from hero_mm.datasets.shapes.profiles import DEFAULT
-from hero_mm.datasets.shapes.scene import Event, Look
+from .meaning import SPATIAL, TEMPORAL, Description, Judge, Relation, Statement
+from .profiles import DEFAULT
+from .scene import Event, Look
 
 _QUESTIONS = (0.2, 0.35, 0.45)
 

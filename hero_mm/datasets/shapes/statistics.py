@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.bars import hidden_runs
-from hero_mm.datasets.shapes.questions import Boxes, Question, Span
+from .bars import hidden_runs
+from .questions import Boxes, Question, Span
 
 # Sampled frames of the windows that are looked at.
 WINDOWS = (8, 16)

@@ -9,17 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.datasets.shapes.meaning import Judge, well_seen
-from hero_mm.datasets.shapes.profiles import DEFAULT, PROBES, Profile
-from hero_mm.datasets.shapes.render import visible_boxes
-from hero_mm.datasets.shapes.scene import Event, World
-from hero_mm.datasets.shapes.sentences import (
-    Entry,
-    Sentence,
-    choose_entries,
-    draw_entries,
-)
-from hero_mm.datasets.shapes.world import draw_world
+from .meaning import Judge, well_seen
+from .profiles import DEFAULT, PROBES, Profile
+from .render import visible_boxes
+from .scene import Event, World
+from .sentences import Entry, Sentence, choose_entries, draw_entries
+from .world import draw_world
 
 SPLITS = ('train', 'val', 'test')
 _MIN_SENTENCES = 5
@@ -58,8 +53,7 @@ def draw_video(
             probe that the profile is.
         index (int): Its number in the split.
         seed (int): Seed of the benchmark.
-        profile (Profile): What its world is like. Defaults to that of
-            ``data/shapes``.
+        profile (Profile): What its world is like.
 
     Returns:
         ShapesVideo: A video with at least five sentences.

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hero_mm.datasets.shapes.bars import draw_bar, hide_some
-from hero_mm.datasets.shapes.motion import animate, draw_number, schedule
-from hero_mm.datasets.shapes.profiles import DEFAULT, Profile
-from hero_mm.datasets.shapes.scene import (
+from .bars import draw_bar, hide_some
+from .motion import animate, draw_number, schedule
+from .profiles import DEFAULT, Profile
+from .scene import (
     ACTIONS,
     COLOURS,
     SHAPES,

@@ -10,16 +10,11 @@ from typing import Optional
 import numpy as np
 from mmengine.logging import print_log
 
-from hero_mm.datasets.clip_cache import ClipCache
-from hero_mm.datasets.video_base import same_aspect
-from hero_mm.datasets.video_reader import (
-    TooShortError,
-    VideoError,
-    VideoReader,
-    open_video,
-)
 from hero_mm.registry import TRANSFORMS
 
+from ..clip_cache import ClipCache
+from ..video_base import same_aspect
+from ..video_reader import TooShortError, VideoError, VideoReader, open_video
 from .base import Transform
 
 

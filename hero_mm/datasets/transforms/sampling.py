@@ -92,14 +92,13 @@ class SampleClipFrames(Transform):
         fps (float, optional): Frames a second of the mode 'fps'.
         max_frames (int, optional): Most frames of the mode 'fps'.
         mode (str): 'uniform' (the middles of equal parts) or 'fps' (the grid
-            that TubeDETR is scored on). Defaults to 'uniform'.
+            that TubeDETR is scored on).
         jitter (bool): Take a random place of the parts, the same in each,
             instead of their middle; for training. The steps stay equal, so
-            that speeds do. Defaults to False.
+            that speeds do.
         crop_prob (float): Chance of cutting the segment at random so that the
-            spans of all queries stay whole; for training. Defaults to 0.0.
+            spans of all queries stay whole; for training.
         min_frames (int): The least native frames that a cut leaves.
-            Defaults to 1.
     """
 
     def __init__(

@@ -5,11 +5,11 @@ Shape legend: K queries.
 
 from typing import Optional
 
-from hero_mm.datasets.action_phrases import ActionPhraseSwapper, verbs_said
-from hero_mm.datasets.verbs import swap_verb, verbs_in
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
+from ..action_phrases import ActionPhraseSwapper, verbs_said
+from ..verbs import swap_verb, verbs_in
 from .base import Transform
 
 
