@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from test_datasets.raw_files import BOX, query, written
 
 from hero_mm.datasets import annotation as module
 from hero_mm.datasets.annotation import (
@@ -18,33 +19,6 @@ from hero_mm.datasets.annotation import (
     load_annotation,
     save_annotation,
 )
-
-BOX = [1, 2, 11, 22]
-
-
-def _query(**changes):
-    query = dict(
-        query_id='7',
-        text='a dog runs',
-        type='declarative',
-        span=[2, 5],
-        track_id='0',
-    )
-    return {**query, **changes}
-
-
-def _written(**changes):
-    """A file written by hand, boxes in the JSON."""
-    video = dict(path='a.mp4', frame_count=10, fps=5, width=64, height=48)
-    boxes = {str(frame): BOX for frame in (2, 3, 4, 7)}
-    raw = dict(
-        metainfo=dict(format='hero_mm/1', dataset='toy', split='test'),
-        videos=dict(
-            v={**video, 'tracks': {'0': dict(category='dog', boxes=boxes)}}
-        ),
-        data_list=[dict(video_id='v', segment=[1, 9], queries=[_query()])],
-    )
-    return {**raw, **changes}
 
 
 def _store(tmp_path, raw):
@@ -71,13 +45,13 @@ def _video(boxes, frames=None, **changes):
 
 def _clip(**changes):
     return {
-        **dict(video_id='v', segment=[0, 9], queries=[_query()]),
+        **dict(video_id='v', segment=[0, 9], queries=[query()]),
         **changes,
     }
 
 
 def test_written_by_hand(tmp_path):
-    loaded = load_annotation(_store(tmp_path, _written()))
+    loaded = load_annotation(_store(tmp_path, written()))
     video = loaded.videos['v']
     assert (video.width, video.height, video.fps) == (64, 48, 5.0)
     boxes, valid = video.track_boxes('0', [0, 2, 4, 5, 6, 7, 8, 99])
@@ -147,7 +121,7 @@ def test_key_frames(shown, runs_on, end, frames):
 
 
 def test_key_frames_where_the_file_says_so(tmp_path):
-    raw = _written()
+    raw = written()
     track = raw['videos']['v']['tracks']['0']
     track.update(boxes={'2': BOX, '6': [5, 2, 15, 22]}, key_frames=True)
     video = load_annotation(_store(tmp_path, raw)).videos['v']
@@ -157,14 +131,14 @@ def test_key_frames_where_the_file_says_so(tmp_path):
 
 
 def test_many_sentences_of_a_clip_take_no_longer_each(tmp_path):
-    queries = [_query(query_id=str(n)) for n in range(30_000)]
-    raw = _written()
+    queries = [query(query_id=str(n)) for n in range(30_000)]
+    raw = written()
     raw['data_list'][0]['queries'] = queries
     path = _store(tmp_path, raw)
     start = time.process_time()
     load_annotation(path)
     assert time.process_time() - start < 10
-    queries.append(_query(query_id='7'))
+    queries.append(query(query_id='7'))
     with pytest.raises(AnnotationError, match="'7' is already in"):
         load_annotation(_store(tmp_path, raw))
 
@@ -236,7 +210,7 @@ def test_saving_fails_before_it_writes(tmp_path, monkeypatch):
     save_annotation(path, {}, dict(v=_video([BOX] * 9)), [_clip()])
     before = path.read_bytes()
     with pytest.raises(AnnotationError, match='unknown track id'):
-        bad = _clip(queries=[_query(track_id='9')])
+        bad = _clip(queries=[query(track_id='9')])
         save_annotation(path, {}, dict(v=_video([BOX] * 9)), [bad])
 
     def fail(*unused):
@@ -250,7 +224,7 @@ def test_saving_fails_before_it_writes(tmp_path, monkeypatch):
 
 
 def test_ground_truths(tmp_path):
-    truths = load_annotation(_store(tmp_path, _written())).ground_truths()
+    truths = load_annotation(_store(tmp_path, written())).ground_truths()
     assert list(truths) == ['7'] and len(truths) == 1
     assert '7' in truths and '8' not in truths
     assert truths['7'] == dict(
@@ -265,7 +239,7 @@ def test_ground_truths(tmp_path):
 
 
 def test_ground_truth_has_the_frame_after_the_span(tmp_path):
-    raw = _written()
+    raw = written()
     raw['data_list'][0]['queries'][0]['span'] = [2, 4]
     truth = load_annotation(_store(tmp_path, raw)).ground_truths()['7']
     assert sorted(truth['boxes']) == [2, 3, 4]
@@ -279,13 +253,9 @@ CASES = [
         "metainfo: 'tracks_complete' is 'yes'",
     ),
     ('videos v tracks_complete', 1, "video 'v': 'tracks_complete' is 1"),
-    ('videos v tracks_complete', None, "'tracks_complete' is None"),
     ('TRACK predicates', 'run', "track '0': 'predicates' is 'run'"),
-    ('TRACK predicates', [3], "track '0': a predicate is 3"),
     ('videos', ..., "key 'videos' is missing"),
     ('metainfo', None, "top level: 'metainfo' is None. Cure: give an object"),
-    ('videos', [], r"'videos' is \[\]. Cure: give an object"),
-    ('data_list', {}, "'data_list' is {}. Cure: give a list"),
     ('data_list', [], 'data_list: is empty: there is nothing to learn'),
     (
         'metainfo tracks_file',
@@ -302,21 +272,9 @@ CASES = [
     ),
     ('videos v width', '64', "'width' is '64'"),
     ('videos v frame_count', 10**9, "'frame_count' is 1000000000"),
-    ('videos v predicates', 'run', "'predicates' is 'run'. Cure: give a list"),
     ('videos v predicates', [3], 'a predicate is 3. Cure: give text'),
-    (
-        'videos v tracks',
-        None,
-        "video 'v': 'tracks' is None. Cure: give an object",
-    ),
     ('TRACK boxes', ..., "track '0': neither 'runs' nor 'boxes'"),
-    (
-        'TRACK boxes',
-        [BOX],
-        r"'boxes' is \[\[1, 2, 11, 22\]\]. Cure: give an object",
-    ),
     ('TRACK runs', None, "track '0': 'runs' is None. Cure: give a list"),
-    ('TRACK category', 3, "track '0': 'category' is 3. Cure: give text"),
     ('TRACK key_frames', 'yes', "'key_frames' is 'yes'"),
     (
         'TRACK boxes 3',
@@ -332,7 +290,6 @@ CASES = [
     ),
     ('TRACK boxes \u00b2', BOX, "a box on frame '\u00b2'"),
     ('data_list 0', 5, r'data_list\[0\]: the clip is 5'),
-    ('CLIP segment', ..., r"data_list\[0\]: key 'segment' is missing"),
     ('CLIP video_id', 'w', "unknown video id 'w'"),
     ('CLIP video_id', ['v'], r"'video_id' is \['v'\]. Cure: give text"),
     (
@@ -350,12 +307,10 @@ CASES = [
         [1.0, 9.0],
         r'segment \[1.0, 9.0\] is no pair .* without decimals',
     ),
-    ('CLIP segment', None, 'segment None is no pair of whole numbers'),
     ('CLIP queries', 5, "video 'v'.: 'queries' is 5. Cure: give a list"),
     ('CLIP queries', [], 'no queries'),
     ('CLIP queries', ['a dog'], "a query is 'a dog'. Cure: give an object"),
     ('QUERY text', ..., "query '7': key 'text' is missing"),
-    ('QUERY query_id', 7, "'query_id' is 7. Cure: give text"),
     ('QUERY predicate', 5, "query '7': 'predicate' is 5. Cure: give text"),
     ('QUERY text', '  ', r"the sentence \('text'\) is empty"),
     ('QUERY type', 'caption', "'type' is 'caption'. Cure: use one of"),
@@ -369,7 +324,6 @@ CASES = [
         [3, 3],
         r'span \[3, 3\] is empty or outside its segment \[1, 9\]',
     ),
-    ('QUERY span', [0, 3], r'span \[0, 3\]'),
     ('QUERY span', [3, 10], r'span \[3, 10\]'),
     ('QUERY span', [5, 7], r'no box in the span \[5, 7\)'),
     (
@@ -377,7 +331,7 @@ CASES = [
         '5',
         r"unknown track id '5'. Cure: the video has the tracks \['0'\]",
     ),
-    ('CLIP queries 1', _query(), "query id '7' is already in"),
+    ('CLIP queries 1', query(), "query id '7' is already in"),
     (
         'data_list 1',
         _clip(segment=[1, 9]),
@@ -393,7 +347,7 @@ _PLACES = dict(
 
 @pytest.mark.parametrize(('place', 'value', 'message'), CASES)
 def test_errors_name_file_entry_and_cure(tmp_path, put, place, value, message):
-    raw = _written()
+    raw = written()
     first, _, rest = place.partition(' ')
     put(raw, f'{_PLACES.get(first, first)} {rest}', value)
     with pytest.raises(AnnotationError, match=message) as caught:
@@ -497,14 +451,14 @@ def test_a_file_of_tracks_that_is_not_whole_is_told(tmp_path):
 
 
 def test_what_is_optional_may_be_null(tmp_path):
-    raw = _written()
+    raw = written()
     raw['data_list'][0]['queries'][0].update(predicate=None, category=None)
     assert load_annotation(_store(tmp_path, raw)).data_list == raw['data_list']
 
 
 @pytest.mark.parametrize('found', ['hero_mm/2', 1, None])
 def test_an_unknown_version_is_refused(tmp_path, found):
-    raw = _written()
+    raw = written()
     raw['metainfo']['format'] = found
     with pytest.raises(AnnotationError, match="'format': .* is not known"):
         load_annotation(_store(tmp_path, raw))
@@ -540,8 +494,7 @@ def test_through_a_storage_backend(tmp_path):
 
 def _raw(**metainfo):
     """Two videos with two tracks each."""
-    raw = _written()
-    raw['metainfo'].update(metainfo)
+    raw = written(**metainfo)
     video = raw['videos'].pop('v')
     tracks = dict.fromkeys('ab', video['tracks']['0'])
     for name in 'vw':

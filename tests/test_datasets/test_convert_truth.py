@@ -5,7 +5,7 @@ Objects that nobody annotated are unknown, and no negative is true.
 
 import numpy as np
 import pytest
-from test_datasets import raw_vidstg as raw
+from test_datasets import raw_files as raw
 
 from hero_mm.datasets import GroundingDataset
 from hero_mm.datasets.annotation import load_annotation
@@ -30,16 +30,6 @@ PIPELINE = [
 ]
 
 
-def _relation(subject, predicate, other, begin=0, end=9):
-    return dict(
-        subject_tid=subject,
-        object_tid=other,
-        predicate=predicate,
-        begin_fid=begin,
-        end_fid=end,
-    )
-
-
 def _film(name, *relations):
     """VidOR's file of a video with two adults and a ball."""
     return raw.vidor(
@@ -48,7 +38,7 @@ def _film(name, *relations):
             [raw.box(frame, tid) for tid in (0, 1, 2)]
             for frame in range(raw.COUNT)
         ],
-        relation_instances=[_relation(*relation) for relation in relations],
+        relation_instances=[raw.relation(*relation) for relation in relations],
     )
 
 
@@ -57,7 +47,7 @@ def _told(name, subject, predicate, caption, question=None, other=2):
     asked = [] if question is None else [(question, other)]
     return raw.entry(
         name,
-        used_relation=_relation(subject, predicate, other, 4, 9),
+        used_relation=raw.relation(subject, predicate, other, 4, 9),
         captions=[dict(description=caption, target_id=subject)],
         questions=[dict(description=t, target_id=i) for t, i in asked],
     )
@@ -65,7 +55,7 @@ def _told(name, subject, predicate, caption, question=None, other=2):
 
 @pytest.fixture
 def case(tmp_path):
-    return raw.Case(tmp_path)
+    return raw.VidSTG(tmp_path)
 
 
 @pytest.fixture
@@ -90,7 +80,7 @@ def _samples(case):
     """Converted, loaded and packed; no frame is decoded."""
     case.convert()
     dataset = GroundingDataset(
-        str(case.folder / 'out' / 'val.json'),
+        str(case.folder / 'out' / 'a.json'),
         dict(video=str(case.folder)),
         pipeline=PIPELINE,
     )

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from test_datasets import raw_files as made
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
@@ -17,78 +18,10 @@ from hero_mm.datasets.converters.tubedetr import BOXES_COUNT
 from hero_mm.datasets.converters.videos import SHORTER
 from hero_mm.datasets.converters.vidor import RAISED
 
-SIZE = dict(width=64, height=48)
-
-
-def _told(number, **changes):
-    """A sentence of VidSTG; a caption without changes."""
-    return {
-        'original_video_id': '11',
-        'frame_count': 20,
-        'fps': 10.0,
-        **SIZE,
-        'start_frame': 2,
-        'end_frame': 15,
-        'tube_start_frame': 4,
-        'tube_end_frame': 9,
-        'video_path': 'training/0000/11.mp4',
-        'caption': 'he watches it.',
-        'type': 'person',
-        'target_id': 0,
-        'video_id': number,
-        'qtype': 'declarative',
-        **changes,
-    }
-
-
-def _asked(number, **changes):
-    asked = dict(caption='who watches it?', qtype='interrogative')
-    return _told(number, **{**asked, **changes})
-
-
-def _boxes(frames, left=3, **changes):
-    """A track; boxes are xywh."""
-    return {
-        str(frame): dict(
-            bbox=[left, 5, 10, 20],
-            generated=0,
-            tracker='none',
-            category_id=1,
-            **changes,
-        )
-        for frame in frames
-    }
-
-
-class Case:
-    """A raw file in a folder, and its conversion."""
-
-    def __init__(self, folder, name, raw):
-        self.folder = folder
-        self.name = name
-        self.raw = raw
-
-    def write(self):
-        self.path = self.folder / self.name
-        self.path.write_text(json.dumps(self.raw))
-
-    def convert(self, **options):
-        self.write()
-        out = self.folder / 'out' / 'a.json'
-        summary = convert_tubedetr(self.path, out, **options)
-        return load_annotation(out), summary
-
 
 @pytest.fixture
 def case(tmp_path):
-    """VidSTG with two questions and their caption."""
-    videos = [_asked(0), _asked(1, target_id=2), _told(2)]
-    tracks = {'0': _boxes(range(20)), '2': _boxes(range(3, 9), 20)}
-    return Case(
-        tmp_path,
-        'val.json',
-        dict(videos=videos, trajectories={'11': tracks}),
-    )
+    return made.TubeDETR(tmp_path)
 
 
 def test_vidstg(case):
@@ -153,7 +86,7 @@ def test_missing_boxes_are_counted(case):
 
 
 def test_boxes_past_the_video(case):
-    case.raw['trajectories']['11']['0'].update(_boxes([22]))
+    case.raw['trajectories']['11']['0'].update(made.trajectory([22]))
     annotation, summary = case.convert()
     assert annotation.videos['11'].frame_count == 23
     assert summary.notes[RAISED] == 1
@@ -164,9 +97,9 @@ def test_ids_as_in_the_official_file(case):
     later = dict(tube_start_frame=10, tube_end_frame=12)
     third = dict(tube_start_frame=11, tube_end_frame=14)
     case.raw['videos'] += [
-        _told(3, **later),
-        _asked(4, **third, caption='who sits?'),
-        _told(5, **third),
+        made.caption(3, **later),
+        made.question(4, **third, caption='who sits?'),
+        made.caption(5, **third),
     ]
     annotation, _ = case.convert(query_ids='official')
     assert annotation.metainfo['query_ids'] == 'official'
@@ -187,7 +120,7 @@ def test_ids_as_in_the_official_file(case):
     with pytest.raises(ConversionError, match=r'videos\[1\] .*not in the ord'):
         case.convert(query_ids='official')
     assert len(case.convert()[0].ground_truths()) == 5
-    case.raw['videos'] = [_asked(0), _told(1), _asked(2)]
+    case.raw['videos'] = [made.question(0), made.caption(1), made.question(2)]
     with pytest.raises(ConversionError, match='last 1 .* without a caption'):
         case.convert(query_ids='official')
 
@@ -202,7 +135,7 @@ def test_the_official_files_give_the_same(tmp_path, vidor_sized):
         for told in entry['questions'] + entry['captions']:
             kind = told in entry['captions']
             videos.append(
-                _told(
+                made.caption(
                     len(videos),
                     original_video_id=entry['vid'],
                     frame_count=entry['frame_count'],
@@ -231,9 +164,9 @@ def test_the_official_files_give_the_same(tmp_path, vidor_sized):
                 found.setdefault(str(box['tid']), {})[str(frame)] = dict(
                     bbox=[x1, y1, x2 - x1, y2 - y1], generated=0
                 )
-    case = Case(
-        tmp_path, 'train.json', dict(videos=videos, trajectories=tracks)
-    )
+    case = made.TubeDETR(tmp_path)
+    case.name = 'train.json'
+    case.raw = dict(videos=videos, trajectories=tracks)
     annotation, summary = case.convert(query_ids='official')
     direct = load_annotation(tmp_path / 'direct.json')
     mine, theirs = annotation.ground_truths(), direct.ground_truths()
@@ -258,131 +191,6 @@ def test_videos_are_looked_for(case, tmp_path):
     (films / '11.mp4').touch()
     annotation, _ = case.convert(videos=tmp_path / 'films')
     assert annotation.videos['11'].path == 'a/11.mp4'
-
-
-# Where, what stands there (nothing: ...), what the error says, and sentences
-# left with skip_bad.
-BAD = [
-    (
-        'FIRST qtype',
-        'inter',
-        r"videos\[0\] \(video '11'\), qtype: .* found 'inter'",
-        2,
-    ),
-    (
-        'FIRST tube_end_frame',
-        8.5,
-        'tube_end_frame: expected a whole number, found 8.5',
-        2,
-    ),
-    ('FIRST end_frame', ..., "key 'end_frame' is missing", 2),
-    ('FIRST caption', ' ', 'the sentence .caption. is empty', 2),
-    (
-        'FIRST caption',
-        None,
-        r'videos\[0\] .*, caption: expected text, found None',
-        2,
-    ),
-    (
-        'FIRST target_id',
-        None,
-        'target_id: expected text or a whole number, found None',
-        2,
-    ),
-    (
-        'videos 3',
-        _told(3, original_video_id='12'),
-        "trajectories, video '12': is missing",
-        3,
-    ),
-    (
-        'TRACK 6',
-        _boxes([6], 64)['6'],
-        r"frame 6, video '11', track 0: box \[64, 5, 74, 25\]",
-        3,
-    ),
-]
-FATAL = [
-    (
-        'videos 3',
-        _told(3, frame_count=21),
-        r'videos\[3\].* are \(21, 10.0, 64, 48, .* earlier sentence \(20,',
-    ),
-    (
-        'FIRST video_id',
-        2,
-        r'videos\[2\]: video_id 2 is already that of videos\[0\]',
-    ),
-    ('FIRST caption', ..., r"videos\[0\]: key 'caption' is missing"),
-    ('videos', {}, 'videos: expected a list, found dict'),
-    ('trajectories', ..., "with 'videos' and 'trajectories' .*, found dict"),
-    (
-        'TRACK x',
-        dict(bbox=[1, 2, 3, 4]),
-        "video '11', track 0: frame 'x' is no number",
-    ),
-    (
-        'TRACK -1',
-        dict(bbox=[1, 2, 3, 4]),
-        "video '11', track 0: a frame below 0",
-    ),
-    ('TRACK 07', dict(bbox=[1, 2, 3, 4]), 'one that is twice'),
-    (
-        'TRACK 7 bbox',
-        [1, 2, 3],
-        "frame 7, video '11', track 0: a box is four numbers",
-    ),
-    ('TRACK 7 bbox', [1, 2, 3, 'x'], 'frame 7, .* a box is four numbers'),
-    ('TRACK', [1], r'track 0: expected frames and boxes, found \[1\]'),
-    (
-        'trajectories 11',
-        3,
-        "trajectories, video '11': expected an object, found int",
-    ),
-    (
-        f'TRACK {10**30}',
-        dict(bbox=[1, 2, 3, 4]),
-        'track 0: a frame below 0 or above 10000000',
-    ),
-    (
-        'FIRST video_id',
-        None,
-        r'videos\[0\], video_id: expected text or a whole number, found None',
-    ),
-    (
-        'FIRST original_video_id',
-        None,
-        r'videos\[0\], original_video_id: expected text or .*, found None',
-    ),
-    ('FIRST video_path', None, 'video_path: expected text, found None'),
-    ('FIRST width', 0, 'width: expected a number from 1 on, found 0'),
-]
-
-
-def _spoil(case, put, place, value):
-    place = place.replace('TRACK', 'trajectories 11 0')
-    put(case.raw, place.replace('FIRST', 'videos 0'), value)
-
-
-@pytest.mark.parametrize(('place', 'value', 'message', 'left'), BAD)
-def test_bad_sentences_are_named_or_skipped(
-    case, put, place, value, message, left
-):
-    _spoil(case, put, place, value)
-    with pytest.raises(ConversionError, match=message) as caught:
-        case.convert()
-    assert 'Cure: ' in str(caught.value)
-    assert not (case.folder / 'out').exists()
-    annotation, summary = case.convert(skip_bad=True)
-    assert len(annotation.ground_truths()) == left
-    assert len(summary.skipped) == 1
-
-
-@pytest.mark.parametrize(('place', 'value', 'message'), FATAL)
-def test_files_of_another_kind(case, put, place, value, message):
-    _spoil(case, put, place, value)
-    with pytest.raises(ConversionError, match=message):
-        case.convert(skip_bad=True)
 
 
 def test_a_video_without_a_path(case):
@@ -411,7 +219,7 @@ def test_command_line(case, tmp_path, run_tool):
     assert done.returncode == 0, done.stderr
     assert 'of 8,956 published' in done.stdout
     assert load_annotation(out).metainfo['query_ids'] == 'official'
-    case.raw['trajectories']['11']['0'].update(_boxes([-1]))
+    case.raw['trajectories']['11']['0'].update(made.trajectory([-1]))
     case.write()
     done = run_tool(*words)
     assert done.returncode == 1 and done.stderr.startswith('error: ')
@@ -437,29 +245,9 @@ def test_large_tracks_are_small_in_memory(case, monkeypatch):
 # HC-STVG ---------------------------------------------------------------------
 
 
-def _person(number, **changes):
-    """A sentence of HC-STVG; the tube is frames 5 to 9, from 1."""
-    return {
-        'original_video_id': '7_abc',
-        'frame_count': 60,
-        **SIZE,
-        'tube_start_frame': 5,
-        'tube_end_frame': 10,
-        'tube_start_time': 1.4,
-        'tube_end_time': 3.1,
-        'video_path': '3/7_abc.mp4',
-        'caption': 'the man sits down.',
-        'video_id': number,
-        'trajectory': [[number, 2 * i, 10, 12] for i in range(5)],
-        **changes,
-    }
-
-
 @pytest.fixture
 def persons(tmp_path):
-    """HC-STVG with two videos."""
-    other = dict(original_video_id='8_x', video_path='3/8_x.mkv')
-    return Case(tmp_path, 'test_proc.json', [_person(0), _person(1, **other)])
+    return made.Persons(tmp_path)
 
 
 def test_hcstvg(persons):
@@ -525,7 +313,7 @@ def test_a_tube_past_the_number_of_frames(persons):
 
 
 def test_two_sentences_of_one_video(persons):
-    persons.raw.append(_person(2, caption='she stands.'))
+    persons.raw.append(made.person(2, caption='she stands.'))
     annotation, _ = persons.convert()
     assert len(annotation.data_list) == 2
     queries = annotation.data_list[0]['queries']
@@ -542,7 +330,7 @@ def test_two_sentences_of_one_video(persons):
 
 
 def test_a_later_sentence_lengthens_the_video(persons):
-    persons.raw.append(_person(2, tube_start_frame=58, tube_end_frame=63))
+    persons.raw.append(made.person(2, tube_start_frame=58, tube_end_frame=63))
     annotation, summary = persons.convert()
     assert summary.notes == {RAISED: 1}
     # One clip still: both sentences search the whole video.
@@ -559,7 +347,8 @@ def test_hcstvg_as_its_official_file(persons, tmp_path):
             st_frame=entry['tube_start_frame'],
             img_num=entry['frame_count'],
             caption=entry['caption'],
-            **SIZE,
+            width=64,
+            height=48,
         )
         for entry in persons.raw
     }
@@ -577,8 +366,8 @@ def test_a_video_that_ends_early(persons, tmp_path, toy_tools):
     films.mkdir()
     toy_tools.write_video(films / '7_abc.mp4', count=58, fps=3)
     persons.raw = [
-        _person(0, tube_start_frame=56, tube_end_frame=61),
-        _person(1),
+        made.person(0, tube_start_frame=56, tube_end_frame=61),
+        made.person(1),
     ]
     annotation, summary = persons.convert(videos=VideoCheck(films))
     (clip,) = annotation.data_list
@@ -589,30 +378,3 @@ def test_a_video_that_ends_early(persons, tmp_path, toy_tools):
         'sentences whose segment was cut to the video': 2,
         'sentences whose span was cut to the video': 1,
     }
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (dict(tube_start_frame=0), 'tube_start_frame: .* from 1 on, found 0'),
-        (dict(trajectory=[]), r'trajectory: expected a list of boxes'),
-        (dict(trajectory=None), r'trajectory: .* found None'),
-        (dict(trajectory=[[1, 2, 0, 4]]), r'frame 4, .* \[1, 2, 1, 6\]'),
-        (dict(trajectory=[[1, 2, 4]]), 'frame 4, .* a box is four numbers'),
-        (dict(frame_count=0), 'frame_count: expected a number from 1 on'),
-        (dict(caption=''), 'the sentence .caption. is empty'),
-        (dict(caption=None), 'caption: expected text, found None'),
-        (
-            dict(original_video_id='8_x', height=47),
-            'frame_count, fps, width, height',
-        ),
-    ],
-)
-def test_bad_persons_are_named_or_skipped(persons, change, message):
-    persons.raw.append(_person(2, **change))
-    with pytest.raises(ConversionError, match=message) as caught:
-        persons.convert()
-    assert 'entries[2]' in str(caught.value)
-    annotation, summary = persons.convert(skip_bad=True)
-    assert set(annotation.ground_truths()) == {'0', '1'}
-    assert summary.skipped

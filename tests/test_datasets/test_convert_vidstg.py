@@ -7,7 +7,7 @@ import json
 import pickle
 
 import pytest
-from test_datasets import raw_vidstg as made
+from test_datasets import raw_files as made
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
@@ -18,7 +18,7 @@ from hero_mm.datasets.converters import (
 
 @pytest.fixture
 def case(tmp_path):
-    return made.Case(tmp_path)
+    return made.VidSTG(tmp_path)
 
 
 def test_one_entry(case):
@@ -127,7 +127,7 @@ def test_boxes_at_two_places_are_counted(case):
 
 
 def test_more_boxes_than_frames(case):
-    raw = case.vidor['annotation/training/0000/11.json']
+    raw = case.vidor[case.first]
     raw['frame_count'] = made.COUNT - 2
     annotation, summary = case.convert()
     assert annotation.videos['11'].frame_count == made.COUNT
@@ -229,117 +229,10 @@ def test_sentences_that_share_segment_and_text(case):
 
 
 def test_a_track_without_a_category_is_counted(case):
-    case.vidor['annotation/training/0000/11.json']['subject/objects'].pop()
+    case.vidor[case.first]['subject/objects'].pop()
     annotation, summary = case.convert()
     assert annotation.videos['11'].tracks['2'].category == ''
     assert summary.notes['tracks without a category'] == 1
-
-
-def _vid(case):
-    return case.vidor['annotation/training/0000/11.json']
-
-
-# Where, what stands there (nothing: ...), what the error says, and sentences
-# left with skip_bad.
-BAD = [
-    (
-        'V trajectories 7',
-        [made.box(7, 0, xmax=7), made.box(7, 2)],
-        r'11.json, frame 7, tid 0: box \[7, 3, 7, 30\].*xmax <= xmin',
-        3,
-    ),
-    (
-        'V trajectories 7',
-        [made.box(7, 0, ymax=1), made.box(7, 2)],
-        r'frame 7, tid 0: box \[7, 3, 17, 1\]',
-        3,
-    ),
-    (
-        'V trajectories 7',
-        [made.box(70, 0), made.box(7, 2)],
-        r'frame 7, tid 0: box \[70, 3, 80, 30\] .* or outside',
-        3,
-    ),
-    (
-        'E 1',
-        made.entry('99'),
-        r"vid '99': no 99.json in .*vidor or below \(1 files",
-        3,
-    ),
-    (
-        'SAID description',
-        ' ',
-        r"entry 0 \(vid '11'\): the sentence .description. is empty",
-        2,
-    ),
-    (
-        'SAID target_id',
-        7,
-        r"target_id: unknown track id '7'; VidOR has boxes for \['0', '2'\]",
-        2,
-    ),
-    (
-        'E 1',
-        made.entry(segment=(2, 7), truth=(3, 9)),
-        r'entry 1 .*temporal_gt: \[3, 9\) is empty or outside .* \[2, 8\)',
-        3,
-    ),
-    ('E 1', made.entry(truth=(9, 9)), r'\[9, 9\) is empty', 3),
-    ('E 1', made.entry(segment=(9, 4)), r'used_segment: \[9, 4\] is empty', 3),
-    ('SAID target_id', ..., "key 'target_id' is missing", 2),
-    (
-        'E 1',
-        made.entry(used_relation={}),
-        "entry 1.*key 'predicate' is missing",
-        3,
-    ),
-    (
-        'SAID description',
-        None,
-        'entry 0.*, description: expected text, found None',
-        2,
-    ),
-    (
-        'E 1',
-        made.entry(used_relation=dict(predicate=None)),
-        'entry 1.*used_relation, predicate: expected text, found None',
-        3,
-    ),
-    (
-        'SAID target_id',
-        None,
-        'target_id: expected text or a whole number, found None',
-        2,
-    ),
-    ('E 0 captions 0', 3, 'entry 0.*: expected an object, found int', 2),
-    (
-        'E 1',
-        made.entry(truth=(4, 10**30)),
-        'temporal_gt, end_fid: expected a whole number up to 10,000,000, fou',
-        3,
-    ),
-]
-
-
-def _spoil(case, put, place, value):
-    raw = dict(E=case.entries, V=_vid(case))
-    put(raw, place.replace('SAID', 'E 0 captions 0'), value)
-
-
-@pytest.mark.parametrize(('place', 'value', 'message', 'left'), BAD)
-def test_bad_entries_are_named_or_skipped(
-    case, put, place, value, message, left
-):
-    _spoil(case, put, place, value)
-    with pytest.raises(ConversionError, match=message) as caught:
-        case.convert()
-    assert 'Cure: ' in str(caught.value)
-    assert not (case.folder / 'out').exists()
-    annotation, summary = case.convert(skip_bad=True)
-    assert sum(len(c['queries']) for c in annotation.data_list) == left
-    assert summary.skipped and sum(summary.sentences.values()) == left
-    # What is dropped is not counted as cut.
-    assert 'boxes cut to the picture' not in summary.notes
 
 
 def test_missing_video_file(case, tmp_path):
@@ -355,136 +248,6 @@ def test_missing_video_file(case, tmp_path):
     assert list(annotation.videos) == ['12']
     assert summary.notes['sentences of skipped videos'] == 3
     assert len(summary.skipped) == 1
-
-
-# Bad beyond skipping.
-FATAL = [
-    (
-        'V relation_instances 1 subject_tid',
-        ...,
-        r"relation_instances\[1\]: key 'subject_tid' is missing",
-    ),
-    (
-        'V relation_instances 1 object_tid',
-        ...,
-        r"relation_instances\[1\]: key 'object_tid' is missing",
-    ),
-    (
-        'E 0 temporal_gt',
-        ...,
-        "entry 0: key 'temporal_gt' is missing, found .*'captions'",
-    ),
-    ('E 0', 3, 'entry 0: expected an object, found int'),
-    ('E 0 captions', None, 'entry 0, captions: expected a list, found None'),
-    (
-        'E 0 questions',
-        dict(a=1),
-        "entry 0, questions: expected a list, found .'a': 1",
-    ),
-    (
-        'E 0 vid',
-        None,
-        'entry 0, vid: expected text or a whole number, found None',
-    ),
-    (
-        'E 0 temporal_gt end_fid',
-        8.5,
-        'temporal_gt, end_fid: expected a whole number, found 8.5',
-    ),
-    (
-        'V subject/objects',
-        3,
-        '11.json, top level, subject/objects: expected a list, found 3',
-    ),
-    (
-        'V relation_instances',
-        None,
-        'top level, relation_instances: expected a list, found None',
-    ),
-    (
-        'V relation_instances 1 predicate',
-        None,
-        r'relation_instances\[1\], predicate: expected text, found None',
-    ),
-    (
-        'V relation_instances 1 predicate',
-        ...,
-        r"11.json, relation_instances\[1\]: key 'predicate' is missing",
-    ),
-    (
-        'V subject/objects 1 category',
-        None,
-        r'subject/objects\[1\], category: expected text, found None',
-    ),
-    (
-        'V subject/objects 1 tid',
-        None,
-        r'subject/objects\[1\], tid: expected text or a whole number',
-    ),
-    (
-        'V subject/objects 1 tid',
-        ...,
-        r"11.json, subject/objects\[1\]: key 'tid' is missing",
-    ),
-    (
-        'V trajectories 3 2',
-        made.box(3, None),
-        '11.json, frame 3: a tid must be .* like the others, found None',
-    ),
-    (
-        'V trajectories 3 2',
-        made.box(3, 'x'),
-        "11.json, frame 3: a tid must be .* like the others, found 'x'",
-    ),
-    (
-        'V video_path',
-        5,
-        '11.json, top level, video_path: expected text, found 5',
-    ),
-    (
-        'V trajectories',
-        ...,
-        "11.json, top level: key 'trajectories' is missing",
-    ),
-    (
-        'V width',
-        '64',
-        "11.json, top level, width: expected a number from 1 on, found '64'",
-    ),
-    ('V fps', 0, 'top level, fps: expected a number from 0.001 on, found 0'),
-    (
-        'V trajectories',
-        {'0': []},
-        '11.json, trajectories: expected a list, found dict',
-    ),
-    (
-        'V trajectories 3',
-        None,
-        '11.json, frame 3: expected a list, found NoneType',
-    ),
-    (
-        'V trajectories 3',
-        [made.box(3, 0, xmin='3')],
-        "11.json, frame 3, tid 0: a box is four numbers, found .'3', 3",
-    ),
-    (
-        'V trajectories 4 0 bbox ymin',
-        ...,
-        '11.json, frame 4: a box needs tid and bbox with xmin, ymin',
-    ),
-    (
-        'V trajectories 4 2',
-        made.box(4, 0),
-        'frame 4, tid 0: two boxes for one object',
-    ),
-]
-
-
-@pytest.mark.parametrize(('place', 'value', 'message'), FATAL)
-def test_files_of_another_kind(case, put, place, value, message):
-    _spoil(case, put, place, value)
-    with pytest.raises(ConversionError, match=message):
-        case.convert()
 
 
 def test_entries_that_are_no_list(case):
@@ -503,7 +266,7 @@ def test_a_list_of_videos_that_is_none(case, tmp_path, told):
 
 def test_no_path_and_no_relations(case):
     for key in ('video_path', 'relation_instances', 'subject/objects'):
-        del _vid(case)[key]
+        del case.vidor[case.first][key]
     annotation, _ = case.convert()
     video = annotation.videos['11']
     assert (video.path, video.predicates) == ('11.mp4', ())
@@ -593,7 +356,7 @@ def test_command_line(case, tmp_path, run_tool):
 def test_a_list_file_names_everything(case, tmp_path, run_tool):
     case.entries.append(made.entry(truth=(10, 20)))
     case.entries.append(made.entry(truth=(10, 11)))
-    _vid(case)['trajectories'][5][0] = made.box(5, 0, xmin=-4)
+    case.vidor[case.first]['trajectories'][5][0] = made.box(5, 0, xmin=-4)
     case.write()
     out, listed = tmp_path / 'a.json', tmp_path / 'listed.txt'
     words = ['dataset_converters/vidstg', case.path, tmp_path / 'vidor']
