@@ -1,6 +1,5 @@
 """Small videos and annotation files for the tests of the data path."""
 
-import importlib.util
 import runpy
 import sys
 from fractions import Fraction
@@ -196,12 +195,6 @@ def run_tool(repo_root, monkeypatch, capsys):
         return SimpleNamespace(returncode=code, stdout=out, stderr=err)
 
     return run
-
-
-@pytest.fixture(scope='session')
-def vidor_sized():
-    """What writes raw files of VidSTG and VidOR."""
-    return importlib.import_module('test_datasets.vidor_sized')
 
 
 @pytest.fixture(scope='session')

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from test_datasets import raw_files as made
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
@@ -15,36 +16,21 @@ from hero_mm.datasets.converters.stcat import NO_VIDEOS, find_dataset
 
 
 @pytest.fixture
-def vidstg(tmp_path, vidor_sized):
+def vidstg(tmp_path):
     """``data/vidstg`` with flat boxes and videos, and the official files."""
-    raw, folder = tmp_path / 'raw', tmp_path / 'data' / 'vidstg'
-    vidor_sized.write_raw(raw, 3, 9, 12, frames=40)
-    for name in ('sent_annos', 'bbox_annos', 'videos', 'vstg_annos'):
-        (folder / name).mkdir(parents=True)
-    shutil.copy(
-        raw / 'train_annotations.json',
-        folder / 'sent_annos' / 'test_annotations.json',
-    )
+    raw, folder = made.VidSTG(tmp_path / 'raw'), tmp_path / 'data' / 'vidstg'
+    names = ('11', '12', '13')
+    raw.entries = [made.entry(name) for name in names]
+    raw.vidor = {f'{name}.json': made.vidor(name) for name in names}
+    raw.write()
+    shutil.copytree(raw.folder / 'vidor', folder / 'bbox_annos')
+    for name in ('sent_annos', 'videos', 'vstg_annos'):
+        (folder / name).mkdir()
+    shutil.copy(raw.path, folder / 'sent_annos' / 'test_annotations.json')
     (folder / 'vstg_annos' / 'test.json').write_text('[]')
-    for path in (raw / 'vidor').rglob('*.json'):
-        shutil.copy(path, folder / 'bbox_annos' / path.name)
-        (folder / 'videos' / f'{path.stem}.mp4').touch()
+    for name in names:
+        (folder / 'videos' / f'{name}.mp4').touch()
     return folder
-
-
-def _person(**changes):
-    """As in version 1: frames from 1, boxes xywh."""
-    return {
-        'bbox': [[3, 4, 10, 12]] * 6,
-        'st_time': 1.0,
-        'ed_time': 3.0,
-        'st_frame': 5,
-        'img_num': 60,
-        'caption': 'the man sits down.',
-        'width': 64,
-        'height': 48,
-        **changes,
-    }
 
 
 @pytest.fixture
@@ -53,16 +39,19 @@ def persons(tmp_path):
     for name, version in (('hc-stvg', 'v1'), ('hc-stvg2', 'v2')):
         place = tmp_path / 'data' / name / 'annos' / f'hcstvg_{version}'
         place.mkdir(parents=True)
-        raw = {'7_a.mp4': _person(), '8_b.mkv': _person(caption=version)}
+        one, other = (
+            made.first_version(5, 6, caption=text) for text in ('a', version)
+        )
+        raw = {'7_a.mp4': one, '8_b.mkv': other}
         (place / 'test.json').write_text(json.dumps(raw))
-        (place / 'train.json').write_text(json.dumps({'9.mp4': _person()}))
+        (place / 'train.json').write_text(json.dumps({'9.mp4': one}))
     return tmp_path / 'data'
 
 
 def test_vidstg_is_that_of_the_official_files(vidstg, tmp_path):
     out = tmp_path / 'a.json'
     summary = convert_stcat(vidstg, out, 'test')
-    assert summary.sentences == dict(declarative=9, interrogative=12)
+    assert summary.sentences == dict(declarative=3, interrogative=6)
     assert summary.videos == 3 and not summary.skipped
     annotation = load_annotation(out)
     told = annotation.metainfo
@@ -73,7 +62,7 @@ def test_vidstg_is_that_of_the_official_files(vidstg, tmp_path):
         assert video.path == f'{name}.mp4'
     raw = tmp_path / 'raw'
     convert_vidstg(
-        raw / 'train_annotations.json', raw / 'vidor', tmp_path / 'b.json'
+        raw / 'val_annotations.json', raw / 'vidor', tmp_path / 'b.json'
     )
     direct = load_annotation(tmp_path / 'b.json')
     assert annotation.data_list == direct.data_list
@@ -120,7 +109,7 @@ def test_hcstvg_version_1(persons, tmp_path):
     assert told['query_ids'] == 'official'
     truth = annotation.ground_truths()['8_b.mkv']
     assert truth['span'] == (4, 10)
-    assert truth['boxes'][4] == [3, 4, 13, 16]
+    assert truth['boxes'][4] == [0, 4, 20, 34]
 
 
 @pytest.mark.parametrize(

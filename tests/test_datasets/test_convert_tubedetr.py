@@ -12,7 +12,6 @@ from hero_mm.datasets.converters import (
     VideoCheck,
     convert_hcstvg,
     convert_tubedetr,
-    convert_vidstg,
 )
 from hero_mm.datasets.converters.tubedetr import BOXES_COUNT
 from hero_mm.datasets.converters.videos import SHORTER
@@ -125,13 +124,22 @@ def test_ids_as_in_the_official_file(case):
         case.convert(query_ids='official')
 
 
-def test_the_official_files_give_the_same(tmp_path, vidor_sized):
+def test_the_official_files_give_the_same(tmp_path):
     """Through the preprocessing, done once more here, and directly."""
-    vidor_sized.write_raw(tmp_path, 5, 30, 35, frames=60)
-    path = tmp_path / 'train_annotations.json'
-    convert_vidstg(path, tmp_path / 'vidor', tmp_path / 'direct.json')
+    official = made.VidSTG(tmp_path / 'official')
+    official.vidor['12.json'] = made.vidor('12')
+    official.entries = [
+        made.entry(name, segment, truth)
+        for name, segment, truth in [
+            ('12', (0, 19), (10, 20)),
+            ('11', (2, 15), (4, 9)),
+            ('11', (2, 15), (4, 16)),
+            ('12', (0, 19), (3, 8)),
+        ]
+    ]
+    direct, _ = official.convert()
     videos, tracks = [], {}
-    for entry in json.loads(path.read_text()):
+    for entry in official.entries:
         for told in entry['questions'] + entry['captions']:
             kind = told in entry['captions']
             videos.append(
@@ -152,9 +160,8 @@ def test_the_official_files_give_the_same(tmp_path, vidor_sized):
                     qtype='declarative' if kind else 'interrogative',
                 )
             )
-    for place in (tmp_path / 'vidor').rglob('*.json'):
-        found = tracks[place.stem] = {}
-        raw = json.loads(place.read_text())
+    for raw in official.vidor.values():
+        found = tracks[raw['video_id']] = {}
         for frame, boxes in enumerate(raw['trajectories']):
             for box in boxes:
                 x1, y1, x2, y2 = (
@@ -168,9 +175,8 @@ def test_the_official_files_give_the_same(tmp_path, vidor_sized):
     case.name = 'train.json'
     case.raw = dict(videos=videos, trajectories=tracks)
     annotation, summary = case.convert(query_ids='official')
-    direct = load_annotation(tmp_path / 'direct.json')
     mine, theirs = annotation.ground_truths(), direct.ground_truths()
-    assert len(mine) == 65 and not summary.skipped
+    assert len(mine) == 12 and not summary.skipped
     assert dict(mine) == dict(theirs)
     assert _texts(annotation) == _texts(direct)
 

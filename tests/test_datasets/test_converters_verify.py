@@ -8,6 +8,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from test_datasets.raw_files import first_version
 
 from hero_mm.datasets import progress, video_facts
 from hero_mm.datasets.annotation import load_annotation
@@ -299,14 +300,7 @@ def _die(path):
 
 def _raw(path, names, count=COUNT):
     """HC-STVG of version 1, on videos of three seconds."""
-    entry = dict(
-        bbox=[[3, 4, 20, 30]] * 10,
-        img_num=count,
-        caption='She stands up.',
-        width=64,
-        height=48,
-        st_frame=5,
-    )
+    entry = first_version(5, 10, img_num=count, width=64, height=48)
     path.write_text(json.dumps({f'{name}.mp4': entry for name in names}))
     return path
 

@@ -280,10 +280,3 @@ def test_crop_of_a_tube_that_fills_the_frame():
 def test_bad_chances(transform, options):
     with pytest.raises(ValueError, match='must be in'):
         transform(**options)
-
-
-@pytest.mark.parametrize(
-    'step', [ResizeClip(short_side=3), RandomFlipClip(), RandomTubeCrop()]
-)
-def test_repr_names_the_transform(step):
-    assert repr(step).startswith(type(step).__name__ + '(')

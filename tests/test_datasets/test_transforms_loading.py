@@ -176,11 +176,6 @@ def test_boxes_to_frame_follows_crop_resize_and_flip():
     assert boxes_to_frame(boxes, {}).tolist() == boxes.tolist()
 
 
-def test_repr_tells_the_options():
-    assert 'max_missing=3' in repr(DecodeFrames(max_missing=3))
-    assert 'with_tracks=False' in repr(LoadTubes(with_tracks=False))
-
-
 def test_reduced_frames_are_those_of_the_whole_video(results):
     """Boxes and the size of the video stay what they are."""
     for annotated in (True, False):

@@ -142,10 +142,6 @@ def test_bad_options(options, message):
         SampleClipFrames(**options)
 
 
-def test_repr_tells_the_options():
-    assert 'num_frames=7' in repr(SampleClipFrames(num_frames=7))
-
-
 @pytest.mark.parametrize(
     ('span', 'frames'),
     [
