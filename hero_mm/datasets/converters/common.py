@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -22,6 +23,7 @@ from ..tracks import VideoInfo
 _LISTED = 20
 
 
+@dataclass
 class Record:
     """Counts and lists what was repaired and what was left out.
 
@@ -35,11 +37,10 @@ class Record:
         skipped (list[str]): Everything that was left out, and why.
     """
 
-    def __init__(self, skip_bad: bool = False) -> None:
-        self.skip_bad = skip_bad
-        self.notes: Counter = Counter()
-        self.repaired: list[str] = []
-        self.skipped: list[str] = []
+    skip_bad: bool = False
+    notes: Counter = field(default_factory=Counter)
+    repaired: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     def note(self, kind: str, where: str, count: int = 1) -> None:
         """Count something and list where it is."""

@@ -148,7 +148,7 @@ def draw_haystack(index: int, seed: int, profile: Profile) -> Haystack:
     asked: list[Statement] = []
     scenes: dict[int, ShapesVideo] = {}
     for place in sorted(places):
-        part = replace(profile, num_frames=lengths[place])
+        part = profile._replace(num_frames=lengths[place])
         scene = _draw_asked(rng, part, asked, list(scenes.values()))
         scenes[place] = replace(scene, vid=vid, subdir=subdir)
         asked.append(scene.entries[0].caption.statement)
@@ -251,7 +251,7 @@ def _fill(
         for _ in range(_GOES):
             if len(worlds) == len(lengths):
                 break
-            part = replace(profile, num_frames=lengths[len(worlds)])
+            part = profile._replace(num_frames=lengths[len(worlds)])
             world = draw_world(rng, part)
             if any(is_true(statement, world) for statement in asked):
                 continue

@@ -7,13 +7,12 @@ videos of many scenes; ``PROBES`` are small test splits in the format of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 
-@dataclass(frozen=True, eq=False)
-class Profile:
-    """How worlds are drawn and what is said of them.
+class Profile(NamedTuple):
+    """How worlds are drawn and what is said of them, by default as in
+    ``data/shapes``.
 
     Lengths are in pixels, times in frames. A mapping from numbers to floats
     gives the chance of each number.
@@ -61,38 +60,46 @@ class Profile:
             ``num_frames``.
     """
 
-    name: str
-    salt: tuple[int, ...]
-    videos: Mapping[str, int]
-    side: int
-    num_frames: int
-    fps: int
-    objects: Mapping[int, float]
-    looks: Optional[Mapping[int, float]]
-    sizes: Mapping[str, float]
-    most_huge: int
-    radius: Mapping[str, tuple[float, float]]
-    actions: Mapping[int, float]
-    events: Mapping[int, float]
-    longest: Mapping[int, int]
-    shortest: int
-    idle: int
-    travel: tuple[float, float]
-    pace: float
-    turn: tuple[float, float]
-    loop: tuple[float, float]
-    tries: int
-    bar: float
-    bar_width: tuple[float, float]
-    hides: bool
-    see_relations: bool
-    kinds: Mapping[str, float]
-    per_order: int
-    entries: int
-    entries_to_learn: int
-    target_size: Optional[str]
-    target_actions: Optional[tuple[str, ...]]
-    alike: int
+    name: str = 'default'
+    salt: tuple[int, ...] = ()
+    videos: Mapping[str, int] = {'train': 4500, 'val': 200, 'test': 500}
+    side: int = 64
+    num_frames: int = 32
+    fps: int = 8
+    objects: Mapping[int, float] = {3: 0.25, 4: 0.45, 5: 0.3}
+    looks: Optional[Mapping[int, float]] = None
+    sizes: Mapping[str, float] = {'tiny': 0.25, 'plain': 0.45, 'huge': 0.3}
+    most_huge: int = 2
+    radius: Mapping[str, tuple[float, float]] = {
+        'tiny': (3.5, 4.5),
+        'plain': (6.0, 8.0),
+        'huge': (11.0, 14.0),
+    }
+    actions: Mapping[int, float] = {2: 0.15, 3: 0.4, 4: 0.45}
+    events: Mapping[int, float] = {1: 0.25, 2: 0.5, 3: 0.25}
+    longest: Mapping[int, int] = {1: 14, 2: 13, 3: 9}
+    shortest: int = 0
+    idle: int = 3
+    travel: tuple[float, float] = (14.0, 27.0)
+    pace: float = 1.8
+    turn: tuple[float, float] = (28.0, 40.0)
+    loop: tuple[float, float] = (6.0, 9.0)
+    tries: int = 24
+    bar: float = 0.2
+    bar_width: tuple[float, float] = (4.0, 7.0)
+    hides: bool = False
+    see_relations: bool = False
+    kinds: Mapping[str, float] = {
+        'basic': 0.6,
+        'spatial': 0.22,
+        'temporal': 0.18,
+    }
+    per_order: int = 3
+    entries: int = 3
+    entries_to_learn: int = 6
+    target_size: Optional[str] = None
+    target_actions: Optional[tuple[str, ...]] = None
+    alike: int = 0
     minutes: int = 0
 
     @property
@@ -101,43 +108,9 @@ class Profile:
         return self.side / 64
 
 
-DEFAULT = Profile(
-    name='default',
-    salt=(),
-    videos={'train': 4500, 'val': 200, 'test': 500},
-    side=64,
-    num_frames=32,
-    fps=8,
-    objects={3: 0.25, 4: 0.45, 5: 0.3},
-    looks=None,
-    sizes={'tiny': 0.25, 'plain': 0.45, 'huge': 0.3},
-    most_huge=2,
-    radius={'tiny': (3.5, 4.5), 'plain': (6.0, 8.0), 'huge': (11.0, 14.0)},
-    actions={2: 0.15, 3: 0.4, 4: 0.45},
-    events={1: 0.25, 2: 0.5, 3: 0.25},
-    longest={1: 14, 2: 13, 3: 9},
-    shortest=0,
-    idle=3,
-    travel=(14.0, 27.0),
-    pace=1.8,
-    turn=(28.0, 40.0),
-    loop=(6.0, 9.0),
-    tries=24,
-    bar=0.2,
-    bar_width=(4.0, 7.0),
-    hides=False,
-    see_relations=False,
-    kinds={'basic': 0.6, 'spatial': 0.22, 'temporal': 0.18},
-    per_order=3,
-    entries=3,
-    entries_to_learn=6,
-    target_size=None,
-    target_actions=None,
-    alike=0,
-)
+DEFAULT = Profile()
 
-LONG = replace(
-    DEFAULT,
+LONG = DEFAULT._replace(
     name='long',
     salt=(1,),
     videos={'train': 2000, 'val': 100, 'test': 300},
@@ -162,8 +135,7 @@ LONG = replace(
 )
 
 # Its splits are lengths, as :data:`HAYSTACKS` says.
-HAYSTACK = replace(
-    DEFAULT,
+HAYSTACK = DEFAULT._replace(
     name='haystack',
     salt=(2,),
     videos={'1min': 10, '5min': 6, '20min': 3, '60min': 3},
@@ -171,7 +143,7 @@ HAYSTACK = replace(
     entries=5,
 )
 HAYSTACKS = {
-    split: replace(HAYSTACK, minutes=int(split.removesuffix('min')))
+    split: HAYSTACK._replace(minutes=int(split.removesuffix('min')))
     for split in HAYSTACK.videos
 }
 
@@ -185,8 +157,7 @@ PROBE_VIDEOS = 100
 
 def _probe(name: str, **changes: Any) -> Profile:
     """A profile that differs from the default one in what it is for."""
-    return replace(
-        DEFAULT,
+    return DEFAULT._replace(
         name=name,
         videos={name: PROBE_VIDEOS},
         see_relations=True,

@@ -3,14 +3,15 @@
 Shape legend: K queries, T sampled frames, M tracks, H height, W width.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData
 
 from hero_mm.registry import TRANSFORMS
 from hero_mm.structures import GroundingDataSample
-
-from .base import Transform
 
 META_KEYS = (
     'video_id',
@@ -33,7 +34,8 @@ _TRUTH = ('tracks_complete', 'video_predicates', 'spans_known')
 
 
 @TRANSFORMS.register_module()
-class PackGroundingInputs(Transform):
+@dataclass(eq=False)
+class PackGroundingInputs(BaseTransform):
     """Pack a clip and its queries.
 
     Required key: ``imgs``. Ground truth, queries and meta information are

@@ -5,18 +5,18 @@ are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import cv2
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..sides import swap_sides
-from .base import Transform
 
 # Boxes and which of them are valid: those that a crop may cut, and all.
 _OTHERS = (
@@ -38,7 +38,8 @@ def _change_boxes(
 
 
 @TRANSFORMS.register_module()
-class ResizeClip(Transform):
+@dataclass(eq=False)
+class ResizeClip(BaseTransform):
     """Resize all frames of a clip.
 
     Required key: ``imgs``. Changed keys: ``imgs``, ``img_shape``,
@@ -52,27 +53,22 @@ class ResizeClip(Transform):
         max_long (int, optional): Most pixels of the longer side, with
             ``short_side``.
         keep_ratio (bool): With ``scale``, whether to keep the aspect ratio.
-            Defaults to True.
     """
 
-    def __init__(
-        self,
-        scale: Optional[tuple[int, int]] = None,
-        short_side: Optional[int] = None,
-        max_long: Optional[int] = None,
-        keep_ratio: bool = True,
-    ) -> None:
-        if (scale is None) == (short_side is None):
+    scale: Optional[tuple[int, int]] = None
+    short_side: Optional[int] = None
+    max_long: Optional[int] = None
+    keep_ratio: bool = True
+
+    def __post_init__(self) -> None:
+        scale = self.scale
+        if (scale is None) == (self.short_side is None):
             raise UserError(
                 'give either scale=(width, height) or short_side, got '
-                f'scale={scale}, short_side={short_side}'
+                f'scale={scale}, short_side={self.short_side}'
             )
         if scale is not None and (len(scale) != 2 or min(scale) < 1):
             raise UserError(f'scale must be (width, height), got {scale}')
-        self.scale = scale
-        self.short_side = short_side
-        self.max_long = max_long
-        self.keep_ratio = keep_ratio
 
     def _new_size(self, width: int, height: int) -> tuple[int, int]:
         if self.scale is not None and not self.keep_ratio:
@@ -109,7 +105,8 @@ class ResizeClip(Transform):
 
 
 @TRANSFORMS.register_module()
-class RandomFlipClip(Transform):
+@dataclass(eq=False)
+class RandomFlipClip(BaseTransform):
     """Mirror a clip left to right, and what its sentences say about sides.
 
     Required key: ``imgs``. Changed keys: ``imgs``, ``flip``, ``gt_bboxes``,
@@ -118,13 +115,14 @@ class RandomFlipClip(Transform):
     of the tracks of ``video_info``.
 
     Args:
-        prob (float): Chance of the flip. Defaults to 0.5.
+        prob (float): Chance of the flip.
     """
 
-    def __init__(self, prob: float = 0.5) -> None:
-        if not 0 <= prob <= 1:
-            raise UserError(f'prob must be in [0, 1], got {prob}')
-        self.prob = prob
+    prob: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prob <= 1:
+            raise UserError(f'prob must be in [0, 1], got {self.prob}')
 
     def transform(self, results: dict) -> dict:
         """Flip or not."""
@@ -188,7 +186,8 @@ def _mirror(boxes: np.ndarray, width: int) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class RandomTubeCrop(Transform):
+@dataclass(eq=False)
+class RandomTubeCrop(BaseTransform):
     """Cut out a random part of all frames that holds every true box.
 
     Required keys: ``imgs``, ``gt_bboxes``, ``gt_valid``. Changed keys:
@@ -197,18 +196,20 @@ class RandomTubeCrop(Transform):
     not valid where nothing is left of them.
 
     Args:
-        prob (float): Chance of the crop. Defaults to 0.5.
+        prob (float): Chance of the crop.
         min_scale (float): Least share of width and height that stays.
-            Defaults to 0.5.
     """
 
-    def __init__(self, prob: float = 0.5, min_scale: float = 0.5) -> None:
-        if not 0 <= prob <= 1:
-            raise UserError(f'prob must be in [0, 1], got {prob}')
-        if not 0 < min_scale <= 1:
-            raise UserError(f'min_scale must be in (0, 1], got {min_scale}')
-        self.prob = prob
-        self.min_scale = min_scale
+    prob: float = 0.5
+    min_scale: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prob <= 1:
+            raise UserError(f'prob must be in [0, 1], got {self.prob}')
+        if not 0 < self.min_scale <= 1:
+            raise UserError(
+                f'min_scale must be in (0, 1], got {self.min_scale}'
+            )
 
     def transform(self, results: dict) -> dict:
         """Crop or not."""

@@ -5,9 +5,11 @@ are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 """
 
 import logging
-from typing import Optional
+from dataclasses import dataclass
+from typing import Any, Optional
 
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
 from hero_mm.registry import TRANSFORMS
@@ -15,7 +17,6 @@ from hero_mm.registry import TRANSFORMS
 from ..clip_cache import ClipCache
 from ..video_base import same_aspect
 from ..video_reader import TooShortError, VideoError, VideoReader, open_video
-from .base import Transform
 
 
 def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
@@ -41,7 +42,8 @@ def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class DecodeFrames(Transform):
+@dataclass(eq=False)
+class DecodeFrames(BaseTransform):
     """Decode the chosen frames.
 
     Required keys: ``video_path``, ``frame_inds``; ``height`` and ``width``
@@ -55,31 +57,25 @@ class DecodeFrames(Transform):
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose. One is
-            best where data loader workers run in parallel. Defaults to 1.
+            best where data loader workers run in parallel.
         max_missing (int): Frames that a file may lack at its end. Those that
             were chosen among them are dropped from ``frame_inds`` and the
             video is logged by name; a frame is never shown twice instead.
-            Defaults to 0: a missing frame is an error.
         max_side (int, optional): Frames whose longer side has more pixels
-            are reduced to that while they are decoded. Defaults to None.
+            are reduced to that while they are decoded.
         cache (dict, optional): Arguments of a :class:`ClipCache`, ``folder``
             and perhaps ``max_gb``, for clips that are decoded again and
             again. Those of a training whose frames are jittered are not.
     """
 
-    def __init__(
-        self,
-        backend_args: Optional[dict] = None,
-        num_threads: int = 1,
-        max_missing: int = 0,
-        max_side: Optional[int] = None,
-        cache: Optional[dict] = None,
-    ) -> None:
-        self.cache = ClipCache(**cache) if cache else None
-        self.backend_args = backend_args
-        self.num_threads = num_threads
-        self.max_missing = max_missing
-        self.max_side = max_side
+    backend_args: Optional[dict] = None
+    num_threads: int = 1
+    max_missing: int = 0
+    max_side: Optional[int] = None
+    cache: Any = None
+
+    def __post_init__(self) -> None:
+        self.cache = ClipCache(**self.cache) if self.cache else None
         self._short: set[str] = set()
 
     def transform(self, results: dict) -> dict:
@@ -179,7 +175,8 @@ class DecodeFrames(Transform):
 
 
 @TRANSFORMS.register_module()
-class LoadTubes(Transform):
+@dataclass(eq=False)
+class LoadTubes(BaseTransform):
     """Load the true tubes of the queries, and the tracks of all objects.
 
     Required keys: ``queries``, ``video_info``, ``frame_inds``. Added keys:
@@ -194,11 +191,10 @@ class LoadTubes(Transform):
     lie inside its span. Invalid boxes are zeros.
 
     Args:
-        with_tracks (bool): Also load all objects. Defaults to True.
+        with_tracks (bool): Also load all objects.
     """
 
-    def __init__(self, with_tracks: bool = True) -> None:
-        self.with_tracks = with_tracks
+    with_tracks: bool = True
 
     def transform(self, results: dict) -> dict:
         """Load the boxes on the chosen frames."""

@@ -3,21 +3,23 @@
 Shape legend: T sampled frames, K most proposals of a frame.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
 import numpy as np
+from mmcv.transforms import BaseTransform
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..proposal_files import load_proposals
-from .base import Transform
 from .loading import boxes_to_frame
 
 
 @TRANSFORMS.register_module()
-class LoadProposals(Transform):
+@dataclass(eq=False)
+class LoadProposals(BaseTransform):
     """Load the proposals of the sampled frames.
 
     Comes after all that changes the pixels. Required keys: ``video_id``,
@@ -32,20 +34,16 @@ class LoadProposals(Transform):
             where not every frame was asked. Defaults to 0.
     """
 
-    def __init__(
-        self,
-        folder: Union[str, Path],
-        max_per_frame: int = 50,
-        max_gap: int = 0,
-    ) -> None:
-        if max_per_frame < 1 or max_gap < 0:
+    folder: Union[str, Path]
+    max_per_frame: int = 50
+    max_gap: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_per_frame < 1 or self.max_gap < 0:
             raise UserError(
                 'max_per_frame must be at least 1 and max_gap at least 0, got '
-                f'{max_per_frame} and {max_gap}'
+                f'{self.max_per_frame} and {self.max_gap}'
             )
-        self.folder = folder
-        self.max_per_frame = max_per_frame
-        self.max_gap = max_gap
 
     def transform(self, results: dict) -> dict:
         """Load the proposals, in pixels of the frames.

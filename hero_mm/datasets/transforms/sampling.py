@@ -4,16 +4,17 @@ Shape legend: K queries, T sampled frames. Frame numbers are native; segments
 and spans are half-open ``[start, end)``.
 """
 
+from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..tracks import MOST_FRAMES
-from .base import Transform
 
 MODES = ('uniform', 'fps')
 
@@ -79,7 +80,8 @@ def fps_grid(
 
 
 @TRANSFORMS.register_module()
-class SampleClipFrames(Transform):
+@dataclass(eq=False)
+class SampleClipFrames(BaseTransform):
     """Choose which frames of the segment the model sees.
 
     Required keys: ``segment``, ``fps``; ``queries`` with their ``span`` for
@@ -101,35 +103,30 @@ class SampleClipFrames(Transform):
         min_frames (int): The least native frames that a cut leaves.
     """
 
-    def __init__(
-        self,
-        num_frames: Optional[int] = None,
-        fps: Optional[float] = None,
-        max_frames: Optional[int] = None,
-        mode: str = 'uniform',
-        jitter: bool = False,
-        crop_prob: float = 0.0,
-        min_frames: int = 1,
-    ) -> None:
-        if mode not in MODES:
-            raise UserError(f'mode must be one of {MODES}, got {mode!r}')
-        if mode == 'uniform' and (num_frames is None or num_frames < 1):
+    num_frames: Optional[int] = None
+    fps: Optional[float] = None
+    max_frames: Optional[int] = None
+    mode: str = 'uniform'
+    jitter: bool = False
+    crop_prob: float = 0.0
+    min_frames: int = 1
+
+    def __post_init__(self) -> None:
+        count, fps = self.num_frames, self.fps
+        if self.mode not in MODES:
+            raise UserError(f'mode must be one of {MODES}, got {self.mode!r}')
+        if self.mode == 'uniform' and (count is None or count < 1):
             raise UserError(
-                f"mode 'uniform' needs num_frames >= 1, got {num_frames}"
+                f"mode 'uniform' needs num_frames >= 1, got {count}"
             )
-        if mode == 'fps' and (fps is None or fps <= 0):
+        if self.mode == 'fps' and (fps is None or fps <= 0):
             raise UserError(f"mode 'fps' needs fps > 0, got {fps}")
-        if mode == 'fps' and jitter:
+        if self.mode == 'fps' and self.jitter:
             raise UserError("mode 'fps' is a fixed grid; set jitter=False")
-        if not 0 <= crop_prob <= 1:
-            raise UserError(f'crop_prob must be in [0, 1], got {crop_prob}')
-        self.num_frames = num_frames
-        self.fps = fps
-        self.max_frames = max_frames
-        self.mode = mode
-        self.jitter = jitter
-        self.crop_prob = crop_prob
-        self.min_frames = min_frames
+        if not 0 <= self.crop_prob <= 1:
+            raise UserError(
+                f'crop_prob must be in [0, 1], got {self.crop_prob}'
+            )
 
     def transform(self, results: dict) -> dict:
         """Choose the frames."""

@@ -3,18 +3,21 @@
 Shape legend: K queries.
 """
 
+from dataclasses import dataclass
 from typing import Optional
+
+from mmcv.transforms import BaseTransform
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..action_phrases import ActionPhraseSwapper, verbs_said
 from ..verbs import swap_verb, verbs_in
-from .base import Transform
 
 
 @TRANSFORMS.register_module()
-class SwapActionPhrase(Transform):
+@dataclass(eq=False)
+class SwapActionPhrase(BaseTransform):
     """Make hard negatives: the same sentence with another action.
 
     The phrase of a query's predicate becomes that of another predicate of the
@@ -29,15 +32,16 @@ class SwapActionPhrase(Transform):
     sentences, empty where nothing is found or nothing is left.
 
     Args:
-        num_negatives (int): Most sentences a query. Defaults to 3.
+        num_negatives (int): Most sentences a query.
     """
 
-    def __init__(self, num_negatives: int = 3) -> None:
-        if num_negatives < 1:
+    num_negatives: int = 3
+
+    def __post_init__(self) -> None:
+        if self.num_negatives < 1:
             raise UserError(
-                f'num_negatives must be 1 or more, got {num_negatives}'
+                f'num_negatives must be 1 or more, got {self.num_negatives}'
             )
-        self.num_negatives = num_negatives
         self._swapper: Optional[ActionPhraseSwapper] = None
 
     def transform(self, results: dict) -> dict:
