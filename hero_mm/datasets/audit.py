@@ -73,14 +73,7 @@ class Finding:
 
 
 def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
-    """Look at an annotation alone.
-
-    Args:
-        annotation (GroundingAnnotation): A loaded annotation file.
-
-    Yields:
-        Finding: In the order of the file.
-    """
+    """Look at an annotation alone, in the order of the file."""
     used = {clip['video_id'] for clip in annotation.data_list}
     for video_id, video in annotation.videos.items():
         where = f'video {video_id!r}'
@@ -165,33 +158,22 @@ def _audit_boxes(
     video: VideoInfo, track_id: str, where: str
 ) -> Iterator[Finding]:
     """Boxes that leave the picture: the first one, and how many."""
-    for kind in ('outside', 'over'):
-        count, first = 0, ''
-        for begin, end, row in video.tracks[track_id].runs.tolist():
-            boxes_N4 = video.rows(track_id)[row : row + end - begin]
-            bad_N = _leaves(boxes_N4, video, wholly=kind == 'outside')
-            count += int(bad_N.sum())
-            if bad_N.any() and not first:
-                at = int(np.argmax(bad_N))
-                first = f'frame {begin + at}: {boxes_N4[at].tolist()}'
-        if count:
-            size = f'{video.width}x{video.height}'
-            found = f'{count} boxes, first on {first} in {size}'
-            yield Finding(kind, where, found)
-
-
-def _leaves(
-    boxes_N4: np.ndarray, video: VideoInfo, wholly: bool
-) -> np.ndarray:
-    """Whether boxes are out of the picture, bool, has shape (N,)."""
+    frames_N = video.tracks[track_id].frames
+    boxes_N4, _ = video.track_boxes(track_id, frames_N)
     size = np.array([video.width, video.height])
     low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
     outside_N = np.any((high_N2 <= 0) | (low_N2 >= size), axis=1)
-    if wholly:
-        return outside_N
     # A pixel is what rounding and inclusive ends come to.
-    over_N = np.any((low_N2 < -1) | (high_N2 > size + 1), axis=1)
-    return np.logical_and(over_N, ~outside_N)
+    over_N = np.any((low_N2 < -1) | (high_N2 > size + 1), axis=1) & ~outside_N
+    for kind, bad_N in (('outside', outside_N), ('over', over_N)):
+        if bad_N.any():
+            at = int(bad_N.argmax())
+            box = ', '.join(f'{side:g}' for side in boxes_N4[at])
+            found = (
+                f'{bad_N.sum()} boxes, first on frame {frames_N[at]}: [{box}] '
+                f'in {video.width}x{video.height}'
+            )
+            yield Finding(kind, where, found)
 
 
 def _audit_query(
@@ -224,36 +206,23 @@ def _said_again(clip: str, text: str, queries: list[dict]) -> Finding:
 def audit_videos(
     annotation: GroundingAnnotation, check: VideoCheck
 ) -> Iterator[Finding]:
-    """Look at the videos of an annotation.
-
-    Args:
-        annotation (GroundingAnnotation): A loaded annotation file.
-        check (VideoCheck): Where the videos lie and how to go about it.
-
-    Yields:
-        Finding: Video by video.
-    """
-    there = {
-        video_id: os.path.exists(os.path.join(check.folder, video.path))
-        for video_id, video in annotation.videos.items()
-    }
-    paths = [
+    """Look at the videos of an annotation, one after the other."""
+    paths = {
         video.path
-        for video_id, video in annotation.videos.items()
-        if there[video_id]
-    ]
-    facts = probe_videos(paths, check)
+        for video in annotation.videos.values()
+        if os.path.exists(os.path.join(check.folder, video.path))
+    }
+    facts = probe_videos(sorted(paths), check)
     ends: dict[str, int] = defaultdict(int)
     for clip in annotation.data_list:
-        ends[clip['video_id']] = max(
-            ends[clip['video_id']], clip['segment'][1]
-        )
+        name = clip['video_id']
+        ends[name] = max(ends[name], clip['segment'][1])
     for video_id, video in annotation.videos.items():
-        if not there[video_id]:
-            where = f'video {video_id!r}'
-            yield Finding('missing', where, f'no file {video.path}')
+        if video.path in paths:
+            yield from _audit_video(video, ends[video_id], facts[video.path])
             continue
-        yield from _audit_video(video, ends[video_id], facts[video.path])
+        where = f'video {video_id!r}'
+        yield Finding('missing', where, f'no file {video.path}')
 
 
 def _audit_video(

@@ -108,8 +108,7 @@ def annotated_frames(video: VideoInfo) -> np.ndarray:
     """Increasing numbers of the frames that show an annotated object."""
     shown = np.zeros(video.frame_count, dtype=bool)
     for track in video.tracks.values():
-        for begin, end, _ in track.runs.tolist():
-            shown[begin:end] = True
+        shown[track.frames] = True
     return np.flatnonzero(shown)
 
 

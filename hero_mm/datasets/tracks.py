@@ -77,6 +77,12 @@ class Track:
     boxes: Optional[np.ndarray] = None
     predicates: tuple[str, ...] = ()
 
+    @property
+    def frames(self) -> np.ndarray:
+        """np.ndarray: Frames that have a box, increasing, has shape (T,)."""
+        spans = [np.arange(begin, end) for begin, end, _ in self.runs.tolist()]
+        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+
     @classmethod
     def from_boxes(
         cls,

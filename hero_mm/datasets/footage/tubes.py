@@ -109,8 +109,7 @@ def merge_tracks(footage: Footage, record: Record) -> None:
 def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
     """Frames and boxes, of shape (4,), of a track that has its own."""
     assert track.boxes is not None
-    for begin, end, row in track.runs.tolist():
-        yield from zip(range(begin, end), track.boxes[row : row + end - begin])
+    return zip(track.frames.tolist(), track.boxes)
 
 
 def tubes_of(
