@@ -8,10 +8,8 @@ import pytest
 from test_datasets import raw_files as raw
 
 from hero_mm.datasets import GroundingDataset
-from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     ConversionError,
-    convert_vidstg,
 )
 from hero_mm.structures import action_numbers, true_in_clip, true_of_query
 
@@ -183,20 +181,3 @@ def test_what_a_sentence_alone_says_is_true_as_well(films):
     assert first.video_predicates == ['hold', 'kick']
     assert first.gt_tracks.predicates == [['kick'], ['hold'], []]
     assert second.gt_tracks.predicates == [['hold'], ['ride'], []]
-
-
-def test_real_clips(shared_data, tmp_path):
-    """The official layout, made by eye."""
-    out = tmp_path / 'open.json'
-    real = shared_data / 'real'
-    convert_vidstg(real / 'vidstg/open_annotations.json', real / 'vidor', out)
-    annotation = load_annotation(out)
-    assert annotation.metainfo['tracks_complete'] is True
-    juggle = annotation.videos['05_default_juggle'].tracks
-    told = ('above', 'in_front_of', 'kick', 'next_to', 'throw')
-    assert juggle['0'].predicates == juggle['1'].predicates == told
-    for clip in annotation.data_list:
-        tracks = annotation.videos[clip['video_id']].tracks
-        for query in clip['queries']:
-            track = tracks[query['track_id']]
-            assert query['predicate'] in track.predicates

@@ -401,3 +401,13 @@ def test_real_clips(shared_data, tmp_path):
         if found:
             corners = ('xmin', 'ymin', 'xmax', 'ymax')
             assert boxes[frame].tolist() == [found[0][key] for key in corners]
+    # All that is true of an object, also what no sentence says of it.
+    assert annotation.metainfo['tracks_complete'] is True
+    juggle = annotation.videos['05_default_juggle'].tracks
+    true = ('above', 'in_front_of', 'kick', 'next_to', 'throw')
+    assert juggle['0'].predicates == juggle['1'].predicates == true
+    for clip in annotation.data_list:
+        tracks = annotation.videos[clip['video_id']].tracks
+        for query in clip['queries']:
+            track = tracks[query['track_id']]
+            assert query['predicate'] in track.predicates

@@ -258,19 +258,6 @@ def test_margins_grow_with_the_frame():
         assert ('beside' in said) is (beside is True)
 
 
-@pytest.mark.slow
-def test_events_of_the_long_profile(videos):
-    for video in videos:
-        assert 5 <= len(video.world.things) <= 7
-        for item in video.world.things:
-            assert 2 <= len(item.events) <= 4
-            assert ((item.centre > 0) & (item.centre < 96)).all()
-            for event in item.events:
-                assert 12 <= event.end - event.begin <= 32
-            for one, two in zip(item.events, item.events[1:]):
-                assert two.begin - one.end >= LONG.idle
-
-
 @pytest.mark.parametrize('action', ACTIONS)
 @pytest.mark.parametrize('name', ['long', 'fast', 'long-actions'])
 def test_every_second_frame_shows_the_action(name, action):
