@@ -87,3 +87,16 @@ def make_question(scale=1, gone=(), **kwargs):
         vid='1',
     )
     return Question(**{**fields, **kwargs})
+
+
+def read_table(page, head):
+    """Rows of the table whose head begins so: first cell to the others."""
+    lines = page.splitlines()
+    (start,) = (i for i, line in enumerate(lines) if line.startswith(head))
+    table = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith('|'):
+            break
+        name, *cells = (cell.strip() for cell in line.strip('|').split('|'))
+        table[name] = [float(cell) for cell in cells]
+    return table

@@ -200,11 +200,6 @@ def test_a_sentence_without_a_predicate_gets_another_verb():
     assert results['negative_texts'] == [[], []]
 
 
-def test_bad_number():
-    with pytest.raises(ValueError, match='1 or more, got 0'):
-        SwapActionPhrase(num_negatives=0)
-
-
 @pytest.mark.parametrize('split', ['val', 'test'])
 def test_share_of_official_sentences(shared_data, split):
     folder = shared_data / 'vidstg_official'

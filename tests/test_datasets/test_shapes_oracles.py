@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_datasets.shapes_things import make_question
+from test_datasets.shapes_things import make_question, read_table
 
 from hero_mm.datasets.shapes import build_shapes
 from hero_mm.datasets.shapes.questions import (
@@ -229,26 +229,14 @@ def test_the_tool_prints_and_writes(oracles, root, tmp_path, run_tool):
     assert done.stderr.lstrip().startswith('error: ')
 
 
-def read_table(path, metrics):
-    """Rows of the oracle table of the docs: name to numbers."""
-    lines = path.read_text().splitlines()
-    start = lines.index(
-        f'| guess with perfect boxes | {" | ".join(metrics)} |'
-    )
-    table = {}
-    for line in lines[start + 2 :]:
-        if not line.startswith('|'):
-            break
-        name, *cells = (cell.strip() for cell in line.strip('|').split('|'))
-        table[name] = dict(zip(metrics, map(float, cells)))
-    return table
-
-
 def test_the_table_of_the_docs(oracles, rows, repo_root):
     """It has all guesses, and what a part of the split confirms."""
-    table = read_table(
-        repo_root / 'docs' / 'benchmark_shapes.md', oracles.METRICS
-    )
+    page = (repo_root / 'docs' / 'benchmark_shapes.md').read_text()
+    head = f'| guess with perfect boxes | {" | ".join(oracles.METRICS)} |'
+    table = {
+        name: dict(zip(oracles.METRICS, cells))
+        for name, cells in read_table(page, head).items()
+    }
     assert list(table) == list(rows)
     for name, row in rows.items():
         # 60 of 500 videos: the same but for sampling.

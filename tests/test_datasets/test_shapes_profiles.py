@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from test_datasets import shapes_grammar as grammar
-from test_datasets.shapes_things import check_truth, still
+from test_datasets.shapes_things import check_truth, read_table, still
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build_shapes
@@ -146,19 +146,6 @@ def test_guesses_fail_on_the_long_profile(rows, best_of):
     assert best_of(rows, 'action') < 0.50
     assert best_of(rows, 'time') < 0.50
     assert best_of(rows, 'relation') < 0.80
-
-
-def read_table(page, head):
-    """Rows of the table whose head begins so: first cell to the others."""
-    lines = page.splitlines()
-    (start,) = (i for i, line in enumerate(lines) if line.startswith(head))
-    table = {}
-    for line in lines[start + 2 :]:
-        if not line.startswith('|'):
-            break
-        name, *cells = (cell.strip() for cell in line.strip('|').split('|'))
-        table[name] = [float(cell) for cell in cells]
-    return table
 
 
 @pytest.mark.slow

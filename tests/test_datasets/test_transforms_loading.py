@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.clip_cache import ClipCache
-from hero_mm.datasets.tracks import Track, VideoInfo
 from hero_mm.datasets.transforms import (
     DecodeFrames,
     LoadTubes,
@@ -21,23 +21,9 @@ from hero_mm.datasets.video_reader import VideoError, open_video
 
 @pytest.fixture
 def results(toy, toy_tools):
-    frames = np.arange(24)
-    seen = np.r_[0:9, 12:24]
-    video = VideoInfo(
-        'v0',
-        'v0.mp4',
-        24,
-        8.0,
-        64,
-        48,
-        {
-            '0': Track.from_boxes('a', frames, toy_tools.make_boxes(frames)),
-            '1': Track.from_boxes(
-                'b', seen, toy_tools.make_boxes(seen, 2), ('roll', 'watch')
-            ),
-        },
-        tracks_complete=True,
-    )
+    video = load_annotation(toy / 'ann.json').videos['v0']
+    video.tracks_complete = True
+    video.tracks['1'].predicates = ('roll', 'watch')
     return dict(
         video_path=str(toy / 'video' / 'v0.mp4'),
         frame_inds=np.array([2, 5, 8, 11, 14]),

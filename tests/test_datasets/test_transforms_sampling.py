@@ -127,22 +127,6 @@ def test_crop_has_its_chance_and_needs_spans():
 
 
 @pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(), 'needs num_frames >= 1, got None'),
-        (dict(num_frames=0), 'needs num_frames >= 1, got 0'),
-        (dict(mode='random', num_frames=3), "got 'random'"),
-        (dict(mode='fps'), 'needs fps > 0'),
-        (dict(mode='fps', fps=5, jitter=True), 'jitter=False'),
-        (dict(num_frames=3, crop_prob=2), r'in \[0, 1\], got 2'),
-    ],
-)
-def test_bad_options(options, message):
-    with pytest.raises(ValueError, match=message):
-        SampleClipFrames(**options)
-
-
-@pytest.mark.parametrize(
     ('span', 'frames'),
     [
         ((10, 13), [10, 11, 12]),
