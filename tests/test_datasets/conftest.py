@@ -36,9 +36,10 @@ def write_video(
     b_frames=2,
     pts=None,
     container=None,
+    **options,
 ):
     """Write an h264 file; ``pts`` are time stamps in frames, for VFR."""
-    with av.open(str(path), 'w', format=container) as output:
+    with av.open(str(path), 'w', container, options=options) as output:
         stream = output.add_stream('libx264', rate=fps)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt

@@ -26,7 +26,12 @@ from hero_mm.datasets.converters.videos import (
 )
 from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.tracks import Track, VideoInfo
-from hero_mm.datasets.video_facts import VideoCheck, VideoFacts, probe_video
+from hero_mm.datasets.video_facts import (
+    VideoCheck,
+    VideoFacts,
+    compare_video,
+    probe_video,
+)
 
 COUNT = 24
 
@@ -106,10 +111,47 @@ def test_a_shorter_video_is_cut_with_its_tracks(films):
     assert valid.tolist() == [True, False] and boxes[0, 0] == 23
 
 
-def test_a_longer_video_is_kept_as_annotated(films):
-    good, record = _verify(films, _info(count=22))
-    assert good['a'].frame_count == 22
-    assert record.repaired == [f'{LONGER}: a (a.mp4): 24, annotated 22']
+@pytest.mark.parametrize(
+    ('facts', 'found'),
+    [
+        ((100, 8.07, 64, 48), {}),
+        ((100, None, 64, 48), {}),
+        ((95, 8.0, 64, 48), dict(length='95 frames, annotated 100')),
+        ((94, 8.0, 64, 48), dict(cut='94 frames, annotated 100')),
+        ((105, 8.0, 64, 48), dict(length='105 frames, annotated 100')),
+        ((106, 8.0, 64, 48), dict(cut='106 frames, annotated 100')),
+        ((100, 8.1, 64, 48), dict(fps='8.1, annotated 8')),
+        ((100, 7.9, 64, 48), dict(fps='7.9, annotated 8')),
+        ((100, 8.0, 128, 96), dict(size='128x96, annotated 64x48')),
+        ((100, 8.0, 48, 64), dict(aspect='48x64, annotated 64x48')),
+    ],
+)
+def test_what_differs(facts, found):
+    assert compare_video(_info(count=100), VideoFacts(*facts)) == found
+
+
+def test_what_is_kept_as_annotated(films):
+    good, record = _verify(films, _info(count=22, fps=8.1, size=(128, 96)))
+    video = good['a']
+    assert (video.frame_count, video.fps) == (22, 8.1)
+    assert (video.width, video.height) == (128, 96)
+    assert record.repaired == [
+        f'{RESIZED}: a (a.mp4): 64x48, annotated 128x96',
+        f'{FPS}: a (a.mp4): 8, annotated 8.1',
+        f'{LONGER}: a (a.mp4): 24, annotated 22',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(count=26), '24 frames, annotated 26: cut off'),
+        (dict(size=(48, 64)), 'a.mp4 is 64x48, annotated 48x64'),
+    ],
+)
+def test_videos_that_are_not_the_annotated_ones(films, options, message):
+    with pytest.raises(ConversionError, match=message):
+        _verify(films, _info(**options))
 
 
 @pytest.mark.parametrize(('count', 'raised'), [(1, 0), (24, 0), (25, 1)])
@@ -124,40 +166,6 @@ def test_a_length_that_was_not_told(films, count, raised):
     )
     assert good['a'].frame_count == COUNT
     assert record.notes[SHORTER] == raised and LONGER not in record.notes
-
-
-@pytest.mark.parametrize(
-    ('count', 'usable'), [(25, True), (26, False), (200, False)]
-)
-def test_how_much_may_be_missing(films, count, usable):
-    """Up to 5 %: of 25 frames one, of 26 not two."""
-    if usable:
-        assert _verify(films, _info(count=count))[0]
-        return
-    with pytest.raises(
-        ConversionError, match=f'24 frames, annotated {count}: cut'
-    ):
-        _verify(films, _info(count=count))
-
-
-def test_another_size_of_the_same_shape(films):
-    good, record = _verify(films, _info(size=(128, 96)))
-    assert (good['a'].width, good['a'].height) == (128, 96)
-    assert record.repaired == [
-        f'{RESIZED}: a (a.mp4): 64x48, annotated 128x96'
-    ]
-
-
-def test_another_shape(films):
-    message = 'a.mp4 is 64x48, annotated 48x64'
-    with pytest.raises(ConversionError, match=message):
-        _verify(films, _info(size=(48, 64)))
-
-
-@pytest.mark.parametrize(('fps', 'noted'), [(8.07, 0), (8.1, 1), (7.9, 1)])
-def test_another_frame_rate(films, fps, noted):
-    good, record = _verify(films, _info(fps=fps))
-    assert good['a'].fps == fps and record.notes[FPS] == noted
 
 
 def _truncate(path, part):

@@ -3,7 +3,6 @@
 import os
 import pickle
 import struct
-from fractions import Fraction
 from types import SimpleNamespace
 
 import av
@@ -33,25 +32,6 @@ def _turn(path, degrees):
     path.write_bytes(data)
 
 
-def _write_edited(path, toy_tools):
-    """An edit list hides the first 5 of 70 frames, which are in the file."""
-    with av.open(
-        str(path), 'w', options={'avoid_negative_ts': 'disabled'}
-    ) as output:
-        stream = output.add_stream('libx264', rate=8)
-        stream.width, stream.height = 64, 48
-        stream.options = {'g': '12', 'bf': '2', 'crf': '10'}
-        stream.codec_context.time_base = Fraction(1, 8)
-        for number in range(70):
-            frame = av.VideoFrame.from_ndarray(
-                toy_tools.draw_frame(number), format='rgb24'
-            )
-            frame.pts, frame.time_base = number - 5, Fraction(1, 8)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode())
-    return path
-
-
 @pytest.fixture(scope='module')
 def files(tmp_path_factory, toy_tools):
     """Videos of many kinds: name to (path, frames, (width, height))."""
@@ -72,22 +52,20 @@ def files(tmp_path_factory, toy_tools):
     out = {}
     for name, (options, count, size) in made.items():
         path = folder / f'{name}.{options.get("container", "mp4")}'
-        out[name] = (
-            toy_tools.write_video(path, **_full(options, size)),
-            count,
-            size,
-        )
-    out['edited'] = (_write_edited(folder / 'edited.mp4', toy_tools), 65, None)
+        toy_tools.write_video(path, **{'size': size, **options})
+        out[name] = path, count, size
+    # An edit list hides the first 5 of 70 frames, which are in the file.
+    shift = dict(pts=range(-5, 65), avoid_negative_ts='disabled')
+    path = toy_tools.write_video(
+        folder / 'edited.mp4', count=70, gop=12, **shift
+    )
+    out['edited'] = path, 65, None
     for degrees in (90, 180, 270):
         path = toy_tools.write_video(folder / f'turned{degrees}.mp4')
         _turn(path, degrees)
         size = (64, 48) if degrees == 180 else (48, 64)
         out[f'turned{degrees}'] = (path, 24, size)
     return out
-
-
-def _full(options, size):
-    return {'size': size, **options}
 
 
 KINDS = [
