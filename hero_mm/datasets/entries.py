@@ -2,8 +2,9 @@
 
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, ClassVar, Optional, Union
 
 from hero_mm.errors import UserError
 
@@ -36,6 +37,7 @@ class ConversionError(AnnotationError):
     """A raw file of a data set is wrong at one place."""
 
 
+@dataclass(eq=False)
 class Entry:
     """A value of a file with its place.
 
@@ -46,16 +48,12 @@ class Entry:
         cure (str): What to do where it is wrong.
     """
 
-    kind: type[AnnotationError] = ConversionError
+    kind: ClassVar[type[AnnotationError]] = ConversionError
 
-    def __init__(
-        self,
-        path: PathLike,
-        where: str,
-        value: Any = None,
-        cure: str = 'correct it, or check that this is the official file',
-    ) -> None:
-        self.path, self.where, self.value, self.cure = path, where, value, cure
+    path: PathLike
+    where: str
+    value: Any = None
+    cure: str = 'correct it, or check that this is the official file'
 
     def at(self, where: str, value: Any) -> 'Entry':
         """Another value of the file."""

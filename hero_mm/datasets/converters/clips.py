@@ -1,7 +1,7 @@
 """Sentences to clips: check them, group them, write the annotation file."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Optional
 
@@ -85,6 +85,7 @@ class Sentence:
         return query
 
 
+@dataclass
 class ClipList:
     """The clips of a split; sentences of a segment stand together.
 
@@ -94,13 +95,10 @@ class ClipList:
         summary (ConversionSummary): Counts and lists what is met.
     """
 
-    def __init__(
-        self, path: PathLike, names: RawNames, summary: ConversionSummary
-    ) -> None:
-        self.path = path
-        self.names = names
-        self.summary = summary
-        self._clips: dict[tuple, dict] = {}
+    path: PathLike
+    names: RawNames
+    summary: ConversionSummary
+    _clips: dict[tuple, dict] = field(default_factory=dict, init=False)
 
     def take(
         self,
