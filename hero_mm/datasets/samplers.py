@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Optional
 
@@ -14,6 +15,7 @@ from hero_mm.registry import DATA_SAMPLERS
 
 
 @DATA_SAMPLERS.register_module()
+@dataclass(eq=False)
 class ClipBatchSampler(Sampler):
     """Group the clips that a sampler gives into batches.
 
@@ -26,37 +28,27 @@ class ClipBatchSampler(Sampler):
             ``DefaultSampler`` or ``InfiniteSampler``.
         batch_size (int): Most clips a batch.
         drop_last (bool): Whether to drop a last batch that is not full of
-            clips. Defaults to False.
+            clips.
         max_queries (int, optional): Most sentences a batch. A clip that has
-            more is a batch of its own. Defaults to None, no limit.
+            more is a batch of its own.
         bucket (bool): Whether to put clips of alike length together, which
-            saves padding. Defaults to False.
+            saves padding.
         bucket_batches (int): Batches that are drawn at a time, sorted by
-            length and given in random order, with ``bucket``. Defaults to 16.
+            length and given in random order, with ``bucket``.
     """
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        batch_size: int,
-        drop_last: bool = False,
-        max_queries: Optional[int] = None,
-        bucket: bool = False,
-        bucket_batches: int = 16,
-    ) -> None:
-        for name, value in (
-            ('batch_size', batch_size),
-            ('max_queries', max_queries),
-            ('bucket_batches', bucket_batches),
-        ):
+    sampler: Sampler
+    batch_size: int
+    drop_last: bool = False
+    max_queries: Optional[int] = None
+    bucket: bool = False
+    bucket_batches: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ('batch_size', 'max_queries', 'bucket_batches'):
+            value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f'{name} must be >= 1, got {value}')
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.max_queries = max_queries
-        self.bucket = bucket
-        self.bucket_batches = bucket_batches
         self._lengths, self._queries = self._sizes()
         self._counted: tuple[Any, int] = (None, 0)
 
