@@ -117,7 +117,7 @@ def test_tubes(results):
     assert out['track_bboxes'][1, 4].tolist() == [32, 5, 42, 25]
     assert out['track_bboxes'].dtype == np.float32
     assert out['track_predicates'] == [[], ['roll', 'watch']]
-    assert out['track_categories'] == ['a', 'b']
+    assert out['track_categories'] == ['child', 'ball']
     assert out['tracks_complete'] is True
     assert out['track_index'].dtype == np.int64
     assert out['track_index'].tolist() == [0, 1]
