@@ -179,8 +179,8 @@ def _read_sentences(
         named = ', '.join(map(str, silent))
         summary.note(NO_SENTENCE, named, len(silent))
     ids = number_again(map(str, places))
-    found = (tubes[place] for place in places)
-    return [(i, *tube, text) for i, tube, text in zip(ids, found, texts)]
+    asked = (tubes[place] for place in places)
+    return [(i, *tube, text) for i, tube, text in zip(ids, asked, texts)]
 
 
 def _folder(name: str) -> str:
