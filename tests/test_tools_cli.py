@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import Forks
 from mmengine.config import Config
 
 from hero_mm import cli
@@ -105,28 +106,25 @@ def toy(tmp_path_factory):
     return folder
 
 
-def run(folder, *words, code=0):
-    """Run a command of Python in a folder; gives what it wrote."""
-    path = os.pathsep.join([str(folder), str(ROOT)])
-    done = subprocess.run(
-        [sys.executable, *(str(word) for word in words)],
-        cwd=folder,
-        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture(scope='module')
+def run(toy):
+    """Function: run a tool in the folder; gives what it wrote."""
+    path = os.pathsep.join([str(toy), str(ROOT)])
+    with Forks({'PYTHONPATH': path}) as forks:
+
+        def call(tool, *words, code=0):
+            found, said = forks.run(toy, ROOT / 'tools' / tool, *words)
+            assert found == code, said
+            return said
+
+        yield call
 
 
 @pytest.fixture(scope='module')
-def trained(toy):
+def trained(toy, run):
     """The work dir of a training in mixed precision, and its log."""
-    tool = ROOT / 'tools/train.py'
     flags = ('--amp', '--seed', 5, '--work-dir', 'work')
-    return toy / 'work', run(toy, tool, 'toy.py', *flags)
+    return toy / 'work', run('train.py', 'toy.py', *flags)
 
 
 def test_training_writes_log_checkpoints_and_scores(trained):
@@ -145,24 +143,23 @@ def test_training_writes_log_checkpoints_and_scores(trained):
 
 
 @pytest.mark.slow
-def test_training_resumes_and_refuses_another_model(trained, toy):
-    tool = ROOT / 'tools/train.py'
+def test_training_resumes_and_refuses_another_model(trained, run):
+    tool = 'train.py'
     options = ('--work-dir', 'work', '--resume', '--no-validate')
     more = ('--cfg-options', 'train_cfg.max_epochs=2')
-    log = run(toy, tool, 'toy.py', *options, *more)
+    log = run(tool, 'toy.py', *options, *more)
     assert 'resumed epoch: 1' in log
     assert 'Epoch(train) [2]' in log and 'Epoch(train) [1]' not in log
     assert 'Epoch(val)' not in log
-    log = run(toy, tool, 'toy.py', *options, *more, 'model.width=5', code=1)
+    log = run(tool, 'toy.py', *options, *more, 'model.width=5', code=1)
     assert 'layer.weight (1, 4) in the checkpoint, (1, 5)' in log
     assert 'Traceback' not in log
 
 
-def test_testing_scores_and_dumps(trained, toy):
-    tool = ROOT / 'tools/test.py'
+def test_testing_scores_and_dumps(trained, toy, run):
     work, _ = trained
     words = ('--dump', 'pred.json', '--work-dir', 'tested')
-    log = run(toy, tool, 'toy.py', 'work', *words)
+    log = run('test.py', 'toy.py', 'work', *words)
     assert 'tube/m_vIoU: 1.0000' in log
     predictions = json.loads((toy / 'pred.json').read_text())
     best = read_checkpoint(work)['state_dict']
@@ -175,17 +172,17 @@ def test_testing_scores_and_dumps(trained, toy):
 
 
 @pytest.mark.slow
-def test_a_second_training_is_refused_and_a_test_is_not(trained, toy):
+def test_a_second_training_is_refused_and_a_test_is_not(trained, run):
     work, _ = trained
     before = (work / 'toy.py').read_text()
     hold_work_dir(work)
     try:
         words = ('--work-dir', 'work', '--cfg-options', 'model.width=5')
-        log = run(toy, ROOT / 'tools/train.py', 'toy.py', *words, code=1)
+        log = run('train.py', 'toy.py', *words, code=1)
         assert f'another training runs in {work}: process {os.getpid()}' in log
         assert 'Traceback' not in log
         assert (work / 'toy.py').read_text() == before
-        run(toy, ROOT / 'tools/test.py', 'toy.py', 'work')
+        run('test.py', 'toy.py', 'work')
         (dumped,) = (work / 'test').glob('*.py')
         assert dumped.stem[:2] == '20'
     finally:
@@ -193,29 +190,29 @@ def test_a_second_training_is_refused_and_a_test_is_not(trained, toy):
 
 
 @pytest.mark.slow
-def test_another_schedule_is_refused_or_taken(toy):
-    tool, work = ROOT / 'tools/train.py', ('--work-dir', 'rated')
+def test_another_schedule_is_refused_or_taken(toy, run):
+    tool, work = 'train.py', ('--work-dir', 'rated')
     rate = 'param_scheduler.type=CosineAnnealingLR'
     options = ('--no-validate', '--cfg-options', rate)
-    run(toy, tool, 'toy.py', *work, *options)
+    run(tool, 'toy.py', *work, *options)
     more = ('--resume', *work, *options, 'train_cfg.max_epochs=3')
-    log = run(toy, tool, 'toy.py', *more, code=1)
+    log = run(tool, 'toy.py', *more, code=1)
     assert 'CosineAnnealingLR.T_max 1, now 3' in log
     assert '--rescale-schedule' in log and 'Traceback' not in log
-    log = run(toy, tool, 'toy.py', '--rescale-schedule', *more)
+    log = run(tool, 'toy.py', '--rescale-schedule', *more)
     assert 'Epoch(train) [3][4/4]  lr: 2.5000e-02' in log
     # A checkpoint that no training can go on from.
     weights = torch.load(toy / 'rated/epoch_3.pth', weights_only=False)
     torch.save(dict(state_dict=weights['state_dict']), toy / 'alone.pth')
-    log = run(toy, tool, 'toy.py', '--resume', 'alone.pth', code=1)
+    log = run(tool, 'toy.py', '--resume', 'alone.pth', code=1)
     assert 'alone.pth holds no optimizer, message_hub, meta' in log
 
 
 @pytest.mark.slow
-def test_testing_refuses_another_model(trained, toy):
-    tool = ROOT / 'tools/test.py'
+def test_testing_refuses_another_model(trained, run):
+    tool = 'test.py'
     words = ('work', '--cfg-options', 'model.width=5')
-    log = run(toy, tool, 'toy.py', *words, code=1)
+    log = run(tool, 'toy.py', *words, code=1)
     assert 'does not fit this config' in log and 'Traceback' not in log
 
 
@@ -311,27 +308,6 @@ def test_slurm_starts_the_tool(tmp_path):
         '--launcher',
         'slurm',
     ]
-
-
-ABSENT = """
-import runpy, sys
-
-class Absent:
-    def find_spec(self, name, *unused):
-        if name.partition('.')[0] == 'mmcv':
-            raise ModuleNotFoundError("No module named 'mmcv'", name='mmcv')
-
-sys.meta_path.insert(0, Absent())
-runpy.run_path(sys.argv[1], run_name='__main__')
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', ['train', 'test'])
-def test_a_missing_mmcv_names_the_extra(tmp_path, name):
-    log = run(tmp_path, '-c', ABSENT, ROOT / f'tools/{name}.py', code=1)
-    told = '\nerror: mmcv is not installed; pip install "hero-mm[lite]"'
-    assert log.startswith(told), log
 
 
 # Flags, without a process
