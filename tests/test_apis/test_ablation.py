@@ -87,7 +87,6 @@ def test_the_first_seed_of_all_comes_first():
         (dict(runs=[one(name='a/b')]), "the name 'a/b' must be letters"),
         (dict(runs=[one(), one()]), "the name 'a' comes twice"),
         (dict(runs=[one(tests=[dict(), dict()])]), "'test' comes twice"),
-        (dict(runs=[one(tests=[dict(split='all')])]), "'test' or 'val'"),
         (dict(runs=[one(compare_to='a/b')]), "has no test 'b'"),
         (
             dict(runs=[one()], comparisons=[dict(title='t', rows=['b'])]),
@@ -169,16 +168,12 @@ def test_a_calibration_keeps_no_checkpoint():
     assert cfg.default_hooks.checkpoint is None
 
 
-def test_another_split_is_tested():
+def test_what_is_tested_stands_in_the_config():
     cfg = config(
-        val_dataloader=dict(dataset=dict(ann_file='val.json', data_root='d')),
-        val_evaluator=dict(type='hero_mm.TubeMetric', protocol='stcat'),
-        val_cfg=dict(),
+        test_dataloader=dict(dataset=dict(ann_file='t.json', data_root='d')),
+        test_evaluator=dict(type='hero_mm.TubeMetric', protocol='stcat'),
     )
-    with pytest.raises(ValueError, match='has no test_dataloader'):
-        schedule.choose_split(cfg, 'test')
-    schedule.choose_split(cfg, 'val')
-    assert schedule.annotation_of(cfg) == ('d/val.json', 'stcat')
+    assert schedule.annotation_of(cfg) == ('d/t.json', 'stcat')
 
 
 TOY = """

@@ -14,6 +14,7 @@ configs/ablations/, or one of your own (docs/ablations.md).
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -111,14 +112,16 @@ def main(
         print(f'Report: {ablation.write_report(suite, out)}')
         return
     signal.signal(signal.SIGTERM, interrupt)
+    limit = args.time_limit
     outcome = ablation.Scheduler(
         suite,
-        out,
-        commands or ablation.Commands.of_tools(ROOT),
-        ROOT,
+        ablation.folders_of(suite, out, args.only),
+        ablation.Launcher(
+            commands or ablation.Commands.of_tools(ROOT),
+            ROOT,
+            None if limit is None else time.time() + 60 * limit,
+        ),
         jobs,
-        args.time_limit,
-        args.only,
         args.retry,
         devices,
         say=lambda line: print(line, flush=True),

@@ -1,32 +1,26 @@
 """The commands that a run starts, each in a process of its own."""
 
+import asyncio
 import os
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Union
+from subprocess import DEVNULL, STDOUT
+from typing import Any, Optional
 
 from hero_mm.engine.hooks.deadline_hook import STOP_AT
 
-Words = Sequence[Union[str, Path]]
 # One run is one thread: two of them share two cores.
 ONE_THREAD = dict(
     OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1'
 )
-POLL_SECONDS = 0.1
 KILL_SECONDS = 10.0
 
 
 class StageError(RuntimeError):
-    """A command of a run failed.
-
-    Args:
-        message (str): What failed, and the last words of its log.
-    """
+    """A command of a run failed; the message has the last words of its log."""
 
 
 class Stopped(Exception):
@@ -66,69 +60,64 @@ class Launcher:
     """Starts commands, and stops them when it must.
 
     Attributes:
+        commands (Commands): What is started.
         root (Path): Put in the search path of Python.
         deadline (float, optional): Seconds since 1970 at which commands are
             stopped.
         reserve (float): Seconds before the deadline at which a training
             should have ended by itself.
+        locks (dict): Of the runs, whose seeds share a calibration.
     """
 
+    commands: Commands
     root: Path
     deadline: Optional[float] = None
     reserve: float = 20.0
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.stop = threading.Event()
+    def seconds_left(self) -> Optional[float]:
+        """Until the deadline; None where there is none."""
+        return None if self.deadline is None else self.deadline - time.time()
 
-    def seconds_left(self) -> float:
-        """Until the deadline; infinite where there is none."""
-        if self.deadline is None:
-            return float('inf')
-        return self.deadline - time.time()
+    def is_late(self) -> bool:
+        """Whether the deadline is over."""
+        return self.deadline is not None and time.time() >= self.deadline
 
-    def run(
+    async def run(
         self,
         what: str,
-        words: Words,
+        words: Sequence[Any],
         log: Path,
         lock: int,
         device: Optional[int] = None,
     ) -> None:
-        """Run a command to its end."""
-        if self.stop.is_set() or self.seconds_left() <= 0:
+        """Run a command to its end; it keeps the lock open."""
+        if self.is_late():
             raise Stopped(what)
         line = [str(word) for word in words]
         with open(log, 'ab') as file:
             file.write(f'\n$ {" ".join(line)}\n'.encode())
             file.flush()
             start = file.tell()
-            process = subprocess.Popen(
-                line,
-                stdin=subprocess.DEVNULL,
+            process = await asyncio.create_subprocess_exec(
+                *line,
+                stdin=DEVNULL,
                 stdout=file,
-                stderr=subprocess.STDOUT,
+                stderr=STDOUT,
                 env=self._environment(device),
                 # In the group of this process: what ends all of it, such as
                 # Ctrl-C, leaves no training behind.
                 pass_fds=[lock],
             )
             try:
-                code = self._wait(process)
+                left = self.seconds_left()
+                code = await asyncio.wait_for(process.wait(), left)
+            except asyncio.TimeoutError:
+                raise Stopped(what) from None
             finally:
-                _end(process)
-        if code is None:
-            raise Stopped(what)
+                await _end(process)
         if code:
             raise StageError(f'{what} failed ({code}): {_last(log, start)}')
-
-    def _wait(self, process: subprocess.Popen) -> Optional[int]:
-        """Exit code; None where it has to be stopped."""
-        while True:
-            try:
-                return process.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                if self.stop.is_set() or self.seconds_left() <= 0:
-                    return None
 
     def _environment(self, device: Optional[int]) -> Mapping[str, str]:
         path = os.pathsep.join(
@@ -144,18 +133,18 @@ class Launcher:
         return given
 
 
-def _end(process: subprocess.Popen) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
     """Stop a command, politely at first.
 
     Data workers look for their parent every five seconds, and end without.
     """
     for end in (process.terminate, process.kill):
-        if process.poll() is not None:
+        if process.returncode is not None:
             return
         end()
         try:
-            process.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:
+            await asyncio.wait_for(process.wait(), KILL_SECONDS)
+        except asyncio.TimeoutError:
             continue
 
 

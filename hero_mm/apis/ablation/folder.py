@@ -149,17 +149,12 @@ class Folder:
 
 def answers(found: Mapping[str, Any], trial: Trial) -> bool:
     """Whether what a test has left is of what the suite asks now."""
-    # Version 0.1.0 wrote it as 'told'.
-    return found.get('asked', found.get('told')) == asked_of(trial)
+    return found.get('asked') == asked_of(trial)
 
 
 def asked_of(trial: Trial) -> dict[str, Any]:
     """What the suite says of a test, as its files keep it."""
-    return dict(
-        config=trial.config,
-        options=write_options(trial.options),
-        split=trial.split,
-    )
+    return dict(options=write_options(trial.options))
 
 
 def write_options(options: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from hero_mm.files import write_text
 from hero_mm.visualization.charts import Series, line_chart
 
 from .results import Row
-from .suite import Plot, Suite
+from .suite import MAIN_METRIC, Plot
 
 LABELS = {
     'clips': 'clips trained',
@@ -31,9 +31,7 @@ def slug(text: str) -> str:
     return re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')
 
 
-def draw_curves(
-    suite: Suite, title: str, rows: Sequence[Row], out: Path
-) -> Iterator[Path]:
+def draw_curves(title: str, rows: Sequence[Row], out: Path) -> Iterator[Path]:
     """Draw the scores of the validations along the trainings.
 
     A plot against clips and one against seconds; paths of those that there
@@ -49,22 +47,21 @@ def draw_curves(
     seconds = 'gpu_seconds' if on_gpu else 'cpu_seconds'
     # The file of the cost has the time of a GPU as that of the clock.
     keys = {'clips': 'clips', seconds: 'wall_seconds' if on_gpu else seconds}
-    metric = suite.main_metric
     for kind, key in keys.items():
         lines = [
             Series(name, [x for x, _ in points], [y for _, y in points])
             for name, row in runs.items()
             for result in row.results.values()
-            if (points := _curve(result, key, metric))
+            if (points := _curve(result, key))
         ]
         path = out / f'{slug(title)}-{slug(kind)}.svg'
-        if _write(path, title, lines, LABELS[kind], f'{metric}, validation'):
+        if _write(
+            path, title, lines, LABELS[kind], f'{MAIN_METRIC}, validation'
+        ):
             yield path
 
 
-def _curve(
-    result: Mapping[str, Any], x: str, metric: str
-) -> list[tuple[float, float]]:
+def _curve(result: Mapping[str, Any], x: str) -> list[tuple[float, float]]:
     """Points of a training."""
     found = []
     for point in result['curve']:
@@ -73,8 +70,8 @@ def _curve(
             for name, value in point['scores'].items()
             if name.count('/') < 2
         }
-        if metric in scores:
-            found.append((float(point[x]), float(scores[metric])))
+        if MAIN_METRIC in scores:
+            found.append((float(point[x]), float(scores[MAIN_METRIC])))
     return found
 
 
@@ -86,14 +83,14 @@ def draw_plot(
     for name, rows in series.items():
         found = []
         for row in rows:
-            x, y = row.value(plot.x), row.value(plot.metric)
+            x, y = row.value(plot.x), row.value(MAIN_METRIC)
             if x is not None and y is not None:
-                found.append((x, y, row.means[plot.metric].spread or 0.0))
+                found.append((x, y, row.means[MAIN_METRIC].spread or 0.0))
         if found:
             xs, ys, spreads = zip(*sorted(found))
             lines.append(Series(name, xs, ys, spreads))
     label = plot.x_label or LABELS.get(plot.x, plot.x)
-    return _write(path, plot.title, lines, label, plot.metric)
+    return _write(path, plot.title, lines, label, MAIN_METRIC)
 
 
 def _write(

@@ -16,15 +16,10 @@ from hero_mm.visualization.video_writer import PathLike
 
 from .plots import draw_curves, draw_plot, slug
 from .results import Mean, Results, Row
-from .suite import Comparison, Suite
+from .suite import MAIN_METRIC, METRICS, Comparison, Suite
 
 DASH = '–'
-REPORT, TABLE, RUNS, CURVES = (
-    'report.md',
-    'table.csv',
-    'runs.csv',
-    'curves.csv',
-)
+REPORT, TABLE = 'report.md', 'table.csv'
 
 
 def write_report(suite: Suite, out: PathLike) -> Path:
@@ -42,9 +37,9 @@ def write_report(suite: Suite, out: PathLike) -> Path:
     tables = [(table, results.rows(table)) for table in suite.comparisons]
     lines = [f'# Ablations: {suite.name}', '', *_facts(tables)]
     for table, rows in tables:
-        lines += ['', f'## {table.title}', '', *_markdown(suite, rows), '']
+        lines += ['', f'## {table.title}', '', *_markdown(rows), '']
         lines += _notes(rows)
-        for path in draw_curves(suite, table.title, rows, out):
+        for path in draw_curves(table.title, rows, out):
             lines += ['', f'![{path.stem}]({path.name})']
     for plot in suite.plots:
         path = out / f'{slug(plot.title)}.svg'
@@ -57,9 +52,7 @@ def write_report(suite: Suite, out: PathLike) -> Path:
             lines.append(f'![{path.stem}]({path.name})')
         else:
             lines.append('Nothing to draw yet.')
-    write_bytes(out / TABLE, _csv(_table_lines(suite, tables)))
-    write_bytes(out / RUNS, _csv(_run_lines(suite, results)))
-    write_bytes(out / CURVES, _csv(_curve_lines(suite, results)))
+    write_bytes(out / TABLE, _csv(_table_lines(tables)))
     write_bytes(out / REPORT, ('\n'.join(lines) + '\n').encode())
     return out / REPORT
 
@@ -84,15 +77,14 @@ def _facts(tables: Tables) -> list[str]:
     ]
 
 
-def _markdown(suite: Suite, rows: Sequence[Row]) -> list[str]:
+def _markdown(rows: Sequence[Row]) -> list[str]:
     """A table, a row a model."""
-    main = suite.main_metric
-    head = ['run', 'seeds', *suite.metrics, f'{main} to the reference']
+    head = ['run', 'seeds', *METRICS, f'{MAIN_METRIC} to the reference']
     head += [f'{LEVEL:.0%} interval'.replace('%', ' %'), 'parameters']
     head += ['GFLOPs a clip', 'ms a clip', 'clips', 'CPU-s', 'GPU-s']
     lines = [head, ['---'] * len(head)]
     for row in rows:
-        difference = row.differences.get(main)
+        difference = row.differences.get(MAIN_METRIC)
         shown = DASH
         if difference is not None:
             shown = f'{points(difference.value)} ({row.reference})'
@@ -100,7 +92,7 @@ def _markdown(suite: Suite, rows: Sequence[Row]) -> list[str]:
             [
                 row.text,
                 f'{len(row.results)} of {len(row.run.seeds)}',
-                *(score_text(row.means.get(key)) for key in suite.metrics),
+                *(score_text(row.means.get(key)) for key in METRICS),
                 shown,
                 interval(difference) if difference else DASH,
                 _number(row.value('params'), '{:,.0f}'),
@@ -164,7 +156,7 @@ def _csv(lines: Iterator[dict[str, Any]]) -> bytes:
     return csv_text([names, *cells]).encode()
 
 
-def _table_lines(suite: Suite, tables: Tables) -> Iterator[dict[str, Any]]:
+def _table_lines(tables: Tables) -> Iterator[dict[str, Any]]:
     """A line a row of a table: means, spread, differences."""
     for table, rows in tables:
         for row in rows:
@@ -176,12 +168,12 @@ def _table_lines(suite: Suite, tables: Tables) -> Iterator[dict[str, Any]]:
                 seeds=' '.join(map(str, row.results)),
                 reference=row.reference,
             )
-            for key in suite.metrics:
+            for key in METRICS:
                 mean = row.means.get(key)
                 line[key] = mean.mean if mean else None
                 line[f'{key} sd'] = mean.spread if mean else None
             for key, one in row.differences.items():
-                if key in suite.metrics:
+                if key in METRICS:
                     line[f'{key} difference'] = one.value
                     line[f'{key} low'], line[f'{key} high'] = one.low, one.high
             names = ('params', 'flops', 'ms', 'clips')
@@ -190,32 +182,3 @@ def _table_lines(suite: Suite, tables: Tables) -> Iterator[dict[str, Any]]:
             line.update(row.run.facts, **row.trial.facts)
             line['notes'] = '; '.join(row.notes)
             yield line
-
-
-def _run_lines(suite: Suite, results: Results) -> Iterator[dict[str, Any]]:
-    """A line a run, seed and test, with every score that was logged."""
-    for run in suite.runs:
-        for trial in run.tests:
-            row = results.row(f'{run.name}/{trial.name}')
-            for seed, result in row.results.items():
-                test = result['tests'][trial.name]
-                line = dict(run=run.name, test=trial.name, seed=seed)
-                spent = ('iterations', 'clips', 'cpu_seconds', 'gpu_seconds')
-                for key in (*spent, 'wall_seconds', 'device', 'commit'):
-                    line[key] = result.get(key)
-                for key in ('params', 'flops', 'ms'):
-                    line[key] = test.get(key)
-                yield {**line, **test['scores']}
-
-
-def _curve_lines(suite: Suite, results: Results) -> Iterator[dict[str, Any]]:
-    """A line a validation along the way."""
-    for run in suite.runs:
-        if run.budget.kind == 'trained':
-            continue
-        row = results.row(run.name)
-        for seed, result in row.results.items():
-            for point in result['curve']:
-                spent = {k: v for k, v in point.items() if k != 'scores'}
-                line = dict(run=run.name, seed=seed, **spent)
-                yield {**line, **point['scores']}

@@ -98,16 +98,6 @@ def fit_calibration(cfg: Config) -> int:
     return steps
 
 
-def choose_split(cfg: Config, split: str) -> None:
-    """Let ``tools/test.py`` test another split."""
-    for part in ('dataloader', 'evaluator', 'cfg'):
-        found = cfg.get(f'{split}_{part}')
-        if found is None:
-            raise UserError(f'{cfg.filename} has no {split}_{part}')
-        if split != 'test' and part != 'cfg':
-            cfg[f'test_{part}'] = found
-
-
 def annotation_of(cfg: Config) -> tuple[str, str]:
     """Annotation file and protocol of the tests of a config."""
     dataset = unwrapped(cfg, 'test', 'ann_file')

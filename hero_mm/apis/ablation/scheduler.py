@@ -1,7 +1,6 @@
 """Work through the runs of a suite, side by side and until time is up."""
 
-import threading
-import time
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,21 +12,12 @@ from mmengine.config import Config
 from hero_mm.config import read_config
 from hero_mm.engine.launch import prepare_data
 
-from .commands import Commands, Launcher, StageError, Stopped
-from .folder import (
-    BEGUN,
-    CHANGED,
-    DONE,
-    FAILED,
-    TRAINED,
-    Folder,
-    write_json,
-)
-from .stages import Worker, source_of
-from .suite import OTHERS, Suite
+from .commands import Launcher, StageError, Stopped
+from .folder import BEGUN, CHANGED, DONE, FAILED, TRAINED, Folder, write_json
+from .stages import finish_run, source_of
+from .suite import MAIN_METRIC, OTHERS, Suite
 
 WAIT_SECONDS = 0.5
-Say = Callable[[str], None]
 
 
 @dataclass
@@ -71,16 +61,13 @@ def folders_of(
 
 
 class Scheduler:
-    """Gives runs to threads, each of which waits for one command.
+    """Shares the runs out among jobs, each of which waits for one command.
 
     Args:
         suite (Suite): The suite.
-        out (Path): Its folder.
-        commands (Commands): What is started.
-        root (Path): Folder of the code.
+        pending (Sequence[Folder]): Its runs.
+        launcher (Launcher): What starts commands.
         jobs (int): Runs side by side.
-        minutes (float, optional): Time limit.
-        only (Sequence[str]): Names of runs; all by default.
         retry (bool): Run again what has failed before.
         devices (int): GPUs, which the jobs share out; 0 for the CPU.
         say (Callable): Takes a line for the user.
@@ -89,27 +76,19 @@ class Scheduler:
     def __init__(
         self,
         suite: Suite,
-        out: Path,
-        commands: Commands,
-        root: Path,
-        jobs: int = 2,
-        minutes: Optional[float] = None,
-        only: Sequence[str] = (),
-        retry: bool = False,
-        devices: int = 0,
-        say: Say = lambda line: None,
+        pending: Sequence[Folder],
+        launcher: Launcher,
+        jobs: int,
+        retry: bool,
+        devices: int,
+        say: Callable[[str], None],
     ) -> None:
-        self.suite, self.out = suite, out
-        self.jobs, self.retry, self.devices = jobs, retry, devices
-        deadline = None if minutes is None else time.time() + 60 * minutes
-        self.launcher = Launcher(root, deadline)
-        self.worker = Worker(commands, self.launcher)
+        self.suite, self.launcher, self.retry = suite, launcher, retry
+        self.devices = [n % devices if devices else None for n in range(jobs)]
         self._say = say
-        self.pending = folders_of(suite, out, only)
+        self.pending = list(pending)
         self.running: list[Folder] = []
         self.outcome = Outcome()
-        self._changed = threading.Condition()
-        self._threads = 0
 
     def say(self, line: str) -> None:
         """Show the user a line, with the time."""
@@ -119,35 +98,12 @@ class Scheduler:
         """Run all, until they are done or time is up."""
         self._sort_out()
         self._prepare()
-        self._threads = self.jobs
-        for slot in range(self.jobs):
-            threading.Thread(target=self._thread, args=(slot,)).start()
-        try:
-            self._wait()
-        except BaseException:
-            self.launcher.stop.set()
-            self._wait()
-            raise
+        asyncio.run(self._run())
         self.outcome.left += [folder.label for folder in self.pending]
         return self.outcome
 
-    def _wait(self) -> None:
-        """Until all threads have ended.
-
-        Not by ``join``: an interrupted one takes the thread for ended (Python
-        before 3.13), and its command would be left behind.
-        """
-        with self._changed:
-            while self._threads:
-                self._changed.wait(WAIT_SECONDS)
-
-    def _thread(self, slot: int) -> None:
-        try:
-            self._work(slot)
-        finally:
-            with self._changed:
-                self._threads -= 1
-                self._changed.notify_all()
+    async def _run(self) -> None:
+        await asyncio.gather(*map(self._work, self.devices))
 
     def _sort_out(self) -> None:
         """Leave out what is done, has failed, or was another run."""
@@ -188,64 +144,34 @@ class Scheduler:
                 self.pending.remove(folder)
                 self._fail(folder, error)
 
-    def _work(self, slot: int) -> None:
-        device = slot % self.devices if self.devices else None
-        while (folder := self._take()) is not None:
+    async def _work(self, device: Optional[int]) -> None:
+        """One run after the other, those that must wait after the others."""
+        while self.pending and not self.launcher.is_late():
+            ready = [f for f in self.pending if not self._waits(f)]
+            if not ready:
+                await asyncio.sleep(WAIT_SECONDS)
+                continue
+            folder = ready[0]
+            self.pending.remove(folder)
+            self.running.append(folder)
             try:
-                self.worker.do(folder, device)
+                if self._depends(folder) and not source_of(folder).result():
+                    why = (
+                        f'it needs {folder.run.budget.run}, which is not done'
+                    )
+                    self._block(folder, why)
+                    continue
+                self.say(f'{folder.label}: starts')
+                await finish_run(folder, self.launcher, device)
                 self.outcome.done.append(folder.label)
-                self.say(f'{folder.label}: done, {self._score(folder)}')
+                self.say(f'{folder.label}: done, {_scores_of(folder)}')
             except Stopped as error:
                 self.outcome.left.append(folder.label)
                 self.say(f'{folder.label}: stopped, {error}')
             except Exception as error:  # The others go on.
                 self._fail(folder, error)
             finally:
-                with self._changed:
-                    self.running.remove(folder)
-                    self._changed.notify_all()
-
-    def _score(self, folder: Folder) -> str:
-        """The main score of a result, for the log."""
-        key = self.suite.main_metric
-        tests = (folder.result() or {}).get('tests', {})
-        found = [
-            f'{name}: {key} {test["scores"][key]:.3f}'
-            for name, test in tests.items()
-            if key in (test or {}).get('scores', {})
-        ]
-        return ', '.join(found) or f'no {key}'
-
-    def _take(self) -> Optional[Folder]:
-        """The next run that can be started; None where there is none."""
-        with self._changed:
-            while not self.launcher.stop.is_set():
-                if self.launcher.seconds_left() <= 0:
-                    return None
-                waits = False
-                for folder in list(self.pending):
-                    if self._waits(folder):
-                        waits = True
-                        continue
-                    self.pending.remove(folder)
-                    try:
-                        lacks = self._lacks_source(folder)
-                    except Exception as error:  # The others go on.
-                        self._fail(folder, error)
-                        continue
-                    if lacks:
-                        other = folder.run.budget.run
-                        self._block(
-                            folder, f'it needs {other}, which is not done'
-                        )
-                        continue
-                    self.running.append(folder)
-                    self.say(f'{folder.label}: starts')
-                    return folder
-                if not waits or not self.running:
-                    return None
-                self._changed.wait(WAIT_SECONDS)
-        return None
+                self.running.remove(folder)
 
     def _depends(self, folder: Folder) -> bool:
         """Whether another run has to be done before it."""
@@ -258,10 +184,6 @@ class Scheduler:
             (one.run.name, one.seed) == wanted
             for one in self.pending + self.running
         )
-
-    def _lacks_source(self, folder: Folder) -> bool:
-        """Whether the run that it depends on has no result."""
-        return self._depends(folder) and source_of(folder).result() is None
 
     def _block(self, folder: Folder, why: str) -> None:
         self.outcome.blocked[folder.label] = why
@@ -276,3 +198,14 @@ class Scheduler:
         )
         self.outcome.failed[folder.label] = message
         self.say(f'{folder.label}: FAILED, {message}')
+
+
+def _scores_of(folder: Folder) -> str:
+    """The main score of each test, for the log."""
+    tests = (folder.result() or {}).get('tests', {})
+    found = [
+        f'{name}: {MAIN_METRIC} {test["scores"][MAIN_METRIC]:.3f}'
+        for name, test in tests.items()
+        if MAIN_METRIC in test['scores']
+    ]
+    return ', '.join(found) or f'no {MAIN_METRIC}'

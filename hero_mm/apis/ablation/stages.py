@@ -4,14 +4,14 @@ Each stage leaves a file, so that an interrupted run goes on with the first
 stage that has left none.
 """
 
+import asyncio
 import fcntl
 import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Optional
@@ -21,25 +21,16 @@ from mmengine.config import Config
 from hero_mm.config import read_config
 from hero_mm.files import write_text
 
-from .commands import (
-    POLL_SECONDS,
-    Commands,
-    Launcher,
-    StageError,
-    Stopped,
-)
+from .commands import Launcher, StageError, Stopped
 from .folder import Folder, asked_of, read_json, read_options, write_json
 from .schedule import (
     annotation_of,
-    choose_split,
     fit_calibration,
     fit_training,
     iterations_of,
 )
 from .suite import Run, Trial
 
-# MMEngine registers what a config imports: one thread at a time.
-_CONFIGS = threading.Lock()
 TIMES = ('time', 'data_time')
 COUNTED = (
     'device',
@@ -49,6 +40,7 @@ COUNTED = (
     'gpu_seconds',
     'wall_seconds',
 )
+POLL_SECONDS = 0.1
 # Workers of a training that was stopped live a little longer.
 LOCK_SECONDS = 12.0
 
@@ -81,35 +73,33 @@ def source_of(folder: Folder) -> Folder:
     return Folder(Run(name, folder.run.budget), seed, out)
 
 
-@dataclass
-class Worker:
-    """Takes runs through their stages.
+async def finish_run(
+    folder: Folder, launcher: Launcher, device: Optional[int] = None
+) -> None:
+    """Go on with a run until its result is written.
 
-    Attributes:
-        commands (Commands): What is started.
-        launcher (Launcher): What starts it.
-        locks (dict): Of the runs, whose seeds share a calibration.
+    Args:
+        folder (Folder): Of the run.
+        launcher (Launcher): What starts commands.
+        device (int, optional): Number of the GPU.
+
+    Raises:
+        Stopped: If time is up, or another process works on it.
+        StageError: If a command fails.
     """
-
-    commands: Commands
-    launcher: Launcher
-    locks: dict[str, threading.Lock] = field(default_factory=dict)
-
-    def do(self, folder: Folder, device: Optional[int] = None) -> None:
-        """Go on with a run until its result is written."""
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with _locked(folder) as lock:
-            (folder.path / 'failed.json').unlink(missing_ok=True)
-            job = _Job(folder, self, lock, device)
-            job.plan()
-            job.train()
-            for trial in folder.run.tests:
-                job.test(trial)
-            job.finish()
+    folder.path.mkdir(parents=True, exist_ok=True)
+    async with _locked(folder) as lock:
+        (folder.path / 'failed.json').unlink(missing_ok=True)
+        job = _Job(folder, launcher, lock, device)
+        await job.plan()
+        await job.train()
+        for trial in folder.run.tests:
+            await job.test(trial)
+        job.finish()
 
 
-@contextmanager
-def _locked(folder: Folder) -> Iterator[int]:
+@asynccontextmanager
+async def _locked(folder: Folder) -> AsyncIterator[int]:
     """Keep others out; a command that outlives this process does so too."""
     last = time.monotonic() + LOCK_SECONDS
     with open(folder.path / 'lock', 'a', encoding='utf-8') as file:
@@ -122,7 +112,7 @@ def _locked(folder: Folder) -> Iterator[int]:
                     raise Stopped(
                         f'{folder.path} is in use by another process'
                     ) from error
-                time.sleep(POLL_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
         yield file.fileno()
 
 
@@ -131,14 +121,13 @@ class _Job:
     """A run at work."""
 
     folder: Folder
-    worker: Worker
+    launcher: Launcher
     lock: int
     device: Optional[int]
 
-    def start(self, what: str, *words: Any) -> None:
-        self.worker.launcher.run(
-            what, words, self.folder.path / 'log.txt', self.lock, self.device
-        )
+    async def start(self, what: str, *words: Any) -> None:
+        log = self.folder.path / 'log.txt'
+        await self.launcher.run(what, words, log, self.lock, self.device)
 
     def config(self, trial: Optional[Trial] = None) -> Config:
         """Config of the training, or of a test."""
@@ -147,17 +136,15 @@ class _Job:
         options = read_options(plan.get('trained_options') or {})
         options.update(self.folder.run.options)
         if trial is not None:
-            path = trial.config or path
             options.update(trial.options)
-        with _CONFIGS:
-            return read_config(path, options)
+        return read_config(path, options)
 
-    def plan(self) -> None:
+    async def plan(self) -> None:
         """Decide how much is trained, and write the config."""
         if self.folder.plan() is not None:
             return
         plan = self.folder.wanted()
-        plan['commit'] = commit_of(self.worker.launcher.root)
+        plan['commit'] = commit_of(self.launcher.root)
         plan['date'] = _now()
         budget = self.folder.run.budget
         if budget.kind == 'trained':
@@ -175,7 +162,7 @@ class _Job:
             cfg = self.config()
             clips = budget.amount
             if budget.kind != 'clips':
-                plan['calibration'] = self.calibration()
+                plan['calibration'] = await self.calibration()
                 clips = self.clips_for(plan)
             plan['iterations'] = iterations_of(clips, cfg)
             fit_training(cfg, plan['iterations'])
@@ -199,18 +186,17 @@ class _Job:
             )
         return seconds / found[f'{kind}_a_clip']
 
-    def calibration(self) -> dict[str, Any]:
+    async def calibration(self) -> dict[str, Any]:
         """The cost of a clip, measured once for all seeds."""
-        folder = self.folder
-        locks = self.worker.locks
-        with locks.setdefault(folder.run.name, threading.Lock()):
+        folder, locks = self.folder, self.launcher.locks
+        async with locks.setdefault(folder.run.name, asyncio.Lock()):
             found = read_json(folder.calibration)
             if found is None:
-                found = self.measure()
+                found = await self.measure()
                 write_json(folder.calibration, found)
         return found
 
-    def measure(self) -> dict[str, Any]:
+    async def measure(self) -> dict[str, Any]:
         """Train a little."""
         work_dir = self.folder.path / 'calibration'
         shutil.rmtree(work_dir, ignore_errors=True)
@@ -221,8 +207,8 @@ class _Job:
         write_text(path, cfg.pretty_text)
         words = ['--work-dir', work_dir, '--seed', self.folder.seed]
         words.append('--no-validate')
-        train = self.worker.commands.train
-        self.start('the calibration', *train, path, *words)
+        train = self.launcher.commands.train
+        await self.start('the calibration', *train, path, *words)
         cost = read_json(work_dir / 'training_cost.json') or {}
         if not cost.get('clips'):
             raise StageError(
@@ -237,7 +223,7 @@ class _Job:
         shutil.rmtree(work_dir)
         return found
 
-    def train(self) -> None:
+    async def train(self) -> None:
         """Train, or go on with it."""
         folder = self.folder
         if folder.is_trained():
@@ -246,11 +232,12 @@ class _Job:
         if (folder.work_dir / 'last_checkpoint').is_file():
             words.append('--resume')
         config = folder.path / 'config.py'
-        self.start('the training', *self.worker.commands.train, config, *words)
+        train = self.launcher.commands.train
+        await self.start('the training', *train, config, *words)
         if folder.is_trained():
             return
         plan, done = folder.plan() or {}, folder.cost().get('step', 0)
-        if self.worker.launcher.deadline is not None and done:
+        if self.launcher.deadline is not None and done:
             raise Stopped(f'{done} of {plan["iterations"]} iterations')
         raise StageError(
             f'the training ended after {done} of {plan["iterations"]} '
@@ -268,7 +255,7 @@ class _Job:
         name = Path(note.read_text(encoding='utf-8').strip()).name
         return str(self.folder.work_dir / name)
 
-    def test(self, trial: Trial) -> None:
+    async def test(self, trial: Trial) -> None:
         """Predict and score, then measure what a clip costs."""
         if self.folder.tested(trial) is not None:
             return
@@ -276,16 +263,15 @@ class _Job:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         cfg = self.config(trial)
-        choose_split(cfg, trial.split)
         config = place / 'config.py'
         write_text(config, cfg.pretty_text)
         checkpoint = self.checkpoint()
         dump, log = place / 'predictions.json', place / 'log'
         words = ['--work-dir', log, '--dump', dump]
-        commands = self.worker.commands
+        test = self.launcher.commands.test
         what = f'test {trial.name!r}'
         start = time.monotonic()
-        self.start(what, *commands.test, config, checkpoint, *words)
+        await self.start(what, *test, config, checkpoint, *words)
         if not dump.is_file():
             raise StageError(f'{what} left no {dump}')
         annotation, protocol = annotation_of(cfg)
@@ -295,11 +281,11 @@ class _Job:
             protocol=protocol,
             scores=_logged_scores(log),
             seconds=time.monotonic() - start,
-            **self.cost(trial, config, checkpoint),
+            **await self.cost(trial, config, checkpoint),
         )
         write_json(place / 'test.json', found)
 
-    def cost(self, trial: Trial, config: Path, checkpoint: str) -> Any:
+    async def cost(self, trial: Trial, config: Path, checkpoint: str) -> Any:
         """Parameters, FLOPs and time; what cannot be had is None."""
         if not trial.cost:
             return {}
@@ -307,7 +293,7 @@ class _Job:
         words = [config, checkpoint, '--out', out]
         try:
             what = f'the cost of test {trial.name!r}'
-            self.start(what, *self.worker.commands.cost, *words)
+            await self.start(what, *self.launcher.commands.cost, *words)
             return read_json(out) or dict(errors=dict(cost=f'no {out}'))
         except StageError as error:
             return dict(errors=dict(cost=str(error)))
@@ -339,7 +325,7 @@ class _Job:
         first = next(iter(tests.values())) or {}
         result.update(
             spent,
-            commit_at_end=commit_of(self.worker.launcher.root),
+            commit_at_end=commit_of(self.launcher.root),
             date_of_end=_now(),
             checkpoint=self.checkpoint(),
             params=first.get('params'),

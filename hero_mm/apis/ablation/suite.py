@@ -54,17 +54,12 @@ class Trial:
     Attributes:
         name (str): Of the trial, unique in its run.
         options (dict): Changes of the config, beside those of the run.
-        config (str, optional): Another config than that of the training.
-        split (str): ``'test'`` or ``'val'``: whose data loader and evaluator
-            are taken.
         facts (dict): Numbers that plots may show, such as ``dict(share=0.5)``.
         cost (bool): Whether parameters, FLOPs and time are measured too.
     """
 
     name: str = 'test'
     options: Mapping[str, Any] = field(default_factory=dict)
-    config: Optional[str] = None
-    split: str = 'test'
     facts: Mapping[str, float] = field(default_factory=dict)
     cost: bool = True
 
@@ -121,14 +116,12 @@ class Plot:
             ``'gflops'``, ``'ms'``, a fact, or a score such as ``'m_tIoU'``.
         series (dict[str, tuple[str, ...]]): Rows by name of the line.
         x_label (str): Below the axis.
-        metric (str): What lies on the y axis.
     """
 
     title: str
     x: str
     series: Mapping[str, tuple[str, ...]]
     x_label: str = ''
-    metric: str = MAIN_METRIC
 
 
 @dataclass(frozen=True)
@@ -140,8 +133,6 @@ class Suite:
         runs (tuple[Run, ...]): In the order of their importance.
         comparisons (tuple[Comparison, ...]): Tables of the report.
         plots (tuple[Plot, ...]): More plots.
-        metrics (tuple[str, ...]): Columns of the tables.
-        main_metric (str): The one that runs are compared by.
         prepare (tuple[dict, ...]): Steps that are taken once before all runs,
             as ``prepare`` in a config.
     """
@@ -150,8 +141,6 @@ class Suite:
     runs: tuple[Run, ...]
     comparisons: tuple[Comparison, ...] = ()
     plots: tuple[Plot, ...] = ()
-    metrics: tuple[str, ...] = METRICS
-    main_metric: str = MAIN_METRIC
     prepare: tuple[dict[str, Any], ...] = ()
 
     def run(self, name: str) -> Run:
@@ -216,13 +205,12 @@ def _read_suite(name: str, given: Mapping[str, Any]) -> Suite:
     tables = given.get('comparisons') or [
         dict(title='All runs', rows=[run.name for run in runs])
     ]
-    kept = ('metrics', 'main_metric', 'prepare')
     suite = Suite(
         name,
         runs,
         tuple(_make(Comparison, item, 'comparison') for item in tables),
         tuple(_make(Plot, item, 'plot') for item in given.get('plots') or ()),
-        **{key: given[key] for key in kept if key in given},
+        tuple(given.get('prepare') or ()),
     )
     for text in _rows(suite):
         suite.row(text)
@@ -270,12 +258,6 @@ def _read_run(given: Mapping[str, Any]) -> Run:
     given['tests'] = tuple(_make(Trial, test, 'test') for test in tests)
     run: Run = _make(Run, given, 'run')
     _check_names(f'test of run {run.name!r}', [t.name for t in run.tests])
-    for trial in run.tests:
-        if trial.split not in ('test', 'val'):
-            raise UserError(
-                f'test {trial.name!r} of run {run.name!r}: split must be '
-                f"'test' or 'val', got {trial.split!r}"
-            )
     if not run.seeds or len(set(run.seeds)) < len(run.seeds):
         raise UserError(
             f'run {run.name!r} needs one or more different seeds, got '
