@@ -27,7 +27,6 @@ from hero_mm.files import (
 )
 from hero_mm.registry import METRICS
 from hero_mm.visualization import VideoWriter, write_png
-from hero_mm.visualization.charts import close_figure, open_axes
 
 ROOT = Path(__file__).resolve().parent.parent
 NOISE = np.random.default_rng(0).integers(0, 255, (24, 96, 96, 3), np.uint8)
@@ -42,12 +41,6 @@ def write_mp4(path):
 def save_weights(path):
     with replacing(path) as part, open(part, 'wb') as file:
         torch.save(dict(a=torch.randn(50000)), file)
-
-
-def open_figure(path):
-    axes = open_axes(show=False, out=path)
-    axes.plot(NOISE.ravel()[:3000])
-    close_figure(axes, show=False, out=path)
 
 
 def predictions(path):
@@ -75,7 +68,6 @@ WRITERS = {
     'a.png': lambda path: write_png(path, NOISE[0].repeat(2, 0)),
     'a.mp4': write_mp4,
     'a.pth': save_weights,
-    'a.pdf': open_figure,
     'a.json': predictions,
     'a_': publish,
     'a.pkl': dump_results,

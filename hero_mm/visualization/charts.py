@@ -1,15 +1,11 @@
-"""Charts by matplotlib: SVG of reports, files and windows of tools."""
+"""Charts by matplotlib, as SVG."""
 
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-
-from hero_mm.errors import UserError
-from hero_mm.files import PathLike, replacing
 
 PALETTE = (
     '#0072B2',
@@ -21,8 +17,6 @@ PALETTE = (
     '#6b6b6b',
 )
 """Colours of Okabe and Ito, which everybody can tell apart."""
-
-WITHOUT_WINDOW = ('agg', 'cairo', 'pdf', 'pgf', 'ps', 'svg', 'template')
 
 
 @dataclass(frozen=True)
@@ -162,72 +156,3 @@ def _svg(axes: Any, title: str) -> str:
     ):
         axes.figure.savefig(stream, format='svg', metadata=dict(Date=None))
     return stream.getvalue()
-
-
-def open_axes(show: bool = True, out: Optional[PathLike] = None) -> Any:
-    """Open a figure.
-
-    Args:
-        show (bool): Whether the figure is to be shown in a window.
-        out (str | os.PathLike, optional): The file that it goes to. The
-            suffix says the format.
-
-    Returns:
-        matplotlib.axes.Axes: For :func:`close_figure`.
-
-    Raises:
-        ValueError: If the format is unknown, or the figure can neither be
-            shown nor written.
-    """
-    import matplotlib
-
-    if not show:
-        # Touches no screen.
-        matplotlib.use('agg')
-    import matplotlib.pyplot as plt
-
-    if show and out is None and not _has_window():
-        raise UserError(
-            'there is no window to show a figure in (matplotlib has the '
-            f'backend {plt.get_backend()!r}); give a file to write it to'
-        )
-    figure, axes = plt.subplots(figsize=(9, 5))
-    axes.grid(alpha=0.3)
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if out is not None and Path(out).suffix[1:].lower() not in known:
-        plt.close(figure)
-        raise UserError(
-            f'{out}: the name must end in one of '
-            f'{", ".join(f".{name}" for name in known)}'
-        )
-    return axes
-
-
-def _has_window() -> bool:
-    import matplotlib.pyplot as plt
-
-    return plt.get_backend().lower() not in WITHOUT_WINDOW
-
-
-def close_figure(
-    axes: Any, show: bool = True, out: Optional[PathLike] = None
-) -> None:
-    """Write a figure, show it where there is a window, and close it.
-
-    Args:
-        axes (matplotlib.axes.Axes): Of :func:`open_axes`.
-        show (bool): As given there.
-        out (str | os.PathLike, optional): As given there. Its folder is made.
-    """
-    import matplotlib.pyplot as plt
-
-    figure = axes.figure
-    try:
-        if out is not None:
-            with replacing(out) as part:
-                kind = Path(out).suffix[1:]
-                figure.savefig(part, format=kind, bbox_inches='tight')
-        if show and _has_window():
-            plt.show()
-    finally:
-        plt.close(figure)

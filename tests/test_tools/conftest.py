@@ -21,30 +21,3 @@ def explain(capsys):
         return told.partition('error: ')[2]
 
     return call
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Axes of the figures that a tool closed, kept open; see ``watch``."""
-    import matplotlib
-    import matplotlib.pyplot as plt
-
-    kept = []
-
-    def watch(tool):
-        close = tool.close_figure
-
-        def close_figure(axes, *words):
-            lines = [
-                (line.get_label(), *map(list, line.get_data()))
-                for line in axes.lines
-            ]
-            kept.append((axes, lines))
-            close(axes, *words)
-
-        monkeypatch.setattr(tool, 'close_figure', close_figure)
-        return kept
-
-    with matplotlib.rc_context():
-        yield watch
-    plt.close('all')

@@ -1,30 +1,18 @@
-"""Charts and figures of matplotlib: what they show, style, backend, format."""
+"""Charts of matplotlib: what they show, and how."""
 
 import math
 import re
 import xml.etree.ElementTree as ElementTree
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 
 from hero_mm.visualization import charts
 from hero_mm.visualization.charts import (
     PALETTE,
     Series,
-    close_figure,
     histogram,
     line_chart,
-    open_axes,
 )
-
-
-@pytest.fixture(autouse=True)
-def settings():
-    plt.close('all')
-    with matplotlib.rc_context():
-        yield
-    plt.close('all')
 
 
 @pytest.fixture
@@ -104,29 +92,3 @@ def test_lines_of_one_name_look_alike(drawn):
     assert [one.has_yerr for one in curves] == [True, False, False]
     assert texts_of(svg).count('a') == 1 and 'score' in texts_of(svg)
     assert drawn[0].get_ylim()[0] > 0.3
-
-
-def test_a_figure_is_written_and_closed(tmp_path):
-    path = tmp_path / 'new' / 'a.SVG'
-    axes = open_axes(show=False, out=path)
-    assert plt.get_backend().lower() == 'agg'
-    axes.plot([1, 2])
-    close_figure(axes, show=False, out=path)
-    assert b'<svg' in path.read_bytes() and plt.get_fignums() == []
-
-
-def test_a_figure_that_cannot_be_written_is_not_left_open(tmp_path):
-    with pytest.raises(ValueError, match=r'a\.mp4: the name must end in one'):
-        open_axes(show=False, out=tmp_path / 'a.mp4')
-    assert plt.get_fignums() == []
-
-
-def test_without_a_window_a_file_is_written(tmp_path):
-    """Asked to show and to write: what can be done is done."""
-    path = tmp_path / 'a.png'
-    matplotlib.use('agg')
-    axes = open_axes(out=path)
-    close_figure(axes, out=path)
-    assert path.is_file()
-    with pytest.raises(ValueError, match='no window to show'):
-        open_axes()

@@ -262,6 +262,8 @@ def test_the_command(folder, repo_root):
     assert done.returncode == 0, done.stderr
     assert 'protocol stcat' in done.stdout
     assert (folder / 'report' / 'index.html').is_file()
-    done = run_tool(repo_root, folder, '--pred', folder / 'none.json')
+    (folder / 'predictions.json').unlink()
+    done = run_tool(repo_root, folder)
     assert done.returncode == 1
-    assert 'none.json' in done.stderr and 'Traceback' not in done.stderr
+    assert 'predictions.json' in done.stderr
+    assert 'Traceback' not in done.stderr

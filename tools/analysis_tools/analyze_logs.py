@@ -3,7 +3,7 @@ r"""Plot curves of trainings, or say how long their iterations took.
 Examples::
 
     python tools/analysis_tools/analyze_logs.py plot_curve \
-        work_dirs/hero_shapes --keys loss tube/m_vIoU --out curve.png
+        work_dirs/hero_shapes --keys loss tube/m_vIoU --out curve.svg
     python tools/analysis_tools/analyze_logs.py cal_train_time \
         work_dirs/hero_shapes
 """
@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from typing import Optional
 
 from hero_mm.errors import UserError, run_tool
-from hero_mm.visualization.charts import close_figure, open_axes
+from hero_mm.files import write_text
+from hero_mm.visualization.charts import Series, line_chart
 from hero_mm.visualization.training_log import TrainingLog, read_training_log
-
-Points = tuple[list[float], list[float]]
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -39,13 +38,11 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     plot.add_argument(
         '--keys', nargs='+', default=['loss'], help='what to plot (loss)'
     )
-    plot.add_argument('--title', help='title of the figure')
+    plot.add_argument('--title', default='', help='title of the figure')
     plot.add_argument(
         '--legend', nargs='+', help='one name a log and key, logs first'
     )
-    plot.add_argument(
-        '--out', help='file to write (png, svg, pdf); default: a window'
-    )
+    plot.add_argument('--out', required=True, help='SVG file to write')
     times.add_argument(
         '--include-outliers',
         action='store_true',
@@ -66,8 +63,10 @@ def read_log(path: str) -> TrainingLog:
     return log
 
 
-def curve(log: TrainingLog, key: str, path: str, by_epoch: bool) -> Points:
-    """The points of a curve."""
+def curve(
+    log: TrainingLog, key: str, path: str, by_epoch: bool
+) -> dict[int, float]:
+    """Value by place on the axis."""
     if key in log.train:
         points = log.train[key]
     elif key in log.scores:
@@ -84,8 +83,7 @@ def curve(log: TrainingLog, key: str, path: str, by_epoch: bool) -> Points:
     else:
         known = sorted({*log.train, *log.scores})
         raise UserError(f'{path} has no {key!r}, but {", ".join(known)}')
-    places = sorted(points)
-    return [float(p) for p in places], [points[p] for p in places]
+    return dict(sorted(points.items()))
 
 
 def epoch_ends(log: TrainingLog) -> dict[int, int]:
@@ -103,25 +101,21 @@ def plot_curve(args: argparse.Namespace) -> None:
             f'--legend has {len(legend)} names for {len(args.json_logs)} '
             f'log(s) with {len(args.keys)} key(s): give {len(pairs)}'
         )
+    if not args.out.lower().endswith('.svg'):
+        raise UserError(f'--out {args.out}: the name must end in .svg')
     logs = {path: read_log(path) for path in args.json_logs}
     by_epoch = all(
         log.by_epoch and not set(args.keys) & set(log.train)
         for log in logs.values()
     )
     curves = [curve(logs[path], key, path, by_epoch) for path, key in pairs]
-    show = args.out is None
-    axes = open_axes(show, args.out)
-    for name, (places, values) in zip(legend, curves):
-        # A line through one point is not seen.
-        marker = 'o' if len(places) < 40 else ''
-        axes.plot(places, values, marker=marker, markersize=3, label=name)
-    axes.set_xlabel('epoch' if by_epoch else 'iteration')
-    axes.legend()
-    if args.title is not None:
-        axes.set_title(args.title)
-    close_figure(axes, show, args.out)
-    if args.out is not None:
-        print(f'curve written to {args.out}')
+    lines = [
+        Series(name, list(points), list(points.values()))
+        for name, points in zip(legend, curves)
+    ]
+    label = 'epoch' if by_epoch else 'iteration'
+    write_text(args.out, line_chart(lines, args.title, label))
+    print(f'curve written to {args.out}')
 
 
 def epoch_times(
