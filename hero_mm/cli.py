@@ -205,9 +205,6 @@ def _add_window(ground: argparse.ArgumentParser) -> None:
 def read_sentences(args: argparse.Namespace) -> list[str]:
     """The sentences of the command line and of its file, each once.
 
-    Args:
-        args (Namespace): Of the command ``ground``.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If there is no sentence, one is empty, or one is the path
@@ -372,17 +369,7 @@ def _show(
 
 
 def export(args: argparse.Namespace, console: Console) -> None:
-    """Write a package, and read it back.
-
-    Args:
-        args (Namespace): Of the command ``export``.
-        console (Console): Where to say what was written.
-
-    Raises:
-        FileNotFoundError: If there is no model.
-        ValueError: If it cannot be packed.
-        WriteError: If the folder cannot be written to.
-    """
+    """Write a package, and read it back."""
     with _quiet():
         from .apis import TubeInferencer
         from .apis.package import read_package, write_package
@@ -413,17 +400,7 @@ def export(args: argparse.Namespace, console: Console) -> None:
 
 
 def web(args: argparse.Namespace, console: Console) -> None:
-    """Serve the page until it is interrupted.
-
-    Args:
-        args (Namespace): Of the command ``web``.
-        console (Console): Where to say at which address.
-
-    Raises:
-        ModuleNotFoundError: If Gradio is not installed.
-        VideoError: If there are no such videos.
-        ValueError: If the port is taken, or the model cannot be used.
-    """
+    """Serve the page until it is interrupted."""
     with _quiet():
         import gradio  # noqa: F401 (says what to install before it loads)
 
@@ -459,15 +436,7 @@ def _quiet() -> Iterator[None]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments; those of the process by
-            default.
-
-    Returns:
-        int: Exit code.
-    """
+    """Run the command line; gives the exit code."""
     args = make_parser().parse_args(argv)
     console = Console()
     if args.command == 'doctor':

@@ -59,12 +59,7 @@ _AFTER_IMPORT = _AfterImport()
 
 
 def after_import(name: str, action: Action) -> None:
-    """Run an action on a module: now where it is imported, else then.
-
-    Args:
-        name (str): Full name of the module.
-        action (Callable): Called with the module, after its own code ran.
-    """
+    """Call an action with a module after its own code ran: now or later."""
     if name in sys.modules:
         action(sys.modules[name])
         return
@@ -360,11 +355,7 @@ def package2module(package: str) -> str:
 
 
 def module_of_package(package: str) -> str:
-    """Name of the module that a distribution installs.
-
-    Args:
-        package (str): Name of a distribution (``mmaction2``) or of a module.
-    """
+    """Name of the module that a distribution (``mmaction2``) installs."""
     import importlib.metadata
 
     try:
@@ -395,9 +386,6 @@ def init_cpu_launcher(cfg: Any) -> None:
     reported upstream). Called by the tools before the Runner is built: joins
     a ``gloo`` group and gives the model wrapper no device. Does nothing with
     ``launcher='none'`` or where an accelerator is present.
-
-    Args:
-        cfg (Config): The whole config; ``model_wrapper_cfg`` is changed.
 
     Raises:
         ValueError: With a launcher that cannot be used on a CPU.

@@ -91,10 +91,7 @@ def _read(file: Path) -> Config:
 
 
 def find_config(path: PathLike) -> Path:
-    """The file of the config that a path means.
-
-    Args:
-        path (str | Path): As for :func:`read_config`.
+    """The file of the config that a path means, as for :func:`read_config`.
 
     Raises:
         FileNotFoundError: When there is none, or more than one.
@@ -141,10 +138,7 @@ def _config_in(folder: Path) -> Path:
 
 
 def check_settings(cfg: Config) -> None:
-    """Refuse what has no effect where another program read the config.
-
-    Args:
-        cfg (Config): Of a runner.
+    """Refuse what has no effect where another program read a runner's config.
 
     Raises:
         ValueError: Names what was set at its top for nothing.

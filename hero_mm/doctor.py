@@ -264,14 +264,7 @@ CHECKS: tuple[Callable[[Versions], Iterator[Finding]], ...] = (
 
 
 def diagnose(versions: Optional[Versions] = None) -> list[Finding]:
-    """Run all checks.
-
-    Args:
-        versions (Mapping, optional): As :func:`installed_versions` gives.
-
-    Returns:
-        list[Finding]: Fatal ones first.
-    """
+    """Run all checks; what is fatal comes first."""
     known = installed_versions() if versions is None else versions
     found = [finding for check in CHECKS for finding in check(known)]
     return sorted(found, key=lambda finding: not finding.fatal)
@@ -320,14 +313,7 @@ def version_table(versions: Versions) -> Table:
 
 
 def run_doctor(console: Optional[Console] = None) -> int:
-    """Show versions and findings.
-
-    Args:
-        console (Console, optional): Where to write.
-
-    Returns:
-        int: 1 when something that is needed is broken, else 0.
-    """
+    """Show versions and findings; 1 when what is needed is broken."""
     console = console or Console()
     versions = installed_versions()
     console.print(version_table(versions))

@@ -46,9 +46,6 @@ def run_tool(main: Callable[[], None]) -> int:
     They are shown as they are, without a traceback (``HERO_MM_TRACEBACK=1``
     shows it); others are left alone.
 
-    Args:
-        main (Callable): The body of the tool.
-
     Returns:
         int: Exit code: 0, 1 after an error, 130 when interrupted.
     """
@@ -103,9 +100,8 @@ def _explained(error: Exception) -> bool:
 def explain(error: BaseException) -> Optional[str]:
     """What the user should know of an error; None when it is a defect.
 
-    Args:
-        error (BaseException): As caught. MMEngine's registries and torch's
-            workers wrap what our code raised: its causes are searched too.
+    MMEngine's registries and torch's workers wrap what our code raised: its
+    causes are searched too.
     """
     wrapped = None
     for link in _chain(error):

@@ -33,12 +33,7 @@ CURES = {
 
 
 class WriteError(OSError):
-    """A file could not be written; nothing of it is left.
-
-    Args:
-        path (str | os.PathLike): The file.
-        error (OSError): Why.
-    """
+    """A file could not be written, and why; nothing of it is left."""
 
     def __init__(self, path: PathLike, error: OSError) -> None:
         cure = CURES.get(error.errno or 0, 'choose another place')
@@ -49,14 +44,7 @@ class WriteError(OSError):
 
 
 def check_folder(path: PathLike) -> Path:
-    """Make a folder, or say in words why that fails.
-
-    Args:
-        path (str | os.PathLike): The folder.
-
-    Raises:
-        WriteError: If it is a file, or cannot be made or written to.
-    """
+    """Make a folder, or say in words (:class:`WriteError`) why that fails."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,9 +59,7 @@ def check_folder(path: PathLike) -> Path:
 def replacing(path: PathLike) -> Iterator[Path]:
     """Write a file as a whole; one that stands there is replaced.
 
-    Args:
-        path (str | os.PathLike): The file; its folder is made. A device or
-            a pipe is written to directly.
+    Its folder is made. A device or a pipe is written to directly.
 
     Yields:
         Path: To write to; it has no suffix of a format.
@@ -222,11 +208,7 @@ def _flush(path: Path) -> None:
 
 
 def write_bytes(path: PathLike, content: Union[bytes, memoryview]) -> None:
-    """Write a file as a whole.
-
-    Args:
-        path (str | os.PathLike): The file; its folder is made.
-        content (bytes): All of it.
+    """Write a file as a whole; its folder is made.
 
     Raises:
         WriteError: If it cannot be written.
@@ -236,15 +218,7 @@ def write_bytes(path: PathLike, content: Union[bytes, memoryview]) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a text as UTF-8; see :func:`write_bytes`.
-
-    Args:
-        path (str | os.PathLike): The file; its folder is made.
-        text (str): All of it.
-
-    Raises:
-        WriteError: If it cannot be written.
-    """
+    """Write a text as UTF-8; see :func:`write_bytes`."""
     write_bytes(path, text.encode())
 
 
@@ -252,10 +226,6 @@ def append_line(path: PathLike, line: str) -> None:
     """Add a line to a file of lines, such as the state of a long run.
 
     A line that a kill cut off before stands alone, for the reader to skip.
-
-    Args:
-        path (str | os.PathLike): The file; made where it is missing.
-        line (str): Without its line break.
 
     Raises:
         WriteError: If it cannot be written.

@@ -32,18 +32,11 @@ def in_processes(
     start: Callable[[], None] = end_with_parent,
     method: Optional[str] = None,
 ) -> Iterator[Any]:
-    """Do some work, in processes where there is enough of it.
+    """Do some work on items, in processes where there is enough of it.
 
-    Args:
-        work (Callable): Does an item; can be pickled.
-        items (Sequence): All of them.
-        workers (int): Processes; with one nothing is started.
-        start (Callable): Called once in each process.
-        method (str, optional): How a process is started. Defaults to the
-            usual way of this system.
-
-    Yields:
-        Any: Results as they come.
+    ``work`` can be pickled; ``start`` is called once in each process. Results
+    come as they are done. With one worker nothing is started; ``method`` is
+    how a process is started, the usual way of this system by default.
     """
     if workers <= 1 or len(items) < 2:
         yield from map(work, items)
@@ -60,11 +53,6 @@ def in_processes(
 
 
 def launched() -> tuple[int, int]:
-    """Which process this is of those that a launcher has started.
-
-    Returns:
-        tuple[int, int]: Its number, from 0 on, and how many there are; (0, 1)
-        without torchrun or its like.
-    """
+    """Which process of how many this is; (0, 1) without torchrun."""
     rank = os.environ.get('RANK', '0')
     return int(rank), int(os.environ.get('WORLD_SIZE', '1'))

@@ -55,15 +55,9 @@ def in_own_scope(config: Mapping) -> ConfigDict:
     """A config of another package's component, with parts of that package.
 
     Components of mmdet build parts that their configs name without a prefix;
-    in our scope these would not be found.
-
-    Args:
-        config (Mapping): With a ``type`` such as ``'mmdet.RPNHead'``, or the
-            class.
-
-    Returns:
-        ConfigDict: The same, to be built in the scope of its prefix or of the
-        package of its class, where that is one of the family.
+    in our scope these would not be found. The result is built in the scope of
+    the prefix of ``type``, or of the package of its class, where that is one
+    of the family.
     """
     kind = config['type']
     path = kind if isinstance(kind, str) else f'{kind.__module__}.'

@@ -4,11 +4,7 @@ from mmengine.registry import init_default_scope
 
 
 def register_all_modules(init_default: bool = True) -> None:
-    """Register all components of hero_mm.
-
-    Args:
-        init_default (bool): Make ``hero_mm`` the default scope.
-    """
+    """Register all components of hero_mm, and make it the default scope."""
     from . import datasets, engine, evaluation, models  # noqa: F401
 
     if init_default:

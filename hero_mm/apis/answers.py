@@ -46,21 +46,12 @@ COLUMNS = (
 
 
 def best_first(tubes: Sequence[Tube], count: int) -> list[Tube]:
-    """The tubes with the highest scores.
-
-    Args:
-        tubes (Sequence[Mapping]): Of any videos.
-        count (int): How many.
-    """
+    """The tubes with the highest scores."""
     return sorted(tubes, key=lambda tube: -tube['score'])[:count]
 
 
 def tube_table(tubes: Sequence[Tube]) -> Table:
-    """The tubes that were found, one a row.
-
-    Args:
-        tubes (Sequence[Mapping]): Of one video or of several.
-    """
+    """Tubes of one video or of several, one a row."""
     videos = short_names(tube['video'] for tube in tubes)
     many = len(videos) > 1
     table = Table(caption=LEGEND, caption_justify='left')
@@ -88,12 +79,7 @@ def tube_table(tubes: Sequence[Tube]) -> Table:
 def answers_json(tubes: Sequence[Tube], metainfo: Mapping[str, Any]) -> str:
     """A prediction file, whose entries say video, text, rate and size, too.
 
-    Args:
-        tubes (Sequence[Mapping]): Numbered from 0 on.
-        metainfo (Mapping): What the reader should know.
-
-    Returns:
-        str: JSON, as :func:`hero_mm.evaluation.load_predictions` reads it.
+    Tubes are numbered from 0 on.
     """
     entries = {str(n): _entry(tube) for n, tube in enumerate(tubes)}
     content = dict(metainfo=dict(metainfo), predictions=entries)
@@ -118,11 +104,7 @@ def _entry(tube: Tube) -> dict[str, Any]:
 
 
 def answers_csv(tubes: Sequence[Tube]) -> str:
-    """A line a tube, under :data:`COLUMNS`.
-
-    Args:
-        tubes (Sequence[Mapping]): Of any videos.
-    """
+    """A line a tube, under :data:`COLUMNS`."""
     rows: list[Sequence[Any]] = [COLUMNS]
     for tube in tubes:
         rows.append(
@@ -143,14 +125,7 @@ def answers_csv(tubes: Sequence[Tube]) -> str:
 
 
 def notes_on(tube: Tube) -> list[str]:
-    """What a reader of an answer should know of its sentence.
-
-    Args:
-        tube (Mapping): The answer.
-
-    Returns:
-        list[str]: Sentences; empty where nothing is to be said.
-    """
+    """What a reader of an answer should know of its sentence."""
     text, unknown = tube['query'], tube['unknown_words']
     notes = []
     if unknown:
@@ -181,11 +156,8 @@ def tube_view(
 ) -> TubeView:
     """A tube, ready to be drawn.
 
-    Args:
-        tube (Mapping): The answer.
-        query_id (str): Tells it from another of the same name.
-        frame_edges (np.ndarray, optional): Seconds at which the frames of
-            the video begin; evenly spaced without.
+    ``frame_edges`` are the seconds at which the frames of the video begin;
+    evenly spaced without.
     """
     segment = tube.get('window', tube['segment'])
     frames = np.arange(*segment, dtype=np.int64)
@@ -217,17 +189,10 @@ def draw_tubes(
     out_dir: Path,
     run: str,
 ) -> list[str]:
-    """Draw tubes of one video and segment.
+    """Draw tubes of one video and segment; gives the sheets and videos.
 
-    Args:
-        tubes (Sequence[Mapping]): The answers; of a long video each is drawn
-            with what was seen around it.
-        names (Sequence[str]): A name each.
-        out_dir (Path): Folder of the files.
-        run (str): Only drawings of this run are replaced.
-
-    Returns:
-        list[str]: Sheets and videos, in the order of the tubes.
+    In a long video each is drawn with what was seen around it. Only drawings
+    of the same run are replaced.
     """
     video = tubes[0]['video']
     edges = describe_video(video, fps=tubes[0]['fps'])['frame_edges']

@@ -100,12 +100,8 @@ class Asking:
     def answer(self, video: str) -> list[Tube]:
         """Ask the sentences that are not answered yet of one video.
 
-        Args:
-            video (str): Its path.
-
         Returns:
-            list[Mapping]: K tubes, as :meth:`TubeInferencer.ground` gives
-            them.
+            list[Mapping]: K tubes, as :meth:`TubeInferencer.ground`.
 
         Raises:
             VideoError: If the video cannot be read.
@@ -133,16 +129,12 @@ class Asking:
     ) -> list[Tube]:
         """Ask all sentences of many videos; a broken one ends nothing.
 
-        Args:
-            videos (Sequence[str]): Paths. Each process of a launcher asks
-                its share.
-            show (Callable): Goes over the videos of this process, such as
-                with a progress bar.
+        Each process of a launcher asks its share; ``show`` goes over it, such
+        as with a progress bar.
 
         Returns:
             list[Mapping]: Tubes in the order of videos and sentences, in the
-            first process. ``errors`` says of the other videos why there are
-            none.
+            first process. ``errors`` says why others are missing.
         """
         rank, number = launched()
         if number > 1 and not dist.is_initialized():
@@ -163,14 +155,7 @@ class Asking:
         return [tube for video in videos for tube in mine.get(video, [])]
 
     def write(self, tubes: Sequence[Tube]) -> list[str]:
-        """Write :data:`ANSWERS` and :data:`TABLE` into the folder.
-
-        Args:
-            tubes (Sequence[Mapping]): What was answered.
-
-        Returns:
-            list[str]: The two files. Those of another run are not replaced.
-        """
+        """Write :data:`ANSWERS` and :data:`TABLE`; other runs' files stay."""
         facts = dict(self.inferencer.facts(), run=self.run)
         if self.errors:
             facts['errors'] = self.errors
@@ -193,14 +178,7 @@ class Asking:
         return _named(path) in lines.splitlines()
 
     def draw(self, tubes: Sequence[Tube]) -> list[str]:
-        """Draw tubes into the folder; what was drawn before stays.
-
-        Args:
-            tubes (Sequence[Mapping]): Some of the answers.
-
-        Returns:
-            list[str]: The files. ``errors`` says what could not be drawn.
-        """
+        """Draw tubes into the folder; ``errors`` says what is not drawn."""
         ordered = sorted(tubes, key=lambda tube: tube['video'])
         for video, group in groupby(ordered, lambda tube: tube['video']):
             new = [t for t in group if not self._is_drawn(t)]

@@ -25,17 +25,7 @@ SHOWN = 5
 
 
 def find_resumable(work_dir: PathLike) -> Optional[str]:
-    """The checkpoint that a killed training goes on from.
-
-    Args:
-        work_dir (str or Path): Of the training.
-
-    Returns:
-        str, optional: Its path; None where there is none.
-
-    Raises:
-        ValueError: There are some, and none can be read.
-    """
+    """Path of what :func:`read_resumable` reads, None where there is none."""
     return read_resumable(work_dir)[0]
 
 
@@ -46,9 +36,6 @@ def read_resumable(
 
     The last one that can be read: half a file is passed over, and said. Names
     count, not the places that were written down: the folder may be a copy.
-
-    Args:
-        work_dir (str or Path): Of the training.
 
     Returns:
         tuple[str, dict]: Path and content, of shards none; ``(None, {})``
@@ -92,26 +79,14 @@ def read_resumable(
 
 
 def is_sharded(path: Optional[PathLike]) -> bool:
-    """Whether a checkpoint is a folder, which its strategy reads.
-
-    Args:
-        path (str or Path, optional): Of a checkpoint or a work dir.
-    """
+    """Whether a checkpoint is a folder, which its strategy reads."""
     return (
         path is not None and str(path).endswith('.pth') and os.path.isdir(path)
     )
 
 
 def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
-    """Refuse to go on from a checkpoint that does not know where it was.
-
-    Args:
-        checkpoint (dict): As read.
-        path (str or Path): Where it comes from, for the message.
-
-    Raises:
-        ValueError: Says what is missing, and the cure.
-    """
+    """Refuse to go on from a checkpoint that does not know where it was."""
     missing = [
         name
         for name in ('optimizer', 'message_hub', 'meta')
@@ -135,12 +110,7 @@ def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
 def check_weights(
     model: nn.Module, weights: dict[str, Tensor], path: PathLike
 ) -> None:
-    """Refuse weights that do not fill a model exactly.
-
-    Args:
-        model (nn.Module): The model, wrapped or not.
-        weights (dict): Names and tensors.
-        path (str or Path): Where they come from, for the message.
+    """Refuse weights that do not fill a model exactly, wrapped or not.
 
     Raises:
         ValueError: Says which names and shapes differ, and the cure.

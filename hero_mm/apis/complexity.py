@@ -25,15 +25,9 @@ STEPS = {'reasoning': 'reason', 'head': 'decode'}
 
 
 def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
-    """Count the parameters of the parts of a model.
+    """All and trained parameters by name of the part of a model.
 
-    Args:
-        model (nn.Module): The model.
-
-    Returns:
-        dict[str, tuple[int, int]]: All and trained parameters by name of the
-        part; those that lie in no part are under ``''``. Parts without any
-        are left out.
+    Those that lie in no part are under ``''``.
     """
     parts = dict(model.named_children())
     counts: dict[str, tuple[int, int]] = {}
@@ -209,22 +203,14 @@ def count_flops(
 
 
 def collate_copies(items: Sequence[dict[str, Any]]) -> Any:
-    """Collate clips; answers are then written into copies of the samples.
-
-    Args:
-        items (Sequence[dict]): As in :func:`count_flops`.
-    """
+    """Collate clips; answers are then written into copies of the samples."""
     return pseudo_collate(
         [dict(one, data_samples=one['data_samples'].clone()) for one in items]
     )
 
 
 def to_meta(data: dict[str, Any]) -> dict[str, Any]:
-    """A batch of shapes without values.
-
-    Args:
-        data (dict): Of a data preprocessor.
-    """
+    """A batch of a data preprocessor, as shapes without values."""
     inputs = {
         name: value.to('meta') if isinstance(value, torch.Tensor) else value
         for name, value in data['inputs'].items()
@@ -234,24 +220,14 @@ def to_meta(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def words_on_meta(words: TextFeatures) -> TextFeatures:
-    """The shapes of what a text encoder gives.
-
-    Args:
-        words (TextFeatures): Of real sentences: language models look at
-            values.
-    """
+    """The shapes of what a text encoder gave of real sentences."""
     values = {f.name: getattr(words, f.name).to('meta') for f in fields(words)}
     return TextFeatures(**values)
 
 
 @contextmanager
 def words_given(grounder: Any, words: TextFeatures) -> Iterator[None]:
-    """Give the features of the sentences, in place of the text encoder.
-
-    Args:
-        grounder (nn.Module): With a text encoder.
-        words (TextFeatures): Of all sentences that it will be asked.
-    """
+    """Give the features of all sentences, in place of the text encoder."""
     # Hides the method of the class.
     grounder.text_encoder.forward = lambda texts: words
     try:
@@ -263,16 +239,9 @@ def words_given(grounder: Any, words: TextFeatures) -> Iterator[None]:
 def count_parts(
     grounder: Any, words: TextFeatures, inputs: Any, data_samples: Any
 ) -> dict[str, int]:
-    """Count the operations of a prediction, but for the text encoder.
+    """As :func:`count_flops`, but for the text encoder, also on 'meta'.
 
-    Args:
-        grounder (nn.Module): In evaluation mode, also on the device 'meta'.
-        words (TextFeatures): Features of all sentences.
-        inputs (dict): Of a data preprocessor.
-        data_samples (Sequence[GroundingDataSample]): The same.
-
-    Returns:
-        dict[str, int]: As :func:`count_flops`.
+    ``inputs`` and ``data_samples`` are those of a data preprocessor.
     """
     steps = {step: m for step, m in STEPS.items() if hasattr(grounder, m)}
     scout = {}
@@ -318,11 +287,8 @@ def count_parts(
 def kept_bytes(action: Callable[[], Any], model: nn.Module) -> int:
     """Bytes that an action keeps for its gradients, but for the weights.
 
-    Args:
-        action (Callable): Called once; on the device 'meta' it needs neither
-            time nor memory.
-        model (nn.Module): Whose weights are not counted. With AdamW, a
-            trained one has 16 bytes, its gradient and state included.
+    On the device 'meta' it needs neither time nor memory. With AdamW, a
+    trained weight has 16 bytes, its gradient and state included.
     """
     # A tensor of another shape may lie on the same memory.
     kept: dict[int, Any] = {}

@@ -262,12 +262,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         unit: str = 'seconds',
         fps: Optional[float] = None,
     ) -> Iterator[dict[str, Any]]:
-        """Read clips; see :meth:`__call__` for the arguments.
-
-        Yields:
-            dict: ``inputs`` and ``data_samples`` of a batch of clips, which
-            ask the sentences.
-        """
+        """Read clips, and ask them; see :meth:`__call__` for the arguments."""
         clips = (
             self.pipeline(describe_video(video, segment, unit, fps))
             for video in inputs
@@ -283,14 +278,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
     def forward(  # type: ignore[override]
         self, inputs: dict[str, Any]
     ) -> list[GroundingDataSample]:
-        """Answer the sentences of a batch of clips.
-
-        Args:
-            inputs (dict): Of :meth:`preprocess`.
-
-        Returns:
-            list[GroundingDataSample]: B samples with ``pred_queries``.
-        """
+        """Answer a batch of :meth:`preprocess`; gives B samples."""
         batch = self.model.data_preprocessor(inputs, training=False)
         samples = batch['data_samples']
         features = self.model.encode_video(batch['inputs'], samples)
@@ -324,21 +312,13 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         return_vis: bool = False,
         errors: Optional[dict[str, str]] = None,
     ) -> list[Any]:
-        """Draw the tubes of one video.
+        """Draw the tubes of one sample with answers.
 
-        Args:
-            inputs (Sequence[str | os.PathLike]): Not used.
-            preds (Sequence[GroundingDataSample]): One sample with answers.
-            show (bool): There is no window: only False can be used.
-            out_dir (str | os.PathLike, optional): As a call takes it.
-            return_vis (bool): As a call takes it.
-            errors (dict[str, str], optional): Gets what goes wrong.
+        Other arguments as a call takes them; ``show`` is refused, for there
+        is no window. ``errors`` gets what goes wrong, by path.
 
         Returns:
             list[str] | list[np.ndarray]: Paths, or the sheets.
-
-        Raises:
-            ValueError: If a window is asked for.
         """
         if show:
             raise UserError(
@@ -384,18 +364,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         print_result: bool = False,
         pred_out_dir: Optional[PathLike] = None,
     ) -> dict[str, Any]:
-        """Turn the answers for one video into plain values.
-
-        Args:
-            preds (Sequence[GroundingDataSample]): One sample with answers.
-            visualization (list): What was drawn.
-            return_datasample (bool): Keep the sample.
-            print_result (bool): As a call takes it.
-            pred_out_dir (str | os.PathLike, optional): As a call takes it.
-
-        Returns:
-            dict: ``predictions`` and ``visualization``.
-        """
+        """Turn one sample with answers into plain values, as a call does."""
         (sample,) = preds
         tubes = self.read_tubes(sample)
         if pred_out_dir is not None:
@@ -488,14 +457,7 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         return self.read_tubes(sample)
 
     def read_tubes(self, sample: GroundingDataSample) -> list[dict[str, Any]]:
-        """Answers as plain Python values, a box on each native frame.
-
-        Args:
-            sample (GroundingDataSample): With ``pred_queries``.
-
-        Returns:
-            list[dict]: As :meth:`ground`.
-        """
+        """Answers as :meth:`ground` gives them, boxes on native frames."""
         height, width = sample.ori_shape
         pred = sample.pred_queries
         tubes = []
@@ -534,24 +496,13 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         return tubes
 
     def unknown_words(self, text: str) -> list[str]:
-        """Words of a sentence that the text encoder does not know.
-
-        Args:
-            text (str): The sentence.
-
-        Returns:
-            list[str]: Empty, too, where the encoder has no vocabulary.
-        """
+        """Words of a sentence that are not in a vocabulary of the encoder."""
         encoder: Any = getattr(self.model, 'text_encoder', None)
         find = getattr(encoder, 'unknown_words', None)
         return [] if find is None else find([text])
 
     def cut_words(self, text: str) -> int:
-        """How many words at the end of a sentence the model does not read.
-
-        Args:
-            text (str): The sentence.
-        """
+        """How many words at the end of a sentence the model does not read."""
         encoder: Any = getattr(self.model, 'text_encoder', None)
         count = getattr(encoder, 'cut_words', None)
         return 0 if count is None else count(text)

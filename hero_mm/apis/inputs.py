@@ -41,13 +41,8 @@ VIDEO_SUFFIXES = (
 def pick_device(device: Optional[str]) -> torch.device:
     """The device of a name, tried out.
 
-    Args:
-        device (str, optional): Such as ``'cuda:0'``. Defaults to CUDA where
-            there is one (under torchrun, the one of the process), else the
-            CPU.
-
-    Returns:
-        torch.device: It can be used.
+    Defaults to CUDA where there is one (under torchrun, the one of the
+    process), else the CPU.
 
     Raises:
         ValueError: If it is unknown or not there.
@@ -72,20 +67,13 @@ def pick_device(device: Optional[str]) -> torch.device:
 def load_config(
     model: Union[PathLike, Config, None], trust: bool = False
 ) -> Config:
-    """The config that a user means.
+    """The config that a user means; it must have a model and test data.
 
     Args:
         model (str | os.PathLike | Config, optional): A config, its file, a
             work dir or checkpoint, beside which it lies, or a package. None
             is the package that is shipped.
         trust (bool): As :func:`.package.read_package` takes it.
-
-    Returns:
-        Config: With a ``model`` and a ``test_dataloader``.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it lacks one of the two.
     """
     package = find_package(model)
     if package is not None:
@@ -109,15 +97,7 @@ def find_weights(
     cfg: Config,
     weights: Optional[PathLike] = None,
 ) -> str:
-    """The checkpoint that a user means.
-
-    Args:
-        model (str | os.PathLike | Config): As the user gave it.
-        cfg (Config): What was read from it.
-        weights (str | os.PathLike, optional): As the user gave it.
-
-    Returns:
-        str: Path of the checkpoint.
+    """The checkpoint that a user means by model and weights.
 
     Raises:
         FileNotFoundError: If there is none; random weights answer nothing.
@@ -145,18 +125,7 @@ def find_weights(
 
 
 def pipeline_steps(cfg: Config) -> list[Any]:
-    """The test pipeline without the parts that read annotations.
-
-    Args:
-        cfg (Config): The whole config.
-
-    Returns:
-        list[dict]: Configs, from a description of a video to the input of
-        the model.
-
-    Raises:
-        ValueError: If the config has no test pipeline.
-    """
+    """The test pipeline without the parts that read annotations."""
     dataset = unwrapped(cfg, 'test', 'pipeline')
     if 'pipeline' not in dataset:
         raise UserError(
@@ -177,13 +146,7 @@ def _type_name(step: dict) -> str:
 
 
 def check_texts(texts: Union[str, Sequence[str]]) -> list[str]:
-    """Sentences as a list.
-
-    Args:
-        texts (str | Sequence[str]): One or more sentences.
-
-    Returns:
-        list[str]: Without blanks around them.
+    """One or more sentences as a list, without blanks around them.
 
     Raises:
         TypeError: If one is no string.
@@ -207,16 +170,10 @@ def check_texts(texts: Union[str, Sequence[str]]) -> list[str]:
 def list_videos(
     videos: Union[PathLike, Sequence[PathLike]],
 ) -> tuple[list[str], bool]:
-    """The videos that a user means.
+    """Paths of the videos that a user means, and whether it is a single one.
 
-    Args:
-        videos (str | os.PathLike | Sequence): A video, a folder with a
-            picture a frame, which is one video, a folder of videos, or
-            several of these. Drawings of ours in a folder are passed over.
-
-    Returns:
-        tuple[list[str], bool]: Paths, and whether one video was given as
-        such.
+    A video, a folder with a picture a frame, which is one video, a folder of
+    videos, or several of these. Drawings of ours in a folder are passed over.
 
     Raises:
         TypeError: If a video is no path.
@@ -277,14 +234,7 @@ def is_video(name: str) -> bool:
 
 
 def is_long(path: str, seconds: float = 600.0) -> bool:
-    """Whether a file lasts long, by its header; nothing is decoded.
-
-    Args:
-        path (str): Of a video or a folder of pictures.
-        seconds (float): What is long. Defaults to ten minutes.
-
-    Returns:
-        bool: False where the header does not say it.
+    """Whether the header of a file says that it lasts long; none is decoded.
 
     Raises:
         VideoError: If the file is missing, empty or no video.

@@ -59,18 +59,10 @@ Model = Union[str, Path, Config, None]
 
 
 def find_package(model: Any) -> Optional[Path]:
-    """The folder of the package that a user means.
+    """The folder of the package that a user means; None where it is none.
 
-    Args:
-        model (str | os.PathLike | Config, optional): A folder, or
-            ``hf://OWNER/NAME[@REVISION]``, which is fetched. None is the
-            model that is shipped.
-
-    Returns:
-        Path, optional: None where it is no package.
-
-    Raises:
-        OSError: If it cannot be fetched.
+    ``hf://OWNER/NAME[@REVISION]`` is fetched. None is the model that is
+    shipped.
     """
     if model is None:
         return SHIPPED
@@ -242,11 +234,7 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
     """Build a package's model: what the family registered, and nothing else.
 
     MMEngine takes a name that it does not know for that of an object in any
-    module, and calls it.
-
-    Args:
-        cfg (Config): Of :func:`read_package`; any other is not watched.
-        trust (bool): As for :func:`read_package`.
+    module, and calls it. Configs without a label are not watched.
 
     Raises:
         ValueError: If the config does not build.

@@ -100,13 +100,9 @@ class ProposalExtractor:
         out: PathLike,
         shard: tuple[int, int] = (0, 1),
     ) -> dict[str, Any]:
-        """Work through the videos; those that have a file are kept.
+        """Work through the part of the videos that a shard (I, N) names.
 
-        Args:
-            ann_file (str | os.PathLike): Annotation file.
-            video_dir (str | os.PathLike): Folder of the videos.
-            out (str | os.PathLike): Folder of the files.
-            shard (tuple[int, int]): Which part of how many.
+        Those that have a file are kept.
 
         Returns:
             dict: ``written`` and ``kept``, numbers of videos; ``broken``, why

@@ -56,10 +56,8 @@ def config_without_data(
 def random_roberta() -> str:
     """A folder with the sizes of roberta-base, and a word for a sub-word.
 
-    What costs as much as the real one is built without a download.
-
-    Returns:
-        str: The folder, which lasts as long as the process.
+    What costs as much as the real one is built without a download. The folder
+    lasts as long as the process.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, RobertaConfig

@@ -178,15 +178,7 @@ def _update(number: int, tube: dict[str, Any], final: bool) -> dict[str, Any]:
 def with_queries(
     sample: GroundingDataSample, texts: Sequence[str]
 ) -> GroundingDataSample:
-    """A new sample of the same clip that asks sentences.
-
-    Args:
-        sample (GroundingDataSample): A clip.
-        texts (Sequence[str]): K sentences.
-
-    Returns:
-        GroundingDataSample: With ``queries``, and nothing of the others.
-    """
+    """A new sample of the same clip that asks K sentences alone."""
     asked = GroundingDataSample(metainfo=sample.metainfo)
     asked.queries = InstanceData(
         texts=list(texts),
@@ -201,15 +193,7 @@ def with_queries(
 
 
 def warn_of_gaps(path: str, pipeline: Compose) -> None:
-    """Say that of a long video hardly a frame is looked at.
-
-    Args:
-        path (str): Of a video.
-        pipeline (Compose): That looks at a fixed number of its frames.
-
-    Raises:
-        VideoError: If the file is missing, empty or no video.
-    """
+    """Say that of a long video hardly a frame is looked at."""
     for step in pipeline.transforms:
         number = getattr(step, 'num_frames', None)
         if number and is_long(path, number * SPARSE):

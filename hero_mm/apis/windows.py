@@ -38,11 +38,7 @@ LONG = 2.0
 
 
 def find_steps(pipeline: Compose) -> tuple[SampleClipFrames, DecodeFrames]:
-    """The parts of a pipeline that choose and decode frames.
-
-    Raises:
-        ValueError: If one of them is missing.
-    """
+    """The parts of a pipeline that choose and decode frames."""
     chosen, decoded = (
         next((s for s in pipeline.transforms if isinstance(s, kind)), None)
         for kind in (SampleClipFrames, DecodeFrames)
@@ -59,16 +55,7 @@ def find_steps(pipeline: Compose) -> tuple[SampleClipFrames, DecodeFrames]:
 def window_seconds(cfg: Config, pipeline: Compose) -> Optional[float]:
     """How long the clips are that a model knows, as far as its config says.
 
-    Args:
-        cfg (Config): With ``window``, in seconds; without it, a sampler of a
-            fixed rate says it.
-        pipeline (Compose): Of the same config.
-
-    Returns:
-        float, optional: Seconds, or None.
-
-    Raises:
-        ValueError: If ``window`` is no number above 0.
+    By ``window``, in seconds; without it, by a sampler of a fixed rate.
     """
     seconds = cfg.get('window')
     if seconds is not None:
@@ -159,13 +146,7 @@ class Window:
     ) -> dict[str, Any]:
         """Run a pipeline on frames that are decoded already.
 
-        Args:
-            pipeline (Compose): Of a config.
-            facts (dict): Of the video, as a pipeline gets them.
-            size (tuple[int, int]): (width, height) of the video.
-
-        Returns:
-            dict: ``inputs`` and ``data_samples``.
+        ``facts`` are those of the video, ``size`` is its (width, height).
         """
         results = dict(
             facts, segment=self.segment, frame_inds=self.frames_T.copy()
@@ -195,9 +176,6 @@ def cut_windows(
         find_end (Callable[[], int]): One past the last native frame; asked
             when all frames have come.
         overlap (float): Share of a window that the next one sees again.
-
-    Yields:
-        Window: Nothing else is held meanwhile.
     """
     held: deque[tuple[int, np.ndarray]] = deque(maxlen=grid.length)
     hop = max(1, round(grid.length * (1 - overlap)))
@@ -245,15 +223,10 @@ class Found:
 
 
 def read_found(sample: GroundingDataSample) -> list[Found]:
-    """The tubes of a window, one a sentence.
+    """The K tubes of a window, of a sample with ``pred_queries``.
 
-    Args:
-        sample (GroundingDataSample): With ``pred_queries``. Their
-            ``presence`` is the score; where a model does not give it, it is
-            that of the span.
-
-    Returns:
-        list[Found]: K tubes.
+    Their ``presence`` is the score; where a model does not give it, it is
+    that of the span.
     """
     pred = sample.pred_queries
     frames = np.asarray(sample.frame_inds, dtype=np.int64)
@@ -276,16 +249,10 @@ def read_found(sample: GroundingDataSample) -> list[Found]:
 
 
 def agreement(first: Found, second: Found) -> float:
-    """How well two tubes agree on the frames that both windows saw.
+    """vIoU of two tubes on the frames that both windows saw.
 
-    Args:
-        first (Found): A tube.
-        second (Found): Another one.
-
-    Returns:
-        float: vIoU on the frames that both saw: the sum of the overlaps of
-        boxes where both spans are, by the number of frames where one is. 0
-        where neither is.
+    The sum of the overlaps of boxes where both spans are, by the number of
+    frames where one is; 0 where neither is.
     """
     frames, a, b = np.intersect1d(
         first.frames_N, second.frames_N, True, return_indices=True
@@ -301,18 +268,11 @@ def agreement(first: Found, second: Found) -> float:
 
 
 def join(first: Found, second: Found, step: float) -> Found:
-    """One tube of two that agree.
+    """One tube of two that agree, of the higher score; the first begins first.
 
     A window that ends within a tube did not see its end: there the other one
-    is asked. What both saw is taken from the one of higher score.
-
-    Args:
-        first (Found): Of the window that begins first.
-        second (Found): Of the other one.
-        step (float): Native frames between two that are looked at.
-
-    Returns:
-        Found: Of the higher score of the two.
+    is asked. What both saw is taken from the one of higher score. ``step``
+    is the number of native frames between two that are looked at.
     """
     best = first if first.score >= second.score else second
     starts_cut = second.span[0] - second.window[0] < step
@@ -343,11 +303,9 @@ def join(first: Found, second: Found, step: float) -> Found:
 
 
 class BestTubes:
-    """The best tubes of one sentence so far; a bounded list.
+    """The best tubes of one sentence so far, so many as are asked for.
 
-    Args:
-        number (int): So many are asked for.
-        step (float): Native frames between two that are looked at.
+    ``step`` is the number of native frames between two that are looked at.
     """
 
     def __init__(self, number: int, step: float) -> None:
@@ -386,18 +344,10 @@ class BestTubes:
 def as_sample(
     texts: Sequence[str], found: Sequence[Found], facts: dict[str, Any]
 ) -> GroundingDataSample:
-    """Tubes of one video as a sample, as a clip would give it.
+    """Tubes of K sentences about one video as a sample, as a clip gives it.
 
-    Args:
-        texts (Sequence[str]): K sentences.
-        found (Sequence[Found]): A tube each.
-        facts (dict): Meta information of the video, with the searched
-            ``segment``.
-
-    Returns:
-        GroundingDataSample: Its frames are those of all tubes; its scores
-        those that a tube is what a sentence says; ``windows`` (K, 2) is what
-        was seen around each tube.
+    Its frames are those of all tubes; its scores those that a tube is what a
+    sentence says; ``windows`` (K, 2) is what was seen around each tube.
     """
     frames = np.unique(np.concatenate([one.frames_N for one in found]))
     meta = {key: facts[key] for key in META_KEYS if key in facts}

@@ -52,13 +52,6 @@ def load_config(args: argparse.Namespace) -> Config:
 
     The work dir is, in this order: ``--work-dir``, the config's own, and
     ``work_dirs/<name of the config>``.
-
-    Args:
-        args (Namespace): With ``config`` and the flags of
-            :func:`add_common_arguments`.
-
-    Raises:
-        FileNotFoundError: When there is no such config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = {'launcher': args.launcher, **(args.cfg_options or {})}
@@ -141,9 +134,6 @@ def prepare_data(cfg: Config) -> None:
     ``prepare`` in a config is a step or a list of steps, each a dict with
     ``type``, the full name of a function, and its arguments. The first
     process takes the steps, the others wait.
-
-    Args:
-        cfg (Config): The whole config.
 
     Raises:
         ValueError: When a step names no function.

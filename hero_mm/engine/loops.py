@@ -98,11 +98,7 @@ class WindowTestLoop(TestLoop):
             )
 
     def run(self) -> dict:
-        """Test each item of the data set by itself.
-
-        Returns:
-            dict: Scores.
-        """
+        """Test each item of the data set by itself; gives the scores."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()

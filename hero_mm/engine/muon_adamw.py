@@ -24,13 +24,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 def orthogonalise(x_NRC: Tensor, steps: int = 3) -> Tensor:
     """Pull the singular values of matrices towards 1 (Newton-Schulz).
 
-    Args:
-        x_NRC (Tensor): Matrices.
-        steps (int): Iterations. After 3 of them all but the smallest values
-            lie in [0.5, 1.3].
-
-    Returns:
-        Tensor: Of the same shape.
+    After 3 steps all but the smallest values lie in [0.5, 1.3].
     """
     if x_NRC.shape[1] > x_NRC.shape[2]:
         return orthogonalise(x_NRC.transpose(1, 2), steps).transpose(1, 2)
@@ -94,14 +88,7 @@ class MuonAdamW(torch.optim.AdamW):
     def step(  # type: ignore[override]
         self, closure: Optional[Callable[[], float]] = None
     ) -> Optional[float]:
-        """Step all parameters that have a gradient.
-
-        Args:
-            closure (Callable, optional): Computes the loss again.
-
-        Returns:
-            float, optional: What the closure gave.
-        """
+        """Step all parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

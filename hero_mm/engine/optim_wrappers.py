@@ -38,11 +38,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the forward pass of the model in its precision.
-
-        Args:
-            model (nn.Module): The model in training.
-        """
+        """Run the forward pass of the model in its precision."""
         with super().optim_context(model):
             if not self.in_bfloat16:
                 yield

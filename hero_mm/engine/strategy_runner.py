@@ -30,14 +30,7 @@ class StrategyRunner(FlexibleRunner):
 
     @classmethod
     def from_cfg(cls, cfg: Any) -> 'StrategyRunner':
-        """Build the runner and its model.
-
-        Args:
-            cfg (Config): The whole config.
-
-        Raises:
-            ValueError: The strategy of the config cannot work here.
-        """
+        """Build the runner; refuse a strategy that cannot work here."""
         cfg = copy.deepcopy(cfg)
         fit_strategy(cfg)
         # Before a test all weights come from a checkpoint: none are fetched.
@@ -84,11 +77,7 @@ class StrategyRunner(FlexibleRunner):
 def fit_strategy(cfg: Any) -> None:
     """Refuse a strategy that cannot work; wrap models as Runner does.
 
-    Args:
-        cfg (Config): The whole config, changed in place.
-
-    Raises:
-        ValueError: Says what is missing.
+    The config is changed in place.
     """
     alone = cfg.get('launcher', 'none') == 'none'
     default = 'SingleDeviceStrategy' if alone else 'DDPStrategy'

@@ -33,11 +33,8 @@ def hold_work_dir(
     """Keep other trainings out of a folder until this process ends.
 
     The first process of a launch holds it; the others stop with it. Who
-    holds a folder already may ask again.
-
-    Args:
-        folder (str or Path): Work dir; it is made.
-        config (str, optional): Name of the config that lies in it.
+    holds a folder already may ask again. The folder is made, and the name of
+    the ``config`` in it is kept.
 
     Raises:
         BlockingIOError: Another process trains there, and is named; or the

@@ -62,17 +62,10 @@ class GroupScores:
 def group_by_value(
     title: str, values: FloatArray, edges: Sequence[float], unit: str
 ) -> Grouping:
-    """Part queries by a number.
+    """Part queries by a number each, (Q,); groups by rising value.
 
-    Args:
-        title (str): What the number is.
-        values (np.ndarray): One a query, has shape (Q,).
-        edges (Sequence[float]): Rising; a value that equals an edge belongs
-            to the group above it.
-        unit (str): Written behind the edges.
-
-    Returns:
-        Grouping: Groups by rising value; those without a query are left out.
+    A value that equals an edge belongs to the group above it; ``unit`` stands
+    behind the edges. Groups without a query are left out.
 
     Examples:
         >>> values = np.array([0.5, 2, 1])
@@ -92,16 +85,10 @@ def group_by_value(
 def group_by_name(
     title: str, names: Sequence[str], most: int = MOST_NAMES
 ) -> Grouping:
-    """Part queries by a name.
+    """Part queries by a name each; '' is shown as ``'(none)'``.
 
-    Args:
-        title (str): What the name is.
-        names (Sequence[str]): One a query; '' is shown as ``'(none)'``.
-        most (int): Most groups; where there are more names, the rarest share
-            the last one.
-
-    Returns:
-        Grouping: The most frequent name first.
+    The most frequent name comes first; beyond ``most`` groups the rarest
+    names share the last one.
 
     Examples:
         >>> group_by_name('object', ['dog', 'cat', 'dog', 'cow'], most=2).names
@@ -122,14 +109,8 @@ def group_by_name(
 def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
     """The ways in which a report parts the queries.
 
-    Args:
-        traits (QueryTraits): Of all queries.
-
-    Returns:
-        list[Grouping]: By type of the sentence, length of the true span,
-        size of the object, category, predicate, and length of the video and
-        of the part of it that is searched. What no query tells is left out,
-        and so is the searched part where it is always the whole video.
+    What no query tells is left out, and so is the searched part where it is
+    always the whole video.
     """
     groupings = [
         group_by_name('sentence', traits.types),
@@ -167,18 +148,7 @@ def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
 
 
 def group_scores(scores: TubeScores, grouping: Grouping) -> list[GroupScores]:
-    """Mean scores of each group.
-
-    Args:
-        scores (TubeScores): Of Q queries.
-        grouping (Grouping): Of the same queries in the same order.
-
-    Returns:
-        list[GroupScores]: One a group, in the order of the grouping.
-
-    Raises:
-        ValueError: If the two are not of the same number of queries.
-    """
+    """Mean scores of each group; refuses a grouping of other queries."""
     if len(scores.query_ids) != len(grouping.group):
         raise UserError(
             f'{len(scores.query_ids)} queries have scores, but '

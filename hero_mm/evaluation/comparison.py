@@ -116,15 +116,7 @@ def compare_scores(
 
 
 def item_differences(first: TubeScores, second: TubeScores) -> FloatArray:
-    """How much better the second prediction is, query by query.
-
-    Args:
-        first (TubeScores): Of the one.
-        second (TubeScores): Of the other.
-
-    Returns:
-        np.ndarray: Difference of the score that is ranked by, has shape
-        (Q,): vIoU, or gt_vIoU where the protocol has accuracies.
+    """Second minus first of what queries are ranked by, has shape (Q,).
 
     Raises:
         ValueError: If the two are not of the same queries and protocol.
@@ -134,15 +126,7 @@ def item_differences(first: TubeScores, second: TubeScores) -> FloatArray:
 
 
 def ranked_by(scores: TubeScores) -> FloatArray:
-    """The score of each query that tells good from bad.
-
-    Args:
-        scores (TubeScores): Of a prediction.
-
-    Returns:
-        np.ndarray: vIoU, or gt_vIoU where the protocol has accuracies, has
-        shape (Q,).
-    """
+    """vIoU, or gt_vIoU where the protocol has accuracies, has shape (Q,)."""
     return scores.gt_viou if scores.protocol.accuracies else scores.viou
 
 

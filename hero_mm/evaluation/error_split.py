@@ -49,12 +49,9 @@ class ErrorSplit:
         }
 
     def right_shares(self) -> dict[tuple[bool, bool], float]:
-        """Queries by what is right of them.
+        """Shares of the queries by ``(span right, boxes right)``, 1 in all.
 
-        Returns:
-            dict[tuple[bool, bool], float]: Shares of the queries by
-            ``(span right, boxes right)``: tIoU and gt_vIoU above
-            :data:`RIGHT`. They add up to 1.
+        Right is a tIoU, or gt_vIoU, above :data:`RIGHT`.
         """
         span = self.predicted.tiou > RIGHT
         boxes = self.predicted.gt_viou > RIGHT
@@ -68,15 +65,7 @@ class ErrorSplit:
 def boxes_as_arrays(
     items: Mapping[str, Mapping[str, Any]], owner: str
 ) -> dict[str, dict[str, Any]]:
-    """Turn the boxes of all items into arrays, to score them several times.
-
-    Args:
-        items (Mapping): By query id, with ``boxes`` in any allowed form.
-        owner (str): What they are, for errors, such as ``'prediction'``.
-
-    Returns:
-        dict[str, dict]: The same with ``boxes`` as a pair (frames (N,),
-        boxes (N, 4)).
+    """The items with ``boxes`` as a pair (frames (N,), boxes (N, 4)).
 
     Raises:
         ValueError: If boxes are malformed; the message names the query.
@@ -154,15 +143,10 @@ def split_errors(
 
 
 def lost_points(split: ErrorSplit, key: str) -> dict[str, float]:
-    """What each part of the predictions costs in one mean score.
-
-    Args:
-        split (ErrorSplit): Scores with and without parts of the truth.
-        key (str): Of the protocol, such as ``'m_vIoU'``.
+    """What a mean score gains by the true spans, boxes, and both.
 
     Returns:
-        dict[str, float]: ``time``: gained by the true spans; ``space``:
-        gained by the true boxes; ``together``: gained by both.
+        dict[str, float]: ``time``, ``space`` and ``together``.
     """
     means = [
         float(np.mean(scores.columns()[key]))

@@ -122,11 +122,8 @@ class TubeMetric(BaseMetric):
     ) -> None:
         """Keep the predictions of a batch, one result a clip.
 
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence): :class:`GroundingDataSample` or what its
-                ``to_dict`` gives, with ``queries``, ``pred_queries`` and
-                the meta information ``frame_inds`` and ``segment``.
+        Samples, or what their ``to_dict`` gives, have ``queries``,
+        ``pred_queries``, ``frame_inds`` and ``segment``.
 
         Raises:
             ValueError: If predictions are missing, malformed or not finite;
@@ -138,14 +135,7 @@ class TubeMetric(BaseMetric):
             self.results.append(_read_sample(sample))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Score all predictions.
-
-        Args:
-            results (list): What :meth:`process` kept, of all processes.
-
-        Returns:
-            dict[str, float]: Scores in [0, 1]; see
-            :func:`hero_mm.evaluation.evaluate_tubes`.
+        """Scores in [0, 1], as :func:`hero_mm.evaluation.evaluate_tubes`.
 
         Raises:
             ValueError: If no annotation is known, none or several are of
@@ -335,22 +325,10 @@ def _to_numpy(value: Any) -> np.ndarray:
 
 @METRICS.register_module()
 class DumpResults(MMDumpResults):
-    """MMEngine's dump of all that a model gave, written as a whole.
-
-    Args:
-        out_file_path (str): Ends in ``.pkl`` or ``.pickle``.
-        **options: As MMEngine's takes them.
-    """
+    """MMEngine's dump of all that a model gave, written as a whole."""
 
     def compute_metrics(self, results: list) -> dict:
-        """Write the file.
-
-        Args:
-            results (list): Of the whole data set.
-
-        Raises:
-            WriteError: If it cannot be written.
-        """
+        """Write the file, or raise a :class:`WriteError`."""
         path = self.out_file_path
         with replacing(path) as part, open(part, 'wb') as file:
             pickle.dump(results, file)

@@ -33,12 +33,8 @@ def choose_queries(
 ) -> Chosen:
     """Choose the sentences that are drawn.
 
-    Args:
-        annotation (GroundingAnnotation): All there are.
-        number (int): How many, drawn at random.
-        query_ids (Sequence[str], optional): Exactly these instead.
-        video_ids (Sequence[str], optional): Only of these videos.
-        seed (int): Of the draw.
+    By ``query_ids``, or ``number`` of them at random, of the videos named
+    or of all.
 
     Returns:
         list[tuple[dict, list[dict]]]: Clips with the chosen ones of their

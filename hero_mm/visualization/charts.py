@@ -44,18 +44,9 @@ def line_chart(
     y_label: str = '',
     from_zero: bool = True,
 ) -> str:
-    """Draw lines over a common axis.
+    """Lines over a common axis as SVG, '' where there is nothing to draw.
 
-    Args:
-        series (Sequence[Series]): The lines; those without a finite point
-            are left out.
-        title (str): Above the chart.
-        x_label (str): Below it.
-        y_label (str): Beside it.
-        from_zero (bool): Whether 0 is in sight.
-
-    Returns:
-        str: SVG, '' where there is nothing to draw.
+    Lines without a finite point are left out. ``from_zero`` keeps 0 in sight.
     """
     axes = _chart(title, x_label, y_label)
     names: list[str] = []
@@ -99,19 +90,10 @@ def histogram(
     bins: int = 10,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> str:
-    """Draw how many values fall into each of equal parts of a range.
+    """How many values fall into each of equal parts of a range, as SVG.
 
-    Args:
-        values (Sequence[float]): Those beyond the limits are counted in the
-            first and in the last part.
-        title (str): Above the chart.
-        x_label (str): Below it.
-        bins (int): Number of parts.
-        limits (tuple[float, float]): Ends of the range. Defaults to (0, 1).
-
-    Returns:
-        str: SVG, '' where there is nothing to draw. The id of a bar ends in
-        its count.
+    Values beyond the limits are counted in the first and in the last part. ''
+    where there is nothing to draw. The id of a bar ends in its count.
     """
     if not len(values):
         return ''

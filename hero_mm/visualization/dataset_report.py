@@ -37,12 +37,6 @@ def number_row(name: str, values: ArrayLike) -> list[str]:
 def build_dataset_report(annotation: GroundingAnnotation) -> Report:
     """Gather tables and charts; nothing is written yet.
 
-    Args:
-        annotation (GroundingAnnotation): A loaded annotation file.
-
-    Returns:
-        Report: For :func:`hero_mm.visualization.report.write_report`.
-
     Raises:
         ValueError: If the annotation has no sentence.
     """

@@ -217,12 +217,8 @@ class TubePainter:
     def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
         """Draw a frame above the sentence and the span bar.
 
-        Args:
-            frame (np.ndarray): RGB uint8 of the original size, (H, W, 3).
-            index (int): Of the frame, into the T of the view.
-
-        Returns:
-            np.ndarray: RGB uint8; the same size for every frame.
+        The frame, (H, W, 3), is of the original size; ``index`` is its
+        place in the view. All results have the same size.
         """
         boxes = _centre(draw_boxes(frame, self.view, index), self.width)
         return np.concatenate(

@@ -256,13 +256,7 @@ def draw_in_colors(
     colors: Sequence[Color],
     path: PathLike,
 ) -> float:
-    """Draw tubes of one segment into one video, in a colour each.
-
-    Args:
-        video (str | os.PathLike): The video.
-        views (Sequence[TubeView]): Tubes of one segment of it.
-        colors (Sequence[tuple[int, int, int]]): RGB, one a tube.
-        path (str | os.PathLike): The mp4; one that is there is replaced.
+    """Draw tubes of one segment into one mp4, in a colour (RGB) each.
 
     Returns:
         float: Frames a second that it plays, of :func:`played_frames`.

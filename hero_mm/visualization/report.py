@@ -209,10 +209,6 @@ def draw_cases(report: Report, out_dir: PathLike) -> None:
 def write_report(report: Report, out_dir: PathLike) -> list[Path]:
     """Draw the cases and write ``index.html``, ``report.md`` and the rest.
 
-    Args:
-        report (Report): What is shown.
-        out_dir (str | os.PathLike): Folder; made where it is missing.
-
     Returns:
         list[Path]: The two pages.
     """

@@ -31,9 +31,7 @@ _GAP = 7
 class Timeline:
     """The bar below a frame: spans, action consistency, playhead.
 
-    Args:
-        view (TubeView): What is drawn.
-        width (int): Of the bar, in pixels, margins included.
+    Its width is in pixels, margins included.
     """
 
     def __init__(self, view: TubeView, width: int) -> None:

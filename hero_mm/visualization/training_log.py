@@ -89,13 +89,8 @@ def read_training_log(work_dir: PathLike) -> TrainingLog:
     """Read a ``scalars.json``, or all of a work dir, the oldest first.
 
     Where a resumed training repeats iterations, the later value stays. A
-    line that is no JSON object (cut off by a kill) is left out.
-
-    Args:
-        work_dir (str | os.PathLike): Of a training, or one file.
-
-    Returns:
-        TrainingLog: Empty where there was none.
+    line that is no JSON object (cut off by a kill) is left out. Empty where
+    there was none.
     """
     log, folder = TrainingLog(), Path(work_dir)
     files = sorted(folder.glob('*/vis_data/scalars.json'))

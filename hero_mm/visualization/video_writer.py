@@ -111,16 +111,7 @@ class VideoWriter:
         self._stream.pix_fmt = 'yuv420p'
 
     def write(self, image: np.ndarray) -> None:
-        """Append a frame.
-
-        Args:
-            image (np.ndarray): RGB picture, uint8, has shape (H, W, 3); all
-                frames of a video have one shape.
-
-        Raises:
-            TypeError: If it is no uint8 array.
-            ValueError: If the shape differs from that of the first frame.
-        """
+        """Append a frame, RGB uint8 of shape (H, W, 3), all of one shape."""
         shape = check_picture(image).shape
         if self._shape is None:
             self._shape = shape
@@ -139,11 +130,7 @@ class VideoWriter:
         self.frame_count += 1
 
     def close(self) -> None:
-        """Finish the file. Without a frame no file is made.
-
-        Raises:
-            WriteError: If it cannot be written; nothing is left then.
-        """
+        """Finish the file; without a frame none is made."""
         container, self._container = self._container, None
         with self._place:
             if container is not None:

@@ -160,16 +160,9 @@ GUESSES: dict[str, tuple[str, Guess]] = {
 def score_guess(
     questions: Sequence[Question], guess: Guess, protocol: str = 'tubedetr'
 ) -> dict[str, float]:
-    """Expected scores of a guess.
+    """Expected mean scores in [0, 1] of a guess, by the keys of ``METRICS``.
 
-    Args:
-        questions (Sequence[Question]): What is asked.
-        guess (Callable): Gives the tubes that it may answer; each is as
-            likely.
-        protocol (str): How tubes are scored. Defaults to ``'tubedetr'``.
-
-    Returns:
-        dict[str, float]: Mean scores in [0, 1], keys as in ``METRICS``.
+    ``guess`` gives the tubes that it may answer; each is as likely.
     """
     answers = [
         [(question.tracks[tid], span) for tid, span in guess(question)]
@@ -228,9 +221,6 @@ def constant_guess(
 ) -> tuple[list[float], Span]:
     """The best guess that sees neither video nor sentence.
 
-    Args:
-        questions (Sequence[Question]): What is asked.
-
     Returns:
         tuple: The median of all true boxes, and the span with the highest
         mean overlap with the true ones.
@@ -259,15 +249,7 @@ def constant_guess(
 def score_oracles(
     questions: Sequence[Question], protocol: str = 'tubedetr'
 ) -> dict[str, dict[str, Any]]:
-    """Scores of all guesses.
-
-    Args:
-        questions (Sequence[Question]): What is asked.
-        protocol (str): How tubes are scored. Defaults to ``'tubedetr'``.
-
-    Returns:
-        dict: By name of the guess: its ``group`` and its scores.
-    """
+    """``group`` and scores of all guesses, by name."""
     box, span = constant_guess(questions)
     held = [[(dict.fromkeys(range(*q.clip), box), span)] for q in questions]
     rows: dict[str, dict[str, Any]] = {

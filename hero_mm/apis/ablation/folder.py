@@ -47,13 +47,7 @@ def write_json(path: Path, content: Any) -> None:
 
 @dataclass(frozen=True)
 class Folder:
-    """A run at one seed, and its files.
-
-    Attributes:
-        run (Run): The run.
-        seed (int): Its seed.
-        out (Path): Folder of the suite.
-    """
+    """A run at one seed, and its files in the folder of the suite."""
 
     run: Run
     seed: int

@@ -23,14 +23,10 @@ REPORT, TABLE = 'report.md', 'table.csv'
 
 
 def write_report(suite: Suite, out: PathLike) -> Path:
-    """Write tables and plots of what is there.
-
-    Args:
-        suite (Suite): The suite.
-        out (str | os.PathLike): Its folder, where the report goes too.
+    """Write tables and plots of what is in the folder of a suite.
 
     Returns:
-        Path: Of the Markdown file.
+        Path: Of the Markdown file, which lies there too.
     """
     out = Path(out)
     results = Results(suite, out)

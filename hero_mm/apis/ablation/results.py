@@ -34,11 +34,7 @@ SPENT = ('clips', 'cpu_seconds', 'gpu_seconds')
 
 @dataclass(frozen=True)
 class Mean:
-    """A number at several seeds.
-
-    Attributes:
-        values (tuple[float, ...]): One a seed.
-    """
+    """A number at several seeds."""
 
     values: tuple[float, ...]
 
@@ -110,12 +106,7 @@ def pool_scores(parts: Sequence[TubeScores]) -> TubeScores:
 
 
 class Results:
-    """Reads what lies in the folder of a suite.
-
-    Args:
-        suite (Suite): The suite.
-        out (Path): Its folder.
-    """
+    """Reads what lies in the folder of a suite."""
 
     def __init__(self, suite: Suite, out: Path) -> None:
         self.suite, self.out = suite, out
@@ -123,14 +114,7 @@ class Results:
         self._scores: dict[Path, tuple[TubeScores, list[str]]] = {}
 
     def rows(self, table: Comparison) -> list[Row]:
-        """The rows of a table.
-
-        Args:
-            table (Comparison): What it holds.
-
-        Returns:
-            list[Row]: All of them; those without a result say why.
-        """
+        """The rows of a table; those without a result say why."""
         found = []
         for text in table.rows:
             row = self.row(text)

@@ -40,16 +40,7 @@ class Outcome:
 def folders_of(
     suite: Suite, out: Path, only: Sequence[str] = ()
 ) -> list[Folder]:
-    """All runs and seeds, the first seed of every run first.
-
-    Args:
-        suite (Suite): The suite.
-        out (Path): Its folder.
-        only (Sequence[str]): Names of runs; all by default.
-
-    Raises:
-        ValueError: If there is no run of a name.
-    """
+    """All runs and seeds, or of the runs named; first seeds come first."""
     chosen = [suite.run(name) for name in only] or list(suite.runs)
     most = max(len(run.seeds) for run in chosen)
     return [

@@ -78,11 +78,6 @@ async def finish_run(
 ) -> None:
     """Go on with a run until its result is written.
 
-    Args:
-        folder (Folder): Of the run.
-        launcher (Launcher): What starts commands.
-        device (int, optional): Number of the GPU.
-
     Raises:
         Stopped: If time is up, or another process works on it.
         StageError: If a command fails.

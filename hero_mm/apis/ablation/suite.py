@@ -178,10 +178,6 @@ def load_suite(
             folder, or what such a file defines.
         name (str): Of the suite. Defaults to that of the file.
         folder (Path, optional): Where suites lie that are given by name.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When something in it is wrong; says what.
     """
     if isinstance(source, Mapping):
         return _read_suite(name or 'suite', source)

@@ -148,11 +148,7 @@ def _config_name(runner: Any) -> Optional[str]:
 
 
 def _check_weights(runner: Any) -> None:
-    """Refuse weights that are not finite, in all processes.
-
-    Raises:
-        FloatingPointError: Names some of them.
-    """
+    """Refuse weights that are not finite, in all processes, by name."""
     averages = [getattr(hook, 'ema_model', None) for hook in runner.hooks]
     bad = [
         name

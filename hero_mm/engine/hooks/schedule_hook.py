@@ -46,11 +46,7 @@ class ScheduleHook(Hook):
         self._scaled = False
 
     def before_run(self, runner: Runner) -> None:
-        """Scale the rate, and find what is resumed.
-
-        Raises:
-            ValueError: What the config sets at its top has no effect.
-        """
+        """Scale the rate, find what is resumed; refuse what has no effect."""
         if not isinstance(runner.optim_wrapper, OptimWrapper):
             return
         check_settings(runner.cfg)
@@ -77,11 +73,7 @@ class ScheduleHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse schedules that end before the training.
-
-        Raises:
-            ValueError: Names the scheduler, its end and that of the training.
-        """
+        """Refuse schedules that end before the training."""
         for name, scheduler in _schedulers(runner):
             whole = _length(runner, scheduler)
             for key in ('total_steps', 'T_max'):
@@ -108,12 +100,7 @@ class ScheduleHook(Hook):
         checkpoint['meta'][KEY] = _facts(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare, before MMEngine takes the schedule up.
-
-        Raises:
-            ValueError: The checkpoint cannot be resumed, or its schedule is
-                another one; names both.
-        """
+        """Refuse another schedule before MMEngine takes it up; names both."""
         if not runner._resume or not hasattr(runner.train_loop, '_iter'):
             return
         from hero_mm.apis.checkpoint import check_resumable

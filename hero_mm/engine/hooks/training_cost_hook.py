@@ -30,9 +30,6 @@ def cpu_seconds() -> float:
     Data workers live as long as the training, and the system counts children
     only when they have ended. Those that live are read from ``/proc``; where
     there is none (not Linux) they are missing.
-
-    Returns:
-        float: User and system time of all threads.
     """
     # Ended children are waited for here, and so move to the second part.
     children = multiprocessing.active_children()

@@ -47,15 +47,9 @@ def paired_box_iou(boxes_N4: FloatArray, others_N4: FloatArray) -> FloatArray:
 def find_frames(
     frames_N: IntArray, wanted_M: IntArray
 ) -> tuple[IntArray, BoolArray]:
-    """Find wanted frames in a sorted list of frames.
+    """Row of each wanted frame in rising ones, and whether it is there.
 
-    Args:
-        frames_N (np.ndarray): Strictly increasing frames, has shape (N,).
-        wanted_M (np.ndarray): Frames to look for, has shape (M,).
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: Row of each wanted frame (any row
-        where it is absent) and whether it is there, both have shape (M,).
+    Any row where it is absent; both have shape (M,).
     """
     if not len(frames_N):
         return (
@@ -102,17 +96,11 @@ def iou_on_frames(
     given: tuple[IntArray, FloatArray],
     interpolate: bool = False,
 ) -> FloatArray:
-    """Overlap with the wanted boxes on their frames.
+    """Overlap with the wanted boxes (M, 4) on their frames, has shape (M,).
 
-    Args:
-        wanted (tuple): Frames (M,) and true boxes (M, 4).
-        given (tuple): Frames (N,) and predicted boxes (N, 4).
-        interpolate (bool): Fill the frames between given boxes linearly and
-            hold the first and the last box. Otherwise a frame without a box
-            scores 0.
-
-    Returns:
-        np.ndarray: Overlap on each wanted frame, has shape (M,).
+    With ``interpolate`` the frames between given boxes (N, 4) are filled
+    linearly, and the first and the last box are held. Otherwise a frame
+    without a box scores 0.
     """
     frames_M, boxes_M4 = wanted
     frames_N, boxes_N4 = given

@@ -46,16 +46,7 @@ class Overlaps(NamedTuple):
 def tube_overlaps(
     protocol: Protocol, query_id: str, truth: TrueTube, prediction: Tube
 ) -> Overlaps:
-    """Score one query.
-
-    Args:
-        protocol (Protocol): How to score.
-        query_id (str): Id of the query, for error messages.
-        truth (TrueTube): The true tube.
-        prediction (Tube): The predicted tube.
-
-    Returns:
-        Overlaps: Scores in [0, 1], and how many frames they stand on.
+    """Score one query; its id is for messages.
 
     Raises:
         ValueError: If the protocol needs a frame rate and there is none.
@@ -147,11 +138,9 @@ def _native_grid(start: float, end: float) -> IntArray:
 def _true_extent(
     protocol: Protocol, truth: TrueTube
 ) -> tuple[tuple[float, float], float]:
-    """Read the true span as a protocol does.
+    """The true span as a protocol reads it, whose length counts.
 
-    Returns:
-        tuple: The span ``(start, end)`` whose length counts, and the end
-        (exclusive) of the frames on which a box must be found.
+    And the end (exclusive) of the frames on which a box must be found.
     """
     start, end = truth.span
     if protocol.gt_end == 'exclusive':

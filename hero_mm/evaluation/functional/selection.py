@@ -59,12 +59,7 @@ class Selection:
     iou: FloatArray
 
     def records(self) -> dict[str, dict[str, float]]:
-        """What each query picked.
-
-        Returns:
-            dict[str, dict[str, float]]: ``picked``, ``other``, ``nothing``
-            and ``iou`` (NaN where nothing was picked) by query id.
-        """
+        """``picked, other, nothing, iou`` by query; NaN without a pick."""
         columns = ('picked', 'other', 'nothing', 'iou')
         table = np.stack([getattr(self, name) for name in columns], axis=1)
         return {
@@ -76,12 +71,10 @@ class Selection:
         """Means over all queries and by sentence type.
 
         Returns:
-            dict[str, float]: ``picked``, ``other``, ``nothing``: mean
-            shares, which add up to 1; ``picked_queries``: share of queries
-            that picked the true object on more than half of the frames;
-            ``picked_iou``: mean over queries of the overlap on picked
-            frames (NaN where no query picked any). Plain and prefixed by
-            each sentence type that occurs.
+            dict[str, float]: ``picked``, ``other``, ``nothing``: shares that
+            add up to 1; ``picked_queries``: share of queries that picked the
+            true object on more than half of the frames; ``picked_iou``: mean
+            overlap on picked frames, over queries that have some.
         """
         result = self._mean(np.ones(len(self.query_ids), np.bool_))
         types = np.array(self.query_types, dtype=object)

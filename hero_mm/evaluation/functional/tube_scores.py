@@ -71,12 +71,7 @@ class TubeScores:
     elsewhere: list[str] = field(default_factory=list)
 
     def records(self) -> dict[str, dict[str, float]]:
-        """Scores by query id.
-
-        Returns:
-            dict[str, dict[str, float]]: ``tiou``, ``viou`` and ``gt_viou``
-            of each query, in the order of the ground truths.
-        """
+        """``tiou``, ``viou`` and ``gt_viou`` by query id."""
         rows = zip(self.query_ids, self.tiou, self.viou, self.gt_viou)
         return {
             query_id: dict(
@@ -86,12 +81,7 @@ class TubeScores:
         }
 
     def summary(self) -> dict[str, float]:
-        """Mean scores over all queries and by sentence type.
-
-        Returns:
-            dict[str, float]: The keys of the protocol, plain and prefixed
-            by each sentence type that occurs.
-        """
+        """Mean scores by key of the protocol, and by sentence type."""
         columns = self.columns()
         result = {key: float(part.mean()) for key, part in columns.items()}
         types = np.array(self.query_types, dtype=object)
@@ -103,12 +93,7 @@ class TubeScores:
         return result
 
     def columns(self) -> dict[str, FloatArray]:
-        """What is averaged: the part of each query in every mean score.
-
-        Returns:
-            dict[str, np.ndarray]: By the key of the protocol; a column of
-            ``vIoU@R`` or ``acc@R`` holds 0 and 1. Each has shape (Q,).
-        """
+        """What is averaged, (Q,) by key; ``vIoU@R``, ``acc@R`` are 0 or 1."""
         if self.protocol.accuracies:
             result = {
                 f'acc@{value}': self._reached(value)
@@ -321,13 +306,6 @@ def _report_strangers(
 
 
 def name_some(names: list[str]) -> str:
-    """A few names as text.
-
-    Args:
-        names (list[str]): Of queries.
-
-    Returns:
-        str: The first of them, in quotes.
-    """
+    """The first few names, in quotes."""
     shown = ', '.join(repr(name) for name in names[:_NAMED])
     return shown + (', ...' if len(names) > _NAMED else '')

@@ -191,17 +191,10 @@ def check_mapping(items: Any, name: str) -> None:
 
 
 def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
-    """Check one prediction.
+    """Check one prediction: ``span`` and ``boxes``.
 
     An empty span (end equal to start) is allowed and overlaps nothing; so is
     a box without area.
-
-    Args:
-        query_id (str): Id of the query, for error messages.
-        item (Mapping): ``span`` and ``boxes``.
-
-    Returns:
-        Tube: The prediction as arrays.
 
     Raises:
         ValueError: If a key is missing, a number is not finite, the span
@@ -219,15 +212,9 @@ def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
 
 
 def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
-    """Check one true tube.
+    """Check one true tube: ``span``, ``boxes``, ``segment``.
 
-    Args:
-        query_id (str): Id of the query, for error messages.
-        item (Mapping): ``span``, ``boxes``, ``segment`` and, where the
-            protocol or the report needs them, ``fps`` and ``query_type``.
-
-    Returns:
-        TrueTube: The ground truth as arrays.
+    Where the protocol or the report needs them also ``fps``, ``query_type``.
 
     Raises:
         ValueError: If a key is missing, the span or the segment is empty,
