@@ -249,7 +249,7 @@ def read_found(sample: GroundingDataSample) -> list[Found]:
 
 
 def agreement(first: Found, second: Found) -> float:
-    """vIoU of two tubes on the frames that both windows saw.
+    """Overlap (vIoU) of two tubes on the frames that both windows saw.
 
     The sum of the overlaps of boxes where both spans are, by the number of
     frames where one is; 0 where neither is.
