@@ -1,8 +1,6 @@
 """True tubes drawn from an annotation, and from the pipeline of a config."""
 
 import shutil
-import subprocess
-import sys
 
 import av
 import cv2
@@ -31,11 +29,6 @@ test_dataloader = dict(dataset=dict(
     type='GroundingDataset', ann_file='gone.json',
     make_command='python make_it.py'))
 """
-
-
-@pytest.fixture(scope='module')
-def path(repo_root):
-    return repo_root / 'tools' / 'visualizations' / 'browse_dataset.py'
 
 
 @pytest.fixture(scope='module')
@@ -218,16 +211,3 @@ def test_flags_that_do_not_fit(tool, flags, told, capsys):
     with pytest.raises(SystemExit):
         tool.main(flags)
     assert told in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_as_a_command(path, words):
-    done = subprocess.run(
-        [sys.executable, str(path), *words, '--query', 'nope'],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "no query 'nope'" in done.stderr
-    assert 'Traceback' not in done.stderr

@@ -1,10 +1,6 @@
 """What a data set is made of, as tables and as a command."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -15,11 +11,6 @@ from hero_mm.visualization.dataset_report import (
     name_table,
     number_row,
 )
-
-
-@pytest.fixture(scope='module')
-def path(repo_root):
-    return repo_root / 'tools' / 'analysis_tools' / 'dataset_stats.py'
 
 
 @pytest.fixture(scope='module')
@@ -160,27 +151,3 @@ def test_writes_nothing_unasked(tool, folder, tmp_path, monkeypatch, capsys):
     tool.main([str(folder / 'test.json')])
     assert 'Report' not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ('content', 'told'),
-    [
-        (None, 'annotation file is missing'),
-        ('[]', 'expected an object'),
-        (json.dumps(dict(metainfo={}, videos={})), "'data_list' is missing"),
-    ],
-)
-def test_bad_input_is_explained(path, tmp_path, content, told):
-    file = tmp_path / 'bad.json'
-    if content is not None:
-        file.write_text(content)
-    done = subprocess.run(
-        [sys.executable, str(path), str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    assert done.returncode == 1
-    assert told in done.stderr and 'Traceback' not in done.stderr

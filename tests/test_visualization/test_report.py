@@ -1,6 +1,5 @@
 """A report from small files."""
 
-import csv
 import re
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from hero_mm.visualization.report import (
 from hero_mm.visualization.report_page import render_html, render_markdown
 from hero_mm.visualization.report_tables import (
     oracle_table,
-    percent,
     read_oracles,
     score_table,
 )
@@ -71,13 +69,6 @@ def test_scores_by_sentence_type(annotation, predictions):
     assert [row[place] for row in table.rows] == ['75.0', '100.0', '50.0']
 
 
-def test_missing_predictions_are_told(annotation, predictions):
-    del predictions['0']
-    with pytest.warns(UserWarning, match='1 of 4'):
-        scores = score_tubes(annotation.ground_truths(), predictions)
-    assert '1 queries without a prediction' in score_table(scores).note
-
-
 def test_the_object_that_was_followed(folder, annotation, predictions):
     report = make(folder, annotation, predictions)
     table = report.sections['Time and space'][-1]
@@ -98,10 +89,6 @@ def test_guesses_stand_beside_the_run():
         ['whole clip', '10.0'],
         ['looks', '–'],
     ]
-
-
-def test_percent():
-    assert [percent(v) for v in (None, 0.0, 1.0)] == ['–', '0.0', '100.0']
 
 
 def test_best_and_worst_are_of_different_videos(annotation, predictions):
@@ -181,16 +168,6 @@ def test_texts_are_escaped(folder, annotation, predictions):
     assert '\n### &lt;script&gt;' in markdown
     items = report.files['items.csv']
     assert '\x1b' not in items
-
-
-def test_formulas_are_no_formulas_in_the_items(
-    folder, annotation, predictions
-):
-    query = annotation.data_list[0]['queries'][0]
-    query['text'] = '=HYPERLINK("http://x")'
-    items = make(folder, annotation, predictions).files['items.csv']
-    (row, *_) = csv.DictReader(items.splitlines())
-    assert row['text'] == "'" + query['text']
 
 
 def test_the_tables_of_markdown_are_whole(folder, annotation, predictions):

@@ -89,7 +89,3 @@ def test_letters_of_many_languages_are_drawn(text):
     missing = font(16).getmask('\uffff').getbbox()
     sizes = {font(16).getmask(letter).getbbox() for letter in text}
     assert None not in sizes and len(sizes - {missing}) > 1
-
-
-def test_bold_is_wider():
-    assert font(16, True).getlength('word') > font(16).getlength('word')

@@ -56,15 +56,6 @@ def test_odd_sides_become_even(tmp_path):
     assert frames[0][-1, -1].min() > 180
 
 
-def test_frames_last_as_long_as_fps_says(tmp_path):
-    with VideoWriter(tmp_path / 'x.mp4', fps=29.97) as writer:
-        for _ in range(30):
-            writer.write(shade(50))
-    with av.open(str(tmp_path / 'x.mp4')) as container:
-        seconds = container.duration / av.time_base
-    assert seconds == pytest.approx(30 / 29.97, abs=0.04)
-
-
 def test_a_writing_that_fails_leaves_nothing(tmp_path):
     with (
         pytest.raises(ValueError, match=r'x\.mp4.*shape.*resize'),
