@@ -117,13 +117,6 @@ ANNOTATIONS = {
         ["unknown video id '77'"],
     ),
 }
-VIDEOS = {
-    'empty': (b'', 'empty'),
-    'text': (b'not a video\n' * 99, 'not a readable video'),
-    'truncated': (None, 'not a readable video'),
-}
-GROUND = ('-m', 'hero_mm.cli', 'ground')
-ASK = ('--model', 'tiny.py', '--weights', 'good.pth')
 
 
 @pytest.fixture(scope='module')
@@ -132,7 +125,6 @@ def place(tmp_path_factory, shapes_data):
     folder = tmp_path_factory.mktemp('bad')
     shutil.copytree(shapes_data, folder / 'data')
     base = str(ROOT / 'configs/hero_shapes.py')
-    (folder / 'void').mkdir()
     (folder / 'tiny.py').write_text(CONFIG.format(base=base))
     write_checkpoints(folder)
     raw = json.loads((folder / 'data/train.json').read_text())
@@ -142,12 +134,6 @@ def place(tmp_path_factory, shapes_data):
         (folder / f'data/{name}.json').write_text(json.dumps(changed))
     (folder / 'data/cut.json').write_text(json.dumps(raw)[:1000])
     (folder / 'data/blank.json').write_text('')
-    good = sorted((folder / 'data/vidor/video').rglob('*.mp4'))
-    shutil.copy(good[0], folder / 'good.mp4')
-    for name, (content, _) in VIDEOS.items():
-        if content is None:
-            content = good[0].read_bytes()[:2000]
-        (folder / f'{name}.mp4').write_bytes(content)
     # Of the test set and of a copy of all the training videos.
     test = json.loads((folder / 'data/test.json').read_text())
     path = next(iter(test['videos'].values()))['path']
@@ -250,39 +236,6 @@ CASES = {
         (*try_out('good.pth'), '--cfg-options')
         + ('test_dataloader.dataset.data_prefix.video=nothing',),
         ['test.json: none of its 4 videos can be read', "'nothing'"],
-    ),
-    **{
-        f'grounding: {name} video': (
-            (*GROUND, f'{name}.mp4', 'it spins', *ASK),
-            [f'{name}.mp4', told],
-        )
-        for name, (_, told) in VIDEOS.items()
-    },
-    'grounding: missing video': (
-        (*GROUND, 'no.mp4', 'it spins', *ASK),
-        ['no.mp4', 'does not exist'],
-    ),
-    'grounding: a folder': (
-        (*GROUND, 'void', 'it spins', *ASK),
-        ['void', 'holds neither videos nor'],
-    ),
-    'grounding: empty sentence': (
-        (*GROUND, 'good.mp4', '', *ASK),
-        ['SENTENCE is empty', 'for instance'],
-    ),
-    'grounding: one of two sentences is blank': (
-        (*GROUND, 'good.mp4', 'it spins', ' \t', *ASK),
-        ['is empty'],
-    ),
-    'grounding: checkpoint of another config': (
-        (*GROUND, 'good.mp4', 'it', '--model', 'tiny.py')
-        + ('--weights', 'other.pth'),
-        ['other.pth does not fit this config'],
-    ),
-    'grounding: nothing trained': (
-        (*GROUND, 'good.mp4', 'it spins')
-        + ('--model', 'work_dirs/hero_shapes'),
-        ['work_dirs/hero_shapes', 'training'],
     ),
 }
 

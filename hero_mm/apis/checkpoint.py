@@ -142,39 +142,25 @@ def check_weights(
         )
 
 
-def load_weights(
-    model: nn.Module, path: PathLike, strict: bool = True
-) -> dict[str, Any]:
-    """Load the weights of a checkpoint into a model.
+def load_weights(model: nn.Module, path: PathLike) -> dict[str, Any]:
+    """Load the weights of a checkpoint, which must fill a model exactly.
 
     Args:
         model (nn.Module): The model, wrapped or not.
         path (str or Path): A file, a URL or a work dir.
-        strict (bool): Refuse a checkpoint that does not fill the model
-            exactly. Otherwise what fits is taken.
 
     Returns:
         dict: ``meta`` of the checkpoint, empty where it has none.
 
     Raises:
         FileNotFoundError: When the file does not exist.
-        ValueError: When the file cannot be read or, with ``strict``, does
-            not fit.
+        ValueError: When the file cannot be read or does not fit.
     """
     path = find_checkpoint(path)
     checkpoint = read_checkpoint(path)
     weights = checkpoint['state_dict']
-    check_version(weights, known=_unwrap(model).state_dict())
-    model = _adapted(model, weights)
-    if strict:
-        check_weights(model, weights, path)
-    wanted = model.state_dict()
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if name in wanted and wanted[name].shape == value.shape
-    }
-    model.load_state_dict(fitting, strict=strict)
+    check_weights(model, weights, path)
+    _adapted(model, weights).load_state_dict(weights)
     return checkpoint.get('meta') or {}
 
 

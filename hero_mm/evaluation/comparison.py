@@ -60,9 +60,6 @@ def compare_scores(
     second: TubeScores,
     clusters: Optional[Sequence[str]] = None,
     chosen: Optional[BoolArray] = None,
-    samples: int = SAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
 ) -> list[Difference]:
     """Compare the mean scores of two predictions.
 
@@ -74,23 +71,15 @@ def compare_scores(
             a query, such as its video. Defaults to each query by itself.
         chosen (np.ndarray, optional): Compare these queries only, bool, has
             shape (Q,).
-        samples (int): Number of draws.
-        level (float): Share of the draws inside the interval.
-        seed (int): Of the draws; the same seed gives the same interval.
 
     Returns:
         list[Difference]: One a key of the protocol.
 
     Raises:
         ValueError: If the two are not of the same queries and protocol, no
-            query is chosen, or a number is out of range.
+            query is chosen.
     """
     _check_pair(first, second)
-    if samples < 1 or not 0 < level < 1:
-        raise UserError(
-            f'samples must be at least 1 and level inside (0, 1), got '
-            f'{samples} and {level}.'
-        )
     count = len(first.query_ids)
     names = range(count) if clusters is None else clusters
     if len(names) != count:
@@ -106,7 +95,7 @@ def compare_scores(
         for scores in (first, second)
     )
     cluster_Q = np.unique(np.asarray(names)[picked], return_inverse=True)[1]
-    ends_2K = _interval(two_QK - one_QK, cluster_Q, samples, level, seed)
+    ends_2K = _interval(two_QK - one_QK, cluster_Q)
     return [
         Difference(key, *map(float, numbers))
         for key, *numbers in zip(
@@ -144,13 +133,7 @@ def _check_pair(first: TubeScores, second: TubeScores) -> None:
         )
 
 
-def _interval(
-    delta_QK: FloatArray,
-    cluster_Q: np.ndarray,
-    samples: int,
-    level: float,
-    seed: int,
-) -> FloatArray:
+def _interval(delta_QK: FloatArray, cluster_Q: np.ndarray) -> FloatArray:
     """Ends of the interval of the mean, has shape (2, K)."""
     size_C = np.bincount(cluster_Q).astype(np.float64)
     count = len(size_C)
@@ -159,13 +142,13 @@ def _interval(
     sums_CK = np.stack(
         [np.bincount(cluster_Q, column_Q) for column_Q in delta_QK.T], axis=1
     )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     even = np.full(count, 1 / count)
     means = []
-    for start in range(0, samples, _CHUNK):
+    for start in range(0, SAMPLES, _CHUNK):
         drawn_SC = rng.multinomial(
-            count, even, size=min(_CHUNK, samples - start)
+            count, even, size=min(_CHUNK, SAMPLES - start)
         ).astype(np.float64)
         means.append(drawn_SC @ sums_CK / (drawn_SC @ size_C)[:, None])
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     return np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)

@@ -38,6 +38,7 @@ MAX_SIDE = 960
 """Big videos are reduced to at most this size."""
 _TILE = 320
 """Size of the longer side of a frame in a sheet."""
+_COLUMNS = 4
 
 
 def fit_size(
@@ -242,7 +243,7 @@ def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
 
 
 def draw_tube_sheet(
-    frames: np.ndarray, view: TubeView, count: int = 8, columns: int = 4
+    frames: np.ndarray, view: TubeView, count: int = 8
 ) -> np.ndarray:
     """Draw a contact sheet: the sentence, some frames and the span bar.
 
@@ -250,7 +251,6 @@ def draw_tube_sheet(
         frames (np.ndarray): RGB uint8, has shape (T, H, W, 3).
         view (TubeView): What is drawn, with T frames.
         count (int): How many frames; half of them lie inside the span.
-        columns (int): Frames in a row.
 
     Returns:
         np.ndarray: RGB uint8.
@@ -264,20 +264,17 @@ def draw_tube_sheet(
             f'{len(frames)}.'
         )
     indices = choose_sheet_indices(view, count)
-    return draw_chosen_frames(frames[indices], view, indices, columns)
+    return draw_chosen_frames(frames[indices], view, indices)
 
 
 def draw_chosen_frames(
-    frames: np.ndarray,
-    view: TubeView,
-    indices: Sequence[int],
-    columns: int = 4,
+    frames: np.ndarray, view: TubeView, indices: Sequence[int]
 ) -> np.ndarray:
     """Draw a sheet of frames (N, H, W, 3), at N indices of the view."""
     tiles = [
         _tile(frame, view, index) for frame, index in zip(frames, indices)
     ]
-    columns = min(columns, len(tiles))
+    columns = min(_COLUMNS, len(tiles))
     tiles += [np.full_like(tiles[0], PANEL_COLOR)] * (-len(tiles) % columns)
     gap = np.full((len(tiles[0]), 6, 3), PANEL_COLOR, np.uint8)
     spaced = [np.concatenate([gap, tile], axis=1) for tile in tiles]

@@ -83,12 +83,6 @@ def test_long_lists_are_cut():
         check_weights(wanted, {}, 'a.pth')
 
 
-def test_what_fits_is_taken_when_asked(saved):
-    model = make(width=4)
-    load_weights(model, saved[1], strict=False)
-    assert torch.equal(model[0].bias, saved[0][0].bias)
-
-
 def test_the_best_of_a_work_dir_is_found(saved):
     folder = saved[1].parent
     assert find_checkpoint(folder) == str(saved[1])

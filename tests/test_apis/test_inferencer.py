@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.infer import BaseInferencer
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.inputs import (
@@ -264,19 +263,6 @@ def test_sentences_are_stripped():
     assert check_texts(' a red square ') == ['a red square']
 
 
-def test_a_video_that_is_not_there(inferencer, tmp_path):
-    with pytest.raises(VideoError, match='none.mp4'):
-        inferencer(tmp_path / 'none.mp4', 'x')
-
-
-@pytest.mark.parametrize('content', [b'', b'this is no video' * 50])
-def test_a_file_that_is_no_video(inferencer, tmp_path, content):
-    path = tmp_path / 'bad.mp4'
-    path.write_bytes(content)
-    with pytest.raises(VideoError, match='bad.mp4'):
-        inferencer(path, 'x')
-
-
 def test_a_video_that_was_cut_off(tmp_path):
     path = tmp_path / 'half.mp4'
     noise = np.random.default_rng(0).integers(0, 255, (20, HEIGHT, WIDTH, 3))
@@ -351,11 +337,6 @@ def test_an_unknown_device(device):
         pick_device(device)
 
 
-def test_the_default_device():
-    kind = 'cuda' if torch.cuda.is_available() else 'cpu'
-    assert pick_device(None).type == kind
-
-
 def test_a_batch_of_none_is_refused(work_dir):
     with pytest.raises(ValueError, match='batch_size'):
         TubeInferencer(work_dir, device='cpu', batch_size=0)
@@ -392,10 +373,6 @@ def folder(tmp_path, video):
         image = np.full((HEIGHT, WIDTH, 3), 9 * number, np.uint8)
         write_png(pictures / f'{number:04d}.png', image)
     return folder
-
-
-def test_it_is_an_inferencer_of_the_family(inferencer):
-    assert isinstance(inferencer, BaseInferencer)
 
 
 @pytest.mark.parametrize('batch_size', [1, 2])
@@ -500,10 +477,14 @@ def test_folders_that_are_files_are_refused_first(inferencer, video, tmp_path):
     [
         ('https://example.org/a.mp4', 'not fetched: it is.*download it first'),
         ('{tmp}/empty', 'neither videos nor numbered pictures'),
-        ('{tmp}/none.mp4', 'does not exist'),
+        ('{tmp}/none.mp4', 'none.mp4: does not exist'),
+        ('{tmp}/bad.mp4', 'bad.mp4'),
+        ('{tmp}/blank.mp4', 'blank.mp4'),
     ],
 )
 def test_videos_that_are_none(inferencer, tmp_path, path, words):
     (tmp_path / 'empty').mkdir()
+    (tmp_path / 'bad.mp4').write_bytes(b'this is no video' * 50)
+    (tmp_path / 'blank.mp4').touch()
     with pytest.raises(VideoError, match=words):
         inferencer(path.format(tmp=tmp_path), 'x')

@@ -67,14 +67,6 @@ def test_an_equal_gain_everywhere_is_certain():
     assert main_of(scores + 0.125, scores).is_clear is True
 
 
-def test_a_seed_gives_the_same_interval_again():
-    rng = np.random.default_rng(1)
-    pair = rng.random(50), rng.random(50)
-    one, again = main_of(*pair, seed=3), main_of(*pair, seed=3)
-    assert one == again
-    assert main_of(*pair, seed=4) != one
-
-
 def test_the_interval_covers_a_known_difference():
     # 100 times a sample of two predictions that differ by 0.05.
     rng = np.random.default_rng(2)
@@ -82,17 +74,10 @@ def test_the_interval_covers_a_known_difference():
     for _ in range(100):
         first = rng.random(80)
         second = first + 0.05 + rng.normal(0, 0.2, 80)
-        found = main_of(first, second, samples=300)
+        found = main_of(first, second)
         assert found.low <= found.value <= found.high
         hits += found.low <= 0.05 <= found.high
     assert 88 <= hits <= 99
-
-
-def test_a_smaller_level_is_narrower():
-    rng = np.random.default_rng(3)
-    pair = rng.random(60), rng.random(60)
-    wide, narrow = main_of(*pair), main_of(*pair, level=0.5)
-    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_the_interval_is_that_of_the_theory():
@@ -159,11 +144,6 @@ def test_what_does_not_fit_is_refused():
         item_differences(two, make_scores([0.1, 0.2], 'stcat'))
     with pytest.raises(ValueError, match='3 cluster names for 2 queries'):
         compare_scores(two, two, clusters=list('abc'))
-    with pytest.raises(ValueError, match='samples'):
-        compare_scores(two, two, samples=0)
-    for level in (0, 1):
-        with pytest.raises(ValueError, match='level'):
-            compare_scores(two, two, level=level)
 
 
 @given(
@@ -171,15 +151,13 @@ def test_what_does_not_fit_is_refused():
         st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from('abc')),
         min_size=2,
         max_size=20,
-    ),
-    seed=st.integers(0, 5),
+    )
 )
 @settings(max_examples=60, deadline=None)
-def test_swapping_the_two_turns_the_interval_over(pairs, seed):
+def test_swapping_the_two_turns_the_interval_over(pairs):
     first, second, names = zip(*pairs)
-    options = dict(clusters=names, seed=seed, samples=50)
-    there = main_of(first, second, **options)
-    back = main_of(second, first, **options)
+    there = main_of(first, second, clusters=names)
+    back = main_of(second, first, clusters=names)
     assert back.value == pytest.approx(-there.value)
     if len(set(names)) < 2:
         assert np.isnan(there.low)

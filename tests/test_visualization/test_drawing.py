@@ -184,14 +184,14 @@ def test_the_sheet_has_its_frames_in_rows():
     frames = np.stack(
         [np.full((64, 64, 3), 8 * i, np.uint8) for i in range(T)]
     )
-    sheet = draw_tube_sheet(frames, make_view(), count=8, columns=4)
+    sheet = draw_tube_sheet(frames, make_view(), count=8)
     # Four tiles of 320 pixels and five gaps of 6.
     assert sheet.shape[1] == 4 * 320 + 5 * 6
     two_rows = 2 * (320 + 20)
     extra = sheet.shape[0] - two_rows
     assert 60 < extra < 200
-    narrow = draw_tube_sheet(frames, make_view(), count=8, columns=8)
-    assert narrow.shape[0] < sheet.shape[0] - 300
+    one_row = draw_tube_sheet(frames, make_view(), count=4)
+    assert one_row.shape[0] < sheet.shape[0] - 300
 
 
 def test_the_sheet_wants_the_frames_of_the_view():

@@ -11,6 +11,9 @@ from mmengine.runner import Runner
 
 from hero_mm.registry import HOOKS
 
+MOST = 50
+"""Videos that are named."""
+
 
 @HOOKS.register_module()
 class BrokenVideoHook(Hook):
@@ -18,13 +21,7 @@ class BrokenVideoHook(Hook):
 
     Each is logged when it is met; this is the count at the end, over all
     processes and their workers. Data sets may lie in wrappers.
-
-    Args:
-        most (int): Videos that are named. Defaults to 50.
     """
-
-    def __init__(self, most: int = 50) -> None:
-        self.most = most
 
     def after_train(self, runner: Runner) -> None:
         """Report the training data."""
@@ -48,10 +45,10 @@ class BrokenVideoHook(Hook):
         for ann_file, found in met.items():
             if not found:
                 continue
-            names, rest = sorted(found), len(found) - self.most
+            names, rest = sorted(found), len(found) - MOST
             print_log(
                 f'{len(names)} broken videos of {ann_file} {what}: '
-                f'{", ".join(names[: self.most])}'
+                f'{", ".join(names[:MOST])}'
                 f'{f" and {rest} more" if rest > 0 else ""}',
                 logger='current',
                 level=logging.WARNING,
