@@ -1,6 +1,5 @@
 """The first lines of the large configs say what holds of them."""
 
-import importlib.util
 import re
 import shlex
 
@@ -53,12 +52,9 @@ def test_commands_are_of_the_config(told, repo_root):
         assert words[2] == f'configs/{path.name}'
 
 
-def test_sizes_and_numbers_are_those_of_the_config(told, repo_root):
+def test_sizes_and_numbers_are_those_of_the_config(told, load_tool):
     _, dataset, lines, cfg = told
-    tool = repo_root / 'tools' / 'analysis_tools' / 'get_flops.py'
-    spec = importlib.util.spec_from_file_location('get_flops', tool)
-    get_flops = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(get_flops)
+    get_flops = load_tool('analysis_tools/get_flops')
     shape = re.findall(r'--shape ((?:\d+ ?)+)', lines['computed'])
     _, frames, height, width = get_flops.clip_shape(
         [int(size) for size in shape[0].split()[:4]] if shape else None, cfg

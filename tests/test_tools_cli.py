@@ -4,7 +4,6 @@ A model of one layer stands in for HERO, so that what is tested here is the
 tools and MMEngine below them.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -313,45 +312,45 @@ def test_slurm_starts_the_tool(tmp_path):
 # Flags, without a process
 
 
-def load_tool(name):
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def merged(load_tool, monkeypatch):
+    """A config with the flags of a tool."""
 
+    def call(name, config, *words):
+        tool = load_tool(name)
+        monkeypatch.setattr(sys, 'argv', [name, 'c.py', *words])
+        cfg = Config(config)
+        tool.merge_args(cfg, tool.parse_args())
+        return cfg
 
-def merged(name, monkeypatch, config, *words):
-    tool = load_tool(name)
-    monkeypatch.setattr(sys, 'argv', [name, 'c.py', *words])
-    cfg = Config(config)
-    tool.merge_args(cfg, tool.parse_args())
-    return cfg
+    return call
 
 
 PLAIN = dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(lr=1)))
 
 
-def test_seed_flags_go_before_the_config(monkeypatch):
+def test_seed_flags_go_before_the_config(merged):
     config = dict(PLAIN, randomness=dict(seed=1, deterministic=True))
     words = ('--seed', '7', '--diff-rank-seed')
-    cfg = merged('train', monkeypatch, config, *words)
+    cfg = merged('train', config, *words)
     assert cfg.randomness == dict(
         seed=7, diff_rank_seed=True, deterministic=True
     )
-    cfg = merged('train', monkeypatch, config)
+    cfg = merged('train', config)
     assert cfg.randomness == dict(seed=1, deterministic=True)
-    assert merged('train', monkeypatch, PLAIN).randomness == dict(seed=None)
+    assert merged('train', PLAIN).randomness == dict(seed=None)
 
 
-def test_resume_flags(monkeypatch):
-    cfg = merged('train', monkeypatch, dict(PLAIN, load_from='x'), '--resume')
+def test_resume_flags(merged):
+    cfg = merged('train', dict(PLAIN, load_from='x'), '--resume')
     assert (cfg.resume, cfg.load_from) == (True, None)
-    cfg = merged('train', monkeypatch, PLAIN, '--resume', 'a.pth')
+    cfg = merged('train', PLAIN, '--resume', 'a.pth')
     assert (cfg.resume, cfg.load_from) == (True, 'a.pth')
 
 
-def test_a_checkpoint_is_read_once_before_the_runner(tmp_path, monkeypatch):
+def test_a_checkpoint_is_read_once_before_the_runner(
+    load_tool, tmp_path, monkeypatch
+):
     path, reads = tmp_path / 'epoch_1.pth', []
     meta = dict(epoch=1, iter=2, seed=7)
     whole = dict(optimizer={}, message_hub={}, meta=meta)
@@ -370,7 +369,7 @@ def test_a_checkpoint_is_read_once_before_the_runner(tmp_path, monkeypatch):
     assert len(reads) == 2
 
 
-def test_amp_on_an_accelerator(monkeypatch):
+def test_amp_on_an_accelerator(load_tool, monkeypatch):
     tool = load_tool('train')
     monkeypatch.setattr(tool, 'get_device', lambda: 'cuda')
     cfg = Config(PLAIN)
@@ -379,22 +378,22 @@ def test_amp_on_an_accelerator(monkeypatch):
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
 
 
-def test_amp_refuses_a_wrapper_of_another_kind(monkeypatch):
+def test_amp_refuses_a_wrapper_of_another_kind(merged):
     config = dict(optim_wrapper=dict(type='ApexOptimWrapper'))
     with pytest.raises(ValueError, match="'ApexOptimWrapper'"):
-        merged('train', monkeypatch, config, '--amp')
+        merged('train', config, '--amp')
 
 
-def test_learning_rate_is_scaled_where_the_batch_is_known(monkeypatch):
+def test_learning_rate_is_scaled_where_the_batch_is_known(merged):
     config = dict(PLAIN, auto_scale_lr=dict(enable=False, base_batch_size=8))
-    cfg = merged('train', monkeypatch, config, '--auto-scale-lr')
+    cfg = merged('train', config, '--auto-scale-lr')
     assert cfg.auto_scale_lr.enable
     with pytest.raises(ValueError, match='base_batch_size'):
-        merged('train', monkeypatch, PLAIN, '--auto-scale-lr')
+        merged('train', PLAIN, '--auto-scale-lr')
 
 
 @pytest.mark.parametrize('wrap', [list, lambda schedules: schedules[0]])
-def test_a_rate_that_would_not_be_scaled_is_told(monkeypatch, wrap):
+def test_a_rate_that_would_not_be_scaled_is_told(merged, wrap):
     one_cycle = dict(type='mmengine.OneCycleLR', eta_max=3e-3)
     config = dict(
         PLAIN,
@@ -402,21 +401,23 @@ def test_a_rate_that_would_not_be_scaled_is_told(monkeypatch, wrap):
         param_scheduler=wrap([one_cycle]),
     )
     with pytest.raises(ValueError, match=r'its eta_max \(0.003\) .* / 8'):
-        merged('train', monkeypatch, config, '--auto-scale-lr')
+        merged('train', config, '--auto-scale-lr')
 
 
-def test_show_dir_turns_the_hook_on(monkeypatch):
+def test_show_dir_turns_the_hook_on(merged):
     config = dict(default_hooks=dict(visualization=dict(type='Draws')))
     words = ('a.pth', '--show-dir', 'out', '--interval', '3')
-    cfg = merged('test', monkeypatch, config, *words)
+    cfg = merged('test', config, *words)
     assert cfg.default_hooks.visualization == dict(
         type='Draws', enable=True, out_dir='out', interval=3
     )
     with pytest.raises(ValueError, match='default_hooks.visualization'):
-        merged('test', monkeypatch, {}, *words)
+        merged('test', {}, *words)
 
 
-def test_a_test_writes_its_config_under_its_time(monkeypatch, tmp_path):
+def test_a_test_writes_its_config_under_its_time(
+    load_tool, monkeypatch, tmp_path
+):
     """By its name it would replace that of the training or another test."""
     path = tmp_path / 'mine.py'
     path.write_text('a = 1\n')
@@ -427,21 +428,21 @@ def test_a_test_writes_its_config_under_its_time(monkeypatch, tmp_path):
     assert cfg.experiment_name == 'mine'
 
 
-def test_dump_reaches_the_tube_metric(monkeypatch):
+def test_dump_reaches_the_tube_metric(merged):
     evaluators = [dict(type='Other'), dict(type='hero_mm.TubeMetric')]
     config = dict(test_evaluator=evaluators)
     words = ('a.pth', '--dump')
-    cfg = merged('test', monkeypatch, config, *words, 'p.json')
+    cfg = merged('test', config, *words, 'p.json')
     assert cfg.test_evaluator[1].dump == 'p.json'
     # Of a URL nothing is kept.
     assert 'checkpoint' not in cfg.test_evaluator[1]
-    cfg = merged('test', monkeypatch, config, *words, 'p.pkl')
+    cfg = merged('test', config, *words, 'p.pkl')
     assert cfg.test_evaluator[2].out_file_path == 'p.pkl'
     with pytest.raises(ValueError, match='must end in .json'):
-        merged('test', monkeypatch, config, *words, 'p.txt')
+        merged('test', config, *words, 'p.txt')
     config = dict(test_evaluator=dict(type='Other'))
     with pytest.raises(ValueError, match='needs a TubeMetric'):
-        merged('test', monkeypatch, config, *words, 'p.json')
+        merged('test', config, *words, 'p.json')
 
 
 # hero-mm

@@ -3,7 +3,6 @@
 The tool around it is tested in tests/test_tools/test_ablate.py.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ import sys
 
 import pytest
 from mmengine.config import Config
+from test_tools_cli import TOY_CONFIG, TOY_MODULE
 
 from hero_mm.apis import ablation
 from hero_mm.apis.ablation import schedule
@@ -251,14 +251,10 @@ def test_the_example_of_the_page(repo_root, tmp_path):
 @pytest.mark.slow
 def test_the_tools_train_test_and_measure(repo_root, tmp_path):
     """With tools/train.py and tools/test.py, on a model of one layer."""
-    path = repo_root / 'tests/test_tools_cli.py'
-    spec = importlib.util.spec_from_file_location('cli_of_toy', path)
-    cli = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(cli)
-    (tmp_path / 'toy_of_tools.py').write_text(cli.TOY_MODULE)
+    (tmp_path / 'toy_of_tools.py').write_text(TOY_MODULE)
     base = str(repo_root / 'configs/_base_/default_runtime.py')
     (tmp_path / 'toy.py').write_text(
-        cli.TOY_CONFIG.format(base=base)
+        TOY_CONFIG.format(base=base)
         + "param_scheduler = [dict(type='OneCycleLR', eta_max=0.1, "
         'total_steps=1, by_epoch=True, convert_to_iter_based=True)]\n'
     )

@@ -1,7 +1,6 @@
 """``hero-mm ground``: whole folders, resumed, written and shown."""
 
 import csv
-import importlib.util
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_grounder import CONFIG, FakeGrounder
 from mmengine.config import Config
 
 from hero_mm import cli
@@ -22,14 +22,6 @@ from hero_mm.apis.inputs import short_names
 from hero_mm.evaluation import load_predictions
 from hero_mm.models import WordTextEncoder
 from hero_mm.visualization import VideoWriter, write_png
-
-_SPEC = importlib.util.spec_from_file_location(
-    'fake_grounder', Path(__file__).with_name('fake_grounder.py')
-)
-fake_grounder = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(fake_grounder)
-CONFIG, FakeGrounder = fake_grounder.CONFIG, fake_grounder.FakeGrounder
-
 
 TEXTS = ['red', 'what moves', 'the one [/x] that jumps']
 
@@ -160,7 +152,7 @@ def test_a_run_that_is_killed_goes_on(place, repo_root):
     """Within a line, then among the drawings."""
     words = ['ground', 'videos', *TEXTS, '--out', 'out', '--top', '2']
     words += ['--model', 'work', '--device', 'cpu']
-    path = f'{repo_root}:{repo_root / "tests/test_apis"}'
+    path = f'{repo_root}:{repo_root / "tests"}'
     env = {**os.environ, 'PYTHONPATH': path}
     codes = []
     for lines in ('4', '6', '99'):
@@ -193,7 +185,7 @@ def test_processes_share_a_folder(place, repo_root, capsys):
     words = '-m torch.distributed.run --standalone --nproc_per_node=2'
     code = 'import sys, fake_grounder\nfrom hero_mm import cli\n'
     Path('run.py').write_text(f'{code}sys.exit(cli.main())\n')
-    path = f'{repo_root}:{repo_root / "tests/test_apis"}'
+    path = f'{repo_root}:{repo_root / "tests"}'
     ground = ['run.py', 'ground', 'videos', *TEXTS, '--out', 'out']
     command = [sys.executable, *words.split(), *ground, '--model', 'work']
 

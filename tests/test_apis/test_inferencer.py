@@ -1,6 +1,5 @@
 """Ask a tiny fake model about a tiny video."""
 
-import importlib.util
 import json
 import os
 from fractions import Fraction
@@ -10,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from fake_grounder import CONFIG, FakeGrounder
 from mmengine.config import Config
 
 from hero_mm.apis import TubeInferencer
@@ -28,12 +28,6 @@ from hero_mm.models import WordTextEncoder
 from hero_mm.visualization import VideoWriter, write_png
 
 FRAMES, WIDTH, HEIGHT, FPS = 40, 64, 48, 20
-_SPEC = importlib.util.spec_from_file_location(
-    'fake_grounder', Path(__file__).with_name('fake_grounder.py')
-)
-fake_grounder = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(fake_grounder)
-CONFIG, FakeGrounder = fake_grounder.CONFIG, fake_grounder.FakeGrounder
 
 
 @pytest.fixture(scope='module')

@@ -1,6 +1,5 @@
 """Long videos: windows in order, tubes joined, memory that does not grow."""
 
-import importlib.util
 import json
 import weakref
 from pathlib import Path
@@ -9,6 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from fake_grounder import CONFIG, FakeGrounder
 from mmengine.config import Config
 
 from hero_mm import cli
@@ -30,12 +30,6 @@ from hero_mm.datasets.transforms.sampling import (
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.visualization import VideoWriter, write_png
 
-_SPEC = importlib.util.spec_from_file_location(
-    'fake_grounder', Path(__file__).with_name('fake_grounder.py')
-)
-fake_grounder = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(fake_grounder)
-CONFIG, FakeGrounder = fake_grounder.CONFIG, fake_grounder.FakeGrounder
 # The fake model sees 8 frames: a window of 2 s of these is 8 of 20.
 FPS = 10
 EVENT = (83, 95)

@@ -1,21 +1,17 @@
 """Fixtures of the score tests."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import tube_reference
 
 
 @pytest.fixture(scope='session')
 def reference() -> ModuleType:
-    """The slow second implementation in ``tube_reference.py``."""
-    path = Path(__file__).with_name('tube_reference.py')
-    spec = importlib.util.spec_from_file_location('tube_reference', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The slow second implementation."""
+    return tube_reference
 
 
 def _as_ours(item: dict) -> tuple[dict, dict]:
