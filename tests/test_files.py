@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import os
 import resource
-import runpy
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,13 +47,6 @@ def predictions(path):
     dump_predictions(path, dict(a=tube))
 
 
-def publish(path):
-    source = path.parent.parent / 'source.pth'
-    tool = ROOT / 'tools/model_converters/publish_model.py'
-    main = runpy.run_path(str(tool))['main']
-    main([str(source), str(path)])
-
-
 def dump_results(path):
     init_default_scope('hero_mm')
     metric = METRICS.build(dict(type='DumpResults', out_file_path=str(path)))
@@ -69,7 +61,6 @@ WRITERS = {
     'a.mp4': write_mp4,
     'a.pth': save_weights,
     'a.json': predictions,
-    'a_': publish,
     'a.pkl': dump_results,
 }
 
@@ -92,8 +83,6 @@ def test_a_file_that_does_not_fit_leaves_what_was_there(
 ):
     path = tmp_path / 'folder' / name
     path.parent.mkdir()
-    weights = dict(state_dict=dict(a=torch.randn(50000)))
-    torch.save(weights, tmp_path / 'source.pth')
     if before is not None:
         path.write_bytes(before)
     with (

@@ -71,7 +71,7 @@ def test_converters(
 def test_every_tool_and_config_of_the_page_exists():
     tools = {Path(command[0]).name for command in CONVERTERS}
     there = {path.name for path in (ROOT / 'tools/model_converters').glob('*')}
-    assert tools == there - {'publish_model.py', '__pycache__'}
+    assert tools == there - {'__pycache__'}
     assert {path.removesuffix('.py') for path in tools} == set(LAYOUTS)
     for path in re.findall(r'(?:configs|tools)/[\w./-]+\.py', TEXT):
         assert (ROOT / path).is_file(), path
