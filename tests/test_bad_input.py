@@ -16,6 +16,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from tiny_hero import write_config
 
 from hero_mm.registry import MODELS
 
@@ -55,27 +56,11 @@ for name, words in json.load(sys.stdin).items():
     with open(f'{name}.out') as out:
         print(json.dumps([name, code, out.read()]))
 """
-CONFIG = """
-_base_ = {base!r}
+MORE = """
 prepare = None
 randomness = dict(seed=0)
-model = dict(
-    video_encoder=dict(
-        embed_dims=16, backbone=dict(stem_channels=8, channels=(8, 16))),
-    text_encoder=dict(
-        embed_dims=16, num_layers=1, num_heads=2, ann_file='data/train.json'),
-    proposal_generator=dict(embed_dims=16),
-    region_encoder=dict(embed_dims=16),
-    action_head=dict(embed_dims=16),
-    neck=dict(embed_dims=16),
-    tube_head=dict(embed_dims=16))
-train_dataloader = dict(num_workers=1, batch_size=2, dataset=dict(
-    ann_file='data/train.json', data_prefix=dict(video='data/vidor/video')))
-val_dataloader = dict(num_workers=1, dataset=dict(
-    ann_file='data/val.json', data_prefix=dict(video='data/vidor/video')))
-test_dataloader = dict(num_workers=1, dataset=dict(
-    ann_file='data/test.json', data_prefix=dict(video='data/vidor/video')))
-train_cfg = dict(max_epochs=1)
+train_dataloader.update(num_workers=1, batch_size=2)
+val_dataloader['num_workers'] = test_dataloader['num_workers'] = 1
 """
 
 # Changes of an annotation: what is done to it, and what must be said.
@@ -124,8 +109,7 @@ def place(tmp_path_factory, shapes_data):
     """Data, checkpoints and videos, good and bad."""
     folder = tmp_path_factory.mktemp('bad')
     shutil.copytree(shapes_data, folder / 'data')
-    base = str(ROOT / 'configs/hero_shapes.py')
-    (folder / 'tiny.py').write_text(CONFIG.format(base=base))
+    write_config(folder / 'tiny.py', more=MORE)
     write_checkpoints(folder)
     raw = json.loads((folder / 'data/train.json').read_text())
     for name, (change, _) in ANNOTATIONS.items():

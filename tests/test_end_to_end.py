@@ -17,39 +17,18 @@ from pathlib import Path
 import av
 import pytest
 import torch
+from tiny_hero import write_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKEN = 'not a video'
 EPOCHS = 3
-CONFIG = """
-_base_ = {base!r}
+MORE = f"""
 prepare = dict(out='data', num_videos=dict(train=12, val=4, test=4), workers=1)
-model = dict(
-    video_encoder=dict(
-        embed_dims=16, backbone=dict(stem_channels=8, channels=(8, 16))),
-    text_encoder=dict(
-        embed_dims=16, num_layers=1, num_heads=2, unknown_prob=0.1,
-        ann_file='data/train.json'),
-    proposal_generator=dict(embed_dims=16),
-    region_encoder=dict(embed_dims=16),
-    action_head=dict(embed_dims=16),
-    neck=dict(embed_dims=16),
-    tube_head=dict(embed_dims=16))
-train_dataloader = dict(
-    batch_size=4,
-    dataset=dict(
-        ann_file='data/train.json', data_prefix=dict(video='data/vidor/video'))
-)
-val_dataloader = dict(
-    dataset=dict(
-        ann_file='data/val.json', data_prefix=dict(video='data/vidor/video')))
-test_dataloader = dict(
-    dataset=dict(
-        ann_file='data/test.json', data_prefix=dict(video='data/vidor/video')))
-train_cfg = dict(max_epochs={epochs})
+train_dataloader['batch_size'] = 4
+train_cfg = dict(max_epochs={EPOCHS})
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=3e-3, pct_start=0.06,
-         total_steps={epochs}, by_epoch=True, convert_to_iter_based=True)]
+         total_steps={EPOCHS}, by_epoch=True, convert_to_iter_based=True)]
 """
 ENVIRONMENT = {
     **os.environ,
@@ -90,9 +69,7 @@ def place(tmp_path_factory, shapes_data):
     """A folder with data; a video to train and one to validate are broken."""
     folder = tmp_path_factory.mktemp('place')
     shutil.copytree(shapes_data, folder / 'data')
-    base = str(ROOT / 'configs/hero_shapes.py')
-    text = CONFIG.format(base=base, epochs=EPOCHS)
-    (folder / 'tiny.py').write_text(text)
+    write_config(folder / 'tiny.py', more=MORE)
     for split in ('train', 'val'):
         broken_video(folder, split).write_text(BROKEN)
     return folder

@@ -8,59 +8,31 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from zoo import WIDTH, small_hero
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.registry import MODELS
 from hero_mm.visualization import VideoWriter
 
-DIMS = 16
 WORDS = ['red', 'square', 'what', 'moves']
 
 
 def make_config():
     """The smallest HERO, with all its parts."""
+    pipeline = [
+        dict(type='SampleClipFrames', num_frames=6),
+        dict(type='DecodeFrames'),
+        dict(type='LoadTubes'),
+        dict(type='ResizeClip', short_side=32),
+        dict(type='PackGroundingInputs'),
+    ]
+    text = dict(type='WordTextEncoder', embed_dims=WIDTH, vocabulary=WORDS)
+    dataset = dict(type='GroundingDataset', pipeline=pipeline)
     return Config(
         dict(
             default_scope='hero_mm',
-            model=dict(
-                type='HERO',
-                video_encoder=dict(
-                    type='VideoEncoder',
-                    backbone=dict(type='ShiftConvNet'),
-                    embed_dims=DIMS,
-                ),
-                text_encoder=dict(
-                    type='WordTextEncoder', embed_dims=DIMS, vocabulary=WORDS
-                ),
-                proposal_generator=dict(
-                    type='ObjectProposals', embed_dims=DIMS, min_score=0.0
-                ),
-                max_regions=8,
-                linker=dict(type='RegionLinker', num_slots=8),
-                region_encoder=dict(type='RegionEncoder', embed_dims=DIMS),
-                action_head=dict(
-                    type='ContrastiveActionHead', embed_dims=DIMS
-                ),
-                retrieval=dict(type='FrameRetrieval'),
-                neck=dict(
-                    type='HierarchicalReasoningNeck',
-                    embed_dims=DIMS,
-                    num_layers=1,
-                ),
-                tube_head=dict(type='TubeHead', embed_dims=DIMS),
-            ),
-            test_dataloader=dict(
-                dataset=dict(
-                    type='GroundingDataset',
-                    pipeline=[
-                        dict(type='SampleClipFrames', num_frames=6),
-                        dict(type='DecodeFrames'),
-                        dict(type='LoadTubes'),
-                        dict(type='ResizeClip', short_side=32),
-                        dict(type='PackGroundingInputs'),
-                    ],
-                )
-            ),
+            model=small_hero(text_encoder=text),
+            test_dataloader=dict(dataset=dataset),
         )
     )
 

@@ -15,34 +15,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_hero import write_config
 
 ROOT = Path(__file__).resolve().parents[2]
-# What the training is given, small; logged in each iteration.
-CONFIG = """
-_base_ = {base!r}
-data = {data!r}
-prepare = dict(out=data, num_videos=dict(train=12, val=4, test=4), workers=1)
-model = dict(
-    video_encoder=dict(
-        embed_dims=16, backbone=dict(stem_channels=8, channels=(8, 16))),
-    text_encoder=dict(
-        embed_dims=16, num_layers=1, num_heads=2, unknown_prob=0.1,
-        ann_file=data + '/train.json'),
-    proposal_generator=dict(embed_dims=16),
-    region_encoder=dict(embed_dims=16),
-    action_head=dict(embed_dims=16),
-    neck=dict(embed_dims=16),
-    tube_head=dict(embed_dims=16))
-videos = dict(video=data + '/vidor/video')
+# Logged in each iteration, tested on the videos of the validation.
+MORE = """
+prepare = dict(
+    out={data!r}, num_videos=dict(train=12, val=4, test=4), workers=1)
 loader = dict(num_workers=0, persistent_workers=False)
-train_dataloader = dict(
-    dataset=dict(ann_file=data + '/train.json', data_prefix=videos), **loader)
-val_dataloader = dict(
-    dataset=dict(ann_file=data + '/val.json', data_prefix=videos), **loader)
-# The same videos, so that a test gives the scores of the validation.
-test_dataloader = dict(
-    dataset=dict(ann_file=data + '/val.json', data_prefix=videos), **loader)
-train_cfg = dict(max_epochs=1)
+train_dataloader.update(loader)
+val_dataloader.update(loader)
+test_dataloader = val_dataloader
 default_hooks = dict(logger=dict(interval=1))
 """
 pytestmark = pytest.mark.slow
@@ -61,9 +44,8 @@ def family():
 @pytest.fixture(scope='module')
 def place(tmp_path_factory, shapes_data):
     folder = tmp_path_factory.mktemp('family')
-    base = str(ROOT / 'configs/hero_shapes.py')
-    text = CONFIG.format(base=base, data=str(shapes_data))
-    (folder / 'tiny.py').write_text(text)
+    data = str(shapes_data)
+    write_config(folder / 'tiny.py', data, MORE.format(data=data))
     return folder
 
 
