@@ -1,8 +1,7 @@
 """What people see: drawn tubes, mp4 and PNG files."""
 
-from .drawing import TubePainter, draw_tube_sheet
+from .drawing import GT_COLOR, PRED_COLOR, TubePainter, draw_tube_sheet
 from .render import draw_from_video
-from .style import GT_COLOR, PRED_COLOR
 from .tube_view import TubeView, resample_view, views_from_sample
 from .tube_visualizer import TubeVisualizer
 from .video_writer import VideoWriter, write_png

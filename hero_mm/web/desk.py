@@ -23,12 +23,12 @@ from hero_mm.apis.inputs import describe_video, is_long
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
 from hero_mm.files import write_text
+from hero_mm.visualization.drawing import Color
 from hero_mm.visualization.render import (
     draw_in_colors,
     played_frames,
     stretch_frames,
 )
-from hero_mm.visualization.style import Color
 
 from .markup import answer_html
 

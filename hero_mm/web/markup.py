@@ -12,7 +12,7 @@ import numpy as np
 from hero_mm.apis.answers import LEGEND, Tube, notes_on
 from hero_mm.texts import printable
 from hero_mm.visualization import TubeView
-from hero_mm.visualization.style import Color
+from hero_mm.visualization.drawing import Color
 
 WIDTH, ROW = 600, 46
 HINT = (

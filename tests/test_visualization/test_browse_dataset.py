@@ -13,7 +13,7 @@ from hero_mm.visualization.browse import (
     item_views,
     truth_view,
 )
-from hero_mm.visualization.style import GT_COLOR
+from hero_mm.visualization.drawing import GT_COLOR
 
 CONFIG = """
 train_dataloader = dict(dataset=dict(

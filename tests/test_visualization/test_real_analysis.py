@@ -9,7 +9,7 @@ import pytest
 
 from hero_mm.datasets import load_annotation
 from hero_mm.evaluation import dump_predictions
-from hero_mm.visualization.style import GT_COLOR, PRED_COLOR
+from hero_mm.visualization.drawing import GT_COLOR, PRED_COLOR
 
 
 @pytest.fixture(scope='module')

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hero_mm.visualization import TubeView, VideoWriter, draw_from_video
+from hero_mm.visualization.drawing import PRED_COLOR
 from hero_mm.visualization.render import (
     PLAYED_FRAMES,
     played_frames,
     safe_name,
     write_drawings,
 )
-from hero_mm.visualization.style import PRED_COLOR
 
 
 @pytest.fixture(scope='module')
