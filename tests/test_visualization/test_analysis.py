@@ -8,11 +8,12 @@ import pytest
 
 from hero_mm.evaluation import score_tubes, split_errors
 from hero_mm.evaluation.comparison import Difference
-from hero_mm.visualization.analysis import (
+from hero_mm.visualization.report import (
     ITEMS_FILE,
     build_analysis,
+    choose_cases,
+    write_report,
 )
-from hero_mm.visualization.report import choose_cases, write_report
 from hero_mm.visualization.report_page import render_html, render_markdown
 from hero_mm.visualization.report_tables import (
     changed_table,

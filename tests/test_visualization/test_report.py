@@ -11,8 +11,8 @@ import pytest
 from mmengine.config import Config
 
 from hero_mm.evaluation import score_tubes
-from hero_mm.visualization.analysis import build_analysis
 from hero_mm.visualization.report import (
+    build_analysis,
     case_view,
     choose_cases,
     write_report,

@@ -19,8 +19,7 @@ with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.evaluation import check_match, load_predictions
     from hero_mm.evaluation.functional import PROTOCOLS
-    from hero_mm.visualization.analysis import build_analysis
-    from hero_mm.visualization.report import write_report
+    from hero_mm.visualization.report import build_analysis, write_report
     from hero_mm.visualization.report_tables import text_table
 
 

@@ -21,8 +21,7 @@ with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.datasets.source import dataset_config, dataset_paths
     from hero_mm.evaluation import load_predictions
-    from hero_mm.visualization.analysis import build_analysis
-    from hero_mm.visualization.report import write_report
+    from hero_mm.visualization.report import build_analysis, write_report
     from hero_mm.visualization.report_tables import read_oracles
     from hero_mm.visualization.training_log import read_training_log
 

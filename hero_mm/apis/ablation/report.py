@@ -3,23 +3,32 @@
 Scores are shown in percent, differences in percent points.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Optional
 
 from hero_mm.evaluation.comparison import LEVEL
-from hero_mm.files import write_bytes
+from hero_mm.files import write_text
 from hero_mm.texts import csv_text
+from hero_mm.visualization.charts import Series, line_chart
 from hero_mm.visualization.report_tables import interval, percent, points
 from hero_mm.visualization.video_writer import PathLike
 
-from .plots import draw_curves, draw_plot, slug
 from .results import Mean, Results, Row
-from .suite import MAIN_METRIC, METRICS, Comparison, Suite
+from .suite import MAIN_METRIC, METRICS, Comparison, Plot, Suite
 
 DASH = '–'
 REPORT, TABLE = 'report.md', 'table.csv'
+LABELS = {
+    'clips': 'clips trained',
+    'cpu_seconds': 'CPU-seconds of training',
+    'gpu_seconds': 'GPU-seconds of training',
+    'gflops': 'GFLOPs a clip',
+    'ms': 'milliseconds a clip',
+    'params': 'parameters',
+}
 
 
 def write_report(suite: Suite, out: PathLike) -> Path:
@@ -48,8 +57,8 @@ def write_report(suite: Suite, out: PathLike) -> Path:
             lines.append(f'![{path.stem}]({path.name})')
         else:
             lines.append('Nothing to draw yet.')
-    write_bytes(out / TABLE, _csv(_table_lines(tables)))
-    write_bytes(out / REPORT, ('\n'.join(lines) + '\n').encode())
+    write_text(out / TABLE, _csv(_table_lines(tables)))
+    write_text(out / REPORT, '\n'.join(lines) + '\n')
     return out / REPORT
 
 
@@ -144,12 +153,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     return [*lines, *(['', *missing] if missing else [])]
 
 
-def _csv(lines: Iterator[dict[str, Any]]) -> bytes:
+def _csv(lines: Iterator[dict[str, Any]]) -> str:
     """Lines with names; a name that only some lines have is left empty."""
     rows = list(lines)
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[row.get(name, '') for name in names] for row in rows]
-    return csv_text([names, *cells]).encode()
+    return csv_text([names, *cells])
 
 
 def _table_lines(tables: Tables) -> Iterator[dict[str, Any]]:
@@ -178,3 +187,84 @@ def _table_lines(tables: Tables) -> Iterator[dict[str, Any]]:
             line.update(row.run.facts, **row.trial.facts)
             line['notes'] = '; '.join(row.notes)
             yield line
+
+
+def slug(text: str) -> str:
+    """A name of a file.
+
+    Examples:
+        >>> slug('Equal clips, 2 seeds')
+        'equal-clips-2-seeds'
+    """
+    return re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')
+
+
+def draw_curves(title: str, rows: Sequence[Row], out: Path) -> Iterator[Path]:
+    """Draw the scores of the validations along the trainings.
+
+    A plot against clips and one against seconds; paths of those that there
+    is something to draw of.
+    """
+    # What another suite has trained is drawn there.
+    runs = {
+        row.run.name: row
+        for row in rows
+        if row.results and row.run.budget.kind != 'trained'
+    }
+    on_gpu = any(row.value('gpu_seconds') for row in runs.values())
+    seconds = 'gpu_seconds' if on_gpu else 'cpu_seconds'
+    # The file of the cost has the time of a GPU as that of the clock.
+    keys = {'clips': 'clips', seconds: 'wall_seconds' if on_gpu else seconds}
+    for kind, key in keys.items():
+        lines = [
+            Series(name, [x for x, _ in points], [y for _, y in points])
+            for name, row in runs.items()
+            for result in row.results.values()
+            if (points := _curve(result, key))
+        ]
+        path = out / f'{slug(title)}-{slug(kind)}.svg'
+        if _write(
+            path, title, lines, LABELS[kind], f'{MAIN_METRIC}, validation'
+        ):
+            yield path
+
+
+def _curve(result: Mapping[str, Any], x: str) -> list[tuple[float, float]]:
+    """Points of a training."""
+    found = []
+    for point in result['curve']:
+        scores = {
+            name.rpartition('/')[2]: value
+            for name, value in point['scores'].items()
+            if name.count('/') < 2
+        }
+        if MAIN_METRIC in scores:
+            found.append((float(point[x]), float(scores[MAIN_METRIC])))
+    return found
+
+
+def draw_plot(
+    plot: Plot, series: Mapping[str, Sequence[Row]], path: Path
+) -> bool:
+    """Draw a plot that the suite asks for; False without anything to draw."""
+    lines = []
+    for name, rows in series.items():
+        found = []
+        for row in rows:
+            x, y = row.value(plot.x), row.value(MAIN_METRIC)
+            if x is not None and y is not None:
+                found.append((x, y, row.means[MAIN_METRIC].spread or 0.0))
+        if found:
+            xs, ys, spreads = zip(*sorted(found))
+            lines.append(Series(name, xs, ys, spreads))
+    label = plot.x_label or LABELS.get(plot.x, plot.x)
+    return _write(path, plot.title, lines, label, MAIN_METRIC)
+
+
+def _write(
+    path: Path, title: str, lines: Sequence[Series], x: str, y: str
+) -> bool:
+    svg = line_chart(lines, title, x, y, from_zero=False)
+    if svg:
+        write_text(path, svg)
+    return bool(svg)
