@@ -124,31 +124,36 @@ def answers_csv(tubes: Sequence[Tube]) -> str:
     return csv_text(rows)
 
 
-def notes_on(tube: Tube) -> list[str]:
-    """What a reader of an answer should know of its sentence."""
-    text, unknown = tube['query'], tube['unknown_words']
+def word_notes(text: str, unknown: Sequence[str], cut: int) -> list[str]:
+    """What a model does not read of a sentence: words, and how many."""
     notes = []
     if unknown:
-        words = ', '.join(unknown)
         notes.append(
-            f'"{text}": the model was not trained with {words}; it reads '
-            'each as one unknown word'
+            f'"{text}": the model was not trained with {", ".join(unknown)}; '
+            'it reads each as one unknown word'
         )
-    if tube['cut_words']:
+    if cut:
         notes.append(
-            f'"{text:.40}...": the last {tube["cut_words"]} words are not '
-            'read; ask in fewer words'
+            f'"{text:.40}...": the last {cut} words are not read; ask in '
+            'fewer words'
         )
+    return [printable(note) for note in notes]
+
+
+def notes_on(tube: Tube) -> list[str]:
+    """What a reader of an answer should know of its sentence."""
+    notes = word_notes(tube['query'], tube['unknown_words'], tube['cut_words'])
     frames = tube.get('action', {}).get('frames', [])
     if 'window' not in tube and len(frames) > 1:
         gap = (frames[-1] - frames[0]) / (len(frames) - 1) / tube['fps']
         if gap > SPARSE:
-            notes.append(
+            said = (
                 f'{tube["video"]}: one frame in {gap:.0f} s was looked at; '
                 'look at all of it with --window SECONDS, the length of the '
                 'clips that the model was trained with'
             )
-    return [printable(note) for note in notes]
+            notes.append(printable(said))
+    return notes
 
 
 def tube_view(

@@ -29,12 +29,11 @@ from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.files import adding, check_folder, write_text
 from hero_mm.registry import INFERENCERS, MODELS, TRANSFORMS
 from hero_mm.structures import GroundingDataSample
-from hero_mm.texts import printable
 from hero_mm.version import __version__
 from hero_mm.visualization import draw_from_video, views_from_sample
 from hero_mm.visualization.render import draw_sheets, safe_name
 
-from .answers import answers_json, tube_table
+from .answers import answers_json, tube_table, word_notes
 from .checkpoint import load_weights
 from .inputs import (
     PathLike,
@@ -508,23 +507,13 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         return 0 if count is None else count(text)
 
     def _report_words(self, texts: Sequence[str]) -> None:
-        """Warn of unknown words, once a word, and of sentences cut off."""
-        words = [word for text in texts for word in self.unknown_words(text)]
-        new = [w for w in dict.fromkeys(words) if w not in self._reported]
-        if new:
-            self._reported.update(new)
-            _warn(
-                'the model was not trained with these words, and reads each '
-                f'as one unknown word: {", ".join(map(printable, new))}'
-            )
+        """Warn of what is not read of a sentence, once."""
         for text in texts:
-            cut = self.cut_words(text)
-            if cut and text not in self._reported:
-                self._reported.add(text)
-                _warn(
-                    f'the last {cut} words of a sentence are not read; '
-                    f'shorten it: {printable(text):.60}...'
-                )
+            unknown, cut = self.unknown_words(text), self.cut_words(text)
+            for note in word_notes(text, unknown, cut):
+                if note not in self._reported:
+                    self._reported.add(note)
+                    _warn(note)
 
 
 def _warn(text: str) -> None:

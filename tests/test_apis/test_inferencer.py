@@ -128,7 +128,10 @@ def test_unknown_words_are_told_once(inferencer, video, monkeypatch):
     )
     inferencer.ground(features, ['the red square', 'the qwxz', 'red'])
     inferencer.ground(features, ['the qwxz', 'a square'])
-    assert [text.rpartition(': ')[2] for text in told] == ['the, qwxz', 'a']
+    assert [text.split('"')[1] for text in told] == [
+        *('the red square', 'the qwxz', 'a square'),
+    ]
+    assert 'not trained with the, qwxz; it reads' in told[1]
     (tube,) = inferencer.ground(features, 'a qwxz squáre' + ' red' * 70)
     assert tube['unknown_words'] == ['a', 'qwxz', 'squáre']
     assert tube['cut_words'] == 11
