@@ -9,19 +9,18 @@ the versions that are installed.
 """
 
 import argparse
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from xml.etree import ElementTree
 
 try:
-    import pytest
+    import pytest  # noqa: F401
+    import xdist  # noqa: F401
 except ModuleNotFoundError:
     sys.exit('error: pytest is not installed; pip install "hero-mm[dev]"')
 
@@ -32,75 +31,43 @@ SUITES = {
     'mmaction2': 'mmaction',
     'mmengine': 'mmengine',
 }
-RECORD, LIMIT = 'HOST_SUITES_RECORD', 'HOST_SUITES_LIMIT'
-HERE = Path(__file__).resolve()
-OUTCOMES: dict[str, str] = {}
-
-
-# The plugin, which pytest loads in the process of a suite: it writes down what
-# begins and how it ends, so that a crash loses one test.
-
-
-def pytest_collection_modifyitems(config: Any, items: list) -> None:
-    """Leave out what ran before the process crashed."""
-    done = {name for name, _ in _records(Path(os.environ[RECORD]))}
-    items[:] = [item for item in items if item.nodeid not in done]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: Any) -> Any:
-    """Stop a test that takes too long."""
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f'longer than {os.environ[LIMIT]} seconds')
-
-    _note(item.nodeid, 'crashed')
-    OUTCOMES[item.nodeid] = 'passed'
-    signal.signal(signal.SIGALRM, stop)
-    signal.alarm(int(os.environ[LIMIT]))
-    try:
-        return (yield)
-    finally:
-        signal.alarm(0)
-        _note(item.nodeid, OUTCOMES[item.nodeid])
-
-
-def pytest_runtest_logreport(report: Any) -> None:
-    """What is no pass, in set-up, call or tear-down, decides."""
-    if report.outcome != 'passed':
-        OUTCOMES[report.nodeid] = report.outcome
-
-
-def _note(name: str, outcome: str) -> None:
-    with open(os.environ[RECORD], 'a') as file:
-        file.write(json.dumps([name, outcome]) + '\n')
-
-
-def _records(path: Path) -> list[list[str]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+# A test that crashes or takes too long ends its worker, not the run.
+OPTIONS = (
+    *('-q', '-n', '1', '--max-worker-restart', '100000'),
+    *('-p', 'no:cacheprovider', '--continue-on-collection-errors'),
+    *('-o', 'junit_family=xunit1', '-o', 'faulthandler_exit_on_timeout=true'),
+)
 
 
 def run(place: Path, words: list[str], limit: int, beside: bool) -> dict:
-    """Run tests, again where the process died, until each has ended."""
-    record = place / 'record.jsonl'
-    record.write_text('')
-    paths = [str(HERE.parent), str(HERE.parents[2])]
-    paths += os.environ.get('PYTHONPATH', '').split(os.pathsep)
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths)))
-    env.update({RECORD: str(record), LIMIT: str(limit)})
-    command = [sys.executable, '-m', 'pytest', '-q', '-p', HERE.stem]
+    """Run tests in a folder; how each of them ended, by its id."""
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *os.environ.get('PYTHONPATH', '').split(os.pathsep)]
+    found = place / 'outcomes.xml'
+    command = [sys.executable, '-m', 'pytest', *OPTIONS, f'--junitxml={found}']
+    command += ['-o', f'faulthandler_timeout={limit}']
     command += ['-p', 'hero_mm'] if beside else []
-    command += ['-p', 'no:cacheprovider', '--continue-on-collection-errors']
-    before = -1
-    while len(_records(record)) > before:
-        before = len(_records(record))
-        with open(place / 'log.txt', 'a') as log:
-            done = subprocess.run(
-                [*command, *words], cwd=place, env=env, stdout=log, stderr=log
-            )
-        if 0 <= done.returncode <= 5:
-            break
-    return dict(_records(record))
+    with open(place / 'log.txt', 'a') as log:
+        subprocess.run(
+            [*command, *words],
+            cwd=place,
+            env=dict(os.environ, PYTHONPATH=os.pathsep.join(paths)),
+            stdout=log,
+            stderr=log,
+        )
+    outcomes = {}
+    for case in ElementTree.parse(found).iter('testcase'):
+        file, kinds = case.get('file', ''), {part.tag for part in case}
+        inner = case.get('classname', '')[len(file.removesuffix('.py')) + 1 :]
+        parts = [file, *inner.split('.'), case.get('name', '')]
+        outcomes['::'.join(filter(None, parts))] = (
+            'failed'
+            if kinds & {'failure', 'error'}
+            else 'skipped'
+            if 'skipped' in kinds
+            else 'passed'
+        )
+    return outcomes
 
 
 def compare(checkout: Path, words: list[str], limit: int) -> list[str]:
@@ -120,7 +87,7 @@ def compare(checkout: Path, words: list[str], limit: int) -> list[str]:
             lost = again[0] - again[1]
         for label, outcomes in zip(('without', 'with'), found):
             counts = Counter(outcomes.values())
-            kinds = ('passed', 'failed', 'skipped', 'crashed')
+            kinds = ('passed', 'failed', 'skipped')
             text = ', '.join(f'{counts[k]} {k}' for k in kinds if k in counts)
             print(f'{checkout.name} {label} hero_mm: {text}', flush=True)
         won = len(_passed(found[1]) - _passed(found[0]))
