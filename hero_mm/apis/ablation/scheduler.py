@@ -94,7 +94,11 @@ class Scheduler:
         return self.outcome
 
     async def _run(self) -> None:
-        await asyncio.gather(*map(self._work, self.devices))
+        jobs = map(self._work, self.devices)
+        # An interrupt waits for all of them to stop their commands.
+        for failed in await asyncio.gather(*jobs, return_exceptions=True):
+            if failed is not None:
+                raise failed
 
     def _sort_out(self) -> None:
         """Leave out what is done, has failed, or was another run."""
