@@ -123,6 +123,35 @@ def _as_tested(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def count_encoder_flops(
+    encoder: nn.Module, frames: int, size: tuple[int, int]
+) -> int:
+    """Count the operations of a video encoder without doing them.
+
+    Shapes alone are followed, so that a large clip takes seconds and no
+    memory.
+    """
+    shapes: Any = copy.deepcopy(encoder).to('meta')
+    width, height = (
+        -(-side // shapes.granule) * shapes.granule for side in size
+    )
+    inputs = (
+        torch.zeros(1, frames, 3, height, width, device='meta'),
+        # Looked at, to find that all is real.
+        torch.ones(1, frames, dtype=torch.bool),
+        torch.ones(1, height, width, dtype=torch.bool),
+    )
+    with _as_tested(shapes):
+        return flops_of(
+            lambda: [
+                project(level.flatten(0, 1))
+                for project, level in zip(
+                    shapes.projects, shapes.encode_alike(*inputs)
+                )
+            ]
+        )
+
+
 def count_flops(
     model: nn.Module, items: Sequence[dict[str, Any]]
 ) -> dict[str, int]:

@@ -8,6 +8,7 @@ from zoo import small_hero
 
 from hero_mm.apis import complexity
 from hero_mm.apis.complexity import (
+    count_encoder_flops,
     count_flops,
     count_parameters,
     flops_of,
@@ -183,6 +184,26 @@ def test_counting_leaves_no_trace(hero):
 def test_what_is_no_grounder_is_told():
     with pytest.raises(TypeError, match='Linear has no encode_video, ground'):
         count_flops(nn.Linear(2, 2), [])
+
+
+def test_an_encoder_is_counted_without_being_run(hero):
+    """As by running it; sides are padded to whole regions."""
+    encoder = hero.video_encoder
+    real = dict(
+        imgs=torch.ones(1, 3, 3, 24, 40),
+        frame_mask=torch.ones(1, 3, dtype=torch.bool),
+        pixel_mask=torch.ones(1, 24, 40, dtype=torch.bool),
+    )
+    encoder.eval()
+    wanted = flops_of(lambda: encoder(**real))
+    encoder.train()
+    assert count_encoder_flops(encoder, 3, (40, 24)) == wanted > 0
+    assert count_encoder_flops(encoder, 3, (37, 17)) == wanted
+    assert encoder.training
+    assert encoder.projects[0].weight.device.type == 'cpu'
+    # An hour of film.
+    large = count_encoder_flops(encoder, 3 * 30000, (40, 24))
+    assert large == 30000 * wanted
 
 
 def test_what_a_scout_saves_is_not_counted():
