@@ -217,11 +217,6 @@ def test_only_the_main_process_draws(tmp_path, screen, monkeypatch):
     assert screen.getvalue() == ''
 
 
-def test_the_bar_can_be_switched_off(tmp_path, screen):
-    make_runner(tmp_path, hooks=[ProgressBarHook(enabled=False)]).test()
-    assert screen.getvalue() == ''
-
-
 def test_ctrl_c_leaves_the_terminal_clean(tmp_path, screen):
     runner = make_runner(
         tmp_path,

@@ -38,6 +38,36 @@ def score_one(truth, guess, protocol='tubedetr', **more):
     return scores['m_tIoU'], scores['m_vIoU'], scores['gt_m_vIoU']
 
 
+# True and predicted span, how the prediction differs, the three scores.
+BY_HAND = [
+    # Frames 4 to 7 and 6 to 9: 2 common of 6.
+    ((4, 8), (6, 10), {}, (2 / 6, 2 / 6, 1)),
+    ((4, 8), (4, 8), dict(box=LEFT_HALF), (1, 0.5, 0.5)),
+    ((4, 12), (6, 8), {}, (0.25, 0.25, 1)),
+    ((6, 8), (4, 12), {}, (0.25, 0.25, 1)),
+    # Touching, disjoint, a single frame, empty.
+    ((4, 8), (8, 12), {}, (0, 0, 1)),
+    ((4, 8), (0, 4), {}, (0, 0, 1)),
+    ((4, 8), (12, 15), {}, (0, 0, 1)),
+    ((4, 5), (4, 5), {}, (1, 1, 1)),
+    ((4, 5), (4, 6), {}, (0.5, 0.5, 1)),
+    ((4, 8), (4, 4), {}, (0, 0, 1)),
+    # Frames without a predicted box count zero.
+    ((4, 8), (4, 8), dict(frames=[4, 5, 6]), (1, 0.75, 0.75)),
+    ((4, 8), (4, 8), dict(frames=[]), (1, 0, 0)),
+    # Boxes side by side, and turned over.
+    ((4, 8), (4, 8), dict(box=[30, 10, 50, 30]), (1, 0, 0)),
+    ((4, 8), (4, 8), dict(box=[30, 10, 10, 30]), (1, 0, 0)),
+    ((4, 8), (4, 8), dict(box=[30, 30, 10, 10]), (1, 0, 0)),
+    ((4, 8), (4, 8), dict(box=[10, 10, 10, 30]), (1, 0, 0)),
+    # Frames 4, 5, 6 lie in [3.5, 6.5); the hull is [3.5, 8).
+    ((4, 8), (3.5, 6.5), {}, (2.5 / 4.5, 3 / 4, 1)),
+    # The grid of the published code ends before the last frame.
+    ((18, 20), (18, 20), dict(frames=[18]), (1, 1, 1)),
+    ((18, 20), (18, 20), dict(frames=[19]), (1, 0, 0)),
+]
+
+
 class TestByHand:
     """Numbers that can be checked with a pencil."""
 
@@ -62,78 +92,15 @@ class TestByHand:
         tiou, _, gt_viou = score_one(make_truth(4, 8), guess, protocol)
         assert 0 < tiou < 1e-12 and gt_viou == 1
 
-    def test_shifted_span(self):
-        # truth 4..7, guess 6..9: 2 common of 6.
-        tiou, viou, gt_viou = score_one(make_truth(4, 8), make_guess(6, 10))
-        assert tiou == pytest.approx(2 / 6)
-        assert viou == pytest.approx(2 / 6)
-        assert gt_viou == 1.0
-
-    def test_half_a_box(self):
-        guess = make_guess(4, 8, box=LEFT_HALF)
-        assert score_one(make_truth(4, 8), guess) == (1.0, 0.5, 0.5)
-
-    def test_guess_inside_truth(self):
-        assert score_one(make_truth(4, 12), make_guess(6, 8)) == (
-            0.25,
-            0.25,
-            1.0,
-        )
-
-    def test_truth_inside_guess(self):
-        assert score_one(make_truth(6, 8), make_guess(4, 12)) == (
-            0.25,
-            0.25,
-            1.0,
-        )
-
-    @pytest.mark.parametrize('span', [(8, 12), (12, 15), (0, 4)])
-    def test_touching_and_disjoint_spans_score_zero(self, span):
-        assert score_one(make_truth(4, 8), make_guess(*span)) == (0, 0, 1)
-
-    def test_single_frame(self):
-        assert score_one(make_truth(4, 5), make_guess(4, 5)) == (1, 1, 1)
-        assert score_one(make_truth(4, 5), make_guess(4, 6)) == (0.5, 0.5, 1)
-
-    def test_empty_span_scores_zero(self):
-        assert score_one(make_truth(4, 8), make_guess(4, 4)) == (0, 0, 1)
-
-    def test_frame_without_predicted_box_counts_zero(self):
-        guess = make_guess(4, 8, frames=[4, 5, 6])
-        assert score_one(make_truth(4, 8), guess) == (1.0, 0.75, 0.75)
-
-    def test_prediction_without_any_box(self):
-        assert score_one(make_truth(4, 8), make_guess(4, 8, frames=[])) == (
-            1.0,
-            0.0,
-            0.0,
-        )
+    @pytest.mark.parametrize(('true', 'given', 'how', 'wanted'), BY_HAND)
+    def test_one_query(self, true, given, how, wanted):
+        found = score_one(make_truth(*true), make_guess(*given, **how))
+        assert found == pytest.approx(wanted)
 
     def test_frame_without_true_box_is_not_graded(self):
         truth = make_truth(4, 8)
         del truth['boxes'][5]
         assert score_one(truth, make_guess(4, 8)) == (1, 1, 1)
-
-    def test_boxes_side_by_side_do_not_overlap(self):
-        guess = make_guess(4, 8, box=[30, 10, 50, 30])
-        assert score_one(make_truth(4, 8), guess) == (1, 0, 0)
-
-    def test_box_turned_over_scores_zero(self):
-        for box in ([30, 10, 10, 30], [30, 30, 10, 10], [10, 10, 10, 30]):
-            guess = make_guess(4, 8, box=[float(edge) for edge in box])
-            assert score_one(make_truth(4, 8), guess) == (1, 0, 0)
-
-    def test_span_between_frames(self):
-        # Frames 4, 5, 6 lie in [3.5, 6.5); the hull is [3.5, 8).
-        tiou, viou, _ = score_one(make_truth(4, 8), make_guess(3.5, 6.5))
-        assert tiou == pytest.approx(2.5 / 4.5)
-        assert viou == pytest.approx(3 / 4)
-
-    def test_last_frame_of_the_segment_is_not_graded(self):
-        # The grid of the published code ends before the last frame.
-        truth = make_truth(18, 20)
-        assert score_one(truth, make_guess(18, 20, frames=[18])) == (1, 1, 1)
-        assert score_one(truth, make_guess(18, 20, frames=[19])) == (1, 0, 0)
 
     def test_truth_one_past_the_segment(self):
         # Frame 19 is the last of the segment, the true span ends behind it.

@@ -86,18 +86,13 @@ class _Display:
 class ProgressBarHook(Hook):
     """Show how far a run is: epoch, iteration, loss, learning rate, ETA.
 
-    Works with epoch and iteration based loops, on the main process only, and
-    leaves the terminal clean however the run ends.
-
-    Args:
-        enabled (bool, optional): Draw the bar. Defaults to None: where
-            standard output is a terminal.
+    Works with epoch and iteration based loops, on the main process only, where
+    standard output is a terminal, which it leaves clean however the run ends.
     """
 
     priority = 'LOW'
 
-    def __init__(self, enabled: Optional[bool] = None) -> None:
-        self.enabled = enabled
+    def __init__(self) -> None:
         self._console: Optional[Console] = None
         self._display: Optional[_Display] = None
         self._tasks: dict[str, TaskID] = {}
@@ -105,10 +100,9 @@ class ProgressBarHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Get ready, where there is a terminal."""
-        console, wanted = make_console(), self.enabled
-        if wanted is None:
-            wanted = console.is_terminal and not console.is_dumb_terminal
-        self._console = console if wanted and is_main_process() else None
+        console = make_console()
+        is_fit = console.is_terminal and not console.is_dumb_terminal
+        self._console = console if is_fit and is_main_process() else None
         for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
             if hasattr(loop, 'run') and not hasattr(loop.run, 'guarded'):
                 loop.run = self._guard(loop.run)
