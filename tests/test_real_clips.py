@@ -1,11 +1,12 @@
-"""Three real clips in the official raw form: converted, read, stepped on.
+"""Three real clips in the official raw form: converted, drawn, stepped on.
 
 Training to the end is described in docs/real_clips.md.
 """
 
-import importlib.util
+import json
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from hero_mm.datasets import load_annotation
+from hero_mm.evaluation import dump_predictions
 from hero_mm.registry import DATASETS, METRICS, MODELS
+from hero_mm.visualization import GT_COLOR, PRED_COLOR
 
 
 @pytest.fixture(scope='module')
@@ -27,18 +30,14 @@ def clips(shared_data):
 
 
 @pytest.fixture(scope='module')
-def annotation(clips, tmp_path_factory, repo_root):
+def annotation(clips, tmp_path_factory, load_tool):
     """What the converter writes, called as a command."""
-    path = repo_root / 'tools/dataset_converters/vidstg.py'
-    spec = importlib.util.spec_from_file_location('convert_clips', path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     out = tmp_path_factory.mktemp('own') / 'train.json'
     words = [clips / 'vidstg/open_annotations.json', clips / 'vidor']
     words += ['--videos', clips / 'videos', '--out', out, '--workers', 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['vidstg.py', *map(str, words)])
-        assert tool.main() == 0
+        assert load_tool('dataset_converters/vidstg').main() == 0
     return out
 
 
@@ -114,3 +113,78 @@ def test_steps_bring_the_loss_down_and_every_sentence_is_answered(cfg):
     assert sum(len(part['queries']) for part in metric.results) == 34
     scores = metric.evaluate(len(test))
     assert 0 <= scores['tube/m_vIoU'] <= 1
+
+
+# All tools of analysis on them
+
+
+@pytest.fixture(scope='module')
+def run(load_tool):
+    return lambda tool, words: load_tool(tool).main(list(map(str, words)))
+
+
+@pytest.fixture(scope='module')
+def pred(annotation):
+    """The truth as a prediction, held before and after the true span."""
+    truths = load_annotation(annotation).ground_truths()
+    guesses = {}
+    for query_id, truth in truths.items():
+        boxes = list(truth['boxes'].values())
+        frames = np.arange(*truth['segment'])
+        rows = (frames - truth['span'][0]).clip(0, len(boxes) - 1)
+        guesses[query_id] = dict(
+            span=truth['span'], boxes=(frames, np.array(boxes)[rows])
+        )
+    path = annotation.with_name('truth.json')
+    dump_predictions(path, guesses)
+    return path
+
+
+def pixels_of(path, color):
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return int((np.abs(image.astype(int) - color).sum(-1) < 40).sum())
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_with_them(run, clips, annotation, capsys):
+    words = [annotation, '--videos', clips / 'videos', '--workers', '1']
+    run('analysis_tools/check_dataset', words)
+    out = capsys.readouterr().out
+    assert '3 videos, 34 sentences' in out and 'error' not in out
+
+
+def test_what_they_are_made_of(run, annotation, capsys):
+    run('analysis_tools/dataset_stats', [annotation])
+    out = capsys.readouterr().out
+    assert '34 sentences, 9 tracks, 2,136 boxes' in out
+
+
+def test_the_true_boxes_are_drawn(run, clips, annotation, tmp_path):
+    words = [annotation, '--videos', clips / 'videos', '--out', tmp_path]
+    words += ['--number', 2, '--form', 'sheet']
+    run('visualizations/browse_dataset', words)
+    sheets = list(tmp_path.glob('*.png'))
+    assert len(sheets) == 2
+    assert all(pixels_of(sheet, GT_COLOR) > 500 for sheet in sheets)
+
+
+@pytest.mark.parametrize('protocol', ['tubedetr', 'hcstvg'])
+def test_the_truth_is_right(run, annotation, pred, tmp_path, protocol):
+    out = tmp_path / 'scores.json'
+    words = ['--ann', annotation, '--pred', pred, '--json', out]
+    words += ['--protocol', protocol, '--strict']
+    assert run('analysis_tools/eval_tubes', words) == 0
+    scores = json.loads(out.read_text())
+    assert scores['m_vIoU'] == scores['gt_m_vIoU'] == 1
+    assert scores['queries'] == 34
+
+
+@pytest.mark.slow
+def test_the_report(run, clips, annotation, pred, tmp_path):
+    words = [pred, '--ann', annotation, '--out', tmp_path, '--cases', 1]
+    words += ['--videos', clips / 'videos', '--compare', pred]
+    run('analysis_tools/analyze_results', words)
+    (sheet,) = (tmp_path / 'cases').glob('best_*.png')
+    assert pixels_of(sheet, GT_COLOR) > 200
+    assert pixels_of(sheet, PRED_COLOR) > 200
+    assert 'Not drawn' not in (tmp_path / 'report.md').read_text()
