@@ -1,5 +1,6 @@
 """A kill at any write, move or removal leaves a training that goes on."""
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from hero_mm.engine import work_lock
 from hero_mm.engine.hooks import checkpoint_hook
 
 EPOCHS = 4
+NUMBERS = itertools.count()
 pytestmark = pytest.mark.usefixtures('our_loaders')
 
 
@@ -82,57 +84,48 @@ def make_runner(work, resume: bool = False) -> Runner:
         resume=resume,
         load_from=find_resumable(work) if resume else None,
         log_level='ERROR',
-        experiment_name=f'kill{work.name}{resume}',
+        # What is logged under a name stays in this process.
+        experiment_name=f'kill{next(NUMBERS)}',
     )
     metric.runner = runner
     return runner
 
 
-class Kill(BaseException):
-    """Not caught by anybody."""
+@pytest.fixture
+def snapshots(tmp_path, monkeypatch):
+    """Copies of a work dir, one for a kill at each event so far.
 
+    Nothing runs after a kill, so that what lies there is all that is left:
+    of a file that is written, half.
+    """
+    work, copies = tmp_path / 'work', []
 
-@pytest.fixture()
-def kills(monkeypatch):
-    """Function: kill at the n-th event from now on; counts events."""
-    state = dict(left=None, count=0)
-
-    def event() -> bool:
-        state['count'] += 1
-        if state['left'] is None:
-            return False
-        state['left'] -= 1
-        return state['left'] < 0
+    def keep():
+        copies.append(tmp_path / f'killed{len(copies)}')
+        shutil.copytree(work, copies[-1])
 
     put, remove = LocalBackend.put, LocalBackend.remove
     replace = checkpoint_hook.os.replace
 
-    def killed_put(self, data, path):
-        if event():
-            # Half of it is there.
-            Path(path).write_bytes(data[: len(data) // 2])
-            raise Kill
+    def watched_put(self, data, path):
+        Path(path).write_bytes(data[: len(data) // 2])
+        keep()
         put(self, data, path)
 
-    def killed_remove(self, path):
-        if event():
-            raise Kill
+    def watched_remove(self, path):
+        keep()
         remove(self, path)
 
-    def killed_replace(old, new):
-        if event():
-            raise Kill
+    def watched_replace(old, new):
+        keep()
         replace(old, new)
 
-    monkeypatch.setattr(LocalBackend, 'put', killed_put)
-    monkeypatch.setattr(LocalBackend, 'remove', killed_remove)
-    monkeypatch.setattr(checkpoint_hook.os, 'replace', killed_replace)
-
-    def at(number):
-        state.update(left=number, count=0)
-        return state
-
-    return at
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalBackend, 'put', watched_put)
+        patch.setattr(LocalBackend, 'remove', watched_remove)
+        patch.setattr(checkpoint_hook.os, 'replace', watched_replace)
+        make_runner(work).train()
+    return copies
 
 
 def state_of(work) -> dict:
@@ -150,29 +143,21 @@ def state_of(work) -> dict:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_event_loses_nothing(tmp_path, kills):
-    state = kills(None)
-    make_runner(tmp_path / 'whole').train()
-    events, whole = state['count'], state_of(tmp_path / 'whole')
+def test_a_kill_at_any_event_loses_nothing(tmp_path, snapshots):
+    work = tmp_path / 'work'
+    whole = state_of(work)
     assert whole['best'] == 'best_score_epoch_4.pth' and whole['score'] == 4
     assert whole['files'] == [
         'best_score_epoch_4.pth',
         'epoch_3.pth',
         'epoch_4.pth',
     ]
-    assert events > 20
-    for number in range(events):
-        work = tmp_path / f'at{number}'
-        kills(number)
-        with pytest.raises(Kill):
-            make_runner(work).train()
-        kills(None)
-        if find_resumable(work) is None:
-            # Of the first epoch nothing was whole: it begins anew.
-            work = tmp_path / f'anew{number}'
-            make_runner(work).train()
-        else:
-            make_runner(work, resume=True).train()
+    assert len(snapshots) > 20
+    for number, killed in enumerate(snapshots):
+        shutil.rmtree(work)
+        killed.rename(work)
+        # Of the first epoch nothing may be whole: it begins anew.
+        make_runner(work, resume=find_resumable(work) is not None).train()
         found = state_of(work)
         assert found['weights'] == whole['weights'], number
         assert found['best'] == whole['best'], number
@@ -181,7 +166,7 @@ def test_a_kill_at_any_event_loses_nothing(tmp_path, kills):
         assert not list(work.glob('*.part')), number
 
 
-def test_what_was_not_validated_is_validated_first(tmp_path, kills):
+def test_what_was_not_validated_is_validated_first(tmp_path):
     class Stop(BaseException):
         pass
 

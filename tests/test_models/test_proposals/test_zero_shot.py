@@ -273,8 +273,12 @@ def test_it_answers_by_its_config(
     """TubeInferencer, ``hero-mm ground`` and ``tools/test.py``."""
     path = tmp_path / 'small.py'
     small = detector_config('Grounding DINO').to_dict()
+    base = repo_root / 'configs/hero_zero-shot_mm-grounding-dino.py'
+    steps = Config.fromfile(base).test_dataloader.dataset.pipeline
+    (resize,) = (step for step in steps if step.type == 'ResizeClip')
+    resize.update(short_side=120, max_long=214)
     path.write_text(
-        f"_base_ = '{repo_root}/configs/hero_zero-shot_mm-grounding-dino.py'\n"
+        f"_base_ = '{base}'\n"
         f"load_from = '{detector_file[0]}'\n"
         f"language_model = '{small['language_model']['name']}'\n"
         f"ann_file = '{shapes_data}/val.json'\n"
@@ -282,7 +286,7 @@ def test_it_answers_by_its_config(
         f'model = dict(proposal_generator=dict(detector=dict(_delete_=True, '
         f'**{small!r}), max_per_frame=6))\n'
         'test_dataloader = dict(num_workers=0, persistent_workers=False,\n'
-        '    dataset=dict(indices=1))\n'
+        f'    dataset=dict(indices=1, pipeline={[*map(dict, steps)]!r}))\n'
     )
     monkeypatch.chdir(tmp_path)
     video = str(next((shapes_data / 'vidor/video').rglob('*.mp4')))
