@@ -403,29 +403,6 @@ def test_layouts_that_no_tool_knows(build):
         check_layout(own, LAYOUTS['mmdetection'])
 
 
-def test_a_part_starts_from_a_converted_file(
-    source, tmp_path, hero_config, shapes_of
-):
-    """By MMEngine's ``init_cfg`` with a prefix."""
-    from hero_mm.registry import MODELS
-
-    file = source('tubedetr')
-    result = convert(file, LAYOUTS['tubedetr'], shapes_of(), 'tiny.py')
-    result.save(tmp_path / 'out.pth')
-    start = dict(
-        type='Pretrained',
-        checkpoint=str(tmp_path / 'out.pth'),
-        prefix='video_encoder.backbone',
-    )
-    config = hero_config(init_cfg=start)['video_encoder']['backbone']
-    backbone = MODELS.build(config)
-    backbone.init_weights()
-    for name, value in backbone.state_dict().items():
-        if not name.endswith('num_batches_tracked'):
-            wanted = file.weights[f'backbone.0.body.{name}']
-            assert torch.equal(value, wanted), name
-
-
 def test_a_view_takes_no_more_room_than_its_numbers(layouts, source, tmp_path):
     file = source('resnet', layouts.resnet(blocks=(1, 1, 1, 1)))
     big = torch.zeros(10**6)

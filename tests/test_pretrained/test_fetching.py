@@ -252,22 +252,6 @@ def test_hugging_face_offline(name, cure, hub):
     assert '..' not in message
 
 
-def test_hugging_face_with_a_network_that_fails(hub, monkeypatch):
-    """Its errors have no class in common, and may have no words."""
-
-    class Broken(Exception):
-        pass
-
-    def download(*args, **kwargs):
-        raise Broken
-
-    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
-    monkeypatch.setattr('huggingface_hub.hf_hub_download', download)
-    with pytest.raises(OSError, match='fetched: Broken. By hand') as error:
-        fetch('hf://owner/name/sub/a.pth')
-    assert 'HF_HUB_OFFLINE' not in str(error.value)
-
-
 def test_torchvision_by_mmengines_table(monkeypatch):
     """Without torchvision, or with one that was built for another torch."""
 

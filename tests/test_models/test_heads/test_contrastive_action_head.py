@@ -1,14 +1,11 @@
 """The contrastive action head: what it says, and what is a negative."""
 
-import math
-
 import pytest
 import torch
 from mmengine.structures import InstanceData
 from torch import nn
 
 from hero_mm.models import ContrastiveActionHead
-from hero_mm.models.heads.contrastive_action_head import in_rows
 from hero_mm.structures import GroundingDataSample
 
 # Looks stand in the first half of the features, actions in the second.
@@ -136,34 +133,12 @@ def test_one_perfect_region_among_64(make_regions, make_text):
     assert all_of_them - one < 0.5
 
 
-def test_looks_and_action_are_those_of_one_slot(make_regions, make_text):
-    """Of another object the action counts nothing."""
-    head = plain_head(supervision='span')
-    both = torch.stack([shows(0, 0), shows(1, 1)])
-    swapped = torch.stack([shows(0, 1), shows(1, 0)])
-    regions = make_regions(
-        2, 1, 2, D, features=torch.stack([both, swapped])[:, None]
-    )
-    text = make_text(shows(0, 0)[None].expand(2, D))
-    one, other = head(regions, text, torch.arange(2))[:, 0].tolist()
-    assert one - other > 0.75 * head.fit.scale()
-
-
 def test_logits_carry_no_gradient(make_regions, make_text):
     head = ContrastiveActionHead(D)
     regions = make_regions(1, 4, 3, D)
     regions.features_BTND.requires_grad_()
     text = make_text(torch.randn(1, D).requires_grad_())
     assert not head(regions, text, torch.tensor([0])).requires_grad
-
-
-def test_consistent_frames_stand_out_of_their_clip(make_regions, make_text):
-    """The border lies in the clip: some frames above, others below."""
-    head = ContrastiveActionHead(D)
-    regions = make_regions(3, 12, 4, D)
-    logits = head(regions, make_text(torch.randn(3, D)), torch.arange(3))
-    above = (logits > 0).sum(1)
-    assert (above >= 1).all() and (above <= 9).all()
 
 
 # --- the loss over pairs ----------------------------------------------------
@@ -286,49 +261,6 @@ def test_clips_without_predicates_are_contrasted(batch):
     loss = head.loss(**inputs)['loss_action_contrast']
     assert loss.item() == pytest.approx(wanted, abs=1e-4)
     assert loss > 0.01
-
-
-def test_a_negative_belongs_to_its_query(batch):
-    """It raises the loss of that one; the caption itself by a coin toss."""
-    inputs = batch([0], ['kick'], [0])
-    inputs['negatives'] = inputs['text']
-    loss = plain_head().loss(**inputs)['loss_action_contrast']
-    assert loss.item() == pytest.approx(math.log(2) / 2, abs=1e-5)
-
-
-def test_values_in_their_rows():
-    rows = in_rows(torch.tensor([1.0, 2, 3]), torch.tensor([2, 0, 2]), 4)
-    low = -1e4
-    assert rows.tolist() == [[low, 2, low], [low] * 3, [1, low, 3], [low] * 3]
-    none = in_rows(torch.zeros(0), torch.zeros(0, dtype=torch.long), 3)
-    assert none.shape == (3, 0)
-
-
-def test_order_of_queries_and_clips_does_not_matter(batch):
-    inputs = batch([0, 0, 1, 2], ['a', 'b', 'c', 'd'], [1, 3, 3])
-    head = plain_head()
-    usual = head.loss(**inputs)['loss_action_contrast']
-    back = dict(
-        regions=inputs['regions']._map(lambda value: value.flip(0)),
-        text=inputs['text'].select(slice(None)),
-        clip_of_query=2 - inputs['clip_of_query'].flip(0),
-        samples=inputs['samples'][::-1],
-        negatives=inputs['negatives'],
-        query_of_negative=3 - inputs['query_of_negative'],
-    )
-    back['samples'][2].queries.predicates.reverse()
-    for name in ('sentence_QD', 'action_QD'):
-        setattr(back['text'], name, getattr(inputs['text'], name).flip(0))
-    got = head.loss(**back)['loss_action_contrast']
-    torch.testing.assert_close(got, usual)
-
-
-def test_loss_of_config_is_used(batch):
-    inputs = batch([0, 1], ['a', 'b'])
-    one = plain_head().loss(**inputs)['loss_action_contrast']
-    contrast = dict(type='ContrastiveLoss', loss_weight=3.0)
-    three = plain_head(loss_contrast=contrast).loss(**inputs)
-    torch.testing.assert_close(three['loss_action_contrast'], 3 * one)
 
 
 # --- true tubes, for those who have them ------------------------------------

@@ -272,20 +272,9 @@ def one_box(decode, box, **meta):
     return decode(output, [make_sample(2, **meta)])[0].bboxes[0, 0].tolist()
 
 
-def test_boxes_of_an_untouched_frame(decode):
-    box = [1.0, 2, 11, 22]
-    assert one_box(decode, box, ori_shape=(32, 32)) == box
-
-
 def test_boxes_are_clipped_to_the_original(decode):
     meta = dict(ori_shape=(24, 28), crop_box=(0.0, 0.0, 32.0, 32.0))
     assert one_box(decode, [-3.0, -1, 50, 60], **meta) == [0, 0, 28, 24]
-
-
-def test_boxes_go_back_through_resize(decode):
-    """128 x 64 pixels became 32 x 32."""
-    meta = dict(ori_shape=(64, 128), crop_box=(0.0, 0.0, 128.0, 64.0))
-    assert one_box(decode, [1.0, 2, 11, 22], **meta) == [4, 4, 44, 44]
 
 
 @pytest.mark.parametrize('flip', [False, True])

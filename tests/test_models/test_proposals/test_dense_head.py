@@ -79,23 +79,6 @@ def test_head_is_trained_on_real_frames_alone(
     )
 
 
-def test_loss_weight_scales_the_losses(build_proposing, make_clip, learn):
-    losses = [
-        learn(build_proposing('FCOSHead', loss_weight=weight), make_clip(2))[0]
-        for weight in (1.0, 3.0)
-    ]
-    one, other = (each['loss_proposal_bbox'] for each in losses)
-    torch.testing.assert_close(other, 3 * one)
-
-
-def test_proposals_carry_no_gradient(build_proposing, make_clip, learn):
-    model = build_proposing('RPNHead').train()
-    losses, regions = learn(model, make_clip(2))
-    assert losses['loss_proposal_rpn_cls'].requires_grad
-    assert not regions.boxes_BTN4.requires_grad
-    assert regions.mask_BTN.all(-1).any()
-
-
 def test_video_alone_is_enough(build_proposing, make_clip, collate):
     """Neither sentences nor samples are needed to encode a clip."""
     model = build_proposing('RPNHead')
@@ -145,12 +128,6 @@ def test_strides_that_do_not_fit_are_refused(
 def test_wrong_arguments_are_refused(generator_config):
     with pytest.raises(ValueError, match='num_levels must be at least 1: 0'):
         MODELS.build({**generator_config('RPNHead'), 'num_levels': 0})
-
-
-def test_training_needs_all_objects(build_proposing, make_clip, total_loss):
-    model = build_proposing('RPNHead').train()
-    with pytest.raises(ValueError, match='with_tracks=True'):
-        total_loss(model, make_clip(2, tracks=False))
 
 
 @pytest.mark.parametrize(

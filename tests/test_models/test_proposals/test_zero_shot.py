@@ -192,17 +192,6 @@ def test_a_sentence_is_answered_alone(model, make_clip, collate, predict):
     )
 
 
-def test_scores_are_those_of_each_sentence(model, make_clip, collate):
-    batch = collate(model, make_clip(2))
-    found = model.proposal_generator.ask(**_asked(batch))
-    assert found.mask_BTN.shape[:2] == (2, 2)
-    assert not torch.equal(found.scores_BTN[0], found.scores_BTN[1])
-
-
-def _asked(batch):
-    return dict(inputs=batch['inputs'], samples=batch['data_samples'])
-
-
 def test_no_truth_is_read(model, make_clip, predict, same_predictions):
     (with_truth,) = predict(model, make_clip(3))
     (without,) = predict(model, make_clip(3, truth=False, tracks=False))
