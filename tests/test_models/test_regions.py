@@ -51,12 +51,6 @@ def parts(regions: Regions) -> dict:
     return {k: v for k, v in vars(regions).items() if v is not None}
 
 
-def test_from_boxes_counts_the_frames():
-    regions = make([[[0, 0, 1, 1]], [[0, 0, 2, 2]]], [[0.5], [0.7]])
-    assert regions.times_BT.tolist() == [[0, 1]]
-    assert regions.features_BTND is None and regions.looks_BTNSD is None
-
-
 # Choosing
 
 
@@ -124,21 +118,6 @@ def test_suppress_leaves_what_no_better_one_overlaps(threshold):
     assert found == suppressed_slowly(regions, threshold)
     if threshold == 1:
         assert kept.mask_BTN.sum() == regions.mask_BTN.sum()
-
-
-def test_suppress_by_hand():
-    boxes = [[[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [20, 0, 24, 4]]]
-    kept = make(boxes, [[0.5, 0.9, 0.4, 0.1]]).suppress(0.6)
-    assert kept.scores_BTN[0, 0].tolist() == pytest.approx(
-        [0.9, 0.5, 0.4, 0.1]
-    )
-    # The one in the middle is beaten by the best, and beats none then;
-    # 5 of 8 rows are 0.625 of them.
-    assert kept.mask_BTN[0, 0].tolist() == [True, False, False, True]
-    # What is hidden beats nothing.
-    hidden = [True, False, True, True]
-    kept = make(boxes, [[0.5, 0.9, 0.4, 0.1]], hidden).suppress(0.6)
-    assert kept.mask_BTN.sum() == 3
 
 
 def test_join_puts_boxes_beside():

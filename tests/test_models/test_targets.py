@@ -178,20 +178,6 @@ def test_assigned_as_one_by_one(pos_iou, neg_iou):
     assert (near & ~shows).any() == (neg_iou < pos_iou)
 
 
-def test_assigned_by_hand():
-    boxes = [[A, [0, 0, 10, 6], [0, 0, 10, 4], [0, 0, 10, 2], B]]
-    truth = torch.tensor([[[A]]])
-    valid = torch.ones(1, 1, 1, dtype=torch.bool)
-    shows, near = RegionAssigner()(regions_of(boxes), truth, valid)
-    assert shows.flatten().tolist() == [True, True, False, False, False]
-    assert near.flatten().tolist() == [True, True, True, False, False]
-    # Where none overlaps enough, the nearest does, but not any.
-    shows, _ = RegionAssigner()(regions_of([boxes[0][2:]]), truth, valid)
-    assert shows.flatten().tolist() == [True, False, False]
-    shows, near = RegionAssigner()(regions_of([boxes[0][3:]]), truth, valid)
-    assert not shows.any() and not near.any()
-
-
 def test_thresholds_are_in_order():
     for pos_iou, neg_iou in [(0.3, 0.5), (1.0, 0.3), (0.5, 0.0)]:
         with pytest.raises(ValueError, match=f'got {neg_iou} and {pos_iou}'):

@@ -47,19 +47,6 @@ def bin_of(place: float, is_end: bool) -> int:
     return whole - (is_end and place == whole and whole > 0)
 
 
-def test_numbers_and_segments_of_clips():
-    samples = [
-        GroundingDataSample(
-            metainfo=dict(frame_inds=np.array(inds), segment=segment)
-        )
-        for inds, segment in (([2, 6, 14], (0, 20)), ([7], (5, 9)))
-    ]
-    numbers, segments = frame_numbers(samples, 4, torch.device('cpu'))
-    assert numbers.tolist() == [[2, 6, 14, 0], [7, 0, 0, 0]]
-    assert segments.tolist() == [[0, 20], [5, 9]]
-    assert numbers.dtype == segments.dtype == torch.float32
-
-
 @settings(max_examples=80, deadline=None)
 @given(clips(), st.integers(0, 4))
 def test_round_trip(clip, padding):

@@ -219,11 +219,3 @@ def test_spread_frames_is_numpy_interp(data):
     steps = np.arange(num_frames)
     wanted = [np.interp(steps, kept, column) for column in values.T]
     np.testing.assert_allclose(got[0].numpy().T, wanted, atol=1e-5)
-
-
-def test_all_frames_stay_as_they_are():
-    values = torch.randn(2, 5, 3)
-    times = torch.arange(5).expand(2, -1)
-    real = torch.ones(2, 5, dtype=torch.bool)
-    got = spread_frames(values, times, real, 5)
-    torch.testing.assert_close(got, values)

@@ -93,12 +93,6 @@ def test_neighbours_in_time_are_one_frame_more():
     assert seen_by(layer, 12, 0) == {(frame, 1) for frame in range(5)}
 
 
-def test_what_one_layer_cuts_the_next_one_joins():
-    cut, joined = build(4), build(4, shifted=True)
-    assert (4, 1) not in seen_by(cut, 8, 3)
-    assert (4, 1) in seen_by(joined, 8, 3)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize('shift_div', [0, 4])
 def test_missing_regions_say_nothing(shift_div):
@@ -120,16 +114,6 @@ def test_padding_in_time_says_nothing(shifted, shift_div):
     got = layer(x, mask, times)[:, :5]
     alone = layer(x[:, :5], mask[:, :5], times[:, :5])
     torch.testing.assert_close(got, alone, atol=1e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_gaps_are_seen_and_the_beginning_is_not():
-    layer, (x, mask, times) = build(4), clip(4)
-    got = layer(x, mask, times)
-    later = layer(x, mask, times + 40)
-    torch.testing.assert_close(later, got, atol=1e-4, rtol=1e-4)
-    apart = layer(x, mask, torch.tensor([[0, 1, 6, 7]]))
-    assert (apart - got).abs().max() > 1e-3
 
 
 @torch.no_grad()
