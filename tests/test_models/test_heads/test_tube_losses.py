@@ -357,20 +357,6 @@ def test_without_it(truth, tube_inputs):
     assert truth.head.tube_loss(*tube_inputs((0, 1))) == {}
 
 
-def test_losses_of_config_are_used(truth):
-    output = perfect(truth)
-    output.location_QTN.zero_()
-    base = losses_of(truth, output)
-    truth.head = TubeHead(
-        D,
-        loss_location=dict(type='AnyPositiveLoss', loss_weight=3.0),
-        loss_match=dict(type='SigmoidFocalLoss', loss_weight=15.0),
-    )
-    got = losses_of(truth, output)
-    for name in ('loss_location', 'loss_match'):
-        torch.testing.assert_close(got[name], 3 * base[name])
-
-
 # --- what the other clips show ----------------------------------------------
 
 
