@@ -3,7 +3,6 @@
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from torch.utils.data import DataLoader
 
 from hero_mm.models import GroundingDataPreprocessor, VideoEncoder
 from hero_mm.registry import MODELS
@@ -64,27 +63,6 @@ def test_divisor(size, padded):
     assert out['imgs'].shape[-2:] == padded
     assert out['pixel_mask'].shape[-2:] == padded
     assert out['pixel_mask'].sum() == size[0] * size[1]
-
-
-def test_samples_come_back(make_clip):
-    item = make_clip(2, (8, 8))
-    out = GroundingDataPreprocessor()(
-        dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
-    )
-    (sample,) = out['data_samples']
-    assert sample.video_id == 'v0'
-    assert len(sample.gt_queries) == 2
-
-
-def test_takes_what_the_data_loader_collates(make_clip):
-    """MMEngine's pseudo_collate gives lists, whatever the shapes."""
-    from mmengine.dataset import pseudo_collate
-
-    items = [make_clip(2, (8, 8)), make_clip(3, (16, 8), seed=1)]
-    loader = DataLoader(items, batch_size=2, collate_fn=pseudo_collate)
-    out = GroundingDataPreprocessor()(next(iter(loader)), training=True)
-    assert out['inputs']['imgs'].shape == (2, 3, 3, 8, 16)
-    assert [s.video_id for s in out['data_samples']] == ['v0', 'v1']
 
 
 def test_needs_three_channels():

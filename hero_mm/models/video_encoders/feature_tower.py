@@ -83,14 +83,10 @@ class FeatureTower(BaseModule):
         init_cfg (dict, optional): Initialization config.
 
     Attributes:
-        input_layout (str): 'clip', 'frame' or 'video'.
-        sees (str): The same, or 'segments' where frames of one clip are seen
-            together.
         levels (list[Level]): What the backbone gives.
-        widths (list[int]): Channels of each level before the neck.
-        strides (list[int]): Pixels a cell of each level before the neck.
-        channels (int): Channels of the map.
-        stride (int): Pixels a cell of the map.
+        widths, strides (list[int]): Channels and pixels a cell of each level
+            before the neck.
+        channels, stride (int): Those of the map.
         multiple (int): Height and width must be a multiple of it.
         unread (list[str]): Parts that nothing reads.
     """

@@ -80,14 +80,6 @@ def test_all_frames_are_seen(attention):
     assert len(seen) == FRAMES * SLOTS
 
 
-@torch.no_grad()
-@pytest.mark.parametrize('attention', ['hierarchical', 'joint'])
-def test_shapes(attention):
-    regions, frames = build(attention=attention)(**setting(queries=2))
-    assert regions.shape == (2, FRAMES, SLOTS, D)
-    assert frames.shape == (2, FRAMES, D)
-
-
 INPUTS = {
     'regions_QTND': torch.zeros(1, FRAMES, SLOTS, D),
     'words_QLD': torch.zeros(1, 5, D),

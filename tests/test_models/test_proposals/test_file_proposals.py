@@ -54,21 +54,6 @@ def test_the_best_that_are_no_duplicates_go_on(
     assert torch.equal(regions.boxes_BTN4[0, 0], wanted)
 
 
-def test_boxes_of_an_untrained_model_are_the_proposals(
-    build_proposing, make_clip, with_proposals, collate
-):
-    model = build_proposing('file', hero=dict(shake=0.0))
-    clip = with_proposals(make_clip(3))
-    batch = collate(model, clip)
-    with torch.no_grad():
-        regions = model.encode_video(batch['inputs'], batch['data_samples'])
-    given = clip['data_samples'].proposals
-    for frame in range(3):
-        boxes = regions.boxes_BTN4[0, frame][regions.mask_BTN[0, frame]]
-        far = torch.cdist(boxes, given.bboxes[frame][given.valid[frame]])
-        assert len(boxes) > 2 and far.amin(1).max() < 1e-3
-
-
 @pytest.mark.parametrize('where', ['a frame', 'the clip'])
 def test_frames_without_proposals(
     where, model, make_clip, with_proposals, predict, total_loss
