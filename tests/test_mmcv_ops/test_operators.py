@@ -197,43 +197,6 @@ def test_softnms_refuses_an_unknown_method():
 # RoIAlign
 
 
-def ramp(height=12, width=10):
-    """Two channels that hold the column and the row of each cell."""
-    ys, xs = torch.meshgrid(
-        torch.arange(height), torch.arange(width), indexing='ij'
-    )
-    return torch.stack([xs, ys]).float()[None]
-
-
-@pytest.mark.parametrize('ratio', [0, 1, 2, 3])
-def test_roi_align_reads_the_centre_of_each_bin(ours, ratio):
-    rois = torch.tensor([[0.0, 4, 2, 12, 10]])
-    layer = ours.RoIAlign(2, 0.5, ratio)
-    pooled = layer(ramp(), rois)[0]
-    # In cells the region is x 2 to 6 and y 1 to 5, bins of 2, half a cell off.
-    torch.testing.assert_close(pooled[0, 0], torch.tensor([2.5, 4.5]))
-    torch.testing.assert_close(pooled[1, :, 0], torch.tensor([1.5, 3.5]))
-    shifted = ours.RoIAlign(2, 0.5, ratio, aligned=False)(ramp(), rois)[0]
-    torch.testing.assert_close(shifted, pooled + 0.5)
-
-
-def test_roi_align_mixes_images_and_regions_of_all_sizes(ours):
-    features = torch.randn(2, 3, 9, 8)
-    rois = torch.tensor(
-        [[0.0, 1, 1, 8, 3], [1.0, 2, 0, 4, 8], [0.0, 0, 0, 7, 2]]
-    )
-    layer = ours.RoIAlign(2, 1.0, 0)
-    alone = [
-        layer(
-            features[int(roi[0])][None],
-            torch.cat([roi[:1] * 0, roi[1:]])[None],
-        )
-        for roi in rois
-    ]
-    torch.testing.assert_close(layer(features, rois), torch.cat(alone))
-    assert layer(features, rois[:0]).shape == (0, 3, 2, 2)
-
-
 def test_roi_align_of_regions_that_read_nothing(ours):
     features = torch.ones(1, 1, 6, 6, requires_grad=True)
     rois = torch.tensor(
@@ -263,50 +226,6 @@ def test_roi_align_of_half_precision(ours, dtype):
 
 
 # Deformable convolution
-
-
-def test_offsets_are_row_then_column_and_weigh_by_the_mask(ours):
-    features = torch.arange(30.0).view(1, 1, 5, 6)
-    layer = ours.DeformConv2d(1, 1, 1)
-    layer.weight.data.fill_(1)
-    offset = torch.tensor([1.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 5, 6)
-    moved = layer(features, offset)
-    assert torch.equal(moved[0, 0, :4, :4], features[0, 0, 1:, 2:])
-    assert not moved[0, 0, 4].any() and not moved[0, 0, :, 4:].any()
-    x, weight, bias = map(torch.randn, ((1, 2, 5, 5), (3, 2, 3, 3), (3,)))
-    mask = torch.rand(9)
-    found = ours.modulated_deform_conv2d(
-        x,
-        torch.zeros(1, 18, 5, 5),
-        mask.view(1, 9, 1, 1).expand(1, 9, 5, 5),
-        weight,
-        bias,
-        1,
-        1,
-    )
-    expected = conv2d(x, weight * mask.view(3, 3), bias, padding=1)
-    torch.testing.assert_close(found, expected)
-
-
-@pytest.mark.parametrize('modulated', [False, True])
-def test_places_on_the_border_have_no_gradient(ours, modulated):
-    """Row and column -1, which zero offsets and padding read."""
-    features = torch.ones(1, 1, 3, 3)
-    offset = torch.zeros(1, 2, 5, 5, requires_grad=True)
-    weight = torch.ones(1, 1, 1, 1)
-    if modulated:
-        mask = torch.ones(1, 1, 5, 5)
-        out = ours.modulated_deform_conv2d(
-            features, offset, mask, weight, None, 1, 1
-        )
-    else:
-        out = ours.deform_conv2d(features, offset, weight, 1, 1)
-    out.sum().backward()
-    rows = torch.zeros(5, 5)
-    # Of the last row, half a cell further down is half outside.
-    rows[3, 1:4] = -1
-    assert torch.equal(offset.grad[0, 0], rows)
-    assert torch.equal(offset.grad[0, 1], rows.T)
 
 
 def test_an_offset_of_the_wrong_shape_is_refused(ours):
