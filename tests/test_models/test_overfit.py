@@ -9,7 +9,7 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 COLOURS = {'red': (230, 40, 40), 'green': (40, 220, 60), 'blue': (50, 70, 230)}
-NUM_FRAMES, SIZE = 8, 48
+NUM_FRAMES, SIZE, WIDTH = 8, 48, 32
 
 
 def draw_clip(seed: int) -> dict:
@@ -96,23 +96,21 @@ def viou(sample) -> list[float]:
     return scores
 
 
-@pytest.mark.slow
-def test_eight_sentences_by_heart(hero_config, collate):
+def learn_by_heart(config, collate, steps: int = 120) -> float:
+    """Mean vIoU of a model on the four clips that it was trained on."""
     torch.manual_seed(0)
     clips = [draw_clip(seed) for seed in range(4)]
     words = sorted({t for c in clips for t in c['data_samples'].queries.texts})
-    config = hero_config()
     config['text_encoder']['vocabulary'] = words
     for part in config.values():
         if isinstance(part, dict) and 'embed_dims' in part:
-            part['embed_dims'] = 32
+            part['embed_dims'] = WIDTH
     config['video_encoder']['backbone'].update(
         stem_channels=16, channels=(24, 32)
     )
     model = MODELS.build(config)
     model.init_weights()
     batch = collate(model, *clips)
-    steps = 120
     optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 8e-3, total_steps=steps
@@ -126,5 +124,9 @@ def test_eight_sentences_by_heart(hero_config, collate):
         optimizer.step()
         schedule.step()
     samples = model.eval()(**batch, mode='predict')
-    scores = [score for sample in samples for score in viou(sample)]
-    assert np.mean(scores) > 0.9, scores
+    return np.mean([score for sample in samples for score in viou(sample)])
+
+
+@pytest.mark.slow
+def test_eight_sentences_by_heart(hero_config, collate):
+    assert learn_by_heart(hero_config(), collate) > 0.9
