@@ -12,7 +12,6 @@ of the input.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -22,7 +21,14 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from ..regions import Regions
-from .tube_decoding import Answers, bins_in_span, choose_span, read_answers
+from .tube_decoding import (
+    Answers,
+    bins_in_span,
+    choose_span,
+    in_order,
+    read_answers,
+    sums_of_spans,
+)
 
 
 def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
@@ -36,21 +42,14 @@ def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
     number_Q = weight_QT.sum(1).clamp(min=1)
     mean_Q = (score_QT * weight_QT).sum(1) / number_Q
     above_QT = (score_QT - mean_Q[:, None]) * weight_QT
-    gain_QTT, inside_QTT = _sums(above_QT), _sums(weight_QT)
+    gain_QTT, inside_QTT = sums_of_spans(above_QT), sums_of_spans(weight_QT)
     number = number_Q[:, None, None]
     others = inside_QTT * (number - inside_QTT) / number
     gain = gain_QTT.clamp(min=0).square() / others.clamp(min=0.5)
     spread = above_QT.square().sum(1) + number_Q * noise**2
     left = 1 - gain / spread[:, None, None].clamp(min=1e-12)
     logits = -number / 2 * left.clamp(min=1e-6).log()
-    order = torch.ones_like(logits[0], dtype=torch.bool).triu()
-    return logits.masked_fill(~order, float('-inf'))
-
-
-def _sums(value_QT: Tensor) -> Tensor:
-    """Sums of all spans, (Q, T, T)."""
-    total = F.pad(value_QT.cumsum(1), (1, 0))
-    return total[:, None, 1:] - total[:, :-1, None]
+    return in_order(logits)
 
 
 @MODELS.register_module()

@@ -133,18 +133,27 @@ class TubeOutput:
     span_weight: Union[Tensor, float] = 0.0
 
 
+def sums_of_spans(value_QT: Tensor) -> Tensor:
+    """Sums of values from first to last frame, (Q, T, T)."""
+    total = F.pad(value_QT.cumsum(1), (1, 0))
+    return total[:, None, 1:] - total[:, :-1, None]
+
+
+def in_order(logits_QTT: Tensor) -> Tensor:
+    """The logits, -inf where the last frame comes first."""
+    order = torch.ones_like(logits_QTT[0], dtype=torch.bool).triu()
+    return logits_QTT.masked_fill(~order, float('-inf'))
+
+
 def span_logits(output: TubeOutput) -> Tensor:
     """Logits of all spans, (Q, T, T): of first and last frame, and between.
 
     -inf where the last frame comes first or is padding.
     """
     start, end = output.start_QT.float(), output.end_QT.float()
-    total = F.pad(output.actionness_QT.float().cumsum(1), (1, 0))
-    inside = total[:, None, 1:] - total[:, :-1, None]
     logits = start[:, :, None] + end[:, None]
-    logits = logits + output.span_weight * inside
-    order = torch.ones_like(logits[0], dtype=torch.bool).triu()
-    return logits.masked_fill(~order, float('-inf'))
+    inside = sums_of_spans(output.actionness_QT.float())
+    return in_order(logits + output.span_weight * inside)
 
 
 def decode_span(

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -36,11 +37,6 @@ def split_words(text: str) -> list[str]:
     ['what', 'spins', '?']
     """
     return _TOKEN.findall(text.lower())
-
-
-def _is_mark(token: str) -> bool:
-    """Whether a token is punctuation, or a part of an emoji or letter."""
-    return unicodedata.category(token[0])[0] in 'PZCM'
 
 
 def build_vocabulary(texts: Iterable[str], min_count: int = 1) -> list[str]:
@@ -192,20 +188,19 @@ class WordTextEncoder(BaseModule):
         Each once, in order, in small letters; of any script, emoji too.
         Punctuation is passed over.
         """
+        listed = [texts] if isinstance(texts, str) else texts
         found: dict[str, None] = {}
-        for text in [texts] if isinstance(texts, str) else texts:
-            word, end = '', -1
-            for match in _TOKEN.finditer(text.lower()):
-                token = match[0]
-                if token in self._index or _is_mark(token):
-                    continue
-                # A word of another script is many tokens side by side.
-                if match.start() != end and word:
-                    found[word], word = None, ''
-                word, end = word + token, match.end()
-            if word:
-                found[word] = None
+        for chunk in ' '.join(listed).lower().split():
+            # A word of another script is many tokens side by side.
+            for is_new, run in groupby(split_words(chunk), self._is_new):
+                if is_new:
+                    found[''.join(run)] = None
         return list(found)
+
+    def _is_new(self, token: str) -> bool:
+        """Neither known, nor punctuation, nor a part of an emoji or letter."""
+        kind = unicodedata.category(token[0])[0]
+        return token not in self._index and kind not in 'PZCM'
 
     def cut_words(self, text: str) -> int:
         """How many words, or marks, at the end of a sentence are not read."""
