@@ -5,7 +5,6 @@ frame.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -185,7 +184,7 @@ class DetectorProposals(ProposalGenerator):
         # One sentence at a time, so that none is padded for another.
         for query, (clip, text) in enumerate(asked):
             own = [n for n, frame in enumerate(frames) if frame.clip == clip]
-            places += [replace(frames[n], clip=query) for n in own]
+            places += [frames[n]._replace(clip=query) for n in own]
             found = self.detect([pixels[n] for n in own], [[text]] * len(own))
             boxes += found[0]
             scores += found[1]

@@ -7,8 +7,7 @@ boxes of a frame. Boxes are xyxy in pixels of the input.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from mmengine.structures import InstanceData
@@ -20,15 +19,8 @@ from ..features import read_extents
 from ..regions import Regions
 
 
-@dataclass(frozen=True)
-class RealFrame:
-    """A frame that is no padding.
-
-    Attributes:
-        clip (int): Its clip in the batch.
-        frame (int): Its place in the clip.
-        size (tuple[int, int]): Real (height, width) in pixels.
-    """
+class RealFrame(NamedTuple):
+    """A frame that is no padding: clip, place in it, real (height, width)."""
 
     clip: int
     frame: int

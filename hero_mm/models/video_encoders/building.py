@@ -26,7 +26,6 @@ FAILURES = (
     AttributeError,
     ImportError,
     LookupError,
-    NotImplementedError,
     RuntimeError,
     TypeError,
     ValueError,
