@@ -4,6 +4,10 @@ The fixtures give functions, so that a test says in one line what it needs.
 """
 
 import copy
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -399,3 +403,30 @@ def make_text():
         )
 
     return make
+
+
+@pytest.fixture
+def run_twice():
+    """Function: what two processes of a script write into a folder.
+
+    It is called with the folder, and writes ``RANK.json``.
+    """
+
+    def run(script: str, folder) -> list[dict]:
+        (folder / 'script.py').write_text(script)
+        words = '-m torch.distributed.run --standalone --nproc_per_node=2'
+        done = subprocess.run(
+            [sys.executable, *words.split(), folder / 'script.py', folder],
+            capture_output=True,
+            text=True,
+            timeout=900,
+            env=dict(os.environ, OMP_NUM_THREADS='1'),
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return [
+            json.loads((folder / f'{rank}.json').read_text())
+            for rank in (0, 1)
+        ]
+
+    return run

@@ -1,10 +1,6 @@
 """HERO on two processes: no unused weight, captions of all processes."""
 
-import json
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -93,23 +89,6 @@ torch.distributed.destroy_process_group()
 """
 
 
-def run_twice(script: str, folder) -> list[dict]:
-    """What two processes write into the folder that they are given."""
-    (folder / 'script.py').write_text(script)
-    words = '-m torch.distributed.run --standalone --nproc_per_node=2'
-    done = subprocess.run(
-        [sys.executable, *words.split(), folder / 'script.py', folder],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [
-        json.loads((folder / f'{rank}.json').read_text()) for rank in (0, 1)
-    ]
-
-
 def contrast_inputs(make_regions, make_text, gen, names) -> dict:
     """Of one process: a clip with captions, one of which has a negative."""
     sample = GroundingDataSample()
@@ -147,7 +126,7 @@ def beside(mine: dict, theirs: dict, make_text) -> dict:
 
 
 @pytest.mark.slow
-def test_captions_are_gathered(make_regions, make_text, tmp_path):
+def test_captions_are_gathered(make_regions, make_text, run_twice, tmp_path):
     """Whatever their number, they find their clips and are negatives."""
     gen = torch.Generator().manual_seed(0)
     inputs = [
@@ -175,7 +154,7 @@ def test_captions_are_gathered(make_regions, make_text, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes(hero_config, make_clip, tmp_path):
+def test_two_processes(hero_config, make_clip, run_twice, tmp_path):
     config = hero_config()
     clips = [
         make_clip(4, texts=['what grows ?'], negatives=False),

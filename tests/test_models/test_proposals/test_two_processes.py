@@ -1,10 +1,6 @@
 """Generators of mmdet where one of two processes has no complete clip."""
 
-import json
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 
@@ -58,27 +54,14 @@ leave_processes()
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['FCOSHead', 'Faster R-CNN'])
 def test_both_take_the_step(
-    name, proposing_config, generator_config, make_clip, tmp_path
+    name, proposing_config, generator_config, make_clip, run_twice, tmp_path
 ):
     """One waits for the other's numbers of objects, and it comes."""
     options = dict(frozen=False) if name == 'Faster R-CNN' else {}
     config = proposing_config(generator_config(name, **options))
     clips = [make_clip(3), make_clip(2, seed=1, complete=False)]
     (tmp_path / 'setting.pkl').write_bytes(pickle.dumps((config, clips)))
-    (tmp_path / 'script.py').write_text(SCRIPT)
-    words = '-m torch.distributed.run --standalone --nproc_per_node=2'
-    done = subprocess.run(
-        [sys.executable, *words.split(), tmp_path / 'script.py', tmp_path],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, other = (
-        json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)
-    )
+    one, other = run_twice(SCRIPT, tmp_path)
     # The gradients were averaged: both hold the same weights.
     assert one['weights'] == other['weights']
     assert one['losses'].keys() == other['losses'].keys()
