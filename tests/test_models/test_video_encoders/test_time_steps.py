@@ -59,13 +59,6 @@ def test_first_step(layers, first):
     assert first_of(*layers) == first
 
 
-def test_layers_after_a_level_do_not_move_it():
-    net = nn.Sequential(conv(2, 2, 0), conv(4, 4, 0))
-    with step_shifts(net) as shifts:
-        net(torch.zeros(1, 1, 16, 1, 1))
-    assert first_step(shifts, 16, 8) == 0.5
-
-
 class Beside(nn.Module):
     def __init__(self):
         super().__init__()
@@ -121,9 +114,3 @@ def test_windows_come_back(frames):
     clips = torch.randn(2, frames, 3)
     windows = cut_windows(clips, 4)
     assert torch.equal(join_windows(windows, 2, frames), clips)
-
-
-def test_frames_in_two_windows_are_of_the_earlier_one():
-    windows = cut_windows(torch.arange(6)[None], 4)
-    windows[1] += 10
-    assert join_windows(windows, 1, 6)[0].tolist() == [0, 1, 2, 3, 14, 15]

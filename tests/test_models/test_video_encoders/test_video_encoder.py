@@ -103,30 +103,6 @@ def test_frames_one_by_one():
     assert moved.nonzero().tolist() == [[0, 3]]
 
 
-@pytest.mark.parametrize('outputs', ['tensor', 'levels'])
-def test_clips_of_a_strided_3d_backbone(outputs):
-    encoder = build('Tubelets', outputs=outputs)
-    assert encoder.input_layout == 'video'
-    (level,) = encoder(**inputs(frames=6)).levels
-    assert level.shape == (2, 6, 16, 4, 6)
-    # Three steps became six frames: the first and last two are held or
-    # nearly so, and time still runs.
-    steps = (level[:, 1:] - level[:, :-1]).abs()
-    assert (steps.amax((2, 3, 4)) > 0).any()
-
-
-def test_3d_time_goes_the_right_way():
-    """The frame of a flash lights up, and none far from it."""
-    encoder = build('Tubelets')
-    batch = inputs(clips=1, frames=8)
-    dark = encoder(**batch).levels[0]
-    batch['imgs'][:, 6:] += 2
-    change = (encoder(**batch).levels[0] - dark).abs()
-    change = change.mean((0, 2, 3, 4))
-    assert change[:4].max() < 1e-6
-    assert change[7] > 0.01
-
-
 def test_padding_is_zero_and_told():
     batch = inputs()
     batch['frame_mask'][0, 4:] = False
