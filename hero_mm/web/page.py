@@ -4,6 +4,7 @@ Fonts are those of the system, analytics and sharing are off, browsers are
 forbidden to load anything from elsewhere, and so is this process.
 """
 
+import ctypes
 import hmac
 import os
 import shutil
@@ -32,6 +33,7 @@ POLICY = (
     "blob:; frame-ancestors 'self'; form-action 'self'"
 )
 MOST_WAITING = 200
+M_ARENA_MAX = -8
 
 
 class Headers:
@@ -270,6 +272,7 @@ def running(
         ModuleNotFoundError: If Gradio is not installed.
         ValueError: If the port is taken.
     """
+    share_memory()
     root = Path(tempfile.mkdtemp(prefix='hero_mm_web'))
     settings = dict(
         GRADIO_TEMP_DIR=str(root),
@@ -293,6 +296,19 @@ def running(
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+def share_memory() -> None:
+    """Let all threads take memory from one pool, where glibc has many.
+
+    Answers come from many threads, one at a time. What one of them frees
+    would stay in the pool of its thread, as large as the largest answer.
+    """
+    try:
+        ctypes.CDLL('libc.so.6').mallopt(M_ARENA_MAX, 1)
+    except OSError:
+        # Another library, which has no such pools.
+        return
 
 
 def _desk(
