@@ -2,6 +2,7 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import cv2
 
@@ -316,7 +317,7 @@ class VIDSentence(Case):
 
     @property
     def values(self):
-        return self.raw['tracks']
+        return self.raw['tracks'][f'val/{ELEPHANT}']
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -403,7 +404,7 @@ class ByHand(Case):
 
     def convert(self, **unused):
         self.write()
-        return load_annotation(self.path)
+        return load_annotation(self.path), SimpleNamespace(skipped=[])
 
 
 CASES = dict(
