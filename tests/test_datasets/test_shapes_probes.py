@@ -10,7 +10,7 @@ from test_datasets.shapes_things import contents
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build, build_probes
 from hero_mm.datasets.shapes.profiles import DEFAULT, PROBE_VIDEOS, PROBES
-from hero_mm.datasets.shapes.questions import read_questions, sentence_kinds
+from hero_mm.datasets.shapes.questions import read_questions
 from hero_mm.datasets.shapes.video import draw_video
 from hero_mm.registry import DATASETS
 
@@ -214,7 +214,6 @@ def test_guesses_read_them(root, oracles, best_of):
     folder = root / 'probes'
     questions = read_questions(folder, 'order')
     assert {question.kind for question in questions} == {'temporal'}
-    assert set(sentence_kinds(folder, 'order').values()) == {'temporal'}
     assert best_of(oracles.score_oracles(questions), 'blind') < 0.35
     with pytest.raises(FileNotFoundError, match='--profile and --probes'):
         read_questions(root, 'order')

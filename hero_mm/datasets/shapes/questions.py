@@ -77,7 +77,8 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
             root is the folder ``probes``.
 
     Returns:
-        list[Question]: All sentences in the order of the files.
+        list[Question]: All sentences in the order of the files, which is that
+        of the query ids of the converted split.
 
     Raises:
         FileNotFoundError: If the split is not there.
@@ -99,22 +100,6 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
         for entry, meta in group:
             questions.extend(_read_entry(entry, meta, video))
     return questions
-
-
-def sentence_kinds(root: PathLike, split: str) -> dict[str, str]:
-    """Kinds of the sentences by the query id of the converted split.
-
-    They are ``'basic'``, ``'spatial'`` or ``'temporal'``; see
-    :func:`read_questions`.
-    """
-    path = Path(root) / 'vidstg' / f'{split}_meta.json'
-    _require(root, path)
-    meanings = (
-        meaning
-        for item in json.loads(path.read_text())
-        for meaning in item['captions'] + item['questions']
-    )
-    return {str(i): meaning['kind'] for i, meaning in enumerate(meanings)}
 
 
 def _require(root: PathLike, path: Path) -> None:
