@@ -87,7 +87,12 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
     notes = folder / 'vidstg' / f'{split}_annotations.json'
     meta = folder / 'vidstg' / f'{split}_meta.json'
     for path in (notes, meta):
-        _require(root, path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path} is missing; render the benchmark first: '
+                f'python tools/dataset_converters/shapes.py --out {root} '
+                '(--profile and --probes: docs/benchmark_shapes.md)'
+            )
     part = vidor_part(split)
     videos = {
         path.stem: path
@@ -100,15 +105,6 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
         for entry, meta in group:
             questions.extend(_read_entry(entry, meta, video))
     return questions
-
-
-def _require(root: PathLike, path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path} is missing; render the benchmark first: '
-            f'python tools/dataset_converters/shapes.py --out {root} '
-            '(--profile and --probes: docs/benchmark_shapes.md)'
-        )
 
 
 def _read_relation(raw: Optional[dict[str, Any]]) -> Optional[Relation]:
