@@ -1,9 +1,8 @@
-"""The large config at the size of its pictures: losses at the start, and soon.
+"""The large config at the size of its pictures: its losses, and its gradients.
 
-Random weights, made videos, three frames and one clip a step, nothing drawn at
-random, on the CPU:
-``HERO_MM_REAL_STEPS=20 pytest -s -m slow tests/test_models/test_real_size.py``
-prints each step, and holds that the losses fall; by itself it takes two.
+Random weights, made videos, three frames and one clip a step, without random
+crops, on the CPU. ``pytest -s -m slow tests/test_models/test_real_size.py``
+prints each step; HERO_MM_REAL_FRAMES and HERO_MM_REAL_SEED choose others.
 """
 
 import json
@@ -18,9 +17,9 @@ from made_tokenizer import ROBERTA, save_tokenizer
 
 from hero_mm.visualization import VideoWriter
 
-# A step takes some twenty seconds of a core.
-STEPS = int(os.environ.get('HERO_MM_REAL_STEPS', 2))
-FRAMES, CLIP = 3, 35.0
+STEPS, CLIP = 20, 35.0
+FRAMES = int(os.environ.get('HERO_MM_REAL_FRAMES', 3))
+SEED = os.environ.get('HERO_MM_REAL_SEED', '0')
 WIDTH, HEIGHT, LENGTH, SEGMENT = 640, 480, 60, 48
 # Two boxes a video: colour, where it begins and ends, and what it does.
 VIDEOS = [
@@ -39,14 +38,37 @@ COLOURS = dict(
     green=(30, 160, 60),
     white=(250,) * 3,
 )
+# Before training the last norm of each block is zero, and it is frozen: what
+# its shortcuts compute is what the ResNet does, in a fifth of the time.
+BACKBONE = """
+from hero_mm.registry import MODELS
+from mmdet.models.backbones.resnet import Bottleneck, ResNet
+
+
+@MODELS.register_module()
+class ShortcutResNet(ResNet):
+    arch_settings = {101: (Bottleneck, (1, 1, 1, 1))}
+
+    def forward(self, x):
+        x = self.maxpool(self.relu(self.norm1(self.conv1(x))))
+        levels = []
+        for name in self.res_layers:
+            (block,) = getattr(self, name)
+            assert not block.norm3.weight.any() or not self.training
+            x = block.downsample(x).relu()
+            levels.append(x)
+        return tuple(levels[number] for number in self.out_indices)
+"""
 CONFIG = """
 _base_ = '{root}/configs/hero_vidstg.py'
+custom_imports = dict(
+    imports=['hero_mm', 'shortcut_resnet'], allow_failed_imports=False)
 data_root = 'data/'
 video_root = 'data/video'
 num_frames = {frames}
 max_epochs = 1
 model = dict(
-    video_encoder=dict(backbone=dict(init_cfg=None)),
+    video_encoder=dict(backbone=dict(type='ShortcutResNet', init_cfg=None)),
     text_encoder=dict(name='roberta', pretrained=False),
     # Of so few frames none is left out,
     retrieval=dict(train_prob=0.0),
@@ -137,7 +159,7 @@ def make_data(folder):
 
 
 def make_roberta(folder):
-    """RoBERTa-base as its config has it, but for its vocabulary."""
+    """RoBERTa-base, but for its vocabulary and with 2 of its 12 layers."""
     transformers = pytest.importorskip('transformers')
     said = {
         word for boxes in VIDEOS for box in boxes for word in box[3].split()
@@ -146,7 +168,9 @@ def make_roberta(folder):
     words += COLOURS
     save_tokenizer(folder, words, **ROBERTA)
     transformers.RobertaConfig(
-        vocab_size=len(words), max_position_embeddings=514
+        vocab_size=len(words),
+        max_position_embeddings=514,
+        num_hidden_layers=2,
     ).save_pretrained(folder)
 
 
@@ -156,12 +180,13 @@ def test_losses_are_alike_and_fall_in_twenty_steps(tmp_path, repo_root):
     make_roberta(tmp_path / 'roberta')
     text = CONFIG.format(root=repo_root, frames=FRAMES)
     (tmp_path / 'real.py').write_text(text)
-    words = ['real.py', '--seed', '0', '--work-dir', 'out']
+    (tmp_path / 'shortcut_resnet.py').write_text(BACKBONE)
+    words = ['real.py', '--seed', SEED, '--work-dir', 'out']
     done = subprocess.run(
         [sys.executable, str(repo_root / 'tools/train.py'), *words]
         + ['--cfg-options', *PLAIN],
         cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(repo_root)},
+        env={**os.environ, 'PYTHONPATH': f'{repo_root}:{tmp_path}'},
         capture_output=True,
         text=True,
         check=False,
@@ -178,9 +203,7 @@ def test_losses_are_alike_and_fall_in_twenty_steps(tmp_path, repo_root):
         sys.stdout.write(f'{loss} {norm} {parts}\n')
     first = [steps[0][name] for name in names]
     assert len(names) == 12 and max(first) <= 10 * min(first)
-    assert steps[0]['grad_norm'] <= 10 * CLIP
-    if STEPS < 20:
-        return
+    assert max(step['grad_norm'] for step in steps) <= 10 * CLIP
     before, after = (
         np.mean([step['loss'] for step in part])
         for part in (steps[:5], steps[-5:])

@@ -15,6 +15,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from hero_mm.errors import UserError
 from hero_mm.registry import MODELS, TASK_UTILS
 from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import (
@@ -24,7 +25,7 @@ from hero_mm.structures.actions import (
 )
 
 from ..features import TextFeatures
-from ..layers import StepPosition
+from ..layers import StepPosition, start_silent
 from ..regions import Regions
 from ..targets import Tracks, Tubes
 from .contrastive_action_head import in_rows
@@ -57,6 +58,14 @@ class TubeHead(BaseModule):
             region. False lets its norm see what stands there; near zero, as
             before training, gradients become hundreds of times larger by it.
             Defaults to False.
+        silent_start (bool): Before training, reasoned slots add nothing to
+            the late fusion. With random weights, the logits of all slots
+            drift together in the first steps, and their losses sum it up.
+            Defaults to False.
+        min_share (float): Share of the frames over which the losses of all
+            slots are averaged at least. They are averaged over the frames of
+            true tubes; where these are few, the other frames make losses and
+            gradients many times larger. Defaults to 0.
         assigner (dict): Config of the assigner of slots to true boxes.
         loss_location (dict): Which slot of a frame shows the object.
         loss_match (dict): Whether a slot shows it, and in the span.
@@ -76,6 +85,8 @@ class TubeHead(BaseModule):
         embed_dims: int,
         expected_iou: bool = False,
         mask_slots: bool = False,
+        silent_start: bool = False,
+        min_share: float = 0.0,
         assigner: Optional[dict] = None,
         loss_location: Optional[dict] = None,
         loss_match: Optional[dict] = None,
@@ -88,6 +99,10 @@ class TubeHead(BaseModule):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
+        if not 0 <= min_share <= 1:
+            raise UserError(
+                f'min_share is a share of the frames, in [0, 1]: {min_share}'
+            )
         self.fit = SlotTextFit(embed_dims, embed_dims)
         # Of looks and action in the logit of late fusion, and its offset.
         self.fit_weight = nn.Parameter(torch.tensor([0.5, 0.3]))
@@ -95,6 +110,9 @@ class TubeHead(BaseModule):
         self.norm = nn.LayerNorm(embed_dims)
         self.location = nn.Linear(embed_dims, 1)
         self.sentence = nn.Linear(embed_dims, embed_dims)
+        if silent_start:
+            start_silent(self.location)
+            start_silent(self.sentence)
         self.span_in = nn.Linear(3 * embed_dims, embed_dims)
         # Consistency, best match, and frames left out before and after.
         self.clues_in = nn.Linear(4, embed_dims, bias=False)
@@ -104,6 +122,7 @@ class TubeHead(BaseModule):
         self.span_out = nn.Linear(embed_dims, 5)
         self.expected_iou = expected_iou
         self.mask_slots = mask_slots
+        self.min_share = min_share
         self.assigner: Any = TASK_UTILS.build(
             assigner or dict(type='RegionAssigner')
         )
@@ -229,7 +248,11 @@ class TubeHead(BaseModule):
         """
         shows, asked = self.assign(regions, tubes)
         number = tubes.valid_QT.sum().clamp(min=1)
-        focal = dict(weight=asked.to(output.early_QTN), avg_factor=number)
+        least = self.min_share * asked.any(-1).sum()
+        focal = dict(
+            weight=asked.to(output.early_QTN),
+            avg_factor=torch.maximum(number, least),
+        )
         losses = dict(
             loss_location=self.loss_location(
                 output.location_QTN, shows, avg_factor=number

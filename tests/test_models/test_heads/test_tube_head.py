@@ -91,6 +91,18 @@ def test_a_masked_slot_gets_no_gradient(head, setting):
     assert missing > 20 * real and hidden == 0
 
 
+def test_a_silent_start_is_late_fusion_alone(setting):
+    torch.manual_seed(0)
+    head = TubeHead(D, silent_start=True)
+    out = head(**setting)
+    assert torch.equal(out.location_QTN, out.early_QTN)
+    out.location_QTN[setting['regions'].mask_BTN].square().sum().backward()
+    for part in (head.location, head.sentence):
+        assert part.weight.grad.abs().min() > 0
+    loud = TubeHead(D)(**setting)
+    assert (loud.location_QTN - loud.early_QTN).abs().max() > 0.1
+
+
 @torch.no_grad()
 def test_a_query_alone_is_the_same(head, setting):
     """And cut to its own frames."""

@@ -137,6 +137,26 @@ def test_each_loss_sees_its_error(name, truth):
     assert after.isfinite()
 
 
+def test_a_short_span_does_not_outweigh_the_rest(truth):
+    """Losses of all slots are averaged over a share of the frames."""
+    output = perfect(truth)
+    output.location_QTN[..., 2] = output.early_QTN[..., 3] = 0.0
+    plain = losses_of(truth, output)
+    shown = truth.tubes.valid_QT.sum().item()
+    frames = truth.regions.frame_mask_BT.sum().item()
+    assert 0.25 * frames < shown < frames
+    for share in (0.25, 1.0):
+        truth.head = TubeHead(D, min_share=share)
+        bounded = losses_of(truth, output)
+        less = min(1, shown / (share * frames))
+        for name, value in bounded.items():
+            over_all = name in ('loss_match', 'loss_early')
+            wanted = plain[name] * (less if over_all else 1)
+            torch.testing.assert_close(value, wanted)
+    with pytest.raises(ValueError, match='min_share is a share'):
+        TubeHead(D, min_share=1.5)
+
+
 def test_location_is_a_softmax_of_each_frame(truth):
     output = perfect(truth)
     output.location_QTN.zero_()
