@@ -66,6 +66,8 @@ model = dict(
         num_layers=2,
         num_heads=8,
         temporal_window=16,
+        # With 2.0, most of the loss before training.
+        loss_l1=dict(type='L1Loss', loss_weight=1.0),
     ),
     action_head=dict(
         type='ContrastiveActionHead', embed_dims=embed_dims, common_dims=128
@@ -91,8 +93,8 @@ model = dict(
         # 39 % of a segment.
         min_share=0.25,
         # Of 64 regions a frame, most of which show something else.
-        loss_match=dict(type='SigmoidFocalLoss', loss_weight=2.0),
-        loss_early=dict(type='SigmoidFocalLoss', loss_weight=2.0),
+        loss_match=dict(type='SigmoidFocalLoss', loss_weight=1.0),
+        loss_early=dict(type='SigmoidFocalLoss', loss_weight=1.0),
         loss_span=dict(type='SpanLoss', sigma=2.0),
     ),
 )
