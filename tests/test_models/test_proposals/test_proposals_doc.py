@@ -19,12 +19,17 @@ def page(repo_root):
 @pytest.fixture(scope='module')
 def snippets(page):
     """The python blocks, run."""
+    before = dict(MODELS.module_dict)
     blocks = []
     for code in re.findall(r'```python\n(.*?)```', page, re.DOTALL):
         names: dict = {}
         exec(code, names)
         blocks.append(names)
-    return blocks
+    yield blocks
+    # Other tests run the page, too.
+    for name in MODELS.module_dict.keys() - before:
+        if MODELS.module_dict[name].__module__ == 'builtins':
+            del MODELS.module_dict[name]
 
 
 def generators(snippets) -> list[dict]:
