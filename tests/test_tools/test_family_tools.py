@@ -105,7 +105,7 @@ def test_the_learning_rate_is_drawn(place, family):
     tool = family / 'visualizations/vis_scheduler.py'
     words = ('--not-show', '--save-path', 'lr.png', '--dataset-size', 12)
     log = run(place, tool, *words)
-    assert 'Iterations per epoch: 3' in log
+    assert '3/3 iters' in log
     assert (place / 'lr.png').read_bytes().startswith(b'\x89PNG')
 
 
