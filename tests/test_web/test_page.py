@@ -261,6 +261,8 @@ def test_the_command(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         env=dict(os.environ, TMPDIR=str(tmp_path)),
+        # Where tests run in the background, children would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in run.stdout:
         if 'the page:' in line:
