@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
@@ -290,3 +291,51 @@ def test_a_shell_can_complete(capsys):
     with pytest.raises(SystemExit):
         cli.main(['--print-completion', 'bash'])
     assert '--max-seconds' in capsys.readouterr().out
+
+
+LOAD = """
+import os, sys, tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from hero_mm.apis import TubeInferencer
+from hero_mm.apis.package import SHIPPED
+from hero_mm.web.desk import Desk
+from hero_mm.web.page import share_memory
+
+share_memory()
+videos = dict(a=str(SHIPPED / 'example.mp4'))
+place = tempfile.TemporaryDirectory()
+desk = Desk(TubeInferencer(device='cpu'), Path(place.name), videos, 300)
+done = []
+
+def ask(number):
+    # A question that was not asked before.
+    desk.ask(str(number % 20), [f'the red star spins {number}'], (0.0, 4.0))
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    done.append(pages * os.sysconf('SC_PAGE_SIZE') // 2**20)
+
+for key in range(20):
+    desk.open(str(key), 'a')
+with ThreadPoolExecutor(20) as pool:
+    list(pool.map(ask, range(60)))
+place.cleanup()
+print(*done)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='glibc')
+def test_memory_does_not_grow_with_the_threads_that_answer():
+    done = subprocess.run(
+        [sys.executable, '-c', LOAD],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    memory = [int(number) for number in last.split()]
+    assert len(memory) == 60
+    # With a pool a thread, some 100 MB are added.
+    assert memory[-1] < memory[19] + 40
