@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -37,13 +38,15 @@ def pytest_runtest_protocol():
     """MMEngine keeps the last default scope; no test leaves one behind.
 
     Nor do the fixtures that it is the first to ask for: a scope that a
-    whole module wants is set for each of its tests.
+    whole module wants is set for each of its tests. Nor does a command that
+    ran beside another one leave warnings switched off.
     """
     before = DefaultScope._instance_dict.copy()
     try:
         return (yield)
     finally:
         DefaultScope._instance_dict = before
+        logging.disable(logging.NOTSET)
 
 
 @pytest.hookimpl(wrapper=True)
