@@ -336,7 +336,12 @@ def get_installed_path(package: str) -> str:
     spec = importlib.util.find_spec(module_of_package(package))
     if spec is None:
         raise importlib.metadata.PackageNotFoundError(package)
-    return os.path.dirname(str(spec.origin))
+    if spec.origin is None:
+        raise RuntimeError(
+            f'{package} is a namespace package, which is no place of one '
+            'package'
+        )
+    return os.path.dirname(spec.origin)
 
 
 def package2module(package: str) -> str:

@@ -308,6 +308,15 @@ def test_an_absent_package_is_named():
     assert package2module('mmengine') == 'mmengine'
 
 
+def test_a_namespace_package_has_no_place(tmp_path, monkeypatch):
+    from mmengine.utils import get_installed_path
+
+    (tmp_path / 'spread_over').mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RuntimeError, match='spread_over is a namespace pack'):
+        get_installed_path('spread_over')
+
+
 def test_the_hub_registers_what_there_is():
     from mmengine.registry import DefaultScope
 

@@ -17,7 +17,7 @@ from hero_mm.registry import MODELS
 
 from ..features import Pyramid
 from ..regions import Regions, clips_of_queries
-from ..video_encoders.building import in_words
+from ..video_encoders.building import FAILURES, reason
 from .base import ProposalGenerator, Samples
 from .detector_building import build_detector, check_boxes, load_detector
 from .frame_samples import (
@@ -29,6 +29,9 @@ from .frame_samples import (
     set_batch_size,
     sum_losses,
 )
+
+# Pixels a side that no detector of mmdet finds too small.
+LARGE = 512
 
 
 @MODELS.register_module()
@@ -268,14 +271,41 @@ class DetectorProposals(ProposalGenerator):
         self, method: Any, inputs: Tensor, data: list[Any], **options: Any
     ) -> Any:
         """Run the detector; ValueError where it does not take such frames."""
+        name = type(self.detector).__name__
         height, width = inputs.shape[-2:]
-        with in_words(
-            f'{type(self.detector).__name__} does not run on {len(inputs)} '
-            f'frames of {width}x{height} pixels',
-            'Frames may be too small for it: enlarge them (scale of the '
-            'detector); or look into its config',
-        ):
+        try:
             return method(inputs, data, **options)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except FAILURES as error:
+            why = 'So says the detector itself: look into its config'
+            small = max(height, width) < LARGE
+            if isinstance(error, ImportError):
+                why = 'Install it (sklearn by the name scikit-learn)'
+            elif small and self._runs_on_a_large_frame(method, **options):
+                why = (
+                    f'The frames are too small for it: it runs on {LARGE}x'
+                    f'{LARGE} pixels. Enlarge them: scale of the detector'
+                )
+            raise UserError(
+                f'{name} does not run on {len(inputs)} frames of '
+                f'{width}x{height} pixels: {reason(error)}. {why}'
+            ) from error
+
+    @torch.no_grad()
+    def _runs_on_a_large_frame(self, method: Any, **options: Any) -> bool:
+        """Whether it does so with zeros, and an object to learn in them."""
+        size = LARGE, LARGE
+        pixels = torch.zeros(1, 3, *size, device=self._device())
+        sample = self._sample(size, 'object')
+        if method == self.detector.loss:
+            whole = pixels.new_tensor([[0, 0, LARGE, LARGE]])
+            sample = self._lesson(size, whole)
+        try:
+            method(pixels, [sample], **options)
+        except FAILURES:
+            return False
+        return True
 
     def _sample(self, size: tuple[int, int], text: str) -> Any:
         """A frame to find boxes in."""

@@ -1,5 +1,7 @@
 """DetectorProposals: what a detector is given, and what is made of it."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from mmengine.structures import InstanceData
@@ -363,7 +365,7 @@ def test_frames_that_a_detector_does_not_take_are_named(detector_config):
     config = detector_config('DINO')
     config.num_queries = 900
     generator = DetectorProposals(config)
-    words = r'DINO does not run on 1 frames of 40x32 pixels: .*too small'
+    words = r'DINO does not run on 1 frames of 40x32 pixels: .*too small.*512'
     with pytest.raises(ValueError, match=words):
         generator.detect(frames_of((32, 40)))
 
@@ -373,3 +375,29 @@ def test_frames_that_are_no_batch_are_refused():
     del config['data_preprocessor']
     with pytest.raises(ValueError, match='CenterNet has no data_preproces'):
         DetectorProposals(config).detect(frames_of((16, 16)))
+
+
+def test_what_its_training_lacks_is_not_the_size(detector_config, monkeypatch):
+    """It finds boxes in a large frame, and learns in none."""
+    generator = DetectorProposals(detector_config('RetinaNet'), frozen=False)
+
+    for error, words in (
+        (AttributeError('no _gt_sem_seg'), '_gt_sem_seg. So says the detec'),
+        (ImportError('run "pip install sklearn"'), 'Install it .sklearn by'),
+    ):
+        loss = Mock(side_effect=error)
+        monkeypatch.setattr(generator.detector, 'loss', loss)
+        with pytest.raises(ValueError, match=words):
+            generator._run(loss, torch.zeros(1, 3, 32, 32), [])
+
+
+def test_an_error_of_the_detector_is_no_guess_about_frames(
+    generator, monkeypatch
+):
+    def predict(inputs, samples, rescale):
+        raise RuntimeError('no epoch was set')
+
+    monkeypatch.setattr(generator.detector, 'predict', predict)
+    with pytest.raises(ValueError, match='no epoch was set') as error:
+        generator.detect(frames_of((16, 16)))
+    assert 'small' not in str(error.value)
