@@ -95,6 +95,7 @@ model = dict(
         # Of 64 regions a frame, most of which show something else.
         loss_match=dict(type='SigmoidFocalLoss', loss_weight=1.0),
         loss_early=dict(type='SigmoidFocalLoss', loss_weight=1.0),
+        loss_elsewhere=dict(type='SigmoidFocalLoss', loss_weight=1.0),
         loss_span=dict(type='SpanLoss', sigma=2.0),
     ),
 )
