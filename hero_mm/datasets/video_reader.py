@@ -12,7 +12,7 @@ import io
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -91,6 +91,7 @@ class PyAVReader(VideoReader):
         if data is None:
             self._table = find_table(path)
         self._may_seek = True
+        self._turned: Optional[bool] = None
         self._reformatter = VideoReformatter()
         self._open()
 
@@ -156,64 +157,85 @@ class PyAVReader(VideoReader):
         ratio = self._stream.sample_aspect_ratio
         if not ratio:
             return 1.0
-        stored = self._stream.codec_context.width
-        turned = self.size[0] != stored
-        return float(1 / ratio if turned else ratio)
+        if self._turned is None:
+            self._read_in_order(np.array([0]))
+        return float(1 / ratio if self._turned else ratio)
 
     def check_whole(self) -> int:
         """See :meth:`VideoReader.check_whole`."""
-        table, length = self._whole(), self._header_seconds()
+        table = self._whole()
         found = f'{len(table)} frames that can be decoded'
         if table.broken or not len(table):
             why = f': {table.broken}' if table.broken else ''
             raise VideoError(self.path, f'cut off: it holds {found}{why}')
-        stamps = self._stamps()
-        if length is not None and stamps is not None:
-            end = stamps[-1] + 1 / self.fps
-            if end < ENOUGH * length:
-                raise VideoError(
-                    self.path,
-                    f'cut off: it holds {found}, up to second {end:.2f}; its '
-                    f'header says {length:.2f} seconds',
-                )
+        stamps, length = self._stamps(), self._video_seconds()
+        end = None if stamps is None else stamps[-1] + 1 / self.fps
+        if length is None:
+            # Of the sound, too, which may be longer.
+            end, length = self._last_packet(), self._file_seconds()
+        if end is not None and length is not None and end < ENOUGH * length:
+            raise VideoError(
+                self.path,
+                f'cut off: it holds {found}, up to second {end:.2f}; its '
+                f'header says {length:.2f} seconds',
+            )
         return len(table)
 
     @property
     def header_seconds(self) -> Optional[float]:
         """float, optional: See :class:`VideoReader`."""
-        end, start = self._header_seconds(), self._stream.start_time or 0
+        end, start = self._video_seconds(), self._stream.start_time or 0
+        if end is None and len(self._container.streams) == 1:
+            end = self._file_seconds()
         if end is None:
             return None
         return end - float(start * self._stream.time_base)
 
-    def _header_seconds(self) -> Optional[float]:
+    def _video_seconds(self) -> Optional[float]:
         """Where the stream ends, as its header says; None where it does not.
 
         In the seconds of the time stamps.
         """
-        if self._container.format.name == 'ivf':
-            # It counts packets, shown or not.
-            return None
-        entries = getattr(self._stream, 'index_entries', ())
-        if 'mp4' in self._container.format.name and len(entries):
-            last = max(entry.timestamp for entry in entries)
-            return float(last * self._stream.time_base)
-        start = self._stream.start_time
-        if self._stream.duration:
-            ticks = self._stream.duration + (start or 0)
-            return float(ticks * self._stream.time_base)
-        only = len(self._container.streams) == 1
-        if only and self._container.duration:
-            return self._container.duration / av.time_base
-        return None
+        kind, stream = self._container.format.name, self._stream
+        entries = getattr(stream, 'index_entries', ())
+        ticks = None
+        if 'mp4' in kind and len(entries):
+            ticks = max(entry.timestamp for entry in entries)
+        elif kind == 'avi' and stream.frames:
+            # Its duration is what is there.
+            ticks = stream.frames
+        elif stream.duration and not kind.startswith(('ivf', 'matroska')):
+            ticks = stream.duration + (stream.start_time or 0)
+        return None if ticks is None else float(ticks * stream.time_base)
+
+    def _file_seconds(self) -> Optional[float]:
+        """Where all of its streams end, as the header says."""
+        # The header of an ivf counts packets, shown or not.
+        known = self._container.format.name != 'ivf'
+        length = self._container.duration
+        return length / av.time_base if known and length else None
+
+    def _last_packet(self) -> Optional[float]:
+        """Where the packets of all streams end."""
+        with closing(PyAVReader(self.path, self._data)) as other:
+            ends = [
+                (packet.pts + (packet.duration or 0)) * packet.time_base
+                for packet in other._container.demux()
+                if packet.pts is not None
+            ]
+        return float(max(ends)) if ends else None
 
     def _stamps(self) -> Optional[np.ndarray]:
-        """Time stamps of the frames in seconds; None where some have none."""
+        """Time stamps of the frames in seconds; None where they have none."""
         stamps = self._whole().stamps
         if not len(stamps) or (stamps == NO_STAMP).any():
             return None
-        # Some files have those of the packets, which are in another order.
-        return np.sort(stamps) * float(self._stream.time_base)
+        # Some files have those of the packets, which are in another order;
+        # where parts were joined, they begin anew.
+        order = np.argsort(stamps, kind='stable')
+        if np.abs(order - np.arange(len(order))).max() > _B_RUN:
+            return None
+        return stamps[order] * float(self._stream.time_base)
 
     def _whole(self) -> FrameTable:
         """The table, found by decoding where it is not known."""
@@ -381,6 +403,7 @@ class PyAVReader(VideoReader):
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         image = lines[:height, : width * 3].reshape(height, width, 3)
         turned, mirrored, upside_down = orientation(frame)
+        self._turned = turned
         if turned:
             image, whole = image.transpose(1, 0, 2), whole[::-1]
         self._size = whole

@@ -3,6 +3,7 @@
 import os
 import pickle
 import struct
+from fractions import Fraction
 from types import SimpleNamespace
 
 import av
@@ -422,6 +423,58 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path, files, share):
     message = 'cut off: it holds .* can be decoded: decoding stops'
     with open_video(path) as reader, pytest.raises(VideoError, match=message):
         reader.check_whole()
+
+
+def _with_sound(path, source):
+    """The same with twice as much sound."""
+    with av.open(str(source)) as old, av.open(str(path), 'w') as new:
+        film = new.add_stream_from_template(old.streams.video[0])
+        sound = new.add_stream('pcm_s16le', rate=8000)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = film
+                new.mux(packet)
+        for second in range(50):
+            noise = np.zeros((1, 8000), np.int16)
+            frame = av.AudioFrame.from_ndarray(noise, 's16', 'mono')
+            frame.sample_rate, frame.pts = 8000, 8000 * second
+            new.mux(sound.encode(frame))
+        new.mux(sound.encode())
+
+
+@pytest.mark.parametrize('kind', ['avi', 'mkv'])
+def test_headers_of_whole_and_of_cut_files(tmp_path, toy_tools, kind):
+    """Of an AVI, and where sound is longer than the pictures."""
+    path, cut = tmp_path / f'whole.{kind}', tmp_path / f'cut.{kind}'
+    film = toy_tools.write_video(tmp_path / 'film.avi', 200, b_frames=0)
+    _with_sound(path, film) if kind == 'mkv' else film.rename(path)
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        places = [p.pos for p in container.demux(video=0) if p.size]
+    cut.write_bytes(data[: places[120]])
+    with open_video(path) as reader:
+        assert reader.check_whole() == 200
+    with open_video(cut) as reader, pytest.raises(VideoError, match='cut off'):
+        reader.check_whole()
+
+
+def test_seconds_between_frames_do_not_make_a_file_cut_off(
+    toy_tools, tmp_path
+):
+    path = tmp_path / 'slides.mkv'
+    toy_tools.write_video(path, 10, fps=Fraction(1, 4))
+    with open_video(path) as reader:
+        assert reader.check_whole() == 10
+        assert reader.times[-1] == 36
+
+
+def test_seconds_of_joined_recordings(files, tmp_path):
+    """Their time stamps begin anew; those of packets are out of order."""
+    path, count, _ = files['ts']
+    (tmp_path / 'joined.ts').write_bytes(2 * path.read_bytes())
+    with open_video(tmp_path / 'joined.ts') as reader:
+        wanted = np.arange(2 * count) / 8
+        np.testing.assert_allclose(reader.times, wanted, atol=1e-3)
 
 
 @pytest.mark.parametrize('kind', ['plain', 'long', 'avi'])

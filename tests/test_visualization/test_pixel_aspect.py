@@ -1,5 +1,6 @@
 """Pixels that are not square: stored for boxes, drawn as displayed."""
 
+import struct
 import threading
 from fractions import Fraction
 
@@ -22,16 +23,20 @@ def wide(tmp_path):
     path = tmp_path / 'wide.mp4'
     image = np.zeros((48, 64, 3), np.uint8)
     image[8:40, 40:56] = 255
+    write_wide(path, image)
+    return path
+
+
+def write_wide(path, image):
     with av.open(str(path), 'w') as output:
         stream = output.add_stream('libx264', rate=8)
-        stream.width, stream.height = 64, 48
+        stream.height, stream.width = image.shape[:2]
         stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
         for number in range(8):
             frame = av.VideoFrame.from_ndarray(image, format='rgb24')
             frame.pts, frame.time_base = number, Fraction(1, 8)
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
-    return path
 
 
 def test_boxes_are_in_stored_pixels_and_drawings_as_displayed(wide, tmp_path):
@@ -53,6 +58,17 @@ def test_boxes_are_in_stored_pixels_and_drawings_as_displayed(wide, tmp_path):
         drawn = reader.get_frames([3])[0]
     assert square_of(drawn) == pytest.approx(1, abs=0.15)
     assert square_of(cv2.imread(sheet)) == pytest.approx(1, abs=0.15)
+
+
+def test_a_square_picture_that_is_turned(tmp_path):
+    path = tmp_path / 'turned.mp4'
+    write_wide(path, np.zeros((64, 64, 3), np.uint8))
+    data = bytearray(path.read_bytes())
+    start, one = data.index(b'tkhd') + 4 + 40, 1 << 16
+    data[start : start + 24] = struct.pack('>6i', 0, one, 0, -one, 0, 0)
+    path.write_bytes(data)
+    with open_video(path) as reader:
+        assert reader.pixel_aspect == 1 / 2
 
 
 def square_of(image) -> float:
