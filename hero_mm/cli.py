@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
@@ -20,6 +21,7 @@ from .texts import printable
 from .version import __version__
 
 FORMATS = ('table', 'json', 'csv')
+SECONDS_A_LINE = 10.0
 EXAMPLES = """examples:
   hero-mm ground clip.mp4 "the red circle spins" --out outputs
   hero-mm ground videos/ "a dog that runs" "What rolls?" --out found --top 10
@@ -211,6 +213,7 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
             of a video.
     """
     from .apis.inputs import is_video
+    from .files import read_text
 
     texts = list(args.sentences)
     for text in texts:
@@ -230,7 +233,7 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
                 f'--sentences {args.file}: there is no such file; give one '
                 'with a sentence a line'
             )
-        lines = Path(args.file).read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(args.file).splitlines()
         texts += [line for line in lines if line.strip()]
     if not texts:
         raise UserError(
@@ -338,13 +341,22 @@ def _ask(asking: Any, videos: Sequence[str], errors: Console) -> list[Mapping]:
     if len(videos) == 1:
         asking.on_update = partial(_say, errors)
         return asking.answer(videos[0])
-    is_hidden = launched()[0] > 0
-    return asking.answer_all(
-        videos,
-        partial(
-            track, description='videos', console=errors, disable=is_hidden
-        ),
-    )
+    show = iter if launched()[0] else partial(_progress, errors)
+    return asking.answer_all(videos, show)
+
+
+def _progress(errors: Console, videos: Sequence[str]) -> Iterator[str]:
+    """A bar on a screen; in a file or a pipe a line now and then."""
+    if errors.is_terminal:
+        yield from track(videos, 'videos', console=errors)
+        return
+    told = time.monotonic()
+    for number, video in enumerate(videos):
+        if time.monotonic() - told >= SECONDS_A_LINE:
+            told = time.monotonic()
+            errors.print(f'{number} of {len(videos)} videos')
+        yield video
+    errors.print(f'{len(videos)} of {len(videos)} videos')
 
 
 def _show(

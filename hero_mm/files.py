@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Optional, Union
 
+from .errors import UserError
+
 PathLike = Union[str, 'os.PathLike[str]']
 
 CURES = {
@@ -215,6 +217,22 @@ def write_bytes(path: PathLike, content: Union[bytes, memoryview]) -> None:
     """
     with replacing(path) as part, open(part, 'wb') as file:
         file.write(content)
+
+
+def read_text(path: Union[str, Path]) -> str:
+    """The text of a file in UTF-8, or in UTF-16 that says so.
+
+    Raises:
+        ValueError: If it is in neither.
+    """
+    raw = Path(path).read_bytes()
+    is_wide = raw[:2] in (b'\xff\xfe', b'\xfe\xff')
+    try:
+        return raw.decode('utf-16' if is_wide else 'utf-8-sig')
+    except UnicodeError as error:
+        raise UserError(
+            f'{path} is no text in UTF-8 ({error}); save it in UTF-8'
+        ) from error
 
 
 def write_text(path: PathLike, text: str) -> None:

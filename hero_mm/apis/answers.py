@@ -83,7 +83,9 @@ def answers_json(tubes: Sequence[Tube], metainfo: Mapping[str, Any]) -> str:
     """
     entries = {str(n): _entry(tube) for n, tube in enumerate(tubes)}
     content = dict(metainfo=dict(metainfo), predictions=entries)
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + '\n'
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False) + '\n'
+    # Names of files need be no text; JSON escapes what is none.
+    return text.encode(errors='backslashreplace').decode()
 
 
 def _entry(tube: Tube) -> dict[str, Any]:

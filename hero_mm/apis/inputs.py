@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from hero_mm.config import WEIGHTS, read_config
 from hero_mm.datasets.picture_reader import PictureReader, is_picture
 from hero_mm.datasets.source import unwrapped
+from hero_mm.datasets.video_base import VIDEO_SUFFIXES
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError, UserTypeError
 from hero_mm.visualization.video_writer import read_comment
@@ -31,11 +32,6 @@ PathLike = Union[str, 'os.PathLike[str]']
 TRUTH_TRANSFORMS = ('LoadTubes', 'SwapActionPhrase')
 """Parts of a pipeline that read annotations, which a question has none of."""
 UNITS = ('seconds', 'frames')
-VIDEO_SUFFIXES = (
-    *('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg'),
-    *('.ts', '.mts', '.m2ts', '.wmv', '.flv', '.ogv', '.3gp', '.ivf'),
-)
-"""How videos in a folder end; one that is named may end as it likes."""
 
 
 def pick_device(device: Optional[str]) -> torch.device:

@@ -22,7 +22,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import registry as registry_module
 
 from hero_mm.errors import UserError
-from hero_mm.files import check_folder, write_bytes, write_text
+from hero_mm.files import check_folder, read_text, write_bytes, write_text
 from hero_mm.json_reader import read_json
 from hero_mm.pretrained.fetching import HUGGINGFACE, fetch_repository
 from hero_mm.texts import markdown
@@ -328,7 +328,7 @@ def write_package(
     words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]
     text = None
     if Path(licence).is_file():
-        text = Path(licence).read_text(encoding='utf-8')
+        text = read_text(licence)
         licence = next(filter(None, map(str.strip, text.splitlines())), '')
     folder = Path(out)
     label = dict(

@@ -13,6 +13,11 @@ from numpy.typing import ArrayLike
 
 from hero_mm.errors import UserError
 
+VIDEO_SUFFIXES = (
+    *('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.mpg', '.mpeg'),
+    *('.ts', '.mts', '.m2ts', '.wmv', '.flv', '.ogv', '.3gp', '.ivf'),
+)
+"""How videos in a folder end; one that is named may end as it likes."""
 # Width : height of a video encoded again differs by no more than this.
 _ASPECT_TOLERANCE = 0.02
 # A file that lacks a larger part of its frames is taken for a cut-off one.

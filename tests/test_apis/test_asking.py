@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -149,13 +150,21 @@ sys.exit(cli.main(sys.argv[2:]))
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on(place, repo_root):
-    """Within a line, then among the drawings."""
-    words = ['ground', 'videos', *TEXTS, '--out', 'out', '--top', '2']
+    """200 videos, five sentences: within a line, then among the drawings."""
+    names = [f'videos/{number:03d}.mp4' for number in range(200)]
+    for name in names:
+        shutil.copyfile('videos/a.mp4', name)
+    shutil.rmtree('videos/sub')
+    os.remove('videos/a.mp4')
+    os.remove('videos/b.mp4')
+    texts = [*TEXTS, 'blue', 'who runs?']
+    words = ['ground', 'videos', *texts, '--out', 'out', '--top', '2']
     words += ['--model', 'work', '--device', 'cpu']
     path = f'{repo_root}:{repo_root / "tests"}'
     env = {**os.environ, 'PYTHONPATH': path}
     codes = []
-    for lines in ('4', '6', '99'):
+    # Answers, then two files, then drawings, a line each.
+    for lines in ('333', f'{1000 - 333 + 3}', '9999'):
         done = subprocess.run(
             [sys.executable, '-c', KILLED, lines, *words],
             env=env,
@@ -174,9 +183,23 @@ def test_a_run_that_is_killed_goes_on(place, repo_root):
         if 'stamp' in entry:
             answered.append((entry['video'], entry['query']))
     # Each pair was asked exactly once.
-    assert answered == ALL and pairs() == ALL
+    asked = [(name, text) for name in names for text in texts]
+    assert answered == asked and pairs() == asked
     assert len(list((place / 'out').glob('*.mp4'))) == 2
     assert not list((place / 'out').glob('.*part'))
+
+
+@pytest.mark.parametrize(
+    ('seconds', 'told'),
+    [
+        (99, ['3 of 3 videos']),
+        (0, [f'{number} of 3 videos' for number in range(4)]),
+    ],
+)
+def test_progress_without_a_screen(place, monkeypatch, capsys, seconds, told):
+    monkeypatch.setattr(cli, 'SECONDS_A_LINE', seconds)
+    ask('videos', 'red')
+    assert capsys.readouterr().err.splitlines() == told
 
 
 @pytest.mark.slow
@@ -320,6 +343,7 @@ def test_pictures_and_a_part(place, capsys):
         (['http://x.org/a.mp4', 'red'], 'download it first'),
         (['videos/a.mp4', 'red', '--out', 'file'], 'this is a file'),
         (['videos/a.mp4', 'red', '--sentences', 'no'], 'no such file'),
+        (['videos/a.mp4', '--sentences', 'cp1252'], 'save it in UTF-8'),
         (['videos/a.mp4', 'red', '--segment', '5', '6'], 'begin inside'),
         (['videos/a.mp4', 'red', '--top', '0'], '--top must be'),
         (['work', 'red'], 'neither videos nor numbered pictures'),
@@ -328,6 +352,7 @@ def test_pictures_and_a_part(place, capsys):
 )
 def test_words_of_errors(place, capsys, words, told):
     (place / 'file').write_text('mine')
+    (place / 'cp1252').write_bytes(b'r\xf6d')
     assert ask(*words) == 1
     shown = capsys.readouterr().err
     assert told in shown.replace('\n', '') and '\x1b' not in shown
@@ -377,6 +402,17 @@ def test_formulas_and_escapes(place):
     assert row['video'] == "'=cmd.mp4" and row['text'].startswith("'=HYPER")
     assert row['unknown_words'] == "'@x" and row['start_seconds'] == '-0.5'
     assert '\x1b' not in row['text']
+
+
+def test_a_name_that_is_no_text(place):
+    try:
+        os.rename(b'videos/a.mp4', b'videos/\xff.mp4')
+    except OSError:
+        pytest.skip('this file system has texts as names alone')
+    assert ask('videos', 'red', '--out', 'out', '--top', '9') == 0
+    names = {video for video, _ in pairs()}
+    assert os.fsdecode(b'videos/\xff.mp4') in names and len(names) == 3
+    assert len(list((place / 'out').glob('*.mp4'))) == 3
 
 
 def test_the_best_come_first():

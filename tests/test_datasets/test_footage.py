@@ -17,8 +17,10 @@ from hero_mm.datasets.annotation import (
     save_annotation,
 )
 from hero_mm.datasets.converters import ConversionError
+from hero_mm.datasets.converters.common import Record
 from hero_mm.datasets.footage import convert_own, export_tubes
 from hero_mm.datasets.footage.convert import _find_split
+from hero_mm.datasets.footage.reading import add_sentences, read_footage
 
 COUNT, FPS, SIZE = 60, 12.5, (320, 200)
 
@@ -422,10 +424,14 @@ def test_tables_with_key_frames(tmp_path, toy_tools):
     ('change', 'message'),
     [
         (dict(boxes='clip0.mp4,1,dog,0,0.1,0.1,0.2,0.2\n'), r'are in \[0, 1'),
-        (dict(boxes='clip0.mp4,1,dog,x,1,1,2,2\n'), "line 2: frame 'x'"),
+        (dict(boxes='clip0.mp4,1,dog,x,1,1,2,2\n'), "line 2: frame is 'x'"),
         (dict(boxes='clip0.mp4,1,dog,0,1,b,2,2\n'), "y is 'b', no number"),
         (dict(said='clip0.mp4,9,0,3,hi\n'), "object '9' .* has no boxes"),
         (dict(said='clip0.mp4,1,a,3,hi\n'), "start is 'a', no number"),
+        (dict(said='clip0.mp4,1,nan,3,hi\n'), "start is 'nan', no number"),
+        (dict(said='clip0.mp4,1,0.5,3,hi\n'), 'start is 0.5, no frame'),
+        (dict(boxes='clip0.mp4,1\n'), "key 'frame' is missing"),
+        (dict(boxes='clip0.mp4,1,dog,1e12,1,1,2,2\n'), 'no frame from 0'),
         (dict(), 'does not say frame_count, fps, width, height'),
     ],
 )
@@ -441,14 +447,9 @@ def test_wrong_tables(tmp_path, change, message):
         ('<annotations><meta>', 'no whole export'),
         ('<annotations><image/></annotations>', '1 images and no tracks'),
         (
-            '<annotations><meta><task><size>9</size><frame_filter>step=2'
-            '</frame_filter></task></meta><track/></annotations>',
-            'frame step',
-        ),
-        (
             '<annotations><meta><task><size>9</size></task></meta>'
             '<track id="3"><box frame="0" xtl="1"/></track></annotations>',
-            'track 3: no track',
+            "track 3: key 'ytl' is missing",
         ),
     ],
 )
@@ -457,6 +458,165 @@ def test_wrong_exports_of_cvat(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConversionError, match=message):
         convert_own(path, tmp_path / 'out', 'cvat')
+
+
+CVAT = """<annotations><meta>{meta}<source>a.mp4</source></meta>
+<track id="0" label="man">{boxes}</track></annotations>"""
+SIZE_OF_TASK = '<original_size><width>64</width><height>48</height>'
+SIZE_OF_TASK += '</original_size>'
+
+
+def _cvat(meta, frames, text='he walks'):
+    boxes = ''.join(
+        f'<box frame="{frame}" outside="{int(frame == frames[-1])}" '
+        f'xtl="{frame}" ytl="2" xbr="60" ybr="40"><attribute name="text">'
+        f'{text}</attribute></box>'
+        for frame in frames
+    )
+    return CVAT.format(meta=meta, boxes=boxes)
+
+
+def test_parts_of_a_video_by_cvat(tmp_path):
+    """A task of every fifth frame, and two jobs that were unpacked."""
+    for name, meta, frames, text in (
+        (
+            'task.xml',
+            f'<task><size>4</size><start_frame>20</start_frame><stop_frame>35'
+            f'</stop_frame><frame_filter>step=5</frame_filter>{SIZE_OF_TASK}'
+            '</task>',
+            (20, 25, 35),
+            'he walks',
+        ),
+        (
+            'one/annotations.xml',
+            f'<job><size>30</size></job>{SIZE_OF_TASK}',
+            (2, 9, 12),
+            'he sits',
+        ),
+        (
+            'two/annotations.xml',
+            '<job><size>30</size><stop_frame>59</stop_frame></job>',
+            (30, 39, 59),
+            'he runs',
+        ),
+    ):
+        path = tmp_path / 'in' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_cvat(meta, frames, text))
+    convert_own(tmp_path / 'in', tmp_path / 'out', 'cvat', fps=10)
+    made = load_annotation(tmp_path / 'out/train.json')
+    video = made.videos['a']
+    assert (video.frame_count, video.width) == (60, 64)
+    (clip,) = made.data_list
+    spans = {q['text']: q['span'] for q in clip['queries']}
+    assert spans == dict(
+        zip(('he sits', 'he walks', 'he runs'), ([2, 12], [20, 35], [30, 59]))
+    )
+    assert len(video.tracks) == 3
+    boxes, _ = video.track_boxes('task/0', [22, 30])
+    assert boxes[:, 0].tolist() == [22, 30]
+
+
+def _task(
+    video='/data/upload/3/0a1b2c3d-a.mp4', frames=('4', '14'), count='60'
+):
+    value = dict(framesCount=count, duration='6.0', labels=['man'])
+    sequence = [
+        dict(frame=frame, enabled=frame != frames[-1], rotation=0)
+        | dict(x=10, y=20, width=30, height=40)
+        for frame in frames
+    ]
+    regions = [
+        dict(type='relation', from_id='r', to_id='s', direction='right'),
+        dict(id='r', type='videorectangle', value={'sequence': sequence})
+        | dict(original_width=64, original_height=48),
+        dict(id='r', type='textarea', from_name='text')
+        | dict(value=dict(text='he walks')),
+        dict(id='s', type='videorectangle', value=dict(sequence=[])),
+    ]
+    regions[1]['value'].update(value)
+    return dict(
+        data=dict(note='x', clip=video), annotations=[dict(result=regions)]
+    )
+
+
+@pytest.mark.parametrize(
+    ('task', 'path', 'span'),
+    [
+        (_task(), 'a.mp4', [3, 14]),
+        (_task('/data/local-files/?d=x/20240101-a%20b.mp4'),)
+        + ('20240101-a b.mp4', [3, 14]),
+        (_task('https://host/x/a.mp4?key=1/2'), 'a.mp4', [3, 14]),
+        # Counted at 24 frames a second.
+        (_task(frames=(49, 73), count=144), 'a.mp4', [20, 31]),
+    ],
+)
+def test_exports_of_label_studio(tmp_path, toy_tools, task, path, span):
+    source = tmp_path / 'in.json'
+    source.write_text(json.dumps([task]))
+    films = tmp_path / 'films'
+    films.mkdir()
+    toy_tools.write_video(films / path, count=60, fps=10)
+    summary = convert_own(
+        source, tmp_path / 'out', 'label-studio', videos=films
+    )
+    assert summary.notes['tracks without a box (left out)'] == 1
+    (clip,) = load_annotation(tmp_path / 'out/train.json').data_list
+    assert clip['queries'][0]['span'] == span
+    assert clip['queries'][0]['text'] == 'he walks'
+
+
+def test_coco_video_of_tao_and_of_several_folders(tmp_path):
+    size = dict(width=64, height=48, length='30')
+    raw = dict(
+        videos=[
+            dict(size, id=1, name='day1/cam.mp4'),
+            dict(size, id='v2', name='day2/cam.mp4'),
+        ],
+        tracks=[dict(id=7, category_id=1, text='the red car')],
+        images=[dict(id=n, video_id=1, frame_index=10 * n) for n in range(3)],
+        annotations=[
+            dict(id=n, image_id=n, track_id=7, bbox=[n, 2, 30, 40])
+            for n in range(3)
+        ]
+        + [dict(id=9, video_id='v2', bboxes=[[], [1, 2, 9, 9]], text='it')],
+    )
+    path = tmp_path / 'in.json'
+    path.write_text(json.dumps(raw))
+    options = dict(interpolate=True, fps=5)
+    convert_own(path, tmp_path / 'out', 'coco-video', **options)
+    made = load_annotation(tmp_path / 'out/train.json')
+    assert set(made.videos) == {'cam', 'day2/cam'}
+    spans = [q['span'] for c in made.data_list for q in c['queries']]
+    assert spans == [[0, 21], [1, 2]]
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: text.replace(',', '\t').encode(),
+        lambda text: text.replace(',', ';').replace('5;', '5,0;').encode(),
+        lambda text: text.replace(',', ' , ').title().encode('utf-16'),
+        lambda text: text.replace('\n', '\r').encode(),
+    ],
+    ids=['tabs', 'decimal commas', 'spaces, capitals, UTF-16', 'returns'],
+)
+def test_tables_of_other_programs(tmp_path, change):
+    boxes = 'a.mp4,1,dog,0,5,6,20,10\na.mp4,1,dog,20.0,25,6,20,10\n'
+    said = 'a.mp4,1,0,21,a dog runs\n'
+    source = _tables(tmp_path / 'in', boxes, said)
+    for name, text in (('boxes', BOXES + boxes), ('sentences', SAID + said)):
+        (source / f'{name}.csv').write_bytes(change(text))
+    with pytest.raises(ConversionError, match='does not say frame_count'):
+        convert_own(source, tmp_path / 'out', 'csv', interpolate=True)
+    footage = read_footage(source, 'csv', True, Record())
+    add_sentences(footage, source / 'sentences.csv')
+    cut = footage.tubes[-1]
+    assert cut.span == (0, 21) and cut.fields['text'].lower() == 'a dog runs'
+    assert cut.track.boxes[[0, -1], 0].tolist() == [5, 25]
+    (source / 'boxes.csv').write_bytes((BOXES + 'a,1,d\xf6g').encode('cp1252'))
+    with pytest.raises(ValueError, match='save it in UTF-8'):
+        read_footage(source, 'csv', True, Record())
 
 
 def test_splits_go_by_the_name_of_a_video():

@@ -15,10 +15,10 @@ from typing import Optional, Union
 from ..entries import ConversionError, Entry, PathLike
 from ..picture_reader import is_picture
 from ..tracks import VideoInfo
+from ..video_base import VIDEO_SUFFIXES
 from ..video_facts import VideoCheck, VideoFacts, compare_video, probe_videos
 from .common import Record
 
-SUFFIXES = ('.mp4', '.mkv', '.avi', '.webm', '.mov')
 TWICE = 'videos found at several places, the first in order taken'
 SHORTER = 'videos with fewer frames than annotated, tubes cut to them'
 LONGER = 'videos with more frames than annotated (kept as annotated)'
@@ -49,7 +49,7 @@ class VideoFolder:
             not where it is said to be and more than one file has its name.
         """
         stems = dict.fromkeys((video_id, Path(path).stem))
-        names = [stem + suffix for stem in stems for suffix in SUFFIXES]
+        names = [stem + suffix for stem in stems for suffix in VIDEO_SUFFIXES]
         names.insert(0, Path(path).name)
         for name in (path, *names):
             if self._is_video(name):
@@ -73,7 +73,7 @@ class VideoFolder:
         for root, folders, names in os.walk(self.folder, followlinks=True):
             folders.sort()
             for name in names:
-                if name.lower().endswith(SUFFIXES):
+                if name.lower().endswith(VIDEO_SUFFIXES):
                     place = os.path.relpath(Path(root, name), self.folder)
                     places.setdefault(name, []).append(Path(place).as_posix())
         return places

@@ -18,7 +18,7 @@ from ..converters.clips import ClipList, RawNames, Sentence
 from ..converters.common import ConversionSummary
 from ..converters.videos import VideoFolder
 from ..entries import Entry, PathLike
-from ..tracks import VideoInfo
+from ..tracks import Track, VideoInfo
 from ..video_base import same_aspect
 from ..video_facts import probe_video
 from .reading import add_sentences, read_footage
@@ -32,7 +32,8 @@ NAMES = RawNames(
     boxes='the source',
 )
 WIDER = 'segments widened to the span of their sentence'
-NO_TEXT = 'tracks of objects without a sentence beside them'
+RATE = 'tubes whose frames the tool counted at another rate (converted)'
+NO_TEXT = 'objects that no sentence is about'
 _CURE = 'give the folder of the videos with --videos, which has it'
 
 
@@ -85,11 +86,11 @@ def convert_own(
         sentences = Path(source) / 'sentences.csv'
     if sentences is not None:
         add_sentences(footage, Path(sentences))
+    rates = {name: video.fps for name, video in footage.videos.items()}
     _find_facts(footage, videos, fps)
     for tube in footage.tubes if format == 'label-studio' else ():
         video = footage.videos[tube.video_id]
-        assert tube.track.boxes is not None
-        tube.track.boxes *= [video.width, video.height] * 2
+        _to_video(tube, video, rates[tube.video_id], summary)
     merge_tracks(footage, summary)
     for video in footage.videos.values():
         _cut_tracks(footage, video, summary)
@@ -110,6 +111,13 @@ def _write_splits(
     """Write a file a split; gives the rows of the table of query ids."""
     split_of = {name: _find_split(name, splits) for name in footage.videos}
     rows: list[dict] = []
+    said: set[tuple[str, str]] = set()
+    silent: set[tuple[str, str]] = set()
+    for tube in footage.tubes:
+        names = said if tube.fields.get('text') else silent
+        names.add((tube.video_id, tube.fields['object']))
+    for name, track in sorted(silent - said):
+        summary.note(NO_TEXT, f'video {name!r}, object {track!r}')
     videos, clips_written = 0, 0
     for split in dict.fromkeys(split_of.values()):
         clips = ClipList(footage.path, NAMES, summary)
@@ -171,6 +179,25 @@ def _take_facts(entry: Entry, video: VideoInfo, path: Path) -> None:
     video.fps = facts.fps or video.fps
 
 
+def _to_video(
+    tube: Tube, video: VideoInfo, rate: float, summary: ConversionSummary
+) -> None:
+    """Shares to pixels, and frames of another rate to those of the file."""
+    track = tube.track
+    assert track.boxes is not None
+    track.boxes *= [video.width, video.height] * 2
+    if not rate or abs(video.frame_count * (rate / video.fps - 1)) < 1.5:
+        return
+    summary.note(RATE, f'{video.video_id}: {rate:g} to {video.fps:g}')
+    places_T = np.arange(video.frame_count) * (rate / video.fps)
+    there_T = np.isin(places_T.round(), track.frames)
+    boxes_T4 = np.stack(
+        [np.interp(places_T, track.frames, side) for side in track.boxes.T], 1
+    )
+    frames_T = np.flatnonzero(there_T)
+    tube.track = Track.from_boxes(track.category, frames_T, boxes_T4[there_T])
+
+
 def _cut_tracks(
     footage: Footage, video: VideoInfo, summary: ConversionSummary
 ) -> None:
@@ -225,12 +252,12 @@ def _add(
     fields = tube.fields
     where = f'video {video.video_id!r}, object {fields["object"]!r}'
     if not fields.get('text'):
-        clips.summary.note(NO_TEXT, where)
         return []
     span = tube.span
     if span is None:
         span = int(tube.track.runs[0, 0]), int(tube.track.runs[-1, 1])
-    segment = 0, video.frame_count
+    # What lies behind the end of the video is cut and noted.
+    segment = 0, max(video.frame_count, span[1])
     if fields.get('segment'):
         edges = fields['segment'].split()
         if len(edges) != 2 or not all(edge.isdecimal() for edge in edges):

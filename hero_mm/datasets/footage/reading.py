@@ -1,41 +1,49 @@
 """What annotation tools export, read by their published formats.
 
-- *CVAT for video 1.1*: XML, one file a task, one task a video. A box whose
-  ``outside`` is 1 ends its track on that frame.
+- *CVAT for video 1.1*: XML, a file a task or a job, of one video. Frames are
+  those of the video, also where a task begins late or takes every n-th. A box
+  whose ``outside`` is 1 ends its track on that frame.
 - Label Studio's JSON of videos: regions ``videorectangle`` in percent of the
   picture; key frames count from 1, one that is not ``enabled`` is the last.
-- COCO-video JSON: YouTube-VIS (``bboxes`` of an object, one a frame or null)
-  or CocoVID (a box an image, ``instance_id``), left, top, width and height.
+- COCO-video JSON: YouTube-VIS (``bboxes`` of an object, one a frame or null),
+  or a box an image: CocoVID (``frame_id``, ``instance_id``) and TAO
+  (``frame_index``, ``track_id``); left, top, width and height.
 - Tables: ``boxes.csv`` and ``sentences.csv``; the header says what stands
   where.
 
-Boxes here are xyxy in pixels; frame numbers are native and 0-based.
+Boxes here are xyxy in pixels; frame numbers are native and 0-based. Numbers
+may be written as texts.
 """
 
 import csv
 import io
+import math
 import re
 import xml.etree.ElementTree as Xml
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from hero_mm.errors import UserError
+from hero_mm.files import read_text
 
 from ..converters.boxes import to_corners
 from ..converters.common import Record, read_json
 from ..entries import Entry, PathLike
-from ..tracks import Track, VideoInfo
-from .tubes import FIELDS, Footage, Tube, boxes_of
+from ..tracks import MOST_FRAMES, Track, VideoInfo
+from ..video_base import VIDEO_SUFFIXES
+from .tubes import FIELDS, Footage, Tube, boxes_of, known
 
 FORMATS = ('cvat', 'label-studio', 'coco-video', 'csv')
 SIDES = ('xtl', 'ytl', 'xbr', 'ybr')
+ROTATED = 'rotated boxes, taken without the rotation'
 _CURE = 'correct it, see docs/own_footage.md'
-_PERCENT = ('frame', 'x', 'y', 'width', 'height')
+_PERCENT = ('x', 'y', 'width', 'height')
 _CVAT = 'export each task by itself, as "CVAT for video 1.1"'
 
 
@@ -58,7 +66,7 @@ def read_footage(
     """
     if format not in FORMATS:
         raise UserError(f'format must be one of {FORMATS}, got {format!r}')
-    path, footage = Path(source), Footage(source)
+    path, footage = Path(source), Footage(source, record)
     if not path.exists():
         raise FileNotFoundError(f'{source} does not exist; give the export')
     if format == 'cvat':
@@ -66,13 +74,14 @@ def read_footage(
         if path.is_dir():
             paths = sorted((*path.rglob('*.xml'), *path.rglob('*.zip')))
         for one in paths:
-            _read_cvat(footage, one, record)
+            name = one.relative_to(path) if path.is_dir() else Path(one.name)
+            _read_cvat(footage, one, name.with_suffix('').as_posix())
     elif format == 'csv':
         _read_boxes(footage, path / 'boxes.csv', interpolate)
     else:
         file = Entry(source, 'the top level', read_json(path), _CURE)
         if format == 'label-studio':
-            _read_label_studio(footage, file, record)
+            _read_label_studio(footage, file)
         else:
             _read_coco_video(footage, file, interpolate)
     if not footage.tubes:
@@ -80,8 +89,8 @@ def read_footage(
     return footage
 
 
-def _read_cvat(footage: Footage, path: Path, record: Record) -> None:
-    """The task of a file."""
+def _read_cvat(footage: Footage, path: Path, name: str) -> None:
+    """The task or the job of a file."""
     file = Entry(path, 'the file', cure=_CVAT)
     try:
         if path.suffix == '.zip':
@@ -91,228 +100,255 @@ def _read_cvat(footage: Footage, path: Path, record: Record) -> None:
             root = Xml.parse(path).getroot()
     except (Xml.ParseError, zipfile.BadZipFile, KeyError) as error:
         raise file.error(f'no whole export ({error})') from error
-    task = root.find('meta/task')
-    task = root.find('meta/job') if task is None else task
-    tracks = root.findall('track')
-    if task is None or not tracks:
+    tracks, meta = root.findall('track'), root.find('meta')
+    if not tracks or meta is None or meta.find('project') is not None:
         images = len(root.findall('image'))
         raise file.error(f'{images} images and no tracks of a task')
-    step = task.findtext('frame_filter') or ''
-    if 'step' in step:
-        place = file.at('frame_filter', step)
-        raise place.error(f'it is {step!r}', 'make a task without frame step')
-    name = root.findtext('meta/source') or task.findtext('source')
-    try:
-        count, width, height = (
-            int(task.findtext(key) or 0)
-            for key in ('size', 'original_size/width', 'original_size/height')
-        )
-    except ValueError as error:
-        raise file.error(f'no whole export ({error})') from error
+    facts = {one.tag: one.text for one in meta.iter()}
+    # Of a part of a video the last frame is said.
+    count = max(known(facts.get('size')), known(facts.get('stop_frame')) + 1)
     video = footage.add_video(
-        name or task.findtext('name') or path.stem,
+        facts.get('source') or meta.findtext('task/name') or path.stem,
         frame_count=count,
-        width=width,
-        height=height,
+        width=facts.get('width'),
+        height=facts.get('height'),
     )
     for track in tracks:
-        place = file.at(f'track {track.get("id")}', track)
-        _read_cvat_track(footage, place, video, record)
+        number = track.get('id')
+        place = file.at(f'track {number}', track)
+        _read_cvat_track(footage, place, video, f'{name}/{number}', int(count))
 
 
 def _read_cvat_track(
-    footage: Footage, entry: Entry, video: VideoInfo, record: Record
+    footage: Footage, entry: Entry, video: VideoInfo, name: str, end: int
 ) -> None:
-    track, where = entry.value, f'{entry.path}, {entry.where}'
-    boxes = track.findall('box')
-    if not boxes:
-        record.note('tracks of other shapes than boxes (left out)', where)
-        return
+    track = entry.value
     fields: dict[str, str] = {}
     for attribute in track.iter('attribute'):
-        name, value = attribute.get('name'), (attribute.text or '').strip()
-        if name not in FIELDS or not value:
+        key, value = attribute.get('name'), (attribute.text or '').strip()
+        if key not in FIELDS or not value:
             continue
-        if fields.setdefault(name, value) != value:
+        if fields.setdefault(key, value) != value:
             raise entry.error(
-                f'{fields[name]!r:.60} and {value!r:.60}',
+                f'{fields[key]!r:.60} and {value!r:.60}',
                 'give each sentence a track of its own',
-                f'attribute {name!r}',
+                f'attribute {key!r}',
             )
-    rotated = sum(float(box.get('rotation') or 0) != 0 for box in boxes)
+    boxes = [entry.at(entry.where, box.attrib) for box in track.findall('box')]
+    _note_rotated(footage, boxes)
+    footage.add(
+        entry,
+        video,
+        track.get('label') or '',
+        [_frame(box, 'frame') for box in boxes],
+        [[_number(box, side) for side in SIDES] for box in boxes],
+        {'object': name, **fields},
+        shown=[box.value.get('outside') != '1' for box in boxes],
+        end=end,
+    )
+
+
+def _note_rotated(footage: Footage, boxes: list[Entry]) -> None:
+    rotated = sum(known(box.value.get('rotation')) > 0 for box in boxes)
     if rotated:
-        kind = 'rotated boxes, taken without the rotation'
-        record.note(kind, where, rotated)
-    try:
-        made = Track.from_key_frames(
-            track.get('label') or '',
-            [int(box.attrib['frame']) for box in boxes],
-            [[float(box.attrib[side]) for side in SIDES] for box in boxes],
-            [box.get('outside') != '1' for box in boxes],
-            end=video.frame_count,
-        )
-    except (KeyError, ValueError) as error:
-        raise entry.error(f'no track ({error})') from error
-    stem = Path(entry.path).stem
-    fields.setdefault('object', f'{stem}/{track.get("id")}')
-    footage.tubes.append(Tube(video.video_id, made, fields))
+        where = f'{boxes[0].path}, {boxes[0].where}'
+        footage.record.note(ROTATED, where, rotated)
 
 
-def _read_label_studio(footage: Footage, file: Entry, record: Record) -> None:
+def _inside(entry: Entry, values: Iterable[Any]) -> list[Entry]:
+    """Objects of the same place."""
+    found = [entry.at(entry.where, value) for value in values]
+    for one in found:
+        one.need()
+    return found
+
+
+def _read_label_studio(footage: Footage, file: Entry) -> None:
     """The regions of all tasks."""
+    file.cure = f'export the project as JSON, or {_CURE}'
     if not isinstance(file.value, list):
-        found = f'expected a list of tasks, found {type(file.value).__name__}'
-        raise file.error(found, 'export the project as JSON')
+        found = type(file.value).__name__
+        raise file.error(f'expected a list of tasks, found {found}')
     for place, value in enumerate(file.value):
         task = file.at(f'task {place}', value)
         task.need('data')
-        answers = value.get('annotations') or value.get('predictions') or []
-        answers = [one for one in answers if not one.get('was_cancelled')]
+        listed = value.get('annotations') or value.get('predictions') or []
+        answers = [
+            one
+            for one in _inside(task, listed)
+            if not one.value.get('was_cancelled')
+        ]
         if len(answers) != 1:
             kind = 'tasks with several annotations (the last taken)'
             if not answers:
                 kind = 'tasks without an annotation (left out)'
-            record.note(kind, task.where)
+            footage.record.note(kind, task.where)
         for answer in answers[-1:]:
-            results = [
-                task.at(task.where, result)
-                for result in task.at(task.where, answer).list('result')
-            ]
-            name = _video_of_task(task.at(task.where, value['data']))
-            _read_regions(footage, name, results)
+            (data,) = _inside(task, [value['data']])
+            results = _inside(answer, answer.list('result'))
+            _read_regions(footage, _video_of_task(data), results)
 
 
 def _video_of_task(data: Entry) -> str:
     """The file of a task, without what an upload puts before its name."""
-    data.need()
     texts = [text for text in data.value.values() if isinstance(text, str)]
-    video = data.value.get('video') or (texts[0] if len(texts) == 1 else None)
+    films = [
+        text
+        for text in texts
+        for end in (text, urlsplit(text).path)
+        if end.lower().endswith(VIDEO_SUFFIXES)
+    ]
+    video = data.value.get('video') or [*films, *texts, None][0]
     if not isinstance(video, str):
-        found = sorted(data.value)
-        raise data.error(f'no "video" in its data, found {found}')
-    name = video.rpartition('?d=')[2].rpartition('/')[2]
-    return re.sub(r'^[0-9a-f]{8}-', '', name)
+        raise data.error(f'no "video" in its data, found {sorted(data.value)}')
+    if '://' not in video and not video.startswith('/data/'):
+        return video
+    local = video.rpartition('?d=')[2]
+    name = unquote(local if local != video else urlsplit(video).path)
+    name = name.rpartition('/')[2]
+    is_upload = '/upload/' in video
+    return re.sub(r'^[0-9a-f]{8}-', '', name) if is_upload else name
 
 
 def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
     """Boxes, with the text areas of the same region beside them."""
-    fields: dict[Any, dict[str, str]] = defaultdict(dict)
+    fields: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in results:
-        entry.need('id', 'type', 'value')
         result, field = entry.value, entry.value.get('from_name')
-        if result['type'] == 'textarea' and field in FIELDS:
-            texts = result['value'].get('text') or ''
-            text = texts if isinstance(texts, str) else ' '.join(texts)
-            fields[result['id']][field] = text.strip()
-    for entry in results:
+        if result.get('type') == 'textarea' and field in FIELDS:
+            (value,) = _inside(entry, [result.get('value')])
+            texts = value.value.get('text') or ''
+            text = ' '.join(
+                map(str, texts if isinstance(texts, list) else [texts])
+            )
+            fields[str(result.get('id'))][field] = text.strip()
+    for number, entry in enumerate(results):
         result = entry.value
-        if result['type'] != 'videorectangle':
+        if result.get('type') != 'videorectangle':
             continue
-        where = f'{entry.where}, region {result["id"]!r}'
-        region = entry.at(where, result['value'])
-        count, seconds = map(region.value.get, ('framesCount', 'duration'))
+        title = str(result.get('id', number))
+        (region,) = _inside(
+            entry.at(f'{entry.where}, region {title!r}', None),
+            [result.get('value')],
+        )
+        keys = _inside(region, region.list('sequence'))
+        _note_rotated(footage, keys)
+        count, seconds = (
+            known(region.value.get(key)) for key in ('framesCount', 'duration')
+        )
         video = footage.add_video(
             name,
             frame_count=count,
-            fps=count and seconds and round(count / seconds, 6),
+            fps=seconds and round(count / seconds, 6),
             width=result.get('original_width'),
             height=result.get('original_height'),
         )
-        keys = [region.at(where, key) for key in region.list('sequence')]
-        keys_K5 = np.array(
-            [[key.number(name) for name in _PERCENT] for key in keys],
-            np.float64,
-        ).reshape(-1, 5)
-        shares_K4 = keys_K5[:, 1:] / 100
+        shares_K4 = np.array(
+            [[_number(key, side) / 100 for side in _PERCENT] for key in keys]
+        ).reshape(-1, 4)
         shares_K4[:, 2:] += shares_K4[:, :2]
-        track = Track.from_key_frames(
+        footage.add(
+            region,
+            video,
             str((region.value.get('labels') or [''])[0]),
-            keys_K5[:, 0].astype(int) - 1,
+            [_frame(key, 'frame', 1) - 1 for key in keys],
             shares_K4,
-            None,
-            [key.value.get('enabled', True) for key in keys],
-            end=video.frame_count,
+            {'object': title, **fields[str(result.get('id'))]},
+            runs_on=[key.value.get('enabled', True) for key in keys],
+            end=int(count),
         )
-        own = fields[result['id']]
-        own.setdefault('object', str(result['id']))
-        footage.tubes.append(Tube(video.video_id, track, own))
+
+
+def _by_id(file: Entry, key: str) -> dict[str, dict]:
+    """The objects of a list by their id."""
+    found = {}
+    for place, value in enumerate(file.value.get(key) or ()):
+        found[file.at(f'{key}[{place}]', value).name('id')] = value
+    return found
 
 
 def _read_coco_video(footage: Footage, file: Entry, linear: bool) -> None:
     """All objects; one that has a ``text`` is the tube of a sentence."""
-    videos: dict[int, VideoInfo] = {}
-    for place, value in enumerate(file.list('videos')):
-        number = file.at(f'videos[{place}]', value).whole('id')
+    file.need('videos', 'annotations')
+    videos: dict[str, VideoInfo] = {}
+    for number, value in _by_id(file, 'videos').items():
         name = value.get('name') or value.get('file_name')
         name = name or str((value.get('file_names') or '?')[0]).split('/')[0]
-        videos[number] = footage.add_video(
-            name,
-            frame_count=value.get('length'),
-            fps=value.get('fps'),
-            width=value.get('width'),
-            height=value.get('height'),
-        )
-    names = {
-        entry.get('id'): str(entry.get('name'))
-        for entry in file.list('categories')
-    }
-    images = {entry.get('id'): entry for entry in file.value.get('images', [])}
+        facts = {k: value.get(k) for k in ('fps', 'width', 'height')}
+        length = value.get('length')
+        videos[number] = footage.add_video(name, frame_count=length, **facts)
+    labels, images, tracks = (
+        _by_id(file, key) for key in ('categories', 'images', 'tracks')
+    )
     objects: dict[tuple, dict[int, Any]] = defaultdict(dict)
     about: dict[tuple, Entry] = {}
     for place, value in enumerate(file.list('annotations')):
         entry = file.at(f'annotations[{place}]', value)
-        entry.need('id')
-        image = images.get(value.get('image_id'), value)
-        track = value.get('instance_id', value.get('track_id', value['id']))
-        boxes = {image.get('frame_id'): value.get('bbox')}
+        number = entry.name('id')
+        image = images.get(str(value.get('image_id')), value)
+        name = str(value.get('instance_id', value.get('track_id', number)))
+        video = videos.get(str(image.get('video_id')))
+        if video is None:
+            raise entry.error('it is of no known video')
         if 'bboxes' in value:
             boxes = dict(enumerate(entry.list('bboxes')))
-        video = videos.get(image.get('video_id'))
-        if video is None or None in boxes:
-            raise entry.error('it is of no known video or frame')
+        else:
+            key = 'frame_id' if 'frame_id' in image else 'frame_index'
+            frame = _frame(entry.at(f'{entry.where}, image', image), key)
+            boxes = {frame: value.get('bbox')}
         # Of YouTube-VIS each entry is an object, or what is said of one.
-        key = (video.video_id, 'bboxes' in value and value['id'], track)
-        about.setdefault(key, entry)
-        found = {f: box for f, box in boxes.items() if box is not None}
-        if found:
-            objects[key].update(found)
-    for key, found in objects.items():
-        entry = about[key]
-        own = {f: str(entry.value[f]) for f in FIELDS if entry.value.get(f)}
-        own.setdefault('object', str(key[2]))
-        label = names.get(entry.value.get('category_id'), '')
+        own = video.video_id, 'bboxes' in value and number, name
+        value = {**tracks.get(name, {}), **value}
+        about.setdefault(own, entry.at(entry.where, value))
+        objects[own].update({f: box for f, box in boxes.items() if box})
+    for own, found in objects.items():
+        entry = about[own]
+        said = {f: str(entry.value[f]) for f in FIELDS if entry.value.get(f)}
+        label = labels.get(str(entry.value.get('category_id')), {})
         boxes_T4 = to_corners(entry, list(found), list(found.values()))
-        track = _track(entry, label, list(found), boxes_T4, linear)
-        footage.tubes.append(Tube(key[0], track, own))
+        footage.add(
+            entry,
+            footage.videos[own[0]],
+            str(label.get('name') or ''),
+            list(found),
+            _in_pixels(entry, boxes_T4),
+            {'object': own[2], **said},
+            linear,
+        )
 
 
-def _track(
-    entry: Entry,
-    label: str,
-    frames: list[int],
-    boxes_T4: np.ndarray,
-    linear: bool,
-) -> Track:
-    """The boxes of an object, linear between them where asked for."""
+def _in_pixels(entry: Entry, boxes_T4: np.ndarray) -> np.ndarray:
+    """The same boxes; those of another unit are refused."""
     if len(boxes_T4) and boxes_T4.max() <= 1:
         raise entry.error(
             f'all {len(boxes_T4)} boxes are in [0, 1]',
             'give pixels: multiply by width and height',
         )
-    make = Track.from_key_frames if linear else Track.from_boxes
-    return make(label, frames, boxes_T4)
+    return boxes_T4
 
 
 def _rows(path: Path, *names: str) -> Iterator[Entry]:
-    """Rows with these columns; Excel's mark and ``;`` are known."""
+    """Rows with these columns, separated as the header is.
+
+    Where that is not by commas, numbers may have a decimal comma.
+    """
     if not path.is_file():
         raise FileNotFoundError(f'no table {path}; see docs/own_footage.md')
-    text = path.read_text(encoding='utf-8-sig')
-    first = text.partition('\n')[0]
-    mark = ';' if first.count(';') > first.count(',') else ','
-    rows = csv.DictReader(io.StringIO(text), delimiter=mark)
-    for place, row in enumerate(rows, 2):
-        entry = Entry(path, f'line {place}', row, _CURE)
+    text = read_text(path)
+    mark = max(',;\t|', key=text.partition('\n')[0].count)
+    options: Any = dict(delimiter=mark, skipinitialspace=True)
+    try:
+        rows = [*csv.reader(io.StringIO(text, None), **options)]
+    except csv.Error as error:
+        raise Entry(path, 'the file', cure=_CURE).error(str(error)) from error
+    titles = [title.strip().lower() for row in rows[:1] for title in row]
+    for place, row in enumerate(rows[1:], 2):
+        if not any(row):
+            continue
+        cells = [cell.strip() for cell in row]
+        if mark != ',':
+            cells = [re.sub(r'^(-?\d+),(\d+)$', r'\1.\2', c) for c in cells]
+        entry = Entry(path, f'line {place}', dict(zip(titles, cells)), _CURE)
         entry.need(*names)
         yield entry
 
@@ -322,26 +358,27 @@ def _read_boxes(footage: Footage, path: Path, linear: bool) -> None:
     boxes: dict[tuple, dict[int, list[float]]] = defaultdict(dict)
     last: dict[tuple, Entry] = {}
     for row in _rows(path, 'video', 'object', 'frame'):
-        key, frame = (
-            (row.value['video'], row.value['object']),
-            row.value['frame'],
-        )
-        if not frame.isdecimal() or int(frame) in boxes[key]:
-            found = f'frame {frame!r} is no number, or one that is twice'
-            raise row.error(found)
+        key = row.value['video'], row.value['object']
+        frame = _frame(row, 'frame')
+        if frame in boxes[key]:
+            raise row.error(f'frame {frame} of this object is there twice')
         corners = 'x1' in row.value
         names = ('x1', 'y1', 'x2', 'y2') if corners else ('x', 'y', 'w', 'h')
-        boxes[key][int(frame)] = [_number(row, name) for name in names]
+        boxes[key][frame] = [_number(row, name) for name in names]
         last[key] = row
     for key, own in boxes.items():
-        row = last[key]
-        name, label = key[1], row.value.get('category') or ''
-        boxes_T4 = np.array(list(own.values()))
+        row, boxes_T4 = last[key], np.array(list(own.values()))
         if 'x1' not in row.value:
             boxes_T4 = to_corners(row, list(own), boxes_T4)
-        track = _track(row, label, list(own), boxes_T4, linear)
-        video_id = footage.add_video(key[0]).video_id
-        footage.tubes.append(Tube(video_id, track, dict(object=name)))
+        footage.add(
+            row,
+            footage.add_video(key[0]),
+            row.value.get('category') or '',
+            list(own),
+            _in_pixels(row, boxes_T4),
+            dict(object=key[1]),
+            linear,
+        )
 
 
 def add_sentences(footage: Footage, path: Path) -> None:
@@ -355,23 +392,36 @@ def add_sentences(footage: Footage, path: Path) -> None:
         for tube in footage.tubes
     }
     for row in _rows(path, 'video', 'object', 'start', 'end', 'text'):
-        video_id, name = Path(row.value['video']).stem, row.value['object']
+        video_id = footage.name_of(row.value['video'])
+        name = row.value['object']
         track = tracks.get((video_id, name))
         if track is None:
             found = f'object {name!r} of video {video_id!r} has no boxes'
             raise row.error(found)
-        start, end = (int(_number(row, key)) for key in ('start', 'end'))
+        start, end = (_frame(row, key) for key in ('start', 'end'))
         part = {f: box for f, box in boxes_of(track) if start <= f < end}
         cut = Track.from_boxes(track.category, list(part), list(part.values()))
-        texts = {key: (row.value.get(key) or '').strip() for key in FIELDS}
-        fields = {key: text for key, text in texts.items() if text}
+        fields = {f: row.value[f] for f in FIELDS if row.value.get(f)}
         footage.tubes.append(Tube(video_id, cut, fields, (start, end)))
 
 
-def _number(row: Entry, name: str) -> float:
-    row.need(name)
+def _number(entry: Entry, name: str) -> float:
+    """A finite number, also one that is written as a text."""
+    entry.need(name)
     try:
-        return float(row.value[name])
-    except (TypeError, ValueError) as error:
-        found = f'{name} is {row.value[name]!r:.40}, no number'
-        raise row.error(found) from error
+        number = float(entry.value[name])
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        found = f'{name} is {entry.value[name]!r:.40}, no number'
+        raise entry.error(found)
+    return number
+
+
+def _frame(entry: Entry, name: str, least: int = 0) -> int:
+    """The number of a frame, from ``least`` on."""
+    number = _number(entry, name)
+    if number != int(number) or not least <= number <= MOST_FRAMES:
+        found = f'{name} is {number:g}, no frame from {least} on'
+        raise entry.error(found)
+    return int(number)

@@ -5,17 +5,19 @@ Shape legend: T frames. Boxes are xyxy in pixels; frame numbers are native and
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Optional
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..annotation import GroundingAnnotation
 from ..converters.common import Record
-from ..entries import PathLike
-from ..tracks import Track, VideoInfo
+from ..entries import Entry, PathLike
+from ..tracks import MOST_FRAMES, Track, VideoInfo
+from ..video_base import VIDEO_SUFFIXES
 
 FIELDS = ('text', 'query_id', 'object', 'type', 'predicate', 'segment')
 """What may be written beside the boxes of a tube; all but the text may be
@@ -23,6 +25,7 @@ left away, and what has no text is an object that no sentence is about."""
 # Boxes that differ by less are the same, in pixels.
 SAME = 1e-3
 OWN_TRACK = 'tubes that disagree with others of their object (own track)'
+EMPTY = 'tracks without a box (left out)'
 HIDDEN = 'sentences whose span begins or ends without a box (cut to the boxes)'
 
 
@@ -51,28 +54,86 @@ class Footage:
 
     Attributes:
         path (PathLike): The source, for errors.
+        record (Record): Notes what is left out.
         videos (dict[str, VideoInfo]): Numbers that the source does not say
             are 0.
         tubes (list[Tube]): In the order of the source.
     """
 
     path: PathLike
+    record: Record
     videos: dict[str, VideoInfo] = field(default_factory=dict)
     tubes: list[Tube] = field(default_factory=list)
 
-    def add_video(self, file: str, **facts: Any) -> VideoInfo:
-        """Add a video, or find it; the name without suffix is its id.
+    def name_of(self, file: str) -> str:
+        """The id of a video: its name without suffix.
 
-        What is not known of ``frame_count``, ``fps``, ``width`` and ``height``
-        is None or 0.
+        Where a video of another folder has that one, the folder is part of
+        it.
         """
-        name = Path(file).stem
-        count, fps, width, height = (
-            facts.get(key) or 0
-            for key in ('frame_count', 'fps', 'width', 'height')
+        path = PurePosixPath(str(file).replace('\\', '/'))
+        is_named = path.name.lower().endswith(VIDEO_SUFFIXES)
+        path = path.with_suffix('') if is_named else path
+        other = self.videos.get(path.name)
+        folder = PurePosixPath(other.path if other else file).parent
+        is_other = other and path.parent.name and folder != path.parent
+        return str(path) if is_other else path.name
+
+    def add_video(self, file: str, **facts: Any) -> VideoInfo:
+        """Add a video, or find it.
+
+        What of ``frame_count``, ``fps``, ``width`` and ``height`` is no
+        number above 0 is not known.
+        """
+        name = self.name_of(file)
+        count, width, height = (
+            int(known(facts.get(key)))
+            for key in ('frame_count', 'width', 'height')
         )
-        video = VideoInfo(name, file, count, fps, width, height)
-        return self.videos.setdefault(name, video)
+        path, fps = str(file).replace('\\', '/'), known(facts.get('fps'))
+        video = VideoInfo(name, path, count, fps, width, height)
+        video = self.videos.setdefault(name, video)
+        # Parts of it may be annotated by themselves.
+        video.frame_count = max(video.frame_count, count)
+        return video
+
+    def add(
+        self,
+        entry: Entry,
+        video: VideoInfo,
+        label: str,
+        frames: Sequence[int],
+        boxes: ArrayLike,
+        fields: dict[str, str],
+        linear: bool = True,
+        **keys: Any,
+    ) -> None:
+        """Add a tube, where it has boxes.
+
+        ``keys`` are what :meth:`Track.from_key_frames` takes; where boxes are
+        not ``linear`` between frames, none is.
+
+        Raises:
+            ConversionError: It is none; names the entry.
+        """
+        make = Track.from_key_frames if linear else Track.from_boxes
+        try:
+            track = make(label, frames, boxes, **keys)
+        except ValueError as error:
+            raise entry.error(f'no track ({error})') from error
+        if len(track.runs):
+            self.tubes.append(Tube(video.video_id, track, fields))
+        else:
+            self.record.note(EMPTY, f'{entry.path}, {entry.where}')
+
+
+def known(value: Any) -> float:
+    """A number above 0 that a source says; 0 where it says none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0
+    return number if 0 < number <= MOST_FRAMES else 0
 
 
 def merge_tracks(footage: Footage, record: Record) -> None:
