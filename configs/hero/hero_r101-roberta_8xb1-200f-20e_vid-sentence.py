@@ -8,8 +8,8 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-20e_vid-sentence.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 180 M parameters; forward 14.5 TFLOPs a clip of 200 frames
-#             and 0.12 a sentence, a training step about three times that:
+#   computed: 178 M parameters; forward 14.5 TFLOPs a clip of 200 frames
+#             and 0.09 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-20e_vid-sentence.py
 #             822 iterations an epoch: 8 clips each, of 6,582.

@@ -9,8 +9,8 @@
 #   test:     python tools/test.py \
 #                 configs/hero_r101-roberta_200f-40e_hcstvg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, a clip each
-#   computed: 180 M parameters; forward 7.2 TFLOPs a clip of 100 frames
-#             and 0.06 a sentence, a training step about three times that:
+#   computed: 178 M parameters; forward 7.2 TFLOPs a clip of 100 frames
+#             and 0.05 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_r101-roberta_200f-40e_hcstvg.py \
 #                 --shape 100 3 352 626

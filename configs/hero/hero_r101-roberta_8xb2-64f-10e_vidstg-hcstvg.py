@@ -5,12 +5,12 @@
 #   one GPU:  python tools/train.py configs/hero_vidstg-hcstvg.py
 #   test:     python tools/test.py configs/hero_vidstg-hcstvg.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
-#   computed: 181 M parameters; forward 7.2 TFLOPs a clip of 64 frames
-#             and 0.04 a sentence, a training step about three times that:
+#   computed: 178 M parameters; forward 7.1 TFLOPs a clip of 64 frames
+#             and 0.03 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_vidstg-hcstvg.py --shape 64 3 420 747
-#             A test takes five frames a second, at most 200: 22.5 TFLOPs a
-#             clip and 0.12 a sentence; the 100 of HC-STVG cost half.
+#             A test takes five frames a second, at most 200: 22.1 TFLOPs a
+#             clip and 0.09 a sentence; the 100 of HC-STVG cost half.
 #             About 1,440 iterations an epoch: 16 clips each, of about
 #             23,100 (36,202 captions; the 3,996 of val have 2,048; and the
 #             4,500 of HC-STVG).

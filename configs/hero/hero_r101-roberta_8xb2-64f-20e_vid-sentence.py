@@ -5,8 +5,8 @@
 #   one GPU:  python tools/train.py configs/hero_vid-sentence.py
 #   test:     python tools/test.py configs/hero_vid-sentence.py CHECKPOINT
 #   hardware: meant for 8 GPUs of 80 GB, 2 clips each
-#   computed: 180 M parameters; forward 7.1 TFLOPs a clip of 64 frames
-#             and 0.04 a sentence, a training step about three times that:
+#   computed: 178 M parameters; forward 7.1 TFLOPs a clip of 64 frames
+#             and 0.03 a sentence, a training step about three times that:
 #             python tools/analysis_tools/get_flops.py \
 #                 configs/hero_vid-sentence.py
 #             411 iterations an epoch: 16 clips each, of 6,582.

@@ -51,8 +51,9 @@ class Attention(nn.Module):
         where it is bool, False hides.
         """
         heads = self.num_heads
-        q, k, v = rearrange(
-            self.query_key_value(x), 'n l (c h d) -> c n h l d', c=3, h=heads
+        q, k, v = (
+            rearrange(part, 'n l (h d) -> n h l d', h=heads)
+            for part in self.query_key_value(x).chunk(3, dim=-1)
         )
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.out(rearrange(out, 'n h l d -> n l (h d)'))
@@ -200,7 +201,6 @@ class PyramidAlignment(nn.Module):
         word_mask_QL: Tensor,
     ) -> Tensor:
         """What is to be added to the regions."""
-        frames, regions = x_QTRD.shape[1:3]
         heads, sizes = self.num_heads, len(self.look_weight)
         if looks_QTRSD.shape[3] not in (1, sizes):
             raise UserError(
@@ -209,18 +209,25 @@ class PyramidAlignment(nn.Module):
                 'scales of the region encoder'
             )
         x = self.norm(x_QTRD)
-        asks = self.query(x)[..., None, :] + self.look_weight * looks_QTRSD
-        q = rearrange(asks.flatten(1, 3), 'q l (h d) -> q h l d', h=heads)
         pairs = self.key_value(words_QLD)
-        k, v = rearrange(pairs, 'q l (c h d) -> c q h l d', c=2, h=heads)
-        found = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=word_mask_QL[:, None, None]
+        k, v = rearrange(pairs, 'q l (c h d) -> c q 1 h l d', c=2, h=heads)
+        k = k / k.shape[-1] ** 0.5
+        # The question of region and look, taken apart: nothing as wide as the
+        # looks is made. Words before regions, where softmax is fast.
+        own = rearrange(self.query(x), 'q t r (h d) -> q 1 h d (t r)', h=heads)
+        own = (k @ own).masked_fill(
+            ~word_mask_QL[:, None, None, :, None], -1e4
         )
-        found = rearrange(
-            found, 'q h (t r s) d -> q t r s (h d)', t=frames, r=regions
+        looks = rearrange(
+            looks_QTRSD, 'q t r s (h d) -> q s h d (t r)', h=heads
         )
+        weight = rearrange(self.look_weight, 's (h d) -> s h 1 d', h=heads)
+        found = (own + (k * weight) @ looks).softmax(-2)
+        # Sizes are fused before the words are read.
         weights = self.fuse(x).softmax(-1)
-        fused = (weights[..., None] * found).sum(-2)
+        weights = rearrange(weights, 'q t r s -> q s 1 1 (t r)')
+        found = v.mT @ (weights * found).sum(1, keepdim=True)
+        fused = rearrange(found, 'q 1 h d n -> q n (h d)').view(x.shape)
         scale_by, move_by = self.out(fused).chunk(2, dim=-1)
         return x * scale_by + move_by
 

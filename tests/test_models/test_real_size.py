@@ -77,10 +77,10 @@ model = dict(
 train_dataloader = dict(
     batch_size=1, num_workers=0, persistent_workers=False)
 val_dataloader = val_cfg = val_evaluator = None
-# The rate of a whole step of 16 clips, after a warm-up of 30 in place of 500.
+# The rate of a whole step of 16 clips, after a warm-up of 15 in place of 500.
 auto_scale_lr = dict(enable=False)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=30)]
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=15)]
 default_hooks = dict(
     logger=dict(interval=1), checkpoint=dict(interval=-1, save_last=False))
 log_processor = dict(window_size=1)

@@ -62,7 +62,7 @@ model = dict(
         # The finest and the coarsest, which may be the same.
         levels=(0, -1, -1),
         points=(5, 3, 1),
-        read_dims=64,
+        read_dims=32,
         num_layers=2,
         num_heads=8,
         temporal_window=16,
@@ -74,12 +74,12 @@ model = dict(
     ),
     # As in hero_small.py; without a scout.
     retrieval=dict(type='FrameRetrieval', depth='reason', keep_ratio=1.0),
-    # 35 GFLOPs a sentence for 64 frames; comparing and the tube head 2 more.
+    # 26 GFLOPs a sentence for 64 frames; comparing and the tube head 2 more.
     neck=dict(
         type='HierarchicalReasoningNeck',
         embed_dims=embed_dims,
         num_heads=8,
-        num_layers=4,
+        num_layers=3,
         num_sizes=3,
         temporal_window=16,
         ffn_ratio=2.0,

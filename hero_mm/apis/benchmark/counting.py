@@ -56,6 +56,12 @@ FRAMES, REGIONS, SIDE = (32, 64, 128, 256, 512), (64, 128, 256), 160
 # Most frames of TubeDETR, of five a second; its picture sizes.
 MOST_FRAMES = 200
 SHORT, LONG = 352, 587
+# A training step draws how many frames the reasoning leaves out.
+ALL = {'model.retrieval.train_prob': 0.0}
+HALF = {
+    'model.retrieval.train_prob': 1.0,
+    'model.retrieval.train_ratios': (0.5,),
+}
 SCOUT = dict(
     type='FrameScout',
     embed_dims=256,
@@ -275,7 +281,8 @@ def growth_rows(args: Namespace) -> Rows:
 
 def memory_rows(args: Namespace) -> Rows:
     """What a training step keeps, by frames, size and sentences."""
-    shapes = Shapes(args.config, args.cfg_options, training=True)
+    options = {**ALL, **(args.cfg_options or {})}
+    shapes = Shapes(args.config, options, training=True)
     counts = count_parameters(shapes.model).values()
     # The gradient and the two moments of AdamW.
     state = sum(4 * whole + 12 * trained for whole, trained in counts)
@@ -294,6 +301,8 @@ def training_rows(args: Namespace) -> Rows:
     size = tuple(args.size)
     peer = TubeDETRLayers()
     inputs = peer.inputs(args.frames, size)
+    # Behind both a backbone learns.
+    inputs[0].requires_grad_()
 
     def peer_step() -> None:
         peer(*inputs).sum().backward()
@@ -315,8 +324,12 @@ def training_rows(args: Namespace) -> Rows:
 
     kept = kept_bytes(lambda: peer(*inputs), peer)
     add("TubeDETR's layers, one sentence", kept, peer_step, peer_answer)
-    for queries in (1, 5):
-        model, data = _behind_the_pyramid(args, queries)
+    for name, queries, options in (
+        ('clip and one sentence', 1, ALL),
+        ('the same, half of the frames', 1, HALF),
+        ('clip and five', 5, ALL),
+    ):
+        model, data = _behind_the_pyramid(args, queries, options)
 
         def loss(model: Any = model, data: Any = data) -> Tensor:
             return model.parse_losses(model.train()(**data, mode='loss'))[0]
@@ -326,19 +339,18 @@ def training_rows(args: Namespace) -> Rows:
                 model.eval()(**data, mode='predict')
 
         kept = kept_bytes(loss, model)
-        name = 'clip and one sentence' if queries == 1 else 'clip and five'
         add(name, kept, lambda loss=loss: loss().backward(), answer)
     return rows
 
 
 def _behind_the_pyramid(
-    args: Namespace, queries: int
+    args: Namespace, queries: int, options: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """A model to which pyramid and words are given, and a batch for it."""
     size = tuple(args.size)
     torch.manual_seed(0)
-    cfg = config_without_data(args.config, args.cfg_options)
-    model = MODELS.build(cfg.model)
+    options = {**options, **(args.cfg_options or {})}
+    model = MODELS.build(config_without_data(args.config, options).model)
     item = make_item(args.frames, size, queries, 0)
     data = model.data_preprocessor(pseudo_collate([item]), True)
     with torch.no_grad():
