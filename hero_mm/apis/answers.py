@@ -27,6 +27,7 @@ Tube = Mapping[str, Any]
 SPARSE = 5.0
 """With more seconds from one frame to the next, most actions are not seen."""
 LEGEND = 'frames: [start, end); first box: x0 y0 x1 y1 in pixels'
+TITLES = ('sentence', 'seconds', 'frames', 'score', 'first box')
 COLUMNS = (
     'video',
     'text',
@@ -50,25 +51,29 @@ def best_first(tubes: Sequence[Tube], count: int) -> list[Tube]:
     return sorted(tubes, key=lambda tube: -tube['score'])[:count]
 
 
+def tube_cells(tube: Tube) -> list[str]:
+    """What a table says of a tube, under :data:`TITLES`."""
+    start, end = tube['span']
+    begin, stop = tube['span_seconds']
+    box = tube['bboxes'][0] if len(tube['bboxes']) else []
+    return [
+        tube['query'],
+        f'{begin:.2f} to {stop:.2f}',
+        f'[{round(start, 1):g}, {round(end, 1):g})',
+        f'{tube["score"]:.3f}',
+        ' '.join(f'{value:.0f}' for value in box),
+    ]
+
+
 def tube_table(tubes: Sequence[Tube]) -> Table:
     """Tubes of one video or of several, one a row."""
     videos = short_names(tube['video'] for tube in tubes)
     many = len(videos) > 1
     table = Table(caption=LEGEND, caption_justify='left')
-    titles = ['sentence', 'seconds', 'frames', 'score', 'first box']
-    for title in ['video'] * many + titles:
+    for title in ['video'] * many + [*TITLES]:
         table.add_column(title)
     for found in tubes:
-        start, end = found['span']
-        begin, stop = found['span_seconds']
-        box = found['bboxes'][0] if len(found['bboxes']) else []
-        cells = [
-            found['query'],
-            f'{begin:.2f} to {stop:.2f}',
-            f'[{round(start, 1):g}, {round(end, 1):g})',
-            f'{found["score"]:.3f}',
-            ' '.join(f'{value:.0f}' for value in box),
-        ]
+        cells = tube_cells(found)
         if many:
             cells.insert(0, videos[found['video']])
         # No markup: a text may hold brackets.

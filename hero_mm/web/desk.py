@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -127,11 +128,11 @@ class Desk:
             visit.video, visit.is_upload, visit.name = path, bool(upload), name
             visit.facts, visit.tubes = {}, {}
             try:
-                visit.facts = self._describe(path)
-            except (OSError, ValueError) as error:
+                with _by_name(path, name):
+                    visit.facts = self._describe(path)
+            except UserError:
                 self._drop_video(visit)
-                # Where the file lies is nobody's business.
-                raise UserError(str(error).replace(path, name)) from error
+                raise
         return visit
 
     def _describe(self, path: str) -> dict[str, Any]:
@@ -155,8 +156,8 @@ class Desk:
             )
         return facts
 
-    def strip(self, visit: Visit) -> np.ndarray:
-        """Pictures of a clip in a row, along its time."""
+    def strip(self, visit: Visit) -> bytes:
+        """Pictures of a clip in a row, along its time, as JPEG."""
         import cv2
 
         count, height = STRIP
@@ -171,7 +172,8 @@ class Desk:
                 for at in range(count)
             ]
         width = max(1, round(frames[0].shape[1] * height / frames[0].shape[0]))
-        return np.hstack([cv2.resize(f, (width, height)) for f in frames])
+        row = np.hstack([cv2.resize(f, (width, height)) for f in frames])
+        return cv2.imencode('.jpg', row[..., ::-1])[1].tobytes()
 
     def ask(
         self,
@@ -199,7 +201,9 @@ class Desk:
         with visit.lock:
             if not visit.facts:
                 raise UserError('choose a video or upload one first')
-            return self._ask(visit, check_sentences(texts), segment, progress)
+            with _by_name(visit.video, visit.name):
+                texts = check_sentences(texts)
+                return self._ask(visit, texts, segment, progress)
 
     def _ask(
         self,
@@ -333,6 +337,15 @@ class Desk:
             old = [k for k, v in self.visits.items() if v.used < latest]
         for key in old:
             self.close(key)
+
+
+@contextmanager
+def _by_name(path: str, name: str) -> Iterator[None]:
+    """Errors name a video; where it lies is nobody's business."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(str(error).replace(path, name)) from error
 
 
 def check_sentences(texts: Sequence[str]) -> list[str]:

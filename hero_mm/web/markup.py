@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hero_mm.apis.answers import LEGEND, Tube, notes_on
+from hero_mm.apis.answers import LEGEND, TITLES, Tube, notes_on, tube_cells
 from hero_mm.texts import printable
 from hero_mm.visualization import TubeView
 from hero_mm.visualization.drawing import Color
@@ -76,8 +76,7 @@ def answer_html(
     )
     notes = dict.fromkeys(note for tube in tubes for note in notes_on(tube))
     said = ''.join(f'<p class="hero-note">{escape(n)}</p>' for n in notes)
-    titles = ('', 'sentence', 'seconds', 'frames', 'score', 'first box')
-    head = ''.join(f'<th>{title}</th>' for title in titles)
+    head = ''.join(f'<th>{title}</th>' for title in ('', *TITLES))
     return (
         f'<div class="hero-answer"><svg viewBox="0 0 {WIDTH} '
         f'{ROW * len(tubes)}" role="list">{rows}</svg>'
@@ -127,18 +126,9 @@ def _row(number: int, view: TubeView, color: Color, jump: float) -> str:
 
 
 def _line(number: int, tube: Tube, color: Color) -> str:
-    start, end = tube['span']
-    begin, stop = tube['span_seconds']
-    box = ' '.join(f'{v:.0f}' for v in next(iter(tube['bboxes']), []))
-    cells = (
-        escape(tube['query']),
-        f'{begin:.2f} to {stop:.2f}',
-        f'[{round(start, 1):g}, {round(end, 1):g})',
-        f'{tube["score"]:.3f}',
-        box,
-    )
     mark = f'<td style="color:{_css(color)}">&#9632; {number}</td>'
-    return f'<tr>{mark}{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    cells = ''.join(f'<td>{escape(cell)}</td>' for cell in tube_cells(tube))
+    return f'<tr>{mark}{cells}</tr>'
 
 
 def label_html(facts: Mapping[str, Any], label: Mapping[str, Any]) -> str:

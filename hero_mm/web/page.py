@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,10 +137,6 @@ def make_page(desk: Desk, example: str = '') -> Any:
                     visible=bool(names),
                 )
                 about = gr.HTML()
-                # One of its buttons would send it to another host.
-                strip = gr.Image(
-                    show_label=False, visible=False, buttons=[], **shown
-                )
                 with gr.Row():
                     start = gr.Slider(0, 1, 0, step=0.01, label='from second')
                     end = gr.Slider(0, 1, 1, step=0.01, label='to second')
@@ -161,7 +158,7 @@ def make_page(desk: Desk, example: str = '') -> Any:
                 files = gr.File(
                     label='take away', file_count='multiple', **shown
                 )
-        clip = [strip, about, start, end]
+        clip = [about, start, end]
         upload.upload(take, upload, clip, api_name='upload')
         chosen.input(choose, chosen, clip, api_name='choose')
         asked, answered = [texts, start, end], [video, answer, files]
@@ -181,7 +178,7 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
     def opened(key: str, *given: Optional[str]) -> tuple:
         try:
             visit = desk.open(key, *given)
-            strip = desk.strip(visit)
+            strip = b64encode(desk.strip(visit)).decode()
         except (OSError, ValueError) as error:
             raise said(error) from error
         facts = visit.facts
@@ -190,10 +187,11 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
         about = (
             f'<p>{escape(visit.name)}: {seconds:.2f} s, '
             f'{facts["frame_count"]} frames, {width} x {height} pixels</p>'
+            # No file: it would outlive the visit.
+            f'<img src="data:image/jpeg;base64,{strip}" style="width: 100%">'
         )
         limits = dict(minimum=0, maximum=seconds, interactive=True)
         return (
-            gr.update(value=strip, visible=True),
             about,
             gr.update(value=0, **limits),
             gr.update(value=seconds, **limits),

@@ -420,12 +420,6 @@ def test_the_best_come_first():
     assert [t['score'] for t in best_first(tubes, 2)] == [0.9, 0.5]
 
 
-def test_help_shows_examples(capsys):
-    with pytest.raises(SystemExit):
-        cli.main(['--help'])
-    assert 'hero-mm ground videos/' in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(('names', 'titles'), [('a', 5), ('ab', 6)])
 def test_a_table_of_several_videos_names_them(names, titles):
     tube = dict(query='q', span=(0, 1), span_seconds=(0, 1), score=1)

@@ -117,7 +117,7 @@ def test_what_is_asked_wrongly_is_said(desk, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=message):
             desk.ask('a', texts, WHOLE)
     assert check_sentences([' a ', 'b', 'a']) == ['a', 'b']
-    with pytest.raises(ValueError, match='inside the video'):
+    with pytest.raises(ValueError, match='^example: .* inside the video'):
         desk.ask('a', TEXTS, (9.0, 10.0))
     monkeypatch.setattr(desk_module, 'MOST_PIXELS', 1000)
     with pytest.raises(ValueError, match='64 x 64 pixels'):

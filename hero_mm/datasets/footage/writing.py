@@ -8,7 +8,7 @@ of the region in Label Studio, keys of the object in COCO-video JSON.
 import json
 import xml.etree.ElementTree as Xml
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
@@ -106,36 +106,31 @@ def _write_cvat(
 ) -> None:
     """One file a video, for *Upload annotations* of its task."""
     for video_id, found in tubes.items():
-        video, root = videos[video_id], Xml.Element('annotations')
-        _add(root, 'version', '1.1')
-        task = _add(_add(root, 'meta'), 'task')
-        for name, text in (
-            ('name', video_id),
-            ('size', video.frame_count),
-            ('mode', 'interpolation'),
-            ('start_frame', 0),
-            ('stop_frame', video.frame_count - 1),
-            ('source', video.path),
-        ):
-            _add(task, name, text)
-        size = _add(task, 'original_size')
-        _add(size, 'width', video.width)
-        _add(size, 'height', video.height)
-        labels = _add(task, 'labels')
-        for name in dict.fromkeys(_label(tube) for tube in found):
-            label = _add(labels, 'label')
-            _add(label, 'name', name)
-            attributes = _add(label, 'attributes')
-            for one in FIELDS:
-                attribute = _add(attributes, 'attribute')
-                _add(attribute, 'name', one)
-                _add(attribute, 'mutable', False)
-                _add(attribute, 'input_type', 'text')
+        video = videos[video_id]
+        attributes = [
+            ('attribute', dict(name=one, mutable=False, input_type='text'))
+            for one in FIELDS
+        ]
+        labels = [
+            ('label', dict(name=name, attributes=attributes))
+            for name in dict.fromkeys(_label(tube) for tube in found)
+        ]
+        task = dict(
+            name=video_id,
+            size=video.frame_count,
+            mode='interpolation',
+            start_frame=0,
+            stop_frame=video.frame_count - 1,
+            source=video.path,
+            original_size=dict(width=video.width, height=video.height),
+            labels=labels,
+        )
+        root = Xml.Element('annotations')
+        _grow(root, dict(version='1.1', meta=dict(task=task)).items())
         for number, tube in enumerate(found):
             source = 'auto' if predicted else 'manual'
-            track = _add(root, 'track')
             about = dict(id=str(number), label=_label(tube), source=source)
-            track.attrib.update(about)
+            track = Xml.SubElement(root, 'track', about)
             _add_boxes(track, tube, video.frame_count)
         Xml.indent(root)
         content = Xml.tostring(root, 'utf-8', xml_declaration=True)
@@ -156,19 +151,22 @@ def _add_boxes(track: Xml.Element, tube: Tube, frame_count: int) -> None:
         if not runs_on and gone not in starts and gone < frame_count:
             marks.append((gone, '1'))
         for number, outside in marks:
-            box = _add(track, 'box')
             about = dict(frame=str(number), outside=outside, keyframe='1')
-            box.attrib.update(about, occluded='0')
             for name, side in zip(SIDES, sides):
-                box.set(name, f'{side:.4f}')
+                about[name] = f'{side:.4f}'
+            box = Xml.SubElement(track, 'box', about, occluded='0')
             for name, value in tube.fields.items():
-                _add(box, 'attribute', value).set('name', name)
+                Xml.SubElement(box, 'attribute', name=name).text = value
 
 
-def _add(parent: Xml.Element, name: str, text: Any = '') -> Xml.Element:
-    child = Xml.SubElement(parent, name)
-    child.text = str(text) or None
-    return child
+def _grow(parent: Xml.Element, children: Iterable[tuple[str, Any]]) -> None:
+    """Add elements by name: a text, or their own children."""
+    for name, value in children:
+        child = Xml.SubElement(parent, name)
+        if isinstance(value, (dict, list)):
+            _grow(child, value.items() if isinstance(value, dict) else value)
+        else:
+            child.text = str(value)
 
 
 def _write_label_studio(
