@@ -72,7 +72,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
     # The file that a link points to is replaced, not the link.
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file() and not target.is_dir():
-        with _in_words(path, target):
+        with in_words(path, target):
             yield target
         return
 
@@ -166,7 +166,7 @@ def _beside(
 ) -> Iterator[Path]:
     """A place beside the target, which is moved or removed at the end."""
     part = target.with_name(f'.{uuid.uuid4().hex[:12]}.part')
-    with _in_words(path, part):
+    with in_words(path, part):
         try:
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, '')
@@ -181,7 +181,8 @@ def _beside(
 
 
 @contextmanager
-def _in_words(path: PathLike, part: Path) -> Iterator[None]:
+def in_words(path: PathLike, part: Path) -> Iterator[None]:
+    """What goes wrong with ``part`` is a :class:`WriteError` of ``path``."""
     try:
         yield
     except WriteError as error:
@@ -249,7 +250,7 @@ def append_line(path: PathLike, line: str) -> None:
         WriteError: If it cannot be written.
     """
     target = Path(path)
-    with _in_words(path, target):
+    with in_words(path, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, 'a+b') as file:
             end = file.tell()

@@ -15,13 +15,16 @@ from .reading import refuse_unsafe
 
 PathLike = Union[str, Path]
 REMOTE = (*FETCHED, *STORES)
+# In a work dir: the name of the best checkpoint of its last training.
+BEST_FILE = 'best_checkpoint'
 
 
 def find_checkpoint(path: PathLike) -> str:
     """The checkpoint that a path means: a file, a URL or name, or a work dir.
 
-    Of a work dir it is the last ``best_*.pth``, or else the last checkpoint,
-    by the number in its name: a copy of the folder has other times.
+    Of a work dir it is the best one that the training noted there, else the
+    last ``best_*.pth``, or else the last checkpoint, by the number in its
+    name: a copy of the folder has other times.
 
     Raises:
         FileNotFoundError: There is no such file, or no checkpoint in the
@@ -37,6 +40,10 @@ def find_checkpoint(path: PathLike) -> str:
             f'checkpoint {str(path)!r} does not exist; give a .pth file or '
             'the work dir of a training'
         )
+    if (folder / BEST_FILE).is_file():
+        name = Path((folder / BEST_FILE).read_text().strip()).name
+        if name.endswith('.pth') and (folder / name).exists():
+            return str(folder / name)
     for pattern in ('best_*.pth', '*.pth'):
         found = sorted(folder.glob(pattern), key=_turn)
         if found:

@@ -6,6 +6,7 @@ The readers here know the published formats alone, none of our code.
 import csv
 import json
 import xml.etree.ElementTree as Xml
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -458,6 +459,27 @@ def test_wrong_exports_of_cvat(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConversionError, match=message):
         convert_own(path, tmp_path / 'out', 'cvat')
+
+
+@pytest.mark.parametrize('format', ['cvat', 'mot'])
+def test_ids_stay_in_their_folder(annotation, tmp_path, format):
+    names = dict(shop1='../shop', shop2='..')
+    videos = {
+        names[name]: replace(video, video_id=names[name])
+        for name, video in annotation.videos.items()
+    }
+    clips = [
+        {**clip, 'video_id': names[clip['video_id']]}
+        for clip in annotation.data_list
+    ]
+    odd = replace(annotation, videos=videos, data_list=clips)
+    export_tubes(odd, tmp_path / 'a' / 'b', format)
+    outside = {path.name for path in tmp_path.iterdir()}
+    assert outside == {'a', 'ann.json', 'ann.tracks.npy'}
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['b']
+    found = (tmp_path / 'a' / 'b').iterdir()
+    count = sum(path.is_dir() or path.suffix == '.xml' for path in found)
+    assert count == 2
 
 
 CVAT = """<annotations><meta>{meta}<source>a.mp4</source></meta>

@@ -1,5 +1,6 @@
 """A kill at any write, move or removal leaves a training that goes on."""
 
+import errno
 import itertools
 import os
 import shutil
@@ -10,6 +11,7 @@ import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.fileio.backends import LocalBackend
 from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import checkpoint_hook as upstream
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -18,6 +20,7 @@ from torch.utils.data import Dataset
 from hero_mm.apis.checkpoint import find_checkpoint, find_resumable
 from hero_mm.engine import work_lock
 from hero_mm.engine.hooks import checkpoint_hook
+from hero_mm.files import WriteError
 
 EPOCHS = 4
 NUMBERS = itertools.count()
@@ -120,7 +123,14 @@ def snapshots(tmp_path, monkeypatch):
         keep()
         replace(old, new)
 
+    def watched_open(path, mode):
+        # Nothing of its content is there.
+        Path(path).write_text('')
+        keep()
+        return open(path, mode)
+
     with monkeypatch.context() as patch:
+        patch.setattr(upstream, 'open', watched_open, raising=False)
         patch.setattr(LocalBackend, 'put', watched_put)
         patch.setattr(LocalBackend, 'remove', watched_remove)
         patch.setattr(checkpoint_hook.os, 'replace', watched_replace)
@@ -163,7 +173,7 @@ def test_a_kill_at_any_event_loses_nothing(tmp_path, snapshots):
         assert found['best'] == whole['best'], number
         assert found['score'] == whole['score'], number
         assert set(whole['files']) <= set(found['files']), number
-        assert not list(work.glob('*.part')), number
+        assert not list(work.glob('*.pth.part')), number
 
 
 def test_what_was_not_validated_is_validated_first(tmp_path):
@@ -223,6 +233,36 @@ def test_a_copy_has_the_same_best(tmp_path):
         path.unlink()
     (tmp_path / 'epoch_9.pth').touch()
     assert find_checkpoint(tmp_path) == str(tmp_path / 'epoch_13.pth')
+
+
+def test_a_training_anew_in_the_same_folder_has_its_own_best(tmp_path):
+    """Not the one of the training before, though that has more epochs."""
+    make_runner(tmp_path).train()
+    assert find_checkpoint(tmp_path).endswith('best_score_epoch_4.pth')
+    runner = make_runner(tmp_path)
+    runner.train_loop._max_epochs = 2
+    runner.train()
+    assert find_checkpoint(tmp_path).endswith('best_score_epoch_2.pth')
+    for text in ('', 'best_score_epoch_9.pth'):
+        (tmp_path / 'best_checkpoint').write_text(text)
+        found = find_checkpoint(tmp_path)
+        assert found.endswith('best_score_epoch_4.pth')
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half(tmp_path, monkeypatch):
+    put = LocalBackend.put
+
+    def full(self, data, path):
+        if 'epoch_3' in path:
+            Path(path).write_bytes(data[:100])
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        put(self, data, path)
+
+    monkeypatch.setattr(LocalBackend, 'put', full)
+    with pytest.raises(WriteError, match=r'epoch_3.pth cannot be .*free some'):
+        make_runner(tmp_path).train()
+    assert not list(tmp_path.glob('*.part'))
+    assert find_resumable(tmp_path) == str(tmp_path / 'epoch_2.pth')
 
 
 def spoil(work, epoch, part):

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
+from urllib.parse import quote
 
 import numpy as np
 
@@ -134,7 +135,13 @@ def _write_cvat(
             _add_boxes(track, tube, video.frame_count)
         Xml.indent(root)
         content = Xml.tostring(root, 'utf-8', xml_declaration=True)
-        write_bytes(out / f'{video_id}.xml', content)
+        write_bytes(out / f'{_file_name(video_id)}.xml', content)
+
+
+def _file_name(video_id: str) -> str:
+    """An id as one part of a path, whatever is in it."""
+    name = quote(video_id, safe=' ')
+    return name.replace('.', '%2E') if not name.strip('.') else name
 
 
 def _label(tube: Tube) -> str:
@@ -284,9 +291,10 @@ def _write_mot(
                 lines.append(f'{frame + 1},{number},{sides},1,-1,-1,-1\n')
             texts = [tube.fields.get(name, '') for name in FIELDS]
             rows.append((video_id, number, *texts))
-        write_text(out / video_id / 'gt' / 'gt.txt', ''.join(lines))
+        folder = out / _file_name(video_id)
+        write_text(folder / 'gt' / 'gt.txt', ''.join(lines))
         write_text(
-            out / video_id / 'seqinfo.ini',
+            folder / 'seqinfo.ini',
             f'[Sequence]\nname={video.path}\nframeRate={video.fps}\n'
             f'seqLength={video.frame_count}\nimWidth={video.width}\n'
             f'imHeight={video.height}\n',

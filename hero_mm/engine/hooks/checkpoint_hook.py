@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,6 +13,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from hero_mm.errors import NotFiniteError
+from hero_mm.files import in_words, write_text
+from hero_mm.pretrained.checkpoints import BEST_FILE
 from hero_mm.pretrained.filling import not_finite
 from hero_mm.pretrained.reading import note_written
 from hero_mm.registry import HOOKS
@@ -120,16 +122,25 @@ class SafeCheckpointHook(CheckpointHook):
             if '://' in str(out_dir):
                 save(out_dir, filename, *args, **options)
                 return
-            save(out_dir, f'{filename}.part', *args, **options)
+            part = Path(f'{place}.part')
+            try:
+                with in_words(place, part):
+                    save(out_dir, part.name, *args, **options)
+            except OSError:
+                with suppress(OSError):
+                    part.unlink()
+                raise
             # DeepSpeed writes a folder, and each process a part of it.
             barrier()
             if not is_main_process():
                 return
             if os.path.isdir(place):
                 shutil.rmtree(place)
-            os.replace(f'{place}.part', place)
+            os.replace(part, place)
             if os.path.isfile(place):
                 note_written(place)
+            if filename.startswith('best_'):
+                write_text(os.path.join(out_dir, BEST_FILE), filename)
 
         self.file_backend = deferred
         runner.save_checkpoint = save_beside
