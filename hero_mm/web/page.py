@@ -154,6 +154,8 @@ def make_page(desk: Desk, example: str = '') -> Any:
                     buttons=['download'],
                     **shown,
                 )
+                # It plays in browsers; Gradio would run ffprobe each time.
+                video.postprocess = lambda path: gr.FileData(path=path)
                 answer = gr.HTML(elem_id='hero-answer')
                 files = gr.File(
                     label='take away', file_count='multiple', **shown
