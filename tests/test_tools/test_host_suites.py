@@ -35,6 +35,8 @@ def run(repo_root, hosts, *words):
 def test_what_is_lost_is_listed(repo_root, tmp_path):
     (tmp_path / 'mmcv/tests').mkdir(parents=True)
     (tmp_path / 'mmcv/tests/test_some.py').write_text(SUITE)
+    # Options of plugins that are not here.
+    (tmp_path / 'mmcv/pytest.ini').write_text('[pytest]\naddopts = --none')
     # What is installed is tested, not the checkout.
     (tmp_path / 'mmcv/mmcv').mkdir()
     (tmp_path / 'mmcv/mmcv/__init__.py').write_text('raise SystemExit(9)')

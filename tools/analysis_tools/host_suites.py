@@ -36,6 +36,8 @@ OPTIONS = (
     *('-q', '-n', '1', '--max-worker-restart', '100000'),
     *('-p', 'no:cacheprovider', '--continue-on-collection-errors'),
     *('-o', 'junit_family=xunit1', '-o', 'faulthandler_exit_on_timeout=true'),
+    # That of mmdet asks for a plugin.
+    *('-o', 'addopts='),
 )
 
 
@@ -55,6 +57,9 @@ def run(place: Path, words: list[str], limit: int, beside: bool) -> dict:
             stdout=log,
             stderr=log,
         )
+    if not found.is_file():
+        last = (place / 'log.txt').read_text(errors='replace')[-2000:]
+        sys.exit(f'error: no test of {place.name} ran; pytest wrote:\n{last}')
     outcomes = {}
     for case in ElementTree.parse(found).iter('testcase'):
         file, kinds = case.get('file', ''), {part.tag for part in case}
