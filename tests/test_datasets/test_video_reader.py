@@ -111,6 +111,30 @@ def test_seeking_gives_the_same_as_reading_in_order(files, kind, monkeypatch):
             np.testing.assert_array_equal(got, reader._read_in_order(wanted))
 
 
+ONES = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+
+
+@pytest.mark.parametrize(
+    ('a', 'b', 'c', 'd'),
+    [(s, 0, 0, t) for s, t in ONES] + [(0, s, t, 0) for s, t in ONES],
+)
+def test_every_display_matrix(files, tmp_path, a, b, c, d):
+    """Turned and mirrored: x' = a x + c y, y' = b x + d y."""
+    (stored,) = _read(files['plain'][0])
+    data = bytearray(files['plain'][0].read_bytes())
+    start = data.index(b'tkhd') + 4 + 40
+    matrix = [one << 16 for one in (a, b, 0, c, d, 0)]
+    data[start : start + 24] = struct.pack('>6i', *matrix)
+    path = tmp_path / 'turned.mp4'
+    path.write_bytes(data)
+    y, x = np.mgrid[: stored.shape[0], : stored.shape[1]]
+    right, down = a * x + c * y, b * x + d * y
+    right, down = right - right.min(), down - down.min()
+    wanted = np.empty((down.max() + 1, right.max() + 1, 3), np.uint8)
+    wanted[down, right] = stored
+    np.testing.assert_array_equal(_read(path)[0], wanted)
+
+
 def counting(reader) -> list:
     """Time stamps of what the reader decodes from now on."""
     counted, original = [], reader._decode
