@@ -142,6 +142,29 @@ def check_weights(
         )
 
 
+def taken_over(model: nn.Module, weights: dict[str, Tensor]) -> str:
+    """What a training takes of other weights, which words they know."""
+    model = _unwrap(model)
+    wanted = model.state_dict()
+    fitting = {
+        name
+        for name, value in wanted.items()
+        if name in weights and weights[name].shape == value.shape
+    }
+    words = ''
+    encoder: Any = getattr(model, 'text_encoder', None)
+    letters = weights.get('text_encoder.vocabulary')
+    if letters is not None and hasattr(encoder, 'words_of'):
+        # The rows of the words are put in order.
+        fitting |= {'text_encoder.vocabulary', 'text_encoder.embedding.weight'}
+        known = encoder.words_of(letters)
+        new = [word for word in encoder.words if word not in known]
+        count = len(encoder.words)
+        words = f'; {count - len(new)} of {count} words are known'
+        words += f', new: {some(new, SHOWN)}' if new else ''
+    return f'{len(fitting)} of {len(wanted)} weights are taken over{words}'
+
+
 def load_weights(model: nn.Module, path: PathLike) -> dict[str, Any]:
     """Load the weights of a checkpoint, which must fill a model exactly.
 

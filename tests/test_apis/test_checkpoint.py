@@ -13,7 +13,9 @@ from hero_mm.apis.checkpoint import (
     find_checkpoint,
     load_weights,
     read_checkpoint,
+    taken_over,
 )
+from hero_mm.models import WordTextEncoder
 
 
 def make(width=3):
@@ -155,3 +157,23 @@ def test_names_of_other_places_are_passed_on(saved):
     model = make()
     load_weights(model, saved[1].as_uri())
     assert torch.equal(model[0].weight, saved[0][0].weight)
+
+
+def test_what_is_taken_over_is_said_with_the_words():
+    ours, theirs = nn.Module(), nn.Module()
+    for model, text in ((ours, 'the red dog'), (theirs, 'a red cat is the')):
+        model.text_encoder = WordTextEncoder(
+            8, vocabulary=[text], num_layers=1, num_heads=1
+        )
+    theirs.neck = nn.Linear(2, 2)
+    number = len(ours.state_dict())
+    line = taken_over(ours, theirs.state_dict())
+    assert line == (
+        f'{number} of {number} weights are taken over; 4 of 5 words are '
+        'known, new: dog'
+    )
+    weights = dict(ours.state_dict())
+    del weights['text_encoder.position']
+    line = taken_over(ours, weights)
+    assert line.startswith(f'{number - 1} of {number} weights')
+    assert line.endswith('; 5 of 5 words are known')

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -309,3 +310,17 @@ def test_a_runner_without_training_is_left_alone():
     hook = HOOKS.build(dict(type='ScheduleHook'))
     hook.before_run(SimpleNamespace(optim_wrapper=None))
     hook.after_load_checkpoint(SimpleNamespace(_resume=False), {})
+
+
+def test_what_a_new_training_takes_over_is_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(MMLogger, 'info', lambda self, text: said.append(text))
+    train(tmp_path / 'a', epochs=1)
+    path = tmp_path / 'a/epoch_1.pth'
+    found = torch.load(path, weights_only=False)
+    del found['state_dict']['one.bias']
+    found['state_dict']['one.weight'] = torch.ones(2, 1)
+    torch.save(found, path)
+    assert not any('taken over' in str(text) for text in said)
+    train(tmp_path / 'b', epochs=1, load_from=str(path))
+    assert f'{path}: 2 of 4 weights are taken over' in said

@@ -100,11 +100,16 @@ class ScheduleHook(Hook):
         checkpoint['meta'][KEY] = _facts(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse another schedule before MMEngine takes it up; names both."""
-        if not runner._resume or not hasattr(runner.train_loop, '_iter'):
+        """Say what a new training takes over, refuse another schedule."""
+        if not hasattr(getattr(runner, '_train_loop', None), '_iter'):
             return
-        from hero_mm.apis.checkpoint import check_resumable
+        from hero_mm.apis.checkpoint import check_resumable, taken_over
 
+        if not runner._resume:
+            weights = checkpoint.get('state_dict', checkpoint)
+            said = taken_over(runner.model, weights)
+            runner.logger.info(f'{runner._load_from}: {said}')
+            return
         check_resumable(checkpoint, runner._load_from or 'the checkpoint')
         meta, now = checkpoint['meta'], _facts(runner)
         differences = [

@@ -119,12 +119,17 @@ class WordTextEncoder(BaseModule):
             'vocabulary', torch.frombuffer(letters, dtype=torch.uint8).clone()
         )
 
+    @staticmethod
+    def words_of(letters: Tensor) -> list[str]:
+        """The words of a vocabulary as it stands in a checkpoint."""
+        return bytes(letters.cpu().numpy()).decode().split('\n')
+
     def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Take over the vocabulary of a checkpoint, before its weights."""
         letters = weights.get(prefix + 'vocabulary')
         if letters is None:
             return
-        words = bytes(letters.cpu().numpy()).decode().split('\n')
+        words = self.words_of(letters)
         if words != self.words:
             device = self.position.device
             self._set_words(words)
@@ -150,7 +155,7 @@ class WordTextEncoder(BaseModule):
         table = weights.get(prefix + 'embedding.weight')
         if letters is None or table is None:
             return
-        words = bytes(letters.cpu().numpy()).decode().split('\n')
+        words = self.words_of(letters)
         if words == self.words or table.shape[1] != self.embed_dims:
             return
         rows = self.embedding.weight.detach().clone()
