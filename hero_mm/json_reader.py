@@ -84,7 +84,10 @@ def read_json(
             content = json.loads(text, object_pairs_hook=take)
         if repeated and not keep_repeated:
             raise JsonError(path, *_find_repeated(text))
-    except json.JSONDecodeError as error:
+    except UserError:
+        raise
+    except ValueError as error:
+        # Also a number of too many digits.
         found = f'not valid JSON ({error})'
         raise JsonError(path, f'{len(data)} bytes', found) from error
     except RecursionError as error:

@@ -16,7 +16,7 @@ from typing import Any
 _OBEYED = re.compile(
     '[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]'
 )
-_FORMULA = ('=', '+', '-', '@', '\t')
+_FORMULA = tuple('=+-@\t\n＝＋－＠')
 
 
 def printable(text: object) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import io
 
 import pytest
 
@@ -28,10 +29,10 @@ def test_control_characters_are_shown(text, shown):
     printable(text).encode()
 
 
-@pytest.mark.parametrize('sign', ['=', '+', '-', '@', '\t'])
+@pytest.mark.parametrize('sign', '=+-@\t\n＝')
 def test_no_cell_is_a_formula(sign):
     text = csv_text([['a', 'b', 'c'], [f'{sign}1', 'x=1', -1.5], ['x', '', 2]])
-    rows = list(csv.reader(text.splitlines()))
+    rows = list(csv.reader(io.StringIO(text)))
     assert rows[1][0][0] == "'" and rows[1][1:] == ['x=1', '-1.5']
     assert rows[2] == ['x', '', '2']
 

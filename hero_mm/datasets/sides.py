@@ -15,8 +15,8 @@ _PAIRS = {
 }
 # Other spellings of a word that changes.
 _SPELLINGS = (
-    (r'(?:counter|anti)[\s_-]?clock-?wise', 'counterclockwise'),
-    (r'clock-wise', 'clockwise'),
+    (r'(?:counter|anti)[\s_-]?clock[\s_-]?wise', 'counterclockwise'),
+    (r'clock[\s_-]wise', 'clockwise'),
 )
 # After these, *left* and *right* are sides whatever follows: *on the right
 # next to the door*, *turns right before the door*.

@@ -7,10 +7,8 @@ from typing import Any, Union
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from hero_mm.errors import UserError
-
 from .fetching import FETCHED, STORES, read_weights
-from .filling import check_finite
+from .filling import check_finite, weights_in
 from .reading import refuse_unsafe
 
 PathLike = Union[str, Path]
@@ -78,21 +76,8 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
         found = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     else:
         found = read_weights(path)
-    if not isinstance(found, dict):
-        raise UserError(
-            f'{path} holds a {type(found).__name__} where a checkpoint '
-            "(a dict with 'state_dict') is expected"
-        )
-    found = dict(found) if 'state_dict' in found else {'state_dict': found}
-    weights = found['state_dict']
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, Tensor) for value in weights.values()
-    ):
-        raise UserError(
-            f"{path} has no 'state_dict' of tensors. A checkpoint of another "
-            'model is brought into the names of HERO by the tools in '
-            'tools/model_converters/ (docs/pretrained.md)'
-        )
+    weights = weights_in(found, path, kind=Tensor)
+    found = dict(found) if 'state_dict' in found else {}
     found['state_dict'] = {
         name.removeprefix('module.'): value for name, value in weights.items()
     }

@@ -260,7 +260,7 @@ def replace_loaders() -> None:
     """
     from mmengine.runner import checkpoint
 
-    from .filling import watched, with_prefix
+    from .filling import watched, weights_in, with_prefix
 
     loader: Any = checkpoint.CheckpointLoader
     loader.register_scheme(
@@ -274,7 +274,9 @@ def replace_loaders() -> None:
         last[0] = str(filename)
         if last[0].startswith(STORES):
             refuse_unsafe(filename)
-        return load(filename, *args, **options)
+        found = load(filename, *args, **options)
+        weights_in(found, filename)
+        return found
 
     loader.load_checkpoint = staticmethod(load_checkpoint)
     checkpoint.load_state_dict = watched(

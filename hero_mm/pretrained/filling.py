@@ -44,6 +44,32 @@ def check_finite(weights: Mapping[str, Any], source: Any) -> None:
         )
 
 
+def weights_in(found: Any, source: Any, kind: type = object) -> dict[str, Any]:
+    """The weights of a checkpoint that was read; ValueError without any.
+
+    Args:
+        found (Any): What the file holds.
+        source (Any): Its name.
+        kind (type): What all of them must be.
+    """
+    if not isinstance(found, dict):
+        raise UserError(
+            f'{source} holds a {type(found).__name__} where a checkpoint '
+            "(a dict with 'state_dict') is expected"
+        )
+    weights = found.get('state_dict', found)
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, kind)
+        for name, value in weights.items()
+    ):
+        raise UserError(
+            f"{source} has no 'state_dict' of tensors. A checkpoint of "
+            'another model is brought into the names of HERO by the tools in '
+            'tools/model_converters/ (docs/pretrained.md)'
+        )
+    return weights
+
+
 def watched(load: Load, last_file: Callable[[], str]) -> Load:
     """MMEngine's ``load_state_dict`` that says what was filled.
 
@@ -81,7 +107,7 @@ def with_prefix(
     from mmengine.runner.checkpoint import CheckpointLoader
 
     found = CheckpointLoader.load_checkpoint(filename, map_location)
-    weights = found.get('state_dict', found)
+    weights = weights_in(found, filename)
     start = prefix.rstrip('.') + '.'
     part = {
         name.removeprefix(start): value

@@ -288,6 +288,8 @@ CASES = [
         BOX,
         "a box on frame '10'. Cure: give a number from 0 to 9",
     ),
+    (f'TRACK boxes {"9" * 5000}', BOX, r"a box on frame '9+. Cure"),
+    ('videos v height', 9.5, "'height' is 9.5. Cure: give a whole number"),
     ('TRACK boxes \u00b2', BOX, "a box on frame '\u00b2'"),
     ('data_list 0', 5, r'data_list\[0\]: the clip is 5'),
     ('CLIP video_id', 'w', "unknown video id 'w'"),

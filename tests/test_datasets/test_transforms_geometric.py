@@ -168,6 +168,8 @@ def test_flip_without_sentences():
         ('turns counter-clockwise', 'turns clockwise'),
         ('spins anti-clockwise', 'spins clockwise'),
         ('spins Anticlockwise', 'spins Clockwise'),
+        ('spins anti clock wise', 'spins clockwise'),
+        ('turns clock wise', 'turns counterclockwise'),
         ('turn_counter_clockwise', 'turn_clockwise'),
         ('the lefthand dog', 'the righthand dog'),
         ('a left-handed man', 'a right-handed man'),

@@ -87,6 +87,17 @@ def test_raw_names_are_an_error(file, loaders):
         load(Model(), file('empty.pth'))
 
 
+@pytest.mark.parametrize(
+    'found', [[torch.ones(1)], dict(state_dict=None), {0: torch.ones(1)}]
+)
+def test_what_holds_no_weights_is_an_error(found, file, loaders):
+    torch.save(found, file('other.pth'))
+    with pytest.raises(ValueError, match="other.pth h.*'state_dict'"):
+        load(Model(), file('other.pth'))
+    with pytest.raises(ValueError, match="other.pth h.*'state_dict'"):
+        Model(checkpoint=file('other.pth'), prefix='head').init_weights()
+
+
 def test_a_part_is_one_line(file, loaders, lines):
     model = Model()
     weights = {

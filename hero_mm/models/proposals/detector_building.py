@@ -94,24 +94,31 @@ def _mend(config: Any, random: bool, whole: bool) -> None:
 
 def _check_kind(kind: Any) -> None:
     """ValueError where its class is no detector of single frames."""
-    from mmdet.models import detectors
+    from mmdet.models import detectors, mot
 
-    if not isinstance(kind, type):
-        return
-    name = kind.__name__
-    if issubclass(kind, detectors.KnowledgeDistillationSingleStageDetector):
-        raise UserError(
-            f'{name} is a way to train a detector under a teacher, which it '
-            'loads, too: give the config of the plain detector (GFL for LD, '
-            'PAA for LAD) and its weights'
-        )
-    if issubclass(kind, detectors.SemiBaseDetector):
-        raise UserError(
-            f'{name} is a way to train two copies of a '
-            'detector, and finds nothing itself: give the config of its '
-            'detector (the entry model.detector) and the weights of '
-            'its teacher'
-        )
+    refused = {
+        detectors.KnowledgeDistillationSingleStageDetector: (
+            'is a way to train a detector under a teacher, which it loads, '
+            'too: give the config of the plain detector (GFL for LD, PAA for '
+            'LAD) and its weights'
+        ),
+        detectors.SemiBaseDetector: (
+            'is a way to train two copies of a detector, and finds nothing '
+            'itself: give the config of its detector (the entry '
+            'model.detector) and the weights of its teacher'
+        ),
+        mot.BaseMOTModel: (
+            'follows objects through a video: give the config of its '
+            'detector (the entry model.detector) and its weights'
+        ),
+        detectors.FastRCNN: (
+            'looks at proposals of another detector: take one that finds '
+            'boxes by itself, such as Faster R-CNN'
+        ),
+    }
+    for parent, why in refused.items():
+        if isinstance(kind, type) and issubclass(kind, parent):
+            raise UserError(f'{kind.__name__} {why}')
 
 
 def _read_config(path: str) -> Config:

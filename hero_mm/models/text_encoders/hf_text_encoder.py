@@ -86,8 +86,8 @@ class HFTextEncoder(BaseModule):
             self.tokenizer, language_model = _load(name, _make)
         part: Any = _text_part(language_model)
         if hasattr(part, 'pooler'):
-            # Words are pooled here.
-            part.pooler = None
+            # Words are pooled here; some kinds ask for theirs unseen.
+            part.pooler = nn.Identity()
         self.language_model: nn.Module = part
         config = getattr(
             language_model.config, 'text_config', language_model.config
@@ -108,6 +108,12 @@ class HFTextEncoder(BaseModule):
     def _look(self, kind: str) -> None:
         """Run on a sentence: what nothing reads, and what a word sees."""
         takes = inspect.signature(self.language_model.forward).parameters
+        if 'input_ids' not in takes:
+            raise UserError(
+                f'{self.name} ({kind}) reads no words, but '
+                f'{next(iter(takes))}: give a language model, such as '
+                'roberta-base'
+            )
         if 'attention_mask' not in takes or self._sees_padding():
             raise UserError(
                 f'{self.name} ({kind}) reads what pads a sentence as words: '

@@ -155,15 +155,13 @@ class FeatureTower(BaseModule):
             if isinstance(getattr(part, 'pretrained', None), str)
         ]
         before = [[p.clone() for p in part.parameters()] for part in parts]
-        super().init_weights()
-        for part, old in zip(parts, before):
-            if all(map(torch.equal, part.parameters(), old)):
-                raise UserError(
-                    f'pretrained={part.pretrained!r} fills nothing of '
-                    f'{type(part).__name__}: the names in the file are '
-                    'others. Give init_cfg of the video encoder a checkpoint '
-                    'of the whole recogniser (docs/pretrained.md)'
-                )
+        try:
+            super().init_weights()
+        except KeyError:
+            # It takes names for granted.
+            _refuse_unfilled(parts, before)
+            raise
+        _refuse_unfilled(parts, before)
 
     def feature_map(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -383,6 +381,18 @@ class FeatureTower(BaseModule):
         if self.clip_len < 1:
             raise UserError(
                 f'clip_len is a number of frames; got {self.clip_len}'
+            )
+
+
+def _refuse_unfilled(parts: list[Any], before: list[list[Tensor]]) -> None:
+    """ValueError where a ``pretrained`` left its part as it was."""
+    for part, old in zip(parts, before):
+        if all(map(torch.equal, part.parameters(), old)):
+            raise UserError(
+                f'pretrained={part.pretrained!r} fills nothing of '
+                f'{type(part).__name__}: the names in the file are others. '
+                'Give init_cfg of the video encoder a checkpoint of the '
+                'whole recogniser (docs/pretrained.md)'
             )
 
 

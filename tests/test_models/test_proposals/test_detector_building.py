@@ -162,6 +162,14 @@ def test_a_scheme_of_training_is_no_detector():
         build_detector(f'mmdet::{path}_semi-0.1-coco.py')
 
 
+def test_what_finds_no_boxes_by_itself_is_refused():
+    path = 'mmdet::fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py'
+    with pytest.raises(ValueError, match='FastRCNN looks at proposals of an'):
+        build_detector(path)
+    with pytest.raises(ValueError, match='ByteTrack follows objects through'):
+        build_detector(dict(type='mmdet.ByteTrack'))
+
+
 def test_a_detector_under_a_teacher_is_none_alone():
     """Its teacher is not looked for, which is elsewhere."""
     path = 'mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco.py'

@@ -10,6 +10,7 @@ import torch
 from zoo_language import (
     LANGUAGE_MODELS,
     REFUSED_LANGUAGE,
+    SIZE,
     save_language_model,
 )
 
@@ -132,6 +133,12 @@ def test_of_every_kind_all_positions_are_used_and_no_padding(kind, made):
         (both.words_QLD[:1, :7], alone.words_QLD),
     ):
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_of_sound_is_refused(made, monkeypatch):
+    monkeypatch.setitem(LANGUAGE_MODELS, 'ASR', ('Wav2Vec2Config', SIZE))
+    with pytest.raises(ValueError, match='wav2vec2. reads no words, but inp'):
+        build(made('ASR'))
 
 
 @pytest.mark.parametrize('kind', ['FNet', 'Funnel'])

@@ -592,12 +592,15 @@ class Inflating(nn.Module):
     def init_weights(self):
         if self.fills:
             nn.init.zeros_(self.conv.bias)
+        elif self.fills is None:
+            raise KeyError('conv1.weight')
 
 
-def test_inflated_weights_that_fill_nothing(register):
+@pytest.mark.parametrize('fills', [False, None])
+def test_inflated_weights_that_fill_nothing(register, fills):
     register(Inflating)
     tower('Inflating', pretrained='a.pth', fills=True).init_weights()
-    found = tower('Inflating', pretrained='a.pth', fills=False)
+    found = tower('Inflating', pretrained='a.pth', fills=fills)
     with pytest.raises(ValueError, match="'a.pth' fills nothing of Infl"):
         found.init_weights()
 
