@@ -137,6 +137,7 @@ def test_report_and_exit_code(monkeypatch):
     code, text = run(monkeypatch, HEALTHY)
     assert code == 0
     assert 'Nothing is amiss' in text
+    assert 'A config, also that of a work dir, is Python code' in text
     assert '2.1.0 (lite; operators in plain PyTorch)' in text
     code, text = run(monkeypatch, {**HEALTHY, 'mmdet': None})
     assert code == 0 and 'note mmdet is not installed (optional)' in text

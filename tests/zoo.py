@@ -23,12 +23,10 @@ from torch import nn
 from zoo_detectors import (
     DETECTORS,
     HEADS,
-    LARGE,
     REFUSED_DETECTORS,
     SCALES,
     WIDTH,
     is_prompted,
-    small_detector,
     small_head,
     whole_detector,
 )
@@ -643,7 +641,7 @@ def _generators() -> Iterator[Row]:
         more = ('transformers',) if is_prompted(name) else ()
         more += ('torchvision',) if name == 'CrowdDet' else ()
         yield Row(
-            'generator' if name in LARGE else 'detector',
+            'detector',
             name,
             partial(_detector, name, False),
             needs=(*needs, *more),
@@ -681,21 +679,18 @@ def _head(kind: str, folder: Path) -> dict[str, Any]:
 
 def _detector(name: str, frozen: bool, folder: Path) -> dict[str, Any]:
     prompt, bert = None, None
-    make = small_detector if name in LARGE else whole_detector
     if is_prompted(name):
-        size: dict[str, Any] = {}
-        if make is whole_detector:
-            size = dict(
-                hidden_size=768,
-                num_attention_heads=12,
-                max_position_embeddings=256,
-            )
+        size = dict(
+            hidden_size=768,
+            num_attention_heads=12,
+            max_position_embeddings=256,
+        )
         bert = save_language_model(folder, 'BERT', WORDS, **size)
         prompt = None if frozen else WORDS
     return dict(
         proposal_generator=dict(
             type='DetectorProposals',
-            detector=make(name, bert),
+            detector=whole_detector(name, bert),
             frozen=frozen,
             text=prompt,
             scale=SCALES.get(name, 1.0),

@@ -52,6 +52,7 @@ DETECTORS = {
         'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py'
     ),
     'CornerNet': 'cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py',
+    'SSD': 'ssd/ssd300_coco.py',
     'YOLOv3': 'yolo/yolov3_d53_8xb8-320-273e_coco.py',
     'YOLOF': 'yolof/yolof_r50-c5_8xb8-1x_coco.py',
     'YOLOX': 'yolox/yolox_s_8xb8-300e_coco.py',
@@ -63,6 +64,7 @@ DETECTORS = {
     'DAB-DETR': 'dab_detr/dab-detr_r50_8xb2-50e_coco.py',
     'Deformable DETR': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
     'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
+    'DDQ': 'ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py',
     'GLIP': 'glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
     'Grounding DINO': (
         'mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py'
@@ -86,10 +88,13 @@ SHRUNK = (
 )
 # Each says why, and what to do.
 REFUSED_DETECTORS = ('LD', 'Soft Teacher', 'SOLO')
-# Whole they would take minutes and 4 GB each.
-LARGE = ('DINO', 'Grounding DINO')
-# Its last level needs more cells than a small frame has.
-SCALES = {'DetectoRS': 2.0}
+# Small frames have too few cells for a last level, or for 900 queries.
+SCALES = {
+    'DetectoRS': 2.0,
+    'SSD': 5.0,
+    'DINO': 4.0,
+    'Grounding DINO': 4.0,
+}
 # Of an untrained detector few boxes are wanted, and all of them.
 FEW = dict(max_per_img=50, nms_pre=100, score_thr=0.0)
 

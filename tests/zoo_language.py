@@ -50,6 +50,7 @@ LANGUAGE_MODELS: dict[str, tuple[str, dict]] = {
         dict(BERT, attention_window=8, sep_token_id=END),
     ),
     'BigBird': ('BigBirdConfig', BERT),
+    'SqueezeBERT': ('SqueezeBertConfig', dict(BERT, embedding_size=16)),
     'XLNet': (
         'XLNetConfig',
         dict(d_model=16, n_layer=1, n_head=2, d_inner=16),
