@@ -1,6 +1,6 @@
 # configs/hero_vidstg.py with gradients and the state of the optimizer in
-# shards, one a GPU (DeepSpeed, ZeRO stage 2). Never run by us: it needs GPUs
-# and `pip install deepspeed`.
+# shards, one a GPU (DeepSpeed, ZeRO stage 2); `pip install deepspeed`. Not run
+# on GPUs by us: a small model was trained so on two processes of a CPU.
 #   train:  bash tools/dist_train.sh \
 #               configs/strategies/hero_vidstg_deepspeed.py 8
 # A checkpoint is a folder; its zero_to_fp32.py makes a file of weights of it.

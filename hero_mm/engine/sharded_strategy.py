@@ -15,8 +15,8 @@ from ..registry import STRATEGIES
 class ShardedStrategy(FSDPStrategy):
     """MMEngine's FSDPStrategy, which takes our models, resumes, runs on CPUs.
 
-    FSDP refuses weights that are single numbers: while it runs they are
-    vectors of length 1. A full checkpoint has them as they were.
+    FSDP refuses weights that are single numbers, as detectors have: while it
+    runs they are vectors of length 1. A full checkpoint has them as they were.
     """
 
     model_wrapper: Any

@@ -42,6 +42,13 @@ class StrategyRunner(FlexibleRunner):
         modules = cfg.get('activation_checkpointing')
         if modules is not None:
             turn_on_activation_checkpointing(runner.model, modules)
+        save = runner.strategy.save_checkpoint
+
+        def save_with_meta(*, extra_ckpt: dict, **options: Any) -> None:
+            extra_ckpt['meta'].update(runner._meta)
+            save(extra_ckpt=extra_ckpt, **options)
+
+        runner.strategy.save_checkpoint = save_with_meta
         return runner
 
     def load_or_resume(self) -> None:
@@ -67,7 +74,6 @@ class StrategyRunner(FlexibleRunner):
             self._has_begun = False
             return
         if fn_name == 'before_save_checkpoint':
-            kwargs['checkpoint']['meta'].update(self._meta)
             # A wrapped model is saved as the model is.
             weights = kwargs['checkpoint']['state_dict']
             consume_prefix_in_state_dict_if_present(weights, 'module.')

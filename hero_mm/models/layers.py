@@ -343,7 +343,7 @@ class FrameTokens(nn.Module):
         start_silent(self.spread)
         # How much a frame that lacks the action is left out; see
         # ContrastiveActionHead. Learned, from "a little".
-        self.gate = nn.Parameter(torch.tensor(0.5))
+        self.gate = nn.Parameter(torch.tensor([0.5]))
 
     def forward(
         self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context

@@ -279,8 +279,8 @@ class FrameScout(BaseModule):
         self.cell = nn.Linear(video_encoder['embed_dims'], 2 * common_dims)
         self.text_look = nn.Linear(embed_dims, common_dims)
         self.text_action = nn.Linear(embed_dims, common_dims)
-        self.weight = nn.Parameter(torch.tensor(5.0))
-        self.bias = nn.Parameter(torch.tensor(0.0))
+        self.weight = nn.Parameter(torch.tensor([5.0]))
+        self.bias = nn.Parameter(torch.tensor([0.0]))
         self.loss_scout: Any = MODELS.build(
             loss_scout or dict(type='SigmoidFocalLoss', gamma=0.0)
         )

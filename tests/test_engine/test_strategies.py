@@ -37,7 +37,8 @@ train_cfg = dict(max_epochs=2)
 
 def run(folder, *words):
     """Run a Python command in a folder."""
-    threads = dict(OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
+    paths = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    threads = dict(OMP_NUM_THREADS='1', PYTHONPATH=paths)
     done = subprocess.run(
         [sys.executable, *map(str, words)],
         cwd=folder,
@@ -70,6 +71,13 @@ def strategy_of(name):
     """That of a config for users."""
     path = ROOT / f'configs/strategies/hero_vidstg_{name}.py'
     return Config.fromfile(path).strategy.to_dict()
+
+
+def losses(*logs):
+    """The losses of all steps of a log."""
+    (log,) = logs
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line['loss'] for line in lines if 'loss' in line]
 
 
 def load(path):
@@ -116,3 +124,28 @@ def test_shards_learn_what_whole_models_do(tmp_path, shapes_data):
     # Each process validates with the batch norms of its own clips.
     assert tested == pytest.approx(validated, abs=0.05)
     assert tested['tube/m_tIoU'] > 0.1
+
+
+def test_deepspeed_trains_resumes_and_is_tested(tmp_path, shapes_data):
+    pytest.importorskip('deepspeed')
+    (tmp_path / 'data').symlink_to(shapes_data)
+    write_config(tmp_path, 'plain')
+    write_config(tmp_path, 'zero', strategy_of('deepspeed'))
+    adamw = dict(type='AdamW', lr=1e-3)
+    wrapper = dict(type='DeepSpeedOptimWrapper', optimizer=adamw)
+    with (tmp_path / 'zero.py').open('a') as file:
+        file.write(f'optim_wrapper = dict(_delete_=True, **{wrapper})\n')
+        file.write('default_hooks = dict(logger=dict(interval=1))\n')
+    train(tmp_path, 'zero.py --work-dir zero')
+    train(tmp_path, 'zero.py --work-dir again --resume zero/epoch_1.pth')
+    whole, rest = (
+        losses(*tmp_path.glob(f'{name}/*/vis_data/scalars.json'))
+        for name in ('zero', 'again')
+    )
+    assert len(whole) == 4 and whole[2:] == rest
+    (best,) = (tmp_path / 'zero').glob('best_*.pth')
+    words = ('plain.py', best, '--work-dir', 'tested')
+    run(tmp_path, ROOT / 'tools/test.py', *words)
+    tested = scores(*tmp_path.glob('tested/*/*.json'))
+    validated = scores(*tmp_path.glob('zero/*/vis_data/scalars.json'))
+    assert tested == pytest.approx(validated, abs=0.05)

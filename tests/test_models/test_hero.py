@@ -96,6 +96,12 @@ def test_every_switch_trains_and_predicts(
         check_tubes(sample, 2)
 
 
+def test_no_weight_is_a_single_number(build_hero):
+    """Strategies of shards could not take it."""
+    hero = build_hero(retrieval=dict(depth='reason'))
+    assert all(weight.ndim for weight in hero.parameters())
+
+
 def test_losses_are_named_and_summed(build_hero, make_clip, total_loss):
     losses, total = total_loss(build_hero().train(), make_clip(4))
     named = {key for key in losses if 'loss' in key}

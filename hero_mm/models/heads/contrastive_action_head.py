@@ -77,7 +77,7 @@ class ContrastiveActionHead(BaseModule):
         self.fit = SlotTextFit(embed_dims, common_dims, scale)
         self.offset: Optional[nn.Parameter] = None
         if supervision == 'span':
-            self.offset = nn.Parameter(torch.tensor(1.0))
+            self.offset = nn.Parameter(torch.tensor([1.0]))
         self.supervision = supervision
         self.top_ratio = top_ratio
         self.temperature = temperature

@@ -38,7 +38,7 @@ class SlotTextFit(nn.Module):
         self.region = nn.Linear(embed_dims, 2 * common_dims)
         self.text_look = nn.Linear(embed_dims, common_dims)
         self.text_action = nn.Linear(embed_dims, common_dims)
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.log_scale = nn.Parameter(torch.tensor([scale]).log())
 
     def scale(self) -> Tensor:
         """Inverse temperature; up to 50, where it stays finite."""

@@ -106,7 +106,7 @@ class TubeHead(BaseModule):
         self.fit = SlotTextFit(embed_dims, embed_dims)
         # Of looks and action in the logit of late fusion, and its offset.
         self.fit_weight = nn.Parameter(torch.tensor([0.5, 0.3]))
-        self.fit_bias = nn.Parameter(torch.tensor(-2.0))
+        self.fit_bias = nn.Parameter(torch.tensor([-2.0]))
         self.norm = nn.LayerNorm(embed_dims)
         self.location = nn.Linear(embed_dims, 1)
         self.sentence = nn.Linear(embed_dims, embed_dims)
@@ -118,7 +118,7 @@ class TubeHead(BaseModule):
         self.clues_in = nn.Linear(4, embed_dims, bias=False)
         self.position = StepPosition(embed_dims)
         self.span_norm = nn.LayerNorm(embed_dims)
-        self.span_weight = nn.Parameter(torch.tensor(0.3))
+        self.span_weight = nn.Parameter(torch.tensor([0.3]))
         self.span_out = nn.Linear(embed_dims, 5)
         self.expected_iou = expected_iou
         self.mask_slots = mask_slots
