@@ -90,7 +90,7 @@ MUTANTS = [
     # Engine.
     ('hero_mm/engine/muon_adamw.py', 'min(len(weight), weight[0].numel()) >= min_side', 'max(len(weight), weight[0].numel()) >= min_side', 'tests/test_engine/test_muon_adamw.py'),
     ('hero_mm/engine/hooks/schedule_hook.py', 'if last < min(whole, scheduler.end):', 'if last > min(whole, scheduler.end):', 'tests/test_engine/test_schedule_hook.py'),
-    ('hero_mm/engine/hooks/checkpoint_hook.py', "save(out_dir, f'{filename}.part', *args, **options)", 'save(out_dir, filename, *args, **options)', 'tests/test_engine/test_checkpoint_hook.py'),
+    ('hero_mm/engine/hooks/checkpoint_hook.py', 'save(out_dir, part.name, *args, **options)', 'save(out_dir, filename, *args, **options)', 'tests/test_engine/test_checkpoint_hook.py'),
     (f'{MODELS}/ramped_average.py', '9.0 / (int(steps) + 10.0)', '9.0 / (int(steps) + 1.0)', f'{T_MODELS}/test_ramped_average.py'),
     # Files, texts, questions, drawings.
     ('hero_mm/files.py', "broken = file.read(1) != b'\\n'", "broken = file.read(1) == b'\\n'", 'tests/test_files.py'),
