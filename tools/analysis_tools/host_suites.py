@@ -3,7 +3,7 @@
 Each suite runs twice, without and with ``import hero_mm``, and no test that
 passes without may be lost. The wheels ship no tests: ``HERO_MM_HOSTS`` names a
 folder of checkouts (``mmcv``, ``mmdetection``, ``mmaction2``, ``mmengine``) of
-the versions that are installed.
+the versions that are installed. Tests of mmdet need ``parameterized``, too.
 
     HERO_MM_HOSTS=~/checkouts python tools/analysis_tools/host_suites.py
 """
@@ -36,8 +36,9 @@ OPTIONS = (
     *('-q', '-n', '1', '--max-worker-restart', '100000'),
     *('-p', 'no:cacheprovider', '--continue-on-collection-errors'),
     *('-o', 'junit_family=xunit1', '-o', 'faulthandler_exit_on_timeout=true'),
-    # That of mmdet asks for a plugin.
-    *('-o', 'addopts='),
+    # That of mmdet asks for a plugin; a long traceback of its MOT tests ends
+    # pytest itself.
+    *('-o', 'addopts=', '--tb=native'),
 )
 
 
