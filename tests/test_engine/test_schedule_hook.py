@@ -45,6 +45,9 @@ class Line(BaseModel):
         super().__init__()
         self.one = nn.Linear(1, 1)
         self.other = nn.Linear(1, 1)
+        # Of some others a training at these rates does not stay finite.
+        for weight in self.parameters():
+            nn.init.constant_(weight, 0.1)
 
     def forward(self, inputs, mode='tensor'):
         out = self.other(self.one(torch.stack(list(inputs))))
