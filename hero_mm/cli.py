@@ -350,10 +350,10 @@ def _progress(errors: Console, videos: Sequence[str]) -> Iterator[str]:
     if errors.is_terminal:
         yield from track(videos, 'videos', console=errors)
         return
-    told = time.monotonic()
+    last = time.monotonic()
     for number, video in enumerate(videos):
-        if time.monotonic() - told >= SECONDS_A_LINE:
-            told = time.monotonic()
+        if time.monotonic() - last >= SECONDS_A_LINE:
+            last = time.monotonic()
             errors.print(f'{number} of {len(videos)} videos')
         yield video
     errors.print(f'{len(videos)} of {len(videos)} videos')

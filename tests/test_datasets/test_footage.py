@@ -544,9 +544,9 @@ def _task(
 ):
     value = dict(framesCount=count, duration='6.0', labels=['man'])
     sequence = [
-        dict(frame=frame, enabled=frame != frames[-1], rotation=0)
+        dict(frame=frame, enabled=frame != frames[-1], rotation=turn)
         | dict(x=10, y=20, width=30, height=40)
-        for frame in frames
+        for frame, turn in zip(frames, (-15, '0.0'))
     ]
     regions = [
         dict(type='relation', from_id='r', to_id='s', direction='right'),
@@ -583,6 +583,7 @@ def test_exports_of_label_studio(tmp_path, toy_tools, task, path, span):
         source, tmp_path / 'out', 'label-studio', videos=films
     )
     assert summary.notes['tracks without a box (left out)'] == 1
+    assert summary.notes['rotated boxes, taken without the rotation'] == 1
     (clip,) = load_annotation(tmp_path / 'out/train.json').data_list
     assert clip['queries'][0]['span'] == span
     assert clip['queries'][0]['text'] == 'he walks'

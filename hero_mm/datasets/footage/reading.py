@@ -37,7 +37,7 @@ from ..converters.common import Record, read_json
 from ..entries import Entry, PathLike
 from ..tracks import MOST_FRAMES, Track, VideoInfo
 from ..video_base import VIDEO_SUFFIXES
-from .tubes import FIELDS, Footage, Tube, boxes_of, known
+from .tubes import FIELDS, Footage, Tube, boxes_of, positive_or_zero
 
 FORMATS = ('cvat', 'label-studio', 'coco-video', 'csv')
 SIDES = ('xtl', 'ytl', 'xbr', 'ybr')
@@ -106,7 +106,10 @@ def _read_cvat(footage: Footage, path: Path, name: str) -> None:
         raise file.error(f'{images} images and no tracks of a task')
     facts = {one.tag: one.text for one in meta.iter()}
     # Of a part of a video the last frame is said.
-    count = max(known(facts.get('size')), known(facts.get('stop_frame')) + 1)
+    count = max(
+        positive_or_zero(facts.get('size')),
+        positive_or_zero(facts.get('stop_frame')) + 1,
+    )
     video = footage.add_video(
         facts.get('source') or meta.findtext('task/name') or path.stem,
         frame_count=count,
@@ -149,7 +152,9 @@ def _read_cvat_track(
 
 
 def _note_rotated(footage: Footage, boxes: list[Entry]) -> None:
-    rotated = sum(known(box.value.get('rotation')) > 0 for box in boxes)
+    # Any digit but 0, of either sign.
+    turns = [str(box.value.get('rotation') or '') for box in boxes]
+    rotated = sum(bool(re.search('[1-9]', turn)) for turn in turns)
     if rotated:
         where = f'{boxes[0].path}, {boxes[0].where}'
         footage.record.note(ROTATED, where, rotated)
@@ -234,7 +239,8 @@ def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
         keys = _inside(region, region.list('sequence'))
         _note_rotated(footage, keys)
         count, seconds = (
-            known(region.value.get(key)) for key in ('framesCount', 'duration')
+            positive_or_zero(region.value.get(key))
+            for key in ('framesCount', 'duration')
         )
         video = footage.add_video(
             name,

@@ -87,10 +87,13 @@ class Footage:
         """
         name = self.name_of(file)
         count, width, height = (
-            int(known(facts.get(key)))
+            int(positive_or_zero(facts.get(key)))
             for key in ('frame_count', 'width', 'height')
         )
-        path, fps = str(file).replace('\\', '/'), known(facts.get('fps'))
+        path, fps = (
+            str(file).replace('\\', '/'),
+            positive_or_zero(facts.get('fps')),
+        )
         video = VideoInfo(name, path, count, fps, width, height)
         video = self.videos.setdefault(name, video)
         # Parts of it may be annotated by themselves.
@@ -127,7 +130,7 @@ class Footage:
             self.record.note(EMPTY, f'{entry.path}, {entry.where}')
 
 
-def known(value: Any) -> float:
+def positive_or_zero(value: Any) -> float:
     """A number above 0 that a source says; 0 where it says none."""
     try:
         number = float(value)
