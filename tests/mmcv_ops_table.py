@@ -32,16 +32,16 @@ class Inputs:
         self.leaves[name] = value.requires_grad_()
         return value
 
-    def boxes(self, number, extent=40.0, least=1.0):
+    def boxes(self, number, extent=40.0):
         """Boxes xyxy that overlap, has shape (number, 4)."""
         corner = self.random.rand(number, 2) * extent - 4
-        size = self.random.rand(number, 2) * extent / 2 + least
+        size = self.random.rand(number, 2) * extent / 2 + 1
         return torch.tensor(np.concatenate([corner, corner + size], 1)).float()
 
-    def regions(self, number, images, **kwargs):
+    def regions(self, number, images):
         """Boxes with the index of an image, has shape (number, 5)."""
         index = torch.arange(number)[:, None] % images
-        return torch.cat([index.float(), self.boxes(number, **kwargs)], 1)
+        return torch.cat([index.float(), self.boxes(number)], 1)
 
     def scores(self, number):
         """Different scores in (0, 1)."""
@@ -56,8 +56,6 @@ class Inputs:
 
 
 def nms(offset, threshold, number=600):
-    """More boxes than are compared in one block."""
-
     def case(inputs):
         from mmcv.ops import nms
 
@@ -66,19 +64,6 @@ def nms(offset, threshold, number=600):
         return dict(dets=dets, kept=kept)
 
     return case
-
-
-def batched_nms(inputs):
-    from mmcv.ops import batched_nms
-
-    labels = torch.tensor(inputs.random.randint(0, 3, 60))
-    dets, kept = batched_nms(
-        inputs.boxes(60),
-        inputs.scores(60),
-        labels,
-        dict(type='nms', iou_threshold=0.4, max_num=20),
-    )
-    return dict(dets=dets, kept=kept)
 
 
 def soft_nms(method, offset=0):
@@ -114,13 +99,13 @@ def soft_nms_ties(method):
     return case
 
 
-def roi_align(ratio, aligned, scale=0.25, size=(3, 2), least=1.0):
+def roi_align(ratio, aligned):
     def case(inputs):
         from mmcv.ops import RoIAlign
 
-        layer = RoIAlign(size, scale, ratio, 'avg', aligned)
+        layer = RoIAlign((3, 2), 0.25, ratio, 'avg', aligned)
         features = inputs.normal('input', 2, 3, 9, 10)
-        regions = inputs.regions(12, images=2, least=least)
+        regions = inputs.regions(12, images=2)
         # Without extent, and far outside.
         regions = torch.cat(
             [
@@ -153,18 +138,6 @@ def deform_conv(deform_groups=1, scale=1.0, **kwargs):
         return inputs.backward(layer(features, offset))
 
     return case
-
-
-def small_deform_conv(inputs):
-    """An image smaller than the kernel, which mmcv pads."""
-    from mmcv.ops import DeformConv2d
-
-    layer = DeformConv2d(2, 3, 3, padding=1)
-    layer.weight = torch.nn.Parameter(inputs.normal('weight', 3, 2, 3, 3))
-    inputs.leaves['weight'] = layer.weight
-    features = inputs.normal('input', 1, 2, 2, 4)
-    offset = inputs.normal('offset', 1, 18, 2, 4)
-    return inputs.backward(layer(features, offset))
 
 
 def modulated_deform_conv(
@@ -239,25 +212,20 @@ def attention_inputs(inputs):
 
 CASES = {
     'nms': nms(0, 0.5),
-    'nms_loose': nms(0, 0.95),
     'nms_offset': nms(1, 0.3),
-    'batched_nms': batched_nms,
     'soft_nms_naive': soft_nms('naive'),
     'soft_nms_linear': soft_nms('linear'),
     'soft_nms_gaussian': soft_nms('gaussian'),
     'soft_nms_offset': soft_nms('linear', offset=1),
     'soft_nms_ties': soft_nms_ties('linear'),
-    'soft_nms_ties_naive': soft_nms_ties('naive'),
     'roi_align': roi_align(2, True),
     'roi_align_adaptive': roi_align(0, True),
     'roi_align_legacy': roi_align(2, False),
-    'roi_align_legacy_adaptive': roi_align(0, False, scale=0.5),
     'deform_conv': deform_conv(padding=1),
     'deform_conv_zero': deform_conv(padding=1, scale=0.0),
     'deform_conv_strided': deform_conv(stride=2, padding=1),
     'deform_conv_dilated': deform_conv(dilation=2, padding=2),
     'deform_conv_groups': deform_conv(2, groups=2),
-    'deform_conv_small': small_deform_conv,
     'modulated_deform_conv': modulated_deform_conv(),
     'modulated_deform_conv_zero': modulated_deform_conv(scale=0.0),
     'modulated_deform_conv_strided': modulated_deform_conv(stride=2),
@@ -269,15 +237,15 @@ CASES = {
 }
 
 
-def seed(name):
-    """Seed of a case: that of its name, whatever stands around it."""
-    return zlib.crc32(name.encode())
+def inputs_of(name):
+    """The inputs of a case: its seed is that of its name."""
+    return Inputs(zlib.crc32(name.encode()))
 
 
 def run(name):
     """Outputs and gradients of a case, as arrays."""
-    inputs = Inputs(seed(name))
-    return {key: value.numpy() for key, value in CASES[name](inputs).items()}
+    found = CASES[name](inputs_of(name))
+    return {key: value.numpy() for key, value in found.items()}
 
 
 def read():
@@ -300,14 +268,12 @@ def renew():
             'the table is made by compiled mmcv, and the mmcv installed here '
             'has no operators; see docs/install.md, "Compiled mmcv"'
         )
-    np.savez_compressed(
-        TABLE,
-        **{
-            f'{name}/{key}': value
-            for name in CASES
-            for key, value in run(name).items()
-        },
-    )
+    table = {
+        f'{name}/{key}': value
+        for name in CASES
+        for key, value in run(name).items()
+    }
+    np.savez_compressed(TABLE, **table)
 
 
 if __name__ == '__main__':

@@ -17,8 +17,8 @@ from torch.nn.functional import embedding_bag
 def torchvision_ops() -> Optional[ModuleType]:
     """The module ``torchvision.ops``, or None where it does not import.
 
-    A torchvision built for CUDA beside a CPU torch raises RuntimeError or
-    OSError, not only ImportError, when it is imported.
+    One that was built for CUDA beside a CPU torch raises RuntimeError or
+    OSError.
     """
     try:
         import torchvision.ops
@@ -30,16 +30,10 @@ def torchvision_ops() -> Optional[ModuleType]:
 def corners(
     ys: Tensor, xs: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """The four cells around points, and how much of each a point takes.
+    """The four cells around points (n,), and how much of each a point takes.
 
-    Cells outside of the grid weigh nothing, so that the grid is surrounded
-    by zeros. Differentiable in the points.
-
-    Args:
-        ys (Tensor): Row of each point in cells, has shape (n,).
-        xs (Tensor): Column of each point in cells, has shape (n,).
-        height (int): Rows H of the grid.
-        width (int): Columns W of the grid.
+    Cells outside of the grid weigh nothing: it is surrounded by zeros.
+    Differentiable in the points, which are in cells.
 
     Returns:
         tuple: Cells as ``row * W + column``, int64 in [0, H * W), and their

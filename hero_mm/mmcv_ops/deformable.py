@@ -1,10 +1,11 @@
-"""Deformable convolution v1 and v2.
+"""Deformable convolution v1 and v2, multi-scale deformable attention.
 
 Shape legend: B images, C channels, O output channels, G deformable groups,
-kh kw kernel, k = kh * kw, H W grid, h w output grid.
+kh kw kernel, k = kh * kw, H W grid, h w output grid. Of the attention: V
+values, Q queries, M heads, L levels, P points, D width of a head.
 """
 
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 import torch
 from torch import Tensor
@@ -16,15 +17,8 @@ from hero_mm.errors import UserError
 from . import common
 
 Pair = Union[int, tuple[int, int]]
-
-
-class _Geometry(NamedTuple):
-    """Stride, padding and dilation as (rows, columns), and the groups G."""
-
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
+# Stride, padding and dilation as (rows, columns).
+Geometry = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 def deform_conv2d(
@@ -41,33 +35,17 @@ def deform_conv2d(
 ) -> Tensor:
     """Deformable convolution (arXiv 1703.06211).
 
-    Args:
-        features (Tensor): Has shape (B, C, H, W).
-        offset (Tensor): Row and column in cells for each point of the
-            kernel, has shape (B, G * k * 2, h, w).
-        weight (Tensor): Has shape (O, C / groups, kh, kw).
-        stride (int | tuple): In cells, as padding and dilation.
-        padding (int | tuple): Zeros around the grid.
-        dilation (int | tuple): Between the points of the kernel.
-        groups (int): Known from the weight.
-        deform_groups (int): Groups G of channels with offsets of their own.
-        bias (bool): False, as in mmcv.
-        im2col_step (int): Of the compiled operator, unused.
-
-    Returns:
-        Tensor: Has shape (B, O, h, w) and the type of the offset.
-
-    Raises:
-        ValueError: If the offset does not fit.
+    As :func:`modulated_deform_conv2d`, without mask and bias.
+    ``im2col_step`` is one of the compiled operator and unused.
     """
-    how = _geometry(stride, padding, dilation, deform_groups)
-    return _deform_conv2d(features, offset, None, weight, None, how)
+    how = (_pair(stride), _pair(padding), _pair(dilation))
+    return _convolve(features, offset, None, weight, None, how, deform_groups)
 
 
 def modulated_deform_conv2d(
     features: Tensor,
     offset: Tensor,
-    mask: Tensor,
+    mask: Optional[Tensor],
     weight: Tensor,
     bias: Optional[Tensor] = None,
     stride: Pair = 1,
@@ -78,31 +56,55 @@ def modulated_deform_conv2d(
 ) -> Tensor:
     """Deformable convolution v2 (arXiv 1811.11168): samples have a weight.
 
-    As :func:`deform_conv2d`. ``mask`` is the weight of each sample, has shape
-    (B, G * k, h, w), ``bias`` has shape (O,). Of larger offsets and masks the
-    first numbers of each image are taken.
+    Args:
+        features (Tensor): Has shape (B, C, H, W).
+        offset (Tensor): Row and column in cells for each point of the
+            kernel, has shape (B, G * k * 2, h, w).
+        mask (Tensor): Weight of each sample, has shape (B, G * k, h, w). Of
+            larger offsets and masks the first numbers of each image are
+            taken, as compiled mmcv does and mmdet's DyHead learns with.
+        weight (Tensor): Has shape (O, C / groups, kh, kw).
+        bias (Tensor, optional): Has shape (O,).
+        stride (int | tuple): In cells, as padding and dilation.
+        padding (int | tuple): Zeros around the grid.
+        dilation (int | tuple): Between the points of the kernel.
+        groups (int): Known from the weight.
+        deform_groups (int): Groups G of channels with offsets of their own.
+
+    Returns:
+        Tensor: Has shape (B, O, h, w) and the type of the offset.
+
+    Raises:
+        ValueError: If the offset does not fit.
     """
-    how = _geometry(stride, padding, dilation, deform_groups)
-    return _deform_conv2d(features, offset, mask, weight, bias, how)
+    how = (_pair(stride), _pair(padding), _pair(dilation))
+    return _convolve(features, offset, mask, weight, bias, how, deform_groups)
 
 
-def _geometry(
-    stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> _Geometry:
-    return _Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
-
-
-def _deform_conv2d(
+def _convolve(
     features: Tensor,
     offset: Tensor,
     mask: Optional[Tensor],
     weight: Tensor,
     bias: Optional[Tensor],
-    how: _Geometry,
+    how: Geometry,
+    groups: int,
 ) -> Tensor:
     """Half precision is in float32: it cannot tell places in a large grid."""
-    size = _output_size(features, weight, how)
-    _check_offset(offset, weight, size, how.groups, mask is not None)
+    axes = zip(features.shape[2:], weight.shape[2:], *how)
+    size = tuple(
+        (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for length, kernel, stride, padding, dilation in axes
+    )
+    wanted = (groups * 2 * weight[0, 0].numel(), *size)
+    larger = mask is not None and offset[0, 0].numel() >= size[0] * size[1]
+    fits = offset.shape[2:] == size or larger
+    if offset.shape[1] != wanted[0] or not fits:
+        raise UserError(
+            f'deformable convolution: the offset has shape '
+            f'{tuple(offset.shape)}, and {(len(offset), *wanted)} fits the '
+            f'output, the kernel and {groups} deformable group(s)'
+        )
     given = offset.dtype
     exact = torch.promote_types(given, torch.float32)
     features, weight = features.to(exact), weight.to(exact)
@@ -110,11 +112,11 @@ def _deform_conv2d(
     mask = None if mask is None else _first(mask, size).to(exact)
     bias = None if bias is None else bias.to(exact)
     with torch.autocast(features.device.type, enabled=False):
-        offset, where = _move(offset, features, weight, how)
+        offset, where = _move(offset, features, weight, how, groups)
         vision = common.torchvision_ops()
         if vision is not None:
             out: Tensor = vision.deform_conv2d(
-                features, offset, weight, bias, *how[:3], mask=mask
+                features, offset, weight, bias, *how, mask=mask
             )
             return out.to(given)
         # A kernel as large as the samples that it takes: one 1 x 1 one.
@@ -126,23 +128,8 @@ def _deform_conv2d(
         ).to(given)
 
 
-def _output_size(
-    features: Tensor, weight: Tensor, how: _Geometry
-) -> tuple[int, ...]:
-    """Rows h and columns w of the output."""
-    axes = zip(features.shape[2:], weight.shape[2:], *how[:3])
-    return tuple(
-        (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        for length, kernel, stride, padding, dilation in axes
-    )
-
-
 def _first(value: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The first numbers of each image as maps of a size (h, w).
-
-    Compiled mmcv reads offsets and masks that are larger than the output so,
-    which is what mmdet's DyHead learns with.
-    """
+    """The first numbers of each image as maps of a size (h, w)."""
     if value.shape[2:] == size:
         return value
     batch, channels = value.shape[:2]
@@ -151,7 +138,11 @@ def _first(value: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def _move(
-    offset: Tensor, features: Tensor, weight: Tensor, how: _Geometry
+    offset: Tensor,
+    features: Tensor,
+    weight: Tensor,
+    how: Geometry,
+    groups: int,
 ) -> tuple[Tensor, Tensor]:
     """Offsets, and the row and column that each reads, (B, G, k, 2, h, w).
 
@@ -159,16 +150,14 @@ def _move(
     compiled operator gives it no gradient either; both ways of computing here
     would, at exactly -1. Zero offsets and padding put samples there.
     """
-    high, wide = offset.shape[-2:]
     places = []
-    for axis, length in enumerate((high, wide)):
+    for axis, length in enumerate(offset.shape[-2:]):
+        stride, padding, dilation = (pair[axis] for pair in how)
         taps = torch.arange(weight.shape[2 + axis], device=offset.device)
-        start = torch.arange(length, device=offset.device) * how.stride[axis]
-        places.append(
-            (taps * how.dilation[axis])[:, None] + start - how.padding[axis]
-        )
+        start = torch.arange(length, device=offset.device) * stride
+        places.append((taps * dilation)[:, None] + start - padding)
     rows, columns = places
-    shape = (len(rows), len(columns), high, wide)
+    shape = (len(rows), len(columns), *offset.shape[-2:])
     grid = torch.stack(
         [
             rows[:, None, :, None].expand(shape),
@@ -176,7 +165,7 @@ def _move(
         ],
         2,
     ).flatten(0, 1)
-    split = offset.view(len(offset), how.groups, *grid.shape)
+    split = offset.view(len(offset), groups, *grid.shape)
     where = split.detach() + grid
     ends = where.new_tensor(features.shape[-2:]).view(2, 1, 1)
     inside = ((where > -1) & (where < ends)).all(3, keepdim=True)
@@ -206,21 +195,41 @@ def _sample(features: Tensor, where: Tensor, mask: Optional[Tensor]) -> Tensor:
     )
 
 
-def _check_offset(
-    offset: Tensor,
-    weight: Tensor,
-    size: tuple[int, ...],
-    groups: int,
-    may_be_larger: bool,
-) -> None:
-    """Refuse an offset that is not one of each output and kernel point."""
-    channels = groups * 2 * weight.shape[2] * weight.shape[3]
-    fits = tuple(offset.shape[1:]) == (channels, *size)
-    if may_be_larger and offset.shape[1] == channels:
-        fits = offset[0, 0].numel() >= size[0] * size[1]
-    if not fits:
-        raise UserError(
-            f'deformable convolution: the offset has shape '
-            f'{tuple(offset.shape)}, and {(len(offset), channels, *size)} '
-            f'fits the output, the kernel and {groups} deformable group(s)'
+class MultiScaleDeformableAttnFunction:
+    """What mmcv calls on an accelerator (arXiv 2010.04159)."""
+
+    @staticmethod
+    def apply(
+        value: Tensor,
+        shapes: Tensor,
+        starts: Tensor,
+        locations: Tensor,
+        weights: Tensor,
+        im2col_step: int,
+    ) -> Tensor:
+        """Read values by mmcv's own version in Python, in float32 at least.
+
+        Args:
+            value (Tensor): Has shape (B, V, M, D).
+            shapes (Tensor): H and W of each level, has shape (L, 2).
+            starts (Tensor): Known from the shapes, unused.
+            locations (Tensor): x and y in [0, 1], has shape
+                (B, Q, M, L, P, 2).
+            weights (Tensor): Has shape (B, Q, M, L, P).
+            im2col_step (int): Of the compiled operator, unused.
+
+        Returns:
+            Tensor: Has shape (B, Q, M * D).
+        """
+        from mmcv.ops.multi_scale_deform_attn import (
+            multi_scale_deformable_attn_pytorch,
         )
+
+        exact = torch.promote_types(value.dtype, torch.float32)
+        output: Tensor = multi_scale_deformable_attn_pytorch(
+            value.to(exact),
+            shapes.cpu(),
+            locations.to(exact),
+            weights.to(exact),
+        )
+        return output.to(value.dtype)

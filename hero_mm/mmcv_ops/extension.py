@@ -5,8 +5,11 @@ from types import ModuleType
 from typing import Any, Callable
 
 from . import suppression
-from .attention import MultiScaleDeformableAttnFunction
-from .deformable import deform_conv2d, modulated_deform_conv2d
+from .deformable import (
+    MultiScaleDeformableAttnFunction,
+    deform_conv2d,
+    modulated_deform_conv2d,
+)
 from .focal import sigmoid_focal_loss
 from .regions import roi_align
 

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from hero_mm.errors import UserError
-
 
 def sigmoid_focal_loss(
     logits: Tensor,
@@ -22,8 +20,7 @@ def sigmoid_focal_loss(
 ) -> Tensor:
     """Focal loss (arXiv 1708.02002) of each class against the rest.
 
-    Logarithms are taken of logits, so that far logits lose no digits; the
-    compiled operator takes them of probabilities.
+    Logarithms are taken of logits, so that far logits lose no digits.
 
     Args:
         logits (Tensor): Has shape (N, C).
@@ -32,21 +29,12 @@ def sigmoid_focal_loss(
         alpha (float): Weight of the right class, 1 - alpha of the others.
         weight (Tensor, optional): Weight of classes, has shape (C,).
         reduction (str): 'none', 'sum', or 'mean' over samples.
-
-    Raises:
-        ValueError: If a class of the target has no weight.
     """
     classes = torch.arange(logits.shape[1], device=logits.device)
     chosen = target[:, None] == classes
     right = torch.where(chosen, logits, -logits)
     share = torch.where(chosen, alpha, 1 - alpha).to(logits)
     if weight is not None:
-        if target.numel() and int(target.max()) >= len(weight):
-            raise UserError(
-                f'focal loss: the class {int(target.max())} has no weight, '
-                f'there are {len(weight)}; leave background samples out, or '
-                'the weights of classes'
-            )
         share = share * weight.detach()[target][:, None]
     loss = -share * (-right).sigmoid() ** gamma * logsigmoid(right)
     if reduction == 'none':

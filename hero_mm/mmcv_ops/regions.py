@@ -101,14 +101,9 @@ def _read_bins(
 ) -> Tensor:
     """Mean of bilinear samples in each bin, has shape (R, C, ph, pw).
 
-    Args:
-        table (Tensor): Features, one row a cell, has shape (B * H * W, C).
-        images (Tensor): Image of each region, int64, has shape (R,).
-        regions (Tensor): Left, top, width and height in cells, has shape
-            (R, 4).
-        samples (tuple): Rows and columns of samples in a bin.
-        size (tuple): Rows ph and columns pw of bins.
-        grid (tuple): H and W.
+    Takes a row a cell (B * H * W, C), the image of each region, its left,
+    top, width and height in cells (R, 4), the samples in a bin, the bins and
+    the grid, as rows and columns.
     """
     axes = []
     for axis, (bins, number, cells) in enumerate(zip(size, samples, grid)):

@@ -56,8 +56,7 @@ def true_in_clip(
     True are those of ``video_predicates`` and of the clip's own sentences.
 
     Args:
-        numbers_V (Tensor): Actions of captions of any process, see
-            :func:`action_numbers`, has shape (V,).
+        numbers_V (Tensor): Of captions of any process, has shape (V,).
         samples (Sequence[GroundingDataSample]): B samples of this process.
 
     Returns:
@@ -79,13 +78,11 @@ def true_of_query(
 ) -> Tensor:
     """Whether actions may be true of the target objects of queries.
 
-    True are those of the target's track (``gt_tracks.predicates``), that of
-    the query itself, and unknown ones of its clip. Where tracks or their
-    predicates are not there, the last two alone.
+    True are those of the target's track (``gt_tracks.predicates``) where it
+    has any, that of the query itself, and unknown ones of its clip.
 
     Args:
-        numbers_V (Tensor): Actions of captions of any process, see
-            :func:`action_numbers`, has shape (V,).
+        numbers_V (Tensor): Of captions of any process, has shape (V,).
         samples (Sequence[GroundingDataSample]): B samples of this process.
 
     Returns:
@@ -154,19 +151,11 @@ def _fits(
 
 def _of_targets(sample: GroundingDataSample) -> list[Sequence[str]]:
     """What may be true of the target of each query."""
-    count = len(sample.queries.predicates)
-    truth, tracks = sample.get('gt_queries'), sample.get('gt_tracks')
-    if (
-        truth is None
-        or tracks is None
-        or 'track_index' not in truth
-        or 'predicates' not in tracks
-    ):
-        return [()] * count
-    return [
-        tracks.predicates[place] if place >= 0 else ()
-        for place in truth.track_index
-    ]
+    places = sample.get('gt_queries', {}).get('track_index')
+    predicates = sample.get('gt_tracks', {}).get('predicates')
+    if places is None or predicates is None:
+        return [()] * len(sample.queries.predicates)
+    return [predicates[place] if place >= 0 else () for place in places]
 
 
 @functools.lru_cache(maxsize=65536)

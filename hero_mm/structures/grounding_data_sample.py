@@ -10,6 +10,21 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 
 
+def _instances(name: str, doc: str) -> property:
+    """A field of :class:`InstanceData`, as MMEngine wants such a property."""
+    private = f'_{name}'
+
+    def put(self: BaseDataElement, value: Optional[InstanceData]) -> None:
+        self.set_field(value, private, dtype=InstanceData)
+
+    return property(
+        lambda self: getattr(self, private),
+        put,
+        lambda self: delattr(self, private),
+        f'InstanceData: {doc}',
+    )
+
+
 class GroundingDataSample(BaseDataElement):
     """One clip with K >= 1 queries.
 
@@ -63,6 +78,12 @@ class GroundingDataSample(BaseDataElement):
       clip to clip.
     """
 
+    queries = _instances('queries', 'The sentences of the clip.')
+    gt_queries = _instances('gt_queries', 'The true tubes, one a query.')
+    gt_tracks = _instances('gt_tracks', 'The boxes of all annotated objects.')
+    proposals = _instances('proposals', 'Proposals of each frame.')
+    pred_queries = _instances('pred_queries', 'The tubes, one a query.')
+
     def __getstate__(self) -> dict[str, Any]:
         """Send small tensors as bytes between processes.
 
@@ -103,74 +124,6 @@ class GroundingDataSample(BaseDataElement):
         if 'proposals' in self:
             taken.proposals = self.proposals[places]
         return taken
-
-    def _set_instances(self, name: str, value: Optional[InstanceData]) -> None:
-        self.set_field(value, name, dtype=InstanceData)
-
-    @property
-    def queries(self) -> Any:
-        """InstanceData: The sentences of the clip."""
-        return self._queries
-
-    @queries.setter
-    def queries(self, value: InstanceData) -> None:
-        self._set_instances('_queries', value)
-
-    @queries.deleter
-    def queries(self) -> None:
-        del self._queries
-
-    @property
-    def gt_queries(self) -> Any:
-        """InstanceData: The true tubes, one a query."""
-        return self._gt_queries
-
-    @gt_queries.setter
-    def gt_queries(self, value: InstanceData) -> None:
-        self._set_instances('_gt_queries', value)
-
-    @gt_queries.deleter
-    def gt_queries(self) -> None:
-        del self._gt_queries
-
-    @property
-    def gt_tracks(self) -> Any:
-        """InstanceData: The boxes of all annotated objects of the clip."""
-        return self._gt_tracks
-
-    @gt_tracks.setter
-    def gt_tracks(self, value: InstanceData) -> None:
-        self._set_instances('_gt_tracks', value)
-
-    @gt_tracks.deleter
-    def gt_tracks(self) -> None:
-        del self._gt_tracks
-
-    @property
-    def proposals(self) -> Any:
-        """InstanceData: Proposals of each frame."""
-        return self._proposals
-
-    @proposals.setter
-    def proposals(self, value: InstanceData) -> None:
-        self._set_instances('_proposals', value)
-
-    @proposals.deleter
-    def proposals(self) -> None:
-        del self._proposals
-
-    @property
-    def pred_queries(self) -> Any:
-        """InstanceData: The predicted tubes, one a query."""
-        return self._pred_queries
-
-    @pred_queries.setter
-    def pred_queries(self, value: InstanceData) -> None:
-        self._set_instances('_pred_queries', value)
-
-    @pred_queries.deleter
-    def pred_queries(self) -> None:
-        del self._pred_queries
 
 
 class _Packed:

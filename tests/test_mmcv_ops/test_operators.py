@@ -1,7 +1,6 @@
 """The operators: what compiled mmcv 2.1.0 gave, definitions, and by hand."""
 
 import importlib.util
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -9,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn.functional import conv2d
 
 from hero_mm.compat import has_compiled_mmcv
@@ -41,11 +38,8 @@ def ours(request, monkeypatch):
     return ops
 
 
-# The recorded table
-
-
-def assert_recorded(name):
-    expected, found = table.read()[name], table.run(name)
+def assert_recorded(name, found):
+    expected = table.read()[name]
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         np.testing.assert_allclose(
@@ -55,107 +49,37 @@ def assert_recorded(name):
 
 @pytest.mark.parametrize('name', table.CASES)
 def test_ours_agree_with_compiled_mmcv(ours, name):
-    assert_recorded(name)
+    assert_recorded(name, table.run(name))
 
 
 @pytest.mark.skipif(not has_compiled_mmcv(), reason='needs compiled mmcv')
 @pytest.mark.parametrize('name', table.CASES)
 def test_compiled_mmcv_still_gives_the_table(name):
-    assert_recorded(name)
-
-
-def test_the_table_holds_what_it_should():
-    stored = table.read()
-    assert set(stored) == set(table.CASES)
-    assert table.TABLE.stat().st_size < 300_000
-    for name in ('roi_align', 'deform_conv', 'attention'):
-        grads = [v for k, v in stored[name].items() if k.startswith('grad')]
-        assert grads and all(np.abs(grad).max() > 0.1 for grad in grads)
-
-
-@pytest.mark.skipif(has_compiled_mmcv(), reason='would renew the table')
-def test_renewing_without_compiled_mmcv_is_refused():
-    pytest.importorskip('mmcv')
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), '--renew'],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert 'docs/install.md' in done.stderr
+    assert_recorded(name, table.run(name))
 
 
 def test_attention_of_accelerators_agrees_with_that_of_the_cpu(ours):
-    inputs = table.Inputs(table.seed('attention'))
+    inputs = table.inputs_of('attention')
     value, shapes, locations, weights = table.attention_inputs(inputs)
     starts = torch.tensor([0, 30])
     function = ours.multi_scale_deform_attn.MultiScaleDeformableAttnFunction
     output = function.apply(value, shapes, starts, locations, weights, 64)
-    expected = table.read()['attention']
-    for key, found in inputs.backward(output).items():
-        np.testing.assert_allclose(
-            found, expected[key], rtol=1e-5, atol=1e-5, err_msg=key
-        )
+    assert_recorded('attention', inputs.backward(output))
 
 
-# What is served as ``mmcv._ext``
-
-GONE = ('carafe_forward', 'tin_shift_forward', 'nms_match', 'roi_pool_forward')
-GONE += ('masked_im2col_forward', 'softmax_focal_loss_forward', 'psamask')
-
-
-def test_the_extension_serves_operators_and_refuses_the_rest():
+def test_the_extension_serves_operators_and_refuses_the_rest(ours):
     module = MMCVExtension('mmcv._ext')
     assert module.nms is suppression.nms
-    assert module.softnms is suppression.softnms
-    for name in GONE:
+    for name in ('carafe_forward', 'tin_shift_forward', 'roi_pool_forward'):
         with pytest.raises(
             NotImplementedError, match=rf'_ext\.{name} .*Install mmcv 2\.1\.0'
         ):
             getattr(module, name)(1)
     assert not hasattr(module, '__path__')
     assert 'plain PyTorch' in module.get_compiler_version()
-    assert module.get_compiling_cuda_version() == 'not available'
-
-
-# Suppression of boxes
-
-
-def random_boxes(number, seed):
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(number, 2, generator=generator) * 20
-    size = torch.rand(number, 2, generator=generator) * 15 + 1
-    scores = torch.rand(number, generator=generator)
-    return torch.cat([corner, corner + size], 1), scores
-
-
-def slow_iou(a, b):
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    inter = max(width, 0) * max(height, 0)
-    area = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
-    return inter / (sum(area) - inter)
-
-
-@given(
-    number=st.integers(0, 40),
-    block=st.integers(1, 12),
-    threshold=st.sampled_from([0.0, 0.3, 0.7]),
-    seed=st.integers(0, 99),
-)
-def test_nms_equals_the_definition(number, block, threshold, seed):
-    boxes, scores = random_boxes(number, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(common, 'torchvision_ops', lambda: None)
-        patch.setattr(suppression, 'BLOCK', block)
-        found = suppression.nms(boxes, scores, threshold)
-    kept = []
-    for i in scores.argsort(descending=True).tolist():
-        ious = [slow_iou(boxes[i].tolist(), boxes[j].tolist()) for j in kept]
-        if all(iou <= threshold for iou in ious):
-            kept.append(i)
-    assert found.tolist() == kept and found.dtype == torch.int64
+    layer = ours.RoIAlign(2, 1.0, 2, pool_mode='max')
+    with pytest.raises(NotImplementedError, match='compiled mmcv'):
+        layer(torch.ones(1, 1, 6, 6), torch.zeros(1, 5))
 
 
 @pytest.mark.parametrize(
@@ -174,90 +98,27 @@ def test_nms_by_hand(ours, boxes, threshold, kept):
     assert found.tolist() == kept
 
 
-def test_softnms_moves_boxes_as_mmcv_does():
-    """Of equal scores the first place wins, and places change."""
-    # The best two hide the second and the fourth; the last two come forward.
-    boxes = torch.tensor([[9.0 * i, 0, 9.0 * i + 8, 8] for i in range(6)])
-    boxes[1], boxes[3] = boxes[0], boxes[2]
-    scores = torch.tensor([0.9, 0.5, 0.8, 0.5, 0.5, 0.5])
-    dets = torch.empty(6, 5)
-    kept = suppression.softnms(boxes, scores, dets, 0.3, 0.5, 1e-3, 0, 0)
-    assert kept.tolist() == [0, 2, 5, 4]
-    assert torch.equal(dets[:4, :4], boxes[kept])
-
-
-def test_softnms_refuses_an_unknown_method():
-    boxes, scores = random_boxes(2, seed=0)
-    with pytest.raises(ValueError, match='method 7'):
-        suppression.softnms(
-            boxes, scores, torch.empty(2, 5), 0.3, 0.5, 0, 7, 0
-        )
-
-
-# RoIAlign
-
-
-def test_roi_align_of_regions_that_read_nothing(ours):
-    features = torch.ones(1, 1, 6, 6, requires_grad=True)
-    rois = torch.tensor(
-        [[0.0, 3, 3, 3, 3], [0.0, 5, 5, 2, 2], [0.0, 50, 50, 60, 60]]
-    )
-    pooled = ours.RoIAlign(2, 1.0, 0)(features, rois)
-    pooled.sum().backward()
-    assert not pooled.any() and not features.grad.any()
-    assert ours.RoIAlign(2, 1.0, 2)(features, rois[:1]).eq(1).all()
-
-
-def test_roi_align_refuses_maximum_pooling(ours):
-    layer = ours.RoIAlign(2, 1.0, 2, pool_mode='max')
-    with pytest.raises(NotImplementedError, match='compiled mmcv'):
-        layer(torch.ones(1, 1, 6, 6), torch.zeros(1, 5))
-
-
-@pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
-def test_roi_align_of_half_precision(ours, dtype):
-    rois = torch.tensor([[0.0, 1, 1, 5, 6]])
-    features, layer = torch.randn(1, 2, 7, 7).to(dtype), ours.RoIAlign(2)
-    pooled = layer(features, rois.to(dtype))
-    assert pooled.dtype == dtype
-    torch.testing.assert_close(
-        pooled.float(), layer(features.float(), rois), rtol=0.01, atol=0.01
-    )
-
-
-# Deformable convolution
-
-
 def test_an_offset_of_the_wrong_shape_is_refused(ours):
     x, weight = torch.randn(1, 2, 4, 4), torch.randn(2, 2, 3, 3)
-    for channels, side, text in ((9, 4, '9, 4, 4'), (18, 1, '18, 1, 1')):
-        offset = torch.zeros(1, channels, side, side)
-        with pytest.raises(ValueError, match=rf'\({"1, " + text}\)'):
-            ours.deform_conv2d(x, offset, weight, 1, 1)
-    larger, smaller = (
-        (torch.zeros(1, 18, side, side), torch.ones(1, 9, side, side))
-        for side in (8, 3)
-    )
-    # Modulated offsets may be larger.
-    found = ours.modulated_deform_conv2d(x, *larger, weight, None, 1, 1)
-    torch.testing.assert_close(found, conv2d(x, weight, padding=1))
-    with pytest.raises(ValueError, match=r'\(1, 18, 3, 3\)'):
-        ours.modulated_deform_conv2d(x, *smaller, weight, None, 1, 1)
-    with pytest.raises(ValueError, match=r'\(1, 18, 8, 8\)'):
-        ours.deform_conv2d(x, larger[0], weight, 1, 1)
+    for shape in ((9, 4, 4), (18, 1, 1), (18, 8, 8)):
+        with pytest.raises(ValueError, match=r'\(1, 18, 4, 4\) fits'):
+            ours.deform_conv2d(x, torch.zeros(1, *shape), weight, 1, 1)
+    for side in (8, 3):
+        maps = torch.zeros(1, 18, side, side), torch.ones(1, 9, side, side)
+        if side == 3:
+            with pytest.raises(ValueError, match=r'\(1, 18, 3, 3\)'):
+                ours.modulated_deform_conv2d(x, *maps, weight, None, 1, 1)
+            continue
+        # Modulated offsets may be larger.
+        found = ours.modulated_deform_conv2d(x, *maps, weight, None, 1, 1)
+        torch.testing.assert_close(found, conv2d(x, weight, padding=1))
 
 
 @pytest.mark.parametrize('name', ['DeformConv2d', 'ModulatedDeformConv2d'])
-def test_packed_layers_train_and_autocast_leaves_them_alone(ours, name):
-    layer = getattr(ours, f'{name}Pack')(4, 4, 3, padding=1)
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    x = torch.randn(2, 4, 5, 5)
-    layer(x).square().sum().backward()
-    assert all(p.grad.abs().sum() > 0 for p in layer.parameters())
-    layer, maps = getattr(ours, name)(2, 2, 3, padding=1), [x[:, :2]]
-    maps += [torch.randn(2, 18, 5, 5), torch.rand(2, 9, 5, 5)]
-    maps = maps[: 3 if name[0] == 'M' else 2]
+def test_autocast_leaves_them_alone(ours, name):
+    layer = getattr(ours, name)(2, 2, 3, padding=1)
+    maps = [torch.randn(2, 2, 5, 5), torch.randn(2, 18, 5, 5)]
+    maps += [torch.rand(2, 9, 5, 5)] * (name[0] == 'M')
     expected = layer(*maps)
     with torch.autocast('cpu', torch.bfloat16):
         output = layer(*maps)
@@ -266,28 +127,28 @@ def test_packed_layers_train_and_autocast_leaves_them_alone(ours, name):
 
 
 @pytest.mark.parametrize('dtype', [torch.half, torch.bfloat16])
-@pytest.mark.parametrize('name', ['DeformConv2d', 'ModulatedDeformConv2d'])
-def test_half_precision_finds_its_cells(name, dtype, ours):
+def test_half_precision_finds_its_cells(dtype, ours):
     """Half precision has no numbers for the cells of a grid of 1200."""
-    layer = getattr(ours, name)(2, 3, 3, padding=1)
-    x, offset = torch.randn(2, 2, 30, 40), 2 * torch.randn(2, 18, 30, 40)
-    maps = [x.to(dtype), offset.to(dtype)]
-    if name == 'ModulatedDeformConv2d':
-        maps.append(torch.rand(2, 9, 30, 40).to(dtype))
-    layer = layer.to(dtype)
+    layer = ours.ModulatedDeformConv2d(2, 3, 3, padding=1).to(dtype)
+    x = torch.randn(2, 2, 30, 40).to(dtype)
+    maps = [2 * torch.randn(2, 18, 30, 40), torch.rand(2, 9, 30, 40)]
+    maps = [x, *(value.to(dtype) for value in maps)]
     found = layer(*maps)
     found.sum().backward()
     assert found.dtype == dtype and layer.weight.grad.isfinite().all()
     exact = layer.float()(*(value.float() for value in maps))
     torch.testing.assert_close(found.float(), exact, rtol=0.02, atol=0.02)
-
-
-# Focal loss
+    rois, layer = torch.tensor([[0.0, 1, 1, 5, 6]]), ours.RoIAlign(2)
+    pooled = layer(x, rois.to(dtype))
+    assert pooled.dtype == dtype
+    torch.testing.assert_close(
+        pooled.float(), layer(x.float(), rois), rtol=0.01, atol=0.01
+    )
 
 
 @pytest.mark.parametrize('reduction', ['none', 'mean', 'sum'])
 @pytest.mark.parametrize('weighted', [False, True])
-@pytest.mark.parametrize('gamma', [0.0, 1.5, 2.0])
+@pytest.mark.parametrize('gamma', [0.0, 1.5])
 def test_focal_loss_equals_the_definition(ours, gamma, weighted, reduction):
     """Compiled mmcv has no kernel for a CPU."""
     generator = torch.Generator().manual_seed(3)
@@ -322,17 +183,6 @@ def test_far_logits_stay_finite_and_exact(ours):
     torch.testing.assert_close(loss, torch.tensor(expected))
     loss.sum().backward()
     assert logits.grad.isfinite().all()
-    # A logit of zero is pushed up where it is the right one.
-    assert logits.grad[1, 1] < 0 < logits.grad[0, 0]
-
-
-def test_background_without_a_weight_is_refused(ours):
-    ones, target = torch.ones(1, 5), torch.tensor([5])
-    with pytest.raises(ValueError, match='class 5 has no weight'):
-        ours.sigmoid_focal_loss(ones, target, 2.0, 0.2, ones[0])
-
-
-# torchvision
 
 
 def test_torchvision_computes_where_it_imports(ours, monkeypatch):

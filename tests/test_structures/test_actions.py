@@ -189,39 +189,3 @@ def test_nothing_asked_and_nothing_there(ask):
     assert ask(numbers(), [clip('kick')]).shape == (0, 1)
     assert ask(numbers('kick'), []).shape == (1, 0)
     assert not ask(numbers('ride', 'hug'), [clip('kick')]).any()
-
-
-def test_against_a_slow_reference():
-    generator = torch.Generator().manual_seed(0)
-    words = [f'act{number}' for number in range(12)]
-
-    def some(most):
-        count = int(torch.randint(0, most + 1, (), generator=generator))
-        order = torch.randperm(len(words), generator=generator)[:count]
-        return sorted(words[place] for place in order)
-
-    samples = []
-    for _ in range(6):
-        tracks = [some(4) for _ in range(3)]
-        own = [*some(2), 'act0']
-        targets = torch.randint(0, 3, (len(own),), generator=generator)
-        samples.append(
-            clip(*own, video=some(6), tracks=tracks, targets=targets.tolist())
-        )
-    told = numbers(*words)
-    in_clip = true_in_clip(told, samples)
-    of_query = true_of_query(told, samples)
-    place = 0
-    for at, sample in enumerate(samples):
-        own = sample.queries.predicates
-        for number, word in enumerate(words):
-            assert in_clip[number, at] == (
-                word in sample.video_predicates or word in own
-            )
-        for name, index in zip(own, sample.gt_queries.track_index):
-            for number, word in enumerate(words):
-                assert of_query[number, place] == (
-                    word == name or word in sample.gt_tracks.predicates[index]
-                )
-            place += 1
-    assert place == of_query.shape[1]

@@ -10,29 +10,7 @@ from mmengine.structures import InstanceData
 
 from hero_mm.structures import GroundingDataSample
 
-FIELDS = ('queries', 'gt_queries', 'gt_tracks', 'pred_queries')
-
-
-@pytest.fixture()
-def sample():
-    sample = GroundingDataSample(
-        metainfo=dict(
-            video_id='a/b', frame_inds=np.array([3, 8]), segment=(0, 10)
-        )
-    )
-    sample.queries = InstanceData(texts=['one', 'two'], query_ids=['0', '1'])
-    sample.gt_queries = InstanceData(
-        spans=torch.tensor([[1.0, 5], [2, 9]]),
-        bboxes=torch.zeros(2, 2, 4),
-        valid=torch.ones(2, 2, dtype=torch.bool),
-    )
-    return sample
-
-
-def test_meta_information(sample):
-    assert sample.video_id == 'a/b'
-    assert sample.segment == (0, 10)
-    assert sample.get('flip', False) is False
+FIELDS = ('queries', 'gt_queries', 'gt_tracks', 'proposals', 'pred_queries')
 
 
 @pytest.mark.parametrize('name', FIELDS)
@@ -43,27 +21,21 @@ def test_fields_are_instance_data_and_nothing_else(name):
         setattr(sample, name, dict(texts=['one']))
     value = InstanceData(texts=['one'])
     setattr(sample, name, value)
-    assert name in sample
-    assert getattr(sample, name) is value
+    assert sample.keys() == [name] and getattr(sample, name) is value
     delattr(sample, name)
     assert name not in sample
     with pytest.raises(AttributeError):
         getattr(sample, name)
 
 
-def test_queries_are_taken_by_place(sample):
-    second = sample.gt_queries[1]
-    assert second.spans.tolist() == [[2, 9]]
-    assert second.bboxes.shape == (1, 2, 4)
-    assert sample.queries[[1]].texts == ['two']
-
-
-def test_instances_are_as_many_as_queries(sample):
-    with pytest.raises(AssertionError, match='length'):
-        sample.gt_queries.spans = torch.zeros(3, 2)
-
-
-def test_moves_and_copies(sample):
+def test_moves_and_copies():
+    meta = dict(video_id='a/b', frame_inds=np.array([3, 8]), segment=(0, 10))
+    sample = GroundingDataSample(metainfo=meta)
+    sample.queries = InstanceData(texts=['one', 'two'], query_ids=['0', '1'])
+    sample.gt_queries = InstanceData(
+        spans=torch.tensor([[1.0, 5], [2, 9]]),
+        valid=torch.ones(2, 2, dtype=torch.bool),
+    )
     assert sample.to(torch.float64).gt_queries.spans.dtype == torch.float64
     assert sample.gt_queries.spans.dtype == torch.float32
     for other in (copy.deepcopy(sample), pickle.loads(pickle.dumps(sample))):
@@ -73,9 +45,17 @@ def test_moves_and_copies(sample):
         assert np.array_equal(other.frame_inds, sample.frame_inds)
 
 
-def test_metainfo_is_that_of_a_whole_clip(sample):
-    """A sample without truth is a sample for inference."""
-    blind = GroundingDataSample(metainfo=sample.metainfo)
-    blind.queries = sample.queries
-    assert set(blind.all_keys()) >= {'queries', 'video_id'}
-    assert not [key for key in blind.all_keys() if 'gt' in key]
+def test_frames_are_taken_of_all_that_has_frames():
+    sample = GroundingDataSample(metainfo=dict(frame_inds=np.arange(0, 8, 2)))
+    sample.queries = InstanceData(texts=['one', 'two'])
+    boxes = torch.arange(32.0).view(2, 4, 4)
+    valid = torch.ones(2, 4, dtype=torch.bool)
+    sample.gt_queries = InstanceData(
+        bboxes=boxes, valid=valid, spans=torch.zeros(2, 2)
+    )
+    sample.proposals = InstanceData(scores=torch.arange(4))
+    taken = sample.take_frames(torch.tensor([1, 3]))
+    assert taken.frame_inds.tolist() == [2, 6] and 'gt_tracks' not in taken
+    assert torch.equal(taken.gt_queries.bboxes, boxes[:, [1, 3]])
+    assert taken.gt_queries.spans.shape == (2, 2)
+    assert taken.proposals.scores.tolist() == [1, 3]
