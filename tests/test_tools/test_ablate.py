@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from hero_mm.apis import ablation
-from hero_mm.apis.ablation import stages
+from hero_mm.apis.ablation import job
 
 STUB = Path(__file__).with_name('ablation_stub.py')
 COMMANDS = ablation.Commands(
-    *([sys.executable, str(STUB), word] for word in ('train', 'test', 'cost'))
+    *([sys.executable, str(STUB), word] for word in ('train', 'test', 'cost')),
+    Path(__file__).resolve().parents[2],
 )
 JOINT = {'stub.ends': dict(seed0=[6, 6, 4], seed1=[8, 6, 2])}
 
@@ -92,8 +93,8 @@ TWO = [
 
 def test_the_numbers_of_the_report(run):
     """By hand: means, spread, and the interval over two videos."""
-    told = run(TWO)
-    assert 'full, seed 0: done, test: m_vIoU 0.667' in told
+    shown = run(TWO)
+    assert 'full, seed 0: done, test: m_vIoU 0.667' in shown
     result = read('joint/seed1/result.json')
     assert (result['clips'], result['cpu_seconds']) == (16, 8.0)
     assert result['options'] == {'stub.ends': repr(JOINT['stub.ends'])}
@@ -311,7 +312,7 @@ def test_a_run_that_goes_on_alone_is_left_alone(place, run, monkeypatch):
     try:
         process.kill()
         process.wait()
-        monkeypatch.setattr(stages, 'LOCK_SECONDS', 0.2)
+        monkeypatch.setattr(job, 'LOCK_SECONDS', 0.2)
         told = run(HANGS)
         assert 'is in use by another process' in told and '1 runs are' in told
         assert calls() == ['train full 0 new']
@@ -359,7 +360,7 @@ def test_a_dry_run_writes_nothing(run):
     told = run(runs, '--dry-run')
     rows = [line.split() for line in told.splitlines()]
     assert ['full', '0', 'new', '16', 'clips'] in rows
-    assert ['some', '0', 'new', '100', 'CPU-seconds'] in rows
+    assert ['some', '0', 'new', '100', 'cpu_seconds'] in rows
     assert not Path('out').exists() and not calls()
 
 
@@ -384,6 +385,6 @@ def test_wrong_words_are_refused(tool, words):
 
 
 def test_an_unknown_suite_or_run_is_told(tool, explain, run):
-    assert 'or one of labels, parts, probes' in explain(tool, 'none')
+    assert "or one of ['labels', 'parts'" in explain(tool, 'none')
     with pytest.raises(ValueError, match="no run 'x'; its runs are full"):
         run([one('full')], '--only', 'x')

@@ -116,12 +116,9 @@ def main(
     outcome = ablation.Scheduler(
         suite,
         ablation.folders_of(suite, out, args.only),
-        ablation.Launcher(
-            commands or ablation.Commands.of_tools(ROOT),
-            ROOT,
-            None if limit is None else time.time() + 60 * limit,
-        ),
+        commands or ablation.Commands.of_tools(ROOT),
         jobs,
+        None if limit is None else time.time() + 60 * limit,
         args.retry,
         devices,
         say=lambda line: print(line, flush=True),

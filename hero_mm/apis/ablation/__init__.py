@@ -4,14 +4,13 @@
 says how a suite is written.
 """
 
-from .commands import Commands, Launcher
+from .job import Commands
 from .report import write_report
 from .scheduler import Scheduler, folders_of
 from .suite import Suite, load_suite
 
 __all__ = [
     'Commands',
-    'Launcher',
     'Scheduler',
     'Suite',
     'folders_of',

@@ -25,14 +25,8 @@ from hero_mm.files import write_text
 
 from .suite import Run, Trial
 
-NEW, BEGUN, TRAINED, DONE, FAILED, CHANGED = STATES = (
-    'new',
-    'begun',
-    'trained',
-    'done',
-    'failed',
-    'changed',
-)
+NEW, BEGUN, TRAINED = 'new', 'begun', 'trained'
+DONE, FAILED, CHANGED = 'done', 'failed', 'changed'
 
 
 def read_json(path: Path) -> Optional[Any]:
@@ -116,13 +110,11 @@ class Folder:
 
     def tested(self, trial: Trial) -> Optional[dict[str, Any]]:
         """What a test gave, None where it is to be done."""
-        found = read_json(self.trial(trial) / 'test.json')
-        if found is None or not answers(found, trial):
-            return None
-        return found
+        found = read_json(self.trial(trial) / 'test.json') or {}
+        return found if answers(found, trial) else None
 
     def state(self) -> str:
-        """How far it is, one of :data:`STATES`."""
+        """How far it is, one of the states above."""
         plan = self.plan()
         if plan is None:
             return FAILED if self.failure() else NEW
@@ -133,12 +125,8 @@ class Folder:
         if not self.is_trained():
             return BEGUN
         tests = (self.result() or {}).get('tests', {})
-        missing = [
-            trial.name
-            for trial in self.run.tests
-            if not answers(tests.get(trial.name, {}), trial)
-        ]
-        return TRAINED if missing else DONE
+        done = (answers(tests.get(t.name, {}), t) for t in self.run.tests)
+        return DONE if all(done) else TRAINED
 
 
 def answers(found: Mapping[str, Any], trial: Trial) -> bool:

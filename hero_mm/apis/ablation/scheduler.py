@@ -1,35 +1,45 @@
 """Work through the runs of a suite, side by side and until time is up."""
 
-import asyncio
+import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.config import Config
 
 from hero_mm.config import read_config
 from hero_mm.engine.launch import prepare_data
 
-from .commands import Launcher, StageError, Stopped
-from .folder import BEGUN, CHANGED, DONE, FAILED, TRAINED, Folder, write_json
-from .stages import finish_run, source_of
+from .folder import (
+    BEGUN,
+    CHANGED,
+    DONE,
+    FAILED,
+    TRAINED,
+    Folder,
+    read_json,
+    write_json,
+)
+from .job import (
+    POLL_SECONDS,
+    Commands,
+    Job,
+    StageError,
+    Stopped,
+    locked,
+    now,
+    source_of,
+)
 from .suite import MAIN_METRIC, OTHERS, Suite
-
-WAIT_SECONDS = 0.5
 
 
 @dataclass
 class Outcome:
-    """What became of the runs, by their labels.
-
-    Attributes:
-        done (list[str]): Finished, now or before.
-        failed (dict[str, str]): With the reason.
-        blocked (dict[str, str]): Not started, with the reason.
-        left (list[str]): Not started or not finished in the time limit.
-    """
+    """What became of the runs, by their labels; of some with the reason."""
 
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -57,8 +67,9 @@ class Scheduler:
     Args:
         suite (Suite): The suite.
         pending (Sequence[Folder]): Its runs.
-        launcher (Launcher): What starts commands.
+        commands (Commands): What is started.
         jobs (int): Runs side by side.
+        deadline (float, optional): Seconds since 1970 at which it stops.
         retry (bool): Run again what has failed before.
         devices (int): GPUs, which the jobs share out; 0 for the CPU.
         say (Callable): Takes a line for the user.
@@ -68,37 +79,46 @@ class Scheduler:
         self,
         suite: Suite,
         pending: Sequence[Folder],
-        launcher: Launcher,
-        jobs: int,
-        retry: bool,
-        devices: int,
-        say: Callable[[str], None],
+        commands: Commands,
+        jobs: int = 1,
+        deadline: Optional[float] = None,
+        retry: bool = False,
+        devices: int = 0,
+        say: Callable[[str], None] = print,
     ) -> None:
-        self.suite, self.launcher, self.retry = suite, launcher, retry
+        self.suite, self.commands, self.retry = suite, commands, retry
+        self.deadline = deadline
         self.devices = [n % devices if devices else None for n in range(jobs)]
         self._say = say
         self.pending = list(pending)
         self.running: list[Folder] = []
         self.outcome = Outcome()
+        self.interrupted = False
+        self._choosing = threading.Lock()
+        self._calibrating = threading.Lock()
 
     def say(self, line: str) -> None:
         """Show the user a line, with the time."""
         self._say(f'{datetime.now():%H:%M:%S} {line}')
 
+    def is_late(self) -> bool:
+        """Whether no command may run any more."""
+        late = self.deadline is not None and time.time() >= self.deadline
+        return late or self.interrupted
+
     def run(self) -> Outcome:
         """Run all, until they are done or time is up."""
         self._sort_out()
         self._prepare()
-        asyncio.run(self._run())
+        with ThreadPoolExecutor(len(self.devices)) as pool:
+            try:
+                list(pool.map(self._work, self.devices))
+            except BaseException:
+                # Leaving the block waits until all have ended their commands.
+                self.interrupted = True
+                raise
         self.outcome.left += [folder.label for folder in self.pending]
         return self.outcome
-
-    async def _run(self) -> None:
-        jobs = map(self._work, self.devices)
-        # An interrupt waits for all of them to stop their commands.
-        for failed in await asyncio.gather(*jobs, return_exceptions=True):
-            if failed is not None:
-                raise failed
 
     def _sort_out(self) -> None:
         """Leave out what is done, has failed, or was another run."""
@@ -127,10 +147,8 @@ class Scheduler:
         seen: list[object] = []
         if self.pending:
             prepare_data(Config(dict(prepare=list(self.suite.prepare))))
-        for folder in list(self.pending):
+        for folder in [f for f in self.pending if f.run.config]:
             try:
-                if not folder.run.config:
-                    continue
                 cfg = read_config(folder.run.config, folder.run.options)
                 if cfg.get('prepare') and cfg.prepare not in seen:
                     seen.append(cfg.prepare)
@@ -139,34 +157,37 @@ class Scheduler:
                 self.pending.remove(folder)
                 self._fail(folder, error)
 
-    async def _work(self, device: Optional[int]) -> None:
+    def _work(self, device: Optional[int]) -> None:
         """One run after the other, those that must wait after the others."""
-        while self.pending and not self.launcher.is_late():
-            ready = [f for f in self.pending if not self._waits(f)]
-            if not ready:
-                await asyncio.sleep(WAIT_SECONDS)
-                continue
-            folder = ready[0]
-            self.pending.remove(folder)
-            self.running.append(folder)
-            try:
-                if self._depends(folder) and not source_of(folder).result():
-                    why = (
-                        f'it needs {folder.run.budget.run}, which is not done'
-                    )
-                    self._block(folder, why)
-                    continue
-                self.say(f'{folder.label}: starts')
-                await finish_run(folder, self.launcher, device)
-                self.outcome.done.append(folder.label)
-                self.say(f'{folder.label}: done, {_scores_of(folder)}')
-            except Stopped as error:
-                self.outcome.left.append(folder.label)
-                self.say(f'{folder.label}: stopped, {error}')
-            except Exception as error:  # The others go on.
-                self._fail(folder, error)
-            finally:
-                self.running.remove(folder)
+        while self.pending and not self.is_late():
+            with self._choosing:
+                ready = [f for f in self.pending if not self._waits(f)][:1]
+                for folder in ready:
+                    self.pending.remove(folder)
+                    self.running.append(folder)
+            for folder in ready:
+                try:
+                    self._run(folder, device)
+                finally:
+                    self.running.remove(folder)
+            time.sleep(POLL_SECONDS)
+
+    def _run(self, folder: Folder, device: Optional[int]) -> None:
+        try:
+            if self._depends(folder) and not source_of(folder).result():
+                why = f'it needs {folder.run.budget.run}, which is not done'
+                self._block(folder, why)
+                return
+            self.say(f'{folder.label}: starts')
+            with locked(folder) as lock:
+                Job(self, folder, lock, device).run()
+            self.outcome.done.append(folder.label)
+            self.say(f'{folder.label}: done, {_scores_of(folder)}')
+        except Stopped as error:
+            self.outcome.left.append(folder.label)
+            self.say(f'{folder.label}: stopped, {error}')
+        except Exception as error:  # The others go on.
+            self._fail(folder, error)
 
     def _depends(self, folder: Folder) -> bool:
         """Whether another run has to be done before it."""
@@ -185,14 +206,22 @@ class Scheduler:
         self.say(f'{folder.label}: not started, {why}')
 
     def _fail(self, folder: Folder, error: Exception) -> None:
-        kind = '' if isinstance(error, StageError) else type(error).__name__
-        message = f'{kind}: {error}' if kind else str(error)
-        now = datetime.now().isoformat(timespec='seconds')
-        write_json(
-            folder.path / 'failed.json', dict(message=message, date=now)
-        )
+        message = str(error)
+        if not isinstance(error, StageError):
+            message = f'{type(error).__name__}: {error}'
+        found = dict(message=message, date=now())
+        write_json(folder.path / 'failed.json', found)
         self.outcome.failed[folder.label] = message
         self.say(f'{folder.label}: FAILED, {message}')
+
+    def calibration(self, folder: Folder, job: Job) -> dict[str, Any]:
+        """The cost of a clip, measured once for all seeds of a run."""
+        with self._calibrating:
+            found = read_json(folder.calibration)
+            if found is None:
+                found = job.measure()
+                write_json(folder.calibration, found)
+        return found
 
 
 def _scores_of(folder: Folder) -> str:

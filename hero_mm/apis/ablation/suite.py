@@ -6,7 +6,7 @@ A suite is a Python file of plain data, see ``docs/ablations.md``.
 import re
 import runpy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -24,11 +24,11 @@ class Budget:
     """How long a run is trained.
 
     Attributes:
-        kind (str): ``'clips'``, ``'cpu_seconds'``, ``'gpu_seconds'``;
-            ``'compute_of'``: as many seconds as another run of the suite
-            spent; ``'trained'``: not at all, another run has done it.
-        amount (float): Of the first three.
-        run (str): Of the last two: name of the run, for ``'trained'`` also
+        kind (str): One of :data:`AMOUNTS`; ``'compute_of'``: as many seconds
+            as another run of the suite; ``'trained'``: not at all, another
+            run has done it.
+        amount (float): Of :data:`AMOUNTS`.
+        run (str): Of :data:`OTHERS`: name of the run, for ``'trained'`` also
             ``SUITE/RUN``.
     """
 
@@ -37,26 +37,14 @@ class Budget:
     run: str = ''
 
     def __str__(self) -> str:
-        names = dict(
-            clips=f'{self.amount:g} clips',
-            cpu_seconds=f'{self.amount:g} CPU-seconds',
-            gpu_seconds=f'{self.amount:g} GPU-seconds',
-            compute_of=f'the seconds of {self.run}',
-            trained=f'trained as {self.run}',
-        )
-        return names[self.kind]
+        if self.kind in OTHERS:
+            return f'{self.kind} {self.run}'
+        return f'{self.amount:g} {self.kind}'
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How a trained model is tested; a run may have several.
-
-    Attributes:
-        name (str): Of the trial, unique in its run.
-        options (dict): Changes of the config, beside those of the run.
-        facts (dict): Numbers that plots may show, such as ``dict(share=0.5)``.
-        cost (bool): Whether parameters, FLOPs and time are measured too.
-    """
+    """How a trained model is tested; the keys of a test in a suite."""
 
     name: str = 'test'
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,19 +54,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Run:
-    """A training, at one or more seeds.
-
-    Attributes:
-        name (str): Of the run, unique in its suite.
-        config (str): Path of the config; '' where another run has trained.
-        options (dict): Changes of the config, by dotted key.
-        seeds (tuple[int, ...]): One training each.
-        budget (Budget): How long it is trained.
-        tests (tuple[Trial, ...]): How it is tested.
-        compare_to (str, optional): The reference of its differences: a run,
-            or ``RUN/TEST``.
-        facts (dict): Numbers that plots may show.
-    """
+    """A training, at one or more seeds; the keys of a run in a suite."""
 
     name: str
     budget: Budget
@@ -92,14 +68,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table of the report.
-
-    Attributes:
-        title (str): Above it.
-        rows (tuple[str, ...]): ``RUN`` (its first trial) or ``RUN/TEST``.
-        reference (str, optional): What the rows are compared to, where it is
-            not ``compare_to`` of the run.
-    """
+    """A table of the report; a row is ``RUN`` or ``RUN/TEST``."""
 
     title: str
     rows: tuple[str, ...]
@@ -108,15 +77,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot of the report, beside those of the comparisons.
-
-    Attributes:
-        title (str): Above it.
-        x (str): What lies on the x axis: ``'clips'``, ``'cpu_seconds'``,
-            ``'gflops'``, ``'ms'``, a fact, or a score such as ``'m_tIoU'``.
-        series (dict[str, tuple[str, ...]]): Rows by name of the line.
-        x_label (str): Below the axis.
-    """
+    """A plot of the report: rows by name of the line."""
 
     title: str
     x: str
@@ -126,16 +87,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Suite:
-    """Runs, and what is made of them.
-
-    Attributes:
-        name (str): Of the suite.
-        runs (tuple[Run, ...]): In the order of their importance.
-        comparisons (tuple[Comparison, ...]): Tables of the report.
-        plots (tuple[Plot, ...]): More plots.
-        prepare (tuple[dict, ...]): Steps that are taken once before all runs,
-            as ``prepare`` in a config.
-    """
+    """Runs in the order of their importance, and what is made of them."""
 
     name: str
     runs: tuple[Run, ...]
@@ -168,7 +120,6 @@ class Suite:
 
 def load_suite(
     source: Union[str, Path, Mapping[str, Any]],
-    name: str = '',
     folder: Optional[Path] = None,
 ) -> Suite:
     """Read a suite and check it.
@@ -176,21 +127,19 @@ def load_suite(
     Args:
         source (str | Path | Mapping): A Python file, the name of one in the
             folder, or what such a file defines.
-        name (str): Of the suite. Defaults to that of the file.
         folder (Path, optional): Where suites lie that are given by name.
     """
     if isinstance(source, Mapping):
-        return _read_suite(name or 'suite', source)
+        return _read_suite('suite', source)
     path = Path(source)
     if path.suffix != '.py' and folder is not None:
         path = folder / f'{source}.py'
     if not path.is_file():
         known = sorted(p.stem for p in folder.glob('*.py')) if folder else []
         raise FileNotFoundError(
-            f'there is no suite {path}; give a Python file'
-            + (f' or one of {", ".join(known)}' if known else '')
+            f'there is no suite {path}; give a Python file or one of {known}'
         )
-    return _read_suite(name or path.stem, runpy.run_path(str(path)))
+    return _read_suite(path.stem, runpy.run_path(str(path)))
 
 
 def _read_suite(name: str, given: Mapping[str, Any]) -> Suite:
@@ -204,8 +153,8 @@ def _read_suite(name: str, given: Mapping[str, Any]) -> Suite:
     suite = Suite(
         name,
         runs,
-        tuple(_make(Comparison, item, 'comparison') for item in tables),
-        tuple(_make(Plot, item, 'plot') for item in given.get('plots') or ()),
+        tuple(_make(Comparison, item) for item in tables),
+        tuple(_make(Plot, item) for item in given.get('plots') or ()),
         tuple(given.get('prepare') or ()),
     )
     for text in _rows(suite):
@@ -227,32 +176,24 @@ def _rows(suite: Suite) -> Iterator[str]:
         yield from [run.compare_to] if run.compare_to else []
 
 
-def _make(kind: type, given: Mapping[str, Any], what: str) -> Any:
+def _make(kind: type, given: Mapping[str, Any]) -> Any:
     """A part of a suite, from what the file says of it."""
-    allowed = [one.name for one in fields(kind)]
-    unknown = sorted(set(given) - set(allowed))
-    if unknown:
-        raise UserError(
-            f'{what} {dict(given)!r}: {", ".join(unknown)} is unknown; '
-            f'allowed are {", ".join(allowed)}'
-        )
+    values = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in given.items()
+    }
     try:
-        return kind(
-            **{
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in given.items()
-            }
-        )
+        return kind(**values)
     except TypeError as error:
-        raise UserError(f'{what} {dict(given)!r}: {error}') from error
+        raise UserError(f'{kind.__name__} {dict(given)!r}: {error}') from error
 
 
 def _read_run(given: Mapping[str, Any]) -> Run:
     given = dict(given)
     given['budget'] = _read_budget(given.get('name'), given.get('budget'))
     tests = given.get('tests') or [dict()]
-    given['tests'] = tuple(_make(Trial, test, 'test') for test in tests)
-    run: Run = _make(Run, given, 'run')
+    given['tests'] = tuple(_make(Trial, test) for test in tests)
+    run: Run = _make(Run, given)
     _check_names(f'test of run {run.name!r}', [t.name for t in run.tests])
     if not run.seeds or len(set(run.seeds)) < len(run.seeds):
         raise UserError(
@@ -268,29 +209,24 @@ def _read_run(given: Mapping[str, Any]) -> Run:
 
 
 def _read_budget(name: Any, given: Any) -> Budget:
-    allowed = [*AMOUNTS, *OTHERS]
-    if not isinstance(given, Mapping) or len(given) != 1:
-        raise UserError(
-            f'run {name!r}: budget must be a dict with one of '
-            f'{", ".join(allowed)}, got {given!r}'
-        )
-    ((kind, value),) = given.items()
-    if kind in OTHERS and isinstance(value, str) and value:
-        return Budget(kind, run=value)
-    if kind in AMOUNTS and isinstance(value, (int, float)) and value > 0:
-        return Budget(kind, float(value))
+    for kind, value in given.items() if isinstance(given, Mapping) else ():
+        if len(given) > 1:
+            break
+        if kind in OTHERS and isinstance(value, str) and value:
+            return Budget(kind, run=value)
+        if kind in AMOUNTS and isinstance(value, (int, float)) and value > 0:
+            return Budget(kind, float(value))
     raise UserError(
-        f'run {name!r}: budget {dict(given)!r} must be a positive number of '
-        f'{", ".join(AMOUNTS)}, or the name of a run for {", ".join(OTHERS)}'
+        f'run {name!r}: budget must be a dict with one key: a positive number '
+        f'of {", ".join(AMOUNTS)}, or the name of a run for '
+        f'{", ".join(OTHERS)}; got {given!r}'
     )
 
 
 def _check_budget(suite: Suite, run: Run) -> None:
     """A run that another one depends on must be there."""
     budget = run.budget
-    if budget.kind == 'compute_of' or (
-        budget.kind == 'trained' and '/' not in budget.run
-    ):
+    if budget.kind in OTHERS and '/' not in budget.run:
         other = suite.run(budget.run)
         if other.budget.kind in OTHERS:
             raise UserError(
