@@ -25,6 +25,8 @@ PARTS = {
     # them out before the encoder. At test time all go on: see `retrieval`.
     'weigh': {'model.retrieval.depth': 'weigh'},
     'scout': {'model.retrieval.depth': 'scout'},
+    # The action head learns which frames show it from true spans.
+    'spans': {'model.action_head.supervision': 'span'},
     # The scout learns from true tubes.
     'scout_spans': {
         'model.retrieval.depth': 'scout',

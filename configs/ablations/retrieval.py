@@ -1,6 +1,6 @@
 # What is lost where frames are left out, beside models that see fewer.
 #   python tools/analysis_tools/ablate.py retrieval --dry-run
-# Needs the runs `full`, `scout` and `scout_spans` of the suite `parts`.
+# Needs the runs `full`, `spans`, `scout` and `scout_spans` of `parts`.
 from collections.abc import Callable
 
 SHAPES = 'configs/hero_shapes.py'
@@ -44,7 +44,12 @@ def sampled(frames: int) -> dict:
 
 
 # Of the reasoning, and before the encoder; the model that leaves them out.
-DEPTHS = {'drop': 'full', 'scout': 'scout', 'scout_spans': 'scout_spans'}
+DEPTHS = {
+    'drop': 'full',
+    'drop_spans': 'spans',
+    'scout': 'scout',
+    'scout_spans': 'scout_spans',
+}
 FEWER = (12, 8, 4)
 
 runs = [
