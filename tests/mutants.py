@@ -32,10 +32,10 @@ MUTANTS = [
     (f'{SCORES}/functional/boxes.py', 'clip(min=0).prod(axis=1)', 'prod(axis=1)', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/boxes.py', 'where=inter_N > 0', 'where=inter_N >= 0.5', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/boxes.py', 'frames_N[rows_M] == wanted_M', 'frames_N[rows_M] >= wanted_M', f'{T_SCORES}/test_tube_scores.py'),
-    (f'{SCORES}/functional/protocols.py', 'SAMPLED_MAX_FRAMES = 200', 'SAMPLED_MAX_FRAMES = 199', f'{T_SCORES}/test_protocols.py {T_SCORES}/test_tube_scores.py'),
-    (f'{SCORES}/functional/protocols.py', "gt_end='last',", "gt_end='as_last',", f'{T_SCORES}/test_protocols.py {T_SCORES}/test_tube_scores.py'),
+    (f'{SCORES}/functional/protocols.py', 'SAMPLED_MAX_FRAMES = 200', 'SAMPLED_MAX_FRAMES = 199', f'{T_SCORES}/test_tube_scores.py'),
+    (f'{SCORES}/functional/protocols.py', "gt_end='last',", "gt_end='as_last',", f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/tube_scores.py', 'passed = scores > value', 'passed = scores >= value', f'{T_SCORES}/test_tube_scores.py'),
-    (f'{SCORES}/functional/tube_scores.py', 'self.gt_viou >= value - ACCURACY_SLACK', 'self.gt_viou > value', f'{T_SCORES}/test_protocols.py'),
+    (f'{SCORES}/functional/tube_scores.py', 'self.gt_viou >= value - ACCURACY_SLACK', 'self.gt_viou > value', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/tube_scores.py', 'if key not in known]', 'if key in known]', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/tube_scores.py', 'last <= start or first >= end', 'last < start or first > end', f'{T_SCORES}/test_tube_scores.py'),
     # Sampling, decoding, transforms.

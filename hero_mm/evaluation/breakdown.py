@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hero_mm.errors import UserError
-
 from .functional import TubeScores
 from .functional.boxes import FloatArray, IntArray
 
@@ -95,12 +93,10 @@ def group_by_name(
         ['dog', '2 others']
     """
     counts = Counter(name or '(none)' for name in names)
-    ranked = sorted(counts, key=lambda name: (-counts[name], name))
-    if len(ranked) > most:
-        kept = ranked[: most - 1]
-        shown = [*kept, f'{len(ranked) - len(kept)} others']
-    else:
-        kept = shown = ranked
+    kept = shown = sorted(counts, key=lambda name: (-counts[name], name))
+    if len(counts) > most:
+        kept = shown[: most - 1]
+        shown = [*kept, f'{len(counts) - len(kept)} others']
     place = {name: index for index, name in enumerate(kept)}
     group = [place.get(name or '(none)', len(kept)) for name in names]
     return Grouping(title, shown, np.array(group, dtype=np.int64))
@@ -109,8 +105,8 @@ def group_by_name(
 def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
     """The ways in which a report parts the queries.
 
-    What no query tells is left out, and so is the searched part where it is
-    always the whole video.
+    Names that no query has are left out, and so is the searched part where
+    it is always the whole video.
     """
     groupings = [
         group_by_name('sentence', traits.types),
@@ -124,37 +120,24 @@ def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
             '% of the picture',
         ),
     ]
-    for title, names in (
-        ('category of the object', traits.categories),
-        ('predicate', traits.predicates),
-    ):
-        if any(names):
-            groupings.append(group_by_name(title, names))
-    groupings.append(
-        group_by_value(
-            'length of the video', traits.video_seconds, VIDEO_EDGES, 's'
-        )
-    )
-    if (traits.segment_seconds != traits.video_seconds).any():
+    if any(traits.categories):
         groupings.append(
-            group_by_value(
-                'length of the searched part',
-                traits.segment_seconds,
-                VIDEO_EDGES,
-                's',
-            )
+            group_by_name('category of the object', traits.categories)
         )
+    if any(traits.predicates):
+        groupings.append(group_by_name('predicate', traits.predicates))
+    lengths = {'length of the video': traits.video_seconds}
+    if (traits.segment_seconds != traits.video_seconds).any():
+        lengths['length of the searched part'] = traits.segment_seconds
+    groupings += [
+        group_by_value(title, seconds, VIDEO_EDGES, 's')
+        for title, seconds in lengths.items()
+    ]
     return groupings
 
 
 def group_scores(scores: TubeScores, grouping: Grouping) -> list[GroupScores]:
-    """Mean scores of each group; refuses a grouping of other queries."""
-    if len(scores.query_ids) != len(grouping.group):
-        raise UserError(
-            f'{len(scores.query_ids)} queries have scores, but '
-            f'{len(grouping.group)} are parted by {grouping.title}: give '
-            'both of the same annotation.'
-        )
+    """Mean scores of each group; both of the same queries."""
     count = len(grouping.names)
     size_G = np.bincount(grouping.group, minlength=count)
     means_G = {

@@ -66,26 +66,18 @@ def compare_scores(
     Args:
         first (TubeScores): Of the one.
         second (TubeScores): Of the other, for the same queries by the same
-            protocol.
+            protocol; else a ValueError is raised.
         clusters (Sequence[str], optional): What is drawn as a whole, a name
             a query, such as its video. Defaults to each query by itself.
         chosen (np.ndarray, optional): Compare these queries only, bool, has
-            shape (Q,).
+            shape (Q,), at least one.
 
     Returns:
         list[Difference]: One a key of the protocol.
-
-    Raises:
-        ValueError: If the two are not of the same queries and protocol, no
-            query is chosen.
     """
     _check_pair(first, second)
     count = len(first.query_ids)
-    names = range(count) if clusters is None else clusters
-    if len(names) != count:
-        raise UserError(
-            f'{len(names)} cluster names for {count} queries: give one each.'
-        )
+    names = np.arange(count) if clusters is None else np.asarray(clusters)
     picked = np.ones(count, np.bool_) if chosen is None else chosen
     if not picked.any():
         raise UserError('No query is chosen: there is nothing to compare.')
@@ -94,7 +86,7 @@ def compare_scores(
         np.stack(list(scores.columns().values()), axis=1)[picked]
         for scores in (first, second)
     )
-    cluster_Q = np.unique(np.asarray(names)[picked], return_inverse=True)[1]
+    cluster_Q = np.unique(names[picked], return_inverse=True)[1]
     ends_2K = _interval(two_QK - one_QK, cluster_Q)
     return [
         Difference(key, *map(float, numbers))
@@ -105,11 +97,7 @@ def compare_scores(
 
 
 def item_differences(first: TubeScores, second: TubeScores) -> FloatArray:
-    """Second minus first of what queries are ranked by, has shape (Q,).
-
-    Raises:
-        ValueError: If the two are not of the same queries and protocol.
-    """
+    """Second minus first of what queries are ranked by, has shape (Q,)."""
     _check_pair(first, second)
     return ranked_by(second) - ranked_by(first)
 
@@ -120,16 +108,18 @@ def ranked_by(scores: TubeScores) -> FloatArray:
 
 
 def _check_pair(first: TubeScores, second: TubeScores) -> None:
-    if first.query_ids != second.query_ids:
-        raise UserError(
-            f'The two scores are of other queries ({len(first.query_ids)} '
-            f'and {len(second.query_ids)}): score both against one '
-            'annotation.'
+    if (
+        first.query_ids != second.query_ids
+        or first.protocol != second.protocol
+    ):
+        one, two = (
+            f'{len(scores.query_ids)} by {scores.protocol.label}'
+            for scores in (first, second)
         )
-    if first.protocol != second.protocol:
         raise UserError(
-            f'The two scores are of other protocols ({first.protocol.label} '
-            f'and {second.protocol.label}): score both by one.'
+            f'The two scores are of other queries or by other protocols '
+            f'({one} and {two}): score both against one annotation by one '
+            f'protocol.'
         )
 
 

@@ -6,15 +6,9 @@ The predictions are scored again with a part of them replaced by the truth.
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Optional
 
-import numpy as np
-
-from hero_mm.errors import UserError
-
 from .functional import TubeScores, boxes_to_arrays, score_tubes
-from .functional.tubes import check_mapping
 
 RIGHT = 0.5
 """A part is right where its overlap is more than this."""
@@ -65,21 +59,16 @@ class ErrorSplit:
 def boxes_as_arrays(
     items: Mapping[str, Mapping[str, Any]], owner: str
 ) -> dict[str, dict[str, Any]]:
-    """The items with ``boxes`` as a pair (frames (N,), boxes (N, 4)).
-
-    Raises:
-        ValueError: If boxes are malformed; the message names the query.
-        TypeError: If items or boxes are of another type than allowed.
-    """
-    check_mapping(items, f'{owner}s')
-    result = {}
-    for query_id, item in items.items():
-        name = f'{owner} of query {query_id!r}'
-        if not isinstance(item, Mapping) or 'boxes' not in item:
-            raise UserError(f"{name}: no 'boxes', found {item!r:.80}.")
-        boxes = boxes_to_arrays(item['boxes'], name)
-        result[query_id] = dict(item, boxes=boxes)
-    return result
+    """The items with ``boxes`` as a pair (frames (N,), boxes (N, 4))."""
+    return {
+        query_id: dict(
+            item,
+            boxes=boxes_to_arrays(
+                item['boxes'], f'{owner} of query {query_id!r}'
+            ),
+        )
+        for query_id, item in items.items()
+    }
 
 
 def split_errors(
@@ -92,23 +81,12 @@ def split_errors(
 ) -> ErrorSplit:
     """Score predictions, with and without parts of the truth.
 
-    A query without a prediction scores 0 whatever is replaced, but in
-    ``both``.
-
-    Args:
-        ground_truths (Mapping): As
-            :func:`~hero_mm.evaluation.evaluate_tubes` takes them.
-        predictions (Mapping): As it takes them.
-        protocol (str): Of the scores.
-        dataset (str, optional): Name of the data set.
-        strict (bool): Refuse missing and unknown queries.
-        interpolate (bool, optional): As it takes it.
+    Arguments and errors are those of
+    :func:`~hero_mm.evaluation.evaluate_tubes`. A query without a prediction
+    scores 0 whatever is replaced, but in ``both``.
 
     Returns:
         ErrorSplit: Four scores of every query.
-
-    Raises:
-        ValueError: As :func:`~hero_mm.evaluation.evaluate_tubes`.
 
     Examples:
         >>> box, half = [0, 0, 4, 4], [0, 0, 4, 2]
@@ -121,40 +99,38 @@ def split_errors(
     """
     truths = boxes_as_arrays(ground_truths, 'ground truth')
     guesses = boxes_as_arrays(predictions, 'prediction')
-    score = partial(
-        score_tubes,
-        truths,
-        protocol=protocol,
-        dataset=dataset,
-        interpolate=interpolate,
-    )
-    predicted = score(guesses, strict=strict)
+
+    def score(
+        items: Mapping[str, Mapping[str, Any]], strict: bool = False
+    ) -> TubeScores:
+        return score_tubes(
+            truths, items, protocol, strict, dataset, interpolate
+        )
+
+    predicted = score(guesses, strict)
     known = [query_id for query_id in truths if query_id in guesses]
-    replaced = (
-        {key: dict(guesses[key], span=truths[key]['span']) for key in known},
-        {key: dict(guesses[key], boxes=truths[key]['boxes']) for key in known},
-        truths,
-    )
     with warnings.catch_warnings():
         # What is missing was reported once.
         warnings.simplefilter('ignore', UserWarning)
-        parts = [score(items) for items in replaced]
-    return ErrorSplit(predicted, *parts)
+        return ErrorSplit(
+            predicted,
+            score(
+                {k: dict(guesses[k], span=truths[k]['span']) for k in known}
+            ),
+            score(
+                {k: dict(guesses[k], boxes=truths[k]['boxes']) for k in known}
+            ),
+            score(truths),
+        )
 
 
 def lost_points(split: ErrorSplit, key: str) -> dict[str, float]:
-    """What a mean score gains by the true spans, boxes, and both.
+    """What a mean score gains by true spans (``time``), boxes (``space``).
 
-    Returns:
-        dict[str, float]: ``time``, ``space`` and ``together``.
+    And by both (``together``).
     """
-    means = [
-        float(np.mean(scores.columns()[key]))
-        for scores in split.rows().values()
-    ]
-    start, with_span, with_boxes, with_both = means
-    return dict(
-        time=with_span - start,
-        space=with_boxes - start,
-        together=with_both - start,
+    start, *gained = (
+        float(scores.columns()[key].mean()) for scores in split.rows().values()
     )
+    names = ('time', 'space', 'together')
+    return {name: mean - start for name, mean in zip(names, gained)}

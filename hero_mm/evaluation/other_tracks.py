@@ -1,7 +1,4 @@
-"""The other objects of an annotation, as plain arrays.
-
-Shape legend: F native frames of a true span. Boxes are xyxy.
-"""
+"""The other objects of an annotation, as plain arrays."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -19,25 +16,24 @@ Tracks = list[tuple[IntArray, FloatArray]]
 class OtherTracks(Mapping[str, Tracks]):
     """By query id: the tracks of the video that the sentence is not about.
 
-    Each is made when it is asked for, on the frames of the true span only;
-    :func:`~hero_mm.evaluation.functional.selection_report` takes it.
+    Each is made when it is asked for, frames (F,) and boxes (F, 4) of the
+    true span only; :func:`~hero_mm.evaluation.functional.selection_report`
+    takes it.
 
     Args:
         annotation (GroundingAnnotation): A loaded annotation file.
     """
 
     def __init__(self, annotation: 'GroundingAnnotation') -> None:
-        self._annotation = annotation
-        self._place = {
-            query['query_id']: (clip['video_id'], query)
+        self._queries = {
+            query['query_id']: (annotation.videos[clip['video_id']], query)
             for clip in annotation.data_list
             for query in clip['queries']
         }
 
     def __getitem__(self, query_id: str) -> Tracks:
         """Give frames and boxes of each other object."""
-        video_id, query = self._place[query_id]
-        video = self._annotation.videos[video_id]
+        video, query = self._queries[query_id]
         frames_F = np.arange(*query['span'], dtype=np.int64)
         tracks = []
         for track_id in video.tracks:
@@ -49,14 +45,10 @@ class OtherTracks(Mapping[str, Tracks]):
                 tracks.append((frames_F[valid_F], boxes))
         return tracks
 
-    def __contains__(self, query_id: object) -> bool:
-        """Tell whether a query is known without making its tracks."""
-        return query_id in self._place
-
     def __iter__(self) -> Iterator[str]:
         """Go through the query ids."""
-        return iter(self._place)
+        return iter(self._queries)
 
     def __len__(self) -> int:
         """Count the queries."""
-        return len(self._place)
+        return len(self._queries)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional, TextIO, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from hero_mm.errors import UserError
 from hero_mm.files import replacing
 from hero_mm.json_reader import JsonError, read_json
 
-from .functional.tubes import as_number, boxes_to_arrays, read_prediction
+from .functional.tubes import boxes_to_arrays, read_number, read_prediction
 
 FORMAT = 'hero_mm/1'
 OF = ('video', 'text')
@@ -51,46 +51,28 @@ def dump_predictions(
     Raises:
         ValueError: If a prediction is malformed; the message names it.
     """
+    about = json.dumps(dict(metainfo or {}))
     with replacing(path) as part, open(part, 'w', encoding='utf-8') as file:
-        _write(file, predictions, dict(metainfo or {}))
-
-
-def _write(
-    file: TextIO,
-    predictions: Mapping[str, Mapping[str, Any]],
-    metainfo: dict[str, Any],
-) -> None:
-    # One query at a time: a whole test set in one string takes gigabytes.
-    file.write(f'{{"metainfo": {json.dumps(metainfo)},\n"predictions": {{')
-    separator = '\n'
-    for query_id, item in predictions.items():
-        entry = json.dumps(_to_json(query_id, item), separators=(',', ':'))
-        file.write(f'{separator}{json.dumps(str(query_id))}: {entry}')
-        separator = ',\n'
-    file.write('\n}}\n')
+        # One query at a time: a whole test set in one string takes gigabytes.
+        file.write(f'{{"metainfo": {about},\n"predictions": {{')
+        separator = '\n'
+        for query_id, item in predictions.items():
+            entry = json.dumps(_to_json(query_id, item), separators=(',', ':'))
+            file.write(f'{separator}{json.dumps(str(query_id))}: {entry}')
+            separator = ',\n'
+        file.write('\n}}\n')
 
 
 def _to_json(query_id: str, item: Mapping[str, Any]) -> dict[str, Any]:
     tube = read_prediction(query_id, item)
-    score = _read_score(query_id, item)
+    score = read_number(item, 'score', f'prediction of query {query_id!r}')
     entry: dict[str, Any] = {name: item[name] for name in OF if name in item}
-    entry.update(span=[round(edge, SPAN_DECIMALS) for edge in tube.span])
+    entry['span'] = [round(edge, SPAN_DECIMALS) for edge in tube.span]
     if score is not None:
         entry['score'] = round(score, SCORE_DECIMALS)
     boxes = np.round(tube.boxes, BOX_DECIMALS).tolist()
     entry['boxes'] = dict(zip(map(str, tube.frames.tolist()), boxes))
     return entry
-
-
-def _read_score(query_id: str, item: Mapping[str, Any]) -> Optional[float]:
-    if item.get('score') is None:
-        return None
-    try:
-        return as_number(item['score'])
-    except ValueError as error:
-        raise UserError(
-            f'prediction of query {query_id!r}: the score {error}.'
-        ) from error
 
 
 def load_predictions(
@@ -122,28 +104,32 @@ def load_predictions(
         content = read_json(path, hook=_read_object)
     except JsonError as error:
         raise UserError(f'{error}. Write it again.') from error
-    predictions = content.get('predictions') if _is_map(content) else None
+    whole = isinstance(content, dict)
+    predictions = content.get('predictions') if whole else None
     if not isinstance(predictions, dict):
         raise UserError(
             f'{path}: no mapping "predictions" at the top, found '
-            f'{sorted(content) if _is_map(content) else type(content)}. See '
+            f'{sorted(content) if whole else type(content)}. See '
             f'docs/metrics.md for the format.'
         )
-    for query_id, item in predictions.items():
-        _check_item(path, query_id, item)
-    metainfo = content.get('metainfo')
-    if metainfo is not None and not _is_map(metainfo):
+    about = content.get('metainfo')
+    about = {} if about is None else about
+    if not isinstance(about, dict):
         raise UserError(
-            f'{path}: "metainfo" must be an object, found {metainfo!r:.80}.'
+            f'{path}: "metainfo" must be an object, found {about!r:.80}.'
         )
-    known = (None, FORMAT)
-    if metainfo and metainfo.get('format') not in known:
+    if about.get('format') not in (None, FORMAT):
         raise UserError(
-            f'{path}: the format {metainfo["format"]!r:.80} in "metainfo" is '
+            f'{path}: the format {about["format"]!r:.80} in "metainfo" is '
             f'not known, only {FORMAT!r}. Update hero_mm, or write the file '
             f'again.'
         )
-    return predictions, metainfo or {}
+    for query_id, item in predictions.items():
+        try:
+            _check_item(query_id, item)
+        except ValueError as error:
+            raise UserError(f'{path}: {error}') from error
+    return predictions, about
 
 
 def _read_object(item: dict[str, Any]) -> dict[str, Any]:
@@ -159,31 +145,12 @@ def _read_object(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _check_item(path: Path, query_id: str, item: Any) -> None:
-    """Check a prediction as read by :func:`_read_object`."""
-    lacking = [
-        key
-        for key, kind in (('span', list), ('boxes', (dict, tuple)))
-        if not _is_map(item) or not isinstance(item.get(key), kind)
-    ]
-    if lacking:
-        raise UserError(
-            f'{path}: the prediction of query {query_id!r} lacks '
-            f'{" and ".join(map(repr, lacking))}. It must be {{"span": '
-            f'[start, end], "boxes": {{FRAME: [x1, y1, x2, y2]}}}}.'
-        )
+def _check_item(query_id: str, item: Any) -> None:
+    read_prediction(query_id, item)
+    owner = f'prediction of query {query_id!r}'
+    read_number(item, 'score', owner)
     for name in OF:
         if not isinstance(item.get(name, ''), str):
             raise UserError(
-                f'{path}: {name!r} of the prediction of query {query_id!r} '
-                f'must be text, found {item[name]!r:.80}.'
+                f'{owner}: {name!r} must be text, found {item[name]!r:.80}.'
             )
-    try:
-        read_prediction(query_id, item)
-        _read_score(query_id, item)
-    except ValueError as error:
-        raise UserError(f'{path}: {error}') from error
-
-
-def _is_map(value: Any) -> bool:
-    return isinstance(value, dict)

@@ -46,8 +46,7 @@ class TubeMetric(BaseMetric):
 
     Args:
         protocol (str): One of
-            :data:`hero_mm.evaluation.functional.PROTOCOLS`. Defaults to
-            ``'tubedetr'``.
+            :data:`hero_mm.evaluation.functional.PROTOCOLS`.
         ann_file (str, optional): Annotation file. Defaults to the one that
             the data set names in its ``metainfo['ann_file']``.
         dataset (str, optional): Of data sets that are tested together
@@ -60,18 +59,13 @@ class TubeMetric(BaseMetric):
         checkpoint (str, optional): What predicts, for those who read what is
             dumped: kept there, relative to the file.
         strict (bool): Raise an error where a query has no prediction,
-            instead of a warning and a score of 0. Defaults to False.
+            instead of a warning and a score of 0.
         interpolate (bool, optional): As :func:`evaluate_tubes` takes it, so
             that the metric scores as the tools score what it dumps. Since
             predictions are dense, it is of use only where the true span
             leaves the segment. Defaults to None, what the protocol does.
-        collect_device (str): ``'cpu'`` or ``'gpu'``, where the results of
-            all processes are gathered. Defaults to ``'cpu'``.
-        prefix (str, optional): Prefix of the names. Defaults to ``'tube'``.
-        collect_dir (str, optional): Folder to gather results in.
-
-    Raises:
-        ValueError: If the protocol is unknown or ``dump`` is no ``.json``.
+        **kwargs: Those of MMEngine's ``BaseMetric``: ``collect_device``,
+            ``collect_dir``, and ``prefix`` of the names (``'tube'``).
 
     Examples:
         >>> val_evaluator = [
@@ -92,15 +86,9 @@ class TubeMetric(BaseMetric):
         checkpoint: Optional[str] = None,
         strict: bool = False,
         interpolate: Optional[bool] = None,
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-        collect_dir: Optional[str] = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            collect_device=collect_device,
-            prefix=prefix,
-            collect_dir=collect_dir,
-        )
+        super().__init__(**kwargs)
         get_protocol(protocol)
         if dump is not None and Path(dump).suffix != '.json':
             raise UserError(
@@ -123,24 +111,15 @@ class TubeMetric(BaseMetric):
         """Keep the predictions of a batch, one result a clip.
 
         Samples, or what their ``to_dict`` gives, have ``queries``,
-        ``pred_queries``, ``frame_inds`` and ``segment``.
-
-        Raises:
-            ValueError: If predictions are missing, malformed or not finite;
-                the message names the query.
+        ``pred_queries``, ``frame_inds`` and ``segment``; a ValueError names
+        the query whose prediction is missing, malformed or not finite.
         """
-        for sample in data_samples:
-            # One result a clip: MMEngine cuts the gathered list to the
-            # number of clips of the data set.
-            self.results.append(_read_sample(sample))
+        # One result a clip: MMEngine cuts the gathered list to the number of
+        # clips of the data set.
+        self.results.extend(map(_read_sample, data_samples))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Scores in [0, 1], as :func:`hero_mm.evaluation.evaluate_tubes`.
-
-        Raises:
-            ValueError: If no annotation is known, none or several are of
-                ``dataset``, or, with ``strict``, predictions are missing.
-        """
+        """Scores in [0, 1], as :func:`hero_mm.evaluation.evaluate_tubes`."""
         truths, metainfo, prefix = self._load_truths()
         predictions: dict[str, dict[str, Any]] = {}
         duplicates = 0
@@ -181,9 +160,9 @@ class TubeMetric(BaseMetric):
                 truths,
                 predictions,
                 self.protocol,
-                strict=self.strict,
-                dataset=metainfo.get('dataset'),
-                interpolate=self.interpolate,
+                self.strict,
+                metainfo.get('dataset'),
+                self.interpolate,
             )
         for warning in caught:
             print_log(
@@ -200,35 +179,36 @@ class TubeMetric(BaseMetric):
         several data sets has a prefix before the ids of its file.
         """
         meta = self.dataset_meta or {}
-        path, served = self.ann_file or meta.get('ann_file'), None
+        path, served = self.ann_file, None
+        if path is None:
+            path, served = meta.get('ann_file'), meta.get('served')
         if path is None:
             raise UserError(
                 'TubeMetric: no annotation file. The data set names none '
                 'in metainfo["ann_file"]; set ann_file in the config of '
                 'the metric.'
             )
-        if self.ann_file is None:
-            served = meta.get('served')
+        several = isinstance(path, list)
+        paths = path if several else [path]
+        parts = served if several else [served]
         if self._annotations is None:
             # Not at the top: data sets import decoders.
             from hero_mm.datasets.annotation import load_annotation
 
             self._annotations = [
-                load_annotation(one, self.backend_args)
-                for one in (path if isinstance(path, list) else [path])
+                load_annotation(one, self.backend_args) for one in paths
             ]
-        parts = served if isinstance(path, list) else [served]
-        parts = parts or [None] * len(self._annotations)
         facts = [annotation.metainfo for annotation in self._annotations]
-        truths = [
-            _served(annotation.ground_truths(), part)
-            for annotation, part in zip(self._annotations, parts)
-        ]
+        truths = [one.ground_truths() for one in self._annotations]
+        for place, part in enumerate(parts or ()):
+            if part is not None:
+                whole = truths[place]
+                truths[place] = {query: whole[query] for query in part}
         if self.dataset is not None:
             place = self._place(facts)
-            prefix = f'{place}/' if isinstance(path, list) else ''
+            prefix = f'{place}/' if several else ''
             return truths[place], dict(facts[place]), prefix
-        if not isinstance(path, list):
+        if not several:
             return truths[0], dict(facts[0]), ''
         joint = {
             f'{number}/{query}': part[query]
@@ -254,15 +234,6 @@ class TubeMetric(BaseMetric):
         return names.index(self.dataset)
 
 
-def _served(
-    truths: Mapping[str, Any], queries: Optional[Sequence[str]]
-) -> Mapping[str, Any]:
-    """The true tubes of some queries, or all."""
-    if queries is None:
-        return truths
-    return {query: truths[query] for query in queries}
-
-
 def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
     video_id = sample.get('video_id')
     for key in ('queries', 'pred_queries', 'frame_inds', 'segment'):
@@ -278,14 +249,6 @@ def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
     frames_T = _to_numpy(sample['frame_inds']).astype(np.int64)
     spans_K2 = _to_numpy(predicted['spans']).astype(np.float64)
     boxes_KT4 = _to_numpy(predicted['bboxes']).astype(np.float32)
-    expected = (len(query_ids), len(frames_T), 4)
-    if boxes_KT4.shape != expected or spans_K2.shape != (expected[0], 2):
-        raise UserError(
-            f'TubeMetric: video {video_id!r} has {expected[0]} queries on '
-            f'{expected[1]} frames, so pred_queries.bboxes must have shape '
-            f'{expected} and spans {(expected[0], 2)}, found '
-            f'{boxes_KT4.shape} and {spans_K2.shape}.'
-        )
     scores_K = predicted.get('span_scores')
     if scores_K is not None:
         scores_K = _to_numpy(scores_K).astype(np.float64)

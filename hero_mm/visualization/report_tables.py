@@ -102,7 +102,7 @@ def score_table(scores: TubeScores, name: str = '') -> Table:
         ]
         for name, prefix in _types(summary)
     ]
-    note = scores.protocol.described
+    note = scores.protocol.summary
     if scores.missing:
         note += f'; {len(scores.missing)} queries without a prediction score 0'
     return Table(

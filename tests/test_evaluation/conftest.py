@@ -46,54 +46,39 @@ def eval_case(shared_data):
     return load
 
 
+def _query(query_id, text, kind, span, track_id):
+    return dict(
+        query_id=query_id, text=text, type=kind, span=span, track_id=track_id
+    )
+
+
 @pytest.fixture
 def tiny_annotation(tmp_path) -> Path:
     """An annotation file: one clip of ten frames, two sentences."""
-    boxes_a = {str(frame): [10, 10, 30, 30] for frame in range(10)}
-    boxes_b = {str(frame): [50, 10, 70, 30] for frame in range(10)}
-    content = {
-        'metainfo': {
-            'format': 'hero_mm/1',
-            'dataset': 'tiny',
-            'split': 'test',
-            'query_ids': 'by hand',
-        },
-        'videos': {
-            'v': {
-                'path': 'v.mp4',
-                'frame_count': 10,
-                'fps': 5.0,
-                'width': 100,
-                'height': 50,
-                'tracks': {
-                    '0': {'category': 'cup', 'boxes': boxes_a},
-                    '1': {'category': 'cup', 'boxes': boxes_b},
-                },
-            }
-        },
-        'data_list': [
-            {
-                'video_id': 'v',
-                'segment': [0, 10],
-                'queries': [
-                    {
-                        'query_id': 'a',
-                        'text': 'the cup on the left turns',
-                        'type': 'declarative',
-                        'span': [2, 6],
-                        'track_id': '0',
-                    },
-                    {
-                        'query_id': 'b',
-                        'text': 'what turns on the right',
-                        'type': 'interrogative',
-                        'span': [4, 8],
-                        'track_id': '1',
-                    },
-                ],
-            }
-        ],
+    boxes = [[10, 10, 30, 30], [50, 10, 70, 30]]
+    tracks = {
+        str(place): dict(
+            category='cup', boxes={str(frame): box for frame in range(10)}
+        )
+        for place, box in enumerate(boxes)
     }
+    video = dict(
+        path='v.mp4', frame_count=10, fps=5.0, width=100, height=50
+    ) | dict(tracks=tracks)
+    queries = [
+        _query('a', 'the cup on the left turns', 'declarative', [2, 6], '0'),
+        _query('b', 'what turns on the right', 'interrogative', [4, 8], '1'),
+    ]
+    content = dict(
+        metainfo=dict(
+            format='hero_mm/1',
+            dataset='tiny',
+            split='test',
+            query_ids='by hand',
+        ),
+        videos=dict(v=video),
+        data_list=[dict(video_id='v', segment=[0, 10], queries=queries)],
+    )
     path = tmp_path / 'tiny.json'
     path.write_text(json.dumps(content))
     return path

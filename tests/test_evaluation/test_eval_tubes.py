@@ -7,202 +7,84 @@ import pytest
 from hero_mm.evaluation import dump_predictions
 
 LEFT, RIGHT = [10, 10, 30, 30], [50, 10, 70, 30]
-
-
-@pytest.fixture(scope='module')
-def command(load_tool):
-    return load_tool('analysis_tools/eval_tubes').main
-
-
-def write(path, frames=range(10), about=None, **predictions):
-    dump_predictions(
-        path,
-        {
-            key: dict(span=span, boxes=dict.fromkeys(frames, box))
-            for key, (span, box) in predictions.items()
-        },
-        about or dict(model='by hand'),
-    )
-    return str(path)
+BOTH = dict(a=([2, 6], LEFT), b=([4, 8], RIGHT))
 
 
 @pytest.fixture
-def paths(tiny_annotation, tmp_path):
-    pred = write(tmp_path / 'pred.json', a=([2, 6], LEFT), b=([4, 6], RIGHT))
-    return ['--ann', str(tiny_annotation), '--pred', pred]
+def run(load_tool, tiny_annotation, tmp_path, capsys):
+    """Score predictions; gives status, scores, what is printed and errors."""
+    tool = load_tool('analysis_tools/eval_tubes')
+
+    def run(tubes, *flags, frames=range(10), about=None, **fields):
+        pred, out = tmp_path / 'pred.json', tmp_path / 'new' / 'scores.json'
+        items = {
+            key: dict(span=span, boxes=dict.fromkeys(frames, box), **fields)
+            for key, (span, box) in tubes.items()
+        }
+        dump_predictions(pred, items, about)
+        files = ['--ann', str(tiny_annotation), '--pred', str(pred)]
+        status = tool.main([*files, '--json', str(out), *flags])
+        scores = json.loads(out.read_text()) if status == 0 else {}
+        return status, scores, *capsys.readouterr()
+
+    return run
 
 
-def test_prints_the_table(command, paths, capsys):
-    assert command(paths) == 0
-    out = capsys.readouterr().out
-    assert 'Protocol tubedetr' in out
-    assert 'interrogative' in out
+def change(annotation, path, value):
+    """Set a value in an annotation file by its keys."""
+    raw = json.loads(annotation.read_text())
+    place = raw
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    annotation.write_text(json.dumps(raw))
+
+
+def test_scores(run):
+    half = dict(a=([2, 6], LEFT), b=([4, 6], RIGHT))
+    _, scores, out, err = run(half, about=dict(model='by hand'))
+    assert 'Protocol tubedetr' in out and 'interrogative' in out
     # (1 + 0.5) / 2
-    assert '75.00' in out
+    assert '75.00' in out and not err
+    assert scores['protocol'] == 'tubedetr'
+    assert scores['m_vIoU'] == 0.75
+    assert scores['interrogative/m_tIoU'] == 0.5
+    assert (scores['queries'], scores['missing']) == (2, 0)
+    assert scores['metainfo'] == {'model': 'by hand'}
+    assert 'per_query' not in scores
+    _, scores, _, _ = run(half, '--per-query')
+    assert scores['per_query']['b'] == dict(tiou=0.5, viou=0.5, gt_viou=1.0)
+    _, scores, _, _ = run(half, '--protocol', 'vid_sentence')
+    assert scores['acc_avg'] == 1
 
 
-def test_writes_json(command, paths, tmp_path):
-    out = tmp_path / 'new' / 'scores.json'
-    assert command([*paths, '--json', str(out)]) == 0
-    result = json.loads(out.read_text())
-    assert result['protocol'] == 'tubedetr'
-    assert result['m_vIoU'] == 0.75
-    assert result['interrogative/m_tIoU'] == 0.5
-    assert (result['queries'], result['missing']) == (2, 0)
-    assert result['metainfo'] == {'model': 'by hand'}
-    assert 'per_query' not in result
-
-
-def test_per_query(command, paths, tmp_path):
-    out = tmp_path / 'scores.json'
-    assert command([*paths, '--per-query', '--json', str(out)]) == 0
-    per_query = json.loads(out.read_text())['per_query']
-    assert per_query['b'] == dict(tiou=0.5, viou=0.5, gt_viou=1.0)
-
-
-def test_selection(command, tiny_annotation, tmp_path, capsys):
-    pred = write(tmp_path / 'p.json', a=([2, 6], RIGHT), b=([4, 6], RIGHT))
-    out = tmp_path / 'scores.json'
-    args = ['--ann', str(tiny_annotation), '--pred', pred, '--selection']
-    assert command([*args, '--json', str(out)]) == 0
-    assert 'Object picked' in capsys.readouterr().out
-    selection = json.loads(out.read_text())['selection']
+def test_selection(run):
+    tubes = dict(a=([2, 6], RIGHT), b=([4, 6], RIGHT))
+    _, scores, out, _ = run(tubes, '--selection')
+    assert 'Object picked' in out
+    selection = scores['selection']
     assert selection['picked'] == selection['other'] == 0.5
     assert selection['interrogative/picked_iou'] == 1.0
     assert selection['declarative/picked_iou'] is None
 
 
 @pytest.mark.parametrize(
-    ('protocol', 'key', 'value'),
-    [
-        ('tubedetr', 'm_vIoU', 0.75),
-        ('stcat', 'm_vIoU', 0.75),
-        ('hcstvg', 'm_tIoU', 0.75),
-        ('vid_sentence', 'acc_avg', 1.0),
-    ],
+    ('flags', 'value'), [([], 1.0), (['--no-interpolate'], 0.375)]
 )
-def test_every_protocol(command, paths, tmp_path, protocol, key, value):
-    out = tmp_path / 'scores.json'
-    args = [*paths, '--protocol', protocol, '--json', str(out)]
-    assert command(args) == 0
-    assert json.loads(out.read_text())[key] == value
+def test_without_interpolation(run, flags, value):
+    how = ['--protocol', 'stcat', *flags]
+    _, scores, out, _ = run(BOTH, *how, frames=[2, 4])
+    assert ('Protocol stcat without interpolation' in out) is bool(flags)
+    assert scores['m_vIoU'] == value
+    assert scores['interpolate'] is not bool(flags)
 
 
-def test_without_interpolation(command, tiny_annotation, tmp_path, capsys):
-    sparse = dict(a=([2, 6], LEFT), b=([4, 8], RIGHT))
-    pred = write(tmp_path / 'p.json', frames=[2, 4], **sparse)
-    out = tmp_path / 'scores.json'
-    args = ['--ann', str(tiny_annotation), '--pred', pred]
-    args += ['--protocol', 'stcat', '--json', str(out)]
-    for flags, value in (([], 1.0), (['--no-interpolate'], 0.375)):
-        assert command([*args, *flags]) == 0
-        told = (
-            'Protocol stcat without interpolation' in capsys.readouterr().out
-        )
-        assert told is bool(flags)
-        result = json.loads(out.read_text())
-        assert result['m_vIoU'] == value
-        assert result['protocol'] == 'stcat'
-        assert result['interpolate'] is not bool(flags)
-
-
-@pytest.mark.parametrize('fact', ['dataset', 'split', 'query_ids'])
-def test_predictions_of_something_else_are_refused(
-    command, tiny_annotation, tmp_path, capsys, fact
-):
-    both = dict(a=([2, 6], LEFT), b=([4, 6], RIGHT))
-    pred = write(tmp_path / 'p.json', about={fact: 'other'}, **both)
-    args = ['--ann', str(tiny_annotation), '--pred', pred]
-    assert command(args) == 1
-    error = capsys.readouterr().err
-    assert pred in error and str(tiny_annotation) in error
-    assert "'other' and " in error and '--force' in error
-    assert command([*args, '--force']) == 0
-
-
-def test_no_query_of_the_annotation(
-    command, tiny_annotation, tmp_path, capsys
-):
-    pred = write(tmp_path / 'p.json', y=([2, 6], LEFT), z=([4, 6], RIGHT))
-    args = ['--ann', str(tiny_annotation), '--pred', pred, '--force']
-    assert command(args) == 1
-    assert "not one of its 2 queries ('y', 'z')" in capsys.readouterr().err
-
-
-def test_an_unwritable_target_is_told_before_the_scoring(
-    command, paths, tmp_path, capsys
-):
-    (tmp_path / 'file').touch()
-    for target in (tmp_path, tmp_path / 'file' / 'scores.json'):
-        assert command([*paths, '--json', str(target)]) == 1
-        printed = capsys.readouterr()
-        assert str(target.parent) in printed.err and not printed.out
-
-
-def test_missing_prediction(command, tiny_annotation, tmp_path, capsys):
-    pred = write(tmp_path / 'half.json', a=([2, 6], LEFT))
-    args = ['--ann', str(tiny_annotation), '--pred', pred]
-    assert command(args) == 0
-    printed = capsys.readouterr()
-    assert "warning: 1 of 2 queries have no prediction ('b')" in printed.err
-    assert command([*args, '--strict']) == 1
-    assert "'b'" in capsys.readouterr().err
-
-
-def doubts(command, args, tmp_path, capsys):
-    """Counts of what is doubtful, and what is said of it."""
-    out = tmp_path / 'scores.json'
-    assert command([*args, '--json', str(out)]) == 0
-    result = json.loads(out.read_text())
-    names = ('ungraded', 'boxless', 'elsewhere')
-    return tuple(result[name] for name in names), capsys.readouterr().err
-
-
-def test_predictions_without_boxes_on_graded_frames(
-    command, tiny_annotation, tmp_path, capsys
-):
-    both = dict(a=([2, 6], LEFT), b=([4, 8], RIGHT))
-    args = ['--ann', str(tiny_annotation), '--pred']
-    args.append(write(tmp_path / 'p.json', frames=[1, 2, 3, 4, 5], **both))
-    counts, error = doubts(command, args, tmp_path, capsys)
-    assert counts == (0, 1, 0)
-    assert '1 of 2 predictions have no box on some of the fr' in error
-    assert "('b'): 2 of 8 frames, 2 of them inside" in error
-    counts, error = doubts(
-        command, [*args, '--protocol', 'stcat'], tmp_path, capsys
-    )
-    assert (counts, error) == ((0, 0, 0), '')
-
-
-def test_sentences_without_a_graded_true_box(
-    command, tiny_annotation, tmp_path, capsys
-):
-    raw = json.loads(tiny_annotation.read_text())
-    # At 10 fps every other frame is on the grid.
-    raw['videos']['v']['fps'] = 10.0
-    raw['data_list'][0]['queries'][0]['span'] = [3, 4]
-    tiny_annotation.write_text(json.dumps(raw))
-    both = dict(a=([3, 4], LEFT), b=([4, 8], RIGHT))
-    args = ['--ann', str(tiny_annotation), '--pred']
-    args.append(write(tmp_path / 'p.json', **both))
-    counts, error = doubts(command, args, tmp_path, capsys)
-    assert counts == (1, 0, 0)
-    assert '1 of 2 queries have no true box on a frame that' in error
-
-
-def test_predictions_outside_the_segment(
-    command, tiny_annotation, tmp_path, capsys
-):
-    raw = json.loads(tiny_annotation.read_text())
-    raw['data_list'][0]['segment'] = [1, 9]
-    tiny_annotation.write_text(json.dumps(raw))
-    both = dict(a=([9, 12], LEFT), b=([4, 8], RIGHT))
-    args = ['--ann', str(tiny_annotation), '--pred']
-    args.append(write(tmp_path / 'p.json', **both))
-    counts, error = doubts(command, args, tmp_path, capsys)
-    assert counts == (0, 0, 1)
-    assert '1 of 2 predictions have their span or their boxes' in error
-    assert "('a'). Are query ids" in error
+def test_predictions_of_something_else_are_refused(run):
+    status, _, _, err = run(BOTH, about=dict(split='other'))
+    assert status == 1 and "'other' and 'test'" in err and '--force' in err
+    assert run(BOTH, '--force', about=dict(split='other'))[0] == 0
+    status, _, _, err = run(dict(z=([2, 6], LEFT)), '--force')
+    assert status == 1 and "not one of its 1 queries ('z')" in err
 
 
 @pytest.mark.parametrize(
@@ -211,43 +93,60 @@ def test_predictions_outside_the_segment(
         (dict(video='w'), "'a' of video 'w' and 'v'"),
         (dict(text='what turns on the right'), "'a' of text 'what turns"),
         (dict(video='dir/v.mp4', text='The cup on the left turns.'), None),
-        (dict(video=3), "'video' of the prediction of query 'a' must be text"),
     ],
 )
-def test_video_and_text_are_checked(
-    command, tiny_annotation, tmp_path, capsys, fields, found
-):
-    pred = tmp_path / 'p.json'
-    item = dict(span=[2, 6], boxes=dict.fromkeys(range(10), LEFT), **fields)
-    dump_predictions(pred, {'a': item})
-    args = ['--ann', str(tiny_annotation), '--pred', str(pred)]
-    assert command(args) == (found is not None)
-    error = capsys.readouterr().err
-    assert (found or '') in error
-    if isinstance(fields.get('video'), str):
-        assert command([*args, '--force']) == 0
+def test_video_and_text_are_checked(run, fields, found):
+    one = dict(a=([2, 6], LEFT))
+    status, _, _, err = run(one, **fields)
+    assert status == (found is not None)
+    assert (found or '') in err
+    assert run(one, '--force', **fields)[0] == 0
 
 
-@pytest.mark.parametrize('flag', ['--ann', '--pred'])
-def test_absent_file_is_a_short_error(command, paths, capsys, flag):
-    assert command([*paths, flag, 'gone.json']) == 1
-    printed = capsys.readouterr()
-    assert 'gone.json' in printed.err
-    assert 'Traceback' not in printed.err
+def test_missing_prediction(run):
+    one = dict(a=([2, 6], LEFT))
+    _, _, _, err = run(one)
+    assert "warning: 1 of 2 queries have no prediction ('b')" in err
+    status, _, _, err = run(one, '--strict')
+    assert status == 1 and "'b'" in err
 
 
-def test_broken_prediction_names_the_query(
-    command, tiny_annotation, tmp_path, capsys
-):
-    pred = tmp_path / 'broken.json'
-    pred.write_text('{"predictions": {"a": {"span": [0, 1]}}}')
-    args = ['--ann', str(tiny_annotation), '--pred', str(pred)]
-    assert command(args) == 1
-    error = capsys.readouterr().err
-    assert str(pred) in error and "query 'a' lacks 'boxes'" in error
+def test_predictions_without_boxes_on_graded_frames(run):
+    _, scores, _, err = run(BOTH, frames=[1, 2, 3, 4, 5])
+    assert scores['boxless'] == 1
+    assert '1 of 2 predictions have no box on some of the fr' in err
+    assert "('b'): 2 of 8 frames, 2 of them inside" in err
+    stcat = '--protocol', 'stcat'
+    _, scores, _, err = run(BOTH, *stcat, frames=[1, 2, 3, 4, 5])
+    assert (scores['boxless'], err) == (0, '')
 
 
-def test_unknown_protocol_is_refused(command, paths, capsys):
-    with pytest.raises(SystemExit):
-        command([*paths, '--protocol', 'nope'])
-    assert 'tubedetr' in capsys.readouterr().err
+def test_sentences_without_a_graded_true_box(run, tiny_annotation):
+    # At 10 fps every other frame is on the grid.
+    change(tiny_annotation, ['videos', 'v', 'fps'], 10.0)
+    place = ['data_list', 0, 'queries', 0, 'span']
+    change(tiny_annotation, place, [3, 4])
+    _, scores, _, err = run(BOTH)
+    assert scores['ungraded'] == 1
+    assert '1 of 2 queries have no true box on a frame that' in err
+
+
+def test_predictions_outside_the_segment(run, tiny_annotation):
+    change(tiny_annotation, ['data_list', 0, 'segment'], [1, 9])
+    _, scores, _, err = run(BOTH | dict(a=([9, 12], LEFT)))
+    assert scores['elsewhere'] == 1
+    assert '1 of 2 predictions have their span or their boxes' in err
+    assert "('a'). Are query ids" in err
+
+
+def test_files_that_are_not_there(run, tmp_path):
+    (tmp_path / 'file').touch()
+    for flag, target in (
+        ('--ann', tmp_path / 'gone.json'),
+        ('--pred', tmp_path / 'gone.json'),
+        ('--json', tmp_path),
+        ('--json', tmp_path / 'file' / 'scores.json'),
+    ):
+        status, _, _, err = run(BOTH, flag, str(target))
+        assert status == 1
+        assert str(target.parent) in err and 'Traceback' not in err

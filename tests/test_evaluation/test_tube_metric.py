@@ -10,12 +10,8 @@ from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
-from hero_mm.evaluation import (
-    TubeMetric,
-    evaluate_tubes,
-    load_predictions,
-)
-from hero_mm.registry import METRICS
+from hero_mm.datasets.annotation import load_annotation
+from hero_mm.evaluation import TubeMetric, evaluate_tubes, load_predictions
 from hero_mm.structures import GroundingDataSample
 
 LEFT = [10.0, 10.0, 30.0, 30.0]
@@ -44,28 +40,25 @@ def make_sample(
 def run(samples, meta_file, size=None, **config):
     """Score samples the way a test loop does."""
     evaluator = Evaluator(dict(type='hero_mm.TubeMetric', **config))
-    evaluator.dataset_meta = {'ann_file': meta_file}
+    evaluator.dataset_meta = {'ann_file': str(meta_file)}
     evaluator.process(samples, None)
     return evaluator.evaluate(size or len(samples))
 
 
-def test_perfect_predictions(tiny_annotation):
-    result = run([make_sample()], str(tiny_annotation))
+def test_scores(tiny_annotation):
+    # The data set has one item (clip) but two sentences.
+    result = run([make_sample()], tiny_annotation, size=1)
     assert result['tube/m_vIoU'] == 1.0
     assert result['tube/declarative/vIoU@0.5'] == 1.0
-    assert result['tube/interrogative/m_tIoU'] == 1.0
     assert all(isinstance(value, float) for value in result.values())
-
-
-def test_built_from_its_registry(tiny_annotation):
-    metric = METRICS.build(dict(type='TubeMetric', protocol='tubedetr'))
-    assert isinstance(metric, TubeMetric)
-    assert metric.prefix == 'tube'
-
-
-def test_ann_file_of_the_config_comes_first(tiny_annotation):
-    result = run([make_sample()], 'none.json', ann_file=str(tiny_annotation))
-    assert result['tube/m_vIoU'] == 1.0
+    sample = make_sample(spans=((4, 8), (4, 8)), boxes=(LEFT, LEFT))
+    result = run([sample], 'none.json', ann_file=str(tiny_annotation))
+    assert result['tube/declarative/m_tIoU'] == pytest.approx(2 / 6)
+    assert result['tube/interrogative/m_tIoU'] == 1.0
+    assert result['tube/interrogative/gt_m_vIoU'] == 0.0
+    metric = TubeMetric()
+    metric.process(None, [make_sample().to_dict()] * 3)
+    assert len(metric.results) == 3
 
 
 def test_the_annotation_may_lie_in_a_storage(tiny_annotation, monkeypatch):
@@ -84,70 +77,50 @@ def test_the_annotation_may_lie_in_a_storage(tiny_annotation, monkeypatch):
     assert result['tube/m_vIoU'] == 1.0 and asked == ['far/ann.json']
 
 
-def test_wrong_span_and_box(tiny_annotation):
-    sample = make_sample(spans=((4, 8), (4, 8)), boxes=(LEFT, LEFT))
-    result = run([sample], str(tiny_annotation))
-    assert result['tube/declarative/m_tIoU'] == pytest.approx(2 / 6)
-    assert result['tube/declarative/m_vIoU'] == pytest.approx(2 / 6)
-    assert result['tube/interrogative/m_tIoU'] == 1.0
-    assert result['tube/interrogative/gt_m_vIoU'] == 0.0
-
-
-def test_several_queries_a_clip_survive_the_cut_to_size(tiny_annotation):
-    # The data set has one item (clip) but two sentences.
-    result = run([make_sample()], str(tiny_annotation), size=1)
-    assert result['tube/m_vIoU'] == 1.0
-    metric = TubeMetric()
-    metric.process(None, [make_sample().to_dict()] * 3)
-    assert len(metric.results) == 3
-
-
-def test_duplicates_keep_the_first(tiny_annotation):
-    second = make_sample(spans=((0, 1), (0, 1)))
-    result = run([make_sample(), second], str(tiny_annotation))
-    assert result['tube/m_vIoU'] == 1.0
-
-
 def test_missing_queries_score_zero(tiny_annotation):
     sample = make_sample(ids='a', spans=((2, 6),), boxes=(LEFT,))
-    result = run([sample], str(tiny_annotation))
+    result = run([sample], tiny_annotation)
     assert result['tube/m_vIoU'] == 0.5
     assert result['tube/interrogative/m_vIoU'] == 0.0
     with pytest.raises(ValueError, match="'b'"):
-        run([sample], str(tiny_annotation), strict=True)
+        run([sample], tiny_annotation, strict=True)
 
 
-def test_dense_boxes_are_linear_and_held(tiny_annotation, tmp_path):
+def test_the_dump(tiny_annotation, tmp_path):
     sample = make_sample(frames=(2, 6))
+    sample.queries.texts = ['the cup turns', 'what turns?']
     sample.pred_queries.bboxes[0, 1] += 8.0
+    # What is predicted twice keeps the first.
+    second = make_sample(spans=((0, 1), (0, 1)))
     path, weights = tmp_path / 'dump.json', str(tmp_path / 'run/best.pth')
     files = dict(dump=str(path), checkpoint=weights)
-    run([sample], str(tiny_annotation), **files)
+    run([sample, second], tiny_annotation, **files)
     predictions, metainfo = load_predictions(path)
-    # From where the file lies, so that both may be moved.
-    assert metainfo.pop('checkpoint') == 'run/best.pth'
+    # Linear between sampled frames, held at the ends.
     frames, boxes = predictions['a']['boxes']
     assert frames.tolist() == list(range(10))
     left = boxes[:, 0].tolist()
     assert left == [10, 10, 10, 12, 14, 16, 18, 18, 18, 18]
-    # What tells whether predictions belong to an annotation.
+    assert predictions['a']['span'] == [2, 6]
+    assert predictions['b']['score'] == 0.25
+    assert predictions['b']['video'] == 'v'
+    assert predictions['b']['text'] == 'what turns?'
+    # The checkpoint from where the file lies, so that both may be moved.
     assert metainfo == {
         'dataset': 'tiny',
         'split': 'test',
         'query_ids': 'by hand',
+        'checkpoint': 'run/best.pth',
     }
-    assert predictions['b']['score'] == 0.25
 
 
-def test_dump_scores_the_same(tiny_annotation, tmp_path):
-    from hero_mm.datasets.annotation import load_annotation
-
+def test_a_dump_scores_the_same(tiny_annotation, tmp_path):
     torch.manual_seed(0)
     sample = make_sample()
     sample.pred_queries.bboxes += torch.randn(2, 3, 4) * 3
     sample.pred_queries.spans += torch.rand(2, 2)
     path = tmp_path / 'dump.json'
-    result = run([sample], str(tiny_annotation), dump=str(path))
+    result = run([sample], tiny_annotation, dump=str(path))
     truths = load_annotation(tiny_annotation).ground_truths()
     again = evaluate_tubes(truths, load_predictions(path)[0])
     assert 0 < again['m_vIoU'] < 1
@@ -155,40 +128,16 @@ def test_dump_scores_the_same(tiny_annotation, tmp_path):
 
 
 def test_interpolation_is_that_of_the_tools(tiny_annotation):
-    from hero_mm.datasets.annotation import load_annotation
-
     content = json.loads(tiny_annotation.read_text())
     # The true span of "b" ends with the clip, and one past what is searched.
     content['data_list'][0]['segment'] = [0, 8]
     tiny_annotation.write_text(json.dumps(content))
     sample = make_sample(frames=(0, 4))
     sample.set_metainfo(dict(segment=(0, 7)))
-    truths = load_annotation(tiny_annotation).ground_truths()
-    for choice, boxes in ((None, [4, 5, 6, 7]), (False, [4, 5, 6])):
-        result = run(
-            [sample],
-            str(tiny_annotation),
-            protocol='stcat',
-            interpolate=choice,
-        )
-        expected = evaluate_tubes(
-            truths,
-            {
-                'a': dict(span=[2, 6], boxes=dict.fromkeys(range(7), LEFT)),
-                'b': dict(span=[4, 8], boxes=dict.fromkeys(boxes, RIGHT)),
-            },
-            'stcat',
-            interpolate=choice,
-        )
-        assert result['tube/interrogative/gt_m_vIoU'] == len(boxes) / 4
-        assert result == {f'tube/{k}': v for k, v in expected.items()}
-
-
-def test_results_are_cleared_between_epochs(tiny_annotation):
-    metric = TubeMetric(ann_file=str(tiny_annotation))
-    for spans, expected in ((((2, 6), (4, 8)), 1.0), (((8, 9), (0, 1)), 0.0)):
-        metric.process(None, [make_sample(spans=spans).to_dict()])
-        assert metric.evaluate(1)['tube/m_vIoU'] == expected
+    for choice, share in ((None, 1), (False, 0.75)):
+        how = dict(protocol='stcat', interpolate=choice)
+        result = run([sample], tiny_annotation, **how)
+        assert result['tube/interrogative/gt_m_vIoU'] == share
 
 
 def test_log_has_protocol_and_counts(tiny_annotation, monkeypatch):
@@ -198,7 +147,7 @@ def test_log_has_protocol_and_counts(tiny_annotation, monkeypatch):
         lambda text, logger, level=logging.INFO: lines.append((level, text)),
     )
     clip = make_sample(ids='ax')
-    run([clip, clip], str(tiny_annotation))
+    run([clip, clip], tiny_annotation)
     (level, warning), (_, table) = lines
     assert level == logging.WARNING
     assert "'b'" in warning and "'x'" in warning
@@ -207,59 +156,34 @@ def test_log_has_protocol_and_counts(tiny_annotation, monkeypatch):
     assert '2 queries were predicted more than once' in table
 
 
-def test_not_a_number_names_the_query(tiny_annotation):
-    sample = make_sample()
-    sample.pred_queries.bboxes[1, 2, 0] = float('nan')
-    with pytest.raises(ValueError, match="query 'b': the box on frame 8"):
-        run([sample], str(tiny_annotation))
-    sample = make_sample(spans=((2, 6), (float('inf'), 8)))
-    with pytest.raises(ValueError, match="query 'b': span must be finite"):
-        run([sample], str(tiny_annotation))
-
-
-@pytest.mark.parametrize('key', ['queries', 'pred_queries', 'segment'])
-def test_incomplete_sample_names_video_and_field(tiny_annotation, key):
-    sample = make_sample().to_dict()
-    del sample[key]
-    with pytest.raises(ValueError, match=f"video 'v' has no '{key}'"):
-        TubeMetric().process(None, [sample])
-
-
-def test_wrong_shape_names_the_video():
-    sample = make_sample(frames=(0, 4)).to_dict()
-    sample['frame_inds'] = np.arange(3)
-    with pytest.raises(ValueError, match=r"'v'.*\(2, 3, 4\).*\(2, 2, 4\)"):
-        TubeMetric().process(None, [sample])
-
-
 def test_half_precision_predictions(tiny_annotation):
     sample = make_sample()
     for name in ('spans', 'bboxes', 'span_scores'):
         value = sample.pred_queries[name]
         sample.pred_queries[name] = value.bfloat16()
-    assert run([sample], str(tiny_annotation))['tube/m_vIoU'] == 1.0
+    assert run([sample], tiny_annotation)['tube/m_vIoU'] == 1.0
 
 
-def test_wrong_arguments():
+def test_what_is_wrong_is_named(tiny_annotation):
+    sample = make_sample()
+    sample.pred_queries.bboxes[1, 2, 0] = float('nan')
+    with pytest.raises(ValueError, match="query 'b': the box on frame 8"):
+        run([sample], tiny_annotation)
+    sample = make_sample(spans=((2, 6), (float('inf'), 8)))
+    with pytest.raises(ValueError, match="query 'b': span must be finite"):
+        run([sample], tiny_annotation)
+    sample = make_sample().to_dict()
+    sample['frame_inds'] = np.arange(4)
+    with pytest.raises(ValueError, match="'a': 4 frames have 3 boxes"):
+        TubeMetric().process(None, [sample])
+    del sample['pred_queries']
+    with pytest.raises(ValueError, match="video 'v' has no 'pred_queries'"):
+        TubeMetric().process(None, [sample])
     with pytest.raises(ValueError, match='Unknown protocol'):
         TubeMetric(protocol='nope')
     with pytest.raises(ValueError, match=r'\.json'):
         TubeMetric(dump='predictions.pkl')
-
-
-def test_no_annotation_says_what_to_set():
     metric = TubeMetric()
     metric.process(None, [make_sample().to_dict()])
     with pytest.raises(ValueError, match='ann_file'):
         metric.evaluate(1)
-
-
-def test_dump_is_valid_json(tiny_annotation, tmp_path):
-    path = tmp_path / 'dump.json'
-    sample = make_sample()
-    sample.queries.texts = ['the cup turns', 'what turns?']
-    run([sample], str(tiny_annotation), dump=str(path))
-    raw = json.loads(path.read_text())
-    assert set(raw) == {'metainfo', 'predictions'}
-    assert raw['predictions']['b']['video'] == 'v'
-    assert raw['predictions']['b']['text'] == 'what turns?'

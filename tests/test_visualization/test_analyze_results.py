@@ -1,7 +1,6 @@
 """The command that writes an evaluation report."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -51,15 +50,23 @@ def test_draws_where_the_videos_are(tool, folder, words, tmp_path):
     assert drawn == ['.mp4', '.mp4', '.png', '.png']
 
 
-def test_compares_two_files(tool, folder, words, tmp_path, capsys):
-    other = write_other(folder, tmp_path / 'other.json')
+@pytest.mark.parametrize('name', ['other.json', 'deep/predictions.json'])
+def test_compares_two_files(tool, folder, words, tmp_path, capsys, name):
+    path = tmp_path / name
+    other = write_other(folder, path)
     tool.main([*words, '--compare', other, '--protocol', 'stcat'])
     printed = capsys.readouterr()
-    assert 'Scores of predictions, protocol stcat' in printed.out
-    assert 'Scores of other, protocol stcat' in printed.out
+    names = ('predictions', 'other')
+    if path.stem == 'predictions':
+        # Files of one name are called by their paths.
+        names = (words[0], str(path))
+    for called in names:
+        assert f'Scores of {called}, protocol stcat' in printed.out
     assert 'warning: 1 of 4 queries' in printed.err
     items = (tmp_path / 'report/items.csv').read_text()
     assert 'other_viou' in items.splitlines()[0]
+    with pytest.raises(ValueError, match='1 of 4 queries'):
+        tool.main([other, *words[1:], '--strict'])
 
 
 def test_without_interpolation(tool, words, capsys):
@@ -80,28 +87,8 @@ def test_predictions_of_another_split_are_refused(
     tool.main([*more, '--force'])
 
 
-def test_files_of_one_name_are_told_apart(tool, tmp_path):
-    one, two = tmp_path / 'a/pred.json', tmp_path / 'b/pred.json'
-    assert tool.names_of(one, two) == ('a/pred', 'b/pred')
-    assert tool.names_of(one, Path('x.json')) == ('pred', 'x')
-    deep = tmp_path / 'c/a/pred.json'
-    assert tool.names_of(one, deep) == (str(one), str(deep))
-
-
-def test_strict_refuses_what_is_missing(tool, folder, words, tmp_path):
-    half = write_other(folder, tmp_path / 'half.json', keep='01')
-    with pytest.raises(ValueError, match='2 of 4 queries'):
-        tool.main([half, *words[1:], '--strict'])
-
-
 def test_a_folder_of_videos_must_be_there(tool, words, capsys):
     with pytest.raises(SystemExit) as stop:
         tool.main([*words, '--videos', 'gone'])
     assert stop.value.code == 2
     assert '--videos gone is no folder' in capsys.readouterr().err
-
-
-def test_a_number_of_cases_is_not_negative(tool, words, capsys):
-    with pytest.raises(SystemExit):
-        tool.main([*words, '--cases', '-1'])
-    assert '--cases must be 0 or more' in capsys.readouterr().err

@@ -60,25 +60,13 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--force',
         action='store_true',
-        help='go on though the files tell another data set, split or kind of '
+        help='go on though the files name another data set, split or kind of '
         'query ids',
     )
     args = parser.parse_args(argv)
     if args.videos is not None and not Path(args.videos).is_dir():
         parser.error(f'--videos {args.videos} is no folder')
-    if args.cases < 0:
-        parser.error(f'--cases must be 0 or more, got {args.cases}')
     return args
-
-
-def names_of(first: Path, second: Path) -> tuple[str, str]:
-    """Short names that tell two files apart."""
-    if first.stem != second.stem:
-        return first.stem, second.stem
-    one, two = (
-        f'{path.resolve().parent.name}/{path.stem}' for path in (first, second)
-    )
-    return (one, two) if one != two else (str(first), str(second))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -93,7 +81,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         read.append(predictions)
     title, other = args.pred.stem, None
     if args.compare is not None:
-        title, name = names_of(args.pred, args.compare)
+        name = args.compare.stem
+        if name == title:
+            title, name = str(args.pred), str(args.compare)
         other = (name, read[1])
     with warnings_in_words():
         report = build_analysis(

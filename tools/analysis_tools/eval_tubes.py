@@ -9,10 +9,8 @@ Example::
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Optional
 
 from hero_mm.errors import explained, warnings_in_words
@@ -27,7 +25,7 @@ with explained():
         selection_report,
     )
     from hero_mm.evaluation.prediction_file import load_predictions
-    from hero_mm.files import write_bytes
+    from hero_mm.files import write_text
     from hero_mm.texts import printable
 
 
@@ -82,27 +80,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Score, print the table and write the scores."""
     args = parse_args(argv)
     try:
-        if args.json:
-            _check_target(Path(args.json))
-        result, table = _score(args)
+        result, table = score(args)
         print(table)
         if args.json:
-            text = json.dumps(result, indent=2) + '\n'
-            write_bytes(Path(args.json), text.encode())
+            write_text(args.json, json.dumps(result, indent=2) + '\n')
     except (OSError, ValueError) as error:
         print(f'eval_tubes: {printable(error)}', file=sys.stderr)
         return 1
     return 0
 
 
-def _check_target(path: Path) -> None:
-    """Fail before the scoring where a file cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise OSError(f'--json {path}: a folder, or in one that is read-only.')
-
-
-def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+def score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """What is written to the file of scores, and what is printed."""
     # Brings torch, which --help does without.
     with explained():
         from hero_mm.datasets.annotation import load_annotation
@@ -116,26 +105,18 @@ def _score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             truths,
             predictions,
             args.protocol,
-            strict=args.strict,
-            dataset=annotation.metainfo.get('dataset'),
-            interpolate=False if args.no_interpolate else None,
+            args.strict,
+            annotation.metainfo.get('dataset'),
+            False if args.no_interpolate else None,
         )
     table = format_scores(scores)
+    doubts = ('missing', 'unknown', 'ungraded', 'boxless', 'elsewhere')
     result: dict[str, Any] = dict(
         scores.summary(),
         protocol=scores.protocol.name,
         interpolate=scores.protocol.interpolate,
         queries=len(scores.query_ids),
-        **{
-            name: len(getattr(scores, name))
-            for name in (
-                'missing',
-                'unknown',
-                'ungraded',
-                'boxless',
-                'elsewhere',
-            )
-        },
+        **{name: len(getattr(scores, name)) for name in doubts},
         metainfo=metainfo,
     )
     if args.per_query:

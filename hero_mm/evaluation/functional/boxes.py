@@ -7,24 +7,15 @@ exclusive. Frame numbers are native and strictly increasing.
 import numpy as np
 from numpy.typing import NDArray
 
-from hero_mm.errors import UserError
-
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
 def paired_box_iou(boxes_N4: FloatArray, others_N4: FloatArray) -> FloatArray:
-    """Overlap of each box with its partner.
+    """IoU of each box with its partner, both xyxy (N, 4); has shape (N,).
 
     A box with ``x2 <= x1`` or ``y2 <= y1`` overlaps nothing.
-
-    Args:
-        boxes_N4 (np.ndarray): Boxes, xyxy, has shape (N, 4).
-        others_N4 (np.ndarray): Their partners, xyxy, has shape (N, 4).
-
-    Returns:
-        np.ndarray: Intersection over union in [0, 1], has shape (N,).
 
     Examples:
         >>> box = np.array([[0.0, 0.0, 2.0, 2.0]])
@@ -47,43 +38,31 @@ def paired_box_iou(boxes_N4: FloatArray, others_N4: FloatArray) -> FloatArray:
 def find_frames(
     frames_N: IntArray, wanted_M: IntArray
 ) -> tuple[IntArray, BoolArray]:
-    """Row of each wanted frame in rising ones, and whether it is there.
+    """Row of each wanted frame (any where it is absent), and if it is there.
 
-    Any row where it is absent; both have shape (M,).
+    Both have shape (M,).
     """
     if not len(frames_N):
-        return (
-            np.zeros(len(wanted_M), np.int64),
-            np.zeros(len(wanted_M), np.bool_),
-        )
+        rows_M = np.zeros(len(wanted_M), np.int64)
+        return rows_M, rows_M.astype(np.bool_)
     rows_M = np.searchsorted(frames_N, wanted_M).clip(max=len(frames_N) - 1)
     return rows_M.astype(np.int64), frames_N[rows_M] == wanted_M
 
 
 def interpolate_boxes(
-    frames_N: IntArray,
-    boxes_N4: FloatArray,
-    wanted_M: IntArray,
+    frames_N: IntArray, boxes_N4: FloatArray, wanted_M: IntArray
 ) -> FloatArray:
     """Boxes at any frame: linear between known ones, held at the ends.
 
     Args:
         frames_N (np.ndarray): Strictly increasing frames with a box, has
-            shape (N,), N >= 1.
+            shape (N,), N >= 1; without any a ValueError is raised.
         boxes_N4 (np.ndarray): Their boxes, has shape (N, 4).
         wanted_M (np.ndarray): Frames that need a box, has shape (M,).
 
     Returns:
         np.ndarray: Boxes on the wanted frames, has shape (M, 4).
-
-    Raises:
-        ValueError: If there is no box to start from.
     """
-    if not len(frames_N):
-        raise UserError(
-            'Cannot interpolate boxes: there is no frame with a box. Give at '
-            'least one.'
-        )
     known_N = np.asarray(frames_N, dtype=np.float64)
     columns = [
         np.interp(wanted_M, known_N, boxes_N4[:, side]) for side in range(4)
@@ -96,19 +75,17 @@ def iou_on_frames(
     given: tuple[IntArray, FloatArray],
     interpolate: bool = False,
 ) -> FloatArray:
-    """Overlap with the wanted boxes (M, 4) on their frames, has shape (M,).
+    """Overlap of given boxes with the wanted ones (M, 4), has shape (M,).
 
-    With ``interpolate`` the frames between given boxes (N, 4) are filled
-    linearly, and the first and the last box are held. Otherwise a frame
-    without a box scores 0.
+    A frame without a given box scores 0, or with ``interpolate`` has one of
+    :func:`interpolate_boxes`.
     """
     frames_M, boxes_M4 = wanted
     frames_N, boxes_N4 = given
     if not len(frames_N):
         return np.zeros(len(frames_M))
     if interpolate:
-        return paired_box_iou(
-            interpolate_boxes(frames_N, boxes_N4, frames_M), boxes_M4
-        )
+        found_M4 = interpolate_boxes(frames_N, boxes_N4, frames_M)
+        return paired_box_iou(found_M4, boxes_M4)
     rows_M, there_M = find_frames(frames_N, frames_M)
     return np.where(there_M, paired_box_iou(boxes_N4[rows_M], boxes_M4), 0.0)

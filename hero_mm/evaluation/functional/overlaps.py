@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hero_mm.errors import UserError
-
 from .boxes import (
     BoolArray,
     FloatArray,
@@ -44,13 +42,9 @@ class Overlaps(NamedTuple):
 
 
 def tube_overlaps(
-    protocol: Protocol, query_id: str, truth: TrueTube, prediction: Tube
+    protocol: Protocol, truth: TrueTube, prediction: Tube
 ) -> Overlaps:
-    """Score one query; its id is for messages.
-
-    Raises:
-        ValueError: If the protocol needs a frame rate and there is none.
-    """
+    """Score one query; a sampled grid needs its frame rate."""
     if protocol.tiou == 'frames':
         return _overlaps_by_frames(protocol, truth, prediction)
     (start, end), stop = _true_extent(protocol, truth)
@@ -58,29 +52,25 @@ def tube_overlaps(
     inner = (max(start, pred_start), min(end, pred_end))
     hull = (min(start, pred_start), max(end, pred_end))
     if protocol.grid == 'sampled':
-        grid_N = _sampled_grid(protocol, query_id, truth)
+        assert truth.fps is not None
+        grid_N = sampled_grid(truth.segment, truth.fps)
         wanted_F = grid_N[_within(grid_N, start, stop)]
         union = float(_within(grid_N, *hull).sum())
     else:
-        wanted_F = _native_grid(start, stop)
+        wanted_F = np.arange(start, stop, dtype=np.int64)
         union = hull[1] - hull[0]
     hold = protocol.gt_end != 'exclusive'
     frames_F, boxes_F4 = _true_boxes(truth, wanted_F, hold)
     # Frames of the true span without a true box cannot be graded.
     union -= _within(wanted_F, start, end).sum()
     union += _within(frames_F, start, end).sum()
-    iou_F = iou_on_frames(
-        (frames_F, boxes_F4),
-        (prediction.frames, prediction.boxes),
-        interpolate=protocol.interpolate,
-    )
+    iou_F, there_F = _predicted(protocol, prediction, frames_F, boxes_F4)
     common = max(inner[1] - inner[0], 0.0)
     lengths = end - start + pred_end - pred_start
     tiou = common / (lengths - common) if common else 0.0
     inside_F = _within(frames_F, *inner)
     viou = _sum_in_order(iou_F[inside_F]) / max(union, 1)
     gt_viou = _sum_in_order(iou_F) / max(len(frames_F), 1)
-    there_F = _has_box(protocol, prediction, frames_F)
     return Overlaps(tiou, viou, gt_viou, *_counts(there_F, inside_F))
 
 
@@ -91,12 +81,9 @@ def _overlaps_by_frames(
     # A submission there has whole frames; the first one inside our span.
     first, stop = (math.ceil(edge) for edge in prediction.span)
     start, end = truth.span
-    frames_F, boxes_F4 = _true_boxes(truth, _native_grid(start, end))
-    given = (prediction.frames, prediction.boxes)
-    iou_F = iou_on_frames(
-        (frames_F, boxes_F4), given, interpolate=protocol.interpolate
-    )
-    there_F = _has_box(protocol, prediction, frames_F)
+    wanted_F = np.arange(start, end, dtype=np.int64)
+    frames_F, boxes_F4 = _true_boxes(truth, wanted_F)
+    iou_F, there_F = _predicted(protocol, prediction, frames_F, boxes_F4)
     inside_F = _within(frames_F, first, stop)
     both_F = there_F & inside_F
     hull = max(end, stop) - min(start, first)
@@ -106,13 +93,18 @@ def _overlaps_by_frames(
     return Overlaps(tiou, viou, gt_viou, *_counts(there_F, inside_F))
 
 
-def _has_box(
-    protocol: Protocol, prediction: Tube, frames_F: IntArray
-) -> BoolArray:
-    """On which frames there is a predicted box, or one comes of others."""
+def _predicted(
+    protocol: Protocol,
+    prediction: Tube,
+    frames_F: IntArray,
+    boxes_F4: FloatArray,
+) -> tuple[FloatArray, BoolArray]:
+    """Overlap on graded frames, and where there is a predicted box."""
+    given = (prediction.frames, prediction.boxes)
+    iou_F = iou_on_frames((frames_F, boxes_F4), given, protocol.interpolate)
     if protocol.interpolate:
-        return np.full(len(frames_F), len(prediction.frames) > 0)
-    return find_frames(prediction.frames, frames_F)[1]
+        return iou_F, np.full(len(frames_F), len(prediction.frames) > 0)
+    return iou_F, find_frames(prediction.frames, frames_F)[1]
 
 
 def _counts(there_F: BoolArray, inside_F: BoolArray) -> tuple[int, int, int]:
@@ -131,17 +123,10 @@ def _within(frames_N: IntArray, start: float, end: float) -> BoolArray:
     return (frames_N >= start) & (frames_N < end)
 
 
-def _native_grid(start: float, end: float) -> IntArray:
-    return np.arange(start, end, dtype=np.int64)
-
-
 def _true_extent(
     protocol: Protocol, truth: TrueTube
 ) -> tuple[tuple[float, float], float]:
-    """The true span as a protocol reads it, whose length counts.
-
-    And the end (exclusive) of the frames on which a box must be found.
-    """
+    """The true span whose length counts, and the end of graded frames."""
     start, end = truth.span
     if protocol.gt_end == 'exclusive':
         return (start, end), end
@@ -149,17 +134,6 @@ def _true_extent(
     if protocol.gt_end == 'as_last':
         last = max(start, min(end, truth.segment[1] - 1))
     return (start, last), last + 1
-
-
-def _sampled_grid(
-    protocol: Protocol, query_id: str, truth: TrueTube
-) -> IntArray:
-    if truth.fps is None or not truth.fps > 0:
-        raise UserError(
-            f'ground truth of query {query_id!r}: protocol '
-            f'{protocol.name!r} needs a positive fps, found {truth.fps}.'
-        )
-    return sampled_grid(truth.segment, truth.fps)
 
 
 def _true_boxes(

@@ -23,8 +23,7 @@ class Protocol:
 
     Attributes:
         name (str): The name users give.
-        summary (str): Half a line for logs and tables; :attr:`described` is
-            the whole.
+        summary (str): Half a line for logs and tables.
         grid (str): Frames that count: ``'sampled'``, five a second and at
             most 200 of the segment, or ``'native'``, all of them.
         gt_end (str): How the end of the true span is read. ``'exclusive'``:
@@ -60,12 +59,6 @@ class Protocol:
         word = 'with' if self.interpolate else 'without'
         return f'{self.name} {word} interpolation'
 
-    @property
-    def described(self) -> str:
-        """str: The summary, and what frames without a predicted box get."""
-        boxes = 'interpolated' if self.interpolate else 'as predicted'
-        return f'{self.summary}, boxes {boxes}'
-
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -99,17 +92,6 @@ PROTOCOLS = {
     )
 }
 
-# The published code reads the end of the true span in one way for VidSTG and
-# in another for HC-STVG.
-_VARIANTS = {
-    ('stcat', 'hcstvg'): replace(
-        PROTOCOLS['stcat'],
-        summary='every native frame, true span ends at its last frame '
-        '(HC-STVG), strict >',
-        gt_end='last',
-    ),
-}
-
 
 def get_protocol(
     name: str,
@@ -119,28 +101,28 @@ def get_protocol(
     """Look a protocol up by name.
 
     Args:
-        name (str): One of :data:`PROTOCOLS`.
+        name (str): One of :data:`PROTOCOLS`; a ValueError lists them.
         dataset (str, optional): Name of the data set, as in the annotation
             file; ``stcat`` treats HC-STVG (``'hcstvg'``, ``'HC-STVG2'``)
             in its own way.
         interpolate (bool, optional): Whether to fill frames without a
             predicted box from their neighbours. Defaults to what the
             protocol does.
-
-    Returns:
-        Protocol: The protocol.
-
-    Raises:
-        ValueError: If there is no such protocol.
     """
     if name not in PROTOCOLS:
         raise UserError(
             f'Unknown protocol {name!r}, choose one of {", ".join(PROTOCOLS)}.'
         )
     chosen = PROTOCOLS[name]
-    for (variant, prefix), protocol in _VARIANTS.items():
-        if name == variant and plain_name(dataset or '').startswith(prefix):
-            chosen = protocol
+    if name == 'stcat' and plain_name(dataset or '').startswith('hcstvg'):
+        # The published code reads the end of the true span in one way for
+        # VidSTG and in another for HC-STVG.
+        chosen = replace(
+            chosen,
+            summary='every native frame, true span ends at its last frame '
+            '(HC-STVG), strict >',
+            gt_end='last',
+        )
     if interpolate is None:
         return chosen
     return replace(chosen, interpolate=interpolate)

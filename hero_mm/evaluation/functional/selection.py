@@ -12,7 +12,7 @@ span that have a true box:
 
 Predicted boxes are interpolated between the given frames and held at the ends.
 
-Shape legend: Q queries, M other objects, F graded frames. Boxes are xyxy.
+Shape legend: Q queries, F graded frames. Boxes are xyxy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,11 @@ from typing import Any, Optional
 
 import numpy as np
 
-from hero_mm.errors import UserError
-
-from .boxes import BoolArray, FloatArray, IntArray, find_frames, iou_on_frames
+from .boxes import BoolArray, FloatArray, find_frames, iou_on_frames
 from .tubes import (
     QUERY_TYPES,
     BoxesOnFrames,
     boxes_to_arrays,
-    check_mapping,
     read_ground_truth,
     read_prediction,
 )
@@ -41,8 +38,7 @@ class Selection:
     """What each query picked.
 
     Attributes:
-        query_ids (list[str]): In the order of the ground truths.
-        query_types (list[str, optional]): Their types.
+        query_types (list[str, optional]): Types of the queries.
         picked (np.ndarray): Share of frames on which the true object was
             picked, has shape (Q,).
         other (np.ndarray): Share on which it was another, has shape (Q,).
@@ -51,21 +47,11 @@ class Selection:
             frames, NaN where there is none, has shape (Q,).
     """
 
-    query_ids: list[str]
     query_types: list[Optional[str]]
     picked: FloatArray
     other: FloatArray
     nothing: FloatArray
     iou: FloatArray
-
-    def records(self) -> dict[str, dict[str, float]]:
-        """``picked, other, nothing, iou`` by query; NaN without a pick."""
-        columns = ('picked', 'other', 'nothing', 'iou')
-        table = np.stack([getattr(self, name) for name in columns], axis=1)
-        return {
-            query_id: dict(zip(columns, row))
-            for query_id, row in zip(self.query_ids, table.tolist())
-        }
 
     def summary(self) -> dict[str, float]:
         """Means over all queries and by sentence type.
@@ -76,7 +62,7 @@ class Selection:
             true object on more than half of the frames; ``picked_iou``: mean
             overlap on picked frames, over queries that have some.
         """
-        result = self._mean(np.ones(len(self.query_ids), np.bool_))
+        result = self._mean(np.ones(len(self.query_types), np.bool_))
         types = np.array(self.query_types, dtype=object)
         for query_type in QUERY_TYPES:
             chosen_Q = types == query_type
@@ -117,9 +103,7 @@ def selection_report(
         Selection: Shares by query; its ``summary()`` has the means.
 
     Raises:
-        ValueError: If there is no ground truth, or an entry is malformed;
-            the message names the query.
-        TypeError: If the truths or the predictions are no mappings.
+        ValueError: If an entry is malformed; the message names the query.
 
     Examples:
         >>> truth = dict(span=[0, 4], segment=[0, 4],
@@ -127,61 +111,35 @@ def selection_report(
         >>> guess = dict(span=[0, 4], boxes={0: [0, 0, 4, 3]})
         >>> other = [{3: [0, 0, 4, 3]}]
         >>> report = selection_report({'a': truth}, {'a': guess}, {'a': other})
-        >>> report.records()['a']
-        {'picked': 0.75, 'other': 0.25, 'nothing': 0.0, 'iou': 0.75}
+        >>> report.picked.tolist(), report.other.tolist()
+        ([0.75], [0.25])
     """
-    check_mapping(ground_truths, 'ground truths')
-    check_mapping(predictions, 'predictions')
-    if not ground_truths:
-        raise UserError(
-            'There is no ground truth to compare with: give at least one '
-            'query.'
-        )
     rows = []
     query_types = []
     for query_id, item in ground_truths.items():
         truth = read_ground_truth(query_id, item)
         query_types.append(truth.query_type)
+        if query_id not in predictions:
+            rows.append((0.0, 0.0, 1.0, float('nan')))
+            continue
         inside_N = (truth.frames >= truth.span[0]) & (
             truth.frames < truth.span[1]
         )
         frames_F, boxes_F4 = truth.frames[inside_N], truth.boxes[inside_N]
-        if query_id not in predictions or not len(frames_F):
-            rows.append((0.0, 0.0, 1.0, float('nan')))
-            continue
         guess = read_prediction(query_id, predictions[query_id])
         given = (guess.frames, guess.boxes)
         true_F = iou_on_frames((frames_F, boxes_F4), given, interpolate=True)
-        others = distractors.get(query_id, ())
         other_F = np.zeros(len(frames_F))
-        for boxes in others:
-            owner = f'distractor of query {query_id!r}'
-            track = boxes_to_arrays(boxes, owner)
-            np.maximum(
-                other_F, _iou_with_track(frames_F, track, given), out=other_F
+        for track in distractors.get(query_id, ()):
+            frames, boxes = boxes_to_arrays(
+                track, f'distractor of query {query_id!r}'
             )
+            rows_F, there_F = find_frames(frames, frames_F)
+            wanted = (frames_F[there_F], boxes[rows_F[there_F]])
+            iou = iou_on_frames(wanted, given, interpolate=True)
+            other_F[there_F] = np.maximum(other_F[there_F], iou)
         rows.append(_shares(true_F, other_F))
-    table = np.array(rows, dtype=np.float64)
-    return Selection(
-        query_ids=list(ground_truths),
-        query_types=query_types,
-        picked=table[:, 0],
-        other=table[:, 1],
-        nothing=table[:, 2],
-        iou=table[:, 3],
-    )
-
-
-def _iou_with_track(
-    frames_F: IntArray,
-    track: tuple[IntArray, FloatArray],
-    given: tuple[IntArray, FloatArray],
-) -> FloatArray:
-    rows_F, there_F = find_frames(track[0], frames_F)
-    iou_F = np.zeros(len(frames_F))
-    wanted = (frames_F[there_F], track[1][rows_F[there_F]])
-    iou_F[there_F] = iou_on_frames(wanted, given, interpolate=True)
-    return iou_F
+    return Selection(query_types, *np.array(rows, dtype=np.float64).T)
 
 
 def _shares(
@@ -190,7 +148,5 @@ def _shares(
     picked_F = (true_F > MIN_IOU) & (true_F > other_F)
     wrong_F = ~picked_F & (other_F > MIN_IOU)
     iou = true_F[picked_F].mean() if picked_F.any() else float('nan')
-    nothing_F = ~picked_F & ~wrong_F
-    shares = (float(part.mean()) for part in (picked_F, wrong_F, nothing_F))
-    picked, wrong, nothing = shares
-    return picked, wrong, nothing, float(iou)
+    nothing = float((~picked_F & ~wrong_F).mean())
+    return float(picked_F.mean()), float(wrong_F.mean()), nothing, float(iou)

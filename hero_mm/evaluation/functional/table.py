@@ -1,6 +1,5 @@
 """Scores as a table of plain text, one row a sentence type."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -12,17 +11,9 @@ from .tubes import QUERY_TYPES
 
 
 def format_scores(scores: TubeScores) -> str:
-    """Draw the mean scores as a table.
-
-    Args:
-        scores (TubeScores): What :func:`score_tubes` gave.
-
-    Returns:
-        str: Protocol and counts, then one row for all queries and one for
-        each sentence type that occurs; scores in percent.
-    """
+    """Protocol, counts and mean scores in percent, a row a sentence type."""
     lines = [
-        f'Protocol {scores.protocol.label}: {scores.protocol.described}',
+        f'Protocol {scores.protocol.label}: {scores.protocol.summary}',
         f'{len(scores.query_ids)} queries, {len(scores.missing)} without a '
         f'prediction (scored 0), {len(scores.unknown)} predictions of '
         f'unknown queries (ignored); scores in percent',
@@ -32,15 +23,7 @@ def format_scores(scores: TubeScores) -> str:
 
 
 def format_selection(selection: Selection) -> str:
-    """Draw what was picked as a table.
-
-    Args:
-        selection (Selection): What :func:`selection_report` gave.
-
-    Returns:
-        str: One row for all queries and one for each sentence type that
-        occurs; values in percent.
-    """
+    """What was picked, in percent, a row a sentence type."""
     line = (
         'Object picked on the frames of the true span (share of frames; '
         'picked_queries: on more than half of them; picked_iou: box overlap '
@@ -54,20 +37,14 @@ def _rows(
     summary: Mapping[str, float], query_types: Sequence[Optional[str]]
 ) -> list[list[str]]:
     keys = [key for key in summary if '/' not in key]
-    counts = Counter(query_types)
-    rows = [
-        ['sentences', 'queries', *keys],
-        ['all', str(len(query_types)), *(_percent(summary[k]) for k in keys)],
-    ]
-    for query_type in QUERY_TYPES:
-        if counts[query_type]:
-            values = (_percent(summary[f'{query_type}/{k}']) for k in keys)
-            rows.append([query_type, str(counts[query_type]), *values])
+    rows = [['sentences', 'queries', *keys]]
+    types = [name for name in QUERY_TYPES if name in query_types]
+    for name in ('all', *types):
+        prefix = '' if name == 'all' else f'{name}/'
+        count = query_types.count(name) if prefix else len(query_types)
+        values = [f'{100 * summary[prefix + key]:.2f}' for key in keys]
+        rows.append([name, str(count), *values])
     return rows
-
-
-def _percent(value: float) -> str:
-    return f'{100 * value:.2f}'
 
 
 def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from hero_mm.errors import UserError
+from hero_mm.errors import UserError, UserTypeError
 
 from .boxes import FloatArray
 from .overlaps import Overlaps, tube_overlaps
@@ -22,7 +22,6 @@ from .tubes import (
     QUERY_TYPES,
     TrueTube,
     Tube,
-    check_mapping,
     read_ground_truth,
     read_prediction,
 )
@@ -95,10 +94,10 @@ class TubeScores:
     def columns(self) -> dict[str, FloatArray]:
         """What is averaged, (Q,) by key; ``vIoU@R``, ``acc@R`` are 0 or 1."""
         if self.protocol.accuracies:
-            result = {
-                f'acc@{value}': self._reached(value)
-                for value in self.protocol.accuracies
-            }
+            result = {}
+            for value in self.protocol.accuracies:
+                passed = self.gt_viou >= value - ACCURACY_SLACK
+                result[f'acc@{value}'] = passed.astype(np.float64)
             return dict(result, acc_avg=np.mean(list(result.values()), axis=0))
         result = dict(m_tIoU=self.tiou)
         for name, scores in (('', self.viou), ('gt_', self.gt_viou)):
@@ -107,9 +106,6 @@ class TubeScores:
                 passed = scores > value
                 result[f'{name}vIoU@{value}'] = passed.astype(np.float64)
         return result
-
-    def _reached(self, value: float) -> FloatArray:
-        return (self.gt_viou >= value - ACCURACY_SLACK).astype(np.float64)
 
 
 def evaluate_tubes(
@@ -162,12 +158,7 @@ def evaluate_tubes(
         (0.5, 0.25, 0.25)
     """
     scores = score_tubes(
-        ground_truths,
-        predictions,
-        protocol,
-        strict=strict,
-        dataset=dataset,
-        interpolate=interpolate,
+        ground_truths, predictions, protocol, strict, dataset, interpolate
     )
     result: dict[str, Any] = dict(scores.summary())
     if per_query:
@@ -183,23 +174,19 @@ def score_tubes(
     dataset: Optional[str] = None,
     interpolate: Optional[bool] = None,
 ) -> TubeScores:
-    """Score each query; see :func:`evaluate_tubes` for the arguments.
-
-    Returns:
-        TubeScores: One score a query, and what was missing.
-
-    Raises:
-        ValueError: As :func:`evaluate_tubes`.
-        TypeError: As :func:`evaluate_tubes`.
-    """
+    """Score each query, as :func:`evaluate_tubes` does, without averaging."""
     chosen = get_protocol(protocol, dataset, interpolate)
-    check_mapping(ground_truths, 'ground truths')
-    check_mapping(predictions, 'predictions')
+    for items, name in (
+        (ground_truths, 'ground truths'),
+        (predictions, 'predictions'),
+    ):
+        if not isinstance(items, Mapping):
+            raise UserTypeError(
+                f'The {name} must be a mapping from query id to a dict, '
+                f'found {type(items).__name__}.'
+            )
     if not ground_truths:
-        raise UserError(
-            'There is no ground truth to score against: give at least one '
-            'query.'
-        )
+        raise UserError('There is no ground truth: give at least one query.')
     # A set, since a lazy mapping makes the item to say whether it has it.
     known = set(ground_truths)
     missing = [key for key in ground_truths if key not in predictions]
@@ -209,10 +196,15 @@ def score_tubes(
     query_types, elsewhere = [], []
     for query_id, item in ground_truths.items():
         truth = read_ground_truth(query_id, item)
+        if chosen.grid == 'sampled' and not (truth.fps or 0) > 0:
+            raise UserError(
+                f'ground truth of query {query_id!r}: protocol '
+                f'{chosen.name!r} needs a positive fps, found {truth.fps}.'
+            )
         query_types.append(truth.query_type)
         given = predictions.get(query_id, _NOTHING)
         prediction = read_prediction(query_id, given)
-        rows[query_id] = tube_overlaps(chosen, query_id, truth, prediction)
+        rows[query_id] = tube_overlaps(chosen, truth, prediction)
         if given is not _NOTHING and _is_elsewhere(prediction, truth):
             elsewhere.append(query_id)
     there = {key: row for key, row in rows.items() if key in predictions}
@@ -244,9 +236,10 @@ def _is_elsewhere(prediction: Tube, truth: TrueTube) -> bool:
 
 def _report_doubts(scores: TubeScores, there: Mapping[str, Overlaps]) -> None:
     """Warn of scores that say little of the model."""
+    doubts = []
     total, name = len(scores.query_ids), scores.protocol.name
     if scores.ungraded:
-        _warn(
+        doubts.append(
             f'{len(scores.ungraded)} of {total} queries have no true box on a '
             f'frame that protocol {name!r} grades '
             f'({name_some(scores.ungraded)}); they score 0 whatever is '
@@ -255,27 +248,26 @@ def _report_doubts(scores: TubeScores, there: Mapping[str, Overlaps]) -> None:
     if scores.boxless:
         without = sum(row.boxless for row in there.values())
         inside = sum(row.boxless_inside for row in there.values())
-        _warn(
+        doubts.append(
             f'{len(scores.boxless)} of {len(there)} predictions have no box '
             f'on some of the frames that protocol {name!r} grades '
             f'({name_some(scores.boxless)}): {without} of '
             f'{sum(row.graded for row in there.values())} frames, {inside} '
             f'of them inside predicted spans, which score 0. Predict a box '
             f'on every native frame, or on those of the grid '
-            f'(docs/metrics.md, section 2).'
+            f'(docs/metrics.md, section 2). Or are query ids counted another '
+            f'way?'
         )
     if scores.elsewhere:
-        _warn(
+        doubts.append(
             f'{len(scores.elsewhere)} of {len(there)} predictions have their '
             f'span or their boxes outside the segment that is searched '
             f'({name_some(scores.elsewhere)}). Are query ids, or frames, '
             f'counted another way? Predictions that carry "video" and "text" '
             f'are compared with the annotation.'
         )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=5)
+    for doubt in doubts:
+        warnings.warn(doubt, stacklevel=4)
 
 
 def _report_strangers(
@@ -292,17 +284,17 @@ def _report_strangers(
             f'{len(unknown)} predictions belong to no query of the '
             f'annotation ({name_some(unknown)})'
         )
-    if not lines:
-        return
-    if strict:
+    if lines and strict:
         raise UserError(
             f'{"; ".join(lines)}. Predict every query, or score without '
             f'strict to count missing ones as 0.'
         )
-    warnings.warn(
-        f'{"; ".join(lines)}. Missing ones score 0, unknown ones are ignored.',
-        stacklevel=4,
-    )
+    if lines:
+        warnings.warn(
+            f'{"; ".join(lines)}. Missing ones score 0, unknown ones are '
+            f'ignored.',
+            stacklevel=4,
+        )
 
 
 def name_some(names: list[str]) -> str:

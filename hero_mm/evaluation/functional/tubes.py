@@ -81,7 +81,7 @@ def boxes_to_arrays(
     if isinstance(boxes, Mapping):
         keys: Any = list(boxes)
         values: Any = list(boxes.values())
-    elif _is_pair(boxes):
+    elif isinstance(boxes, tuple) and len(boxes) == 2:
         keys, values = boxes
     else:
         raise UserTypeError(
@@ -96,98 +96,61 @@ def boxes_to_arrays(
         twice = frames[1:][np.diff(frames) == 0]
         if len(twice):
             raise UserError(f'{owner}: frame {twice[0]} has two boxes.')
-    bad = ~np.isfinite(array).all(axis=1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise UserError(
-            f'{owner}: the box on frame {frames[row]} is '
-            f'{array[row].tolist()}. Boxes must be finite numbers.'
-        )
     return frames, array
-
-
-def _is_pair(boxes: Any) -> bool:
-    return (
-        isinstance(boxes, tuple)
-        and len(boxes) == 2
-        and all(hasattr(part, '__len__') for part in boxes)
-    )
 
 
 def _frame_array(keys: Any, owner: str) -> IntArray:
     if isinstance(keys, np.ndarray) and keys.dtype.kind in 'iu':
         return keys.astype(np.int64).reshape(-1)
-    kinds = set(map(type, keys))
     try:
-        if all(map(_may_be_frame, kinds)):
-            return np.fromiter(map(int, keys), np.int64, count=len(keys))
-    except (OverflowError, ValueError):
-        pass
-    wrong = next(key for key in keys if not _is_frame(key))
-    raise UserError(
-        f'{owner}: frame numbers must be whole numbers, found {wrong!r:.40}.'
-    )
+        return np.fromiter(map(_frame, keys), np.int64, count=len(keys))
+    except (OverflowError, ValueError) as error:
+        raise UserError(
+            f'{owner}: frame numbers must be whole numbers: {error}.'
+        ) from error
 
 
-def _may_be_frame(kind: type) -> bool:
-    return issubclass(kind, (int, np.integer, str)) and kind is not bool
-
-
-def _is_frame(key: Any) -> bool:
-    try:
-        return _may_be_frame(type(key)) and abs(int(key)) < 1 << 63
-    except ValueError:
-        return False
+def _frame(key: Any) -> int:
+    if type(key) is bool or not isinstance(key, (int, np.integer, str)):
+        raise ValueError(f'found {key!r:.40}')
+    return int(key)
 
 
 def _box_array(values: Any, frames_N: IntArray, owner: str) -> FloatArray:
-    count = len(frames_N)
-    if len(values) != count:
-        raise UserError(
-            f'{owner}: {count} frames have {len(values)} boxes: give one each.'
-        )
-    if not count:
+    if not len(frames_N) and not len(values):
         return np.zeros((0, 4))
     array = _as_numbers(values)
-    if array is not None and array.shape == (count, 4):
+    if array is not None and array.shape == (len(frames_N), 4):
         return array
-    wrong = (pair for pair in zip(frames_N, values) if not _is_box(pair[1]))
-    frame, box = next(wrong, (frames_N[0], values))
+    for frame, box in zip(frames_N, values):
+        if _as_numbers([box]) is None:
+            raise UserError(
+                f'{owner}: the box on frame {frame} must be four finite '
+                f'numbers [x1, y1, x2, y2], found {box!r:.80}.'
+            )
     raise UserError(
-        f'{owner}: the box on frame {frame} must be four numbers [x1, y1, x2, '
-        f'y2], found {box!r:.80}.'
+        f'{owner}: {len(frames_N)} frames have {len(values)} boxes: give one '
+        f'each.'
     )
 
 
-def _is_box(box: Any) -> bool:
-    array = _as_numbers([box])
-    return array is not None and array.shape == (1, 4)
-
-
 def _as_numbers(values: Any) -> Optional[FloatArray]:
-    """Boxes as an array; None where there is something else than numbers."""
+    """Boxes as an array (N, 4); None where some are not finite numbers."""
     try:
-        if isinstance(values, np.ndarray) and values.dtype.kind != 'O':
-            good = values.dtype.kind in 'iuf'
-            return np.asarray(values, dtype=np.float64) if good else None
-        if set(map(len, values)) != {4}:
-            return None
-        # Looked through and converted faster than a list of lists.
-        flat = list(chain.from_iterable(values))
-        if not set(map(type, flat)).isdisjoint(_NO_NUMBERS):
-            return None
-        return np.array(flat, dtype=np.float64).reshape(-1, 4)
+        if not isinstance(values, np.ndarray) or values.dtype.kind == 'O':
+            if set(map(len, values)) != {4}:
+                return None
+            # Looked through and converted faster than a list of lists.
+            flat = list(chain.from_iterable(values))
+            if not set(map(type, flat)).isdisjoint(_NO_NUMBERS):
+                return None
+            values = np.array(flat, dtype=np.float64).reshape(-1, 4)
+        good = values.dtype.kind in 'iuf' and values.shape[1:] == (4,)
+        if good and np.isfinite(values).all():
+            return np.asarray(values, dtype=np.float64)
     except (OverflowError, TypeError, ValueError):
-        return None
-
-
-def check_mapping(items: Any, name: str) -> None:
-    """Refuse what does not tell which query an item belongs to."""
-    if not isinstance(items, Mapping):
-        raise UserTypeError(
-            f'The {name} must be a mapping from query id to a dict, found '
-            f'{type(items).__name__}.'
-        )
+        pass
+    return None
 
 
 def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
@@ -226,28 +189,23 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
     span = _read_pair(item, 'span', owner)
     segment = _read_pair(item, 'segment', owner)
     for name, (start, end) in (('span', span), ('segment', segment)):
-        if not (start.is_integer() and end.is_integer()):
+        whole = start.is_integer() and end.is_integer()
+        if not whole or not 0 < end - start <= MOST_FRAMES:
             raise UserError(
-                f'{owner}: the {name} [{start}, {end}) must be whole frames.'
+                f'{owner}: the {name} [{start:g}, {end:g}) must have whole '
+                f'frames, at least one and at most {MOST_FRAMES:,}.'
             )
-        if end <= start:
-            raise UserError(f'{owner}: the {name} [{start}, {end}) is empty.')
-        if end - start > MOST_FRAMES:
-            raise UserError(
-                f'{owner}: the {name} [{start}, {end}) has more than '
-                f'{MOST_FRAMES:,} frames.'
-            )
+    (start, end), (first, stop) = map(int, span), map(int, segment)
     # The end may be past the segment: data sets read the two differently.
-    if span[0] >= segment[1] or span[1] <= segment[0]:
+    if start >= stop or end <= first:
         raise UserError(
-            f'{owner}: the span [{span[0]:.0f}, {span[1]:.0f}) lies outside '
-            f'the segment [{segment[0]:.0f}, {segment[1]:.0f}).'
+            f'{owner}: the span [{start}, {end}) lies outside the segment '
+            f'[{first}, {stop}).'
         )
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
-    if not ((frames >= span[0]) & (frames < span[1])).any():
+    if not ((frames >= start) & (frames < end)).any():
         raise UserError(
-            f'{owner}: there is no box in the span [{span[0]:.0f}, '
-            f'{span[1]:.0f}).'
+            f'{owner}: there is no box in the span [{start}, {end}).'
         )
     query_type = item.get('query_type')
     if query_type is not None and query_type not in QUERY_TYPES:
@@ -255,14 +213,8 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
             f'{owner}: unknown query_type {query_type!r}, allowed are '
             f'{", ".join(QUERY_TYPES)}.'
         )
-    return TrueTube(
-        span,
-        frames,
-        boxes,
-        (int(segment[0]), int(segment[1])),
-        _read_fps(item, owner),
-        query_type,
-    )
+    fps = read_number(item, 'fps', owner)
+    return TrueTube(span, frames, boxes, (first, stop), fps, query_type)
 
 
 def _require(item: Mapping[str, Any], key: str, owner: str) -> Any:
@@ -270,15 +222,6 @@ def _require(item: Mapping[str, Any], key: str, owner: str) -> Any:
         found = sorted(item) if isinstance(item, Mapping) else item
         raise UserError(f'{owner}: no {key!r}, found {found}.')
     return item[key]
-
-
-def _read_fps(item: Mapping[str, Any], owner: str) -> Optional[float]:
-    if item.get('fps') is None:
-        return None
-    try:
-        return as_number(item['fps'])
-    except ValueError as error:
-        raise UserError(f'{owner}: fps {error}.') from error
 
 
 def _read_pair(
@@ -292,18 +235,24 @@ def _read_pair(
             f'{owner}: {key} must be two numbers [start, end), found '
             f'{value!r:.80}.'
         ) from error
-    try:
-        return as_number(start), as_number(end)
-    except ValueError as error:
-        raise UserError(f'{owner}: {key} {error}.') from error
+    return _number(start, key, owner), _number(end, key, owner)
 
 
-def as_number(value: Any) -> float:
-    """A finite number."""
+def read_number(
+    item: Mapping[str, Any], key: str, owner: str
+) -> Optional[float]:
+    """A finite number of an item, or None where it has none."""
+    value = item.get(key)
+    return None if value is None else _number(value, key, owner)
+
+
+def _number(value: Any, key: str, owner: str) -> float:
     try:
         number = float('nan') if type(value) in _NO_NUMBERS else float(value)
     except (OverflowError, TypeError, ValueError):
         number = float('nan')
     if not math.isfinite(number):
-        raise UserError(f'must be finite, found {value!r:.40}')
+        raise UserError(
+            f'{owner}: {key} must be finite numbers, found {value!r:.40}.'
+        )
     return number
