@@ -8,12 +8,12 @@ Detectors are whole: those of the config files that mmdet ships.
 import copy
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 import torch
 from mmengine.config import Config
@@ -23,10 +23,10 @@ from torch import nn
 from zoo_detectors import (
     DETECTORS,
     HEADS,
+    PROMPTED,
     REFUSED_DETECTORS,
     SCALES,
     WIDTH,
-    is_prompted,
     small_head,
     whole_detector,
 )
@@ -42,12 +42,12 @@ from hero_mm.apis.complexity import (
     count_parameters,
 )
 from hero_mm.apis.random_clips import WORDS, make_item
-from hero_mm.compat import package_folder
 from hero_mm.registry import MODELS
 
 # Of the variants in configs/hero, what makes a backbone of each type small.
+ONES = [1] * 4
 SMALL_BACKBONES: dict[str, dict] = dict(
-    ConvNeXt=dict(arch=dict(depths=[1] * 4, channels=[8, 16, 24, 32])),
+    ConvNeXt=dict(arch=dict(depths=ONES, channels=[8, 16, 24, 32])),
     MViT=dict(
         arch=dict(
             embed_dims=16,
@@ -56,15 +56,15 @@ SMALL_BACKBONES: dict[str, dict] = dict(
             downscale_indices=[1, 2, 3],
         )
     ),
-    PyramidVisionTransformerV2=dict(embed_dims=16, num_layers=[1] * 4),
+    PyramidVisionTransformerV2=dict(embed_dims=16, num_layers=ONES),
     ResNet=dict(depth=18, base_channels=16, stem_channels=16),
     ResNet3dSlowOnly=dict(depth=18, base_channels=16),
     ResNetTSM=dict(depth=18),
-    SwinTransformer=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4),
+    SwinTransformer=dict(embed_dims=24, depths=ONES, num_heads=ONES),
     SwinTransformer3D=dict(
-        arch=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4)
+        arch=dict(embed_dims=24, depths=ONES, num_heads=ONES)
     ),
-    UniFormer=dict(depth=[1] * 4, embed_dim=[16] * 4, head_dim=8),
+    UniFormer=dict(depth=ONES, embed_dim=[16] * 4, head_dim=8),
     VisionTransformer=dict(embed_dims=48, depth=1, num_heads=3),
 )
 
@@ -72,9 +72,7 @@ SMALL_BACKBONES: dict[str, dict] = dict(
 def shrink_tower(tower: Any) -> None:
     """Few layers and channels, in place; weights are not fetched.
 
-    Args:
-        tower (dict): ``model.video_encoder`` of a config, or the ``motion``
-            in it.
+    ``tower``: ``model.video_encoder`` of a config, or the ``motion`` in it.
     """
     backbone = tower['backbone']
     for part in (tower, backbone):
@@ -85,55 +83,13 @@ def shrink_tower(tower: Any) -> None:
             path.update(base_channels=path.get('base_channels', 64) // 4)
             path.update(depth=18)
     backbone.update(copy.deepcopy(SMALL_BACKBONES.get(kind, {})))
-    if isinstance(tower.get('neck'), dict):
-        # They are found.
-        tower['neck'].pop('in_channels', None)
-    tower.pop('in_channels', None)
     if tower.get('motion'):
         shrink_tower(tower['motion'])
 
 
-def variant_configs(folder: Union[str, Path]) -> list[Path]:
-    """The variants in ``configs/hero``: the large config, other backbones.
-
-    Args:
-        folder (str | Path): The folder ``configs``.
-
-    Raises:
-        FileNotFoundError: When there are none.
-    """
-    named = sorted((Path(folder) / 'hero').glob('hero_*_vidstg.py'))
-    # The others name batch, frames and epochs, too.
-    found = [path for path in named if path.stem.count('_') == 2]
-    if not found:
-        raise FileNotFoundError(f'{folder}/hero holds no config')
-    return found
-
-
-def variant_tower(config: Union[str, Path]) -> dict:
-    """Video encoder of a variant.
-
-    Args:
-        config (str | Path): The file.
-    """
-    encoder = Config.fromfile(str(config)).model.video_encoder
-    return encoder.to_dict()
-
-
-def needed_packages(config: Any) -> Iterator[str]:
-    """Packages of the prefixes in a config.
-
-    Args:
-        config (Any): A dict of dicts and lists.
-    """
-    if isinstance(config, Mapping):
-        kind = config.get('type')
-        if isinstance(kind, str) and '.' in kind:
-            yield kind.partition('.')[0]
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from needed_packages(value)
+def variant_tower(config: Path) -> dict:
+    """Video encoder of a variant in ``configs/hero``."""
+    return Config.fromfile(str(config)).model.video_encoder.to_dict()
 
 
 def _mmdet(kind: str, **arguments: Any) -> dict:
@@ -166,9 +122,14 @@ SLOW = dict(
     pool1_stride_t=1,
 )
 SLOW_ONLY = _mmaction('ResNet3dSlowOnly', **SLOW, lateral=False)
+R2PLUS1D = _mmaction(
+    'ResNet2Plus1d',
+    **dict(SLOW, conv1_kernel=(3, 7, 7)),
+    pretrained2d=False,
+    conv_cfg=dict(type='Conv2plus1d'),
+)
 SWIN_3D = _mmaction(
-    'SwinTransformer3D',
-    arch=dict(embed_dims=24, depths=[1] * 4, num_heads=[1] * 4),
+    'SwinTransformer3D', arch=dict(embed_dims=24, depths=ONES, num_heads=ONES)
 )
 VIDEO_MAE = _mmaction(
     'VisionTransformer',
@@ -178,118 +139,99 @@ VIDEO_MAE = _mmaction(
     return_feat_map=True,
     use_mean_pooling=False,
 )
-DETECTO_RS: dict[str, Any] = dict(
-    depth=50, base_channels=8, stem_channels=8, conv_cfg=dict(type='ConvAWS')
-)
-BRANCHES = [(8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)]
+SMALL_CSP = dict(deepen_factor=0.33, widen_factor=0.125)
+HRNET = {
+    f'stage{number}': dict(
+        num_modules=1,
+        num_branches=number,
+        block='BASIC' if number > 1 else 'BOTTLENECK',
+        num_blocks=(1,) * number,
+        num_channels=(8, 16, 32, 64)[:number],
+    )
+    for number in (1, 2, 3, 4)
+}
 
+
+def _neck(neck: Any, level: int = 1, backbone: dict = RESNET) -> dict:
+    return dict(backbone=backbone, neck=neck, level=level)
+
+
+# A backbone alone, or the whole config of a tower.
 TOWERS: dict[str, dict] = {
     # Backbones that see a frame at a time.
-    'mmdet ResNeXt': dict(
-        backbone=_mmdet('ResNeXt', depth=50, groups=2, base_width=2)
+    'mmdet ResNeXt': _mmdet('ResNeXt', depth=50, groups=2, base_width=2),
+    'mmdet Res2Net': _mmdet('Res2Net', depth=50, scales=4, base_width=4),
+    'mmdet ResNeSt': _mmdet(
+        'ResNeSt', depth=50, stem_channels=8, base_channels=8
     ),
-    'mmdet Res2Net': dict(
-        backbone=_mmdet('Res2Net', depth=50, scales=4, base_width=4)
+    'mmdet ResNetV1d': dict(RESNET, type='mmdet.ResNetV1d'),
+    'mmdet RegNet': _mmdet('RegNet', arch='regnetx_400mf'),
+    'mmdet HRNet': _neck(
+        _mmdet('HRFPN', out_channels=16), 2, _mmdet('HRNet', extra=HRNET)
     ),
-    'mmdet ResNeSt': dict(
-        backbone=_mmdet('ResNeSt', depth=50, stem_channels=8, base_channels=8)
+    'mmdet MobileNetV2': _mmdet('MobileNetV2', widen_factor=0.25),
+    'mmdet EfficientNet': _neck(
+        FPN, 1, _mmdet('EfficientNet', arch='b0', out_indices=(3, 4, 5))
     ),
-    'mmdet ResNetV1d': dict(backbone=dict(RESNET, type='mmdet.ResNetV1d')),
-    'mmdet RegNet': dict(backbone=_mmdet('RegNet', arch='regnetx_400mf')),
-    'mmdet HRNet': dict(
-        backbone=_mmdet(
-            'HRNet',
-            extra={
-                f'stage{len(widths)}': dict(
-                    num_modules=1,
-                    num_branches=len(widths),
-                    block='BASIC' if len(widths) > 1 else 'BOTTLENECK',
-                    num_blocks=(1,) * len(widths),
-                    num_channels=widths,
-                )
-                for widths in BRANCHES
-            },
+    'mmdet CSPDarknet': _mmdet('CSPDarknet', **SMALL_CSP),
+    'mmdet CSPNeXt': _mmdet('CSPNeXt', **SMALL_CSP),
+    'mmdet DetectoRS_ResNet': _neck(
+        FPN,
+        1,
+        _mmdet(
+            'DetectoRS_ResNet',
+            depth=50,
+            base_channels=8,
+            stem_channels=8,
+            conv_cfg=dict(type='ConvAWS'),
+            out_indices=LEVELS,
         ),
-        neck=_mmdet('HRFPN', out_channels=16),
-        level=2,
     ),
-    'mmdet MobileNetV2': dict(
-        backbone=_mmdet('MobileNetV2', widen_factor=0.25)
+    'mmdet HourglassNet': _mmdet(
+        'HourglassNet',
+        downsample_times=2,
+        num_stacks=1,
+        stage_channels=(16, 16, 24),
+        stage_blocks=(1, 1, 1),
+        feat_channel=16,
     ),
-    'mmdet EfficientNet': dict(
-        backbone=_mmdet('EfficientNet', arch='b0', out_indices=(3, 4, 5)),
-        neck=FPN,
-        level=1,
+    'mmdet PVT': _mmdet(
+        'PyramidVisionTransformer', embed_dims=16, num_layers=ONES
     ),
-    'mmdet CSPDarknet': dict(
-        backbone=_mmdet('CSPDarknet', deepen_factor=0.33, widen_factor=0.125)
+    'mmdet SSDVGG': _mmdet(
+        'SSDVGG',
+        depth=11,
+        with_last_pool=False,
+        ceil_mode=True,
+        out_indices=(4,),
+        out_feature_indices=(14,),
     ),
-    'mmdet CSPNeXt': dict(
-        backbone=_mmdet('CSPNeXt', deepen_factor=0.33, widen_factor=0.125)
+    'mmaction2 ResNet': _mmaction('ResNet', depth=18, **STAGES),
+    'mmaction2 MobileNetV2': _mmaction('MobileNetV2', widen_factor=0.25),
+    'mmpretrain ViT': _mmpretrain(
+        'VisionTransformer',
+        arch=dict(
+            embed_dims=48, num_layers=1, num_heads=3, feedforward_channels=48
+        ),
+        out_type='featmap',
     ),
-    'mmdet DetectoRS_ResNet': dict(
-        backbone=_mmdet('DetectoRS_ResNet', **DETECTO_RS, out_indices=LEVELS),
-        neck=FPN,
-        level=1,
-    ),
-    'mmdet HourglassNet': dict(
-        backbone=_mmdet(
-            'HourglassNet',
-            downsample_times=2,
-            num_stacks=1,
-            stage_channels=(16, 16, 24),
-            stage_blocks=(1, 1, 1),
-            feat_channel=16,
-        )
-    ),
-    'mmdet PVT': dict(
-        backbone=_mmdet(
-            'PyramidVisionTransformer', embed_dims=16, num_layers=[1] * 4
-        )
-    ),
-    'mmdet SSDVGG': dict(
-        backbone=_mmdet(
-            'SSDVGG',
-            depth=11,
-            with_last_pool=False,
-            ceil_mode=True,
-            out_indices=(4,),
-            out_feature_indices=(14,),
-        )
-    ),
-    'mmaction2 ResNet': dict(backbone=_mmaction('ResNet', depth=18, **STAGES)),
-    'mmaction2 MobileNetV2': dict(
-        backbone=_mmaction('MobileNetV2', widen_factor=0.25)
-    ),
-    'mmpretrain ViT': dict(
-        backbone=_mmpretrain(
-            'VisionTransformer',
-            arch=dict(
-                embed_dims=48,
-                num_layers=1,
-                num_heads=3,
-                feedforward_channels=48,
-            ),
-            out_type='featmap',
-        )
-    ),
-    'mmpretrain EfficientNet': dict(
-        backbone=_mmpretrain('EfficientNet', arch='b0')
-    ),
+    'mmpretrain EfficientNet': _mmpretrain('EfficientNet', arch='b0'),
     # Backbones that see frames of one clip together.
-    'mmaction2 TSM, temporal pooling': dict(
-        backbone=_mmaction('ResNetTSM', depth=18, temporal_pool=True)
+    'mmaction2 TSM, temporal pooling': _mmaction(
+        'ResNetTSM', depth=18, temporal_pool=True
     ),
-    'mmaction2 MobileNetV2-TSM': dict(
-        backbone=_mmaction('MobileNetV2TSM', widen_factor=0.25)
+    'mmaction2 MobileNetV2-TSM': _mmaction(
+        'MobileNetV2TSM', widen_factor=0.25
     ),
     'mmaction2 TANet': dict(
         backbone=_mmaction('TANet', depth=50, num_segments=4, **STAGES),
         clip_len=4,
     ),
     # Backbones that see clips.
-    'mmaction2 I3D': dict(
-        backbone=_mmaction(
+    'mmaction2 I3D': _neck(
+        _mmdet('FPN', out_channels=16, num_outs=2),
+        0,
+        _mmaction(
             'ResNet3d',
             depth=18,
             base_channels=8,
@@ -298,44 +240,26 @@ TOWERS: dict[str, dict] = {
             pool1_stride_t=2,
             out_indices=(2, 3),
         ),
-        neck=_mmdet('FPN', out_channels=16, num_outs=2),
-        level=0,
     ),
-    'mmaction2 R(2+1)D': dict(
-        backbone=_mmaction(
-            'ResNet2Plus1d',
-            **dict(SLOW, conv1_kernel=(3, 7, 7)),
-            pretrained2d=False,
-            conv_cfg=dict(type='Conv2plus1d'),
-            temporal_strides=(1, 2, 2, 2),
-        )
+    'mmaction2 R(2+1)D': dict(R2PLUS1D, temporal_strides=(1, 2, 2, 2)),
+    'mmaction2 CSN': _mmaction(
+        'ResNet3dCSN',
+        depth=50,
+        base_channels=8,
+        pretrained=None,
+        with_pool2=False,
     ),
-    'mmaction2 CSN': dict(
-        backbone=_mmaction(
-            'ResNet3dCSN',
-            depth=50,
-            base_channels=8,
-            pretrained=None,
-            with_pool2=False,
-        )
-    ),
-    'mmaction2 C2D': dict(backbone=_mmaction('C2D', depth=50, **STAGES)),
-    'mmaction2 X3D': dict(
-        backbone=_mmaction('X3D', gamma_w=0.5, gamma_b=1, gamma_d=1)
-    ),
-    'mmaction2 OmniResNet': dict(
-        backbone=_mmaction('OmniResNet', layers=[1] * 4)
-    ),
+    'mmaction2 C2D': _mmaction('C2D', depth=50, **STAGES),
+    'mmaction2 X3D': _mmaction('X3D', gamma_w=0.5, gamma_b=1, gamma_d=1),
+    'mmaction2 OmniResNet': _mmaction('OmniResNet', layers=ONES),
     'mmaction2 SlowOnly, windows of 8': dict(backbone=SLOW_ONLY, clip_len=8),
     'mmaction2 Video Swin, stride of 4 in time': dict(
-        backbone=dict(SWIN_3D, patch_size=(4, 4, 4))
+        SWIN_3D, patch_size=(4, 4, 4)
     ),
-    'mmaction2 ViT (VideoMAE), patches of 14': dict(
-        backbone=dict(VIDEO_MAE, patch_size=14)
-    ),
+    'mmaction2 ViT (VideoMAE), patches of 14': dict(VIDEO_MAE, patch_size=14),
     # Looks and motion.
     'mmdet ResNet + mmaction2 Video Swin': dict(
-        backbone=RESNET, neck=FPN, level=1, motion=dict(backbone=SWIN_3D)
+        _neck(FPN), motion=dict(backbone=SWIN_3D)
     ),
     'mmdet ResNet + mmaction2 ViT (VideoMAE)': dict(
         backbone=dict(RESNET, out_indices=(2,)),
@@ -346,18 +270,11 @@ TOWERS: dict[str, dict] = {
         motion=dict(backbone=SLOW_ONLY),
     ),
     # Necks.
-    'neck FPN, 5 levels': dict(
-        backbone=RESNET, neck=dict(FPN, num_outs=5), level=0
-    ),
-    'neck PAFPN': dict(
-        backbone=RESNET, neck=dict(FPN, type='mmdet.PAFPN'), level=1
-    ),
-    'neck ChannelMapper': dict(
-        backbone=RESNET, neck=_mmdet('ChannelMapper', out_channels=16)
-    ),
-    'necks FPN and BFP': dict(
-        backbone=RESNET,
-        neck=[
+    'neck FPN, 5 levels': _neck(dict(FPN, num_outs=5), 0),
+    'neck PAFPN': _neck(dict(FPN, type='mmdet.PAFPN')),
+    'neck ChannelMapper': _neck(_mmdet('ChannelMapper', out_channels=16), -1),
+    'necks FPN and BFP': _neck(
+        [
             FPN,
             _mmdet(
                 'BFP',
@@ -366,68 +283,56 @@ TOWERS: dict[str, dict] = {
                 refine_level=1,
                 refine_type='conv',
             ),
-        ],
-        level=1,
+        ]
     ),
-    'neck NASFPN': dict(
-        backbone=ALL_LEVELS,
-        neck=_mmdet('NASFPN', out_channels=16, num_outs=5, stack_times=1),
-        level=1,
+    'neck NASFPN': _neck(
+        _mmdet('NASFPN', out_channels=16, num_outs=5, stack_times=1),
+        1,
+        ALL_LEVELS,
     ),
-    'neck NASFCOS_FPN': dict(
-        backbone=ALL_LEVELS,
-        neck=_mmdet('NASFCOS_FPN', out_channels=16, num_outs=3, start_level=1),
-        level=1,
+    'neck NASFCOS_FPN': _neck(
+        _mmdet('NASFCOS_FPN', out_channels=16, num_outs=3, start_level=1),
+        1,
+        ALL_LEVELS,
     ),
-    'neck FPN_DropBlock': dict(
-        backbone=RESNET,
-        neck=dict(
+    'neck FPN_DropBlock': _neck(
+        dict(
             FPN,
             type='mmdet.FPN_DropBlock',
+            # Hidden among its keywords.
+            in_channels=[16, 32, 64],
             plugin=dict(type='DropBlock', drop_prob=0.3, block_size=3),
-        ),
-        level=1,
+        )
     ),
-    'neck YOLOV3Neck': dict(
-        backbone=RESNET,
-        neck=_mmdet(
+    'neck YOLOV3Neck': _neck(
+        _mmdet(
             'YOLOV3Neck',
             num_scales=3,
             # The coarsest first.
             in_channels=[64, 32, 16],
             out_channels=[32, 16, 16],
-        ),
-        level=1,
+        )
     ),
-    'neck YOLOXPAFPN': dict(
-        backbone=RESNET,
-        neck=_mmdet('YOLOXPAFPN', out_channels=16, num_csp_blocks=1),
-        level=1,
+    'neck YOLOXPAFPN': _neck(
+        _mmdet('YOLOXPAFPN', out_channels=16, num_csp_blocks=1)
     ),
-    'neck CSPNeXtPAFPN': dict(
-        backbone=RESNET,
-        neck=_mmdet('CSPNeXtPAFPN', out_channels=16, num_csp_blocks=1),
-        level=1,
+    'neck CSPNeXtPAFPN': _neck(
+        _mmdet('CSPNeXtPAFPN', out_channels=16, num_csp_blocks=1)
     ),
-    'neck SSH': dict(
-        backbone=RESNET,
-        neck=_mmdet('SSH', num_scales=3, out_channels=[16, 16, 16]),
-        level=1,
-    ),
-    'neck SSDNeck': dict(
-        backbone=dict(RESNET, out_indices=(1, 2)),
-        neck=_mmdet(
+    'neck SSH': _neck(_mmdet('SSH', num_scales=3, out_channels=[16, 16, 16])),
+    'neck SSDNeck': _neck(
+        _mmdet(
             'SSDNeck',
             in_channels=(16, 32),
             out_channels=(16, 32, 16),
             level_strides=(2,),
             level_paddings=(1,),
         ),
-        level=1,
+        1,
+        dict(RESNET, out_indices=(1, 2)),
     ),
-    'neck DilatedEncoder': dict(
-        backbone=LAST,
-        neck=_mmdet(
+    'neck DilatedEncoder': _neck(
+        _mmdet(
             'DilatedEncoder',
             in_channels=64,
             out_channels=16,
@@ -435,64 +340,51 @@ TOWERS: dict[str, dict] = {
             num_residual_blocks=2,
             block_dilations=[2, 4],
         ),
+        0,
+        LAST,
     ),
-    'neck CTResNetNeck': dict(
-        backbone=LAST,
-        neck=_mmdet(
+    'neck CTResNetNeck': _neck(
+        _mmdet(
             'CTResNetNeck',
             in_channels=64,
             num_deconv_filters=(32, 16),
             num_deconv_kernels=(4, 4),
             use_dcn=False,
         ),
+        0,
+        LAST,
     ),
 }
 
 # Each says why, and what to do.
 REFUSED: dict[str, dict] = {
-    'mmaction2 TimeSformer': dict(
-        backbone=_mmaction(
-            'TimeSformer', num_frames=8, img_size=64, patch_size=16
-        )
-    ),
-    'mmaction2 UniFormerV2': dict(backbone=_mmaction('UniFormerV2')),
-    'mmaction2 C3D': dict(backbone=_mmaction('C3D')),
+    'mmaction2 TimeSformer': _mmaction('TimeSformer'),
+    'mmaction2 UniFormerV2': _mmaction('UniFormerV2'),
+    'mmaction2 C3D': _mmaction('C3D'),
     'mmaction2 ViT (VideoMAE), pooled': dict(
-        backbone=dict(VIDEO_MAE, return_feat_map=False, use_mean_pooling=True)
+        VIDEO_MAE, return_feat_map=False, use_mean_pooling=True
     ),
     'mmaction2 ViT (VideoMAE), windows of 8': dict(
         backbone=VIDEO_MAE, clip_len=8
     ),
     'mmaction2 Video Swin, windows of 5': dict(backbone=SWIN_3D, clip_len=5),
-    'mmdet TridentResNet': dict(
-        backbone=_mmdet(
-            'TridentResNet',
-            depth=50,
-            base_channels=4,
-            stem_channels=4,
-            num_stages=3,
-            strides=(1, 2, 2),
-            dilations=(1, 1, 1),
-            trident_dilations=(1, 2, 3),
-            out_indices=(2,),
-            test_branch_idx=1,
-            num_branch=3,
-        )
+    'mmdet TridentResNet': _mmdet(
+        'TridentResNet',
+        depth=50,
+        base_channels=4,
+        stem_channels=4,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        trident_dilations=(1, 2, 3),
+        out_indices=(2,),
+        test_branch_idx=1,
+        num_branch=3,
     ),
-    'mmaction2 R(2+1)D, its third stage': dict(
-        backbone=_mmaction(
-            'ResNet2Plus1d',
-            **dict(SLOW, conv1_kernel=(3, 7, 7)),
-            pretrained2d=False,
-            conv_cfg=dict(type='Conv2plus1d'),
-            out_indices=(2,),
-        )
-    ),
-    'neck TPN': dict(backbone=SLOW_ONLY, neck=_mmaction('TPN')),
-    'mmdet FPN of other channels': dict(
-        backbone=RESNET, neck=dict(FPN, in_channels=[8, 16, 32]), level=1
-    ),
-    'mmdet FPN, level 3 of 3': dict(backbone=RESNET, neck=FPN, level=3),
+    'mmaction2 R(2+1)D, its third stage': dict(R2PLUS1D, out_indices=(2,)),
+    'neck TPN': _neck(_mmaction('TPN'), -1, SLOW_ONLY),
+    'mmdet FPN of other channels': _neck(dict(FPN, in_channels=[8, 16, 32])),
+    'mmdet FPN, level 3 of 3': _neck(FPN, 3),
 }
 
 
@@ -501,7 +393,6 @@ FRAMES, SIZE, QUERIES = 5, (96, 64), 2
 FULL_FRAMES, FULL_SIZE = 64, (224, 224)
 # Detectors are whole, so that they see little of it.
 FEW_FRAMES, FEW_SIZE = 2, (64, 64)
-KINDS = ('variant', 'tower', 'generator', 'detector', 'language', 'refused')
 # Kind of a row -> the part that it is about, where it is no video encoder.
 PARTS = dict(
     generator='proposal_generator',
@@ -521,8 +412,6 @@ OURS = dict(
     ),
     finer_levels=(0,),
 )
-
-
 GENERATOR = dict(
     type='ObjectProposals',
     embed_dims=WIDTH,
@@ -534,15 +423,14 @@ GENERATOR = dict(
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table.
+    """A row of a table.
 
     Attributes:
-        kind (str): One of :data:`KINDS`.
+        kind (str): Which table.
         name (str): What the row is called.
         parts (Callable): Gives the parts of a small :class:`HERO` that the
             row is about, by name. Called with a folder for files.
         config (Path, optional): The whole config of a variant.
-        needs (tuple[str, ...]): Packages that the parts do not name.
         frozen (Callable, optional): As ``parts``, without what cannot be
             trained.
         refused (bool): Whether it shall be refused in words.
@@ -552,7 +440,6 @@ class Row:
     name: str
     parts: Callable[[Path], dict[str, Any]]
     config: Optional[Path] = None
-    needs: tuple[str, ...] = ()
     frozen: Optional[Callable[[Path], dict[str, Any]]] = None
     refused: bool = False
 
@@ -563,12 +450,11 @@ class Result:
 
     Attributes:
         problem (str, optional): Why it does not run; None where it does.
-        missing (bool): Whether the problem is a package that is not
-            installed.
-        refused (bool): Whether the problem is told in words.
+        missing (bool): Whether that is a package that is not installed.
+        refused (bool): Whether it is said in words.
         untaught (str, optional): Why its own weights cannot be trained.
-        trained (bool): Whether a training step was done.
-        predicted (bool): Whether it answered.
+        trained, predicted (bool): Whether a training step was done, and
+            whether it answered.
         encoder (nn.Module, optional): The small video encoder.
         parameters (int): Of what the row is about.
         flops (int): Of the video encoder for a clip; of a generator, of all
@@ -585,40 +471,45 @@ class Result:
     parameters: int = 0
     flops: int = 0
 
-
-def is_as_it_should(row: Row, result: Result) -> bool:
-    """Whether a row runs, or is refused where it shall be.
-
-    Args:
-        row (Row): What was tried.
-        result (Result): What was found.
-    """
-    if result.missing:
-        return True
-    return result.refused if row.refused else result.problem is None
+    def is_right_for(self, row: Row) -> bool:
+        """Whether a row runs, or is refused where it shall be."""
+        shall = self.refused if row.refused else self.problem is None
+        return shall or self.missing
 
 
-def all_rows(configs: Union[str, Path]) -> list[Row]:
-    """Every row of the table.
-
-    Args:
-        configs (str | Path): The folder ``configs``.
-    """
+def all_rows(configs: Path) -> list[Row]:
+    """Every row of the tables; ``configs`` is the folder of that name."""
+    named = sorted((configs / 'hero').glob('hero_*_vidstg.py'))
+    # The others name batch, frames and epochs, too.
+    variants = [path for path in named if path.stem.count('_') == 2]
+    assert variants, f'{configs}/hero holds no config'
     rows = [
         Row('variant', path.stem, partial(_variant, path), path)
-        for path in variant_configs(configs)
+        for path in variants
     ]
     rows += [
         Row('tower', name, partial(_tower, tower))
         for name, tower in TOWERS.items()
     ]
-    rows += _generators()
+    rows += [
+        Row('generator', name, partial(_generator, config))
+        for name, config in GENERATORS.items()
+    ]
+    rows += [
+        Row(
+            'detector',
+            name,
+            partial(_detector, name, False),
+            frozen=partial(_detector, name, True),
+            refused=name in REFUSED_DETECTORS,
+        )
+        for name in DETECTORS
+    ]
     rows += [
         Row(
             'language',
             name,
             partial(_language, name),
-            needs=('transformers',),
             refused=name in REFUSED_LANGUAGE,
         )
         for name in LANGUAGE_MODELS
@@ -630,32 +521,17 @@ def all_rows(configs: Union[str, Path]) -> list[Row]:
     return rows
 
 
-def _generators() -> Iterator[Row]:
-    needs = ('mmcv', 'mmdet')
-    for kind in HEADS:
-        head = partial(_head, kind)
-        yield Row('generator', f'head {kind}', head, needs=needs)
-    yield Row('generator', 'files', _files)
-    yield Row('generator', "HERO's own", _own)
-    for name in DETECTORS:
-        more = ('transformers',) if is_prompted(name) else ()
-        more += ('torchvision',) if name == 'CrowdDet' else ()
-        yield Row(
-            'detector',
-            name,
-            partial(_detector, name, False),
-            needs=(*needs, *more),
-            frozen=partial(_detector, name, True),
-            refused=name in REFUSED_DETECTORS,
-        )
+GENERATORS: dict[str, dict] = {
+    f'head {kind}': dict(
+        type='DenseHeadProposals', head=small_head(kind), num_levels=2
+    )
+    for kind in HEADS
+}
+GENERATORS |= {'files': dict(type='FileProposals'), "HERO's own": GENERATOR}
 
 
-def _files(folder: Path) -> dict[str, Any]:
-    return dict(proposal_generator=dict(type='FileProposals'))
-
-
-def _own(folder: Path) -> dict[str, Any]:
-    return dict(proposal_generator=GENERATOR)
+def _generator(config: dict, folder: Path) -> dict[str, Any]:
+    return dict(proposal_generator=copy.deepcopy(config))
 
 
 def _variant(path: Path, folder: Path) -> dict[str, Any]:
@@ -665,21 +541,14 @@ def _variant(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _tower(tower: dict, folder: Path) -> dict[str, Any]:
-    small = dict(tower, type='VideoEncoder', embed_dims=WIDTH)
+    whole = tower if 'backbone' in tower else dict(backbone=tower)
+    small = dict(whole, type='VideoEncoder', embed_dims=WIDTH)
     return dict(video_encoder=small)
-
-
-def _head(kind: str, folder: Path) -> dict[str, Any]:
-    return dict(
-        proposal_generator=dict(
-            type='DenseHeadProposals', head=small_head(kind), num_levels=2
-        )
-    )
 
 
 def _detector(name: str, frozen: bool, folder: Path) -> dict[str, Any]:
     prompt, bert = None, None
-    if is_prompted(name):
+    if name in PROMPTED:
         size = dict(
             hidden_size=768,
             num_attention_heads=12,
@@ -708,11 +577,7 @@ def _language(kind: str, folder: Path) -> dict[str, Any]:
 
 
 def small_hero(**parts: Any) -> dict:
-    """Config of a small HERO.
-
-    Args:
-        **parts: Of it, in place of its own.
-    """
+    """Config of a small HERO, with some parts in place of its own."""
     config = dict(
         type='HERO',
         video_encoder=OURS,
@@ -753,14 +618,7 @@ def small_hero(**parts: Any) -> dict:
 
 
 def try_row(row: Row) -> Result:
-    """Build a model, train it for a step, ask it, count it.
-
-    Args:
-        row (Row): What to try.
-
-    Returns:
-        Result: Errors are caught and reported.
-    """
+    """Build a model, train it for a step, ask it, count it."""
     result = _try_parts(row, row.parts)
     if row.frozen is None or not result.refused:
         return result
@@ -773,28 +631,21 @@ def _try_parts(
     row: Row, make_parts: Callable[[Path], dict[str, Any]]
 ) -> Result:
     result = Result()
-    with tempfile.TemporaryDirectory() as folder:
+    scope = DefaultScope.overwrite_default_scope('hero_mm')
+    with tempfile.TemporaryDirectory() as folder, scope, _one_thread():
         try:
-            missing = _missing(row.needs)
-            parts = {} if missing else make_parts(Path(folder))
-            missing = missing or _missing(needed_packages(parts))
-            if missing:
-                result.problem = f'{", ".join(missing)} not installed'
-                result.missing = True
-                return result
-            scope = DefaultScope.overwrite_default_scope('hero_mm')
-            with scope, _one_thread():
-                torch.manual_seed(0)
-                model = MODELS.build(small_hero(**parts))
-                model.init_weights()
-                _try_model(row, model, result)
+            torch.manual_seed(0)
+            model = MODELS.build(small_hero(**make_parts(Path(folder))))
+            model.init_weights()
+            _try_model(row, model, result)
         except Exception as error:  # A row that fails is a row of the table.
             said = str(error).strip().partition('\n')[0]
-            said = said.replace(folder, 'FOLDER')
+            result.problem = said.replace(folder, 'FOLDER')
+            cause = error.__cause__ or error
+            result.missing = isinstance(cause, ModuleNotFoundError)
             result.refused = isinstance(error, ValueError)
             if not result.refused:
-                said = f'{type(error).__name__}: {said}'
-            result.problem = said
+                result.problem = f'{type(error).__name__}: {result.problem}'
     return result
 
 
@@ -811,10 +662,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _missing(packages: Iterable[str]) -> list[str]:
-    return sorted({one for one in packages if package_folder(one) is None})
 
 
 def _try_model(row: Row, model: Any, result: Result) -> None:
@@ -867,15 +714,7 @@ def _batch(items: list[dict]) -> dict[str, list]:
 
 
 def count_variant(config: Path) -> tuple[int, int]:
-    """Count the whole video encoder of a variant, of random weights.
-
-    Args:
-        config (Path): The file.
-
-    Returns:
-        tuple[int, int]: Parameters, and operations for a clip of
-        :data:`FULL_FRAMES` frames of :data:`FULL_SIZE`.
-    """
+    """Parameters and operations of the whole video encoder of a variant."""
     with DefaultScope.overwrite_default_scope('hero_mm'):
         encoder = MODELS.build(variant_tower(config))
     parameters = sum(p.numel() for p in encoder.parameters())

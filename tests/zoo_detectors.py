@@ -11,68 +11,60 @@ from typing import Any, Optional
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
-# One of a family each.
-DETECTORS = {
-    'Faster R-CNN': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
-    'Cascade R-CNN': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
-    'Cascade RPN': (
-        'cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py'
-    ),
-    'Mask R-CNN': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
-    'Grid R-CNN': 'grid_rcnn/grid-rcnn_r50_fpn_gn-head_1x_coco.py',
-    'Libra R-CNN': 'libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco.py',
-    'Double-Head R-CNN': 'double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py',
-    'Dynamic R-CNN': 'dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py',
-    'SABL': 'sabl/sabl-cascade-rcnn_r50_fpn_1x_coco.py',
-    'PISA': 'pisa/faster-rcnn_r50_fpn_pisa_1x_coco.py',
-    'HTC': 'htc/htc-without-semantic_r50_fpn_1x_coco.py',
-    'SCNet': 'scnet/scnet_r50_fpn_1x_coco.py',
-    'DetectoRS': 'detectors/detectors_cascade-rcnn_r50_1x_coco.py',
-    'CrowdDet': 'crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py',
-    'Sparse R-CNN': 'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py',
-    'QueryInst': 'queryinst/queryinst_r50_fpn_1x_coco.py',
-    'RetinaNet': 'retinanet/retinanet_r50_fpn_1x_coco.py',
-    'FreeAnchor': 'free_anchor/freeanchor_r50_fpn_1x_coco.py',
-    'FSAF': 'fsaf/fsaf_r50_fpn_1x_coco.py',
-    'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
-    'PAA': 'paa/paa_r50_fpn_1x_coco.py',
-    'GFL': 'gfl/gfl_r50_fpn_1x_coco.py',
-    'LD': 'ld/ld_r18-gflv1-r101_fpn_1x_coco.py',
-    'VFNet': 'vfnet/vfnet_r50_fpn_1x_coco.py',
-    'TOOD': 'tood/tood_r50_fpn_1x_coco.py',
-    'DDOD': 'ddod/ddod_r50_fpn_1x_coco.py',
-    'FCOS': 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
-    'NAS-FCOS': (
-        'nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco.py'
-    ),
-    'FoveaBox': 'foveabox/fovea_r50_fpn_4xb4-1x_coco.py',
-    'RepPoints': 'reppoints/reppoints-moment_r50_fpn_1x_coco.py',
-    'AutoAssign': 'autoassign/autoassign_r50-caffe_fpn_1x_coco.py',
-    'CenterNet, updated': (
-        'centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py'
-    ),
-    'CornerNet': 'cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py',
-    'SSD': 'ssd/ssd300_coco.py',
-    'YOLOv3': 'yolo/yolov3_d53_8xb8-320-273e_coco.py',
-    'YOLOF': 'yolof/yolof_r50-c5_8xb8-1x_coco.py',
-    'YOLOX': 'yolox/yolox_s_8xb8-300e_coco.py',
-    'RTMDet': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
-    'DETR': 'detr/detr_r50_8xb2-150e_coco.py',
-    'Conditional DETR': (
-        'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py'
-    ),
-    'DAB-DETR': 'dab_detr/dab-detr_r50_8xb2-50e_coco.py',
-    'Deformable DETR': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
-    'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
-    'DDQ': 'ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py',
-    'GLIP': 'glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco.py',
-    'Grounding DINO': (
-        'mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365.py'
-    ),
-    'Soft Teacher': (
-        'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
-    ),
-    'SOLO': 'solo/solo_r50_fpn_1x_coco.py',
+# One of a family each, and its config among those of mmdet.
+TABLE = """
+Faster R-CNN = faster_rcnn/faster-rcnn_r50_fpn_1x_coco
+Cascade R-CNN = cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco
+Cascade RPN = cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco
+Mask R-CNN = mask_rcnn/mask-rcnn_r50_fpn_1x_coco
+Grid R-CNN = grid_rcnn/grid-rcnn_r50_fpn_gn-head_1x_coco
+Libra R-CNN = libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco
+Double-Head R-CNN = double_heads/dh-faster-rcnn_r50_fpn_1x_coco
+Dynamic R-CNN = dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco
+SABL = sabl/sabl-cascade-rcnn_r50_fpn_1x_coco
+PISA = pisa/faster-rcnn_r50_fpn_pisa_1x_coco
+HTC = htc/htc-without-semantic_r50_fpn_1x_coco
+SCNet = scnet/scnet_r50_fpn_1x_coco
+DetectoRS = detectors/detectors_cascade-rcnn_r50_1x_coco
+CrowdDet = crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman
+Sparse R-CNN = sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco
+QueryInst = queryinst/queryinst_r50_fpn_1x_coco
+RetinaNet = retinanet/retinanet_r50_fpn_1x_coco
+FreeAnchor = free_anchor/freeanchor_r50_fpn_1x_coco
+FSAF = fsaf/fsaf_r50_fpn_1x_coco
+ATSS = atss/atss_r50_fpn_1x_coco
+PAA = paa/paa_r50_fpn_1x_coco
+GFL = gfl/gfl_r50_fpn_1x_coco
+LD = ld/ld_r18-gflv1-r101_fpn_1x_coco
+VFNet = vfnet/vfnet_r50_fpn_1x_coco
+TOOD = tood/tood_r50_fpn_1x_coco
+DDOD = ddod/ddod_r50_fpn_1x_coco
+FCOS = fcos/fcos_r50-caffe_fpn_gn-head_1x_coco
+NAS-FCOS = nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco
+FoveaBox = foveabox/fovea_r50_fpn_4xb4-1x_coco
+RepPoints = reppoints/reppoints-moment_r50_fpn_1x_coco
+AutoAssign = autoassign/autoassign_r50-caffe_fpn_1x_coco
+CenterNet, updated = centernet/centernet-update_r50-caffe_fpn_ms-1x_coco
+CornerNet = cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco
+SSD = ssd/ssd300_coco
+YOLOv3 = yolo/yolov3_d53_8xb8-320-273e_coco
+YOLOF = yolof/yolof_r50-c5_8xb8-1x_coco
+YOLOX = yolox/yolox_s_8xb8-300e_coco
+RTMDet = rtmdet/rtmdet_s_8xb32-300e_coco
+DETR = detr/detr_r50_8xb2-150e_coco
+Conditional DETR = conditional_detr/conditional-detr_r50_8xb2-50e_coco
+DAB-DETR = dab_detr/dab-detr_r50_8xb2-50e_coco
+Deformable DETR = deformable_detr/deformable-detr_r50_16xb2-50e_coco
+DINO = dino/dino-4scale_r50_8xb2-12e_coco
+DDQ = ddq/ddq-detr-4scale_r50_8xb2-12e_coco
+GLIP = glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco
+Grounding DINO = mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365
+Soft Teacher = soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco
+SOLO = solo/solo_r50_fpn_1x_coco
+"""  # noqa: E501
+DETECTORS: dict[str, str] = {
+    name: f'{path}.py'
+    for name, path in (row.split(' = ') for row in TABLE.strip().split('\n'))
 }
 # Those that are shrunk: of each way to find boxes one.
 SHRUNK = (
@@ -86,6 +78,7 @@ SHRUNK = (
     'DINO',
     'Grounding DINO',
 )
+PROMPTED = ('GLIP', 'Grounding DINO')
 # Each says why, and what to do.
 REFUSED_DETECTORS = ('LD', 'Soft Teacher', 'SOLO')
 # Small frames have too few cells for a last level, or for 900 queries.
@@ -99,29 +92,18 @@ SCALES = {
 FEW = dict(max_per_img=50, nms_pre=100, score_thr=0.0)
 
 
-def whole_detector(name: str, language_model: Optional[Path] = None) -> dict:
-    """Config of a detector in its whole size, of random weights.
+def whole_detector(name: str, bert: Optional[Path] = None) -> dict:
+    """Config of one of :data:`DETECTORS` in its size, of random weights.
 
-    Args:
-        name (str): One of :data:`DETECTORS`.
-        language_model (Path, optional): As :func:`small_detector`, but 768
-            wide.
-
-    Raises:
-        FileNotFoundError: mmdet came without its configs.
+    ``bert``: folder of a language model, for those that are prompted.
     """
     model = _of_mmdet(name)
     _fetch_nothing(model)
     if 'language_model' in model:
-        model.language_model.name = str(language_model)
+        model.language_model.name = str(bert)
         if 'lang_model_name' in model.bbox_head:
-            model.bbox_head.lang_model_name = str(language_model)
+            model.bbox_head.lang_model_name = str(bert)
     return model.to_dict()
-
-
-def is_prompted(name: str) -> bool:
-    """Whether a detector of :data:`DETECTORS` has a language model."""
-    return name in ('GLIP', 'Grounding DINO')
 
 
 def _of_mmdet(name: str) -> Any:
@@ -170,17 +152,8 @@ RESNET_WIDTHS = {64: 4, 256: 4, 512: 8, 1024: 16, 2048: 32}
 SWIN_WIDTHS = {192: 16, 384: 32, 768: 64}
 
 
-def small_detector(name: str, language_model: Optional[Path] = None) -> dict:
-    """Config of a small detector.
-
-    Args:
-        name (str): One of :data:`SHRUNK`.
-        language_model (Path, optional): Folder of a small BERT, for those
-            that are prompted.
-
-    Raises:
-        FileNotFoundError: mmdet came without its configs.
-    """
+def small_detector(name: str, bert: Optional[Path] = None) -> dict:
+    """As :func:`whole_detector`, small; tried with all of :data:`SHRUNK`."""
     model = _of_mmdet(name)
     widths = _shrink_backbone(model.backbone)
     # Of the DINOs the width is written in mmdet's code.
@@ -194,7 +167,7 @@ def small_detector(name: str, language_model: Optional[Path] = None) -> dict:
         ):
             _shrink(model[part], widths, width)
     if 'language_model' in model:
-        model.language_model.update(name=str(language_model), max_tokens=24)
+        model.language_model.update(name=str(bert), max_tokens=24)
     head = model.get('bbox_head', {})
     if head.get('type') in ('DeformableDETRHead', 'DINOHead'):
         head.embed_dims = width
@@ -308,11 +281,7 @@ HEADS: dict[str, tuple[dict, dict]] = {
 
 
 def small_head(kind: str) -> dict:
-    """Config of a small dense head on two levels, of strides 8 and 16.
-
-    Args:
-        kind (str): One of :data:`HEADS`.
-    """
+    """Config of one of :data:`HEADS` on two levels, of strides 8 and 16."""
     # Who gets it may change it.
     own, train = copy.deepcopy(HEADS[kind])
     return dict(

@@ -11,6 +11,7 @@ SIZE = dict(
 )
 # Positions for 64 sub-words, where they are counted from the padding on.
 BERT = dict(SIZE, max_position_embeddings=66)
+DEBERTA = dict(BERT, relative_attention=True, pos_att_type=['c2p', 'p2c'])
 T5 = dict(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
 SPECIAL = ('[CLS]', '[PAD]', '[SEP]', '[UNK]', '.', '?')
 START, PAD, END = range(3)
@@ -30,14 +31,8 @@ LANGUAGE_MODELS: dict[str, tuple[str, dict]] = {
     ),
     'ALBERT': ('AlbertConfig', dict(BERT, embedding_size=8)),
     'ELECTRA': ('ElectraConfig', dict(BERT, embedding_size=8)),
-    'DeBERTa': (
-        'DebertaConfig',
-        dict(BERT, relative_attention=True, pos_att_type=['c2p', 'p2c']),
-    ),
-    'DeBERTa-v2': (
-        'DebertaV2Config',
-        dict(BERT, relative_attention=True, pos_att_type=['c2p', 'p2c']),
-    ),
+    'DeBERTa': ('DebertaConfig', DEBERTA),
+    'DeBERTa-v2': ('DebertaV2Config', DEBERTA),
     'MPNet': ('MPNetConfig', BERT),
     'XLM-RoBERTa': ('XLMRobertaConfig', BERT),
     'CamemBERT': ('CamembertConfig', BERT),
@@ -101,14 +96,9 @@ def save_language_model(
 ) -> Path:
     """Save a small language model of random weights, and its tokenizer.
 
-    Args:
-        folder (Path): Where to.
-        kind (str): One of :data:`LANGUAGE_MODELS`.
-        words (str): Those that the tokenizer shall know.
-        **changes: Of the config.
-
-    Returns:
-        Path: The folder.
+    Into ``folder``, which it gives; ``kind`` is one of
+    :data:`LANGUAGE_MODELS`, ``words`` those that the tokenizer knows, and
+    ``changes`` are of the config.
     """
     import tokenizers
     import torch

@@ -39,16 +39,17 @@ PACKAGES = ('torch', 'mmdet', 'mmaction2', 'mmpretrain', 'transformers')
 SMALL = f'FLOPs, {zoo.FRAMES} frames of {zoo.SIZE[0]}x{zoo.SIZE[1]}'
 WHOLE = f'{zoo.FULL_FRAMES} frames of {zoo.FULL_SIZE[0]}x{zoo.FULL_SIZE[1]}'
 TRIED = ('training step', 'prediction')
+SEEN = ('sees', 'cell', 'step')
 # Kind of a row -> the title of its table, and what its columns are called.
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     'variant': (
         'Variants in `configs/hero/`',
-        ('config', 'sees', 'cell', 'step', 'parameters', SMALL, *TRIED)
+        ('config', *SEEN, 'parameters', SMALL, *TRIED)
         + ('full-size parameters', f'FLOPs, {WHOLE}'),
     ),
     'tower': (
         'Other backbones and necks',
-        ('video encoder', 'sees', 'cell', 'step', 'parameters', SMALL, *TRIED),
+        ('video encoder', *SEEN, 'parameters', SMALL, *TRIED),
     ),
     'generator': (
         'Proposal generators',
@@ -69,8 +70,8 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line."""
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Try the rows, then write the tables or report what fails."""
     parser = argparse.ArgumentParser(
         description='Write the tables of docs/model_zoo.md'
     )
@@ -92,17 +93,10 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help='rows whose name holds one of these words, or whose kind it '
         f'is ({", ".join(TABLES)}); the others stay as they are written',
     )
-    return parser.parse_args(argv)
-
-
-def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Try the rows, then write the tables or report what fails."""
-    args = parse_args(argv)
-    text = ''
-    if not args.check:
-        text = args.out.read_text(encoding='utf-8')
-        # An error shall come before minutes of work.
-        replace_section(text, '')
+    args = parser.parse_args(argv)
+    text = args.out.read_text(encoding='utf-8')
+    # An error shall come before minutes of work.
+    replace_section(text, '')
     MMLogger.get_current_instance().setLevel(logging.ERROR)
     rows = zoo.all_rows(ROOT / 'configs')
     cells, failed = cells_of(text), []
@@ -112,20 +106,17 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         ):
             continue
         result = zoo.try_row(row)
-        good = zoo.is_as_it_should(row, result)
+        good = result.is_right_for(row)
         failed += [] if good else [row.name]
-        state = 'ok' if good else 'FAILS'
         said = result.problem or 'runs'
         if result.untaught and not result.problem:
             said = f'runs; is not trained: {result.untaught}'
-        print(f'{state:5} {row.name}: {said}', flush=True)
-        if not args.check:
-            cells[row.name] = cells_of_row(row, result) + whole_cells(
-                row, result
-            )
+        print(f'{"ok" if good else "FAILS":5} {row.name}: {said}', flush=True)
+        cells[row.name] = cells_of_row(row, result)
+        if row.kind == 'variant' and not args.check:
+            cells[row.name] += whole_cells(row)
     if not args.check:
-        text = replace_section(text, zoo_section(rows, cells))
-        write_text(args.out, text)
+        write_text(args.out, replace_section(text, zoo_section(rows, cells)))
         print(f'wrote {args.out}')
     if failed:
         raise UserError(f'{len(failed)} rows fail: {", ".join(failed)}')
@@ -133,7 +124,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
     """What stands between the marks."""
-    parts = [f'Written with {", ".join(map(_version, PACKAGES))}.']
+    versions = [f'{package} {_version(package)}' for package in PACKAGES]
+    parts = [f'Written with {", ".join(versions)}.']
     for kind, (title, head) in TABLES.items():
         shown = [
             [f'`{row.name}`' if kind == 'variant' else row.name]
@@ -185,59 +177,52 @@ def cells_of_row(row: Any, result: Any) -> list[str]:
     """What is written of a row, but for the whole size of a variant."""
     if row.kind == 'refused':
         return [result.problem or 'nothing: it runs']
-    runs = result.problem is None
     said = result.problem or ''
     training = result.untaught or ('yes' if result.trained else said)
     answers = 'yes' if result.predicted else said if said != training else ''
-    tried = [training, answers]
-    parameters = _millions(result.parameters) if runs else ''
+    parameters, flops = '', ''
+    if result.problem is None:
+        parameters, flops = _millions(result.parameters), _giga(result.flops)
     if row.kind == 'detector':
-        return [f'`{zoo.DETECTORS[row.name]}`', parameters, *tried]
+        return [f'`{zoo.DETECTORS[row.name]}`', parameters, training, answers]
     if row.kind == 'language':
-        return [parameters, *tried]
-    cells = [parameters, _giga(result.flops) if runs else '', *tried]
+        return [parameters, training, answers]
+    cells = [parameters, flops, training, answers]
     if row.kind == 'generator':
         return cells
     return [*_tower(result.encoder), *cells]
 
 
-def whole_cells(row: Any, result: Any) -> list[str]:
+def whole_cells(row: Any) -> list[str]:
     """Parameters and operations of a variant in its whole size."""
-    if row.kind != 'variant':
-        return []
-    if result.problem is not None:
-        return ['', '']
     parameters, flops = zoo.count_variant(row.config)
     return [_millions(parameters), _giga(flops)]
 
 
 def _version(package: str) -> str:
     try:
-        return f'{package} {version(package).partition("+")[0]}'
+        return version(package).partition('+')[0]
     except PackageNotFoundError:
-        return f'{package} not installed'
+        return 'not installed'
 
 
 def _tower(encoder: Optional[Any]) -> list[str]:
     if encoder is None:
         return ['', '', '']
     towers = [encoder, *([encoder.motion] if encoder.motion else [])]
+    names = dict(frame='frames')
     sees = [
         f'windows of {one.clip_len}'
         if one.clip_len
-        else 'frames'
-        if one.sees == 'frame'
-        else 'clips'
+        else names.get(one.sees, 'clips')
         for one in towers
     ]
-    steps = sorted(
-        {level.time_stride for one in towers for level in one.levels}
-    )
-    step = ' and '.join(map(str, steps))
+    steps = sorted({step for one in towers for step in one.time_strides})
+    unit = 'frame' if steps == [1] else 'frames'
     return [
         ' and '.join(sees),
         f'{encoder.stride} px',
-        f'{step} frame{"" if steps == [1] else "s"}',
+        f'{" and ".join(map(str, steps))} {unit}',
     ]
 
 

@@ -30,37 +30,32 @@ FAILURES = (
     TypeError,
     ValueError,
 )
-
-
+CHOOSE = (
+    'grounding needs a map with height and width a frame. Choose a part that '
+    'keeps it (backbones: ResNet, Swin, SlowOnly, MViT, UniFormer ...; necks: '
+    'mmdet.FPN; docs/configs.md, "Another backbone"), or switch its pooling '
+    'off (VisionTransformer of mmaction2: return_feat_map=True; ConvNeXt of '
+    'mmpretrain: gap_before_final_norm=False; other vision transformers of '
+    "mmpretrain: out_type='featmap')"
+)
 # Of mmaction2; others without a map show it when they are built.
 WITHOUT_MAP = (
     'C3D',
     'TimeSformer',
+    'TPN',
     'UniFormerV2',
     'STGCN',
     'AAGCN',
     'RGBPoseConv3D',
     'ResNetAudio',
 )
-CHOOSE = (
-    'Choose a backbone that keeps the map (ResNet, Swin, SlowOnly, MViT, '
-    'UniFormer ...; docs/configs.md, "Another backbone")'
-)
-CHOOSE_NECK = 'Choose a neck that keeps the map, such as mmdet.FPN'
-UNPOOL = (
-    'switch its pooling off (VisionTransformer of mmaction2: '
-    'return_feat_map=True; ConvNeXt of mmpretrain: '
-    'gap_before_final_norm=False; other vision transformers of mmpretrain: '
-    "out_type='featmap')"
-)
 
 
 def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     """Build a part of another package, or of ours; it is not initialised.
 
-    What it is made of is looked up in the package of its prefix. ``role``:
-    what it is called in errors, such as 'backbone'. ValueError where it is
-    unknown, its package is missing, or it refuses its arguments.
+    ``role``: what it is called in errors, such as 'backbone'. ValueError where
+    it is unknown, its package is missing, or it refuses its arguments.
     """
     find_part(config, role, registry)
     try:
@@ -84,16 +79,9 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     if not isinstance(kind, str):
         return kind
     scope, _, name = kind.rpartition('.')
-    if kind == 'mmaction.TPN':
+    if scope == 'mmaction' and name in WITHOUT_MAP:
         raise UserError(
-            'mmaction.TPN joins whole clips of several speeds into one '
-            'answer a clip; grounding needs a map a frame. '
-            f'{CHOOSE_NECK}: it sees the frames one by one'
-        )
-    if name in WITHOUT_MAP and scope == 'mmaction':
-        raise UserError(
-            f'{kind} gives one vector a clip (or takes no pictures); '
-            f'grounding needs a map with height and width a frame. {CHOOSE}'
+            f'{kind} gives one answer a clip, or takes no pictures; {CHOOSE}'
         )
     try:
         found = registry.get(kind)
@@ -102,15 +90,14 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
         # The registry keeps to itself why it found nothing.
         importlib.import_module(scope.partition('.')[0] or 'hero_mm')
     except FAILURES as error:
-        cure = 'docs/install.md says which versions fit'
-        if isinstance(error, ImportError):
-            missing = error.name or scope
-            extra = EXTRAS.get(missing.partition('.')[0])
-            wanted = f'"hero-mm[{extra}]"' if extra else missing
-            cure = f'pip install {wanted} (docs/install.md)'
+        named = error.name if isinstance(error, ImportError) else None
+        package = (named or scope).partition('.')[0]
+        if package in EXTRAS:
+            package = f'"hero-mm[{EXTRAS[package]}]"'
         raise UserError(
             f'the {role} {kind} needs {scope}, which cannot be imported '
-            f'({reason(error)}); {cure}'
+            f'({reason(error)}); pip install {package} (docs/install.md says '
+            'which versions fit)'
         ) from error
     near = difflib.get_close_matches(
         name, registry.parent.children.get(scope, registry).module_dict
@@ -124,75 +111,55 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
 def run_neck(
     config: dict, levels: Sequence[Tensor]
 ) -> tuple[nn.Module, list[Tensor]]:
-    """Build a neck for levels (N, C, H, W), and run it in evaluation mode.
+    """Build a neck for levels (N, C, H, W), and run it.
 
     Where its config leaves ``in_channels`` out, it gets the list of channels.
     """
     channels = [level.shape[1] for level in levels]
-    part = find_part(config, 'neck')
-    takes = inspect.signature(part).parameters.values()
-    # Some hide their arguments behind those of another class; one without
-    # arguments of its own shows those of nn.Module.
-    if getattr(part, '__init__', None) is not nn.Module.__init__ and any(
-        one.name == 'in_channels' or one.kind is one.VAR_KEYWORD
-        for one in takes
+    if (
+        'in_channels'
+        in inspect.signature(find_part(config, 'neck')).parameters
     ):
         config = {'in_channels': channels, **config}
     neck = build_part(config, 'neck')
     with (
         untouched(neck, gradients=True),
         in_words(
-            f'the neck {config["type"]} does not fit: it gets channels '
-            f'{channels}, and its in_channels are '
-            f'{config.get("in_channels", "left out")}',
-            'Give in_channels in the form that it wants, or change '
+            f'the neck {config["type"]} does not fit channels {channels}',
+            'Give its in_channels in the form that it wants, or change '
             'out_indices of the backbone',
         ),
     ):
         found = neck(tuple(levels))
-    return neck, as_maps(found, 4, neck, CHOOSE_NECK)
+    return neck, as_maps(found, 4, neck)
 
 
-def as_maps(
-    levels: Any,
-    dims: int,
-    module: nn.Module,
-    cure: str = f'{CHOOSE}, or {UNPOOL}',
-) -> list[Tensor]:
-    """What a module gave as a list of maps of ``dims`` axes.
+def as_maps(levels: Any, dims: int, module: nn.Module) -> list[Tensor]:
+    """What a module gave, as a list of maps of ``dims`` axes.
 
     ValueError, with a cure, where a level is no map.
     """
     levels = [levels] if isinstance(levels, Tensor) else list(levels or [None])
-    levels = [_without_class_token(level) for level in levels]
+    maps = []
     for level in levels:
+        # MViT gives a pair, the map and the token of the class.
+        if isinstance(level, (list, tuple)) and level[-1].dim() == 2:
+            level = level[0]
         if not isinstance(level, Tensor) or level.dim() != dims:
-            shape = getattr(level, 'shape', type(level).__name__)
-            shape = tuple(shape) if isinstance(level, Tensor) else shape
+            shape = tuple(getattr(level, 'shape', [type(level).__name__]))
             raise UserError(
                 f'{type(module).__name__} gives a feature of shape {shape}; '
-                'grounding needs a map with height and width a frame. '
-                f'{cure}'
+                f'{CHOOSE}'
             )
-    return levels
-
-
-def _without_class_token(level: Any) -> Any:
-    """MViT gives a pair, the map and the token of the class."""
-    if isinstance(level, (list, tuple)) and len(level) == 2:
-        first, token = level
-        if isinstance(token, Tensor) and token.dim() == 2:
-            return first
-    return level
+        maps.append(level)
+    return maps
 
 
 def reason(error: BaseException) -> str:
     """First line of an error, or the line that raised it."""
     text = str(error).strip().split('\n')[0].rstrip('.')
-    if text and isinstance(error, KeyError):
-        return text.strip('\'"')
     if text:
-        return text
+        return text.strip('\'"') if isinstance(error, KeyError) else text
     frames = traceback.extract_tb(error.__traceback__)
     return f'{type(error).__name__} at "{frames[-1].line}"'
 
@@ -213,10 +180,10 @@ def in_words(what: str, cure: str) -> Iterator[None]:
 
 @contextmanager
 def untouched(module: nn.Module, gradients: bool = False) -> Iterator[None]:
-    """Run a module within and leave no trace.
+    """Run a module in evaluation mode within, and leave no trace.
 
-    It is in evaluation mode; the mode of each part, gradients and torch's
-    random numbers are put back. ``gradients``: whether they are wanted.
+    The mode of each part, gradients and torch's random numbers are put back.
+    ``gradients``: whether they are wanted.
     """
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -237,23 +204,18 @@ def freeze_unread(module: nn.Module, read: Sequence[Tensor]) -> list[str]:
     """Freeze the weights of a module that what is read does not depend on.
 
     In distributed training weights without a gradient stop every step, or
-    need a search in every step (``find_unused_parameters``). Gives the parts
-    that nothing reads, by the shortest names.
+    need a search in every step (``find_unused_parameters``). Gives the names
+    of the parts that nothing reads.
     """
     for one in read:
         if one.requires_grad:
             one.float().sum().backward(retain_graph=True)
-    learns = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    unread = {name for name, p in learns.items() if p.grad is None}
-    for name in unread:
-        learns[name].requires_grad_(False)
-    parts: dict[str, None] = {}
-    for name in sorted(unread):
-        steps = name.split('.')
-        for cut in range(1, len(steps) + 1):
-            part = '.'.join(steps[:cut])
-            inside = {n for n in learns if f'{n}.'.startswith(f'{part}.')}
-            if inside <= unread:
-                parts[part] = None
-                break
-    return list(parts)
+    unread = []
+    for name, part in [*module.named_modules(), *module.named_parameters()]:
+        whole = isinstance(part, nn.Module)
+        weights = list(part.parameters()) if whole else [part]
+        learns = [weight for weight in weights if weight.requires_grad]
+        if learns and all(weight.grad is None for weight in learns):
+            part.requires_grad_(False)
+            unread.append(name)
+    return unread

@@ -4,13 +4,13 @@ The layout of its input is read from the backbone. Strides, channels and steps
 in time are seen in one run on a clip of zeros when it is built, and said in
 one line. What does not fit is refused then.
 
-Shape legend: B clips, T frames, C channels, H W pixels or grid.
+Shape legend: B clips, T frames, N frames of all clips, C channels, H W pixels
+or grid.
 """
 
 import inspect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 import torch
@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from hero_mm.errors import UserError
 
 from .building import (
-    CHOOSE,
-    CHOOSE_NECK,
     as_maps,
     build_part,
     freeze_unread,
@@ -31,6 +29,7 @@ from .building import (
     untouched,
 )
 from .time_steps import (
+    STRIDED,
     align_steps,
     cut_windows,
     first_step,
@@ -39,22 +38,8 @@ from .time_steps import (
     step_shifts,
 )
 
-LAYOUTS = ('clip', 'frame', 'video')
-# Frames of the clip of zeros, by what a backbone sees.
+# What a backbone sees -> the frames of the clip of zeros.
 LENGTHS = {'frame': 1, 'clip': 8, 'segments': 12, 'video': 32}
-STRIDED = (nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.MaxPool3d)
-
-
-@dataclass
-class Level:
-    """A level of the backbone.
-
-    Pixels a cell, frames a step, the frame at which the first step is centred.
-    """
-
-    stride: int
-    time_stride: int
-    first: float
 
 
 class FeatureTower(BaseModule):
@@ -83,9 +68,10 @@ class FeatureTower(BaseModule):
         init_cfg (dict, optional): Initialization config.
 
     Attributes:
-        levels (list[Level]): What the backbone gives.
+        sees (str): A key of :data:`LENGTHS`.
         widths, strides (list[int]): Channels and pixels a cell of each level
             before the neck.
+        time_strides (list[int]): Frames a step of each level of the backbone.
         channels, stride (int): Those of the map.
         multiple (int): Height and width must be a multiple of it.
         unread (list[str]): Parts that nothing reads.
@@ -105,17 +91,21 @@ class FeatureTower(BaseModule):
         self.neck: Optional[nn.Module] = None
         self.level = level
         self.finer_levels = tuple(finer_levels)
-        self.input_layout = _layout(self.backbone)
+        self.sees = _sees(self.backbone)
         self._segments = _segments(self.backbone)
-        self.sees = 'segments' if self._segments else self.input_layout
-        self.clip_len = clip_len
-        self._check_clip_len()
+        several = self.sees in ('segments', 'video')
+        if clip_len is not None and (clip_len < 1 or not several):
+            raise UserError(
+                f'clip_len={clip_len} must be at least 1, and is for '
+                f'backbones that see several frames at once; {self.name} '
+                f'sees a {self.sees}: leave it out'
+            )
         if clip_len is None and self.sees == 'video':
-            self.clip_len = _num_frames(self.backbone, backbone)
+            clip_len = _num_frames(self.backbone, backbone)
+        self.clip_len = clip_len
         with untouched(self, gradients=True):
-            self._look(backbone, neck)
-        strides = [self.stride, *(level.stride for level in self.levels)]
-        self.multiple = math.lcm(*strides)
+            self._look(backbone, [neck] if isinstance(neck, dict) else neck)
+        self.multiple = math.lcm(self.stride, *self.strides)
         print_log(self.describe(), logger='current')
 
     @property
@@ -130,20 +120,14 @@ class FeatureTower(BaseModule):
 
     def describe(self) -> str:
         """One line: layout, strides, channels, grid, and what is unread."""
-        sees = dict(frame='frames one by one', segments='frames of a clip')
-        steps = sorted({level.time_stride for level in self.levels})
+        windows = f' in windows of {self.clip_len}' if self.clip_len else ''
+        unread = ', '.join(self.unread)
         return (
-            f'{self.name} sees {sees.get(self.sees, "clips")}'
-            + (f' in windows of {self.clip_len}' if self.clip_len else '')
-            + f'; levels of {_listed(self.strides)} pixels a cell with '
-            f'{_listed(self.widths)} channels, a step every '
-            f'{_listed(steps)} frame(s); the map has {self.stride} pixels a '
-            f'cell and {self.channels} channels; '
-            + (
-                f'nothing reads {", ".join(self.unread)}: frozen'
-                if self.unread
-                else 'all of it is read'
-            )
+            f'{self.name} sees a {self.sees}{windows}; levels of '
+            f'{self.strides} pixels a cell with {self.widths} channels, a '
+            f'step every {self.time_strides} frame(s); the map has '
+            f'{self.stride} pixels a cell and {self.channels} channels; '
+            + (f'nothing reads {unread}: frozen' if unread else 'all is read')
         )
 
     def init_weights(self) -> None:
@@ -163,12 +147,6 @@ class FeatureTower(BaseModule):
             raise
         _refuse_unfilled(parts, before)
 
-    def feature_map(
-        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
-    ) -> Tensor:
-        """The map alone; see :meth:`feature_maps`."""
-        return self.feature_maps(imgs, frame_mask, pixel_mask)[-1]
-
     def feature_maps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> list[Tensor]:
@@ -186,7 +164,7 @@ class FeatureTower(BaseModule):
             C, H / stride, W / stride).
         """
         num_clips, num_frames = imgs.shape[:2]
-        step = math.lcm(*(level.time_stride for level in self.levels))
+        step = math.lcm(*self.time_strides)
         held = -(-num_frames // step) * step
         if self.clip_len is not None:
             held = max(num_frames, self.clip_len)
@@ -196,14 +174,22 @@ class FeatureTower(BaseModule):
             imgs = cut_windows(imgs, self.clip_len)
         length = imgs.shape[1]
         levels = self._steps(imgs, frame_mask, pixel_mask)
-        self._check_steps(levels, length)
+        steps = [level.shape[1] for level in levels]
+        wanted = [length // stride for stride in self.time_strides]
+        if steps != wanted:
+            raise UserError(
+                f'{self.name} gives {steps} steps for {length} frames; '
+                f'{wanted} were expected after a run in evaluation mode. In '
+                'training it must give the same levels, without branches of '
+                'its own'
+            )
         flat = self._frames(levels, length)
-        wanted = [flat[level] for level in self.finer_levels]
+        wanted_maps = [flat[level] for level in self.finer_levels]
         if self.neck is not None:
             out = self._run(self.neck, imgs, tuple(flat))
-            flat = as_maps(out, 4, self.neck, CHOOSE_NECK)
+            flat = as_maps(out, 4, self.neck)
         maps = []
-        for level in (*wanted, flat[self.level]):
+        for level in (*wanted_maps, flat[self.level]):
             level = level.unflatten(0, (-1, length))
             if self.clip_len is not None:
                 level = join_windows(level, num_clips, held)
@@ -215,12 +201,12 @@ class FeatureTower(BaseModule):
     ) -> list[Tensor]:
         """Levels of the backbone, each of shape (B, T', C, H, W)."""
         num_clips, num_frames = imgs.shape[:2]
-        if self.input_layout == 'clip':
+        if self.sees == 'clip':
             levels = self._run(
                 self.backbone, imgs, imgs, frame_mask, pixel_mask
             )
             return as_maps(levels, 5, self.backbone)
-        if self.input_layout == 'video':
+        if self.sees == 'video':
             levels = self._run(self.backbone, imgs, imgs.transpose(1, 2))
             levels = as_maps(levels, 5, self.backbone)
             return [level.transpose(1, 2) for level in levels]
@@ -228,11 +214,11 @@ class FeatureTower(BaseModule):
             module.num_segments = int(num_frames * ratio)
         levels = self._run(self.backbone, imgs, imgs.flatten(0, 1))
         levels = as_maps(levels, 4, self.backbone)
-        counts = [len(level) for level in levels]
-        if any(count % num_clips for count in counts):
+        if any(len(level) % num_clips for level in levels):
             raise UserError(
-                f'{self.name} gives {counts} maps for {num_clips} clips of '
-                f'{num_frames} frames: grounding needs one a frame'
+                f'{self.name} gives {[*map(len, levels)]} maps for '
+                f'{num_clips} clips of {num_frames} frames: grounding needs '
+                'one a frame'
             )
         return [level.unflatten(0, (num_clips, -1)) for level in levels]
 
@@ -248,79 +234,62 @@ class FeatureTower(BaseModule):
         ):
             return module(*args)
 
-    def _check_steps(self, levels: list[Tensor], length: int) -> None:
-        """ValueError where time is not as it was seen."""
-        steps = [level.shape[1] for level in levels]
-        wanted = [length // level.time_stride for level in self.levels]
-        if steps != wanted:
-            raise UserError(
-                f'{self.name} gives {steps} steps for {length} frames; '
-                f'{wanted} were expected after a run in evaluation mode. In '
-                'training it must give the same levels, without branches of '
-                'its own'
-            )
-
     def _frames(self, levels: list[Tensor], length: int) -> list[Tensor]:
         """Levels at the frames that their steps are made of, (N, C, H, W)."""
         aligned = [
-            align_steps(level, length, seen.first)
-            for level, seen in zip(levels, self.levels)
+            align_steps(level, length, first)
+            for level, first in zip(levels, self._firsts)
         ]
         if hasattr(self.backbone, 'slow_path'):
             # SlowFast's pathways are one level: channels beside each other.
             aligned = [torch.cat(aligned, 2)]
         return [level.flatten(0, 1) for level in aligned]
 
-    def _look(
-        self, config: dict, necks: Union[dict, Sequence[dict], None]
-    ) -> None:
+    def _look(self, config: dict, necks: Optional[Sequence[dict]]) -> None:
         """Run on a clip of zeros: what is given, and what nothing reads."""
         frames = self.clip_len or LENGTHS[self.sees]
         side = _side(self.backbone, 128 if self.sees == 'frame' else 64)
         like = next(self.backbone.parameters(), torch.zeros(()))
         imgs = like.new_zeros(1, frames, 3, side, side)
+        masks = imgs[:, :, 0, 0, 0] == 0, imgs[:, 0, 0] == 0
         with step_shifts(self.backbone) as shifts:
-            levels = self._steps(
-                imgs,
-                imgs.new_ones(1, frames, dtype=torch.bool),
-                imgs.new_ones(1, side, side, dtype=torch.bool),
-            )
-        self.levels = [
-            self._describe_level(level, frames, side, shifts)
-            for level in levels
-        ]
+            levels = self._steps(imgs, *masks)
+        steps = [level.shape[1] for level in levels]
+        self._check_steps(steps, frames)
+        self.time_strides = [frames // number for number in steps]
+        self._firsts = [first_step(shifts, frames, number) for number in steps]
         flat = self._frames(levels, frames)
         self.widths = [level.shape[1] for level in flat]
-        self.strides = [side // level.shape[-1] for level in flat]
-        self._check_numbers(config)
-        read = [flat[level] for level in self.finer_levels]
-        several = [necks] if isinstance(necks, dict) else necks or []
+        self.strides = [_stride(self.name, level, side) for level in flat]
+        asked = config.get('out_indices')
+        if isinstance(asked, (list, tuple)) and len(asked) != len(levels):
+            raise UserError(
+                f'{self.name} gives {len(levels)} level(s) of {self.strides} '
+                f'pixels a cell; out_indices={asked} asks for {len(asked)}. '
+                'Leave out_indices out where it has no effect'
+            )
+        read = [_pick(flat, level, self.name) for level in self.finer_levels]
         built: list[nn.Module] = []
-        for neck in several:
+        for neck in necks or []:
             module, flat = run_neck(neck, flat)
             built.append(module)
         if built:
             # The keys of one alone say no number.
             self.neck = nn.Sequential(*built) if built[1:] else built[0]
-        cells = [side // level.shape[-1] for level in flat]
-        if not -len(flat) <= self.level < len(flat):
-            raise UserError(
-                f'level={self.level} does not exist: there are {len(flat)} '
-                f'levels, of {cells} pixels a cell'
-            )
-        map_NCHW = flat[self.level]
-        _check_cells(f'level {self.level} of the neck', map_NCHW, side)
-        self.channels, self.stride = map_NCHW.shape[1], cells[self.level]
+        map_NCHW = _pick(flat, self.level, 'the neck' if built else self.name)
+        self.channels = map_NCHW.shape[1]
+        self.stride = _stride(f'level {self.level}', map_NCHW, side)
         self.unread = freeze_unread(self, [*read, map_NCHW])
         self._check_stages()
 
-    def _describe_level(
-        self, level: Tensor, frames: int, side: int, shifts: dict[int, float]
-    ) -> Level:
-        steps, width = level.shape[1], level.shape[-1]
-        _check_cells(f'a level of {self.name}', level, side)
-        few = steps == 1 < frames and self.clip_len is None
-        if not steps or frames % steps or few:
+    def _check_steps(self, steps: list[int], frames: int) -> None:
+        """ValueError where steps are no whole number of frames each."""
+        if any(
+            not number
+            or frames % number
+            or (number == 1 < frames and self.clip_len is None)
+            for number in steps
+        ):
             raise UserError(
                 f'{self.name} gives {steps} steps for {frames} frames: '
                 'grounding needs steps of a whole number of frames each, and '
@@ -328,60 +297,23 @@ class FeatureTower(BaseModule):
                 'paddings in time, or a clip_len (the frames that it sees at '
                 'once) that is a multiple of its stride in time'
             )
-        first = first_step(shifts, frames, steps)
-        return Level(side // width, frames // steps, first)
-
-    def _check_numbers(self, config: dict) -> None:
-        """ValueError where the levels are not those that were asked for."""
-        number = len(self.widths)
-        asked = config.get('out_indices')
-        if isinstance(asked, (list, tuple)) and len(asked) != len(self.levels):
-            raise UserError(
-                f'{self.name} gives {len(self.levels)} level(s) of '
-                f'{self.strides} pixels a cell; out_indices={asked} asks for '
-                f'{len(asked)}. Leave out_indices out where it has no effect'
-            )
-        if any(not -number <= one < number for one in self.finer_levels):
-            raise UserError(
-                f'finer_levels={self.finer_levels}, but {self.name} gives '
-                f'{number} levels, of {self.strides} pixels a cell '
-                '(out_indices of the backbone)'
-            )
 
     def _check_stages(self) -> None:
         """ValueError where a ResNet does not heed its ``out_indices``."""
-        for name, part in self.named_modules():
-            stages = getattr(part, 'res_layers', None)
-            asked = getattr(part, 'out_indices', None)
-            if not (isinstance(stages, list) and isinstance(asked, tuple)):
+        for part in self.modules():
+            stages: Any = getattr(part, 'res_layers', None)
+            asked: Any = getattr(part, 'out_indices', None)
+            if not (stages and isinstance(asked, tuple)):
                 continue
-            learns = any(
-                p.grad is not None
-                for p in getattr(part, stages[-1]).parameters()
-            )
-            if max(asked) < len(stages) - 1 and learns:
+            last = getattr(part, stages[-1]).parameters()
+            read = any(p.grad is not None for p in last)
+            if read and max(asked) < len(stages) - 1:
                 raise UserError(
-                    f'{type(part).__name__} ({name}) does not heed '
-                    f'out_indices={asked} and gives its last stage, of '
-                    f'{self.levels[-1].stride} pixels a cell. Set num_stages, '
-                    'or spatial strides of 1 in its last stages, for a finer '
-                    'map'
+                    f'{type(part).__name__} does not heed out_indices={asked} '
+                    f'and gives its last stage, of {self.strides[-1]} pixels '
+                    'a cell. Set num_stages, or spatial strides of 1 in its '
+                    'last stages, for a finer map'
                 )
-
-    def _check_clip_len(self) -> None:
-        if self.clip_len is None:
-            return
-        if self.sees in ('clip', 'frame'):
-            takes = dict(clip='clips of any length', frame='one frame')
-            raise UserError(
-                f'clip_len={self.clip_len} is for backbones that see several '
-                f'frames at once; {self.name} takes {takes[self.sees]} at a '
-                'time: leave it out'
-            )
-        if self.clip_len < 1:
-            raise UserError(
-                f'clip_len is a number of frames; got {self.clip_len}'
-            )
 
 
 def _refuse_unfilled(parts: list[Any], before: list[list[Tensor]]) -> None:
@@ -399,10 +331,7 @@ def _refuse_unfilled(parts: list[Any], before: list[list[Tensor]]) -> None:
 def _build_backbone(config: dict) -> nn.Module:
     backbone: Any = build_part(config, 'backbone')
     # Inflating 2-D weights is the default of mmaction2 even without any.
-    if (
-        getattr(backbone, 'pretrained2d', False)
-        and getattr(backbone, 'pretrained', None) is None
-    ):
+    if getattr(backbone, 'pretrained', None) is None:
         backbone.pretrained2d = False
     for part in backbone.modules():
         if getattr(part, 'with_cp', False):
@@ -427,21 +356,20 @@ def _with_gradient(module: nn.Module, inputs: tuple) -> Optional[tuple]:
     return (x.detach().requires_grad_(), *inputs[1:])
 
 
-def _layout(backbone: nn.Module) -> str:
-    """'clip', 'frame' or 'video'."""
+def _sees(backbone: nn.Module) -> str:
+    """What a backbone sees at once, a key of :data:`LENGTHS`."""
     said = getattr(backbone, 'input_layout', None)
     if said is not None:
-        if said not in LAYOUTS:
+        if said not in LENGTHS:
             raise UserError(
                 f'input_layout of {type(backbone).__name__} must be one of '
-                f'{LAYOUTS}; got {said!r}'
+                f'{[*LENGTHS]}; got {said!r}'
             )
         return said
     # TSM and its kind hold 3-D pooling and non-local blocks, and take frames.
     if hasattr(backbone, 'num_segments'):
-        return 'frame'
-    solid = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
-    has_3d = any(isinstance(m, solid) for m in backbone.modules())
+        return 'segments' if backbone.num_segments else 'frame'
+    has_3d = any(isinstance(part, STRIDED) for part in backbone.modules())
     return 'video' if has_3d else 'frame'
 
 
@@ -451,47 +379,50 @@ def _segments(backbone: nn.Module) -> list[tuple[Any, float]]:
     TSM is configured for one number of frames; temporal pooling halves it in
     the later stages.
     """
-    whole = getattr(backbone, 'num_segments', None)
-    if not whole:
-        return []
+    whole: Any = getattr(backbone, 'num_segments', None)
     return [
-        (module, module.num_segments / whole)
-        for module in backbone.modules()
-        if module is not backbone
-        and isinstance(getattr(module, 'num_segments', None), int)
+        (part, part.num_segments / whole)
+        for part in backbone.modules()
+        if whole
+        and part is not backbone
+        and isinstance(getattr(part, 'num_segments', None), int)
     ]
 
 
 def _num_frames(backbone: nn.Module, config: dict) -> Optional[int]:
     """The frames that a backbone is made for, as VideoMAE's is."""
-    if 'num_frames' in config:
-        return config['num_frames']
-    known = inspect.signature(type(backbone).__init__).parameters
-    default = known['num_frames'].default if 'num_frames' in known else None
-    return default if isinstance(default, int) else None
+    known = inspect.signature(type(backbone)).parameters.get('num_frames')
+    frames = config.get('num_frames', getattr(known, 'default', None))
+    return frames if isinstance(frames, int) else None
 
 
 def _side(backbone: nn.Module, least: int) -> int:
     """Pixels a side that show strides of 14 as well as those of 16."""
     odd = 1
-    for module in backbone.modules():
-        if isinstance(module, STRIDED):
-            stride: Any = module.stride
+    for part in backbone.modules():
+        if isinstance(part, (nn.Conv2d, nn.MaxPool2d, *STRIDED)):
+            stride: Any = part.stride
             stride = stride if isinstance(stride, int) else stride[-1]
             odd = math.lcm(odd, stride // (stride & -stride))
     return odd * 2 ** max(0, math.ceil(math.log2(least / odd)))
 
 
-def _check_cells(what: str, level: Tensor, side: int) -> None:
-    """ValueError where a cell is no whole number of pixels."""
+def _pick(levels: Sequence[Tensor], number: int, giver: str) -> Tensor:
+    if not -len(levels) <= number < len(levels):
+        raise UserError(
+            f'level {number} does not exist: {giver} gives {len(levels)} '
+            'levels (out_indices of the backbone, num_outs of the neck)'
+        )
+    return levels[number]
+
+
+def _stride(giver: str, level: Tensor, side: int) -> int:
+    """Pixels a cell; ValueError where that is no whole number."""
     height, width = level.shape[-2:]
     if height != width or not height or side % height:
         raise UserError(
-            f'{what} is a map of {height}x{width} cells for frames of '
+            f'{giver} is a map of {height}x{width} cells for frames of '
             f'{side}x{side} pixels: grounding needs cells of a whole number '
-            f'of pixels, which layers without padding do not give. {CHOOSE}'
+            'of pixels, which layers without padding do not give'
         )
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ', '.join(map(str, numbers))
+    return side // height

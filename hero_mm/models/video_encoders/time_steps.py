@@ -4,8 +4,7 @@ A backbone that strides time gives fewer steps than frames, one that was made
 for clips of one length takes no other. Here frames are held or cut into
 windows before it, and its steps are interpolated after it.
 
-Shape legend: B clips, N windows a clip, T frames, C channels, H W pixels or
-grid.
+Shape legend: B clips, N windows a clip, T frames, C channels, H W grid.
 """
 
 from collections.abc import Iterator
@@ -31,14 +30,14 @@ def step_shifts(backbone: nn.Module) -> Iterator[dict[int, float]]:
     shifts: dict[int, float] = {}
 
     def note(layer: Any, inputs: tuple, output: Any) -> None:
+        values = (
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            getattr(layer, 'dilation', 1),
+        )
         kernel, stride, padding, dilation = (
-            value if isinstance(value, int) else value[0]
-            for value in (
-                layer.kernel_size,
-                layer.stride,
-                layer.padding,
-                getattr(layer, 'dilation', 1),
-            )
+            value if isinstance(value, int) else value[0] for value in values
         )
         if stride > 1 and inputs[0].dim() == 5:
             reach = (kernel - 1) * dilation

@@ -9,7 +9,6 @@ from.
 Shape legend: B clips, T frames, C channels, H W grid, D width.
 """
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,8 +72,16 @@ class VideoEncoder(FeatureTower):
         super().__init__(
             backbone, neck, level, clip_len, finer_levels, init_cfg
         )
-        self._check_order()
-        self.motion = _build_motion(motion) if motion else None
+        cells = [self.strides[number] for number in self.finer_levels]
+        cells.append(self.stride)
+        if cells != sorted({*cells}):
+            raise UserError(
+                f'finer_levels={self.finer_levels} and the coarsest level '
+                f'have cells of {cells} pixels: list finer levels than '
+                f'{self.stride} only, the finest first (the backbone has '
+                f'{self.strides})'
+            )
+        self.motion = FeatureTower(**motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
         self.granule = self.multiple
         channels = self.channels
@@ -89,18 +96,6 @@ class VideoEncoder(FeatureTower):
             nn.LayerNorm(embed_dims) if norm else nn.Identity()
             for _ in self.projects
         )
-
-    def _check_order(self) -> None:
-        """ValueError where finer levels are not in order."""
-        cells = [self.strides[level] for level in self.finer_levels]
-        cells.append(self.stride)
-        if any(low >= high for low, high in zip(cells, cells[1:])):
-            raise UserError(
-                f'finer_levels={self.finer_levels} and the coarsest level '
-                f'have cells of {cells} pixels: list finer levels than '
-                f'{self.stride} only, the finest first (the backbone has '
-                f'{self.strides})'
-            )
 
     def forward(
         self,
@@ -124,13 +119,20 @@ class VideoEncoder(FeatureTower):
         sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
         imgs = _pad_up(imgs, self.granule)
         pixel_mask = _pad_up(pixel_mask, self.granule)
-        if self.input_layout == 'clip' and not (self.neck or self.motion):
+        if self.sees == 'clip' and not (self.neck or self.motion):
             maps = self.encode_alike(imgs, frame_mask, pixel_mask)
         else:
             if extents is None:
                 extents = read_extents(frame_mask, pixel_mask)
+            unit = self.granule
             maps = self._encode_by_extent(
-                imgs, frame_mask, pixel_mask, self._rounded(extents)
+                imgs,
+                frame_mask,
+                pixel_mask,
+                [
+                    (max(t, 1), -(-h // unit) * unit, -(-w // unit) * unit)
+                    for t, h, w in extents
+                ],
             )
         pyramid = Pyramid(
             levels=tuple(maps),
@@ -213,48 +215,15 @@ class VideoEncoder(FeatureTower):
         yet, the finest first.
         """
         *finer, looks = self.feature_maps(imgs, frame_mask, pixel_mask)
-        size = tuple(side // self.stride for side in imgs.shape[-2:])
-        if looks.shape[-2:] != size:
-            raise UserError(
-                f'{self.name} gave a map of {tuple(looks.shape[-2:])} for '
-                f'frames of {tuple(imgs.shape[-2:])} pixels; {size} was '
-                f'expected of its stride {self.stride}'
-            )
         if self.motion is None:
             return [*finer, looks]
-        moves = self.motion.feature_map(imgs, frame_mask, pixel_mask)
-        if moves.shape[-2:] != size:
+        (moves,) = self.motion.feature_maps(imgs, frame_mask, pixel_mask)
+        if moves.shape[-2:] != looks.shape[-2:]:
             resized = F.interpolate(
-                moves.flatten(0, 1), size=size, mode='bilinear'
+                moves.flatten(0, 1), size=looks.shape[-2:], mode='bilinear'
             )
             moves = resized.unflatten(0, moves.shape[:2])
         return [*finer, torch.cat([looks, moves], 2)]
-
-    def _rounded(self, extents: Sequence[Extent]) -> list[Extent]:
-        """Extents, height and width rounded up to a granule."""
-        for _, height, width in extents:
-            if min(height, width) < self.stride:
-                raise UserError(
-                    f'a clip of {width}x{height} pixels is smaller than one '
-                    f'cell of {self.stride}x{self.stride} pixels: enlarge '
-                    'it (ResizeClip), or choose a level of smaller stride '
-                    '(model.video_encoder.level, out_indices of the backbone)'
-                )
-        unit = self.granule
-        return [
-            (max(t, 1), -(-h // unit) * unit, -(-w // unit) * unit)
-            for t, h, w in extents
-        ]
-
-
-def _build_motion(config: dict) -> FeatureTower:
-    known = set(inspect.signature(FeatureTower).parameters) - {'finer_levels'}
-    if 'backbone' not in config or not known.issuperset(config):
-        raise UserError(
-            f'motion needs a backbone and takes {", ".join(sorted(known))}; '
-            f'got {", ".join(sorted(config))}'
-        )
-    return FeatureTower(**config)
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:

@@ -21,22 +21,17 @@ def register(monkeypatch):
 
 @pytest.fixture(scope='session')
 def clip_of():
-    """Function: one clip as the data preprocessor gives it, all of it real.
+    """Function: clips as the data preprocessor gives them, all of it real.
 
-    Args:
-        frames (int): T.
-        size (tuple[int, int]): (height, width).
-        values (str): 'noise', or 'ramp': each frame holds its number.
+    With ``ramp`` each frame holds its number.
     """
 
-    def make(frames=6, size=(32, 48), values='noise', clips=1, seed=1):
+    def make(frames=6, size=(32, 48), ramp=False, clips=1):
         shape = (clips, frames, 3, *size)
-        if values == 'ramp':
+        imgs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        if ramp:
             numbers = torch.arange(frames, dtype=torch.float32)
             imgs = numbers[:, None, None, None].expand(shape)
-        else:
-            random = torch.Generator().manual_seed(seed)
-            imgs = torch.randn(shape, generator=random)
         return dict(
             imgs=imgs,
             frame_mask=torch.ones(shape[:2], dtype=torch.bool),

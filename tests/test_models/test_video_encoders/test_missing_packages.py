@@ -5,14 +5,19 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 MISSING = ('mmdet', 'mmaction', 'mmcv', 'mmpretrain', 'transformers')
+PARTS = {
+    'backbone mmdet.ResNet': '"hero-mm[mmdet]"',
+    'backbone mmaction.MViT': '"hero-mm[mmaction]"',
+    'neck mmpretrain.ConvNeXt': 'mmpretrain',
+    'proposal head mmdet.RPNHead': '"hero-mm[mmdet]"',
+    'detector mmdet.FasterRCNN': '"hero-mm[mmdet]"',
+}
 SCRIPT = """
 import json
 import sys
 
-missing, config = sys.argv[1].split(), eval(sys.argv[2])
+missing, config, parts = sys.argv[1].split(), *map(eval, sys.argv[2:])
 
 
 class Nowhere:
@@ -31,7 +36,6 @@ from mmengine.registry import init_default_scope
 from hero_mm.registry import MODELS
 
 init_default_scope('hero_mm')
-told = {}
 model = MODELS.build(config).eval()
 with torch.no_grad():
     regions = model.encode_video(
@@ -41,76 +45,45 @@ with torch.no_grad():
             pixel_mask=torch.ones(1, 16, 24, dtype=torch.bool),
         )
     )
-    told['shape'] = list(regions.features_BTND.shape)
-for package, kind in dict(
-    mmdet='ResNet', mmaction='MViT', mmpretrain='ConvNeXt'
-).items():
-    for role in ('backbone', 'neck'):
-        part = dict(type=f'{package}.{kind}')
-        own = dict(type='ShiftConvNet')
-        parts = dict(backbone=own)
-        parts[role] = part
-        try:
-            MODELS.build(dict(type='VideoEncoder', embed_dims=8, **parts))
-        except ValueError as error:
-            told[f'{package} {role}'] = str(error)
-for part in (
-    dict(type='DenseHeadProposals', head=dict(type='mmdet.RPNHead')),
-    dict(type='DetectorProposals', detector=dict(type='FasterRCNN')),
-):
+found = dict(shape=list(regions.features_BTND.shape))
+for part in parts:
+    role, kind = part.rsplit(' ', 1)
+    named = dict(type=kind)
+    own = dict(type='ShiftConvNet')
+    whole = {
+        'backbone': dict(type='VideoEncoder', backbone=named, embed_dims=8),
+        'neck': dict(
+            type='VideoEncoder', backbone=own, neck=named, embed_dims=8
+        ),
+        'proposal head': dict(type='DenseHeadProposals', head=named),
+        'detector': dict(type='DetectorProposals', detector=named),
+    }
     try:
-        MODELS.build(part)
+        MODELS.build(whole[role])
     except ValueError as error:
-        told[part['type']] = str(error)
-told['imported'] = [name for name in missing if name in sys.modules]
-print(json.dumps(told))
+        found[part] = str(error)
+found['imported'] = [name for name in missing if name in sys.modules]
+print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope='module')
-def told(hero_config, repo_root):
-    """What a process without these packages finds."""
+def test_what_is_ours_runs_and_the_rest_says_what_is_missing(
+    hero_config, repo_root
+):
+    given = ' '.join(MISSING), repr(hero_config()), repr([*PARTS])
     done = subprocess.run(
-        [sys.executable, '-c', SCRIPT, ' '.join(MISSING), repr(hero_config())],
+        [sys.executable, '-c', SCRIPT, *given],
         env={**os.environ, 'PYTHONPATH': str(repo_root)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_what_is_ours_runs(told):
-    assert told['imported'] == []
-    assert told['shape'][:2] == [1, 2] and told['shape'][-1] == 16
-
-
-@pytest.mark.parametrize('role', ['backbone', 'neck'])
-@pytest.mark.parametrize(
-    ('package', 'kind', 'cure'),
-    [
-        ('mmdet', 'ResNet', '"hero-mm[mmdet]"'),
-        ('mmaction', 'MViT', '"hero-mm[mmaction]"'),
-        ('mmpretrain', 'ConvNeXt', 'mmpretrain'),
-    ],
-)
-def test_a_missing_package_is_told_with_its_cure(
-    told, package, kind, cure, role
-):
-    words = told[f'{package} {role}']
-    assert words.startswith(f'the {role} {package}.{kind} needs {package}, ')
-    assert f"No module named '{package}" in words
-    assert f'pip install {cure} (' in words
-
-
-@pytest.mark.parametrize(
-    ('generator', 'part'),
-    [
-        ('DenseHeadProposals', 'proposal head mmdet.RPNHead'),
-        ('DetectorProposals', 'detector mmdet.FasterRCNN'),
-    ],
-)
-def test_a_generator_without_mmdet_is_told(told, generator, part):
-    assert told[generator].startswith(f'the {part} needs mmdet, ')
-    assert 'pip install "hero-mm[mmdet]" (' in told[generator]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found['imported'] == []
+    assert found['shape'][:2] == [1, 2] and found['shape'][-1] == 16
+    for part, cure in PARTS.items():
+        package = part.split()[-1].partition('.')[0]
+        assert found[part].startswith(f'the {part} needs {package}, ')
+        assert f"No module named '{package}" in found[part]
+        assert f'pip install {cure} (' in found[part]
