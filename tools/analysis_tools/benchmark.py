@@ -75,7 +75,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     add('--json', metavar='FILE', help='the tables, machine and versions')
     add('--repeat', type=int, default=3, help='the median is reported')
     add('--queries', type=int, default=scoring.QUERIES, help='to score')
-    add('--loop-queries', type=int, default=300, help='that loops score')
     add('--video', type=Path, help='to decode; default: one is made')
     add('--video-frames', type=int, default=900, help='of the one made')
     add('--video-size', type=int, nargs=2, default=[640, 480])

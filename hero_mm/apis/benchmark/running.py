@@ -184,9 +184,6 @@ def _wrapper(model: Any, in_bfloat16: bool) -> Any:
 def variants(cfg: Any) -> Iterator[tuple[str, Any]]:
     """The model as configured, and with fully connected attention.
 
-    Both again with twice the regions a frame, where they are HERO's own
-    proposals.
-
     Args:
         cfg (Config): The whole config.
 
@@ -195,25 +192,11 @@ def variants(cfg: Any) -> Iterator[tuple[str, Any]]:
     """
     yield 'as configured', cfg.model
     neck = cfg.model.get('neck')
-    if not neck or neck.get('attention', 'hierarchical') != 'hierarchical':
-        return
-    yield 'joint attention', _joint(cfg.model)
-    if 'num_proposals' in cfg.model.get('proposal_generator', {}):
-        more = copy.deepcopy(cfg.model)
-        more.max_regions *= 2
-        more.proposal_generator.num_proposals *= 2
-        if more.get('linker'):
-            more.linker.num_slots *= 2
-        yield 'twice the regions', more
-        yield 'joint attention, twice the regions', _joint(more)
-
-
-def _joint(model: Any) -> Any:
-    """The same model with fully connected attention, once a clip too."""
-    changed = copy.deepcopy(model)
-    for part in ('neck', 'region_encoder'):
-        changed[part].attention = 'joint'
-    return changed
+    if neck and neck.get('attention', 'hierarchical') == 'hierarchical':
+        joint = copy.deepcopy(cfg.model)
+        for part in ('neck', 'region_encoder'):
+            joint[part].attention = 'joint'
+        yield 'joint attention', joint
 
 
 def model_rows(args: Namespace) -> Rows:
