@@ -4,15 +4,20 @@
 #   hero-mm ground VIDEO "SENTENCE" \
 #       --model configs/hero_zero-shot_mm-grounding-dino.py
 #   python tools/test.py configs/hero_zero-shot_mm-grounding-dino.py \
-#       mmdet://grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det
+#       grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det_*.pth
 # What it is: never trained on tubes. It sees frames one by one, so that words
 # of the action hardly count, and any thing that a sentence names may score
 # high. No score on a real benchmark has been measured. Every sentence costs a
 # pass of the detector a frame. Without internet: docs/proposals.md,
 # "Without training data".
 _base_ = ['../_base_/default_runtime.py']
-# Fetched, or taken from checkpoints/ where the file is there.
-load_from = 'mmdet://grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det'
+# Fetched once into torch's cache.
+load_from = (
+    'https://download.openmmlab.com/mmdetection/v3.0/mm_grounding_dino/'
+    'grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det/'
+    'grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det_20231204_095047-'
+    'b448804b.pth'
+)
 # A folder, or its name on Hugging Face.
 language_model = 'bert-base-uncased'
 data_root = 'data/own/'

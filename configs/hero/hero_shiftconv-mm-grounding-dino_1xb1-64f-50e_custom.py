@@ -15,9 +15,12 @@ model = dict(
         detector='mmdet::mm_grounding_dino/'
         'grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det.py',
         language_model=language_model,
-        # Fetched, or taken from checkpoints/ where the file is there.
-        checkpoint='mmdet://'
-        'grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det',
+        # Fetched once into torch's cache.
+        checkpoint='https://download.openmmlab.com/mmdetection/v3.0/'
+        'mm_grounding_dino/'
+        'grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det/'
+        'grounding_dino_swin-t_pretrain_obj365_goldg_grit9m_v3det_20231204_'
+        '095047-b448804b.pth',
         max_per_frame=48,
         batch_size=4,
         # Frames of the config are small; it was trained on 480 and more.

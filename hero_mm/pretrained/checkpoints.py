@@ -22,11 +22,10 @@ def find_checkpoint(path: PathLike) -> str:
 
     Of a work dir it is the best one that the training noted there, else the
     last ``best_*.pth``, or else the last checkpoint, by the number in its
-    name: a copy of the folder has other times.
+    name.
 
     Raises:
-        FileNotFoundError: There is no such file, or no checkpoint in the
-            folder.
+        FileNotFoundError: There is none.
     """
     if str(path).startswith(REMOTE):
         return str(path)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 from hero_mm.errors import UserError, run_tool
-from hero_mm.files import write_text
 
 from .layouts import LAYOUTS
 from .reading import add_trust_argument
@@ -65,11 +64,8 @@ def model_shapes(
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'config {config!r} has no entry model')
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
-    model = MODELS.build(cfg.model)
-    return {
-        name: tuple(tensor.shape)
-        for name, tensor in model.state_dict().items()
-    }
+    weights = MODELS.build(cfg.model).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
 def run_converter(
@@ -85,27 +81,21 @@ def run_converter(
 
 
 def convert_file(layout: str, args: argparse.Namespace) -> None:
-    """Convert a file and write the checkpoint and the list."""
+    """Convert a file and write the checkpoint."""
     from .conversion import check_layout, convert
     from .fetching import fetch
     from .sources import read_source
 
     out = Path(args.out)
-    listed = out.with_suffix('.conversion.txt')
     if out.resolve() == Path(fetch(args.checkpoint)).resolve():
         raise UserError(
             f'--out {out} is the checkpoint itself; give another name'
         )
-    if out.is_dir():
-        raise UserError(f'{out} is a folder; give the name of a file')
     source = read_source(args.checkpoint, args.weights)
-    check_layout(source, LAYOUTS[layout])
+    check_layout(source, layout)
     model = None
     if args.config is not None:
         model = model_shapes(args.config, args.cfg_options)
-    result = convert(source, LAYOUTS[layout], model, args.config)
+    result = convert(source, layout, model, args.config)
     result.save(out)
-    write_text(listed, result.listing())
-    sys.stdout.write(
-        f'{result.summary()}\nwritten: {out}, all by name: {listed}\n'
-    )
+    sys.stdout.write(f'{result.summary()}\nwritten: {out}\n')

@@ -1,12 +1,11 @@
 """Bring the weights of another model into HERO's names.
 
-Every tensor of the file is accounted for: loaded, left out for a reason that
-is listed, or unexpected. What HERO did not get from the file is listed too.
+Every tensor of the file is accounted for: loaded, or left out for a reason.
+What HERO did not get from the file is counted too.
 """
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,23 +18,22 @@ from hero_mm.errors import UserError
 
 from ..files import replacing
 from ..version import __version__
-from .filling import some
+from .filling import COUNTER, some
 from .layouts import (
     BACKBONE,
     LANGUAGE_MODEL,
     LAYOUTS,
     NECK,
     PROJECTION,
-    Layout,
-    Rule,
+    TEXT_NORM,
+    TEXT_PROJECTION,
 )
 from .sources import Source
 
 Shapes = Mapping[str, tuple[int, ...]]
 # From a name of the file to a name of HERO.
 Places = dict[str, str]
-# Frozen norms of some makes have none.
-COUNTER = 'num_batches_tracked'
+NEEDS = {TEXT_PROJECTION: LANGUAGE_MODEL, TEXT_NORM: TEXT_PROJECTION}
 # Names of mmaction2's ResNets, of TSM too, in mmdet's, which are those of
 # torchvision.
 _TO_MMDET = (
@@ -45,11 +43,6 @@ _TO_MMDET = (
     (r'\bdownsample\.conv\.', 'downsample.0.'),
     (r'\bdownsample\.bn\.', 'downsample.1.'),
 )
-# The stem of timm's ResNet-D in mmdet's: one chain with its last norm.
-_TO_STEM = (
-    (r'\bbackbone\.conv1\.', 'backbone.stem.'),
-    (r'\bbackbone\.bn1\.', 'backbone.stem.7.'),
-)
 
 
 @dataclass
@@ -57,59 +50,50 @@ class Conversion:
     """What became of every tensor.
 
     Attributes:
-        layout (Layout): Of the file.
         source (Source): The file.
+        layout (str): Name of its layout.
         config (str, optional): Of the model that was compared with.
-        weights (dict): HERO's names and tensors.
-        loaded (dict): From a name of the file to HERO's, and what it is.
-        skipped (dict): From a name of the file to what it is and why it was
-            left out.
-        unexpected (list[str]): Names that the layout does not have.
+        loaded (dict): From a name of the file to HERO's.
+        skipped (dict): From a name of the file to why it was left out.
         unfilled (list[str]): Names of the model without a tensor.
     """
 
-    layout: Layout
     source: Source
+    layout: str
     config: Optional[str] = None
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    loaded: dict[str, tuple[str, str]] = field(default_factory=dict)
-    skipped: dict[str, tuple[str, str]] = field(default_factory=dict)
-    unexpected: list[str] = field(default_factory=list)
+    loaded: Places = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     unfilled: list[str] = field(default_factory=list)
 
-    def summary(self) -> str:
-        """What was loaded, what was not and why, in groups.
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Tensors by HERO's names."""
+        weights = self.source.weights
+        # Clones, for a view would be saved with all that it looks at.
+        return {
+            place: weights[name].detach().clone()
+            for name, place in self.loaded.items()
+        }
 
-        Unexpected names are all listed, with their shapes.
-        """
-        source, title = self.source, self.layout.title
-        lines = [f'{source.path}: {title}']
-        if source.container:
-            lines[0] += f', weights of {source.container!r}'
-        if source.others:
-            lines.append(f'  other entries: {", ".join(source.others)}')
-        numbers = sum(tensor.numel() for tensor in self.weights.values())
-        lines.append(
+    def summary(self) -> str:
+        """What was loaded, what was not and why, in groups."""
+        source = self.source
+        entry = f', weights of {source.container!r}' * bool(source.container)
+        numbers = sum(source.weights[name].numel() for name in self.loaded)
+        lines = [
+            f'{source.path}: {LAYOUTS[self.layout].title}{entry}',
             f'loaded: {len(self.loaded)} of {len(source.weights)} tensors, '
-            f'{numbers / 1e6:.1f} M numbers'
-        )
-        for what in dict.fromkeys(what for _, what in self.loaded.values()):
-            names = [n for n, (_, its) in self.loaded.items() if its == what]
-            ours = _shared([self.loaded[name][0] for name in names])
-            lines.append(
-                f'  {len(names):4d}  {what}: {_shared(names)} -> {ours}'
-            )
+            f'{numbers / 1e6:.1f} M numbers',
+        ]
+        parts = {name: _part(place) for name, place in self.loaded.items()}
+        for names in _grouped(parts):
+            ours = _shared([self.loaded[name] for name in names])
+            lines.append(f'  {len(names):4d}  {_shared(names)} -> {ours}')
         lines.append(f'not loaded: {len(self.skipped)}')
-        for reason in dict.fromkeys(self.skipped.values()):
-            names = [n for n, its in self.skipped.items() if its == reason]
-            lines.append(
-                f'  {len(names):4d}  {reason[0]} ({_shared(names)}): '
-                f'{reason[1]}'
-            )
-        lines.append(
-            f'unexpected, not in the layout of {title}: {len(self.unexpected)}'
-        )
-        lines += [f'        {name}' for name in self.unexpected]
+        left = {name: (_part(name), why) for name, why in self.skipped.items()}
+        for names in _grouped(left):
+            why = self.skipped[names[0]]
+            lines.append(f'  {len(names):4d}  {_shared(names)}: {why}')
         if self.config is None:
             lines.append(
                 'not compared with a model: give --config to compare names '
@@ -117,28 +101,15 @@ class Conversion:
             )
         if self.unfilled:
             lines.append(f'the model of {self.config} got nothing for')
-        counts = Counter(_part(name) for name in self.unfilled)
-        lines += [f'  {counts[part]:4d}  {part}.*' for part in counts]
+        for names in _grouped({name: _part(name) for name in self.unfilled}):
+            lines.append(f'  {len(names):4d}  {_part(names[0])}.*')
         return '\n'.join(lines)
-
-    def listing(self) -> str:
-        """Every name with what became of it, a line each, tab-separated."""
-        lines = ['loaded\tname in the file\tname in HERO']
-        lines += [f'loaded\t{n}\t{to}' for n, (to, _) in self.loaded.items()]
-        lines.append('skipped\tname in the file\twhy')
-        lines += [
-            f'skipped\t{name}\t{what}: {why}'
-            for name, (what, why) in self.skipped.items()
-        ]
-        lines += [f'unexpected\t{name}' for name in self.unexpected]
-        lines += [f'unfilled\t{name}' for name in self.unfilled]
-        return '\n'.join(lines) + '\n'
 
     def save(self, path: Union[str, Path]) -> None:
         """Write a checkpoint of MMEngine; a file there is replaced."""
         meta = dict(
             converted_from=Path(self.source.path).name,
-            layout=self.layout.name,
+            layout=self.layout,
             container=self.source.container,
             config=self.config,
             hero_mm_version=__version__,
@@ -149,7 +120,7 @@ class Conversion:
 
 def convert(
     source: Source,
-    layout: Layout,
+    layout: str,
     model: Optional[Shapes] = None,
     config: Optional[str] = None,
 ) -> Conversion:
@@ -157,109 +128,105 @@ def convert(
 
     Args:
         source (Source): The weights.
-        layout (Layout): How they are laid out.
+        layout (str): Name of their layout.
         model (Mapping, optional): Names and shapes of the HERO that will load
-            them; what does not fit it is left out and listed. A ResNet alone
-            needs none: its names are then those of mmdet.
+            them; what does not fit it is left out. A ResNet alone needs none:
+            its names are then those of mmdet.
         config (str, optional): Its config, for messages.
 
     Raises:
         ValueError: When the file has another layout, or nothing fits.
     """
     check_layout(source, layout)
-    if model is None and layout.name != 'resnet':
+    if model is None and layout != 'resnet':
         raise UserError(
-            f'which weights of {layout.title} fit depends on the model: give '
-            'its config by --config'
+            f'which weights of {LAYOUTS[layout].title} fit depends on the '
+            'model: give its config by --config'
         )
-    result = Conversion(layout, source, config if model is not None else None)
-    caught: dict[Rule, Places] = {rule: {} for rule in layout.rules}
-    for name, tensor in source.weights.items():
-        for rule in layout.rules:
-            match = re.fullmatch(rule.pattern, name)
-            if match is not None:
-                caught[rule][name] = match.expand(rule.place)
-                break
-        else:
-            result.unexpected.append(f'{name} {tuple(tensor.shape)}')
-    result.unexpected += [f'{name} (no tensor)' for name in source.odd]
-    for rule, places in caught.items():
-        _apply(rule, places, result, model)
-    if not result.loaded:
-        raise UserError(
-            f'nothing of {source.path} fits'
-            + (f' the model of {config}' if config else '')
-            + f':\n{result.summary()}'
+    result = Conversion(source, layout, config if model is not None else None)
+    for part, places in _parts(result).items():
+        needed = NEEDS.get(part)
+        reasons: dict[str, str] = {}
+        if needed and not any(
+            place.startswith(needed) for place in result.loaded.values()
+        ):
+            why = f'of no use without {needed}*, which was not loaded'
+            reasons = dict.fromkeys(places, why)
+        elif model is not None:
+            places, why = _placed(part, places, model)
+            reasons = dict.fromkeys(places, why)
+            if not why:
+                reasons = _misfits(places, result, model)
+        result.skipped.update(reasons)
+        result.loaded.update(
+            {n: to for n, to in places.items() if n not in reasons}
         )
+    taken = {*result.loaded.values()}
     result.unfilled = [
         name
         for name in model or ()
-        if name not in result.weights and not name.endswith(COUNTER)
+        if name not in taken and not name.endswith(COUNTER)
     ]
+    if not result.loaded:
+        raise UserError(
+            f'nothing of {source.path} fits the model of {config}:\n'
+            f'{result.summary()}'
+        )
     return result
 
 
-def _apply(
-    rule: Rule, places: Places, result: Conversion, model: Optional[Shapes]
-) -> None:
-    """Decide about the tensors that a rule caught."""
-    weights = result.source.weights
-    shapes = {name: tuple(weights[name].shape) for name in places}
-    part = rule.place.removesuffix(r'\1')
-    reasons: dict[str, str] = {}
-    why = '' if part else rule.why_not
-    if rule.needs and rule.needs not in {w for _, w in result.loaded.values()}:
-        why = f'of no use without the {rule.needs} of the file'
-    elif part in (BACKBONE, LANGUAGE_MODEL):
-        places, why = _whole_part(places, part, model)
-    elif part == NECK and model is not None:
-        places, why = _levels(places, shapes, model)
-    elif part == PROJECTION and model is not None:
-        places, why = _coarsest(places, model)
-    if model is not None and not why:
-        reasons = _misfits(places, shapes, model, result.config)
-    for name, place in places.items():
-        if why or name in reasons:
-            result.skipped[name] = (rule.what, why or reasons[name])
-            continue
-        result.loaded[name] = (place, rule.what)
-        # A clone, for a view would be saved with all that it looks at.
-        result.weights[place] = weights[name].detach().clone()
+def _parts(result: Conversion) -> dict[str, Places]:
+    """The parts of HERO, and where the tensors of the file go in each."""
+    shared = LAYOUTS[result.layout].shared
+    parts: dict[str, Places] = {part: {} for part in shared.values() if part}
+    for name in result.source.weights:
+        start = next((s for s in shared if name.startswith(s)), None)
+        part = '' if start is None else shared[start]
+        if start is None or not part:
+            result.skipped[name] = 'HERO has none, or one of its own'
+        else:
+            parts[part][name] = part + name.removeprefix(start)
+    return parts
 
 
 def _misfits(
-    places: Places, shapes: Shapes, model: Shapes, config: Optional[str]
+    places: Places, result: Conversion, model: Shapes
 ) -> dict[str, str]:
-    """Why tensors do not fit; but for a neck, one that does not spoils all."""
+    """Why tensors do not fit; one of another shape spoils all."""
     reasons = {}
     for name, place in places.items():
+        shape = tuple(result.source.weights[name].shape)
         if place not in model:
-            reasons[name] = f'the model of {config} has no such tensor'
-        elif model[place] != shapes[name]:
+            reasons[name] = f'the model of {result.config} has no such tensor'
+        elif model[place] != shape:
+            others = f'goes with {name}, which does not fit'
             reasons[name] = (
-                f'{shapes[name]} in the file, {place} is {model[place]} in '
-                f'the model of {config}'
+                f'{shape} in the file, {place} is {model[place]} in the model '
+                f'of {result.config}'
             )
-            if not place.startswith(NECK):
-                others = f'goes with {name}, which does not fit'
-                return {**dict.fromkeys(places, others), **reasons}
+            return {**dict.fromkeys(places, others), **reasons}
     return reasons
 
 
-def _whole_part(
-    places: Places, part: str, model: Optional[Shapes]
-) -> tuple[Places, str]:
-    """Places in the backbone or language model, and why there are none.
+def _placed(part: str, places: Places, model: Shapes) -> tuple[Places, str]:
+    """Places in a model, and why there are none."""
+    if part in (BACKBONE, LANGUAGE_MODEL):
+        return _whole(part, places, model)
+    if part == NECK:
+        return _levels(places, model), ''
+    if part == PROJECTION:
+        return _coarsest(places, model)
+    return places, ''
+
+
+def _whole(part: str, places: Places, model: Shapes) -> tuple[Places, str]:
+    """A backbone or language model, whole or not at all.
 
     The stages that both have must be of the same names. A stage that one of
     them lacks does no harm.
     """
-    deep = any(re.search(r'backbone\.conv1\.\d', to) for to in places.values())
-    renames = (*_TO_MMDET, *_TO_STEM) if deep else _TO_MMDET
-    theirs = {name: _renamed(to, renames) for name, to in places.items()}
-    if model is None:
-        return theirs, ''
-    ours = {_renamed(n, _TO_MMDET): n for n in model if n.startswith(part)}
+    theirs = {name: _renamed(place) for name, place in places.items()}
+    ours = {_renamed(name): name for name in model if name.startswith(part)}
     stages = _stages(ours) & _stages(theirs.values())
     odd = [
         name
@@ -268,15 +235,13 @@ def _whole_part(
     ]
     if odd or (_stages(ours) and not stages):
         found = some(odd) or 'no stage in common'
-        return (
-            theirs,
-            f'that of the config is of another depth or make: {found}',
-        )
+        why = f'that of the config is of another depth or make: {found}'
+        return theirs, why
     return {name: ours.get(to, to) for name, to in theirs.items()}, ''
 
 
-def _renamed(name: str, renames: Iterable[tuple[str, str]]) -> str:
-    for pattern, replacement in renames:
+def _renamed(name: str) -> str:
+    for pattern, replacement in _TO_MMDET:
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -307,75 +272,64 @@ def _coarsest(places: Places, model: Shapes) -> tuple[Places, str]:
     return {n: to.replace(PROJECTION, level) for n, to in places.items()}, ''
 
 
-def _levels(
-    places: Places, shapes: Shapes, model: Shapes
-) -> tuple[Places, str]:
+def _levels(places: Places, model: Shapes) -> Places:
     """A neck: its last level is HERO's last level.
 
-    The first level of a detector's neck has stride 4, that of HERO's often 16;
-    their convolutions are of the same size.
+    The first level of a detector's neck has stride 4, that of HERO's often 16.
+    Levels that are made of the last one have numbers of their own.
     """
-    theirs = _channels({places[name]: shapes[name] for name in places})
-    ours = _channels(model)
-    both = min(len(theirs), len(ours))
-    if not both or theirs[-both:] != ours[-both:]:
-        return places, (
-            f'its levels have {theirs} channels, those of the neck of the '
-            f'config {ours}'
-        )
-    shift = len(theirs) - len(ours)
-    # Levels that are made of the last one have numbers of their own.
+    first = re.escape(NECK) + r'(?:lateral_convs|convs)\.\d+\.conv\.weight'
+    theirs, ours = (
+        sum(re.fullmatch(first, name) is not None for name in names)
+        for names in (places.values(), model)
+    )
     level = r'(?<!extra_convs)(?<=convs)\.(\d+)\.'
     return {
-        name: re.sub(level, lambda m: f'.{int(m[1]) - shift}.', place)
+        name: re.sub(level, lambda m: f'.{int(m[1]) - theirs + ours}.', place)
         for name, place in places.items()
-    }, ''
+    }
 
 
-def _channels(shapes: Shapes) -> list[int]:
-    """Input channels of the levels of an FPN or a ChannelMapper."""
-    pattern = re.escape(NECK) + r'(?:lateral_convs|convs)\.(\d+)\.conv\.weight'
-    found = {}
-    for name, shape in shapes.items():
-        match = re.fullmatch(pattern, name)
-        if match:
-            found[int(match[1])] = shape[1]
-    return [found[level] for level in sorted(found)]
-
-
-def check_layout(source: Source, layout: Layout) -> None:
+def check_layout(source: Source, layout: str) -> None:
     """Refuse a file of another layout; ValueError says which tool reads it."""
     fitting = [
-        known
-        for known in LAYOUTS.values()
+        name
+        for name, known in LAYOUTS.items()
         if all(
             any(name.startswith(start) for name in source.weights)
             for start in known.needed
         )
     ]
-    if fitting and fitting[0] is layout:
+    if fitting and fitting[0] == layout:
         return
+    cure = (
+        'No converter of tools/model_converters/ knows this layout; a '
+        'checkpoint of hero_mm needs none'
+    )
     if fitting:
         cure = (
-            f'It looks like {fitting[0].title}: '
-            f'tools/model_converters/{fitting[0].name}.py'
-        )
-    else:
-        cure = (
-            'No converter of tools/model_converters/ knows this layout; a '
-            'checkpoint of hero_mm needs none'
+            f'It looks like {LAYOUTS[fitting[0]].title}: '
+            f'tools/model_converters/{fitting[0]}.py'
         )
     raise UserError(
-        f'{source.path} is not a checkpoint of {layout.title}. Found '
+        f'{source.path} is not a checkpoint of {LAYOUTS[layout].title}. Found '
         f'{len(source.weights)} tensors such as {some(source.weights)}. {cure}'
     )
 
 
 def _part(name: str) -> str:
-    """The part of HERO that a name belongs to."""
+    """The part of a model that a name belongs to."""
     steps = name.split('.')
-    deep = steps[0] in ('video_encoder', 'text_encoder')
+    deep = steps[0] in ('video_encoder', 'text_encoder', 'transformer')
     return '.'.join(steps[: 2 if deep else 1])
+
+
+def _grouped(kinds: Mapping[str, object]) -> list[list[str]]:
+    """Names of one kind together, in the order of their first."""
+    groups: dict[object, list[str]] = {}
+    for name, kind in kinds.items():
+        groups.setdefault(kind, []).append(name)
+    return list(groups.values())
 
 
 def _shared(names: list[str]) -> str:

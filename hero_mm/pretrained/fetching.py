@@ -1,4 +1,4 @@
-"""Weights by name: ``hf://``, ``mmdet://``, URLs, ``torchvision://``; safely.
+"""Weights by name: ``hf://``, URLs, ``torchvision://``; safely.
 
 MMEngine looks up a loader for every checkpoint by the beginning of its name
 (``load_from``, ``init_cfg=dict(type='Pretrained', ...)``). Here is a loader
@@ -12,13 +12,12 @@ import re
 from http.client import HTTPException
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from hero_mm.errors import UserError
 
-from .mmdet_weights import MMDET, fetch_mmdet
 from .reading import Allowed, read_weights_file, refuse_unsafe
 
 HUGGINGFACE = ('hf://', 'huggingface://')
@@ -26,26 +25,40 @@ URLS = ('http://', 'https://')
 TORCHVISION = ('torchvision://', 'modelzoo://')
 FILES = ('file://',)
 # What is fetched once and kept.
-CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION, *MMDET)
+CACHED = (*HUGGINGFACE, *URLS, *TORCHVISION)
 FETCHED = (*CACHED, *FILES)
 # Read by MMEngine's own loaders.
 STORES = ('s3://', 'petrel://', 'openmmlab://', 'open-mmlab://', 'mmcls://')
 # MMEngine tries the other names first, so that this serves local files alone.
 LOCAL_SAFETENSORS = r'.*\.safetensors$'
 # Where nobody else serves them.
-OURS = r'(?:hf|huggingface|mmdet)://'
+OURS = r'(?:hf|huggingface)://'
 
 
-class HuggingFaceFile(NamedTuple):
-    """A file on the Hugging Face hub; without ``file`` a repository."""
+def fetch(source: str) -> str:
+    """Bring a checkpoint onto this machine.
 
-    repo: str
-    file: str
-    revision: Optional[str] = None
+    Args:
+        source (str): A path, which is returned, or a name that begins with
+            one of ``FETCHED``.
+
+    Raises:
+        OSError: When it cannot be had; says where to put it by hand.
+        ValueError: When the name is none.
+    """
+    if source.startswith(HUGGINGFACE):
+        return _fetch_hub_file(source)
+    if source.startswith(TORCHVISION):
+        return fetch_url(torchvision_url(source))
+    if source.startswith(URLS):
+        return fetch_url(source)
+    if source.startswith(FILES):
+        return url2pathname(urlparse(source).path)
+    return source
 
 
-def parse_huggingface(name: str) -> HuggingFaceFile:
-    """Take ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE`` apart."""
+def _fetch_hub_file(name: str) -> str:
+    """Download ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE``."""
     found = re.fullmatch(
         r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?((?:/[^/]+)+)', name
     )
@@ -54,7 +67,10 @@ def parse_huggingface(name: str) -> HuggingFaceFile:
             f'{name!r} names no file on Hugging Face; give '
             'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
         )
-    return HuggingFaceFile(found[1], found[3][1:], found[2])
+    file = found[3][1:]
+    return _from_hub(
+        'hf_hub_download', name, found[1], found[2], file, filename=file
+    )
 
 
 def fetch_repository(name: str, patterns: list[str]) -> str:
@@ -77,24 +93,25 @@ def fetch_repository(name: str, patterns: list[str]) -> str:
             f'{name!r} names no model package; give hf://OWNER/NAME, or '
             'hf://OWNER/NAME@REVISION'
         )
-    wanted = HuggingFaceFile(found[1], '', found[2])
     return _from_hub(
-        'snapshot_download', name, wanted, allow_patterns=patterns
+        'snapshot_download', name, found[1], found[2], allow_patterns=patterns
     )
 
 
 def _from_hub(
-    download: str, name: str, wanted: HuggingFaceFile, **options: Any
+    download: str,
+    name: str,
+    repo: str,
+    revision: Optional[str],
+    file: str = '',
+    **options: Any,
 ) -> str:
     """Call a function of the hub; what it raises is said in words."""
     import huggingface_hub
 
+    function = getattr(huggingface_hub, download)
     try:
-        return str(
-            getattr(huggingface_hub, download)(
-                repo_id=wanted.repo, revision=wanted.revision, **options
-            )
-        )
+        return str(function(repo_id=repo, revision=revision, **options))
     except Exception as error:
         # Errors of the network have no common class over its versions.
         cause = error
@@ -106,13 +123,14 @@ def _from_hub(
             '. HF_HUB_OFFLINE=1 is set, so that nothing was asked of the hub; '
             'unset it where there is internet'
         )
-    at = f' --revision {wanted.revision}' if wanted.revision else ''
+    command = ' '.join(['hf download', repo, file]).strip()
+    if revision:
+        command += f' --revision {revision}'
     raise OSError(
         f'{name} is not in the cache ({constants.HF_HUB_CACHE}) and could not '
         f'be fetched: {reason}. By hand, on a machine with internet: '
-        + f'hf download {wanted.repo} {wanted.file}'.rstrip()
-        + f'{at} --local-dir FOLDER; then give '
-        + f'FOLDER/{wanted.file}'.rstrip('/')
+        f'{command} --local-dir FOLDER; then give '
+        + f'FOLDER/{file}'.rstrip('/')
         + f' in the place of {name}'
     ) from cause
 
@@ -138,8 +156,7 @@ def fetch_url(url: str) -> str:
     finally:
         # Where the first process fails the others must not wait for it.
         barrier()
-    if not path.is_file():
-        _download(url, path)
+    _download(url, path)
     return str(path)
 
 
@@ -167,9 +184,8 @@ def torchvision_url(name: str) -> str:
     """
     from mmengine.runner.checkpoint import get_torchvision_models
 
-    known, source = {}, 'torchvision'
     try:
-        known = get_torchvision_models()
+        known, source = get_torchvision_models(), 'torchvision'
     except (ImportError, OSError, RuntimeError):
         # Absent, or built for another torch.
         import mmengine
@@ -185,33 +201,6 @@ def torchvision_url(name: str) -> str:
             + (f'; near are {", ".join(near)}' if near else '')
         )
     return str(known[model])
-
-
-def fetch(source: str) -> str:
-    """Bring a checkpoint onto this machine.
-
-    Args:
-        source (str): A path, which is returned, or a name that begins with
-            one of ``FETCHED``.
-
-    Raises:
-        OSError: When it cannot be had.
-        ValueError: When the name is none.
-    """
-    if source.startswith(HUGGINGFACE):
-        wanted = parse_huggingface(source)
-        return _from_hub(
-            'hf_hub_download', source, wanted, filename=wanted.file
-        )
-    if source.startswith(TORCHVISION):
-        return fetch_url(torchvision_url(source))
-    if source.startswith(MMDET):
-        return fetch_mmdet(source)
-    if source.startswith(URLS):
-        return fetch_url(source)
-    if source.startswith(FILES):
-        return url2pathname(urlparse(source).path)
-    return source
 
 
 def read_weights(

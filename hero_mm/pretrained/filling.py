@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from hero_mm.errors import UserError
 
-SHOWN = 3
+# Frozen norms of some makes have none.
+COUNTER = 'num_batches_tracked'
 Load = Callable[..., None]
 
 
@@ -47,24 +48,19 @@ def check_finite(weights: Mapping[str, Any], source: Any) -> None:
 def weights_in(found: Any, source: Any, kind: type = object) -> dict[str, Any]:
     """The weights of a checkpoint that was read; ValueError without any.
 
-    Args:
-        found (Any): What the file holds.
-        source (Any): Its name.
-        kind (type): What all of them must be.
+    ``source`` is its name, ``kind`` what all of them must be.
     """
-    if not isinstance(found, dict):
-        raise UserError(
-            f'{source} holds a {type(found).__name__} where a checkpoint '
-            "(a dict with 'state_dict') is expected"
-        )
-    weights = found.get('state_dict', found)
+    weights = found
+    if isinstance(found, dict):
+        weights = found.get('state_dict', found)
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(value, kind)
         for name, value in weights.items()
     ):
         raise UserError(
-            f"{source} has no 'state_dict' of tensors. A checkpoint of "
-            'another model is brought into the names of HERO by the tools in '
+            f"{source} has no 'state_dict' of tensors (it holds a "
+            f'{type(found).__name__}). A checkpoint of another model is '
+            'brought into the names of HERO by the tools in '
             'tools/model_converters/ (docs/pretrained.md)'
         )
     return weights
@@ -73,9 +69,7 @@ def weights_in(found: Any, source: Any, kind: type = object) -> dict[str, Any]:
 def watched(load: Load, last_file: Callable[[], str]) -> Load:
     """MMEngine's ``load_state_dict`` that says what was filled.
 
-    Args:
-        load (Callable): MMEngine's.
-        last_file (Callable): Gives the name of the file that was read last.
+    ``last_file`` gives the name of the file that was read last.
     """
 
     @functools.wraps(load)
@@ -133,8 +127,7 @@ def describe_filling(
     """
     wanted = module.state_dict()
     name = type(module).__name__
-    counted = 'num_batches_tracked'
-    missing = [n for n in wanted if n not in weights and counted not in n]
+    missing = [n for n in wanted if n not in weights and COUNTER not in n]
     sizes = [
         n
         for n, value in wanted.items()
@@ -170,7 +163,7 @@ def describe_filling(
     )
 
 
-def some(names: Iterable[str], shown: int = SHOWN) -> str:
+def some(names: Iterable[str], shown: int = 3) -> str:
     """The first of many names, for messages, and how many more there are."""
     listed = [str(name) for name in names]
     more = f' and {len(listed) - shown} more' if len(listed) > shown else ''

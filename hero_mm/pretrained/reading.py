@@ -19,7 +19,6 @@ from hero_mm.files import write_text
 
 # A class, or what stands in for one with the name that the file says.
 Allowed = Union[type, tuple[Callable[..., Any], str]]
-HEAD = 24
 TRUST = 'HERO_MM_TRUST_CHECKPOINT'
 # Beside checkpoints: the sums of those that a training wrote there, in the
 # format of sha256sum.
@@ -69,7 +68,7 @@ def read_weights_file(
         # An error of the system is reported as it is; torch raises its own.
         pass
     if path.suffix != '.safetensors':
-        refuse_unsafe(path, own=_is_own)
+        refuse_unsafe(path)
     try:
         if path.suffix == '.safetensors':
             return _read_safetensors(path, map_location)
@@ -79,32 +78,25 @@ def read_weights_file(
             return torch.load(
                 str(path),
                 map_location=map_location,
-                weights_only=has_allow_list(),
+                weights_only=_torch_is('2.6'),
             )
-    except (
-        ModuleNotFoundError,
-        MemoryError,
-        torch.cuda.OutOfMemoryError,
-    ):
+    except (ModuleNotFoundError, MemoryError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         # Bytes at random make the readers raise anything.
-        raise UserError(unreadable(path, error)) from error
+        raise UserError(_unreadable(path, error)) from error
 
 
-def refuse_unsafe(
-    source: Union[str, Path],
-    own: Callable[[Path], bool] = lambda path: False,
-) -> None:
-    """Refuse a file of torch that a torch before 2.10 cannot read safely.
+def refuse_unsafe(source: Union[str, Path]) -> None:
+    """Refuse a file, or name in a store, that this torch cannot read safely.
 
-    Args:
-        source (str or Path): The file, or its name in a store.
-        own (Callable): Whether the work dir itself wrote the file.
+    A torch before 2.10 reads what the work dir itself wrote.
     """
     if weights_only_is_sound() or os.environ.get(TRUST) == '1':
         return
-    if own(Path(source)):
+    path = Path(source)
+    noted = _noted(path.parent).get(path.name)
+    if noted is not None and noted == _sum(path):
         return
     import torch
 
@@ -121,15 +113,6 @@ def refuse_unsafe(
 def weights_only_is_sound() -> bool:
     """Whether torch reads weights without running code: from 2.10 on."""
     return _torch_is('2.10')
-
-
-def has_allow_list() -> bool:
-    """Whether torch takes a list of allowed classes by their names.
-
-    It has one since 2.5, without names: an entry that is a pair breaks every
-    ``torch.load`` there.
-    """
-    return _torch_is('2.6')
 
 
 def _torch_is(version: str) -> bool:
@@ -170,12 +153,6 @@ def note_written(path: Union[str, Path]) -> None:
     write_text(path.parent / SUMS, ''.join(lines))
 
 
-def _is_own(path: Path) -> bool:
-    """Whether the training that the folder is of wrote a file."""
-    noted = _noted(path.parent).get(path.name)
-    return noted is not None and noted == _sum(path)
-
-
 def _noted(folder: Path) -> dict[str, str]:
     file = folder / SUMS
     if not file.is_file():
@@ -211,7 +188,8 @@ def _allowing(classes: tuple[Allowed, ...]) -> Iterator[None]:
     """
     import torch
 
-    if not has_allow_list():
+    if not _torch_is('2.6'):
+        # An entry that is a pair breaks every ``torch.load`` there.
         yield
         return
     serialization = torch.serialization
@@ -266,7 +244,7 @@ def _restricted_getattr(owner: Any, name: str) -> Any:
     )
 
 
-def unreadable(path: Union[str, Path], error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> str:
     """Say in a paragraph why a checkpoint cannot be read, and the cure."""
     text = str(error).strip()
     if _REFUSED.search(text):
@@ -283,7 +261,7 @@ def unreadable(path: Union[str, Path], error: Exception) -> str:
     # the protection off.
     reason = text.rpartition('WeightsUnpickler error: ')[2]
     reason = (reason.splitlines() or [''])[0].strip().rstrip('.')
-    if 'weights_only' in reason or 'weights only' in reason.lower():
+    if re.search('weights.only', reason, re.IGNORECASE):
         reason = ''
     return (
         f'{path} is not a readable checkpoint '
@@ -293,14 +271,13 @@ def unreadable(path: Union[str, Path], error: Exception) -> str:
     )
 
 
-def _beginning(path: Union[str, Path]) -> str:
+def _beginning(path: Path) -> str:
     """What a text in the place of a checkpoint begins with."""
-    with contextlib.suppress(OSError):
-        with open(path, 'rb') as file:
-            head = file.read(HEAD)
-        if not head:
-            return ' It is empty.'
-        if head.isascii() and head.decode().replace('\n', ' ').isprintable():
-            # A web page, say, or a pointer of Git LFS.
-            return f' It begins with {head.decode()!r}.'
+    with open(path, 'rb') as file:
+        head = file.read(24)
+    if not head:
+        return ' It is empty.'
+    if head.isascii() and head.decode().replace('\n', ' ').isprintable():
+        # A web page, say, or a pointer of Git LFS.
+        return f' It begins with {head.decode()!r}.'
     return ''

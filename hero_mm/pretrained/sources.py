@@ -1,8 +1,7 @@
 """The weights of a checkpoint of any make."""
 
 import argparse
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from torch import Tensor
 
@@ -16,8 +15,6 @@ from .reading import Allowed
 CONTAINERS = ('model_ema', 'state_dict_ema', 'model', 'state_dict')
 # Of DDP, Lightning, torch.compile and MDETR's masks.
 WRAPPERS = ('module.', 'model.', '_orig_mod.', 'detr.')
-# MMEngine counts the steps of a moving average beside it.
-COUNTER = 'steps'
 
 
 def _path_text(*parts: str) -> str:
@@ -37,8 +34,7 @@ ALLOWED: tuple[Allowed, ...] = (
 )
 
 
-@dataclass
-class Source:
+class Source(NamedTuple):
     """Weights of a checkpoint.
 
     Attributes:
@@ -46,15 +42,11 @@ class Source:
         weights (dict): Names and tensors.
         container (str, optional): The entry that holds them; None where the
             file is nothing else.
-        others (list[str]): The other entries.
-        odd (list[str]): Entries among the weights that are no tensors.
     """
 
     path: str
     weights: dict[str, Tensor]
-    container: Optional[str]
-    others: list[str]
-    odd: list[str]
+    container: Optional[str] = None
 
 
 def read_source(path: str, container: Optional[str] = None) -> Source:
@@ -73,26 +65,19 @@ def read_source(path: str, container: Optional[str] = None) -> Source:
             command line of its training.
     """
     found = read_weights(path, allow=ALLOWED)
-    if not isinstance(found, dict):
-        raise UserError(
-            f'{path} holds a {type(found).__name__} where a dict of weights '
-            'is expected; give the checkpoint as its authors published it'
-        )
-    full = [str(name) for name in found if _tensors(found[name])]
+    entries = found if isinstance(found, dict) else {}
+    full = [str(name) for name in entries if _tensors(entries[name])]
     taken = container or next((n for n in CONTAINERS if n in full), None)
-    weights = found if taken is None else found.get(taken, {})
-    tensors = _tensors(weights)
+    tensors = _tensors(found if taken is None else entries.get(taken))
     if not tensors:
         raise UserError(
             f'{path} holds no weights under '
             f'{taken or "one of " + ", ".join(CONTAINERS)}; its entries are '
-            f'{some(map(str, found)) or "none"}, those with weights '
+            f'{some(map(str, entries)) or "none"}, those with weights '
             f'{", ".join(full) or "none"}. Name the right one (--weights '
             'ENTRY), or give the checkpoint as its authors published it'
         )
-    odd = [str(name) for name in weights if str(name) not in tensors]
-    others = [] if taken is None else [str(n) for n in found if n != taken]
-    return Source(path, _unwrapped(tensors), taken, others, odd)
+    return Source(path, _unwrapped(tensors), taken)
 
 
 def _tensors(entry: Any) -> dict[str, Tensor]:
@@ -103,7 +88,8 @@ def _tensors(entry: Any) -> dict[str, Tensor]:
 
 def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without the prefixes of wrappers, where all names have them."""
-    names = [name for name in weights if name != COUNTER]
+    # MMEngine counts the steps of a moving average beside it.
+    names = [name for name in weights if name != 'steps']
     for prefix in WRAPPERS:
         inside = [name.startswith(prefix) for name in names]
         # MDETR's masks lie beside the detector that they wrap.

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -94,11 +95,11 @@ def test_what_holds_no_weights_is_an_error(found, file, loaders):
     torch.save(found, file('other.pth'))
     with pytest.raises(ValueError, match="other.pth h.*'state_dict'"):
         load(Model(), file('other.pth'))
-    with pytest.raises(ValueError, match="other.pth h.*'state_dict'"):
-        Model(checkpoint=file('other.pth'), prefix='head').init_weights()
 
 
 def test_a_part_is_one_line(file, loaders, lines):
+    load(Model(), file('recogniser.pth'))
+    assert not lines()
     model = Model()
     weights = {
         'backbone.conv.weight': torch.zeros(4, 3, 1, 1),
@@ -108,18 +109,13 @@ def test_a_part_is_one_line(file, loaders, lines):
     torch.save(dict(state_dict=weights), file('part.pth'))
     load(model, file('part.pth'))
     assert not model.backbone.conv.weight.any()
-    (line,) = [one for one in lines() if 'fills' in one]
+    (line,) = lines()
     assert line.endswith(
         'part.pth fills 1 of 8 tensors of Model: 1 of another size '
         '(head.weight); 6 not in the file (backbone.conv.bias, '
         'backbone.norm.weight, backbone.norm.bias and 3 more); 5 of the file '
         'not used (neck.0, neck.1, neck.2 and 2 more)'
     )
-
-
-def test_a_whole_checkpoint_is_no_line(file, loaders, lines):
-    load(Model(), file('recogniser.pth'))
-    assert not lines()
 
 
 def test_weights_that_are_no_numbers(file, loaders):
@@ -138,23 +134,20 @@ def test_stores_are_refused_by_an_old_torch(loaders, monkeypatch):
             read('s3://a/b.pth')
 
 
-class FakeRunner:
-    def __init__(self, model, logger):
-        self.model, self.logger = model, logger
-
-
 def test_frozen_norms_at_their_start(lines):
-    def warned(model):
-        runner = FakeRunner(model, MMLogger.get_current_instance())
-        before = len(lines())
-        FrozenNormHook().before_train(runner)
-        return lines()[before:]
-
     class Frozen(Model):
         def train(self, mode=True):
             super().train(mode)
             self.backbone.norm.eval()
             return self
+
+    def warned(model):
+        logger = MMLogger.get_current_instance()
+        before = len(lines())
+        FrozenNormHook().before_train(
+            SimpleNamespace(model=model, logger=logger)
+        )
+        return lines()[before:]
 
     (line,) = warned(Frozen())
     assert line.startswith('1 frozen batch norms') and 'norm_eval' in line

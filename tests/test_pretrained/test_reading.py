@@ -11,52 +11,48 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import PARAM_SCHEDULERS
 
 from hero_mm.pretrained import reading
-from hero_mm.pretrained.reading import read_weights_file, unreadable
+from hero_mm.pretrained.reading import read_weights_file
 
 
 def paragraph(error):
     """The message, after a check that it is one paragraph."""
     message = str(error.value)
     assert '\n' not in message and len(message) < 600
+    # No advice of torch to switch the protection off.
+    assert 'weights_only' not in message
     return message
 
 
-def test_what_mmengine_stores_is_read(tmp_path):
-    path = tmp_path / 'a.pth'
-    history = HistoryBuffer([1.0, 2.0], [1, 1])
-    meta = dict(palette=np.zeros((2, 3)), seed=np.int64(3))
-    meta['best'] = np.float64(2)
-    torch.save(dict(state_dict={}, history=history, meta=meta), path)
-    found = read_weights_file(path)
-    assert found['history'].data[0].tolist() == [1.0, 2.0]
-    assert (found['meta']['seed'], found['meta']['best']) == (3, 2)
-
-
-SCHEDULERS = (
-    dict(type='OneCycleLR', eta_max=1, total_steps=3),
-    dict(
-        type='OneCycleLR', eta_max=1, total_steps=3, anneal_strategy='linear'
-    ),
-    dict(type='CosineAnnealingLR', T_max=3),
-    dict(type='CosineRestartLR', periods=[1], eta_min=0),
-    dict(type='ConstantLR', end=3),
-    dict(type='ExponentialLR', gamma=0.9),
-    dict(type='LinearLR', start_factor=0.1, end=3),
-    dict(type='MultiStepLR', milestones=[1, 2]),
-    dict(type='PolyLR', end=3),
-    dict(type='ReduceOnPlateauLR'),
-    dict(type='StepLR', step_size=2),
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(type='OneCycleLR', eta_max=1, total_steps=3),
+        dict(
+            type='OneCycleLR',
+            eta_max=1,
+            total_steps=3,
+            anneal_strategy='linear',
+        ),
+        dict(type='CosineRestartLR', periods=[1], eta_min=0),
+        dict(type='MultiStepLR', milestones=[1, 2]),
+        dict(type='ReduceOnPlateauLR'),
+    ],
+    ids=lambda config: config['type'],
 )
-
-
-@pytest.mark.parametrize('config', SCHEDULERS, ids=lambda c: c['type'])
-def test_the_state_of_every_schedule_loads(config, tmp_path):
+def test_what_mmengine_stores_is_read(config, tmp_path):
     optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.1)
     made = PARAM_SCHEDULERS.build(dict(config, optimizer=optimizer))
     path = tmp_path / 'a.pth'
-    torch.save(dict(param_schedulers=[made.state_dict()]), path)
+    stored = dict(
+        param_schedulers=[made.state_dict()],
+        history=HistoryBuffer([1.0, 2.0], [1, 1]),
+        meta=dict(palette=np.zeros((2, 3)), seed=np.int64(3)),
+    )
+    torch.save(stored, path)
     found = read_weights_file(path)
     made.load_state_dict(found['param_schedulers'][0])
+    assert found['history'].data[0].tolist() == [1.0, 2.0]
+    assert found['meta']['seed'] == 3
 
 
 class Runs:
@@ -87,8 +83,7 @@ def test_code_is_called_code(tmp_path, hostile, name, zipped):
         read_weights_file(path)
     message = paragraph(error)
     assert name in message and 'may be an attack' in message
-    # No advice to switch the protection off, nor to get the file again.
-    assert 'weights_only' not in message and 'truncated' not in message
+    assert 'truncated' not in message
 
 
 def test_other_files_that_are_code(tmp_path):
@@ -101,7 +96,7 @@ def test_other_files_that_are_code(tmp_path):
     torch.jit.script(torch.nn.Linear(1, 1)).save(str(program))
     with pytest.raises(ValueError, match='it holds a program') as error:
         read_weights_file(program)
-    assert 'weights_only' not in paragraph(error)
+    paragraph(error)
 
 
 def test_classes_are_allowed_for_one_reading(tmp_path):
@@ -122,9 +117,9 @@ def old_torch(request, monkeypatch):
 def test_an_old_torch_reads_what_is_trusted(tmp_path, old_torch, monkeypatch):
     path = tmp_path / 'a.pth'
     torch.save({'a': torch.ones(1)}, path)
-    with pytest.raises(ValueError, match='CVE-2026-24747.*--trust-ch') as told:
+    with pytest.raises(ValueError, match='CVE-2026-24747.*--trust-ch') as said:
         read_weights_file(path)
-    assert f'torch {torch.__version__} cannot' in paragraph(told)
+    assert f'torch {torch.__version__} cannot' in str(said.value)
     parser = argparse.ArgumentParser()
     reading.add_trust_argument(parser)
     monkeypatch.setenv(reading.TRUST, '0')
@@ -151,13 +146,6 @@ def test_an_old_torch_reads_what_the_work_dir_wrote(tmp_path, old_torch):
         read_weights_file(mine)
 
 
-def test_an_old_torch_reads_safetensors(tmp_path, old_torch):
-    safetensors = pytest.importorskip('safetensors.torch')
-    path = tmp_path / 'a.safetensors'
-    safetensors.save_file({'a': torch.ones(1)}, path)
-    assert read_weights_file(path)['a'] == 1
-
-
 def test_a_sound_torch_writes_no_sums(tmp_path):
     torch.save({}, tmp_path / 'a.pth')
     reading.note_written(tmp_path / 'a.pth')
@@ -165,7 +153,7 @@ def test_a_sound_torch_writes_no_sums(tmp_path):
 
 
 @pytest.mark.parametrize('zipped', [True, False])
-@pytest.mark.parametrize('share', [0.01, 0.1, 0.3, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize('share', [0.01, 0.3, 0.99])
 def test_truncated_files(tmp_path, zipped, share):
     path = tmp_path / 'cut.pth'
     weights = {f'layer{i}.weight': torch.randn(9, 9) for i in range(9)}
@@ -178,90 +166,61 @@ def test_truncated_files(tmp_path, zipped, share):
 
 
 @pytest.mark.parametrize(
-    ('content', 'told'),
+    ('content', 'said'),
     [
         (b'', 'It is empty.'),
-        (
-            b'<!DOCTYPE html>\n<html>',
-            r"It begins with '<!DOCTYPE html>\n<html>'",
-        ),
-        (
-            b'version https://git-lfs.github.com/spec/v1\n',
-            "'version https://git-lfs",
-        ),
+        (b'<!DOCTYPE html>\n<html>', r"begins with '<!DOCTYPE html>\n<html>'"),
         (b'\x80', 'another kind. Copy it again'),
-        (b'hello world.', "It begins with 'hello world.'"),
         (b'PK\x03\x04abc', 'not a readable checkpoint ('),
     ],
 )
-def test_files_of_another_kind(tmp_path, content, told):
+def test_files_of_another_kind(tmp_path, content, said):
     path = tmp_path / 'page.pth'
     path.write_bytes(content)
     with pytest.raises(ValueError, match='page.pth is not a read') as error:
         read_weights_file(path)
     message = paragraph(error)
-    assert told in message
-    # The reason is told, not torch's advice about it.
-    assert '()' not in message and 'weights_only' not in message
+    assert said in message and '()' not in message
 
 
-@pytest.mark.parametrize('cut', [0, 4, 40, None])
-def test_safetensors(tmp_path, cut):
+def test_safetensors(tmp_path, old_torch):
+    """Read by an old torch, too."""
     safetensors = pytest.importorskip('safetensors.torch')
     path = tmp_path / 'model.safetensors'
     weights = {'a.weight': torch.randn(3, 2)}
     safetensors.save_file(weights, path)
-    if cut is None:
-        for where in (None, 'cpu', torch.device('cpu'), lambda s, _: s):
-            found = read_weights_file(path, where)
-            assert torch.equal(found['a.weight'], weights['a.weight'])
-        return
-    path.write_bytes(path.read_bytes()[:cut])
+    for where in (None, 'cpu', torch.device('cpu'), lambda s, _: s):
+        found = read_weights_file(path, where)
+        assert torch.equal(found['a.weight'], weights['a.weight'])
+    path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match='model.safetensors is not a re'):
         read_weights_file(path)
 
 
 def test_missing_files_and_folders(tmp_path):
-    told = {
-        tmp_path / 'nowhere.pth': 'does not exist',
-        tmp_path: 'is a folder',
-    }
-    for path, found in told.items():
-        with pytest.raises(FileNotFoundError, match='hf://OWNER') as error:
+    missing = tmp_path / 'nowhere.pth'
+    for path, found in ((missing, 'does not exist'), (tmp_path, 'is a fol')):
+        with pytest.raises(FileNotFoundError, match=f'{found}.*hf://OWNER'):
             read_weights_file(path)
-        assert f'{path} {found}' in str(error.value)
 
 
-def test_a_file_that_may_not_be_read_is_not_called_broken(
-    tmp_path, monkeypatch
-):
-    path = tmp_path / 'locked.pth'
-    torch.save({}, path)
-
-    def locked(*args):
-        raise PermissionError('no')
-
-    monkeypatch.setattr(reading, 'open', locked, raising=False)
-    with pytest.raises(PermissionError):
-        read_weights_file(path)
-
-
-@pytest.mark.parametrize('error', [MemoryError(), ModuleNotFoundError()])
+@pytest.mark.parametrize(
+    ('where', 'name', 'error'),
+    [
+        (reading, 'open', PermissionError()),
+        (torch, 'load', MemoryError()),
+        (torch, 'load', ModuleNotFoundError()),
+    ],
+)
 def test_a_machine_that_cannot_is_not_called_broken(
-    tmp_path, monkeypatch, error
+    tmp_path, monkeypatch, where, name, error
 ):
     path = tmp_path / 'big.pth'
     torch.save({}, path)
 
-    def load(*args, **kwargs):
+    def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(torch, 'load', load)
+    monkeypatch.setattr(where, name, fail, raising=False)
     with pytest.raises(type(error)):
         read_weights_file(path)
-
-
-def test_words_for_what_torch_said():
-    old = RuntimeError('Unsupported class a.b.Thing')
-    assert 'it holds a.b.Thing' in unreadable('x.pth', old)
-    assert '(EOFError)' in unreadable('x.pth', EOFError())

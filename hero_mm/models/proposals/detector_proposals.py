@@ -50,9 +50,8 @@ class DetectorProposals(ProposalGenerator):
         detector (dict | str | PathLike): Config of the detector, or a config
             file whose ``model`` it is; ``mmdet::PATH`` takes one of mmdet's
             own.
-        checkpoint (str, optional): Its weights: a file, URL, work dir or
-            ``mmdet://NAME``, as mmdet's metafile calls the model. They are
-            loaded by :meth:`init_weights`, so that a checkpoint of HERO,
+        checkpoint (str, optional): Its weights: a file, URL or work dir. They
+            are loaded by :meth:`init_weights`, so that a checkpoint of HERO,
             which holds them too, needs no other file.
         frozen (bool): Keep the weights; otherwise it learns all annotated
             objects as its class 0. Defaults to True.

@@ -1,0 +1,183 @@
+"""The tools in tools/model_converters, as docs/pretrained.md calls them."""
+
+import argparse
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from hero_mm.errors import TRACEBACK
+from hero_mm.pretrained import fetching
+from hero_mm.pretrained.command_line import model_shapes, run_converter
+from hero_mm.pretrained.conversion import convert
+from hero_mm.pretrained.layouts import LAYOUTS
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / 'docs/pretrained.md').read_text(encoding='utf-8')
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r'```bash\n(.*?)```', TEXT, re.DOTALL)
+    for line in block.replace('\\\n', ' ').splitlines()
+    if line.startswith('python ')
+]
+CONVERTERS = [c[1:] for c in COMMANDS if 'model_converters' in c[1]]
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch):
+    monkeypatch.delenv(TRACEBACK, raising=False)
+
+
+@pytest.mark.parametrize('command', CONVERTERS, ids=lambda c: c[1])
+def test_the_commands_of_the_page(
+    command, source, config_file, language_model, tmp_path, monkeypatch, capsys
+):
+    """On tiny files of the names of the published ones, in a tiny HERO."""
+    tool, file, *words = command
+    kind = Path(tool).stem
+    torch.save(dict(model=source(kind).weights), tmp_path / 'tiny.pth')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetching, 'fetch', lambda name: 'tiny.pth')
+    name = 'model.text_encoder.name='
+    if '--config' in words:
+        words[words.index('--config') + 1] = config_file
+    if name + 'bert-base-uncased' in words:
+        words[-1] = name + language_model('bert')
+    monkeypatch.setattr(sys, 'argv', [tool, file, *words])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(ROOT / tool), run_name='__main__')
+    assert done.value.code == 0
+    said = capsys.readouterr().out
+    assert f'{file}: {LAYOUTS[kind].title}' in said
+    (out,) = (tmp_path / 'checkpoints').glob('*.pth')
+    assert f'written: checkpoints/{out.name}' in said
+    found = torch.load(out, weights_only=True)
+    assert found['meta']['layout'] == kind
+    assert f'loaded: {len(found["state_dict"])} of ' in said
+
+
+def test_what_the_page_names_exists(source, shapes_of):
+    tools = {Path(command[0]).name for command in CONVERTERS}
+    there = {path.name for path in (ROOT / 'tools/model_converters').glob('*')}
+    assert tools == there - {'__pycache__'}
+    assert {path.removesuffix('.py') for path in tools} == set(LAYOUTS)
+    # The options of the last command change what is there.
+    model = Config.fromfile(ROOT / 'configs/hero_vidstg.py').model
+    assert model.video_encoder.backbone.init_cfg
+    assert model.text_encoder.name == 'roberta-base'
+    names = re.findall(r'`((?:hf|torchvision|file|https)://[^`]+)`', TEXT)
+    assert len(names) >= 5
+    assert all(name.startswith(fetching.FETCHED) for name in names)
+    # Its output, of what HERO shares; the rest of the file is a selection.
+    block = re.search(r'```\n(pretrained_res.*?)```', TEXT, re.DOTALL)[1]
+    name = 'pretrained_resnet101_checkpoint.pth'
+    more = {f'bbox_embed.layers.{n}.bias': (4,) for n in range(5)}
+    file = source('mdetr', **more)._replace(path=name, container='model_ema')
+    said = convert(file, 'mdetr', shapes_of(None), 'tiny.py').summary()
+    for line in block.splitlines():
+        assert re.sub(r'(of|not loaded:) \d+.*', r'\1', line) in said
+    assert 'the model of tiny.py got nothing for' in said
+
+
+@pytest.fixture(scope='module')
+def stcat(source, tmp_path_factory):
+    """Path of a checkpoint as its authors would save it."""
+    path = tmp_path_factory.mktemp('saved') / 'stcat.pth'
+    weights = source('stcat').weights
+    entries = dict(
+        model={name: value + 1 for name, value in weights.items()},
+        model_ema=weights,
+        optimizer=dict(state={}, param_groups=[]),
+        args=argparse.Namespace(output_dir=Path('/out')),
+    )
+    torch.save(entries, path)
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Function: exit code of a converter, what it wrote and its errors."""
+
+    def call(tool, *words):
+        code = run_converter(tool, 'A tool.', [str(word) for word in words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.mark.parametrize('entry', ['model_ema', 'model'])
+def test_the_moving_average_or_what_is_asked_for(
+    entry, stcat, run, config_file, tmp_path
+):
+    out = tmp_path / 'out.pth'
+    words = [stcat, '--config', config_file, '--out', out]
+    options = [] if entry == 'model_ema' else ['--weights', entry]
+    code, said, _ = run('stcat', *words, *options)
+    assert code == 0 and f"STCAT, weights of '{entry}'" in said
+    source = torch.load(stcat, weights_only=False)[entry]
+    found = torch.load(out, weights_only=True)['state_dict']
+    assert torch.equal(
+        found['video_encoder.backbone.conv1.weight'],
+        source['vis_encoder.0.body.conv1.weight'],
+    )
+
+
+def test_options_without_a_config(run, capsys):
+    with pytest.raises(SystemExit):
+        run('mdetr', 'a', '--out', 'b', '--cfg-options', 'a=1')
+    assert 'give --config too' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('tool', 'options', 'said'),
+    [
+        # Said before a model is built.
+        ('mdetr', ('--config', 'no.py'), 'tools/model_converters/stcat.py'),
+        ('stcat', ('--out', 'FILE'), 'is the checkpoint itself; give another'),
+        ('stcat', ('--weights', 'net'), 'those with weights model, model_ema'),
+        ('stcat', ('--config', 'no.py'), "config 'no.py' does not exist"),
+        ('stcat', ('--config', 'empty.py'), 'has no entry model'),
+        ('stcat', (), 'depends on the model: give its config by --config'),
+    ],
+)
+def test_mistakes(tool, options, said, stcat, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('empty.py').write_text('a = 1\n')
+    before = Path(stcat).read_bytes()
+    options = [stcat if word == 'FILE' else word for word in options]
+    code, written, error = run(tool, stcat, '--out', 'out.pth', *options)
+    assert (code, written) == (1, '')
+    # A paragraph and the line about the traceback.
+    assert said in error and error.count('\n') == 3
+    assert Path(stcat).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ['empty.py']
+
+
+def test_a_cached_download_is_not_written_over(
+    source, run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    kept = tmp_path / 'hub/checkpoints/r101.pth'
+    kept.parent.mkdir(parents=True)
+    torch.save(source('resnet').weights, kept)
+    url = 'http://127.0.0.1:9/r101.pth'
+    code, _, error = run('resnet', url, '--out', kept)
+    assert code == 1 and 'is the checkpoint itself' in error
+    assert run('resnet', url, '--out', tmp_path / 'out.pth')[0] == 0
+
+
+def test_the_model_is_built_without_weights_of_the_hub(
+    config_file, language_model
+):
+    """The folder of the language model holds no weights."""
+    assert not list(Path(language_model()).glob('*.safetensors'))
+    options = {'model.text_encoder.pretrained': True}
+    shapes = model_shapes(config_file, options)
+    name = 'text_encoder.language_model.embeddings.word_embeddings.weight'
+    assert shapes[name] == (40, 8)
