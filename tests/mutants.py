@@ -43,7 +43,7 @@ MUTANTS = [
     (f'{DATA}/transforms/sampling.py', 'len(frames) > max_frames', 'len(frames) > max_frames + 1', f'{T_DATA}/test_transforms_sampling.py'),
     (f'{DATA}/transforms/sampling.py', 'np.random.randint(high, end + 1)', 'np.random.randint(low, end + 1)', f'{T_DATA}/test_transforms_sampling.py'),
     (f'{DATA}/transforms/loading.py', 'frames_T < spans_K2[:, 1:]', 'frames_T <= spans_K2[:, 1:]', f'{T_DATA}/test_transforms_loading.py'),
-    (f'{DATA}/transforms/loading.py', 'missing > self.max_missing', 'missing >= self.max_missing', f'{T_DATA}/test_transforms_loading.py'),
+    (f'{DATA}/transforms/loading.py', 'valid_KT = valid_MT[target_K]', 'valid_KT = valid_MT[target_K] | True', f'{T_DATA}/test_transforms_loading.py'),
     (f'{DATA}/transforms/geometric.py', 'factor = min(factor, self.max_long / max(width, height))', 'factor = max(factor, self.max_long / max(width, height))', f'{T_DATA}/test_transforms_geometric.py'),
     (f'{DATA}/sides.py', 'return bool(of_it or not gone)', 'return bool(not gone)', f'{T_DATA}/test_transforms_geometric.py'),
     # Annotations, tracks, videos.
@@ -52,13 +52,13 @@ MUTANTS = [
     (f'{DATA}/annotation.py', 'if video.tracks_complete != complete:', 'if video.tracks_complete == complete:', f'{T_DATA}/test_annotation.py'),
     (f'{DATA}/video_reader.py', 'and end < ENOUGH * length:', 'and end > ENOUGH * length:', f'{T_DATA}/test_video_reader.py'),
     (f'{DATA}/video_reader.py', 'float((len(stamps) - 1) / (stamps[-1] - stamps[0]))', 'float(len(stamps) / (stamps[-1] - stamps[0]))', f'{T_DATA}/test_video_reader.py'),
-    (f'{DATA}/samplers.py', 'return bool(total > self.max_queries)', 'return bool(total >= self.max_queries)', f'{T_DATA}/test_samplers.py'),
+    (f'{DATA}/grounding_dataset.py', 'queries[i : i + step]', 'queries[i + 1 : i + step]', f'{T_DATA}/test_grounding_dataset.py'),
     # Converters.
     (f'{DATA}/converters/vidstg.py', 'abs(theirs - ours) <= near', 'abs(theirs - ours) < near', f'{T_DATA}/test_convert_vidstg.py'),
     (f'{DATA}/converters/common.py', "name if seen[name] == 1 else", 'name if seen[name] else', f'{T_DATA}/test_convert_hcstvg.py'),
     (f'{DATA}/converters/hcstvg.py', 'if stop > video.frame_count:', 'if stop > video.frame_count + 1:', f'{T_DATA}/test_convert_hcstvg.py'),
     # Language.
-    (f'{DATA}/verbs.py', "if before == 'to':", "if before == 'too':", f'{T_DATA}/test_verbs.py'),
+    (f'{DATA}/action_phrases.py', "if match.form != 'place' or", "if match.form == 'place' or", f'{T_DATA}/test_action_phrases.py'),
     (f'{DATA}/true_actions.py', 'same = true == track.predicates', 'same = true != track.predicates', f'{T_DATA}/test_true_actions.py'),
     # Encoders, regions, linking.
     (f'{MODELS}/text_encoders/word_text_encoder.py', 'if count >= min_count', 'if count > min_count', f'{T_MODELS}/test_text_encoders/test_word_text_encoder.py'),

@@ -11,13 +11,11 @@ from .annotation import (
 from .concat_dataset import GroundingConcatDataset
 from .frame_detection_dataset import FrameDetectionDataset
 from .grounding_dataset import GroundingDataset
-from .samplers import ClipBatchSampler
 from .transforms import *  # noqa: F401,F403
 from .video_reader import VideoError, open_video
 
 __all__ = [
     'AnnotationError',
-    'ClipBatchSampler',
     'FrameDetectionDataset',
     'GroundingAnnotation',
     'GroundingConcatDataset',

@@ -190,16 +190,6 @@ def said_alike(predicates: Iterable[str]) -> dict[str, frozenset[str]]:
     return alike
 
 
-def verbs_said(predicate: str) -> set[str]:
-    """The verbs that people say for a predicate, none for a place.
-
-    Such as 'speak', 'talk' and 'say', base forms, for 'speak_to'.
-    """
-    if predicate in PLACES:
-        return set()
-    return {text.split()[0] for text in _wordings(predicate) if text}
-
-
 def _words(predicate: str) -> list[str]:
     """``'play(instrument)'`` to ``['play']``, ``'lean_on'`` to two words."""
     return re.sub(r'\(.*?\)', '', predicate).lower().split('_')

@@ -24,16 +24,8 @@ from mmengine import fileio
 from hero_mm.files import write_bytes, write_text
 from hero_mm.json_reader import JsonError, read_json
 
-from .annotation_checks import (
-    FORMAT,
-    QUERY_TYPES,
-    Part,
-    check_boxes,
-    check_clips,
-    check_format,
-    check_video,
-)
-from .entries import AnnotationError, PathLike
+from .checks import find_fault, is_box
+from .entries import AnnotationError, Entry, PathLike
 from .tracks import Track, TrackStore, VideoInfo
 
 __all__ = [
@@ -46,6 +38,16 @@ __all__ = [
     'load_annotation',
     'save_annotation',
 ]
+
+FORMAT = 'hero_mm/1'
+QUERY_TYPES = ('declarative', 'interrogative')
+# Boxes whose values are checked at a time.
+_CHUNK = 1 << 20
+_CURE = 'correct it (docs/data.md, section 2) or convert the data again'
+_BOX_CURE = (
+    'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels; convert boxes '
+    'of left, top, width and height'
+)
 
 
 class GroundTruths(Mapping):
@@ -133,144 +135,255 @@ def load_annotation(
         AnnotationError: Something in it is wrong; names the entry and the
             cure.
     """
-    path = str(path)
-    file = _read_json(path, backend_args)
-    raw = file.value
-    file.need_keys(
-        'metainfo',
-        'videos',
-        'data_list',
-        cure='convert the data with tools/dataset_converters',
-    )
-    for key, kind in dict(metainfo=dict, videos=dict, data_list=list).items():
-        file.check_key(kind, key)
-    check_format(path, raw['metainfo'])
-    store = _open_store(path, raw['metainfo'], backend_args)
-    complete = _complete_by_default(path, raw['metainfo'])
-    videos = {
-        video_id: _parse_video(path, video_id, entry, store, complete)
-        for video_id, entry in raw['videos'].items()
-    }
-    if store is not None:
-        check_boxes(path, videos, store.array)
-    check_clips(path, videos, raw['data_list'])
-    return GroundingAnnotation(raw['metainfo'], videos, raw['data_list'], path)
+    file = _read_file(str(path), backend_args)
+    file.need('metainfo', 'videos', 'data_list')
+    return _read(file, _open_store(file, backend_args))
 
 
-def _read_json(path: str, backend_args: Optional[dict]) -> Part:
+def _read_file(path: str, backend_args: Optional[dict]) -> Entry:
     if backend_args is None and not os.path.isfile(path):
         raise FileNotFoundError(
             f'annotation file {path} does not exist; make it with one of '
             'tools/dataset_converters or correct `ann_file`'
         )
     try:
-        file = Part(path, 'top level', read_json(path, None, backend_args))
+        raw = read_json(path, None, backend_args)
     except JsonError as error:
-        raise Part(path, error.where).error(
-            error.found,
-            'give the JSON file that a converter wrote, or convert again',
-        ) from error
-    if not isinstance(file.value, dict):
-        raise file.error(
-            f'expected an object, found {type(file.value).__name__}',
-            'a raw file of a data set must be converted first, with '
-            'tools/dataset_converters',
-        )
-    return file
+        raise AnnotationError(path, error.where, error.found, _CURE) from error
+    return Entry(path, 'top level', raw, _CURE)
 
 
 def _open_store(
-    path: str, metainfo: dict, backend_args: Optional[dict]
+    file: Entry, backend_args: Optional[dict]
 ) -> Optional[TrackStore]:
-    name = metainfo.get('tracks_file')
+    """The array of boxes beside an annotation file, where it has one."""
+    about = file.at('metainfo', file.object('metainfo'))
+    name = about.text('tracks_file', '')
     if not name:
         return None
-    Part(path, 'metainfo', metainfo).check_key(str, 'tracks_file')
-    part = Part(path, f'tracks_file {name}')
+    part = file.at(f'tracks_file {name}', None)
+    part.cure = 'copy it again, or convert again'
+    folder = str(file.path).rpartition('/')[0]
+    where = fileio.join_path(folder, name, backend_args=backend_args)
     try:
-        store = _map_tracks(path, name, backend_args)
+        if backend_args is None:
+            store = TrackStore(os.path.abspath(where))
+        else:
+            data = fileio.get(where, backend_args=backend_args)
+            store = TrackStore('', np.load(io.BytesIO(data)))
         shape = store.array.shape
-    except (ValueError, EOFError) as error:
-        raise part.error(
-            f'no whole array of boxes ({error})',
-            'copy it again, or convert the data again',
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{file.path} keeps its boxes in {name}, but {where} does not '
+            'exist; copy it beside the JSON file or convert again'
         ) from error
-    expected = metainfo.get('num_boxes', shape[0] if shape else 0)
+    except (ValueError, EOFError) as error:
+        raise part.error(f'no whole array of boxes ({error})') from error
+    expected = about.value.get('num_boxes', shape[0] if shape else 0)
     if shape != (expected, 4) or store.array.dtype.kind not in 'iuf':
         raise part.error(
             f'expected numbers of shape ({expected}, 4), found '
-            f'{store.array.dtype} of shape {shape}',
-            'the two files are not of the same conversion: convert again',
+            f'{store.array.dtype} of shape {shape}'
         )
     return store
 
 
-def _map_tracks(
-    path: str, name: str, backend_args: Optional[dict]
-) -> TrackStore:
-    """The array beside an annotation file."""
-    if backend_args is not None:
-        where = fileio.join_path(
-            path.rsplit('/', 1)[0], name, backend_args=backend_args
+def _read(file: Entry, store: Optional[TrackStore]) -> GroundingAnnotation:
+    """Read and check what a file says, with the boxes beside it."""
+    about = file.at('metainfo', file.object('metainfo'))
+    found = about.value.get('format', FORMAT)
+    if found != FORMAT:
+        raise about.error(
+            f"'format' {found!r:.80} is not known, only {FORMAT!r}",
+            'update hero_mm, or convert the data with this version',
         )
-        data = fileio.get(where, backend_args=backend_args)
-        return TrackStore('', np.load(io.BytesIO(data), allow_pickle=False))
-    where = os.path.join(os.path.dirname(os.path.abspath(path)), name)
-    if not os.path.isfile(where):
-        raise FileNotFoundError(
-            f'{path} keeps its boxes in {name}, but {where} does not '
-            'exist; copy it beside the JSON file or convert again'
+    complete = about.flag('tracks_complete', False)
+    videos = {
+        name: _read_video(
+            file.at(f'video {name!r}', raw), name, store, complete
         )
-    return TrackStore(where)
+        for name, raw in file.object('videos').items()
+    }
+    if store is not None:
+        _check_rows(file, videos, store.array)
+    clips = file.list('data_list')
+    if not clips:
+        raise file.error('data_list is empty: nothing to learn or to score')
+    seen: set[str] = set()
+    for place, raw in enumerate(clips):
+        _check_clip(file.at(f'data_list[{place}]', raw), videos, seen)
+    return GroundingAnnotation(about.value, videos, clips, str(file.path))
 
 
-def _complete_by_default(path: str, metainfo: Mapping) -> bool:
-    """Whether tracks of videos that do not say it are complete."""
-    part = Part(path, 'metainfo', metainfo)
-    return part.check_key(bool, 'tracks_complete', False)
-
-
-def _parse_video(
-    path: str,
-    video_id: str,
-    entry: dict,
-    store: Optional[TrackStore],
-    complete: bool,
+def _read_video(
+    entry: Entry, name: str, store: Optional[TrackStore], complete: bool
 ) -> VideoInfo:
-    rows = 0 if store is None else len(store.array)
-    check_video(path, video_id, entry, rows)
+    count = entry.whole('frame_count', 1)
+    num_rows = 0 if store is None else len(store.array)
     tracks = {}
-    for track_id, raw in entry.get('tracks', {}).items():
-        category, true = raw.get('category', ''), _predicates(raw)
-        if 'runs' in raw:
-            runs = np.array(raw['runs'], dtype=np.int64).reshape(-1, 3)
-            tracks[track_id] = Track(category, runs, predicates=true)
-        else:
-            frames = [int(frame) for frame in raw['boxes']]
-            boxes = np.array(list(raw['boxes'].values()), dtype=np.float32)
-            if raw.get('key_frames'):
-                track = Track.from_key_frames(category, frames, boxes)
-            else:
-                track = Track.from_boxes(category, frames, boxes)
-            track.predicates = true
-            tracks[track_id] = track
+    for track_id, raw in entry.object('tracks', {}).items():
+        place = entry.at(f'{entry.where}, track {track_id!r}', raw)
+        tracks[track_id] = _read_track(place, count, num_rows)
     return VideoInfo(
-        video_id,
-        entry['path'],
-        entry['frame_count'],
-        float(entry['fps']),
-        entry['width'],
-        entry['height'],
+        name,
+        entry.text('path'),
+        count,
+        float(entry.number('fps', 0.001)),
+        entry.whole('width', 1),
+        entry.whole('height', 1),
         tracks,
         store,
         _predicates(entry),
-        entry.get('tracks_complete', complete),
+        entry.flag('tracks_complete', complete),
     )
 
 
-def _predicates(entry: Mapping) -> tuple[str, ...]:
+def _predicates(entry: Entry) -> tuple[str, ...]:
     """What is true of a video or of a track, each name once in memory."""
-    return tuple(map(sys.intern, entry.get('predicates', ())))
+    names = entry.list('predicates', [])
+    if not all(isinstance(name, str) for name in names):
+        raise entry.error(f'a predicate is no text: {names!r:.80}')
+    return tuple(map(sys.intern, names))
+
+
+def _read_track(entry: Entry, count: int, num_rows: int) -> Track:
+    """A track of a video of so many frames, and of so many rows of boxes."""
+    category, true = entry.text('category', ''), _predicates(entry)
+    if 'runs' in entry.value:
+        return Track(category, _read_runs(entry, count, num_rows), None, true)
+    frames, boxes = [], []
+    for frame, box in entry.object('boxes').items():
+        # Python reads numbers of some 4000 digits and no longer ones.
+        whole = frame.isdecimal() and len(frame) < 99
+        if not whole or int(frame) >= count:
+            cure = f'give a number from 0 to {count - 1}'
+            raise entry.error(f'a box on frame {frame!r:.80}', cure)
+        try:
+            boxes.append(np.array(box, dtype=np.float32).reshape(4))
+            good = bool(is_box(boxes[-1]))
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise entry.error(f'box {box}', _BOX_CURE, f'frame {frame}')
+        frames.append(int(frame))
+    boxes_N4 = np.reshape(boxes, (-1, 4))
+    if entry.flag('key_frames', False):
+        track = Track.from_key_frames(category, frames, boxes_N4)
+    else:
+        track = Track.from_boxes(category, frames, boxes_N4)
+    track.predicates = true
+    return track
+
+
+def _read_runs(entry: Entry, count: int, num_rows: int) -> np.ndarray:
+    """The runs of a track, int64, of shape (R, 3)."""
+    runs = entry.list('runs')
+    cure = (
+        'give sorted runs [begin, end, row]; convert again if the two files '
+        'are not of the same conversion'
+    )
+    last = 0
+    for run in runs:
+        if not isinstance(run, list) or [type(n) for n in run] != [int] * 3:
+            raise entry.error(f'run {run!r:.80}', cure)
+        begin, end, row = run
+        inside = last <= begin < end <= count
+        if not inside or not 0 <= row <= num_rows - (end - begin):
+            raise entry.error(
+                f'run {run} is empty, overlaps the one before, or leaves the '
+                f'{count} frames of the video or the {num_rows} rows of boxes',
+                cure,
+            )
+        last = end
+    return np.array(runs, dtype=np.int64).reshape(-1, 3)
+
+
+def _check_rows(
+    file: Entry, videos: Mapping[str, VideoInfo], boxes_N4: np.ndarray
+) -> None:
+    """Check the values of all boxes beside a file: no loop over frames."""
+    for start in range(0, len(boxes_N4), _CHUNK):
+        bad = np.flatnonzero(~is_box(boxes_N4[start : start + _CHUNK]))
+        if len(bad):
+            row = start + int(bad[0])
+            part = file.at(_place_of_row(videos, row), None)
+            raise part.error(f'box {boxes_N4[row].tolist()}', _BOX_CURE)
+
+
+def _place_of_row(videos: Mapping[str, VideoInfo], row: int) -> str:
+    for video_id, video in videos.items():
+        for track_id, track in video.tracks.items():
+            for begin, end, start in track.runs.tolist():
+                if track.boxes is None and start <= row < start + end - begin:
+                    return (
+                        f'video {video_id!r}, track {track_id!r}, frame '
+                        f'{begin + row - start}'
+                    )
+    return f'row {row} of the file of tracks'
+
+
+def _check_clip(
+    clip: Entry, videos: Mapping[str, VideoInfo], seen: set[str]
+) -> None:
+    """Check a clip and its sentences, whose ids nobody has seen yet."""
+    name = clip.text('video_id')
+    if name not in videos:
+        raise clip.error(f'unknown video id {name!r}')
+    clip.where += f' (video {name!r})'
+    _check_frames(clip, 'segment')
+    if not clip.list('queries'):
+        raise clip.error('no queries', 'add a sentence or drop the clip')
+    for raw in clip.value['queries']:
+        query_id = clip.at(f'{clip.where}, a query', raw).text('query_id')
+        query = clip.at(f'{clip.where}, query {query_id!r}', raw)
+        if query_id in seen:
+            raise query.error('another sentence has the same id')
+        seen.add(query_id)
+        _check_query(clip, query, videos[name])
+
+
+def _check_frames(entry: Entry, key: str) -> None:
+    """Check that a span is a pair of frame numbers."""
+    entry.need(key)
+    span = entry.value[key]
+    pair = isinstance(span, (list, tuple)) and len(span) == 2
+    if not pair or {type(number) for number in span} != {int}:
+        raise entry.error(
+            f'{key} {span!r:.80} is no pair of whole numbers',
+            'give [start, end) in native frames, without decimals',
+        )
+
+
+def _check_query(clip: Entry, query: Entry, video: VideoInfo) -> None:
+    text, track_id = query.text('text'), query.text('track_id')
+    for key in ('predicate', 'category'):
+        if query.value.get(key) is not None:
+            query.text(key)
+    if query.text('type') not in QUERY_TYPES:
+        found = query.value['type']
+        raise query.error(f"'type' is {found!r}, not one of {QUERY_TYPES}")
+    _check_frames(query, 'span')
+    segment, span = clip.value['segment'], query.value['span']
+    fault = find_fault(text, segment, span, track_id, video)
+    if fault is not None:
+        raise query.error(
+            {
+                'text': "the sentence ('text') is empty",
+                'segment': f'segment {segment} is empty or not in the '
+                f'{video.frame_count} frames of the video',
+                'span': f'span {span} is empty or outside its segment '
+                f'{segment}',
+                'track_id': f'unknown track id {track_id!r}, the video has '
+                f'{sorted(video.tracks)}',
+            }[fault]
+        )
+    runs_R3 = video.tracks[track_id].runs
+    if not ((runs_R3[:, 0] < span[1]) & (runs_R3[:, 1] > span[0])).any():
+        raise query.error(
+            f'track {track_id!r} has no box in the span '
+            f'[{span[0]}, {span[1]})',
+            'add its boxes, or drop the sentence: it cannot be scored',
+        )
 
 
 def save_annotation(
@@ -295,8 +408,9 @@ def save_annotation(
         AnnotationError: What would be written could not be read back.
     """
     path = Path(path)
-    complete = _complete_by_default(str(path), metainfo)
-    entries, boxes_N4 = _pack_tracks(videos, complete)
+    entries, boxes_N4 = _pack_tracks(
+        videos, metainfo.get('tracks_complete', False)
+    )
     tracks_path = path.with_suffix('.tracks.npy')
     raw = dict(
         metainfo={
@@ -308,13 +422,8 @@ def save_annotation(
         videos=entries,
         data_list=list(data_list),
     )
-    store = TrackStore('', boxes_N4)
-    packed = {
-        video_id: _parse_video(str(path), video_id, entry, store, complete)
-        for video_id, entry in entries.items()
-    }
-    check_boxes(str(path), packed, boxes_N4)
-    check_clips(str(path), packed, raw['data_list'])
+    file = Entry(path, 'top level', raw, _CURE)
+    _read(file, TrackStore('', boxes_N4))
     buffer = io.BytesIO()
     np.save(buffer, boxes_N4, allow_pickle=False)
     write_bytes(tracks_path, buffer.getbuffer())

@@ -14,9 +14,6 @@ from mmengine.logging import print_log
 from hero_mm.errors import UserError
 from hero_mm.files import WriteError, check_folder, replacing
 
-Arrays = dict[str, Any]
-"""Arrays by name."""
-
 
 class ClipCache:
     """A folder of decoded clips that is never larger than it may be.
@@ -58,7 +55,7 @@ class ClipCache:
         name = hashlib.sha1(repr((*facts, *wanted)).encode()).hexdigest()
         return self.folder / f'{name}.npz'
 
-    def read(self, path: Path) -> Optional[Arrays]:
+    def read(self, path: Path) -> Optional[dict[str, Any]]:
         """What is kept under a path; None where there is nothing whole."""
         try:
             with np.load(path) as found:
@@ -68,7 +65,7 @@ class ClipCache:
             return None
         return arrays
 
-    def write(self, path: Path, arrays: Arrays) -> None:
+    def write(self, path: Path, arrays: dict[str, Any]) -> None:
         """Keep arrays under a path, and make room for them."""
         size = sum(array.nbytes for array in arrays.values())
         if size > self.limit:

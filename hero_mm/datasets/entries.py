@@ -4,7 +4,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Optional, Union
+from typing import Any, Optional, Union
 
 from hero_mm.errors import UserError
 
@@ -14,7 +14,7 @@ PathLike = Union[str, Path]
 
 
 class AnnotationError(UserError):
-    """A file of annotations is wrong at one place.
+    """A file of annotations, raw or converted, is wrong at one place.
 
     Args:
         path (PathLike): The file.
@@ -33,8 +33,7 @@ class AnnotationError(UserError):
         return f'{path}, {where}: {found}. Cure: {cure}.'
 
 
-class ConversionError(AnnotationError):
-    """A raw file of a data set is wrong at one place."""
+ConversionError = AnnotationError
 
 
 @dataclass(eq=False)
@@ -48,8 +47,6 @@ class Entry:
         cure (str): What to do where it is wrong.
     """
 
-    kind: ClassVar[type[AnnotationError]] = ConversionError
-
     path: PathLike
     where: str
     value: Any = None
@@ -57,20 +54,14 @@ class Entry:
 
     def at(self, where: str, value: Any) -> 'Entry':
         """Another value of the file."""
-        return type(self)(self.path, where, value, self.cure)
+        return Entry(self.path, where, value, self.cure)
 
     def error(
         self, found: str, cure: Optional[str] = None, field: str = ''
     ) -> AnnotationError:
-        """The error that names the place.
-
-        Args:
-            found (str): What is wrong.
-            cure (str, optional): What to do. Defaults to that of the entry.
-            field (str): Where in the entry.
-        """
+        """The error that names the place, and the ``field`` of the entry."""
         where = f'{self.where}, {field}' if field else self.where
-        return self.kind(self.path, where, found, cure or self.cure)
+        return AnnotationError(self.path, where, found, cure or self.cure)
 
     def need(self, *keys: str) -> None:
         """Refuse what is no object, or one that lacks a key."""
@@ -103,21 +94,39 @@ class Entry:
             raise self.error(found, field=key)
         return int(value)
 
-    def text(self, key: str) -> str:
+    def text(self, key: str, default: Optional[str] = None) -> str:
         """A text; null is none."""
-        return self._typed(key, (str,), 'text')
+        return self._typed(key, (str,), 'text', default)
 
     def name(self, key: str) -> str:
         """What something is called: a text, or a whole number."""
         return str(self._typed(key, (str, int), 'text or a whole number'))
 
-    def list(self, key: str) -> list[Any]:
+    def list(self, key: str, default: Optional[list] = None) -> list[Any]:
         """A list."""
-        return self._typed(key, (list,), 'a list')
+        return self._typed(key, (list,), 'a list', default)
 
-    def _typed(self, key: str, kinds: tuple[type, ...], wanted: str) -> Any:
-        self.need(key)
-        value = self.value[key]
+    def object(self, key: str, default: Optional[dict] = None) -> dict:
+        """An object."""
+        return self._typed(key, (dict,), 'an object', default)
+
+    def flag(self, key: str, default: Optional[bool] = None) -> bool:
+        """True or false."""
+        return self._typed(key, (bool,), 'true or false', default)
+
+    def _typed(
+        self,
+        key: str,
+        kinds: tuple[type, ...],
+        wanted: str,
+        default: Any = None,
+    ) -> Any:
+        """The value of a key, which may lack where there is a default."""
+        if default is None:
+            self.need(key)
+        else:
+            self.need()
+        value = self.value.get(key, default)
         if type(value) not in kinds:
             found = f'expected {wanted}, found {value!r:.80}'
             raise self.error(found, field=key)

@@ -38,7 +38,7 @@ class FrameDetectionDataset(GroundingDataset):
         pipeline (Sequence[dict | Callable]): Transforms of mmdet, from
             ``LoadAnnotations`` to ``PackDetInputs``.
         **kwargs: Of :class:`GroundingDataset`: ``data_prefix``,
-            ``test_mode``, ``skip_broken``, ``backend_args``, ...
+            ``test_mode``, ``backend_args``, ...
 
     Raises:
         ValueError: ``frames_per_video`` is not positive.

@@ -13,7 +13,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -36,7 +36,8 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_tables: 'OrderedDict[str, FrameTable]' = OrderedDict()
+_ARRAYS = ('stamps', 'sums', 'keys', 'sound')
+_tables: dict[str, 'FrameTable'] = {}
 
 
 @dataclass
@@ -60,6 +61,20 @@ class FrameTable:
     sound: np.ndarray
     broken: str = ''
 
+    @classmethod
+    def of_rows(
+        cls, rows: list[tuple[int, int, bool, bool]], broken: str = ''
+    ) -> 'FrameTable':
+        """From what :func:`describe` gives of each frame."""
+        stamps, sums, keys, sound = zip(*rows) if rows else ((), (), (), ())
+        return cls(
+            np.array(stamps, dtype=np.int64),
+            np.array(sums, dtype=np.uint32),
+            np.array(keys, dtype=bool),
+            np.array(sound, dtype=bool),
+            broken,
+        )
+
     def in_order(self) -> bool:
         """Whether each frame has a later time stamp than the one before."""
         return bool((np.diff(self.stamps) > 0).all())
@@ -80,28 +95,10 @@ class FrameTable:
         return len(self.stamps)
 
 
-class TableBuilder:
-    """Collects what :class:`FrameTable` keeps, frame by frame."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, int, bool, bool]] = []
-
-    def add(self, frame: Any, sound: bool) -> None:
-        """Take the next frame of PyAV, and whether it is what was encoded."""
-        stamp = NO_STAMP if frame.pts is None else frame.pts
-        self._rows.append((stamp, check_sum(frame), frame.key_frame, sound))
-
-    def finish(self, broken: str = '') -> FrameTable:
-        """The table of the frames so far."""
-        stamps, sums, keys, sound = zip(*self._rows or [(0, 0, False, False)])
-        number = len(self._rows)
-        return FrameTable(
-            np.array(stamps, dtype=np.int64)[:number],
-            np.array(sums, dtype=np.uint32)[:number],
-            np.array(keys, dtype=bool)[:number],
-            np.array(sound, dtype=bool)[:number],
-            broken,
-        )
+def describe(frame: Any, sound: bool) -> tuple[int, int, bool, bool]:
+    """The row of a frame of PyAV, which may be what was encoded or not."""
+    stamp = NO_STAMP if frame.pts is None else frame.pts
+    return stamp, check_sum(frame), frame.key_frame, sound
 
 
 def check_sum(frame: Any) -> int:
@@ -133,15 +130,7 @@ def find_table(path: str) -> Optional[FrameTable]:
     if name not in _tables:
         try:
             with np.load(_folder() / f'{name}.npz') as kept:
-                _remember(
-                    name,
-                    FrameTable(
-                        kept['stamps'],
-                        kept['sums'],
-                        kept['keys'],
-                        kept['sound'],
-                    ),
-                )
+                _remember(name, FrameTable(*(kept[key] for key in _ARRAYS)))
         except _UNREADABLE:
             return None
     return _tables[name]
@@ -160,24 +149,17 @@ def keep_table(path: str, table: FrameTable) -> None:
     if table.broken:
         return
     file = io.BytesIO()
-    np.savez_compressed(
-        file,
-        stamps=table.stamps,
-        sums=table.sums,
-        keys=table.keys,
-        sound=table.sound,
-    )
-    try:
+    arrays: dict[str, Any] = {key: getattr(table, key) for key in _ARRAYS}
+    np.savez_compressed(file, **arrays)
+    # What cannot be written is found again by decoding.
+    with suppress(OSError):
         write_bytes(_folder() / f'{name}.npz', file.getvalue())
-    except OSError:
-        # It is found again by decoding.
-        return
 
 
 def _remember(name: str, table: FrameTable) -> None:
     _tables[name] = table
     while len(_tables) > _KEPT:
-        _tables.popitem(last=False)
+        del _tables[next(iter(_tables))]
 
 
 def _name(path: str) -> Optional[str]:

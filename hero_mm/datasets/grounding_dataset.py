@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset, force_full_init
+from mmengine.dataset import BaseDataset
 from mmengine.dist import get_rank
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
@@ -25,7 +25,7 @@ from hero_mm.registry import DATASETS, TRANSFORMS
 from .annotation import VideoInfo, load_annotation
 from .source import missing_paths
 from .true_actions import TrueActions
-from .video_reader import VideoError, open_video
+from .video_base import VideoError
 
 # With so many file descriptors nobody runs out of them.
 _MANY = 4096
@@ -40,7 +40,7 @@ class GroundingDataset(BaseDataset):
 
     The pipeline gets a dictionary with ``video_id, video_path, frame_count,
     fps, width, height, segment, queries, video_info, predicates,
-    video_predicates, verbs, video_verbs``.
+    video_predicates``.
 
     A video that cannot be read is logged by name once and listed in
     :attr:`broken_videos`, also when a worker process met it. Another item
@@ -52,23 +52,16 @@ class GroundingDataset(BaseDataset):
         ann_file (str): Annotation file, see ``docs/data.md``.
         data_prefix (dict): ``video`` is the folder that the paths of the
             videos are relative to.
-        group_queries (bool): Whether an item is a clip with all its
-            sentences; else each sentence is an item. Defaults to True.
         max_queries (int, optional): Most sentences an item. In training a
             random part is drawn for each access, in testing the clip is split
             so that each sentence is there once. Defaults to None, no limit.
         span_share (float): Share of the videos whose spans may be learned
             from, chosen by their ids; of the others a training sees the
             tracks and which sentences are theirs. Defaults to 1.
-        skip_broken (bool): Open every video when the data set is loaded, and
-            leave those out that cannot be opened. Defaults to False.
-        broken_file (str, optional): A text file with the id or the path of a
-            video a line, which are left out.
         make_command (str): The command that makes ``ann_file``; named in
             the error when it is missing.
         backend_args (dict, optional): Arguments of the MMEngine storage
-            backend for the annotation, and for ``skip_broken``. Defaults to
-            None, the local disk.
+            backend for the annotation. Defaults to None, the local disk.
         pipeline (Sequence[dict | Callable]): Transforms, see
             ``docs/design.md``.
         **kwargs: Of :class:`mmengine.dataset.BaseDataset`: ``data_root``,
@@ -81,11 +74,8 @@ class GroundingDataset(BaseDataset):
         self,
         ann_file: str,
         data_prefix: Optional[dict] = None,
-        group_queries: bool = True,
         max_queries: Optional[int] = None,
         span_share: float = 1.0,
-        skip_broken: bool = False,
-        broken_file: Optional[str] = None,
         make_command: str = '',
         backend_args: Optional[dict] = None,
         pipeline: Sequence[Any] = (),
@@ -93,22 +83,18 @@ class GroundingDataset(BaseDataset):
     ) -> None:
         if max_queries is not None and max_queries < 1:
             raise UserError(f'max_queries must be >= 1, got {max_queries}')
-        self.group_queries = group_queries
         if not 0 <= span_share <= 1:
             raise UserError(
                 f'span_share is a share of the videos, got {span_share}'
             )
         self.max_queries = max_queries
         self.span_share = span_share
-        self.skip_broken = skip_broken
-        self.broken_file = broken_file
         self.make_command = make_command
         self.backend_args = backend_args
         # Set where several data sets are one.
         self.id_prefix = ''
-        self._said: dict[str, Any] = {}
+        self._predicates: list[str] = []
         self._video_ids: list[str] = []
-        self._left_out: set[str] = set()
         # Epoch and seed, shared with workers that run on; -1 leaves them free.
         self._drawn = torch.full((2,), -1).share_memory_()
         self._source: list[int] = []
@@ -145,7 +131,6 @@ class GroundingDataset(BaseDataset):
         # Where the metric finds the tubes to score against.
         self._metainfo.setdefault('ann_file', self.ann_file)
         self._set_videos(annotation.videos, annotation.data_list)
-        self._leave_out(annotation.videos)
         number = {name: place for place, name in enumerate(self._video_ids)}
         return [
             dict(
@@ -154,7 +139,6 @@ class GroundingDataset(BaseDataset):
                 queries=part,
             )
             for clip in annotation.data_list
-            if clip['video_id'] not in self._left_out
             for part in self._parts(clip['queries'])
         ]
 
@@ -175,8 +159,6 @@ class GroundingDataset(BaseDataset):
 
     def _parts(self, queries: list[dict]) -> list[list[dict]]:
         """Split the sentences of a clip into items."""
-        if not self.group_queries:
-            return [[query] for query in queries]
         if self.max_queries is None or not self.test_mode:
             return [queries]
         step = self.max_queries
@@ -187,7 +169,7 @@ class GroundingDataset(BaseDataset):
     ) -> None:
         """Keep the videos as bytes, which worker processes share."""
         true = TrueActions(videos, data_list)
-        self._said = dict(predicates=true.predicates, verbs=true.verbs)
+        self._predicates = true.predicates
         self._video_ids = list(videos)
         packed = [
             pickle.dumps((true.video(video), true.of_video(name)), protocol=4)
@@ -198,58 +180,12 @@ class GroundingDataset(BaseDataset):
         self._broken = torch.zeros(len(packed), dtype=torch.uint8)
         self._broken.share_memory_()
 
-    def _video(self, place: int) -> tuple[VideoInfo, dict[str, list[str]]]:
+    def _video(self, place: int) -> tuple[VideoInfo, list[str]]:
+        """A video, and what may be true in it."""
         start = 0 if place == 0 else self._video_ends[place - 1]
         return pickle.loads(
             self._video_bytes[start : self._video_ends[place]].data
         )
-
-    def _leave_out(self, videos: dict[str, VideoInfo]) -> None:
-        """Find the videos that are known to be broken, and say so."""
-        self._left_out = set()
-        if self.broken_file is not None:
-            names = self._read_names(self.broken_file)
-            self._left_out = {
-                name
-                for name, video in videos.items()
-                if name in names or video.path in names
-            }
-        if self.skip_broken:
-            for name, video in videos.items():
-                reason = self._why_broken(video)
-                if reason is not None and name not in self._left_out:
-                    self._left_out.add(name)
-                    self._log(f'{reason} (left out)')
-        if self._left_out:
-            self._log(
-                f'{len(self._left_out)} of {len(videos)} videos of '
-                f'{self.ann_file} are left out as broken: '
-                f'{", ".join(sorted(self._left_out)[:20])}'
-                f'{" ..." if len(self._left_out) > 20 else ""}'
-            )
-
-    @staticmethod
-    def _read_names(path: str) -> set[str]:
-        """Ids and paths in a text file, one a line."""
-        if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f'broken_file {path} does not exist; give a text file with '
-                'the id or the path of a video a line, or leave it away'
-            )
-        with open(path, encoding='utf-8') as file:
-            return {line.strip() for line in file if line.strip()}
-
-    def _why_broken(self, video: VideoInfo) -> Optional[str]:
-        path = join_path(self.data_prefix['video'], video.path)
-        try:
-            with open_video(path, backend_args=self.backend_args) as reader:
-                reader.get_frames([0])
-        except VideoError as error:
-            return str(error)
-        return None
-
-    def _log(self, message: str, level: int = logging.WARNING) -> None:
-        print_log(message, logger='current', level=level)
 
     def set_epoch(self, epoch: int, seed: int) -> None:
         """Fix what is drawn at random in the items of an epoch.
@@ -333,8 +269,8 @@ class GroundingDataset(BaseDataset):
             height=video.height,
             video_info=video,
             spans_known=self._spans_known(video.video_id),
-            **self._said,
-            **true,
+            predicates=self._predicates,
+            video_predicates=true,
         )
         limit = self.max_queries
         queries = info['queries']
@@ -378,42 +314,21 @@ class GroundingDataset(BaseDataset):
         self._broken[place] = 1
         count = int(self._broken.sum())
         what = 'left out' if self.test_mode else 'skipped in training'
-        # MMEngine shows warnings of the first process only.
-        self._log(
+        print_log(
             f'{error} ({what}; broken so far: {count} '
             f'of {len(self._broken)} videos)',
-            logging.ERROR if get_rank() else logging.WARNING,
+            logger='current',
+            # MMEngine shows warnings of the first process only.
+            level=logging.ERROR if get_rank() else logging.WARNING,
         )
 
     @property
     def broken_videos(self) -> list[str]:
-        """list[str]: Ids of the videos left out or failed until now.
-
-        Failures in worker processes count too.
-        """
+        """list[str]: Ids of the videos that failed, in workers too."""
         if not self._fully_initialized:
             return []
         failed = torch.nonzero(self._broken).flatten().tolist()
-        names = {self._video_ids[place] for place in failed}
-        return sorted(names | self._left_out)
-
-    @force_full_init
-    def clip_sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """How large the items are, for samplers.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Seconds of the segment, float, and
-            sentences that an access gives, int; both have shape (len(self),).
-        """
-        seconds, counts = [], []
-        for idx in range(len(self)):
-            info = super().get_data_info(idx)
-            start, end = info['segment']
-            video, _ = self._video(info['video'])
-            seconds.append((end - start) / video.fps)
-            counts.append(len(info['queries']))
-        limit = self.max_queries or np.iinfo(np.int64).max
-        return np.array(seconds), np.minimum(np.array(counts, int), limit)
+        return sorted(self._video_ids[place] for place in failed)
 
 
 def _seed_numpy(source: list[int]) -> None:

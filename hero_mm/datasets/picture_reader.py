@@ -44,26 +44,20 @@ class PictureReader(VideoReader):
 
     def _list(self) -> list[str]:
         """Names of the pictures, in order of their numbers."""
-        found: dict[int, str] = {}
-        for name in fileio.list_dir_or_file(
+        entries = fileio.list_dir_or_file(
             self.path, list_dir=False, backend_args=self._backend_args
-        ):
-            if not is_picture(name):
-                continue
-            number = re.search(r'\d+$', Path(name).stem)
-            if number is None:
+        )
+        found: dict[int, str] = {}
+        for name in filter(is_picture, entries):
+            digits = re.search(r'\d+$', Path(name).stem)
+            if digits is None or int(digits.group()) in found:
                 raise VideoError(
                     self.path,
-                    f'picture {name} has no number at the end of its name',
-                    'name the pictures by their frames, as in 000017.jpg',
+                    f'picture {name} has no number of its own at the end of '
+                    'its name',
+                    _CURE,
                 )
-            other = found.setdefault(int(number.group()), name)
-            if other != name:
-                raise VideoError(
-                    self.path,
-                    f'{other} and {name} have the same number',
-                    'keep one picture a frame',
-                )
+            found[int(digits.group())] = name
         if not found:
             raise VideoError(
                 self.path,
@@ -72,16 +66,13 @@ class PictureReader(VideoReader):
             )
         numbers = sorted(found)
         start = min(numbers[0], 1)
-        gap = next((n for n, m in enumerate(numbers, start) if n != m), None)
-        if gap is not None:
-            raise VideoError(
-                self.path,
-                f'picture {gap} is missing between {found[numbers[0]]} and '
-                f'{found[numbers[-1]]} ({len(numbers)} pictures)'
-                if gap > numbers[0]
-                else f'it begins with {found[numbers[0]]}, not with 0 or 1',
-                _CURE,
-            )
+        for wanted, number in enumerate(numbers, start):
+            if wanted != number:
+                raise VideoError(
+                    self.path,
+                    f'picture {wanted} is missing, before {found[number]}',
+                    _CURE,
+                )
         return [found[number] for number in numbers]
 
     def close(self) -> None:
@@ -105,40 +96,27 @@ class PictureReader(VideoReader):
             'make a video of it, or take the rate of its annotation',
         )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height), in pixels."""
-        if self._size is None:
-            self._load(0)
-        assert self._size is not None
-        return self._size
-
     def _read(self, wanted: np.ndarray) -> np.ndarray:
         if wanted[-1] >= len(self._names):
             raise self._too_short(len(self._names), wanted)
-        first = self._load(int(wanted[0]))
-        out = np.empty((len(wanted), *first.shape), dtype=np.uint8)
-        out[0] = first
-        for place, rank in enumerate(wanted[1:].tolist(), 1):
-            image = self._load(rank)
-            if image.shape != first.shape:
+        images = [self._load(self._names[rank]) for rank in wanted]
+        for rank, image in zip(wanted, images):
+            if image.shape != images[0].shape:
                 raise VideoError(
                     self.path,
                     f'{self._names[rank]} is {image.shape[:2]} (height, '
-                    f'width), {self._names[int(wanted[0])]} is '
-                    f'{first.shape[:2]}',
+                    f'width), {self._names[wanted[0]]} is '
+                    f'{images[0].shape[:2]}',
                     'give all pictures one size',
                 )
-            out[place] = image
-        return out
+        return np.stack(images)
 
-    def _load(self, rank: int) -> np.ndarray:
+    def _load(self, name: str) -> np.ndarray:
         """One picture, has shape (H, W, 3)."""
-        name = self._names[rank]
-        where = fileio.join_path(
-            self.path, name, backend_args=self._backend_args
+        backend = dict(backend_args=self._backend_args)
+        data = fileio.get(
+            fileio.join_path(self.path, name, **backend), **backend
         )
-        data = fileio.get(where, backend_args=self._backend_args)
         image = None
         if data:
             image = cv2.imdecode(

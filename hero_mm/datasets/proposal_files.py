@@ -176,37 +176,23 @@ def _wrong_numbers(
     """What cannot be in the numbers of a file; None where all is well."""
     shapes = frames.shape, counts.shape, boxes.shape, scores.shape
     number = int(counts.sum()) if counts.dtype.kind in 'iu' else -1
-    if (
-        frames.ndim != 1
-        or not len(frames)
-        or frames.dtype.kind not in 'iu'
-        or shapes[1:] != (frames.shape, (number, 4), (number,))
-        or (counts < 0).any()
-    ):
+    one_each = (counts.size,)
+    wanted = one_each, one_each, (number, 4), (number,)
+    if shapes != wanted or number < 0 or frames.dtype.kind not in 'iu':
         return (
             'frames and counts (F,) and boxes (sum of counts, 4) with scores '
             f'do not go together: shapes {", ".join(map(str, shapes))}, '
             f'{number} boxes counted'
         )
-    if (np.diff(frames) <= 0).any():
-        place = int(np.argmax(np.diff(frames) <= 0))
-        return (
-            f'frames must increase, and {frames[place]} is followed by '
-            f'{frames[place + 1]}'
-        )
+    if not len(frames) or (counts < 0).any() or (np.diff(frames) <= 0).any():
+        return 'there must be frames, increasing, and no count below 0'
     owner = np.repeat(frames, counts)
-    for what, values in (('box', boxes), ('score', scores[:, None])):
-        bad = ~np.isfinite(values).all(1)
-        if bad.any():
-            return (
-                f'the {what} of frame {owner[bad][0]} is '
-                f'{values[bad][0].tolist()}, and {int(bad.sum())} in all are '
-                'not finite'
-            )
-    bad = (boxes[:, :2] > boxes[:, 2:]).any(1)
-    if bad.any():
+    good = np.isfinite(boxes).all(1) & np.isfinite(scores)
+    good &= (boxes[:, :2] <= boxes[:, 2:]).all(1)
+    if not good.all():
+        place = int(good.argmin())
         return (
-            f'a box of frame {owner[bad][0]} is {boxes[bad][0].tolist()}: '
-            'boxes are x1, y1, x2, y2 in pixels'
+            f'a box of frame {owner[place]} is {boxes[place].tolist()} with '
+            f'score {scores[place]}, not finite x1, y1, x2, y2 in pixels'
         )
     return None

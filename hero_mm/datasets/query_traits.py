@@ -1,7 +1,6 @@
 """What is known of the queries of an annotation, as plain arrays.
 
-Shape legend: Q queries. Lengths are in seconds, sizes are shares of the
-picture.
+Shape legend: Q queries.
 """
 
 from dataclasses import dataclass, fields
@@ -20,22 +19,19 @@ FloatArray = NDArray[np.float64]
 class QueryTraits:
     """Traits of every query, in the order of the annotation.
 
+    Each list has Q entries, and each array has shape (Q,).
+
     Attributes:
-        query_ids (list[str]): Their ids.
-        video_ids (list[str]): The video of each.
-        texts (list[str]): The sentences.
-        types (list[str]): ``'declarative'`` or ``'interrogative'``.
-        categories (list[str]): What the object is, '' where it is unknown.
-        predicates (list[str]): What it does, '' where it is unknown.
-        span_seconds (np.ndarray): Length of the true span, has shape (Q,).
-        segment_seconds (np.ndarray): Length of the part of the video that is
-            searched, has shape (Q,).
-        video_seconds (np.ndarray): Length of the video, has shape (Q,).
+        query_ids, video_ids, texts, types (list[str]): As in the file.
+        categories, predicates (list[str]): What the object is and what it
+            does, '' where it is unknown.
+        span_seconds (np.ndarray): Length of the true span.
+        segment_seconds (np.ndarray): Of what is searched.
+        video_seconds (np.ndarray): Of the video.
         area (np.ndarray): Mean area of the true boxes in the span as a share
-            of the picture, has shape (Q,).
-        boxes (np.ndarray): Frames of the span that have a true box, int64,
-            has shape (Q,).
-        frames (np.ndarray): Frames of the span, int64, has shape (Q,).
+            of the picture.
+        boxes (np.ndarray): Frames of the span that have a true box, int64.
+        frames (np.ndarray): Frames of the span, int64.
     """
 
     query_ids: list[str]
@@ -62,7 +58,7 @@ class QueryTraits:
 
 def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
     """The traits of all queries, in the order of ``ground_truths()``."""
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, Any] = {field.name: [] for field in fields(QueryTraits)}
     for clip in annotation.data_list:
         video = annotation.videos[clip['video_id']]
         start, end = clip['segment']
@@ -73,26 +69,22 @@ def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
             sides_F2 = (boxes_F4[:, 2:] - boxes_F4[:, :2])[valid_F]
             areas = sides_F2.astype(np.float64).prod(axis=1)
             category = query.get('category') or video.tracks[track_id].category
-            rows.append(
-                dict(
-                    query_ids=query['query_id'],
-                    video_ids=clip['video_id'],
-                    texts=query['text'],
-                    types=query['type'],
-                    categories=category,
-                    predicates=query.get('predicate') or '',
-                    span_seconds=len(frames) / video.fps,
-                    segment_seconds=(end - start) / video.fps,
-                    video_seconds=video.frame_count / video.fps,
-                    area=areas.mean() / (video.width * video.height),
-                    boxes=len(areas),
-                    frames=len(frames),
-                )
+            row = dict(
+                query_ids=query['query_id'],
+                video_ids=clip['video_id'],
+                texts=query['text'],
+                types=query['type'],
+                categories=category,
+                predicates=query.get('predicate') or '',
+                span_seconds=len(frames) / video.fps,
+                segment_seconds=(end - start) / video.fps,
+                video_seconds=video.frame_count / video.fps,
+                area=areas.mean() / (video.width * video.height),
+                boxes=len(areas),
+                frames=len(frames),
             )
-    columns: dict[str, Any] = {
-        field.name: [row[field.name] for row in rows]
-        for field in fields(QueryTraits)
-    }
+            for name, value in row.items():
+                columns[name].append(value)
     for name in ('span_seconds', 'segment_seconds', 'video_seconds', 'area'):
         columns[name] = np.array(columns[name], np.float64)
     for name in ('boxes', 'frames'):

@@ -46,18 +46,14 @@ def dataset_config(cfg: Config, split: str) -> Any:
         ValueError: If the config has no such data set, or joins several.
     """
     dataset = unwrapped(cfg, split, 'ann_file')
-    joined = [part.get('ann_file') for part in dataset.get('datasets', [])]
-    if joined:
-        raise UserError(
-            f'{split}_dataloader of {cfg.filename or "the config"} joins '
-            f'{len(joined)} data sets; give the annotation file of one: '
-            f'{", ".join(map(str, joined))}'
-        )
     if 'ann_file' not in dataset:
+        joined = [
+            str(part.get('ann_file')) for part in dataset.get('datasets', [])
+        ]
         raise UserError(
-            f'{cfg.filename or "the config"} has no data set with an '
-            f'ann_file in {split}_dataloader; give another split, or the '
-            'annotation file itself.'
+            f'{split}_dataloader of {cfg.filename or "the config"} has no '
+            'data set with one ann_file; give another split, or an '
+            f'annotation file itself {", ".join(joined)}'
         )
     return dataset
 
@@ -119,9 +115,8 @@ def missing_paths(
 ) -> Iterator[str]:
     """What is missing of an annotation file and the folder of its videos.
 
-    Yields:
-        str: Where it is expected and how to make it: by ``make_command``,
-        where that is known.
+    Gives where each is expected and how to make it: by ``make_command``,
+    where that is known.
     """
     if not os.path.isfile(ann_file):
         how = make_command or (
@@ -153,12 +148,10 @@ def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(part, Mapping):
             yield from missing_data(part)
     kind = str(dataset.get('type', '')).rpartition('.')[-1]
-    if kind not in READERS or dataset.get('backend_args') is not None:
-        return
-    ann_file, folder = dataset_paths({'ann_file': '', **dataset})
-    has_videos = (dataset.get('data_prefix') or {}).get('video')
-    yield from missing_paths(
-        ann_file,
-        folder if has_videos else '',
-        dataset.get('make_command', ''),
-    )
+    if kind in READERS and dataset.get('backend_args') is None:
+        ann_file, folder = dataset_paths({'ann_file': '', **dataset})
+        if 'video' not in (dataset.get('data_prefix') or {}):
+            folder = Path()
+        yield from missing_paths(
+            ann_file, folder, dataset.get('make_command', '')
+        )

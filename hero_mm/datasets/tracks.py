@@ -95,14 +95,10 @@ class Track:
 
         Args:
             category (str): What the object is.
-            frames (Sequence[int]): Native frame numbers, in any order, each
-                once.
+            frames (Sequence[int]): Native numbers, in any order, each once.
             boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
             predicates (tuple[str, ...]): What is true of it. Defaults to
                 none that are known.
-
-        Returns:
-            Track: With its own boxes.
 
         Raises:
             ValueError: There are more or fewer boxes than frames, or two on
@@ -152,9 +148,6 @@ class Track:
                 key frame to the next one. Defaults to None: ``shown``.
             end (int, optional): Where the last key frame runs on, its box is
                 held up to here, exclusive. Defaults to None: not at all.
-
-        Returns:
-            Track: With a box on every frame where the object is.
 
         Raises:
             ValueError: See :meth:`from_boxes`.

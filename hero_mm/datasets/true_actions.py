@@ -6,13 +6,12 @@ than was annotated: what people use the same words for, and the converse of a
 place (:func:`~hero_mm.datasets.action_phrases.said_alike`).
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .action_phrases import said_alike
 from .tracks import VideoInfo
-from .verbs import verbs_in
 
 
 class TrueActions:
@@ -24,8 +23,6 @@ class TrueActions:
 
     Attributes:
         predicates (list[str]): All predicates of the data set, sorted.
-        verbs (dict[str, int]): Verbs of the sentences without a predicate,
-            to the number of such sentences.
     """
 
     def __init__(
@@ -38,8 +35,6 @@ class TrueActions:
             for name, video in videos.items()
         }
         self._of_track: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._verbs: dict[str, set[str]] = defaultdict(set)
-        counts: Counter = Counter()
         for clip in data_list:
             name = clip['video_id']
             for query in clip['queries']:
@@ -47,24 +42,12 @@ class TrueActions:
                 if predicate:
                     self._of_video[name].add(predicate)
                     self._of_track[name, query['track_id']].add(predicate)
-                else:
-                    verbs = verbs_in(query['text'])
-                    self._verbs[name] |= verbs
-                    counts.update(verbs)
-        self.verbs = dict(counts)
         self.predicates = sorted(set().union(*self._of_video.values()))
         self._alike = said_alike(self.predicates)
 
-    def of_video(self, video_id: str) -> dict[str, list[str]]:
-        """What may be true of a video.
-
-        ``video_predicates`` may be true in it; ``video_verbs`` are those of
-        its sentences without a predicate. Both are sorted.
-        """
-        return dict(
-            video_predicates=self._all_alike(self._of_video[video_id]),
-            video_verbs=sorted(self._verbs.get(video_id, ())),
-        )
+    def of_video(self, video_id: str) -> list[str]:
+        """The predicates that may be true in a video, sorted."""
+        return self._all_alike(self._of_video[video_id])
 
     def video(self, video: VideoInfo) -> VideoInfo:
         """The video; its tracks have all predicates that may be true."""

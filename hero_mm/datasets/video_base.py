@@ -34,7 +34,7 @@ def same_aspect(size: tuple[int, int], annotated: tuple[int, int]) -> bool:
 
 
 class VideoError(UserError):
-    """A video cannot be read; says which, what was found and what to do.
+    """A video cannot be read.
 
     Args:
         path (str): The file.
@@ -48,38 +48,13 @@ class VideoError(UserError):
         found: str,
         cure: str = 'fetch or encode the file again, or leave it out',
     ) -> None:
-        super().__init__(f'video {path}: {found}. Cure: {cure}.')
+        super().__init__(path, found, cure)
         self.path = path
         self.found = found
-        self.cure = cure
 
-    def __reduce__(self) -> tuple:
-        return type(self), (self.path, self.found, self.cure)
-
-
-class TooShortError(VideoError):
-    """A video ends before a frame that was asked for.
-
-    Args:
-        path (str): The file.
-        count (int): Frames that can be decoded.
-        frame (int): The frame that was asked for.
-    """
-
-    def __init__(self, path: str, count: int, frame: int) -> None:
-        super().__init__(
-            path,
-            f'frame {frame} was asked for, the file has {count} frames that '
-            'can be decoded',
-            'correct the frame numbers of its annotation, fetch the file '
-            'again if it was cut off, or allow for some missing frames with '
-            'DecodeFrames(max_missing=...)',
-        )
-        self.count = count
-        self.frame = frame
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.path, self.count, self.frame)
+    def __str__(self) -> str:
+        path, found, cure = self.args
+        return f'video {path}: {found}. Cure: {cure}.'
 
 
 class VideoReader(ABC):
@@ -125,9 +100,9 @@ class VideoReader(ABC):
                 f'numbers from 0 on, got {indices!r:.80}'
             )
         self._max_side = max_side
-        if len(wanted) == 1 or (np.diff(wanted) > 0).all():
-            return self._read(wanted)
         unique, inverse = np.unique(wanted, return_inverse=True)
+        if np.array_equal(unique, wanted):
+            return self._read(wanted)
         return self._read(unique)[inverse]
 
     def stream(
@@ -200,9 +175,12 @@ class VideoReader(ABC):
         return 1.0
 
     @property
-    @abstractmethod
     def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in pixels."""
+        """tuple[int, int]: (width, height) as displayed, in stored pixels."""
+        if self._size is None:
+            self.get_frames([0])
+        assert self._size is not None
+        return self._size
 
     @abstractmethod
     def close(self) -> None:
@@ -217,4 +195,10 @@ class VideoReader(ABC):
         return max(1, round(share * width)), max(1, round(share * height))
 
     def _too_short(self, count: int, wanted: np.ndarray) -> VideoError:
-        return TooShortError(self.path, count, int(wanted[-1]))
+        return VideoError(
+            self.path,
+            f'frame {wanted[-1]} was asked for, the file has {count} frames '
+            'that can be decoded',
+            'fetch the file again if it was cut off, or convert its '
+            'annotation with --videos, which cuts it to the frames there are',
+        )

@@ -9,10 +9,11 @@ video is to be displayed.
 
 import functools
 import io
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -26,21 +27,15 @@ from mmengine import fileio
 from .frame_table import (
     NO_STAMP,
     FrameTable,
-    TableBuilder,
     check_sum,
+    describe,
     find_table,
     keep_table,
 )
 from .picture_reader import PictureReader
-from .video_base import ENOUGH, TooShortError, VideoError, VideoReader
+from .video_base import ENOUGH, VideoError, VideoReader
 
-__all__ = [
-    'PyAVReader',
-    'TooShortError',
-    'VideoError',
-    'VideoReader',
-    'open_video',
-]
+__all__ = ['PyAVReader', 'VideoError', 'VideoReader', 'open_video']
 
 # Up to here one decode from the start beats looking for key frames.
 _SEEK_FROM = 48
@@ -50,6 +45,8 @@ _SEEK_GAIN = 8
 _LEADING = 64
 # B frames in a row that are held back; some streams consist of them.
 _B_RUN = 16
+# A rank after that of every frame.
+_NEVER = math.inf
 
 
 @functools.lru_cache(maxsize=8)
@@ -143,22 +140,13 @@ class PyAVReader(VideoReader):
         return stamps - stamps[0]
 
     @property
-    def size(self) -> tuple[int, int]:
-        """tuple[int, int]: (width, height) as displayed, in stored pixels."""
-        if self._size is None:
-            self._max_side = None
-            self._read_in_order(np.array([0]))
-        assert self._size is not None
-        return self._size
-
-    @property
     def pixel_aspect(self) -> float:
         """float: Width of a stored pixel, as displayed, in its heights."""
         ratio = self._stream.sample_aspect_ratio
         if not ratio:
             return 1.0
         if self._turned is None:
-            self._read_in_order(np.array([0]))
+            self.get_frames([0])
         return float(1 / ratio if self._turned else ratio)
 
     def check_whole(self) -> int:
@@ -240,26 +228,78 @@ class PyAVReader(VideoReader):
     def _whole(self) -> FrameTable:
         """The table, found by decoding where it is not known."""
         if self._table is None:
-            self._learn(np.zeros(0, dtype=np.int64))
+            for _ in self._in_order([_NEVER], learn=True):
+                pass
         assert self._table is not None
         return self._table
 
     def _read(self, wanted: np.ndarray) -> np.ndarray:
-        last = int(wanted[-1])
-        if self._table is None:
-            if last < _SEEK_FROM:
-                return self._read_in_order(wanted)
-            return self._learn(wanted)
-        self._check(self._table, wanted)
-        if last >= _SEEK_FROM and self._may_seek:
-            try:
-                frames = self._read_seeking(self._table, wanted)
-            except VideoError:
-                frames = None
-            if frames is not None:
-                return frames
-            self._may_seek = False
-        return self._read_in_order(wanted)
+        learn = self._table is None and bool(wanted[-1] >= _SEEK_FROM)
+        if self._table is not None:
+            self._check(self._table, wanted)
+            if wanted[-1] >= _SEEK_FROM and self._may_seek:
+                with suppress(VideoError):
+                    frames = self._read_seeking(self._table, wanted)
+                    if frames is not None:
+                        return frames
+                self._may_seek = False
+        return self._read_in_order(wanted, learn)
+
+    def _read_in_order(
+        self, wanted: np.ndarray, learn: bool = False
+    ) -> np.ndarray:
+        """Decode from the start, or all of it to learn the table."""
+        out, place = np.empty(0, dtype=np.uint8), 0
+        ranks = [*wanted.tolist(), _NEVER] if learn else wanted.tolist()
+        for _, frame in self._in_order(ranks, learn):
+            out = self._store(frame, out, place, len(wanted))
+            place += 1
+        if place < len(wanted):
+            raise self._too_short(len(self._whole()), wanted)
+        return out
+
+    def _in_order(
+        self, ranks: Iterable[float], learn: bool
+    ) -> Iterator[tuple[int, Any]]:
+        """Decode from the start; gives the frames of increasing ranks.
+
+        To ``learn`` is to keep the table where the file ends before they do.
+        """
+        todo = iter(ranks)
+        wanted: Optional[float] = next(todo, _NEVER)
+        rows, broken = [], ''
+        try:
+            for rank, (frame, sound) in enumerate(
+                _with_soundness(self._decode())
+            ):
+                if learn:
+                    rows.append(describe(frame, sound))
+                if rank != wanted:
+                    continue
+                if not sound:
+                    raise self._damaged(rank)
+                yield rank, frame
+                wanted = next(todo, None)
+                if wanted is None:
+                    return
+        except VideoError as error:
+            if wanted != _NEVER:
+                raise
+            broken = error.found
+        if learn:
+            self._table = FrameTable.of_rows(rows, broken)
+            if self._data is None:
+                keep_table(self.path, self._table)
+
+    def stream(
+        self, ranks: Iterable[int], max_side: Optional[int] = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """See :class:`VideoReader`; the end of the file gives the table."""
+        self._max_side = max_side
+        image = np.empty(0, dtype=np.uint8)
+        for rank, frame in self._in_order(ranks, self._table is None):
+            image = self._store(frame, image, -1 if image.size else 0, 1)
+            yield rank, image[0].copy()
 
     def _check(self, table: FrameTable, wanted: np.ndarray) -> None:
         """VideoError where a frame is not there, or not what was encoded."""
@@ -276,73 +316,6 @@ class PyAVReader(VideoReader):
             self.path,
             f'frame {rank} is damaged, or predicted from one that is',
         )
-
-    def _learn(self, wanted: np.ndarray) -> np.ndarray:
-        """Decode everything, in order: the table and what is wanted."""
-        builder, broken = TableBuilder(), ''
-        out = np.empty(0, dtype=np.uint8)
-        place, late = 0, None
-        try:
-            for rank, (frame, sound) in enumerate(
-                _with_soundness(self._decode())
-            ):
-                builder.add(frame, sound)
-                if place < len(wanted) and rank == wanted[place] and not late:
-                    try:
-                        out = self._store(frame, out, place, len(wanted))
-                    except VideoError as error:
-                        late = error
-                    place += 1
-        except VideoError as error:
-            broken = error.found
-        self._table = builder.finish(broken)
-        if self._data is None:
-            keep_table(self.path, self._table)
-        self._check(self._table, wanted)
-        if late:
-            raise late
-        return out
-
-    def stream(
-        self, ranks: Iterable[int], max_side: Optional[int] = None
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """See :class:`VideoReader`; the end of the file gives the table."""
-        self._max_side = max_side
-        builder = TableBuilder() if self._table is None else None
-        image = np.empty(0, dtype=np.uint8)
-        wanted = iter(ranks)
-        next_rank = next(wanted, None)
-        for rank, (frame, sound) in enumerate(_with_soundness(self._decode())):
-            if next_rank is None:
-                return
-            if builder is not None:
-                builder.add(frame, sound)
-            if rank < next_rank:
-                continue
-            if not sound:
-                raise self._damaged(rank)
-            image = self._store(frame, image, -1 if image.size else 0, 1)
-            yield rank, image[0].copy()
-            next_rank = next(wanted, None)
-        if builder is not None:
-            self._table = builder.finish()
-            if self._data is None:
-                keep_table(self.path, self._table)
-
-    def _read_in_order(self, wanted: np.ndarray) -> np.ndarray:
-        """Decode from the start, keep what is wanted."""
-        out = np.empty(0, dtype=np.uint8)
-        place, rank = 0, -1
-        for rank, (frame, sound) in enumerate(_with_soundness(self._decode())):
-            if rank != wanted[place]:
-                continue
-            if not sound:
-                raise self._damaged(rank)
-            out = self._store(frame, out, place, len(wanted))
-            place += 1
-            if place == len(wanted):
-                return out
-        raise self._too_short(rank + 1, wanted)
 
     def _read_seeking(
         self, table: FrameTable, wanted: np.ndarray
@@ -515,17 +488,14 @@ def open_video(
         VideoError: The file is missing, empty or not a video.
     """
     path = str(path)
+    reader: VideoReader
     if _is_folder(path, backend_args):
-        with PictureReader(path, backend_args) as pictures:
-            yield pictures
-    elif backend_args is None:
-        _check_file(path)
-        with PyAVReader(path, num_threads=num_threads) as reader:
-            yield reader
+        reader = PictureReader(path, backend_args)
     else:
         data = _fetch(path, backend_args)
-        with PyAVReader(path, data, num_threads) as reader:
-            yield reader
+        reader = PyAVReader(path, data, num_threads)
+    with reader:
+        yield reader
 
 
 def _is_folder(path: str, backend_args: Optional[dict]) -> bool:
@@ -540,24 +510,24 @@ def _is_folder(path: str, backend_args: Optional[dict]) -> bool:
         return False
 
 
-def _check_file(path: str) -> None:
-    if not os.path.isfile(path):
+def _fetch(path: str, backend_args: Optional[dict]) -> Optional[bytes]:
+    """The content of a file that is not on the local disk."""
+    data = None
+    try:
+        if backend_args is None:
+            size = os.path.getsize(path)
+        else:
+            data = bytes(fileio.get(path, backend_args=backend_args))
+            size = len(data)
+    except OSError as error:
+        found = 'does not exist'
+        if not isinstance(error, FileNotFoundError):
+            found = f'cannot be fetched ({error})'
         raise VideoError(
             path,
-            'does not exist',
+            found,
             "correct the path (of a data set: data_prefix['video'])",
-        )
-    if os.path.getsize(path) == 0:
-        raise VideoError(path, 'the file is empty')
-
-
-def _fetch(path: str, backend_args: dict) -> bytes:
-    try:
-        data = fileio.get(path, backend_args=backend_args)
-    except OSError as error:
-        raise VideoError(
-            path, f'cannot be fetched ({error})', 'check path and backend_args'
         ) from error
-    if not data:
+    if size == 0:
         raise VideoError(path, 'the file is empty')
-    return bytes(data)
+    return data

@@ -51,7 +51,7 @@ class Tracks:
                 raise UserError(
                     'regions are trained on annotated objects, and the clip '
                     f'of video {sample.get("video_id")!r} has no gt_tracks: '
-                    'train with LoadTubes(with_tracks=True)'
+                    'train with LoadTubes'
                 )
         tracks = [sample.gt_tracks for sample in samples]
         size = max(1, *map(len, tracks)), num_frames

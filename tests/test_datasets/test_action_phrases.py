@@ -9,7 +9,6 @@ from hero_mm.datasets.action_phrases import (
     PLACES,
     ActionPhraseSwapper,
     said_alike,
-    verbs_said,
 )
 from hero_mm.datasets.transforms import SwapActionPhrase
 
@@ -76,6 +75,7 @@ def test_what_may_be_true_is_never_used():
     # A hug may be told as holding.
     assert 'hold' not in swapper.candidates('watch', ['hug'])
     assert set(swapper.candidates('above')) == {'beneath', 'next_to', 'behind'}
+    assert swapper.swap('he spins', 'spin', PREDICATES) == []
     # Told the other way round, the other way round is true.
     for _ in range(20):
         got = swapper.swap('what is beneath the dog?', 'above', count=3)
@@ -83,11 +83,6 @@ def test_what_may_be_true_is_never_used():
             'what is next to the dog?',
             'what is behind the dog?',
         }
-
-
-def test_nothing_left():
-    swapper = ActionPhraseSwapper(['watch', 'ride', 'above'])
-    assert swapper.swap('he is watching it', 'watch', ['ride'], 3) == []
 
 
 def test_draws_follow_the_seed():
@@ -110,11 +105,12 @@ def test_transform():
                 dict(text='a dog is watching a cat', predicate='watch'),
                 dict(text='who carries a cat?', predicate='carry'),
                 dict(text='a dog sleeps', predicate='watch'),
+                dict(text='a dog is watching a cat'),
             ],
         )
     )
     negatives = results['negative_texts']
-    assert [len(texts) for texts in negatives] == [2, 2, 0]
+    assert [len(texts) for texts in negatives] == [2, 2, 0, 0]
     assert set(negatives[0]) == {
         'a dog is riding a cat',
         'a dog is hugging a cat',
@@ -134,70 +130,6 @@ def test_what_is_said_alike():
     assert alike['above'] == {'above', 'beneath', 'below'}
     assert alike['behind'] == {'behind', 'in_front_of'}
     assert alike['next_to'] == {'next_to'}
-    assert verbs_said('speak_to') == {'speak', 'talk', 'say'}
-    assert verbs_said('play(instrument)') == {'play'}
-    assert verbs_said('above') == set()
-
-
-def _swapped(steps=30, **changes):
-    results = dict(
-        predicates=['watch', 'ride', 'hug', 'carry', 'spin', 'kick'],
-        queries=[dict(text='a dog is watching a cat', predicate='watch')],
-    )
-    made = set()
-    for seed in range(steps):
-        np.random.seed(seed)
-        step = SwapActionPhrase(num_negatives=1)
-        made.update(
-            step.transform({**results, **changes})['negative_texts'][0]
-        )
-    return {text.split()[3] for text in made}
-
-
-def test_no_swap_is_true_of_the_video_or_of_an_object():
-    assert _swapped() == {
-        'riding',
-        'hugging',
-        'carrying',
-        'spinning',
-        'kicking',
-    }
-    assert _swapped(
-        video_predicates=['ride'], track_predicates=[['hug'], ['kick', 'spin']]
-    ) == {'carrying'}
-    # What a sentence without a predicate says is true as well.
-    queries = [
-        dict(text='a dog is watching a cat', predicate='watch'),
-        dict(text='a cat kicks a ball'),
-    ]
-    told = {'riding', 'hugging', 'carrying', 'spinning'}
-    assert _swapped(queries=queries) == told
-    assert _swapped(video_verbs=['kick']) == told
-
-
-def test_a_sentence_without_a_predicate_gets_another_verb():
-    step = SwapActionPhrase(num_negatives=2)
-    queries = [dict(text='The man turns and walks away.'), dict(text='A cup.')]
-    for seed in range(30):
-        np.random.seed(seed)
-        results = step.transform(
-            dict(
-                queries=queries,
-                verbs=dict(turn=9, walk=9, jump=3, run=2, crawl=1),
-                video_verbs=['jump', 'turn', 'walk'],
-            )
-        )
-        # Running may be told as walking, jumping is told, nobody swims.
-        assert results['negative_texts'] == [[], []]
-    results = step.transform(
-        dict(queries=queries, verbs=dict(jump=3), video_verbs=['turn'])
-    )
-    assert results['negative_texts'] == [['The man jumps and walks away.'], []]
-    # Nor what a predicate of the video says.
-    results = step.transform(
-        dict(queries=queries, verbs=dict(jump=3), video_predicates=['jump'])
-    )
-    assert results['negative_texts'] == [[], []]
 
 
 @pytest.mark.parametrize('split', ['val', 'test'])
@@ -206,11 +138,11 @@ def test_share_of_official_sentences(shared_data, split):
     entries = json.loads((folder / f'{split}_annotations.json').read_bytes())
     names = [entry['used_relation']['predicate'] for entry in entries]
     swapper = ActionPhraseSwapper(names)
-    told = {'verb': [], 'place': []}
+    pairs_of = {'verb': [], 'place': []}
     for entry, name in zip(entries, names):
         kind = 'place' if name in PLACES else 'verb'
         for sentence in entry['captions'] + entry['questions']:
-            told[kind].append((sentence['description'], name))
-    for pairs in told.values():
+            pairs_of[kind].append((sentence['description'], name))
+    for pairs in pairs_of.values():
         found = [swapper.find(*pair) is not None for pair in pairs]
         assert len(found) > 3000 and np.mean(found) > 0.99

@@ -116,18 +116,6 @@ def test_a_part_of_the_data_set_is_scored_alone(toy, other):
     assert len(ids_of(both)) == 2 + whole
 
 
-def test_broken_videos_count_as_nothing(toy, other):
-    (other / 'video' / 'v0.mp4').write_text('nothing')
-    left = DATASETS.build(config(other, skip_broken=True))
-    whole = len(ids_of(DATASETS.build(config(toy))))
-    served = len(ids_of(left))
-    assert served < whole
-    assert scores(left)['tube/m_tIoU'] == pytest.approx(served / whole)
-    both = build(config(toy), config(other, skip_broken=True))
-    got = scores(both)['tube/m_tIoU']
-    assert got == pytest.approx((whole + served) / (2 * whole))
-
-
 def test_each_data_set_is_scored_by_its_own_protocol(toy, other, tmp_path):
     path = other / 'ann.json'
     path.write_text(path.read_text().replace('"toy"', '"other"'))

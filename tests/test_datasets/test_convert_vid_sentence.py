@@ -180,6 +180,5 @@ def test_command_line(case, run_tool, toy_tools):
     done = run_tool(*words)
     assert done.returncode == 0, done.stderr
     assert '2 of 536 published (-534)' in done.stdout
-    assert (case.folder / 'test.videos.jsonl').is_file()
     found = load_annotation(case.folder / 'test.json')
     assert found.videos[ONE].frame_count == 25

@@ -12,6 +12,7 @@ from test_datasets.raw_files import first_version
 
 from hero_mm.datasets import progress, video_facts
 from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.checks import compare_video
 from hero_mm.datasets.converters import (
     ConversionError,
     ConversionSummary,
@@ -29,7 +30,6 @@ from hero_mm.datasets.tracks import Track, VideoInfo
 from hero_mm.datasets.video_facts import (
     VideoCheck,
     VideoFacts,
-    compare_video,
     probe_video,
 )
 
@@ -64,18 +64,6 @@ def _verify(folder, *infos, skip_bad=False, **options):
     check = VideoCheck(folder, **options)
     good = verify_videos(infos, check, 'raw.json', record)
     return good, record
-
-
-def _count_probes(monkeypatch):
-    """Names of the videos that are looked at from now on."""
-    seen, probe = [], video_facts.probe_video
-
-    def counted(path):
-        seen.append(path.name)
-        return probe(path)
-
-    monkeypatch.setattr(video_facts, 'probe_video', counted)
-    return seen
 
 
 def test_a_video_that_is_as_annotated(films):
@@ -236,63 +224,6 @@ def test_more_broken_videos_than_are_told(folder):
     assert 'x4.mp4' in str(caught.value) and 'x5' not in str(caught.value)
 
 
-def test_a_second_run_looks_at_what_is_new(folder, tmp_path, monkeypatch):
-    state = tmp_path / 'deep' / 'state.jsonl'
-    seen = _count_probes(monkeypatch)
-    (folder / 'c.mp4').write_bytes(b'broken')
-    infos = [_info(name) for name in 'abc']
-    _verify(folder, *infos, state=state, skip_bad=True)
-    assert sorted(seen) == ['a.mp4', 'b.mp4', 'c.mp4']
-    lines = [json.loads(line) for line in state.read_text().splitlines()]
-    assert [line['path'] for line in lines] == ['a.mp4', 'b.mp4']
-    assert lines[0]['size'] == (folder / 'a.mp4').stat().st_size
-    assert lines[0]['mtime'] == (folder / 'a.mp4').stat().st_mtime_ns
-    assert lines[0]['frame_count'] == COUNT and lines[0]['fps'] == 8.0
-    # Mended; changed; new; and one that stays as it is.
-    seen.clear()
-    shutil.copy(folder / 'a.mp4', folder / 'c.mp4')
-    os.utime(folder / 'b.mp4', ns=(1, 1))
-    good, record = _verify(
-        folder, *[_info(name, count=25) for name in 'abcd'], state=state
-    )
-    assert sorted(seen) == ['b.mp4', 'c.mp4', 'd.mp4']
-    # What is compared with is the annotation of this run.
-    assert len(good) == 4 and record.notes == {SHORTER: 4}
-    seen.clear()
-    _verify(folder, *[_info(name) for name in 'abcd'], state=state)
-    assert seen == []
-
-
-def test_a_run_that_was_ended_goes_on(folder, tmp_path, monkeypatch):
-    """Also where the last line was not written to its end."""
-    state = tmp_path / 'state.jsonl'
-    probe = video_facts.probe_video
-
-    def stopped(path):
-        if path.name == 'c.mp4':
-            raise KeyboardInterrupt
-        return probe(path)
-
-    infos = [_info(name) for name in 'abcd']
-    monkeypatch.setattr(video_facts, 'probe_video', stopped)
-    with pytest.raises(KeyboardInterrupt):
-        _verify(folder, *infos, state=state)
-    state.write_text(state.read_text()[:-9])
-    monkeypatch.setattr(video_facts, 'probe_video', probe)
-    seen = _count_probes(monkeypatch)
-    _verify(folder, *infos, state=state)
-    assert seen == ['b.mp4', 'c.mp4', 'd.mp4']
-    seen.clear()
-    _verify(folder, *infos, state=state)
-    assert seen == []
-
-
-def test_a_state_file_of_another_kind_is_no_error(films, tmp_path):
-    state = tmp_path / 'state.jsonl'
-    state.write_text('[1]\n3\n{"path": "a.mp4"}\nnull\n')
-    assert _verify(films, _info(), state=state)[0]
-
-
 def test_a_process_that_dies_is_told(films, monkeypatch):
     monkeypatch.setattr(video_facts, 'probe_video', _die)
     with pytest.raises(ConversionError, match='--workers 1'):
@@ -322,7 +253,7 @@ def test_a_folder_alone_is_only_looked_into(folder, tmp_path):
         convert_hcstvg(raw, out, videos=VideoCheck(folder))
 
 
-def test_command_line_verifies_and_goes_on(folder, tmp_path, run_tool):
+def test_command_line_verifies(folder, tmp_path, run_tool):
     raw = _raw(tmp_path / 'test.json', 'abcd', count=25)
     _truncate(folder / 'd.mp4', 0.5)
     words = ['dataset_converters/hcstvg', raw, '--videos', folder]
@@ -330,12 +261,8 @@ def test_command_line_verifies_and_goes_on(folder, tmp_path, run_tool):
     done = run_tool(*words)
     assert done.returncode == 1
     assert '1 of 4 videos' in done.stderr and 'd.mp4' in done.stderr
-    state = tmp_path / 'out/o.videos.jsonl'
-    assert len(state.read_text().splitlines()) == 3
     done = run_tool(*words, '--skip-bad')
     assert done.returncode == 0, done.stderr
-    # Nothing was verified twice.
-    assert len(state.read_text().splitlines()) == 3
     annotation = load_annotation(tmp_path / 'out/o.json')
     assert sorted(annotation.videos) == ['a.mp4', 'b.mp4', 'c.mp4']
     listed = (tmp_path / 'out/o.conversion.txt').read_text()

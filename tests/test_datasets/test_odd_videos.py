@@ -5,7 +5,6 @@
 
 import os
 import subprocess
-import sys
 from fractions import Fraction
 
 import av
@@ -218,21 +217,3 @@ def test_stream_copies_of_ffmpeg(codec, kind, ffmpeg, tmp_path):
     words = [ffmpeg, '-v', 'error', *COPIES[kind]]
     subprocess.run(words, cwd=tmp_path, check=True)
     check_made(tmp_path / words[-1], generator)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('in_ci', [False, True])
-def test_where_all_is_installed_ffmpeg_must_be(in_ci, tmp_path):
-    """.ci/run sets the variable: a skip for want of FFmpeg is a failure."""
-    env = {**os.environ, 'PATH': str(tmp_path), 'HERO_MM_CI': '1' * in_ci}
-    done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-rsE', __file__]
-        + ['-p', 'no:cacheprovider', '-k', 'test_stream_copies_of_ffmpeg'],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == int(in_ci), done.stdout
-    assert f'8 {"errors" if in_ci else "skipped"}' in done.stdout
-    assert 'apt-get install ffmpeg' in done.stdout

@@ -27,21 +27,17 @@ def folder(tmp_path):
 
 
 def test_round_trip(folder):
-    told = load_proposals(folder, 'v0')
-    assert told.frames.tolist() == FRAMES and told.size == (64, 48)
-    assert told.counts.tolist() == [2, 0, 1]
-    assert told.boxes.dtype == told.scores.dtype == np.float32
-    assert told.made_by == dict(every=4)
+    found = load_proposals(folder, 'v0')
+    assert found.frames.tolist() == FRAMES and found.size == (64, 48)
+    assert found.counts.tolist() == [2, 0, 1]
+    assert found.boxes.dtype == found.scores.dtype == np.float32
+    assert found.made_by == dict(every=4)
+    assert [found.at(frame)[0] for frame in (1, 3, 5, 99)] == [0, 4, 4, 8]
     for frame, boxes, scores in zip(FRAMES, BOXES, SCORES):
-        found, box, score = told.at(frame)
-        assert found == frame
+        nearest, box, score = found.at(frame)
+        assert nearest == frame
         np.testing.assert_array_equal(box, boxes)
         np.testing.assert_array_equal(score, scores)
-
-
-def test_the_nearest_frame_answers(folder):
-    told = load_proposals(folder, 'v0')
-    assert [told.at(frame)[0] for frame in (1, 3, 5, 99)] == [0, 4, 4, 8]
 
 
 @pytest.mark.parametrize('name', ['0000/12', 'a b#2', '../x', 'Ünïcode', '.'])
@@ -52,14 +48,11 @@ def test_any_name_of_a_video_is_a_file_of_the_folder(name, tmp_path):
     assert path == proposal_path(tmp_path, name) and path.parent == tmp_path
     assert load_proposals(tmp_path, name).counts.tolist() == [1]
     assert [p.suffix for p in tmp_path.iterdir()] == ['.npz']
-
-
-def test_names_do_not_meet():
     names = ['a/b', 'a_b', 'a%2Fb', 'a b', 'a+b']
     assert len({proposal_path('', name) for name in names}) == len(names)
 
 
-def test_what_cannot_be_saved_is_told(tmp_path):
+def test_what_cannot_be_saved_is_found(tmp_path):
     with pytest.raises(ValueError, match='2 frames, 3 lists of boxes'):
         save_proposals(tmp_path, 'v', [0, 1], BOXES, SCORES, (4, 4))
     with pytest.raises(ValueError, match='at least one'):
@@ -69,42 +62,19 @@ def test_what_cannot_be_saved_is_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_file_is_told(folder):
-    with pytest.raises(FileNotFoundError, match="video 'v1'.*extract_propo"):
-        load_proposals(folder, 'v1')
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-200])
-
-
-def scramble(path):
-    data = bytearray(path.read_bytes())
-    data[60:400] = bytes(340)
-    path.write_bytes(bytes(data))
-
-
-def other_fields(path):
-    np.savez(path, frames=np.arange(3))
-
-
-def another_array(path):
-    with open(path, 'wb') as file:
-        np.save(file, np.arange(3))
-
-
 @pytest.mark.parametrize(
     'spoil',
     [
-        truncate,
-        scramble,
-        other_fields,
-        another_array,
+        lambda path: path.write_bytes(path.read_bytes()[:-200]),
         lambda path: path.write_bytes(b''),
         lambda path: path.write_bytes(b'<html>not found</html>'),
+        lambda path: np.savez(path, frames=np.arange(3)),
+        lambda path: np.save(path.open('wb'), np.arange(3)),
     ],
 )
-def test_a_broken_file_is_told(spoil, folder):
+def test_a_broken_file_is_found(spoil, folder):
+    with pytest.raises(FileNotFoundError, match="video 'v1'.*extract_propo"):
+        load_proposals(folder, 'v1')
     spoil(proposal_path(folder, 'v0'))
     with pytest.raises(ValueError, match=r'v0.npz is no file of proposals.*'):
         load_proposals(folder, 'v0')
@@ -113,16 +83,16 @@ def test_a_broken_file_is_told(spoil, folder):
 @pytest.mark.parametrize(
     ('field', 'value', 'words'),
     [
-        ('boxes', [[0, 0, 9, 9], [1, 2, np.nan, 4], [5, 5, 7, 8]], 'box of f'),
-        ('scores', [0.75, 0.5, np.inf], r'score of frame 8 is \[inf\]'),
+        ('boxes', [[0, 0, 9, 9], [1, np.nan, 3, 4], [5, 5, 7, 8]], 'frame 0'),
+        ('scores', [0.75, 0.5, np.inf], 'frame 8 is .* score inf'),
         ('counts', [2, 1, 1], r'do not go together: .* 4 boxes counted'),
-        ('counts', [2, -1, 2], 'do not go together'),
+        ('counts', [2, -1, 2], 'no count below 0'),
         ('counts', [3], r'\(1,\)'),
-        ('frames', [0, 8, 4], 'must increase, and 8 is followed by 4'),
-        ('frames', [0, 0, 4], 'must increase, and 0 is followed by 0'),
+        ('frames', [0, 8, 4], 'increasing'),
+        ('frames', [0, 0, 4], 'increasing'),
         ('frames', [0.5, 4, 8], 'do not go together'),
         ('boxes', np.zeros((3, 5)), r'\(3, 5\)'),
-        ('boxes', [[9, 0, 0, 9]] * 3, r'frame 0 is .*x1, y1, x2, y2'),
+        ('boxes', [[9, 0, 0, 9]] * 3, 'frame 0 is .*x1, y1, x2, y2'),
     ],
 )
 def test_numbers_that_cannot_be_are_named(folder, field, value, words):

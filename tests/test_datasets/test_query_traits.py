@@ -1,7 +1,6 @@
 """What is known of the queries of an annotation."""
 
 import numpy as np
-import pytest
 
 from hero_mm.datasets.annotation import GroundingAnnotation
 from hero_mm.datasets.query_traits import query_traits
@@ -19,10 +18,10 @@ def make_annotation():
         'w': VideoInfo('w', 'w.mp4', 40, 4.0, 40, 20, {'7': dog}),
     }
 
-    def query(query_id, text, kind, span, track_id, **told):
+    def query(query_id, text, kind, span, track_id, **more):
         keys = ('query_id', 'text', 'type', 'span', 'track_id')
         values = (query_id, text, kind, span, track_id)
-        return {**dict(zip(keys, values)), **told}
+        return {**dict(zip(keys, values)), **more}
 
     data_list = [
         dict(
@@ -50,44 +49,27 @@ def make_annotation():
     return GroundingAnnotation({}, videos, data_list)
 
 
-@pytest.fixture(scope='module')
-def traits():
-    return query_traits(make_annotation())
-
-
-def test_texts(traits):
+def test_traits():
+    annotation = make_annotation()
+    traits = query_traits(annotation)
     assert len(traits) == 3
-    assert traits.query_ids == ['b', 'a', 'c']
+    assert traits.query_ids == list(annotation.ground_truths())
     assert traits.video_ids == ['v', 'v', 'w']
     assert traits.types == ['declarative', 'interrogative', 'declarative']
     assert traits.words.tolist() == [3, 6, 1]
-
-
-def test_the_category_is_that_of_the_query_or_of_the_track(traits):
+    # That of the query, or of the track.
     assert traits.categories == ['cup', 'mug', 'dog']
     assert traits.predicates == ['', 'turn', '']
-
-
-def test_lengths_are_in_seconds(traits):
     np.testing.assert_allclose(traits.span_seconds, [0.6, 0.2, 10])
     np.testing.assert_allclose(traits.segment_seconds, [2, 2, 10])
     np.testing.assert_allclose(traits.video_seconds, [3, 3, 10])
-
-
-def test_sizes_are_means_over_the_boxes_that_are_there(traits):
     # (100 + 100 + 300 + 300) / 4 of 5000 pixels; 300; 400 of 800.
     np.testing.assert_allclose(traits.area, [0.04, 0.06, 0.5])
     assert traits.frames.tolist() == [6, 2, 40]
     assert traits.boxes.tolist() == [4, 2, 40]
 
 
-def test_the_order_is_that_of_the_truths(traits):
-    assert traits.query_ids == list(make_annotation().ground_truths())
-
-
 def test_an_annotation_without_queries():
     traits = query_traits(GroundingAnnotation({}, {}, []))
     assert len(traits) == 0 and traits.area.shape == (0,)
     assert traits.texts == [] and traits.words.shape == (0,)
-    # Not one list that stands for all.
-    assert traits.texts is not traits.types

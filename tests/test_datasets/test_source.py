@@ -18,36 +18,32 @@ val_dataloader = dict(dataset=dict(type='RepeatDataset', dataset=dict(
     data_root={root!r}, ann_file='ann.json', make_command='make it',
     data_prefix=dict(video='video'))))
 """
+ALONE = dict(ann_file='a.json')
+FOLDER = dict(data_root='root', data_prefix=dict(video='v'))
+NOTHING = dict(type='GroundingDataset', ann_file='no/a.json')
 
 
 def test_the_data_set_inside_wrappers():
-    inner = dict(ann_file='a.json')
-    cfg = Config(
-        dict(train_dataloader=dict(dataset=dict(dataset=dict(dataset=inner))))
-    )
-    assert dataset_config(cfg, 'train').ann_file == 'a.json'
-    with pytest.raises(ValueError, match='test_dataloader'):
-        dataset_config(cfg, 'test')
+    for joined, message in (
+        (dict(datasets=[ALONE, dict(ann_file='b.json')]), 'a.json, b.json'),
+        (dict(type='Other'), 'test_dataloader'),
+    ):
+        cfg = dict(
+            train_dataloader=dict(dataset=dict(dataset=dict(dataset=ALONE))),
+            test_dataloader=dict(dataset=dict(dataset=joined)),
+        )
+        assert dataset_config(Config(cfg), 'train').ann_file == 'a.json'
+        with pytest.raises(ValueError, match=message):
+            dataset_config(Config(cfg), 'test')
 
 
 @pytest.mark.parametrize(
     ('dataset', 'expected'),
     [
-        (dict(ann_file='a.json'), ('a.json', '.')),
+        (ALONE, ('a.json', '.')),
+        (dict(FOLDER, **ALONE), ('root/a.json', 'root/v')),
         (
-            dict(
-                ann_file='a.json',
-                data_root='root',
-                data_prefix=dict(video='v'),
-            ),
-            ('root/a.json', 'root/v'),
-        ),
-        (
-            dict(
-                ann_file='/x/a.json',
-                data_root='root',
-                data_prefix=dict(video='/v'),
-            ),
+            dict(FOLDER, ann_file='/x/a.json', data_prefix=dict(video='/v')),
             ('/x/a.json', '/v'),
         ),
     ],
@@ -56,15 +52,12 @@ def test_paths_are_joined_as_the_data_set_does(dataset, expected):
     assert dataset_paths(dataset) == tuple(map(Path, expected))
 
 
-def test_an_annotation_file(toy):
+def test_sources(toy, tmp_path):
     source = find_source(toy / 'ann.json')
     assert source.ann_file == toy / 'ann.json'
     assert source.video_dir is None and source.dataset is None
     source = find_source(str(toy / 'ann.json'), toy / 'video')
     assert source.video_dir == toy / 'video'
-
-
-def test_a_config(toy, tmp_path):
     config = tmp_path / 'c.py'
     config.write_text(CONFIG.format(root=str(toy)))
     source = find_source(config, split='val')
@@ -75,38 +68,23 @@ def test_a_config(toy, tmp_path):
     assert find_source(config, tmp_path, 'val').video_dir == tmp_path
 
 
-def test_what_is_missing_is_told(toy, tmp_path):
-    with pytest.raises(FileNotFoundError, match='gone.py. does not exist'):
-        find_source('gone.py')
-    with pytest.raises(FileNotFoundError, match='annotation file is missing'):
-        find_source(tmp_path / 'gone.json')
-    with pytest.raises(FileNotFoundError, match='folder of videos'):
-        find_source(toy / 'ann.json', tmp_path / 'gone')
+def test_what_is_missing_is_named(toy, tmp_path):
     config = tmp_path / 'c.py'
     config.write_text(CONFIG.format(root=str(tmp_path)))
-    with pytest.raises(FileNotFoundError, match='make it'):
-        find_source(config, split='val')
-
-
-NOTHING = dict(type='GroundingDataset', ann_file='no/a.json')
-
-
-def test_nothing_is_said_of_what_is_there(tmp_path):
-    (tmp_path / 'a.json').write_text('')
-    (tmp_path / 'video').mkdir()
-    assert not list(missing_paths(str(tmp_path / 'a.json')))
-    there = dict(NOTHING, ann_file='a.json', data_root=str(tmp_path))
-    assert not list(missing_data(dict(there, data_prefix=dict(video='video'))))
-
-
-def test_place_and_cure_are_named(tmp_path):
+    for source, folder, message in (
+        ('gone.py', None, 'gone.py. does not exist'),
+        (tmp_path / 'gone.json', None, 'annotation file is missing'),
+        (toy / 'ann.json', tmp_path / 'gone', 'folder of videos'),
+        (config, None, 'make it'),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            find_source(source, folder, 'val')
     # A folder is no file, and a file no folder.
     (tmp_path / 'video').write_text('')
     places = str(tmp_path), str(tmp_path / 'video')
     file, folder = missing_paths(*places, 'make it so')
-    assert f'expected at: {tmp_path}\n' in file
-    assert 'make it by:  make it so' in file
-    assert f'expected at: {tmp_path / "video"}\n' in folder
+    assert f'{tmp_path}\n' in file and 'make it so' in file
+    assert f'{tmp_path / "video"}\n' in folder
     (file,) = missing_paths('a.json')
     assert 'tools/dataset_converters/<data set>.py' in file
     assert '--out a.json' in file
@@ -124,5 +102,7 @@ def test_place_and_cure_are_named(tmp_path):
         (dict(NOTHING, backend_args=dict(backend='petrel')), 0),
     ],
 )
-def test_data_sets_of_a_config(config, count):
+def test_data_sets_of_a_config(config, count, toy):
     assert len(list(missing_data(config))) == count
+    there = dict(NOTHING, ann_file='ann.json', data_root=str(toy))
+    assert not list(missing_data(dict(there, data_prefix=dict(video='video'))))

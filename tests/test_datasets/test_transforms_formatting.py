@@ -1,19 +1,22 @@
 """What the model gets."""
 
 import numpy as np
+import pytest
 import torch
 
 from hero_mm.datasets.transforms import PackGroundingInputs
 from hero_mm.structures import GroundingDataSample
 
 
-def _results(queries=2, frames=3, tracks=4):
+@pytest.fixture
+def results():
     generator = np.random.default_rng(0)
+    query = dict(type='declarative', predicate='run', category='dog')
     return dict(
-        imgs=generator.integers(0, 255, (frames, 5, 7, 3), np.uint8),
+        imgs=generator.integers(0, 255, (3, 5, 7, 3), np.uint8),
         video_id='v',
         video_path='v.mp4',
-        frame_inds=np.arange(frames),
+        frame_inds=np.arange(3),
         segment=(0, 9),
         fps=5.0,
         frame_count=20,
@@ -22,34 +25,34 @@ def _results(queries=2, frames=3, tracks=4):
         crop_box=(0.0, 0.0, 14.0, 10.0),
         flip=True,
         queries=[
-            dict(
-                text=f'dog {number}',
-                query_id=f'q{number}',
-                type='declarative',
-                predicate='run',
-                category='dog',
-            )
-            for number in range(queries)
+            dict(query, text='dog 0', query_id='q0'),
+            dict(query, text='dog 1', query_id='q1'),
         ],
         negative_texts=[['dog sits'], []],
-        gt_spans=np.float32([[0, 4]] * queries),
-        gt_bboxes=np.ones((queries, frames, 4), np.float32),
-        gt_valid=np.ones((queries, frames), bool),
-        track_bboxes=np.ones((tracks, frames, 4), np.float32),
-        track_valid=np.zeros((tracks, frames), bool),
-        track_predicates=[['run'], [], ['sit', 'watch'], []][:tracks],
-        track_categories=['cat', 'dog', 'dog', ''][:tracks],
+        gt_spans=np.float32([[0, 4]] * 2),
+        gt_bboxes=np.ones((2, 3, 4), np.float32),
+        gt_valid=np.ones((2, 3), bool),
+        track_bboxes=np.ones((4, 3, 4), np.float32),
+        track_valid=np.zeros((4, 3), bool),
+        track_predicates=[['run'], [], ['sit', 'watch'], []],
+        track_categories=['cat', 'dog', 'dog', ''],
         track_index=np.array([2, 0]),
         tracks_complete=True,
         video_predicates=['run', 'sit', 'watch'],
     )
 
 
-def test_pack():
-    results = _results()
-    packed = PackGroundingInputs().transform(dict(results))
+def _pack(results):
+    return PackGroundingInputs().transform(results)
+
+
+def test_pack(results):
+    # As a flip leaves them.
+    results['imgs'] = results['imgs'][:, :, ::-1]
+    packed = _pack(dict(results))
     inputs, sample = packed['inputs'], packed['data_samples']
     assert inputs.dtype == torch.uint8 and inputs.shape == (3, 3, 5, 7)
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(
         inputs.permute(0, 2, 3, 1).numpy(), results['imgs']
     )
@@ -64,15 +67,14 @@ def test_pack():
     assert sample.queries.predicates == ['run'] * 2
     assert sample.queries.categories == ['dog'] * 2
     assert sample.queries.negative_texts == [['dog sits'], []]
-    truth = sample.gt_queries
+    truth, tracks = sample.gt_queries, sample.gt_tracks
     assert truth.spans.dtype == truth.bboxes.dtype == torch.float32
     assert truth.valid.dtype == torch.bool
     assert truth.bboxes.shape == (2, 3, 4)
-    assert len(sample.gt_tracks) == 4
-    assert sample.gt_tracks.bboxes.shape == (4, 3, 4)
-    assert not sample.gt_tracks.valid.any()
-    assert sample.gt_tracks.predicates == [['run'], [], ['sit', 'watch'], []]
-    assert sample.gt_tracks.categories == ['cat', 'dog', 'dog', '']
+    assert len(tracks) == 4 and tracks.bboxes.shape == (4, 3, 4)
+    assert not tracks.valid.any()
+    assert tracks.predicates == [['run'], [], ['sit', 'watch'], []]
+    assert tracks.categories == ['cat', 'dog', 'dog', '']
     # It stays with the host: no step waits for it.
     assert isinstance(truth.track_index, np.ndarray)
     assert truth.track_index.tolist() == [2, 0]
@@ -80,58 +82,22 @@ def test_pack():
     assert sample.video_predicates == ['run', 'sit', 'watch']
 
 
-def test_pack_what_an_older_pipeline_gives():
-    results = _results()
-    for key in (
-        'track_predicates',
-        'track_categories',
-        'track_index',
-        'tracks_complete',
-    ):
-        del results[key]
-    sample = PackGroundingInputs().transform(results)['data_samples']
-    assert sample.gt_queries.track_index.tolist() == [-1, -1]
-    assert sample.gt_tracks.predicates == [[]] * 4
-    assert sample.gt_tracks.categories == [''] * 4
-    assert 'tracks_complete' not in sample
-
-
-def test_truth_is_not_packed_without_the_tubes():
-    results = _results()
-    for key in ('gt_spans', 'track_bboxes'):
-        del results[key]
-    sample = PackGroundingInputs().transform(results)['data_samples']
+def test_truth_is_not_packed_without_the_tubes(results):
+    del results['gt_spans']
+    sample = _pack(results)['data_samples']
     assert 'gt_queries' not in sample and 'gt_tracks' not in sample
     assert 'video_predicates' not in sample
     assert 'tracks_complete' not in sample
 
 
-def test_pack_flipped_frames():
-    results = _results()
-    results['imgs'] = results['imgs'][:, :, ::-1]
-    inputs = PackGroundingInputs().transform(results)['inputs']
-    assert inputs.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_pack_for_inference():
-    results = dict(
-        imgs=_results()['imgs'],
-        frame_inds=np.arange(3),
-        queries=[dict(text='a dog runs.'), dict(text='who runs? ')],
-    )
-    sample = PackGroundingInputs().transform(results)['data_samples']
+def test_pack_for_inference(results):
+    queries = [dict(text='a dog runs.'), dict(text='who runs? ')]
+    results = dict(imgs=results['imgs'], frame_inds=np.arange(3))
+    assert 'queries' not in _pack(dict(results))['data_samples']
+    sample = _pack(dict(results, queries=queries))['data_samples']
     assert sample.queries.query_types == ['declarative', 'interrogative']
     assert sample.queries.query_ids == ['0', '1']
     assert sample.queries.predicates == ['', '']
     assert sample.queries.categories == ['', '']
     assert 'negative_texts' not in sample.queries
-    assert 'gt_queries' not in sample and 'gt_tracks' not in sample
     assert sample.metainfo_keys() == ['frame_inds']
-
-
-def test_pack_pixels_alone_and_without_tracks():
-    sample = PackGroundingInputs().transform(dict(imgs=_results()['imgs']))
-    assert 'queries' not in sample['data_samples']
-    results = _results(tracks=0)
-    sample = PackGroundingInputs().transform(results)['data_samples']
-    assert len(sample.gt_tracks) == 0

@@ -47,9 +47,17 @@ def test_decode(results, toy_tools):
     assert out['flip'] is False
 
 
-def test_decode_without_annotated_size(results):
-    del results['height'], results['width']
-    assert DecodeFrames().transform(results)['ori_shape'] == (48, 64)
+@pytest.mark.parametrize('annotated', [True, False])
+def test_reduced_frames_are_those_of_the_whole_video(results, annotated):
+    """Boxes and the size of the video stay what they are."""
+    if not annotated:
+        del results['height'], results['width']
+    out = DecodeFrames(max_side=32).transform(results)
+    assert out['imgs'].shape == (5, 24, 32, 3)
+    assert out['img_shape'] == (24, 32) and out['ori_shape'] == (48, 64)
+    assert out['crop_box'] == (0.0, 0.0, 64.0, 48.0)
+    box = boxes_to_frame(np.array([[20.0, 10, 30, 40]]), out)
+    assert box.tolist() == [[10, 5, 15, 20]]
 
 
 def test_another_size_of_the_same_ratio_is_a_resized_video(results):
@@ -60,40 +68,17 @@ def test_another_size_of_the_same_ratio_is_a_resized_video(results):
     assert out['gt_bboxes'][0, 1].tolist() == [4.5, 2.5, 9.5, 12.5]
 
 
-def test_another_ratio_is_an_error(results):
-    results.update(height=64, width=48)
-    message = 'frames are 64x48, the annotation says 48x64'
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(height=64, width=48), 'are 64x48, the annotation says 48x64'),
+        (dict(video_path='/nowhere/v.mp4'), '/nowhere/v.mp4: does not exist'),
+        (dict(frame_inds=np.array([3, 26])), 'frame 26 was asked for.*24 fr'),
+    ],
+)
+def test_decode_errors_name_the_video(results, change, message):
     with pytest.raises(VideoError, match=message):
-        DecodeFrames().transform(results)
-
-
-def test_decode_errors_name_the_video(results):
-    results['video_path'] = '/nowhere/v.mp4'
-    with pytest.raises(VideoError, match='/nowhere/v.mp4: does not exist'):
-        DecodeFrames().transform(results)
-
-
-def test_missing_frames_at_the_end(results, toy_tools, monkeypatch):
-    results['frame_inds'] = np.array([3, 20, 25, 26])
-    with pytest.raises(VideoError, match='frame 26 was asked for.*24 frames'):
-        DecodeFrames().transform(dict(results))
-    with pytest.raises(VideoError, match='max_missing'):
-        DecodeFrames(max_missing=2).transform(dict(results))
-    told = []
-    monkeypatch.setattr(
-        'hero_mm.datasets.transforms.loading.print_log',
-        lambda message, **unused: told.append(message),
-    )
-    step = DecodeFrames(max_missing=3)
-    for _ in range(2):
-        out = LoadTubes().transform(step.transform(dict(results)))
-        assert out['frame_inds'].tolist() == [3, 20]
-        assert toy_tools.is_frame(out['imgs'][1], 20)
-        assert out['gt_bboxes'].shape == (2, 2, 4)
-    assert len(told) == 1 and 'last 3 frames' in told[0]
-    results['frame_inds'] = np.array([25])
-    with pytest.raises(VideoError, match='frame 25'):
-        step.transform(results)
+        DecodeFrames().transform({**results, **change})
 
 
 def test_tubes(results):
@@ -134,14 +119,6 @@ def test_the_target_among_the_tracks(results):
         )
 
 
-def test_tubes_without_tracks(results):
-    out = LoadTubes(with_tracks=False).transform(results)
-    assert 'gt_bboxes' in out and 'track_bboxes' not in out
-    assert out['track_index'].tolist() == [-1, -1]
-    # What is not loaded cannot be all that there is.
-    assert out['tracks_complete'] is False and 'track_predicates' not in out
-
-
 def test_tubes_may_be_loaded_after_the_resize(results):
     before = LoadTubes().transform(DecodeFrames().transform(dict(results)))
     resize = ResizeClip(scale=(32, 12), keep_ratio=False)
@@ -160,19 +137,6 @@ def test_boxes_to_frame_follows_crop_resize_and_flip():
     moved = boxes_to_frame(boxes, {**state, 'flip': True})
     assert moved.tolist() == [[40, 20, 60, 80]]
     assert boxes_to_frame(boxes, {}).tolist() == boxes.tolist()
-
-
-def test_reduced_frames_are_those_of_the_whole_video(results):
-    """Boxes and the size of the video stay what they are."""
-    for annotated in (True, False):
-        if not annotated:
-            del results['height'], results['width']
-        out = DecodeFrames(max_side=32).transform(dict(results))
-        assert out['imgs'].shape == (5, 24, 32, 3)
-        assert out['img_shape'] == (24, 32) and out['ori_shape'] == (48, 64)
-        assert out['crop_box'] == (0.0, 0.0, 64.0, 48.0)
-        box = boxes_to_frame(np.array([[20.0, 10, 30, 40]]), out)
-        assert box.tolist() == [[10, 5, 15, 20]]
 
 
 class TestCache:
@@ -224,15 +188,6 @@ class TestCache:
             kept.write_bytes(kept.read_bytes()[:100])
         step.transform(dict(copy))
         assert len(decoded) == 2
-
-    def test_frames_that_the_file_lacks(self, copy, step, decoded):
-        copy['frame_inds'] = np.array([20, 22, 24, 26])
-        step.max_missing = 5
-        for _ in range(2):
-            out = step.transform(copy_of := dict(copy))
-            assert out['frame_inds'].tolist() == [20, 22]
-            assert len(copy_of['imgs']) == 2
-        assert len(decoded) == 1
 
     def test_the_folder_does_not_grow(self, tmp_path):
         cache = ClipCache(tmp_path / 'kept', max_gb=3e-6)

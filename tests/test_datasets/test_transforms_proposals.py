@@ -58,9 +58,7 @@ def test_proposals_of_the_sampled_frames(folder, results):
     np.testing.assert_allclose(
         out['proposal_scores'][1, :5], np.linspace(0.9, 0.1, 5)
     )
-
-
-def test_the_best_of_many_are_taken(folder, results):
+    # The best of many are taken.
     out = load(folder, results(), max_per_frame=2)
     assert out['proposal_valid'].sum(1).tolist() == [1, 2]
     assert out['proposal_scores'][1].min() > 0.6
@@ -100,12 +98,9 @@ def test_frames_between_need_a_gap(folder, results):
         load(folder, results((9,)), max_gap=2)
 
 
-def test_files_of_another_size_are_told(folder, results):
+def test_files_of_another_size_or_none(folder, results):
     with pytest.raises(ValueError, match='at 64x48, but .* with 32x24'):
         load(folder, results(ori_shape=(24, 32)))
-
-
-def test_a_missing_video_is_told(folder, results):
     with pytest.raises(FileNotFoundError, match="'v9'"):
         load(folder, results(video_id='v9'))
 
@@ -117,9 +112,9 @@ def test_they_reach_the_sample(folder, results):
             'imgs': np.zeros((2, HEIGHT, WIDTH, 3), np.uint8),
         }
     )
-    told = packed['data_samples'].proposals
-    assert len(told) == 2
-    assert told.valid.sum(1).tolist() == [1, 5]
+    found = packed['data_samples'].proposals
+    assert len(found) == 2
+    assert found.valid.sum(1).tolist() == [1, 5]
 
 
 @pytest.mark.parametrize(

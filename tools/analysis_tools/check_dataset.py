@@ -1,9 +1,8 @@
 r"""Audit a converted annotation, alone and against its videos.
 
 Every video is opened, its frames are counted, the first and the last are
-decoded. What was found is kept beside the annotation, so that a second run,
-or one that was interrupted, is quick. The exit status is 1 where something is
-an error.
+decoded. A second run, or one that was interrupted, is quick. The exit status
+is 1 where something is an error.
 
 Example::
 
@@ -23,7 +22,7 @@ from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.datasets.annotation import load_annotation
-    from hero_mm.datasets.audit import (
+    from hero_mm.datasets.checks import (
         ERRORS,
         NOTES,
         Finding,
@@ -53,11 +52,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count() or 1, help='processes'
-    )
-    parser.add_argument(
-        '--state',
-        help='file that remembers the videos that were looked at; default: '
-        'the annotation file with .videos.jsonl for .json',
     )
     parser.add_argument('--list', help='text file for all that was found')
     parser.add_argument(
@@ -96,9 +90,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if source.video_dir is None:
         print('the videos are not looked at: no --videos FOLDER')
     else:
-        state = args.state or source.ann_file.with_suffix('.videos.jsonl')
         progress = partial(show_progress, what='looking at videos')
-        check = VideoCheck(source.video_dir, state, args.workers, progress)
+        check = VideoCheck(source.video_dir, args.workers, progress)
         findings += audit_videos(annotation, check)
     sentences = sum(len(clip['queries']) for clip in annotation.data_list)
     print(f'{len(annotation.videos)} videos, {sentences} sentences')

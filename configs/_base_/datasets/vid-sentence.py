@@ -11,13 +11,11 @@ num_frames = 64
 # Short side, and the longest long side, in pixels: 16:9 keeps the short one.
 resize = dict(type='ResizeClip', short_side=420, max_long=747)
 
-# What is searched are the frames of the tube, so that there is nothing to cut
-# in time; and no predicates are annotated: a verb of the sentence is swapped.
+# What is searched are the frames of the tube: there is nothing to cut in time.
 train_pipeline = [
     dict(type='SampleClipFrames', num_frames=num_frames, jitter=True),
     dict(type='DecodeFrames', max_side=1024),
     dict(type='LoadTubes'),
-    dict(type='SwapActionPhrase', num_negatives=2),
     dict(type='RandomFlipClip', prob=0.5),
     dict(type='RandomTubeCrop', prob=0.5, min_scale=0.6),
     resize,

@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..annotation_checks import is_box
+from ..checks import is_box
 from ..entries import Entry
 from ..tracks import Track
 from .common import Record

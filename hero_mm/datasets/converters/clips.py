@@ -8,7 +8,7 @@ from typing import Any, Optional
 import numpy as np
 
 from ..annotation import save_annotation
-from ..annotation_checks import find_fault
+from ..checks import find_fault
 from ..entries import ConversionError, Entry, PathLike
 from ..tracks import VideoInfo
 from .boxes import frame_ranges

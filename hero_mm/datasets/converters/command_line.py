@@ -43,9 +43,7 @@ def converter_parser(doc: str) -> argparse.ArgumentParser:
         '--videos',
         metavar='DIR',
         help='folder of the videos, nested or flat: verify that each is '
-        'there, opens, and is as long and large as annotated; what was '
-        'verified is kept in OUT with .videos.jsonl for .json, so that a '
-        'run can go on',
+        'there, opens, and is as long and large as annotated',
     )
     parser.add_argument(
         '--workers',
@@ -70,7 +68,6 @@ def run_converter(
     if options.get('videos') is not None and 'workers' in options:
         options['videos'] = VideoCheck(
             args.videos,
-            state=Path(args.out).with_suffix('.videos.jsonl'),
             workers=args.workers,
             progress=partial(show_progress, what='verifying videos'),
         )

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional, Union
 
+from ..checks import compare_video
 from ..entries import ConversionError, Entry, PathLike
 from ..picture_reader import is_picture
 from ..tracks import VideoInfo
 from ..video_base import VIDEO_SUFFIXES
-from ..video_facts import VideoCheck, VideoFacts, compare_video, probe_videos
+from ..video_facts import VideoCheck, VideoFacts, probe_videos
 from .common import Record
 
 TWICE = 'videos found at several places, the first in order taken'

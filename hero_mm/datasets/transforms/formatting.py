@@ -67,18 +67,13 @@ class PackGroundingInputs(BaseTransform):
                 spans=_tensor(results['gt_spans']),
                 bboxes=_tensor(results['gt_bboxes']),
                 valid=_tensor(results['gt_valid']),
-                track_index=_track_index(results),
+                track_index=results['track_index'],
             )
-        if 'track_bboxes' in results:
             sample.gt_tracks = InstanceData(
                 bboxes=_tensor(results['track_bboxes']),
                 valid=_tensor(results['track_valid']),
-                predicates=results.get(
-                    'track_predicates', [[] for _ in results['track_valid']]
-                ),
-                categories=results.get(
-                    'track_categories', [''] * len(results['track_valid'])
-                ),
+                predicates=results['track_predicates'],
+                categories=results['track_categories'],
             )
         if 'proposal_bboxes' in results:
             sample.proposals = InstanceData(
@@ -111,12 +106,6 @@ def _pack_queries(results: dict) -> InstanceData:
     if 'negative_texts' in results:
         packed.negative_texts = results['negative_texts']
     return packed
-
-
-def _track_index(results: dict) -> np.ndarray:
-    """Where the targets are among the tracks, -1 where nobody says it."""
-    unknown = np.full(len(results['gt_spans']), -1)
-    return results.get('track_index', unknown).astype(np.int64)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

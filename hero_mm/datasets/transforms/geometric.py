@@ -5,7 +5,7 @@ are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Optional
 
 import cv2
@@ -24,6 +24,11 @@ _OTHERS = (
     ('proposal_bboxes', 'proposal_valid'),
 )
 _BOXES = (('gt_bboxes', 'gt_valid'), *_OTHERS)
+# What of a query names sides.
+_SAID = ('text', 'predicate')
+_LISTS: dict[str, Callable] = dict(
+    negative_texts=list, track_predicates=sorted
+)
 
 
 def _change_boxes(
@@ -109,10 +114,10 @@ class ResizeClip(BaseTransform):
 class RandomFlipClip(BaseTransform):
     """Mirror a clip left to right, and what its sentences say about sides.
 
-    Required key: ``imgs``. Changed keys: ``imgs``, ``flip``, ``gt_bboxes``,
-    ``track_bboxes``, text and predicate of ``queries``, ``negative_texts``,
-    and what may be true: ``video_predicates``, ``track_predicates`` and those
-    of the tracks of ``video_info``.
+    Stands after ``LoadTubes``. Required key: ``imgs``. Changed keys:
+    ``imgs``, ``flip``, ``gt_bboxes``, ``track_bboxes``, text and predicate of
+    ``queries``, ``negative_texts``, and what may be true:
+    ``video_predicates`` and ``track_predicates``.
 
     Args:
         prob (float): Chance of the flip.
@@ -134,45 +139,22 @@ class RandomFlipClip(BaseTransform):
         _change_boxes(results, lambda boxes: _mirror(boxes, width))
         if 'queries' in results:
             results['queries'] = [
-                self._swap_query(q) for q in results['queries']
+                {
+                    key: swap_sides(value) if value and key in _SAID else value
+                    for key, value in query.items()
+                }
+                for query in results['queries']
             ]
-        if 'negative_texts' in results:
-            results['negative_texts'] = [
-                [swap_sides(text) for text in texts]
-                for texts in results['negative_texts']
-            ]
-        self._swap_predicates(results)
-        return results
-
-    def _swap_predicates(self, results: dict) -> None:
-        """Mirror what may be true of the video and of its objects."""
         if 'video_predicates' in results:
             results['video_predicates'] = sorted(
                 map(swap_sides, results['video_predicates'])
             )
-        if 'track_predicates' in results:
-            results['track_predicates'] = [
-                sorted(map(swap_sides, names))
-                for names in results['track_predicates']
-            ]
-        if 'video_info' in results:
-            # Tubes may be loaded after the flip.
-            video = results['video_info']
-            tracks = {
-                name: replace(
-                    track, predicates=tuple(map(swap_sides, track.predicates))
-                )
-                for name, track in video.tracks.items()
-            }
-            results['video_info'] = replace(video, tracks=tracks)
-
-    def _swap_query(self, query: dict) -> dict:
-        changed = {
-            key: swap_sides(query[key])
-            for key in ('text', 'predicate')
-            if key in query
-        }
-        return {**query, **changed}
+        for key, order in _LISTS.items():
+            if key in results:
+                results[key] = [
+                    order(map(swap_sides, texts)) for texts in results[key]
+                ]
+        return results
 
     @cache_randomness
     def _chosen(self) -> bool:

@@ -4,19 +4,18 @@ Shape legend: K queries, T sampled frames, M tracks, H height, W width. Boxes
 are xyxy in pixels of the current frames, ``(x2, y2)`` exclusive.
 """
 
-import logging
 from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine.logging import print_log
 
+from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..clip_cache import ClipCache
 from ..video_base import same_aspect
-from ..video_reader import TooShortError, VideoError, VideoReader, open_video
+from ..video_reader import VideoError, open_video
 
 
 def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
@@ -58,9 +57,6 @@ class DecodeFrames(BaseTransform):
             backend. Defaults to None, the local disk.
         num_threads (int): Threads of the decoder; 0 lets it choose. One is
             best where data loader workers run in parallel.
-        max_missing (int): Frames that a file may lack at its end. Those that
-            were chosen among them are dropped from ``frame_inds`` and the
-            video is logged by name; a frame is never shown twice instead.
         max_side (int, optional): Frames whose longer side has more pixels
             are reduced to that while they are decoded.
         cache (dict, optional): Arguments of a :class:`ClipCache`, ``folder``
@@ -70,13 +66,11 @@ class DecodeFrames(BaseTransform):
 
     backend_args: Optional[dict] = None
     num_threads: int = 1
-    max_missing: int = 0
     max_side: Optional[int] = None
     cache: Any = None
 
     def __post_init__(self) -> None:
         self.cache = ClipCache(**self.cache) if self.cache else None
-        self._short: set[str] = set()
 
     def transform(self, results: dict) -> dict:
         """Decode the chosen frames.
@@ -85,93 +79,50 @@ class DecodeFrames(BaseTransform):
             VideoError: The file is missing or broken, ends before a frame, or
                 has another aspect ratio than its annotation.
         """
-        path = results['video_path']
-        imgs, whole = self._imgs(path, results)
-        return self.pack(results, imgs, whole)
+        path, frames = results['video_path'], results['frame_inds']
+        place = None
+        if self.cache is not None and self.backend_args is None:
+            place = self.cache.path_of(path, self.max_side, frames.tolist())
+        known = None if place is None else self.cache.read(place)
+        if known is None:
+            with open_video(
+                path, self.backend_args, self.num_threads
+            ) as reader:
+                imgs = reader.get_frames(frames, self.max_side)
+                known = dict(imgs=imgs, size=np.array(reader.size[::-1]))
+            if place is not None:
+                self.cache.write(place, known)
+        return self.pack(results, known['imgs'], tuple(known['size'].tolist()))
 
     @staticmethod
     def pack(results: dict, imgs: np.ndarray, whole: tuple[int, int]) -> dict:
         """Put frames that were decoded into the results.
 
         Args:
-            results (dict): With ``video_path`` and ``frame_inds``.
-            imgs (np.ndarray): They, uint8 RGB, has shape (T, H, W, 3).
+            results (dict): With ``video_path``.
+            imgs (np.ndarray): Frames, uint8 RGB, has shape (T, H, W, 3).
             whole (tuple[int, int]): (height, width) before a reduction.
-
-        Returns:
-            dict: With ``imgs`` and their shape.
 
         Raises:
             VideoError: They have another aspect ratio than annotated.
         """
-        path, shape = results['video_path'], imgs.shape[1:3]
-        annotated: tuple[int, int] = (
-            results.get('height', whole[0]),
-            results.get('width', whole[1]),
-        )
-        if not same_aspect(whole[::-1], annotated[::-1]):
+        height = results.get('height', whole[0])
+        width = results.get('width', whole[1])
+        if not same_aspect(whole[::-1], (width, height)):
             raise VideoError(
-                path,
+                results['video_path'],
                 f'frames are {whole[1]}x{whole[0]}, the annotation says '
-                f'{annotated[1]}x{annotated[0]} (width x height)',
+                f'{width}x{height} (width x height)',
                 'fetch the right file or correct its annotation',
             )
-        height, width = annotated
         results.update(
             imgs=imgs,
             ori_shape=(int(height), int(width)),
-            img_shape=(int(shape[0]), int(shape[1])),
+            img_shape=imgs.shape[1:3],
             crop_box=(0.0, 0.0, float(width), float(height)),
             flip=False,
         )
         return results
-
-    def _imgs(
-        self, path: str, results: dict
-    ) -> tuple[np.ndarray, tuple[int, int]]:
-        """The frames, and (height, width) of the video."""
-        place = None
-        if self.cache is not None and self.backend_args is None:
-            wanted = results['frame_inds'].tolist()
-            place = self.cache.path_of(
-                path, self.max_side, self.max_missing, wanted
-            )
-        known = self.cache.read(place) if self.cache and place else None
-        if known is not None:
-            results['frame_inds'] = known['frame_inds']
-            height, width = known['size'].tolist()
-            return known['imgs'], (height, width)
-        args = self.backend_args, self.num_threads
-        with open_video(path, *args) as reader:
-            imgs = self._read(reader, results)
-            size = reader.size[1], reader.size[0]
-        if self.cache and place:
-            frames = results['frame_inds']
-            self.cache.write(
-                place, dict(imgs=imgs, frame_inds=frames, size=np.array(size))
-            )
-        return imgs, size
-
-    def _read(self, reader: VideoReader, results: dict) -> np.ndarray:
-        """Decode; drop frames that the end of the file lacks, if allowed."""
-        wanted = results['frame_inds']
-        try:
-            return reader.get_frames(wanted, self.max_side)
-        except TooShortError as error:
-            kept = wanted[wanted < error.count]
-            missing = int(wanted[-1]) + 1 - error.count
-            if missing > self.max_missing or len(kept) == 0:
-                raise
-            if reader.path not in self._short:
-                self._short.add(reader.path)
-                print_log(
-                    f'video {reader.path}: the last {missing} frames of its '
-                    'annotation are not in the file; they are left out',
-                    logger='current',
-                    level=logging.WARNING,
-                )
-            results['frame_inds'] = kept
-            return reader.get_frames(kept, self.max_side)
 
 
 @TRANSFORMS.register_module()
@@ -183,54 +134,45 @@ class LoadTubes(BaseTransform):
     ``gt_spans`` (K, 2), ``gt_bboxes`` (K, T, 4), ``gt_valid`` (K, T),
     ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T), ``track_predicates``
     (M lists of what may be true of each object), ``track_categories`` (M
-    names), ``track_index`` (K,) int64 (the target of each query among the M,
-    -1 without tracks) and ``tracks_complete`` (whether the M are all that is
-    there to see).
+    names), ``track_index`` (K,) int64 (the target of each query among the M)
+    and ``tracks_complete`` (whether the M are all that is there to see).
 
     A box is valid where the object has one; for a query also the frame must
     lie inside its span. Invalid boxes are zeros.
-
-    Args:
-        with_tracks (bool): Also load all objects.
     """
 
-    with_tracks: bool = True
-
     def transform(self, results: dict) -> dict:
-        """Load the boxes on the chosen frames."""
+        """Load the boxes on the chosen frames.
+
+        Raises:
+            ValueError: The clip is mirrored, its objects would not be.
+        """
+        if results.get('flip', False):
+            raise UserError('LoadTubes must stand before RandomFlipClip')
         video, frames_T = results['video_info'], results['frame_inds']
-        queries = results['queries']
+        queries, names = results['queries'], list(video.tracks)
+        tracks = [video.track_boxes(name, frames_T) for name in names]
+        boxes_MT4 = boxes_to_frame(
+            np.stack([boxes for boxes, _ in tracks]), results
+        )
+        valid_MT = np.stack([valid for _, valid in tracks])
+        boxes_MT4[~valid_MT] = 0
         spans_K2 = np.array([q['span'] for q in queries], dtype=np.float32)
-        names = [query['track_id'] for query in queries]
-        wanted = video.tracks if self.with_tracks else dict.fromkeys(names)
-        tracks = {name: video.track_boxes(name, frames_T) for name in wanted}
-        boxes_KT4 = np.stack([tracks[name][0] for name in names])
-        valid_KT = np.stack([tracks[name][1] for name in names])
+        target_K = np.array([names.index(q['track_id']) for q in queries])
+        valid_KT = valid_MT[target_K]
         valid_KT &= frames_T >= spans_K2[:, :1]
         valid_KT &= frames_T < spans_K2[:, 1:]
-        results['gt_spans'] = spans_K2.reshape(-1, 2)
-        results['gt_valid'] = valid_KT
-        results['gt_bboxes'] = _masked(boxes_KT4, valid_KT, results)
-        results['track_index'] = np.full(len(names), -1)
-        results['tracks_complete'] = False
-        if self.with_tracks:
-            place = {name: index for index, name in enumerate(tracks)}
-            results['track_index'] = np.array([place[name] for name in names])
-            results['tracks_complete'] = video.tracks_complete
-            results['track_predicates'] = [
-                list(video.tracks[name].predicates) for name in tracks
-            ]
-            results['track_categories'] = [
-                video.tracks[name].category for name in tracks
-            ]
-            boxes_MT4 = np.stack([boxes for boxes, _ in tracks.values()])
-            valid_MT = np.stack([valid for _, valid in tracks.values()])
-            results['track_valid'] = valid_MT
-            results['track_bboxes'] = _masked(boxes_MT4, valid_MT, results)
+        results.update(
+            gt_spans=spans_K2,
+            gt_bboxes=np.where(valid_KT[..., None], boxes_MT4[target_K], 0),
+            gt_valid=valid_KT,
+            track_bboxes=boxes_MT4,
+            track_valid=valid_MT,
+            track_predicates=[
+                list(video.tracks[name].predicates) for name in names
+            ],
+            track_categories=[video.tracks[name].category for name in names],
+            track_index=target_K,
+            tracks_complete=video.tracks_complete,
+        )
         return results
-
-
-def _masked(boxes: np.ndarray, valid: np.ndarray, results: dict) -> np.ndarray:
-    boxes = boxes_to_frame(boxes, results)
-    boxes[~valid] = 0
-    return boxes

@@ -22,7 +22,7 @@ from .loading import boxes_to_frame
 class LoadProposals(BaseTransform):
     """Load the proposals of the sampled frames.
 
-    Comes after all that changes the pixels. Required keys: ``video_id``,
+    Required keys: ``video_id``,
     ``frame_inds``, ``ori_shape``, ``img_shape``, ``crop_box``, ``flip``.
     Added keys: ``proposal_bboxes`` (T, K, 4), ``proposal_scores`` (T, K),
     ``proposal_valid`` (T, K).

@@ -11,8 +11,7 @@ from mmcv.transforms import BaseTransform
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
-from ..action_phrases import ActionPhraseSwapper, verbs_said
-from ..verbs import swap_verb, verbs_in
+from ..action_phrases import ActionPhraseSwapper
 
 
 @TRANSFORMS.register_module()
@@ -21,15 +20,13 @@ class SwapActionPhrase(BaseTransform):
     """Make hard negatives: the same sentence with another action.
 
     The phrase of a query's predicate becomes that of another predicate of the
-    data set. Where a query has none, its verb becomes another one (see
-    :mod:`hero_mm.datasets.verbs`).
+    data set. A query without a predicate has no such negative.
 
     Required key: ``queries`` with text and predicate. Optional keys:
-    ``predicates`` of the data set and ``verbs`` of its sentences without
-    one, with their numbers; ``video_predicates`` and ``video_verbs``, which
-    may be true in this video, and ``track_predicates``, of its objects: none
-    of these is ever put in. Added key: ``negative_texts``: K lists of
-    sentences, empty where nothing is found or nothing is left.
+    ``predicates`` of the data set, and ``video_predicates``, which may be
+    true in this video, none of which is ever put in. Added key:
+    ``negative_texts``: K lists of sentences, empty where nothing is found or
+    nothing is left.
 
     Args:
         num_negatives (int): Most sentences a query.
@@ -50,28 +47,14 @@ class SwapActionPhrase(BaseTransform):
             self._swapper = ActionPhraseSwapper(results.get('predicates', ()))
         queries = results['queries']
         true = set(results.get('video_predicates', ())).union(
-            *results.get('track_predicates', ()),
-            (q['predicate'] for q in queries if q.get('predicate')),
+            q['predicate'] for q in queries if q.get('predicate')
         )
-        verbs = set(results.get('video_verbs', ())).union(
-            *(verbs_in(q['text']) for q in queries if not q.get('predicate'))
-        )
-        said = verbs.union(*map(verbs_said, true))
-        if verbs:
-            true |= {
-                p for p in self._swapper.predicates if verbs_said(p) & verbs
-            }
         results['negative_texts'] = [
             self._swapper.swap(
                 query['text'], query['predicate'], true, self.num_negatives
             )
             if query.get('predicate')
-            else swap_verb(
-                query['text'],
-                said,
-                self.num_negatives,
-                results.get('verbs') or None,
-            )
+            else []
             for query in queries
         ]
         return results

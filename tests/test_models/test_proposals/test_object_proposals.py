@@ -370,5 +370,5 @@ def test_wrong_arguments_are_refused():
     sample = clip([[[0.0, 0, 8, 8]]])
     del sample.gt_tracks
     pyramid = pyramid_of(torch.zeros(1, 1, DIMS, 4, 4))
-    with pytest.raises(ValueError, match='with_tracks=True'):
+    with pytest.raises(ValueError, match='LoadTubes'):
         generator().loss_and_predict(pyramid, {}, [sample])

@@ -1,7 +1,9 @@
-"""What is wrong, or worth knowing, in a converted annotation.
+"""What an annotation must fulfil, and what is worth knowing of one.
 
-``load_annotation`` refuses what cannot be used at all; this looks for what
-can be read and is wrong all the same, alone and against the videos.
+What makes a sentence or a box unusable (:func:`find_fault`, :func:`is_box`)
+and how a video differs from its annotation (:func:`compare_video`): the
+converters, the reader of annotation files and the audit look for the same.
+The audit looks for what can be read and is wrong all the same.
 
 Shape legend: N boxes of a run. Boxes are xyxy in pixels; frame numbers are
 native and 0-based, spans and segments half-open ``[start, end)``.
@@ -9,15 +11,18 @@ native and 0-based, spans and segments half-open ``[start, end)``.
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 import numpy as np
 
-from .annotation import GroundingAnnotation
 from .tracks import VideoInfo
-from .video_facts import VideoCheck, VideoFacts, compare_video, probe_videos
+from .video_base import ENOUGH, same_aspect
+from .video_facts import VideoCheck, VideoFacts, probe_videos
+
+if TYPE_CHECKING:
+    from .annotation import GroundingAnnotation
 
 ERRORS = {
     'missing': 'videos that are missing',
@@ -34,6 +39,7 @@ NOTES = {
     'length': 'videos with some frames more or less than annotated',
     'fps': 'videos with another frame rate than annotated',
     'size': 'videos of another size than annotated (boxes are scaled)',
+    'percent': 'annotations whose boxes may be in percent, not in pixels',
     'over': 'tracks with boxes that leave the picture in part',
     'gap': 'sentences with frames in their span that have no box',
     'truths': 'sentences given for one clip with different truth',
@@ -43,6 +49,8 @@ NOTES = {
     'unused': 'videos without a sentence',
 }
 
+# The frame rates of a file and of its annotation are rounded differently.
+_FPS_TOLERANCE = 0.01
 # Boxes on single frames are key frames where so many are, and so many alone.
 _LEAST_KEYS = 3
 _MOST = 0.8
@@ -50,6 +58,61 @@ _MOST = 0.8
 # of it that the other two numbers move less than, where they are lengths.
 _LEAST_MOVE = 40
 _SIDES_MOVE = 0.4
+# What boxes in shares or percent go beyond the picture by.
+_ROUNDED = 0.05
+
+
+def is_box(boxes: np.ndarray) -> np.ndarray:
+    """Which boxes (..., 4), xyxy, are finite and have an area; shape (...)."""
+    area: np.ndarray = np.all(boxes[..., 2:] > boxes[..., :2], axis=-1)
+    if boxes.dtype.kind == 'f':
+        return area & np.isfinite(boxes).all(-1)
+    return area
+
+
+def find_fault(
+    text: str,
+    segment: Sequence[int],
+    span: Sequence[int],
+    track_id: str,
+    video: VideoInfo,
+) -> Optional[str]:
+    """What makes a sentence unusable, whatever file it stands in.
+
+    Returns:
+        str, optional: ``'text'``, ``'segment'``, ``'span'`` (both half-open,
+        in frames) or ``'track_id'``.
+    """
+    if not text.strip():
+        return 'text'
+    if not 0 <= segment[0] < segment[1] <= video.frame_count:
+        return 'segment'
+    if not segment[0] <= span[0] < span[1] <= segment[1]:
+        return 'span'
+    return None if track_id in video.tracks else 'track_id'
+
+
+def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
+    """What of a video is not as annotated.
+
+    Returns:
+        dict[str, str]: What was found, and what is annotated, by kind:
+        ``aspect``, another picture, or ``size``, the same one resized;
+        ``cut``, too few frames, or ``length``, some more or less; ``fps``.
+    """
+    found = {}
+    count, fps = facts.frame_count, facts.fps
+    if count != video.frame_count:
+        near = ENOUGH <= count / video.frame_count <= 1 / ENOUGH
+        kind = 'length' if near else 'cut'
+        found[kind] = f'{count} frames, annotated {video.frame_count}'
+    if fps is not None and abs(fps / video.fps - 1) > _FPS_TOLERANCE:
+        found['fps'] = f'{fps:.6g}, annotated {video.fps:.6g}'
+    size, annotated = (facts.width, facts.height), (video.width, video.height)
+    if size != annotated:
+        kind = 'size' if same_aspect(size, annotated) else 'aspect'
+        found[kind] = '{}x{}, annotated {}x{}'.format(*size, *annotated)
+    return found
 
 
 @dataclass(frozen=True)
@@ -72,8 +135,8 @@ class Finding:
         return self.kind in ERRORS
 
 
-def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
-    """Look at an annotation alone, in the order of the file."""
+def audit_annotation(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
+    """Look at an annotation alone."""
     used = {clip['video_id'] for clip in annotation.data_list}
     for video_id, video in annotation.videos.items():
         where = f'video {video_id!r}'
@@ -87,20 +150,9 @@ def audit_annotation(annotation: GroundingAnnotation) -> Iterator[Finding]:
                 yield Finding('empty', place, f'of a {track.category!r}')
             yield from _audit_boxes(video, track_id, place)
             yield from _audit_runs(track.runs, place)
-        if _all_shares(video):
-            found = f'none is larger than 1 in {video.width}x{video.height}'
-            yield Finding('shares', where, found)
+    yield from _audit_units(annotation)
     yield from _audit_sides(annotation)
-    said: dict[tuple, list[dict]] = defaultdict(list)
-    for clip in annotation.data_list:
-        for query in clip['queries']:
-            text = ' '.join(query['text'].lower().split())
-            key = (clip['video_id'], *clip['segment'], text)
-            said[key].append(query)
-            yield from _audit_query(annotation, clip, query)
-    for (video_id, start, end, text), queries in said.items():
-        if len(queries) > 1:
-            yield _said_again(f'{video_id!r} [{start}, {end})', text, queries)
+    yield from _audit_sentences(annotation)
 
 
 def _all_boxes(video: VideoInfo) -> Iterator[np.ndarray]:
@@ -110,10 +162,23 @@ def _all_boxes(video: VideoInfo) -> Iterator[np.ndarray]:
             yield video.rows(track_id)[row : row + end - begin]
 
 
-def _all_shares(video: VideoInfo) -> bool:
-    """Whether no box is larger than a pixel, in a picture that is."""
-    most = max((run.max() for run in _all_boxes(video)), default=np.inf)
-    return min(video.width, video.height) > 2 and most <= 1
+def _audit_units(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
+    """Boxes in shares of the picture: up to 1, or in percent up to 100."""
+    videos, in_percent = 0, 0
+    for video in annotation.videos.values():
+        most = max((run.max() for run in _all_boxes(video)), default=np.inf)
+        side = min(video.width, video.height)
+        if most <= 1 + _ROUNDED and side > 2:
+            found = f'none is larger than 1 in {video.width}x{video.height}'
+            yield Finding('shares', f'video {video.video_id!r}', found)
+        videos += most < np.inf
+        in_percent += 2 < most <= 100 + _ROUNDED and side > 200
+    if in_percent and in_percent == videos:
+        found = (
+            f'none of {videos} videos has a box beyond pixel 100; where they '
+            'are in percent, multiply them by width / 100 and height / 100'
+        )
+        yield Finding('percent', 'boxes', found)
 
 
 def _audit_runs(runs_R3: np.ndarray, where: str) -> Iterator[Finding]:
@@ -129,7 +194,7 @@ def _audit_runs(runs_R3: np.ndarray, where: str) -> Iterator[Finding]:
         yield Finding('keys', where, found)
 
 
-def _audit_sides(annotation: GroundingAnnotation) -> Iterator[Finding]:
+def _audit_sides(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
     """Whether the last two numbers stay where the first two move."""
     alike, measured = 0, 0
     for video in annotation.videos.values():
@@ -176,35 +241,35 @@ def _audit_boxes(
             yield Finding(kind, where, found)
 
 
-def _audit_query(
-    annotation: GroundingAnnotation,
-    clip: Mapping[str, Any],
-    query: Mapping[str, Any],
-) -> Iterator[Finding]:
-    """Gaps in the tube, and a category that nobody gives."""
-    where = f'query {query["query_id"]!r} of video {clip["video_id"]!r}'
-    video = annotation.videos[clip['video_id']]
-    frames = np.arange(*query['span'])
-    _, valid = video.track_boxes(query['track_id'], frames)
-    if not valid.all():
-        missing = frames[~valid]
-        found = f'{len(missing)} of {len(frames)}, first {missing[0]}'
-        yield Finding('gap', where, found)
-    track = video.tracks[query['track_id']]
-    if not (query.get('category') or track.category):
-        yield Finding('category', where, 'its category is empty')
-
-
-def _said_again(clip: str, text: str, queries: list[dict]) -> Finding:
-    truths = {(*query['span'], query['track_id']) for query in queries}
-    ids = ', '.join(repr(query['query_id']) for query in queries)
-    found = f'{text!r:.60}: queries {ids}'
-    kind = 'truths' if len(truths) > 1 else 'twice'
-    return Finding(kind, f'video {clip}', found)
+def _audit_sentences(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
+    """Gaps in the tubes, no category, and what is said twice."""
+    said: dict[tuple, list[dict]] = defaultdict(list)
+    for clip in annotation.data_list:
+        name, (start, end) = clip['video_id'], clip['segment']
+        video = annotation.videos[name]
+        for query in clip['queries']:
+            where = f'query {query["query_id"]!r} of video {name!r}'
+            frames = np.arange(*query['span'])
+            _, valid = video.track_boxes(query['track_id'], frames)
+            if not valid.all():
+                missing = frames[~valid]
+                found = f'{len(missing)} of {len(frames)}, first {missing[0]}'
+                yield Finding('gap', where, found)
+            category = video.tracks[query['track_id']].category
+            if not (query.get('category') or category):
+                yield Finding('category', where, 'its category is empty')
+            text = ' '.join(query['text'].lower().split())
+            said[f'video {name!r} [{start}, {end})', text].append(query)
+    for (place, text), queries in said.items():
+        if len(queries) > 1:
+            truths = {(*query['span'], query['track_id']) for query in queries}
+            ids = ', '.join(repr(query['query_id']) for query in queries)
+            kind = 'truths' if len(truths) > 1 else 'twice'
+            yield Finding(kind, place, f'{text!r:.60}: queries {ids}')
 
 
 def audit_videos(
-    annotation: GroundingAnnotation, check: VideoCheck
+    annotation: 'GroundingAnnotation', check: VideoCheck
 ) -> Iterator[Finding]:
     """Look at the videos of an annotation, one after the other."""
     paths = {
