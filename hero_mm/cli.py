@@ -109,8 +109,16 @@ def _add_ground(commands: Any) -> None:
         '--fps', type=float, help='frames a second, for folders of pictures'
     )
     ground.add_argument('--format', default='table', choices=FORMATS)
+    ground.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='search longer videos in windows of so many seconds, the length '
+        'of the clips that the model was trained with; 0 looks at each video '
+        'once; by default what the config says, for videos of more than two '
+        'windows',
+    )
     _add_model(ground)
-    _add_window(ground)
 
 
 def _add_export(commands: Any) -> None:
@@ -192,18 +200,6 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add_trust_argument(parser)
 
 
-def _add_window(ground: argparse.ArgumentParser) -> None:
-    ground.add_argument(
-        '--window',
-        type=float,
-        metavar='SECONDS',
-        help='search longer videos in windows of so many seconds, the length '
-        'of the clips that the model was trained with; 0 looks at each video '
-        'once; by default what the config says, for videos of more than two '
-        'windows',
-    )
-
-
 def read_sentences(args: argparse.Namespace) -> list[str]:
     """The sentences of the command line and of its file, each once.
 
@@ -212,16 +208,11 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
         ValueError: If there is no sentence, one is empty, or one is the path
             of a video.
     """
-    from .apis.inputs import is_video
+    from .apis.inputs import check_texts, is_video
     from .files import read_text
 
     texts = list(args.sentences)
     for text in texts:
-        if not text.strip():
-            raise UserError(
-                'a SENTENCE is empty; say what to look for, for instance '
-                '"the red circle spins"'
-            )
         if os.path.exists(text) or (is_video(text) and ' ' not in text):
             raise UserError(
                 f'{printable(text)!r} is a path and no sentence; name further '
@@ -235,20 +226,11 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
             )
         lines = read_text(args.file).splitlines()
         texts += [line for line in lines if line.strip()]
-    if not texts:
-        raise UserError(
-            'no SENTENCE is given; say what to look for, for instance "the '
-            'red circle spins", or give --sentences FILE'
-        )
-    return list(dict.fromkeys(text.strip() for text in texts))
+    return list(dict.fromkeys(check_texts(texts)))
 
 
 def ground(args: argparse.Namespace, console: Console) -> None:
     """Ask the sentences of the videos and show the tubes.
-
-    Args:
-        args (Namespace): Of the command ``ground``.
-        console (Console): Where to write the answers.
 
     Raises:
         ValueError: When a sentence is empty, or some videos have no answer.
@@ -269,10 +251,8 @@ def ground(args: argparse.Namespace, console: Console) -> None:
 
         given = [args.video, *args.videos]
         videos, _ = list_videos(given)
-        rank, _ = launched()
-        if rank and len(videos) == 1:
-            return
-        if len(videos) == 1 and (args.segment or not is_long(videos[0])):
+        one = len(videos) == 1
+        if one and (args.segment or not is_long(videos[0])):
             facts = describe_video(videos[0], args.segment, fps=args.fps)
             end = facts['frame_edges'][-1]
             if args.segment is not None and args.segment[1] > end:
@@ -289,12 +269,15 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         asking = Asking(
             inferencer, given, texts, args.segment, args.fps, args.out
         )
-        tubes = _ask(asking, videos, errors)
+        show = partial(_progress, errors)
+        if one:
+            asking.on_update, show = partial(_say, errors), iter
+        rank, _ = launched()
+        tubes = asking.answer_all(videos, iter if rank else show)
         if rank:
             # The first process has all answers.
             return
         files = [] if args.out is None else asking.write(tubes)
-    failed = len(asking.errors)
     shown = tubes if args.top is None else best_first(tubes, args.top)
     _show(shown, args.format, console, inferencer.facts())
     notes = [note for tube in tubes for note in notes_on(tube)]
@@ -305,19 +288,18 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         )
     for note in dict.fromkeys(notes):
         errors.print(f'note: {note}', soft_wrap=True)
-    if files and (len(videos) == 1 or args.top is not None):
+    if files and (one or args.top is not None):
         with _quiet():
             files += asking.draw(shown)
     place = console if args.format == 'table' else errors
     for number, path in enumerate(files):
         what = 'drawn' if number > 1 else 'written'
         place.print(f'{what}: {printable(path)}', markup=False, soft_wrap=True)
+    for path, error in asking.errors.items():
+        text = error if path in error else f'{path}: {error}'
+        errors.print(printable(text), soft_wrap=True)
     if asking.errors:
-        if len(videos) == 1:
-            raise UserError(next(iter(asking.errors.values())))
-        for path, error in asking.errors.items():
-            text = error if path in error else f'{path}: {error}'
-            errors.print(printable(text), soft_wrap=True)
+        failed = len(set(videos) - {tube['video'] for tube in tubes})
         raise UserError(
             f'{failed} of {len(videos)} videos have no answer, '
             f'{len(asking.errors) - failed} are not drawn, see above; the '
@@ -334,15 +316,6 @@ def _say(errors: Console, update: Mapping) -> None:
         f'{start:.2f} to {end:.2f} s, score {tube["score"]:.3f}',
         soft_wrap=True,
     )
-
-
-def _ask(asking: Any, videos: Sequence[str], errors: Console) -> list[Mapping]:
-    """Ask one video or all, with a bar in the first process."""
-    if len(videos) == 1:
-        asking.on_update = partial(_say, errors)
-        return asking.answer(videos[0])
-    show = iter if launched()[0] else partial(_progress, errors)
-    return asking.answer_all(videos, show)
 
 
 def _progress(errors: Console, videos: Sequence[str]) -> Iterator[str]:

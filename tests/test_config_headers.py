@@ -56,7 +56,7 @@ def test_sizes_and_numbers_are_those_of_the_config(told, load_tool):
     _, dataset, lines, cfg = told
     get_flops = load_tool('analysis_tools/get_flops')
     shape = re.findall(r'--shape ((?:\d+ ?)+)', lines['computed'])
-    _, frames, height, width = get_flops.clip_shape(
+    frames, height, width = get_flops.clip_shape(
         [int(size) for size in shape[0].split()[:4]] if shape else None, cfg
     )
     assert f' a clip of {frames} frames ' in lines['computed']

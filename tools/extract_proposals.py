@@ -25,30 +25,27 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('detector', help='config file of a detector of mmdet')
-    parser.add_argument('checkpoint', help='its weights')
-    parser.add_argument('--ann', required=True, help='annotation file')
-    parser.add_argument('--videos', required=True, help='folder of the videos')
-    parser.add_argument('--out', required=True, help='folder to write to')
-    parser.add_argument(
-        '--every', type=int, default=1, help='take every n-th frame'
-    )
-    parser.add_argument(
-        '--max-per-frame', type=int, default=50, help='most boxes of a frame'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('detector', help='config file of a detector of mmdet')
+    add('checkpoint', help='its weights')
+    add('--ann', required=True, help='annotation file')
+    add('--videos', required=True, help='folder of the videos')
+    add('--out', required=True, help='folder to write to')
+    add('--every', type=int, default=1, help='take every n-th frame')
+    add('--max-per-frame', type=int, default=50, help='most boxes of a frame')
+    add(
         '--short-side',
         type=int,
         help='resize the shorter side of the frames to this (default: as is)',
     )
-    parser.add_argument(
+    add(
         '--text',
         help='prompt of a detector with a language model (default: the '
         'sentences about the video)',
     )
-    parser.add_argument('--batch-size', type=int, default=16)
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...')
-    parser.add_argument(
+    add('--batch-size', type=int, default=16)
+    add('--device', help='cpu, cuda, cuda:1, ...')
+    add(
         '--shard',
         metavar='I/N',
         help='work on the I-th of N parts of the videos, from 0 on '

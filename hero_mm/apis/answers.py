@@ -5,6 +5,7 @@ A tube is a dict as :meth:`TubeInferencer.ground` gives it.
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,20 +30,10 @@ SPARSE = 5.0
 LEGEND = 'frames: [start, end); first box: x0 y0 x1 y1 in pixels'
 TITLES = ('sentence', 'seconds', 'frames', 'score', 'first box')
 COLUMNS = (
-    'video',
-    'text',
-    'score',
-    'start_seconds',
-    'end_seconds',
-    'start_frame',
-    'end_frame',
-    'fps',
-    'width',
-    'height',
-    'searched_from_frame',
-    'searched_to_frame',
-    'unknown_words',
-    'cut_words',
+    *('video', 'text', 'score', 'start_seconds', 'end_seconds'),
+    *('start_frame', 'end_frame', 'fps', 'width', 'height'),
+    *('searched_from_frame', 'searched_to_frame'),
+    *('unknown_words', 'cut_words'),
 )
 
 
@@ -131,36 +122,30 @@ def answers_csv(tubes: Sequence[Tube]) -> str:
     return csv_text(rows)
 
 
-def word_notes(text: str, unknown: Sequence[str], cut: int) -> list[str]:
-    """What a model does not read of a sentence: words, and how many."""
-    notes = []
-    if unknown:
-        notes.append(
-            f'"{text}": the model was not trained with {", ".join(unknown)}; '
-            'it reads each as one unknown word'
-        )
-    if cut:
-        notes.append(
-            f'"{text:.40}...": the last {cut} words are not read; ask in '
-            'fewer words'
-        )
-    return [printable(note) for note in notes]
-
-
 def notes_on(tube: Tube) -> list[str]:
-    """What a reader of an answer should know of its sentence."""
-    notes = word_notes(tube['query'], tube['unknown_words'], tube['cut_words'])
+    """What a reader of an answer should know of sentence and video."""
+    notes, text = [], tube['query']
+    if tube['unknown_words']:
+        words = ', '.join(tube['unknown_words'])
+        notes.append(
+            f'"{text}": the model was not trained with {words}; it reads each '
+            'as one unknown word'
+        )
+    if tube['cut_words']:
+        notes.append(
+            f'"{text:.40}...": the last {tube["cut_words"]} words are not '
+            'read; ask in fewer words'
+        )
     frames = tube.get('action', {}).get('frames', [])
     if 'window' not in tube and len(frames) > 1:
         gap = (frames[-1] - frames[0]) / (len(frames) - 1) / tube['fps']
         if gap > SPARSE:
-            said = (
+            notes.append(
                 f'{tube["video"]}: one frame in {gap:.0f} s was looked at; '
-                'look at all of it with --window SECONDS, the length of the '
-                'clips that the model was trained with'
+                'look at all of it with --window SECONDS (window=SECONDS), '
+                'the length of the clips that the model was trained with'
             )
-            notes.append(printable(said))
-    return notes
+    return [printable(note) for note in notes]
 
 
 def tube_view(
@@ -195,24 +180,32 @@ def tube_view(
     )
 
 
-def draw_tubes(
-    tubes: Sequence[Tube],
-    names: Sequence[str],
-    out_dir: Path,
-    run: str,
-) -> list[str]:
-    """Draw tubes of one video and segment; gives the sheets and videos.
+def tube_views(tubes: Sequence[Tube], run: str = '') -> list[list[TubeView]]:
+    """What is drawn of tubes of one video, in groups that share frames.
 
-    In a long video each is drawn with what was seen around it. Only drawings
-    of the same run are replaced.
+    In a long video each tube is alone, with what was seen around it.
     """
     video = tubes[0]['video']
-    edges = describe_video(video, fps=tubes[0]['fps'])['frame_edges']
+    fps = tubes[0]['fps'] if Path(video).is_dir() else None
+    edges = describe_video(video, fps=fps)['frame_edges']
     views = [tube_view(tube, f'{run} {video}', edges) for tube in tubes]
     if len({view.segment for view in views}) == 1:
-        return draw_from_video(video, views, out_dir, names)
-    drawn = (
-        draw_from_video(video, [view], out_dir, [name])
-        for view, name in zip(views, names)
-    )
-    return [path for paths in drawn for path in paths]
+        return [views]
+    return [[view] for view in views]
+
+
+def draw_tubes(
+    tubes: Sequence[Tube], names: Sequence[str], out_dir: Path, run: str = ''
+) -> list[str]:
+    """Draw tubes of one video; gives a sheet and a video of each.
+
+    Only drawings of the same run are replaced, without a run none.
+    """
+    files: list[str] = []
+    left = iter(names)
+    for views in tube_views(tubes, run):
+        own = list(islice(left, len(views)))
+        files += draw_from_video(
+            tubes[0]['video'], views, out_dir, own, keep=not run
+        )
+    return files

@@ -61,16 +61,16 @@ class Asking:
 
     def __post_init__(self) -> None:
         weights = self.inferencer.weights
-        asked = [
-            *_identity(weights),
-            *([os.path.abspath(path) for path in self.given], self.texts),
-            *(self.segment, self.fps),
-        ]
+        asked: list[Any] = [weights]
+        # Of a remote file its address must do.
+        if os.path.exists(weights):
+            asked = [os.path.abspath(weights), _stamp(weights)]
+        asked += [[os.path.abspath(path) for path in self.given], self.texts]
+        asked += [self.segment, self.fps]
         if self.inferencer.window is not None:
             asked.append(self.inferencer.window)
         self.run = hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
-        self._drawn: dict[tuple[str, str], list[str]] = {}
         if self.out_dir is not None:
             folder = check_folder(self.out_dir)
             rank, _ = launched()
@@ -82,26 +82,18 @@ class Asking:
 
     def _read_state(self, path: Path) -> None:
         """Answers of an earlier run about videos that have not changed."""
-        text = path.read_text(encoding='utf-8', errors='replace')
-        for line in text.splitlines():
+        for line in _lines(path):
             try:
                 entry = json.loads(line)
-                if 'sha1' in entry:
-                    continue
-                key = entry['video'], entry['query']
-                if 'drawn' in entry:
-                    self._drawn[key] = entry['drawn']
-                elif entry.pop('stamp') == _stamp(entry['video']):
-                    self._known[key] = entry
+                if entry.pop('stamp') == _stamp(entry['video']):
+                    self._known[entry['video'], entry['query']] = entry
             except (KeyError, OSError, TypeError, ValueError):
-                # A kill cut this line off, or the video is gone.
+                # A kill cut this line off, the video is gone, or it is of
+                # a file that was written.
                 continue
 
     def answer(self, video: str) -> list[Tube]:
-        """Ask the sentences that are not answered yet of one video.
-
-        Returns:
-            list[Mapping]: K tubes, as :meth:`TubeInferencer.ground`.
+        """K tubes of one video; what is answered already is not asked again.
 
         Raises:
             VideoError: If the video cannot be read.
@@ -127,14 +119,11 @@ class Asking:
     def answer_all(
         self, videos: Sequence[str], show: Show = iter
     ) -> list[Tube]:
-        """Ask all sentences of many videos; a broken one ends nothing.
+        """Tubes of many videos, in their order, in the first process.
 
+        A broken video ends nothing: ``errors`` says why its tubes are missing.
         Each process of a launcher asks its share; ``show`` goes over it, such
         as with a progress bar.
-
-        Returns:
-            list[Mapping]: Tubes in the order of videos and sentences, in the
-            first process. ``errors`` says why others are missing.
         """
         rank, number = launched()
         if number > 1 and not dist.is_initialized():
@@ -159,11 +148,12 @@ class Asking:
         facts = dict(self.inferencer.facts(), run=self.run)
         if self.errors:
             facts['errors'] = self.errors
+        texts = {
+            ANSWERS: answers_json(tubes, facts),
+            TABLE: answers_csv(tubes),
+        }
         written = []
-        for name, text in (
-            (ANSWERS, answers_json(tubes, facts)),
-            (TABLE, answers_csv(tubes)),
-        ):
+        for name, text in texts.items():
             with adding(Path(str(self.out_dir), name), self._is_ours) as draft:
                 write_text(draft.part, text)
             written.append(str(draft.path))
@@ -172,50 +162,35 @@ class Asking:
 
     def _is_ours(self, path: Path) -> bool:
         """Whether a file is as this run wrote it."""
-        if not self.state.is_file():
-            return False
-        lines = self.state.read_text(encoding='utf-8', errors='replace')
-        return _named(path) in lines.splitlines()
+        return self.state.is_file() and _named(path) in _lines(self.state)
 
     def draw(self, tubes: Sequence[Tube]) -> list[str]:
-        """Draw tubes into the folder; ``errors`` says what is not drawn."""
+        """Draw tubes into the folder; ``errors`` says what is not drawn.
+
+        Drawings that this run made before are replaced.
+        """
+        files: list[str] = []
         ordered = sorted(tubes, key=lambda tube: tube['video'])
         for video, group in groupby(ordered, lambda tube: tube['video']):
-            new = [t for t in group if not self._is_drawn(t)]
-            if not new:
-                continue
+            own = list(group)
             stem = Path(video).stem
-            names = [f'{stem}_{self.texts.index(t["query"])}' for t in new]
+            names = [f'{stem}_{self.texts.index(t["query"])}' for t in own]
             try:
-                paths = draw_tubes(
-                    new, names, Path(str(self.out_dir)), self.run
+                files += draw_tubes(
+                    own, names, Path(str(self.out_dir)), self.run
                 )
             except (OSError, ValueError) as error:
                 self.errors[video] = f'not drawn: {error}'
-                continue
-            for tube, at in zip(new, range(0, len(paths), 2)):
-                key = video, tube['query']
-                self._drawn[key] = pair = paths[at : at + 2]
-                entry = dict(video=video, query=tube['query'], drawn=pair)
-                append_line(self.state, json.dumps(entry))
-        files = [self._drawn.get((t['video'], t['query']), []) for t in tubes]
-        return [path for pair in files for path in pair]
+        return files
 
-    def _is_drawn(self, tube: Tube) -> bool:
-        paths = self._drawn.get((tube['video'], tube['query']), [])
-        return bool(paths) and all(map(os.path.isfile, paths))
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding='utf-8', errors='replace').splitlines()
 
 
 def _named(path: Path) -> str:
     digest = hashlib.sha1(path.read_bytes()).hexdigest()
     return json.dumps(dict(file=path.name, sha1=digest))
-
-
-def _identity(weights: str) -> list[Any]:
-    """What tells weights apart; of a remote file its address must do."""
-    if os.path.exists(weights):
-        return [os.path.abspath(weights), _stamp(weights)]
-    return [weights]
 
 
 def _stamp(path: PathLike) -> list[int]:

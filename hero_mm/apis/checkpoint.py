@@ -92,12 +92,9 @@ def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
         for name in ('optimizer', 'message_hub', 'meta')
         if not isinstance(checkpoint.get(name), dict)
     ]
-    meta = checkpoint.get('meta') or {}
-    missing += [
-        f'meta.{name}'
-        for name in ('epoch', 'iter')
-        if 'meta' not in missing and name not in meta
-    ]
+    if 'meta' not in missing:
+        keys = {'epoch', 'iter'} - checkpoint['meta'].keys()
+        missing += [f'meta.{name}' for name in sorted(keys)]
     if missing:
         raise UserError(
             f'{path} holds no {", ".join(missing)}: no training can go on '
@@ -117,26 +114,25 @@ def check_weights(
     """
     check_version(weights, known=_unwrap(model).state_dict())
     wanted = _adapted(model, weights).state_dict()
-    lines = []
-    for title, names in (
-        ('missing in the checkpoint', wanted.keys() - weights.keys()),
-        ('unknown to the model', weights.keys() - wanted.keys()),
-    ):
-        if names:
-            lines.append(_shorten(title, sorted(names)))
-    sizes = [
-        f'{name} {tuple(weights[name].shape)} in the checkpoint, '
-        f'{tuple(wanted[name].shape)} in the model'
-        for name in sorted(wanted.keys() & weights.keys())
-        if wanted[name].shape != weights[name].shape
+    differ = {
+        'missing in the checkpoint': wanted.keys() - weights.keys(),
+        'unknown to the model': weights.keys() - wanted.keys(),
+        'of another size': {
+            f'{name} {tuple(weights[name].shape)} in the checkpoint, '
+            f'{tuple(wanted[name].shape)} in the model'
+            for name in wanted.keys() & weights.keys()
+            if wanted[name].shape != weights[name].shape
+        },
+    }
+    lines = [
+        f'\n  {len(names)} {title}: {some(sorted(names), SHOWN)}'
+        for title, names in differ.items()
+        if names
     ]
-    if sizes:
-        lines.append(_shorten('of another size', sizes))
     if lines:
         raise UserError(
-            f'checkpoint {path} does not fit this config:\n  '
-            + '\n  '.join(lines)
-            + '\nUse the config that it was trained with (a copy lies in its '
+            f'checkpoint {path} does not fit this config:{"".join(lines)}\n'
+            'Use the config that it was trained with (a copy lies in its '
             'work dir), or start a training from it with '
             f"--cfg-options load_from='{path}', which takes what fits"
         )
@@ -203,7 +199,3 @@ def _adapted(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
         if hasattr(module, 'adapt_to'):
             module.adapt_to(weights, f'{name}.' if name else '')
     return model
-
-
-def _shorten(title: str, names: list[str]) -> str:
-    return f'{len(names)} {title}: {some(names, SHOWN)}'

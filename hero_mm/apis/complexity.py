@@ -19,9 +19,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from hero_mm.errors import UserError, UserTypeError
 from hero_mm.models.features import TextFeatures
 
-ENTRIES = ('encode_video', 'ground', 'video_encoder', 'text_encoder')
-# What is counted apart of a sentence, and the method that does it.
-STEPS = {'reasoning': 'reason', 'head': 'decode'}
+# What is counted apart, and the method that does it; "clip" has "encoder".
+STEPS = {
+    'scout': 'scout',
+    'encoder': 'encode',
+    'clip': '_encode',
+    'reasoning': 'reason',
+    'head': 'decode',
+}
 
 
 def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -72,10 +77,10 @@ def flops_of_steps(
 ) -> tuple[dict[str, int], int]:
     """Count the operations of an action by its steps.
 
-    ``steps`` names the methods of the grounder; ``''`` holds all the others.
-    Those of the backbones of its video encoder are counted beside.
+    ``steps`` names the methods of the grounder; ``''`` holds all. Those of
+    the backbones of its video encoder are counted beside.
     """
-    counts = dict.fromkeys(['', *steps], 0)
+    counts = dict.fromkeys(steps, 0)
     with _counting() as counter, ExitStack() as after:
 
         def count(name: str, method: Callable[..., Any]) -> None:
@@ -92,7 +97,7 @@ def flops_of_steps(
         for name, method in steps.items():
             count(name, getattr(grounder, method))
         action()
-    counts[''] = int(counter.get_total_flops()) - sum(counts.values())
+    counts[''] = int(counter.get_total_flops())
     # The name of the module that was called first, then attributes.
     encoder = type(getattr(grounder, 'video_encoder', None)).__name__
     roots = (encoder, f'{type(grounder).__name__}.video_encoder')
@@ -162,22 +167,20 @@ def count_flops(
     a detector suppresses) is done for real.
 
     Args:
-        model (nn.Module): A grounder with ``encode_video`` and ``ground``,
-            such as :class:`HERO`.
+        model (nn.Module): A grounder such as :class:`HERO`.
         items (Sequence[dict]): Clips as a pipeline packs them, with
             ``inputs`` and ``data_samples``.
 
     Returns:
         dict[str, int]: Operations of ``'backbone'``, ``'pyramid'`` and
         ``'rest of the clip'``, once a clip (after the ``'scout'`` where
-        retrieval has one); ``'text encoder'``, the steps of :data:`STEPS`
-        that the model has, and ``'rest of the sentence'``, once a sentence;
-        summed over all items.
+        retrieval has one); ``'text encoder'``, ``'reasoning'``, ``'head'``
+        and ``'rest of the sentence'``, once a sentence; summed over all items.
 
     Raises:
         TypeError: When the model has no such parts.
     """
-    missing = [name for name in ENTRIES if not hasattr(model, name)]
+    missing = [name for name in STEPS.values() if not hasattr(model, name)]
     if missing:
         raise UserTypeError(
             f'{type(model).__name__} has no {", ".join(missing)}: operations '
@@ -243,44 +246,20 @@ def count_parts(
 
     ``inputs`` and ``data_samples`` are those of a data preprocessor.
     """
-    steps = {step: m for step, m in STEPS.items() if hasattr(grounder, m)}
-    scout = {}
     with words_given(grounder, words):
-        if getattr(getattr(grounder, 'retrieval', None), 'scout', None):
-            once = {'scout': 'scout', 'encode': 'encode', 'clip': '_encode'}
-            counts, backbone = flops_of_steps(
-                lambda: grounder(inputs, data_samples, 'predict'),
-                grounder,
-                {**once, **steps},
-            )
-            scout = {'scout': counts.pop('scout')}
-            # The encoder is a step of what is done once a clip.
-            clip, encoder = counts.pop('clip'), counts.pop('encode')
-            counts[''] += encoder
-        else:
-            found: list[Any] = []
-            counts, backbone = flops_of_steps(
-                lambda: found.append(
-                    grounder.encode_video(inputs, data_samples)
-                ),
-                grounder,
-                {},
-            )
-            clip = counts['']
-            encoder = flops_of(lambda: grounder.video_encoder(**inputs))
-            counts, _ = flops_of_steps(
-                lambda: grounder.ground(found[0], data_samples),
-                grounder,
-                steps,
-            )
-    rest = counts.pop('')
+        counts, backbone = flops_of_steps(
+            lambda: grounder(inputs, data_samples, 'predict'), grounder, STEPS
+        )
+    clip, sentence = counts['clip'], counts['reasoning'] + counts['head']
+    scout = {'scout': counts['scout']} if counts['scout'] else {}
     return {
         **scout,
         'backbone': backbone,
-        'pyramid': encoder - backbone,
-        'rest of the clip': clip - encoder,
-        **counts,
-        'rest of the sentence': rest,
+        'pyramid': counts['encoder'] - backbone,
+        'rest of the clip': clip - counts['encoder'],
+        'reasoning': counts['reasoning'],
+        'head': counts['head'],
+        'rest of the sentence': counts[''] - counts['scout'] - clip - sentence,
     }
 
 

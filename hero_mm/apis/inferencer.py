@@ -1,8 +1,7 @@
 """Ask a trained model: a video and sentences in, tubes out.
 
-Shape legend: K sentences, T sampled frames, F native frames of a span. Boxes
-are xyxy in pixels of the video; spans and segments are half-open
-``[start, end)``.
+Shape legend: K sentences, B clips, F native frames of a span. Boxes are xyxy
+in pixels of the video; spans and segments are half-open ``[start, end)``.
 """
 
 import logging
@@ -23,17 +22,24 @@ from rich.console import Console
 from rich.progress import track
 
 from hero_mm.datasets.tracks import frames_of_span
-from hero_mm.datasets.video_reader import VideoError
+from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.files import adding, check_folder, write_text
 from hero_mm.registry import INFERENCERS, MODELS, TRANSFORMS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.version import __version__
-from hero_mm.visualization import draw_from_video, views_from_sample
+from hero_mm.visualization import views_from_sample
 from hero_mm.visualization.render import draw_sheets, safe_name
 
-from .answers import answers_json, tube_table, word_notes
+from .answers import (
+    Tube,
+    answers_json,
+    draw_tubes,
+    notes_on,
+    tube_table,
+    tube_views,
+)
 from .checkpoint import load_weights
 from .inputs import (
     PathLike,
@@ -46,8 +52,17 @@ from .inputs import (
     pipeline_steps,
 )
 from .package import building, log_warnings_only, trained_on
-from .window_search import WindowSearch, with_queries
-from .windows import check_seconds
+from .windows import (
+    LONG,
+    Found,
+    as_sample,
+    check_seconds,
+    search,
+    window_seconds,
+)
+
+# What is said of each of the next best tubes of a long video.
+OTHER = ('span', 'span_seconds', 'score', 'window', 'frames', 'bboxes')
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class EncodedVideo:
 
 
 @INFERENCERS.register_module()
-class TubeInferencer(WindowSearch, BaseInferencer):
+class TubeInferencer(BaseInferencer):
     """Find what sentences describe in videos.
 
     Args:
@@ -76,7 +91,6 @@ class TubeInferencer(WindowSearch, BaseInferencer):
             Defaults to the best one of the work dir, also of a config.
         device (str, optional): Such as ``'cpu'``; CUDA if there is one.
         batch_size (int): Sentences that are answered at once.
-        scope (str, optional): Default scope; that of the config without.
         show_progress (bool): Show how many of several videos are done.
         window (float, optional): Seconds of a window: longer videos are
             searched in such, see ``docs/long_videos.md``; 0 for never.
@@ -97,18 +111,12 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         [2.1, 4.6]
     """
 
-    preprocess_kwargs = {'texts', 'segment', 'unit', 'fps'}
-    forward_kwargs: set = set()
-    visualize_kwargs = {'out_dir', 'return_vis', 'show'}
-    postprocess_kwargs = {'print_result', 'pred_out_dir'}
-
     def __init__(
         self,
         model: Union[PathLike, Config, None] = None,
         weights: Optional[PathLike] = None,
         device: Optional[str] = None,
         batch_size: int = 32,
-        scope: Optional[str] = None,
         show_progress: bool = True,
         window: Optional[float] = None,
         top_k: int = 5,
@@ -126,16 +134,14 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         self.device = pick_device(device)
         self.cfg = load_config(model, trust)
         self.weights = find_weights(model, self.cfg, weights)
-        self.scope = scope or self.cfg.get('default_scope') or 'hero_mm'
-        init_default_scope(self.scope)
-        self.visualizer = None
+        init_default_scope(self.cfg.get('default_scope') or 'hero_mm')
         with building(self.cfg, trust), log_warnings_only():
             self.pipeline = self._init_pipeline(self.cfg)
             self.collate_fn = self._init_collate(self.cfg)
             self.model = MODELS.build(self.cfg.model)
         self.meta = load_weights(self.model, self.weights)
         self.model.to(self.device).eval()
-        self._reported: set[str] = set()
+        self._noted: set[str] = set()
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         return Compose([TRANSFORMS.build(s) for s in pipeline_steps(cfg)])
@@ -149,7 +155,6 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         unit: str = 'seconds',
         fps: Optional[float] = None,
         batch_size: int = 1,
-        return_datasamples: bool = False,
         return_vis: bool = False,
         print_result: bool = False,
         pred_out_dir: Optional[PathLike] = None,
@@ -166,16 +171,13 @@ class TubeInferencer(WindowSearch, BaseInferencer):
             segment (tuple[float, float], optional): The part of the video
                 that is searched, ``[start, end)``. Defaults to all of it.
             unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
-            fps (float, optional): Frames a second, for folders of pictures.
+            fps (float, optional): Frames a second of a folder of pictures.
             batch_size (int): Videos that are encoded at once.
-            return_datasamples (bool): Give a :class:`GroundingDataSample` a
-                video in place of its list of tubes.
             return_vis (bool): Give the sheets as arrays, RGB uint8 of shape
                 (H, W, 3), in place of the paths of the files.
             print_result (bool): Print a table of the tubes.
             pred_out_dir (str | os.PathLike, optional): Folder for a
-                prediction file a video. It is written before anything is
-                drawn.
+                prediction file a video, written before anything is drawn.
 
         Returns:
             dict: ``predictions``, see :meth:`ground`, and ``visualization``,
@@ -192,188 +194,139 @@ class TubeInferencer(WindowSearch, BaseInferencer):
         for folder in (out_dir, pred_out_dir):
             if folder is not None:
                 check_folder(folder)
-        asked = (texts, segment, unit, fps)
-        results: list[dict[str, Any]] = []
+        tubes: dict[str, list[dict[str, Any]]] = {}
+        drawn: dict[str, list[Any]] = {}
         broken: dict[str, VideoError] = {}
         errors: dict[str, str] = {}
-        for chunk in self._chunks(videos, batch_size):
-            for sample in self._samples(chunk, asked, broken):
-                result = self.postprocess(
-                    [sample],
-                    [],
-                    return_datasamples,
-                    print_result=print_result,
-                    pred_out_dir=pred_out_dir,
-                )
-                result['visualization'] = self.visualize(
-                    [sample.video_path],
-                    [sample],
-                    out_dir=out_dir,
-                    return_vis=return_vis,
-                    errors=errors,
-                )
-                results.append(dict(result, video=sample.video_path))
-        if not results:
-            raise next(iter(broken.values()))
-        errors.update({path: str(error) for path, error in broken.items()})
-        return _gather(results, videos, single, errors)
-
-    def _chunks(self, videos: list[str], size: int) -> Iterator[list[str]]:
-        """Videos that are encoded at once, with a bar where there are many."""
-        parts = [videos[at : at + size] for at in range(0, len(videos), size)]
+        parts: Any = range(0, len(videos), batch_size)
         if self.show_progress and len(parts) > 1:
-            console = Console(stderr=True)
-            yield from track(parts, 'videos', console=console)
-        else:
-            yield from parts
-
-    def _samples(
-        self, videos: list[str], asked: tuple, broken: dict[str, VideoError]
-    ) -> list[GroundingDataSample]:
-        """Answers about videos that are encoded at once."""
-        samples: list[GroundingDataSample] = []
-        short: list[str] = []
-        try:
-            for video in videos:
-                search = self._search(video, *asked)
-                if search is None:
-                    short.append(video)
-                else:
-                    samples.append(self._last(search, asked[0]))
-            data = self.preprocess(short, len(short), *asked)
-            for part in data if short else ():
-                samples += self.forward(part)
-            return samples
-        except VideoError as error:
-            if len(videos) == 1:
-                _warn(str(error))
-                broken[videos[0]] = error
-                return []
-        # One broken video takes none of the others along.
-        return [s for v in videos for s in self._samples([v], asked, broken)]
-
-    def preprocess(  # type: ignore[override]
-        self,
-        inputs: Sequence[PathLike],
-        batch_size: int = 1,
-        texts: Sequence[str] = (),
-        segment: Optional[tuple[float, float]] = None,
-        unit: str = 'seconds',
-        fps: Optional[float] = None,
-    ) -> Iterator[dict[str, Any]]:
-        """Read clips, and ask them; see :meth:`__call__` for the arguments."""
-        clips = (
-            self.pipeline(describe_video(video, segment, unit, fps))
-            for video in inputs
+            parts = track(parts, 'videos', console=Console(stderr=True))
+        for at in parts:
+            chunk = videos[at : at + batch_size]
+            found = self._ask_videos(chunk, texts, segment, unit, fps, broken)
+            tubes.update(found)
+            for path, own in found.items():
+                self.postprocess(own, [], print_result, pred_out_dir)
+                try:
+                    drawn[path] = self.visualize(
+                        path, own, out_dir, return_vis
+                    )
+                except (OSError, ValueError) as error:
+                    # The answers are there all the same.
+                    errors[path] = f'not drawn: {error}'
+                    _warn(f'{path} is {errors[path]}')
+        if not tubes:
+            raise broken[videos[0]]
+        errors.update({path: str(error) for path, error in broken.items()})
+        result: dict[str, Any] = dict(
+            predictions=[tubes.get(path, []) for path in videos],
+            visualization=[drawn.get(path, []) for path in videos],
         )
-        for chunk in self._get_chunk_data(clips, batch_size):
-            batch = self.collate_fn(chunk)
-            batch['data_samples'] = [
-                with_queries(sample, texts) for sample in batch['data_samples']
-            ]
-            yield batch
+        if single:
+            result = {key: listed[0] for key, listed in result.items()}
+        return dict(result, errors=errors) if errors else result
+
+    def _ask_videos(
+        self,
+        videos: Sequence[str],
+        texts: list[str],
+        segment: Optional[tuple[float, float]],
+        unit: str,
+        fps: Optional[float],
+        broken: dict[str, VideoError],
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Tubes by path; ``broken`` gets what cannot be read."""
+        clips, found = {}, {}
+        for video in videos:
+            try:
+                window, facts = self.plan(video, segment, unit, fps)
+                if window is None:
+                    clips[video] = self.pipeline(facts)
+                    continue
+                updates = self._search(facts, texts, window)
+                found[video] = [u['tube'] for u in updates if u['final']]
+            except VideoError as error:
+                broken[video] = error
+                if len(videos) > 1:
+                    _warn(str(error))
+        if clips:
+            samples = self.forward(list(clips.values()), texts)
+            found.update(zip(clips, map(self.read_tubes, samples)))
+        return found
 
     @torch.inference_mode()
     def forward(  # type: ignore[override]
-        self, inputs: dict[str, Any]
+        self, inputs: Sequence[dict[str, Any]], texts: Sequence[str]
     ) -> list[GroundingDataSample]:
-        """Answer a batch of :meth:`preprocess`; gives B samples."""
-        batch = self.model.data_preprocessor(inputs, training=False)
+        """Answer K sentences about B clips that the pipeline gave."""
+        return self._answer(*self._encode(inputs, texts), texts)
+
+    def _encode(
+        self,
+        clips: Sequence[dict[str, Any]],
+        texts: Optional[Sequence[str]],
+    ) -> tuple[Any, list[GroundingDataSample]]:
+        batch = self.model.data_preprocessor(self.collate_fn(clips), False)
         samples = batch['data_samples']
-        features = self.model.encode_video(batch['inputs'], samples)
-        return self._answer(features, samples)
+        if texts is not None:
+            samples = [with_queries(sample, texts) for sample in samples]
+        return self.model.encode_video(batch['inputs'], samples), samples
 
     def _answer(
-        self, features: Any, samples: Sequence[GroundingDataSample]
+        self,
+        features: Any,
+        samples: Sequence[GroundingDataSample],
+        texts: Sequence[str],
     ) -> list[GroundingDataSample]:
         """Answer all sentences of encoded clips, so many at once."""
-        texts = list(samples[0].queries.texts)
-        self._report_words(texts)
         parts: list[list[InstanceData]] = [[] for _ in samples]
         step = max(1, self.batch_size // len(samples))
         for at in range(0, len(texts), step):
             asked = [with_queries(s, texts[at : at + step]) for s in samples]
             for part, result in zip(parts, self.model.ground(features, asked)):
                 part.append(result.pred_queries)
-        answered = []
-        for sample, part in zip(samples, parts):
-            answer = with_queries(sample, texts)
-            answer.pred_queries = InstanceData.cat(part)
-            answered.append(answer)
+        answered = [with_queries(sample, texts) for sample in samples]
+        for sample, part in zip(answered, parts):
+            sample.pred_queries = InstanceData.cat(part)
         return answered
 
     def visualize(  # type: ignore[override]
         self,
-        inputs: Sequence[PathLike],
-        preds: Sequence[GroundingDataSample],
-        show: bool = False,
+        inputs: PathLike,
+        preds: Sequence[Tube],
         out_dir: Optional[PathLike] = None,
         return_vis: bool = False,
-        errors: Optional[dict[str, str]] = None,
     ) -> list[Any]:
-        """Draw the tubes of one sample with answers.
-
-        Other arguments as a call takes them; ``show`` is refused, for there
-        is no window. ``errors`` gets what goes wrong, by path.
+        """Draw the tubes of one video, as a call does.
 
         Returns:
             list[str] | list[np.ndarray]: Paths, or the sheets.
         """
-        if show:
-            raise UserError(
-                'there is no window to show drawings in; out_dir=FOLDER '
-                'writes them to files.'
-            )
         paths: list[str] = []
-        if out_dir is None and not return_vis:
+        if out_dir is not None:
+            stem = Path(inputs).stem
+            names = [f'{stem}_{place}' for place in range(len(preds))]
+            paths = draw_tubes(preds, names, Path(out_dir))
+        if not return_vis:
             return paths
-        (sample,) = preds
-        views = views_from_sample(sample)
-        stem = Path(sample.video_path).stem
-        names = [f'{stem}_{place}' for place in range(len(views))]
-        # What is drawn together shares its frames.
-        parts = [slice(None)]
-        if 'windows' in sample.pred_queries:
-            parts = [slice(at, at + 1) for at in range(len(views))]
-        sheets: list[np.ndarray] = []
-        try:
-            for part in parts:
-                if out_dir is not None:
-                    paths += draw_from_video(
-                        *(sample.video_path, views[part], out_dir),
-                        names[part],
-                        keep=True,
-                    )
-                if return_vis:
-                    sheets += draw_sheets(sample.video_path, views[part])
-            if return_vis:
-                return sheets
-        except (OSError, ValueError) as error:
-            # The answers are there all the same.
-            _warn(f'{sample.video_path} is not drawn: {error}')
-            if errors is not None:
-                errors[sample.video_path] = f'not drawn: {error}'
-        return paths
+        groups = [draw_sheets(inputs, views) for views in tube_views(preds)]
+        return [sheet for sheets in groups for sheet in sheets]
 
     def postprocess(  # type: ignore[override]
         self,
-        preds: Sequence[GroundingDataSample],
+        preds: list[dict[str, Any]],
         visualization: list[Any],
-        return_datasample: bool = False,
         print_result: bool = False,
         pred_out_dir: Optional[PathLike] = None,
     ) -> dict[str, Any]:
-        """Turn one sample with answers into plain values, as a call does."""
-        (sample,) = preds
-        tubes = self.read_tubes(sample)
+        """Print and write the tubes of one video, as a call does."""
         if pred_out_dir is not None:
-            name = f'{safe_name(Path(sample.video_path).stem)}.json'
+            name = f'{safe_name(Path(preds[0]["video"]).stem)}.json'
             with adding(Path(pred_out_dir, name)) as draft:
-                write_text(draft.part, answers_json(tubes, self.facts()))
+                write_text(draft.part, answers_json(preds, self.facts()))
         if print_result:
-            Console().print(tube_table(tubes))
-        predictions = sample if return_datasample else tubes
-        return dict(predictions=predictions, visualization=visualization)
+            Console().print(tube_table(preds))
+        return dict(predictions=preds, visualization=visualization)
 
     def facts(self) -> dict[str, Any]:
         """What answered: config, weights, data, version, for JSON files."""
@@ -395,15 +348,8 @@ class TubeInferencer(WindowSearch, BaseInferencer):
     ) -> EncodedVideo:
         """Encode a clip once, for any number of sentences.
 
-        Args:
-            video (str | os.PathLike): Path of a video, or of a folder with a
-                picture a frame.
-            segment (tuple[float, float], optional): The part that is
-                searched, ``[start, end)``. Defaults to the whole video.
-            unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
-            texts (Sequence[str], optional): Sentences that will be asked, for
-                proposal generators that are prompted with them.
-            fps (float, optional): Frames a second of a folder of pictures.
+        Other arguments as a call takes them. Proposal generators that are
+        prompted need the ``texts`` that will be asked.
 
         Returns:
             EncodedVideo: For :meth:`ground`.
@@ -413,14 +359,8 @@ class TubeInferencer(WindowSearch, BaseInferencer):
             ValueError: If the segment does not fit the video.
             VideoError: If the file is missing, empty or no video.
         """
-        data = self.pipeline(describe_video(video, segment, unit, fps))
-        batch = self.model.data_preprocessor(
-            dict(inputs=[data['inputs']], data_samples=[data['data_samples']]),
-            training=False,
-        )
-        sample = batch['data_samples'][0]
-        asked = sample if texts is None else with_queries(sample, list(texts))
-        features = self.model.encode_video(batch['inputs'], [asked])
+        clip = self.pipeline(describe_video(video, segment, unit, fps))
+        features, (sample,) = self._encode([clip], texts)
         return EncodedVideo(features, sample)
 
     @torch.inference_mode()
@@ -451,14 +391,113 @@ class TubeInferencer(WindowSearch, BaseInferencer):
             TypeError: If the texts are no strings.
             ValueError: If one of them is empty.
         """
-        asked = with_queries(features.sample, check_texts(texts))
-        (sample,) = self._answer(features.features, [asked])
+        texts = check_texts(texts)
+        (sample,) = self._answer(features.features, [features.sample], texts)
         return self.read_tubes(sample)
+
+    def stream(
+        self,
+        video: PathLike,
+        texts: Union[str, Sequence[str]],
+        segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
+        fps: Optional[float] = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Find what sentences describe, and say what was found meanwhile.
+
+        Takes one video, of any length; other arguments as a call takes them.
+
+        Yields:
+            dict: ``number`` of the sentence, ``tube`` (its best one so far,
+            see :meth:`ground`), ``searched`` (native frames ``[start, end)``
+            that were looked at), ``searched_seconds``, and ``final``. One
+            for each sentence whose best tubes changed, and at the end a
+            final one for each, in their order. Before the end, seconds are
+            counted by the mean rate of the video.
+
+        Raises:
+            VideoError: If the video cannot be read; what is broken further
+                on in a long one, when it is reached.
+        """
+        texts = check_texts(texts)
+        window, facts = self.plan(video, segment, unit, fps)
+        if window is not None:
+            yield from self._search(facts, texts, window)
+            return
+        (sample,) = self.forward([self.pipeline(facts)], texts)
+        for number, tube in enumerate(self.read_tubes(sample)):
+            yield _update(number, tube, True)
+
+    def plan(
+        self,
+        video: PathLike,
+        segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
+        fps: Optional[float] = None,
+    ) -> tuple[Optional[float], dict[str, Any]]:
+        """How a video is looked at; arguments as a call takes them.
+
+        Returns:
+            tuple[float | None, dict]: Seconds of a window, None where it is
+            looked at as one clip, and what the pipeline needs to know of it.
+        """
+        seconds, longest = self.window, self.window
+        if seconds is None:
+            seconds = window_seconds(self.cfg, self.pipeline)
+            longest = LONG * (seconds or 0)
+        path = str(video)
+        if (
+            seconds
+            and segment is None
+            and fps is None
+            and Path(path).is_file()
+        ):
+            # Hours are not decoded to learn that they are long.
+            with open_video(path) as reader:
+                if (reader.header_seconds or 0) > longest:
+                    return seconds, dict(
+                        video_id=Path(path).stem,
+                        video_path=path,
+                        fps=reader.fps,
+                    )
+        facts = describe_video(video, segment, unit, fps)
+        start, end = facts['segment']
+        is_long = seconds and (end - start) / facts['fps'] > longest
+        return seconds if is_long else None, facts
+
+    def _search(
+        self, facts: dict[str, Any], texts: list[str], window: float
+    ) -> Iterator[dict[str, Any]]:
+        """Search a long video, as :meth:`stream` yields it."""
+
+        def answer(clip: dict[str, Any]) -> GroundingDataSample:
+            return self.forward([clip], texts)[0]
+
+        how = self.pipeline, facts, window, len(texts), self.top_k
+        with open_video(facts['video_path']) as reader:
+            for now in search(reader, answer, *how):
+                for number in now.changed:
+                    found = now.best[number].best()
+                    tube = self._read_found(texts[number], found, now.facts)
+                    yield _update(number, tube, now.final)
+
+    def _read_found(
+        self, text: str, found: Sequence[Found], facts: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The best tube of a search, which knows the others."""
+        # One at a time: frames of one tube are none of another.
+        best, *others = (
+            self.read_tubes(as_sample([text], [one], facts))[0]
+            for one in found
+        )
+        best['others'] = [{key: one[key] for key in OTHER} for one in others]
+        return best
 
     def read_tubes(self, sample: GroundingDataSample) -> list[dict[str, Any]]:
         """Answers as :meth:`ground` gives them, boxes on native frames."""
         height, width = sample.ori_shape
         pred = sample.pred_queries
+        encoder: Any = getattr(self.model, 'text_encoder', None)
         tubes = []
         for number, view in enumerate(views_from_sample(sample)):
             start, end = view.pred_span or view.segment
@@ -479,9 +518,14 @@ class TubeInferencer(WindowSearch, BaseInferencer):
                 size=[int(width), int(height)],
                 frame_count=int(sample.frame_count),
                 segment=[int(edge) for edge in sample.segment],
-                unknown_words=self.unknown_words(view.text),
-                cut_words=self.cut_words(view.text),
+                unknown_words=[],
+                cut_words=0,
             )
+            # Not every encoder has a vocabulary, or an end.
+            if hasattr(encoder, 'unknown_words'):
+                tube['unknown_words'] = encoder.unknown_words([view.text])
+            if hasattr(encoder, 'cut_words'):
+                tube['cut_words'] = encoder.cut_words(view.text)
             if view.action is not None:
                 tube['action'] = dict(
                     frames=view.frame_inds.tolist(),
@@ -489,51 +533,44 @@ class TubeInferencer(WindowSearch, BaseInferencer):
                 )
             if 'windows' in pred:
                 tube['window'] = pred.windows[number].tolist()
-            if 'others' in pred:
-                tube['others'] = pred.others[number]
             tubes.append(tube)
+            for note in notes_on(tube):
+                if note not in self._noted:
+                    self._noted.add(note)
+                    _warn(note)
         return tubes
 
-    def unknown_words(self, text: str) -> list[str]:
-        """Words of a sentence that are not in a vocabulary of the encoder."""
-        encoder: Any = getattr(self.model, 'text_encoder', None)
-        find = getattr(encoder, 'unknown_words', None)
-        return [] if find is None else find([text])
 
-    def cut_words(self, text: str) -> int:
-        """How many words at the end of a sentence the model does not read."""
-        encoder: Any = getattr(self.model, 'text_encoder', None)
-        count = getattr(encoder, 'cut_words', None)
-        return 0 if count is None else count(text)
+def with_queries(
+    sample: GroundingDataSample, texts: Sequence[str]
+) -> GroundingDataSample:
+    """A new sample of the same clip that asks K sentences alone."""
+    asked = GroundingDataSample(metainfo=sample.metainfo)
+    if '_proposals' in sample:
+        asked.proposals = sample.proposals
+    asked.queries = InstanceData(
+        texts=list(texts),
+        query_ids=[str(place) for place in range(len(texts))],
+        query_types=[
+            'interrogative' if text.endswith('?') else 'declarative'
+            for text in texts
+        ],
+        predicates=[''] * len(texts),
+    )
+    return asked
 
-    def _report_words(self, texts: Sequence[str]) -> None:
-        """Warn of what is not read of a sentence, once."""
-        for text in texts:
-            unknown, cut = self.unknown_words(text), self.cut_words(text)
-            for note in word_notes(text, unknown, cut):
-                if note not in self._reported:
-                    self._reported.add(note)
-                    _warn(note)
+
+def _update(number: int, tube: dict[str, Any], final: bool) -> dict[str, Any]:
+    """What :meth:`TubeInferencer.stream` yields."""
+    start, end = tube['segment']
+    return dict(
+        number=number,
+        tube=tube,
+        searched=[start, end],
+        searched_seconds=[start / tube['fps'], end / tube['fps']],
+        final=final,
+    )
 
 
 def _warn(text: str) -> None:
     print_log(text, logger='current', level=logging.WARNING)
-
-
-def _gather(
-    results: Sequence[dict[str, Any]],
-    videos: Sequence[str],
-    single: bool,
-    errors: dict[str, str],
-) -> dict[str, Any]:
-    """The result of a call: of one video, or lists in the order of many."""
-    found = {result['video']: result for result in results}
-    nothing: dict[str, Any] = dict(predictions=[], visualization=[])
-    ordered = [found.get(video, nothing) for video in videos]
-    keys = ('predictions', 'visualization')
-    gathered: dict[str, Any] = {k: [one[k] for one in ordered] for k in keys}
-    if single:
-        gathered = {key: listed[0] for key, listed in gathered.items()}
-    if errors:
-        gathered['errors'] = errors
-    return gathered

@@ -43,19 +43,17 @@ def pick_device(device: Optional[str]) -> torch.device:
     Raises:
         ValueError: If it is unknown or not there.
     """
-    has_cuda = torch.cuda.is_available()
     if device is None:
-        device = 'cpu'
-        if has_cuda:
-            device = f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
+        cuda = f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
+        device = cuda if torch.cuda.is_available() else 'cpu'
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).split('\n', maxsplit=1)[0]
-        count = torch.cuda.device_count() if has_cuda else 0
         raise UserError(
             f'device {device!r} cannot be used ({reason}). Here is the CPU '
-            f'and {count} CUDA device(s); give cpu, cuda or cuda:N.'
+            f'and {torch.cuda.device_count()} CUDA device(s); give cpu, cuda '
+            'or cuda:N.'
         ) from error
     return torch.device(device)
 
@@ -128,17 +126,14 @@ def pipeline_steps(cfg: Config) -> list[Any]:
             'the config has no test_dataloader.dataset.pipeline; give the '
             'config that the model was trained with.'
         )
+    kinds = [
+        getattr(s['type'], '__name__', s['type']) for s in dataset['pipeline']
+    ]
     return [
         step
-        for step in dataset['pipeline']
-        if _type_name(step) not in TRUTH_TRANSFORMS
+        for step, kind in zip(dataset['pipeline'], kinds)
+        if kind.rpartition('.')[2] not in TRUTH_TRANSFORMS
     ]
-
-
-def _type_name(step: dict) -> str:
-    kind = step['type']
-    name = kind if isinstance(kind, str) else kind.__name__
-    return name.rsplit('.', maxsplit=1)[-1]
 
 
 def check_texts(texts: Union[str, Sequence[str]]) -> list[str]:
@@ -267,7 +262,8 @@ def describe_video(
         TypeError: If the video is no path.
         ValueError: If the segment does not fit the video, or the rate is
             missing or no number above 0.
-        VideoError: If the file is missing, empty, no video or cut off.
+        VideoError: If the file is missing, empty, no video or cut off, or a
+            rate is given for a video.
     """
     paths, _ = list_videos(video)
     path = os.fspath(video)
@@ -278,18 +274,24 @@ def describe_video(
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise UserError(f'fps must be a number above 0, got {fps}.')
     with open_video(path) as reader:
-        count = reader.check_whole()
-        if not isinstance(reader, PictureReader):
-            fps, edges = reader.fps, reader.edges
-        elif fps is None:
+        is_folder = isinstance(reader, PictureReader)
+        if is_folder and fps is None:
             raise VideoError(
                 path,
                 'a folder of pictures has no frame rate',
                 'say how many are shown a second: --fps 25, or fps=25',
             )
+        if fps is not None and not is_folder:
+            raise VideoError(
+                path,
+                f'a video has a frame rate of its own, {fps:g} is given',
+                'leave out fps (--fps), which is for folders of pictures',
+            )
+        count, size = reader.check_whole(), reader.size
+        if fps is None:
+            fps, edges = reader.fps, reader.edges
         else:
             edges = np.arange(count + 1) / fps
-        size = reader.size
     return dict(
         video_id=Path(path).stem,
         video_path=path,

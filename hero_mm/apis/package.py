@@ -53,9 +53,7 @@ _FILE = re.compile(
 )
 # In the config of a language model: what may name code on the hub.
 _REMOTE = ('auto_map', 'quantization_config')
-_DEEPEST = 60
 _SHOWN_SCORES = ('m_tIoU', 'm_vIoU', 'gt_m_vIoU', 'acc_avg')
-Model = Union[str, Path, Config, None]
 
 
 def find_package(model: Any) -> Optional[Path]:
@@ -76,15 +74,10 @@ def find_package(model: Any) -> Optional[Path]:
 
 
 def read_package(folder: Path, trust: bool = False) -> Config:
-    """The config of a package, with its ``label``.
+    """The config of a package: ``model``, ``test_dataloader``, ``label``.
 
-    Args:
-        folder (Path): Of the package.
-        trust (bool): Import what it wants to be imported, and build any class
-            that it names. Code of others is then run.
-
-    Returns:
-        Config: With ``model``, ``test_dataloader`` and ``label``.
+    ``trust`` imports what it wants to be imported, and builds any class that
+    it names. Code of others is then run.
 
     Raises:
         FileNotFoundError: If a file of it is missing.
@@ -96,23 +89,35 @@ def read_package(folder: Path, trust: bool = False) -> Config:
             f'{folder} is no whole package: {", ".join(missing)} is missing; '
             'copy it again, or write it with hero-mm export'
         )
-    content, label = (_read_object(folder / name) for name in (CONFIG, LABEL))
+    path = folder / CONFIG
+    content, label = _read_object(path), _read_object(folder / LABEL)
     if label.get('format') != FORMAT:
         raise UserError(
             f'{folder / LABEL} says format {label.get("format")!r:.40}, and '
             f'this hero_mm reads {FORMAT!r}; update hero_mm, or export the '
             'model anew'
         )
-    for key in ('model', 'pipeline'):
-        if not isinstance(content.get(key), (dict, list)):
+    imports = content.get('custom_imports') or []
+    known = dict(
+        model=isinstance(content.get('model'), dict),
+        pipeline=isinstance(content.get('pipeline'), list),
+        custom_imports=isinstance(imports, list)
+        and all(isinstance(name, str) for name in imports),
+    )
+    for name, good in known.items():
+        if not good:
             raise UserError(
-                f'{folder / CONFIG} has no {key!r}; export the model anew'
+                f'{path} has no {name!r} that can be read; export the model '
+                'anew'
             )
-    if not trust:
-        _check(content, folder / CONFIG)
-    for name in _imports(content, folder / CONFIG):
+    try:
+        if not trust:
+            _check(content, path)
+        _place_tokenizer(content['model'], folder, trust)
+    except RecursionError as error:
+        raise UserError(f'{path} is nested too deep') from error
+    for name in imports:
         import_module(name)
-    _place_tokenizer(content['model'], folder, trust)
     dataset = dict(type='GroundingDataset', pipeline=content['pipeline'])
     values = dict(
         default_scope=content.get('default_scope', 'hero_mm'),
@@ -121,7 +126,7 @@ def read_package(folder: Path, trust: bool = False) -> Config:
         label=label,
         window=content.get('window'),
     )
-    return Config(values, filename=str(folder / CONFIG))
+    return Config(values, filename=str(path))
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -131,25 +136,18 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _imports(content: Mapping[str, Any], path: Path) -> list[str]:
-    names = content.get('custom_imports') or []
-    if isinstance(names, list) and all(isinstance(n, str) for n in names):
-        return names
-    raise UserError(f'{path}: custom_imports is no list of module names')
-
-
 def _check(content: dict[str, Any], path: Path) -> None:
     """Refuse a config that reaches out of the MM family, or for a file."""
-    for name in _imports(content, path):
-        if name.partition('.')[0] not in FAMILY:
-            raise UserError(_untrusted(path, 'custom_imports', name))
-    for place, key, text in _texts(content, path):
-        if key in ('type', '_scope_', 'default_scope'):
+    for place, key, text in _texts(content):
+        if place.startswith('custom_imports'):
+            if text.partition('.')[0] not in FAMILY:
+                raise UserError(_untrusted(path, place, text))
+        elif key in ('type', '_scope_', 'default_scope'):
             kind = _TYPE.fullmatch(text)
             scope = kind and (kind[1] if key == 'type' else text)
             if not kind or (scope and scope not in FAMILY):
                 raise UserError(_untrusted(path, place, text))
-        elif _FILE.search(text) and not place.startswith('custom_imports'):
+        elif _FILE.search(text):
             raise UserError(
                 f'{path}: {place} is {text!r:.60}, which names a file. A '
                 'package reads none but its own; if you trust who made it, '
@@ -165,35 +163,22 @@ def _untrusted(path: Path, place: str, name: str) -> str:
     )
 
 
-def _texts(content: Any, path: Path) -> Iterator[tuple[str, str, str]]:
+def _texts(
+    value: Any, place: str = '', key: str = ''
+) -> Iterator[tuple[str, str, str]]:
     """All texts in plain values, with their dotted place and last key."""
-    waiting: list[tuple[str, str, Any, int]] = [('', '', content, 0)]
-    while waiting:
-        place, key, value, depth = waiting.pop()
-        if depth > _DEEPEST:
-            raise UserError(f'{path} is nested more than {_DEEPEST} deep')
-        if isinstance(value, str):
-            yield place, key, value
-        elif key in ('type', '_scope_'):
-            raise UserError(
-                f'{path}: {place} must be a name, got {value!r:.60}'
-            )
-        elif isinstance(value, dict):
-            waiting += [
-                (f'{place}.{k}'.lstrip('.'), k, v, depth + 1)
-                for k, v in value.items()
-            ]
-        elif isinstance(value, list):
-            waiting += [
-                (f'{place}.{at}', '', v, depth + 1)
-                for at, v in enumerate(value)
-            ]
+    if isinstance(value, str):
+        yield place.lstrip('.'), key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, f'{place}.{name}', name)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f'{place}.{number}')
 
 
-def _place_tokenizer(model: Any, folder: Path, trust: bool) -> None:
+def _place_tokenizer(model: dict[str, Any], folder: Path, trust: bool) -> None:
     """Let a language model read its config and tokenizer in the package."""
-    if isinstance(model, list):
-        raise UserError(f'{folder / CONFIG}: model is no object')
     for encoder in _encoders(model):
         own = folder / TOKENIZER
         if not (own / CONFIG).is_file():
@@ -265,13 +250,12 @@ def trained_on(cfg: Config) -> str:
     """What a model was trained on, as its label or its config says it."""
     if 'label' in cfg:
         return str(cfg.label.get('trained_on', 'not stated'))
-    loader = cfg.get('train_dataloader') or {}
-    files = [
-        text
-        for _, key, text in _texts(_plain(loader), Path('config'))
-        if key == 'ann_file'
-    ]
-    return ', '.join(sorted(set(files))) or 'not stated'
+    return ', '.join(_ann_files(cfg)) or 'not stated'
+
+
+def _ann_files(cfg: Config) -> list[str]:
+    found = _texts(_plain(cfg.get('train_dataloader') or {}))
+    return sorted({text for _, key, text in found if key == 'ann_file'})
 
 
 def _plain(value: Any) -> Any:
@@ -376,21 +360,19 @@ def _portable(cfg: Config, steps: Sequence[Any]) -> dict[str, Any]:
     model = _plain(cfg.model)
     for encoder in _encoders(model):
         encoder['name'] = TOKENIZER
-    model = _without_files(model)
     imports = _plain(cfg.get('custom_imports') or {}).get('imports', [])
     imports = [imports] if isinstance(imports, str) else imports
     content = dict(
         default_scope=cfg.get('default_scope') or 'hero_mm',
         custom_imports=[n for n in imports if n not in _IMPORTED_ANYWAY],
-        model=model,
+        model=_without_files(model),
         pipeline=_plain(list(steps)),
         # Seconds, for the search in long videos.
         window=cfg.get('window'),
     )
-    for place, key, text in _texts(content, Path(cfg.filename or 'config')):
-        if key != 'type' and _FILE.search(text):
-            if place.startswith('custom_imports'):
-                continue
+    for place, key, text in _texts(content):
+        is_name = key == 'type' or place.startswith('custom_imports')
+        if not is_name and _FILE.search(text):
             raise UserError(
                 f'{place}={text!r} names a file, which a package does not '
                 'carry; set it to None in the config, or give the work dir '
@@ -400,39 +382,39 @@ def _portable(cfg: Config, steps: Sequence[Any]) -> dict[str, Any]:
 
 
 def _without_files(value: Any) -> Any:
+    """A config without what fills a model that gets its weights otherwise."""
     if isinstance(value, list):
         return [_without_files(item) for item in value]
     if not isinstance(value, dict):
         return value
+    fillers = {
+        key
+        for key in value
+        if key in _FILLERS
+        and any(_FILE.search(text) for _, _, text in _texts(value[key]))
+    }
     return {
-        key: None
-        if key in _FILLERS and _names_file(item)
-        else _without_files(item)
+        key: None if key in fillers else _without_files(item)
         for key, item in value.items()
     }
-
-
-def _names_file(value: Any) -> bool:
-    found = _texts(value, Path('config'))
-    return any(_FILE.search(text) for _, _, text in found)
 
 
 def _describe_data(cfg: Config) -> str:
     """The annotation files of a training, and how much is in them."""
     from hero_mm.datasets.annotation import load_annotation
 
-    files = trained_on(cfg)
     parts = []
-    for file in files.split(', '):
-        parts.append(Path(file).name if file != 'not stated' else file)
-        if Path(file).is_file():
+    for file in map(Path, _ann_files(cfg)):
+        part = file.name
+        if file.is_file():
             known = load_annotation(file)
-            parts[-1] = (
-                f'{known.metainfo.get("dataset", Path(file).name)} '
+            part = (
+                f'{known.metainfo.get("dataset", part)} '
                 f'({known.metainfo.get("split", "one split")}): '
                 f'{len(known.ground_truths()):,} sentences'
             )
-    return ', '.join(parts)
+        parts.append(part)
+    return ', '.join(parts) or 'not stated'
 
 
 def _scores(inferencer: 'TubeInferencer') -> dict[str, float]:

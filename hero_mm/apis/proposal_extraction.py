@@ -21,7 +21,7 @@ from hero_mm.datasets.proposal_files import (
     save_proposals,
 )
 from hero_mm.datasets.video_base import same_aspect
-from hero_mm.datasets.video_reader import VideoError, VideoReader, open_video
+from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError
 
 from .inputs import PathLike, pick_device
@@ -71,7 +71,6 @@ class ProposalExtractor:
                 f'{every} and {short_side}'
             )
         init_default_scope('hero_mm')
-        self.device = pick_device(device)
         self.every = every
         self.short_side = short_side
         self.generator = DetectorProposals(
@@ -82,7 +81,7 @@ class ProposalExtractor:
             batch_size=batch_size,
         )
         self.generator.init_weights()
-        self.generator.to(self.device).eval()
+        self.generator.to(pick_device(device)).eval()
         # Stored with the boxes; files of weights may move.
         self.made_by = dict(
             detector=type(self.generator.detector).__name__,
@@ -172,7 +171,14 @@ class ProposalExtractor:
         boxes: list[np.ndarray] = []
         scores: list[np.ndarray] = []
         with open_video(str(Path(video_dir) / video.path)) as reader:
-            width, height = self._check_size(reader, video)
+            width, height = reader.size
+            if not same_aspect(reader.size, (video.width, video.height)):
+                raise VideoError(
+                    reader.path,
+                    f'frames are {width}x{height}, the annotation says '
+                    f'{video.width}x{video.height} (width x height)',
+                    'fetch the right file or correct its annotation',
+                )
             if self.short_side is not None:
                 self.generator.scale = self.short_side / min(width, height)
             factor = np.array([video.width / width, video.height / height] * 2)
@@ -188,19 +194,6 @@ class ProposalExtractor:
                 boxes += [box.cpu().numpy() * factor for box in found]
                 scores += [score.cpu().numpy() for score in sure]
         return numbers, boxes, scores
-
-    @staticmethod
-    def _check_size(reader: VideoReader, video: VideoInfo) -> tuple[int, int]:
-        """(width, height) of a file that may be the annotated one."""
-        size, annotated = reader.size, (video.width, video.height)
-        if not same_aspect(size, annotated):
-            raise VideoError(
-                reader.path,
-                f'frames are {size[0]}x{size[1]}, the annotation says '
-                f'{annotated[0]}x{annotated[1]} (width x height)',
-                'fetch the right file or correct its annotation',
-            )
-        return size
 
 
 def fingerprint(model: nn.Module) -> str:

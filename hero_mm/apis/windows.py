@@ -79,11 +79,9 @@ def check_seconds(value: Any, name: str = 'window') -> float:
 class Grid:
     """The frames that are looked at, one every ``step`` native frames.
 
-    Attributes:
-        start (int): First native frame of what is searched.
-        step (float): Native frames from one to the next, at least 1.
-        length (int): Frames T of a window.
-        shift (float): Place of a frame in its step: 0.5 is its middle.
+    ``start`` is the first native frame of what is searched, ``length`` the
+    frames T of a window; ``shift`` is the place of a frame in its step: 0.5
+    is its middle.
     """
 
     start: int
@@ -129,12 +127,9 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Frames of a part of a video.
+    """Frames of a part of a video, the ``segment``.
 
-    Attributes:
-        segment (tuple[int, int]): The part.
-        frames_T (np.ndarray): Native numbers, int64.
-        images (list[np.ndarray]): T pictures, RGB uint8.
+    ``frames_T`` are native numbers, int64; ``images`` T pictures, RGB uint8.
     """
 
     segment: tuple[int, int]
@@ -152,12 +147,10 @@ class Window:
             facts, segment=self.segment, frame_inds=self.frames_T.copy()
         )
         for step in pipeline.transforms:
-            if isinstance(step, SampleClipFrames):
-                continue
             if isinstance(step, DecodeFrames):
                 images = np.stack(self.images)
                 results = step.pack(results, images, size[::-1])
-            else:
+            elif not isinstance(step, SampleClipFrames):
                 results = step(results)
         return results
 
@@ -170,12 +163,9 @@ def cut_windows(
 ) -> Iterator[Window]:
     """Cut frames that come in order into windows; the last one is as long.
 
-    Args:
-        frames (Iterable): Numbers and pictures of the grid, in order.
-        grid (Grid): Where they are.
-        find_end (Callable[[], int]): One past the last native frame; asked
-            when all frames have come.
-        overlap (float): Share of a window that the next one sees again.
+    ``frames`` are numbers and pictures of the grid. ``find_end`` gives one
+    past the last native frame, and is asked when all frames have come.
+    ``overlap`` is the share of a window that the next one sees again.
     """
     held: deque[tuple[int, np.ndarray]] = deque(maxlen=grid.length)
     hop = max(1, round(grid.length * (1 - overlap)))
@@ -199,15 +189,10 @@ def _window(
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A tube of one sentence.
+    """A tube of one sentence, and its score: that it is what that says.
 
-    Attributes:
-        span (tuple[float, float]): When.
-        score (float): That it is what the sentence says.
-        window (tuple[int, int]): What was seen around it.
-        frames_N (np.ndarray): Native frames of the window, int64.
-        boxes_N4 (np.ndarray): A box on each of them.
-        action_N (np.ndarray): Action consistency on each of them.
+    ``window`` is what was seen around it. Of each native frame that was
+    looked at (``frames_N``, int64) there is a box and an action consistency.
     """
 
     span: tuple[float, float]
@@ -313,16 +298,13 @@ class BestTubes:
         self.step = step
         self._kept: list[Found] = []
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def add(self, found: Found) -> None:
-        """Take the tube of the next window.
+    def add(self, found: Found) -> bool:
+        """Take the tube of the next window; says if the best ones change.
 
         It is joined with those that it agrees with by :data:`SAME` or more on
         the frames that both windows saw; so no event stands there twice.
         """
-        begun = found.window[0]
+        before, begun = self.best(), found.window[0]
         for other in list(self._kept):
             if other.window[1] > begun and agreement(other, found) >= SAME:
                 self._kept.remove(other)
@@ -335,6 +317,7 @@ class BestTubes:
             for place, one in enumerate(self._kept)
             if place < SPARE * self.number or one.window[1] > begun
         ]
+        return self.best() != before
 
     def best(self) -> list[Found]:
         """The best tubes, the best one first; at most as many as asked."""
@@ -369,13 +352,11 @@ def as_sample(
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a search is.
+    """How far a search is, and whether that is all (``final``).
 
-    Attributes:
-        best (list[BestTubes]): Of each sentence.
-        changed (list[int]): The sentences whose best tubes changed.
-        facts (dict): Of the video; ``segment`` is what was searched so far.
-        final (bool): Whether that is all of it.
+    ``best`` are the tubes of each sentence, ``changed`` the sentences whose
+    best ones changed. ``facts`` are those of the video, ``segment`` in them is
+    what was searched so far.
     """
 
     best: list[BestTubes]
@@ -416,7 +397,6 @@ def search(
     start, end = facts.get('segment', (0, None))
     grid = Grid.of(sampler, facts['fps'], seconds, start)
     best = [BestTubes(number, grid.step) for _ in range(count)]
-    before: list[list[Found]] = [[] for _ in best]
     frames = reader.stream(grid.ranks(end), decoder.max_side)
 
     def find_end() -> int:
@@ -425,11 +405,8 @@ def search(
     window = None
     for window in cut_windows(frames, grid, find_end):
         data = window.through(pipeline, facts, reader.size)
-        for tubes, found in zip(best, read_found(answer(data))):
-            tubes.add(found)
-        after = [tubes.best() for tubes in best]
-        changed = [k for k, now in enumerate(after) if now != before[k]]
-        before = after
+        found = read_found(answer(data))
+        changed = [k for k, tubes in enumerate(best) if tubes.add(found[k])]
         so_far = dict(
             facts,
             segment=(start, window.segment[1]),

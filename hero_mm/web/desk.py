@@ -229,9 +229,11 @@ class Desk:
 
     def _find(self, visit: Visit, texts: Sequence[str]) -> Iterator[dict]:
         """The tubes of sentences, of a kept clip or of a search in windows."""
-        asked = visit.video, texts, visit.segment
-        if self.inferencer._search(*asked) is not None:
-            for update in self.inferencer.stream(*asked):
+        window, _ = self.inferencer.plan(visit.video, visit.segment)
+        if window is not None:
+            for update in self.inferencer.stream(
+                visit.video, texts, visit.segment
+            ):
                 if update['final']:
                     yield update['tube']
             return

@@ -25,7 +25,6 @@ with explained():
     from hero_mm.registry import MODELS
 
 DEFAULT_SIZE = (224, 224)
-CHANNELS = 3
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -39,13 +38,12 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         type=int,
         nargs='+',
         metavar='SIZE',
-        help='SIDE; HEIGHT WIDTH; FRAMES 3 HEIGHT WIDTH; or CLIPS 3 FRAMES '
-        'HEIGHT WIDTH. Default: what the test pipeline of the config makes, '
-        f'{DEFAULT_SIZE[0]} {DEFAULT_SIZE[1]} where it keeps the size of the '
-        'video',
+        help='HEIGHT WIDTH, or FRAMES 3 HEIGHT WIDTH. Default: what the test '
+        f'pipeline of the config makes, {DEFAULT_SIZE[0]} {DEFAULT_SIZE[1]} '
+        'where it keeps the size of the video',
     )
     parser.add_argument(
-        '--sentences', type=int, default=1, help='sentences a clip (1)'
+        '--sentences', type=int, default=1, help='about the clip (1)'
     )
     parser.add_argument(
         '--cfg-options',
@@ -55,10 +53,8 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         help='change the config',
     )
     args = parser.parse_args(argv)
-    if args.sentences < 1:
-        parser.error(f'--sentences must be 1 or more, got {args.sentences}')
-    if any(size < 1 for size in args.shape or ()):
-        parser.error(f'--shape needs sizes of 1 or more, got {args.shape}')
+    if min([args.sentences, *(args.shape or ())]) < 1:
+        parser.error('--sentences and --shape need numbers of 1 or more')
     return args
 
 
@@ -71,17 +67,15 @@ def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
 
 def clip_shape(
     shape: Optional[Sequence[int]], cfg: Config
-) -> tuple[int, int, int, int]:
-    """Clips, frames, height and width to count for."""
+) -> tuple[int, int, int]:
+    """Frames, height and width to count for."""
     sizes = list(shape or ())
-    if len(sizes) == 4 and sizes[1] == CHANNELS:
-        return 1, sizes[0], sizes[2], sizes[3]
-    if len(sizes) == 5 and sizes[1] == CHANNELS:
-        return sizes[0], sizes[2], sizes[3], sizes[4]
-    if len(sizes) > 2:
+    if len(sizes) == 4 and sizes[1] == 3:
+        return sizes[0], sizes[2], sizes[3]
+    if len(sizes) not in (0, 2):
         raise UserError(
-            f'--shape {" ".join(map(str, sizes))}: give SIDE, HEIGHT WIDTH, '
-            'FRAMES 3 HEIGHT WIDTH or CLIPS 3 FRAMES HEIGHT WIDTH'
+            f'--shape {" ".join(map(str, sizes))}: give HEIGHT WIDTH or '
+            'FRAMES 3 HEIGHT WIDTH'
         )
     steps = test_steps(cfg)
     sample = steps.get('SampleClipFrames', {})
@@ -92,7 +86,7 @@ def clip_shape(
             '--shape FRAMES 3 HEIGHT WIDTH'
         )
     if sizes:
-        return 1, frames, sizes[0], sizes[-1]
+        return frames, sizes[0], sizes[1]
     resize = steps.get('ResizeClip', {})
     if 'scale' in resize:
         width, height = resize['scale']
@@ -102,7 +96,7 @@ def clip_shape(
         width = resize.get('max_long') or height
     else:
         height, width = DEFAULT_SIZE
-    return 1, frames, height, width
+    return frames, height, width
 
 
 def parameter_rows(counts: Mapping[str, tuple[int, int]]) -> list[list[str]]:
@@ -123,7 +117,7 @@ def flop_rows(flops: Mapping[str, int], queries: int) -> list[list[str]]:
     rows = [['operations', 'FLOPs']]
     named = {
         **flops,
-        'clips in all': clip,
+        'clip in all': clip,
         f'sentences in all ({queries})': sentence,
         'in all': clip + sentence,
     }
@@ -136,20 +130,17 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Build the model with random weights, count and print."""
     args = parse_args(argv)
     cfg = config_without_data(args.config, args.cfg_options)
-    clips, frames, height, width = clip_shape(args.shape, cfg)
+    frames, height, width = clip_shape(args.shape, cfg)
     # Pretrained weights change no count: none are fetched.
     model = MODELS.build(cfg.model)
-    items = [
-        make_item(frames, (width, height), args.sentences, seed)
-        for seed in range(clips)
-    ]
+    item = make_item(frames, (width, height), args.sentences, 0)
     print('\n'.join(align_rows(parameter_rows(count_parameters(model)))))
     print(
-        f'\nInput: {clips} x {frames} frames of {height} x {width} pixels '
-        f'(height x width), {args.sentences} sentence(s) each'
+        f'\nInput: {frames} frames of {height} x {width} pixels (height x '
+        f'width), {args.sentences} sentence(s)'
     )
-    flops = count_flops(model, items)
-    print('\n'.join(align_rows(flop_rows(flops, clips * args.sentences))))
+    flops = count_flops(model, [item])
+    print('\n'.join(align_rows(flop_rows(flops, args.sentences))))
     print(
         '\nA multiplication and its addition are two operations (the counter '
         'of MMEngine\nsays one). Counted are products of matrices, '
