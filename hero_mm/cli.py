@@ -269,11 +269,11 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         asking = Asking(
             inferencer, given, texts, args.segment, args.fps, args.out
         )
-        show = partial(_progress, errors)
-        if one:
-            asking.on_update, show = partial(_say, errors), iter
         rank, _ = launched()
-        tubes = asking.answer_all(videos, iter if rank else show)
+        if one:
+            asking.on_update = partial(_say, errors)
+        show = iter if rank or one else partial(_progress, errors)
+        tubes = asking.answer_all(videos, show)
         if rank:
             # The first process has all answers.
             return

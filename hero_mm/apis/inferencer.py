@@ -441,10 +441,10 @@ class TubeInferencer(BaseInferencer):
             tuple[float | None, dict]: Seconds of a window, None where it is
             looked at as one clip, and what the pipeline needs to know of it.
         """
-        seconds, longest = self.window, self.window
+        seconds = self.window
         if seconds is None:
             seconds = window_seconds(self.cfg, self.pipeline)
-            longest = LONG * (seconds or 0)
+        longest = (seconds or 0) * (LONG if self.window is None else 1)
         path = str(video)
         if (
             seconds
