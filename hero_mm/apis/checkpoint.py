@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hero_mm.errors import UserError
 
-from ..models.compat_checkpoint import check_version
+from ..models.grounders.hero import check_version
 from ..pretrained.checkpoints import find_checkpoint, read_checkpoint
 from ..pretrained.filling import some
 

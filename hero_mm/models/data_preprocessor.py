@@ -4,7 +4,7 @@ Shape legend: B clips, T frames, H W pixels.
 """
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -19,14 +19,12 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
     """Collate clips of different length and size into one batch.
 
     Args:
-        mean (Sequence[float]): Mean of each channel that the backbone sees,
-            in [0, 255].
+        mean (Sequence[float]): Of each channel that the backbone sees, in
+            [0, 255].
         std (Sequence[float]): Standard deviation of each channel.
         pad_size_divisor (int): Height and width are padded to a multiple of
-            it. Set it to the largest stride of the backbone. Defaults to 1.
-        rgb_to_bgr (bool): Give the backbone the channels B, G, R, as those
-            of the style caffe want them; mean and std are in this order,
-            too. Defaults to False.
+            it: the largest stride of the backbone.
+        rgb_to_bgr (bool): The backbone, and mean and std, see B, G, R.
     """
 
     def __init__(
@@ -44,35 +42,24 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             )
         self.pad_size_divisor = pad_size_divisor
         self.rgb_to_bgr = rgb_to_bgr
-        self.register_buffer(
-            'mean',
-            torch.tensor(mean, dtype=torch.float32).view(3, 1, 1),
-            persistent=False,
-        )
-        self.register_buffer(
-            'std',
-            torch.tensor(std, dtype=torch.float32).view(3, 1, 1),
-            persistent=False,
-        )
+        for name, values in (('mean', mean), ('std', std)):
+            value = torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Move, normalise and pad.
+        """Move to the device, normalise and pad.
 
-        Args:
-            data (dict): ``inputs``, a list of B clips, uint8 RGB, each of
-                shape (T, 3, H, W); ``data_samples``, a list of
-                :class:`GroundingDataSample`, or None.
-            training (bool): Unused: both modes are the same.
+        Of B clips, uint8 RGB (T, 3, H, W), in ``inputs``, and
+        ``data_samples``.
 
         Returns:
-            dict: ``inputs``, a dict of ``imgs`` (B, T, 3, H, W), normalised
-            and zero on padding, ``frame_mask`` (B, T) and ``pixel_mask`` (B,
-            H, W), True on real data, and ``extents``, B times (frames, height,
-            width) of it, for the host; ``data_samples``, on the device.
+            dict: ``inputs``, a dict of ``imgs`` (B, T, 3, H, W), zero on
+            padding, ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W), True
+            on real data, and ``extents``, B times (frames, height, width) of
+            it, for the host; ``data_samples``.
         """
         data = self.cast_data(data)
         clips: list[Tensor] = list(data['inputs'])
-        samples: Optional[list] = data.get('data_samples')
         divisor = self.pad_size_divisor
         num_frames = max(clip.shape[0] for clip in clips)
         height, width = (
@@ -99,4 +86,4 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             pixel_mask=pixel_mask,
             extents=[(len(clip), *clip.shape[2:]) for clip in clips],
         )
-        return dict(inputs=inputs, data_samples=samples)
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))

@@ -16,20 +16,14 @@ Stride = tuple[float, float]
 
 
 def none_is_padding(mask: Tensor) -> bool:
-    """Whether a mask is all True, where asking costs no wait.
-
-    False on a device that the host would have to wait for.
-    """
+    """Whether a mask is all True; False where the host would have to wait."""
     return mask.device.type == 'cpu' and bool(mask.all())
 
 
 def read_extents(
     frame_mask_BT: Tensor, pixel_mask_BHW: Tensor
 ) -> list[tuple[int, int, int]]:
-    """Frames, height and width of each clip, from the masks.
-
-    The host waits for them: the data preprocessor knows them.
-    """
+    """Frames, height and width of each clip, by the masks; the host waits."""
     sides = [
         frame_mask_BT.sum(1),
         pixel_mask_BHW.any(2).sum(1),
@@ -43,13 +37,12 @@ class Pyramid:
     """Features of B clips at several resolutions, the finest level first.
 
     Attributes:
-        levels (tuple[Tensor, ...]): Each has shape (B, T, D, H, W), zero on
-            padding.
-        strides (tuple[tuple[float, float], ...]): Pixels a cell of each
+        levels (tuple[Tensor, ...]): Each (B, T, D, H, W), zero on padding.
+        strides (tuple[tuple[float, float], ...]): Pixels that a cell of each
             level covers, (x, y).
-        frame_mask_BT (Tensor): True on real frames, False on padding.
+        frame_mask_BT (Tensor): True on real frames.
         sizes_B2 (Tensor): Width and height of the frames in pixels, without
-            padding, float32.
+            padding.
         times_BT (Tensor, optional): Places of the frames among the sampled
             ones, where frames were left out.
     """
@@ -101,12 +94,10 @@ class TextFeatures:
 
     Attributes:
         words_QLD (Tensor): One feature a word (or sub-word).
-        word_mask_QL (Tensor): True on real words, False on padding.
+        word_mask_QL (Tensor): True on real words.
         sentence_QD (Tensor): One vector a sentence.
-        action_QD (Tensor): The action that the sentence names, pooled from
-            the words by learned attention.
-        action_weights_QL (Tensor): The weights of that pooling; they sum to
-            one over the real words.
+        action_QD (Tensor): The action, pooled from the words.
+        action_weights_QL (Tensor): The weights of that pooling.
     """
 
     words_QLD: Tensor

@@ -22,6 +22,11 @@ from torch import Tensor, nn
 from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
+# Hidden width of feed-forwards, in widths of the tokens.
+FFN_RATIO = 2.0
+# One channel in so many looks a frame back, as many look ahead.
+SHIFT_DIV = 4
+
 
 def start_silent(linear: nn.Module) -> None:
     """What an untrained layer adds to its input is zero."""
@@ -36,8 +41,7 @@ class Attention(nn.Module):
         super().__init__()
         if embed_dims % num_heads:
             raise UserError(
-                f'embed_dims={embed_dims} is not divisible by '
-                f'num_heads={num_heads}'
+                f'embed_dims={embed_dims} is no multiple of {num_heads=}'
             )
         self.num_heads = num_heads
         self.query_key_value = nn.Linear(embed_dims, 3 * embed_dims)
@@ -83,25 +87,23 @@ def sine_features(positions: Tensor, num_bands: int) -> Tensor:
 class StepPosition(nn.Module):
     """Projection of sines of a number of steps; 8 bands reach 256."""
 
-    def __init__(self, embed_dims: int, num_bands: int = 8) -> None:
+    def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.num_bands = num_bands
-        self.project = nn.Linear(2 * num_bands, embed_dims, bias=False)
+        self.project = nn.Linear(2 * 8, embed_dims, bias=False)
 
     def forward(self, steps: Tensor) -> Tensor:
         """Steps (...) to (..., D)."""
-        sines = sine_features(steps.float(), self.num_bands)
+        sines = sine_features(steps.float(), 8)
         return self.project(sines.to(self.project.weight.dtype))
 
 
 class BoxPosition(nn.Module):
     """Embedding of a box by its place and size."""
 
-    def __init__(self, embed_dims: int, num_bands: int = 6) -> None:
+    def __init__(self, embed_dims: int) -> None:
         super().__init__()
-        self.num_bands = num_bands
         self.project = nn.Sequential(
-            nn.Linear(4 * (2 * num_bands + 1), embed_dims),
+            nn.Linear(4 * (2 * 6 + 1), embed_dims),
             nn.GELU(),
             nn.Linear(embed_dims, embed_dims),
         )
@@ -111,7 +113,7 @@ class BoxPosition(nn.Module):
         centre = (boxes[..., :2] + boxes[..., 2:]) / 2 / unit
         size = (boxes[..., 2:] - boxes[..., :2]) / unit
         place = torch.cat([centre, size], -1)
-        waves = sine_features(place, self.num_bands).flatten(-2)
+        waves = sine_features(place, 6).flatten(-2)
         features = torch.cat([waves, place / 8], dim=-1)
         dtype = next(self.project.parameters()).dtype
         return self.project(features.to(dtype))
@@ -133,16 +135,10 @@ def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
 
 @dataclass
 class Context:
-    """What a layer reads and does not change.
+    """What a layer reads and does not change; masks are True on what is real.
 
-    Attributes:
-        mask_QTR (Tensor): True on regions.
-        times_QT (Tensor): Places of the frames.
-        frame_mask_QT (Tensor): True on real frames.
-        looks_QTRSD (Tensor, optional): What regions show at several sizes.
-        words_QLD (Tensor, optional): Words.
-        word_mask_QL (Tensor, optional): True on real words.
-        gate_QT (Tensor, optional): Logits of action consistency.
+    ``times_QT`` are places of frames, ``looks_QTRSD`` what regions show at
+    several sizes, ``gate_QT`` logits of action consistency.
     """
 
     mask_QTR: Tensor
@@ -204,9 +200,9 @@ class PyramidAlignment(nn.Module):
         heads, sizes = self.num_heads, len(self.look_weight)
         if looks_QTRSD.shape[3] not in (1, sizes):
             raise UserError(
-                f'regions show {looks_QTRSD.shape[3]} sizes, but the neck is '
-                f'built for num_sizes={sizes}: it must be the number of '
-                'scales of the region encoder'
+                f'regions show {looks_QTRSD.shape[3]} sizes, but the neck has '
+                f'num_sizes={sizes}: set it to the number of scales of the '
+                'region encoder'
             )
         x = self.norm(x_QTRD)
         pairs = self.key_value(words_QLD)
@@ -256,10 +252,10 @@ class TimeBias(nn.Module):
 class SlotAttention(nn.Module):
     """Attention along each slot, in windows of frames.
 
-    Shifted windows begin half a window earlier, so that what one layer cuts
-    the next one joins (Swin, arXiv 2103.14030). 1/shift_div of the channels
-    come from the frame before along the slot and as many from the one after
-    (TSM, arXiv 1811.08383); 0 leaves it out.
+    With ``halfway`` they begin half a window earlier, so that what one layer
+    cuts the next one joins (Swin, arXiv 2103.14030). With ``shift`` some
+    channels come from the frame before along the slot and as many from the one
+    after (TSM, arXiv 1811.08383).
     """
 
     def __init__(
@@ -267,8 +263,8 @@ class SlotAttention(nn.Module):
         embed_dims: int,
         num_heads: int,
         window: int,
-        shifted: bool,
-        shift_div: int,
+        shift: bool,
+        halfway: bool,
     ) -> None:
         super().__init__()
         if window < 2:
@@ -279,8 +275,8 @@ class SlotAttention(nn.Module):
         self.attention = Attention(embed_dims, num_heads)
         self.bias = TimeBias(num_heads)
         self.window = window
-        self.begin = window // 2 if shifted else 0
-        self.shift = embed_dims // shift_div if shift_div else 0
+        self.begin = window // 2 if halfway else 0
+        self.shift = embed_dims // SHIFT_DIV if shift else 0
 
     def forward(
         self, x_QTRD: Tensor, mask_QTR: Tensor, times_QT: Tensor
@@ -327,9 +323,7 @@ class SlotAttention(nn.Module):
 class FrameTokens(nn.Module):
     """One token a frame: gathers its regions and sees all frames."""
 
-    def __init__(
-        self, embed_dims: int, num_heads: int, ffn_ratio: float
-    ) -> None:
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         self.norm_regions = nn.LayerNorm(embed_dims)
         self.weight = nn.Linear(embed_dims, 1)
@@ -337,7 +331,7 @@ class FrameTokens(nn.Module):
         self.norm_frames = nn.LayerNorm(embed_dims)
         self.attention = Attention(embed_dims, num_heads)
         self.norm_ffn = nn.LayerNorm(embed_dims)
-        self.ffn = FeedForward(embed_dims, ffn_ratio)
+        self.ffn = FeedForward(embed_dims, FFN_RATIO)
         self.spread = nn.Linear(embed_dims, embed_dims)
         start_silent(self.ffn[-1])
         start_silent(self.spread)
@@ -376,11 +370,10 @@ class HierarchicalLayer(nn.Module):
         self,
         embed_dims: int,
         num_heads: int,
-        ffn_ratio: float,
         num_sizes: int,
         temporal_window: int,
-        shifted: bool,
-        shift_div: int,
+        shift: bool,
+        halfway: bool,
         temporal_layer: Optional[dict] = None,
     ) -> None:
         super().__init__()
@@ -392,12 +385,12 @@ class HierarchicalLayer(nn.Module):
             MODELS.build({'embed_dims': embed_dims, **temporal_layer})
             if temporal_layer
             else SlotAttention(
-                embed_dims, num_heads, temporal_window, shifted, shift_div
+                embed_dims, num_heads, temporal_window, shift, halfway
             )
         )
-        self.frames = FrameTokens(embed_dims, num_heads, ffn_ratio)
+        self.frames = FrameTokens(embed_dims, num_heads)
         self.norm_ffn = nn.LayerNorm(embed_dims)
-        self.ffn = FeedForward(embed_dims, ffn_ratio)
+        self.ffn = FeedForward(embed_dims, FFN_RATIO)
         start_silent(self.ffn[-1])
 
     def forward(
@@ -441,20 +434,16 @@ class JointReasoningLayer(nn.Module):
     """The baseline: regions of all frames, words and frame tokens in one.
 
     Its feed-forward is wider, so that it has as many parameters as a
-    :class:`HierarchicalLayer` of this ``ffn_ratio``.
+    :class:`HierarchicalLayer`.
     """
 
     def __init__(
-        self,
-        embed_dims: int,
-        num_heads: int,
-        ffn_ratio: float,
-        with_words: bool,
+        self, embed_dims: int, num_heads: int, with_words: bool
     ) -> None:
         super().__init__()
         # Of time, frame tokens and words, in units of D squared.
-        saved = 4 + 6 + 2 * ffn_ratio + 5 * with_words
-        self.layer = JointLayer(embed_dims, num_heads, ffn_ratio + saved / 2)
+        saved = 4 + 6 + 2 * FFN_RATIO + 5 * with_words
+        self.layer = JointLayer(embed_dims, num_heads, FFN_RATIO + saved / 2)
 
     def forward(
         self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
@@ -475,16 +464,14 @@ def reasoning_layers(
     embed_dims: int,
     num_layers: int,
     num_heads: int,
-    ffn_ratio: float,
     num_sizes: int,
     temporal_window: int,
     shift: bool,
-    shift_div: int,
     attention: str,
-    first: int = 0,
     temporal_layer: Optional[dict] = None,
+    first: int = 0,
 ) -> nn.ModuleList:
-    """Layers of one kind; windows of every second one are shifted.
+    """Layers of one kind; windows of every second one begin halfway.
 
     The arguments are those of :class:`HierarchicalReasoningNeck`; ``first``
     counts the layers before these.
@@ -493,25 +480,25 @@ def reasoning_layers(
         raise UserError(
             f"attention must be 'hierarchical' or 'joint', got {attention!r}"
         )
-    common = (embed_dims, num_heads, ffn_ratio)
-    if attention == 'joint' and temporal_layer:
+    if attention == 'hierarchical':
+        return nn.ModuleList(
+            HierarchicalLayer(
+                embed_dims,
+                num_heads,
+                num_sizes,
+                temporal_window,
+                shift,
+                shift and number % 2 == 1,
+                temporal_layer,
+            )
+            for number in range(first, first + num_layers)
+        )
+    if temporal_layer:
         raise UserError(
             "attention='joint' has no step in time that temporal_layer "
             'could replace: leave one of the two out'
         )
-    if attention == 'joint':
-        return nn.ModuleList(
-            JointReasoningLayer(*common, bool(num_sizes))
-            for _ in range(num_layers)
-        )
     return nn.ModuleList(
-        HierarchicalLayer(
-            *common,
-            num_sizes,
-            temporal_window,
-            shift and number % 2 == 1,
-            shift_div if shift else 0,
-            temporal_layer,
-        )
-        for number in range(first, first + num_layers)
+        JointReasoningLayer(embed_dims, num_heads, bool(num_sizes))
+        for _ in range(num_layers)
     )

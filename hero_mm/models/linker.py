@@ -9,7 +9,6 @@ Shape legend: B clips, T frames, N regions a frame, S slots, D width.
 """
 
 from dataclasses import replace
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +21,14 @@ from hero_mm.registry import MODELS
 from .features import Pyramid
 from .regions import Regions, read_centres
 
+# What a cosine distance of 1 between features costs, in squared sizes of a
+# box.
+APPEARANCE = 0.5
+# Pairs that cost more are not linked; those of half of it go first.
+MAX_COST = 3.0
 
-def mutual_best(score: Tensor, rounds: int) -> Tensor:
+
+def mutual_best(score: Tensor, rounds: int = 3) -> Tensor:
     """Assign rows and columns one to one, the best pairs first.
 
     Pairs of (..., R, C) below 0 are not allowed. In each round, rows and
@@ -49,7 +54,7 @@ def mutual_best(score: Tensor, rounds: int) -> Tensor:
 
 
 def _mark(flags: Tensor, index: Tensor, value: Tensor) -> Tensor:
-    """Set flags (..., R) at index (..., C) where value is True."""
+    """Flags like (..., R), True at index (..., C) where value is True."""
     count = torch.zeros_like(flags, dtype=torch.long)
     return count.scatter_add(-1, index, value.long()) > 0
 
@@ -62,36 +67,18 @@ class RegionLinker(BaseModule):
         num_slots (int): S. At least the number of regions of a frame: then
             every region has a slot.
         max_gap (int): Frames to the next region of a slot, at most: a slot
-            pauses for up to ``max_gap - 1``. Defaults to 8.
-        appearance (float): What a cosine distance of 1 between features
-            costs, in squared sizes of a box. Defaults to 0.5.
-        max_cost (float): Pairs that cost more are not linked; those of half
-            of it go first. Defaults to 3.
-        rounds (int): Of the assignment, see :func:`mutual_best`.
-        init_cfg (dict, optional): Initialization config.
+            pauses for up to ``max_gap - 1``.
     """
 
-    def __init__(
-        self,
-        num_slots: int,
-        max_gap: int = 8,
-        appearance: float = 0.5,
-        max_cost: float = 3.0,
-        rounds: int = 3,
-        init_cfg: Optional[dict] = None,
-    ) -> None:
-        super().__init__(init_cfg)
-        if min(num_slots, max_gap, rounds) < 1 or max_cost <= 0:
+    def __init__(self, num_slots: int, max_gap: int = 8) -> None:
+        super().__init__()
+        if min(num_slots, max_gap) < 1:
             raise UserError(
-                'num_slots, max_gap and rounds must be at least 1 and '
-                f'max_cost positive; got {num_slots}, {max_gap}, {rounds} '
-                f'and {max_cost}'
+                'num_slots and max_gap must be at least 1; got '
+                f'{num_slots} and {max_gap}'
             )
         self.num_slots = num_slots
         self.max_gap = max_gap
-        self.appearance = appearance
-        self.max_cost = max_cost
-        self.rounds = rounds
 
     @torch.no_grad()
     def forward(self, regions: Regions, pyramid: Pyramid) -> Regions:
@@ -105,7 +92,7 @@ class RegionLinker(BaseModule):
             )
         before = self.predecessors(regions, pyramid)
         return _into_slots(
-            regions, self._slots(before, regions), self.num_slots
+            regions, self._slots(before, regions.mask_BTN), self.num_slots
         )
 
     def predecessors(self, regions: Regions, pyramid: Pyramid) -> Tensor:
@@ -118,60 +105,31 @@ class RegionLinker(BaseModule):
         before = torch.full_like(mask, -1, dtype=torch.long)
         has_next = torch.zeros_like(mask)
         gaps = range(1, min(self.max_gap, mask.shape[1] - 1) + 1)
-        costs = [self._cost(regions, looks, gap) for gap in gaps]
+        costs = [_cost(regions, looks, gap) for gap in gaps]
         # Sure links first, over pauses too: what stands near to an object
         # while it is hidden does not take its slot.
-        for limit in (self.max_cost / 2, self.max_cost):
+        for limit in (MAX_COST / 2, MAX_COST):
             for gap, cost in zip(gaps, costs):
                 free = mask[:, :-gap] & ~has_next[:, :-gap]
                 open_ = mask[:, gap:] & (before[:, gap:] < 0)
                 asked = free[..., None] & open_[..., None, :]
-                score = (limit - cost).masked_fill(~asked, -1.0)
-                row = mutual_best(score, self.rounds)
+                row = mutual_best((limit - cost).masked_fill(~asked, -1.0))
                 found = row >= 0
                 first = torch.arange(len(cost[0]), device=mask.device)
                 place = first[:, None] * mask.shape[-1] + row
                 before[:, gap:] = torch.where(found, place, before[:, gap:])
-                has_next[:, :-gap] |= _mark(
-                    torch.zeros_like(free), row.clamp(min=0), found
-                )
+                has_next[:, :-gap] |= _mark(free, row.clamp(min=0), found)
         return before
 
-    def _cost(self, regions: Regions, looks: Tensor, gap: int) -> Tensor:
-        """Cost of all pairs ``gap`` frames apart, (B, T - gap, N, N)."""
-        boxes, times = regions.boxes_BTN4, regions.times_BT
-        centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-        side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-2)
-        size = side.prod(-1).sqrt()
-        old, new = slice(None, -gap), slice(gap, None)
-
-        def squares(value: Tensor) -> Tensor:
-            """Of differences in x and y; axes of two numbers are slow."""
-            x, y = (
-                one[:, old, :, None] - one[:, new, None]
-                for one in value.unbind(-1)
-            )
-            return x.square() + y.square()
-
-        mean = (size[:, old, :, None] + size[:, new, None]) / 2
-        # Frames may have been left out between them.
-        steps = (times[:, new] - times[:, old]).clamp(min=1)[..., None, None]
-        far = squares(centre) / (steps * mean.square())
-        alike = torch.einsum(
-            'btnd,btmd->btnm', looks[:, old], looks[:, new]
-        ).to(far)
-        return far + squares(side.log()) + self.appearance * (1 - alike)
-
-    def _slots(self, before: Tensor, regions: Regions) -> Tensor:
+    def _slots(self, before: Tensor, mask: Tensor) -> Tensor:
         """The slot of each region, (B, T, N); what there is none of, S."""
         clips, frames, number = before.shape
         whole = frames * number
         slots = before.new_full((clips, whole), self.num_slots)
+        # The last region of each slot so far.
         holder = before.new_full((clips, self.num_slots), -1)
-        mask = regions.mask_BTN
         flat = before.flatten(1)
-        goes_on = torch.zeros_like(flat, dtype=torch.bool)
-        goes_on = _mark(goes_on, flat.clamp(min=0), flat >= 0)
+        goes_on = _mark(flat, flat.clamp(min=0), flat >= 0)
         for frame in range(frames):
             came = before[:, frame]
             slot = slots.gather(1, came.clamp(min=0))
@@ -181,9 +139,7 @@ class RegionLinker(BaseModule):
             held &= mask[:, frame]
             # Slots of chains that have ended come first, those unused for
             # longest; a slot that only pauses is taken last.
-            used = _mark(
-                torch.zeros_like(holder, dtype=torch.bool), safe, held
-            )
+            used = _mark(holder, safe, held)
             pauses = goes_on.gather(1, holder.clamp(min=0)) & (holder >= 0)
             rank = holder + whole * pauses + 2 * whole * used
             order = rank.argsort(dim=1, stable=True)
@@ -199,18 +155,38 @@ class RegionLinker(BaseModule):
         return slots.view(before.shape)
 
 
+def _cost(regions: Regions, looks: Tensor, gap: int) -> Tensor:
+    """Cost of all pairs ``gap`` frames apart, (B, T - gap, N, N)."""
+    boxes, times = regions.boxes_BTN4, regions.times_BT
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-2)
+    size = side.prod(-1).sqrt()
+    old, new = slice(None, -gap), slice(gap, None)
+
+    def squares(value: Tensor) -> Tensor:
+        """Of differences in x and y; axes of two numbers are slow."""
+        x, y = (
+            one[:, old, :, None] - one[:, new, None]
+            for one in value.unbind(-1)
+        )
+        return x.square() + y.square()
+
+    mean = (size[:, old, :, None] + size[:, new, None]) / 2
+    # Frames may have been left out between them.
+    steps = (times[:, new] - times[:, old]).clamp(min=1)[..., None, None]
+    far = squares(centre) / (steps * mean.square())
+    alike = torch.einsum('btnd,btmd->btnm', looks[:, old], looks[:, new])
+    return far + squares(side.log()) + APPEARANCE * (1 - alike.to(far))
+
+
 def _into_slots(regions: Regions, slots: Tensor, number: int) -> Regions:
     """Regions in the order of their slots; empty slots are masked."""
-    clips, frames, count = slots.shape
     # Place ``number`` collects what has no slot.
-    source = slots.new_zeros(clips, frames, number + 1)
-    places = torch.arange(count, device=slots.device).expand_as(slots)
-    source = source.scatter(2, slots, places)[..., :number]
-    filled = torch.zeros_like(source, dtype=torch.bool)
-    filled = F.pad(filled, (0, 1)).scatter(
-        2, slots, torch.ones_like(slots, dtype=torch.bool)
-    )[..., :number]
-    picked = regions.pick(source)
+    source = slots.new_full((*slots.shape[:2], number + 1), -1)
+    places = torch.arange(slots.shape[2], device=slots.device)
+    source = source.scatter(2, slots, places.expand_as(slots))[..., :number]
+    filled = source >= 0
+    picked = regions.pick(source.clamp(min=0))
     return replace(
         picked,
         mask_BTN=picked.mask_BTN & filled,

@@ -18,10 +18,7 @@ from hero_mm.registry import MODELS
 
 
 def box_iou_pairs(a_N4: Tensor, b_N4: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU in [0, 1] and generalised IoU (arXiv 1902.09630) in [-1, 1], (N,).
-
-    Pair by pair; any leading axes.
-    """
+    """IoU and generalised IoU (arXiv 1902.09630) pair by pair, (..., N)."""
     a, b = a_N4.unbind(-1), b_N4.unbind(-1)
     inter, union = _overlaps(a, b)
     union = union.clamp(min=1e-6)
@@ -41,10 +38,7 @@ def pairwise_iou(a_N4: Tensor, b_M4: Tensor) -> Tensor:
 
 
 def _areas(sides: Sequence[Tensor]) -> Tensor:
-    """Of boxes by their sides x1, y1, x2, y2; 0 where these are swapped.
-
-    Side by side: operations on axes of two or four numbers are slow.
-    """
+    """By their sides: operations on axes of four numbers are slow."""
     x1, y1, x2, y2 = sides
     return (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)
 
@@ -60,11 +54,7 @@ def _overlaps(
 
 
 class WeightedLoss(nn.Module):
-    """A loss of each element, weighted and summed as by mmdet's losses.
-
-    Args:
-        loss_weight (float): Weight. Defaults to 1.
-    """
+    """A loss of each element, weighted and summed as by mmdet's losses."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -115,14 +105,13 @@ class L1Loss(WeightedLoss):
 class SigmoidFocalLoss(WeightedLoss):
     """Focal loss (arXiv 1708.02002) on logits of any shape.
 
-    mmdet's takes class numbers of two axes; this one takes targets in [0, 1],
-    0 or 1 or between (quality focal loss, arXiv 2006.04388).
+    mmdet's takes class numbers; this one takes targets in [0, 1] (quality
+    focal loss, arXiv 2006.04388).
 
     Args:
-        gamma (float): How much easy ones count less. Defaults to 2.
-        alpha (float): Weight of positives, 1 - alpha of negatives. Defaults
-            to 0.5.
-        loss_weight (float): Weight. Defaults to 1.
+        gamma (float): How much easy ones count less.
+        alpha (float): Weight of positives, 1 - alpha of negatives.
+        loss_weight (float): Weight.
     """
 
     def __init__(
@@ -165,8 +154,7 @@ class SpanLoss(WeightedLoss):
 
     Args:
         sigma (float): Width of the targets of start and end, in bins.
-            Defaults to 1.
-        loss_weight (float): Weight. Defaults to 1.
+        loss_weight (float): Weight.
     """
 
     def __init__(self, sigma: float = 1.0, loss_weight: float = 1.0) -> None:
@@ -208,17 +196,17 @@ class ContrastiveLoss(WeightedLoss):
         """Loss of Q captions, which are some of V.
 
         Args:
-            pred (Tensor): Scaled similarities of V captions and B clips (or
-                tubes), has shape (V, B).
-            owner (Tensor): The clip of each caption; other numbers are clips
-                of other processes. Has shape (V,).
+            pred (Tensor): Scaled similarities of captions and clips (or
+                tubes), (V, B).
+            owner (Tensor): The clip of each caption, (V,); other numbers are
+                clips of other processes.
             ignored (Tensor): True where a caption may be true of a clip that
-                is not its own, has shape (V, B).
+                is not its own, (V, B).
             hard (Tensor): Scaled similarities of each caption's clip with
-                captions made from it that are not true, very low where there
-                is none; has shape (Q, X).
+                captions that are not true of it, (Q, X); very low where there
+                is none.
             mine (slice): The Q captions among the V.
-            weight (Tensor, optional): Of each of them, has shape (Q,).
+            weight (Tensor, optional): Of each of them, (Q,).
         """
         pred = pred.float()
         clip = owner[mine]

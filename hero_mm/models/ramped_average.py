@@ -10,11 +10,9 @@ from hero_mm.registry import MODELS
 class RampedAverage(ExponentialMovingAverage):
     """Exponential moving average whose memory grows with the training.
 
-    With a fixed momentum the random start stays in the average for
-    thousands of steps; a short training would be scored by it. The momentum
-    here is ``max(momentum, 9 / (steps + 10))``, so that the average is that
-    of about the last ninth; a ``momentum`` is of use in trainings of more
-    than 9 / momentum steps. Arguments are those of
+    With a fixed momentum a short training would be scored by its random
+    start. Here it is ``max(momentum, 9 / (steps + 10))``: the average is that
+    of about the last ninth of the steps. Arguments are those of
     :class:`mmengine.model.ExponentialMovingAverage`.
     """
 

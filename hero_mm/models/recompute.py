@@ -19,7 +19,6 @@ def keep_gradients(model: nn.Module) -> None:
 
     It asks for torch's reentrant kind, which takes no keywords, and gives no
     gradients of what is in a dataclass, nor where no input has one (pixels).
-    Ours computes the same: loss, gradients, statistics of batch norms.
     """
     for module in model.modules():
         forward: Any = vars(module).get('forward')

@@ -24,11 +24,13 @@ from hero_mm.registry import MODELS, TASK_UTILS
 
 from .features import Pyramid
 from .layers import (
+    SHIFT_DIV,
     BoxPosition,
     Context,
     FeedForward,
     StepPosition,
     reasoning_layers,
+    start_silent,
 )
 from .losses import box_iou_pairs
 from .regions import Regions, read_cells, region_points
@@ -57,7 +59,7 @@ class RegionReader(nn.Module):
     """Read a level of the pyramid at points in and around each box.
 
     ``scale`` 0 reads the mean of the frame. The level is projected to ``dims``
-    channels before; 1/shift_div of them are read one frame back, too, and as
+    channels before; with ``shift`` some are read one frame back, too, and as
     many one ahead.
     """
 
@@ -68,13 +70,13 @@ class RegionReader(nn.Module):
         level: int,
         points: int,
         dims: int,
-        shift_div: int,
+        shift: bool,
     ) -> None:
         super().__init__()
         self.scale = scale
         self.level = level
         self.points = points
-        self.shift = dims // shift_div if shift_div and scale else 0
+        self.shift = dims // SHIFT_DIV if shift and scale else 0
         self.reduce = nn.Linear(embed_dims, dims, bias=False)
         read = dims + 2 * self.shift
         if scale:
@@ -97,34 +99,7 @@ class RegionReader(nn.Module):
 
 @MODELS.register_module()
 class RegionEncoder(BaseModule):
-    """Encode the slots of a clip.
-
-    Args:
-        embed_dims (int): Width D.
-        scales (Sequence[float]): Sides of what a region is read from, in
-            sides of its box; 0 is the frame. One alone leaves the pyramid
-            out.
-        levels (Sequence[int]): The level of the pyramid for each of them.
-        points (Sequence[int]): Points a side for each of them.
-        read_dims (int): Channels that are read. Defaults to 16.
-        num_layers (int): Layers over the slots, without words.
-        num_heads (int): Heads.
-        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
-        temporal_window (int): Frames of a window along a slot.
-        shift (bool): Shifted alignment: in every second layer windows begin
-            half a window earlier, and channels look a frame back and ahead.
-        shift_div (int): 1/shift_div of the channels look back and as many
-            ahead, where regions are read and along the slots.
-        attention (str): 'hierarchical', or 'joint' for the baseline.
-        temporal_layer (dict, optional): Config of a layer along each slot in
-            place of the attention in windows; ``temporal_window`` then has
-            no effect. It is built with ``embed_dims``.
-        bbox_coder (dict): Config of the coder of the correction.
-        assigner (dict): Config of the assigner of regions to objects.
-        loss_bbox (dict): Config of the loss of the corrected boxes.
-        loss_l1 (dict): Config of the loss of the correction itself.
-        init_cfg (dict, optional): Initialization config.
-    """
+    """Encode the slots of a clip. docs/configs.md lists its options."""
 
     def __init__(
         self,
@@ -135,10 +110,8 @@ class RegionEncoder(BaseModule):
         read_dims: int = 16,
         num_layers: int = 1,
         num_heads: int = 4,
-        ffn_ratio: float = 2.0,
         temporal_window: int = 8,
         shift: bool = True,
-        shift_div: int = 4,
         attention: str = 'hierarchical',
         temporal_layer: Optional[dict] = None,
         bbox_coder: Optional[dict] = None,
@@ -148,25 +121,15 @@ class RegionEncoder(BaseModule):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not scales or min(scales) < 0:
+        if not 0 < len(scales) <= min(len(levels), len(points)):
             raise UserError(
-                'scales are sides of what a region is read from, in sides of '
-                f'its box, or 0 for the frame; got {tuple(scales)}'
+                f'{len(scales)} scales need as many levels and points, and '
+                f'there is one at least; got {len(levels)} and {len(points)}'
             )
-        if not len(scales) <= min(len(levels), len(points)):
-            raise UserError(
-                f'{len(scales)} scales need as many levels and points; got '
-                f'{len(levels)} and {len(points)}'
-            )
+        if read_dims % SHIFT_DIV:
+            raise UserError(f'{read_dims=} is no multiple of {SHIFT_DIV}')
         self.readers = nn.ModuleList(
-            RegionReader(
-                embed_dims,
-                scale,
-                level,
-                number,
-                read_dims,
-                shift_div * shift,
-            )
+            RegionReader(embed_dims, scale, level, number, read_dims, shift)
             for scale, level, number in zip(scales, levels, points)
         )
         self.norm = nn.LayerNorm(embed_dims)
@@ -177,19 +140,16 @@ class RegionEncoder(BaseModule):
             embed_dims,
             num_layers,
             num_heads,
-            ffn_ratio,
             0,
             temporal_window,
             shift,
-            shift_div,
             attention,
-            temporal_layer=temporal_layer,
+            temporal_layer,
         )
         self.correct_norm = nn.LayerNorm(embed_dims)
         self.correct = FeedForward(embed_dims, 2, out_dims=4)
         # An untrained encoder leaves the boxes as they are.
-        for parameter in list(self.correct.parameters())[-2:]:
-            nn.init.zeros_(parameter)
+        start_silent(self.correct[-1])
         self.bbox_coder: Any = TASK_UTILS.build(
             bbox_coder or dict(type='DeltaCoder')
         )

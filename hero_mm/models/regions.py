@@ -32,9 +32,8 @@ class Regions:
     Attributes:
         boxes_BTN4 (Tensor): The boxes, zeros on padding.
         scores_BTN (Tensor): How likely each holds an object, in [0, 1].
-        mask_BTN (Tensor): True on regions, False where there is none.
-        times_BT (Tensor): Place of each frame among the sampled ones:
-            0, 1, 2, ... until frames are left out.
+        mask_BTN (Tensor): True on regions.
+        times_BT (Tensor): Place of each frame among the sampled ones.
         frame_mask_BT (Tensor): True on real frames.
         features_BTND (Tensor, optional): What each region shows.
         looks_BTNSD (Tensor, optional): The same at several sizes of its box.
@@ -104,15 +103,6 @@ class Regions:
         beaten = (overlap & ordered.mask_BTN[..., None]).any(-2)
         return replace(ordered, mask_BTN=ordered.mask_BTN & ~beaten)
 
-    def join(self, boxes: Tensor, scores: Tensor, mask: Tensor) -> 'Regions':
-        """Put further boxes (B, T, M, 4) beside these, before encoding."""
-        return replace(
-            self,
-            boxes_BTN4=torch.cat([self.boxes_BTN4, boxes], 2),
-            scores_BTN=torch.cat([self.scores_BTN, scores], 2),
-            mask_BTN=torch.cat([self.mask_BTN, mask], 2),
-        )
-
     def of_queries(self, clip_of_query: Tensor) -> 'Regions':
         """Each clip repeated for its sentences: Q in the place of B."""
         if len(self.mask_BTN) == 1:
@@ -124,10 +114,7 @@ class Regions:
         return self._map(lambda value: value.index_select(0, clip_of_query))
 
     def frames(self, kept_BK: Tensor, real_BK: Tensor) -> 'Regions':
-        """Some frames (B, K) of each clip, and which of them are meant.
-
-        They keep their times.
-        """
+        """Some frames (B, K) of each clip, and which of them are meant."""
         kept = self._map(lambda value: take_frames(value, kept_BK))
         return replace(
             kept,
@@ -185,9 +172,9 @@ def read_cells(
 ) -> Tensor:
     """As :func:`read_points`, channels last, (B, T, N, P, C).
 
-    With ``shift``, ``2 * shift`` channels more: the first ``shift`` of the
-    frame before and the next ``shift`` of the one after, read at the same
-    points; zero outside the clip.
+    With ``shift``, which divides C, ``2 * shift`` channels more: the first
+    ``shift`` of the frame before and the next ``shift`` of the one after, read
+    at the same points; zero outside the clip.
     """
     clips, frames, height, width, dims = cells_BTHWC.shape
     # In half precision, places of a large picture would be rounded.
@@ -204,13 +191,9 @@ def read_cells(
     for step, channels in ((0, dims), (-1, shift), (1, shift)):
         if not channels:
             continue
-        if dims % channels:
-            table = cells[..., max(step, 0) * channels :][..., :channels]
-            blocks, block = 1, 0
-        else:
-            # A row of the table is a block of the channels of a cell: nothing
-            # is copied.
-            table, blocks, block = cells, dims // channels, max(step, 0)
+        # A row of the table is a block of the channels of a cell: nothing is
+        # copied.
+        blocks, block = dims // channels, max(step, 0)
         other = (frame + step).clamp(0, frames - 1)
         inside = (other == frame + step).view(-1, 1, 1, 1, 1)
         index = (first + other).view(clips, frames, 1, 1, 1, 1)
@@ -219,7 +202,7 @@ def read_cells(
         # channels are last.
         read = F.embedding_bag(
             index.view(-1, 4),
-            table.reshape(-1, channels),
+            cells.reshape(-1, channels),
             per_sample_weights=(weight * inside).view(-1, 4),
             mode='sum',
         )

@@ -31,8 +31,14 @@ from .regions import take_frames
 from .targets import Tubes
 
 DEPTHS = ('weigh', 'reason', 'scout')
-SUPERVISIONS = ('head', 'span')
-Samples = Sequence[GroundingDataSample]
+# What is added to the consistency in training, in its standard deviations.
+NOISE = 0.5
+# The scout sees frames of this part of the width and height,
+SHRINK = 2
+# compares in a space of so many dimensions,
+SCOUT_DIMS = 32
+# and takes a smooth maximum over cells: inverse temperature, of cosines.
+SCOUT_SCALE = 10.0
 
 
 @dataclass
@@ -49,25 +55,20 @@ class Clips:
     """
 
     inputs: dict[str, Any]
-    samples: Samples
+    samples: Sequence[GroundingDataSample] = ()
     times_BT: Optional[Tensor] = None
     run: int = 1
     logits_QT: Optional[Tensor] = None
 
     def take(self, kept_BK: Tensor, real_BK: Tensor, run: int) -> 'Clips':
-        """Leave out the other frames.
-
-        Frame numbers come in runs; ``real_BK`` is True on those that are
-        meant.
-        """
+        """Keep frames, in runs; ``real_BK`` is True where they are meant."""
         mask = take_frames(self.inputs['frame_mask'], kept_BK) & real_BK
         imgs = take_frames(self.inputs['imgs'], kept_BK)
         inputs = dict(self.inputs, imgs=imgs, frame_mask=mask)
         inputs.pop('extents', None)
-        numbers = [k[m].cpu() for k, m in zip(kept_BK, mask)]
         samples = [
-            sample.take_frames(number)
-            for sample, number in zip(self.samples, numbers)
+            sample.take_frames(kept[real].cpu())
+            for sample, kept, real in zip(self.samples, kept_BK, mask)
         ]
         return replace(
             self, inputs=inputs, samples=samples, times_BT=kept_BK, run=run
@@ -100,23 +101,7 @@ class Clips:
 class FrameRetrieval(BaseModule):
     """Choose the frames of highest consistency.
 
-    Args:
-        depth (str): 'weigh': all frames go on, and are weighed by their
-            consistency. 'reason': the best ones alone go on to the reasoning.
-            'scout': the best ones alone go on to the full-size encoder.
-        keep_ratio (float): Share of the real frames that goes on at test
-            time, rounded up. Defaults to 0.5.
-        train_ratios (Sequence[float]): Shares that are drawn in training.
-        train_prob (float): Share of the training steps in which frames are
-            left out. Defaults to 0.5.
-        noise (float): Standard deviation of what is added to the
-            consistency in training, in its own standard deviations.
-        run (int): With 'scout', frames that are kept or left out together;
-            as many as a backbone that mixes frames should see at once.
-            Defaults to 2.
-        scout (dict, optional): Config of a :class:`FrameScout`, which is
-            built with 'scout' alone.
-        init_cfg (dict, optional): Initialization config.
+    docs/configs.md lists its options.
     """
 
     def __init__(
@@ -125,12 +110,10 @@ class FrameRetrieval(BaseModule):
         keep_ratio: float = 0.5,
         train_ratios: Sequence[float] = (0.25, 0.5, 0.75),
         train_prob: float = 0.5,
-        noise: float = 0.5,
         run: int = 2,
         scout: Optional[dict] = None,
-        init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__()
         if depth not in DEPTHS:
             raise UserError(f'depth must be one of {DEPTHS}, got {depth!r}')
         for ratio in (keep_ratio, *train_ratios):
@@ -147,7 +130,6 @@ class FrameRetrieval(BaseModule):
         self.keep_ratio = keep_ratio
         self.train_ratios = tuple(train_ratios)
         self.train_prob = train_prob
-        self.noise = noise
 
     def _ratio(self) -> float:
         if not self.training:
@@ -206,9 +188,9 @@ class FrameRetrieval(BaseModule):
 
     def _noisy(self, score: Tensor) -> Tensor:
         score = score.float()
-        if self.training and self.noise:
+        if self.training:
             spread = score.std(1, correction=0, keepdim=True)
-            score = score + self.noise * spread * torch.randn_like(score)
+            score = score + NOISE * spread * torch.randn_like(score)
         return score
 
 
@@ -239,50 +221,31 @@ class FrameScout(BaseModule):
     """Score the frames of clips by a glance.
 
     A cell of its levels has looks and an action, as a region has in the action
-    head; a frame is as good as its best cell.
-
-    Args:
-        embed_dims (int): Width D of the sentences.
-        video_encoder (dict): Config of a small :class:`VideoEncoder`.
-        common_dims (int): Width E of the space in which they are compared.
-        shrink (int): It sees frames of 1/shrink of the width and height.
-            Defaults to 2.
-        scale (float): Inverse temperature of the maximum over cells, of
-            cosines.
-        supervision (str): 'head': it learns what the action head says.
-            'span': which frames the true tubes fill, for those who have them.
-        loss_scout (dict): Config of the loss.
-        init_cfg (dict, optional): Initialization config.
+    head; a frame is as good as its best cell. docs/configs.md lists its
+    options.
     """
 
     def __init__(
         self,
         embed_dims: int,
         video_encoder: dict,
-        common_dims: int = 32,
-        shrink: int = 2,
-        scale: float = 10.0,
         supervision: str = 'head',
-        loss_scout: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if supervision not in SUPERVISIONS:
+        if supervision not in ('head', 'span'):
             raise UserError(
-                f'supervision must be one of {SUPERVISIONS}; got '
-                f'{supervision!r}'
+                f"supervision must be 'head' or 'span', got {supervision!r}"
             )
         self.video_encoder = MODELS.build(video_encoder)
         self.supervision = supervision
-        self.shrink = shrink
-        self.scale = scale
-        self.cell = nn.Linear(video_encoder['embed_dims'], 2 * common_dims)
-        self.text_look = nn.Linear(embed_dims, common_dims)
-        self.text_action = nn.Linear(embed_dims, common_dims)
+        self.cell = nn.Linear(video_encoder['embed_dims'], 2 * SCOUT_DIMS)
+        self.text_look = nn.Linear(embed_dims, SCOUT_DIMS)
+        self.text_action = nn.Linear(embed_dims, SCOUT_DIMS)
         self.weight = nn.Parameter(torch.tensor([5.0]))
         self.bias = nn.Parameter(torch.tensor([0.0]))
-        self.loss_scout: Any = MODELS.build(
-            loss_scout or dict(type='SigmoidFocalLoss', gamma=0.0)
+        self.loss_scout = MODELS.build(
+            dict(type='SigmoidFocalLoss', gamma=0.0)
         )
 
     def forward(
@@ -291,18 +254,13 @@ class FrameScout(BaseModule):
         text: TextFeatures,
         clip_of_query: Tensor,
     ) -> Tensor:
-        """Score the frames of B clips for Q sentences, which learn nothing
-        here.
-
-        Returns:
-            Tensor: Logits of action consistency, has shape (Q, T).
-        """
+        """Logits of action consistency (Q, T); the sentences learn nothing."""
         imgs = inputs['imgs']
-        small = F.avg_pool2d(imgs.flatten(0, 1), self.shrink, ceil_mode=True)
+        small = F.avg_pool2d(imgs.flatten(0, 1), SHRINK, ceil_mode=True)
         pyramid: Pyramid = self.video_encoder(
             small.unflatten(0, imgs.shape[:2]),
             inputs['frame_mask'],
-            inputs['pixel_mask'][:, :: self.shrink, :: self.shrink],
+            inputs['pixel_mask'][:, ::SHRINK, ::SHRINK],
         )
         level = torch.cat([one.flatten(3) for one in pyramid.levels], -1)
         parts = self.cell(level.mT).chunk(2, -1)
@@ -316,8 +274,8 @@ class FrameScout(BaseModule):
         numbers = range(len(pyramid.levels))
         masks = [pyramid.real_cells(n).flatten(1) for n in numbers]
         real = torch.cat(masks, 1)[clip_of_query][:, None]
-        fit = (self.scale * fit.float()).masked_fill(~real, -1e4)
-        return self.weight / self.scale * fit.logsumexp(-1) + self.bias
+        fit = (SCOUT_SCALE * fit.float()).masked_fill(~real, -1e4)
+        return self.weight / SCOUT_SCALE * fit.logsumexp(-1) + self.bias
 
     def loss(
         self,
@@ -330,11 +288,10 @@ class FrameScout(BaseModule):
 
         Or from the true tubes of the same frames; ``mask_QT``: real ones.
         """
+        wanted = consistency_QT.sigmoid()
         if self.supervision == 'span':
             wanted = tubes.valid_QT.to(logits_QT)
             mask_QT = mask_QT & tubes.known_Q[:, None]
-        else:
-            wanted = consistency_QT.sigmoid()
         return dict(
             loss_scout=self.loss_scout(
                 logits_QT,

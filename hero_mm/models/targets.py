@@ -20,6 +20,7 @@ from .losses import pairwise_iou
 from .regions import Regions, take_frames
 
 Samples = Sequence[GroundingDataSample]
+DELTA_SCALE = 0.2
 
 
 def padded(value: Tensor, rows: int, columns: int) -> Tensor:
@@ -91,20 +92,19 @@ class Tubes:
         A clip whose ``spans_known`` is False has only its tracks: where its
         sentences are true is not looked at.
         """
-        truth = [sample.gt_queries for sample in samples]
-        sizes = [(len(one.valid), num_frames) for one in truth]
-        known_Q = torch.cat(
-            [
-                one.valid.new_full(size[:1], sample.get('spans_known', True))
-                for sample, one, size in zip(samples, truth, sizes)
-            ]
-        )
-        boxes = [padded(one.bboxes, *s) for one, s in zip(truth, sizes)]
-        valid = [padded(one.valid, *s) for one, s in zip(truth, sizes)]
+        boxes, valid, known = [], [], []
+        for sample in samples:
+            one = sample.gt_queries
+            size = len(one.valid), num_frames
+            boxes.append(padded(one.bboxes, *size))
+            valid.append(padded(one.valid, *size))
+            is_known = sample.get('spans_known', True)
+            known.append(one.valid.new_full(size[:1], is_known))
+        known_Q = torch.cat(known)
         return cls(
             torch.cat(boxes).float(),
             torch.cat(valid) & known_Q[:, None],
-            torch.cat([one.spans for one in truth]).float(),
+            torch.cat([one.gt_queries.spans for one in samples]).float(),
             known_Q,
         )
 
@@ -133,11 +133,6 @@ class RegionAssigner:
     """
 
     def __init__(self, pos_iou: float = 0.5, neg_iou: float = 0.3) -> None:
-        if not 0 < neg_iou <= pos_iou < 1:
-            raise UserError(
-                'it must be 0 < neg_iou <= pos_iou < 1; got '
-                f'{neg_iou} and {pos_iou}'
-            )
         self.pos_iou = pos_iou
         self.neg_iou = neg_iou
 
@@ -162,25 +157,20 @@ class RegionAssigner:
 class DeltaCoder:
     """Corrections of boxes, called as mmdet's ``DeltaXYWHBBoxCoder``.
 
-    Args:
-        scale (float): Sides of a box, or logarithms of their growth, that
-            count as one. Defaults to 0.2.
+    In fifths of the sides of a box, and of logarithms of their growth.
     """
-
-    def __init__(self, scale: float = 0.2) -> None:
-        self.scale = scale
 
     def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
         """Corrections that lead from boxes to others, both (N, 4)."""
         old, new = _centre_size(bboxes), _centre_size(gt_bboxes)
         side, wanted = old[1].clamp(min=1e-3), new[1].clamp(min=1e-3)
         move, grow = (new[0] - old[0]) / side, (wanted / side).log()
-        return torch.cat([move, grow], -1) / self.scale
+        return torch.cat([move, grow], -1) / DELTA_SCALE
 
     def decode(self, bboxes: Tensor, pred_bboxes: Tensor) -> Tensor:
         """Corrected boxes, (N, 4); a side changes by e^2 at most."""
         centre, size = _centre_size(bboxes)
-        move, grow = (pred_bboxes * self.scale).chunk(2, -1)
+        move, grow = (pred_bboxes * DELTA_SCALE).chunk(2, -1)
         centre = centre + move * size
         half = size * grow.clamp(-2, 2).exp() / 2
         return torch.cat([centre - half, centre + half], -1)
@@ -213,4 +203,9 @@ def with_annotated(regions: Regions, tracks: Tracks, jitter: float) -> Regions:
     shows = (found[..., None, :] & (iou == best[..., None, :])).any(-1)
     regions = replace(regions, scores_BTN=regions.scores_BTN + shows)
     boxes = jittered(tracks.boxes_BTM4, jitter)
-    return regions.join(boxes, 2.0 * missed, missed)
+    return replace(
+        regions,
+        boxes_BTN4=torch.cat([regions.boxes_BTN4, boxes], 2),
+        scores_BTN=torch.cat([regions.scores_BTN, 2.0 * missed], 2),
+        mask_BTN=torch.cat([regions.mask_BTN, missed], 2),
+    )

@@ -6,7 +6,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from hero_mm.apis.checkpoint import check_weights, load_weights
-from hero_mm.models.compat_checkpoint import check_version
+from hero_mm.models.grounders.hero import check_version
 
 # Of a model that configs/hero_shapes.py of 0.1.0 made.
 OLD = (

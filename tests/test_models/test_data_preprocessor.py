@@ -34,15 +34,6 @@ def test_pads_to_the_longest_and_largest():
     assert (imgs[:, :, 0][real] == 1).all()
 
 
-def test_default_is_the_mean_of_imagenet():
-    out = GroundingDataPreprocessor()(dict(inputs=[clip(1, 2, 2, 128)]))
-    wanted = (128 - torch.tensor([123.675, 116.28, 103.53])) / torch.tensor(
-        [58.395, 57.12, 57.375]
-    )
-    torch.testing.assert_close(out['inputs']['imgs'][0, 0, :, 0, 0], wanted)
-    assert out['data_samples'] is None
-
-
 def test_channels_of_a_backbone_of_the_style_caffe():
     """Mean and deviation are in the order that it sees."""
     frames = torch.tensor([10, 20, 30], dtype=torch.uint8)
@@ -63,15 +54,6 @@ def test_divisor(size, padded):
     assert out['imgs'].shape[-2:] == padded
     assert out['pixel_mask'].shape[-2:] == padded
     assert out['pixel_mask'].sum() == size[0] * size[1]
-
-
-def test_needs_three_channels():
-    with pytest.raises(ValueError, match=r'R, G and B.*mean=\(0, 0\)'):
-        GroundingDataPreprocessor(mean=(0, 0), std=(1, 1, 1))
-
-
-def test_holds_nothing_for_the_checkpoint():
-    assert not GroundingDataPreprocessor().state_dict()
 
 
 def test_a_backbone_of_the_style_caffe_that_gets_rgb(

@@ -4,16 +4,6 @@ import pytest
 import torch
 
 
-def test_levels_by_number(make_pyramid):
-    pyramid = make_pyramid(
-        torch.randn(1, 2, 4, 6, 8), torch.randn(1, 2, 4, 3, 4)
-    )
-    for number, stride in ((0, 4.0), (1, 8.0), (-1, 8.0), (-2, 4.0)):
-        level, (across, down) = pyramid.level(number)
-        assert level is pyramid.levels[number]
-        assert across == down == stride
-
-
 @pytest.mark.parametrize('number', [2, -3])
 def test_a_level_that_does_not_exist(number, make_pyramid):
     pyramid = make_pyramid(
@@ -42,13 +32,3 @@ def test_means_leave_padding_out(make_pyramid):
     wanted = level[1, :2, :, :1, :2].mean((-2, -1))
     torch.testing.assert_close(got[1, :2], wanted)
     assert got[1, 2].abs().max() == 0
-
-
-def test_select_takes_some_of_the_sentences(make_text):
-    text = make_text(torch.randn(3, 4), words=5)
-    text.word_mask_QL[2, 2:] = False
-    got = text.select(slice(1, None))
-    assert torch.equal(got.words_QLD, text.words_QLD[1:])
-    assert torch.equal(got.word_mask_QL, text.word_mask_QL[1:])
-    assert torch.equal(got.action_QD, text.action_QD[1:])
-    assert len(text.select(slice(3, None)).action_QD) == 0

@@ -5,8 +5,6 @@ import copy
 import pytest
 import torch
 
-from hero_mm.registry import MODELS
-
 HALF = dict(depth='reason', keep_ratio=0.5)
 VARIANTS = {
     'whole': {},
@@ -87,13 +85,6 @@ def test_beside_a_larger_clip(
     same_predictions(beside, alone)
 
 
-def test_one_frame_beside_many(model, make_clip, predict, same_predictions):
-    clip = make_clip(1, (24, 24))
-    (alone,) = predict(model, clip)
-    _, beside = predict(model, make_clip(7, seed=1), clip)
-    same_predictions(beside, alone)
-
-
 def test_sentence_alone_or_among_others(
     model, make_clip, predict, same_predictions
 ):
@@ -157,36 +148,6 @@ def test_encode_once_and_ask_many_times(
             same_predictions(together, answer.pred_queries, row)
 
 
-@pytest.fixture
-def losses_of(build):
-    """Function: losses of a batch without what is drawn."""
-    model = build(jitter=0.0)
-    return lambda batch: model(**batch, mode='loss'), model
-
-
-def test_loss_of_a_clip_ignores_padded_frames(losses_of, make_clip, collate):
-    """Junk on padded frames of the batch must not reach any loss."""
-    run, model = losses_of
-    batch = collate(model, make_clip(3), make_clip(6, seed=1))
-    losses = run(batch)
-    batch['inputs']['imgs'][0, 3:] = 5.0
-    with_junk = run(batch)
-    for key, value in losses.items():
-        torch.testing.assert_close(with_junk[key], value, msg=key)
-
-
-def test_loss_ignores_padded_pixels(losses_of, make_clip, collate):
-    run, model = losses_of
-    clips = make_clip(3, (16, 24)), make_clip(3, (40, 32), seed=1)
-    batch = collate(model, *clips)
-    losses = run(batch)
-    batch['inputs']['imgs'][0, :, :, 24:] = 5.0
-    batch['inputs']['imgs'][0, :, :, :, 16:] = -5.0
-    with_junk = run(batch)
-    for key, value in losses.items():
-        torch.testing.assert_close(with_junk[key], value, msg=key)
-
-
 def test_losses_do_not_depend_on_padding(build, make_clip, collate):
     """A clip teaches the same alone and padded to twice its size."""
     small = build(jitter=0.0)
@@ -210,18 +171,3 @@ def test_motion_is_seen(build, make_clip, predict):
     (back,) = predict(model, clip)
     assert (forth.bboxes - back.bboxes.flip(1)).abs().max() > 0.1
     assert (forth.scores - back.scores.flip(1)).abs().max() > 1e-3
-
-
-def test_same_seed_same_model(build_hero, make_clip, predict):
-    clip = make_clip(4)
-    (one,), (two,) = predict(build_hero(7), clip), predict(build_hero(7), clip)
-    (other,) = predict(build_hero(8), clip)
-    assert torch.equal(one.span_scores, two.span_scores)
-    assert not torch.equal(one.span_scores, other.span_scores)
-
-
-def test_config_is_left_as_it_was(hero_config):
-    config = hero_config()
-    before = copy.deepcopy(config)
-    MODELS.build(config)
-    assert config == before

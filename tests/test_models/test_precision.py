@@ -45,18 +45,8 @@ def clips(make_clip):
     return make_clip(4), make_clip(6, seed=1)
 
 
-VARIANTS = {
-    'whole': {},
-    'joint attention': dict(
-        neck=dict(attention='joint'), region_encoder=dict(attention='joint')
-    ),
-    'span supervision': dict(action_head=dict(supervision='span')),
-}
-
-
-@pytest.mark.parametrize('name', VARIANTS)
-def test_bfloat16_losses_are_near(name, build, clips, total_loss):
-    model = build(*clips, **VARIANTS[name])
+def test_bfloat16_losses_are_near(build, clips, total_loss):
+    model = build(*clips, action_head=dict(supervision='span'))
     losses, _ = total_loss(model, *clips)
     with torch.autocast('cpu', torch.bfloat16):
         half, total = total_loss(model, *clips)
@@ -72,18 +62,6 @@ def test_bfloat16_losses_are_near(name, build, clips, total_loss):
     for key, parameter in model.named_parameters():
         if parameter.grad is not None:
             assert parameter.grad.isfinite().all(), key
-
-
-def test_bfloat16_gradients_point_the_same_way(build, clips, total_loss):
-    gradients = []
-    for enabled in (False, True):
-        model = build(*clips)
-        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
-            _, total = total_loss(model, *clips)
-        total.backward()
-        learned = [p.grad for p in model.parameters() if p.grad is not None]
-        gradients.append(torch.cat([grad.flatten() for grad in learned]))
-    assert cosine(*gradients) > 0.97
 
 
 def test_bfloat16_predicts_the_same_tubes(build, clips, predict):
@@ -116,23 +94,6 @@ def test_double_is_near(build, clips, collate):
         torch.testing.assert_close(
             losses[key].double(), value.double(), rtol=1e-3, atol=1e-4
         )
-
-
-@pytest.mark.slow
-def test_captured_is_eager(build, make_clip, collate):
-    """What torch.compile captures of the reasoning is the reasoning."""
-    clip = make_clip(4, texts=['what grows ?'])
-    model = build(clip)
-    batch = collate(model, clip)
-    with torch.no_grad():
-        regions = model.encode_video(**batch)
-        text = model.text_encoder(['what grows ?'])
-        retrieved = model.retrieve(regions, text, torch.tensor([0]))
-        wanted = model.reason(retrieved, text)
-        model.neck = torch.compile(model.neck, backend='eager')
-        got = model.reason(retrieved, text)
-    for one, other in zip(got, wanted):
-        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.slow

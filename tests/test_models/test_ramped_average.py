@@ -1,7 +1,6 @@
 """The moving average whose memory grows."""
 
 import pytest
-import torch
 from torch import nn
 
 from hero_mm.registry import MODELS
@@ -25,12 +24,6 @@ def test_the_random_start_is_forgotten_early():
     assert run(40, 0.0002) == pytest.approx(1.0, abs=0.05)
 
 
-def test_it_averages_the_recent_past():
-    """After n steps of a rising value it lags by about n / 10 steps."""
-    average = run(500, 0.0002, values=float)
-    assert 499 - 80 < average < 499 - 20
-
-
 def test_the_first_steps_weigh_nine_tenths_and_less():
     # Copied at step 0; then by 9 / 11: 100 * 2 / 11 of the start is left.
     assert run(2, 0.0002, lambda step: 0.0 if step else 100.0) == (
@@ -40,12 +33,3 @@ def test_the_first_steps_weigh_nine_tenths_and_less():
 
 def test_the_momentum_is_a_floor():
     assert run(500, 0.5, values=float) == pytest.approx(498, abs=0.1)
-
-
-def test_first_step_copies():
-    model = nn.Linear(2, 2)
-    average = MODELS.build(
-        dict(type='RampedAverage'), default_args=dict(model=model)
-    )
-    average.update_parameters(model)
-    torch.testing.assert_close(average.module.weight, model.weight)

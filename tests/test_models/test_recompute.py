@@ -49,8 +49,9 @@ def stepped(repo_root, make_clip, collate):
     whole.init_weights()
 
     def step(*names):
-        model = copy.deepcopy(whole).train()
+        model = copy.deepcopy(whole)
         turn_on_activation_checkpointing(model, list(names))
+        model.train()
         batch = collate(model, *items)
         torch.manual_seed(1)
         losses = model(**batch, mode='loss')

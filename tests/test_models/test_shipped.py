@@ -307,36 +307,6 @@ def test_nothing_but_the_contrast_teaches_the_action_head(
         assert any(name.startswith(part) for name in of_contrast), part
 
 
-def test_spans_teach_the_action_head_of_those_who_have_them(
-    ship, clip, collate
-):
-    model = ship(**{'action_head.supervision': 'span'})
-    losses = losses_of(model, collate, clip(), clip(seed=1))
-    names = {name for name, _ in model.action_head.named_parameters()}
-    learned = learners(losses.pop('loss_action_span'), model, 'action_head')
-    assert learned == {f'action_head.{name}' for name in names}
-    losses.pop(CONTRAST)
-    for name, loss in losses.items():
-        assert not learners(loss, model, 'action_head'), name
-
-
-@pytest.mark.parametrize('kind', FRAMES)
-@pytest.mark.parametrize('depth', DEPTHS)
-def test_every_parameter_learns(depth, kind, ship, clip, collate):
-    """In every step; else two processes would wait for each other."""
-    model = ship(kind, **DEPTHS[depth])
-    losses = losses_of(model, collate, clip(kind), clip(kind, 1))
-    sum(losses.values()).backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    assert not [name for name, grad in gradients.items() if grad is None]
-    assert not [n for n, g in gradients.items() if not g.isfinite().all()]
-    assert not [
-        name
-        for name, grad in gradients.items()
-        if grad.dim() > 1 and grad.abs().max() < 1e-9
-    ]
-
-
 # --- labels -----------------------------------------------------------------
 
 
@@ -347,19 +317,6 @@ def without_spans(clip: dict) -> dict:
 
 
 SPANS = {'action_head.supervision': 'span'}
-
-
-def test_a_clip_without_spans_teaches_objects_and_the_contrast(
-    ship, clip, collate
-):
-    model = ship(**SPANS)
-    blind = [without_spans(clip(seed=seed)) for seed in range(2)]
-    losses = losses_of(model, collate, *blind)
-    for name in GROUNDING | {'loss_action_span'}:
-        assert losses[name] == 0, name
-        assert not learners(losses[name], model), name
-    for name in OBJECTS | {CONTRAST}:
-        assert losses[name] > 0, name
 
 
 def test_spans_that_are_not_known_are_not_looked_at(ship, clip, collate):

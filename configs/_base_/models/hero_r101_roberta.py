@@ -82,7 +82,6 @@ model = dict(
         num_layers=3,
         num_sizes=3,
         temporal_window=16,
-        ffn_ratio=2.0,
     ),
     tube_head=dict(
         type='TubeHead',

@@ -9,7 +9,7 @@ negative sentences, T frames, N slots a frame, H W pixels.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
@@ -22,7 +22,6 @@ from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample, send
 
-from ..compat_checkpoint import check_version
 from ..features import Pyramid, TextFeatures
 from ..heads.tube_decoding import TubeOutput, query_edges
 from ..recompute import keep_gradients
@@ -57,30 +56,8 @@ class Retrieved:
 class HERO(BaseModel):
     """Hierarchical reasoning with contrastive action correspondence.
 
-    Args:
-        video_encoder (dict): Config of a :class:`VideoEncoder`.
-        text_encoder (dict): Config of a text encoder.
-        proposal_generator (dict): Config of a proposal generator, such as
-            :class:`ObjectProposals`.
-        region_encoder (dict): Config of a :class:`RegionEncoder`.
-        tube_head (dict): Config of a :class:`TubeHead`.
-        linker (dict, optional): Config of a :class:`RegionLinker`; None
-            leaves regions where the generator put them.
-        action_head (dict, optional): Config of a
-            :class:`ContrastiveActionHead`; None leaves the contrastive
-            action correspondence out.
-        retrieval (dict, optional): Config of a :class:`FrameRetrieval`; needs
-            an action head. None lets all frames go on.
-        neck (dict, optional): Config of a reasoning neck; None grounds on
-            the late fusion alone.
-        max_regions (int): Regions of a frame that go on, N. Defaults to 64.
-        nms_iou (float): Regions that overlap a better one by more are
-            duplicates. Defaults to 0.6.
-        jitter (float): In training, annotated boxes that no region shows
-            stand among the regions, their edges moved by up to this share of
-            their sides. Defaults to 0.14.
-        data_preprocessor (dict, optional): Config of a data preprocessor.
-        init_cfg (dict, optional): Initialization config.
+    Its arguments are configs of its parts; docs/configs.md lists them with
+    the options of each.
     """
 
     def __init__(
@@ -116,11 +93,9 @@ class HERO(BaseModel):
         is_bgr = getattr(self.data_preprocessor, 'rgb_to_bgr', False)
         if getattr(self.video_encoder, 'wants_bgr', False) and not is_bgr:
             print_log(
-                'the backbone is of the style caffe, whose weights were made '
-                'for the channels B, G, R, and gets R, G, B: set '
-                'data_preprocessor=dict(rgb_to_bgr=True, mean=[103.530, '
-                '116.280, 123.675], std=[1.0, 1.0, 1.0]), or take weights of '
-                'the style pytorch',
+                'the weights of the backbone, of the style caffe, want the '
+                'channels B, G, R: set data_preprocessor=dict(rgb_to_bgr=True,'
+                ' mean=[103.530, 116.280, 123.675], std=[1.0, 1.0, 1.0])',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -162,20 +137,14 @@ class HERO(BaseModel):
                 they are known, ``extents``.
             data_samples (Sequence[GroundingDataSample]): B samples with
                 ``queries``; for 'loss' with ``gt_queries`` and ``gt_tracks``.
-            mode (str): 'loss', 'predict' or 'tensor'.
-
-        Returns:
-            dict, list or TubeOutput: Losses, samples with ``pred_queries``,
-            or what the tube head says.
+            mode (str): 'loss' gives losses, 'predict' the samples with
+                ``pred_queries``, 'tensor' the output of the tube head.
         """
         if data_samples is None:
             raise UserError(
                 'HERO needs data_samples: they carry the sentences'
             )
         if mode == 'loss':
-            # Checkpointing may have been turned on after `train`.
-            if not torch.compiler.is_compiling():
-                keep_gradients(self)
             return self.loss(inputs, data_samples)
         if mode not in ('predict', 'tensor'):
             raise UserError(
@@ -209,32 +178,11 @@ class HERO(BaseModel):
             return clips
         return clips.take(kept[0], kept[1], self.retrieval.run)
 
-    def encode(self, clips: Union[Clips, dict[str, Tensor]]) -> Pyramid:
+    def encode(self, clips: Union[Clips, dict[str, Any]]) -> Pyramid:
         """Pixels (of clips, or ``inputs``) to a pyramid of features."""
         if isinstance(clips, dict):
-            clips = Clips(clips, ())
+            clips = Clips(clips)
         return clips.encode(self.video_encoder)
-
-    def extract_feat(
-        self, inputs: Union[Tensor, dict[str, Any]]
-    ) -> tuple[Tensor, ...]:
-        """Pixels to levels (B, T, D, H, W), as of MMAction2's recognisers.
-
-        Of normalised frames (B, T, 3, H, W), or (B, crops, 3, T, H, W) as a
-        3-D recogniser takes them; or of the ``inputs`` of :meth:`forward`.
-        """
-        if isinstance(inputs, Tensor):
-            imgs = inputs
-            if imgs.dim() == 6:
-                imgs = imgs.flatten(0, 1).transpose(1, 2)
-            real = imgs.new_ones((), dtype=torch.bool)
-            inputs = dict(
-                imgs=imgs,
-                frame_mask=real.expand(imgs.shape[:2]),
-                pixel_mask=real.expand(len(imgs), *imgs.shape[-2:]),
-                extents=[(imgs.shape[1], *imgs.shape[-2:])] * len(imgs),
-            )
-        return self.encode(inputs).levels
 
     def propose(
         self,
@@ -265,16 +213,6 @@ class HERO(BaseModel):
     def encode_regions(self, regions: Regions, pyramid: Pyramid) -> Regions:
         """What the slots show, in space and time, without words."""
         return self.region_encoder(regions, pyramid)
-
-    def encode_video(
-        self, inputs: dict[str, Any], data_samples: Any = None
-    ) -> Regions:
-        """Encode B clips, whatever sentences :meth:`ground` will get.
-
-        ``inputs`` as in :meth:`forward`; ``data_samples`` are for proposal
-        generators that read them.
-        """
-        return self._encode(Clips(inputs, data_samples or ()))[0]
 
     def _encode(
         self, clips: Clips, tracks: Optional[Tracks] = None
@@ -391,21 +329,17 @@ class HERO(BaseModel):
         shows, asked = self.tube_head.assign(
             boxes.of_queries(clip_of_query), tubes
         )
+        compared = (regions, text, clip_of_query)
         beside = (data_samples, swapped, query_of_negative)
-        losses.update(
-            self.tube_head.tube_loss(
-                regions, clip_of_query, shows, text, *beside
-            )
-        )
+        losses.update(self.tube_head.tube_loss(*compared, shows, *beside))
         losses.update(
             self.tube_head.elsewhere_loss(
-                regions, text, clip_of_query, tracks, tubes, data_samples
+                *compared, tracks, tubes, data_samples
             )
         )
         if self.action_head is not None:
-            heard = (regions, text, clip_of_query)
-            losses.update(self.action_head.loss(*heard, *beside))
-            losses.update(self.action_head.span_loss(*heard, shows, asked))
+            losses.update(self.action_head.loss(*compared, *beside))
+            losses.update(self.action_head.span_loss(*compared, shows, asked))
         if self.retrieval is not None and clips.logits_QT is not None:
             losses.update(
                 self.retrieval.scout.loss(
@@ -416,6 +350,16 @@ class HERO(BaseModel):
                 )
             )
         return losses
+
+    def encode_video(
+        self, inputs: dict[str, Any], data_samples: Samples = ()
+    ) -> Regions:
+        """Encode B clips, whatever sentences :meth:`ground` will get.
+
+        ``inputs`` as in :meth:`forward`; ``data_samples`` are for proposal
+        generators that read them.
+        """
+        return self._encode(Clips(inputs, data_samples))[0]
 
     def ground(
         self,
@@ -429,14 +373,12 @@ class HERO(BaseModel):
         Args:
             regions (Regions): B clips from :meth:`encode_video`.
             data_samples (Sequence[GroundingDataSample]): B samples with
-                ``queries`` and the meta information of the clips.
+                ``queries`` and the meta information of the clips; they get
+                ``pred_queries``.
             text (TextFeatures, optional): The sentences, where they are
                 encoded already.
             scouted_QT (Tensor, optional): Action consistency of all frames,
                 where a scout has left some out; logits.
-
-        Returns:
-            list[GroundingDataSample]: The same, with ``pred_queries``.
         """
         if text is None:
             text = self.text_encoder(_texts(data_samples))
@@ -452,6 +394,23 @@ class HERO(BaseModel):
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
         return list(data_samples)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Pixels to levels (B, T, D, H, W), as of MMAction2's recognisers.
+
+        Of normalised frames (B, T, 3, H, W), or (B, crops, 3, T, H, W) as a
+        3-D recogniser takes them.
+        """
+        if inputs.dim() == 6:
+            inputs = inputs.flatten(0, 1).transpose(1, 2)
+        clips, frames, _, *size = inputs.shape
+        real = inputs.new_ones((), dtype=torch.bool)
+        return self.video_encoder(
+            inputs,
+            real.expand(clips, frames),
+            real.expand(clips, *size),
+            [(frames, *size)] * clips,
+        ).levels
 
 
 def _texts(samples: Samples) -> list[str]:
@@ -472,3 +431,31 @@ def _negatives(
             owners.extend([query] * len(negatives))
             query += 1
     return texts, send(owners, clip_of_query.device, dtype=torch.long)
+
+
+# Weights that the model of 0.1.0 had, and no later one.
+_MARKS_OF_0_1 = (
+    'video_encoder.project.weight',
+    'tube_head.clip_out.weight',
+    'region_detail.reduce.weight',
+)
+
+
+def check_version(
+    state_dict: Mapping[str, Any],
+    prefix: str = '',
+    known: Collection[str] = (),
+) -> None:
+    """Refuse weights of hero_mm 0.1.0, whose model had another form.
+
+    MMEngine would load what fits, and leave most weights random. ``prefix``
+    stands before the names of HERO; names in ``known`` are a model's own.
+    """
+    for mark in _MARKS_OF_0_1:
+        name = prefix + mark
+        if name in state_dict and name not in known:
+            raise UserError(
+                f'the checkpoint is of hero_mm 0.1.0 (it has {name}), whose '
+                'model had another form: train or convert again with this '
+                'version, or use hero_mm 0.1.0'
+            )

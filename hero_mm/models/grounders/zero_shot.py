@@ -21,6 +21,7 @@ from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
 from ..features import Pyramid, read_extents
+from ..heads.phrase_tube_head import PhraseTubeHead
 from ..heads.tube_decoding import query_edges
 from ..regions import Regions, clips_of_queries
 
@@ -33,21 +34,16 @@ CELL = 8
 class ZeroShotGrounder(BaseModel):
     """Ground by the phrase scores of a prompted detector.
 
-    It has no losses: there is nothing to learn. The detector sees frames one
-    by one, so that words of the action hardly count.
-
-    A checkpoint of the detector itself is one of this model, too.
+    There is nothing to learn. The detector sees frames one by one, so that
+    words of the action hardly count. A checkpoint of the detector itself is
+    one of this model, too.
 
     Args:
         proposal_generator (dict): Config of a generator that scores boxes by
             sentences, such as :class:`DetectorProposals` of a detector with
             a language model.
         linker (dict): Config of a :class:`RegionLinker`.
-        tube_head (dict, optional): Config of a :class:`PhraseTubeHead`.
         max_regions (int): Regions of a frame that go on, for each sentence.
-            Defaults to 8.
-        nms_iou (float): Regions that overlap a better one by more are
-            duplicates. Defaults to 0.6.
         data_preprocessor (dict, optional): Config of a data preprocessor.
         init_cfg (dict, optional): Initialization config.
     """
@@ -56,9 +52,7 @@ class ZeroShotGrounder(BaseModel):
         self,
         proposal_generator: dict,
         linker: dict,
-        tube_head: Optional[dict] = None,
         max_regions: int = 8,
-        nms_iou: float = 0.6,
         data_preprocessor: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -78,9 +72,8 @@ class ZeroShotGrounder(BaseModel):
             )
         self.proposal_generator.bind(self.data_preprocessor)
         self.linker = MODELS.build(linker)
-        self.tube_head = MODELS.build(tube_head or dict(type='PhraseTubeHead'))
+        self.tube_head = PhraseTubeHead()
         self.max_regions = max_regions
-        self.nms_iou = nms_iou
 
     def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Rename the weights of the detector itself, in place."""
@@ -112,18 +105,14 @@ class ZeroShotGrounder(BaseModel):
     ) -> Union[list[GroundingDataSample], Regions]:
         """Entry of MMEngine's loops, as :meth:`HERO.forward`.
 
-        In mode 'predict' samples with ``pred_queries``, in mode 'tensor' the
-        slots of each query; 'loss' is refused.
+        'predict' gives samples with ``pred_queries``, 'tensor' the slots of
+        each query; 'loss' is refused.
         """
-        if mode == 'loss':
-            raise UserError(
-                'a zero-shot model has nothing to learn, and cannot be '
-                'trained. Train HERO on top of the same detector: '
-                'configs/hero_mm-grounding-dino_custom.py'
-            )
         if mode not in ('predict', 'tensor'):
             raise UserError(
-                f"mode must be 'predict' or 'tensor', got {mode!r}"
+                f'mode is {mode!r}, but a zero-shot model cannot be trained: '
+                "'predict' or 'tensor'. Train HERO on top of the same "
+                'detector: configs/hero_mm-grounding-dino_custom.py'
             )
         if data_samples is None:
             raise UserError(
@@ -143,7 +132,7 @@ class ZeroShotGrounder(BaseModel):
     def find(self, inputs: dict[str, Any], data_samples: Samples) -> Regions:
         """Slots of Q queries, by the scores of their sentences."""
         regions = self.proposal_generator.ask(inputs, data_samples)
-        regions = regions.suppress(self.nms_iou).best(self.max_regions)
+        regions = regions.suppress(0.6).best(self.max_regions)
         clips = clips_of_queries(data_samples, inputs['imgs'].device)
         return self.linker(regions, _colours(inputs, clips))
 

@@ -11,7 +11,7 @@ No pair that may be true is a negative. No interval is looked at, and nothing
 that follows sends a gradient here.
 
 Shape legend: B clips, Q sentences, V captions, X hard negatives a sentence, T
-frames, N slots, E width of the common space.
+frames, N slots, D width, E width of the common space.
 """
 
 from collections.abc import Sequence
@@ -30,30 +30,77 @@ from hero_mm.structures.actions import action_numbers, true_in_clip
 
 from ..features import TextFeatures
 from ..regions import Regions
-from .slot_text_fit import SlotTextFit
 
-SUPERVISIONS = ('video', 'span')
 Samples = Sequence[GroundingDataSample]
+# Share of the frames whose mean is the score of a video.
+TOP_RATIO = 0.25
+
+
+class SlotTextFit(nn.Module):
+    """Late fusion: how well a slot fits a sentence before the two have met.
+
+    Looks and action of a region and of a sentence are unit vectors, whose
+    products say where and when the sentence may be true. That is learned long
+    before attention binds words to regions.
+    """
+
+    def __init__(self, embed_dims: int, common_dims: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dims)
+        self.region = nn.Linear(embed_dims, 2 * common_dims)
+        self.text_look = nn.Linear(embed_dims, common_dims)
+        self.text_action = nn.Linear(embed_dims, common_dims)
+        self.log_scale = nn.Parameter(torch.tensor([10.0]).log())
+
+    def scale(self) -> Tensor:
+        """Inverse temperature; up to 50, where it stays finite."""
+        return self.log_scale.exp().clamp(max=50)
+
+    def slots(self, regions: Regions) -> tuple[Tensor, Tensor]:
+        """Looks (B, N, E) of slots and actions (B, T, N, E) of their regions.
+
+        What an object looks like stays the same: its looks are the mean along
+        its slot. What it does changes from frame to frame.
+        """
+        look, action = self.region(self.norm(regions.features)).chunk(2, -1)
+        look = (look * regions.mask_BTN[..., None]).sum(1)
+        return F.normalize(look, dim=-1), F.normalize(action, dim=-1)
+
+    def texts(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """Looks and action of sentences, (Q, E)."""
+        look = F.normalize(self.text_look(text.sentence_QD), dim=-1)
+        action = F.normalize(self.text_action(text.action_QD), dim=-1)
+        return look, action
+
+    def forward(
+        self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
+    ) -> Tensor:
+        """Cosines of looks and of action, has shape (Q, T, N, 2)."""
+        return self.cosines(self.slots(regions), text, clip_of_query)
+
+    def cosines(
+        self,
+        slots: tuple[Tensor, Tensor],
+        text: TextFeatures,
+        clip_of_query: Tensor,
+    ) -> Tensor:
+        """As :meth:`forward`, of what :meth:`slots` says."""
+        look_BNE, action_BTNE = slots
+        look_QE, act_QE = self.texts(text)
+        look = torch.einsum(
+            'qne,qe->qn', look_BNE.index_select(0, clip_of_query), look_QE
+        )
+        action = torch.einsum(
+            'qtne,qe->qtn', action_BTNE.index_select(0, clip_of_query), act_QE
+        )
+        return torch.stack([look[:, None].expand_as(action), action], -1)
 
 
 @MODELS.register_module()
 class ContrastiveActionHead(BaseModule):
     """Score frames by their correspondence with a sentence.
 
-    Args:
-        embed_dims (int): Width of the features of regions and text.
-        common_dims (int): Width E of the common space.
-        supervision (str): 'video': the pairs of videos and captions alone.
-            'span': also the true tubes, for those who have them.
-        top_ratio (float): Share of the frames whose mean is the score of a
-            video.
-        temperature (float): Of the smooth maximum over slots, in units of
-            the cosine: of 64 slots that fit alike the best counts 0.4 more
-            than one alone.
-        scale (float): Start of a learned scale of the similarities.
-        loss_contrast (dict): Config of the loss over pairs.
-        loss_span (dict): Config of the loss with ``supervision='span'``.
-        init_cfg (dict, optional): Initialization config.
+    docs/configs.md lists its options.
     """
 
     def __init__(
@@ -61,25 +108,20 @@ class ContrastiveActionHead(BaseModule):
         embed_dims: int,
         common_dims: int = 64,
         supervision: str = 'video',
-        top_ratio: float = 0.25,
         temperature: float = 0.1,
-        scale: float = 10.0,
         loss_contrast: Optional[dict] = None,
         loss_span: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if supervision not in SUPERVISIONS:
+        if supervision not in ('video', 'span'):
             raise UserError(
-                f'supervision must be one of {SUPERVISIONS}; got '
-                f'{supervision!r}'
+                f"supervision must be 'video' or 'span', got {supervision!r}"
             )
-        self.fit = SlotTextFit(embed_dims, common_dims, scale)
+        self.fit = SlotTextFit(embed_dims, common_dims)
         self.offset: Optional[nn.Parameter] = None
         if supervision == 'span':
             self.offset = nn.Parameter(torch.tensor([1.0]))
-        self.supervision = supervision
-        self.top_ratio = top_ratio
         self.temperature = temperature
         self.loss_contrast = MODELS.build(
             loss_contrast or dict(type='ContrastiveLoss')
@@ -88,21 +130,18 @@ class ContrastiveActionHead(BaseModule):
             loss_span or dict(type='SigmoidFocalLoss', loss_weight=5.0)
         )
 
+    @torch.no_grad()
     def forward(
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> Tensor:
-        """Score the frames of each sentence's clip.
+        """Logits of action consistency of the frames of each sentence's clip.
 
-        Returns:
-            Tensor: Logits of action consistency, has shape (Q, T); their
-            sigmoid is the degree in [0, 1]. They carry no gradient.
+        Their sigmoid is the degree in [0, 1]; they carry no gradient. (Q, T).
         """
-        with torch.no_grad():
-            fit = self.fit(regions, text, clip_of_query).sum(-1)
-            mask = regions.mask_BTN[clip_of_query]
-            scores = self._frame_scores(fit, mask)
-            frames = regions.frame_mask_BT[clip_of_query]
-            return self.fit.scale() * (scores - self._border(scores, frames))
+        fit = self.fit(regions, text, clip_of_query).sum(-1)
+        scores = self._frame_scores(fit, regions.mask_BTN[clip_of_query])
+        frames = regions.frame_mask_BT[clip_of_query]
+        return self.fit.scale() * (scores - self._border(scores, frames))
 
     def _border(self, scores_QT: Tensor, mask_QT: Tensor) -> Tensor:
         """What parts consistent frames from the others, (Q, 1)."""
@@ -123,17 +162,11 @@ class ContrastiveActionHead(BaseModule):
     def _top_mean(self, scores: Tensor, frame_mask: Tensor) -> Tensor:
         """Mean over the best frames: (..., T) to (...)."""
         scores = scores.masked_fill(~frame_mask, -1e4)
-        number = (frame_mask.sum(-1) * self.top_ratio).ceil().clamp(min=1)
+        number = (frame_mask.sum(-1) * TOP_RATIO).ceil().clamp(min=1)
         ordered = scores.sort(-1, descending=True).values
         steps = torch.arange(scores.shape[-1], device=scores.device)
         chosen = (steps < number[..., None]).to(scores.dtype)
         return (ordered * chosen).sum(-1) / number
-
-    def _video_scores(
-        self, fit: Tensor, mask: Tensor, frame_mask: Tensor
-    ) -> Tensor:
-        """Mean of the best frames: (..., T, N) to (...)."""
-        return self._top_mean(self._frame_scores(fit, mask), frame_mask)
 
     def loss(
         self,
@@ -158,22 +191,25 @@ class ContrastiveActionHead(BaseModule):
                 look_VE, act_VE, clip_of_query, numbers, len(samples)
             )
         look = torch.einsum('bne,ve->bvn', look_BNE, look_VE)
-        fit = torch.einsum('btne,ve->bvtn', action_BTNE, act_VE)
-        pairs = self._video_scores(
-            fit + look[:, :, None],
-            regions.mask_BTN[:, None],
+        action = torch.einsum('btne,ve->bvtn', action_BTNE, act_VE)
+        pairs_BV = self._top_mean(
+            self._frame_scores(
+                action + look[:, :, None], regions.mask_BTN[:, None]
+            ),
             regions.frame_mask_BT[:, None],
         )
         clip = clip_of_query[query_of_negative]
-        hard = self._video_scores(
-            self.fit.cosines(slots, negatives, clip).sum(-1),
-            regions.mask_BTN[clip],
+        hard = self._top_mean(
+            self._frame_scores(
+                self.fit.cosines(slots, negatives, clip).sum(-1),
+                regions.mask_BTN[clip],
+            ),
             regions.frame_mask_BT[clip],
         )
         scale = self.fit.scale()
         return dict(
             loss_action_contrast=self.loss_contrast(
-                scale * pairs.t(),
+                scale * pairs_BV.t(),
                 owner,
                 true_in_clip(numbers, samples),
                 in_rows(scale * hard, query_of_negative, len(clip_of_query)),

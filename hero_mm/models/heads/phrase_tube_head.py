@@ -16,7 +16,6 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
@@ -30,12 +29,18 @@ from .tube_decoding import (
     sums_of_spans,
 )
 
+# Where the object is not found for so many frames, it is taken to be between
+# the boxes before and after; for more, it is not there.
+MAX_PAUSE = 3
+# Differences of scores that mean nothing.
+NOISE = 0.02
 
-def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
+
+def step_logits(score_QT: Tensor, weight_QT: Tensor) -> Tensor:
     """How well a higher level inside each span explains scores, (Q, T, T).
 
     Logarithms of likelihoods, of first and last frame. Errors are normal, of a
-    spread that is not known, but at least ``noise``. A span of all frames, and
+    spread that is not known, but at least ``NOISE``. A span of all frames, and
     one whose scores are not higher than the others, explains nothing: 0. -inf
     where the last frame comes first. ``weight_QT``: 1 on frames that count.
     """
@@ -46,7 +51,7 @@ def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
     number = number_Q[:, None, None]
     others = inside_QTT * (number - inside_QTT) / number
     gain = gain_QTT.clamp(min=0).square() / others.clamp(min=0.5)
-    spread = above_QT.square().sum(1) + number_Q * noise**2
+    spread = above_QT.square().sum(1) + number_Q * NOISE**2
     left = 1 - gain / spread[:, None, None].clamp(min=1e-12)
     logits = -number / 2 * left.clamp(min=1e-6).log()
     return in_order(logits)
@@ -54,25 +59,7 @@ def step_logits(score_QT: Tensor, weight_QT: Tensor, noise: float) -> Tensor:
 
 @MODELS.register_module()
 class PhraseTubeHead(BaseModule):
-    """Choose a slot and a span by the scores of a phrase.
-
-    Args:
-        max_pause (int): Frames: where the object is not found for so long it
-            is taken to be between the boxes before and after; longer, and it
-            is not there. Defaults to 3.
-        noise (float): Differences of scores that mean nothing. Defaults to
-            0.02.
-    """
-
-    def __init__(self, max_pause: int = 3, noise: float = 0.02) -> None:
-        super().__init__()
-        if max_pause < 0 or noise < 0:
-            raise UserError(
-                'max_pause and noise must not be negative; got '
-                f'{max_pause} and {noise}'
-            )
-        self.max_pause = max_pause
-        self.noise = noise
+    """Choose a slot and a span by the scores of a phrase."""
 
     def forward(self, regions: Regions) -> tuple[Tensor, Tensor, Tensor]:
         """Choose a slot of each frame, by the scores of each query's sentence.
@@ -91,7 +78,7 @@ class PhraseTubeHead(BaseModule):
         boxes = regions.boxes_BTN4.float().gather(2, index).squeeze(2)
         best = mean_QN.argmax(-1)[:, None, None]
         shown = mask.gather(2, best.expand(*mask.shape[:2], 1)).squeeze(2)
-        missed = real & ~shown & _near(shown, self.max_pause)
+        missed = real & ~shown & _in_pause(shown)
         return boxes, scores.gather(2, slot).squeeze(2), missed
 
     @torch.no_grad()
@@ -110,7 +97,7 @@ class PhraseTubeHead(BaseModule):
         boxes, scores, missed = self(regions)
         real = regions.frame_mask_BT
         counts = real & ~missed
-        logits = step_logits(scores, counts.float(), self.noise)
+        logits = step_logits(scores, counts.float())
         logits = logits.masked_fill(~real[:, None], float('-inf'))
         offsets = scores.new_tensor([0.0, 1.0]).expand(*scores.shape, 2)
         spans, span_scores = choose_span(
@@ -125,14 +112,11 @@ class PhraseTubeHead(BaseModule):
         return read_answers(answers, seen, regions.times_BT, samples)
 
 
-def _near(shown_QT: Tensor, pause: int) -> Tensor:
-    """Frames in a pause of at most so many frames, (Q, T).
-
-    Such a pause has a frame that shows the slot before and behind it.
-    """
+def _in_pause(shown_QT: Tensor) -> Tensor:
+    """Frames in a short pause: the slot is shown before and behind, (Q, T)."""
     number = shown_QT.shape[1]
     places = torch.arange(number, device=shown_QT.device)
     before = torch.where(shown_QT, places, -2 * number).cummax(1).values
     after = torch.where(shown_QT, places, 3 * number).flip(1)
     after = after.cummin(1).values.flip(1)
-    return after - before - 1 <= pause
+    return after - before - 1 <= MAX_PAUSE

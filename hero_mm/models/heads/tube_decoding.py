@@ -24,23 +24,6 @@ from hero_mm.structures import GroundingDataSample, send, to_original
 from ..regions import Regions, take_frames
 
 
-def frame_numbers(
-    samples: Sequence[GroundingDataSample],
-    num_frames: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Native numbers of the sampled frames, and the searched segments.
-
-    float32, (B, T), zero on padding, and (B, 2), ``[start, end)``.
-    """
-    numbers = torch.zeros(len(samples), num_frames)
-    for row, sample in zip(numbers, samples):
-        inds = torch.as_tensor(sample.frame_inds)
-        row[: len(inds)] = inds.float()
-    segments = torch.tensor([sample.segment for sample in samples])
-    return send(numbers, device), send(segments.float(), device)
-
-
 def query_edges(
     regions: Regions,
     samples: Sequence[GroundingDataSample],
@@ -51,7 +34,13 @@ def query_edges(
     Of regions of the queries, where some frames may be left out.
     """
     longest = max(len(sample.frame_inds) for sample in samples)
-    numbers, segments = frame_numbers(samples, longest, clip_of_query.device)
+    numbers = torch.zeros(len(samples), longest)
+    for row, sample in zip(numbers, samples):
+        inds = torch.as_tensor(sample.frame_inds)
+        row[: len(inds)] = inds.float()
+    segments = torch.tensor([sample.segment for sample in samples]).float()
+    numbers = send(numbers, clip_of_query.device)
+    segments = send(segments, clip_of_query.device)
     places = regions.times_BT.clamp(max=longest - 1)
     return bin_edges(
         numbers[clip_of_query].gather(1, places),
@@ -156,17 +145,6 @@ def span_logits(output: TubeOutput) -> Tensor:
     return in_order(logits + output.span_weight * inside)
 
 
-def decode_span(
-    output: TubeOutput,
-    edges_QT1: Tensor,
-    expected_iou: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """See :func:`choose_span`, of what the head says."""
-    # Off the very edges, so that no span is empty.
-    offsets = output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4)
-    return choose_span(span_logits(output), offsets, edges_QT1, expected_iou)
-
-
 def choose_span(
     logits_QTT: Tensor,
     offsets_QT2: Tensor,
@@ -178,12 +156,10 @@ def choose_span(
     Args:
         logits_QTT (Tensor): Of first and last frame, -inf where they are no
             span.
-        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1], of
-            whole spans 0 and 1.
+        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
         edges_QT1 (Tensor): Edges of the bins, native frames.
-        expected_iou (bool): Choose the one whose tIoU with the others,
-            weighted by their probability, is highest, in place of the most
-            likely one.
+        expected_iou (bool): Choose the one of highest expected tIoU in place
+            of the most likely one.
 
     Returns:
         tuple[Tensor, Tensor]: Spans (Q, 2) in native frames, scores (Q,).
@@ -205,13 +181,8 @@ def choose_span(
     high = offsets_QT2[..., 1].gather(1, last[:, None]).squeeze(1)
     low = low.masked_fill(none, 0.0)
     high = high.masked_fill(none, 1.0)
-    spans = torch.stack(
-        [
-            from_bins(first, low, edges_QT1),
-            from_bins(last, high, edges_QT1),
-        ],
-        dim=-1,
-    )
+    start = from_bins(first, low, edges_QT1)
+    spans = torch.stack([start, from_bins(last, high, edges_QT1)], -1)
     score = best.gather(1, index[:, None]).squeeze(1)
     return spans, score.masked_fill(none, 0.0).exp().clamp(max=1)
 
@@ -254,7 +225,7 @@ def spread_frames(
 ) -> Tensor:
     """Interpolate from K frames to all frames (Q, T, C), held at the ends.
 
-    ``times_QK`` are their places; real frames come first.
+    Real frames come first.
     """
     # The last real frame stands in for the padding after it.
     places = torch.arange(times_QK.shape[1], device=x_QKC.device)
@@ -276,13 +247,9 @@ def spread_frames(
 class Answers:
     """What was found for Q queries, in pixels of the input.
 
-    Attributes:
-        spans_Q2 (Tensor): In native frames.
-        span_scores_Q (Tensor): How likely they are.
-        boxes_QT4 (Tensor): The box of each frame.
-        scores_QT (Tensor): How likely it is.
-        inside_QT (Tensor): Logits of "the frame lies in the span".
-        presence_Q (Tensor): That the clip shows what is asked, in [0, 1].
+    Spans in native frames and how likely they are, the box of each frame and
+    how likely it is, logits of "the frame lies in the span", and that the clip
+    shows what is asked, in [0, 1].
     """
 
     spans_Q2: Tensor
@@ -303,14 +270,9 @@ def read_answers(
     """Tubes in original pixels, a box on each sampled frame, one result a
     clip.
 
-    Args:
-        answers (Answers): Of Q queries.
-        seen_QT (Tensor): True on frames that have a box; the others lie
-            between those.
-        times_QT (Tensor): Place of each frame among the sampled ones.
-        samples (Sequence[GroundingDataSample]): B clips with their queries.
-        consistency_QT (Tensor, optional): Logits of action consistency of all
-            frames, in place of ``inside_QT``.
+    Where a frame has no box (``seen_QT``), it lies between the others; frames
+    have places ``times_QT`` among the sampled ones. ``consistency_QT`` stands
+    in the place of ``inside_QT``, of all sampled frames.
     """
     longest = max(len(one.frame_inds) for one in samples)
     scores, inside = answers.scores_QT, answers.inside_QT

@@ -15,7 +15,6 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from hero_mm.errors import UserError
 from hero_mm.registry import MODELS, TASK_UTILS
 from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import (
@@ -28,14 +27,13 @@ from ..features import TextFeatures
 from ..layers import StepPosition, start_silent
 from ..regions import Regions
 from ..targets import Tracks, Tubes
-from .contrastive_action_head import in_rows
-from .slot_text_fit import SlotTextFit
+from .contrastive_action_head import SlotTextFit, in_rows
 from .tube_decoding import (
     Answers,
     TubeOutput,
     bins_in_span,
     choose_boxes,
-    decode_span,
+    choose_span,
     read_answers,
     span_logits,
     to_bins,
@@ -50,34 +48,7 @@ _LOSS_TUBE = dict(type='ContrastiveLoss')
 class TubeHead(BaseModule):
     """Decode reasoned slots and frame tokens into tubes.
 
-    Args:
-        embed_dims (int): Width D.
-        expected_iou (bool): Choose the span of highest expected tIoU in
-            place of the most likely one. Defaults to False.
-        mask_slots (bool): A slot adds nothing to a frame where it shows no
-            region. False lets its norm see what stands there; near zero, as
-            before training, gradients become hundreds of times larger by it.
-            Defaults to False.
-        silent_start (bool): Before training, reasoned slots add nothing to
-            the late fusion. With random weights, the logits of all slots
-            drift together in the first steps, and their losses sum it up.
-            Defaults to False.
-        min_share (float): Share of the frames over which the losses of all
-            slots are averaged at least. They are averaged over the frames of
-            true tubes; where these are few, the other frames make losses and
-            gradients many times larger. Defaults to 0.
-        assigner (dict): Config of the assigner of slots to true boxes.
-        loss_location (dict): Which slot of a frame shows the object.
-        loss_match (dict): Whether a slot shows it, and in the span.
-        loss_early (dict): The same before the words are met.
-        loss_elsewhere (dict, optional): The same on the other clips of the
-            batch; None leaves it out.
-        loss_tube (dict, optional): True tubes against captions of other
-            actions; None leaves it out.
-        loss_span (dict): Start and end.
-        loss_offset (dict): Place of start and end in their bins.
-        loss_actionness (dict): Whether a frame lies in the span.
-        init_cfg (dict, optional): Initialization config.
+    docs/configs.md lists its options.
     """
 
     def __init__(
@@ -99,10 +70,6 @@ class TubeHead(BaseModule):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if not 0 <= min_share <= 1:
-            raise UserError(
-                f'min_share is a share of the frames, in [0, 1]: {min_share}'
-            )
         self.fit = SlotTextFit(embed_dims, embed_dims)
         # Of looks and action in the logit of late fusion, and its offset.
         self.fit_weight = nn.Parameter(torch.tensor([0.5, 0.3]))
@@ -146,8 +113,7 @@ class TubeHead(BaseModule):
     ) -> Tensor:
         """Late fusion: how well each slot fits before it meets the words.
 
-        From slots of B clips, Q sentences and the clip of each: logits of
-        looks and of action, has shape (Q, T, N, 2).
+        Of slots of B clips, logits of looks and of action, (Q, T, N, 2).
         """
         fit = self.fit(regions, text, clip_of_query)
         return self.fit.scale() * self.fit_weight * fit
@@ -163,13 +129,8 @@ class TubeHead(BaseModule):
     ) -> TubeOutput:
         """Score slots and boundaries.
 
-        Args:
-            slots_QTND (Tensor): Reasoned slots.
-            frames_QTD (Tensor): Reasoned frame tokens.
-            regions (Regions): The slots of each query.
-            text (TextFeatures): Q queries.
-            fit_QTN2 (Tensor): What :meth:`compare` says.
-            consistency_QT (Tensor, optional): Logits of action consistency.
+        Of reasoned slots and frame tokens, the slots of each query, what
+        :meth:`compare` says, and logits of action consistency.
         """
         real = regions.frame_mask_BT
         hidden = ~regions.mask_BTN
@@ -238,13 +199,10 @@ class TubeHead(BaseModule):
         tubes: Tubes,
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of slots and spans.
+        """Losses of slots and spans, of Q queries.
 
-        Args:
-            output (TubeOutput): Of Q queries.
-            regions (Regions): The slots of each query.
-            tubes (Tubes): True tubes, of the same frames.
-            edges_QT1 (Tensor): Edges of the bins, native frames.
+        ``tubes`` are of the same frames; ``edges_QT1`` are the edges of the
+        bins, in native frames.
         """
         shows, asked = self.assign(regions, tubes)
         number = tubes.valid_QT.sum().clamp(min=1)
@@ -311,9 +269,9 @@ class TubeHead(BaseModule):
     def tube_loss(
         self,
         regions: Regions,
+        text: TextFeatures,
         clip_of_query: Tensor,
         shows_QTN: Tensor,
-        text: TextFeatures,
         samples: Samples,
         negatives: TextFeatures,
         query_of_negative: Tensor,
@@ -321,16 +279,8 @@ class TubeHead(BaseModule):
         """What the true tubes do, against captions of other actions.
 
         InfoNCE over tubes and captions of the batch. It uses spans: it is a
-        loss of the grounding, not of the contrastive action head.
-
-        Args:
-            regions (Regions): Slots of B clips.
-            clip_of_query (Tensor): Clip of each query, has shape (Q,).
-            shows_QTN (Tensor): Which slots show the true tubes.
-            text (TextFeatures): Q queries.
-            samples (Sequence[GroundingDataSample]): B samples.
-            negatives (TextFeatures): Captions with another action.
-            query_of_negative (Tensor): The query that each was made from.
+        loss of the grounding, not of the contrastive action head. As its
+        loss, with ``shows_QTN``, which slots show the true tubes.
         """
         if self.loss_tube is None:
             return {}
@@ -373,14 +323,6 @@ class TubeHead(BaseModule):
 
         So what late fusion says compares from clip to clip. Slots that the
         query may be true of count nothing, nor do slots that nobody annotated.
-
-        Args:
-            regions (Regions): Slots of B clips.
-            text (TextFeatures): Q queries.
-            clip_of_query (Tensor): Clip of each query, has shape (Q,).
-            tracks (Tracks): Annotated objects of the clips.
-            tubes (Tubes): True tubes.
-            samples (Sequence[GroundingDataSample]): B samples.
         """
         if self.loss_elsewhere is None:
             return {}
@@ -423,21 +365,18 @@ class TubeHead(BaseModule):
         samples: Samples,
         consistency_QT: Optional[Tensor],
     ) -> list[InstanceData]:
-        """Decode tubes in original pixels and native frames.
+        """Decode tubes in original pixels and native frames, one a clip.
 
-        Args:
-            output (TubeOutput): Of Q queries.
-            regions (Regions): The slots of each query.
-            edges_QT1 (Tensor): Edges of the bins, native frames.
-            samples (Sequence[GroundingDataSample]): B clips, whose queries
-                these are, and their facts.
-            consistency_QT (Tensor, optional): Logits of action consistency of
-                all frames.
-
-        Returns:
-            list[InstanceData]: One a clip, see :class:`GroundingDataSample`.
+        As :meth:`loss`; ``consistency_QT`` are logits of action consistency of
+        all frames.
         """
-        spans, span_scores = decode_span(output, edges_QT1, self.expected_iou)
+        spans, span_scores = choose_span(
+            span_logits(output),
+            # Off the very edges, so that no span is empty.
+            output.offsets_QT2.float().clamp(1e-4, 1 - 1e-4),
+            edges_QT1,
+            self.expected_iou,
+        )
         real = regions.frame_mask_BT
         answers = Answers(
             spans,

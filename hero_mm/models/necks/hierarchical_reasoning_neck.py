@@ -15,7 +15,6 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 from ..layers import Context, StepPosition, reasoning_layers
@@ -25,27 +24,7 @@ from ..layers import Context, StepPosition, reasoning_layers
 class HierarchicalReasoningNeck(BaseModule):
     """Reason over the slots of a clip and the words of a sentence.
 
-    Args:
-        embed_dims (int): Width D.
-        num_heads (int): Heads.
-        num_layers (int): Layers.
-        num_sizes (int): Sizes S at which a region asks the words; as many as
-            the ``scales`` of the region encoder.
-        temporal_window (int): Frames of a window along a slot. At most half
-            of the frames of a clip: else nothing is shifted.
-        shift (bool): Shifted alignment; False leaves windows and channels
-            where they are.
-        shift_div (int): 1/shift_div of the channels look one frame back
-            along the slot and as many ahead.
-        words (bool): Regions ask the words; False leaves this step out, and
-            the sentence is known to the frame tokens alone.
-        ffn_ratio (float): Hidden width of the feed-forward, in units of D.
-        attention (str): 'hierarchical', or 'joint' for the fully connected
-            attention over regions, words and frames that HERO replaces.
-        temporal_layer (dict, optional): Config of a layer along each slot in
-            place of the attention in windows; ``temporal_window`` then has
-            no effect. It is built with ``embed_dims``.
-        init_cfg (dict, optional): Initialization config.
+    docs/configs.md lists its options.
     """
 
     def __init__(
@@ -56,16 +35,12 @@ class HierarchicalReasoningNeck(BaseModule):
         num_sizes: int = 3,
         temporal_window: int = 8,
         shift: bool = True,
-        shift_div: int = 4,
         words: bool = True,
-        ffn_ratio: float = 2.0,
         attention: str = 'hierarchical',
         temporal_layer: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_sizes < 1:
-            raise UserError(f'num_sizes must be at least 1, got {num_sizes}')
         self.words = words
         self.to_frame = nn.Linear(embed_dims, embed_dims)
         self.time_position = StepPosition(embed_dims)
@@ -74,14 +49,13 @@ class HierarchicalReasoningNeck(BaseModule):
             embed_dims,
             num_layers,
             num_heads,
-            ffn_ratio,
             num_sizes if words else 0,
             temporal_window,
             shift,
-            shift_div,
             attention,
+            temporal_layer,
+            # The regions went through one before: see RegionEncoder.
             first=1,
-            temporal_layer=temporal_layer,
         )
 
     def forward(

@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 
 from hero_mm.models.heads.tube_decoding import (
     bin_edges,
-    frame_numbers,
     from_bins,
     to_bins,
 )
-from hero_mm.structures import GroundingDataSample
 
 
 @st.composite
@@ -31,11 +29,10 @@ def clips(draw):
 def edges_of(*clips, padding: int = 0) -> torch.Tensor:
     """Edges of the bins of clips, each (frame numbers, segment)."""
     longest = max(len(inds) for inds, _ in clips) + padding
-    samples = [
-        GroundingDataSample(metainfo=dict(frame_inds=inds, segment=segment))
-        for inds, segment in clips
-    ]
-    numbers, segments = frame_numbers(samples, longest, torch.device('cpu'))
+    numbers = torch.zeros(len(clips), longest)
+    for row, (inds, _) in zip(numbers, clips):
+        row[: len(inds)] = torch.as_tensor(inds)
+    segments = torch.tensor([segment for _, segment in clips]).float()
     lengths = torch.tensor([len(inds) for inds, _ in clips])
     mask = torch.arange(longest) < lengths[:, None]
     return bin_edges(numbers, mask, segments)
@@ -86,14 +83,6 @@ def test_frames_that_are_left_out_widen_the_bins_beside_them():
     mask = torch.tensor([[True, True, False]])
     edges = bin_edges(kept, mask, torch.tensor([[0.0, 20]]))
     assert edges.tolist() == [[0, 8.5, 20, 20]]
-
-
-def test_a_time_on_an_edge_starts_a_bin_or_ends_one():
-    edges = torch.tensor([[0.0, 4, 8, 12]])
-    on_edge = torch.tensor([4.0])
-    start, end = to_bins(on_edge, edges, False), to_bins(on_edge, edges, True)
-    assert start.item() == end.item() == 1.0
-    assert from_bins(torch.tensor([0]), torch.tensor([1.0]), edges) == 4.0
 
 
 def test_ends_of_the_segment():

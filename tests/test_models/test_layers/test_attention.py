@@ -1,16 +1,12 @@
 """Attention of a frame and of all tokens, against plain references."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
 
 from hero_mm.models.layers import (
     Attention,
-    JointLayer,
     SpatialAttention,
-    TimeBias,
     temporal_shift,
 )
 
@@ -53,21 +49,6 @@ def test_attention_is_the_formula():
     torch.testing.assert_close(layer(x, ~hidden), wanted)
 
 
-@torch.no_grad()
-def test_joint_layer_sees_real_tokens_only():
-    layer = build(JointLayer, 2.0)
-    tokens, real = torch.randn(2, 5, D), torch.ones(2, 5).bool()
-    real[0, 3:] = False
-    got = layer(tokens, real)
-    torch.testing.assert_close(
-        got[:1, :3], layer(tokens[:1, :3], real[:1, :3])
-    )
-    torch.testing.assert_close(got[1:], layer(tokens[1:], real[1:]))
-    other = tokens.clone()
-    other[1, 4] += torch.randn(D)
-    assert ((layer(other, real) - got)[1].abs().amax(-1) > 1e-6).all()
-
-
 # --- the regions of a frame -------------------------------------------------
 
 
@@ -83,16 +64,6 @@ def test_space_is_attention_among_the_regions_of_a_frame():
         torch.testing.assert_close(
             got[q, t][mask[q, t]], wanted, atol=1e-5, rtol=1e-4
         )
-
-
-@torch.no_grad()
-def test_a_frame_sees_itself_alone():
-    layer, mask = build(SpatialAttention), torch.ones(1, 4, 3).bool()
-    x = torch.randn(1, 4, 3, D)
-    other = x.clone()
-    other[0, 2, 1] += torch.randn(D)
-    moved = (layer(x, mask) - layer(other, mask)).abs().amax(-1)[0] > 1e-6
-    assert moved.nonzero().tolist() == [[2, 0], [2, 1], [2, 2]]
 
 
 def test_a_frame_without_regions_is_finite():
@@ -121,29 +92,3 @@ def test_shift_along_any_axis_of_channels(dim):
     x = torch.randn(2, 5, 6, 7, 8)
     wanted = temporal_shift(x.movedim(dim, -1), 2).movedim(-1, dim)
     assert torch.equal(temporal_shift(x, 2, dim=dim), wanted)
-
-
-def softplus(value: float) -> float:
-    return math.log1p(math.exp(value))
-
-
-@torch.no_grad()
-def test_time_bias_agrees_with_a_loop_over_pairs():
-    torch.manual_seed(0)
-    bias = TimeBias(5)
-    for parameter in bias.parameters():
-        parameter += 0.3 * torch.randn_like(parameter)
-    times = torch.tensor([[0.0, 1, 2, 7], [3, 4, 9, 10]])
-    got = bias(times)
-    assert got.shape == (2, 5, 4, 4)
-    for row, head in ((row, head) for row in range(2) for head in range(5)):
-        decay = softplus(bias.decay[head].item())
-        for i, here in enumerate(times[row].tolist()):
-            for j, there in enumerate(times[row].tolist()):
-                wanted = -decay * abs(there - here)
-                wanted += bias.ahead[head].item() * max(
-                    -2, min(2, there - here)
-                )
-                assert got[row, head, i, j].item() == pytest.approx(
-                    wanted, abs=1e-5
-                )

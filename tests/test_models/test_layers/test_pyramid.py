@@ -49,18 +49,3 @@ def test_agrees_with_a_loop_over_regions(sizes):
         torch.testing.assert_close(
             got[q, t, r], region * scale + move, atol=1e-4, rtol=1e-4
         )
-
-
-@torch.no_grad()
-def test_words_decide_and_padded_words_do_not():
-    layer, (x, looks, words, mask) = build(), inputs()
-    mask[0, 3:] = False
-    got = layer(x, looks, words, mask)
-    junk = words.clone()
-    junk[0, 3:] = 100.0
-    torch.testing.assert_close(layer(x, looks, junk, mask), got)
-    cut = layer(x[:1], looks[:1], words[:1, :3], mask[:1, :3])
-    torch.testing.assert_close(got[:1], cut, atol=1e-5, rtol=1e-4)
-    words[0, 0] += 1
-    moved = (layer(x, looks, words, mask) - got).abs()
-    assert moved[0].max() > 1e-3 and moved[1].max() < 1e-6

@@ -80,11 +80,6 @@ def exponent(counts: dict[int, int]) -> float:
     )
 
 
-def test_exponents_are_those_of_powers():
-    powers = {size: 7 * size**2 for size in (2, 8, 64)}
-    assert exponent(powers) == pytest.approx(2)
-
-
 @pytest.mark.slow
 def test_cost_grows_with_frames_as_frames_do():
     counts = {frames: flops(frames, 64) for frames in (32, 64, 128, 256, 512)}
