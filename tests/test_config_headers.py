@@ -6,7 +6,7 @@ import shlex
 import pytest
 from mmengine.config import Config
 
-from hero_mm.datasets.converters.official import official_counts
+from hero_mm.datasets.converters.summary import official_counts
 
 GPUS = 8
 # Config to its data set.

@@ -97,11 +97,6 @@ def vidor(name='11', **changes):
 def entry(name='11', segment=(0, 19), truth=(4, 9), **changes):
     return {
         'vid': name,
-        'fps': 10,
-        'frame_count': COUNT,
-        'width': 64,
-        'height': 48,
-        'subject/objects': [dict(tid=0, category='adult')],
         'used_segment': dict(begin_fid=segment[0], end_fid=segment[1]),
         'used_relation': relation(0, 'watch', 2, *truth),
         'temporal_gt': dict(begin_fid=truth[0], end_fid=truth[1]),
@@ -155,8 +150,6 @@ def first_version(start=157, count=131, **changes):
     """An entry as version 1 has it."""
     raw = dict(
         bbox=boxes_of(count),
-        st_time=(start - 1) / 30,
-        ed_time=(start - 1 + count) / 30,
         img_num=IMG_NUM,
         caption='The man in brown clothes turns his head.',
         width=480,
@@ -173,8 +166,6 @@ def second_version(start=157, last=287, **changes):
         English='The man in brown clothes turns his head.',
         st_frame=start,
         ed_frame=last,
-        st_time=(start - 1) / 30,
-        ed_time=last / 30,
         img_num=IMG_NUM,
         bbox=boxes_of(last - start + 1),
     )
@@ -195,19 +186,11 @@ class HCSTVG(Case):
     def run(self, out, **options):
         return convert_hcstvg(self.path, out, **options)
 
-    def only(self, **options):
-        """The only query, its video, and the summary."""
-        annotation, summary = self.convert(**options)
-        (clip,) = annotation.data_list
-        (query,) = clip['queries']
-        return query, annotation.videos[clip['video_id']], summary
-
 
 # TubeDETR --------------------------------------------------------------------
 
 
 def caption(number, **changes):
-    """A sentence of VidSTG."""
     return {
         'original_video_id': '11',
         'frame_count': 20,
@@ -241,25 +224,6 @@ def trajectory(frames, left=3):
     }
 
 
-def person(number, **changes):
-    """A sentence of HC-STVG; the tube is frames 5 to 9, from 1."""
-    return {
-        'original_video_id': '7_abc',
-        'frame_count': 60,
-        'width': 64,
-        'height': 48,
-        'tube_start_frame': 5,
-        'tube_end_frame': 10,
-        'tube_start_time': 1.4,
-        'tube_end_time': 3.1,
-        'video_path': '3/7_abc.mp4',
-        'caption': 'the man sits down.',
-        'video_id': number,
-        'trajectory': [[number, 2 * i, 10, 12] for i in range(5)],
-        **changes,
-    }
-
-
 class TubeDETR(Case):
     """VidSTG with two questions and their caption."""
 
@@ -273,17 +237,6 @@ class TubeDETR(Case):
 
     def run(self, out, **options):
         return convert_tubedetr(self.path, out, **options)
-
-
-class Persons(TubeDETR):
-    """HC-STVG with two videos."""
-
-    name = 'test_proc.json'
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        other = dict(original_video_id='8_x', video_path='3/8_x.mkv')
-        self.raw = [person(0), person(1, **other)]
 
 
 # VID-sentence ----------------------------------------------------------------
@@ -411,6 +364,5 @@ CASES = dict(
     vidstg=VidSTG,
     hcstvg=HCSTVG,
     tubedetr=TubeDETR,
-    persons=Persons,
     vid_sentence=VIDSentence,
 )

@@ -8,9 +8,7 @@ import pytest
 from test_datasets import raw_files as raw
 
 from hero_mm.datasets import GroundingDataset
-from hero_mm.datasets.converters import (
-    ConversionError,
-)
+from hero_mm.datasets.converters import ConversionError
 from hero_mm.structures import action_numbers, true_in_clip, true_of_query
 
 
@@ -40,7 +38,7 @@ def _film(name, *relations):
     )
 
 
-def _told(name, subject, predicate, caption, question=None, other=2):
+def _said(name, subject, predicate, caption, question=None, other=2):
     """VidSTG's entry of a relation."""
     asked = [] if question is None else [(question, other)]
     return raw.entry(
@@ -66,10 +64,10 @@ def films(case):
         '0000/12.json': _film('12', *holds),
     }
     case.entries = [
-        _told('11', 0, 'kick', 'an adult kicks a ball.'),
-        _told('11', 1, 'hold', 'an adult holds a ball.'),
-        _told('12', 0, 'hold', 'a man holds a ball.'),
-        _told('12', 1, 'ride', 'a woman rides a ball.'),
+        _said('11', 0, 'kick', 'an adult kicks a ball.'),
+        _said('11', 1, 'hold', 'an adult holds a ball.'),
+        _said('12', 0, 'hold', 'a man holds a ball.'),
+        _said('12', 1, 'ride', 'a woman rides a ball.'),
     ]
     return case
 
@@ -85,43 +83,34 @@ def _samples(case):
     return [item['data_samples'] for item in dataset]
 
 
-def test_vidor_says_all_that_is_true_of_an_object(films):
+def test_what_is_true_of_an_object(films):
     annotation, _ = films.convert()
     assert annotation.metainfo['tracks_complete'] is True
     first, second = annotation.videos['11'], annotation.videos['12']
     assert first.tracks_complete and second.tracks_complete
     assert first.predicates == ('hold', 'kick', 'watch')
-    # The whole video, not what the sentence or its segment tells.
-    told = [track.predicates for track in first.tracks.values()]
-    assert told == [('kick', 'watch'), ('hold',), ()]
-    told = [track.predicates for track in second.tracks.values()]
-    assert told == [('hold', 'kick'), ('ride',), ()]
-
-
-def test_objects_have_what_a_question_for_them_may_say(films):
-    films.entries[0] = _told(
+    # The whole video, not what the sentence or its segment says.
+    found = [track.predicates for track in first.tracks.values()]
+    assert found == [('kick', 'watch'), ('hold',), ()]
+    found = [track.predicates for track in second.tracks.values()]
+    assert found == [('hold', 'kick'), ('ride',), ()]
+    # Objects have it where a question asks for them.
+    films.entries[0] = _said(
         '11', 0, 'kick', 'an adult kicks it.', 'what is kicked?'
     )
-    annotation, _ = films.convert()
-    tracks = annotation.videos['11'].tracks
+    tracks = films.convert()[0].videos['11'].tracks
     assert tracks['2'].predicates == ('hold', 'kick')
     assert tracks['1'].predicates == ('hold', 'watch')
 
 
 def test_a_place_is_of_both(films):
     films.vidor['0000/11.json'] = _film('11', (0, 'above', 1), (1, 'kick', 2))
-    annotation, _ = films.convert()
-    tracks = annotation.videos['11'].tracks
+    tracks = films.convert()[0].videos['11'].tracks
     assert tracks['0'].predicates == ('above',)
     assert tracks['1'].predicates == ('above', 'kick')
     # In the data set also what follows from it.
-    first = _samples(films)[0]
-    assert first.gt_tracks.predicates[1] == [
-        'above',
-        'beneath',
-        'hold',
-        'kick',
-    ]
+    true = _samples(films)[0].gt_tracks.predicates[1]
+    assert true == ['above', 'beneath', 'hold', 'kick']
 
 
 def test_a_dropped_box_leaves_the_tracks_incomplete(films):
@@ -174,7 +163,7 @@ def test_no_swap_is_true_in_the_video(films):
 
 
 def test_what_a_sentence_alone_says_is_true_as_well(films):
-    """Of a file without relations: own footage, told by sentences."""
+    """Of a file without relations, as that of own footage."""
     for film in films.vidor.values():
         film['relation_instances'] = []
     first, second = _samples(films)

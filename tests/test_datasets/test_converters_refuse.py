@@ -23,46 +23,19 @@ BAD = dict(
             r'11.json, frame 7, tid 0: box \[7, 3, 7, 30\].*xmax <= xmin',
             3,
         ),
-        (
-            'V trajectories 7',
-            [made.box(70, 0), made.box(7, 2)],
-            r'frame 7, tid 0: box \[70, 3, 80, 30\] .* or outside',
-            3,
-        ),
-        (
-            'E 1',
-            made.entry('99'),
-            r"vid '99': no 99.json in .*vidor or below \(1 files",
-            3,
-        ),
-        (
-            'SAID description',
-            ' ',
-            r"entry 0 \(vid '11'\): the sentence .description. is empty",
-            2,
-        ),
-        (
-            'SAID target_id',
-            7,
-            r"target_id: unknown track id '7'; VidOR has boxes for \['0', '2",
-            2,
-        ),
+        ('E 1', made.entry('99'), r"vid '99': no 99.json in .*\(1 files", 3),
+        ('SAID description', ' ', r"entry 0 \(vid '11'\): the sentence is", 2),
+        ('SAID target_id', 7, r"object '7' has no boxes .* \['0', '2'\]", 2),
         (
             'E 1',
             made.entry(segment=(2, 7), truth=(3, 9)),
-            r'entry 1 .*temporal_gt: \[3, 9\) is empty or outside .* \[2, 8',
+            r'entry 1 .* span \[3, 9\) is empty or outside .* \[2, 8',
             3,
         ),
-        ('E 1', made.entry(segment=(9, 4)), r'used_segment: \[9, 4\] is e', 3),
+        ('E 1', made.entry(segment=(9, 4)), r'the segment \[9, 5\) is e', 3),
         ('SAID target_id', ..., "key 'target_id' is missing", 2),
-        (
-            'E 1',
-            made.entry(used_relation={}),
-            "entry 1.*key 'predicate' is missing",
-            3,
-        ),
+        ('E 1', made.entry(used_relation={}), "1.*key 'predicate' is mis", 3),
         ('SAID description', None, 'description: expected text, found Non', 2),
-        ('E 0 captions 0', 3, 'entry 0.*: expected an object, found int', 2),
         (
             'E 1',
             made.entry(truth=(4, 10**30)),
@@ -70,28 +43,14 @@ BAD = dict(
             3,
         ),
         ('E 0 temporal_gt', ..., "entry 0: key 'temporal_gt' .*'captions'"),
-        ('E 0', 3, 'entry 0: expected an object, found int'),
         ('E 0 vid', None, 'entry 0, vid: expected text or a whole number'),
         (
             'E 0 temporal_gt end_fid',
             8.5,
             'temporal_gt, end_fid: expected a whole number, found 8.5',
         ),
-        ('V subject/objects', 3, '11.json, top level, subject/objects: exp'),
-        (
-            'V relation_instances 1 predicate',
-            None,
-            r'relation_instances\[1\], predicate: expected text, found None',
-        ),
-        (
-            'V trajectories 3 2',
-            made.box(3, 'x'),
-            "11.json, frame 3: a tid must be .* like the others, found 'x'",
-        ),
         ('V width', '64', "width: expected a number from 1 on, found '64'"),
         ('V fps', 0, 'fps: expected a number from 0.001 on, found 0'),
-        ('V trajectories', {'0': []}, 'trajectories: expected a list, found'),
-        ('V trajectories 3', None, 'frame 3: expected a list, found NoneType'),
         (
             'V trajectories 3',
             [made.box(3, 0, xmin='3')],
@@ -110,24 +69,18 @@ BAD = dict(
     ],
     hcstvg=[
         ('ONE st_frame', 0, 'st_frame: expected a number from 1 on', 1),
-        ('ONE st_frame', 1.5, 'expected a whole number', 1),
-        ('ONE st_frame', 10**30, 'st_frame: expected .*10,000,000', 1),
-        ('ONE width', 'wide', "width: expected a number.*'wide'", 1),
         ('ONE bbox', [], 'test split of version 2 are not public', 1),
-        ('ONE bbox', None, 'expected a list of boxes, found None', 1),
         (
             'ONE bbox',
             [[1, 2, 3]] * 9,
             r'frame 156, .*a box is four numbers, found \[1, 2, 3\]',
             1,
         ),
-        ('ONE bbox', [[4, 4, 0, 9]] * 9, 'frame 156, .*has no area in the', 1),
         ('ONE bbox', [[500, 4, 2, 9]] * 9, 'frame 156, .*no area in the', 1),
         ('ONE ed_frame', 100, 'ed_frame 100 is before st_frame 157', 1),
         ('ONE img_size', [480], r'expected \[height, width\]', 1),
-        ('ONE caption', ' ', r'the caption.* is empty', 1),
+        ('ONE caption', ' ', 'the sentence is empty', 1),
         ('ONE English', None, 'English: expected text, found', 1),
-        ('ONE st_time', 'now', 'st_time: expected a number', 1),
     ],
     tubedetr=[
         (
@@ -137,11 +90,10 @@ BAD = dict(
             2,
         ),
         ('FIRST end_frame', ..., "key 'end_frame' is missing", 2),
-        ('FIRST caption', ' ', 'the sentence .caption. is empty', 2),
         (
             'videos 3',
             made.caption(3, original_video_id='12'),
-            "trajectories, video '12': is missing",
+            "trajectories: key '12' is missing",
             3,
         ),
         (
@@ -151,60 +103,25 @@ BAD = dict(
             3,
         ),
         (
-            'videos 3',
-            made.caption(3, frame_count=21),
-            r'videos\[3\].* are \(21, 10.0, 64, 48, .* earlier sentence \(20,',
-        ),
-        (
             'FIRST video_id',
             2,
-            r'videos\[2\]: video_id 2 is already that of videos\[0\]',
+            r"videos\[2\].*the id '2' is already that of videos\[0\]",
+            2,
         ),
-        ('FIRST caption', ..., r"videos\[0\]: key 'caption' is missing"),
-        ('videos', {}, 'videos: expected a list, found dict'),
-        ('trajectories', ..., "with 'videos' and 'trajectories' .*, found di"),
-        ('TRACK x', dict(bbox=[1, 2, 3, 4]), "track 0: frame 'x' is no num"),
+        (
+            'videos 3',
+            made.caption(3, frame_count=21),
+            r'videos\[3\].* are \[21, 10.0, 64, 48, .* before \[20,',
+        ),
+        ('TRACK x', dict(bbox=[1, 2, 3, 4]), 'track 0: expected frame numb'),
         ('TRACK -1', dict(bbox=[1, 2, 3, 4]), 'track 0: a frame below 0'),
         ('TRACK 07', dict(bbox=[1, 2, 3, 4]), 'one that is twice'),
-        (
-            f'TRACK {10**30}',
-            dict(bbox=[1, 2, 3, 4]),
-            'track 0: a frame below 0 or above 10000000',
-        ),
-        (
-            'TRACK 7 bbox',
-            [1, 2, 3],
-            "frame 7, video '11', track 0: a box is four numbers",
-        ),
-        ('TRACK', [1], r'track 0: expected frames and boxes, found \[1\]'),
-        ('trajectories 11', 3, "video '11': expected an object, found int"),
-    ],
-    persons=[
-        (f'2 {place}', value, message, 2)
-        for place, value, message in [
-            ('tube_start_frame', 0, r'entries\[2\].*_frame: .* from 1 on, f'),
-            ('trajectory', [], r'trajectory: expected a list of boxes'),
-            ('trajectory', [[1, 2, 0, 4]], r'frame 4, .* \[1, 2, 1, 6\]'),
-            ('trajectory', [[1, 2, 4]], 'frame 4, .* a box is four numbers'),
-            ('frame_count', 0, 'frame_count: expected a number from 1 on'),
-            ('caption', '', 'the sentence .caption. is empty'),
-            ('height', 47, 'frame_count, fps, width, height'),
-        ]
+        ('TRACK 7 bbox', [1, 2, 3], 'track 0: expected frame numbers, each'),
+        ('TRACK 7 bbox 0', 'x', "frame .*'11', track 0: a box is four numb"),
     ],
     vid_sentence=[
-        (
-            'said 2',
-            '3, a dog',
-            r"test_ann_list_v2.txt, line 3: .* below 3, found '3, a dog'",
-            2,
-        ),
-        ('said 2', 'a dog', 'line 3: expected "number,sentence"', 2),
-        (
-            'said 2',
-            '0, ',
-            r'sentence 0 \(video .*\): the sentence .* is em',
-            2,
-        ),
+        ('said 2', '3, a dog', r"line 3: .* below 3, found '3, a dog'", 2),
+        ('said 2', '0, ', r'sentence 0 \(video .*\): the sentence is em', 2),
         (
             'tubes 2',
             f'{made.ELEPHANT},7',
@@ -218,21 +135,14 @@ BAD = dict(
             2,
         ),
         ('tubes 3', made.ELEPHANT, 'valid_list.txt, line 4: expected "video,'),
-        ('ELEPHANT 0 track 0 frame', 2, 'id 0: two boxes on one frame'),
+        ('ELEPHANT 0 track 0 frame', 2, 'id 0: no boxes, two boxes on one'),
         (
             'ELEPHANT 0 track 5 frame_size',
             [48, 60],
             r'id 0, frame 6: width and height are \(60, 48\), on other .*64',
         ),
-        (
-            'ELEPHANT 0 track 5 frame_size',
-            48,
-            r'frame_size: expected \[height, width\], found 48',
-        ),
-        ('ELEPHANT 0 track', [], 'id 0: a track without boxes'),
-        ('ELEPHANT', 3, '.js, top level, annotations: expected a list'),
-        ('ELEPHANT 0 id', '1', 'id 1: stands there twice'),
-        ('ELEPHANT 0 track 5 bbox', ..., "id 0: key 'bbox' is missing"),
+        ('ELEPHANT 0 track', [], 'id 0: no boxes'),
+        ('ELEPHANT 0 id', '1', 'id 1: .*or two tracks of this id'),
     ],
 )
 
@@ -242,8 +152,6 @@ def make(kind, folder):
     case = made.CASES.get(kind, made.ByHand)(folder)
     if kind == 'hcstvg':
         case.raw[made.TWO] = made.first_version()
-    if kind == 'persons':
-        case.raw.append(made.person(2))
     return case
 
 
@@ -282,9 +190,7 @@ def places_of(raw, path=()):
 FREE = dict(
     vidstg=(
         *('generated', 'tracker', 'type', 'video_id', 'video_path'),
-        *(f'E/{key}' for key in ('fps', 'frame_count', 'width', 'height')),
-        *('E/subject/objects', 'E/subject/objects/category'),
-        *('E/subject/objects/tid', 'relation/begin_fid', 'relation/end_fid'),
+        *('relation/begin_fid', 'relation/end_fid'),
         *('relation/subject_tid', 'relation/object_tid'),
         *('instances/begin_fid', 'instances/end_fid'),
         *('E', 'V', 'E/captions', 'E/questions'),
@@ -292,7 +198,6 @@ FREE = dict(
     ),
     hcstvg=(),
     tubedetr=('generated', 'tracker', 'category_id', 'type'),
-    persons=('tube_start_time', 'tube_end_time'),
     vid_sentence=('class_index', 'generated', 'name', 'occluded', 'class'),
     annotation=('metainfo/dataset', 'metainfo/split'),
 )

@@ -1,4 +1,4 @@
-"""Videos against their annotation, in processes and over several runs."""
+"""Videos against their annotation, in processes."""
 
 import json
 import os
@@ -13,17 +13,15 @@ from test_datasets.raw_files import first_version
 from hero_mm.datasets import progress, video_facts
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.checks import compare_video
-from hero_mm.datasets.converters import (
-    ConversionError,
-    ConversionSummary,
-    convert_hcstvg,
-)
+from hero_mm.datasets.converters import ConversionError, ConversionSummary
 from hero_mm.datasets.converters.videos import (
     FPS,
     LONGER,
     RESIZED,
     SHORTER,
-    verify_videos,
+    TWICE,
+    VideoFolder,
+    place_videos,
 )
 from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.tracks import Track, VideoInfo
@@ -52,35 +50,70 @@ def folder(films, tmp_path):
     return shutil.copytree(films, tmp_path / 'films')
 
 
-def _info(name='a', count=COUNT, fps=8.0, size=(64, 48), frames=None):
-    frames = np.arange(count if frames is None else frames)
+def _info(name='a', count=COUNT, fps=8.0, size=(64, 48)):
+    frames = np.arange(count)
     boxes = np.stack([frames, frames * 0, frames + 9, frames * 0 + 9], 1)
     track = Track.from_boxes('cat', frames, boxes)
     return VideoInfo(name, f'{name}.mp4', count, fps, *size, {'0': track})
 
 
-def _verify(folder, *infos, skip_bad=False, **options):
-    record = ConversionSummary('out.json', skip_bad)
+def _verify(folder, *infos, skip_bad=False, lengths_known=True, **options):
+    summary = ConversionSummary('out.json', skip_bad)
     check = VideoCheck(folder, **options)
-    good = verify_videos(infos, check, 'raw.json', record)
-    return good, record
+    good = place_videos(infos, check, 'raw.json', summary, lengths_known)
+    return good, summary
 
 
-def test_a_video_that_is_as_annotated(films):
-    assert probe_video(films / 'a.mp4') == VideoFacts(COUNT, 8.0, 64, 48)
-    good, record = _verify(films, _info())
-    assert list(good) == ['a'] and not record.notes and not record.skipped
-    assert good['a'].frame_count == COUNT
+# Where a video is ------------------------------------------------------------
 
 
-def test_processes_find_the_same(films):
-    infos = [_info(name, count=25) for name in 'abcd']
-    good, record = _verify(films, *infos, workers=2)
-    assert list(good) == list('abcd')
-    assert record.notes == {SHORTER: 4}
-    assert record.repaired == [
-        f'{SHORTER}: {name} ({name}.mp4): 24, annotated 25' for name in 'abcd'
-    ]
+@pytest.mark.parametrize(
+    ('there', 'found'),
+    [
+        (['0/v.mp4', 'v.mp4'], ['0/v.mp4']),
+        (['v.mkv'], ['v.mkv']),
+        (['b/c/v.mp4'], ['b/c/v.mp4']),
+        (['b/v.mp4', 'a/v.mp4'], ['a/v.mp4', 'b/v.mp4']),
+        (['0/v.mp4/000001.jpg'], ['0/v.mp4']),
+        (['a/v.mp4/000001.jpg'], ['a/v.mp4']),
+        (['b/w.mp4', 'a/v.txt', 'a/vv.mp4', '0/v.mp4/x.txt'], []),
+    ],
+)
+def test_where_a_video_is(tmp_path, there, found):
+    for name in there:
+        path = tmp_path / 'far' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert VideoFolder(tmp_path / 'far').find('0/v.mp4', 'v') == found
+    # Also through a link.
+    (tmp_path / 'near').mkdir()
+    (tmp_path / 'near' / 'link').symlink_to(tmp_path / 'far')
+    places = VideoFolder(tmp_path / 'near').find('x/v.mp4', 'v')
+    assert {f'link/{place}' for place in found} <= set(places)
+
+
+def test_missing_videos_are_named_before_any_is_opened(folder, monkeypatch):
+    (folder / 'deep').mkdir()
+    for name in 'ab':
+        shutil.copy(folder / 'a.mp4', folder / 'deep' / f'{name}.mp4')
+    (folder / 'b.mp4').unlink()
+    infos = [_info(name) for name in 'abxyz']
+    infos[0].path = '0/a.mp4'
+    good, summary = _verify(folder, *infos, skip_bad=True)
+    assert [video.path for video in good.values()] == ['a.mp4', 'deep/b.mp4']
+    assert summary.notes == {TWICE: 1} and len(summary.skipped) == 3
+    monkeypatch.setattr(video_facts, 'probe_video', None)
+    infos = map(_info, ['a', *(f'x{number}' for number in range(8))])
+    with pytest.raises(
+        ConversionError, match='8 of 9 videos.*and 3 more'
+    ) as e:
+        _verify(folder, *infos)
+    assert 'x4.mp4' in str(e.value) and 'x5' not in str(e.value)
+    with pytest.raises(FileNotFoundError, match='none does not exist'):
+        _verify(folder / 'none', _info())
+
+
+# Whether it is as annotated --------------------------------------------------
 
 
 def test_a_shorter_video_is_cut_with_its_tracks(films):
@@ -95,8 +128,6 @@ def test_a_shorter_video_is_cut_with_its_tracks(films):
     assert video.frame_count == COUNT and list(video.tracks) == ['0', '2']
     assert video.tracks['0'].runs.tolist() == [[0, 24, 0]]
     assert video.tracks['2'].runs.tolist() == [[2, 4, 0], [22, 24, 2]]
-    boxes, valid = video.track_boxes('0', [23, 24])
-    assert valid.tolist() == [True, False] and boxes[0, 0] == 23
 
 
 @pytest.mark.parametrize(
@@ -109,7 +140,6 @@ def test_a_shorter_video_is_cut_with_its_tracks(films):
         ((105, 8.0, 64, 48), dict(length='105 frames, annotated 100')),
         ((106, 8.0, 64, 48), dict(cut='106 frames, annotated 100')),
         ((100, 8.1, 64, 48), dict(fps='8.1, annotated 8')),
-        ((100, 7.9, 64, 48), dict(fps='7.9, annotated 8')),
         ((100, 8.0, 128, 96), dict(size='128x96, annotated 64x48')),
         ((100, 8.0, 48, 64), dict(aspect='48x64, annotated 64x48')),
     ],
@@ -119,15 +149,23 @@ def test_what_differs(facts, found):
 
 
 def test_what_is_kept_as_annotated(films):
-    good, record = _verify(films, _info(count=22, fps=8.1, size=(128, 96)))
+    assert probe_video(films / 'a.mp4') == VideoFacts(COUNT, 8.0, 64, 48)
+    good, summary = _verify(films, _info())
+    assert list(good) == ['a'] and not summary.notes and not summary.skipped
+    good, summary = _verify(films, _info(count=22, fps=8.1, size=(128, 96)))
     video = good['a']
     assert (video.frame_count, video.fps) == (22, 8.1)
     assert (video.width, video.height) == (128, 96)
-    assert record.repaired == [
+    assert summary.repaired == [
         f'{RESIZED}: a (a.mp4): 64x48, annotated 128x96',
         f'{FPS}: a (a.mp4): 8, annotated 8.1',
         f'{LONGER}: a (a.mp4): 24, annotated 22',
     ]
+    # A length that was not annotated is that of the file.
+    for count, notes in ((1, {}), (24, {}), (25, {SHORTER: 1})):
+        info = _info(count=count)
+        good, summary = _verify(films, info, lengths_known=False)
+        assert good['a'].frame_count == COUNT and summary.notes == notes
 
 
 @pytest.mark.parametrize(
@@ -142,51 +180,31 @@ def test_videos_that_are_not_the_annotated_ones(films, options, message):
         _verify(films, _info(**options))
 
 
-@pytest.mark.parametrize(('count', 'raised'), [(1, 0), (24, 0), (25, 1)])
-def test_a_length_that_was_not_told(films, count, raised):
-    record = ConversionSummary('out.json')
-    good = verify_videos(
-        [_info(count=count)],
-        VideoCheck(films),
-        'raw.json',
-        record,
-        lengths_known=False,
-    )
-    assert good['a'].frame_count == COUNT
-    assert record.notes[SHORTER] == raised and LONGER not in record.notes
-
-
 def _truncate(path, part):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
 
 
-BROKEN = {
-    'empty': lambda path: path.write_bytes(b''),
-    'text': lambda path: path.write_text('not found'),
-    'half': lambda path: _truncate(path, 0.5),
-    'tiny': lambda path: _truncate(path, 0.01),
-    'gone': lambda path: (path.unlink(), path.mkdir()),
-}
-
-
-@pytest.mark.parametrize('kind', BROKEN)
+@pytest.mark.parametrize('part', [0, 0.01, 0.5])
 @pytest.mark.parametrize('workers', [1, 2])
-def test_broken_videos_are_named_or_skipped(folder, kind, workers):
+def test_broken_videos_are_named_or_skipped(folder, part, workers):
     for name in 'bc':
-        BROKEN[kind](folder / f'{name}.mp4')
-    infos = [_info(name) for name in 'abcd']
+        _truncate(folder / f'{name}.mp4', part)
+    infos = [_info(name, count=25) for name in 'abcd']
     with pytest.raises(ConversionError) as caught:
         _verify(folder, *infos, workers=workers)
     text = str(caught.value)
-    # All of them, not the first alone.
+    # All of them, not the first alone, with one cure.
     assert '2 of 4 videos' in text and 'b.mp4' in text and 'c.mp4' in text
     assert 'raw.json' in text and '--skip-bad' in text
-    # One cure, of all of them.
     assert text.count('Cure: ') == 1 and '..' not in text
-    good, record = _verify(folder, *infos, workers=workers, skip_bad=True)
-    assert list(good) == ['a', 'd'] and len(record.skipped) == 2
-    assert record.skipped[0].startswith('video b: ')
+    infos = [_info(name, count=25) for name in 'abcd']
+    good, summary = _verify(folder, *infos, workers=workers, skip_bad=True)
+    assert list(good) == ['a', 'd'] and len(summary.skipped) == 2
+    assert summary.skipped[0].startswith('video b: ')
+    assert summary.repaired == [
+        f'{SHORTER}: {name} ({name}.mp4): 24, annotated 25' for name in 'ad'
+    ]
 
 
 def test_a_file_whose_end_is_lost(folder, toy_tools):
@@ -215,16 +233,10 @@ def test_the_last_frame_is_decoded(tmp_path, toy_tools):
     assert isinstance(found, str) and '000002.JPEG is damaged' in found
 
 
-def test_more_broken_videos_than_are_told(folder):
-    names = [f'x{number}' for number in range(8)]
-    for name in names:
-        (folder / f'{name}.mp4').touch()
-    with pytest.raises(ConversionError, match='and 3 more') as caught:
-        _verify(folder, *map(_info, names))
-    assert 'x4.mp4' in str(caught.value) and 'x5' not in str(caught.value)
+# Processes and the command line ----------------------------------------------
 
 
-def test_a_process_that_dies_is_told(films, monkeypatch):
+def test_a_process_that_dies(films, monkeypatch):
     monkeypatch.setattr(video_facts, 'probe_video', _die)
     with pytest.raises(ConversionError, match='--workers 1'):
         _verify(films, _info('a'), _info('b'), workers=2)
@@ -234,27 +246,10 @@ def _die(path):
     os._exit(1)
 
 
-# Through a converter and its command line
-
-
-def _raw(path, names, count=COUNT):
-    """HC-STVG of version 1, on videos of three seconds."""
-    entry = first_version(5, 10, img_num=count, width=64, height=48)
-    path.write_text(json.dumps({f'{name}.mp4': entry for name in names}))
-    return path
-
-
-def test_a_folder_alone_is_only_looked_into(folder, tmp_path):
-    (folder / 'a.mp4').write_bytes(b'broken')
-    raw, out = _raw(tmp_path / 'test.json', 'ab'), tmp_path / 'o.json'
-    summary = convert_hcstvg(raw, out, videos=folder)
-    assert summary.videos == 2
-    with pytest.raises(ConversionError, match='1 of 2 videos'):
-        convert_hcstvg(raw, out, videos=VideoCheck(folder))
-
-
 def test_command_line_verifies(folder, tmp_path, run_tool):
-    raw = _raw(tmp_path / 'test.json', 'abcd', count=25)
+    entry = first_version(5, 10, img_num=25, width=64, height=48)
+    raw = tmp_path / 'test.json'
+    raw.write_text(json.dumps({f'{name}.mp4': entry for name in 'abcd'}))
     _truncate(folder / 'd.mp4', 0.5)
     words = ['dataset_converters/hcstvg', raw, '--videos', folder]
     words += ['--out', tmp_path / 'out/o.json', '--workers', 2]
@@ -267,11 +262,8 @@ def test_command_line_verifies(folder, tmp_path, run_tool):
     assert sorted(annotation.videos) == ['a.mp4', 'b.mp4', 'c.mp4']
     listed = (tmp_path / 'out/o.conversion.txt').read_text()
     assert f'{SHORTER}' in done.stdout and 'skipped: video d.mp4' in listed
-    for name in 'abc':
-        place = f'{name}.mp4 ({name}.mp4)'
-        assert f'{SHORTER}: {place}: 24, annotated 25' in listed
-        # A rate that follows from img_num / 20 is not that of these files.
-        assert f'{FPS}: {place}: 8, annotated 1.25' in listed
+    # A rate that follows from img_num / 20 is not that of these files.
+    assert f'{FPS}: a.mp4 (a.mp4): 8, annotated 1.25' in listed
 
 
 class _Terminal:
@@ -291,25 +283,22 @@ class _Terminal:
         pass
 
 
-def test_progress_without_a_terminal_is_lines(monkeypatch):
+@pytest.mark.parametrize('size', [None, lambda item: 5])
+def test_progress(monkeypatch, size):
     screen = _Terminal(False)
     monkeypatch.setattr(sys, 'stderr', screen)
-    items = show_progress(iter('abc'), 1234, 'verifying videos')
-    assert list(items) == list('abc') and screen.text == ''
+    assert list(show_progress(iter('abc'), 1234, 'verifying')) == list('abc')
+    assert screen.text == ''
     monkeypatch.setattr(progress, 'LINE_SECONDS', 0.0)
-    items = show_progress(iter('abc'), 1234, 'verifying videos')
-    assert list(items) == list('abc')
+    assert list(show_progress('abc', 1234, 'verifying', size)) == list('abc')
+    each = 1 if size is None else 5
     assert screen.text.splitlines() == [
-        f'verifying videos: {count} of 1,234' for count in (1, 2, 3)
+        f'verifying: {each * count} of 1,234' for count in (1, 2, 3)
     ]
-
-
-@pytest.mark.parametrize('size', [None, lambda item: 5])
-def test_progress_on_a_terminal_is_a_bar(monkeypatch, size):
+    # On a terminal it is a bar.
     screen = _Terminal(True)
     monkeypatch.setattr(sys, 'stderr', screen)
     monkeypatch.setenv('TERM', 'xterm')
-    total = 3 if size is None else 15
-    items = show_progress(iter('abc'), total, 'verifying', size)
+    items = show_progress('abc', 3 * each, 'verifying', size)
     assert list(items) == list('abc')
     assert 'verifying' in screen.text and '100%' in screen.text

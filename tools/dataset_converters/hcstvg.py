@@ -10,22 +10,15 @@ import sys
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.converters import convert_hcstvg
-    from hero_mm.datasets.converters.command_line import (
-        converter_parser,
-        run_converter,
-    )
+    from hero_mm.datasets.converters import command_line, convert_hcstvg
     from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
 
 
 def main() -> int:
     """Convert and print the summary."""
-    parser = converter_parser(__doc__)
+    parser = command_line.converter_parser(__doc__)
     parser.add_argument(
         'annotations', help='official JSON file of version 1 or 2'
-    )
-    parser.add_argument(
-        '--dataset', help='name of the data set (default: by the file)'
     )
     parser.add_argument(
         '--exclude',
@@ -38,8 +31,7 @@ def main() -> int:
     args = parser.parse_args()
     if 'stcat' in args.exclude:
         args.exclude += STCAT_LEFT_OUT
-        args.exclude.remove('stcat')
-    return run_converter(args, convert_hcstvg)
+    return command_line.run_converter(args, convert_hcstvg)
 
 
 if __name__ == '__main__':

@@ -9,22 +9,18 @@ Example:
         --videos videos --splits train=0.8 val=0.2 --out data/own
 """
 
-import argparse
 import sys
 
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.converters.command_line import (
-        base_parser,
-        run_converter,
-    )
+    from hero_mm.datasets.converters import command_line
     from hero_mm.datasets.footage import FORMATS, convert_own
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = base_parser(__doc__, 'folder to write')
+def main() -> int:
+    """Convert and print the summary."""
+    parser = command_line.base_parser(__doc__, 'folder to write')
     parser.add_argument('source', help='the export: a file or a folder')
     parser.add_argument('--format', choices=FORMATS, required=True)
     parser.add_argument(
@@ -55,12 +51,7 @@ def parse_args() -> argparse.Namespace:
     if wrong:
         parser.error(f'--splits {wrong[0]}: write NAME=PATTERN or NAME=SHARE')
     args.splits = dict(one.split('=', 1) for one in args.splits)
-    return args
-
-
-def main() -> int:
-    """Convert and print the summary."""
-    return run_converter(parse_args(), convert_own)
+    return command_line.run_converter(args, convert_own)
 
 
 if __name__ == '__main__':

@@ -11,17 +11,13 @@ import sys
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.converters import convert_vid_sentence
-    from hero_mm.datasets.converters.command_line import (
-        converter_parser,
-        run_converter,
-    )
+    from hero_mm.datasets.converters import command_line, convert_vid_sentence
     from hero_mm.datasets.converters.vid_sentence import SEGMENTS
 
 
 def main() -> int:
     """Convert and print the summary."""
-    parser = converter_parser(__doc__)
+    parser = command_line.converter_parser(__doc__)
     parser.add_argument('root', help='folder ILSVRC of VID-sentence')
     parser.add_argument(
         '--segment',
@@ -38,9 +34,9 @@ def main() -> int:
         '(default: %(default)s)',
     )
     args = parser.parse_args()
-    if args.split is None:
+    if not args.split:
         parser.error('give --split: train, val or test')
-    return run_converter(args, convert_vid_sentence)
+    return command_line.run_converter(args, convert_vid_sentence)
 
 
 if __name__ == '__main__':

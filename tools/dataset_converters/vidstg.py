@@ -12,16 +12,12 @@ import sys
 from hero_mm.errors import explained
 
 with explained():
-    from hero_mm.datasets.converters import convert_vidstg
-    from hero_mm.datasets.converters.command_line import (
-        converter_parser,
-        run_converter,
-    )
+    from hero_mm.datasets.converters import command_line, convert_vidstg
 
 
 def main() -> int:
     """Convert and print the summary."""
-    parser = converter_parser(__doc__)
+    parser = command_line.converter_parser(__doc__)
     parser.add_argument(
         'annotations', help='{train,val,test}_annotations.json of VidSTG'
     )
@@ -33,14 +29,7 @@ def main() -> int:
     parser.add_argument(
         '--files', help='{split}_files.json: convert these videos only'
     )
-    parser.add_argument(
-        '--dataset',
-        default='vidstg',
-        help='name of the data set, for files of another one in the same '
-        'layout (default: %(default)s)',
-    )
-    args = parser.parse_args()
-    return run_converter(args, convert_vidstg)
+    return command_line.run_converter(parser.parse_args(), convert_vidstg)
 
 
 if __name__ == '__main__':

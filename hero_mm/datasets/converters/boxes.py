@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..checks import is_box
 from ..entries import Entry
 from ..tracks import Track
-from .common import Record
+from .summary import ConversionSummary
 
 CUT = 'boxes cut to the picture'
 Numbers = Union[Sequence[int], np.ndarray]
@@ -23,7 +23,7 @@ def make_track(
     numbers: Numbers,
     boxes: Any,
     size: tuple[int, int],
-    record: Record,
+    summary: ConversionSummary,
     category: str = '',
 ) -> Optional[Track]:
     """Cut boxes to the picture and refuse those without an area.
@@ -33,7 +33,7 @@ def make_track(
         numbers (Sequence[int] | np.ndarray): T frame numbers, each once.
         boxes (ArrayLike): xyxy, has shape (T, 4).
         size (tuple[int, int]): (width, height) of the video.
-        record (Record): Counts what is cut, lists what is dropped.
+        summary (ConversionSummary): Counts what is cut, lists what is dropped.
         category (str): What the object is.
 
     Returns:
@@ -50,13 +50,13 @@ def make_track(
             'correct it, or drop and list such boxes with --skip-bad '
             '(skip_bad=True)',
         )
-        record.skip(error, 'box')
+        summary.skip(error, 'box')
     frames_T = np.asarray(numbers)
     changed_T = (boxes_T4 != raw_T4).any(1) & good_T
     if changed_T.any():
         frames = frame_ranges(frames_T[changed_T])
         place = f'{entry.path}, {entry.where}, frames {frames}'
-        record.note(CUT, place, int(changed_T.sum()))
+        summary.note(CUT, place, int(changed_T.sum()))
     if not good_T.any():
         return None
     return Track.from_boxes(category, frames_T[good_T], boxes_T4[good_T])
@@ -73,22 +73,22 @@ def to_corners(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
 
 def _as_numbers(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
     """The boxes as an array, or the error that names the first wrong one."""
-    try:
-        raw_T4 = np.asarray(boxes)
-    except ValueError:  # Of different lengths.
-        raw_T4 = np.zeros(0)
+    raw_T4 = _array(boxes)
     if raw_T4.shape == (len(numbers), 4) and raw_T4.dtype.kind in 'iuf':
         return raw_T4
     for number, box in zip(numbers, boxes):
-        try:
-            wrong = np.array(box, dtype=np.float64).shape != (4,)
-            wrong = wrong or any(isinstance(value, str) for value in box)
-        except (TypeError, ValueError):
-            wrong = True
-        if wrong:
+        one = _array(box)
+        if one.shape != (4,) or one.dtype.kind not in 'iuf':
             frame = entry.at(f'frame {number}, {entry.where}', box)
             raise frame.error(f'a box is four numbers, found {box!r:.80}')
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    return raw_T4.reshape(-1, 4)
+
+
+def _array(values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:  # Of different lengths.
+        return np.zeros(0)
 
 
 def _cut(raw_T4: np.ndarray, width: int, height: int) -> np.ndarray:

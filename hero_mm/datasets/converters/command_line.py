@@ -1,32 +1,22 @@
 """What the command lines of all converters share."""
 
 import argparse
-import inspect
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from hero_mm.errors import UserError
 
-from ..progress import show_progress
-from ..video_facts import VideoCheck
-from .common import ConversionSummary
+from .summary import ConversionSummary
 
 
 def base_parser(doc: str, out: str) -> argparse.ArgumentParser:
-    """A parser with ``--out`` (what it is), ``--list`` and ``--skip-bad``."""
+    """A parser with ``--out`` (what it is) and ``--skip-bad``."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--out', required=True, help=out)
-    parser.add_argument(
-        '--list',
-        metavar='FILE',
-        help='text file that lists all that was repaired or skipped '
-        '(default: OUT with .conversion.txt for .json)',
-    )
     parser.add_argument(
         '--skip-bad',
         action='store_true',
@@ -36,9 +26,12 @@ def base_parser(doc: str, out: str) -> argparse.ArgumentParser:
 
 
 def converter_parser(doc: str) -> argparse.ArgumentParser:
-    """That of a converter: also ``--split``, ``--videos``, ``--workers``."""
+    """That of a converter, with the options of :class:`Conversion`."""
     parser = base_parser(doc, 'annotation file to write')
-    parser.add_argument('--split', help='name of the split')
+    parser.add_argument('--split', default='', help='name of the split')
+    parser.add_argument(
+        '--dataset', default='', help='name of the data set, if another'
+    )
     parser.add_argument(
         '--videos',
         metavar='DIR',
@@ -52,29 +45,21 @@ def converter_parser(doc: str) -> argparse.ArgumentParser:
         help='processes that read files and verify videos '
         '(default: %(default)s)',
     )
+    parser.set_defaults(progress=True)
     return parser
 
 
 def run_converter(
     args: argparse.Namespace, convert: Callable[..., ConversionSummary]
 ) -> int:
-    """Convert, print the summary and write the list.
+    """Convert, print the summary and list all that was repaired or skipped.
 
-    ``args`` has ``out`` and ``list``, and by their names what the converter
-    takes; of :func:`converter_parser` the videos are verified. The exit
-    status is 1 where a file is missing, wrong or cannot be written.
+    ``args`` are what the converter takes. The exit status is 1 where a file
+    is missing, wrong or cannot be written.
     """
-    options = dict(vars(args), progress=show_progress)
-    if options.get('videos') is not None and 'workers' in options:
-        options['videos'] = VideoCheck(
-            args.videos,
-            workers=args.workers,
-            progress=partial(show_progress, what='verifying videos'),
-        )
-    names = inspect.signature(convert).parameters
-    path = args.list or Path(args.out).with_suffix('.conversion.txt')
+    path = Path(args.out).with_suffix('.conversion.txt')
     try:
-        summary = convert(**{k: v for k, v in options.items() if k in names})
+        summary = convert(**vars(args))
         summary.write_list(path)
     except (UserError, OSError) as error:
         sys.stderr.write(f'error: {error}\n')

@@ -16,38 +16,26 @@ Shape legend: T frames. Boxes are xyxy in pixels.
 
 from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
 from hero_mm.errors import UserError
 
 from ..entries import ConversionError, Entry, PathLike
-from ..progress import Progress
 from ..tracks import VideoInfo
-from ..video_facts import VideoCheck
 from .boxes import make_track
-from .clips import ClipList, RawNames, Sentence
-from .common import (
-    ConversionSummary,
+from .conversion import (
+    Conversion,
     ReadVideo,
-    Record,
+    Sentence,
     number_again,
     read_json,
-    read_videos,
 )
 from .hcstvg import height_and_width
-from .videos import Videos, place_videos
+from .summary import ConversionSummary
 
 SEGMENTS = ('tube', 'video')
-NAMES = RawNames(
-    segment='the frames of the tube',
-    span='the frames of its track',
-    target='id',
-    text='the sentence',
-    boxes='the file of its video',
-)
 LATIN = 'lines that are not UTF-8, read as Latin-1'
 NO_LENGTH = 'videos of unknown length, taken to end with the last box'
-NO_SENTENCE = 'tubes of the list without a sentence in this set'
 _CURE = 'check that the files are of one set and whole'
 
 
@@ -55,12 +43,9 @@ def convert_vid_sentence(
     root: PathLike,
     out: PathLike,
     split: str,
-    videos: Videos = None,
     segment: str = 'tube',
     fps: float = 30.0,
-    skip_bad: bool = False,
-    workers: int = 1,
-    progress: Optional[Progress] = None,
+    **options: Any,
 ) -> ConversionSummary:
     """Convert one split.
 
@@ -71,23 +56,15 @@ def convert_vid_sentence(
         root (PathLike): The folder ``ILSVRC`` of VID-sentence.
         out (PathLike): The annotation file to write; its boxes go beside it.
         split (str): ``train``, ``val`` or ``test``.
-        videos (PathLike | VideoCheck, optional): ``Data/VID`` of ILSVRC VID,
-            where the pictures of each video must be, and are verified.
         segment (str): What of a video is searched: the frames of the
             ``'tube'``, so that only the boxes are to be found, as the
             published scores have it; or the whole ``'video'``.
         fps (float): Frames a second, for seconds; no score needs it.
-        skip_bad (bool): Leave out and list what is wrong.
-        workers (int): Processes that read tracks.
-        progress (Callable, optional): Wraps the loop over the videos; gets an
-            iterable and its length.
-
-    Returns:
-        ConversionSummary: What was written, repaired and skipped.
+        **options (Any): See :class:`Conversion`, also for what is returned
+            and raised; ``videos`` is ``Data/VID`` of ILSVRC VID, with the
+            pictures.
 
     Raises:
-        FileNotFoundError: A file or folder is missing.
-        ConversionError: Something is wrong; names the place and the cure.
         ValueError: ``segment`` is none of the two, or ``fps`` not above 0.
     """
     if segment not in SEGMENTS or fps <= 0:
@@ -95,30 +72,25 @@ def convert_vid_sentence(
             f'segment must be one of {SEGMENTS} and fps above 0: {segment!r}, '
             f'{fps}'
         )
-    summary = ConversionSummary(out, skip_bad)
     lists = Path(root, 'Data/VID/annSamples')
-    tubes = _read_tubes(lists / f'{split}_valid_list.txt', summary)
     path = lists / f'{split}_ann_list_v2.txt'
-    sentences = _read_sentences(path, tubes, summary)
+    run = Conversion(path, out, split=split, **options)
+    run.dataset = run.dataset or 'vid-sentence'
+    tubes = _read_tubes(lists / f'{split}_valid_list.txt', run.summary)
+    sentences = _read_sentences(run, tubes)
     names = list(dict.fromkeys(name for _, name, _, _ in sentences))
-    files = _find_tracks(Path(root), split, names, path, summary)
-    read = partial(_read_video, fps=fps, skip_bad=skip_bad)
-    infos = read_videos(read, files, summary, workers, progress)
-    if videos is None:
-        summary.note(NO_LENGTH, f'all {len(infos)}', len(infos))
-    elif not isinstance(videos, VideoCheck):
-        videos = VideoCheck(videos)
-    found = place_videos(infos, videos, path, summary, lengths_known=False)
-    clips = ClipList(path, NAMES, summary)
+    files = _find_tracks(run, Path(root), names)
+    read = partial(_read_video, fps=fps, skip_bad=run.skip_bad)
+    infos = run.read_videos(read, files)
+    if run.videos is None:
+        run.summary.note(NO_LENGTH, f'all {len(infos)}', len(infos))
+    run.place(infos, lengths_known=False)
     for query_id, name, track_id, text in sentences:
-        where = f'sentence {query_id} (video {name!r})'
-        video = found.get(name)
-        entry = Entry(path, where, text)
+        entry = Entry(path, f'sentence {query_id} (video {name!r})', text)
         whole = segment == 'video'
-        say = partial(_sentence, entry, query_id, track_id, video, whole)
-        clips.take(query_id, where, say, video)
-    about = dict(query_ids='official', searched=segment)
-    return clips.save(out, 'vid-sentence', split, found, **about)
+        sentence = partial(_sentence, entry, query_id, track_id, whole)
+        run.take(query_id, entry, name, sentence)
+    return run.save(query_ids='official', searched=segment)
 
 
 def _read_lines(path: Path, summary: ConversionSummary) -> list[str]:
@@ -129,14 +101,12 @@ def _read_lines(path: Path, summary: ConversionSummary) -> list[str]:
             'VID-sentence and one of its sets (train, val, test)'
         )
     lines = []
-    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
+    for number, raw in enumerate(path.read_bytes().rstrip().splitlines(), 1):
         try:
             lines.append(raw.decode('utf-8').strip())
         except UnicodeDecodeError:
             summary.note(LATIN, f'{path}, line {number}')
             lines.append(raw.decode('latin-1').strip())
-    while lines and not lines[-1]:
-        lines.pop()
     return lines
 
 
@@ -146,8 +116,8 @@ def _read_tubes(
     """Video and track id of each tube."""
     tubes = []
     for number, line in enumerate(_read_lines(path, summary), 1):
-        name, comma, track_id = line.rpartition(',')
-        if not comma or not name or not track_id.strip():
+        name, _, track_id = line.rpartition(',')
+        if not name or not track_id.strip():
             found = f'expected "video,id", found {line!r:.80}'
             raise Entry(path, f'line {number}', line).error(found)
         tubes.append((name.strip(), track_id.strip()))
@@ -155,29 +125,25 @@ def _read_tubes(
 
 
 def _read_sentences(
-    path: Path, tubes: list[tuple[str, str]], summary: ConversionSummary
+    run: Conversion, tubes: list[tuple[str, str]]
 ) -> list[tuple[str, str, str, str]]:
     """Query id, video, track id and text of each sentence."""
     places: list[int] = []
     texts: list[str] = []
-    for line_number, line in enumerate(_read_lines(path, summary), 1):
+    path = Path(run.source)
+    for line_number, line in enumerate(_read_lines(path, run.summary), 1):
         number, comma, text = line.partition(',')
-        where = f'line {line_number}'
-        number = number.strip()
+        where, number = f'line {line_number}', number.strip()
         if not comma or not number.isdecimal() or int(number) >= len(tubes):
             found = (
                 f'expected "number,sentence" with a number below '
                 f'{len(tubes)}, found {line!r:.80}'
             )
             error = ConversionError(path, where, found, _CURE)
-            summary.skip(error, f'sentence of {where}')
+            run.summary.skip(error, f'sentence of {where}')
             continue
         places.append(int(number))
         texts.append(text.strip())
-    silent = sorted(set(range(len(tubes))) - set(places))
-    if silent:
-        named = ', '.join(map(str, silent))
-        summary.note(NO_SENTENCE, named, len(silent))
     ids = number_again(map(str, places))
     asked = (tubes[place] for place in places)
     return [(i, *tube, text) for i, tube, text in zip(ids, asked, texts)]
@@ -189,27 +155,21 @@ def _folder(name: str) -> str:
 
 
 def _find_tracks(
-    root: Path,
-    split: str,
-    names: list[str],
-    path: Path,
-    summary: ConversionSummary,
+    run: Conversion, root: Path, names: list[str]
 ) -> list[tuple[str, Path]]:
     """Videos and the files of their tracks."""
     folder, found = root / 'Annotations/VID/tubeGt', []
     for name in names:
-        parts = (split, _folder(name))
-        places = [folder / part / f'{name}.js' for part in parts]
-        there = [place for place in places if place.is_file()]
-        if there:
-            found.append((name, there[0]))
+        place = folder / _folder(name) / f'{name}.js'
+        if place.is_file():
+            found.append((name, place))
             continue
-        error = Entry(path, f'video {name!r}').error(
-            f'there is no {places[-1]}',
+        error = Entry(run.source, f'video {name!r}').error(
+            f'there is no {place}',
             'unpack the annotations of VID-sentence again, or skip such '
             'videos with --skip-bad',
         )
-        summary.skip(error, 'video')
+        run.summary.skip(error, 'video')
     return found
 
 
@@ -218,24 +178,35 @@ def _read_video(
 ) -> ReadVideo:
     """A video with its tracks, which ends with the last box."""
     name, path = item
+    summary = ConversionSummary(skip_bad=skip_bad)
     file = Entry(path, 'top level', read_json(path), _CURE)
     video = VideoInfo(name, f'{_folder(name)}/{name}', 1, fps, 0, 0)
-    tracks: dict[str, Entry] = {}
     for place, value in enumerate(file.list('annotations')):
         entry = file.at(f'annotations[{place}]', value)
         track_id = entry.name('id')
         entry.where = f'id {track_id}'
-        if not entry.list('track'):
-            raise entry.error('a track without boxes')
-        if track_id in tracks:
-            raise entry.error('stands there twice')
-        for box in value['track']:
-            _check_size(entry.at(entry.where, box), video)
-        tracks[track_id] = entry
-    record = Record(skip_bad)
-    for track_id, entry in tracks.items():
-        _add_track(entry, track_id, video, record)
-    return video, record
+        boxes = [entry.at(entry.where, box) for box in entry.list('track')]
+        for box in boxes:
+            _check_size(box, video)
+        # Frames count from 1.
+        numbers = [box.whole('frame', least=1) - 1 for box in boxes]
+        twice = track_id in video.tracks or len({*numbers}) < len(numbers)
+        if twice or not numbers:
+            raise entry.error(
+                'no boxes, two boxes on one frame, or two tracks of this id'
+            )
+        video.frame_count = max(video.frame_count, max(numbers) + 1)
+        track = make_track(
+            entry,
+            numbers,
+            [box.value['bbox'] for box in boxes],
+            (video.width, video.height),
+            summary,
+            boxes[0].text('class', ''),
+        )
+        if track is not None:
+            video.tracks[track_id] = track
+    return video, summary
 
 
 def _check_size(box: Entry, video: VideoInfo) -> None:
@@ -244,45 +215,18 @@ def _check_size(box: Entry, video: VideoInfo) -> None:
     place = box.at(f'{box.where}, frame {box.value["frame"]}', box.value)
     sides = height_and_width(place, 'frame_size')
     size = sides.whole('width', least=1), sides.whole('height', least=1)
-    known = video.width, video.height
-    if known not in (size, (0, 0)):
+    if (video.width, video.height) not in (size, (0, 0)):
         raise place.error(
-            f'width and height are {size}, on other frames {known}'
+            f'width and height are {size}, on other frames '
+            f'{(video.width, video.height)}'
         )
     video.width, video.height = size
 
 
-def _add_track(
-    entry: Entry, track_id: str, video: VideoInfo, record: Record
-) -> None:
-    """Give a video a track; its frames count from 1."""
-    boxes = [entry.at(entry.where, box) for box in entry.value['track']]
-    numbers = [box.whole('frame', least=1) - 1 for box in boxes]
-    if len(set(numbers)) < len(numbers):
-        raise entry.error('two boxes on one frame')
-    video.frame_count = max(video.frame_count, max(numbers) + 1)
-    first = entry.at(entry.where, {'class': '', **boxes[0].value})
-    track = make_track(
-        entry,
-        numbers,
-        [box.value['bbox'] for box in boxes],
-        (video.width, video.height),
-        record,
-        first.name('class'),
-    )
-    if track is not None:
-        video.tracks[track_id] = track
-
-
 def _sentence(
-    entry: Entry,
-    query_id: str,
-    track_id: str,
-    video: Optional[VideoInfo],
-    whole: bool,
+    entry: Entry, query_id: str, track_id: str, whole: bool, video: VideoInfo
 ) -> Sentence:
     """A sentence; its tube, or the whole video, is searched."""
-    assert video is not None
     track = video.tracks.get(track_id)
     if track is None:
         raise entry.error(
@@ -291,13 +235,12 @@ def _sentence(
             'correct the list, or skip such sentences with --skip-bad',
         )
     span = int(track.runs[0, 0]), int(track.runs[-1, 1])
-    segment = (0, max(video.frame_count, span[1])) if whole else span
-    return Sentence(
-        query_id,
-        entry.where,
-        'declarative',
-        entry.value,
-        segment,
-        span,
-        track_id,
+    query = dict(
+        query_id=query_id,
+        type='declarative',
+        text=entry.value,
+        span=[*span],
+        track_id=track_id,
     )
+    segment = (0, max(video.frame_count, span[1])) if whole else span
+    return segment, query

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Optional, Union
 
 from ..checks import compare_video
-from ..entries import ConversionError, Entry, PathLike
+from ..entries import ConversionError, PathLike
 from ..picture_reader import is_picture
 from ..tracks import VideoInfo
 from ..video_base import VIDEO_SUFFIXES
 from ..video_facts import VideoCheck, VideoFacts, probe_videos
-from .common import Record
+from .summary import ConversionSummary
 
 TWICE = 'videos found at several places, the first in order taken'
 SHORTER = 'videos with fewer frames than annotated, tubes cut to them'
@@ -27,158 +27,125 @@ RESIZED = 'videos of another size than annotated (boxes are scaled)'
 FPS = 'videos with another frame rate than annotated (kept as annotated)'
 _NAMED = 5
 
-Videos = Optional[Union[PathLike, VideoCheck]]
+
+def files_below(
+    folder: PathLike, suffixes: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """File name to where such files lie below a folder, folders in order.
+
+    A folder with pictures counts as one, too.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f'folder {folder} does not exist; unpack it or correct the path'
+        )
+    found: dict[str, list[str]] = {}
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        places = [Path(root, name) for name in sorted(names)]
+        places = [p for p in places if p.name.lower().endswith(suffixes)]
+        if any(map(is_picture, names)):
+            places.append(Path(root))
+        for place in places:
+            where = Path(os.path.relpath(place, folder)).as_posix()
+            found.setdefault(place.name, []).append(where)
+    return found
 
 
 class VideoFolder:
-    """The videos in a folder and below it, which must be there."""
+    """The videos in a folder and below it."""
 
     def __init__(self, folder: PathLike) -> None:
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f'folder of videos {folder} does not exist; unpack the videos '
-                'or correct --videos'
-            )
         self.folder = folder
         self._places: Optional[dict[str, list[str]]] = None
 
     def find(self, path: str, video_id: str) -> list[str]:
         """Find a video, first where the raw file says, then by its name.
 
-        Returns:
-            list[str]: Its path relative to the folder; several where it is
-            not where it is said to be and more than one file has its name.
+        Gives its path relative to the folder; several where it is not where
+        it is said to be and more than one file has its name.
         """
-        stems = dict.fromkeys((video_id, Path(path).stem))
-        names = [stem + suffix for stem in stems for suffix in VIDEO_SUFFIXES]
-        names.insert(0, Path(path).name)
-        for name in (path, *names):
-            if self._is_video(name):
-                return [name]
+        place = Path(self.folder, path)
+        if place.is_file() or (
+            place.is_dir() and any(map(is_picture, os.listdir(place)))
+        ):
+            return [path]
         if self._places is None:
-            self._places = self._walk()
-        places = self._places
-        return next((places[name] for name in names if name in places), [])
-
-    def _is_video(self, name: str) -> bool:
-        """Whether there is a file, or a folder with pictures."""
-        place = Path(self.folder, name)
-        if not place.is_dir():
-            return place.is_file()
-        with os.scandir(place) as entries:
-            return any(is_picture(entry.name) for entry in entries)
-
-    def _walk(self) -> dict[str, list[str]]:
-        """File name to where it lies, folders in order."""
-        places: dict[str, list[str]] = {}
-        for root, folders, names in os.walk(self.folder, followlinks=True):
-            folders.sort()
-            for name in names:
-                if name.lower().endswith(VIDEO_SUFFIXES):
-                    place = os.path.relpath(Path(root, name), self.folder)
-                    places.setdefault(name, []).append(Path(place).as_posix())
-        return places
+            self._places = files_below(self.folder, VIDEO_SUFFIXES)
+        stems = dict.fromkeys((video_id, place.stem))
+        names = [s + suffix for s in stems for suffix in VIDEO_SUFFIXES]
+        for name in (place.name, *names):
+            if name in self._places:
+                return self._places[name]
+        return []
 
 
 def place_videos(
     infos: Iterable[VideoInfo],
-    folder: Videos,
-    raw_path: PathLike,
-    record: Record,
+    check: VideoCheck,
+    source: PathLike,
+    summary: ConversionSummary,
     lengths_known: bool = True,
 ) -> dict[str, VideoInfo]:
     """Set the path of each video to where it lies, and verify it.
 
+    Videos that are shorter than annotated get the frame count of their file,
+    and their tracks are cut.
+
     Args:
         infos (Iterable[VideoInfo]): With the paths of the raw file.
-        folder (PathLike | VideoCheck, optional): Holds the videos, nested or
-            flat; a :class:`VideoCheck` has them verified, too. None leaves
-            the paths as they are.
-        raw_path (PathLike): The raw file, for errors.
-        record (Record): Lists what is missing or differs.
+        check (VideoCheck): The folder, and how it is verified.
+        source (PathLike): The raw file, for errors.
+        summary (ConversionSummary): Lists what is missing or differs.
         lengths_known (bool): Whether the raw file has the number of frames;
             else it is that of the video.
 
     Returns:
-        dict[str, VideoInfo]: The videos that are there, by their id.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        ConversionError: A video is missing or cannot be used, and may not be
-            left out.
+        dict[str, VideoInfo]: The videos that can be used, by their id; where
+        some cannot and may not be left out, an error names them.
     """
-    if folder is None:
-        return {video.video_id: video for video in infos}
-    check = folder if isinstance(folder, VideoCheck) else VideoCheck(folder)
-    films = VideoFolder(check.folder)
-    found: dict[str, VideoInfo] = {}
-    for video in infos:
-        places = films.find(video.path, video.video_id)
-        if places:
-            if len(places) > 1:
-                record.note(TWICE, f'{video.video_id}: {", ".join(places)}')
-            video.path = places[0]
-            found[video.video_id] = video
-            continue
-        entry = Entry(raw_path, f'video_path {video.path!r}')
-        error = entry.error(
-            f'no such file in {check.folder} or below, nor '
-            f'{video.video_id}.mp4',
-            'fetch the video, or skip such videos with --skip-bad',
-        )
-        record.skip(error, 'video')
-    if check is not folder:
-        return found
-    return verify_videos(
-        found.values(), check, raw_path, record, lengths_known
-    )
-
-
-def verify_videos(
-    videos: Iterable[VideoInfo],
-    check: VideoCheck,
-    raw_path: PathLike,
-    record: Record,
-    lengths_known: bool = True,
-) -> dict[str, VideoInfo]:
-    """Compare videos with what is annotated; see :func:`place_videos`.
-
-    Those that are shorter than annotated get the frame count of their file,
-    and their tracks are cut. Gives those that can be used, by their id.
-
-    Raises:
-        ConversionError: Videos cannot be read, are cut off, or are not the
-            annotated ones; raised when all were looked at.
-    """
-    videos = list(videos)
-    found = probe_videos([video.path for video in videos], check)
+    films, videos = VideoFolder(check.folder), list(infos)
     good: dict[str, VideoInfo] = {}
-    bad: list[str] = []
+    bad: dict[str, str] = {}
     for video in videos:
-        wrong = _adapt(video, found[video.path], record, lengths_known)
-        if wrong is None:
-            good[video.video_id] = video
+        places = films.find(video.path, video.video_id)
+        if not places:
+            bad[video.video_id] = f'{video.path}: no such file there or below'
             continue
-        bad.append(wrong)
-        if record.skip_bad:
-            record.skipped.append(f'video {video.video_id}: {wrong}')
-    if bad and not record.skip_bad:
-        more = len(bad) - _NAMED
-        named = bad[:_NAMED] + ([f'and {more} more'] if more > 0 else [])
+        if len(places) > 1:
+            summary.note(TWICE, f'{video.video_id}: {", ".join(places)}')
+        video.path = places[0]
+        good[video.video_id] = video
+    # What is missing is said before hours of looking at the others.
+    if not bad or summary.skip_bad:
+        found = probe_videos([video.path for video in good.values()], check)
+        for name, video in list(good.items()):
+            wrong = _adapt(video, found[video.path], summary, lengths_known)
+            if wrong is not None:
+                bad[name] = wrong
+                del good[name]
+    if bad and not summary.skip_bad:
+        named = list(bad.values())[:_NAMED]
+        if len(bad) > _NAMED:
+            named.append(f'and {len(bad) - _NAMED} more')
         raise ConversionError(
-            raw_path,
+            source,
             f'{len(bad)} of {len(videos)} videos in {check.folder}',
             f'cannot be used: {"; ".join(named)}',
             'fetch them again and repeat the command, which goes on from '
             'here, or leave them out and list them with --skip-bad',
         )
+    summary.skipped += [f'video {name}: {why}' for name, why in bad.items()]
     return good
 
 
 def _adapt(
     video: VideoInfo,
     facts: Union[VideoFacts, str],
-    record: Record,
+    summary: ConversionSummary,
     lengths_known: bool,
 ) -> Optional[str]:
     """Note what differs and cut what lies past the end of the file.
@@ -196,21 +163,16 @@ def _adapt(
     place = f'{video.video_id} ({video.path})'
     for kind, name in (('size', RESIZED), ('fps', FPS)):
         if kind in found:
-            record.note(name, f'{place}: {found[kind]}')
+            summary.note(name, f'{place}: {found[kind]}')
     if shorter or (count > video.frame_count and lengths_known):
         name = SHORTER if shorter else LONGER
-        record.note(name, f'{place}: {count}, annotated {video.frame_count}')
+        summary.note(name, f'{place}: {count}, annotated {video.frame_count}')
     if shorter or not lengths_known:
         video.frame_count = count
-        _cut_tracks(video)
+        for track_id, track in list(video.tracks.items()):
+            runs_R3 = track.runs[track.runs[:, 0] < count].copy()
+            runs_R3[:, 1] = runs_R3[:, 1].clip(max=count)
+            track.runs = runs_R3
+            if len(runs_R3) == 0:
+                del video.tracks[track_id]
     return None
-
-
-def _cut_tracks(video: VideoInfo) -> None:
-    """Drop the boxes past the last frame."""
-    for track_id, track in list(video.tracks.items()):
-        runs_R3 = track.runs[track.runs[:, 0] < video.frame_count].copy()
-        runs_R3[:, 1] = runs_R3[:, 1].clip(max=video.frame_count)
-        track.runs = runs_R3
-        if len(runs_R3) == 0:
-            del video.tracks[track_id]

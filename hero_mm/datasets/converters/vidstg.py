@@ -3,6 +3,8 @@
 How time is mapped: ``used_segment.end_fid`` is the last frame, so a segment
 ends at ``end_fid + 1``; ``temporal_gt.end_fid`` is already one past the last
 frame, and may be one past ``used_segment.end_fid``. Both become half-open.
+Size, frame rate and length of a video are VidOR's, on whose frames the boxes
+were drawn.
 
 Query ids are running numbers over all sentences of the file, captions before
 questions in each entry, counted before anything is skipped: so they name the
@@ -14,36 +16,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..entries import Entry, PathLike
-from ..progress import Progress
 from ..tracks import VideoInfo
-from .clips import ClipList, RawNames, Sentence
-from .common import ConversionSummary, read_json, read_videos
-from .videos import Videos, place_videos
-from .vidor import find_vidor, read_vidor
+from .conversion import Conversion, Sentence, read_json
+from .summary import ConversionSummary
+from .videos import files_below
+from .vidor import read_vidor
 
-_ENTRY_KEYS = (
-    'vid',
-    'used_segment',
-    'used_relation',
-    'temporal_gt',
-    'captions',
-    'questions',
-)
 KINDS = (('captions', 'declarative'), ('questions', 'interrogative'))
-NAMES = RawNames(
-    segment='used_segment',
-    span='temporal_gt',
-    target='target_id',
-    text='description',
-    boxes='VidOR',
-    inclusive=True,
-)
 TWICE = 'VidOR files found at several places, the first in order taken'
-OTHERWISE = 'videos on which VidSTG and VidOR disagree (VidOR taken)'
-FPS_TOLERANCE = 0.01
-LAST_FRAME = (
-    'entries whose temporal_gt ends one past used_segment.end_fid (kept)'
-)
 # The number of the first sentence of an entry, and the entry.
 _Entries = list[tuple[int, Entry]]
 
@@ -53,12 +33,7 @@ def convert_vidstg(
     vidor_dir: PathLike,
     out: PathLike,
     files: Optional[PathLike] = None,
-    videos: Videos = None,
-    split: Optional[str] = None,
-    dataset: str = 'vidstg',
-    skip_bad: bool = False,
-    workers: int = 1,
-    progress: Optional[Progress] = None,
+    **options: Any,
 ) -> ConversionSummary:
     """Convert one split.
 
@@ -69,61 +44,46 @@ def convert_vidstg(
         out (PathLike): The annotation file to write; its boxes go beside it.
         files (PathLike, optional): ``{split}_files.json``: only these videos
             are converted.
-        videos (PathLike | VideoCheck, optional): Where each video must be,
-            nested or flat; a :class:`VideoCheck` has them verified, too.
-        split (str, optional): Defaults to the start of the file's name.
-        dataset (str): Name of the data set, for files of another one in the
-            same layout.
-        skip_bad (bool): Leave out and list what is wrong.
-        workers (int): Processes that read VidOR's files.
-        progress (Callable, optional): Wraps the loop over the videos; gets an
-            iterable and its length.
-
-    Returns:
-        ConversionSummary: What was written, repaired and skipped.
-
-    Raises:
-        FileNotFoundError: A file or folder is missing.
-        ConversionError: Something is wrong; names the entry and the cure.
+        **options (Any): See :class:`Conversion`, also for what is returned
+            and raised.
     """
-    summary = ConversionSummary(out, skip_bad)
-    entries = _read_entries(annotations, files, summary)
-    names = list(dict.fromkeys(entry.value['vid'] for _, entry in entries))
-    paths = _find_annotations(annotations, vidor_dir, names, summary)
+    run = Conversion(annotations, out, **options)
+    run.dataset = run.dataset or 'vidstg'
+    entries = _read_entries(run, files)
+    asks_for_objects = any(_asks_for_object(entry) for _, entry in entries)
     read = partial(
-        read_vidor,
-        skip_bad=skip_bad,
-        asks_for_objects=_asks_for_objects(entries),
+        read_vidor, skip_bad=run.skip_bad, asks_for_objects=asks_for_objects
     )
-    infos = read_videos(read, paths, summary, workers, progress)
-    _compare(entries, infos, summary)
-    found = place_videos(infos, videos, annotations, summary)
-    clips = ClipList(annotations, NAMES, summary)
-    _add_sentences(clips, entries, found)
-    split = split or Path(annotations).name.split('_')[0]
-    return clips.save(out, dataset, split, found, query_ids='official')
+    paths = _find_boxes(run, entries, vidor_dir)
+    run.place(run.read_videos(read, paths))
+    for first, entry in entries:
+        items = [(k, item) for name, k in KINDS for item in entry.value[name]]
+        for number, (kind, item) in enumerate(items, first):
+            sentence = partial(_read_sentence, entry, item, str(number), kind)
+            run.take(str(number), entry, entry.value['vid'], sentence)
+    return run.save(query_ids='official')
 
 
-def _read_entries(
-    annotations: PathLike,
-    files: Optional[PathLike],
-    summary: ConversionSummary,
-) -> _Entries:
-    """Entries with the number of their first sentence."""
-    raw = read_json(annotations)
+def _read_list(path: PathLike, of: str) -> list:
+    raw = read_json(path)
     if not isinstance(raw, list) or not raw:
-        raise Entry(annotations, 'top level').error(
-            f'expected a list of entries, found {type(raw).__name__}',
-            'give {train,val,test}_annotations.json of VidSTG',
-        )
-    wanted = None if files is None else _read_files(files)
+        found = f'expected a list of {of}, found {raw!r:.40}'
+        raise Entry(path, 'top level').error(found)
+    return raw
+
+
+def _read_entries(run: Conversion, files: Optional[PathLike]) -> _Entries:
+    """Entries with the number of their first sentence."""
+    wanted: Optional[set[str]] = None
+    if files is not None:
+        wanted = set(map(str, _read_list(files, 'video ids')))
     entries: _Entries = []
     number, seen = 0, set()
-    for place, value in enumerate(raw):
-        entry = Entry(annotations, f'entry {place}', value)
+    for place, value in enumerate(_read_list(run.source, 'entries')):
+        entry = Entry(run.source, f'entry {place}', value)
         first, number = number, number + _count(value)
-        with summary.leaving_out(entry.where):
-            entry.need(*_ENTRY_KEYS)
+        with run.summary.leaving_out(entry.where):
+            entry.need('used_segment', 'used_relation', 'temporal_gt')
             name = value['vid'] = entry.name('vid')
             for kind, _ in KINDS:
                 entry.list(kind)
@@ -133,10 +93,10 @@ def _read_entries(
                 entries.append((first, entry))
             else:
                 kind = 'entries whose video is not in the file list'
-                summary.note(kind, entry.where)
+                run.summary.note(kind, entry.where)
     if wanted is not None and wanted - seen:
         kind, lost = 'listed videos without a sentence', sorted(wanted - seen)
-        summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
+        run.summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
     return entries
 
 
@@ -148,115 +108,59 @@ def _count(entry: Any) -> int:
     return sum(len(part) for part in lists if isinstance(part, list))
 
 
-def _asks_for_objects(entries: _Entries) -> bool:
+def _asks_for_object(entry: Entry) -> bool:
     """Whether a sentence asks for the object of its relation."""
-    for _, entry in entries:
-        relation = entry.value['used_relation']
-        if not isinstance(relation, dict):
-            continue
-        for item in entry.value['captions'] + entry.value['questions']:
-            target = item.get('target_id') if isinstance(item, dict) else None
-            if target not in (None, relation.get('subject_tid')):
-                return True
-    return False
+    relation = entry.value['used_relation']
+    if not isinstance(relation, dict):
+        return False
+    known = None, relation.get('subject_tid')
+    return any(
+        isinstance(item, dict) and item.get('target_id') not in known
+        for name, _ in KINDS
+        for item in entry.value[name]
+    )
 
 
-def _read_files(path: PathLike) -> set[str]:
-    """The videos of a split."""
-    names = read_json(path)
-    if not isinstance(names, list):
-        raise Entry(path, 'top level').error(
-            f'expected a list of video ids, found {type(names).__name__}',
-            'give {train,val,test}_files.json of VidSTG',
-        )
-    return set(map(str, names))
-
-
-def _compare(
-    entries: _Entries, infos: list[VideoInfo], summary: ConversionSummary
-) -> None:
-    """List the videos on which VidSTG and VidOR disagree."""
-    first = {entry.value['vid']: entry.value for _, entry in entries[::-1]}
-    for video in infos:
-        entry = first[video.video_id]
-        differ = []
-        for key in ('fps', 'width', 'height', 'frame_count'):
-            theirs, ours = entry.get(key), getattr(video, key)
-            near = FPS_TOLERANCE if key == 'fps' else 0
-            number = isinstance(theirs, (int, float))
-            if key in entry and not (number and abs(theirs - ours) <= near):
-                differ.append(f'{key} {theirs!r:.20} and {ours!r:.20}')
-        if differ:
-            where = f'{video.video_id}: {", ".join(differ)}'
-            summary.note(OTHERWISE, f'{where} (VidSTG and VidOR)')
-
-
-def _find_annotations(
-    annotations: PathLike,
-    vidor_dir: PathLike,
-    names: list[str],
-    summary: ConversionSummary,
+def _find_boxes(
+    run: Conversion, entries: _Entries, folder: PathLike
 ) -> list[Path]:
     """VidOR's files of the videos that have one."""
-    found, paths = find_vidor(vidor_dir), []
-    for name in names:
-        with summary.leaving_out('video'):
-            if name not in found:
-                raise Entry(annotations, f'vid {name!r}').error(
-                    f'no {name}.json in {vidor_dir} or below ({len(found)} '
-                    'files there)',
-                    'unpack both parts of VidOR (the test split of VidSTG is '
-                    "in VidOR's validation part), or skip such videos with "
-                    '--skip-bad',
-                )
-            if len(found[name]) > 1:
-                places = ', '.join(map(str, found[name]))
-                summary.note(TWICE, f'{name}: {places}')
-            paths.append(found[name][0])
+    there, paths = files_below(folder, ('.json', '.json.gz')), []
+    for name in dict.fromkeys(entry.value['vid'] for _, entry in entries):
+        places = there.get(f'{name}.json') or there.get(f'{name}.json.gz', [])
+        if not places:
+            error = Entry(run.source, f'vid {name!r}').error(
+                f'no {name}.json in {folder} or below ({len(there)} files '
+                'there)',
+                'unpack both parts of VidOR (the test split of VidSTG is in '
+                "VidOR's validation part), or skip such videos with "
+                '--skip-bad',
+            )
+            run.summary.skip(error, 'video')
+            continue
+        if len(places) > 1:
+            run.summary.note(TWICE, f'{name}: {", ".join(places)}')
+        paths.append(Path(folder, places[0]))
     return paths
 
 
-def _add_sentences(
-    clips: ClipList, entries: _Entries, infos: dict[str, VideoInfo]
-) -> None:
-    for first, entry in entries:
-        items = [(k, item) for name, k in KINDS for item in entry.value[name]]
-        last_frame = False
-        for number, (kind, item) in enumerate(items, first):
-            sentence = clips.take(
-                str(number),
-                entry.where,
-                partial(_read_sentence, entry, item, number, kind),
-                infos.get(entry.value['vid']),
-            )
-            if sentence is not None:
-                end = int(entry.value['used_segment']['end_fid']) + 1
-                last_frame |= sentence.span[1] == end
-        if last_frame:
-            clips.summary.note(LAST_FRAME, entry.where)
-
-
 def _read_sentence(
-    entry: Entry, item: Any, number: int, query_type: str
+    entry: Entry, item: Any, query_id: str, kind: str, video: VideoInfo
 ) -> Sentence:
     """A sentence of an entry, unchecked but for the keys."""
-    sentence = entry.at(entry.where, item)
-    relation = _part(entry, 'used_relation')
-    segment, span = (
-        (part.whole('begin_fid'), part.whole('end_fid'))
-        for part in (_part(entry, 'used_segment'), _part(entry, 'temporal_gt'))
+    said = entry.at(entry.where, item)
+    relation, segment, span = (
+        entry.at(f'{entry.where}, {key}', entry.value[key])
+        for key in ('used_relation', 'used_segment', 'temporal_gt')
     )
-    return Sentence(
-        query_id=str(number),
-        where=entry.where,
-        type=query_type,
-        text=sentence.text('description'),
-        segment=(segment[0], segment[1] + 1),
-        span=span,
-        track_id=sentence.name('target_id'),
+    query = dict(
+        query_id=query_id,
+        type=kind,
+        text=said.text('description'),
+        span=[span.whole('begin_fid'), span.whole('end_fid')],
+        track_id=said.name('target_id'),
         predicate=relation.text('predicate'),
     )
-
-
-def _part(entry: Entry, key: str) -> Entry:
-    return entry.at(f'{entry.where}, {key}', entry.value[key])
+    if not query['predicate']:
+        del query['predicate']
+    return (segment.whole('begin_fid'), segment.whole('end_fid') + 1), query

@@ -3,9 +3,8 @@
 import fnmatch
 import zlib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -14,8 +13,8 @@ from hero_mm.files import write_text
 from hero_mm.texts import csv_text
 
 from ..converters.boxes import make_track
-from ..converters.clips import ClipList, RawNames, Sentence
-from ..converters.common import ConversionSummary
+from ..converters.conversion import Conversion, Sentence
+from ..converters.summary import ConversionSummary
 from ..converters.videos import VideoFolder
 from ..entries import Entry, PathLike
 from ..tracks import Track, VideoInfo
@@ -24,17 +23,9 @@ from ..video_facts import probe_video
 from .reading import add_sentences, read_footage
 from .tubes import Footage, Tube, merge_tracks
 
-NAMES = RawNames(
-    segment='segment',
-    span='the frames of the tube',
-    target='object',
-    text='the text',
-    boxes='the source',
-)
 WIDER = 'segments widened to the span of their sentence'
 RATE = 'tubes whose frames the tool counted at another rate (converted)'
-NO_TEXT = 'objects that no sentence is about'
-_CURE = 'give the folder of the videos with --videos, which has it'
+CUT = 'tracks cut to the end of their video'
 
 
 def convert_own(
@@ -63,8 +54,7 @@ def convert_own(
             its name a video stays in its split when others are added.
             Defaults to None: all of it is ``train``.
         sentences (PathLike, optional): A table of sentences, for sources that
-            have none. Defaults to ``sentences.csv`` in the folder of ``csv``
-            and ``mot``.
+            have none. Defaults to ``sentences.csv`` in the folder of ``csv``.
         fps (float): Frames a second of videos that do not say it.
         interpolate (bool): The boxes of ``coco-video`` and ``csv`` are on key
             frames. Those of the others always are.
@@ -73,14 +63,10 @@ def convert_own(
             at the first.
 
     Returns:
-        ConversionSummary: What was written, repaired and skipped.
-
-    Raises:
-        FileNotFoundError: A file or folder is missing.
-        ConversionError: Something is wrong; names the place and the cure.
-        ValueError: The format or a split is none.
+        ConversionSummary: What was written, repaired and skipped. Errors are
+        those of :class:`Conversion`.
     """
-    summary = ConversionSummary(out, skip_bad)
+    summary = ConversionSummary(str(out), skip_bad)
     footage = read_footage(source, format, interpolate, summary)
     if sentences is None and format == 'csv':
         sentences = Path(source) / 'sentences.csv'
@@ -89,52 +75,24 @@ def convert_own(
     rates = {name: video.fps for name, video in footage.videos.items()}
     _find_facts(footage, videos, fps)
     for tube in footage.tubes if format == 'label-studio' else ():
-        video = footage.videos[tube.video_id]
-        _to_video(tube, video, rates[tube.video_id], summary)
-    merge_tracks(footage, summary)
+        _to_rate(footage, tube, rates[tube.video_id])
+    merge_tracks(footage)
     for video in footage.videos.values():
-        _cut_tracks(footage, video, summary)
+        _cut_tracks(footage, video)
     splits = splits or {'train': '*'}
-    rows = _write_splits(footage, Path(out), dataset, splits, summary)
-    table = [list(rows[0]), *([*row.values()] for row in rows)]
+    split_of = {name: _find_split(name, splits) for name in footage.videos}
+    head = ['query_id', 'split', 'video', 'start', 'end', 'segment', 'text']
+    table: list[list] = [head]
+    for split in dict.fromkeys(split_of.values()):
+        run = Conversion(source, Path(out, f'{split}.json'), dataset, split)
+        run.summary = summary
+        run.place(v for n, v in footage.videos.items() if split_of[n] == split)
+        for number, tube in enumerate(footage.tubes):
+            if tube.video_id in run.infos and tube.fields.get('text'):
+                table += _take(run, tube, number)
+        run.save()
     write_text(Path(out) / 'queries.csv', csv_text(table))
     return summary
-
-
-def _write_splits(
-    footage: Footage,
-    out: Path,
-    dataset: str,
-    splits: Mapping[str, str],
-    summary: ConversionSummary,
-) -> list[dict]:
-    """Write a file a split; gives the rows of the table of query ids."""
-    split_of = {name: _find_split(name, splits) for name in footage.videos}
-    rows: list[dict] = []
-    said: set[tuple[str, str]] = set()
-    silent: set[tuple[str, str]] = set()
-    for tube in footage.tubes:
-        names = said if tube.fields.get('text') else silent
-        names.add((tube.video_id, tube.fields['object']))
-    for name, track in sorted(silent - said):
-        summary.note(NO_TEXT, f'video {name!r}, object {track!r}')
-    videos, clips_written = 0, 0
-    for split in dict.fromkeys(split_of.values()):
-        clips = ClipList(footage.path, NAMES, summary)
-        infos = {
-            name: video
-            for name, video in footage.videos.items()
-            if split_of[name] == split
-        }
-        for number, tube in enumerate(footage.tubes):
-            if tube.video_id in infos:
-                video = infos[tube.video_id]
-                rows += _add(clips, video, tube, split, number)
-        clips.save(out / f'{split}.json', dataset, split, infos)
-        videos += summary.videos
-        clips_written += summary.clips
-    summary.videos, summary.clips = videos, clips_written
-    return rows
 
 
 def _find_facts(
@@ -145,50 +103,49 @@ def _find_facts(
     for video in footage.videos.values():
         entry = Entry(footage.path, f'video {video.path!r}')
         if films is not None:
-            places = films.find(video.path, video.video_id)
-            if len(places) != 1:
-                raise entry.error(
-                    f'{len(places)} files of this name in {folder}',
-                    'give the folder that has the video, once',
-                )
-            video.path = places[0]
-            _take_facts(entry, video, Path(str(folder), places[0]))
+            _read_file(entry, video, films)
         video.fps = video.fps or fps
         names = ('frame_count', 'fps', 'width', 'height')
         lacking = [name for name in names if not getattr(video, name)]
         if lacking:
-            found = f'the source does not say {", ".join(lacking)}'
-            raise entry.error(found, _CURE)
+            raise entry.error(
+                f'the source does not say {", ".join(lacking)}',
+                'give the folder of the videos with --videos, which has it',
+            )
 
 
-def _take_facts(entry: Entry, video: VideoInfo, path: Path) -> None:
-    """Take length, rate and, where it is not known, size of the file."""
-    facts = probe_video(path)
+def _read_file(entry: Entry, video: VideoInfo, films: VideoFolder) -> None:
+    """Take path, length, rate and, where it is not known, size of the file."""
+    places = films.find(video.path, video.video_id)
+    if len(places) != 1:
+        raise entry.error(
+            f'{len(places)} files of this name in {films.folder}',
+            'give the folder that has the video, once',
+        )
+    video.path = places[0]
+    facts = probe_video(Path(films.folder, video.path))
     if isinstance(facts, str):
         raise entry.error(facts, 'encode the video again, or leave it out')
     size = (facts.width, facts.height)
     if not video.width:
         video.width, video.height = size
     elif not same_aspect(size, (video.width, video.height)):
-        annotated = f'{video.width}x{video.height}'
         raise entry.error(
-            f'{size[0]}x{size[1]}, in the source {annotated}',
+            f'{size[0]}x{size[1]}, in the source {video.width}x{video.height}',
             'give the videos that were annotated',
         )
     video.frame_count = facts.frame_count
     video.fps = facts.fps or video.fps
 
 
-def _to_video(
-    tube: Tube, video: VideoInfo, rate: float, summary: ConversionSummary
-) -> None:
-    """Shares to pixels, and frames of another rate to those of the file."""
-    track = tube.track
+def _to_rate(footage: Footage, tube: Tube, rate: float) -> None:
+    """Frames that the tool counted at its own rate to those of the file."""
+    track, video = tube.track, footage.videos[tube.video_id]
     assert track.boxes is not None
-    track.boxes *= [video.width, video.height] * 2
     if not rate or abs(video.frame_count * (rate / video.fps - 1)) < 1.5:
         return
-    summary.note(RATE, f'{video.video_id}: {rate:g} to {video.fps:g}')
+    where = f'{video.video_id}: {rate:g} to {video.fps:g}'
+    footage.summary.note(RATE, where)
     places_T = np.arange(video.frame_count) * (rate / video.fps)
     there_T = np.isin(places_T.round(), track.frames)
     boxes_T4 = np.stack(
@@ -198,27 +155,20 @@ def _to_video(
     tube.track = Track.from_boxes(track.category, frames_T, boxes_T4[there_T])
 
 
-def _cut_tracks(
-    footage: Footage, video: VideoInfo, summary: ConversionSummary
-) -> None:
+def _cut_tracks(footage: Footage, video: VideoInfo) -> None:
     """Cut boxes to the picture and to the length of the video."""
-    frames = np.arange(video.frame_count)
+    frames, summary = np.arange(video.frame_count), footage.summary
+    size = video.width, video.height
     for name, track in list(video.tracks.items()):
         boxes_T4, valid_T = video.track_boxes(name, frames)
         last = int(track.runs[-1, 1])
         if last > video.frame_count:
-            kind = 'tracks cut to the end of their video'
             cut = f'{video.video_id}, {name}: {last} to {video.frame_count}'
-            summary.note(kind, cut)
+            summary.note(CUT, cut)
         where = f'video {video.video_id!r}, object {name!r}'
-        made = make_track(
-            Entry(footage.path, where),
-            frames[valid_T],
-            boxes_T4[valid_T],
-            (video.width, video.height),
-            summary,
-            track.category,
-        )
+        entry, numbers = Entry(footage.path, where), frames[valid_T]
+        boxes, label = boxes_T4[valid_T], track.category
+        made = make_track(entry, numbers, boxes, size, summary, label)
         del video.tracks[name]
         if made is not None:
             video.tracks[name] = made
@@ -245,54 +195,41 @@ def _find_split(name: str, splits: Mapping[str, str]) -> str:
     return among_shares
 
 
-def _add(
-    clips: ClipList, video: VideoInfo, tube: Tube, split: str, number: int
-) -> list[dict]:
-    """Add the sentence of a tube; gives its row of the table."""
-    fields = tube.fields
-    where = f'video {video.video_id!r}, object {fields["object"]!r}'
-    if not fields.get('text'):
-        return []
-    span = tube.span
-    if span is None:
-        span = int(tube.track.runs[0, 0]), int(tube.track.runs[-1, 1])
-    # What lies behind the end of the video is cut and noted.
-    segment = 0, max(video.frame_count, span[1])
-    if fields.get('segment'):
-        edges = fields['segment'].split()
+def _take(run: Conversion, tube: Tube, number: int) -> list[list]:
+    """Take the sentence of a tube; gives its row of the table."""
+    name, fields, text = tube.video_id, tube.fields, tube.fields['text']
+    entry = Entry(run.source, f'video {name!r}, object {fields["object"]!r}')
+    runs, kind = tube.track.runs, 'declarative'
+    if text.endswith('?'):
+        kind = 'interrogative'
+    query: dict[str, Any] = dict(
+        query_id=fields.get('query_id') or f'{name}/{number}',
+        type=fields.get('type') or kind,
+        text=text,
+        span=list(tube.span or (int(runs[0, 0]), int(runs[-1, 1]))),
+        track_id=fields['object'],
+    )
+    if fields.get('predicate'):
+        query['predicate'] = fields['predicate']
+
+    def read(video: VideoInfo) -> Sentence:
+        begin, stop = query['span']
+        # What lies behind the end of the video is cut and noted.
+        edges = fields.get('segment', '').split()
+        edges = edges or ['0', str(max(video.frame_count, stop))]
         if len(edges) != 2 or not all(edge.isdecimal() for edge in edges):
-            raise Entry(clips.path, where).error(
-                f'the segment {fields["segment"]!r:.40} is no pair',
-                'write two frames, such as "0 270"',
-            )
+            found = f'the segment {fields["segment"]!r:.40} is no pair'
+            raise entry.error(found, 'write two frames, such as "0 270"')
         low, high = map(int, edges)
-        segment = min(low, span[0]), max(high, span[1])
+        segment = min(low, begin), max(high, stop)
         if segment != (low, high):
-            clips.summary.note(WIDER, f'{where}: {(low, high)} to {segment}')
-    text = fields['text']
-    kind = 'interrogative' if text.endswith('?') else 'declarative'
-    query_id = fields.get('query_id') or f'{video.video_id}/{number}'
-    read = partial(
-        Sentence,
-        query_id,
-        where,
-        fields.get('type') or kind,
-        text,
-        segment,
-        span,
-        fields['object'],
-        fields.get('predicate', ''),
-    )
-    sentence = clips.take(query_id, where, read, video)
-    if sentence is None:
+            where = f'{entry.where}: {(low, high)} to {segment}'
+            run.summary.note(WIDER, where)
+        return segment, query
+
+    segment = run.take(query['query_id'], entry, name, read)
+    if segment is None:
         return []
-    row: dict = dict(
-        query_id=query_id,
-        split=split,
-        video=video.video_id,
-        start=sentence.span[0],
-        end=sentence.span[1],
-        segment='{} {}'.format(*sentence.segment),
-        text=sentence.text,
-    )
-    return [row]
+    said = '{} {}'.format(*segment)
+    place = [run.split, name, *query['span'], said, query['text']]
+    return [[query['query_id'], *place]]

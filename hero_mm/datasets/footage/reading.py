@@ -33,7 +33,8 @@ from hero_mm.errors import UserError
 from hero_mm.files import read_text
 
 from ..converters.boxes import to_corners
-from ..converters.common import Record, read_json
+from ..converters.conversion import read_json
+from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
 from ..tracks import MOST_FRAMES, Track, VideoInfo
 from ..video_base import VIDEO_SUFFIXES
@@ -48,34 +49,25 @@ _CVAT = 'export each task by itself, as "CVAT for video 1.1"'
 
 
 def read_footage(
-    source: PathLike, format: str, interpolate: bool, record: Record
+    source: PathLike,
+    format: str,
+    interpolate: bool,
+    summary: ConversionSummary,
 ) -> Footage:
-    """Read an export; boxes of Label Studio are shares of the picture.
-
-    Args:
-        source (PathLike): A file, or a folder of them.
-        format (str): One of :data:`FORMATS`.
-        interpolate (bool): The boxes of ``coco-video`` and ``csv`` are on key
-            frames; those of the others always are.
-        record (Record): Notes what is left out.
-
-    Raises:
-        ConversionError: The source is wrong; names the place and the cure.
-        FileNotFoundError: There is none.
-        ValueError: The format is unknown.
-    """
+    """Read an export, see :func:`convert_own`."""
     if format not in FORMATS:
         raise UserError(f'format must be one of {FORMATS}, got {format!r}')
-    path, footage = Path(source), Footage(source, record)
+    path, footage = Path(source), Footage(source, summary)
     if not path.exists():
         raise FileNotFoundError(f'{source} does not exist; give the export')
     if format == 'cvat':
-        paths = [path]
+        folder, paths = path.parent, [path]
         if path.is_dir():
+            folder = path
             paths = sorted((*path.rglob('*.xml'), *path.rglob('*.zip')))
         for one in paths:
-            name = one.relative_to(path) if path.is_dir() else Path(one.name)
-            _read_cvat(footage, one, name.with_suffix('').as_posix())
+            name = one.relative_to(folder).with_suffix('').as_posix()
+            _read_cvat(footage, one, name)
     elif format == 'csv':
         _read_boxes(footage, path / 'boxes.csv', interpolate)
     else:
@@ -118,37 +110,29 @@ def _read_cvat(footage: Footage, path: Path, name: str) -> None:
     )
     for track in tracks:
         number = track.get('id')
-        place = file.at(f'track {number}', track)
-        _read_cvat_track(footage, place, video, f'{name}/{number}', int(count))
-
-
-def _read_cvat_track(
-    footage: Footage, entry: Entry, video: VideoInfo, name: str, end: int
-) -> None:
-    track = entry.value
-    fields: dict[str, str] = {}
-    for attribute in track.iter('attribute'):
-        key, value = attribute.get('name'), (attribute.text or '').strip()
-        if key not in FIELDS or not value:
-            continue
-        if fields.setdefault(key, value) != value:
-            raise entry.error(
-                f'{fields[key]!r:.60} and {value!r:.60}',
-                'give each sentence a track of its own',
-                f'attribute {key!r}',
-            )
-    boxes = [entry.at(entry.where, box.attrib) for box in track.findall('box')]
-    _note_rotated(footage, boxes)
-    footage.add(
-        entry,
-        video,
-        track.get('label') or '',
-        [_frame(box, 'frame') for box in boxes],
-        [[_number(box, side) for side in SIDES] for box in boxes],
-        {'object': name, **fields},
-        shown=[box.value.get('outside') != '1' for box in boxes],
-        end=end,
-    )
+        entry = file.at(f'track {number}', track)
+        fields: dict[str, str] = {}
+        for attribute in track.iter('attribute'):
+            key, value = attribute.get('name'), (attribute.text or '').strip()
+            if key not in FIELDS or not value:
+                continue
+            if fields.setdefault(key, value) != value:
+                raise entry.error(
+                    f'{key} is {fields[key]!r:.60} and {value!r:.60}',
+                    'give each sentence a track of its own',
+                )
+        boxes = _inside(entry, [box.attrib for box in track.findall('box')])
+        _note_rotated(footage, boxes)
+        footage.add(
+            entry,
+            video,
+            track.get('label') or '',
+            [_frame(box, 'frame') for box in boxes],
+            [[_number(box, side) for side in SIDES] for box in boxes],
+            {'object': f'{name}/{number}', **fields},
+            shown=[box.value.get('outside') != '1' for box in boxes],
+            end=int(count),
+        )
 
 
 def _note_rotated(footage: Footage, boxes: list[Entry]) -> None:
@@ -157,7 +141,7 @@ def _note_rotated(footage: Footage, boxes: list[Entry]) -> None:
     rotated = sum(bool(re.search('[1-9]', turn)) for turn in turns)
     if rotated:
         where = f'{boxes[0].path}, {boxes[0].where}'
-        footage.record.note(ROTATED, where, rotated)
+        footage.summary.note(ROTATED, where, rotated)
 
 
 def _inside(entry: Entry, values: Iterable[Any]) -> list[Entry]:
@@ -172,8 +156,7 @@ def _read_label_studio(footage: Footage, file: Entry) -> None:
     """The regions of all tasks."""
     file.cure = f'export the project as JSON, or {_CURE}'
     if not isinstance(file.value, list):
-        found = type(file.value).__name__
-        raise file.error(f'expected a list of tasks, found {found}')
+        raise file.error(f'expected a list of tasks, found {file.value!r:.40}')
     for place, value in enumerate(file.value):
         task = file.at(f'task {place}', value)
         task.need('data')
@@ -187,7 +170,7 @@ def _read_label_studio(footage: Footage, file: Entry) -> None:
             kind = 'tasks with several annotations (the last taken)'
             if not answers:
                 kind = 'tasks without an annotation (left out)'
-            footage.record.note(kind, task.where)
+            footage.summary.note(kind, task.where)
         for answer in answers[-1:]:
             (data,) = _inside(task, [value['data']])
             results = _inside(answer, answer.list('result'))
@@ -203,7 +186,7 @@ def _video_of_task(data: Entry) -> str:
         for end in (text, urlsplit(text).path)
         if end.lower().endswith(VIDEO_SUFFIXES)
     ]
-    video = data.value.get('video') or [*films, *texts, None][0]
+    video = data.value.get('video') or [*films, None][0]
     if not isinstance(video, str):
         raise data.error(f'no "video" in its data, found {sorted(data.value)}')
     if '://' not in video and not video.startswith('/data/'):
@@ -223,37 +206,38 @@ def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
         if result.get('type') == 'textarea' and field in FIELDS:
             (value,) = _inside(entry, [result.get('value')])
             texts = value.value.get('text') or ''
-            text = ' '.join(
-                map(str, texts if isinstance(texts, list) else [texts])
-            )
+            texts = texts if isinstance(texts, list) else [texts]
+            text = ' '.join(map(str, texts))
             fields[str(result.get('id'))][field] = text.strip()
     for number, entry in enumerate(results):
         result = entry.value
         if result.get('type') != 'videorectangle':
             continue
         title = str(result.get('id', number))
-        (region,) = _inside(
-            entry.at(f'{entry.where}, region {title!r}', None),
-            [result.get('value')],
-        )
+        place = entry.at(f'{entry.where}, region {title!r}', result)
+        (region,) = _inside(place, [result.get('value')])
         keys = _inside(region, region.list('sequence'))
         _note_rotated(footage, keys)
         count, seconds = (
             positive_or_zero(region.value.get(key))
             for key in ('framesCount', 'duration')
         )
+        size = {
+            side: _number(place, f'original_{side}')
+            for side in ('width', 'height')
+            if keys
+        }
         video = footage.add_video(
             name,
             frame_count=count,
             fps=seconds and round(count / seconds, 6),
-            width=result.get('original_width'),
-            height=result.get('original_height'),
+            **size,
         )
         shares_K4 = np.array(
             [[_number(key, side) / 100 for side in _PERCENT] for key in keys]
         ).reshape(-1, 4)
         shares_K4[:, 2:] += shares_K4[:, :2]
-        footage.add(
+        track = footage.add(
             region,
             video,
             str((region.value.get('labels') or [''])[0]),
@@ -263,6 +247,8 @@ def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
             runs_on=[key.value.get('enabled', True) for key in keys],
             end=int(count),
         )
+        if keys and track.boxes is not None:
+            track.boxes *= [*size.values()] * 2
 
 
 def _by_id(file: Entry, key: str) -> dict[str, dict]:
@@ -334,29 +320,24 @@ def _in_pixels(entry: Entry, boxes_T4: np.ndarray) -> np.ndarray:
 
 
 def _rows(path: Path, *names: str) -> Iterator[Entry]:
-    """Rows with these columns, separated as the header is.
-
-    Where that is not by commas, numbers may have a decimal comma.
-    """
+    """Rows with these columns, separated as the header is."""
     if not path.is_file():
         raise FileNotFoundError(f'no table {path}; see docs/own_footage.md')
     text = read_text(path)
-    mark = max(',;\t|', key=text.partition('\n')[0].count)
-    options: Any = dict(delimiter=mark, skipinitialspace=True)
+    mark = max(',;\t', key=text.partition('\n')[0].count)
+    file = io.StringIO(text, None)
+    rows = csv.reader(file, delimiter=mark, skipinitialspace=True)
     try:
-        rows = [*csv.reader(io.StringIO(text, None), **options)]
-    except csv.Error as error:
+        head, *others = rows
+    except (csv.Error, ValueError) as error:
         raise Entry(path, 'the file', cure=_CURE).error(str(error)) from error
-    titles = [title.strip().lower() for row in rows[:1] for title in row]
-    for place, row in enumerate(rows[1:], 2):
-        if not any(row):
-            continue
-        cells = [cell.strip() for cell in row]
-        if mark != ',':
-            cells = [re.sub(r'^(-?\d+),(\d+)$', r'\1.\2', c) for c in cells]
-        entry = Entry(path, f'line {place}', dict(zip(titles, cells)), _CURE)
-        entry.need(*names)
-        yield entry
+    titles = [title.strip().lower() for title in head]
+    for place, row in enumerate(others, 2):
+        if any(row):
+            cells = dict(zip(titles, map(str.strip, row)))
+            entry = Entry(path, f'line {place}', cells, _CURE)
+            entry.need(*names)
+            yield entry
 
 
 def _read_boxes(footage: Footage, path: Path, linear: bool) -> None:
@@ -419,8 +400,7 @@ def _number(entry: Entry, name: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        found = f'{name} is {entry.value[name]!r:.40}, no number'
-        raise entry.error(found)
+        raise entry.error(f'{name} is {entry.value[name]!r:.40}, no number')
     return number
 
 
@@ -428,6 +408,5 @@ def _frame(entry: Entry, name: str, least: int = 0) -> int:
     """The number of a frame, from ``least`` on."""
     number = _number(entry, name)
     if number != int(number) or not least <= number <= MOST_FRAMES:
-        found = f'{name} is {number:g}, no frame from {least} on'
-        raise entry.error(found)
+        raise entry.error(f'{name} is {number:g}, no frame from {least} on')
     return int(number)

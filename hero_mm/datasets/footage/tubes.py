@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotation import GroundingAnnotation
-from ..converters.common import Record
+from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
 from ..tracks import MOST_FRAMES, Track, VideoInfo
 from ..video_base import VIDEO_SUFFIXES
@@ -54,14 +54,14 @@ class Footage:
 
     Attributes:
         path (PathLike): The source, for errors.
-        record (Record): Notes what is left out.
+        summary (ConversionSummary): Notes what is left out.
         videos (dict[str, VideoInfo]): Numbers that the source does not say
             are 0.
         tubes (list[Tube]): In the order of the source.
     """
 
     path: PathLike
-    record: Record
+    summary: ConversionSummary
     videos: dict[str, VideoInfo] = field(default_factory=dict)
     tubes: list[Tube] = field(default_factory=list)
 
@@ -85,19 +85,15 @@ class Footage:
         What of ``frame_count``, ``fps``, ``width`` and ``height`` is no
         number above 0 is not known.
         """
-        name = self.name_of(file)
-        count, width, height = (
-            int(positive_or_zero(facts.get(key)))
-            for key in ('frame_count', 'width', 'height')
+        name, path = self.name_of(file), str(file).replace('\\', '/')
+        count, fps, width, height = (
+            positive_or_zero(facts.get(key))
+            for key in ('frame_count', 'fps', 'width', 'height')
         )
-        path, fps = (
-            str(file).replace('\\', '/'),
-            positive_or_zero(facts.get('fps')),
-        )
-        video = VideoInfo(name, path, count, fps, width, height)
+        video = VideoInfo(name, path, int(count), fps, int(width), int(height))
         video = self.videos.setdefault(name, video)
         # Parts of it may be annotated by themselves.
-        video.frame_count = max(video.frame_count, count)
+        video.frame_count = max(video.frame_count, int(count))
         return video
 
     def add(
@@ -110,14 +106,11 @@ class Footage:
         fields: dict[str, str],
         linear: bool = True,
         **keys: Any,
-    ) -> None:
+    ) -> Track:
         """Add a tube, where it has boxes.
 
         ``keys`` are what :meth:`Track.from_key_frames` takes; where boxes are
         not ``linear`` between frames, none is.
-
-        Raises:
-            ConversionError: It is none; names the entry.
         """
         make = Track.from_key_frames if linear else Track.from_boxes
         try:
@@ -127,7 +120,8 @@ class Footage:
         if len(track.runs):
             self.tubes.append(Tube(video.video_id, track, fields))
         else:
-            self.record.note(EMPTY, f'{entry.path}, {entry.where}')
+            self.summary.note(EMPTY, f'{entry.path}, {entry.where}')
+        return track
 
 
 def positive_or_zero(value: Any) -> float:
@@ -139,7 +133,7 @@ def positive_or_zero(value: Any) -> float:
     return number if 0 < number <= MOST_FRAMES else 0
 
 
-def merge_tracks(footage: Footage, record: Record) -> None:
+def merge_tracks(footage: Footage) -> None:
     """Give the videos their tracks, and the tubes the names of theirs.
 
     Boxes of a sentence go before those of the object alone: they are what was
@@ -155,7 +149,7 @@ def merge_tracks(footage: Footage, record: Record) -> None:
         known = boxes[key]
         shared = said[key] & ours.keys()
         if any(abs(known[f] - ours[f]).max() > SAME for f in shared):
-            record.note(OWN_TRACK, f'{key[0]}: {key[1]}')
+            footage.summary.note(OWN_TRACK, f'{key[0]}: {key[1]}')
             while key in boxes:
                 key = (key[0], f"{key[1]}'")
             tube.fields['object'] = key[1]
@@ -177,7 +171,7 @@ def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def tubes_of(
-    annotation: GroundingAnnotation, record: Record
+    annotation: GroundingAnnotation, summary: ConversionSummary
 ) -> Iterator[Tube]:
     """The tubes of an annotation, one a sentence, then objects.
 
@@ -192,7 +186,7 @@ def tubes_of(
             track = _part(video, query['track_id'], frames)
             ends = [int(track.runs[0, 0]), int(track.runs[-1, 1])]
             if ends != list(query['span']):
-                record.note(HIDDEN, f'query {query["query_id"]!r}')
+                summary.note(HIDDEN, f'query {query["query_id"]!r}')
             said[video.video_id, query['track_id']].update(frames.tolist())
             fields = dict(
                 text=query['text'],

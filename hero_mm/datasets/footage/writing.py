@@ -21,7 +21,7 @@ from hero_mm.files import write_bytes, write_text
 from hero_mm.texts import csv_text
 
 from ..annotation import GroundingAnnotation
-from ..converters.common import ConversionSummary
+from ..converters.summary import ConversionSummary
 from ..entries import PathLike
 from ..tracks import Track, VideoInfo, frames_of_span
 from .reading import SIDES
@@ -49,13 +49,10 @@ def export_tubes(
 
     Returns:
         ConversionSummary: How many, and what the format cannot hold.
-
-    Raises:
-        ValueError: The format is unknown.
     """
     if format not in EXPORTS:
         raise UserError(f'format must be one of {EXPORTS}, got {format!r}')
-    summary = ConversionSummary(out)
+    summary = ConversionSummary(str(out))
     if predictions is not None:
         annotation = _predicted(annotation, predictions)
     tubes: dict[str, list[Tube]] = defaultdict(list)
@@ -200,37 +197,28 @@ def _regions(video: VideoInfo, name: str, tube: Tube) -> list[dict]:
     for frame, box_4, runs_on in key_frames(tube.track):
         x1, y1, x2, y2 = (box_4 / percent).tolist()
         sides = dict(x=x1, y=y1, width=x2 - x1, height=y2 - y1)
-        sequence.append(
-            dict(
-                frame=frame + 1,
-                time=frame / video.fps,
-                enabled=runs_on,
-                rotation=0,
-                **{key: round(side, 7) for key, side in sides.items()},
-            )
-        )
-    about = dict(
-        id=name,
-        to_name='video',
-        original_width=video.width,
-        original_height=video.height,
-    )
+        key: dict = dict(frame=frame + 1, time=frame / video.fps)
+        key.update(enabled=runs_on, rotation=0)
+        key.update((side, round(value, 7)) for side, value in sides.items())
+        sequence.append(key)
+    boxes: dict = dict(sequence=sequence, labels=[_label(tube)])
+    values = [('box', 'videorectangle', boxes)]
+    for field, text in tube.fields.items():
+        values.append((field, 'textarea', dict(text=[text])))
     length = dict(
         framesCount=video.frame_count, duration=video.frame_count / video.fps
     )
-    value = dict(length, sequence=sequence, labels=[_label(tube)])
-    boxes = dict(about, from_name='box', type='videorectangle', value=value)
     return [
-        boxes,
-        *(
-            dict(
-                about,
-                from_name=field,
-                type='textarea',
-                value=dict(length, text=[text]),
-            )
-            for field, text in tube.fields.items()
-        ),
+        dict(
+            id=name,
+            to_name='video',
+            original_width=video.width,
+            original_height=video.height,
+            from_name=source,
+            type=kind,
+            value={**length, **value},
+        )
+        for source, kind, value in values
     ]
 
 
