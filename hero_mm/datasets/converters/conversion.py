@@ -85,17 +85,12 @@ class Conversion:
         ``read`` gives a video, and what it repaired or left out.
         """
         workers = self.workers if len(files) >= 2 * self.workers else 1
-        work = partial(_attempt, read)
+        work = partial(_attempt, read, self.skip_bad)
         found: Iterable = in_processes(work, list(enumerate(files)), workers)
         if self.progress:
             found = show_progress(found, len(files))
-        results = {}
-        for place, result in found:
-            if isinstance(result, ConversionError) and not self.skip_bad:
-                raise result
-            results[place] = result
         videos = []
-        for _, result in sorted(results.items()):
+        for _, result in sorted(dict(found).items()):
             if isinstance(result, ConversionError):
                 self.summary.skip(result, 'video')
             else:
@@ -252,18 +247,21 @@ class Conversion:
 
 
 def _attempt(
-    read: Callable[[Any], ReadVideo], item: tuple[int, Any]
+    read: Callable[[Any], ReadVideo], skip_bad: bool, item: tuple[int, Any]
 ) -> tuple[int, Union[ReadVideo, ConversionError]]:
-    """What is read, or why it cannot be: one bad file stops no pool."""
+    """What is read, or why it cannot be where it may be left out."""
     place, file = item
     try:
         return place, read(file)
     except ConversionError as error:
-        return place, error
+        wrong = error
     except OSError as error:
         name = error.filename or str(file)
         cure = 'make it readable, or leave it out with --skip-bad'
-        return place, ConversionError(name, 'the file', str(error), cure)
+        wrong = ConversionError(name, 'the file', str(error), cure)
+    if not skip_bad:
+        raise wrong
+    return place, wrong
 
 
 def read_json(path: PathLike, **options: Any) -> Any:
