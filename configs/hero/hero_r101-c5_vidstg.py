@@ -1,5 +1,5 @@
 # configs/hero_vidstg.py without a neck: starts of MDETR, TubeDETR and STCAT.
-#   python tools/model_converters/mdetr.py \
+#   python tools/model_converters/to_hero.py \
 #       pretrained_resnet101_checkpoint.pth \
 #       --config configs/hero/hero_r101-c5_vidstg.py \
 #       --out checkpoints/mdetr.pth

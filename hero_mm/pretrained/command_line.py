@@ -1,4 +1,4 @@
-"""What the command lines of ``tools/model_converters`` share."""
+"""The command line of ``tools/model_converters/to_hero.py``."""
 
 import argparse
 import sys
@@ -7,14 +7,22 @@ from typing import Any, Optional
 
 from hero_mm.errors import UserError, run_tool
 
-from .layouts import LAYOUTS
 from .reading import add_trust_argument
 
 
-def parse_args(
-    layout: str, doc: Optional[str], argv: Optional[list[str]] = None
+def main(doc: Optional[str], argv: Optional[list[str]] = None) -> int:
+    """Convert by the command line and say what became of each tensor.
+
+    Returns:
+        int: Exit status: 0, or 1 where a file is missing or wrong.
+    """
+    args = _parse_args(doc, argv)
+    return run_tool(lambda: _convert_file(args))
+
+
+def _parse_args(
+    doc: Optional[str], argv: Optional[list[str]]
 ) -> argparse.Namespace:
-    """Read the command line of the converter of a layout."""
     from mmengine.config import DictAction
 
     parser = argparse.ArgumentParser(
@@ -22,8 +30,8 @@ def parse_args(
     )
     parser.add_argument(
         'checkpoint',
-        help=f'{LAYOUTS[layout].title}: a file (.pth, .bin, .safetensors), a '
-        'URL, torchvision://NAME or hf://OWNER/NAME/FILE',
+        help='a file (.pth, .bin, .safetensors), a URL, torchvision://NAME or '
+        'hf://OWNER/NAME/FILE',
     )
     parser.add_argument('--out', required=True, help='checkpoint to write')
     parser.add_argument(
@@ -68,21 +76,8 @@ def model_shapes(
     return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
-def run_converter(
-    layout: str, doc: Optional[str], argv: Optional[list[str]] = None
-) -> int:
-    """Convert by the command line and say what became of each tensor.
-
-    Returns:
-        int: Exit status: 0, or 1 where a file is missing or wrong.
-    """
-    args = parse_args(layout, doc, argv)
-    return run_tool(lambda: convert_file(layout, args))
-
-
-def convert_file(layout: str, args: argparse.Namespace) -> None:
-    """Convert a file and write the checkpoint."""
-    from .conversion import check_layout, convert
+def _convert_file(args: argparse.Namespace) -> None:
+    from .conversion import convert, layout_of
     from .fetching import fetch
     from .sources import read_source
 
@@ -92,10 +87,11 @@ def convert_file(layout: str, args: argparse.Namespace) -> None:
             f'--out {out} is the checkpoint itself; give another name'
         )
     source = read_source(args.checkpoint, args.weights)
-    check_layout(source, layout)
+    # Before a model is built.
+    layout_of(source)
     model = None
     if args.config is not None:
         model = model_shapes(args.config, args.cfg_options)
-    result = convert(source, layout, model, args.config)
+    result = convert(source, model, args.config)
     result.save(out)
     sys.stdout.write(f'{result.summary()}\nwritten: {out}\n')

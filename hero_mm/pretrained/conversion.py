@@ -25,8 +25,10 @@ from .layouts import (
     LAYOUTS,
     NECK,
     PROJECTION,
+    RESNET,
     TEXT_NORM,
     TEXT_PROJECTION,
+    Layout,
 )
 from .sources import Source
 
@@ -51,7 +53,7 @@ class Conversion:
 
     Attributes:
         source (Source): The file.
-        layout (str): Name of its layout.
+        layout (Layout): How it is laid out.
         config (str, optional): Of the model that was compared with.
         loaded (dict): From a name of the file to HERO's.
         skipped (dict): From a name of the file to why it was left out.
@@ -59,7 +61,7 @@ class Conversion:
     """
 
     source: Source
-    layout: str
+    layout: Layout
     config: Optional[str] = None
     loaded: Places = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Conversion:
         entry = f', weights of {source.container!r}' * bool(source.container)
         numbers = sum(source.weights[name].numel() for name in self.loaded)
         lines = [
-            f'{source.path}: {LAYOUTS[self.layout].title}{entry}',
+            f'{source.path}: {self.layout.title}{entry}',
             f'loaded: {len(self.loaded)} of {len(source.weights)} tensors, '
             f'{numbers / 1e6:.1f} M numbers',
         ]
@@ -109,7 +111,7 @@ class Conversion:
         """Write a checkpoint of MMEngine; a file there is replaced."""
         meta = dict(
             converted_from=Path(self.source.path).name,
-            layout=self.layout,
+            layout=self.layout.title,
             container=self.source.container,
             config=self.config,
             hero_mm_version=__version__,
@@ -120,7 +122,6 @@ class Conversion:
 
 def convert(
     source: Source,
-    layout: str,
     model: Optional[Shapes] = None,
     config: Optional[str] = None,
 ) -> Conversion:
@@ -128,20 +129,19 @@ def convert(
 
     Args:
         source (Source): The weights.
-        layout (str): Name of their layout.
         model (Mapping, optional): Names and shapes of the HERO that will load
             them; what does not fit it is left out. A ResNet alone needs none:
             its names are then those of mmdet.
         config (str, optional): Its config, for messages.
 
     Raises:
-        ValueError: When the file has another layout, or nothing fits.
+        ValueError: When the layout is not known, or nothing fits.
     """
-    check_layout(source, layout)
-    if model is None and layout != 'resnet':
+    layout = layout_of(source)
+    if model is None and layout is not RESNET:
         raise UserError(
-            f'which weights of {LAYOUTS[layout].title} fit depends on the '
-            'model: give its config by --config'
+            f'which weights of {layout.title} fit depends on the model: give '
+            'its config by --config'
         )
     result = Conversion(source, layout, config if model is not None else None)
     for part, places in _parts(result).items():
@@ -177,7 +177,7 @@ def convert(
 
 def _parts(result: Conversion) -> dict[str, Places]:
     """The parts of HERO, and where the tensors of the file go in each."""
-    shared = LAYOUTS[result.layout].shared
+    shared = result.layout.shared
     parts: dict[str, Places] = {part: {} for part in shared.values() if part}
     for name in result.source.weights:
         start = next((s for s in shared if name.startswith(s)), None)
@@ -290,30 +290,19 @@ def _levels(places: Places, model: Shapes) -> Places:
     }
 
 
-def check_layout(source: Source, layout: str) -> None:
-    """Refuse a file of another layout; ValueError says which tool reads it."""
-    fitting = [
-        name
-        for name, known in LAYOUTS.items()
+def layout_of(source: Source) -> Layout:
+    """How a file is laid out; ValueError where nobody knows."""
+    for layout in LAYOUTS:
         if all(
             any(name.startswith(start) for name in source.weights)
-            for start in known.needed
-        )
-    ]
-    if fitting and fitting[0] == layout:
-        return
-    cure = (
-        'No converter of tools/model_converters/ knows this layout; a '
-        'checkpoint of hero_mm needs none'
-    )
-    if fitting:
-        cure = (
-            f'It looks like {LAYOUTS[fitting[0]].title}: '
-            f'tools/model_converters/{fitting[0]}.py'
-        )
+            for start in layout.needed
+        ):
+            return layout
     raise UserError(
-        f'{source.path} is not a checkpoint of {LAYOUTS[layout].title}. Found '
-        f'{len(source.weights)} tensors such as {some(source.weights)}. {cure}'
+        f'{source.path} is of no known model '
+        f'({", ".join(layout.title for layout in LAYOUTS)}). Found '
+        f'{len(source.weights)} tensors such as {some(source.weights)}. A '
+        'checkpoint of hero_mm needs no conversion'
     )
 
 

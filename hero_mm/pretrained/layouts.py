@@ -39,14 +39,15 @@ def _detr(body: str, text: str, resizer: str) -> dict[str, str]:
     }
 
 
-_MDETR = _detr(
-    'backbone.0.body.', 'transformer.text_encoder.', 'transformer.resizer.'
-)
 _DETECTOR = {'backbone.': BACKBONE, 'neck.': NECK}
-# By the names of their tools. A file is of the first layout whose names it
-# has.
-LAYOUTS = {
-    'mm_grounding_dino': Layout(
+RESNET = Layout(
+    'a ResNet of torchvision or timm',
+    ('conv1.weight', 'layer1.0.'),
+    {'fc.': '', '': BACKBONE},
+)
+# A file is of the first layout whose names it has.
+LAYOUTS = (
+    Layout(
         'MM-Grounding-DINO',
         ('backbone.', 'language_model.language_backbone.'),
         {
@@ -55,15 +56,16 @@ LAYOUTS = {
             'text_feat_map.': TEXT_PROJECTION,
         },
     ),
-    'mdetr': Layout(
-        'MDETR',
-        ('backbone.0.', 'transformer.text_encoder.', 'class_embed.'),
-        _MDETR,
+    Layout(
+        'MDETR or TubeDETR',
+        ('backbone.0.', 'transformer.text_encoder.'),
+        _detr(
+            'backbone.0.body.',
+            'transformer.text_encoder.',
+            'transformer.resizer.',
+        ),
     ),
-    'tubedetr': Layout(
-        'TubeDETR', ('backbone.0.', 'transformer.text_encoder.'), _MDETR
-    ),
-    'stcat': Layout(
+    Layout(
         'STCAT',
         ('vis_encoder.0.', 'text_encoder.body.'),
         _detr(
@@ -72,14 +74,10 @@ LAYOUTS = {
             'text_encoder.resizer.',
         ),
     ),
-    'mmdetection': Layout(
+    Layout(
         'a detector of mmdet or a classifier of mmpretrain',
         ('backbone.',),
         _DETECTOR,
     ),
-    'resnet': Layout(
-        'a ResNet of torchvision or timm',
-        ('conv1.weight', 'layer1.0.'),
-        {'fc.': '', '': BACKBONE},
-    ),
-}
+    RESNET,
+)

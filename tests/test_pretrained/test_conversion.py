@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
-from hero_mm.pretrained.conversion import check_layout, convert
+from hero_mm.pretrained.conversion import convert
 from hero_mm.pretrained.sources import Source
 from hero_mm.registry import MODELS
 
@@ -16,18 +16,18 @@ TEXT = 'transformer.text_encoder.'
 
 
 @pytest.mark.parametrize(
-    ('kind', 'neck', 'text'),
+    ('kind', 'title', 'neck', 'text'),
     [
-        ('mdetr', 'fpn', 'roberta'),
-        ('tubedetr', 'fpn', 'roberta'),
-        ('stcat', 'fpn', 'roberta'),
-        ('mmdetection', 'fpn', 'roberta'),
-        ('mm_grounding_dino', 'mapper', 'bert'),
-        ('resnet', 'fpn', 'roberta'),
+        ('mdetr', 'MDETR', 'fpn', 'roberta'),
+        ('tubedetr', 'MDETR or TubeDETR', 'fpn', 'roberta'),
+        ('stcat', 'STCAT', 'fpn', 'roberta'),
+        ('mmdetection', 'a detector of mmdet', 'fpn', 'roberta'),
+        ('mm_grounding_dino', 'MM-Grounding-DINO', 'mapper', 'bert'),
+        ('resnet', 'a ResNet', 'fpn', 'roberta'),
     ],
 )
 def test_shared_tensors_arrive(
-    kind, neck, text, source, pairs, build, tmp_path
+    kind, title, neck, text, source, pairs, build, tmp_path
 ):
     """Bit for bit, by MMEngine's own loading; the rest stays as it was."""
     file = source(kind)
@@ -35,11 +35,12 @@ def test_shared_tensors_arrive(
     model = build(neck, text)
     before = {n: t.clone() for n, t in model.state_dict().items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in before.items()}
-    result = convert(file, kind, shapes, 'tiny.py')
+    result = convert(file, shapes, 'tiny.py')
     result.save(tmp_path / 'out.pth')
     load_checkpoint(model, str(tmp_path / 'out.pth'), map_location='cpu')
     after = model.state_dict()
     assert result.loaded == wanted and len(wanted) > 500
+    assert result.layout.title.startswith(title)
     for name, ours in wanted.items():
         assert torch.equal(after[ours], file.weights[name].to(after[ours]))
     for name in after.keys() - set(wanted.values()):
@@ -60,7 +61,7 @@ def test_a_part_of_another_depth_is_left_out(theirs, source, shapes_of):
     file, model = source(kind), dict(shapes_of())
     if theirs == 'stages':
         model = {n: s for n, s in model.items() if '.layer4.' not in n}
-        result = convert(file, kind, model, 'tiny.py')
+        result = convert(file, model, 'tiny.py')
         assert result.loaded['layer3.22.conv3.weight']
         assert 'no such' in result.skipped['layer4.0.conv1.weight']
         return
@@ -68,7 +69,7 @@ def test_a_part_of_another_depth_is_left_out(theirs, source, shapes_of):
         for name in list(file.weights):
             if '.encoder.layer.11.' in name:
                 del file.weights[name]
-        result = convert(file, kind, model, 'tiny.py')
+        result = convert(file, model, 'tiny.py')
         why = result.skipped[f'{TEXT}embeddings.LayerNorm.bias']
         assert 'of another depth or make: ' in why
         assert all('text_' not in to for to in result.loaded.values())
@@ -76,13 +77,12 @@ def test_a_part_of_another_depth_is_left_out(theirs, source, shapes_of):
     if theirs == 'resnet':
         file.weights['layer3.30.conv1.weight'] = torch.zeros(1)
     else:
-        kind = 'mmdetection'
         block = 'backbone.stages.2.blocks.{}.norm1.weight'
         swin = {block.format(n): torch.zeros(4) for n in range(18)}
         file = Source('resnet.pth', swin)
         model = {f'video_encoder.{block.format(n)}': (4,) for n in range(6)}
     with pytest.raises(ValueError, match='nothing of resnet.pth fits') as said:
-        convert(file, kind, model, 'tiny.py')
+        convert(file, model, 'tiny.py')
     assert 'of another depth or make' in str(said.value)
 
 
@@ -90,7 +90,7 @@ def test_another_vocabulary_takes_no_half_of_a_language_model(
     source, shapes_of
 ):
     """The layers of RoBERTa fit BERT's in shape; they are no use there."""
-    result = convert(source('mdetr'), 'mdetr', shapes_of(text='bert'), 'x.py')
+    result = convert(source('mdetr'), shapes_of(text='bert'), 'x.py')
     assert not any(to.startswith('text_') for to in result.loaded.values())
     words = f'{TEXT}embeddings.word_embeddings.weight'
     assert result.skipped[words].startswith('(40, 8) in the file')
@@ -104,7 +104,7 @@ def test_another_vocabulary_takes_no_half_of_a_language_model(
 
 def test_a_narrower_model_gets_no_projections(source, shapes_of):
     model = shapes_of(embed_dims=8)
-    result = convert(source('mdetr'), 'mdetr', model, 'tiny.py')
+    result = convert(source('mdetr'), model, 'tiny.py')
     skipped = {n[12:]: why for n, why in result.skipped.items()}
     assert f'{TEXT}encoder.layer.0.output.dense.weight' in result.loaded
     assert '(4, 8) in the file' in skipped['resizer.fc.weight']
@@ -113,14 +113,14 @@ def test_a_narrower_model_gets_no_projections(source, shapes_of):
 
 def test_the_projection_of_the_pictures_stands_alone(source, shapes_of):
     """A neck would spoil it; it is that of the coarsest level."""
-    result = convert(source('mdetr'), 'mdetr', shapes_of(), 'x')
+    result = convert(source('mdetr'), shapes_of(), 'x')
     assert 'would spoil it' in result.skipped['input_proj.weight']
     model = dict(shapes_of(None))
     model.pop('video_encoder.projects.0.weight')
     for level in (0, 1):
         place = f'video_encoder.projects.{level}.'
         model[place + 'weight'], model[place + 'bias'] = (4, 64, 1, 1), (4,)
-        result = convert(source('mdetr'), 'mdetr', model, 'x')
+        result = convert(source('mdetr'), model, 'x')
         assert result.loaded['input_proj.weight'] == place + 'weight'
         assert result.loaded['input_proj.bias'] == place + 'bias'
 
@@ -187,7 +187,7 @@ def test_the_converted_tower_computes_what_the_source_computed(
     init_default_scope('hero_mm')
     model = MODELS.build(config)
     shapes = {n: tuple(t.shape) for n, t in model.state_dict().items()}
-    result = convert(file, kind, shapes, 'tiny.py')
+    result = convert(file, shapes, 'tiny.py')
     model.load_state_dict(result.weights, strict=False)
     video_encoder = model.video_encoder.double().eval()
     pixels = torch.rand(2, 3, 64, 96, dtype=torch.double) * 255
@@ -253,7 +253,7 @@ def test_every_tensor_of_a_resnet_has_its_place(tool, ours, name, place):
     prefix = '' if tool == 'resnet' else 'backbone.'
     file = backbone(prefix, type='mmdet.ResNet', depth=ours['depth'])
     shapes = {n: tuple(t.shape) for n, t in backbone(BACKBONE, **ours).items()}
-    result = convert(Source('x', file), tool, shapes, 'tiny.py')
+    result = convert(Source('x', file), shapes, 'tiny.py')
     assert not result.unfilled and not result.skipped
     assert {*result.loaded.values()} == {*shapes}
     assert result.loaded[prefix + name] == BACKBONE + place
@@ -275,7 +275,7 @@ def test_no_half_of_a_resnet_is_taken(config):
     ours = backbone(BACKBONE, **config)
     shapes = {name: tuple(tensor.shape) for name, tensor in ours.items()}
     with pytest.raises(ValueError, match='nothing of x fits'):
-        convert(file, 'resnet', shapes, 'tiny.py')
+        convert(file, shapes, 'tiny.py')
 
 
 def neck_of(channels, prefix, extra=0):
@@ -310,7 +310,7 @@ def test_levels_of_a_neck_are_matched_from_the_last(theirs, ours, places):
     file = neck_of(theirs, '', extra=2)
     weights = {name: torch.zeros(shape) for name, shape in file.items()}
     model = neck_of(ours, 'video_encoder.', extra=2 * bool(ours))
-    result = convert(Source('d', weights), 'mmdetection', model, 'tiny.py')
+    result = convert(Source('d', weights), model, 'tiny.py')
     found = {
         name: {
             int(theirs.split('.')[2]): int(ours.split('.')[3])
@@ -325,40 +325,22 @@ def test_levels_of_a_neck_are_matched_from_the_last(theirs, ours, places):
     assert found['fpn_convs'] == ({**places, **made} if places else {})
 
 
-@pytest.mark.parametrize(
-    ('kind', 'tool'),
-    [
-        ('stcat', 'mdetr'),
-        ('tubedetr', 'mdetr'),
-        ('mdetr', 'tubedetr'),
-        ('mdetr', 'mmdetection'),
-        ('mmdetection', 'resnet'),
-        ('resnet', 'mmdetection'),
-        ('mm_grounding_dino', 'mmdetection'),
-    ],
-)
-def test_the_wrong_tool_names_the_right_one(kind, tool, source):
-    with pytest.raises(ValueError, match='is not a checkpoint of') as said:
-        check_layout(source(kind), tool)
-    message = str(said.value)
-    assert f'{kind}.pth' in message and '\n' not in message
-    assert message.endswith(f'tools/model_converters/{kind}.py')
-
-
-def test_a_layout_that_no_tool_knows(build):
-    own = Source('x', build().state_dict())
-    with pytest.raises(ValueError, match='of hero_mm needs none'):
-        check_layout(own, 'mmdetection')
+def test_a_file_that_nobody_knows(build):
+    own = Source('x.pth', build().state_dict())
+    with pytest.raises(
+        ValueError, match='x.pth is of no known model .* STCAT'
+    ):
+        convert(own)
 
 
 def test_a_resnet_needs_no_config_and_a_view_no_room(source, tmp_path):
     file = source('resnet')
     big = torch.zeros(10**6)
     file.weights['conv1.weight'] = big[:294].view(2, 3, 7, 7)
-    result = convert(file, 'resnet')
+    result = convert(file)
     assert result.skipped.keys() == {'fc.weight'}
     assert result.loaded['layer1.0.bn1.bias'] == BACKBONE + 'layer1.0.bn1.bias'
     result.save(tmp_path / 'out.pth')
     assert (tmp_path / 'out.pth').stat().st_size < 2 * 10**6
     with pytest.raises(ValueError, match='give its config by --config'):
-        convert(source('stcat'), 'stcat')
+        convert(source('stcat'))

@@ -1,0 +1,17 @@
+r"""Convert a checkpoint of another model to HERO.
+
+Known by their names: MDETR, TubeDETR, STCAT, MM-Grounding-DINO, detectors of
+mmdet, classifiers of mmpretrain, ResNets of torchvision and timm.
+
+Example:
+    python tools/model_converters/to_hero.py \
+        pretrained_resnet101_checkpoint.pth --out checkpoints/mdetr_r101.pth \
+        --config configs/hero/hero_r101-c5_vidstg.py
+"""
+
+import sys
+
+from hero_mm.pretrained.command_line import main
+
+if __name__ == '__main__':
+    sys.exit(main(__doc__))
