@@ -182,7 +182,7 @@ CASES = {
     ),
     'training: all videos broken': (
         train('train_dataloader.dataset.data_prefix.video=nothing'),
-        ['train.json: none of its 12 videos can be read', "'nothing'"],
+        ['train.json: 12 of its 12 videos cannot be read', "'nothing'"],
     ),
     'training: checkpoint that is no training': (
         (*train(), '--resume', 'other.pth'),
@@ -219,7 +219,7 @@ CASES = {
     'testing: all videos broken': (
         (*try_out('good.pth'), '--cfg-options')
         + ('test_dataloader.dataset.data_prefix.video=nothing',),
-        ['test.json: none of its 4 videos can be read', "'nothing'"],
+        ['test.json: 4 of its 4 videos cannot be read', "'nothing'"],
     ),
 }
 

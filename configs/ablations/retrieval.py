@@ -9,7 +9,7 @@ FRAMES = 16
 SHARES = (0.25, 0.5, 0.75, 1.0)
 # Of these a clip has one sentence, or all of its sentences: what one of them
 # needs is kept for all.
-ONE = {'test_dataloader.dataset.group_queries': False}
+ONE = {'test_dataloader.dataset.max_queries': 1}
 ASKED = {'all': {}, 'one': ONE}
 # What lies on the x axis: the share that is asked for. Where a test logs the
 # share that is left after union and margin, its name stands here.

@@ -1,9 +1,7 @@
 """Sentences that differ in the action alone.
 
-Captions of other videos differ in looks. What teaches a model to hear
-the action is a sentence in which only the phrase of the predicate is another
-one: *the child in red is* **watching** *the ball* and *the child in red is*
-**kicking** *the ball*. The phrase of the known predicate is looked for in the
+*The child in red is* **watching** *the ball* and *the child in red is*
+**kicking** *the ball*: the phrase of the known predicate is looked for in the
 sentence, in any inflection, and another predicate put there in the same one.
 """
 
@@ -136,18 +134,11 @@ class ActionPhraseSwapper:
         forbidden: Collection[str] = (),
         count: int = 1,
     ) -> list[str]:
-        """Make sentences with another action.
+        """Make at most ``count`` different sentences with another action.
 
-        Args:
-            sentence (str): A caption or a question.
-            predicate (str): What it is about.
-            forbidden (Collection[str]): Predicates that may be true in this
-                video, never used.
-            count (int): At most so many sentences. Defaults to 1.
-
-        Returns:
-            list[str]: Different sentences; empty where the phrase is not
-            found or nothing else is left. Drawn by ``numpy.random``.
+        None says what is ``forbidden``, which may be true in the video. Empty
+        where the phrase of the predicate is not found or nothing is left.
+        Drawn by ``numpy.random``.
         """
         match = self.find(sentence, predicate)
         if match is None:

@@ -110,10 +110,7 @@ class GroundingDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotation file.
-
-        Returns:
-            list[dict]: One entry an item.
+        """Read the annotation file: one entry an item.
 
         Raises:
             FileNotFoundError: The file or the folder of videos is missing;
@@ -194,9 +191,6 @@ class GroundingDataset(BaseDataset):
         alone, whichever process makes it and whatever was made before. So a
         resumed training sees what one that ran through does.
 
-        Args:
-            epoch (int): Number of the epoch, 0 or more.
-            seed (int): Seed of the run.
         """
         self._drawn.copy_(torch.tensor([epoch, seed]))
 
@@ -235,15 +229,11 @@ class GroundingDataset(BaseDataset):
                 break
             again = (idx + 1) % len(self)
             idx = again if self.test_mode else self._rand_another()
-        found = (
-            f'none of its {known} videos can be read'
-            if broken == known
-            else f'{self.max_refetch + 1} items in a row cannot be read, '
-            f'{broken} of its {known} videos are broken'
-        )
         raise UserError(
-            f'{self.ann_file}: {found}; see the warnings above, and check '
-            f"data_prefix['video'] = {self.data_prefix['video']!r}"
+            f'{self.ann_file}: {broken} of its {known} videos cannot be read, '
+            f'and none of {self.max_refetch + 1} items in a row; see the '
+            "warnings above, and check data_prefix['video'] = "
+            f'{self.data_prefix["video"]!r}'
         )
 
     def _rand_another(self) -> int:
@@ -268,7 +258,9 @@ class GroundingDataset(BaseDataset):
             width=video.width,
             height=video.height,
             video_info=video,
-            spans_known=self._spans_known(video.video_id),
+            # A video is one whose spans are learned, or is not, by its id.
+            spans_known=zlib.crc32(video.video_id.encode())
+            < self.span_share * 2**32,
             predicates=self._predicates,
             video_predicates=true,
         )
@@ -284,17 +276,8 @@ class GroundingDataset(BaseDataset):
             ]
         return info
 
-    def _spans_known(self, video_id: str) -> bool:
-        """Whether a video is one of those whose spans are learned."""
-        return zlib.crc32(video_id.encode()) < self.span_share * 2**32
-
     def prepare_data(self, idx: int) -> Optional[dict]:
-        """Run the pipeline on one item.
-
-        Returns:
-            dict, optional: None where the video is broken, so that another
-            item is taken.
-        """
+        """Run the pipeline on one item; None where the video is broken."""
         info = self.get_data_info(idx)
         place = info['video_place']
         if self._broken[place]:

@@ -59,14 +59,7 @@ class VideoProposals:
     def at(
         self, frame: int
     ) -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
-        """The proposals of the frame that is nearest.
-
-        Args:
-            frame (int): A native frame number.
-
-        Returns:
-            tuple: The frame that they are of, boxes (K, 4), scores (K,).
-        """
+        """The nearest frame that has proposals, boxes (K, 4), scores (K,)."""
         place = int(np.abs(self.frames - frame).argmin())
         start = int(self.counts[:place].sum())
         part = slice(start, start + int(self.counts[place]))
@@ -102,25 +95,25 @@ def save_proposals(
         Path: The file.
 
     Raises:
-        ValueError: The lengths differ, or the frames do not increase.
+        ValueError: The numbers cannot be.
     """
-    if not len(frames) == len(boxes) == len(scores) or not len(frames):
-        raise UserError(
-            f'{len(frames)} frames, {len(boxes)} lists of boxes and '
-            f'{len(scores)} of scores: give as many of each, at least one'
-        )
-    numbers = np.asarray(frames, np.int64)
-    if (np.diff(numbers) <= 0).any():
-        raise UserError(f'frames must increase, got {numbers.tolist()[:20]}')
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        frames=numbers,
+    if not len(frames):
+        raise UserError(f'no frames of proposals of video {video_id!r}')
+    arrays: dict[str, Any] = dict(
+        frames=np.asarray(frames, np.int64),
         counts=np.array([len(one) for one in boxes], np.int64),
         boxes=np.concatenate(boxes).astype(np.float32).reshape(-1, 4),
         scores=np.concatenate(scores).astype(np.float32),
+    )
+    wrong = _wrong_numbers(**arrays)
+    if wrong:
+        raise UserError(f'proposals of video {video_id!r}: {wrong}')
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
         size=np.array(size, np.int64),
         made_by=np.array(json.dumps(dict(made_by or {}))),
+        **arrays,
     )
     path = proposal_path(folder, video_id)
     write_bytes(path, stream.getvalue())
@@ -129,13 +122,6 @@ def save_proposals(
 
 def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
     """Read the proposals of a video.
-
-    Args:
-        folder (PathLike): Of all files.
-        video_id (str): Of the annotation.
-
-    Returns:
-        VideoProposals: As saved.
 
     Raises:
         FileNotFoundError: There is none of this video.

@@ -205,23 +205,19 @@ class VideoInfo:
     def rows(self, track_id: str) -> np.ndarray:
         """The array that the runs of a track point into, of shape (N, 4)."""
         boxes = self._track(track_id).boxes
-        if boxes is not None:
-            return boxes
-        if self.store is None:
+        if boxes is None and self.store is not None:
+            boxes = self.store.array
+        if boxes is None:
             raise UserError(
                 f'track {track_id!r} of video {self.video_id!r} has runs but '
                 'the video has no array of boxes; give `store`'
             )
-        return self.store.array
+        return boxes
 
     def track_boxes(
         self, track_id: str, frames: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of a track on some frames.
-
-        Args:
-            track_id (str): Name of the track.
-            frames (ArrayLike): T native frame numbers.
+        """Boxes of a track on T native frames.
 
         Returns:
             tuple[np.ndarray, np.ndarray]: Boxes, float32, has shape (T, 4),
@@ -253,11 +249,7 @@ class VideoInfo:
 def frames_of_span(
     span: tuple[float, float], segment: tuple[int, int]
 ) -> np.ndarray:
-    """The frames of a span, never none.
-
-    Args:
-        span (tuple[float, float]): ``[start, end)``, not only whole frames.
-        segment (tuple[int, int]): ``[start, end)`` that was searched.
+    """The frames of a span of a segment that was searched, never none.
 
     Returns:
         np.ndarray: Frames of the segment that begin in the span, int64;

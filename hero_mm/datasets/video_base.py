@@ -79,15 +79,12 @@ class VideoReader(ABC):
     def get_frames(
         self, indices: ArrayLike, max_side: Optional[int] = None
     ) -> np.ndarray:
-        """Decode frames.
+        """Decode frames to uint8 RGB of shape (N, H, W, 3).
 
         Args:
             indices (ArrayLike): N frame numbers from 0 on, in any order.
             max_side (int, optional): Frames whose longer side has more pixels
                 are reduced to that while they are decoded.
-
-        Returns:
-            np.ndarray: uint8 RGB, has shape (N, H, W, 3).
 
         Raises:
             ValueError: An index is negative, or there is none.
@@ -118,9 +115,6 @@ class VideoReader(ABC):
         Yields:
             tuple[int, np.ndarray]: Number of the frame and the frame, of
             shape (H, W, 3); up to the end of the ranks or of the video.
-
-        Raises:
-            VideoError: The file is broken.
         """
         for rank in ranks:
             if rank >= self.frame_count:
@@ -133,10 +127,7 @@ class VideoReader(ABC):
         return None
 
     def check_whole(self) -> int:
-        """Refuse a file that was cut off.
-
-        Returns:
-            int: Number of frames.
+        """Refuse a file that was cut off; gives the number of frames.
 
         Raises:
             VideoError: It holds clearly less than its header says, or

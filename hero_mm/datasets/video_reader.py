@@ -13,7 +13,7 @@ import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -238,23 +238,21 @@ class PyAVReader(VideoReader):
         if self._table is not None:
             self._check(self._table, wanted)
             if wanted[-1] >= _SEEK_FROM and self._may_seek:
-                with suppress(VideoError):
-                    frames = self._read_seeking(self._table, wanted)
-                    if frames is not None:
-                        return frames
-                self._may_seek = False
+                try:
+                    frames = self._seek(self._table, wanted)
+                    return self._images(frames, len(wanted))
+                except VideoError:
+                    self._may_seek = False
         return self._read_in_order(wanted, learn)
 
     def _read_in_order(
         self, wanted: np.ndarray, learn: bool = False
     ) -> np.ndarray:
         """Decode from the start, or all of it to learn the table."""
-        out, place = np.empty(0, dtype=np.uint8), 0
         ranks = [*wanted.tolist(), _NEVER] if learn else wanted.tolist()
-        for _, frame in self._in_order(ranks, learn):
-            out = self._store(frame, out, place, len(wanted))
-            place += 1
-        if place < len(wanted):
+        frames = (frame for _, frame in self._in_order(ranks, learn))
+        out = self._images(frames, len(wanted))
+        if len(out) < len(wanted):
             raise self._too_short(len(self._whole()), wanted)
         return out
 
@@ -296,10 +294,8 @@ class PyAVReader(VideoReader):
     ) -> Iterator[tuple[int, np.ndarray]]:
         """See :class:`VideoReader`; the end of the file gives the table."""
         self._max_side = max_side
-        image = np.empty(0, dtype=np.uint8)
         for rank, frame in self._in_order(ranks, self._table is None):
-            image = self._store(frame, image, -1 if image.size else 0, 1)
-            yield rank, image[0].copy()
+            yield rank, self._image(frame).copy()
 
     def _check(self, table: FrameTable, wanted: np.ndarray) -> None:
         """VideoError where a frame is not there, or not what was encoded."""
@@ -317,20 +313,17 @@ class PyAVReader(VideoReader):
             f'frame {rank} is damaged, or predicted from one that is',
         )
 
-    def _read_seeking(
-        self, table: FrameTable, wanted: np.ndarray
-    ) -> Optional[np.ndarray]:
-        """Jump to key frames; None where they lead to something else."""
+    def _seek(self, table: FrameTable, wanted: np.ndarray) -> Iterator[Any]:
+        """Frames after jumps to key frames, each compared with the table."""
         ranks = table.rank_by_stamp()
         if ranks is None:
-            return None
+            raise VideoError(self.path, 'its frames have no time stamps')
         keys = np.flatnonzero(table.keys)
         stamps = table.stamps[wanted]
         needed = set(stamps.tolist()) if table.in_order() else None
-        out = np.empty(0, dtype=np.uint8)
         frames: Iterator[Any] = self._decode(needed=needed)
         position = 0
-        for place, rank in enumerate(wanted.tolist()):
+        for rank in wanted.tolist():
             before = keys[keys <= rank]
             if len(before) and before[-1] - position >= _SEEK_GAIN:
                 frames = self._decode_from(table, int(before[-1]), needed)
@@ -340,9 +333,8 @@ class PyAVReader(VideoReader):
                 if position > rank:
                     break
             if position != rank + 1 or check_sum(frame) != table.sums[rank]:
-                return None
-            out = self._store(frame, out, place, len(wanted))
-        return out
+                raise VideoError(self.path, f'no seek finds frame {rank}')
+            yield frame
 
     def _decode_from(
         self, table: FrameTable, key: int, needed: Optional[set[int]]
@@ -358,10 +350,19 @@ class PyAVReader(VideoReader):
             if number > _LEADING:
                 return
 
-    def _store(
-        self, frame: Any, out: np.ndarray, place: int, count: int
-    ) -> np.ndarray:
-        """Write a frame into its place of the array, made by the first."""
+    def _images(self, frames: Iterable[Any], count: int) -> np.ndarray:
+        """So many frames, or fewer where they end before."""
+        out, place = np.empty(0, dtype=np.uint8), 0
+        for frame in frames:
+            image = self._image(frame)
+            if place == 0:
+                out = np.empty((count, *image.shape), dtype=np.uint8)
+            out[place] = image
+            place += 1
+        return out[:place]
+
+    def _image(self, frame: Any) -> np.ndarray:
+        """A frame as it is displayed, has shape (H, W, 3)."""
         whole = frame.width, frame.height
         width, height = self._reduced(*whole)
         rgb = self._reformatter.reformat(
@@ -379,19 +380,15 @@ class PyAVReader(VideoReader):
         self._turned = turned
         if turned:
             image, whole = image.transpose(1, 0, 2), whole[::-1]
-        self._size = whole
-        image = image[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
-        if place == 0:
-            out = np.empty((count, *image.shape), dtype=np.uint8)
-        elif image.shape != out.shape[1:]:
+        if self._size not in (None, whole):
             raise VideoError(
                 self.path,
-                f'the size changes from {out.shape[1:3]} to '
-                f'{image.shape[:2]} (height, width) at {frame.time} seconds',
+                f'the size changes from {self._size} to {whole} (width, '
+                f'height) at {frame.time} seconds',
                 'encode it again at one size',
             )
-        out[place] = image
-        return out
+        self._size = whole
+        return image[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
 
     def _decode(
         self, pts: Optional[int] = None, needed: Optional[set[int]] = None

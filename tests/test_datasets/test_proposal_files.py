@@ -52,13 +52,18 @@ def test_any_name_of_a_video_is_a_file_of_the_folder(name, tmp_path):
     assert len({proposal_path('', name) for name in names}) == len(names)
 
 
-def test_what_cannot_be_saved_is_found(tmp_path):
-    with pytest.raises(ValueError, match='2 frames, 3 lists of boxes'):
-        save_proposals(tmp_path, 'v', [0, 1], BOXES, SCORES, (4, 4))
-    with pytest.raises(ValueError, match='at least one'):
-        save_proposals(tmp_path, 'v', [], [], [], (4, 4))
-    with pytest.raises(ValueError, match=r'must increase, got \[0, 4, 4\]'):
-        save_proposals(tmp_path, 'v', [0, 4, 4], BOXES, SCORES, (4, 4))
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (([0, 1], BOXES, SCORES), 'do not go together'),
+        (([], [], []), 'no frames'),
+        (([0, 4, 4], BOXES, SCORES), 'increasing'),
+        ((FRAMES, BOXES, SCORES[1:]), 'do not go together'),
+    ],
+)
+def test_what_cannot_be_is_not_saved(tmp_path, values, message):
+    with pytest.raises(ValueError, match=message):
+        save_proposals(tmp_path, 'v', *values, (4, 4))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,7 +1,5 @@
 """Which frames of a segment are taken."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -149,34 +147,3 @@ def test_a_segment_of_one_frame_and_of_none(options):
     for start, end in ((7, 7), (-1, 4), (0, 10**9)):
         with pytest.raises(ValueError, match='the segment .* must have 1 to'):
             step.transform(_results(start, end))
-
-
-def test_frames_in_the_spans_of_vidstg(shared_data, repo_root):
-    """What docs/configs.md says of 64 frames and of five a second."""
-    path = shared_data / 'vidstg_official/test_annotations.json'
-    if not path.is_file():
-        pytest.skip(f'no {path}')
-    few, lengths, sentences = np.zeros(2), {}, 0
-    for entry in json.loads(path.read_text()):
-        used, true = entry['used_segment'], entry['temporal_gt']
-        segment = used['begin_fid'], used['end_fid'] + 1
-        grids = (
-            uniform_grid(*segment, 64),
-            fps_grid(*segment, entry['fps'], 5, 200),
-        )
-        number = len(entry['captions']) + len(entry['questions'])
-        inside = [
-            ((grid >= true['begin_fid']) & (grid < true['end_fid'])).sum()
-            for grid in grids
-        ]
-        few += number * (np.array(inside) <= 3)
-        sentences += number
-        lengths[(entry['vid'], *segment)] = len(grids[1])
-    shares = 100 * few / sentences
-    frames = np.mean(list(lengths.values()))
-    page = (repo_root / 'docs/configs.md').read_text()
-    _, page = page.split('## Frames in training and in testing')
-    figures = [f'{share:.1f} %' for share in shares]
-    figures += [f'{frames:.0f} frames', f'{7.1 * round(frames) / 64:.1f}']
-    figures += [f'{sentences:,}', f'{len(lengths):,}']
-    assert [one for one in figures if one not in page[:1200]] == []

@@ -20,12 +20,7 @@ MODES = ('uniform', 'fps')
 
 
 def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
-    """The middle frame of equal parts of a segment.
-
-    Args:
-        start (int): First frame of the segment.
-        end (int): One past its last frame.
-        num_frames (int): Number T of parts.
+    """The middle frames of T equal parts of a segment ``[start, end)``.
 
     Returns:
         np.ndarray: Strictly increasing int64, has shape (min(T, length),);
@@ -59,13 +54,6 @@ def fps_grid(
     A frame is taken when ``int(frame * fps / native_fps)`` has grown since
     the last one taken; of more than ``max_frames``, every
     ``n / max_frames``-th stays.
-
-    Args:
-        start (int): First frame of the segment; always taken.
-        end (int): One past its last frame.
-        native_fps (float): Frames a second of the video.
-        fps (float): Frames a second wanted.
-        max_frames (int, optional): At most so many.
 
     Returns:
         np.ndarray: Strictly increasing int64, has shape (T,).
