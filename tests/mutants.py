@@ -58,7 +58,7 @@ MUTANTS = [
     (f'{DATA}/converters/conversion.py', "name if seen[name] == 1 else", 'name if seen[name] else', f'{T_DATA}/test_convert_hcstvg.py'),
     (f'{DATA}/converters/hcstvg.py', 'if stop > video.frame_count:', 'if stop > video.frame_count + 1:', f'{T_DATA}/test_convert_hcstvg.py'),
     # Language.
-    (f'{DATA}/action_phrases.py', "if match.form != 'place' or", "if match.form == 'place' or", f'{T_DATA}/test_action_phrases.py'),
+    (f'{DATA}/action_phrases.py', "if form != 'place' or", "if form == 'place' or", f'{T_DATA}/test_action_phrases.py'),
     (f'{DATA}/true_actions.py', 'same = true == track.predicates', 'same = true != track.predicates', f'{T_DATA}/test_true_actions.py'),
     # Encoders, regions, linking.
     (f'{MODELS}/text_encoders/word_text_encoder.py', 'if count >= min_count', 'if count > min_count', f'{T_MODELS}/test_text_encoders/test_word_text_encoder.py'),

@@ -9,7 +9,6 @@ import functools
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
@@ -69,21 +68,6 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 _FILLER = r'(?:\s+(?:the|a|an|his|her|its|their|to|in|of|at|up|out|down)){0,2}'
 
 
-@dataclass(frozen=True)
-class PhraseMatch:
-    """Where a predicate stands in a sentence.
-
-    Attributes:
-        start (int): First character.
-        end (int): One past the last character.
-        form (str): Inflection of the verb, or 'place'.
-    """
-
-    start: int
-    end: int
-    form: str
-
-
 class ActionPhraseSwapper:
     """Replace the predicate of a sentence by others.
 
@@ -95,8 +79,13 @@ class ActionPhraseSwapper:
     def __init__(self, predicates: Sequence[str]) -> None:
         self.predicates = tuple(sorted(set(predicates)))
 
-    def find(self, sentence: str, predicate: str) -> Optional[PhraseMatch]:
-        """Find the phrase of a predicate: its usual wording, else another."""
+    def find(
+        self, sentence: str, predicate: str
+    ) -> Optional[tuple[int, int, str]]:
+        """Find the phrase of a predicate: its usual wording, else another.
+
+        Gives where it starts and ends, and its inflection or 'place'.
+        """
         for pattern, form in _patterns(predicate):
             match = pattern.search(sentence)
             if match is None:
@@ -105,7 +94,7 @@ class ActionPhraseSwapper:
                 before = sentence[: match.start()].lower().split()
                 if before and before[-1] in BE:
                     form = 'participle'
-            return PhraseMatch(match.start(), match.end(), form)
+            return match.start(), match.end(), form
         return None
 
     def candidates(
@@ -143,19 +132,18 @@ class ActionPhraseSwapper:
         match = self.find(sentence, predicate)
         if match is None:
             return []
-        found = sentence[match.start : match.end].lower()
+        start, end, form = match
+        found = sentence[start:end].lower()
         # A question may state the converse: that is true as well.
         others = [
             name
             for name in self.candidates(predicate, forbidden)
-            if match.form != 'place' or found not in PLACES[name]
+            if form != 'place' or found not in PLACES[name]
         ]
         number = min(count, len(others))
         chosen = np.random.permutation(len(others))[:number]
         return [
-            sentence[: match.start]
-            + _say(others[place], match.form)
-            + sentence[match.end :]
+            sentence[:start] + _say(others[place], form) + sentence[end:]
             for place in chosen
         ]
 

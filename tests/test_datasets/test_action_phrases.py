@@ -35,9 +35,9 @@ PREDICATES = [
     ],
 )
 def test_find(sentence, predicate, found, form):
-    match = ActionPhraseSwapper(PREDICATES).find(sentence, predicate)
-    assert sentence[match.start : match.end] == found
-    assert match.form == form
+    swapper = ActionPhraseSwapper(PREDICATES)
+    start, end, inflection = swapper.find(sentence, predicate)
+    assert sentence[start:end] == found and inflection == form
 
 
 @pytest.mark.parametrize(

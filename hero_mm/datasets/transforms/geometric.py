@@ -131,7 +131,7 @@ class RandomFlipClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Flip or not."""
-        if not self._chosen():
+        if np.random.rand() >= self.prob:
             return results
         width = results['img_shape'][1]
         results['imgs'] = results['imgs'][:, :, ::-1]
@@ -155,10 +155,6 @@ class RandomFlipClip(BaseTransform):
                     order(map(swap_sides, texts)) for texts in results[key]
                 ]
         return results
-
-    @cache_randomness
-    def _chosen(self) -> bool:
-        return bool(np.random.rand() < self.prob)
 
 
 def _mirror(boxes: np.ndarray, width: int) -> np.ndarray:
