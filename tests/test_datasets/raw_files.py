@@ -9,7 +9,6 @@ import cv2
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import (
     convert_hcstvg,
-    convert_tubedetr,
     convert_vid_sentence,
     convert_vidstg,
 )
@@ -187,58 +186,6 @@ class HCSTVG(Case):
         return convert_hcstvg(self.path, out, **options)
 
 
-# TubeDETR --------------------------------------------------------------------
-
-
-def caption(number, **changes):
-    return {
-        'original_video_id': '11',
-        'frame_count': 20,
-        'fps': 10.0,
-        'width': 64,
-        'height': 48,
-        'start_frame': 2,
-        'end_frame': 15,
-        'tube_start_frame': 4,
-        'tube_end_frame': 9,
-        'video_path': 'training/0000/11.mp4',
-        'caption': 'he watches it.',
-        'type': 'person',
-        'target_id': 0,
-        'video_id': number,
-        'qtype': 'declarative',
-        **changes,
-    }
-
-
-def question(number, **changes):
-    asked = dict(caption='who watches it?', qtype='interrogative')
-    return caption(number, **{**asked, **changes})
-
-
-def trajectory(frames, left=3):
-    """A track; boxes are xywh."""
-    more = dict(generated=0, tracker='none', category_id=1)
-    return {
-        str(frame): dict(bbox=[left, 5, 10, 20], **more) for frame in frames
-    }
-
-
-class TubeDETR(Case):
-    """VidSTG with two questions and their caption."""
-
-    name = 'val.json'
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        videos = [question(0), question(1, target_id=2), caption(2)]
-        tracks = {'0': trajectory(range(20)), '2': trajectory(range(3, 9), 20)}
-        self.raw = dict(videos=videos, trajectories={'11': tracks})
-
-    def run(self, out, **options):
-        return convert_tubedetr(self.path, out, **options)
-
-
 # VID-sentence ----------------------------------------------------------------
 
 ELEPHANT = 'ILSVRC2015_val_00118001'
@@ -363,6 +310,5 @@ class ByHand(Case):
 CASES = dict(
     vidstg=VidSTG,
     hcstvg=HCSTVG,
-    tubedetr=TubeDETR,
     vid_sentence=VIDSentence,
 )

@@ -8,8 +8,6 @@ from hero_mm.datasets.entries import AnnotationError
 
 PLACES = dict(
     SAID='E 0 captions 0',
-    FIRST='videos 0',
-    TRACK='trajectories 11 0',
     ONE=made.ONE,
     ELEPHANT=f'tracks val/{made.ELEPHANT}',
 )
@@ -81,43 +79,6 @@ BAD = dict(
         ('ONE img_size', [480], r'expected \[height, width\]', 1),
         ('ONE caption', ' ', 'the sentence is empty', 1),
         ('ONE English', None, 'English: expected text, found', 1),
-    ],
-    tubedetr=[
-        (
-            'FIRST qtype',
-            'inter',
-            r"videos\[0\] \(video '11'\), qtype: .* found 'inter'",
-            2,
-        ),
-        ('FIRST end_frame', ..., "key 'end_frame' is missing", 2),
-        (
-            'videos 3',
-            made.caption(3, original_video_id='12'),
-            "trajectories: key '12' is missing",
-            3,
-        ),
-        (
-            'TRACK 6',
-            made.trajectory([6], 64)['6'],
-            r"frame 6, video '11', track 0: box \[64, 5, 74, 25\]",
-            3,
-        ),
-        (
-            'FIRST video_id',
-            2,
-            r"videos\[2\].*the id '2' is already that of videos\[0\]",
-            2,
-        ),
-        (
-            'videos 3',
-            made.caption(3, frame_count=21),
-            r'videos\[3\].* are \[21, 10.0, 64, 48, .* before \[20,',
-        ),
-        ('TRACK x', dict(bbox=[1, 2, 3, 4]), 'track 0: expected frame numb'),
-        ('TRACK -1', dict(bbox=[1, 2, 3, 4]), 'track 0: a frame below 0'),
-        ('TRACK 07', dict(bbox=[1, 2, 3, 4]), 'one that is twice'),
-        ('TRACK 7 bbox', [1, 2, 3], 'track 0: expected frame numbers, each'),
-        ('TRACK 7 bbox 0', 'x', "frame .*'11', track 0: a box is four numb"),
     ],
     vid_sentence=[
         ('said 2', '3, a dog', r"line 3: .* below 3, found '3, a dog'", 2),
@@ -197,7 +158,6 @@ FREE = dict(
         *('V/relation_instances', 'V/subject/objects', 'V/trajectories'),
     ),
     hcstvg=(),
-    tubedetr=('generated', 'tracker', 'category_id', 'type'),
     vid_sentence=('class_index', 'generated', 'name', 'occluded', 'class'),
     annotation=('metainfo/dataset', 'metainfo/split'),
 )

@@ -5,7 +5,6 @@ The readers here know the published formats alone, none of our code.
 
 import csv
 import json
-import shutil
 import xml.etree.ElementTree as Xml
 import zipfile
 from dataclasses import replace
@@ -373,33 +372,49 @@ def _tables(folder, boxes=None, said='clip0.mp4,1,0,21,a dog runs.\n'):
     return folder
 
 
-def test_tables_with_key_frames(tmp_path, toy_tools):
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: text.encode(),
+        lambda text: text.replace(',', '\t').encode(),
+        lambda text: text.replace(',', ' ; ').upper().encode('utf-16'),
+        lambda text: text.replace('\n', '\r').encode(),
+    ],
+    ids=['plain', 'tabs', 'semicolons, spaces, capitals, UTF-16', 'returns'],
+)
+def test_tables_with_key_frames(tmp_path, toy_tools, change):
     said = 'clip0.mp4,1,0,21,a dog runs.\nclip1.mp4,1,2,5,who runs?\n'
     source = _tables(tmp_path / 'own', said=said)
+    for path in source.iterdir():
+        path.write_bytes(change(path.read_text().lstrip('\ufeff')))
     (tmp_path / 'films' / 'deep').mkdir(parents=True)
-    for name in ('clip0', 'deep/clip1'):
-        toy_tools.write_video(tmp_path / 'films' / f'{name}.mp4')
+    for name in ('clip0.mp4', 'CLIP0.MP4', 'deep/clip1.mp4', 'deep/CLIP1.MP4'):
+        path = tmp_path / 'films' / name
+        toy_tools.write_video(path, container='mp4')
     options = dict(videos=tmp_path / 'films', interpolate=True)
-    splits = {'val': '*1', 'train': '1'}
-    out = tmp_path / 'out'
+    splits, out = {'val': '*1', 'train': '1'}, tmp_path / 'out'
     convert_own(source, out, 'csv', splits=splits, **options)
     train, val = (
         load_annotation(out / f'{split}.json') for split in ('train', 'val')
     )
-    assert val.videos['clip1'].path == 'deep/clip1.mp4'
-    video = train.videos['clip0']
+    (video,), (other,) = train.videos.values(), val.videos.values()
+    assert other.path.lower() == 'deep/clip1.mp4'
     assert (video.frame_count, video.fps, video.width) == (24, 8.0, 64)
     boxes, valid = video.track_boxes('1', [3, 20, 21])
     assert valid.tolist() == [True, True, False]
     assert boxes[0].tolist() == [8, 6, 28, 16]
-    assert val.data_list[0]['queries'][0] == dict(
+    query = val.data_list[0]['queries'][0]
+    assert {k: str(v).lower() for k, v in query.items()} == dict(
         query_id='clip1/3',
         type='interrogative',
         text='who runs?',
-        span=[2, 5],
+        span='[2, 5]',
         track_id='1',
         category='dog',
     )
+    (source / 'boxes.csv').write_bytes((BOXES + 'a,1,d\xf6g').encode('cp1252'))
+    with pytest.raises(ValueError, match='save it in UTF-8'):
+        convert_own(source, tmp_path / 'out', 'csv', **options)
 
 
 @pytest.mark.parametrize(
@@ -512,21 +527,21 @@ def test_parts_of_a_video_by_cvat(tmp_path):
 def _task(
     video='/data/upload/3/0a1b2c3d-a.mp4', frames=('4', '14'), count='60'
 ):
-    value = dict(framesCount=count, duration='6.0', labels=['man'])
+    box = dict(x=10, y=20, width=30, height=40)
     sequence = [
-        dict(frame=frame, enabled=frame != frames[-1], rotation=turn)
-        | dict(x=10, y=20, width=30, height=40)
+        dict(box, frame=frame, enabled=frame != frames[-1], rotation=turn)
         for frame, turn in zip(frames, (-15, '0.0'))
     ]
+    value = dict(framesCount=count, duration='6.0', labels=['man'])
+    region = dict(id='r', type='videorectangle')
+    region.update(original_width=64, original_height=48)
+    text = dict(id='r', type='textarea', from_name='text')
     regions = [
         dict(type='relation', from_id='r', to_id='s', direction='right'),
-        dict(id='r', type='videorectangle', value={'sequence': sequence})
-        | dict(original_width=64, original_height=48),
-        dict(id='r', type='textarea', from_name='text')
-        | dict(value=dict(text='he walks')),
+        dict(region, value=dict(value, sequence=sequence)),
+        dict(text, value=dict(text='he walks')),
         dict(id='s', type='videorectangle', value=dict(sequence=[])),
     ]
-    regions[1]['value'].update(value)
     return dict(
         data=dict(note='x', clip=video), annotations=[dict(result=regions)]
     )
@@ -559,21 +574,21 @@ def test_exports_of_label_studio(tmp_path, toy_tools, task, path, span):
     assert clip['queries'][0]['text'] == 'he walks'
 
 
-def test_coco_video_of_tao_and_of_several_folders(tmp_path):
+def test_coco_video_of_images_and_of_several_folders(tmp_path):
     size = dict(width=64, height=48, length='30')
     raw = dict(
         videos=[
             dict(size, id=1, name='day1/cam.mp4'),
             dict(size, id='v2', name='day2/cam.mp4'),
         ],
-        tracks=[dict(id=7, category_id=1, text='the red car')],
-        images=[dict(id=n, video_id=1, frame_index=10 * n) for n in range(3)],
+        images=[dict(id=n, video_id=1, frame_id=10 * n) for n in range(3)],
         annotations=[
-            dict(id=n, image_id=n, track_id=7, bbox=[n, 2, 30, 40])
-            for n in range(3)
-        ]
-        + [dict(id=9, video_id='v2', bboxes=[[], [1, 2, 9, 9]], text='it')],
+            dict(id=9, video_id='v2', bboxes=[[], [1, 2, 9, 9]], text='it')
+        ],
     )
+    for number in range(3):
+        box = dict(id=number, image_id=number, bbox=[number, 2, 30, 40])
+        raw['annotations'].append(dict(box, instance_id=7, text='the red car'))
     path = tmp_path / 'in.json'
     path.write_text(json.dumps(raw))
     options = dict(interpolate=True, fps=5)
@@ -581,40 +596,11 @@ def test_coco_video_of_tao_and_of_several_folders(tmp_path):
     made = load_annotation(tmp_path / 'out/train.json')
     assert set(made.videos) == {'cam', 'day2/cam'}
     spans = [q['span'] for c in made.data_list for q in c['queries']]
-    assert spans == [[0, 21], [1, 2]]
-
-
-@pytest.mark.parametrize(
-    'change',
-    [
-        lambda text: text.replace(',', '\t').encode(),
-        lambda text: text.replace(',', ' ; ').title().encode('utf-16'),
-        lambda text: text.replace('\n', '\r').encode(),
-    ],
-    ids=['tabs', 'semicolons, spaces, capitals, UTF-16', 'returns'],
-)
-def test_tables_of_other_programs(tmp_path, toy_tools, change):
-    boxes = 'a,1,dog,0,5,6,20,10\na,1,dog,20.0,25,6,20,10\n'
-    said = 'a,1,0,21,a dog runs\n'
-    source = _tables(tmp_path / 'in', boxes, said)
-    films = tmp_path / 'films'
-    films.mkdir()
-    toy_tools.write_video(films / 'a.mp4')
-    shutil.copy(films / 'a.mp4', films / 'A.mp4')
-    for name, text in (('boxes', BOXES + boxes), ('sentences', SAID + said)):
-        (source / f'{name}.csv').write_bytes(change(text))
-    options = dict(videos=films, interpolate=True)
-    convert_own(source, tmp_path / 'out', 'csv', **options)
-    made = load_annotation(tmp_path / 'out/train.json')
-    (query,) = made.data_list[0]['queries']
-    assert query['span'] == [0, 21] and query['text'].lower() == 'a dog runs'
-    (video,) = made.videos.values()
-    boxes, valid = video.track_boxes('1', [0, 10, 20, 21])
-    assert boxes[:3, 0].tolist() == [5, 15, 25]
-    assert valid.tolist() == [True, True, True, False]
-    (source / 'boxes.csv').write_bytes((BOXES + 'a,1,d\xf6g').encode('cp1252'))
-    with pytest.raises(ValueError, match='save it in UTF-8'):
-        convert_own(source, tmp_path / 'out', 'csv', **options)
+    assert spans == [[1, 2], [0, 21]]
+    del raw['images'][0]['frame_id']
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ConversionError, match="image: key 'frame_id' is mis"):
+        convert_own(path, tmp_path / 'out', 'coco-video', **options)
 
 
 def test_splits_go_by_the_name_of_a_video():

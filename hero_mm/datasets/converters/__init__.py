@@ -4,7 +4,6 @@ from ..entries import ConversionError
 from .conversion import Conversion
 from .hcstvg import convert_hcstvg
 from .summary import ConversionSummary
-from .tubedetr import convert_tubedetr
 from .vid_sentence import convert_vid_sentence
 from .vidstg import convert_vidstg
 
@@ -13,7 +12,6 @@ __all__ = [
     'ConversionError',
     'ConversionSummary',
     'convert_hcstvg',
-    'convert_tubedetr',
     'convert_vid_sentence',
     'convert_vidstg',
 ]

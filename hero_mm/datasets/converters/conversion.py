@@ -75,7 +75,7 @@ class Conversion:
         self.summary = ConversionSummary(str(self.out), self.skip_bad)
         self.infos: dict[str, VideoInfo] = {}
         self._clips: dict[tuple, dict] = {}
-        self._places: dict[str, str] = {}
+        self._ids: set[str] = set()
 
     def read_videos(
         self, read: Callable[[Any], ReadVideo], files: Sequence[Any]
@@ -198,7 +198,6 @@ class Conversion:
         clip = self._clips.setdefault((video.video_id, segment), clip)
         clip.setdefault('queries', []).append(query)
         self.summary.sentences[query['type']] += 1
-        self._places[query['query_id']] = entry.where
         return segment
 
     def _check(
@@ -208,23 +207,25 @@ class Conversion:
         segment: tuple[int, int],
         query: dict[str, Any],
     ) -> None:
+        """Refuse a wrong sentence, or one whose id is taken."""
         text, span, name = (query[k] for k in ('text', 'span', 'track_id'))
-        fault = find_fault(text, segment, span, name, video)
-        found = {
-            None: '',
-            'text': 'the sentence is empty',
-            'segment': f'the segment [{segment[0]}, {segment[1]}) is empty '
-            f'within the {video.frame_count} frames of the video',
-            'span': f'the span [{span[0]}, {span[1]}) is empty or outside its '
-            f'segment [{segment[0]}, {segment[1]})',
-            'track_id': f'the object {name!r} has no boxes in the video, only '
+        start, end = segment
+        found = dict(
+            text='the sentence is empty',
+            segment=f'the segment [{start}, {end}) is empty within the '
+            f'{video.frame_count} frames of the video',
+            span=f'the span [{span[0]}, {span[1]}) is empty or outside its '
+            f'segment [{start}, {end})',
+            track_id=f'the object {name!r} has no boxes in the video, only '
             f'{sorted(video.tracks)}',
-        }[fault]
-        first = self._places.get(query['query_id'])
-        if first is not None:
-            found = f'the id {query["query_id"]!r} is already that of {first}'
-        if found:
-            raise entry.error(found)
+        )
+        fault = find_fault(text, segment, span, name, video)
+        if fault is not None:
+            raise entry.error(found[fault])
+        query_id = query['query_id']
+        if query_id in self._ids:
+            raise entry.error(f'the id {query_id!r} is taken')
+        self._ids.add(query_id)
 
     def _has_boxes(
         self, video: VideoInfo, query: dict[str, Any], place: str

@@ -6,8 +6,8 @@
 - Label Studio's JSON of videos: regions ``videorectangle`` in percent of the
   picture; key frames count from 1, one that is not ``enabled`` is the last.
 - COCO-video JSON: YouTube-VIS (``bboxes`` of an object, one a frame or null),
-  or a box an image: CocoVID (``frame_id``, ``instance_id``) and TAO
-  (``frame_index``, ``track_id``); left, top, width and height.
+  or CocoVID, a box an image (``frame_id``, ``instance_id``); left, top, width
+  and height.
 - Tables: ``boxes.csv`` and ``sentences.csv``; the header says what stands
   where.
 
@@ -269,29 +269,25 @@ def _read_coco_video(footage: Footage, file: Entry, linear: bool) -> None:
         facts = {k: value.get(k) for k in ('fps', 'width', 'height')}
         length = value.get('length')
         videos[number] = footage.add_video(name, frame_count=length, **facts)
-    labels, images, tracks = (
-        _by_id(file, key) for key in ('categories', 'images', 'tracks')
-    )
+    labels, images = _by_id(file, 'categories'), _by_id(file, 'images')
     objects: dict[tuple, dict[int, Any]] = defaultdict(dict)
     about: dict[tuple, Entry] = {}
     for place, value in enumerate(file.list('annotations')):
         entry = file.at(f'annotations[{place}]', value)
         number = entry.name('id')
         image = images.get(str(value.get('image_id')), value)
-        name = str(value.get('instance_id', value.get('track_id', number)))
+        name = str(value.get('instance_id', number))
         video = videos.get(str(image.get('video_id')))
         if video is None:
             raise entry.error('it is of no known video')
         if 'bboxes' in value:
             boxes = dict(enumerate(entry.list('bboxes')))
         else:
-            key = 'frame_id' if 'frame_id' in image else 'frame_index'
-            frame = _frame(entry.at(f'{entry.where}, image', image), key)
-            boxes = {frame: value.get('bbox')}
+            place_of_image = entry.at(f'{entry.where}, image', image)
+            boxes = {_frame(place_of_image, 'frame_id'): value.get('bbox')}
         # Of YouTube-VIS each entry is an object, or what is said of one.
         own = video.video_id, 'bboxes' in value and number, name
-        value = {**tracks.get(name, {}), **value}
-        about.setdefault(own, entry.at(entry.where, value))
+        about.setdefault(own, entry)
         objects[own].update({f: box for f, box in boxes.items() if box})
     for own, found in objects.items():
         entry = about[own]
