@@ -1,11 +1,12 @@
 """Objects that do nothing, and what else tests of the benchmark share."""
 
+import hashlib
+import json
+
 import numpy as np
 from test_datasets import shapes_grammar as grammar
 
-from hero_mm.datasets.shapes.meaning import Description
-from hero_mm.datasets.shapes.questions import Question
-from hero_mm.datasets.shapes.scene import Event, Look, Thing
+from hero_mm.datasets.shapes.scene import Event, Look, Thing, World
 
 
 def still(tid, words, place, *events, radius=7.0, frames=32):
@@ -19,6 +20,10 @@ def still(tid, words, place, *events, radius=7.0, frames=32):
         angle=np.zeros(frames),
         white=np.zeros(frames, dtype=bool),
     )
+
+
+def make_world(*things, order=None, bar=None):
+    return World(list(things), order or list(range(len(things))), bar, 11)
 
 
 def sentences_of(video):
@@ -51,42 +56,19 @@ def contents(folder):
     }
 
 
-def make_question(scale=1, gone=(), **kwargs):
-    """Two red stars and a blue one; two of them spin, apart in space.
-
-    Times are so many times those of 32 frames. The last star has no boxes
-    where it is ``gone``.
-    """
-    clip = (0, 32 * scale)
-    tracks = [
-        {frame: [10 * tid, 0, 10 * tid + 8, 8] for frame in range(*clip)}
-        for tid in range(3)
-    ]
-    for frame in gone:
-        del tracks[2][frame]
-    events = [
-        (0, 'spin', (0, 8)),
-        (0, 'grow', (20, 30)),
-        (1, 'blink', (0, 8)),
-        (2, 'spin', (4, 12)),
-    ]
-    fields = dict(
-        kind='basic',
-        look=Description(colour='red'),
-        action='spin',
-        answer=(0, (0, 8 * scale)),
-        looks=[Look('plain', c, 'star') for c in ('red', 'red', 'blue')],
-        events=[
-            (tid, action, (begin * scale, end * scale))
-            for tid, action, (begin, end) in events
-        ],
-        tracks=tracks,
-        clip=clip,
-        fps=8,
-        query_type='declarative',
-        vid='1',
-    )
-    return Question(**{**fields, **kwargs})
+def digest_of(video, worlds):
+    """Of what is said and what happens; of pixels, only the motion."""
+    notes = [video.annotation(), video.vidstg_entries(), video.meanings()]
+    digest = hashlib.sha256(json.dumps(notes).encode())
+    for world in worlds:
+        drawn = world.order, world.bar, world.backdrop_seed
+        digest.update(repr(drawn).encode())
+        for item in world.things:
+            for path in (item.centre, item.radius, item.angle):
+                # No -0.0, and no last digit of a sine.
+                digest.update((np.round(path, 6) + 0.0).tobytes())
+            digest.update(item.white.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_table(page, head):

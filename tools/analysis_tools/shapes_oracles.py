@@ -2,9 +2,7 @@ r"""Score guesses with perfect boxes on the embedded benchmark.
 
 A guess takes its tubes from the annotation and knows only a part of the
 sentence. Where it has several tubes to choose from, its score is the mean over
-all of them: what a random choice is expected to get. Beside them stands what
-the sentences ask for: how long answers are, how much is hidden, what crosses
-the borders of windows.
+all of them: what a random choice is expected to get.
 
 A report (report.py) shows the scores that lie beside its annotation.
 
@@ -18,7 +16,8 @@ import json
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ with explained():
         Span,
         read_questions,
     )
-    from hero_mm.datasets.shapes.statistics import describe
     from hero_mm.evaluation import score_tubes
     from hero_mm.files import write_text
 
@@ -42,34 +40,20 @@ METRICS = ('m_tIoU', 'm_vIoU', 'vIoU@0.3', 'vIoU@0.5', 'gt_m_vIoU')
 Guess = Callable[[Question], Sequence[Choice]]
 
 
-def _any_span(question: Question, tids: Sequence[int]) -> list[Choice]:
-    """A random object, then a random one of its spans, equally weighted."""
-    return [(tid, span) for tid in tids for span in question.spans(tid)]
+def _of(
+    objects: Callable[[Question], Iterable[int]],
+    spans: Callable[[Question, int], Iterable[Span]],
+) -> Guess:
+    """One of the objects, and one of the spans that it may have."""
+    return lambda q: [(tid, s) for tid in objects(q) for s in spans(q, tid)]
 
 
-def _length(span: Span) -> int:
-    return span[1] - span[0]
-
-
-def _longest(question: Question, tids: Sequence[int]) -> list[Choice]:
-    return [(tid, max(question.spans(tid), key=_length)) for tid in tids]
-
-
-def _middle(question: Question, tids: Sequence[int]) -> list[Choice]:
-    clip = sum(question.clip) / 2
-
-    def off(span: Span) -> float:
-        return abs(sum(span) / 2 - clip)
-
-    return [(tid, min(question.spans(tid), key=off)) for tid in tids]
-
-
-def _busiest(question: Question) -> list[int]:
+def _busiest(question: Question) -> Iterable[int]:
     counts = [len(question.spans(tid)) for tid in question.everyone]
     return [t for t in question.everyone if counts[t] == max(counts)]
 
 
-def _largest(question: Question) -> list[int]:
+def _largest(question: Question) -> Iterable[int]:
     """The object that covers most of the picture."""
 
     def cover(tid: int) -> float:
@@ -77,6 +61,27 @@ def _largest(question: Question) -> list[int]:
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes)
 
     return [max(question.everyone, key=cover)]
+
+
+def _right(question: Question) -> Iterable[int]:
+    return [question.answer[0]]
+
+
+def _longest(question: Question, tid: int) -> Iterable[Span]:
+    return [max(question.spans(tid), key=lambda span: span[1] - span[0])]
+
+
+def _middle(question: Question, tid: int) -> Iterable[Span]:
+    twice = sum(question.clip)
+    return [min(question.spans(tid), key=lambda s: abs(sum(s) - twice))]
+
+
+def _whole(question: Question, tid: int) -> Iterable[Span]:
+    return [question.clip]
+
+
+def _truth(question: Question, tid: int) -> Iterable[Span]:
+    return [question.answer[1]]
 
 
 def _worth_asking(question: Question) -> list[Choice]:
@@ -101,59 +106,25 @@ def _fitting_and_acting(question: Question) -> list[Choice]:
     return [c for c in _acting(question) if c[0] in question.fitting]
 
 
+_any, _everyone = Question.spans, attrgetter('everyone')
+_fitting = attrgetter('fitting')
 # Name: (group, what may be answered). The groups have bounds of their own.
 GUESSES: dict[str, tuple[str, Guess]] = {
-    'random object, any of its spans': (
-        'blind',
-        lambda q: _any_span(q, q.everyone),
-    ),
-    'random object, its longest span': (
-        'blind',
-        lambda q: _longest(q, q.everyone),
-    ),
-    'random object, its middle span': (
-        'blind',
-        lambda q: _middle(q, q.everyone),
-    ),
-    'busiest object, any of its spans': (
-        'blind',
-        lambda q: _any_span(q, _busiest(q)),
-    ),
-    'largest object, its longest span': (
-        'blind',
-        lambda q: _longest(q, _largest(q)),
-    ),
+    'random object, any of its spans': ('blind', _of(_everyone, _any)),
+    'random object, its longest span': ('blind', _of(_everyone, _longest)),
+    'random object, its middle span': ('blind', _of(_everyone, _middle)),
+    'busiest object, any of its spans': ('blind', _of(_busiest, _any)),
+    'largest object, its longest span': ('blind', _of(_largest, _longest)),
     'random event of an action that occurs twice': ('blind', _worth_asking),
-    'random object, whole clip': (
-        'blind',
-        lambda q: [(tid, q.clip) for tid in q.everyone],
-    ),
-    'right look, whole clip': (
-        'appearance',
-        lambda q: [(tid, q.clip) for tid in q.fitting],
-    ),
-    'right look, any of its spans': (
-        'appearance',
-        lambda q: _any_span(q, q.fitting),
-    ),
-    'right look, its longest span': (
-        'appearance',
-        lambda q: _longest(q, q.fitting),
-    ),
+    'random object, whole clip': ('blind', _of(_everyone, _whole)),
+    'right look, whole clip': ('appearance', _of(_fitting, _whole)),
+    'right look, any of its spans': ('appearance', _of(_fitting, _any)),
+    'right look, its longest span': ('appearance', _of(_fitting, _longest)),
     'right action, any object': ('action', _acting),
-    'right span, random object': (
-        'time',
-        lambda q: [(tid, q.answer[1]) for tid in q.everyone],
-    ),
+    'right span, random object': ('time', _of(_everyone, _truth)),
     'right look and action, no relation': ('relation', _fitting_and_acting),
-    'right object, whole clip': (
-        'object',
-        lambda q: [(q.answer[0], q.clip)],
-    ),
-    'right object, any of its spans': (
-        'object',
-        lambda q: _any_span(q, [q.answer[0]]),
-    ),
+    'right object, whole clip': ('object', _of(_right, _whole)),
+    'right object, any of its spans': ('object', _of(_right, _any)),
 }
 
 
@@ -221,9 +192,8 @@ def constant_guess(
 ) -> tuple[list[float], Span]:
     """The best guess that sees neither video nor sentence.
 
-    Returns:
-        tuple: The median of all true boxes, and the span with the highest
-        mean overlap with the true ones.
+    It is the median of all true boxes, and the span with the highest mean
+    overlap with the true ones.
     """
     boxes: list[list[float]] = []
     spans: list[Span] = []
@@ -257,16 +227,13 @@ def score_oracles(
             'group': 'blind',
             **_score(questions, held, protocol),
         },
-        'random object, best one span for all': {
-            'group': 'blind',
-            **score_guess(
-                questions,
-                lambda q: [(tid, span) for tid in q.everyone],
-                protocol,
-            ),
-        },
     }
-    for name, (group, guess) in GUESSES.items():
+    best = _of(_everyone, lambda question, tid: [span])
+    guesses = {
+        'random object, best one span for all': ('blind', best),
+        **GUESSES,
+    }
+    for name, (group, guess) in guesses.items():
         scores = score_guess(questions, guess, protocol)
         rows[name] = {'group': group, **scores}
     return rows
@@ -308,9 +275,6 @@ def main() -> None:
     for name, row in rows.items():
         cells = ' | '.join(f'{row[metric]:.3f}' for metric in METRICS)
         print(f'| {name} | {cells} |')
-    print('\n| sentences | |\n| --- | --- |')
-    for name, number in describe(questions).items():
-        print(f'| {name} | {number:.4g} |')
     if args.json:
         write_text(args.json, json.dumps(rows, indent=2))
 

@@ -10,7 +10,7 @@ it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
@@ -18,22 +18,15 @@ from typing import Any, NamedTuple, Optional, Union
 import cv2
 
 from hero_mm.errors import UserError
-from hero_mm.files import write_bytes
+from hero_mm.files import write_bytes, write_text
 from hero_mm.processes import end_with_parent, in_processes
 
 from ..converters.vidstg import convert_vidstg
 from ..progress import show_progress
 from .haystack import draw_haystack
-from .profiles import HAYSTACKS, PROBES, PROFILES, Profile
-from .render import Frame, encode_mp4, render
-from .video import (
-    MAX_PROBE,
-    draw_video,
-    meanings,
-    vidor_annotation,
-    vidor_part,
-    vidstg_entries,
-)
+from .profiles import HAYSTACKS, PROBES, PROFILES
+from .render import encode_mp4
+from .video import MAX_PROBE, draw_video, vidor_part
 
 PathLike = Union[str, os.PathLike[str]]
 
@@ -41,14 +34,7 @@ PathLike = Union[str, os.PathLike[str]]
 VERSION = 4
 PROBE_FOLDER = 'probes'
 _MAX_SIZE = 1_000_000
-_CHUNK = 25
 _SUMMARY = 'shapes.json'
-_DATASETS = {
-    'default': 'shapes',
-    'long': 'shapes-long',
-    'haystack': 'shapes-haystack',
-    PROBE_FOLDER: 'shapes-probes',
-}
 _VIDSTG_FILES = ('annotations', 'files', 'meta')
 
 
@@ -60,11 +46,6 @@ class _Plan(NamedTuple):
     seed: int
     sizes: dict[str, int]
 
-    def profile(self, split: str) -> Profile:
-        """A probe or length has its own, others share that of the folder."""
-        own = {**PROBES, **HAYSTACKS}
-        return own[split] if split in own else PROFILES[self.name]
-
     def summary(self, splits: dict[str, Any]) -> dict[str, Any]:
         """The content of ``shapes.json``; without a name: the default."""
         summary = {'version': VERSION, 'seed': self.seed, 'splits': splits}
@@ -73,23 +54,15 @@ class _Plan(NamedTuple):
         return summary
 
 
-class _Chunk(NamedTuple):
-    """Some videos of a split, for one worker."""
-
-    plan: _Plan
-    split: str
-    start: int
-    end: int
-
-
 class _Done(NamedTuple):
     """What a worker sends back; files are written already."""
 
-    chunk: _Chunk
-    vids: list[str]
+    place: tuple[int, int]
+    split: str
+    vid: str
     entries: list[dict[str, Any]]
     meanings: list[dict[str, Any]]
-    rendered: int
+    is_new: bool
 
 
 def build_shapes(
@@ -154,18 +127,26 @@ def build_probes(
 
 def _build(plan: _Plan, workers: int, progress: bool) -> dict[str, Any]:
     """Render, and convert what was rendered."""
-    _check_number('seed', plan.seed, 0)
-    _check_number('workers', workers, 1)
-    for folder in (plan.root, plan.root.parent):
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f'out={str(folder)!r} is a file; give a folder.')
-    found = _read_summary(plan)
-    if found is not None and _is_rendered(plan, found):
-        summary, rendered = found, 0
-    else:
+    _check_number('seed', plan.seed, 2**31)
+    summary, rendered = _read_summary(plan), 0
+    if summary is None or not _is_rendered(plan, summary):
         summary, rendered = _render(plan, workers, progress)
-    for split in plan.sizes:
-        _convert(plan, split, progress)
+    name = 'shapes' if plan.name == 'default' else f'shapes-{plan.name}'
+    for split, number in plan.sizes.items():
+        out = plan.root / f'{split}.json'
+        tracks = out.with_suffix('.tracks.npy')
+        if not number or (out.is_file() and tracks.is_file()):
+            continue
+        if progress:
+            sys.stderr.write(f'converting {split} to {out}\n')
+        convert_vidstg(
+            plan.root / 'vidstg' / f'{split}_annotations.json',
+            plan.root / 'vidor' / 'annotation',
+            out,
+            files=plan.root / 'vidstg' / f'{split}_files.json',
+            split=split,
+            dataset=name,
+        )
     return {**summary, 'rendered': rendered}
 
 
@@ -173,34 +154,31 @@ def _render(
     plan: _Plan, workers: int, progress: bool
 ) -> tuple[dict[str, Any], int]:
     """Write the raw layout; gives the summary and what was rendered."""
+    path = plan.root / _SUMMARY
     # Without counts: begun, and not to be mixed with another seed.
-    write_bytes(plan.root / _SUMMARY, _dump(plan.summary({})))
-    step = 1 if plan.name == 'haystack' else _CHUNK
-    chunks = [
-        _Chunk(plan, split, start, min(start + step, number))
-        for split, number in plan.sizes.items()
-        for start in range(0, number, step)
+    write_text(path, json.dumps(plan.summary({})))
+    videos = [
+        (place, index)
+        for place, number in enumerate(plan.sizes.values())
+        for index in range(number)
     ]
+    work = partial(_build_video, plan)
     found: Iterable[_Done] = in_processes(
-        _build_chunk, chunks, workers, _start_worker, 'spawn'
+        work, videos, workers, _start_worker, 'spawn'
     )
     if progress:
-        total = sum(plan.sizes.values())
-        found = show_progress(
-            found, total, 'rendering shapes', lambda done: len(done.vids)
-        )
-    results = list(found)
-    places = list(plan.sizes)
-    results.sort(key=lambda d: (places.index(d.chunk.split), d.chunk.start))
-    counts = {
-        split: _write_split(plan.root, split, results) for split in places
-    }
-    for split in places:
+        found = show_progress(found, len(videos), 'rendering shapes')
+    # Sorted by split and number.
+    results = sorted(found, key=lambda done: done.place)
+    counts = {}
+    for split in plan.sizes:
         for ending in ('json', 'tracks.npy'):
             (plan.root / f'{split}.{ending}').unlink(missing_ok=True)
+        parts = [done for done in results if done.split == split]
+        counts[split] = _write_split(plan.root, split, parts)
     summary = plan.summary(counts)
-    write_bytes(plan.root / _SUMMARY, _dump(summary))
-    return summary, sum(done.rendered for done in results)
+    write_text(path, json.dumps(summary))
+    return summary, sum(done.is_new for done in results)
 
 
 def _checked_sizes(
@@ -216,17 +194,15 @@ def _checked_sizes(
                 f'num_videos names the split {split!r}; '
                 f'there are {", ".join(sizes)}.'
             )
-        _check_number(f'num_videos[{split!r}]', number, 0, most)
+        _check_number(f'num_videos[{split!r}]', number, most)
         sizes[split] = number
     return sizes
 
 
-def _check_number(
-    name: str, value: object, low: int, high: int = 2**31
-) -> None:
-    if type(value) is not int or not low <= value <= high:
+def _check_number(name: str, value: object, most: int) -> None:
+    if type(value) is not int or not 0 <= value <= most:
         raise UserError(
-            f'{name} is {value!r}; give a whole number from {low} to {high}.'
+            f'{name} is {value!r}; give a whole number from 0 to {most}.'
         )
 
 
@@ -235,25 +211,17 @@ def _read_summary(plan: _Plan) -> Optional[dict[str, Any]]:
     path = plan.root / _SUMMARY
     if not path.exists():
         return None
+    wanted = plan.summary({})
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        theirs = found['version'], found['seed'], found['splits']
-    except (ValueError, KeyError, TypeError) as error:
+        is_same = {**found, 'splits': {}} == wanted and 'splits' in found
+    except (ValueError, TypeError):
+        is_same = False
+    if not is_same:
         raise UserError(
-            f'{path} is not a summary of the benchmark ({error!r}); '
-            'delete the folder or give another one.'
-        ) from error
-    profile = found.get('profile', 'default')
-    if profile != plan.name:
-        raise UserError(
-            f'{plan.root} holds the profile {profile!r}, not {plan.name!r}; '
-            'delete the folder or give another one.'
-        )
-    if theirs[:2] != (VERSION, plan.seed):
-        raise UserError(
-            f'{plan.root} holds version {theirs[0]} with seed {theirs[1]}, '
-            f'not version {VERSION} with seed {plan.seed}; delete the folder '
-            'or give another one.'
+            f'{path} is not that of the benchmark {wanted}, but of another '
+            f'profile, seed or version: {path.read_text():.80}. Delete the '
+            f'folder or give another one.'
         )
     return found
 
@@ -279,107 +247,47 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _build_chunk(chunk: _Chunk) -> _Done:
-    """Write the files of some videos that are not there yet."""
-    done = _Done(chunk, [], [], [], 0)
-    rendered = 0
-    seed = chunk.plan.seed
-    profile = chunk.plan.profile(chunk.split)
-    for index in range(chunk.start, chunk.end):
-        if profile.minutes:
-            long = draw_haystack(index, seed, profile)
-            name = long.vid, long.subdir
-            rendered += _write_video(
-                chunk, *name, long.frames, long.annotation
-            )
-            said, meant = long.entries(), long.meanings()
-        else:
-            video = draw_video(chunk.split, index, seed, profile)
-            name = video.vid, video.subdir
-            frames = partial(render, video.world)
-            note = partial(vidor_annotation, video)
-            rendered += _write_video(chunk, *name, frames, note)
-            said, meant = vidstg_entries(video), meanings(video)
-        done.vids.append(name[0])
-        done.entries.extend(said)
-        done.meanings.extend(meant)
-    return done._replace(rendered=rendered)
+def _build_video(plan: _Plan, place: tuple[int, int]) -> _Done:
+    """Write the files of a video that are not there yet.
 
-
-def _write_video(
-    chunk: _Chunk,
-    vid: str,
-    subdir: str,
-    frames: Callable[[], Iterable[Frame]],
-    annotation: Callable[[], dict[str, Any]],
-) -> bool:
-    """Write video and annotation; gives whether it had to be rendered."""
-    base = chunk.plan.root / 'vidor'
-    part = vidor_part(chunk.split)
-    note = base / 'annotation' / part / subdir / f'{vid}.json'
-    film = base / 'video' / subdir / f'{vid}.mp4'
-    missing, profile = not film.exists(), chunk.plan.profile(chunk.split)
-    if missing:
-        write_bytes(film, encode_mp4(frames(), profile.fps))
+    ``place`` are the number of the split and that of the video in it.
+    """
+    split = list(plan.sizes)[place[0]]
+    # A probe or length has its own, others share that of the folder.
+    own = {**PROBES, **HAYSTACKS}
+    profile = own[split] if split in own else PROFILES[plan.name]
+    if profile.minutes:
+        video: Any = draw_haystack(place[1], plan.seed, profile)
+    else:
+        video = draw_video(split, place[1], plan.seed, profile)
+    base = plan.root / 'vidor'
+    notes = base / 'annotation' / vidor_part(split) / video.subdir
+    note, film = notes / f'{video.vid}.json', base / 'video' / video.path
+    is_new = not film.exists()
+    if is_new:
+        write_bytes(film, encode_mp4(video.frames(), profile.fps))
     if not note.exists():
-        write_bytes(note, _dump(annotation()))
-    return missing
+        write_text(note, json.dumps(video.annotation()))
+    entries, meanings = video.vidstg_entries(), video.meanings()
+    return _Done(place, split, video.vid, entries, meanings, is_new)
 
 
-def _write_split(
-    root: Path, split: str, results: list[_Done]
-) -> dict[str, Any]:
+def _write_split(root: Path, split: str, parts: list[_Done]) -> dict[str, Any]:
     """Write the VidSTG files of a split and count what is in them."""
-    parts = [done for done in results if done.chunk.split == split]
-    vids = [vid for done in parts for vid in done.vids]
     entries = [entry for done in parts for entry in done.entries]
     meta = [item for done in parts for item in done.meanings]
-    folder = root / 'vidstg'
-    write_bytes(folder / f'{split}_annotations.json', _dump(entries))
-    write_bytes(folder / f'{split}_files.json', _dump(vids))
-    write_bytes(folder / f'{split}_meta.json', _dump(meta))
+    contents = (entries, [done.vid for done in parts], meta)
+    for name, content in zip(_VIDSTG_FILES, contents):
+        path = root / 'vidstg' / f'{split}_{name}.json'
+        write_text(path, json.dumps(content))
     kinds = {'basic': 0, 'spatial': 0, 'temporal': 0}
     for item in meta:
         for meaning in item['captions'] + item['questions']:
             kinds[meaning['kind']] += 1
     return {
-        'videos': len(vids),
+        'videos': len(parts),
         'entries': len(entries),
         'captions': sum(len(entry['captions']) for entry in entries),
         'questions': sum(len(entry['questions']) for entry in entries),
         'kinds': kinds,
     }
-
-
-def _convert(plan: _Plan, split: str, progress: bool) -> None:
-    """Write ``OUT/<split>.json`` where it is missing."""
-    root = plan.root
-    out = root / f'{split}.json'
-    if not plan.sizes[split] or _is_converted(out):
-        return
-    if progress:
-        sys.stderr.write(f'converting {split} to {out}\n')
-    convert_vidstg(
-        root / 'vidstg' / f'{split}_annotations.json',
-        root / 'vidor' / 'annotation',
-        out,
-        files=root / 'vidstg' / f'{split}_files.json',
-        split=split,
-        dataset=_DATASETS[plan.name],
-    )
-
-
-def _is_converted(out: Path) -> bool:
-    """Whether both files are there, by a converter that knows tracks.
-
-    Files of version 0.1.0 do not say that all objects are annotated: a
-    training would take the rest of the picture for unknown.
-    """
-    if not (out.is_file() and out.with_suffix('.tracks.npy').is_file()):
-        return False
-    with out.open(encoding='utf-8') as file:
-        return 'tracks_complete' in json.load(file)['metainfo']
-
-
-def _dump(content: object) -> bytes:
-    return json.dumps(content).encode()

@@ -6,26 +6,23 @@ near-misses of every sentence, as many in a long video as in a short one.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .meaning import Judge, Statement, well_seen
 from .profiles import Profile
-from .render import render, visible_boxes
+from .render import Frame, visible_boxes
 from .scene import World
 from .sentences import Entry, draw_entries
-from .video import ShapesVideo, meanings, vidor_annotation, vidstg_entries
+from .video import ShapesVideo
 from .world import draw_world
 
 # Frames of a scene, and scenes of a minute.
 _SHORTEST, _LONGEST = 56, 112
 _SCENES = 6
-# Of each kind, for each sentence, in each minute.
-NEAR_MISSES = 1
 # A clip that holds the event, for those who ask single clips.
 CLIP = 32
 # A scene that lacks too much is drawn again; a minute that cannot be filled
@@ -53,16 +50,21 @@ class Haystack:
     starts: list[int]
     clips: dict[str, tuple[int, int]]
 
-    def frames(self) -> Iterator[NDArray[np.uint8]]:
+    @property
+    def path(self) -> str:
+        """str: Of the video in its folder."""
+        return self.scenes[0].path
+
+    def frames(self) -> Iterator[Frame]:
         """RGB frames, one at a time, each has shape (H, W, 3)."""
         for scene in self.scenes:
-            yield from render(scene.world)
+            yield from scene.frames()
 
     def annotation(self) -> dict[str, Any]:
         """The content of the video's VidOR file."""
         whole: dict[str, Any] = {}
         for scene, start in zip(self.scenes, self.starts):
-            part = vidor_annotation(scene)
+            part = scene.annotation()
             first = len(whole.get('subject/objects', ()))
             for item in part['subject/objects']:
                 item['tid'] += first
@@ -74,8 +76,8 @@ class Haystack:
             if not whole:
                 whole = part
                 continue
-            whole['frame_count'] += part['frame_count']
             for key in (
+                'frame_count',
                 'subject/objects',
                 'trajectories',
                 'relation_instances',
@@ -83,7 +85,7 @@ class Haystack:
                 whole[key] += part[key]
         return whole
 
-    def entries(self) -> list[dict[str, Any]]:
+    def vidstg_entries(self) -> list[dict[str, Any]]:
         """The video's entries in the VidSTG file."""
         objects: list[dict[str, Any]] = []
         entries = []
@@ -93,7 +95,7 @@ class Haystack:
             for thing in scene.world.things:
                 tid = first + thing.tid
                 objects.append({'tid': tid, 'category': thing.look.shape})
-            for entry in vidstg_entries(scene):
+            for entry in scene.vidstg_entries():
                 entry['frame_count'] = number
                 entry['used_segment']['end_fid'] = number - 1
                 # All of them, once the last scene is there.
@@ -109,11 +111,11 @@ class Haystack:
     def meanings(self) -> list[dict[str, Any]]:
         """What the sentences mean, and a clip that holds their event."""
         looks = [
-            asdict(thing.look)
+            vars(thing.look)
             for scene in self.scenes
             for thing in scene.world.things
         ]
-        items = [item for scene in self.scenes for item in meanings(scene)]
+        items = [item for scene in self.scenes for item in scene.meanings()]
         texts = [e.caption.text for s in self.scenes for e in s.entries]
         for item, text in zip(items, texts):
             item.update(looks=looks, clip=list(self.clips[text]))
@@ -149,7 +151,8 @@ def draw_haystack(index: int, seed: int, profile: Profile) -> Haystack:
     scenes: dict[int, ShapesVideo] = {}
     for place in sorted(places):
         part = profile._replace(num_frames=lengths[place])
-        scene = _draw_asked(rng, part, asked, list(scenes.values()))
+        worlds = [scene.world for scene in scenes.values()]
+        scene = _draw_asked(rng, part, asked, worlds)
         scenes[place] = replace(scene, vid=vid, subdir=subdir)
         asked.append(scene.entries[0].caption.statement)
     for minute in range(profile.minutes):
@@ -195,24 +198,23 @@ def is_true(statement: Statement, world: World) -> bool:
 def near_misses(statement: Statement, world: World) -> tuple[int, int]:
     """Events of a world that are nearly what a basic statement says.
 
-    Returns:
-        tuple[int, int]: How many have the look and another action, and how
-        many the action and another look.
+    Gives how many have the look and another action, and how many the action
+    and another look.
     """
-    counts = [0, 0]
+    looks = actions = 0
     for event in world.events:
         fits = statement.look.fits(world.things[event.tid].look)
         acts = event.action == statement.action
-        counts[0] += fits and not acts
-        counts[1] += acts and not fits
-    return counts[0], counts[1]
+        looks += fits and not acts
+        actions += acts and not fits
+    return looks, actions
 
 
 def _draw_asked(
     rng: np.random.Generator,
     profile: Profile,
     asked: list[Statement],
-    scenes: list[ShapesVideo],
+    others: list[World],
 ) -> ShapesVideo:
     """A scene with one caption that is true of no other event."""
     while True:
@@ -227,10 +229,8 @@ def _draw_asked(
         }
         for entry in draw_entries(rng, Judge(world), targets, profile.kinds):
             statement = entry.caption.statement
-            look = statement.look
-            others = [scene.world for scene in scenes]
             if (
-                look.colour is not None
+                statement.look.colour is not None
                 and statement.kind == 'basic'
                 and not any(is_true(statement, other) for other in others)
             ):
@@ -266,11 +266,10 @@ def _fill(
 
 
 def _missing(asked: list[Statement], worlds: list[World]) -> int:
-    """How many near-misses a minute still lacks."""
+    """How many near-misses, one of each kind, a minute still lacks."""
     missing = 0
     for statement in asked:
         counts = [near_misses(statement, world) for world in worlds]
         for kind in (0, 1):
-            number = sum(count[kind] for count in counts)
-            missing += max(0, NEAR_MISSES - number)
+            missing += not any(count[kind] for count in counts)
     return missing

@@ -106,16 +106,11 @@ class Judge:
         self.seen = seen
         self.events = world.events
         self.looks = [thing.look for thing in world.things]
-        self._matches: dict[Description, list[int]] = {}
         self._verdicts: dict[tuple[Event, Relation], Optional[bool]] = {}
 
     def matches(self, look: Description) -> list[int]:
         """Track ids of the objects that fit a description."""
-        if look not in self._matches:
-            self._matches[look] = [
-                tid for tid, own in enumerate(self.looks) if look.fits(own)
-            ]
-        return self._matches[look]
+        return [tid for tid, own in enumerate(self.looks) if look.fits(own)]
 
     def candidates(self, statement: Statement) -> list[Event]:
         """Events of the right look and action, whatever the relation."""
@@ -132,10 +127,10 @@ class Judge:
         It may where the object (the event's own, or ``tid``) is seen well
         while the event lasts.
         """
-        if self.seen is None:
-            return True
         who = event.tid if tid is None else tid
-        return well_seen(self.seen[who, event.begin : event.end])
+        return self.seen is None or well_seen(
+            self.seen[who, event.begin : event.end]
+        )
 
     def verdict(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether an event is in a relation; remembered.
@@ -157,9 +152,8 @@ class Judge:
             return None
         if others[0] == event.tid:
             return False
-        frames = slice(event.begin, event.end)
         yes, no = self._relations[relation.word]
-        pair = event.tid, others[0], frames
+        pair = event.tid, others[0], slice(event.begin, event.end)
         if yes[pair].mean() >= _MOSTLY:
             return True
         return False if no[pair].mean() >= _MOSTLY else None
@@ -184,11 +178,8 @@ class Judge:
     def _in_time(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether a temporal relation holds for an event."""
         if relation.object is None:
-            anchors = [
-                other
-                for other in self.world.things[event.tid].events
-                if other.action == relation.action
-            ]
+            own = self.world.things[event.tid].events
+            anchors = [e for e in own if e.action == relation.action]
             if not anchors:
                 return False
         else:

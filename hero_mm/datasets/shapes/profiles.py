@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Optional
 
 
 class Profile(NamedTuple):
-    """How worlds are drawn and what is said of them, by default as in
-    ``data/shapes``.
+    """How worlds are drawn and what is said of them.
 
-    Lengths are in pixels, times in frames. A mapping from numbers to floats
-    gives the chance of each number.
+    Defaults are those of ``data/shapes``. Lengths are in pixels, times in
+    frames. A mapping from numbers or words to floats gives the chance of
+    each.
 
     Attributes:
         name (str): Its name.
@@ -27,7 +27,7 @@ class Profile(NamedTuple):
         objects (Mapping[int, float]): How many objects a world has.
         looks (Mapping[int, float], optional): How many looks they share.
             None is two or three, most of which differ in one word.
-        sizes (Mapping[str, float]): Chance of each size word.
+        sizes (Mapping[str, float]): Size words.
         most_huge (int): At most so many objects are huge.
         radius (Mapping[str, tuple]): Least and largest radius of a size word.
         actions (Mapping[int, float]): How many actions they share.
@@ -149,7 +149,6 @@ HAYSTACKS = {
 
 # What render, test and documentation call them.
 PROFILES = {profile.name: profile for profile in (DEFAULT, LONG, HAYSTACK)}
-
 
 # With five sentences or more each.
 PROBE_VIDEOS = 100

@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Union
 
-from .meaning import Description, Relation
+from .meaning import Description
 from .scene import Look
 from .video import vidor_part
 
@@ -36,8 +36,6 @@ class Question:
         clip (tuple[int, int]): The whole segment ``[start, end)``.
         fps (float): Frame rate.
         query_type (str): ``'declarative'`` or ``'interrogative'``.
-        vid (str): Id of the video.
-        relation (Relation, optional): The place or the order that it names.
     """
 
     kind: str
@@ -50,8 +48,6 @@ class Question:
     clip: Span
     fps: float
     query_type: str
-    vid: str = ''
-    relation: Optional[Relation] = None
 
     def spans(self, tid: int) -> list[Span]:
         """Spans of all that an object does, in order of time."""
@@ -85,39 +81,26 @@ def read_questions(root: PathLike, split: str) -> list[Question]:
     """
     folder = Path(root)
     notes = folder / 'vidstg' / f'{split}_annotations.json'
+    if not notes.is_file():
+        raise FileNotFoundError(
+            f'{notes} is missing; render the benchmark first: '
+            f'python tools/dataset_converters/shapes.py --out {root} '
+            '(--profile and --probes: docs/benchmark_shapes.md)'
+        )
     meta = folder / 'vidstg' / f'{split}_meta.json'
-    for path in (notes, meta):
-        if not path.is_file():
-            raise FileNotFoundError(
-                f'{path} is missing; render the benchmark first: '
-                f'python tools/dataset_converters/shapes.py --out {root} '
-                '(--profile and --probes: docs/benchmark_shapes.md)'
-            )
-    part = vidor_part(split)
-    videos = {
-        path.stem: path
-        for path in (folder / 'vidor' / 'annotation' / part).glob('*/*.json')
-    }
+    videos = folder / 'vidor' / 'annotation' / vidor_part(split)
     questions: list[Question] = []
     entries = zip(json.loads(notes.read_text()), json.loads(meta.read_text()))
     for vid, group in groupby(entries, key=lambda pair: pair[0]['vid']):
-        video = json.loads(videos[vid].read_text())
-        for entry, meta in group:
-            questions.extend(_read_entry(entry, meta, video))
+        (path,) = videos.glob(f'*/{vid}.json')
+        video = json.loads(path.read_text())
+        tracks, events = _tracks(video), _events(video)
+        for entry, meant in group:
+            questions += _read_entry(entry, meant, tracks, events)
     return questions
 
 
-def _read_relation(raw: Optional[dict[str, Any]]) -> Optional[Relation]:
-    if raw is None:
-        return None
-    look = raw['object'] and Description(**raw['object'])
-    return Relation(raw['word'], look, raw['action'])
-
-
-def _read_entry(
-    entry: dict[str, Any], meta: dict[str, Any], video: dict[str, Any]
-) -> list[Question]:
-    """The sentences of one entry."""
+def _tracks(video: dict[str, Any]) -> list[Boxes]:
     tracks: list[Boxes] = [{} for _ in video['subject/objects']]
     for frame, present in enumerate(video['trajectories']):
         for item in present:
@@ -125,32 +108,41 @@ def _read_entry(
             tracks[item['tid']][frame] = [
                 sides[side] for side in ('xmin', 'ymin', 'xmax', 'ymax')
             ]
-    events = [
+    return tracks
+
+
+def _events(video: dict[str, Any]) -> list[tuple[int, str, Span]]:
+    return [
         (r['subject_tid'], r['predicate'], (r['begin_fid'], r['end_fid']))
         for r in video['relation_instances']
     ]
+
+
+def _read_entry(
+    entry: dict[str, Any],
+    meant: dict[str, Any],
+    tracks: list[Boxes],
+    events: list[tuple[int, str, Span]],
+) -> list[Question]:
+    """The sentences of one entry."""
     truth, segment = entry['temporal_gt'], entry['used_segment']
+    span = (truth['begin_fid'], truth['end_fid'])
     return [
         Question(
             kind=meaning['kind'],
             look=Description(**meaning['look']),
             action=meaning['action'],
-            answer=(
-                sentence['target_id'],
-                (truth['begin_fid'], truth['end_fid']),
-            ),
-            looks=[Look(**look) for look in meta['looks']],
+            answer=(sentence['target_id'], span),
+            looks=[Look(**look) for look in meant['looks']],
             events=events,
             tracks=tracks,
             clip=(segment['begin_fid'], segment['end_fid'] + 1),
             fps=entry['fps'],
             query_type=query_type,
-            vid=entry['vid'],
-            relation=_read_relation(meaning['relation']),
         )
         for key, query_type in (
             ('captions', 'declarative'),
             ('questions', 'interrogative'),
         )
-        for sentence, meaning in zip(entry[key], meta[key])
+        for sentence, meaning in zip(entry[key], meant[key])
     ]

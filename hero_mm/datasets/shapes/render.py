@@ -6,7 +6,7 @@ Shape legend: T frames, N objects, V corners of an outline.
 import io
 import math
 from collections.abc import Iterable
-from typing import Optional
+from typing import Any, Optional
 
 import av
 import cv2
@@ -53,14 +53,10 @@ def _polygon(
     return np.stack([radii * np.cos(turn), radii * np.sin(turn)], axis=1)
 
 
-def _square(reach: float) -> NDArray:
-    return np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * reach
-
-
 # Outlines at radius one; areas are alike, so that size words are fair.
 OUTLINES = {
     'circle': _polygon(28, 1.0),
-    'square': _square(0.88),
+    'square': 0.88 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]),
     'triangle': _polygon(3, 1.3),
     'star': _polygon(5, 1.4, 0.6),
 }
@@ -93,15 +89,13 @@ def render(world: World) -> Frames:
     layers = [_layer(world.things[tid]) for tid in world.order]
     for index, frame in enumerate(frames):
         for depth, (body, stripe, colours) in enumerate(layers):
-            if world.bar is not None and world.bar.depth == depth:
-                _draw_bar(frame, world)
+            _draw_bar(frame, world, depth, _BAR)
             corners = [body[index]]
             colour, edge, dark = colours[index]
             cv2.fillPoly(frame, corners, colour, cv2.LINE_AA, _SHIFT)
             cv2.polylines(frame, corners, True, edge, 1, cv2.LINE_AA, _SHIFT)
             cv2.fillPoly(frame, [stripe[index]], dark, cv2.LINE_AA, _SHIFT)
-        if world.bar is not None and world.bar.depth == len(layers):
-            _draw_bar(frame, world)
+        _draw_bar(frame, world, len(layers), _BAR)
     return frames
 
 
@@ -120,19 +114,16 @@ def _dim(colour: tuple[int, ...], share: float) -> tuple[int, ...]:
     return tuple(int(share * channel) for channel in colour)
 
 
-def _bar_corners(world: World) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First and last pixel of the bar."""
-    bar = world.bar
-    assert bar is not None
+def _draw_bar(picture: NDArray, world: World, depth: int, colour: Any) -> None:
+    """Draw the bar, if there is one at this depth."""
+    bar, side = world.bar, world.profile.side
+    if bar is None or bar.depth != depth:
+        return
     first, last = round(bar.start), round(bar.start + bar.width) - 1
-    side = world.profile.side
-    if bar.upright:
-        return (first, 0), (last, side - 1)
-    return (0, first), (side - 1, last)
-
-
-def _draw_bar(frame: NDArray, world: World) -> None:
-    cv2.rectangle(frame, *_bar_corners(world), _BAR, -1)
+    corners = ((first, 0), (last, side - 1))
+    if not bar.upright:
+        corners = ((0, first), (side - 1, last))
+    cv2.rectangle(picture, *corners, colour, -1)
 
 
 def _backdrop(world: World) -> Frames:
@@ -173,12 +164,10 @@ def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
     owner = np.zeros((len(bodies[0]), side, side), np.uint8)
     for index, canvas in enumerate(owner):
         for depth, tid in enumerate(world.order):
-            if world.bar is not None and world.bar.depth == depth:
-                cv2.rectangle(canvas, *_bar_corners(world), 0, -1)
+            _draw_bar(canvas, world, depth, 0)
             corners = [bodies[tid][index]]
             cv2.fillPoly(canvas, corners, tid + 1, cv2.LINE_8, _SHIFT)
-        if world.bar is not None and world.bar.depth == len(bodies):
-            cv2.rectangle(canvas, *_bar_corners(world), 0, -1)
+        _draw_bar(canvas, world, len(bodies), 0)
     boxes = np.zeros((len(bodies), len(owner), 4), np.int64)
     seen = np.zeros((len(bodies), len(owner)))
     for tid, thing in enumerate(world.things):

@@ -21,18 +21,10 @@ MOVES = {
     'move_down': (0, 1),
 }
 # Every action with the fewest frames in which it can be seen.
-ACTIONS = {
-    'move_left': 6,
-    'move_right': 6,
-    'move_up': 6,
-    'move_down': 6,
-    'spin': 6,
-    'grow': 6,
-    'shrink': 6,
-    'blink': 6,
-    'shake': 6,
-    'loop': 8,
-}
+ACTIONS = dict.fromkeys(
+    (*MOVES, 'spin', 'grow', 'shrink', 'blink', 'shake', 'loop'), 6
+)
+ACTIONS['loop'] = 8
 
 Array = NDArray[np.float64]
 

@@ -86,13 +86,9 @@ def draw_entries(
     targets: set[Event],
     kinds: Mapping[str, float] = DEFAULT.kinds,
 ) -> list[Entry]:
-    """Say something about each event of a world that can be described.
+    """Say something about each of the targets that can be described.
 
-    Args:
-        rng (np.random.Generator): Source of everything random.
-        judge (Judge): Knows the world.
-        targets (set[Event]): The events that may be asked for.
-        kinds (Mapping[str, float]): Kinds of sentences with their weights.
+    ``kinds`` are kinds of sentences with their weights.
     """
     events = [event for event in judge.events if event in targets]
     entries = [

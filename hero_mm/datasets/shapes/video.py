@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .meaning import Judge, well_seen
 from .profiles import DEFAULT, PROBES, Profile
-from .render import visible_boxes
+from .render import Frames, render, visible_boxes
 from .scene import Event, World
 from .sentences import Entry, Sentence, choose_entries, draw_entries
 from .world import draw_world
@@ -41,6 +41,107 @@ class ShapesVideo:
     entries: list[Entry]
     boxes: NDArray[np.int64]
     seen: NDArray[np.float64]
+
+    @property
+    def path(self) -> str:
+        """str: Of the video in its folder."""
+        return f'{self.subdir}/{self.vid}.mp4'
+
+    def frames(self) -> Frames:
+        """uint8 RGB frames, has shape (T, H, W, 3)."""
+        return render(self.world)
+
+    def annotation(self) -> dict[str, Any]:
+        """The content of the video's VidOR file."""
+        profile = self.world.profile
+        return {
+            'version': 'VERSION 1.0',
+            'video_id': self.vid,
+            'video_hash': '',
+            'video_path': self.path,
+            'frame_count': profile.num_frames,
+            'fps': profile.fps,
+            'width': profile.side,
+            'height': profile.side,
+            'subject/objects': self._objects(),
+            'trajectories': [
+                self._present(frame) for frame in range(profile.num_frames)
+            ],
+            'relation_instances': self._relation_instances(),
+        }
+
+    def _objects(self) -> list[dict[str, Any]]:
+        return [
+            {'tid': thing.tid, 'category': thing.look.shape}
+            for thing in self.world.things
+        ]
+
+    def _present(self, frame: int) -> list[dict[str, Any]]:
+        """Boxes of a frame."""
+        names = ('xmin', 'ymin', 'xmax', 'ymax')
+        return [
+            {
+                'bbox': dict(zip(names, self.boxes[tid, frame].tolist())),
+                'tracker': 'none',
+                'generated': 0,
+                'tid': int(tid),
+            }
+            for tid in np.flatnonzero(self.seen[:, frame])
+        ]
+
+    def _relation_instances(self) -> list[dict[str, Any]]:
+        """All events; one with a sentence has the object that it names."""
+        related = {entry.event: entry.related for entry in self.entries}
+        number = len(self.world.things)
+        return [
+            _relation(event, related.get(event, (event.tid + 1) % number))
+            for event in sorted(
+                self.world.events, key=lambda e: (e.begin, e.tid)
+            )
+        ]
+
+    def vidstg_entries(self) -> list[dict[str, Any]]:
+        """The video's entries in the VidSTG file."""
+        profile = self.world.profile
+        return [
+            {
+                'vid': self.vid,
+                'fps': profile.fps,
+                'frame_count': profile.num_frames,
+                # As published: the segment's end is its last frame, the end
+                # of the truth is the frame after its last one.
+                'used_segment': {
+                    'begin_fid': 0,
+                    'end_fid': profile.num_frames - 1,
+                },
+                'width': profile.side,
+                'height': profile.side,
+                'subject/objects': self._objects(),
+                'used_relation': _relation(entry.event, entry.related),
+                'temporal_gt': {
+                    'begin_fid': entry.event.begin,
+                    'end_fid': entry.event.end,
+                },
+                'captions': [_description(entry.caption, entry.event)],
+                'questions': [
+                    _description(text, entry.event) for text in entry.questions
+                ],
+            }
+            for entry in self.entries
+        ]
+
+    def meanings(self) -> list[dict[str, Any]]:
+        """What every sentence means, one item an entry; for analysis."""
+        looks = [asdict(thing.look) for thing in self.world.things]
+        return [
+            {
+                'vid': self.vid,
+                'looks': looks,
+                'captions': [_meaning(entry.caption)],
+                'questions': [_meaning(text) for text in entry.questions],
+            }
+            for entry in self.entries
+        ]
 
 
 def draw_video(
@@ -108,53 +209,6 @@ def _is_asked_for(event: Event, world: World) -> bool:
     )
 
 
-def vidor_annotation(video: ShapesVideo) -> dict[str, Any]:
-    """The content of the video's VidOR file."""
-    trajectories = []
-    profile = video.world.profile
-    for frame in range(profile.num_frames):
-        present = []
-        for tid in range(len(video.world.things)):
-            if video.seen[tid, frame] == 0:
-                continue
-            sides = video.boxes[tid, frame].tolist()
-            bbox = dict(zip(('xmin', 'ymin', 'xmax', 'ymax'), sides))
-            present.append(
-                {'bbox': bbox, 'tracker': 'none', 'generated': 0, 'tid': tid}
-            )
-        trajectories.append(present)
-    return {
-        'version': 'VERSION 1.0',
-        'video_id': video.vid,
-        'video_hash': '',
-        'video_path': f'{video.subdir}/{video.vid}.mp4',
-        'frame_count': profile.num_frames,
-        'fps': profile.fps,
-        'width': profile.side,
-        'height': profile.side,
-        'subject/objects': _objects(video),
-        'trajectories': trajectories,
-        'relation_instances': _relation_instances(video),
-    }
-
-
-def _objects(video: ShapesVideo) -> list[dict[str, Any]]:
-    return [
-        {'tid': thing.tid, 'category': thing.look.shape}
-        for thing in video.world.things
-    ]
-
-
-def _relation_instances(video: ShapesVideo) -> list[dict[str, Any]]:
-    """All events; one with a sentence has the object that it names."""
-    related = {entry.event: entry.related for entry in video.entries}
-    number = len(video.world.things)
-    return [
-        _relation(event, related.get(event, (event.tid + 1) % number))
-        for event in sorted(video.world.events, key=lambda e: (e.begin, e.tid))
-    ]
-
-
 def _relation(event: Event, related: int) -> dict[str, Any]:
     return {
         'subject_tid': event.tid,
@@ -162,30 +216,6 @@ def _relation(event: Event, related: int) -> dict[str, Any]:
         'predicate': event.action,
         'begin_fid': event.begin,
         'end_fid': event.end,
-    }
-
-
-def vidstg_entries(video: ShapesVideo) -> list[dict[str, Any]]:
-    """The video's entries in the VidSTG file."""
-    return [_vidstg_entry(video, entry) for entry in video.entries]
-
-
-def _vidstg_entry(video: ShapesVideo, entry: Entry) -> dict[str, Any]:
-    event, profile = entry.event, video.world.profile
-    return {
-        'vid': video.vid,
-        'fps': profile.fps,
-        'frame_count': profile.num_frames,
-        # As published: the segment's end is its last frame, the end of the
-        # truth is the frame after its last one.
-        'used_segment': {'begin_fid': 0, 'end_fid': profile.num_frames - 1},
-        'width': profile.side,
-        'height': profile.side,
-        'subject/objects': _objects(video),
-        'used_relation': _relation(event, entry.related),
-        'temporal_gt': {'begin_fid': event.begin, 'end_fid': event.end},
-        'captions': [_description(entry.caption, event)],
-        'questions': [_description(text, event) for text in entry.questions],
     }
 
 
@@ -197,28 +227,5 @@ def _description(sentence: Sentence, event: Event) -> dict[str, Any]:
     }
 
 
-def meanings(video: ShapesVideo) -> list[dict[str, Any]]:
-    """What every sentence means, one item an entry; for analysis."""
-    looks = [asdict(thing.look) for thing in video.world.things]
-    return [
-        {
-            'vid': video.vid,
-            'looks': looks,
-            'captions': [_meaning(entry.caption)],
-            'questions': [_meaning(text) for text in entry.questions],
-        }
-        for entry in video.entries
-    ]
-
-
 def _meaning(sentence: Sentence) -> dict[str, Any]:
-    statement = sentence.statement
-    relation = None
-    if statement.relation is not None:
-        relation = asdict(statement.relation)
-    return {
-        'kind': statement.kind,
-        'look': asdict(statement.look),
-        'action': statement.action,
-        'relation': relation,
-    }
+    return {'kind': sentence.statement.kind, **asdict(sentence.statement)}

@@ -2,14 +2,16 @@
 
 A world is drawn so that it is full of confusers: a few looks and a few
 actions are shared by all its objects. Nothing here knows of pixels or words.
+
+Shape legend: T frames.
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from .bars import draw_bar, hide_some
 from .motion import animate, draw_number, schedule
 from .profiles import DEFAULT, Profile
 from .scene import (
@@ -18,11 +20,18 @@ from .scene import (
     SHAPES,
     SIZES,
     Array,
+    Bar,
     Event,
     Look,
     Thing,
     World,
 )
+
+# Two frames that a model sees.
+HIDDEN_FRAMES = 4
+# What may look out of a bar, in radii, for the object to have no box.
+_OUT = 0.85
+_TRIES = 24
 
 
 def draw_world(rng: np.random.Generator, profile: Profile = DEFAULT) -> World:
@@ -35,7 +44,12 @@ def draw_world(rng: np.random.Generator, profile: Profile = DEFAULT) -> World:
         things.append(_draw_thing(rng, tid, look, pool, things, profile))
     bar = None
     if rng.random() < profile.bar:
-        bar = draw_bar(rng, len(things), profile)
+        bar = Bar(
+            upright=bool(rng.random() < 0.5),
+            start=float(rng.uniform(8, profile.side - 16)),
+            width=float(rng.uniform(*profile.bar_width)),
+            depth=int(rng.integers(1, len(things))),
+        )
     order = [int(tid) for tid in rng.permutation(len(things))]
     if rng.random() < 0.7:
         # A small thing behind a huge one is hard to see.
@@ -181,3 +195,42 @@ def _overlap(centre: Array, radius: Array, others: list[Thing]) -> float:
         depth = 1 - gap / (0.8 * (radius + other.radius))
         cost += float(np.clip(depth, 0, None).sum())
     return cost
+
+
+def hide_some(
+    rng: np.random.Generator,
+    bar: Bar,
+    things: list[Thing],
+    order: list[int],
+    profile: Profile,
+) -> Bar:
+    """Move a bar to where most objects go behind it and come out again.
+
+    ``order`` are the track ids from the back to the front. The bar comes
+    before what it hides; where no place is found, it stays as it was drawn.
+    """
+    best: list[int] = []
+    for _ in range(_TRIES):
+        thing = things[rng.integers(len(things))]
+        frame, upright = rng.integers(profile.num_frames), rng.random() < 0.5
+        middle = thing.centre[frame, 0 if upright else 1]
+        tried = replace(
+            bar, upright=bool(upright), start=float(middle - bar.width / 2)
+        )
+        hidden = [t.tid for t in things if _goes_behind(t, tried)]
+        if len(hidden) > len(best):
+            best, bar = hidden, tried
+    depths = [order.index(tid) + 1 for tid in best]
+    return replace(bar, depth=max([bar.depth, *depths]))
+
+
+def _goes_behind(thing: Thing, bar: Bar) -> bool:
+    """Whether it is hidden for long enough, and seen before and after."""
+    place = thing.centre[:, 0 if bar.upright else 1]
+    off = np.abs(place - bar.start - bar.width / 2)
+    hidden = off + _OUT * thing.radius <= bar.width / 2
+    edges = np.flatnonzero(np.diff(hidden)) + 1
+    return any(
+        hidden[begin] and end - begin >= HIDDEN_FRAMES
+        for begin, end in zip(edges, edges[1:])
+    )
