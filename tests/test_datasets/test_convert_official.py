@@ -85,10 +85,7 @@ def test_no_official_sentence_is_lost(shared_data, tmp_path, sizes):
     )
     assert summary.videos == videos and not summary.skipped
     assert summary.clips == clips
-    notes = dict(summary.notes)
-    assert notes.pop('listed videos without a sentence') > 0
-    assert notes.pop('boxes cut to the picture') > 0
-    assert not notes
+    assert set(summary.notes) == {'boxes cut to the picture'}
     # What is published agrees, and each one is named.
     assert summary.table().count(' published') == 4
     assert 'published (' not in summary.table()
@@ -109,8 +106,3 @@ def test_no_official_sentence_is_lost(shared_data, tmp_path, sizes):
     assert found == {str(i): said for i, said in enumerate(wanted)}
     ends = [segment[1] == span[1] for _, segment, span, *_ in found.values()]
     assert sum(ends) == past
-    # No tube lacks a box.
-    truths = annotation.ground_truths()
-    for query_id in list(truths)[::97]:
-        start, end = truths[query_id]['span']
-        assert set(range(start, end)) <= set(truths[query_id]['boxes'])

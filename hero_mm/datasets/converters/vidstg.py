@@ -78,7 +78,7 @@ def _read_entries(run: Conversion, files: Optional[PathLike]) -> _Entries:
     if files is not None:
         wanted = set(map(str, _read_list(files, 'video ids')))
     entries: _Entries = []
-    number, seen = 0, set()
+    number = 0
     for place, value in enumerate(_read_list(run.source, 'entries')):
         entry = Entry(run.source, f'entry {place}', value)
         first, number = number, number + _count(value)
@@ -88,15 +88,8 @@ def _read_entries(run: Conversion, files: Optional[PathLike]) -> _Entries:
             for kind, _ in KINDS:
                 entry.list(kind)
             entry.where += f' (vid {name!r})'
-            seen.add(name)
             if wanted is None or name in wanted:
                 entries.append((first, entry))
-            else:
-                kind = 'entries whose video is not in the file list'
-                run.summary.note(kind, entry.where)
-    if wanted is not None and wanted - seen:
-        kind, lost = 'listed videos without a sentence', sorted(wanted - seen)
-        run.summary.note(kind, f'{files}: {", ".join(lost)}', len(lost))
     return entries
 
 

@@ -27,8 +27,7 @@ from ..tracks import Track, VideoInfo, frames_of_span
 from .reading import SIDES
 from .tubes import FIELDS, Tube, boxes_of, key_frames, tubes_of
 
-Videos = Mapping[str, VideoInfo]
-Tubes = Mapping[str, Sequence[Tube]]
+Films = Sequence[tuple[VideoInfo, list[Tube]]]
 
 
 def export_tubes(
@@ -60,8 +59,8 @@ def export_tubes(
         tubes[tube.video_id].append(tube)
         if 'text' in tube.fields:
             summary.sentences[tube.fields['type']] += 1
-    write = _WRITERS[format]
-    write(Path(out), annotation.videos, tubes, predictions is not None)
+    films = [(annotation.videos[name], found) for name, found in tubes.items()]
+    _WRITERS[format](Path(out), films, predictions is not None)
     summary.videos, summary.clips = len(tubes), len(annotation.data_list)
     return summary
 
@@ -99,12 +98,9 @@ def _predicted(
     return GroundingAnnotation(annotation.metainfo, videos, clips)
 
 
-def _write_cvat(
-    out: Path, videos: Videos, tubes: Tubes, predicted: bool
-) -> None:
+def _write_cvat(out: Path, films: Films, predicted: bool) -> None:
     """One file a video, for *Upload annotations* of its task."""
-    for video_id, found in tubes.items():
-        video = videos[video_id]
+    for video, found in films:
         attributes = [
             ('attribute', dict(name=one, mutable=False, input_type='text'))
             for one in FIELDS
@@ -114,7 +110,7 @@ def _write_cvat(
             for name in dict.fromkeys(_label(tube) for tube in found)
         ]
         task = dict(
-            name=video_id,
+            name=video.video_id,
             size=video.frame_count,
             mode='interpolation',
             start_frame=0,
@@ -132,7 +128,7 @@ def _write_cvat(
             _add_boxes(track, tube, video.frame_count)
         Xml.indent(root)
         content = Xml.tostring(root, 'utf-8', xml_declaration=True)
-        write_bytes(out / f'{_file_name(video_id)}.xml', content)
+        write_bytes(out / f'{_file_name(video.video_id)}.xml', content)
 
 
 def _file_name(video_id: str) -> str:
@@ -173,19 +169,17 @@ def _grow(parent: Xml.Element, children: Iterable[tuple[str, Any]]) -> None:
             child.text = str(value)
 
 
-def _write_label_studio(
-    out: Path, videos: Videos, tubes: Tubes, predicted: bool
-) -> None:
+def _write_label_studio(out: Path, films: Films, predicted: bool) -> None:
     """The tasks of a project, for *Import*."""
     kind = 'predictions' if predicted else 'annotations'
     tasks = []
-    for video_id, found in tubes.items():
+    for video, found in films:
         results = [
             region
             for number, tube in enumerate(found)
-            for region in _regions(videos[video_id], f'tube{number}', tube)
+            for region in _regions(video, f'tube{number}', tube)
         ]
-        data = dict(video=videos[video_id].path)
+        data = dict(video=video.path)
         tasks.append({'data': data, kind: [dict(result=results)]})
     write_text(out / 'tasks.json', json.dumps(tasks, indent=1))
 
@@ -228,27 +222,15 @@ def _sides(box_4: np.ndarray) -> list[float]:
     return [round(side, 4) for side in (x1, y1, x2 - x1, y2 - y1)]
 
 
-def _write_coco_video(
-    out: Path, videos: Videos, tubes: Tubes, predicted: bool
-) -> None:
+def _write_coco_video(out: Path, films: Films, predicted: bool) -> None:
     """``coco_video.json``, in the form of YouTube-VIS."""
-    labels = sorted(
-        {_label(tube) for found in tubes.values() for tube in found}
-    )
-    films: list[dict] = []
+    labels = sorted({_label(tube) for _, found in films for tube in found})
+    videos: list[dict] = []
     entries: list[dict] = []
-    for number, (video_id, found) in enumerate(tubes.items(), 1):
-        video = videos[video_id]
-        films.append(
-            dict(
-                id=number,
-                name=video.path,
-                length=video.frame_count,
-                fps=video.fps,
-                width=video.width,
-                height=video.height,
-            )
-        )
+    for number, (video, found) in enumerate(films, 1):
+        facts = dict(id=number, name=video.path, length=video.frame_count)
+        facts.update(fps=video.fps, width=video.width, height=video.height)
+        videos.append(facts)
         for tube in found:
             bboxes: list[Any] = [None] * video.frame_count
             for frame, box_4 in boxes_of(tube.track):
@@ -262,24 +244,22 @@ def _write_coco_video(
             )
             entries.append({**about, **tube.fields})
     kinds = [dict(id=n, name=name) for n, name in enumerate(labels, 1)]
-    raw = dict(videos=films, categories=kinds, annotations=entries)
+    raw = dict(videos=videos, categories=kinds, annotations=entries)
     write_text(out / 'coco_video.json', json.dumps(raw))
 
 
-def _write_mot(
-    out: Path, videos: Videos, tubes: Tubes, predicted: bool
-) -> None:
+def _write_mot(out: Path, films: Films, predicted: bool) -> None:
     """``<video>/gt/gt.txt``; an object is a number, so is each tube."""
     rows: list[tuple[Any, ...]] = [('video', 'number', *FIELDS)]
-    for video_id, found in tubes.items():
-        video, lines = videos[video_id], []
+    for video, found in films:
+        lines = []
         for number, tube in enumerate(found, 1):
             for frame, box_4 in boxes_of(tube.track):
                 sides = ','.join(f'{side:.4f}' for side in _sides(box_4))
                 lines.append(f'{frame + 1},{number},{sides},1,-1,-1,-1\n')
             texts = [tube.fields.get(name, '') for name in FIELDS]
-            rows.append((video_id, number, *texts))
-        folder = out / _file_name(video_id)
+            rows.append((video.video_id, number, *texts))
+        folder = out / _file_name(video.video_id)
         write_text(folder / 'gt' / 'gt.txt', ''.join(lines))
         write_text(
             folder / 'seqinfo.ini',
