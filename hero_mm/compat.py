@@ -110,10 +110,10 @@ def provide_mmcv_ext() -> None:
     after_import('mmcv', action)
 
 
-# Of compiled mmcv, by module: what is called with boxes or features. The
-# first kind is a class whose ``forward`` is cast, the second a function.
-_NO_GRADIENT = {'mmcv.ops.nms': ('NMSop', 'SoftNMSop')}
-_WITH_GRADIENT = {
+# Of compiled mmcv, by module: operators, and the types that they do not take.
+_BOTH, _BFLOAT16 = ('bfloat16', 'float16'), ('bfloat16',)
+_CASTS = {
+    'mmcv.ops.nms': ('NMSop', 'SoftNMSop'),
     'mmcv.ops.roi_align': ('roi_align',),
     'mmcv.ops.roi_pool': ('roi_pool',),
     'mmcv.ops.deform_conv': ('deform_conv2d',),
@@ -135,36 +135,33 @@ def cast_for_compiled_mmcv() -> None:
         if getattr(module, '_hero_mm_casts', False):
             return
         module._hero_mm_casts = True  # type: ignore[attr-defined]
-        for name in _NO_GRADIENT.get(module.__name__, ()):
-            operator = getattr(module, name)
-            cast = _in_float32(operator.forward, ('bfloat16', 'float16'))
-            operator.forward = staticmethod(cast)
-        for name in _WITH_GRADIENT.get(module.__name__, ()):
-            cast = _in_float32(getattr(module, name), ('bfloat16',), True)
-            setattr(module, name, cast)
+        for name in _CASTS[module.__name__]:
+            operator: Any = getattr(module, name)
+            if hasattr(operator, 'forward'):
+                cast = _in_float32(operator.forward, _BOTH, False)
+                operator.forward = staticmethod(cast)
+            else:
+                setattr(module, name, _in_float32(operator, _BFLOAT16, True))
 
-    for name in (*_NO_GRADIENT, *_WITH_GRADIENT):
+    for name in _CASTS:
         after_import(name, action)
 
 
 def _in_float32(
-    operator: Callable[..., Any], kinds: tuple[str, ...], back: bool = False
+    operator: Callable[..., Any], kinds: tuple[str, ...], back: bool
 ) -> Callable[..., Any]:
     """An operator for which tensors of some kinds are made float32.
 
     With ``back`` what it gives has the kind of its first tensor.
     """
 
+    def is_low(value: Any) -> bool:
+        return str(getattr(value, 'dtype', '')).rpartition('.')[2] in kinds
+
     def cast(*given: Any, **options: Any) -> Any:
-        low = [
-            str(getattr(one, 'dtype', '')).rpartition('.')[2] in kinds
-            for one in given
-        ]
-        exact = [
-            one.float() if is_low else one for one, is_low in zip(given, low)
-        ]
+        exact = [one.float() if is_low(one) else one for one in given]
         out = operator(*exact, **options)
-        return out.to(given[0].dtype) if back and low[0] else out
+        return out.to(given[0].dtype) if back and is_low(given[0]) else out
 
     return cast
 
@@ -186,10 +183,8 @@ def provide_drn() -> None:
             raise NotImplementedError(
                 'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714). Its '
                 'source, mmaction/models/localizers/drn of the repository, '
-                'imports torchvision: install the torchvision that fits your '
-                'torch, see that it imports, then put that folder into the '
-                'installed package. Without torchvision it would keep all of '
-                'mmaction.models from importing'
+                'imports torchvision: see that it imports, then put that '
+                'folder into the installed package'
             )
 
     name = 'mmaction.models.localizers.drn'
@@ -220,11 +215,9 @@ def disable_multimodal() -> None:
 
 def _multimodal_imports(needs_timm: bool) -> bool:
     """Whether the names of transformers 4 are there, and timm if needed."""
-    if needs_timm and importlib.util.find_spec('timm') is None:
-        return False
     try:
         if needs_timm:
-            import timm  # noqa: F401
+            importlib.import_module('timm')
         from transformers.modeling_utils import (  # noqa: F401
             apply_chunking_to_forward,
             find_pruneable_heads_and_indices,
@@ -401,23 +394,22 @@ def init_cpu_launcher(cfg: Any) -> None:
             "on a CPU use torchrun with --launcher 'pytorch' "
             '(tools/dist_train.sh)'
         )
-    missing = {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} - set(os.environ)
-    if missing:
+    if not {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} <= set(os.environ):
         raise UserError(
-            f"launcher 'pytorch' needs the environment of torchrun, and "
-            f'{", ".join(sorted(missing))} is not set; start with '
-            'tools/dist_train.sh CONFIG PROCESSES'
+            "launcher 'pytorch' needs the environment of torchrun (RANK, "
+            'WORLD_SIZE, LOCAL_RANK); start with tools/dist_train.sh CONFIG '
+            'PROCESSES'
         )
     import torch.distributed as dist
 
     if not dist.is_initialized():
         dist.init_process_group('gloo')
-    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
-    wrapper.setdefault('type', 'MMDistributedDataParallel')
-    wrapper.setdefault('broadcast_buffers', False)
-    wrapper.setdefault(
-        'find_unused_parameters', cfg.get('find_unused_parameters', False)
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
+    wrapper.update(cfg.get('model_wrapper_cfg') or {})
     cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
 
 

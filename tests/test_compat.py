@@ -30,16 +30,14 @@ def in_fresh_python(code, *args):
     return done.stdout
 
 
-# after_import
-
-
 @pytest.fixture
 def module_on_disk(tmp_path, monkeypatch):
     (tmp_path / 'hero_mm_probe.py').write_text('value = 1\n')
     monkeypatch.syspath_prepend(tmp_path)
     yield 'hero_mm_probe'
     sys.modules.pop('hero_mm_probe', None)
-    compat._AFTER_IMPORT.actions.pop('hero_mm_probe', None)
+    for name in ('hero_mm_probe', 'hero_mm_nowhere'):
+        compat._AFTER_IMPORT.actions.pop(name, None)
 
 
 def test_action_runs_after_the_module(module_on_disk):
@@ -50,25 +48,11 @@ def test_action_runs_after_the_module(module_on_disk):
     assert importlib.util.find_spec(module_on_disk) is not None
     importlib.import_module(module_on_disk)
     assert seen == [1]
-
-
-def test_action_runs_at_once_on_an_imported_module(module_on_disk):
-    importlib.import_module(module_on_disk)
-    seen = []
     compat.after_import(module_on_disk, lambda m: seen.append(m.value))
-    assert seen == [1]
-
-
-def test_a_watched_module_that_is_absent_stays_absent():
+    assert seen == [1, 1]
     compat.after_import('hero_mm_nowhere', lambda m: None)
-    try:
-        with pytest.raises(ModuleNotFoundError):
-            importlib.import_module('hero_mm_nowhere')
-    finally:
-        del compat._AFTER_IMPORT.actions['hero_mm_nowhere']
-
-
-# mmcv._ext
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module('hero_mm_nowhere')
 
 
 @pytest.fixture
@@ -113,16 +97,14 @@ def operators(request, monkeypatch):
     class SoftNMSop(NMSop):
         pass
 
-    nms = types.ModuleType('mmcv.ops.nms')
+    modules = {name: types.ModuleType(name) for name in compat._CASTS}
+    for name, module in modules.items():
+        for key in compat._CASTS[name]:
+            setattr(module, key, lambda boxes: boxes)
+        monkeypatch.setitem(sys.modules, name, module)
+    nms, align = modules['mmcv.ops.nms'], modules['mmcv.ops.roi_align']
     nms.NMSop, nms.SoftNMSop = NMSop, SoftNMSop
-    align = types.ModuleType('mmcv.ops.roi_align')
     align.roi_align = lambda features, rois, scale: features * scale + rois
-    for module in (nms, align):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name in ('roi_pool', 'deform_conv', 'modulated_deform_conv'):
-        monkeypatch.setitem(
-            sys.modules, f'mmcv.ops.{name}', types.ModuleType(name)
-        )
     monkeypatch.setattr(compat, 'has_compiled_mmcv', lambda: request.param)
     for _ in range(2):
         compat.cast_for_compiled_mmcv()
@@ -160,48 +142,20 @@ def test_without_mmcv_nothing_is_served(fake_mmcv, monkeypatch):
     assert not compat.has_compiled_mmcv()
 
 
-def test_folder_of_an_absent_package():
+def test_drn_is_served_where_it_is_missing(tmp_path, monkeypatch):
     assert compat.package_folder('hero_mm_nowhere') is None
-    assert compat.package_folder('hero_mm').name == 'hero_mm'
-
-
-# drn
-
-
-def test_drn_is_left_alone_where_it_is(tmp_path, monkeypatch):
-    name = 'mmaction.models.localizers.drn'
-    (tmp_path / 'models/localizers/drn').mkdir(parents=True)
-    monkeypatch.setattr(compat, 'package_folder', lambda name: tmp_path)
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    compat.provide_drn()
-    assert name not in sys.modules
-
-
-def test_drn_placeholder_says_what_is_missing(tmp_path, monkeypatch):
     name = 'mmaction.models.localizers.drn'
     monkeypatch.setattr(compat, 'package_folder', lambda name: tmp_path)
     for module in (name, f'{name}.drn'):
         monkeypatch.delitem(sys.modules, module, raising=False)
+    folder = tmp_path / 'models/localizers/drn'
+    folder.mkdir(parents=True)
     compat.provide_drn()
-    match = 'mmaction2#2714.*install the torchvision .* then put that folder'
-    with pytest.raises(NotImplementedError, match=match):
+    assert name not in sys.modules
+    folder.rmdir()
+    compat.provide_drn()
+    with pytest.raises(NotImplementedError, match='mmaction2#2714.*then put'):
         sys.modules[f'{name}.drn'].DRN()
-
-
-# Language models of mmaction2 and mmpretrain
-
-
-@pytest.mark.parametrize('package', ['mmaction', 'mmpretrain'])
-def test_multimodal_is_off_where_it_does_not_import(monkeypatch, package):
-    module = types.ModuleType(f'{package}.utils.dependency')
-    module.WITH_MULTIMODAL = True
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(compat, '_multimodal_imports', lambda timm: True)
-    compat.disable_multimodal()
-    assert module.WITH_MULTIMODAL
-    monkeypatch.setattr(compat, '_multimodal_imports', lambda timm: False)
-    compat.disable_multimodal()
-    assert not module.WITH_MULTIMODAL
 
 
 def test_each_package_is_asked_for_what_it_needs(monkeypatch):
@@ -217,9 +171,6 @@ def test_each_package_is_asked_for_what_it_needs(monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         compat.disable_multimodal()
         assert module.WITH_MULTIMODAL is imports
-
-
-# Grounding DINO
 
 
 @pytest.fixture
@@ -255,16 +206,14 @@ def test_grounding_dino_is_fitted_to_transformers_5(fake_bert, monkeypatch):
     assert len(fake_bert.BertEncoder().model._forward_pre_hooks) == 1
 
 
-def test_grounding_dino_is_left_alone_with_transformers_4(
-    fake_bert, monkeypatch
-):
-    monkeypatch.setattr(compat, '_lacks_batch_encode_plus', lambda: False)
-    before = dict(vars(fake_bert.BertModel)), dict(vars(fake_bert.BertEncoder))
-    compat.fit_grounding_dino()
-    assert before == (vars(fake_bert.BertModel), vars(fake_bert.BertEncoder))
-    # Without transformers mmdet has a None there.
-    monkeypatch.setattr(fake_bert, 'AutoTokenizer', None)
-    monkeypatch.setattr(compat, '_lacks_batch_encode_plus', lambda: True)
+@pytest.mark.parametrize('installed', [True, False])
+def test_grounding_dino_is_left_alone(fake_bert, monkeypatch, installed):
+    """With transformers 4, or None in its place in mmdet."""
+    if not installed:
+        monkeypatch.setattr(fake_bert, 'AutoTokenizer', None)
+    monkeypatch.setattr(
+        compat, '_lacks_batch_encode_plus', lambda: not installed
+    )
     compat.fit_grounding_dino()
     assert not fake_bert.BertEncoder().model._forward_pre_hooks
 
@@ -281,15 +230,17 @@ def test_masks_of_tokens_get_an_axis_for_the_heads():
     assert compat._mask_of_four_axes(model, (), flat)[1] is flat
 
 
-# pkg_resources and scopes
-
-
-def test_installed_packages_are_found(repo_root):
+def test_installed_packages_are_found(repo_root, tmp_path, monkeypatch):
     from mmengine.utils import get_installed_path, is_installed
 
     assert is_installed('mmengine') and not is_installed('hero_mm_nowhere')
-    assert get_installed_path('mmengine').endswith('mmengine')
     assert get_installed_path('hero_mm') == str(repo_root / 'hero_mm')
+    assert compat.module_of_package('pyyaml') in ('yaml', '_yaml')
+    assert compat.module_of_package('hero_mm_nowhere') == 'hero_mm_nowhere'
+    (tmp_path / 'spread_over').mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RuntimeError, match='spread_over is a namespace pack'):
+        get_installed_path('spread_over')
 
 
 @pytest.mark.skipif(
@@ -308,15 +259,6 @@ def test_an_absent_package_is_named():
     assert package2module('mmengine') == 'mmengine'
 
 
-def test_a_namespace_package_has_no_place(tmp_path, monkeypatch):
-    from mmengine.utils import get_installed_path
-
-    (tmp_path / 'spread_over').mkdir()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(RuntimeError, match='spread_over is a namespace pack'):
-        get_installed_path('spread_over')
-
-
 def test_the_hub_registers_what_there_is():
     from mmengine.registry import DefaultScope
 
@@ -326,12 +268,6 @@ def test_the_hub_registers_what_there_is():
     register_all_modules()
     assert 'HERO' in MODELS.module_dict and 'TubeMetric' in METRICS
     assert DefaultScope.get_current_instance().scope_name == 'hero_mm'
-
-
-def test_module_of_a_distribution():
-    assert compat.module_of_package('mmengine') == 'mmengine'
-    assert compat.module_of_package('pyyaml') in ('yaml', '_yaml')
-    assert compat.module_of_package('hero_mm_nowhere') == 'hero_mm_nowhere'
 
 
 @needs('mmdet')
@@ -348,9 +284,6 @@ def test_scope_is_known_to_mmengine():
     assert MODULE2PACKAGE['mmdet'] == 'mmdet'
 
 
-# launcher
-
-
 @pytest.fixture
 def on_cpu(monkeypatch):
     monkeypatch.setattr('mmengine.device.get_device', lambda: 'cpu')
@@ -358,15 +291,12 @@ def on_cpu(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_no_launcher_changes_nothing(on_cpu):
-    cfg = Config(dict(launcher='none'))
-    compat.init_cpu_launcher(cfg)
-    assert 'model_wrapper_cfg' not in cfg
-
-
-def test_an_accelerator_keeps_its_launcher(on_cpu, monkeypatch):
-    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cuda')
-    cfg = Config(dict(launcher='pytorch'))
+@pytest.mark.parametrize(
+    ('launcher', 'device'), [('none', 'cpu'), ('pytorch', 'cuda')]
+)
+def test_where_nothing_is_to_be_done(on_cpu, monkeypatch, launcher, device):
+    monkeypatch.setattr('mmengine.device.get_device', lambda: device)
+    cfg = Config(dict(launcher=launcher))
     compat.init_cpu_launcher(cfg)
     assert 'model_wrapper_cfg' not in cfg
 
@@ -392,9 +322,6 @@ def test_the_wrapper_gets_no_device_and_keeps_its_options(on_cpu, monkeypatch):
         find_unused_parameters=True,
         device_ids=None,
     )
-
-
-# fresh interpreters
 
 
 FAMILY = """

@@ -61,8 +61,7 @@ def read_checkpoint(path: PathLike) -> dict[str, Any]:
     """Read the checkpoint of a file, URL or work dir onto the CPU.
 
     Returns:
-        dict: With ``state_dict`` (names without a leading ``module.``) and,
-        when the file has it, ``meta`` and the rest.
+        dict: As stored; names in ``state_dict`` have no leading ``module.``.
 
     Raises:
         FileNotFoundError: When the file does not exist.

@@ -130,8 +130,7 @@ def convert(
     Args:
         source (Source): The weights.
         model (Mapping, optional): Names and shapes of the HERO that will load
-            them; what does not fit it is left out. A ResNet alone needs none:
-            its names are then those of mmdet.
+            them. A ResNet alone needs none: its names are those of mmdet.
         config (str, optional): Its config, for messages.
 
     Raises:

@@ -36,11 +36,7 @@ OURS = r'(?:hf|huggingface)://'
 
 
 def fetch(source: str) -> str:
-    """Bring a checkpoint onto this machine.
-
-    Args:
-        source (str): A path, which is returned, or a name that begins with
-            one of ``FETCHED``.
+    """Bring a checkpoint onto this machine: a name, or a path as it is.
 
     Raises:
         OSError: When it cannot be had; says where to put it by hand.
@@ -76,9 +72,7 @@ def _fetch_hub_file(name: str) -> str:
 def fetch_repository(name: str, patterns: list[str]) -> str:
     """Download a repository ``hf://OWNER/NAME[@REVISION]``, or find it cached.
 
-    Args:
-        name (str): The name.
-        patterns (list[str]): Which files, as the shell names them.
+    ``patterns`` are its files, as the shell names them.
 
     Returns:
         str: The folder that they are in.

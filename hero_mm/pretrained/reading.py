@@ -41,14 +41,8 @@ def read_weights_file(
 ) -> Any:
     """Read a file of torch or safetensors; no code in it is run.
 
-    Args:
-        path (str or Path): The file.
-        map_location (Any): As in :func:`torch.load`.
-        allow (tuple): Classes that the file may hold besides tensors, plain
-            values and what MMEngine stores.
-
-    Returns:
-        Any: What the file holds.
+    ``map_location`` is as in :func:`torch.load`; ``allow`` are classes that
+    the file may hold besides tensors, plain values and what MMEngine stores.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -265,19 +259,7 @@ def _unreadable(path: Path, error: Exception) -> str:
         reason = ''
     return (
         f'{path} is not a readable checkpoint '
-        f'({reason or type(error).__name__}): it is truncated or of another '
-        f'kind.{_beginning(path)} Copy it again, or give the checkpoint as '
-        'its authors published it'
+        f'({reason or type(error).__name__}): it is truncated, empty or of '
+        'another kind, such as a web page. Copy it again, or give the '
+        'checkpoint as its authors published it'
     )
-
-
-def _beginning(path: Path) -> str:
-    """What a text in the place of a checkpoint begins with."""
-    with open(path, 'rb') as file:
-        head = file.read(24)
-    if not head:
-        return ' It is empty.'
-    if head.isascii() and head.decode().replace('\n', ' ').isprintable():
-        # A web page, say, or a pointer of Git LFS.
-        return f' It begins with {head.decode()!r}.'
-    return ''

@@ -162,25 +162,18 @@ def test_truncated_files(tmp_path, zipped, share):
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ValueError, match='cut.pth is not a rea') as error:
         read_weights_file(path)
-    assert 'it is truncated or of another kind' in paragraph(error)
+    assert 'it is truncated' in paragraph(error)
 
 
 @pytest.mark.parametrize(
-    ('content', 'said'),
-    [
-        (b'', 'It is empty.'),
-        (b'<!DOCTYPE html>\n<html>', r"begins with '<!DOCTYPE html>\n<html>'"),
-        (b'\x80', 'another kind. Copy it again'),
-        (b'PK\x03\x04abc', 'not a readable checkpoint ('),
-    ],
+    'content', [b'', b'<!DOCTYPE html>', b'\x80', b'PK\x03\x04abc']
 )
-def test_files_of_another_kind(tmp_path, content, said):
+def test_files_of_another_kind(tmp_path, content):
     path = tmp_path / 'page.pth'
     path.write_bytes(content)
     with pytest.raises(ValueError, match='page.pth is not a read') as error:
         read_weights_file(path)
-    message = paragraph(error)
-    assert said in message and '()' not in message
+    assert '()' not in paragraph(error)
 
 
 def test_safetensors(tmp_path, old_torch):
