@@ -106,13 +106,11 @@ class GroundingAnnotation:
     path: str = ''
 
     def ground_truths(self) -> GroundTruths:
-        """The true tubes, in the form that ``evaluate_tubes`` takes.
+        """The true tubes by query id, as ``evaluate_tubes`` takes them.
 
-        Returns:
-            Mapping[str, dict]: Query id to ``span``, ``boxes`` (frame to
-            xyxy, inside the span and on the frame after it, for protocols
-            that take the end for the last frame), ``segment``, ``fps``,
-            ``query_type``.
+        Each has ``span``, ``boxes`` (frame to xyxy, inside the span and on
+        the frame after it, for protocols that take the end for the last
+        frame), ``segment``, ``fps``, ``query_type``.
         """
         return GroundTruths(self)
 
@@ -120,15 +118,12 @@ class GroundingAnnotation:
 def load_annotation(
     path: PathLike, backend_args: Optional[dict] = None
 ) -> GroundingAnnotation:
-    """Read and check an annotation file.
+    """Read and check an annotation file; its boxes are memory-mapped.
 
     Args:
         path (PathLike): The JSON file.
         backend_args (dict, optional): Arguments of the MMEngine storage
             backend. Defaults to None, the local disk.
-
-    Returns:
-        GroundingAnnotation: Its content; boxes of tracks are memory-mapped.
 
     Raises:
         FileNotFoundError: The file, or the boxes that it names, is missing.

@@ -88,8 +88,7 @@ def find_source(
 
     Args:
         source (str | Path): A config (``.py``) or an annotation file.
-        video_dir (str | Path, optional): Folder of the videos. Defaults to
-            that of the config.
+        video_dir (str | Path, optional): Defaults to that of the config.
         split (str): Which data loader of the config.
 
     Raises:

@@ -112,46 +112,18 @@ def test_a_broken_video_is_replaced_or_named(toy, toy_tools, tmp_path):
         build(tmp_path, frames_per_video=0)
 
 
-@pytest.fixture
-def packed(toy):
+def test_pipelines_of_mmdet_take_them(toy):
     pytest.importorskip('mmdet')
     import mmdet.datasets.transforms  # noqa: F401
 
-    return build(
-        toy,
-        frames_per_video=2,
-        test_mode=True,
-        pipeline=[
-            dict(type='mmdet.LoadAnnotations', with_bbox=True),
-            dict(type='mmdet.PackDetInputs'),
-        ],
-    )
-
-
-def test_pipelines_of_mmdet_take_them(packed):
+    pipeline = [
+        dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        dict(type='mmdet.PackDetInputs'),
+    ]
+    packed = build(toy, frames_per_video=2, test_mode=True, pipeline=pipeline)
     batch = pseudo_collate([packed[i] for i in range(2)])
     assert batch['inputs'][0].shape == (3, 48, 64)
     sample = batch['data_samples'][1]
     assert sample.gt_instances.labels.tolist() == [0, 0]
     boxes = sample.gt_instances.bboxes.tensor
     assert boxes.tolist() == [[21, 5, 31, 25], [38, 5, 48, 25]]
-
-
-def test_perfect_boxes_score_one(toy, packed):
-    """CocoMetric finds the truth in the samples."""
-    from mmdet.evaluation import CocoMetric
-    from mmengine.structures import InstanceData
-
-    packed.pipeline.transforms[-1].meta_keys += ('instances',)
-    metric = CocoMetric(metric='bbox')
-    metric.dataset_meta = packed.metainfo
-    samples = [packed[i]['data_samples'] for i in range(len(packed))]
-    for sample in samples:
-        truth = sample.gt_instances
-        sample.pred_instances = InstanceData(
-            bboxes=truth.bboxes.tensor,
-            scores=truth.labels + 0.9,
-            labels=truth.labels,
-        )
-    metric.process({}, [sample.to_dict() for sample in samples])
-    assert metric.evaluate(len(samples))['coco/bbox_mAP'] == 1

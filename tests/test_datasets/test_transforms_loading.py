@@ -12,7 +12,6 @@ from hero_mm.datasets.clip_cache import ClipCache
 from hero_mm.datasets.transforms import (
     DecodeFrames,
     LoadTubes,
-    ResizeClip,
     loading,
 )
 from hero_mm.datasets.transforms.loading import boxes_to_frame
@@ -106,27 +105,11 @@ def test_tubes(results):
     assert out['tracks_complete'] is True
     assert out['track_index'].dtype == np.int64
     assert out['track_index'].tolist() == [0, 1]
-
-
-def test_the_target_among_the_tracks(results):
-    results['queries'] = [results['queries'][1]] * 2 + results['queries'][:1]
-    out = LoadTubes().transform(results)
-    assert out['track_index'].tolist() == [1, 1, 0]
-    for place, index in enumerate(out['track_index']):
-        valid = out['gt_valid'][place]
-        np.testing.assert_array_equal(
-            out['gt_bboxes'][place][valid], out['track_bboxes'][index][valid]
-        )
-
-
-def test_tubes_may_be_loaded_after_the_resize(results):
-    before = LoadTubes().transform(DecodeFrames().transform(dict(results)))
-    resize = ResizeClip(scale=(32, 12), keep_ratio=False)
-    before = resize.transform(before)
-    after = resize.transform(DecodeFrames().transform(dict(results)))
-    after = LoadTubes().transform(after)
-    for key in ('gt_bboxes', 'track_bboxes'):
-        np.testing.assert_allclose(before[key], after[key], atol=1e-5)
+    out = LoadTubes().transform(
+        dict(results, queries=results['queries'][::-1])
+    )
+    assert out['track_index'].tolist() == [1, 0]
+    np.testing.assert_array_equal(out['gt_bboxes'], boxes[::-1])
 
 
 def test_boxes_to_frame_follows_crop_resize_and_flip():

@@ -44,11 +44,8 @@ class PackGroundingInputs(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Pack.
-
-        Returns:
-            dict: ``inputs``, uint8 RGB, has shape (T, 3, H, W);
-            ``data_samples``, a :class:`GroundingDataSample`.
+        """Gives ``inputs``, uint8 RGB of shape (T, 3, H, W), and
+        ``data_samples``, a :class:`GroundingDataSample`.
         """
         # Channels stay last in memory, as convolutions like them best.
         imgs = np.ascontiguousarray(results['imgs']).transpose(0, 3, 1, 2)

@@ -19,15 +19,10 @@ from ..video_reader import VideoError, open_video
 
 
 def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
-    """Move boxes from the original video to the frames as they are now.
+    """Move boxes (..., 4) from the original video to the frames as they are.
 
-    Args:
-        boxes (np.ndarray): xyxy in original pixels, has shape (..., 4).
-        results (dict): With ``crop_box``, ``img_shape`` and ``flip``; without
-            them the boxes stay.
-
-    Returns:
-        np.ndarray: float32 boxes in pixels of the frames.
+    Results have ``crop_box``, ``img_shape`` and ``flip``; without them the
+    boxes stay. Gives float32.
     """
     if 'crop_box' not in results:
         return boxes.astype(np.float32)
@@ -96,12 +91,10 @@ class DecodeFrames(BaseTransform):
 
     @staticmethod
     def pack(results: dict, imgs: np.ndarray, whole: tuple[int, int]) -> dict:
-        """Put frames that were decoded into the results.
+        """Put decoded frames into the results.
 
-        Args:
-            results (dict): With ``video_path``.
-            imgs (np.ndarray): Frames, uint8 RGB, has shape (T, H, W, 3).
-            whole (tuple[int, int]): (height, width) before a reduction.
+        They are uint8 RGB of shape (T, H, W, 3), and were of size ``whole``,
+        (height, width), before they were reduced.
 
         Raises:
             VideoError: They have another aspect ratio than annotated.
