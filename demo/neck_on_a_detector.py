@@ -22,7 +22,7 @@ from hero_mm.models import (
     Regions,
     WordTextEncoder,
 )
-from hero_mm.models.regions import read_points, region_points
+from hero_mm.models.regions import read_centres
 
 
 @torch.no_grad()
@@ -67,8 +67,7 @@ def reason(
     pyramid = Pyramid((level[None],), (stride,), real, size)
     regions = Regions.from_boxes(boxes, scores, scores > 0, real)
     slots = RegionLinker(num_slots=number)(regions, pyramid)
-    points = region_points(slots.boxes_BTN4, 1.0, 1)
-    features = read_points(level[None], stride, points)
+    features = read_centres(pyramid, slots.boxes_BTN4)
     dims = features.shape[-1]
     words = WordTextEncoder(dims, vocabulary=(text,), num_heads=2)([text])
     neck = HierarchicalReasoningNeck(dims, num_heads=2, num_sizes=1)

@@ -1,9 +1,8 @@
 """Linking: regions of neighbouring frames become slots that follow objects.
 
-The abstract of HERO does not say how a region finds itself in another frame.
-We choose one-to-one assignments between frames 1, 2, ... apart, all of them
-at once, and then one pass over the frames that hands each chain of regions a
-slot. A slot may pause for some frames and keep its place.
+One-to-one assignments between frames 1, 2, ... apart, all of them at once, and
+then one pass over the frames that hands each chain of regions a slot. A slot
+may pause for some frames and keep its place.
 
 Shape legend: B clips, T frames, N regions a frame, S slots, D width.
 """

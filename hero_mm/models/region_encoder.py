@@ -1,8 +1,7 @@
 """What each region shows, in space and time, without words: once a clip.
 
-A region is read from the pyramid by its box at several sizes, which is what
-the *pyramid alignment* of HERO asks the words with; part of what it reads is
-of the frame before and after. Layers over the regions of a clip follow, and a
+A region is read from the pyramid by its box at several sizes, and partly in
+the frames before and after. Layers over the regions of a clip follow, and a
 correction of their boxes.
 
 Shape legend: B clips, T frames, N slots a frame, S sizes, M annotated

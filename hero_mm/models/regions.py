@@ -1,9 +1,8 @@
 """Regions: the boxes of a clip that may hold an object, and what they show.
 
-The abstract of HERO says that *redundant interfering correlations* are
-removed. We choose that N regions a frame, and nothing else of the picture,
-meet the words. After :class:`RegionLinker` place n holds the same object in
-all frames: it is a slot.
+N regions a frame, and nothing else of the picture, meet the words. After
+:class:`RegionLinker` place n holds the same object in all frames: it is a
+slot.
 
 Shape legend: B clips, Q sentences, T frames, N regions (or slots) a frame, M
 annotated objects, S sizes, P points, D width. Boxes are xyxy in pixels of the
@@ -152,29 +151,18 @@ def region_points(boxes: Tensor, scale: float, number: int) -> Tensor:
     return centre[..., None, :] + reach[..., None, :] * offsets
 
 
-def read_points(
-    level_BTCHW: Tensor, stride: tuple[float, float], points_BTNP2: Tensor
-) -> Tensor:
-    """Read a level at points (x, y), bilinearly; zero outside.
-
-    In single precision at least, has shape (B, T, N, C * P).
-    """
-    cells = level_BTCHW.permute(0, 1, 3, 4, 2)
-    read = read_cells(cells, stride, points_BTNP2)
-    return read.transpose(-1, -2).flatten(3)
-
-
 def read_cells(
     cells_BTHWC: Tensor,
     stride: tuple[float, float],
     points_BTNP2: Tensor,
     shift: int = 0,
 ) -> Tensor:
-    """As :func:`read_points`, channels last, (B, T, N, P, C).
+    """Read cells at points (x, y), bilinearly, (B, T, N, P, C).
 
-    With ``shift``, which divides C, ``2 * shift`` channels more: the first
-    ``shift`` of the frame before and the next ``shift`` of the one after, read
-    at the same points; zero outside the clip.
+    In single precision at least; zero outside. With ``shift``, which divides
+    C, ``2 * shift`` channels more: the first ``shift`` of the frame before and
+    the next ``shift`` of the one after, read at the same points; zero outside
+    the clip.
     """
     clips, frames, height, width, dims = cells_BTHWC.shape
     # In half precision, places of a large picture would be rounded.
@@ -211,10 +199,7 @@ def read_cells(
 
 
 def _neighbours(place: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """The two of some cells in a row that are beside places (...), in cells.
-
-    And their weights, 0 where there is none; both (..., 2).
-    """
+    """The two cells of a row beside places, and their weights, (..., 2)."""
     low = place.floor()
     share = place - low
     cell = torch.stack([low, low + 1], -1)
@@ -227,4 +212,5 @@ def _neighbours(place: Tensor, number: int) -> tuple[Tensor, Tensor]:
 def read_centres(pyramid: Pyramid, boxes: Tensor) -> Tensor:
     """The coarsest level at the centres of boxes, (B, T, N, D)."""
     level, stride = pyramid.level(-1)
-    return read_points(level, stride, region_points(boxes, 1.0, 1))
+    cells = level.permute(0, 1, 3, 4, 2)
+    return read_cells(cells, stride, region_points(boxes, 1.0, 1)).squeeze(3)

@@ -1,13 +1,10 @@
 """Retrieval: which frames go on, to the encoder or to the reasoning.
 
-The abstract of HERO puts the contrastive action correspondence before the
-grounding. We choose that frames of low consistency can be left out, in
-training by the same rule as at test time, so that the reasoning has seen
-clips with gaps. Kept frames keep their places in time. Retrieval saves what
-is dear only where it comes before the backbone: there a scout glances at
-small pictures. It learns to say what the action head says of the same frames,
-so it needs no more labels than that; or, from true tubes, which frames the
-answer fills.
+Frames of low action consistency can be left out, in training by the same rule
+as at test time, so that the reasoning has seen clips with gaps. Kept frames
+keep their places in time. Before the backbone, a scout glances at small
+pictures. It learns to say what the action head says of the same frames; or,
+from true tubes, which frames the answer fills.
 
 Shape legend: B clips, Q sentences, T frames, K kept frames, P cells of all
 levels, D width, E width of the common space.
@@ -45,13 +42,9 @@ SCOUT_SCALE = 10.0
 class Clips:
     """Clips on their way to the full-size encoder.
 
-    Attributes:
-        inputs (dict): ``imgs``, ``frame_mask`` and ``pixel_mask``.
-        samples (Sequence[GroundingDataSample]): Of the same frames.
-        times_BT (Tensor, optional): Places of these frames among the sampled
-            ones; None where none was left out.
-        run (int): Neighbouring frames that stay together, a run.
-        logits_QT (Tensor, optional): What the scout says of all frames.
+    ``inputs`` and ``samples`` are of the same frames. If some were left out,
+    ``times_BT`` are places of the others, of which each ``run`` are
+    neighbours; ``logits_QT`` is what the scout says of all frames.
     """
 
     inputs: dict[str, Any]

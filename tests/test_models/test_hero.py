@@ -8,49 +8,31 @@ from hero_mm.apis.complexity import flops_of
 from hero_mm.models.heads.tube_decoding import query_edges
 from hero_mm.registry import MODELS
 
+REASON = dict(depth='reason', train_prob=1.0)
+JOINT = dict(attention='joint')
+ONE_SIZE = dict(levels=(-1,))
 SWITCHES = {
     'all': {},
-    'no neck': dict(neck=None),
-    'no action head': dict(action_head=None, retrieval=None),
     'no neck, no action head': dict(
         neck=None, action_head=None, retrieval=None
     ),
     'no retrieval': dict(retrieval=None),
-    'some frames': dict(retrieval=dict(depth='reason', train_prob=1.0)),
-    'some frames, no neck': dict(
-        neck=None, retrieval=dict(depth='reason', train_prob=1.0)
-    ),
+    'some frames': dict(retrieval=REASON),
+    'some frames, no neck': dict(neck=None, retrieval=REASON),
     'span supervision': dict(action_head=dict(supervision='span')),
-    'no linker': dict(linker=None),
+    'no linker, one region': dict(linker=None, max_regions=1),
     'no pyramid': dict(
-        region_encoder=dict(scales=(1.25,), levels=(-1,)),
-        neck=dict(num_sizes=1),
+        region_encoder=dict(scales=(1.25,), **ONE_SIZE), neck=dict(num_sizes=1)
     ),
     'whole frame alone': dict(
-        region_encoder=dict(scales=(0.0,), levels=(-1,)),
-        neck=dict(num_sizes=1),
+        region_encoder=dict(scales=(0.0,), **ONE_SIZE), neck=dict(num_sizes=1)
     ),
     'no shift': dict(neck=dict(shift=False), region_encoder=dict(shift=False)),
     'no words': dict(neck=dict(words=False)),
-    'joint attention': dict(
-        neck=dict(attention='joint'), region_encoder=dict(attention='joint')
-    ),
+    'joint attention': dict(neck=JOINT, region_encoder=JOINT),
     'no layers over the clip': dict(region_encoder=dict(num_layers=0)),
     'span by agreement': dict(tube_head=dict(expected_iou=True)),
     'no tube loss': dict(tube_head=dict(loss_tube=None)),
-    'one region': dict(max_regions=1),
-    'no shift in the backbone': dict(
-        video_encoder=dict(
-            backbone=dict(
-                type='ShiftConvNet',
-                stem_channels=8,
-                channels=(8, 16),
-                num_blocks=(1, 1),
-                out_indices=(0, 1),
-                shift_div=0,
-            )
-        )
-    ),
 }
 
 

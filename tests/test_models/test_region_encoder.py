@@ -69,17 +69,6 @@ def test_projection_of_points_has_weights_of_channels():
 
 
 @torch.no_grad()
-def test_each_size_has_its_level(make_pyramid, of_boxes):
-    pyramid = make_pyramid(ramp(1, 8, 10), 2 * ramp(1, 4, 5, 8.0), stride=8.0)
-    regions = of_boxes([12, 12, 20, 20])
-    for level, times in ((0, 1), (1, 2), (-1, 2)):
-        got = reader(1.0, 1, level=level)(pyramid, regions).flatten()
-        assert got.tolist() == pytest.approx(
-            [16 * times, 16 * times, 0, times]
-        )
-
-
-@torch.no_grad()
 def test_frames_before_and_after_at_the_place_of_now(make_pyramid, of_boxes):
     level = ramp(3, 8, 10)
     # The first channel looks back, the second one ahead.
@@ -233,18 +222,6 @@ def test_regions_of_an_object_share_its_loss(proposed):
     assert losses['loss_region_l1'].item() == pytest.approx(
         weight * (1 / 10 + 1 / 20) / 0.2 / 2, rel=1e-3
     )
-
-
-@pytest.mark.parametrize('valid', [True, False])
-def test_an_object_without_a_region_teaches_nothing(valid, proposed):
-    tracks = tracks_of([[[[40.0, 40, 50, 50]]]], torch.full((1, 1, 1), valid))
-    boxes = proposed.boxes_BTN4.clone().requires_grad_()
-    losses = build().loss(
-        proposed, replace(proposed, boxes_BTN4=boxes), tracks
-    )
-    total = losses['loss_region_bbox'] + losses['loss_region_l1']
-    total.backward()
-    assert total == 0 and boxes.grad.abs().max() == 0
 
 
 # --- options ----------------------------------------------------------------

@@ -9,7 +9,6 @@ from hero_mm.models.losses import pairwise_iou
 from hero_mm.models.regions import (
     read_cells,
     read_centres,
-    read_points,
 )
 
 
@@ -72,22 +71,6 @@ def test_equally_sure_ones_keep_their_order():
     few = make(boxes, [[0.5] * 40]).best(8)
     many = make([boxes[0] * 9], [[0.5] * 40 + [0.0] * 320]).best(8)
     assert torch.equal(few.boxes_BTN4, many.boxes_BTN4)
-
-
-def test_pick_takes_all_that_a_region_has():
-    regions = random_regions()
-    index = torch.randint(7, (3, 4, 2))
-    picked = regions.pick(index)
-    for b, t, k in torch.cartesian_prod(*map(torch.arange, index.shape)):
-        place = index[b, t, k]
-        for name in ('boxes_BTN4', 'scores_BTN', 'mask_BTN'):
-            one, other = getattr(picked, name), getattr(regions, name)
-            assert torch.equal(one[b, t, k], other[b, t, place]), name
-        for name in ('features_BTND', 'looks_BTNSD'):
-            one, other = getattr(picked, name), getattr(regions, name)
-            assert torch.equal(one[b, t, k], other[b, t, place]), name
-    assert picked.times_BT is regions.times_BT
-    assert picked.frame_mask_BT is regions.frame_mask_BT
 
 
 def suppressed_slowly(regions: Regions, threshold: float) -> set:
@@ -173,19 +156,20 @@ def ramp(frames=1, height=4, width=6, stride=(8.0, 4.0)) -> torch.Tensor:
 def test_reading_is_that_of_torch():
     """With gradients of the level and, where asked for, of the points."""
     torch.manual_seed(0)
-    level = torch.randn(2, 3, 5, 4, 6, requires_grad=True)
-    points = 60 * torch.rand(2, 3, 7, 4, 2, dtype=torch.float64) - 6
-    points = points.float().requires_grad_()
+    cells = torch.randn(2, 3, 4, 6, 5, requires_grad=True)
+    points = (60 * torch.rand(2, 3, 7, 4, 2) - 6).requires_grad_()
     grid = 2 * points / torch.tensor([6 * 8.0, 4 * 4.0]) - 1
     wanted = torch.nn.functional.grid_sample(
-        level.flatten(0, 1), grid.flatten(0, 1), align_corners=False
+        cells.flatten(0, 1).permute(0, 3, 1, 2),
+        grid.flatten(0, 1),
+        align_corners=False,
     )
-    wanted = wanted.permute(0, 2, 1, 3).reshape(2, 3, 7, -1)
-    read = read_points(level, (8.0, 4.0), points)
+    wanted = wanted.permute(0, 2, 3, 1).view(2, 3, 7, 4, 5)
+    read = read_cells(cells, (8.0, 4.0), points)
     close = dict(atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(read, wanted, **close)
     grads = [
-        torch.autograd.grad(one.square().sum(), (level, points))
+        torch.autograd.grad(one.square().sum(), (cells, points))
         for one in (read, wanted)
     ]
     torch.testing.assert_close(*grads, **close)
@@ -193,27 +177,20 @@ def test_reading_is_that_of_torch():
 
 def test_channels_of_the_frames_beside():
     """As of shifted maps."""
-    shift = 2
     torch.manual_seed(0)
-    cells = torch.randn(2, 3, 4, 6, 8, requires_grad=True)
-    points = 48 * torch.rand(2, 3, 7, 4, 2)
-    beside = temporal_shift(cells[..., : 2 * shift], shift)
-    level = torch.cat([cells, beside], -1).permute(0, 1, 4, 2, 3)
-    wanted = read_points(level, (8.0, 4.0), points)
-    read = read_cells(cells, (8.0, 4.0), points, shift).mT.flatten(3)
-    torch.testing.assert_close(read, wanted)
-    grads = [
-        torch.autograd.grad(one.square().sum(), cells)
-        for one in (read, wanted)
-    ]
-    torch.testing.assert_close(*grads)
+    cells, points = torch.randn(2, 3, 4, 6, 8), 48 * torch.rand(2, 3, 7, 4, 2)
+    both = torch.cat([cells, temporal_shift(cells[..., :4], 2)], -1)
+    torch.testing.assert_close(
+        read_cells(cells, (8.0, 4.0), points, 2),
+        read_cells(both, (8.0, 4.0), points),
+    )
 
 
 def test_places_keep_their_precision():
     """Half of the levels of a wide picture, none of its places."""
-    level = ramp(width=100)
+    cells = ramp(width=100).permute(0, 1, 3, 4, 2).bfloat16()
     points = torch.tensor([[[[[402.0, 6.0]], [[403.0, 6.0]]]]])
-    read = read_points(level.bfloat16(), (8.0, 4.0), points)[0, 0, :, 0]
+    read = read_cells(cells, (8.0, 4.0), points)[0, 0, :, 0, 0]
     assert read[1] - read[0] == pytest.approx(1, abs=0.1)
 
 

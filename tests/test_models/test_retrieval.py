@@ -1,5 +1,6 @@
-"""Which frames go on to the reasoning, against numpy."""
+"""Which frames go on: to the reasoning, and, by the scout, to the encoder."""
 
+import copy
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_mm.models.retrieval import FrameRetrieval, best_frames
+from hero_mm.models.retrieval import Clips, FrameRetrieval, best_frames
+from hero_mm.models.targets import Tubes
 from hero_mm.registry import MODELS
 
 
@@ -38,30 +40,19 @@ def test_each_clip_keeps_its_own_share(lengths, ratio, seed):
         assert ((row >= 0) & (row < mask.shape[1])).all()
 
 
-def test_equal_frames_are_taken_from_the_beginning():
-    kept, _ = best_frames(torch.zeros(1, 6), real_frames(6), 0.5)
-    assert kept.tolist() == [[0, 1, 2]]
-
-
-def build(**options) -> FrameRetrieval:
+def plain(**options) -> FrameRetrieval:
     return MODELS.build(dict(type='FrameRetrieval', **options))
 
 
-@pytest.mark.parametrize('training', [False, True])
-def test_weigh_lets_all_frames_go_on(training):
-    retrieval = build(depth='weigh', train_prob=1.0).train(training)
-    assert retrieval(torch.randn(2, 5), real_frames(5, 4)) is None
-
-
 def test_a_test_keeps_its_share_of_the_best():
-    retrieval = build(depth='reason', keep_ratio=0.4).eval()
+    retrieval = plain(depth='reason', keep_ratio=0.4).eval()
     score, mask = torch.randn(2, 10), real_frames(10, 5)
     for _ in range(3):
         kept, real = retrieval(score, mask)
         wanted = best_frames(score, mask, 0.4)
         assert torch.equal(kept, wanted[0]) and torch.equal(real, wanted[1])
     assert real.sum(1).tolist() == [4, 2]
-    assert build(depth='reason', keep_ratio=1.0).eval()(score, mask) is None
+    assert plain(depth='reason', keep_ratio=1.0).eval()(score, mask) is None
 
 
 def numbers_kept(retrieval, draws: int = 60) -> list[int]:
@@ -73,35 +64,20 @@ def numbers_kept(retrieval, draws: int = 60) -> list[int]:
 
 
 def test_training_draws_shares():
-    always = numbers_kept(build(depth='reason', train_prob=1.0))
+    always = numbers_kept(plain(depth='reason', train_prob=1.0))
     assert set(always) == {5, 10, 15}
-    sometimes = numbers_kept(build(depth='reason', train_prob=0.5))
+    sometimes = numbers_kept(plain(depth='reason', train_prob=0.5))
     assert set(sometimes) == {5, 10, 15, 20}
     assert 15 < sometimes.count(20) < 45
-    never = numbers_kept(build(depth='reason', train_prob=0.0))
+    never = numbers_kept(plain(depth='reason', train_prob=0.0))
     assert set(never) == {20}
-    none = build(depth='reason', train_prob=1.0, train_ratios=())
+    none = plain(depth='reason', train_prob=1.0, train_ratios=())
     assert set(numbers_kept(none)) == {20}
-
-
-def test_training_is_not_always_right():
-    """Frames that are nearly as good are kept as well, bad ones seldom."""
-    score = torch.linspace(5, -5, 20)[None]
-    counts = torch.zeros(20)
-    retrieval = build(
-        depth='reason', train_prob=1.0, train_ratios=(0.5,)
-    ).train()
-    for seed in range(50):
-        torch.manual_seed(seed)
-        kept, _ = retrieval(score, real_frames(20))
-        counts[kept[0]] += 1
-    assert counts[:3].min() > 45 and counts[-3:].max() < 5
-    assert 5 < counts[10] < 45
 
 
 @pytest.mark.filterwarnings('error')
 def test_a_clip_of_one_frame_keeps_it():
-    retrieval = build(depth='reason', train_prob=1.0)
+    retrieval = plain(depth='reason', train_prob=1.0)
     for training in (False, True):
         kept, real = retrieval.train(training)(
             torch.zeros(1, 1), real_frames(1)
@@ -115,3 +91,238 @@ def test_wrong_options_are_refused():
     for options in (dict(keep_ratio=0.0), dict(train_ratios=(0.5, 1.2))):
         with pytest.raises(ValueError, match='shares of the frames'):
             FrameRetrieval(**options)
+
+
+# --- the scout
+
+SCOUT = dict(
+    type='FrameScout',
+    embed_dims=16,
+    video_encoder=dict(
+        type='VideoEncoder',
+        embed_dims=8,
+        backbone=dict(
+            type='ShiftConvNet',
+            stem_channels=4,
+            channels=(4, 8),
+            num_blocks=(1, 1),
+            out_indices=(0, 1),
+            shift_div=4,
+        ),
+        finer_levels=(0,),
+    ),
+)
+
+
+def retrieval_config(**options) -> dict:
+    return dict(
+        dict(
+            type='FrameRetrieval',
+            depth='scout',
+            run=2,
+            scout=copy.deepcopy(SCOUT),
+        ),
+        **options,
+    )
+
+
+def build(**options) -> FrameRetrieval:
+    return MODELS.build(retrieval_config(**options)).eval()
+
+
+# --- which runs -------------------------------------------------------------
+
+
+def test_a_clip_keeps_the_runs_of_its_best_frames():
+    score = torch.tensor([[0.0, 0, 0, 9, 0, 0, 0, 5.0]])
+    kept, real = build(keep_ratio=0.5).choose_runs(
+        score, real_frames(8), torch.tensor([0])
+    )
+    assert kept.tolist() == [[2, 3, 6, 7]] and real.all()
+
+
+def test_what_fits_any_sentence_is_kept():
+    """How sure a sentence is of its frames in general counts nothing."""
+    score = torch.tensor([[0, 0, 0, 0, 0, 0, 9.0, 0], [100, 0, 0, 0] * 2])
+    score[1, 4:] = 0
+    kept, _ = build(keep_ratio=0.5).choose_runs(
+        score, real_frames(8), torch.tensor([0, 0])
+    )
+    assert kept.tolist() == [[0, 1, 6, 7]]
+
+
+def test_each_clip_has_its_share_of_its_own_frames():
+    """Of clips of 7 and 4 frames; the last run of the first is half."""
+    score = torch.arange(7.0).repeat(2, 1)
+    clips = torch.tensor([0, 1])
+    retrieval = build(keep_ratio=0.5)
+    kept, real = retrieval.choose_runs(score, real_frames(7, 4), clips)
+    assert [k[r].tolist() for k, r in zip(kept, real)] == [[4, 5, 6], [2, 3]]
+    alone, _ = retrieval.choose_runs(score[:1, :4], real_frames(4), clips[:1])
+    assert alone.tolist() == [[2, 3]]
+
+
+def test_all_frames_go_on_where_all_are_asked_for():
+    retrieval = build(keep_ratio=1.0)
+    clips = torch.tensor([0])
+    assert retrieval.choose_runs(torch.rand(1, 4), real_frames(4), clips) is (
+        None
+    )
+    # The reasoning leaves out nothing more.
+    retrieval.keep_ratio = 0.5
+    assert retrieval(torch.rand(1, 4), real_frames(4)) is None
+
+
+def test_a_scout_is_needed():
+    with pytest.raises(ValueError, match="depth='scout' needs a scout"):
+        FrameRetrieval(depth='scout')
+    # At other depths it is not built.
+    assert build(depth='reason').scout is None
+
+
+# --- frames that are left out -----------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def scouting(build_hero):
+    def make(**options):
+        return build_hero(retrieval=retrieval_config(**options))
+
+    return make
+
+
+def asked(batch) -> list[str]:
+    return [t for one in batch['data_samples'] for t in one.queries.texts]
+
+
+def scouted(model, batch) -> Clips:
+    clips = torch.arange(len(batch['data_samples'])).repeat_interleave(2)
+    text = model.text_encoder(asked(batch))
+    return model.scout(batch['inputs'], batch['data_samples'], text, clips)
+
+
+@torch.no_grad()
+def test_samples_and_pixels_are_those_of_the_kept_frames(
+    scouting, make_clip, collate
+):
+    model = scouting(keep_ratio=0.5)
+    batch = collate(model, make_clip(8), make_clip(5, seed=1))
+    found = scouted(model, batch)
+    assert found.logits_QT.shape == (4, 8)
+    for row, (sample, length) in enumerate(zip(found.samples, (4, 4))):
+        whole = batch['data_samples'][row]
+        mask = found.inputs['frame_mask'][row]
+        places = found.times_BT[row][mask]
+        assert mask.sum() <= length
+        pixels = found.inputs['imgs'][row][mask]
+        assert torch.equal(pixels, batch['inputs']['imgs'][row][places])
+        inds = whole.frame_inds[places.numpy()]
+        assert sample.frame_inds.tolist() == inds.tolist()
+        for name in ('gt_queries', 'gt_tracks'):
+            wanted = whole.get(name).bboxes[:, places]
+            assert torch.equal(sample.get(name).bboxes, wanted)
+        assert torch.equal(sample.gt_queries.spans, whole.gt_queries.spans)
+
+
+@torch.no_grad()
+def test_the_encoder_sees_runs_alone(scouting, make_clip, collate):
+    """A run gives what it gives as a clip of its own."""
+    model = scouting(keep_ratio=0.5)
+    batch = collate(model, make_clip(8), make_clip(8, seed=1))
+    found = scouted(model, batch)
+    pyramid = found.encode(model.video_encoder)
+    assert torch.equal(pyramid.times_BT, found.times_BT)
+    assert pyramid.sizes_B2.shape == (2, 2)
+    for row in range(2):
+        for first in (0, 2):
+            places = found.times_BT[row, first : first + 2]
+            alone = model.video_encoder(
+                batch['inputs']['imgs'][row : row + 1, places],
+                torch.ones(1, 2, dtype=torch.bool),
+                batch['inputs']['pixel_mask'][row : row + 1],
+            )
+            for one, other in zip(alone.levels, pyramid.levels):
+                torch.testing.assert_close(
+                    one[0], other[row, first : first + 2]
+                )
+
+
+@torch.no_grad()
+def test_answers_are_of_the_whole_clip(scouting, make_clip, collate, predict):
+    model = scouting(keep_ratio=0.5)
+    seen = []
+    hook = model.video_encoder.register_forward_hook(
+        lambda _, given, __: seen.append(given[1])
+    )
+    (tubes,) = predict(model, make_clip(8))
+    hook.remove()
+    assert [mask.shape for mask in seen] == [(2, 2)]
+    assert tubes.bboxes.shape == (2, 8, 4)
+    assert tubes.action_consistency.shape == (2, 8)
+    batch = collate(model, make_clip(8))
+    logits = scouted(model, batch).logits_QT
+    torch.testing.assert_close(tubes.action_consistency, logits.sigmoid())
+
+
+@torch.no_grad()
+def test_neighbours_in_the_batch_change_nothing(scouting, make_clip, predict):
+    """Neither longer ones nor larger ones."""
+    model = scouting(keep_ratio=0.5)
+    (alone,) = predict(model, make_clip(6))
+    beside, _ = predict(model, make_clip(6), make_clip(9, (48, 40), seed=1))
+    for name in ('spans', 'bboxes', 'scores', 'action_consistency'):
+        torch.testing.assert_close(
+            alone[name], beside[name], atol=1e-3, rtol=1e-3
+        )
+
+
+# --- learning ---------------------------------------------------------------
+
+
+def test_the_scout_learns_from_the_action_head_and_teaches_nobody(
+    scouting, make_clip, collate
+):
+    model = scouting(train_prob=1.0).train()
+    batch = collate(model, make_clip(8), make_clip(8, seed=1))
+    losses = model(**batch, mode='loss')
+    named = dict(model.named_parameters())
+    found = torch.autograd.grad(
+        losses['loss_scout'],
+        list(named.values()),
+        retain_graph=True,
+        allow_unused=True,
+    )
+    taught = {n for n, g in zip(named, found) if g is not None and g.any()}
+    mine = {name for name in named if name.startswith('retrieval.scout')}
+    assert taught == mine
+    for name, loss in losses.items():
+        if name not in ('loss_scout', 'region_iou'):
+            grads = torch.autograd.grad(
+                loss,
+                [named[n] for n in mine],
+                retain_graph=True,
+                allow_unused=True,
+            )
+            assert all(grad is None for grad in grads), name
+
+
+def tubes(inside, known=True) -> Tubes:
+    boxes = torch.zeros(*inside.shape, 4)
+    spans = torch.zeros(len(inside), 2)
+    return Tubes(boxes, inside, spans, torch.tensor([known] * len(inside)))
+
+
+def test_true_tubes_take_the_place_of_the_head(scouting):
+    """For those who have them; where spans are not known, nothing is asked."""
+    config = dict(copy.deepcopy(SCOUT), supervision='span')
+    scout = scouting(scout=config).retrieval.scout
+    mask = real_frames(6, 6)
+    inside = torch.rand(2, 6, generator=torch.Generator().manual_seed(0)) < 0.5
+    right = 20.0 * inside - 10
+    other = torch.randn(2, 6)
+    loss = scout.loss(right, other, tubes(inside), mask)['loss_scout']
+    wrong = scout.loss(-right, other, tubes(inside), mask)['loss_scout']
+    none = scout.loss(-right, other, tubes(inside, known=False), mask)
+    assert loss < 0.01 < 1 < wrong and none['loss_scout'] == 0
+    with pytest.raises(ValueError, match="supervision must be 'head' or"):
+        scouting(scout=dict(config, supervision='video'))

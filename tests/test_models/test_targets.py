@@ -182,19 +182,3 @@ def test_objects_that_no_region_shows_are_added():
     assert added.tolist() == [[False, True], [True, True], [True, False]]
     assert joined.boxes_BTN4[0, 1, 2:].tolist() == [A, B]
     assert torch.equal(joined.mask_BTN[:, :, :2], regions.mask_BTN)
-
-
-def test_each_object_has_a_region_in_training():
-    torch.manual_seed(0)
-    truth = torch.rand(2, 5, 4, 2) * 40
-    truth = torch.cat([truth, truth + 8 + 12 * torch.rand_like(truth)], -1)
-    tracks = Tracks(truth, torch.rand(2, 5, 4) < 0.8, torch.ones(2) > 0)
-    low = torch.rand(2, 5, 20, 2) * 40
-    boxes = torch.cat([low, low + 8 + 12 * torch.rand_like(low)], -1)
-    mask = torch.rand(2, 5, 20) < 0.9
-    regions = Regions.from_boxes(
-        boxes, torch.rand(2, 5, 20), mask, torch.ones(2, 5) > 0
-    )
-    best = with_annotated(regions, tracks, 0.14).best(4)
-    shows, _ = RegionAssigner()(best, tracks.boxes_BTM4, tracks.valid_BTM)
-    assert torch.equal(shows.any(2), tracks.valid_BTM)

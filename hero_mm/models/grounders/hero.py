@@ -36,13 +36,9 @@ Samples = Sequence[GroundingDataSample]
 class Retrieved:
     """What is known of Q queries before the reasoning.
 
-    Attributes:
-        regions (Regions): The slots of each query, of the frames that go on.
-        fit_QTN2 (Tensor): Late fusion of these slots with the sentence.
-        consistency_QT (Tensor, optional): Logits of all frames.
-        gate_QT (Tensor, optional): Logits of the frames that go on.
-        kept (tuple[Tensor, Tensor], optional): Their numbers, and which of
-            them are meant; None where all frames go on.
+    The slots of the frames that go on, their late fusion with the sentence,
+    logits of action consistency of all frames and of those that go on, and, if
+    some were left out, their numbers, and which of them are meant.
     """
 
     regions: Regions
@@ -132,9 +128,7 @@ class HERO(BaseModel):
         """Entry of MMEngine's loops.
 
         Args:
-            inputs (dict): ``imgs`` (B, T, 3, H, W), ``frame_mask`` (B, T) and
-                ``pixel_mask`` (B, H, W) of the data preprocessor, and, where
-                they are known, ``extents``.
+            inputs (dict): Of the data preprocessor.
             data_samples (Sequence[GroundingDataSample]): B samples with
                 ``queries``; for 'loss' with ``gt_queries`` and ``gt_tracks``.
             mode (str): 'loss' gives losses, 'predict' the samples with
@@ -370,15 +364,9 @@ class HERO(BaseModel):
     ) -> list[GroundingDataSample]:
         """Answer sentences on encoded clips; no ground truth is read.
 
-        Args:
-            regions (Regions): B clips from :meth:`encode_video`.
-            data_samples (Sequence[GroundingDataSample]): B samples with
-                ``queries`` and the meta information of the clips; they get
-                ``pred_queries``.
-            text (TextFeatures, optional): The sentences, where they are
-                encoded already.
-            scouted_QT (Tensor, optional): Action consistency of all frames,
-                where a scout has left some out; logits.
+        B clips from :meth:`encode_video` and their samples, which get
+        ``pred_queries``; ``text``, where they are encoded already, and
+        ``scouted_QT``, logits of all frames, where a scout left some out.
         """
         if text is None:
             text = self.text_encoder(_texts(data_samples))

@@ -104,12 +104,10 @@ class TubeOutput:
             shows it in the span (sigmoid).
         boxes_QTN4 (Tensor): The boxes of the slots.
         early_QTN (Tensor): Logits of the slots before they met the words.
-        start_QT, end_QT (Tensor): Logits of the boundaries' bins, -inf on
-            padding.
+        start_QT, end_QT (Tensor): Logits of their bins, -inf on padding.
         offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
         actionness_QT (Tensor): Logits of "the frame lies in the span".
-        span_weight (Tensor or float): How much the actionness inside a span
-            speaks for it.
+        span_weight (Tensor or float): Weight of their sum inside a span.
     """
 
     location_QTN: Tensor

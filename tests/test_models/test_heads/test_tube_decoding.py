@@ -7,14 +7,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.structures import InstanceData
 
+from hero_mm.models import TubeHead
 from hero_mm.models.heads.tube_decoding import (
     TubeOutput,
     choose_boxes,
     choose_span,
+    query_edges,
     span_logits,
     spread_frames,
 )
+from hero_mm.structures import GroundingDataSample
 
 # The box of slot n begins at 10 n.
 STEP = 10.0
@@ -212,3 +216,76 @@ def test_spread_frames_is_numpy_interp(data):
     steps = np.arange(num_frames)
     wanted = [np.interp(steps, kept, column) for column in values.T]
     np.testing.assert_allclose(got[0].numpy().T, wanted, atol=1e-5)
+
+
+# --- prediction -------------------------------------------------------------
+
+
+def make_sample(num_frames: int, queries: int = 1) -> GroundingDataSample:
+    sample = GroundingDataSample(
+        metainfo=dict(
+            frame_inds=np.arange(num_frames) * 4 + 1,
+            segment=(0, 4 * num_frames),
+            ori_shape=(10_000, 10_000),
+            img_shape=(32, 32),
+            crop_box=(0.0, 0.0, 32.0, 32.0),
+            flip=False,
+        )
+    )
+    sample.queries = InstanceData(texts=['a man runs'] * queries)
+    return sample
+
+
+@pytest.fixture
+def decode(make_regions):
+    """Function: tubes of an output, clip by clip."""
+    head = TubeHead(8)
+
+    def run(output, samples, clips, real, times=None):
+        queries, frames, slots = output.location_QTN.shape
+        mask = output.location_QTN > -1e3
+        regions = make_regions(queries, frames, slots, 8, real=real, mask=mask)
+        if times is not None:
+            regions = replace(regions, times_BT=torch.tensor(times))
+        edges = query_edges(regions, samples, torch.tensor(clips))
+        return head.predict(output, regions, edges, samples, None)
+
+    return run
+
+
+def test_each_clip_gets_its_queries_and_its_frames(decode):
+    output = make_output(3, 5, 2)
+    hide = float('-inf')
+    output.start_QT[0, 3:] = output.end_QT[0, 3:] = hide
+    samples = [make_sample(3), make_sample(5, 2)]
+    first, second = decode(output, samples, [0, 1, 1], [3, 5, 5])
+    assert first.bboxes.shape == (1, 3, 4)
+    assert second.bboxes.shape == (2, 5, 4)
+    assert first.spans.max() <= 12
+    cut = {
+        name: value[:1, :3]
+        for name, value in vars(output).items()
+        if value.dim()
+    }
+    (alone,) = decode(replace(output, **cut), samples[:1], [0], [3])
+    for name in ('bboxes', 'scores', 'spans', 'span_scores'):
+        torch.testing.assert_close(first[name], alone[name])
+
+
+def test_frames_left_out_are_interpolated(decode):
+    output = make_output(1, 3, 1)
+    output.boxes_QTN4[0, :, 0] = torch.tensor(
+        [[0.0, 0, 4, 4], [6, 6, 10, 10], [8, 8, 12, 12]]
+    )
+    # Bins of kept frames reach half-way to the next kept one.
+    output.start_QT[:] = output.end_QT[:] = torch.tensor([0.0, 9, 0])
+    output.offsets_QT2[:] = torch.tensor([0.0, 1.0])
+    (got,) = decode(output, [make_sample(7)], [0], [3], [[1, 4, 5]])
+    # The scale of the original is the same in x and y: 10,000 / 32 of ours.
+    unit = got.bboxes[0, 6, 0].item() / 8
+    assert (got.bboxes[0, :, 0] / unit).tolist() == pytest.approx(
+        [0, 0, 2, 4, 6, 8, 8]
+    )
+    assert got.scores.shape == got.action_consistency.shape == (1, 7)
+    # Kept frames are 5, 17, 21: edges at 0, 11.5, 19.5, 28.
+    assert got.spans[0].tolist() == pytest.approx([11.5, 19.5], abs=0.01)

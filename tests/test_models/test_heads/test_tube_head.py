@@ -2,14 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
 
 from hero_mm.models import TubeHead
-from hero_mm.models.heads.tube_decoding import TubeOutput, bin_edges
-from hero_mm.structures import GroundingDataSample
 
 D, FRAMES, SLOTS = 8, 6, 4
 
@@ -78,29 +74,6 @@ def test_a_masked_slot_gets_no_gradient(head, setting):
     assert missing > 20 * real and hidden == 0
 
 
-@torch.no_grad()
-def test_the_best_slot_is_what_fits_early_and_late(head, setting):
-    """Late fusion is a summand of what is said after the reasoning."""
-    out = head(**setting)
-    setting['fit_QTN2'] = setting['fit_QTN2'].clone()
-    setting['fit_QTN2'][2, 3, 0, 0] += 2
-    more = head(**setting)
-    for name in ('location_QTN', 'early_QTN'):
-        change = getattr(more, name) - getattr(out, name)
-        assert change[2, 3, 0].item() == pytest.approx(2, abs=1e-4)
-        assert (change.abs() > 1e-4).sum() == 1
-    assert (more.start_QT - out.start_QT)[2].abs().max() > 1e-4
-
-
-@torch.no_grad()
-def test_without_an_action_head_all_frames_are_consistent(head, setting):
-    setting['consistency_QT'] = torch.full((3, FRAMES), 50.0)
-    sure = head(**setting)
-    setting['consistency_QT'] = None
-    none = head(**setting)
-    torch.testing.assert_close(none.end_QT, sure.end_QT)
-
-
 def at_times(regions, *times):
     return replace(regions, times_BT=torch.tensor([times] * 3))
 
@@ -123,138 +96,3 @@ def test_gaps_reach_the_span(head, setting):
     setting['regions'] = regions
     change = (change - head(**setting).start_QT)[1:].abs() > 1e-6
     assert change.tolist() == [[False, False, True, True, False, False]] * 2
-
-
-# --- prediction -------------------------------------------------------------
-
-
-def make_sample(num_frames: int, **meta) -> GroundingDataSample:
-    usual = dict(
-        frame_inds=np.arange(num_frames) * 4 + 1,
-        segment=(0, 4 * num_frames),
-        ori_shape=(10_000, 10_000),
-        img_shape=(32, 32),
-        crop_box=(0.0, 0.0, 32.0, 32.0),
-        flip=False,
-    )
-    return GroundingDataSample(metainfo={**usual, **meta})
-
-
-def make_output(queries: int, frames: int, slots: int = 2, seed: int = 0):
-    gen = torch.Generator().manual_seed(seed)
-
-    def rand(*shape):
-        return torch.rand(*shape, generator=gen)
-
-    low = rand(queries, frames, slots, 2) * 20
-    return TubeOutput(
-        location_QTN=rand(queries, frames, slots) * 3,
-        boxes_QTN4=torch.cat([low, low + 4], -1),
-        early_QTN=rand(queries, frames, slots),
-        start_QT=rand(queries, frames) * 3,
-        end_QT=rand(queries, frames) * 3,
-        offsets_QT2=rand(queries, frames, 2),
-        actionness_QT=rand(queries, frames) * 4 - 2,
-        span_weight=torch.tensor(0.5),
-    )
-
-
-@pytest.fixture
-def decode(head, make_regions):
-    """Function: tubes of an output, clip by clip."""
-
-    def run(output, samples=None, clips=None, consistency=None, times=None):
-        queries, frames, slots = output.location_QTN.shape
-        samples = samples or [make_sample(frames)]
-        if clips is None:
-            clips = torch.zeros(queries, dtype=torch.long)
-        for place, sample in enumerate(samples):
-            texts = ['a man runs'] * int((clips == place).sum())
-            sample.queries = InstanceData(texts=texts)
-        real = [
-            len(samples[c].frame_inds) if times is None else frames
-            for c in clips
-        ]
-        mask = output.location_QTN > -1e3
-        regions = make_regions(queries, frames, slots, D, real=real, mask=mask)
-        numbers = torch.arange(frames).expand(queries, -1)
-        if times is not None:
-            numbers = torch.tensor([times] * queries)
-            regions = replace(regions, times_BT=numbers)
-        segments = torch.tensor([samples[c].segment for c in clips]).float()
-        edges = bin_edges(4.0 * numbers + 1, regions.frame_mask_BT, segments)
-        return head.predict(output, regions, edges, samples, consistency)
-
-    return run
-
-
-def one_box(decode, box, **meta):
-    output = make_output(1, 2, 1)
-    output.boxes_QTN4[:] = torch.tensor(box)
-    return decode(output, [make_sample(2, **meta)])[0].bboxes[0, 0].tolist()
-
-
-@pytest.mark.parametrize('flip', [False, True])
-def test_boxes_go_back_through_crop_resize_and_flip(flip, decode):
-    rng = np.random.default_rng(0)
-    crop = np.array([40.0, 10.0, 104.0, 58.0])
-    box = rng.uniform([40, 10, 72, 34], [72, 34, 104, 58])
-    # Forward, as the transforms do it: crop, resize, mirror.
-    small = box - crop[[0, 1, 0, 1]]
-    small = small * np.array([32 / 64, 24 / 48] * 2)
-    if flip:
-        small[[0, 2]] = 32 - small[[2, 0]]
-    meta = dict(
-        ori_shape=(80, 120),
-        img_shape=(24, 32),
-        crop_box=tuple(crop),
-        flip=flip,
-    )
-    got = one_box(decode, small.tolist(), **meta)
-    assert got == pytest.approx(box.tolist(), abs=1e-4)
-
-
-def test_each_clip_gets_its_queries_and_its_frames(decode):
-    output = make_output(3, 5)
-    hide = float('-inf')
-    output.start_QT[0, 3:] = output.end_QT[0, 3:] = hide
-    samples = [make_sample(3), make_sample(5)]
-    first, second = decode(output, samples, torch.tensor([0, 1, 1]))
-    assert first.bboxes.shape == (1, 3, 4)
-    assert second.bboxes.shape == (2, 5, 4)
-    assert first.spans.max() <= 12
-    cut = {
-        name: value[:1, :3]
-        for name, value in vars(output).items()
-        if value.dim()
-    }
-    (alone,) = decode(replace(output, **cut))
-    for name in ('bboxes', 'scores', 'spans', 'span_scores'):
-        torch.testing.assert_close(first[name], alone[name])
-
-
-def test_frames_left_out_are_interpolated(decode):
-    output = make_output(1, 3, 1)
-    output.boxes_QTN4[0, :, 0] = torch.tensor(
-        [[0.0, 0, 4, 4], [6, 6, 10, 10], [8, 8, 12, 12]]
-    )
-    sample, times = make_sample(7), [1, 4, 5]
-    (got,) = decode(output, [sample], times=times)
-    assert got.bboxes[0, :, 0].tolist() == [0, 0, 2, 4, 6, 8, 8]
-    assert got.scores.shape == got.action_consistency.shape == (1, 7)
-    # Bins of kept frames reach half-way to the next kept one.
-    output.start_QT[:] = output.end_QT[:] = torch.tensor([0.0, 9, 0])
-    output.offsets_QT2[:] = torch.tensor([0.0, 1.0])
-    (got,) = decode(output, [sample], times=times)
-    # Kept frames are 5, 17, 21: edges at 0, 11.5, 19.5, 28.
-    assert got.spans[0].tolist() == pytest.approx([11.5, 19.5], abs=0.01)
-
-
-def test_a_frame_without_slots_takes_its_box_from_its_neighbours(decode):
-    output = make_output(1, 3, 1)
-    output.boxes_QTN4[0, :, 0] = torch.tensor(
-        [[4.0, 4, 8, 8], [0, 0, 0, 0], [8, 8, 12, 12]]
-    )
-    output.location_QTN[0, 1] = -1e4
-    (got,) = decode(output)
-    assert got.bboxes[0, 1].tolist() == pytest.approx([6, 6, 10, 10])

@@ -1,6 +1,5 @@
 """Attention of a frame and of all tokens, against plain references."""
 
-import pytest
 import torch
 from torch import nn
 
@@ -85,10 +84,3 @@ def test_shift_looks_back_and_ahead():
     assert got[0, :, 0].tolist() == [0, 1, 2, 3]
     assert got[0, :, 1].tolist() == [2, 3, 4, 0]
     assert torch.equal(got[..., 2:], x[..., 2:])
-
-
-@pytest.mark.parametrize('dim', [-1, 2, 3])
-def test_shift_along_any_axis_of_channels(dim):
-    x = torch.randn(2, 5, 6, 7, 8)
-    wanted = temporal_shift(x.movedim(dim, -1), 2).movedim(-1, dim)
-    assert torch.equal(temporal_shift(x, 2, dim=dim), wanted)

@@ -8,7 +8,6 @@ from torch import nn
 
 from hero_mm.models.layers import (
     Context,
-    FrameTokens,
     HierarchicalLayer,
     JointReasoningLayer,
     reasoning_layers,
@@ -102,29 +101,6 @@ def test_what_is_not_there_says_nothing(make):
         assert two.isfinite().all()
     torch.testing.assert_close(changed[0][mask], got[0][mask])
     torch.testing.assert_close(changed[1][real], got[1][real])
-
-
-@torch.no_grad()
-def test_inconsistent_frames_weigh_less():
-    """How much the last frame tells the token of the first one."""
-    torch.manual_seed(2)
-    tokens = shake(FrameTokens(D, 2))
-    x, frames, context = setting()
-    other = x.clone()
-    other[0, -1] += torch.randn(D)
-
-    def influence(logit) -> float:
-        gate = torch.zeros(1, FRAMES)
-        gate[0, -1] = logit
-        seen = replace(context, gate_QT=gate)
-        one, two = (tokens(y, frames, seen)[1] for y in (x, other))
-        return (one - two)[0, 0].abs().mean().item()
-
-    assert influence(-20.0) < 0.2 * influence(0.0) < influence(20.0)
-    sure = replace(context, gate_QT=torch.full((1, FRAMES), 50.0))
-    usual = tokens(x, frames, context)
-    for one, two in zip(usual, tokens(x, frames, sure)):
-        torch.testing.assert_close(one, two)
 
 
 @pytest.mark.parametrize('width', [64, 256])
