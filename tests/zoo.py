@@ -83,6 +83,9 @@ def shrink_tower(tower: Any) -> None:
             path.update(base_channels=path.get('base_channels', 64) // 4)
             path.update(depth=18)
     backbone.update(copy.deepcopy(SMALL_BACKBONES.get(kind, {})))
+    if isinstance(tower.get('neck'), dict):
+        # They are found.
+        tower['neck'].pop('in_channels', None)
     if tower.get('motion'):
         shrink_tower(tower['motion'])
 
