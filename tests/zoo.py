@@ -434,8 +434,6 @@ class Row:
         parts (Callable): Gives the parts of a small :class:`HERO` that the
             row is about, by name. Called with a folder for files.
         config (Path, optional): The whole config of a variant.
-        frozen (Callable, optional): As ``parts``, without what cannot be
-            trained.
         refused (bool): Whether it shall be refused in words.
     """
 
@@ -443,7 +441,6 @@ class Row:
     name: str
     parts: Callable[[Path], dict[str, Any]]
     config: Optional[Path] = None
-    frozen: Optional[Callable[[Path], dict[str, Any]]] = None
     refused: bool = False
 
 
@@ -455,7 +452,6 @@ class Result:
         problem (str, optional): Why it does not run; None where it does.
         missing (bool): Whether that is a package that is not installed.
         refused (bool): Whether it is said in words.
-        untaught (str, optional): Why its own weights cannot be trained.
         trained, predicted (bool): Whether a training step was done, and
             whether it answered.
         encoder (nn.Module, optional): The small video encoder.
@@ -467,7 +463,6 @@ class Result:
     problem: Optional[str] = None
     missing: bool = False
     refused: bool = False
-    untaught: Optional[str] = None
     trained: bool = False
     predicted: bool = False
     encoder: Any = None
@@ -502,8 +497,7 @@ def all_rows(configs: Path) -> list[Row]:
         Row(
             'detector',
             name,
-            partial(_detector, name, False),
-            frozen=partial(_detector, name, True),
+            partial(_detector, name),
             refused=name in REFUSED_DETECTORS,
         )
         for name in DETECTORS
@@ -549,8 +543,8 @@ def _tower(tower: dict, folder: Path) -> dict[str, Any]:
     return dict(video_encoder=small)
 
 
-def _detector(name: str, frozen: bool, folder: Path) -> dict[str, Any]:
-    prompt, bert = None, None
+def _detector(name: str, folder: Path) -> dict[str, Any]:
+    bert = None
     if name in PROMPTED:
         size = dict(
             hidden_size=768,
@@ -558,13 +552,10 @@ def _detector(name: str, frozen: bool, folder: Path) -> dict[str, Any]:
             max_position_embeddings=256,
         )
         bert = save_language_model(folder, 'BERT', WORDS, **size)
-        prompt = None if frozen else WORDS
     return dict(
         proposal_generator=dict(
             type='DetectorProposals',
             detector=whole_detector(name, bert),
-            frozen=frozen,
-            text=prompt,
             scale=SCALES.get(name, 1.0),
         )
     )
@@ -622,23 +613,12 @@ def small_hero(**parts: Any) -> dict:
 
 def try_row(row: Row) -> Result:
     """Build a model, train it for a step, ask it, count it."""
-    result = _try_parts(row, row.parts)
-    if row.frozen is None or not result.refused:
-        return result
-    frozen = _try_parts(row, row.frozen)
-    frozen.untaught = result.problem
-    return frozen
-
-
-def _try_parts(
-    row: Row, make_parts: Callable[[Path], dict[str, Any]]
-) -> Result:
     result = Result()
     scope = DefaultScope.overwrite_default_scope('hero_mm')
     with tempfile.TemporaryDirectory() as folder, scope, _one_thread():
         try:
             torch.manual_seed(0)
-            model = MODELS.build(small_hero(**make_parts(Path(folder))))
+            model = MODELS.build(small_hero(**row.parts(Path(folder))))
             model.init_weights()
             _try_model(row, model, result)
         except Exception as error:  # A row that fails is a row of the table.

@@ -36,14 +36,12 @@ SUITE = (
     'necks FPN and BFP',
     'neck YOLOV3Neck',
     'neck DilatedEncoder',
-    # Detectors: of two stages, dense, of queries, prompted, frozen alone,
-    # refused.
+    # Detectors: of two stages, dense, of queries, prompted, refused.
     'Faster R-CNN',
     'FCOS',
     'YOLOX',
     'Deformable DETR',
     'GLIP',
-    'SCNet',
     'LD',
     'Soft Teacher',
     'SOLO',
@@ -159,24 +157,6 @@ def test_what_fails_is_a_result(monkeypatch):
     assert not zoo.Result(predicted=True).is_right_for(shall)
     monkeypatch.setattr(zoo.math, 'isfinite', lambda value: False)
     assert zoo.try_row(row_of()).problem.startswith('the loss is ')
-
-
-def test_what_cannot_be_trained_is_tried_frozen(module):
-    """The words of the first try are kept, and counted as no training."""
-    row = zoo.Row(
-        'generator',
-        'mine',
-        lambda folder: dict(max_regions=7),
-        frozen=lambda folder: {},
-    )
-    result = zoo.try_row(row)
-    assert 'max_regions' in result.untaught and not result.problem
-    assert result.predicted and result.is_right_for(row)
-    line = ['mine', *module.cells_of_row(row, result)]
-    head = module.TABLES['generator'][1]
-    assert module.count_line(head, [line]) == (
-        '1 of 1 run, 0 of them are trained, too.'
-    )
 
 
 def test_the_document_is_written_though_a_row_fails(

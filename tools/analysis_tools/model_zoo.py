@@ -108,10 +108,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         result = zoo.try_row(row)
         good = result.is_right_for(row)
         failed += [] if good else [row.name]
-        said = result.problem or 'runs'
-        if result.untaught and not result.problem:
-            said = f'runs; is not trained: {result.untaught}'
-        print(f'{"ok" if good else "FAILS":5} {row.name}: {said}', flush=True)
+        state, said = 'ok' if good else 'FAILS', result.problem or 'runs'
+        print(f'{state:5} {row.name}: {said}', flush=True)
         cells[row.name] = cells_of_row(row, result)
         if row.kind == 'variant' and not args.check:
             cells[row.name] += whole_cells(row)
@@ -140,15 +138,11 @@ def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
 
 
 def count_line(head: Sequence[str], shown: Sequence[Sequence[str]]) -> str:
-    """How many rows of a table run, and how many of them are trained."""
+    """How many rows of a table run."""
     if TRIED[-1] not in head:
         return f'{len(shown)} are refused.'
-    trained, runs = (
-        sum(line[head.index(what)] == 'yes' for line in shown)
-        for what in TRIED
-    )
-    more = '' if trained == runs else f', {trained} of them are trained, too'
-    return f'{runs} of {len(shown)} run{more}.'
+    runs = sum(line[head.index(TRIED[-1])] == 'yes' for line in shown)
+    return f'{runs} of {len(shown)} run.'
 
 
 def replace_section(text: str, section: str) -> str:
@@ -178,8 +172,8 @@ def cells_of_row(row: Any, result: Any) -> list[str]:
     if row.kind == 'refused':
         return [result.problem or 'nothing: it runs']
     said = result.problem or ''
-    training = result.untaught or ('yes' if result.trained else said)
-    answers = 'yes' if result.predicted else said if said != training else ''
+    training = 'yes' if result.trained else said
+    answers = 'yes' if result.predicted else said if result.trained else ''
     parameters, flops = '', ''
     if result.problem is None:
         parameters, flops = _millions(result.parameters), _giga(result.flops)

@@ -60,8 +60,6 @@ class DenseHeadProposals(ProposalGenerator):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_levels < 1:
-            raise UserError(f'num_levels must be at least 1: {num_levels}')
         self.head: Any = build_part(head, 'proposal head')
         self.level = level
         self.num_levels = num_levels
@@ -101,8 +99,7 @@ class DenseHeadProposals(ProposalGenerator):
         level_BTDHW, stride = pyramid.level(self.level)
         self._check_strides(stride)
         frames = real_frames(inputs)
-        boxes: dict[int, Tensor] = {}
-        scores: dict[int, Tensor] = {}
+        found: dict[int, Any] = {}
         # Frames of one size at a time, without what pads them: a head of
         # several convolutions would see the padding.
         for size in dict.fromkeys(one.size for one in frames):
@@ -111,21 +108,20 @@ class DenseHeadProposals(ProposalGenerator):
                 math.ceil(side / step)
                 for side, step in zip(size, reversed(stride))
             )
-            found = self._run(
+            level = pick_frames(level_BTDHW, [frames[row] for row in rows])
+            samples = [frame_sample(size) for _ in rows]
+            results = self._run(
                 self.head.predict,
-                pick_frames(level_BTDHW, [frames[row] for row in rows])[
-                    ..., :height, :width
-                ],
-                [frame_sample(size) for _ in rows],
+                level[..., :height, :width],
+                samples,
                 stride,
                 rescale=False,
             )
-            boxes.update((row, one.bboxes) for row, one in zip(rows, found))
-            scores.update((row, one.scores) for row, one in zip(rows, found))
+            found.update(zip(rows, results))
         order = range(len(frames))
         return pack_proposals(
-            [boxes[row] for row in order],
-            [scores[row] for row in order],
+            [found[row].bboxes for row in order],
+            [found[row].scores for row in order],
             frames,
             pyramid.frame_mask_BT,
         )

@@ -7,18 +7,17 @@ from typing import Any, Optional, Union
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
 from hero_mm.errors import UserError
 from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
+from hero_mm.pretrained.filling import some
 
 from ..video_encoders.building import build_part, find_part, reason
 
 
 def build_detector(
-    detector: Union[dict, str, Path],
-    language_model: Optional[str] = None,
-    random: bool = False,
+    detector: Union[dict, str, Path], language_model: Optional[str] = None
 ) -> nn.Module:
     """Build a detector of mmdet; it is not initialised.
 
@@ -27,7 +26,6 @@ def build_detector(
             ``mmdet::PATH`` takes one of mmdet's own.
         language_model (str, optional): Folder of its language model, in place
             of the name that the config has.
-        random (bool): Its parts name no weights to start from.
 
     Raises:
         FileNotFoundError: There is no such config file.
@@ -37,13 +35,7 @@ def build_detector(
         # Some detectors write into their config.
         model = ConfigDict(copy.deepcopy(detector))
     else:
-        config = _read_config(str(detector))
-        if 'model' not in config:
-            raise UserError(
-                f'{detector}: the config has no model, found '
-                f'{sorted(config)}; give the config of a detector'
-            )
-        model = ConfigDict(config.model)
+        model = _read_config(str(detector))
     if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
     _check_kind(find_part(model, 'detector'))
@@ -56,7 +48,14 @@ def build_detector(
         model.language_model.name = language_model
         if 'lang_model_name' in model.get('bbox_head', {}):
             model.bbox_head.lang_model_name = language_model
-    _mend(model, random, importlib.util.find_spec('fairscale') is not None)
+    encoder = model.get('encoder') or {}
+    if encoder.get('num_cp') and not importlib.util.find_spec('fairscale'):
+        encoder['num_cp'] = 0
+        print_log(
+            'fairscale is not installed: the detector keeps all activations '
+            '(num_cp=0), which takes more memory in training',
+            logger='current',
+        )
     try:
         built: nn.Module = build_part(model, 'detector')
     except OSError as error:
@@ -73,66 +72,44 @@ def build_detector(
     return built
 
 
-def _mend(config: Any, random: bool, whole: bool) -> None:
-    """In place: no published weights if ``random``, fairscale if ``whole``."""
-    if isinstance(config, dict):
-        start = config.get('init_cfg') or {}
-        if random and start.get('type') == 'Pretrained':
-            config['init_cfg'] = None
-        if config.get('num_cp') and not whole:
-            config['num_cp'] = 0
-            print_log(
-                'fairscale is not installed: the detector keeps all '
-                'activations (num_cp=0), which takes more memory in training',
-                logger='current',
-            )
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for part in config:
-            _mend(part, random, whole)
+def _read_config(path: str) -> ConfigDict:
+    if '::' in path:
+        from mmengine.hub import get_config
+
+        config = get_config(path)
+    elif Path(path).is_file():
+        config = Config.fromfile(path)
+    else:
+        raise FileNotFoundError(
+            f'there is no config of a detector at {path}; give its path, or '
+            "one of mmdet's own, such as "
+            "'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'"
+        )
+    if 'model' not in config:
+        raise UserError(
+            f'{path}: the config has no model, found {sorted(config)}; give '
+            'the config of a detector'
+        )
+    return ConfigDict(config.model)
 
 
 def _check_kind(kind: Any) -> None:
     """ValueError where its class is no detector of single frames."""
     from mmdet.models import detectors, mot
 
-    refused = {
-        detectors.KnowledgeDistillationSingleStageDetector: (
-            'is a way to train a detector under a teacher, which it loads, '
-            'too: give the config of the plain detector (GFL for LD, PAA for '
-            'LAD) and its weights'
-        ),
-        detectors.SemiBaseDetector: (
-            'is a way to train two copies of a detector, and finds nothing '
-            'itself: give the config of its detector (the entry '
-            'model.detector) and the weights of its teacher'
-        ),
-        mot.BaseMOTModel: (
-            'follows objects through a video: give the config of its '
-            'detector (the entry model.detector) and its weights'
-        ),
-        detectors.FastRCNN: (
-            'looks at proposals of another detector: take one that finds '
-            'boxes by itself, such as Faster R-CNN'
-        ),
-    }
-    for parent, why in refused.items():
-        if isinstance(kind, type) and issubclass(kind, parent):
-            raise UserError(f'{kind.__name__} {why}')
-
-
-def _read_config(path: str) -> Config:
-    if '::' in path:
-        from mmengine.hub import get_config
-
-        return get_config(path)
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'there is no config of a detector at {path}; give its path, or '
-            "one of mmdet's own, such as "
-            "'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'"
+    refused = (
+        detectors.KnowledgeDistillationSingleStageDetector,
+        detectors.SemiBaseDetector,
+        detectors.FastRCNN,
+        mot.BaseMOTModel,
+    )
+    if isinstance(kind, type) and issubclass(kind, refused):
+        raise UserError(
+            f'{kind.__name__} does not find boxes in a frame by itself: give '
+            'the config of a plain detector and its weights (of a '
+            'semi-supervised one or a tracker, the entry model.detector; GFL '
+            'for LD, PAA for LAD, Faster R-CNN for Fast R-CNN)'
         )
-    return Config.fromfile(path)
 
 
 def _fit(detector: Any) -> None:
@@ -159,25 +136,13 @@ def _fit(detector: Any) -> None:
         prepare.pad_size_divisor = 32
 
 
-def check_boxes(detector: Any, frozen: bool) -> None:
-    """Refuse a detector that finds masks alone, or that would learn them."""
-    name = type(detector).__name__
-    with_mask = getattr(detector, 'with_mask', False)
-    if with_mask and not detector.with_bbox:
+def check_boxes(detector: Any) -> None:
+    """ValueError where a detector finds masks alone."""
+    if getattr(detector, 'with_mask', False) and not detector.with_bbox:
         raise UserError(
-            f'{name} finds masks and no boxes; proposals need a detector '
-            'that finds boxes, such as Mask R-CNN or Faster R-CNN'
-        )
-    learns_masks = (
-        with_mask
-        or hasattr(detector, 'panoptic_head')
-        or getattr(getattr(detector, 'roi_head', None), 'with_semantic', False)
-        or hasattr(getattr(detector, 'bbox_head', None), 'loss_mask')
-    )
-    if learns_masks and not frozen:
-        raise UserError(
-            f'{name} learns masks, which annotated objects have not: use '
-            'frozen=True, or a detector of boxes alone'
+            f'{type(detector).__name__} finds masks and no boxes; proposals '
+            'need a detector that finds boxes, such as Mask R-CNN or Faster '
+            'R-CNN'
         )
 
 
@@ -187,29 +152,23 @@ def load_detector(detector: nn.Module, checkpoint: str) -> None:
     weights = read_checkpoint(path)['state_dict']
     wanted = detector.state_dict()
     wrong = [
-        f'{name} {tuple(value.shape)} is {_shape_in(weights, name)}'
+        name
         for name, value in wanted.items()
         if name not in weights or weights[name].shape != value.shape
     ]
+    kind = type(detector).__name__
     if wrong:
-        more = f', and {len(wrong) - 5} more' if len(wrong) > 5 else ''
         raise UserError(
-            f'checkpoint {path} does not fit {type(detector).__name__}: '
-            f'{", ".join(wrong[:5])}{more}; give the checkpoint that belongs '
-            'to the config of the detector'
+            f'checkpoint {path} does not fit {kind}: missing or of another '
+            f'size are {some(wrong)}; give the checkpoint that belongs to the '
+            'config of the detector'
         )
     unknown = sorted(weights.keys() - wanted.keys())
     if unknown:
         # Position ids of old language models, averages of a training.
         print_log(
-            f'{path}: {len(unknown)} weights that '
-            f'{type(detector).__name__} has not are left out: '
-            f'{", ".join(unknown[:5])}',
+            f'{path}: weights that {kind} has not are left out: '
+            f'{some(unknown)}',
             logger='current',
         )
     detector.load_state_dict({name: weights[name] for name in wanted})
-
-
-def _shape_in(weights: dict[str, Tensor], name: str) -> str:
-    found = weights.get(name)
-    return 'missing' if found is None else f'{tuple(found.shape)} in the file'

@@ -1,4 +1,4 @@
-"""Proposals of a whole mmdet detector, frozen or trained with HERO.
+"""Proposals of a whole mmdet detector, whose weights stay as they are.
 
 Shape legend: B clips, Q sentences, T frames, N real frames, K boxes of a
 frame.
@@ -23,11 +23,8 @@ from .detector_building import build_detector, check_boxes, load_detector
 from .frame_samples import (
     RealFrame,
     frame_sample,
-    frames_to_learn,
     pack_proposals,
     real_frames,
-    set_batch_size,
-    sum_losses,
 )
 
 # Pixels a side that no detector of mmdet finds too small.
@@ -42,10 +39,6 @@ class DetectorProposals(ProposalGenerator):
     sentences, and a clip gets what it finds for any of them; or with one
     fixed prompt.
 
-    One that is trained learns only from clips whose tracks are complete
-    (``tracks_complete``), since everything but the annotated objects is
-    background to it. Where no clip of a batch is, its losses are zero.
-
     Args:
         detector (dict | str | PathLike): Config of the detector, or a config
             file whose ``model`` it is; ``mmdet::PATH`` takes one of mmdet's
@@ -53,24 +46,18 @@ class DetectorProposals(ProposalGenerator):
         checkpoint (str, optional): Its weights: a file, URL or work dir. They
             are loaded by :meth:`init_weights`, so that a checkpoint of HERO,
             which holds them too, needs no other file.
-        frozen (bool): Keep the weights; otherwise it learns all annotated
-            objects as its class 0. Defaults to True.
+        frozen (bool): True; a detector is trained by itself, before.
         text (str, optional): Prompt of a detector with a language model, in
-            place of the sentences. One that is trained needs it, as objects
-            have no sentence: each of them answers to all of the prompt.
+            place of the sentences.
         scale (float): Frames are resized by this for the detector, which may
             want larger ones. Defaults to 1.0.
         max_per_frame (int): Most boxes of a frame. Defaults to 50.
         nms_iou (float, optional): Boxes that overlap a better one by more are
             left out, whatever class or sentence they are of; None keeps them.
             Defaults to 0.7.
-        batch_size (int): Frames that it looks at once; it is trained on all
-            frames of a batch at once. Defaults to 16.
-        loss_weight (float): Weight of its losses. Defaults to 1.
+        batch_size (int): Frames that it looks at once. Defaults to 16.
         language_model (str, optional): Folder of its language model, in place
             of the name that the config has.
-        random (bool): Random weights all over, for tests: nothing is fetched.
-            Defaults to False.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -88,51 +75,42 @@ class DetectorProposals(ProposalGenerator):
         max_per_frame: int = 50,
         nms_iou: Optional[float] = 0.7,
         batch_size: int = 16,
-        loss_weight: float = 1.0,
         language_model: Optional[str] = None,
-        random: bool = False,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if scale <= 0 or max_per_frame < 1 or batch_size < 1:
+        if min(scale, max_per_frame, batch_size) <= 0:
             raise UserError(
-                'scale must be positive, max_per_frame and batch_size at '
-                f'least 1; got {scale}, {max_per_frame} and {batch_size}'
+                'scale, max_per_frame and batch_size must be positive; got '
+                f'{scale}, {max_per_frame} and {batch_size}'
             )
-        self.detector: Any = build_detector(detector, language_model, random)
-        if random and checkpoint is not None:
+        if not frozen:
             raise UserError(
-                f'random=True has no weights, and checkpoint={checkpoint!r} '
-                'gives some: leave one of them out'
+                'frozen=False: a detector does not learn with HERO. Train it '
+                'by itself (configs/detectors/fcos_shapes.py), or take '
+                'DenseHeadProposals, which learns (docs/proposals.md)'
             )
+        self.detector: Any = build_detector(detector, language_model)
+        check_boxes(self.detector)
         self.checkpoint = checkpoint
-        self.frozen = frozen
         self.takes_text = hasattr(self.detector, 'language_model')
-        kind = type(self.detector).__name__
-        self._wants_letters = self.takes_text and kind == 'GLIP'
         if text is not None and not self.takes_text:
             raise UserError(
-                f'{type(self.detector).__name__} has no language model: leave '
-                f'text={text!r} out'
+                f'{self.name} has no language model: leave text={text!r} out'
             )
-        if self.takes_text and text is None and not frozen:
-            raise UserError(
-                f'{type(self.detector).__name__} cannot be trained on objects '
-                'with the sentences as its prompt, for objects have none; '
-                "give it a fixed prompt, such as text='object', or use "
-                'frozen=True'
-            )
-        check_boxes(self.detector, frozen)
         self.text = text
         self.scores_sentences = self.takes_text and text is None
         self.scale = scale
         self.max_per_frame = max_per_frame
         self.nms_iou = nms_iou
         self.batch_size = batch_size
-        self.loss_weight = loss_weight
-        if frozen:
-            self.detector.requires_grad_(False)
+        self.detector.requires_grad_(False)
         self.train()
+
+    @property
+    def name(self) -> str:
+        """The class of the detector."""
+        return type(self.detector).__name__
 
     def init_weights(self) -> None:
         """Load the weights of the detector, or start it."""
@@ -150,10 +128,9 @@ class DetectorProposals(ProposalGenerator):
             self.register_buffer(name, value, persistent=False)
 
     def train(self, mode: bool = True) -> 'DetectorProposals':
-        """A frozen detector stays in evaluation mode."""
+        """Set the mode; the detector stays in evaluation mode."""
         super().train(mode)
-        if self.frozen:
-            self.detector.eval()
+        self.detector.eval()
         return self
 
     @torch.no_grad()
@@ -213,8 +190,6 @@ class DetectorProposals(ProposalGenerator):
             (row, text) for row, texts in enumerate(prompts) for text in texts
         ]
         found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in frames]
-        was_training = self.detector.training
-        self.detector.eval()
         # Frames of one size at a time, so that none is padded for another.
         for size in dict.fromkeys(frame.shape for frame in frames):
             same = [one for one in asked if frames[one[0]].shape == size]
@@ -226,83 +201,35 @@ class DetectorProposals(ProposalGenerator):
                 )
                 for (row, _), result in zip(part, results):
                     found[row].append(result)
-        self.detector.train(was_training)
         best = [self._best(*one) for one in zip(frames, found)]
         return [boxes for boxes, _ in best], [scores for _, scores in best]
 
-    def loss_and_predict(
-        self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
-    ) -> tuple[dict[str, Tensor], Regions]:
-        """See :meth:`ProposalGenerator.loss_and_predict`."""
-        losses = {} if self.frozen else self._losses(inputs, samples)
-        return losses, self(pyramid, inputs, samples)
-
-    def _losses(
-        self, inputs: dict[str, Tensor], samples: Samples
-    ) -> dict[str, Tensor]:
-        """Losses of the detector on all frames of complete clips at once."""
-        frames = real_frames(inputs)
-        rows, truth, weight = frames_to_learn(frames, samples)
-        frames = [frames[row] for row in rows]
-        data = []
-        for one, boxes in zip(frames, truth):
-            boxes = boxes * self._factor(one.size, boxes)
-            data.append(self._lesson(self._scaled(*one.size), boxes))
-        batch, data = self._batch(
-            self._pixels(inputs, frames), data, training=True
-        )
-        head = getattr(self.detector, 'bbox_head', None)
-        if head is not None:
-            set_batch_size(data, data[0].batch_input_shape, head)
-        losses = self._run(self.detector.loss, batch, data)
-        return sum_losses(losses, weight * self.loss_weight)
-
-    def _lesson(self, size: tuple[int, int], boxes: Tensor) -> Any:
-        """A frame to learn boxes of."""
-        sample = frame_sample(size, boxes)
-        if self.text is not None:
-            sample.text = _closed(self.text)
-            # Class 0 is all of the prompt.
-            sample.tokens_positive = [[[0, len(sample.text)]]]
-        return sample
-
-    def _run(
-        self, method: Any, inputs: Tensor, data: list[Any], **options: Any
-    ) -> Any:
+    def _run(self, inputs: Tensor, data: list[Any]) -> list[Any]:
         """Run the detector; ValueError where it does not take such frames."""
-        name = type(self.detector).__name__
         height, width = inputs.shape[-2:]
         try:
-            return method(inputs, data, **options)
+            return self.detector.predict(inputs, data, rescale=False)
         except torch.cuda.OutOfMemoryError:
             raise
         except FAILURES as error:
             why = 'So says the detector itself: look into its config'
-            small = max(height, width) < LARGE
             if isinstance(error, ImportError):
-                why = 'Install it (sklearn by the name scikit-learn)'
-            elif small and self._runs_on_a_large_frame(method, **options):
+                why = 'Install it'
+            elif max(height, width) < LARGE and self._takes_large_frames():
                 why = (
                     f'The frames are too small for it: it runs on {LARGE}x'
                     f'{LARGE} pixels. Enlarge them: scale of the detector'
                 )
             raise UserError(
-                f'{name} does not run on {len(inputs)} frames of '
+                f'{self.name} does not run on {len(inputs)} frames of '
                 f'{width}x{height} pixels: {reason(error)}. {why}'
             ) from error
 
-    @torch.no_grad()
-    def _runs_on_a_large_frame(self, method: Any, **options: Any) -> bool:
-        """Whether it does so with zeros, and an object to learn in them."""
-        size = LARGE, LARGE
-        pixels = torch.zeros(1, 3, *size, device=self._device())
-        sample = self._sample(size, 'object')
-        if method == self.detector.loss:
-            whole = pixels.new_tensor([[0, 0, LARGE, LARGE]])
-            sample = self._lesson(size, whole)
+    def _takes_large_frames(self) -> bool:
+        pixels = torch.zeros(1, 3, LARGE, LARGE, device=self._device())
         try:
-            method(pixels, [sample], **options)
-        except FAILURES:
+            self._run(pixels, [self._sample((LARGE, LARGE), 'object')])
+        except UserError:
             return False
         return True
 
@@ -314,7 +241,7 @@ class DetectorProposals(ProposalGenerator):
             # The whole prompt counts, not the nouns in it: -1 for Grounding
             # DINO, letters for GLIP.
             one.tokens_positive = -1
-            if self._wants_letters:
+            if self.name == 'GLIP':
                 one.tokens_positive = [[[0, len(one.text) - 1]]]
         return one
 
@@ -336,10 +263,9 @@ class DetectorProposals(ProposalGenerator):
         return device
 
     def _scaled(self, height: int, width: int) -> tuple[int, int]:
-        return (
-            max(1, round(height * self.scale)),
-            max(1, round(width * self.scale)),
-        )
+        """Height and width as the detector sees them."""
+        rows, columns = round(height * self.scale), round(width * self.scale)
+        return max(1, rows), max(1, columns)
 
     def _factor(self, size: tuple[int, int], like: Tensor) -> Tensor:
         """From pixels of a frame to those that the detector sees."""
@@ -356,7 +282,7 @@ class DetectorProposals(ProposalGenerator):
         )[0]
 
     def _batch(
-        self, frames: Sequence[Tensor], data: list[Any], training: bool
+        self, frames: Sequence[Tensor], data: list[Any]
     ) -> tuple[Tensor, list[Any]]:
         """Frames and samples as the detector takes them."""
         prepare = self.detector.data_preprocessor
@@ -364,15 +290,13 @@ class DetectorProposals(ProposalGenerator):
         # MMEngine moves it with a whole model alone.
         prepare.to(device)
         inputs = [self._resize(frame.to(device)) for frame in frames]
-        batch = prepare(
-            dict(inputs=inputs, data_samples=data), training=training
-        )
+        batch = prepare(dict(inputs=inputs, data_samples=data))
         if not isinstance(batch['inputs'], Tensor):
             raise UserError(
-                f'the config of {type(self.detector).__name__} has no '
-                'data_preprocessor that makes a batch of frames: give it the '
-                "one of its training, as dict(type='DetDataPreprocessor', "
-                'mean=..., std=..., bgr_to_rgb=..., pad_size_divisor=32)'
+                f'the config of {self.name} has no data_preprocessor that '
+                'makes a batch of frames: give it that of its training, such '
+                "as dict(type='DetDataPreprocessor', mean=..., std=..., "
+                'bgr_to_rgb=..., pad_size_divisor=32)'
             )
         return batch['inputs'], batch['data_samples']
 
@@ -391,9 +315,8 @@ class DetectorProposals(ProposalGenerator):
     def _check_sentences(self, samples: Samples) -> None:
         if not samples or any('queries' not in one for one in samples):
             raise UserError(
-                f'{type(self.detector).__name__} is prompted with the '
-                'sentences: ask them together with the video, or give it a '
-                'fixed prompt with text='
+                f'{self.name} is prompted with the sentences: ask them '
+                'together with the video, or give it a fixed prompt with text='
             )
 
     def _predict(
@@ -404,21 +327,16 @@ class DetectorProposals(ProposalGenerator):
             self._sample(self._scaled(*frame.shape[-2:]), text)
             for frame, text in zip(frames, texts)
         ]
-        batch = self._batch(frames, data, training=False)
-        results = self._run(self.detector.predict, *batch, rescale=False)
+        batch = self._batch(frames, data)
+        results = self._run(*batch)
         if results and 'pred_instances' not in results[0]:
             raise UserError(
-                f'{type(self.detector).__name__} gives no boxes but '
+                f'{self.name} gives no boxes but '
                 f'{", ".join(results[0].keys()) or "nothing"}: proposals need '
                 'a detector that finds boxes of objects, such as Faster R-CNN'
             )
-        return [
-            (
-                one.pred_instances.bboxes.float(),
-                one.pred_instances.scores.float(),
-            )
-            for one in results
-        ]
+        found = [one.pred_instances for one in results]
+        return [(one.bboxes.float(), one.scores.float()) for one in found]
 
     def _best(
         self, frame: Tensor, found: Sequence[tuple[Tensor, Tensor]]

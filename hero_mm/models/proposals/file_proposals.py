@@ -2,8 +2,6 @@
 
 The transform ``LoadProposals`` reads them; see
 ``tools/extract_proposals.py``.
-
-Shape legend: B clips, T frames, K boxes of a frame.
 """
 
 import torch
@@ -28,24 +26,19 @@ class FileProposals(ProposalGenerator):
     ) -> Regions:
         """See :meth:`ProposalGenerator.forward`.
 
-        Raises:
-            ValueError: A clip has no proposals.
+        ValueError where a clip has no proposals.
         """
         mask = pyramid.frame_mask_BT
-        if len(samples) != len(mask):
+        if len(samples) != len(mask) or any(
+            'proposals' not in sample for sample in samples
+        ):
+            names = [sample.get('video_id') for sample in samples]
             raise UserError(
-                f'{len(samples)} samples for {len(mask)} clips: FileProposals '
-                'reads the proposals from the samples, give them to '
-                'encode_video'
+                f'{len(mask)} clips (samples of the videos {names}) need '
+                'proposals: give the samples to encode_video, and put '
+                "dict(type='LoadProposals', folder=...) before "
+                'PackGroundingInputs; tools/extract_proposals.py makes files'
             )
-        for sample in samples:
-            if 'proposals' not in sample:
-                raise UserError(
-                    f'the clip of video {sample.get("video_id")!r} has no '
-                    "proposals: put dict(type='LoadProposals', folder=...) "
-                    'before PackGroundingInputs; the files are made by '
-                    'tools/extract_proposals.py'
-                )
         found = [sample.proposals for sample in samples]
         size = mask.shape[1], max(1, *(one.valid.shape[1] for one in found))
         boxes, scores, valid = (

@@ -127,15 +127,10 @@ def pack_proposals(
     frames: Iterable[RealFrame],
     frame_mask_BT: Tensor,
 ) -> Regions:
-    """Pad the proposals of frames to one number.
+    """Pad the proposals of N frames to one number, at least 1.
 
-    Args:
-        boxes (Sequence[Tensor]): N times xyxy, has shape (K_i, 4).
-        scores (Sequence[Tensor]): N times has shape (K_i,).
-        frames (Iterable[RealFrame]): Whose they are.
-        frame_mask_BT (Tensor): True on real frames; the result lies where it
-            lies, with at least one place a frame, masked where nothing was
-            found.
+    ``boxes`` are N times xyxy (K_i, 4), ``scores`` N times (K_i,). The result
+    lies where ``frame_mask_BT`` lies, and is masked where nothing was found.
     """
     most = max([1, *(len(one) for one in boxes)])
     shape = (*frame_mask_BT.shape, most)

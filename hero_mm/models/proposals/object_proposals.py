@@ -76,12 +76,14 @@ class ObjectProposals(ProposalGenerator):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_proposals < 1:
-            raise UserError(f'num_proposals must be >= 1: {num_proposals}')
-        if average not in ('objects', 'cells') or start_size <= 0:
+        if average not in ('objects', 'cells'):
             raise UserError(
-                "average must be 'objects' or 'cells' and start_size > 0: "
-                f'{average!r}, {start_size}'
+                f"average must be 'objects' or 'cells': {average!r}"
+            )
+        if num_proposals < 1 or start_size <= 0:
+            raise UserError(
+                'num_proposals and start_size must be positive: '
+                f'{num_proposals}, {start_size}'
             )
         self.level = level
         self.num_proposals = num_proposals

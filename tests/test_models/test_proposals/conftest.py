@@ -31,13 +31,7 @@ def detector_config(bert):
 
 
 @pytest.fixture(scope='session')
-def head_config():
-    """Function: the config of a tiny dense head on two levels."""
-    return small_head
-
-
-@pytest.fixture(scope='session')
-def generator_config(detector_config, head_config):
+def generator_config(detector_config):
     """Function: the config of a generator, by the name of what it uses."""
 
     def make(name: str, **changes) -> dict:
@@ -55,7 +49,7 @@ def generator_config(detector_config, head_config):
         if name in HEADS:
             return dict(
                 type='DenseHeadProposals',
-                head=head_config(name),
+                head=small_head(name),
                 num_levels=2,
                 **changes,
             )

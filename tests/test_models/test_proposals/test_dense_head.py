@@ -6,14 +6,6 @@ import torch
 from hero_mm.registry import MODELS
 
 
-@pytest.fixture(scope='module')
-def generator(generator_config):
-    torch.manual_seed(0)
-    generator = MODELS.build(generator_config('RPNHead'))
-    generator.init_weights()
-    return generator
-
-
 @pytest.fixture
 def seen(monkeypatch):
     """Function: what the head of a model is trained on from now on."""
@@ -33,15 +25,6 @@ def seen(monkeypatch):
     return watch
 
 
-def test_coarser_levels_are_maxima(generator):
-    level = torch.randn(2, 16, 3, 5)
-    one, two = generator._maps(level)
-    assert one is level and two.shape == (2, 16, 2, 3)
-    assert torch.equal(two[0, :, 0, 1], level[0, :, :2, 2:4].amax((1, 2)))
-    # An odd last row stands alone.
-    assert torch.equal(two[1, :, 1, 2], level[1, :, 2, 4])
-
-
 @pytest.mark.parametrize(('level', 'stride'), [(0, 4), (-1, 8)])
 def test_any_level_of_the_pyramid_can_be_seen(
     level, stride, build_proposing, generator_config, make_clip, seen, learn
@@ -54,6 +37,10 @@ def test_any_level_of_the_pyramid_can_be_seen(
     _, regions = learn(model, make_clip(2, (32, 48)))
     ((maps, _),) = calls
     assert maps[0].shape[-2:] == (48 // stride, 32 // stride)
+    # The coarser one holds maxima of 2 x 2 cells.
+    torch.testing.assert_close(
+        maps[1], torch.nn.functional.max_pool2d(maps[0], 2)
+    )
     assert regions.mask_BTN.any(-1).all()
     assert regions.boxes_BTN4[..., 3].max() > 32
 
@@ -104,46 +91,30 @@ def test_bfloat16_is_near(build_proposing, make_clip, learn):
         assert parameter.grad.isfinite().all(), name
 
 
-def test_strides_that_do_not_fit_are_refused(
-    build_proposing, generator_config, make_clip, collate
-):
-    model = build_proposing('RPNHead')
-    batch = collate(model, make_clip(2))
-    pyramid = model.encode(batch['inputs'])
-    config = generator_config('RPNHead')
-    config['head']['anchor_generator']['strides'] = [4, 8]
-    wrong = MODELS.build(config)
-    for call in (wrong.forward, wrong.loss_and_predict):
-        with pytest.raises(ValueError, match=r'\(4, 4\).*\(8.0, 8.0\)'):
-            call(pyramid, batch['inputs'], batch['data_samples'])
-    config = generator_config('FCOSHead')
-    config['num_levels'] = 1
-    with pytest.raises(ValueError, match='num_levels to their number'):
-        MODELS.build(config)(pyramid, batch['inputs'], ())
-    absent = MODELS.build(generator_config('RPNHead', level=2))
-    with pytest.raises(ValueError, match='level 2 of the pyramid does not'):
-        absent(pyramid, batch['inputs'], ())
-
-
-def test_wrong_arguments_are_refused(generator_config):
-    with pytest.raises(ValueError, match='num_levels must be at least 1: 0'):
-        MODELS.build({**generator_config('RPNHead'), 'num_levels': 0})
-
-
 @pytest.mark.parametrize(
-    ('change', 'words'),
+    ('kind', 'head', 'options', 'words'),
     [
-        (dict(in_channels=24), 'RPNHead does not run on 2 .* of 16 channels'),
-        (dict(train_cfg=None), 'train_cfg and test_cfg stand inside head'),
-        (dict(strides=[8]), 'proposal head mmdet.RPNHead refuses its argum'),
+        ('RPNHead', dict(in_channels=24), {}, '2 level.* of 16 channels'),
+        ('RPNHead', dict(train_cfg=None), {}, 'train_cfg and test_cfg stand'),
+        ('RPNHead', dict(strides=[8]), {}, 'mmdet.RPNHead refuses its argum'),
+        ('RPNHead', {}, dict(level=0), r'\(8, 8\).*\(4.0, 4.0\)'),
+        ('RPNHead', {}, dict(level=2), 'level 2 of the pyramid does not'),
+        ('FCOSHead', {}, dict(num_levels=1), 'num_levels to their number'),
     ],
 )
 def test_a_head_that_does_not_fit_is_refused(
-    change, words, build_proposing, generator_config, make_clip, learn
+    kind,
+    head,
+    options,
+    words,
+    build_proposing,
+    generator_config,
+    make_clip,
+    learn,
 ):
-    model = build_proposing('RPNHead')
-    config = generator_config('RPNHead')
-    config['head'].update(change)
+    model = build_proposing('own')
+    config = {**generator_config(kind), **options}
+    config['head'].update(head)
     with pytest.raises(ValueError, match=words):
         model.proposal_generator = MODELS.build(config)
         learn(model, make_clip(2))

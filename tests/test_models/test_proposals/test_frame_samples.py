@@ -4,7 +4,6 @@ import torch
 
 from hero_mm.models.proposals import pack_proposals
 from hero_mm.models.proposals.frame_samples import (
-    frame_sample,
     frames_to_learn,
     real_frames,
     sum_losses,
@@ -24,44 +23,20 @@ def masks(lengths, sizes):
     return dict(frame_mask=frame_mask, pixel_mask=pixel_mask)
 
 
-def test_real_frames_are_in_order():
-    frames = real_frames(masks([1, 2], [(5, 3), (4, 6)]))
-    found = [(one.clip, one.frame, one.size) for one in frames]
-    assert found == [(0, 0, (5, 3)), (1, 0, (4, 6)), (1, 1, (4, 6))]
-
-
-def test_truth_is_that_of_the_frame(make_clip):
-    clips = make_clip(2), make_clip(3, seed=1)
+def test_frames_of_incomplete_clips_are_not_learned(make_clip):
+    clips = make_clip(2, complete=False), make_clip(3, seed=1)
     samples = [clip['data_samples'] for clip in clips]
     samples[1].gt_tracks.valid[0, 2] = False
     frames = real_frames(masks([2, 3], [(32, 32)] * 2))
     rows, truth, weight = frames_to_learn(frames, samples)
-    assert rows == [0, 1, 2, 3, 4] and weight == 1
-    assert [len(one) for one in truth] == [3, 3, 3, 3, 2]
-    assert torch.equal(truth[1], samples[0].gt_tracks.bboxes[:, 1])
-    assert torch.equal(truth[4], samples[1].gt_tracks.bboxes[1:, 2])
-
-
-def test_frames_of_incomplete_clips_are_not_learned(make_clip):
-    clips = make_clip(2, complete=False), make_clip(3, seed=1)
-    samples = [clip['data_samples'] for clip in clips]
-    frames = real_frames(masks([2, 3], [(32, 32)] * 2))
-    rows, truth, weight = frames_to_learn(frames, samples)
     assert rows == [2, 3, 4] and weight == 1
     assert torch.equal(truth[0], samples[1].gt_tracks.bboxes[:, 0])
+    assert torch.equal(truth[2], samples[1].gt_tracks.bboxes[1:, 2])
     # Nobody said that it is complete.
     del samples[1].tracks_complete
     rows, truth, weight = frames_to_learn(frames, samples)
     assert rows == [0] and weight == 0
     assert truth[0].shape == (0, 4)
-
-
-def test_a_sample_of_mmdet():
-    sample = frame_sample((24, 40), torch.tensor([A, B]).float())
-    assert sample.img_shape == sample.pad_shape == (24, 40)
-    assert sample.gt_instances.labels.tolist() == [0, 0]
-    assert len(sample.ignored_instances) == 0
-    assert 'gt_instances' not in frame_sample((24, 40))
 
 
 def test_pack_pads_to_the_longest_frame():
@@ -79,17 +54,6 @@ def test_pack_pads_to_the_longest_frame():
     torch.testing.assert_close(regions.scores_BTN[0, 0], scores[0])
     assert torch.equal(regions.frame_mask_BT, inputs['frame_mask'])
     assert regions.times_BT.tolist() == [[0, 1], [0, 1]]
-
-
-def test_pack_of_nothing_has_one_place():
-    inputs = masks([1], [(9, 9)])
-    regions = pack_proposals(
-        [torch.zeros(0, 4)],
-        [torch.zeros(0)],
-        real_frames(inputs),
-        inputs['frame_mask'],
-    )
-    assert regions.mask_BTN.tolist() == [[[False]]]
 
 
 def test_losses_keep_their_names_and_are_weighted():

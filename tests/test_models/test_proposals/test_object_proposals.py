@@ -194,17 +194,6 @@ def test_what_nobody_annotated_is_no_background():
     assert learned[1].all()
 
 
-def test_incomplete_clips_without_objects_teach_nothing():
-    level = torch.randn(1, 2, DIMS, 4, 4, requires_grad=True)
-    sample = clip([[[0.0, 0, 8, 8]] * 2], [[False, False]], complete=False)
-    proposals = generator()
-    losses, _ = proposals.loss_and_predict(pyramid_of(level), {}, [sample])
-    assert not any(value.any() for value in losses.values())
-    sum(losses.values()).backward()
-    for parameter in proposals.parameters():
-        assert parameter.grad is not None and not parameter.grad.any()
-
-
 # What is proposed
 
 
@@ -251,19 +240,11 @@ def test_peaks_come_first():
 
 
 def test_what_is_unlikely_is_left_out():
-    scores = torch.full((4, 4), -4.0)
-    scores[1, 1] = 0.0
-    regions = scored(scores, num_proposals=3)
-    assert regions.mask_BTN.all()
-    proposals = ObjectProposals(DIMS, num_proposals=3)
-    assert proposals.min_score > 0
     # One that was never trained is sure of nothing: the best of a frame stays.
     level = torch.randn(1, 1, DIMS, 4, 4) * 0.1
-    mask = proposals(pyramid_of(level), {}, ()).mask_BTN
-    assert mask.sum(-1).tolist() == [[1]]
-
-
-def test_a_small_level_has_fewer_cells_than_proposals():
+    proposals = ObjectProposals(DIMS, num_proposals=3)
+    assert proposals(pyramid_of(level), {}, ()).mask_BTN.sum() == 1
+    # A small level has fewer cells than proposals.
     regions = scored(torch.zeros(2, 2), num_proposals=9)
     assert regions.mask_BTN.shape == (1, 1, 4) and regions.mask_BTN.all()
 
@@ -286,43 +267,6 @@ def test_beside_a_larger_and_longer_clip(same):
     hidden = ~beside.mask_BTN
     assert not beside.boxes_BTN4[hidden].any()
     assert not beside.scores_BTN[hidden].any()
-
-
-def test_it_learns_to_find_boxes():
-    """Of cells that say where the centre is, and how large the object."""
-    torch.manual_seed(0)
-    # Apart from each other.
-    corner = torch.tensor([[2.0, 4], [18, 20], [32, 3]])[:, None]
-    low = corner + 6 * torch.rand(3, 8, 2)
-    high = low + 5 + 7 * torch.rand(3, 8, 2)
-    boxes = torch.cat([low, high], -1).tolist()
-    sample = clip(boxes)
-    level = 0.1 * torch.randn(1, 8, DIMS, 12, 12)
-    grid = (torch.arange(12) + 0.5) * CELL
-    for k, t in np.ndindex(3, 8):
-        x0, y0, x1, y1 = boxes[k][t]
-        off = torch.stack(
-            torch.meshgrid(
-                grid - (x0 + x1) / 2, grid - (y0 + y1) / 2, indexing='ij'
-            )
-        ).permute(2, 1, 0)
-        near = (off.abs() < CELL).all(-1)
-        size = torch.tensor([x1 - x0, y1 - y0]).log()
-        look = torch.cat([off / CELL, size.expand(off.shape)], -1)
-        level[0, t, :4, near] = look[near].t()
-        level[0, t, 4, near] = 1.0
-    proposals = generator(num_proposals=3)
-    pyramid = pyramid_of(level)
-    optimizer = torch.optim.AdamW(proposals.parameters(), lr=3e-2)
-    for _ in range(200):
-        losses, _ = proposals.loss_and_predict(pyramid, {}, [sample])
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-    found = proposals(pyramid, {}, ()).boxes_BTN4[0]
-    truth = sample.gt_tracks.bboxes.transpose(0, 1)
-    iou = box_iou_pairs(found[:, :, None], truth[:, None])[0].amax(1)
-    assert iou.mean() > 0.7, iou
 
 
 def smooth_level(side, objects):
@@ -362,11 +306,20 @@ def test_boxes_before_training_have_a_size():
     torch.testing.assert_close(sizes[1], 5 * sizes[0])
 
 
-def test_wrong_arguments_are_refused():
-    with pytest.raises(ValueError, match="average must be 'objects' or"):
-        ObjectProposals(DIMS, average='frames')
-    with pytest.raises(ValueError, match='num_proposals must be >= 1: 0'):
-        ObjectProposals(DIMS, num_proposals=0)
+@pytest.mark.parametrize(
+    ('wrong', 'words'),
+    [
+        (dict(average='frames'), "average must be 'objects' or"),
+        (dict(num_proposals=0), 'must be positive: 0'),
+        (dict(start_size=0), 'must be positive: '),
+    ],
+)
+def test_wrong_arguments_are_refused(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        ObjectProposals(DIMS, **wrong)
+
+
+def test_tracks_are_needed_to_learn():
     sample = clip([[[0.0, 0, 8, 8]]])
     del sample.gt_tracks
     pyramid = pyramid_of(torch.zeros(1, 1, DIMS, 4, 4))

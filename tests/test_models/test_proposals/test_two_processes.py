@@ -52,13 +52,11 @@ leave_processes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['FCOSHead', 'Faster R-CNN'])
 def test_both_take_the_step(
-    name, proposing_config, generator_config, make_clip, run_twice, tmp_path
+    proposing_config, generator_config, make_clip, run_twice, tmp_path
 ):
     """One waits for the other's numbers of objects, and it comes."""
-    options = dict(frozen=False) if name == 'Faster R-CNN' else {}
-    config = proposing_config(generator_config(name, **options))
+    config = proposing_config(generator_config('FCOSHead'))
     clips = [make_clip(3), make_clip(2, seed=1, complete=False)]
     (tmp_path / 'setting.pkl').write_bytes(pickle.dumps((config, clips)))
     one, other = run_twice(SCRIPT, tmp_path)
