@@ -256,10 +256,10 @@ def _read_track(entry: Entry, count: int, num_rows: int) -> Track:
         try:
             boxes.append(np.array(box, dtype=np.float32).reshape(4))
             good = bool(is_box(boxes[-1]))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             good = False
         if not good:
-            raise entry.error(f'box {box}', _BOX_CURE, f'frame {frame}')
+            raise entry.error(f'box {box!r:.80}', _BOX_CURE, f'frame {frame}')
         frames.append(int(frame))
     boxes_N4 = np.reshape(boxes, (-1, 4))
     if entry.flag('key_frames', False):

@@ -241,6 +241,7 @@ CASES = [
     ('TRACK boxes 3', [9, 2, 9, 22], r"track '0', frame 3: box .*x2 > x1"),
     ('TRACK boxes 3', [1, 22, 9, 2], 'frame 3: box'),
     ('TRACK boxes 3', [1, 2, 3], 'frame 3: box'),
+    ('TRACK boxes 3', [1, 2, 10**400, 4], 'frame 3: box'),
     ('TRACK boxes 10', BOX, "frame '10'. Cure: give a number from 0 to 9"),
     (f'TRACK boxes {"9" * 5000}', BOX, r"a box on frame '9+. Cure"),
     ('TRACK boxes \u00b2', BOX, "a box on frame '\u00b2'"),
