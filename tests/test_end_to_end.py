@@ -206,7 +206,6 @@ def test_the_report_is_written(place, tested):
     assert 'index.html' in log
     page = (place / 'whole/report/index.html').read_text()
     assert 'm_vIoU' in page and '<img' in page
-    assert (place / 'whole/report/report.md').is_file()
 
 
 def test_the_answer_is_drawn_and_can_be_played(place, whole):

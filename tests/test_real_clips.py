@@ -187,4 +187,4 @@ def test_the_report(run, clips, annotation, pred, tmp_path):
     (sheet,) = (tmp_path / 'cases').glob('best_*.png')
     assert pixels_of(sheet, GT_COLOR) > 200
     assert pixels_of(sheet, PRED_COLOR) > 200
-    assert 'Not drawn' not in (tmp_path / 'report.md').read_text()
+    assert 'Not drawn' not in (tmp_path / 'index.html').read_text()

@@ -1,21 +1,20 @@
 """What people see: drawn tubes, mp4 and PNG files."""
 
-from .drawing import GT_COLOR, PRED_COLOR, TubePainter, draw_tube_sheet
+from .drawing import GT_COLOR, PRED_COLOR, draw_tube, draw_tube_sheet
 from .render import draw_from_video
-from .tube_view import TubeView, resample_view, views_from_sample
+from .tube_view import TubeView, views_from_sample
 from .tube_visualizer import TubeVisualizer
 from .video_writer import VideoWriter, write_png
 
 __all__ = [
     'GT_COLOR',
     'PRED_COLOR',
-    'TubePainter',
     'TubeView',
     'TubeVisualizer',
     'VideoWriter',
     'draw_from_video',
+    'draw_tube',
     'draw_tube_sheet',
-    'resample_view',
     'views_from_sample',
     'write_png',
 ]

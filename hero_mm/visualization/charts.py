@@ -2,8 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -19,16 +18,10 @@ PALETTE = (
 """Colours of Okabe and Ito, which everybody can tell apart."""
 
 
-@dataclass(frozen=True)
-class Series:
-    """A named line of a chart.
+class Series(NamedTuple):
+    """A named line of a chart, with the lengths of error bars.
 
-    Args:
-        name (str): Shown in the legend; lines of one name look alike.
-        x (Sequence[float]): Places of the points.
-        y (Sequence[float]): Their values; those that are not finite are
-            left out.
-        errors (Sequence[float], optional): Lengths of error bars.
+    Points that are not finite are left out; lines of one name look alike.
     """
 
     name: str
@@ -93,22 +86,13 @@ def histogram(
     """How many values fall into each of equal parts of a range, as SVG.
 
     Values beyond the limits are counted in the first and in the last part. ''
-    where there is nothing to draw. The id of a bar ends in its count.
+    where there is nothing to draw.
     """
     if not len(values):
         return ''
-    inside = np.clip(np.asarray(values, dtype=float), *limits)
-    counts, edges = np.histogram(inside, bins, limits)
     axes = _chart(title, x_label)
-    bars = axes.bar(
-        edges[:-1],
-        counts,
-        0.94 * np.diff(edges),
-        align='edge',
-        color=PALETTE[0],
-    )
-    for place, (bar, count) in enumerate(zip(bars, counts.tolist())):
-        bar.set_gid(f'bar_{place}_{count}')
+    inside = np.clip(np.asarray(values, dtype=float), *limits)
+    axes.hist(inside, bins, limits, rwidth=0.94, color=PALETTE[0])
     axes.set_xlim(*limits)
     return _svg(axes, title)
 

@@ -14,15 +14,13 @@ from hero_mm.datasets.query_traits import QueryTraits, query_traits
 from hero_mm.errors import UserError
 from hero_mm.evaluation.breakdown import group_by_name
 
-from .charts import histogram
-from .report import Report, data_name
 from .report_tables import Table, percent
 
 NUMBERS = ('smallest', '5 %', 'median', 'mean', '95 %', 'largest')
 
 
 def number_row(name: str, values: ArrayLike) -> list[str]:
-    """How numbers are spread.
+    """How numbers are spread, under :data:`NUMBERS`.
 
     Examples:
         >>> number_row('x', [1, 2, 3.5])
@@ -34,8 +32,24 @@ def number_row(name: str, values: ArrayLike) -> list[str]:
     return [name, *(f'{round(float(value), 2):g}' for value in shown)]
 
 
-def build_dataset_report(annotation: GroundingAnnotation) -> Report:
-    """Gather tables and charts; nothing is written yet.
+def count_table(
+    title: str, what: str, names: Sequence[str], of: str, note: str = ''
+) -> Table:
+    """How often each name occurs; '' stands for what has none.
+
+    The most frequent comes first, the rarest together.
+    """
+    grouping = group_by_name(what, names, most=20)
+    counts = np.bincount(grouping.group, minlength=len(grouping.names))
+    rows = [
+        [name, str(count), percent(count / len(names))]
+        for name, count in zip(grouping.names, counts.tolist())
+    ]
+    return Table(title, [what, of, 'percent'], rows, note, total=False)
+
+
+def dataset_tables(annotation: GroundingAnnotation) -> list[Table]:
+    """Counts, lengths, sizes, words and names of a data set.
 
     Raises:
         ValueError: If the annotation has no sentence.
@@ -45,63 +59,33 @@ def build_dataset_report(annotation: GroundingAnnotation) -> Report:
         raise UserError(
             f'{annotation.path}: there is no sentence; convert the data again.'
         )
-    runs = [
-        track.runs
-        for video in annotation.videos.values()
-        for track in video.tracks.values()
-    ]
-    facts = {
-        'videos': len(annotation.videos),
-        'clips': len(annotation.data_list),
-        'sentences': len(traits),
-        'tracks': len(runs),
-        'boxes': sum(int((run[:, 1] - run[:, 0]).sum()) for run in runs),
+    videos = list(annotation.videos.values())
+    upright = float(np.mean([video.height > video.width for video in videos]))
+    names = {
+        'category of the object': traits.categories,
+        'predicate': traits.predicates,
     }
-    sections = {
-        'Sentences': [_type_table(traits), _word_table(annotation, traits)],
-        'Lengths and sizes': [
-            _length_table(annotation, traits),
-            _picture_table(annotation),
-        ],
-        'Names': [
-            name_table('category of the object', traits.categories),
-            name_table('predicate', traits.predicates),
-        ],
-    }
-    return Report(
-        data_name(annotation),
-        {name: f'{count:,}' for name, count in facts.items()},
-        sections,
-        _charts(traits),
-    )
-
-
-def name_table(title: str, names: Sequence[str]) -> Table:
-    """How often each name occurs; '' stands for a sentence without one.
-
-    The most frequent comes first, the rarest together.
-    """
-    different = len(set(names) - {''})
-    return _count_table(
-        f'By {title}: {different} different', title, names, 20, 'sentences'
-    )
-
-
-def _count_table(
-    title: str,
-    what: str,
-    names: Sequence[str],
-    most: int,
-    of: str,
-    note: str = '',
-) -> Table:
-    grouping = group_by_name(what, names, most=most)
-    counts = np.bincount(grouping.group, minlength=len(grouping.names))
-    rows = [
-        [name, str(count), percent(count / len(names))]
-        for name, count in zip(grouping.names, counts.tolist())
+    return [
+        _type_table(traits),
+        _word_table(annotation, traits),
+        _length_table(annotation, traits),
+        count_table(
+            'Pictures, width x height',
+            'size',
+            [f'{video.width} x {video.height}' for video in videos],
+            'videos',
+            f'{percent(upright)} percent are upright.',
+        ),
+        *(
+            count_table(
+                f'By {what}: {len({*given} - {""})} different',
+                what,
+                given,
+                'sentences',
+            )
+            for what, given in names.items()
+        ),
     ]
-    return Table(title, [what, of, 'percent'], rows, note, total=False)
 
 
 def _type_table(traits: QueryTraits) -> Table:
@@ -124,6 +108,13 @@ def _type_table(traits: QueryTraits) -> Table:
     return Table('By type, with means', head, rows)
 
 
+def _number_table(
+    title: str, numbers: dict[str, ArrayLike], note: str
+) -> Table:
+    rows = [number_row(name, values) for name, values in numbers.items()]
+    return Table(title, ['', *NUMBERS], rows, note, total=False)
+
+
 def _word_table(annotation: GroundingAnnotation, traits: QueryTraits) -> Table:
     words = Counter(
         word.strip('.,;:!?').lower()
@@ -131,21 +122,17 @@ def _word_table(annotation: GroundingAnnotation, traits: QueryTraits) -> Table:
         for word in text.split()
     )
     words.pop('', None)
-    clips = [len(clip['queries']) for clip in annotation.data_list]
-    rows = [
-        number_row('words of a sentence', traits.words),
-        number_row('sentences of a clip', clips),
-        number_row(
-            'sentences of a video', list(Counter(traits.video_ids).values())
-        ),
-    ]
     once = sum(count == 1 for count in words.values())
-    return Table(
+    return _number_table(
         'Words',
-        ['', *NUMBERS],
-        rows,
+        {
+            'words of a sentence': traits.words,
+            'sentences of a clip': [
+                len(clip['queries']) for clip in annotation.data_list
+            ],
+            'sentences of a video': [*Counter(traits.video_ids).values()],
+        },
         f'{len(words)} different words, {once} of them once.',
-        total=False,
     )
 
 
@@ -153,82 +140,23 @@ def _length_table(
     annotation: GroundingAnnotation, traits: QueryTraits
 ) -> Table:
     videos = list(annotation.videos.values())
-    rows = [
-        number_row('true span, s', traits.span_seconds),
-        number_row('true span, frames', traits.frames),
-        number_row('searched part, s', traits.segment_seconds),
-        number_row(
-            'true span, % of the searched part',
-            100 * traits.span_seconds / traits.segment_seconds,
-        ),
-        number_row('object, % of the picture', 100 * traits.area),
-        number_row('video, s', [v.frame_count / v.fps for v in videos]),
-        number_row('video, frames', [v.frame_count for v in videos]),
-        number_row('video, frames a second', [v.fps for v in videos]),
-        number_row('video, width', [v.width for v in videos]),
-        number_row('video, height', [v.height for v in videos]),
-        number_row('objects of a video', [len(v.tracks) for v in videos]),
-    ]
+    share = 100 * traits.span_seconds / traits.segment_seconds
     hidden = int((traits.frames - traits.boxes).sum())
-    return Table(
+    return _number_table(
         'Lengths and sizes',
-        ['', *NUMBERS],
-        rows,
+        {
+            'true span, s': traits.span_seconds,
+            'true span, frames': traits.frames,
+            'searched part, s': traits.segment_seconds,
+            'true span, % of the searched part': share,
+            'object, % of the picture': 100 * traits.area,
+            'video, s': [v.frame_count / v.fps for v in videos],
+            'video, frames': [v.frame_count for v in videos],
+            'video, frames a second': [v.fps for v in videos],
+            'video, width': [v.width for v in videos],
+            'video, height': [v.height for v in videos],
+            'objects of a video': [len(v.tracks) for v in videos],
+        },
         f'{percent(hidden / int(traits.frames.sum()))} percent of the frames '
         f'of true spans have no box.',
-        total=False,
     )
-
-
-def _picture_table(annotation: GroundingAnnotation) -> Table:
-    videos = annotation.videos.values()
-    upright = float(np.mean([v.height > v.width for v in videos]))
-    return _count_table(
-        'Pictures, width x height',
-        'size',
-        [f'{v.width} x {v.height}' for v in videos],
-        8,
-        'videos',
-        f'{percent(upright)} percent are upright.',
-    )
-
-
-def _charts(traits: QueryTraits) -> dict[str, str]:
-    share = traits.span_seconds / traits.segment_seconds
-    words = int(traits.words.max()) + 1
-    return {
-        'span': _long_tail(
-            'Sentences by length of the span', 'seconds', traits.span_seconds
-        ),
-        'span_share': histogram(
-            share.tolist(),
-            'Sentences by share of the span',
-            'true span over the searched part',
-        ),
-        'segment': _long_tail(
-            'Sentences by length of the searched part',
-            'seconds',
-            traits.segment_seconds,
-        ),
-        'size': _long_tail(
-            'Sentences by size of the object',
-            '% of the picture',
-            100 * traits.area,
-        ),
-        'words': histogram(
-            traits.words.tolist(),
-            'Sentences by number of words',
-            'words',
-            words,
-            (0.0, float(words)),
-        ),
-    }
-
-
-def _long_tail(title: str, label: str, values: np.ndarray) -> str:
-    """A histogram up to where nearly all values lie."""
-    top = float(np.percentile(values, 98))
-    beyond = int((values > top).sum())
-    if beyond:
-        label += f' ({beyond} beyond {top:.3g} in the last bar)'
-    return histogram(values.tolist(), title, label, 20, (0.0, top))

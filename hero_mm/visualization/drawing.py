@@ -8,20 +8,18 @@ the segment: true span, predicted span, action consistency, playhead.
 Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
 """
 
+import textwrap
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hero_mm.errors import UserError
-
 from .tube_view import TubeView, choose_sheet_indices
-from .video_writer import check_picture
 
 Color = tuple[int, int, int]
 
@@ -36,6 +34,8 @@ HALO_COLOR: Color = (0, 0, 0)
 
 MARGIN = 12
 """Pixels left free at both sides of a panel."""
+BAR_LEFT = 86
+"""Where the bar begins; its labels stand before it."""
 MIN_SIDE = 384
 """Small videos are enlarged by a whole factor to at least this size."""
 MAX_SIDE = 960
@@ -46,257 +46,84 @@ _COLUMNS = 4
 _ROW = 10
 _CURVE = 26
 _GAP = 7
+_DASH = 10
+
+Box = tuple[Optional[np.ndarray], Color, bool]
+"""A box, its colour, and whether its line is dashed."""
+Read = Callable[[np.ndarray], np.ndarray]
+"""From N indices into the frames of a view to pictures (N, H, W, 3)."""
 
 
 @lru_cache(maxsize=16)
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib."""
-    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
     folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
-    return ImageFont.truetype(str(folder / name), size)
-
-
-def wrap_text(text: str, width: int, size: int) -> list[str]:
-    """Break a sentence into lines that fit; a long word is cut."""
-    face = font(size)
-    lines, line = [], ''
-    for word in text.split():
-        joined = f'{line} {word}'.strip()
-        if face.getlength(joined) <= width:
-            line = joined
-            continue
-        if line:
-            lines.append(line)
-        while face.getlength(word) > width and len(word) > 1:
-            cut = len(word) - 1
-            while cut > 1 and face.getlength(word[:cut]) > width:
-                cut -= 1
-            lines.append(word[:cut])
-            word = word[cut:]
-        line = word
-    return [*lines, line] if line or not lines else lines
-
-
-class Timeline:
-    """The bar below a frame: spans, action consistency, playhead.
-
-    Its width is in pixels, margins included.
-    """
-
-    def __init__(self, view: TubeView, width: int) -> None:
-        self.view = view
-        self.width = width
-        self.font = font(12)
-        self.rows: list[tuple[str, Color, Optional[tuple[float, float]]]] = []
-        if view.gt_span is not None:
-            self.rows.append(('truth', GT_COLOR, view.gt_span))
-        if view.pred_span is not None:
-            self.rows.append(('prediction', PRED_COLOR, view.pred_span))
-        labels = [row[0] for row in self.rows] + ['action']
-        label = max(self.font.getlength(text) for text in labels)
-        self.left = MARGIN + round(label) + 10
-        self.right = width - MARGIN
-        rows = len(self.rows) * (_ROW + _GAP)
-        curve = 0 if view.action is None else _CURVE + _GAP
-        self.bottom = 4 + rows + curve
-        self.height = self.bottom + 24
-        self._background = self._draw_background()
-
-    def x_of(self, frame: float) -> int:
-        """Column of a native frame number, kept inside the bar."""
-        start, end = self.view.segment
-        part = (frame - start) / max(end - start, 1e-6)
-        part = min(max(part, 0.0), 1.0)
-        return self.left + round(part * (self.right - self.left))
-
-    def _draw_background(self) -> np.ndarray:
-        image = Image.new('RGB', (self.width, self.height), PANEL_COLOR)
-        pen = ImageDraw.Draw(image)
-        top = 4
-        for label, color, span in self.rows:
-            middle = top + _ROW / 2
-            pen.text(
-                (self.left - 10, middle), label, color, self.font, anchor='rm'
-            )
-            rail = (self.left, top + 3, self.right, top + _ROW - 4)
-            pen.rectangle(rail, RAIL_COLOR)
-            if span is not None:
-                x1, x2 = self.x_of(span[0]), self.x_of(span[1])
-                bar = (x1, top, max(x2 - 1, x1 + 1), top + _ROW - 1)
-                pen.rectangle(bar, color)
-            top += _ROW + _GAP
-        if self.view.action is not None:
-            self._draw_action(pen, top)
-        start, end = (self.view.seconds(frame) for frame in self.view.segment)
-        place = self.bottom + 12
-        pen.text(
-            (self.left, place), f'{start:.1f} s', FAINT_COLOR, self.font, 'lm'
-        )
-        pen.text(
-            (self.right, place), f'{end:.1f} s', FAINT_COLOR, self.font, 'rm'
-        )
-        return np.array(image)
-
-    def _draw_action(self, pen: ImageDraw.ImageDraw, top: int) -> None:
-        """A filled curve of the action consistency, 0 below and 1 above."""
-        action = self.view.action
-        if action is None:
-            return
-        base = top + _CURVE - 1
-        pen.text(
-            (self.left - 10, top + _CURVE / 2),
-            'action',
-            ACTION_COLOR,
-            self.font,
-            anchor='rm',
-        )
-        pen.rectangle((self.left, top, self.right, base), RAIL_COLOR)
-        columns = np.arange(self.left, self.right + 1)
-        places = [self.x_of(frame) for frame in self.view.frame_inds]
-        values = np.interp(columns, places, np.clip(action, 0, 1))
-        tops = (base - values * (_CURVE - 2)).round().astype(int)
-        for x, y in zip(columns.tolist(), tops.tolist()):
-            pen.line((x, y, x, base), fill=ACTION_COLOR)
-
-    def draw(self, indices: Sequence[int]) -> np.ndarray:
-        """Draw the bar with a playhead at each of some frames."""
-        image = Image.fromarray(self._background)
-        pen = ImageDraw.Draw(image)
-        for index in indices:
-            x = self.x_of(self.view.frame_inds[index])
-            pen.line((x, 2, x, self.bottom), fill=TEXT_COLOR, width=2)
-            pen.polygon([(x - 4, 0), (x + 5, 0), (x, 6)], fill=TEXT_COLOR)
-        if len(indices) == 1:
-            middle = (self.left + self.right) / 2
-            pen.text(
-                (middle, self.bottom + 12),
-                frame_label(self.view, indices[0]),
-                TEXT_COLOR,
-                self.font,
-                anchor='mm',
-            )
-        return np.array(image)
-
-
-def frame_label(view: TubeView, index: int) -> str:
-    """Time and number of a frame, such as ``'1.9 s, frame 57'``."""
-    frame = int(view.frame_inds[index])
-    return f'{view.seconds(frame):.1f} s, frame {frame}'
+    return ImageFont.truetype(str(folder / 'DejaVuSans.ttf'), size)
 
 
 def fit_size(
     height: int, width: int, min_side: int = MIN_SIDE, max_side: int = MAX_SIDE
-) -> tuple[int, int, float]:
-    """Height, width and factor at which a frame is shown.
+) -> tuple[int, int]:
+    """Height and width at which a frame is shown.
 
     Examples:
         >>> fit_size(64, 64)
-        (384, 384, 6.0)
+        (384, 384)
         >>> fit_size(720, 1280)
-        (540, 960, 0.75)
+        (540, 960)
     """
     side = max(height, width)
-    scale = 1.0
-    if side < min_side:
-        scale = float(-(-min_side // side))
+    scale = float(max(1, -(-min_side // side)))
     if side * scale > max_side:
         scale = max_side / side
-    return round(height * scale), round(width * scale), scale
-
-
-def _dashes(start: int, end: int, dash: int) -> list[tuple[int, int]]:
-    return [
-        (at, min(at + dash, end)) for at in range(start, end + 1, 2 * dash)
-    ]
+    return round(height * scale), round(width * scale)
 
 
 def draw_box(
-    image: np.ndarray,
-    box: Sequence[float],
-    color: Color,
-    thickness: int = 2,
-    dashed: bool = False,
+    image: np.ndarray, box: Sequence[float], color: Color, dashed: bool
 ) -> None:
     """Draw a box, xyxy in pixels with exclusive ends, with a dark halo."""
     height, width = image.shape[:2]
-    half = thickness // 2
     x1, y1, x2, y2 = (round(float(value)) for value in box)
-    x1, x2 = max(x1, half), min(x2 - 1, width - 1 - half)
-    y1, y2 = max(y1, half), min(y2 - 1, height - 1 - half)
+    x1, x2 = max(x1, 1), min(x2 - 1, width - 2)
+    y1, y2 = max(y1, 1), min(y2 - 1, height - 2)
     if x2 < x1 or y2 < y1:
         return
+    shown = np.ones((height, width), bool)
     if dashed:
-        dash = max(6, 5 * thickness)
-        lines = [
-            ((a, y), (b, y))
-            for y in (y1, y2)
-            for a, b in _dashes(x1, x2, dash)
-        ]
-        lines += [
-            ((x, a), (x, b))
-            for x in (x1, x2)
-            for a, b in _dashes(y1, y2, dash)
-        ]
-    else:
-        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-        lines = list(zip(corners, corners[1:] + corners[:1]))
-    for width_, paint in ((thickness + 2, HALO_COLOR), (thickness, color)):
-        for begin, end in lines:
-            cv2.line(image, begin, end, paint, width_)
-
-
-def _caption(view: TubeView, width: int) -> np.ndarray:
-    """The sentence and the note, wrapped, as a strip of the width."""
-    size = 20 if width > MAX_SIDE else 16
-    lines = wrap_text(view.text, width - 2 * MARGIN, size)
-    note = view.note
-    if not note and view.score is not None:
-        note = f'score {view.score:.2f}'
-    notes = wrap_text(note, width - 2 * MARGIN, 12) if note else []
-    step = size + 5
-    height = 10 + step * len(lines) + 17 * len(notes) + 5
-    image = Image.new('RGB', (width, height), PANEL_COLOR)
-    pen = ImageDraw.Draw(image)
-    top = 8
-    for line in lines:
-        pen.text((MARGIN, top), line, TEXT_COLOR, font(size))
-        top += step
-    for line in notes:
-        pen.text((MARGIN, top + 1), line, FAINT_COLOR, font(12))
-        top += 17
-    return np.array(image)
+        place = np.add.outer(np.arange(height) - y1, np.arange(width) - x1)
+        shown = place // _DASH % 2 == 0
+    for wide, paint in ((5, HALO_COLOR), (3, color)):
+        line = np.zeros((height, width), np.uint8)
+        cv2.rectangle(line, (x1, y1), (x2, y2), 1, wide)
+        image[(line > 0) & shown] = paint
 
 
 def draw_boxes(
     frame: np.ndarray,
-    view: TubeView,
-    index: int,
+    boxes: Sequence[Box],
     min_side: int = MIN_SIDE,
     max_side: int = MAX_SIDE,
 ) -> np.ndarray:
-    """A frame (H, W, 3) at the size of :func:`fit_size`, with its boxes."""
-    image, factors = _enlarged(frame, min_side, max_side)
-    for box, color, line, dashed in (
-        (view.pred_box(index), PRED_COLOR, 3, False),
-        (view.gt_box(index), GT_COLOR, 2, True),
-    ):
+    """A frame (H, W, 3) at the size of :func:`fit_size`, with boxes."""
+    height, width = frame.shape[:2]
+    new_height, new_width = fit_size(height, width, min_side, max_side)
+    way = cv2.INTER_AREA if new_width <= width else cv2.INTER_CUBIC
+    if new_width > 3 * width:
+        way = cv2.INTER_NEAREST
+    image = cv2.resize(frame, (new_width, new_height), interpolation=way)
+    factors = np.array([new_width / width, new_height / height] * 2)
+    for box, color, dashed in boxes:
         if box is not None:
-            draw_box(image, box * factors, color, line, dashed)
+            draw_box(image, box * factors, color, dashed)
     return image
 
 
-def _enlarged(
-    frame: np.ndarray, min_side: int, max_side: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A frame at its drawn size, and what to multiply boxes with."""
-    height, width = check_picture(frame).shape[:2]
-    new_height, new_width, scale = fit_size(height, width, min_side, max_side)
-    if scale > 1:
-        way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_CUBIC
-    else:
-        way = cv2.INTER_AREA
-    image = cv2.resize(frame, (new_width, new_height), interpolation=way)
-    return image, np.array([new_width / width, new_height / height] * 2)
+def _boxes_of(view: TubeView, index: int) -> list[Box]:
+    return [
+        (view.pred_box(index), PRED_COLOR, False),
+        (view.gt_box(index), GT_COLOR, True),
+    ]
 
 
 def draw_together(
@@ -306,114 +133,60 @@ def draw_together(
     colors: Sequence[Color],
 ) -> np.ndarray:
     """A frame as :func:`draw_boxes` shows it, with K numbered tubes."""
-    image, factors = _enlarged(frame, MIN_SIDE, MAX_SIDE)
-    picture = Image.fromarray(image)
-    for number, (view, color) in enumerate(zip(views, colors), 1):
-        box = view.pred_box(index)
+    boxes = [view.pred_box(index) for view in views]
+    image = draw_boxes(
+        frame, [(box, color, False) for box, color in zip(boxes, colors)]
+    )
+    for number, (box, color) in enumerate(zip(boxes, colors), 1):
         if box is None:
             continue
-        image = np.array(picture)
-        draw_box(image, box * factors, color, 3)
-        picture = Image.fromarray(image)
-        x, y = np.maximum((box * factors)[:2], 0).tolist()
-        ImageDraw.Draw(picture).text(
-            (x + 5, y + 3),
-            str(number),
-            color,
-            font(16, True),
-            stroke_width=2,
-            stroke_fill=HALO_COLOR,
-        )
-    return np.array(picture)
+        x, y = np.maximum(box[:2] * image.shape[1] / frame.shape[1], 0)
+        for wide, paint in ((5, HALO_COLOR), (2, color)):
+            place = (int(x) + 6, int(y) + 20)
+            cv2.putText(
+                image,
+                str(number),
+                place,
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.6,
+                paint,
+                wide,
+                cv2.LINE_AA,
+            )
+    return image
 
 
-def _centre(image: np.ndarray, width: int) -> np.ndarray:
-    """Pad a picture left and right to a width."""
-    missing = width - image.shape[1]
-    if missing <= 0:
-        return image
-    left = missing // 2
-    return cv2.copyMakeBorder(
-        image,
-        0,
-        0,
-        left,
-        missing - left,
-        cv2.BORDER_CONSTANT,
-        value=PANEL_COLOR,
-    )
-
-
-class TubePainter:
-    """Draw the frames of one tube; what they share is drawn once.
+def draw_tube(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
+    """Draw a frame above the sentence and the span bar.
 
     Args:
+        frame (np.ndarray): RGB uint8 of the size of the video, (H, W, 3).
         view (TubeView): What is drawn.
-        frame_shape (tuple[int, int]): (height, width) of the video.
+        index (int): Place of the frame in the view.
+
+    Returns:
+        np.ndarray: RGB uint8, of the same size for all frames of a view.
     """
-
-    def __init__(self, view: TubeView, frame_shape: tuple[int, int]) -> None:
-        self.view = view
-        self.width = max(fit_size(*frame_shape)[1], MIN_SIDE)
-        self.caption = _caption(view, self.width)
-        self.timeline = Timeline(view, self.width)
-
-    def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
-        """Draw a frame above the sentence and the span bar.
-
-        The frame, (H, W, 3), is of the original size; ``index`` is its
-        place in the view. All results have the same size.
-        """
-        boxes = _centre(draw_boxes(frame, self.view, index), self.width)
-        return np.concatenate(
-            [boxes, self.caption, self.timeline.draw([index])]
-        )
+    image = draw_boxes(frame, _boxes_of(view, index))
+    width = max(image.shape[1], MIN_SIDE)
+    bar = draw_timeline(view, width, [index])
+    return np.concatenate([_centre(image, width), _caption(view, width), bar])
 
 
-def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
-    """A frame of a sheet, with its time below."""
-    image = draw_boxes(frame, view, index, _TILE, _TILE)
-    width = image.shape[1]
-    label = Image.new('RGB', (width, 20), PANEL_COLOR)
-    ImageDraw.Draw(label).text(
-        (width / 2, 10),
-        frame_label(view, index),
-        FAINT_COLOR,
-        font(12),
-        anchor='mm',
-    )
-    return np.concatenate([image, np.array(label)])
-
-
-def draw_tube_sheet(
-    frames: np.ndarray, view: TubeView, count: int = 8
-) -> np.ndarray:
+def draw_tube_sheet(read: Read, view: TubeView, count: int = 8) -> np.ndarray:
     """Draw a contact sheet: the sentence, some frames and the span bar.
 
     Args:
-        frames (np.ndarray): RGB uint8, has shape (T, H, W, 3).
-        view (TubeView): What is drawn, with T frames.
+        read (Callable): From N indices into the view to its frames, RGB uint8
+            of shape (N, H, W, 3).
+        view (TubeView): What is drawn.
         count (int): How many frames; half of them lie inside the span.
 
     Returns:
         np.ndarray: RGB uint8.
-
-    Raises:
-        ValueError: If there is not one frame a frame of the view.
     """
-    if len(frames) != len(view) or len(view) == 0:
-        raise UserError(
-            f'The sheet needs the {len(view)} frames of the view, got '
-            f'{len(frames)}.'
-        )
     indices = choose_sheet_indices(view, count)
-    return draw_chosen_frames(frames[indices], view, indices)
-
-
-def draw_chosen_frames(
-    frames: np.ndarray, view: TubeView, indices: Sequence[int]
-) -> np.ndarray:
-    """Draw a sheet of frames (N, H, W, 3), at N indices of the view."""
+    frames = read(np.array(indices))
     tiles = [
         _tile(frame, view, index) for frame, index in zip(frames, indices)
     ]
@@ -427,5 +200,116 @@ def draw_chosen_frames(
     ]
     width = max(rows[0].shape[1], MIN_SIDE)
     rows = [_centre(row, width) for row in rows]
-    timeline = Timeline(view, width).draw(indices)
-    return np.concatenate([_caption(view, width), *rows, timeline])
+    bar = draw_timeline(view, width, indices)
+    return np.concatenate([_caption(view, width), *rows, bar])
+
+
+def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
+    """A frame of a sheet, with its time below."""
+    image = draw_boxes(frame, _boxes_of(view, index), _TILE, _TILE)
+    width = image.shape[1]
+    label = Image.new('RGB', (width, 20), PANEL_COLOR)
+    ImageDraw.Draw(label).text(
+        (width / 2, 10),
+        _frame_label(view, index),
+        FAINT_COLOR,
+        font(12),
+        anchor='mm',
+    )
+    return np.concatenate([image, np.array(label)])
+
+
+def _frame_label(view: TubeView, index: int) -> str:
+    frame = int(view.frame_inds[index])
+    return f'{view.seconds(frame):.1f} s, frame {frame}'
+
+
+def _centre(image: np.ndarray, width: int) -> np.ndarray:
+    """Pad a picture left and right to a width."""
+    height, own = image.shape[:2]
+    padded = np.full((height, width, 3), PANEL_COLOR, np.uint8)
+    left = (width - own) // 2
+    padded[:, left : left + own] = image
+    return padded
+
+
+def wrap_text(text: str, width: int, size: int) -> list[str]:
+    """Break a sentence into lines of about a width in pixels."""
+    letter = font(size).getlength(text) / max(len(text), 1)
+    # Some lines have wider letters than others.
+    return textwrap.wrap(text, max(int(0.9 * width / max(letter, 1)), 1))
+
+
+def _caption(view: TubeView, width: int) -> np.ndarray:
+    """The sentence and the note, wrapped, as a strip of the width."""
+    note = view.note
+    if not note and view.score is not None:
+        note = f'score {view.score:.2f}'
+    large = 20 if width > MAX_SIDE else 16
+    lines = [
+        (line, size, color)
+        for text, size, color in (
+            (view.text, large, TEXT_COLOR),
+            (note, 12, FAINT_COLOR),
+        )
+        for line in wrap_text(text, width - 2 * MARGIN, size)
+    ]
+    height = 15 + sum(size + 5 for _, size, _ in lines)
+    image = Image.new('RGB', (width, height), PANEL_COLOR)
+    top = 8
+    for line, size, color in lines:
+        ImageDraw.Draw(image).text((MARGIN, top), line, color, font(size))
+        top += size + 5
+    return np.array(image)
+
+
+def draw_timeline(
+    view: TubeView, width: int, indices: Sequence[int]
+) -> np.ndarray:
+    """The bar of spans and action, with a playhead at each of some frames."""
+    start, end = view.segment
+    left, right = BAR_LEFT, width - MARGIN
+
+    def x_of(frame: float) -> int:
+        part = (frame - start) / max(end - start, 1e-6)
+        return left + round(min(max(part, 0.0), 1.0) * (right - left))
+
+    spans = [
+        ('truth', GT_COLOR, view.gt_span),
+        ('prediction', PRED_COLOR, view.pred_span),
+    ]
+    rows = [row for row in spans if row[2] is not None]
+    base = 4 + len(rows) * (_ROW + _GAP)
+    bottom = base + (0 if view.action is None else _CURVE + _GAP)
+    image = Image.new('RGB', (width, bottom + 24), PANEL_COLOR)
+    pen = ImageDraw.Draw(image)
+
+    def write(x: float, y: float, text: str, color: Color, way: str) -> None:
+        pen.text((x, y), text, color, font(12), anchor=way)
+
+    for place, (label, color, span) in enumerate(rows):
+        top = 4 + place * (_ROW + _GAP)
+        write(left - 10, top + _ROW / 2, label, color, 'rm')
+        pen.rectangle((left, top + 3, right, top + _ROW - 4), RAIL_COLOR)
+        x1, x2 = (x_of(frame) for frame in span or view.segment)
+        pen.rectangle((x1, top, max(x2 - 1, x1 + 1), top + _ROW - 1), color)
+    if view.action is not None:
+        # A filled curve, 0 below and 1 above.
+        floor = base + _CURVE - 1
+        write(left - 10, base + _CURVE / 2, 'action', ACTION_COLOR, 'rm')
+        pen.rectangle((left, base, right, floor), RAIL_COLOR)
+        places = [x_of(frame) for frame in view.frame_inds]
+        tops = floor - np.clip(view.action, 0, 1) * (_CURVE - 2)
+        curve = [(left, tops[0]), *zip(places, tops), (right, tops[-1])]
+        pen.polygon([(left, floor), *curve, (right, floor)], ACTION_COLOR)
+    times = [f'{view.seconds(frame):.1f} s' for frame in view.segment]
+    write(left, bottom + 12, times[0], FAINT_COLOR, 'lm')
+    write(right, bottom + 12, times[1], FAINT_COLOR, 'rm')
+    for index in indices:
+        x = x_of(view.frame_inds[index])
+        pen.line((x, 2, x, bottom), fill=TEXT_COLOR, width=2)
+        pen.polygon([(x - 4, 0), (x + 5, 0), (x, 6)], fill=TEXT_COLOR)
+    if len(indices) == 1:
+        label, middle = _frame_label(view, indices[0]), (left + right) / 2
+        write(middle, bottom + 12, label, TEXT_COLOR, 'mm')
+    return np.array(image)

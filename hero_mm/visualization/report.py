@@ -1,6 +1,6 @@
 """Gather what a report of predictions shows, and write it.
 
-Where a prediction fails, beside another; scores, curves, cases. The pages are
+Where a prediction fails, beside another; scores, curves, cases. The page is
 made in :mod:`hero_mm.visualization.report_page`.
 
 Shape legend: Q queries, T frames of a segment. Boxes are xyxy in pixels of the
@@ -22,7 +22,7 @@ from hero_mm.evaluation import (
     selection_report,
     split_errors,
 )
-from hero_mm.evaluation.breakdown import Grouping, standard_groupings
+from hero_mm.evaluation.breakdown import standard_groupings
 from hero_mm.evaluation.comparison import item_differences, ranked_by
 from hero_mm.evaluation.error_split import ErrorSplit, boxes_as_arrays
 from hero_mm.evaluation.functional import (
@@ -35,11 +35,10 @@ from hero_mm.texts import csv_text
 
 from .charts import histogram
 from .render import draw_from_video
-from .report_page import render_html, render_markdown
+from .report_page import render_html
 from .report_tables import (
     Table,
     breakdown_table,
-    changed_table,
     comparison_tables,
     error_table,
     oracle_table,
@@ -54,54 +53,42 @@ from .video_writer import PathLike
 
 Predictions = Mapping[str, Mapping[str, Any]]
 ITEMS_FILE = 'items.csv'
-_CHANGED = 10
 
 
 @dataclass
 class Case:
     """One query that is shown.
 
-    Args:
-        query_id (str): Its id.
-        text (str): The sentence.
-        note (str): Its scores, in words.
-        video (str): Path of the video, '' where it is not to be drawn.
-        view (TubeView): What is drawn.
-        files (list[str]): The sheet and the mp4, relative to the report.
-        error (str): Why it could not be drawn.
+    ``video`` is its path, '' where it is not to be drawn; ``files`` are the
+    sheet and the mp4, relative to the report, ``error`` says why there are
+    none.
     """
 
-    query_id: str
-    text: str
-    note: str
-    video: str
     view: TubeView
+    video: str = ''
     files: list[str] = field(default_factory=list)
     error: str = ''
 
 
 @dataclass
 class Report:
-    """Everything that the pages show.
+    """Everything that the page shows.
 
     Args:
         title (str): Name of the run.
         facts (dict[str, str]): Short texts by name.
         sections (dict[str, list[Table]]): Tables by heading.
-        charts (dict[str, str]): SVG by file name; empty ones are left out.
+        charts (dict[str, str]): SVG by file name; empty ones are not shown.
         cases (dict[str, list[Case]]): By heading, best and worst.
-        files (dict[str, str]): What lies beside the pages, by name.
+        files (dict[str, str]): What lies beside the page, by name.
     """
 
     title: str
     facts: dict[str, str]
     sections: dict[str, list[Table]]
-    charts: dict[str, str] = field(default_factory=dict)
+    charts: dict[str, str]
     cases: dict[str, list[Case]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.charts = {name: svg for name, svg in self.charts.items() if svg}
 
     @property
     def tables(self) -> list[Table]:
@@ -116,17 +103,15 @@ def choose_cases(
     order = np.lexsort((scores.gt_viou, scores.tiou, ranked_by(scores)))
     ranked = [scores.query_ids[place] for place in order]
 
-    def pick(ids: Sequence[str], taken: set[str], limit: int) -> list[str]:
-        chosen: list[str] = []
-        for query_id in ids:
-            if len(chosen) < limit and video_of[query_id] not in taken:
-                taken.add(video_of[query_id])
-                chosen.append(query_id)
-        return chosen
+    def pick(ids: Sequence[str]) -> list[str]:
+        # The first one of each video.
+        first = {video_of[query_id]: query_id for query_id in reversed(ids)}
+        return [q for q in ids if first[video_of[q]] == q][:count]
 
-    best = pick(ranked[::-1], set(), count)
-    rest = [query_id for query_id in ranked if query_id not in set(best)]
-    return best, pick(rest, set(), min(count, len(rest)))
+    best = pick(ranked[::-1])
+    return best, pick(
+        [query_id for query_id in ranked if query_id not in best]
+    )
 
 
 def case_view(
@@ -147,10 +132,8 @@ def case_view(
         known_N, boxes_N4 = boxes_to_arrays(
             prediction['boxes'], f'prediction of query {query["query_id"]!r}'
         )
-        start, end = prediction['span']
-        predicted = dict(
-            pred_span=(float(start), float(end)), score=prediction.get('score')
-        )
+        predicted['pred_span'] = tuple(map(float, prediction['span']))
+        predicted['score'] = prediction.get('score')
         if len(known_N):
             predicted['pred_bboxes'] = interpolate_boxes(
                 known_N, boxes_N4, frames
@@ -173,7 +156,7 @@ def case_view(
 
 def make_cases(
     annotation: GroundingAnnotation,
-    predictions: Mapping[str, Mapping[str, Any]],
+    predictions: Predictions,
     scores: TubeScores,
     video_dir: Optional[PathLike],
     count: int,
@@ -186,24 +169,27 @@ def make_cases(
     }
     video_of = {key: clip['video_id'] for key, (clip, _) in places.items()}
     records = scores.records()
-    cases: list[list[Case]] = []
-    for chosen in choose_cases(scores, video_of, count):
-        cases.append([])
-        for query_id in chosen:
-            clip, query = places[query_id]
-            record = records[query_id]
-            note = (
-                f'{query["type"]}, vIoU {record["viou"]:.2f}, '
-                f'tIoU {record["tiou"]:.2f}, '
-                f'box IoU in the true span {record["gt_viou"]:.2f}'
-            )
-            view = case_view(
-                annotation, query, clip, predictions.get(query_id), note
-            )
-            path = annotation.videos[clip['video_id']].path
-            video = '' if video_dir is None else str(Path(video_dir) / path)
-            cases[-1].append(Case(query_id, query['text'], note, video, view))
-    return {'Best cases': cases[0], 'Worst cases': cases[1]}
+
+    def case_of(query_id: str) -> Case:
+        clip, query = places[query_id]
+        record = records[query_id]
+        note = (
+            f'{query["type"]}, vIoU {record["viou"]:.2f}, '
+            f'tIoU {record["tiou"]:.2f}, '
+            f'box IoU in the true span {record["gt_viou"]:.2f}'
+        )
+        prediction = predictions.get(query_id)
+        view = case_view(annotation, query, clip, prediction, note)
+        if video_dir is None:
+            return Case(view)
+        path = annotation.videos[clip['video_id']].path
+        return Case(view, str(Path(video_dir) / path))
+
+    best, worst = choose_cases(scores, video_of, count)
+    return {
+        'Best cases': [case_of(query_id) for query_id in best],
+        'Worst cases': [case_of(query_id) for query_id in worst],
+    }
 
 
 def data_name(annotation: GroundingAnnotation) -> str:
@@ -212,47 +198,37 @@ def data_name(annotation: GroundingAnnotation) -> str:
     return ' '.join(str(part) for part in parts if part) or 'unnamed'
 
 
-def draw_cases(report: Report, out_dir: PathLike) -> None:
-    """Draw a sheet and an mp4 of every case into ``out_dir/cases``.
+def write_report(report: Report, out_dir: PathLike) -> Path:
+    """Draw the cases; write ``index.html`` and what belongs to it.
 
-    What cannot be drawn is reported on the page, and the others are drawn.
-    """
-    folder = Path(out_dir) / 'cases'
-    for heading, cases in report.cases.items():
-        kind = heading.split()[0].lower()
-        for place, case in enumerate(cases):
-            if not case.video:
-                continue
-            name = f'{kind}_{place}_{case.query_id}'
-            try:
-                paths = draw_from_video(
-                    case.video, [case.view], folder, [name]
-                )
-            except (OSError, ValueError) as error:
-                case.error = str(error)
-                continue
-            case.files = [f'cases/{Path(path).name}' for path in paths]
-
-
-def write_report(report: Report, out_dir: PathLike) -> list[Path]:
-    """Draw the cases and write ``index.html``, ``report.md`` and the rest.
+    A case that cannot be drawn is reported on the page.
 
     Returns:
-        list[Path]: The two pages.
+        Path: The page.
     """
     folder = Path(out_dir)
-    charts = {f'charts/{name}.svg': s for name, s in report.charts.items()}
+    charts = {
+        f'charts/{name}.svg': svg for name, svg in report.charts.items() if svg
+    }
     # What was computed is written before anything is drawn.
     for name, text in {**charts, **report.files}.items():
         write_text(folder / name, text)
-    draw_cases(report, folder)
-    pages = {
-        'index.html': render_html(report),
-        'report.md': render_markdown(report),
-    }
-    for name, text in pages.items():
-        write_text(folder / name, text)
-    return [folder / name for name in pages]
+    for heading, cases in report.cases.items():
+        kind = heading.split()[0].lower()
+        for place, case in enumerate(cases):
+            name = f'{kind}_{place}_{case.view.query_id}'
+            if case.video:
+                _draw_case(case, folder / 'cases', name)
+    write_text(folder / 'index.html', render_html(report))
+    return folder / 'index.html'
+
+
+def _draw_case(case: Case, folder: Path, name: str) -> None:
+    try:
+        paths = draw_from_video(case.video, [case.view], folder, [name])
+        case.files = [f'cases/{Path(path).name}' for path in paths]
+    except (OSError, ValueError) as error:
+        case.error = str(error)
 
 
 def build_analysis(
@@ -270,6 +246,8 @@ def build_analysis(
 ) -> Report:
     """Gather a report of predictions; nothing is drawn or written yet.
 
+    Errors are those of :func:`hero_mm.evaluation.evaluate_tubes`.
+
     Args:
         title (str): Name of the predictions.
         annotation (GroundingAnnotation): The truth.
@@ -281,16 +259,9 @@ def build_analysis(
             compare with.
         count (int): How many of the best and of the worst cases.
         strict (bool): Refuse missing and unknown queries.
-        interpolate (bool, optional): As
-            :func:`hero_mm.evaluation.evaluate_tubes` takes it.
+        interpolate (bool, optional): As ``evaluate_tubes`` takes it.
         log (TrainingLog, optional): Of the training, for its curves.
         oracles (Mapping, optional): Scores of guesses by name.
-
-    Returns:
-        Report: For :func:`write_report`.
-
-    Raises:
-        ValueError: As :func:`hero_mm.evaluation.evaluate_tubes`.
     """
     # Read once: the boxes are scored several times.
     truths = boxes_as_arrays(annotation.ground_truths(), 'ground truth')
@@ -303,55 +274,35 @@ def build_analysis(
     )
     traits = query_traits(annotation)
     split = split_errors(truths, predictions, **how)
-    scores = split.predicted
-    second = None
-    if other is not None:
-        second = score_tubes(truths, other[1], **how)
+    scores, second = split.predicted, None
     picked = selection_report(truths, predictions, OtherTracks(annotation))
-    groupings = standard_groupings(traits)
-    sections = _sections(split, selection_table(picked.summary()), groupings)
-    sections['Scores'].append(score_table(scores, title if other else ''))
+    by_type, *groupings = standard_groupings(traits)
+    tables = [score_table(scores, by_type, title if other else '')]
     if oracles:
-        sections['Scores'].append(oracle_table(scores.summary(), oracles))
-    if other is not None and second is not None:
-        names = (title, other[0])
-        sections['Scores'].append(score_table(second, other[0]))
-        sections[f'{title} and {other[0]}'] = [
-            *comparison_tables(
-                scores, second, traits.video_ids, groupings, names
-            ),
-            *_changed(scores, second, traits, names),
-        ]
-    log = log or TrainingLog()
-    return Report(
-        title,
-        {**_facts(annotation, scores), **log.facts()},
-        sections,
-        {**log.charts(), **_charts(scores, second)},
-        make_cases(annotation, predictions, scores, video_dir, count),
-        {ITEMS_FILE: items_csv(traits, split, second)},
-    )
-
-
-def _sections(
-    split: ErrorSplit, picked: Table, groupings: Sequence[Grouping]
-) -> dict[str, list[Table]]:
-    """What every report shows, under its headings."""
-    scores = split.predicted
-    return {
-        'Scores': [],
-        'Time and space': [error_table(split), right_table(split), picked],
-        # The first, by type of the sentence, is what the scores show.
+        tables.append(oracle_table(scores.summary(), oracles))
+    sections = {
+        'Scores': tables,
+        'Time and space': [
+            error_table(split),
+            right_table(split),
+            selection_table(picked.summary()),
+        ],
         'Groups of queries': [
-            breakdown_table(scores, grouping) for grouping in groupings[1:]
+            breakdown_table(scores, grouping) for grouping in groupings
         ],
     }
-
-
-def _facts(
-    annotation: GroundingAnnotation, scores: TubeScores
-) -> dict[str, str]:
-    return {
+    if other is not None:
+        second = score_tubes(truths, other[1], **how)
+        tables.append(score_table(second, by_type, other[0]))
+        sections[f'{title} and {other[0]}'] = comparison_tables(
+            scores,
+            second,
+            traits.video_ids,
+            [by_type, *groupings],
+            (title, other[0]),
+            traits.texts,
+        )
+    facts = {
         'data': data_name(annotation),
         'clips': str(len(annotation.data_list)),
         'queries': str(len(scores.query_ids)),
@@ -359,20 +310,15 @@ def _facts(
         'without a prediction': str(len(scores.missing)),
         'predictions of unknown queries': str(len(scores.unknown)),
     }
-
-
-def _changed(
-    first: TubeScores,
-    second: TubeScores,
-    traits: QueryTraits,
-    names: tuple[str, str],
-) -> list[Table]:
-    texts = dict(zip(traits.query_ids, traits.texts))
-    tables = [
-        changed_table(first, second, texts, names, _CHANGED, better)
-        for better in (True, False)
-    ]
-    return [table for table in tables if table is not None]
+    log = log or TrainingLog()
+    return Report(
+        title,
+        {**facts, **log.facts()},
+        sections,
+        {**log.charts(), **_charts(scores, second)},
+        make_cases(annotation, predictions, scores, video_dir, count),
+        {ITEMS_FILE: items_csv(traits, split, second)},
+    )
 
 
 def _charts(
@@ -402,19 +348,20 @@ def items_csv(
     traits: QueryTraits, split: ErrorSplit, second: Optional[TubeScores] = None
 ) -> str:
     """What is known and scored of every query, a line each."""
+    scores = split.predicted
     columns: dict[str, Any] = {
         'query_id': traits.query_ids,
         'video_id': traits.video_ids,
         'type': traits.types,
         'category': traits.categories,
         'predicate': traits.predicates,
-        'protocol': [split.predicted.protocol.label] * len(traits),
+        'protocol': [scores.protocol.label] * len(traits),
         'span_seconds': traits.span_seconds,
         'video_seconds': traits.video_seconds,
         'area': traits.area,
-        'tiou': split.predicted.tiou,
-        'viou': split.predicted.viou,
-        'gt_viou': split.predicted.gt_viou,
+        'tiou': scores.tiou,
+        'viou': scores.viou,
+        'gt_viou': scores.gt_viou,
         'viou_true_span': split.true_span.viou,
         'viou_true_boxes': split.true_boxes.viou,
     }
@@ -422,9 +369,9 @@ def items_csv(
         columns['other_tiou'] = second.tiou
         columns['other_viou'] = second.viou
         columns['other_gt_viou'] = second.gt_viou
-    missing = set(split.predicted.missing)
+    missing = set(scores.missing)
     columns['has_prediction'] = [
-        int(query_id not in missing) for query_id in traits.query_ids
+        int(q not in missing) for q in scores.query_ids
     ]
     columns['text'] = traits.texts
     rows = [

@@ -1,45 +1,30 @@
-"""The pages of a report: HTML that needs no script, and Markdown."""
+"""The page of a report: HTML that needs no script."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment
-from markupsafe import Markup
-
-from hero_mm.texts import markdown
-
-if TYPE_CHECKING:
-    from .report import Report
 
 STYLE = """
-:root { color-scheme: light; }
 body { margin: 0 auto; max-width: 1180px; padding: 1.5rem;
   font: 15px/1.5 system-ui, sans-serif; color: #1d1f24; background: #f6f7f9; }
-h1 { font-size: 1.6rem; margin: .2rem 0 .6rem; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
-.facts { display: flex; flex-wrap: wrap; gap: .4rem 1.6rem; margin: 0; }
-.facts div { display: flex; gap: .4rem; }
-dt { color: #667; } dd { margin: 0; font-weight: 600; }
-.card { background: #fff; border: 1px solid #e2e4e9; border-radius: 8px;
-  padding: .8rem 1rem; margin: 0 0 1rem; overflow-x: auto; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+dt, dd { display: inline; margin: 0 1.2rem 0 0; } dd { font-weight: 600; }
+dt, .note { color: #667; font-size: .9rem; }
+.card, .charts img { background: #fff; border: 1px solid #e2e4e9;
+  border-radius: 8px; }
+.card { padding: .8rem 1rem; margin: 0 0 1rem; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; }
 th, td { text-align: right; padding: .3rem .6rem; white-space: nowrap;
   font-variant-numeric: tabular-nums; border-top: 1px solid #eceef2; }
-th { color: #556; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
 .total tbody tr:first-child td { font-weight: 600; }
-.note { color: #667; margin: .5rem 0 0; font-size: .9rem; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; }
-.charts img { max-width: 100%; height: auto; background: #fff;
-  border: 1px solid #e2e4e9; border-radius: 8px; }
 .case { display: grid; grid-template-columns: minmax(200px, 300px) 1fr;
   gap: .6rem 1rem; align-items: start; }
-.case h3 { grid-column: 1 / -1; font-size: 1rem; margin: 0; }
-.case p { grid-column: 1 / -1; margin: 0; color: #667; font-size: .9rem; }
+.case h3, .case p { grid-column: 1 / -1; font-size: 1rem; margin: 0; }
 .case video, .case img { width: 100%; height: auto; border-radius: 4px; }
-.pred { color: #b36b00; font-weight: 600; }
-.truth { color: #1b78ad; font-weight: 600; }
-@media (max-width: 720px) { .case { grid-template-columns: 1fr; } }
+.pred { color: #b36b00; } .truth { color: #1b78ad; }
 """
 
 HTML = """<!doctype html>
@@ -52,9 +37,9 @@ HTML = """<!doctype html>
 </head>
 <body>
 <h1>{{ report.title }}</h1>
-<dl class="facts">
+<dl>
 {%- for name, text in report.facts.items() %}
-<div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>
+<dt>{{ name }}</dt><dd>{{ text }}</dd>
 {%- endfor %}
 </dl>
 {%- for heading, tables in report.sections.items() if tables %}
@@ -80,7 +65,7 @@ HTML = """<!doctype html>
 {%- if report.charts %}
 <h2>Charts</h2>
 <div class="charts">
-{%- for name in report.charts %}
+{%- for name, svg in report.charts.items() if svg %}
 <img src="charts/{{ name }}.svg" alt="{{ name }}">
 {%- endfor %}
 </div>
@@ -92,8 +77,8 @@ HTML = """<!doctype html>
 The bar below the picture is the part of the video that is searched.</p>
 {%- for case in cases %}
 <div class="card case">
-<h3>{{ case.text }}</h3>
-<p>{{ case.note }} (query {{ case.query_id }})</p>
+<h3>{{ case.view.text }}</h3>
+<p>{{ case.view.note }} (query {{ case.view.query_id }})</p>
 {%- if case.error %}
 <p>Not drawn: {{ case.error }}</p>
 {%- elif case.files %}
@@ -117,70 +102,8 @@ alt="Frames of the clip with the predicted and the true box"></a>
 </html>
 """
 
-MARKDOWN = """# {{ report.title }}
-{% for name, text in report.facts.items() %}
-- {{ name }}: {{ text }}
-{%- endfor %}
 
-{% for heading, tables in report.sections.items() if tables %}
-## {{ heading }}
-{% for table in tables %}
-**{{ table.title }}**
-
-|{% for cell in table.head %} {{ cell }} |{% endfor %}
-|{% for cell in table.head %} --- |{% endfor %}
-{%- for row in table.rows %}
-|{% for cell in row %} {{ cell }} |{% endfor %}
-{%- endfor %}
-{% if table.note %}
-{{ table.note }}
-{% endif %}
-{%- endfor %}
-{%- endfor %}
-{%- if report.charts %}
-## Charts
-{% for name in report.charts %}
-![{{ name }}](charts/{{ name }}.svg)
-{%- endfor %}
-{% endif %}
-{%- for heading, cases in report.cases.items() if cases %}
-## {{ heading }}
-
-Orange, solid: prediction. Blue, dashed: truth.
-{% for case in cases %}
-### {{ case.text }}
-
-{{ case.note }} (query {{ case.query_id }})
-{% if case.error %}
-Not drawn: {{ case.error }}
-{% elif case.files %}
-![frames]({{ case.files[0] }}) [video]({{ case.files[1] }})
-{% endif %}
-{%- endfor %}
-{%- endfor %}
-{%- if report.files %}
-## Files
-{% for name in report.files %}
-- [{{ name }}]({{ name }})
-{%- endfor %}
-{% endif %}
-"""
-
-
-def render_html(report: 'Report') -> str:
-    """The page that opens from disk, with relative links only."""
+def render_html(report: Any) -> str:
+    """The page of a ``Report``; opens from disk, with relative links only."""
     page = Environment(autoescape=True).from_string(HTML)
     return page.render(report=report, style=STYLE)
-
-
-def render_markdown(report: 'Report') -> str:
-    """The same as Markdown."""
-    # Not that of HTML: Markdown has links and cells as well.
-    environment = Environment(
-        autoescape=False, keep_trailing_newline=True, finalize=_escape
-    )
-    return environment.from_string(MARKDOWN).render(report=report)
-
-
-def _escape(value: Any) -> Any:
-    return value if isinstance(value, Markup) else markdown(value)

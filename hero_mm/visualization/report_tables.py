@@ -3,15 +3,12 @@
 Shares are shown in percent, differences in percent points, with one decimal.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 
-from hero_mm.errors import UserError
 from hero_mm.evaluation.breakdown import Grouping, GroupScores, group_scores
 from hero_mm.evaluation.comparison import (
     Difference,
@@ -22,33 +19,24 @@ from hero_mm.evaluation.comparison import (
 from hero_mm.evaluation.error_split import RIGHT, ErrorSplit, lost_points
 from hero_mm.evaluation.functional import TubeScores
 from hero_mm.evaluation.functional.table import align_rows
+from hero_mm.json_reader import read_json
 
 from .video_writer import PathLike
 
-SELECTION_KEYS = ('picked', 'other', 'nothing', 'picked_iou')
-SELECTION_TITLES = (
-    'frames on the true object',
-    'on another',
-    'on none',
-    'box IoU where right',
-)
-
+SELECTED = {
+    'picked': 'frames on the true object',
+    'other': 'on another',
+    'nothing': 'on none',
+    'picked_iou': 'box IoU where right',
+}
 FEW_VIDEOS = 20
 """With fewer videos an interval is too narrow; a note says so."""
 _CLEAR = {True: 'yes', False: 'no', None: '–'}
+_CHANGED = 10
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of texts.
-
-    Args:
-        title (str): Above it.
-        head (list[str]): One a column.
-        rows (list[list[str]]): As many cells each.
-        note (str): Below it.
-        total (bool): Whether the first row stands for all the others.
-    """
+class Table(NamedTuple):
+    """A table of texts; ``total`` where its first row stands for the rest."""
 
     title: str
     head: list[str]
@@ -75,43 +63,67 @@ def percent(value: Optional[float]) -> str:
     return f'{100 * value:.1f}'
 
 
+def points(value: float) -> str:
+    """A difference of two shares in percent points, with its sign.
+
+    Examples:
+        >>> points(0.0123), points(-0.5), points(float('nan'))
+        ('+1.2', '-50.0', '–')
+    """
+    return f'{100 * value:+.1f}' if np.isfinite(value) else '–'
+
+
+def interval(difference: Difference) -> str:
+    """The interval of a difference in percent points, '–' without one."""
+    if not np.isfinite(difference.low):
+        return '–'
+    return f'{points(difference.low)} to {points(difference.high)}'
+
+
 def _percents(
     summary: Mapping[str, float], keys: Sequence[str], prefix: str = ''
 ) -> list[str]:
     return [percent(summary.get(prefix + key)) for key in keys]
 
 
-def _types(summary: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Row names and key prefixes of a summary, all queries first."""
-    kinds = dict.fromkeys(
-        key.split('/', 1)[0] for key in summary if '/' in key
-    )
-    return [('all', ''), *((kind, f'{kind}/') for kind in kinds)]
+def _unit(scores: TubeScores) -> str:
+    return f'protocol {scores.protocol.label}, in percent'
 
 
-def score_table(scores: TubeScores, name: str = '') -> Table:
-    """Scores by sentence type."""
-    summary = scores.summary()
-    keys = [key for key in summary if '/' not in key]
-    kinds = list(scores.query_types)
+def main_key(scores: TubeScores) -> str:
+    """The one mean score that a protocol is quoted by."""
+    return 'acc_avg' if scores.protocol.accuracies else 'm_vIoU'
+
+
+def ranked_name(scores: TubeScores) -> str:
+    """What queries are ranked and compared by."""
+    return 'gt_vIoU' if scores.protocol.accuracies else 'vIoU'
+
+
+def breakdown_table(
+    scores: TubeScores, grouping: Grouping, title: str = ''
+) -> Table:
+    """Scores of groups of queries."""
+    keys = list(scores.columns())
+    everyone = GroupScores('all', len(scores.query_ids), scores.summary())
     rows = [
-        [
-            name,
-            str(kinds.count(name) if prefix else len(kinds)),
-            *_percents(summary, keys, prefix),
-        ]
-        for name, prefix in _types(summary)
+        [part.name, str(part.count), *_percents(part.scores, keys)]
+        for part in [everyone, *group_scores(scores, grouping)]
     ]
+    return Table(
+        f'{title or f"By {grouping.title}"}, {_unit(scores)}',
+        [grouping.title, 'queries', *keys],
+        rows,
+    )
+
+
+def score_table(scores: TubeScores, by_type: Grouping, name: str) -> Table:
+    """Scores by type of the sentence, with what the protocol does."""
     note = scores.protocol.summary
     if scores.missing:
         note += f'; {len(scores.missing)} queries without a prediction score 0'
-    return Table(
-        f'Scores{f" of {name}" if name else ""}, protocol '
-        f'{scores.protocol.label}, in percent',
-        ['sentences', 'queries', *keys],
-        rows,
-        note,
-    )
+    title = f'Scores of {name}' if name else 'Scores'
+    return breakdown_table(scores, by_type, title)._replace(note=note)
 
 
 def oracle_table(
@@ -133,86 +145,30 @@ def oracle_table(
     )
 
 
-def selection_table(summary: Mapping[str, float]) -> Table:
-    """Which object was followed inside the true span."""
-    rows = [
-        [name, *_percents(summary, SELECTION_KEYS, prefix)]
-        for name, prefix in _types(summary)
-    ]
-    return Table(
-        'Which object is boxed inside the true span, in percent',
-        ['sentences', *SELECTION_TITLES],
-        rows,
-    )
-
-
 def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
     """Scores of guesses by name and group; empty where there is no file.
 
-    The file is JSON, ``{NAME: {"group": "blind", "m_tIoU": ..., ...}}``.
+    The file is JSON, ``{NAME: {"group": "blind", "m_tIoU": ..., ...}}``, of
+    ``tools/analysis_tools/shapes_oracles.py``.
     """
+    oracles = {}
     file = Path(path)
-    if not file.is_file():
-        return {}
-    try:
-        oracles = {}
-        for name, row in json.loads(file.read_text(encoding='utf-8')).items():
-            group = row.pop('group', None)
-            label = name if group is None else f'{name} ({group})'
-            oracles[label] = {str(k): float(v) for k, v in row.items()}
-        return oracles
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f'{file} must be JSON like {{NAME: {{"m_tIoU": 0.1}}}} ({error}); '
-            'write it again with tools/analysis_tools/shapes_oracles.py '
-            '--json.'
-        ) from error
+    for name, row in (read_json(file) if file.is_file() else {}).items():
+        group = row.pop('group', '')
+        oracles[f'{name} ({group})' if group else name] = row
+    return oracles
 
 
-def points(value: float) -> str:
-    """A difference of two shares in percent points, with its sign.
-
-    Examples:
-        >>> points(0.0123), points(-0.5), points(float('nan'))
-        ('+1.2', '-50.0', '–')
-    """
-    return f'{100 * value:+.1f}' if np.isfinite(value) else '–'
-
-
-def interval(difference: Difference) -> str:
-    """The interval of a difference in percent points, '–' without one."""
-    if not np.isfinite(difference.low):
-        return '–'
-    return f'{points(difference.low)} to {points(difference.high)}'
-
-
-def _unit(scores: TubeScores) -> str:
-    return f'protocol {scores.protocol.label}, in percent'
-
-
-def main_key(scores: TubeScores) -> str:
-    """The one mean score that a protocol is quoted by."""
-    return 'acc_avg' if scores.protocol.accuracies else 'm_vIoU'
-
-
-def ranked_name(scores: TubeScores) -> str:
-    """What queries are ranked and compared by."""
-    return 'gt_vIoU' if scores.protocol.accuracies else 'vIoU'
-
-
-def breakdown_table(scores: TubeScores, grouping: Grouping) -> Table:
-    """Scores of groups of queries."""
-    summary = scores.summary()
-    keys = list(scores.columns())
-    everyone = GroupScores('all', len(scores.query_ids), summary)
+def selection_table(summary: Mapping[str, float]) -> Table:
+    """Which object was followed inside the true span."""
+    kinds = dict.fromkeys(key.split('/')[0] for key in summary if '/' in key)
     rows = [
-        [part.name, str(part.count), *_percents(part.scores, keys)]
-        for part in [everyone, *group_scores(scores, grouping)]
+        [kind or 'all', *_percents(summary, list(SELECTED), prefix)]
+        for kind, prefix in (('', ''), *((kind, f'{kind}/') for kind in kinds))
     ]
-    head = [grouping.title, 'queries', *keys]
     return Table(
-        f'By {grouping.title}, {_unit(scores)}',
-        head,
+        'Which object is boxed inside the true span, in percent',
+        ['sentences', *SELECTED.values()],
         rows,
     )
 
@@ -244,13 +200,10 @@ def error_table(split: ErrorSplit) -> Table:
 def right_table(split: ErrorSplit) -> Table:
     """How many queries have the right span, the right boxes, both or none."""
     shares = split.right_shares()
-    names = {True: 'boxes right', False: 'boxes wrong'}
     rows = [
-        [
-            names[space],
-            *(percent(shares[time, space]) for time in (True, False)),
-        ]
-        for space in (True, False)
+        [f'boxes {name}', percent(shares[True, is_right])]
+        + [percent(shares[False, is_right])]
+        for name, is_right in (('right', True), ('wrong', False))
     ]
     return Table(
         f'What is right of the queries, {_unit(split.predicted)} of them',
@@ -262,48 +215,47 @@ def right_table(split: ErrorSplit) -> Table:
     )
 
 
-def difference_row(name: str, difference: Difference) -> list[str]:
-    """A row of a comparison: both means, difference, interval."""
-    return [
-        name,
-        percent(difference.first),
-        percent(difference.second),
-        points(difference.value),
-        interval(difference),
-        _CLEAR[difference.is_clear],
-    ]
-
-
 def comparison_tables(
     first: TubeScores,
     second: TubeScores,
-    clusters: Sequence[str],
+    video_ids: Sequence[str],
     groupings: Sequence[Grouping],
     names: tuple[str, str],
+    texts: Sequence[str],
 ) -> list[Table]:
-    """Two predictions side by side: means, groups, items."""
+    """Two predictions side by side: means, groups, sentences."""
+    videos = len(set(video_ids))
+    drawn = video_ids if videos > 1 else None
+    over = f'{len(texts)} queries of one video'
+    if drawn is not None:
+        over = f'{videos} videos, each with all its queries'
+    note = (
+        f'Difference: {names[1]} minus {names[0]}, in percent points. The '
+        f'interval is a paired bootstrap over {over}.'
+    )
+    if videos < FEW_VIDEOS:
+        note += ' Of so few videos it is narrower than it should be.'
     head = [*names, 'difference', '95 % interval', 'clear of 0']
-    videos = len(set(clusters))
-    drawn = clusters if videos > 1 else None
     means = Table(
         f'Scores, {_unit(first)}',
         ['', *head],
         [
-            difference_row(found.key, found)
+            [found.key, *_difference(found)]
             for found in compare_scores(first, second, drawn)
         ],
-        f'Difference: {names[1]} minus {names[0]}, in percent points. '
-        + _interval_note(videos, len(first.query_ids)),
+        note,
         total=False,
     )
     key = main_key(first)
-    rows = []
-    for grouping in groupings:
-        for place, name in enumerate(grouping.names):
-            chosen = grouping.group == place
-            found = compare_scores(first, second, drawn, chosen)
-            (one,) = (part for part in found if part.key == key)
-            rows.append([grouping.title, *difference_row(name, one)])
+    rows = [
+        [grouping.title, name, *_difference(found)]
+        for grouping in groupings
+        for place, name in enumerate(grouping.names)
+        for found in compare_scores(
+            first, second, drawn, grouping.group == place
+        )
+        if found.key == key
+    ]
     groups = Table(
         f'{key} by group, {_unit(first)}',
         ['by', 'group', *head],
@@ -311,74 +263,47 @@ def comparison_tables(
         'Of this many intervals one in twenty misses by chance.',
         total=False,
     )
-    return [means, groups, _better_or_worse(first, second, names[1])]
+    return [means, groups, _changed_table(first, second, names, texts)]
 
 
-def _interval_note(videos: int, queries: int) -> str:
-    if videos < 2:
-        return (
-            f'The interval is a paired bootstrap over {queries} queries: '
-            f'they are all of one video, and say little of others.'
-        )
-    note = (
-        f'The interval is a paired bootstrap over {videos} videos, each with '
-        f'all its queries.'
-    )
-    if videos < FEW_VIDEOS:
-        note += ' Of so few videos it is narrower than it should be.'
-    return note
-
-
-def _better_or_worse(
-    first: TubeScores, second: TubeScores, name: str
-) -> Table:
-    delta = item_differences(first, second)
-    rows = [
-        [word, str(int(there.sum())), percent(float(there.mean()))]
-        for word, there in (
-            ('better', delta > 0),
-            ('the same', delta == 0),
-            ('worse', delta < 0),
-        )
+def _difference(found: Difference) -> list[str]:
+    return [
+        percent(found.first),
+        percent(found.second),
+        points(found.value),
+        interval(found),
+        _CLEAR[found.is_clear],
     ]
-    return Table(
-        f'Queries for which {name} is better or worse: '
-        f'{ranked_name(first)}, {_unit(first)}',
-        [name, 'queries', 'percent of them'],
-        rows,
-        total=False,
-    )
 
 
-def changed_table(
+def _changed_table(
     first: TubeScores,
     second: TubeScores,
-    texts: Mapping[str, str],
     names: tuple[str, str],
-    count: int,
-    better: bool,
-) -> Optional[Table]:
-    """The queries that differ most."""
-    delta = item_differences(first, second) * (1 if better else -1)
-    order = np.argsort(-delta, kind='stable')[:count]
-    order = order[delta[order] > 0]
-    if not len(order):
-        return None
+    texts: Sequence[str],
+) -> Table:
+    """The queries that gain and those that lose most, the best first."""
+    delta = item_differences(first, second)
+    order = np.argsort(-delta, kind='stable')
+    gains = order[delta[order] > 0][:_CHANGED]
+    losses = order[delta[order] < 0][-_CHANGED:]
     one, two = ranked_by(first), ranked_by(second)
     rows = [
         [
-            texts[first.query_ids[place]],
+            texts[place],
             first.query_ids[place],
-            percent(float(one[place])),
-            percent(float(two[place])),
-            points(float(two[place] - one[place])),
+            percent(one[place]),
+            percent(two[place]),
+            points(delta[place]),
         ]
-        for place in order
+        for place in [*gains, *losses]
     ]
     return Table(
-        f'Where {names[1]} is {"better" if better else "worse"} by most: '
-        f'{ranked_name(first)}, {_unit(first)}',
+        f'Where {names[1]} differs most: {ranked_name(first)}, {_unit(first)}',
         ['sentence', 'query', *names, 'difference'],
         rows,
+        f'{names[1]} is better for {int((delta > 0).sum())}, the same for '
+        f'{int((delta == 0).sum())} and worse for {int((delta < 0).sum())} '
+        f'of {len(delta)} queries.',
         total=False,
     )

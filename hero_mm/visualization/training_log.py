@@ -38,9 +38,9 @@ class TrainingLog:
         if not steps:
             return {}
         facts = {'iterations': str(max(steps))}
-        if self.by_epoch and self.train.get('epoch'):
+        if self.by_epoch:
             facts['epochs'] = f'{max(self.train["epoch"].values()):g}'
-        if self.train.get('time'):
+        if 'time' in self.train:
             seconds = statistics.median(self.train['time'].values())
             facts['seconds an iteration'] = f'{seconds:.2f}'
             minutes = seconds * max(steps) / 60
@@ -49,40 +49,31 @@ class TrainingLog:
 
     def charts(self) -> dict[str, str]:
         """Charts as SVG by file name: losses, scores, learning rate."""
-        losses = [name for name in self.train if 'loss' in name]
-        losses.sort(key=lambda name: (name != 'loss', name))
-        charts = {
-            'losses': line_chart(
-                [_series(name, self.train[name]) for name in losses],
-                'Losses',
-                'iteration',
-            ),
-            'scores': line_chart(
-                [
-                    _series(name.rpartition('/')[2], points)
-                    for name, points in self.scores.items()
-                    if name.rpartition('/')[2] in SHOWN_SCORES
-                    and name.count('/') < 2
-                ],
-                'Scores on the validation split',
-                'epoch' if self.by_epoch else 'iteration',
-            ),
-            'learning_rate': line_chart(
-                [_series('lr', self.train.get('lr', {}))],
-                'Learning rate',
-                'iteration',
-            ),
+        losses = {n: line for n, line in self.train.items() if 'loss' in n}
+        # The sum of the losses comes first.
+        losses = {'loss': {}, **dict(sorted(losses.items()))}
+        scores = {
+            name.rpartition('/')[2]: line
+            for name, line in self.scores.items()
+            if name.rpartition('/')[2] in SHOWN_SCORES and name.count('/') < 2
         }
-        return {name: svg for name, svg in charts.items() if svg}
+        rate = {'lr': self.train.get('lr', {})}
+        step = 'epoch' if self.by_epoch else 'iteration'
+        return {
+            'losses': _chart(losses, 'Losses', 'iteration'),
+            'scores': _chart(scores, 'Scores on the validation split', step),
+            'learning_rate': _chart(rate, 'Learning rate', 'iteration'),
+        }
 
 
-def _series(name: str, points: dict[int, float]) -> Series:
-    places = sorted(points)
-    return Series(name, places, [points[place] for place in places])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _chart(
+    lines: dict[str, dict[int, float]], title: str, x_label: str
+) -> str:
+    series = [
+        Series(name, sorted(line), [line[step] for step in sorted(line)])
+        for name, line in lines.items()
+    ]
+    return line_chart(series, title, x_label)
 
 
 def read_training_log(work_dir: PathLike) -> TrainingLog:
@@ -111,7 +102,8 @@ def _add(log: TrainingLog, entry: dict[str, Any]) -> None:
     kind = log.train if is_train else log.scores
     step = int(entry.get('step', 0))
     for name, value in entry.items():
-        if name != 'step' and _is_number(value):
+        is_number = isinstance(value, (int, float))
+        if name != 'step' and is_number and not isinstance(value, bool):
             kind.setdefault(name, {})[step] = float(value)
     if is_train and 'epoch' in entry:
         log.by_epoch = True

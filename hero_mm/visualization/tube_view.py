@@ -81,7 +81,6 @@ class TubeView:
 
 
 def _array(value: Any) -> np.ndarray:
-    """A tensor, list or array as an array on the CPU."""
     if hasattr(value, 'detach'):
         value = value.detach().float().cpu()
     return np.asarray(value)
@@ -92,121 +91,82 @@ def _span(value: Any) -> Span:
     return float(start), float(end)
 
 
-def _gt_fields(sample: GroundingDataSample) -> list[dict]:
-    gt = sample.gt_queries
-    bboxes = to_original(_array(gt.bboxes), sample)
-    valid = _array(gt.valid).astype(bool)
-    return [
-        dict(gt_span=_span(span), gt_bboxes=bboxes[k], gt_valid=valid[k])
-        for k, span in enumerate(gt.spans)
-    ]
+def views_from_sample(sample: GroundingDataSample) -> list[TubeView]:
+    """K views of a sample with ``queries``, one a query.
 
-
-def _pred_fields(sample: GroundingDataSample) -> list[dict]:
-    pred = sample.pred_queries
-    bboxes = _array(pred.bboxes)
-    fields = [
-        dict(pred_span=_span(span), pred_bboxes=bboxes[k])
-        for k, span in enumerate(pred.spans)
-    ]
-    if 'span_scores' in pred:
-        for field, score in zip(fields, _array(pred.span_scores)):
-            field['score'] = float(score)
-    if 'action_consistency' in pred:
-        for field, action in zip(fields, _array(pred.action_consistency)):
-            field['action'] = action
-    for field, window in zip(fields, pred.get('windows', ())):
-        field['segment'] = _span(window)
-    return fields
-
-
-def views_from_sample(
-    sample: GroundingDataSample, draw_gt: bool = True, draw_pred: bool = True
-) -> list[TubeView]:
-    """Take what is drawn from a sample, one view a query.
-
-    Args:
-        sample (GroundingDataSample): With ``queries``, and ``gt_queries`` or
-            ``pred_queries`` or both.
-        draw_gt (bool): Take the true tubes, where the sample has them.
-        draw_pred (bool): Take the predicted tubes, where it has them.
-
-    Returns:
-        list[TubeView]: K views.
+    True tubes are those of ``gt_queries``, predicted ones of
+    ``pred_queries``, where the sample has them.
     """
-    queries = sample.queries
-    fields: list[dict] = [{} for _ in queries.texts]
-    if draw_gt and '_gt_queries' in sample:
-        fields = [{**a, **b} for a, b in zip(fields, _gt_fields(sample))]
-    if draw_pred and '_pred_queries' in sample:
-        fields = [{**a, **b} for a, b in zip(fields, _pred_fields(sample))]
-    ids = queries.get('query_ids', [str(k) for k in range(len(fields))])
-    return [
-        TubeView(
+    texts = sample.queries.texts
+    ids = sample.queries.get('query_ids', range(len(texts)))
+    true, found = sample.get('gt_queries'), sample.get('pred_queries')
+    views = []
+    for k, (text, query_id) in enumerate(zip(texts, ids)):
+        fields: dict[str, Any] = dict(segment=_span(sample.segment))
+        if true is not None:
+            fields['gt_span'] = _span(true.spans[k])
+            fields['gt_bboxes'] = to_original(_array(true.bboxes[k]), sample)
+            fields['gt_valid'] = _array(true.valid[k]).astype(bool)
+        if found is not None:
+            fields['pred_span'] = _span(found.spans[k])
+            fields['pred_bboxes'] = _array(found.bboxes[k])
+            if 'span_scores' in found:
+                fields['score'] = float(found.span_scores[k])
+            if 'action_consistency' in found:
+                fields['action'] = _array(found.action_consistency[k])
+            # Of a long video, what was seen around the tube.
+            if 'windows' in found:
+                fields['segment'] = _span(found.windows[k])
+        view = TubeView(
             text=text,
             query_id=str(query_id),
             frame_inds=_array(sample.frame_inds).astype(np.int64),
-            # Of a long video, what was seen around the tube.
-            segment=field.pop('segment', _span(sample.segment)),
             fps=float(sample.fps),
             frame_edges=sample.get('frame_edges'),
-            **field,
+            **fields,
         )
-        for text, query_id, field in zip(queries.texts, ids, fields)
-    ]
-
-
-def _interpolate(
-    values: Optional[np.ndarray], old: np.ndarray, new: np.ndarray
-) -> Optional[np.ndarray]:
-    """Linear between the old frames, held at the ends."""
-    if values is None:
-        return None
-    flat = values.reshape(len(old), -1)
-    columns = [np.interp(new, old, column) for column in flat.T]
-    return np.stack(columns, axis=-1).reshape(len(new), *values.shape[1:])
+        views.append(view)
+    return views
 
 
 def stretch_view(view: TubeView, aspect: float) -> TubeView:
     """A view whose boxes are as wide as its pixels are displayed."""
-    if aspect == 1:
-        return view
     scale = np.array([aspect, 1.0, aspect, 1.0])
     pred, true = view.pred_bboxes, view.gt_bboxes
     return replace(
         view,
-        pred_bboxes=None if pred is None else np.asarray(pred) * scale,
-        gt_bboxes=None if true is None else np.asarray(true) * scale,
+        pred_bboxes=None if pred is None else pred * scale,
+        gt_bboxes=None if true is None else true * scale,
     )
 
 
 def resample_view(view: TubeView, frames: np.ndarray) -> TubeView:
-    """Move a view to other frames of the same clip.
+    """Move a view to other frames (N,) of the same clip.
 
     Boxes and action consistency are linear between the frames of the view
     and held at the ends; a true box is shown where the nearest frame of the
     view has one.
-
-    Args:
-        view (TubeView): With T frames.
-        frames (np.ndarray): Native frame numbers, strictly increasing, has
-            shape (N,).
-
-    Returns:
-        TubeView: With N frames.
     """
     old, new = view.frame_inds, np.asarray(frames, dtype=np.int64)
+
+    def moved(values: Optional[np.ndarray]) -> Optional[np.ndarray]:
+        if values is None:
+            return None
+        columns = [
+            np.interp(new, old, column)
+            for column in values.reshape(len(old), -1).T
+        ]
+        return np.stack(columns, -1).reshape(len(new), *values.shape[1:])
+
+    nearest = np.abs(new[:, None] - old[None]).argmin(axis=1)
     valid = view.gt_valid
-    if valid is not None:
-        nearest = np.abs(new[:, None] - old[None]).argmin(axis=1)
-        valid = valid[nearest]
     return replace(
         view,
         frame_inds=new,
-        pred_bboxes=_interpolate(view.pred_bboxes, old, new),
-        gt_bboxes=_interpolate(view.gt_bboxes, old, new),
-        gt_valid=valid,
-        action=_interpolate(view.action, old, new),
+        pred_bboxes=moved(view.pred_bboxes),
+        gt_bboxes=moved(view.gt_bboxes),
+        gt_valid=None if valid is None else valid[nearest],
+        action=moved(view.action),
     )
 
 
@@ -227,11 +187,10 @@ def choose_sheet_indices(view: TubeView, count: int = 8) -> list[int]:
         >>> choose_sheet_indices(view, 4)
         [0, 10, 11, 19]
     """
-    span = view.gt_span or view.pred_span or view.segment
-    frames = view.frame_inds
-    inside = (frames >= span[0]) & (frames < span[1])
-    every = np.arange(len(frames))
-    picked_in = _spread(every[inside], (count + 1) // 2)
-    picked_out = _spread(every[~inside], count - len(picked_in))
-    picked_in = _spread(every[inside], count - len(picked_out))
-    return sorted(int(i) for i in np.concatenate([picked_in, picked_out]))
+    start, end = view.gt_span or view.pred_span or view.segment
+    inside = (view.frame_inds >= start) & (view.frame_inds < end)
+    within, beside = np.flatnonzero(inside), np.flatnonzero(~inside)
+    least = min(len(within), (count + 1) // 2)
+    beside = _spread(beside, count - least)
+    within = _spread(within, count - len(beside))
+    return sorted(np.concatenate([within, beside]).tolist())

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+import cv2
 import numpy as np
 
 from hero_mm.apis.answers import answers_csv, answers_json, tube_view
@@ -39,7 +40,6 @@ COLORS: tuple[Color, ...] = (
 )
 MOST_SENTENCES = 20
 LONGEST_SENTENCE = 500
-MOST_PIXELS = 4096 * 2304
 KEPT_CLIPS = 8
 IDLE_SECONDS = 3600.0
 GRACE_SECONDS = 600.0
@@ -55,20 +55,11 @@ class Visit:
     folder: Path
     video: str = ''
     name: str = ''
-    is_upload: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     segment: tuple[float, float] = (0.0, 0.0)
     tubes: dict[str, dict] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@dataclass
-class Answer:
-    """What a visit is shown: HTML, and files of its own folder."""
-
-    html: str
-    files: dict[str, str]
 
 
 class Desk:
@@ -94,10 +85,8 @@ class Desk:
         self.max_seconds = max_seconds
         self.visits: dict[str, Visit] = {}
         self._clips: OrderedDict[tuple, EncodedVideo] = OrderedDict()
-        self._visits_lock, self._model_lock = (
-            threading.Lock(),
-            threading.Lock(),
-        )
+        self._visits_lock = threading.Lock()
+        self._model_lock = threading.Lock()
 
     def open(
         self, key: str, chosen: Optional[str], upload: Optional[str] = None
@@ -114,21 +103,20 @@ class Desk:
 
         Raises:
             VideoError: If it cannot be read.
-            ValueError: If it is too long or too large.
+            ValueError: If it is too long.
         """
         self.sweep()
         if upload is None and chosen not in self.videos:
             raise UserError('choose a video of the list, or upload one')
         path = upload or self.videos[str(chosen)]
-        name = Path(path).name if upload else str(chosen)
         visit = self._visit(key)
         # What is asked now is answered first, about the clip before.
         with visit.lock:
             self._drop_video(visit)
-            visit.video, visit.is_upload, visit.name = path, bool(upload), name
-            visit.facts, visit.tubes = {}, {}
+            visit.video = path
+            visit.name = Path(path).name if upload else str(chosen)
             try:
-                with _by_name(path, name):
+                with _by_name(visit):
                     visit.facts = self._describe(path)
             except UserError:
                 self._drop_video(visit)
@@ -136,7 +124,7 @@ class Desk:
         return visit
 
     def _describe(self, path: str) -> dict[str, Any]:
-        """Facts of a video; ValueError where it is too long or too large."""
+        """Facts of a video; ValueError where it is too long."""
         too_long = (
             f'{path} lasts longer than {self.max_seconds:g} s, the most that '
             'this page takes. Cut it first, or start the page with a higher '
@@ -148,28 +136,16 @@ class Desk:
         facts = describe_video(path)
         if facts['frame_edges'][-1] > self.max_seconds:
             raise UserError(too_long)
-        width, height = facts['size']
-        if width * height > MOST_PIXELS:
-            raise UserError(
-                f'{path} has {width} x {height} pixels, and this page takes '
-                f'{MOST_PIXELS / 1e6:.1f} million at most; make it smaller'
-            )
         return facts
 
     def strip(self, visit: Visit) -> bytes:
         """Pictures of a clip in a row, along its time, as JPEG."""
-        import cv2
-
         count, height = STRIP
-        last = visit.facts['frame_count'] - 1
-        places = np.linspace(0, last, count).round().astype(int)
+        places = np.linspace(0, visit.facts['frame_count'] - 1, count)
         with open_video(visit.video) as reader:
-            aspect = reader.pixel_aspect
             frames = [
-                stretch_frames(reader.get_frames(places[at : at + 1]), aspect)[
-                    0
-                ]
-                for at in range(count)
+                stretch_frames(reader.get_frames([at]), reader.pixel_aspect)[0]
+                for at in places.round().astype(int)
             ]
         width = max(1, round(frames[0].shape[1] * height / frames[0].shape[0]))
         row = np.hstack([cv2.resize(f, (width, height)) for f in frames])
@@ -181,7 +157,7 @@ class Desk:
         texts: Sequence[str],
         segment: tuple[float, float],
         progress: Callable[[float, str], Any] = lambda share, text: None,
-    ) -> Answer:
+    ) -> tuple[str, list[str]]:
         """Answer sentences about the clip of a visit.
 
         Args:
@@ -192,7 +168,8 @@ class Desk:
             progress (Callable): Gets a share in [0, 1] and words.
 
         Returns:
-            Answer: Of these sentences.
+            tuple[str, list[str]]: HTML, and files of the visit's own folder:
+            mp4, JSON, CSV.
 
         Raises:
             ValueError: If there is no clip, or a sentence cannot be asked.
@@ -201,39 +178,29 @@ class Desk:
         with visit.lock:
             if not visit.facts:
                 raise UserError('choose a video or upload one first')
-            with _by_name(visit.video, visit.name):
+            with _by_name(visit), self._model_lock:
                 texts = check_sentences(texts)
-                return self._ask(visit, texts, segment, progress)
-
-    def _ask(
-        self,
-        visit: Visit,
-        texts: Sequence[str],
-        segment: tuple[float, float],
-        progress: Callable[[float, str], Any],
-    ) -> Answer:
-        last = float(visit.facts['frame_edges'][-1])
-        # A slider stops a little before the end.
-        segment = segment[0], last if segment[1] > last - 0.02 else segment[1]
-        with self._model_lock:
-            if segment != visit.segment:
-                visit.segment, visit.tubes = segment, {}
-            missing = [t for t in texts if t not in visit.tubes]
-            if missing:
+                last = float(visit.facts['frame_edges'][-1])
+                # A slider stops a little before the end.
+                end = last if segment[1] > last - 0.02 else segment[1]
+                if (segment[0], end) != visit.segment:
+                    visit.segment, visit.tubes = (segment[0], end), {}
+                missing = [t for t in texts if t not in visit.tubes]
                 progress(0.1, 'the model looks at the video')
                 for tube in self._find(visit, missing):
                     progress(0.5, tube['query'])
                     visit.tubes[tube['query']] = dict(tube, video=visit.name)
-            progress(0.7, 'the answer is drawn')
-            return self._answer(visit, [visit.tubes[t] for t in texts])
+                progress(0.7, 'the answer is drawn')
+                return self._answer(visit, [visit.tubes[t] for t in texts])
 
     def _find(self, visit: Visit, texts: Sequence[str]) -> Iterator[dict]:
         """The tubes of sentences, of a kept clip or of a search in windows."""
+        if not texts:
+            return
         window, _ = self.inferencer.plan(visit.video, visit.segment)
         if window is not None:
-            for update in self.inferencer.stream(
-                visit.video, texts, visit.segment
-            ):
+            asked = visit.video, texts, visit.segment
+            for update in self.inferencer.stream(*asked):
                 if update['final']:
                     yield update['tube']
             return
@@ -260,14 +227,16 @@ class Desk:
         self._clips.move_to_end(key)
         return self._clips[key]
 
-    def _answer(self, visit: Visit, tubes: Sequence[dict]) -> Answer:
+    def _answer(
+        self, visit: Visit, tubes: Sequence[dict]
+    ) -> tuple[str, list[str]]:
         folder = visit.folder / secrets.token_hex(8)
         shutil.rmtree(visit.folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        files = {
-            name: str(folder / name)
+        mp4, answers, table = (
+            str(folder / name)
             for name in ('tubes.mp4', 'answers.json', 'answers.csv')
-        }
+        )
         colors = [COLORS[at % len(COLORS)] for at in range(len(tubes))]
         edges = visit.facts['frame_edges']
         # All tubes on one clip: the part that was searched.
@@ -275,15 +244,14 @@ class Desk:
             tube_view(dict(tube, window=tube['segment']), '', edges)
             for tube in tubes
         ]
-        fps = draw_in_colors(visit.video, views, colors, files['tubes.mp4'])
-        write_text(files['answers.json'], answers_json(tubes, self.facts()))
-        write_text(files['answers.csv'], answers_csv(tubes))
+        fps = draw_in_colors(visit.video, views, colors, mp4)
+        write_text(answers, answers_json(tubes, self.facts()))
+        write_text(table, answers_csv(tubes))
         played = played_frames(views[0].segment, views[0].fps)
-        jumps = [
-            float(np.searchsorted(played, tube['span'][0]) / fps)
-            for tube in tubes
-        ]
-        return Answer(answer_html(tubes, views, colors, jumps), files)
+        starts = [tube['span'][0] for tube in tubes]
+        jumps = np.searchsorted(played, starts) / fps
+        html = answer_html(tubes, views, colors, jumps.tolist())
+        return html, [mp4, answers, table]
 
     def facts(self) -> dict[str, Any]:
         """What answered, without paths of this machine."""
@@ -301,14 +269,13 @@ class Desk:
             return visit
 
     def _drop_video(self, visit: Visit) -> None:
-        """Remove an upload, unless another visit has the same."""
-        path, visit.video = visit.video, ''
+        """Forget a clip; an upload that no other visit has is removed."""
+        folder = Path(visit.video).resolve().parent
+        path, visit.video, visit.facts, visit.tubes = visit.video, '', {}, {}
         with self._visits_lock:
             shared = any(v.video == path for v in self.visits.values())
-        folder = Path(path).resolve().parent
-        # An upload lies in a folder of its own.
-        is_ours = visit.is_upload and self.root in folder.parents
-        if path and is_ours and not shared:
+        # An upload lies in a folder of its own, below the root.
+        if path and self.root in folder.parents and not shared:
             shutil.rmtree(folder, ignore_errors=True)
 
     def leave(self, key: str) -> None:
@@ -335,37 +302,33 @@ class Desk:
     def sweep(self) -> None:
         """End visits that nothing was heard of for an hour."""
         latest = time.monotonic() - IDLE_SECONDS
-        with self._visits_lock:
-            old = [k for k, v in self.visits.items() if v.used < latest]
-        for key in old:
-            self.close(key)
+        for key, visit in list(self.visits.items()):
+            if visit.used < latest:
+                self.close(key)
 
 
 @contextmanager
-def _by_name(path: str, name: str) -> Iterator[None]:
+def _by_name(visit: Visit) -> Iterator[None]:
     """Errors name a video; where it lies is nobody's business."""
+    path = visit.video
     try:
         yield
     except (OSError, ValueError) as error:
-        raise UserError(str(error).replace(path, name)) from error
+        raise UserError(str(error).replace(path, visit.name)) from error
 
 
 def check_sentences(texts: Sequence[str]) -> list[str]:
     """Sentences that are asked, each once."""
     found = list(dict.fromkeys(t.strip() for t in texts if t.strip()))
+    longest = max(map(len, found), default=0)
     if not found:
         raise UserError(
             'type a sentence: what to look for, such as "the red circle spins"'
         )
-    if len(found) > MOST_SENTENCES:
+    if len(found) > MOST_SENTENCES or longest > LONGEST_SENTENCE:
         raise UserError(
-            f'{len(found)} sentences, and this page takes {MOST_SENTENCES} at '
-            'a time; ask some later: the video is not looked at again'
-        )
-    longest = max(map(len, found))
-    if longest > LONGEST_SENTENCE:
-        raise UserError(
-            f'a sentence has {longest} letters, and this page takes '
-            f'{LONGEST_SENTENCE} at most; ask in fewer words'
+            f'{len(found)} sentences of up to {longest} letters, and this '
+            f'page takes {MOST_SENTENCES} of {LONGEST_SENTENCE} at a time; '
+            'ask some later, or in fewer words'
         )
     return found

@@ -13,6 +13,7 @@ import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -37,58 +38,36 @@ MOST_WAITING = 200
 M_ARENA_MAX = -8
 
 
-class Headers:
-    """ASGI middleware: browsers load from this server alone.
+HEADERS = [
+    (b'content-security-policy', POLICY.encode()),
+    (b'referrer-policy', b'no-referrer'),
+    (b'x-content-type-options', b'nosniff'),
+]
+_allowed: list[set[str]] = []
+"""Hosts that this process may speak to; all, where nothing is served."""
 
-    Args:
-        app (Any): The application.
-    """
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
+def headers(app: Any) -> Callable[..., Any]:
+    """ASGI middleware: browsers load from this server alone."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Add the headers to a response."""
-
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
         async def with_headers(message: Any) -> None:
             if message['type'] == 'http.response.start':
-                message['headers'] = [
-                    *message['headers'],
-                    (b'content-security-policy', POLICY.encode()),
-                    (b'referrer-policy', b'no-referrer'),
-                    (b'x-content-type-options', b'nosniff'),
-                ]
+                message['headers'] = [*message['headers'], *HEADERS]
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        await app(scope, receive, with_headers)
+
+    return answer
 
 
-class StayHere:
-    """Forbids this process to connect to other machines, while it is on.
-
-    An audit hook cannot be removed: one serves all.
-    """
-
-    allowed: Optional[set[str]] = None
-    _is_hooked = False
-
-    def __init__(self, host: str) -> None:
-        self.hosts = {*HERE, host}
-        self.before = StayHere.allowed
-
-    def __enter__(self) -> None:
-        if not StayHere._is_hooked:
-            StayHere._is_hooked = True
-            sys.addaudithook(_watch)
-        StayHere.allowed = self.hosts
-
-    def __exit__(self, *error: object) -> None:
-        StayHere.allowed = self.before
+@cache
+def _hook() -> None:
+    # An audit hook cannot be removed: one serves all.
+    sys.addaudithook(_watch)
 
 
 def _watch(event: str, args: tuple) -> None:
-    if StayHere.allowed is None:
-        return
     host: Any = None
     if event == 'socket.connect' and isinstance(args[1], tuple):
         host = args[1][0]
@@ -96,21 +75,16 @@ def _watch(event: str, args: tuple) -> None:
         host = args[0]
     if isinstance(host, bytes):
         host = host.decode()
-    if host is not None and host not in StayHere.allowed:
+    if _allowed and host is not None and host not in _allowed[-1]:
         raise PermissionError(
             f'{host}: the page makes no request to other machines'
         )
 
 
 def make_page(desk: Desk, example: str = '') -> Any:
-    """Build the page.
+    """The page as ``gradio.Blocks``, not started.
 
-    Args:
-        desk (Desk): What stands behind it.
-        example (str): Sentences to begin with.
-
-    Returns:
-        gradio.Blocks: Not started.
+    ``example`` are sentences to begin with.
     """
     import gradio as gr
 
@@ -213,7 +187,7 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
         progress: Any = gr.Progress(),  # noqa: B008 (how Gradio takes it)
     ) -> tuple:
         try:
-            answer = desk.ask(
+            html, files = desk.ask(
                 str(request.session_hash),
                 (sentences or '').splitlines(),
                 (float(start or 0), float(end or 0)),
@@ -221,8 +195,7 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
             )
         except (OSError, ValueError) as error:
             raise said(error) from error
-        files = answer.files
-        return files['tubes.mp4'], answer.html, list(files.values())
+        return files[0], html, files
 
     def leave(request: gr.Request) -> None:
         desk.leave(str(request.session_hash))
@@ -231,14 +204,7 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
 
 
 def videos_to_choose(given: list[str]) -> dict[str, str]:
-    """Videos by the name under which the page shows them.
-
-    Args:
-        given (list[str]): Videos, and folders of videos.
-
-    Raises:
-        VideoError: If there is none.
-    """
+    """Videos, and those of folders, by the name that the page shows."""
     paths = list_videos(given)[0] if given else []
     return {name: path for path, name in short_names(paths).items()}
 
@@ -265,8 +231,7 @@ def running(
         password (str, optional): That visitors must know.
 
     Yields:
-        gradio.Blocks: The page; ``local_url`` says where, ``desk`` is what
-        stands behind it.
+        gradio.Blocks: ``local_url`` says where, ``desk`` stands behind it.
 
     Raises:
         ModuleNotFoundError: If Gradio is not installed.
@@ -283,12 +248,18 @@ def running(
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     page: Any = None
+    _hook()
+    _allowed.append({*HERE, host})
     try:
-        with StayHere(host):
-            page = make_page(*_desk(inferencer, videos, root, max_seconds))
-            _launch(page, host, port, max_mb, password)
-            yield page
+        shown, example = dict(videos), ''
+        if Path(inferencer.weights).parent == SHIPPED:
+            shown[EXAMPLE] = str(SHIPPED / 'example.mp4')
+            example = '\n'.join(read_json(SHIPPED / 'example.json')['texts'])
+        page = make_page(Desk(inferencer, root, shown, max_seconds), example)
+        _launch(page, host, port, max_mb, password)
+        yield page
     finally:
+        _allowed.pop()
         if page is not None:
             page.close(verbose=False)
         shutil.rmtree(root, ignore_errors=True)
@@ -311,20 +282,6 @@ def share_memory() -> None:
         return
 
 
-def _desk(
-    inferencer: TubeInferencer,
-    videos: Mapping[str, str],
-    root: Path,
-    max_seconds: float,
-) -> tuple[Desk, str]:
-    """The desk, and a sentence to begin with."""
-    shown, example = dict(videos), ''
-    if Path(inferencer.weights).parent == SHIPPED:
-        shown[EXAMPLE] = str(SHIPPED / 'example.mp4')
-        example = '\n'.join(read_json(SHIPPED / 'example.json')['texts'])
-    return Desk(inferencer, root, shown, max_seconds), example
-
-
 def _launch(
     page: Any, host: str, port: int, max_mb: float, password: Optional[str]
 ) -> None:
@@ -341,7 +298,7 @@ def _launch(
             max_file_size=f'{max_mb:g}mb',
             auth=knows if password else None,
             auth_message='any name, and the password',
-            app_kwargs=dict(middleware=[Middleware(Headers)]),
+            app_kwargs=dict(middleware=[Middleware(headers)]),
             theme=gr.themes.Default(
                 font=('system-ui', 'sans-serif'), font_mono=('monospace',)
             ),

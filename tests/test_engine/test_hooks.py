@@ -287,9 +287,7 @@ def test_on_a_real_terminal(tmp_path, repo_root):
 
 
 def make_visualizer(path):
-    return VISUALIZERS.build(
-        dict(type='TubeVisualizer', name=str(path), num_frames=2)
-    )
+    return VISUALIZERS.build(dict(type='TubeVisualizer', name=str(path)))
 
 
 @pytest.fixture

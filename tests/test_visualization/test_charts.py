@@ -1,7 +1,6 @@
 """Charts of matplotlib: what they show, and how."""
 
 import math
-import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -30,20 +29,15 @@ def texts_of(svg):
     return [t.text for t in root.iter('{http://www.w3.org/2000/svg}text')]
 
 
-def counts_of(svg):
-    return [int(n) for n in re.findall(r'id="bar_\d+_(\d+)"', svg)]
-
-
 def test_a_line_shows_its_finite_values(drawn):
-    y = [1.0, math.nan, math.inf, 2.0]
-    svg = line_chart([Series('a<b', [0, 1, 2, 3], y)], 'Loss & $x$', 'steps')
+    one = Series('a<b', [0, 1, 2, 3], [1.0, math.nan, math.inf, 2.0])
+    svg = line_chart([one], 'Loss & $x$', 'steps')
     ((line,),) = [axes.lines for axes in drawn]
     assert line.get_xydata().tolist() == [[0, 1], [3, 2]]
     # Zero is in sight.
     assert drawn[0].get_ylim()[0] <= 0
     assert {'a<b', 'Loss & $x$', 'steps'} <= set(texts_of(svg))
-    again = line_chart([Series('a<b', [0, 1, 2, 3], y)], 'Loss & $x$', 'steps')
-    assert again == svg
+    assert line_chart([one], 'Loss & $x$', 'steps') == svg
 
 
 def test_nothing_to_draw():
@@ -74,8 +68,7 @@ def test_lines_are_distinct_and_points_are_marked(drawn):
     ],
 )
 def test_a_histogram_counts(drawn, values, how, counts):
-    svg = histogram(values, 'T', 'x', **how)
-    assert counts_of(svg) == counts
+    histogram(values, 'T', 'x', **how)
     assert [bar.get_height() for bar in drawn[0].patches] == counts
 
 

@@ -1,6 +1,7 @@
-"""Files drawn from a video."""
+"""Files that a browser plays, drawn from a video."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,22 +11,97 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_mm.visualization import TubeView, VideoWriter, draw_from_video
+from hero_mm.datasets.video_reader import open_video
+from hero_mm.visualization import (
+    TubeView,
+    VideoWriter,
+    draw_from_video,
+    write_png,
+)
 from hero_mm.visualization.drawing import PRED_COLOR
 from hero_mm.visualization.render import (
     PLAYED_FRAMES,
+    draw_in_colors,
+    playback_fps,
     played_frames,
     safe_name,
     write_drawings,
 )
 
 
+def write(path, images, fps=5):
+    with VideoWriter(path, fps) as writer:
+        for image in images:
+            writer.write(image)
+
+
+def shade(value, height=48, width=64):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def read(path):
+    with open_video(str(path)) as reader:
+        return reader.get_frames(np.arange(reader.check_whole()))
+
+
+def near(image, color):
+    return np.abs(image.astype(int) - np.array(color)).sum(-1) < 80
+
+
+def test_the_file_is_what_browsers_play(tmp_path):
+    path = tmp_path / 'new' / 'x.mp4'
+    write(path, map(shade, (0, 60, 120, 180, 240)), fps=12.5)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == 'h264'
+        assert stream.codec_context.pix_fmt == 'yuv420p'
+        assert float(stream.average_rate) == pytest.approx(12.5)
+    means = read(path).reshape(5, -1).mean(1)
+    np.testing.assert_allclose(means, [0, 60, 120, 180, 240], atol=4)
+    data = path.read_bytes()
+    assert data.index(b'moov') < data.index(b'mdat'), 'the index comes first'
+
+
+def test_odd_sides_become_even(tmp_path):
+    write(tmp_path / 'x.mp4', [shade(200, height=33, width=47)])
+    (frame,) = read(tmp_path / 'x.mp4')
+    assert frame.shape == (34, 48, 3) and frame[-1, -1].min() > 180
+
+
+@pytest.mark.parametrize(
+    'images,error',
+    [
+        ([], None),
+        ([shade(1), shade(1, height=50)], r'x\.mp4.*shape.*resize'),
+        ([np.zeros((4, 4, 3))], 'uint8'),
+    ],
+)
+def test_what_is_not_complete_leaves_nothing(tmp_path, images, error):
+    if error is None:
+        write(tmp_path / 'x.mp4', images)
+    else:
+        with pytest.raises(ValueError, match=error):
+            write(tmp_path / 'x.mp4', images)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name,fps', [('x.avi', 5), ('x.mp4', 0)])
+def test_bad_arguments_are_named(tmp_path, name, fps):
+    with pytest.raises(ValueError, match=rf'{name}, {fps} frames'):
+        VideoWriter(tmp_path / name, fps)
+
+
+def test_png_keeps_the_pixels(tmp_path):
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    write_png(tmp_path / 'a' / 'x.png', image)
+    back = cv2.imread(str(tmp_path / 'a' / 'x.png'))[..., ::-1]
+    np.testing.assert_array_equal(back, image)
+
+
 @pytest.fixture(scope='module')
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp('video') / 'v.mp4'
-    with VideoWriter(path, fps=30, crf=5) as writer:
-        for value in range(60):
-            writer.write(np.full((400, 400, 3), 4 * value, np.uint8))
+    write(path, [shade(4 * n, 400, 400) for n in range(60)], fps=30)
     return path
 
 
@@ -43,68 +119,97 @@ def make_view(**changes):
 
 
 def test_the_segment_is_played(video, tmp_path):
-    paths = draw_from_video(video, [make_view()], tmp_path, ['a b'])
+    views = [make_view(), make_view(text='y', pred_span=(10, 50))]
+    paths = draw_from_video(video, views, tmp_path, ['a b', 'b'])
     names = [Path(path).name for path in paths]
-    assert names == [f'{safe_name("a b")}{end}' for end in ('.png', '.mp4')]
-    with av.open(paths[1]) as container:
-        assert float(container.streams.video[0].average_rate) == 15
-        frames = [
-            frame.to_ndarray(format='rgb24')
-            for frame in container.decode(video=0)
-        ]
+    stem = safe_name('a b')
+    assert names == [f'{stem}.png', f'{stem}.mp4', 'b.png', 'b.mp4']
+    one, two = (cv2.imread(paths[i]) for i in (0, 2))
+    assert one.shape == two.shape and (one != two).any()
+    with open_video(paths[1]) as reader:
+        assert float(reader.fps) == 15
+    frames = read(paths[1])
     assert len(frames) == 20
     greys = [frame[5:40, 5:40].mean() for frame in frames]
     np.testing.assert_allclose(greys, np.arange(10, 50, 2) * 4, atol=5)
     # The box stands still until frame 30, then moves right: frame 38 is 4/10
     # of the way.
-    near = np.abs(frames[14].astype(int) - np.array(PRED_COLOR)).sum(-1) < 80
-    columns = np.flatnonzero(near[:400].any(0))
+    columns = np.flatnonzero(near(frames[14], PRED_COLOR)[:400].any(0))
     assert columns.min() == pytest.approx(140, abs=4)
     assert columns.max() == pytest.approx(240, abs=4)
 
 
-def test_two_sentences_in_one_pass(video, tmp_path):
-    views = [make_view(), make_view(text='y', pred_span=(10, 50))]
-    paths = draw_from_video(video, views, tmp_path, ['a', 'b'], num_frames=2)
-    names = [Path(path).name for path in paths]
-    assert names == ['a.png', 'a.mp4', 'b.png', 'b.mp4']
-    one, two = (cv2.imread(paths[i]) for i in (0, 2))
-    assert one.shape == two.shape and (one != two).any()
-
-
-def test_sheets_alone(video, tmp_path):
-    paths = draw_from_video(
-        video, [make_view()], tmp_path, ['a'], form='sheet'
-    )
-    assert [Path(path).suffix for path in paths] == ['.png']
-    assert not list(tmp_path.glob('*.mp4'))
-
-
 def test_an_error_leaves_no_half_of_a_file(tmp_path):
-    views = [make_view(), make_view()]
-    good = np.zeros((8, 8, 3), np.uint8)
-    with pytest.raises(TypeError):
-        write_drawings(
-            lambda places: [good, np.zeros(3)],
-            views,
-            tmp_path,
-            ['a', 'b'],
-            'video',
-        )
+    def read(places):
+        if places[-1] > 1:
+            raise OSError('the video is cut off')
+        return np.zeros((len(places), 8, 8, 3), np.uint8)
+
+    view = make_view(frame_inds=np.arange(20), pred_bboxes=None)
+    with pytest.raises(OSError, match='cut off'):
+        write_drawings(read, [view], tmp_path, ['a'], 'video')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tubes_in_their_colours(tmp_path):
+    write(tmp_path / 'in.mp4', [shade(90, 100, 100)] * 4, fps=10)
+    boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], float)
+    views = [
+        TubeView(
+            'x',
+            np.arange(4),
+            (0, 4),
+            10.0,
+            pred_span=(0, 2 + 2 * at),
+            pred_bboxes=np.tile(box, (4, 1)),
+        )
+        for at, box in enumerate(boxes)
+    ]
+    colors = (240, 150, 20), (86, 180, 233)
+    target = tmp_path / 'o.mp4'
+    assert draw_in_colors(tmp_path / 'in.mp4', views, colors, target) == 10
+    frames = read(target)
+    assert frames.shape == (4, 400, 400, 3)
+    # The lower edges of the boxes, enlarged four times.
+    seen = near(frames[:, [158, 358], [120, 300]], colors)
+    assert seen.tolist() == [[True, True]] * 2 + [[False, True]] * 2
+
+
+def test_pixels_that_are_not_square_are_drawn_as_displayed(tmp_path):
+    """64 x 48 stored pixels, each twice as wide as high; boxes count them."""
+    path = tmp_path / 'wide.mp4'
+    image = shade(0)
+    image[8:40, 40:56] = 255
+    with av.open(str(path), 'w') as output:
+        stream = output.add_stream('libx264', rate=8)
+        stream.height, stream.width = image.shape[:2]
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            output.mux(packet)
+    box = np.array([[40.0, 8, 56, 40]])
+    view = TubeView(
+        'x', np.arange(1), (0, 1), 8.0, pred_span=(0, 1), pred_bboxes=box
+    )
+    (sheet,) = draw_from_video(path, [view], tmp_path, ['a'], form='sheet')
+    drawn = cv2.imread(sheet)[..., ::-1][50:-60]
+    for shown in (drawn.min(-1) > 180, near(drawn, PRED_COLOR)):
+        rows, columns = np.nonzero(shown)
+        assert np.ptp(columns) == pytest.approx(np.ptp(rows), rel=0.15)
 
 
 @pytest.mark.parametrize('fps', [5.0, 24.0, 29.97, 30.0, 120.0])
 def test_played_frames_stay_inside_and_near_the_rate(fps):
     frames = played_frames((100, 400), fps)
     assert frames[0] == 100 and frames[-1] < 400
-    rate = fps / np.diff(frames)[0]
-    assert 5 <= rate <= 20
-
-
-def test_long_videos_are_thinned_out():
-    frames = played_frames((0, 30 * 3600), 30.0)
-    assert PLAYED_FRAMES / 2 < len(frames) <= PLAYED_FRAMES
+    assert 5 <= fps / np.diff(frames)[0] <= 20
+    # They last as long as in life, but one frame and no more is a second.
+    for frames, rate in (([0, 3, 6], 10), ([4], 1), ([0, 90], 1)):
+        view = TubeView('x', np.array(frames), (0, 99), 30.0)
+        assert playback_fps(view) == pytest.approx(rate)
+    # Long videos are thinned out.
+    count = len(played_frames((0, 3600 * fps), fps))
+    assert PLAYED_FRAMES / 2 < count <= PLAYED_FRAMES
 
 
 def test_nothing_of_the_user_is_replaced(video, tmp_path):
@@ -115,7 +220,7 @@ def test_nothing_of_the_user_is_replaced(video, tmp_path):
 
     def draw(text, name='a', **how):
         view = make_view(text=text)
-        paths = draw_from_video(video, [view], tmp_path, [name], 2, **how)
+        paths = draw_from_video(video, [view], tmp_path, [name], **how)
         return [Path(path).name for path in paths]
 
     assert draw('x') == ['a-3.png', 'a-3.mp4']

@@ -30,11 +30,9 @@ def make_sample(flip: bool = False) -> GroundingDataSample:
         )
     )
     sample.queries = InstanceData(texts=['a', 'b'], query_ids=['7', '9'])
-    gt_boxes = torch.zeros(2, 4, 4)
-    gt_boxes[:] = torch.tensor([1.0, 2.0, 5.0, 6.0])
     sample.gt_queries = InstanceData(
         spans=torch.tensor([[20.0, 40.0], [10.0, 20.0]]),
-        bboxes=gt_boxes,
+        bboxes=torch.tensor([1.0, 2.0, 5.0, 6.0]).expand(2, 4, 4),
         valid=torch.tensor([[0, 1, 1, 0], [1, 0, 0, 0]]).bool(),
     )
     sample.pred_queries = InstanceData(
@@ -46,22 +44,21 @@ def make_sample(flip: bool = False) -> GroundingDataSample:
     return sample
 
 
-def test_boxes_of_the_truth_are_mapped_to_the_video():
-    view = views_from_sample(make_sample())[0]
-    np.testing.assert_allclose(view.gt_bboxes[0], [10, 8, 18, 16])
-
-
-def test_a_flipped_crop_is_unflipped():
-    view = views_from_sample(make_sample(flip=True))[0]
+@pytest.mark.parametrize(
+    'flip,box',
     # 1..5 of 20 is 15..19 before the flip: 30..38 of the crop, which is at 8.
-    np.testing.assert_allclose(view.gt_bboxes[0], [38, 8, 46, 16])
+    [(False, [10, 8, 18, 16]), (True, [38, 8, 46, 16])],
+)
+def test_boxes_of_the_truth_are_mapped_to_the_video(flip, box):
+    view = views_from_sample(make_sample(flip))[0]
+    np.testing.assert_allclose(view.gt_bboxes[0], box)
 
 
 def test_predictions_stay_in_pixels_of_the_video():
     first, second = views_from_sample(make_sample())
     np.testing.assert_allclose(first.pred_bboxes[1], [4, 5, 6, 7])
     assert (first.text, first.query_id, first.score) == ('a', '7', 0.5)
-    assert second.pred_span == (10.0, 50.0)
+    assert second.pred_span == (10.0, 50.0) and second.action.shape == (4,)
 
 
 def test_boxes_show_inside_their_spans_only():
@@ -71,28 +68,26 @@ def test_boxes_show_inside_their_spans_only():
     true = [view.gt_box(i) is not None for i in range(4)]
     assert true == [False, True, True, False]
     # The end is exclusive.
-    start, end = (float(frame) for frame in view.frame_inds[1:3])
-    view = replace(view, pred_span=(start, end))
+    view = replace(view, pred_span=(20.0, 30.0))
     assert view.pred_box(1) is not None and view.pred_box(2) is None
 
 
-@pytest.mark.parametrize(
-    'draw_gt,draw_pred', [(True, False), (False, True), (False, False)]
-)
-def test_each_side_can_be_left_out(draw_gt, draw_pred):
-    view = views_from_sample(make_sample(), draw_gt, draw_pred)[0]
-    assert (view.gt_span is not None) is draw_gt
-    assert (view.pred_span is not None) is draw_pred
-
-
-def test_a_sample_without_truth_or_scores():
+def test_what_a_sample_does_not_have():
     sample = make_sample()
-    del sample.gt_queries
-    pred = sample.pred_queries
-    del pred.span_scores, pred.action_consistency
-    view = views_from_sample(sample)[0]
-    assert view.gt_span is None and view.gt_box(0) is None
+    del sample.gt_queries, sample.pred_queries.span_scores
+    del sample.pred_queries.action_consistency, sample.queries.query_ids
+    view = views_from_sample(sample)[1]
+    assert view.gt_span is None and view.gt_box(1) is None
     assert view.score is None and view.action is None
+    assert view.query_id == '1'
+    del sample.pred_queries
+    assert views_from_sample(sample)[0].pred_box(1) is None
+
+
+def test_of_a_long_video_the_window_is_shown():
+    sample = make_sample()
+    sample.pred_queries.windows = torch.tensor([[10.0, 30.0], [20.0, 50.0]])
+    assert views_from_sample(sample)[1].segment == (20.0, 50.0)
 
 
 def test_resampling_is_linear_and_held_at_the_ends():
@@ -101,9 +96,7 @@ def test_resampling_is_linear_and_held_at_the_ends():
         np.array([10, 20]),
         (0, 40),
         10.0,
-        pred_span=(0, 40),
         pred_bboxes=np.array([[0.0, 0, 10, 10], [10, 20, 30, 40]]),
-        gt_bboxes=np.zeros((2, 4)),
         gt_valid=np.array([False, True]),
         action=np.array([0.0, 1.0]),
     )
@@ -114,13 +107,7 @@ def test_resampling_is_linear_and_held_at_the_ends():
     np.testing.assert_allclose(dense.pred_bboxes[2], [4, 8, 18, 22])
     np.testing.assert_allclose(dense.action, [0, 0, 0.4, 0.8, 1])
     assert dense.gt_valid.tolist() == [False, False, False, True, True]
-    assert len(dense) == 5
-
-
-def test_resampling_keeps_what_is_missing_missing():
-    view = TubeView('x', np.array([0, 1]), (0, 2), 10.0)
-    dense = resample_view(view, np.array([0]))
-    assert dense.pred_bboxes is None and dense.gt_valid is None
+    assert len(dense) == 5 and dense.gt_bboxes is None
 
 
 @pytest.mark.parametrize('count', [2, 5, 8])

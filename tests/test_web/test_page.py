@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.package import SHIPPED
+from hero_mm.pretrained.reading import read_weights_file
 from hero_mm.visualization import VideoWriter
 from hero_mm.web import desk
 
@@ -35,10 +38,10 @@ def free_port():
 
 def need(module):
     """A module of the extras that the page needs."""
-    try:
-        return pytest.importorskip(module)
-    except pytest.skip.Exception:
-        pytest.skip(f'no browser test without {module}: hero-mm[web,browser]')
+    return pytest.importorskip(
+        module,
+        reason=f'no browser test without {module}: hero-mm[web,browser]',
+    )
 
 
 @pytest.fixture(scope='module')
@@ -115,16 +118,13 @@ def test_a_user_in_a_browser(page, browser, inferencer, tmp_path, monkeypatch):
     # What goes wrong is said on the page.
     button.click()
     tab.get_by_text('choose a video or upload one first').wait_for()
-    take.set_input_files(tmp_path / 'broken.mp4')
-    tab.get_by_text('broken.mp4').filter(has_text='video').first.wait_for()
-    tab.get_by_label('Remove this file').or_(
-        tab.get_by_label('Clear')
-    ).first.click()
-    take.set_input_files(tmp_path / 'long.mp4')
-    tab.get_by_text('lasts longer than').wait_for()
-    tab.get_by_label('Remove this file').or_(
-        tab.get_by_label('Clear')
-    ).first.click()
+    for name, said in (('broken', 'video'), ('long', 'lasts longer than')):
+        take.set_input_files(tmp_path / f'{name}.mp4')
+        error = tab.get_by_text(f'{name}.mp4').filter(has_text=said)
+        error.first.wait_for()
+        tab.get_by_label('Remove this file').or_(
+            tab.get_by_label('Clear')
+        ).first.click()
     take.set_input_files(tmp_path / 'mine.mp4')
     tab.get_by_text('mine.mp4: 4.00 s, 32 frames').wait_for()
     box = tab.get_by_label('sentences, one a line')
@@ -272,11 +272,42 @@ def command(folder, *options):
         run.communicate()
 
 
-def test_the_command(tmp_path):
+@pytest.fixture
+def work_dir(tmp_path, repo_root):
+    """As a training leaves it, with the shipped weights."""
+    work_dir = tmp_path / 'work'
+    work_dir.mkdir()
+    cfg = Config.fromfile(repo_root / 'configs/hero_shapes.py')
+    cfg.dump(str(work_dir / 'hero_shapes.py'))
+    weights = dict(state_dict=read_weights_file(SHIPPED / 'model.safetensors'))
+    torch.save(weights, work_dir / 'best_tube_m_vIoU_epoch_2.pth')
+    return work_dir
+
+
+def ask(url, session, text, start=0):
+    """Answer and files of a question about the whole of a clip."""
+    said = call(url, 'ask', text, start, 4, session=session).decode()
+    data = said.rpartition('event: complete\ndata: ')[2]
+    _, answer, files = json.loads(data)
+    assert len(files) == 3
+    return answer
+
+
+def test_the_command_with_a_work_dir(tmp_path, work_dir, inferencer):
     """It says where the page is, and leaves nothing when interrupted."""
-    with command(tmp_path) as (run, url):
+    video = tmp_path / 'choice.mp4'
+    shutil.copyfile(SHIPPED / 'example.mp4', video)
+    options = '--model', work_dir, '--videos', video
+    with command(tmp_path, *options) as (run, url):
         code, body = status(url)
         assert code == 200 and b'hero_mm' in body
+        assert b'model: hero_shapes' in body
+        assert b'example: moving shapes' not in body
+        call(url, 'choose', video.name, session='a')
+        answer = ask(url, 'a', TEXT)
+        (tube,) = inferencer(video, TEXT)['predictions']
+        start, end = tube['span_seconds']
+        assert f'{TEXT} ({start:.2f} to {end:.2f} s)' in answer
         assert len(list(tmp_path.glob('hero_mm_web*'))) == 1
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=120) in (0, 130)
@@ -298,20 +329,13 @@ def test_twenty_sessions_at_once(tmp_path):
         for s in ('square', 'circle', 'star', 'triangle', 'shape')
     ]
 
-    def ask(session, text, start):
-        said = call(url, 'ask', text, start, 4, session=session).decode()
-        data = said.rpartition('event: complete\ndata: ')[2]
-        _, answer, files = json.loads(data)
-        assert len(files) == 3
-        return answer
-
     def visit(number):
         session = f'session{number}'
         call(url, 'choose', 'choice.mp4', session=session)
         found = []
         for at in range(10):
             at = (at + number) % 10
-            found.append((at, ask(session, texts[at], at % 2)))
+            found.append((at, ask(url, session, texts[at], at % 2)))
             done.append(memory(run.pid))
         return found
 

@@ -26,8 +26,8 @@ with explained():
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Write a report of a prediction file: index.html, '
-        'report.md and items.csv.'
+        description='Write a report of a prediction file: index.html and '
+        'items.csv.'
     )
     parser.add_argument('pred', type=Path, help='prediction file')
     parser.add_argument(
@@ -97,7 +97,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             args.strict,
             False if args.no_interpolate else None,
         )
-    page, _ = write_report(report, args.out)
+    page = write_report(report, args.out)
     for table in report.tables:
         print(text_table(table), end='\n\n')
     print(f'Report: {page}')

@@ -2,8 +2,7 @@ r"""Tell what a data set is made of: lengths, sizes, spans, words, names.
 
 Example::
 
-    python tools/analysis_tools/dataset_stats.py data/vidstg/test.json \
-        --out stats
+    python tools/analysis_tools/dataset_stats.py data/vidstg/test.json
 """
 
 import argparse
@@ -16,8 +15,8 @@ from hero_mm.errors import explained, run_tool
 with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.datasets.source import SPLITS, find_source
-    from hero_mm.visualization.dataset_report import build_dataset_report
-    from hero_mm.visualization.report import write_report
+    from hero_mm.visualization.dataset_report import dataset_tables
+    from hero_mm.visualization.report import data_name
     from hero_mm.visualization.report_tables import text_table
 
 
@@ -30,24 +29,26 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--split', default='train', choices=SPLITS, help='of the config'
     )
-    parser.add_argument(
-        '--out', help='folder for index.html and report.md, with charts'
-    )
     return parser.parse_args(argv)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Print the tables; write the pages where --out is given."""
+    """Print the tables."""
     args = parse_args(argv)
     source = find_source(args.source, split=args.split)
-    report = build_dataset_report(load_annotation(source.ann_file))
-    facts = ', '.join(f'{n} {name}' for name, n in report.facts.items())
-    print(f'{report.title}: {facts}\n')
-    for table in report.tables:
+    annotation = load_annotation(source.ann_file)
+    tables = dataset_tables(annotation)
+    videos = annotation.videos.values()
+    runs = [track.runs for video in videos for track in video.tracks.values()]
+    boxes = sum(int((run[:, 1] - run[:, 0]).sum()) for run in runs)
+    print(
+        f'{data_name(annotation)}: {len(videos):,} videos, '
+        f'{len(annotation.data_list):,} clips, '
+        f'{len(annotation.ground_truths()):,} sentences, {len(runs):,} '
+        f'tracks, {boxes:,} boxes\n'
+    )
+    for table in tables:
         print(text_table(table), end='\n\n')
-    if args.out:
-        page, _ = write_report(report, args.out)
-        print(f'Report: {page}')
 
 
 if __name__ == '__main__':

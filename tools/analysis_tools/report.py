@@ -22,7 +22,7 @@ with explained():
     from hero_mm.datasets.source import dataset_config, dataset_paths
     from hero_mm.evaluation import load_predictions
     from hero_mm.visualization.report import build_analysis, write_report
-    from hero_mm.visualization.report_tables import read_oracles
+    from hero_mm.visualization.report_tables import read_oracles, text_table
     from hero_mm.visualization.training_log import read_training_log
 
 PREDICTIONS = 'predictions.json'
@@ -53,8 +53,8 @@ def check_own(work_dir: Path, metainfo: Mapping[str, Any]) -> None:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Write the report and say where it is."""
     parser = argparse.ArgumentParser(
-        description='Write WORK_DIR/report/index.html and report.md of the '
-        'predictions in WORK_DIR/predictions.json.'
+        description='Write WORK_DIR/report/index.html of the predictions in '
+        'WORK_DIR/predictions.json.'
     )
     parser.add_argument('work_dir', type=Path, help='folder of a training')
     parser.add_argument(
@@ -75,9 +75,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         log=read_training_log(args.work_dir),
         oracles=read_oracles(Path(ann_file).with_suffix('.oracles.json')),
     )
-    page, text = write_report(report, args.work_dir / 'report')
-    print(text.read_text(encoding='utf-8').partition('## Charts')[0].strip())
-    print(f'\nReport: {page}')
+    page = write_report(report, args.work_dir / 'report')
+    for table in report.tables:
+        print(text_table(table), end='\n\n')
+    print(f'Report: {page}')
 
 
 if __name__ == '__main__':

@@ -12,23 +12,27 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
 from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
-    from hero_mm.datasets.annotation import load_annotation
+    from hero_mm.datasets.annotation import (
+        GroundingAnnotation,
+        load_annotation,
+    )
     from hero_mm.datasets.source import SPLITS, DataSource, find_source
     from hero_mm.datasets.video_reader import VideoError
     from hero_mm.texts import printable
-    from hero_mm.visualization.browse import (
-        choose_queries,
-        draw_annotation,
-        draw_item,
+    from hero_mm.visualization import (
+        TubeView,
+        draw_from_video,
+        views_from_sample,
     )
-    from hero_mm.visualization.render import FORMS
+    from hero_mm.visualization.render import FORMS, write_drawings
+    from hero_mm.visualization.report import case_view
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -57,9 +61,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         '--video', nargs='+', metavar='ID', help='of these videos only'
     )
     parser.add_argument(
-        '--frames', type=int, default=8, help='frames of a sheet'
-    )
-    parser.add_argument(
         '--pipeline',
         action='store_true',
         help="draw what the config's pipeline gives to the model; --number "
@@ -68,16 +69,92 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(argv)
     is_config = args.source.suffix == '.py'
-    if not is_config and args.videos is None:
-        parser.error('an annotation file needs --videos FOLDER')
-    if args.pipeline and not is_config:
-        parser.error('--pipeline needs a config')
+    if not is_config and (args.pipeline or args.videos is None):
+        parser.error(
+            'an annotation file needs --videos FOLDER, --pipeline a config'
+        )
     if args.pipeline and (args.query or args.video):
         parser.error('--pipeline draws at random: leave --query, --video out')
-    for name, least in (('number', 1), ('frames', 2)):
-        if getattr(args, name) < least:
-            parser.error(f'--{name} must be {least} or more')
     return args
+
+
+def choose_queries(
+    annotation: GroundingAnnotation,
+    number: int = 8,
+    query_ids: Optional[Sequence[str]] = None,
+    video_ids: Optional[Sequence[str]] = None,
+    seed: int = 0,
+) -> list[tuple[dict, dict]]:
+    """Choose the sentences that are drawn.
+
+    By ``query_ids``, or ``number`` of them at random, of the videos named
+    or of all.
+
+    Returns:
+        list[tuple[dict, dict]]: Clip and query, in the order of the
+        annotation.
+
+    Raises:
+        ValueError: If a query or a video is unknown, or there is none.
+    """
+    pairs = [
+        (clip, query)
+        for clip in annotation.data_list
+        if video_ids is None or clip['video_id'] in video_ids
+        for query in clip['queries']
+        if query_ids is None or query['query_id'] in query_ids
+    ]
+    found = {clip['video_id'] for clip, _ in pairs}
+    found |= {query['query_id'] for _, query in pairs}
+    strange = {*(query_ids or ()), *(video_ids or ())} - found
+    if strange or not pairs:
+        raise UserError(
+            f'{annotation.path}: no sentence of {sorted(strange)} is left to '
+            'draw; give ids of queries and videos as they stand in the file.'
+        )
+    if query_ids is None and len(pairs) > number:
+        rng = np.random.default_rng(seed)
+        kept = rng.permutation(len(pairs))[:number]
+        pairs = [pairs[place] for place in sorted(kept)]
+    return pairs
+
+
+def truth_view(
+    annotation: GroundingAnnotation, clip: dict, query: dict
+) -> TubeView:
+    """The true tube of a sentence, with what is known of it below."""
+    video = annotation.videos[clip['video_id']]
+    start, end = query['span']
+    _, valid = video.track_boxes(query['track_id'], np.arange(start, end))
+    category = (
+        query.get('category') or video.tracks[query['track_id']].category
+    )
+    known = [query['type'], category, query.get('predicate')]
+    note = (
+        f'{", ".join(name for name in known if name)}; '
+        f'{start / video.fps:.2f} s to {end / video.fps:.2f} s, frames '
+        f'{start} to {end - 1}'
+    )
+    if not valid.all():
+        note += f', {int((~valid).sum())} of them without a box'
+    return case_view(annotation, query, clip, None, note)
+
+
+def item_views(item: dict[str, Any]) -> tuple[np.ndarray, list[TubeView]]:
+    """Frames (T, H, W, 3) that the model gets, and views in their pixels."""
+    frames = item['inputs'].permute(0, 2, 3, 1).numpy()
+    sample = item['data_samples'].clone()
+    height, width = frames.shape[1:3]
+    # The frames are those of the input: nothing is to be mapped back.
+    sample.set_metainfo(
+        dict(
+            ori_shape=(height, width),
+            img_shape=(height, width),
+            crop_box=(0, 0, width, height),
+            flip=False,
+        )
+    )
+    return np.ascontiguousarray(frames), views_from_sample(sample)
 
 
 def draw_from_pipeline(
@@ -94,9 +171,12 @@ def draw_from_pipeline(
     dataset = DATASETS.build(cfg)
     np.random.seed(args.seed)
     for index in np.random.permutation(len(dataset))[: args.number]:
-        yield from draw_item(
-            dataset[int(index)], args.out, args.form, args.frames
-        )
+        item = dataset[int(index)]
+        frames, views = item_views(item)
+        video_id = item['data_samples'].video_id
+        names = [f'{video_id}_{view.query_id}' for view in views]
+        read = frames.__getitem__
+        yield from write_drawings(read, views, args.out, names, args.form)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -112,16 +192,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         annotation, args.number, args.query, args.video, args.seed
     )
     broken = 0
-    for clip, queries in chosen:
+    for clip, query in chosen:
+        view = truth_view(annotation, clip, query)
+        video_id = clip['video_id']
+        video = Path(source.video_dir or '', annotation.videos[video_id].path)
+        name = f'{video_id}_{query["query_id"]}'
         try:
-            paths = draw_annotation(
-                annotation,
-                clip,
-                queries,
-                source.video_dir or '',
-                args.out,
-                args.form,
-                args.frames,
+            paths = draw_from_video(
+                video, [view], args.out, [name], form=args.form
             )
         except VideoError as error:
             broken += 1
@@ -130,8 +208,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print('\n'.join(paths))
     if broken:
         raise UserError(
-            f'{broken} of {len(chosen)} clips could not be drawn, see above; '
-            'tools/analysis_tools/check_dataset.py looks at all videos.'
+            f'{broken} of {len(chosen)} sentences could not be drawn, see '
+            'above; tools/analysis_tools/check_dataset.py looks at all videos.'
         )
 
 
