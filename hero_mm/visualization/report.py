@@ -302,7 +302,21 @@ def build_analysis(
             (title, other[0]),
             traits.texts,
         )
-    facts = {
+    log = log or TrainingLog()
+    return Report(
+        title,
+        {**_facts(annotation, scores), **log.facts()},
+        sections,
+        {**log.charts(), **_charts(scores, second)},
+        make_cases(annotation, predictions, scores, video_dir, count),
+        {ITEMS_FILE: items_csv(traits, split, second)},
+    )
+
+
+def _facts(
+    annotation: GroundingAnnotation, scores: TubeScores
+) -> dict[str, str]:
+    return {
         'data': data_name(annotation),
         'clips': str(len(annotation.data_list)),
         'queries': str(len(scores.query_ids)),
@@ -310,15 +324,6 @@ def build_analysis(
         'without a prediction': str(len(scores.missing)),
         'predictions of unknown queries': str(len(scores.unknown)),
     }
-    log = log or TrainingLog()
-    return Report(
-        title,
-        {**facts, **log.facts()},
-        sections,
-        {**log.charts(), **_charts(scores, second)},
-        make_cases(annotation, predictions, scores, video_dir, count),
-        {ITEMS_FILE: items_csv(traits, split, second)},
-    )
 
 
 def _charts(
