@@ -4,8 +4,8 @@ Every tensor of the file is accounted for: loaded, or left out for a reason.
 What HERO did not get from the file is counted too.
 """
 
-import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from .sources import Source
 Shapes = Mapping[str, tuple[int, ...]]
 # From a name of the file to a name of HERO.
 Places = dict[str, str]
+OTHER = 'HERO has none, or one of its own'
 NEEDS = {TEXT_PROJECTION: LANGUAGE_MODEL, TEXT_NORM: TEXT_PROJECTION}
 # Names of mmaction2's ResNets, of TSM too, in mmdet's, which are those of
 # torchvision.
@@ -78,24 +79,27 @@ class Conversion:
         }
 
     def summary(self) -> str:
-        """What was loaded, what was not and why, in groups."""
-        source = self.source
+        """What was loaded, what was not and why, a line each part."""
+        source, layout = self.source, self.layout
         entry = f', weights of {source.container!r}' * bool(source.container)
         numbers = sum(source.weights[name].numel() for name in self.loaded)
         lines = [
-            f'{source.path}: {self.layout.title}{entry}',
+            f'{source.path}: {layout.title}{entry}',
             f'loaded: {len(self.loaded)} of {len(source.weights)} tensors, '
             f'{numbers / 1e6:.1f} M numbers',
         ]
-        parts = {name: _part(place) for name, place in self.loaded.items()}
-        for names in _grouped(parts):
-            ours = _shared([self.loaded[name] for name in names])
-            lines.append(f'  {len(names):4d}  {_shared(names)} -> {ours}')
-        lines.append(f'not loaded: {len(self.skipped)}')
-        left = {name: (_part(name), why) for name, why in self.skipped.items()}
-        for names in _grouped(left):
-            why = self.skipped[names[0]]
-            lines.append(f'  {len(names):4d}  {_shared(names)}: {why}')
+        for start, part in layout.shared.items():
+            taken = [to for to in self.loaded.values() if to.startswith(part)]
+            reasons = dict.fromkeys(
+                why
+                for name, why in self.skipped.items()
+                if name.startswith(start) and why != OTHER
+            )
+            if part:
+                said = [f'{len(taken):4d}  {start}* -> {part}*', *reasons]
+                lines.append('  ' + '; '.join(said[:3]))
+        others = [name for name, why in self.skipped.items() if why == OTHER]
+        lines.append(f'{OTHER}: {len(others)} ({some(others)})')
         if self.config is None:
             lines.append(
                 'not compared with a model: give --config to compare names '
@@ -103,8 +107,8 @@ class Conversion:
             )
         if self.unfilled:
             lines.append(f'the model of {self.config} got nothing for')
-        for names in _grouped({name: _part(name) for name in self.unfilled}):
-            lines.append(f'  {len(names):4d}  {_part(names[0])}.*')
+        counts = Counter(map(_part, self.unfilled))
+        lines += [f'  {counts[part]:4d}  {part}.*' for part in counts]
         return '\n'.join(lines)
 
     def save(self, path: Union[str, Path]) -> None:
@@ -182,7 +186,7 @@ def _parts(result: Conversion) -> dict[str, Places]:
         start = next((s for s in shared if name.startswith(s)), None)
         part = '' if start is None else shared[start]
         if start is None or not part:
-            result.skipped[name] = 'HERO has none, or one of its own'
+            result.skipped[name] = OTHER
         else:
             parts[part][name] = part + name.removeprefix(start)
     return parts
@@ -310,19 +314,3 @@ def _part(name: str) -> str:
     steps = name.split('.')
     deep = steps[0] in ('video_encoder', 'text_encoder', 'transformer')
     return '.'.join(steps[: 2 if deep else 1])
-
-
-def _grouped(kinds: Mapping[str, object]) -> list[list[str]]:
-    """Names of one kind together, in the order of their first."""
-    groups: dict[object, list[str]] = {}
-    for name, kind in kinds.items():
-        groups.setdefault(kind, []).append(name)
-    return list(groups.values())
-
-
-def _shared(names: list[str]) -> str:
-    """A single name, or the beginning that several share."""
-    if len(names) == 1:
-        return names[0]
-    start = os.path.commonprefix(names).rpartition('.')[0]
-    return f'{start}.*' if start else f'{names[0]}, ...'

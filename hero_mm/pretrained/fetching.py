@@ -56,17 +56,14 @@ def fetch(source: str) -> str:
 def _fetch_hub_file(name: str) -> str:
     """Download ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE``."""
     found = re.fullmatch(
-        r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?((?:/[^/]+)+)', name
+        r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?/([^/]+(?:/[^/]+)*)', name
     )
     if found is None:
         raise UserError(
             f'{name!r} names no file on Hugging Face; give '
             'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
         )
-    file = found[3][1:]
-    return _from_hub(
-        'hf_hub_download', name, found[1], found[2], file, filename=file
-    )
+    return _from_hub('hf_hub_download', name, *found.groups())
 
 
 def fetch_repository(name: str, patterns: list[str]) -> str:
@@ -88,7 +85,7 @@ def fetch_repository(name: str, patterns: list[str]) -> str:
             'hf://OWNER/NAME@REVISION'
         )
     return _from_hub(
-        'snapshot_download', name, found[1], found[2], allow_patterns=patterns
+        'snapshot_download', name, *found.groups(), allow_patterns=patterns
     )
 
 
@@ -103,6 +100,8 @@ def _from_hub(
     """Call a function of the hub; what it raises is said in words."""
     import huggingface_hub
 
+    if file:
+        options['filename'] = file
     function = getattr(huggingface_hub, download)
     try:
         return str(function(repo_id=repo, revision=revision, **options))
