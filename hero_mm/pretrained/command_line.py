@@ -30,14 +30,15 @@ def _parse_args(
     )
     parser.add_argument(
         'checkpoint',
-        help='a file (.pth, .bin, .safetensors), a URL, torchvision://NAME or '
+        help='a file (.pth, .bin, .safetensors), a URL or '
         'hf://OWNER/NAME/FILE',
     )
     parser.add_argument('--out', required=True, help='checkpoint to write')
     parser.add_argument(
         '--config',
+        required=True,
         help='the HERO config that will load it: its model is built, and '
-        'names and shapes are compared; a ResNet of mmdet needs none',
+        'names and shapes are compared',
     )
     parser.add_argument(
         '--cfg-options',
@@ -53,10 +54,7 @@ def _parse_args(
         "where it has one, else 'model' or 'state_dict')",
     )
     add_trust_argument(parser)
-    args = parser.parse_args(argv)
-    if args.cfg_options and args.config is None:
-        parser.error('--cfg-options changes a config: give --config too')
-    return args
+    return parser.parse_args(argv)
 
 
 def model_shapes(
@@ -89,9 +87,7 @@ def _convert_file(args: argparse.Namespace) -> None:
     source = read_source(args.checkpoint, args.weights)
     # Before a model is built.
     layout_of(source)
-    model = None
-    if args.config is not None:
-        model = model_shapes(args.config, args.cfg_options)
+    model = model_shapes(args.config, args.cfg_options)
     result = convert(source, model, args.config)
     result.save(out)
     sys.stdout.write(f'{result.summary()}\nwritten: {out}\n')

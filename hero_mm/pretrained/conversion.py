@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional, Union
+from typing import Union
 
 import torch
 from torch import Tensor
@@ -25,7 +25,6 @@ from .layouts import (
     LAYOUTS,
     NECK,
     PROJECTION,
-    RESNET,
     TEXT_NORM,
     TEXT_PROJECTION,
     Layout,
@@ -37,15 +36,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 Places = dict[str, str]
 OTHER = 'HERO has none, or one of its own'
 NEEDS = {TEXT_PROJECTION: LANGUAGE_MODEL, TEXT_NORM: TEXT_PROJECTION}
-# Names of mmaction2's ResNets, of TSM too, in mmdet's, which are those of
-# torchvision.
-_TO_MMDET = (
-    (r'\.conv\.net\.', '.conv.'),
-    (r'\bconv(\d)\.conv\.', r'conv\1.'),
-    (r'\bconv(\d)\.bn\.', r'bn\1.'),
-    (r'\bdownsample\.conv\.', 'downsample.0.'),
-    (r'\bdownsample\.bn\.', 'downsample.1.'),
-)
 
 
 @dataclass
@@ -55,7 +45,7 @@ class Conversion:
     Attributes:
         source (Source): The file.
         layout (Layout): How it is laid out.
-        config (str, optional): Of the model that was compared with.
+        config (str): Of the model that will load it.
         loaded (dict): From a name of the file to HERO's.
         skipped (dict): From a name of the file to why it was left out.
         unfilled (list[str]): Names of the model without a tensor.
@@ -63,7 +53,7 @@ class Conversion:
 
     source: Source
     layout: Layout
-    config: Optional[str] = None
+    config: str
     loaded: Places = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     unfilled: list[str] = field(default_factory=list)
@@ -95,16 +85,10 @@ class Conversion:
                 for name, why in self.skipped.items()
                 if name.startswith(start) and why != OTHER
             )
-            if part:
-                said = [f'{len(taken):4d}  {start}* -> {part}*', *reasons]
-                lines.append('  ' + '; '.join(said[:3]))
+            said = [f'{len(taken):4d}  {start}* -> {part}*', *reasons]
+            lines.append('  ' + '; '.join(said[:3]))
         others = [name for name, why in self.skipped.items() if why == OTHER]
         lines.append(f'{OTHER}: {len(others)} ({some(others)})')
-        if self.config is None:
-            lines.append(
-                'not compared with a model: give --config to compare names '
-                'and shapes'
-            )
         if self.unfilled:
             lines.append(f'the model of {self.config} got nothing for')
         counts = Counter(map(_part, self.unfilled))
@@ -124,42 +108,33 @@ class Conversion:
             torch.save(dict(state_dict=self.weights, meta=meta), file)
 
 
-def convert(
-    source: Source,
-    model: Optional[Shapes] = None,
-    config: Optional[str] = None,
-) -> Conversion:
-    """Bring weights into HERO's names.
+def convert(source: Source, model: Shapes, config: str) -> Conversion:
+    """Bring weights into HERO's names; what does not fit it is left out.
 
     Args:
         source (Source): The weights.
-        model (Mapping, optional): Names and shapes of the HERO that will load
-            them. A ResNet alone needs none: its names are those of mmdet.
-        config (str, optional): Its config, for messages.
+        model (Mapping): Names and shapes of the HERO that will load them.
+        config (str): Its config, for messages.
 
     Raises:
         ValueError: When the layout is not known, or nothing fits.
     """
-    layout = layout_of(source)
-    if model is None and layout is not RESNET:
-        raise UserError(
-            f'which weights of {layout.title} fit depends on the model: give '
-            'its config by --config'
-        )
-    result = Conversion(source, layout, config if model is not None else None)
+    result = Conversion(source, layout_of(source), config)
     for part, places in _parts(result).items():
-        needed = NEEDS.get(part)
-        reasons: dict[str, str] = {}
-        if needed and not any(
-            place.startswith(needed) for place in result.loaded.values()
-        ):
+        needed = NEEDS.get(part, '')
+        loaded = [to for to in result.loaded.values() if to.startswith(needed)]
+        why = ''
+        if needed and not loaded:
             why = f'of no use without {needed}*, which was not loaded'
-            reasons = dict.fromkeys(places, why)
-        elif model is not None:
-            places, why = _placed(part, places, model)
-            reasons = dict.fromkeys(places, why)
-            if not why:
-                reasons = _misfits(places, result, model)
+        elif part in (BACKBONE, LANGUAGE_MODEL):
+            why = _unlike(part, places, model)
+        elif part == NECK:
+            places = _levels(places, model)
+        elif part == PROJECTION:
+            places, why = _coarsest(places, model)
+        reasons = dict.fromkeys(places, why)
+        if not why:
+            reasons = _misfits(places, result, model)
         result.skipped.update(reasons)
         result.loaded.update(
             {n: to for n, to in places.items() if n not in reasons}
@@ -167,7 +142,7 @@ def convert(
     taken = {*result.loaded.values()}
     result.unfilled = [
         name
-        for name in model or ()
+        for name in model
         if name not in taken and not name.endswith(COUNTER)
     ]
     if not result.loaded:
@@ -181,13 +156,13 @@ def convert(
 def _parts(result: Conversion) -> dict[str, Places]:
     """The parts of HERO, and where the tensors of the file go in each."""
     shared = result.layout.shared
-    parts: dict[str, Places] = {part: {} for part in shared.values() if part}
+    parts: dict[str, Places] = {part: {} for part in shared.values()}
     for name in result.source.weights:
         start = next((s for s in shared if name.startswith(s)), None)
-        part = '' if start is None else shared[start]
-        if start is None or not part:
+        if start is None:
             result.skipped[name] = OTHER
         else:
+            part = shared[start]
             parts[part][name] = part + name.removeprefix(start)
     return parts
 
@@ -211,42 +186,24 @@ def _misfits(
     return reasons
 
 
-def _placed(part: str, places: Places, model: Shapes) -> tuple[Places, str]:
-    """Places in a model, and why there are none."""
-    if part in (BACKBONE, LANGUAGE_MODEL):
-        return _whole(part, places, model)
-    if part == NECK:
-        return _levels(places, model), ''
-    if part == PROJECTION:
-        return _coarsest(places, model)
-    return places, ''
+def _unlike(part: str, places: Places, model: Shapes) -> str:
+    """Why a backbone or language model is not that of the model.
 
-
-def _whole(part: str, places: Places, model: Shapes) -> tuple[Places, str]:
-    """A backbone or language model, whole or not at all.
-
-    The stages that both have must be of the same names. A stage that one of
-    them lacks does no harm.
+    It is taken whole or not at all: the stages that both have must be of the
+    same names. A stage that one of them lacks does no harm.
     """
-    theirs = {name: _renamed(place) for name, place in places.items()}
-    ours = {_renamed(name): name for name in model if name.startswith(part)}
-    stages = _stages(ours) & _stages(theirs.values())
+    theirs = set(places.values())
+    ours = {name for name in model if name.startswith(part)}
+    stages = _stages(ours) & _stages(theirs)
     odd = [
         name
-        for name in sorted(ours.keys() ^ set(theirs.values()))
+        for name in sorted(ours ^ theirs)
         if _stage(name) in stages and not name.endswith(COUNTER)
     ]
-    if odd or (_stages(ours) and not stages):
-        found = some(odd) or 'no stage in common'
-        why = f'that of the config is of another depth or make: {found}'
-        return theirs, why
-    return {name: ours.get(to, to) for name, to in theirs.items()}, ''
-
-
-def _renamed(name: str) -> str:
-    for pattern, replacement in _TO_MMDET:
-        name = re.sub(pattern, replacement, name)
-    return name
+    if not odd and (stages or not _stages(ours)):
+        return ''
+    found = some(odd) or 'no stage in common'
+    return f'that of the config is of another depth or make: {found}'
 
 
 def _stage(name: str) -> str:

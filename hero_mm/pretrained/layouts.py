@@ -19,8 +19,7 @@ class Layout(NamedTuple):
     Attributes:
         title (str): For messages.
         needed (tuple[str]): Beginnings of names that such a file has.
-        shared (dict): From the beginning of a name to HERO's; the first that
-            fits decides. '' is what HERO has no place for.
+        shared (dict): From the beginning of a name to HERO's.
     """
 
     title: str
@@ -40,11 +39,6 @@ def _detr(body: str, text: str, resizer: str) -> dict[str, str]:
 
 
 _DETECTOR = {'backbone.': BACKBONE, 'neck.': NECK}
-RESNET = Layout(
-    'a ResNet of torchvision or timm',
-    ('conv1.weight', 'layer1.0.'),
-    {'fc.': '', '': BACKBONE},
-)
 # A file is of the first layout whose names it has.
 LAYOUTS = (
     Layout(
@@ -79,5 +73,4 @@ LAYOUTS = (
         ('backbone.',),
         _DETECTOR,
     ),
-    RESNET,
 )

@@ -41,7 +41,6 @@ SHARED = dict(
         'neck.convs.2.': NECK + 'convs.1.',
         'neck.extra_convs.0.': NECK + 'extra_convs.0.',
     },
-    resnet={'': BACKBONE},
 )
 SHARED['tubedetr'] = SHARED['mdetr']
 # What HERO does not share, or not always.
@@ -61,7 +60,6 @@ OTHERS = dict(
         **{f'neck.lateral_convs.1.conv.{n}': (4,) for n in ('weight', 'bias')},
     },
     mm_grounding_dino={'neck.convs.0.conv.weight': (4,), 'level_embed': (4,)},
-    resnet={'fc.weight': (10, 64)},
 )
 
 

@@ -23,7 +23,6 @@ TEXT = 'transformer.text_encoder.'
         ('stcat', 'STCAT', 'fpn', 'roberta'),
         ('mmdetection', 'a detector of mmdet', 'fpn', 'roberta'),
         ('mm_grounding_dino', 'MM-Grounding-DINO', 'mapper', 'bert'),
-        ('resnet', 'a ResNet', 'fpn', 'roberta'),
     ],
 )
 def test_shared_tensors_arrive(
@@ -47,43 +46,34 @@ def test_shared_tensors_arrive(
         assert torch.equal(after[name], before[name]), name
     # A part that is shared is filled to the last tensor.
     parts = [BACKBONE]
-    if kind not in ('mmdetection', 'resnet'):
+    if kind != 'mmdetection':
         parts.append('text_encoder.language_model.')
     assert not [n for n in result.unfilled if n.startswith(tuple(parts))]
     # Every tensor of the file is accounted for.
     assert result.skipped.keys() == file.weights.keys() - wanted.keys()
 
 
-@pytest.mark.parametrize('theirs', ['stages', 'text', 'resnet', 'swin'])
-def test_a_part_of_another_depth_is_left_out(theirs, source, shapes_of):
-    """Whole; stages that the config lacks do no harm."""
-    kind = 'mdetr' if theirs == 'text' else 'resnet'
-    file, model = source(kind), dict(shapes_of())
-    if theirs == 'stages':
-        model = {n: s for n, s in model.items() if '.layer4.' not in n}
-        result = convert(file, model, 'tiny.py')
-        assert result.loaded['layer3.22.conv3.weight']
-        assert 'no such' in result.skipped['layer4.0.conv1.weight']
-        return
-    if theirs == 'text':
-        for name in list(file.weights):
-            if '.encoder.layer.11.' in name:
-                del file.weights[name]
-        result = convert(file, model, 'tiny.py')
-        why = result.skipped[f'{TEXT}embeddings.LayerNorm.bias']
-        assert 'of another depth or make: ' in why
-        assert all('text_' not in to for to in result.loaded.values())
-        return
-    if theirs == 'resnet':
-        file.weights['layer3.30.conv1.weight'] = torch.zeros(1)
-    else:
-        block = 'backbone.stages.2.blocks.{}.norm1.weight'
-        swin = {block.format(n): torch.zeros(4) for n in range(18)}
-        file = Source('resnet.pth', swin)
-        model = {f'video_encoder.{block.format(n)}': (4,) for n in range(6)}
-    with pytest.raises(ValueError, match='nothing of resnet.pth fits') as said:
-        convert(file, model, 'tiny.py')
-    assert 'of another depth or make' in str(said.value)
+def test_stages_that_the_config_lacks_do_no_harm(source, shapes_of):
+    model = {n: s for n, s in shapes_of().items() if '.layer4.' not in n}
+    result = convert(source('mmdetection'), model, 'tiny.py')
+    assert result.loaded['backbone.layer3.22.conv3.weight']
+    assert 'no such' in result.skipped['backbone.layer4.0.conv1.weight']
+
+
+@pytest.mark.parametrize(
+    ('block', 'part'),
+    [
+        ('backbone.0.body.layer3.30.', BACKBONE),
+        (f'{TEXT}encoder.layer.30.', 'text_encoder.'),
+    ],
+)
+def test_a_part_of_another_depth_is_left_out(block, part, source, shapes_of):
+    file = source('mdetr')
+    file.weights[f'{block}weight'] = torch.zeros(1)
+    result = convert(file, shapes_of(), 'tiny.py')
+    assert 'of another depth or make: ' in result.skipped[f'{block}weight']
+    assert result.loaded
+    assert not any(to.startswith(part) for to in result.loaded.values())
 
 
 def test_another_vocabulary_takes_no_half_of_a_language_model(
@@ -214,51 +204,6 @@ def test_the_converted_tower_computes_what_the_source_computed(
     )
 
 
-def backbone(prefix, **config):
-    """Names and shapes of a backbone, without numbers."""
-    init_default_scope('hero_mm')
-    with torch.device('meta'):
-        state = MODELS.build(config).state_dict()
-    return {prefix + name: tensor for name, tensor in state.items()}
-
-
-@pytest.mark.parametrize('tool', ['resnet', 'mmdetection'])
-@pytest.mark.parametrize(
-    ('ours', 'name', 'place'),
-    [
-        (
-            dict(type='mmaction.ResNet', depth=18),
-            'layer2.0.downsample.1.bias',
-            'layer2.0.downsample.bn.bias',
-        ),
-        (
-            dict(type='mmaction.ResNet', depth=50),
-            'layer3.5.bn2.running_var',
-            'layer3.5.conv2.bn.running_var',
-        ),
-        (
-            dict(type='mmaction.ResNetTSM', depth=50, pretrained2d=False),
-            'layer1.2.conv1.weight',
-            'layer1.2.conv1.conv.net.weight',
-        ),
-        # Of a stage of 23 blocks TSM wraps each other one.
-        (
-            dict(type='mmaction.ResNetTSM', depth=101, pretrained2d=False),
-            'layer3.1.conv1.weight',
-            'layer3.1.conv1.conv.weight',
-        ),
-    ],
-)
-def test_every_tensor_of_a_resnet_has_its_place(tool, ours, name, place):
-    prefix = '' if tool == 'resnet' else 'backbone.'
-    file = backbone(prefix, type='mmdet.ResNet', depth=ours['depth'])
-    shapes = {n: tuple(t.shape) for n, t in backbone(BACKBONE, **ours).items()}
-    result = convert(Source('x', file), shapes, 'tiny.py')
-    assert not result.unfilled and not result.skipped
-    assert {*result.loaded.values()} == {*shapes}
-    assert result.loaded[prefix + name] == BACKBONE + place
-
-
 @pytest.mark.parametrize(
     'config',
     [
@@ -268,12 +213,16 @@ def test_every_tensor_of_a_resnet_has_its_place(tool, ours, name, place):
         dict(type='mmdet.ResNetV1d', depth=50),
         # Some of its tensors have the same shapes.
         dict(type='mmdet.ResNeXt', depth=50, groups=32, base_width=4),
+        dict(type='mmdet.ResNet', depth=101),
     ],
 )
 def test_no_half_of_a_resnet_is_taken(config):
-    file = Source('x', backbone('', type='mmdet.ResNet', depth=50))
-    ours = backbone(BACKBONE, **config)
-    shapes = {name: tuple(tensor.shape) for name, tensor in ours.items()}
+    init_default_scope('hero_mm')
+    with torch.device('meta'):
+        ours = MODELS.build(config).state_dict()
+        theirs = MODELS.build(dict(type='mmdet.ResNet', depth=50)).state_dict()
+    file = Source('x', {f'backbone.{n}': t for n, t in theirs.items()})
+    shapes = {BACKBONE + name: tuple(t.shape) for name, t in ours.items()}
     with pytest.raises(ValueError, match='nothing of x fits'):
         convert(file, shapes, 'tiny.py')
 
@@ -330,17 +279,12 @@ def test_a_file_that_nobody_knows(build):
     with pytest.raises(
         ValueError, match='x.pth is of no known model .* STCAT'
     ):
-        convert(own)
+        convert(own, {}, 'tiny.py')
 
 
-def test_a_resnet_needs_no_config_and_a_view_no_room(source, tmp_path):
-    file = source('resnet')
-    big = torch.zeros(10**6)
-    file.weights['conv1.weight'] = big[:294].view(2, 3, 7, 7)
-    result = convert(file)
-    assert result.skipped.keys() == {'fc.weight'}
-    assert result.loaded['layer1.0.bn1.bias'] == BACKBONE + 'layer1.0.bn1.bias'
-    result.save(tmp_path / 'out.pth')
-    assert (tmp_path / 'out.pth').stat().st_size < 2 * 10**6
-    with pytest.raises(ValueError, match='give its config by --config'):
-        convert(source('stcat'))
+def test_a_view_takes_no_more_room_than_its_numbers(tmp_path):
+    name = 'backbone.conv1.weight'
+    file = Source('x', {name: torch.zeros(10**6)[:294].view(2, 3, 7, 7)})
+    model = {'video_encoder.' + name: (2, 3, 7, 7)}
+    convert(file, model, 'tiny.py').save(tmp_path / 'out.pth')
+    assert (tmp_path / 'out.pth').stat().st_size < 10**5

@@ -45,14 +45,12 @@ def test_the_commands_of_the_page(
 ):
     """On tiny files of the names of the published ones, in a tiny HERO."""
     tool, file, *words = command
-    kind = 'mm_grounding_dino' if 'dino' in file else 'resnet'
-    kind = KINDS.get(file, kind)
+    kind = KINDS.get(file, 'mm_grounding_dino')
     torch.save(dict(model=source(kind).weights), tmp_path / 'tiny.pth')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fetching, 'fetch', lambda name: 'tiny.pth')
     name = 'model.text_encoder.name='
-    if '--config' in words:
-        words[words.index('--config') + 1] = config_file
+    words[words.index('--config') + 1] = config_file
     if name + 'bert-base-uncased' in words:
         words[-1] = name + language_model('bert')
     monkeypatch.setattr(sys, 'argv', [tool, file, *words])
@@ -129,20 +127,13 @@ def test_the_moving_average_or_what_is_asked_for(
     )
 
 
-def test_options_without_a_config(run, capsys):
-    with pytest.raises(SystemExit):
-        run('a', '--out', 'b', '--cfg-options', 'a=1')
-    assert 'give --config too' in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
         (('--out', 'FILE'), 'is the checkpoint itself; give another'),
         (('--weights', 'net'), 'those with weights model, model_ema'),
         (('--config', 'no.py'), "config 'no.py' does not exist"),
-        (('--config', 'empty.py'), 'has no entry model'),
-        ((), 'depends on the model: give its config by --config'),
+        ((), 'has no entry model'),
     ],
 )
 def test_mistakes(options, said, stcat, run, tmp_path, monkeypatch):
@@ -150,7 +141,8 @@ def test_mistakes(options, said, stcat, run, tmp_path, monkeypatch):
     Path('empty.py').write_text('a = 1\n')
     before = Path(stcat).read_bytes()
     options = [stcat if word == 'FILE' else word for word in options]
-    code, written, error = run(stcat, '--out', 'out.pth', *options)
+    plain = ['--out', 'out.pth', '--config', 'empty.py']
+    code, written, error = run(stcat, *plain, *options)
     assert (code, written) == (1, '')
     # A paragraph and the line about the traceback.
     assert said in error and error.count('\n') == 3
@@ -159,16 +151,16 @@ def test_mistakes(options, said, stcat, run, tmp_path, monkeypatch):
 
 
 def test_a_cached_download_is_not_written_over(
-    source, run, tmp_path, monkeypatch
+    source, run, config_file, tmp_path, monkeypatch
 ):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     kept = tmp_path / 'hub/checkpoints/r101.pth'
     kept.parent.mkdir(parents=True)
-    torch.save(source('resnet').weights, kept)
-    url = 'http://127.0.0.1:9/r101.pth'
-    code, _, error = run(url, '--out', kept)
+    torch.save(source('mmdetection').weights, kept)
+    words = ['http://127.0.0.1:9/r101.pth', '--config', config_file, '--out']
+    code, _, error = run(*words, kept)
     assert code == 1 and 'is the checkpoint itself' in error
-    assert run(url, '--out', tmp_path / 'out.pth')[0] == 0
+    assert run(*words, tmp_path / 'out.pth')[0] == 0
 
 
 def test_the_model_is_built_without_weights_of_the_hub(

@@ -1,7 +1,7 @@
 r"""Convert a checkpoint of another model to HERO.
 
 Known by their names: MDETR, TubeDETR, STCAT, MM-Grounding-DINO, detectors of
-mmdet, classifiers of mmpretrain, ResNets of torchvision and timm.
+mmdet, classifiers of mmpretrain.
 
 Example:
     python tools/model_converters/to_hero.py \
