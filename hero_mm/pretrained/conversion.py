@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Union
 
 import torch
 from torch import Tensor
@@ -19,23 +19,82 @@ from hero_mm.errors import UserError
 from ..files import replacing
 from ..version import __version__
 from .filling import COUNTER, some
-from .layouts import (
-    BACKBONE,
-    LANGUAGE_MODEL,
-    LAYOUTS,
-    NECK,
-    PROJECTION,
-    TEXT_NORM,
-    TEXT_PROJECTION,
-    Layout,
-)
 from .sources import Source
 
 Shapes = Mapping[str, tuple[int, ...]]
 # From a name of the file to a name of HERO.
 Places = dict[str, str]
 OTHER = 'HERO has none, or one of its own'
+BACKBONE = 'video_encoder.backbone.'
+NECK = 'video_encoder.neck.'
+PROJECTION = 'video_encoder.projects.'
+LANGUAGE_MODEL = 'text_encoder.language_model.'
+TEXT_PROJECTION = 'text_encoder.pooling.project.0.'
+TEXT_NORM = 'text_encoder.pooling.project.1.'
 NEEDS = {TEXT_PROJECTION: LANGUAGE_MODEL, TEXT_NORM: TEXT_PROJECTION}
+
+
+class Layout(NamedTuple):
+    """How a checkpoint is laid out.
+
+    Attributes:
+        title (str): For messages.
+        needed (tuple[str]): Beginnings of names that such a file has.
+        shared (dict): From the beginning of a name to HERO's.
+    """
+
+    title: str
+    needed: tuple[str, ...]
+    shared: dict[str, str]
+
+
+def _detr(body: str, text: str, resizer: str) -> dict[str, str]:
+    """What MDETR and its heirs share with HERO."""
+    return {
+        body: BACKBONE,
+        'input_proj.': PROJECTION,
+        text: LANGUAGE_MODEL,
+        f'{resizer}fc.': TEXT_PROJECTION,
+        f'{resizer}layer_norm.': TEXT_NORM,
+    }
+
+
+_DETECTOR = {'backbone.': BACKBONE, 'neck.': NECK}
+# A file is of the first layout whose names it has.
+LAYOUTS = (
+    Layout(
+        'MM-Grounding-DINO',
+        ('backbone.', 'language_model.language_backbone.'),
+        {
+            **_DETECTOR,
+            'language_model.language_backbone.body.model.': LANGUAGE_MODEL,
+            'text_feat_map.': TEXT_PROJECTION,
+        },
+    ),
+    Layout(
+        'MDETR or TubeDETR',
+        ('backbone.0.', 'transformer.text_encoder.'),
+        _detr(
+            'backbone.0.body.',
+            'transformer.text_encoder.',
+            'transformer.resizer.',
+        ),
+    ),
+    Layout(
+        'STCAT',
+        ('vis_encoder.0.', 'text_encoder.body.'),
+        _detr(
+            'vis_encoder.0.body.',
+            'text_encoder.body.',
+            'text_encoder.resizer.',
+        ),
+    ),
+    Layout(
+        'a detector of mmdet or a classifier of mmpretrain',
+        ('backbone.',),
+        _DETECTOR,
+    ),
+)
 
 
 @dataclass
