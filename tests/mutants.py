@@ -61,7 +61,7 @@ MUTANTS = [
     (f'{DATA}/action_phrases.py', "if form != 'place' or", "if form == 'place' or", f'{T_DATA}/test_action_phrases.py'),
     (f'{DATA}/true_actions.py', 'same = true == track.predicates', 'same = true != track.predicates', f'{T_DATA}/test_true_actions.py'),
     # Encoders, regions, linking.
-    (f'{MODELS}/text_encoders/word_text_encoder.py', 'if count >= min_count', 'if count > min_count', f'{T_MODELS}/test_text_encoders/test_word_text_encoder.py'),
+    (f'{MODELS}/text_encoders/word_text_encoder.py', 'self._index.get(word, 1)', 'self._index.get(word, 0)', f'{T_MODELS}/test_text_encoders/test_word_text_encoder.py'),
     (f'{MODELS}/regions.py', 'overlap.triu(diagonal=1) > threshold', 'overlap.triu(diagonal=0) > threshold', f'{T_MODELS}/test_regions.py'),
     (f'{MODELS}/regions.py', 'x / stride[0] - 0.5', 'x / stride[1] - 0.5', f'{T_MODELS}/test_regions.py {T_MODELS}/test_region_encoder.py'),
     (f'{MODELS}/linker.py', '(best_row >= 0)', '(best_row >= -1)', f'{T_MODELS}/test_linker.py'),

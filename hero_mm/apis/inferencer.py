@@ -523,7 +523,7 @@ class TubeInferencer(BaseInferencer):
             )
             # Not every encoder has a vocabulary, or an end.
             if hasattr(encoder, 'unknown_words'):
-                tube['unknown_words'] = encoder.unknown_words([view.text])
+                tube['unknown_words'] = encoder.unknown_words(view.text)
             if hasattr(encoder, 'cut_words'):
                 tube['cut_words'] = encoder.cut_words(view.text)
             if view.action is not None:

@@ -15,11 +15,9 @@ from ..features import TextFeatures
 
 
 class TextPooling(BaseModule):
-    """Project words and pool a sentence vector and an action vector.
+    """Project words from width C (``in_dims``) to D (``embed_dims``).
 
-    Args:
-        in_dims (int): Width C of the word features.
-        embed_dims (int): Width D of the result.
+    And pool a sentence vector and an action vector.
     """
 
     def __init__(self, in_dims: int, embed_dims: int) -> None:
@@ -34,17 +32,13 @@ class TextPooling(BaseModule):
     def forward(self, words_QLC: Tensor, mask_QL: Tensor) -> TextFeatures:
         """Pool words (Q, L, C), which are real where the mask is True."""
         words_QLD = self.project(words_QLC)
-
-        def pool(attention: nn.Linear) -> tuple[Tensor, Tensor]:
+        pooled = []
+        for attention in (self.sentence_attention, self.action_attention):
             logits_QL = attention(words_QLD).squeeze(-1)
             logits_QL = logits_QL.masked_fill(~mask_QL, float('-inf'))
             weights_QL = logits_QL.softmax(-1)
-            return torch.einsum(
-                'ql,qld->qd', weights_QL, words_QLD
-            ), weights_QL
-
-        sentence_QD, _ = pool(self.sentence_attention)
-        action_QD, weights_QL = pool(self.action_attention)
+            pooled.append(torch.einsum('ql,qld->qd', weights_QL, words_QLD))
+        sentence_QD, action_QD = pooled
         return TextFeatures(
             words_QLD,
             mask_QL,

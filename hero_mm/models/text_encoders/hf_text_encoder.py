@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import torch
 from mmengine.logging import print_log
@@ -20,26 +20,11 @@ from hero_mm.pretrained.reading import TRUST, weights_only_is_sound
 from hero_mm.registry import MODELS
 
 from ..features import TextFeatures
-from ..video_encoders.building import freeze_unread, untouched
+from ..video_encoders.building import freeze_unread, reason, untouched
 from .action_pooling import TextPooling
 
-_NOT_FOUND = (
-    'The text encoder {name!r} could not be loaded: {error}.{offline}'
-    ' Give a folder that holds config.json, the weights (model.safetensors or '
-    'pytorch_model.bin) and the tokenizer (tokenizer.json, or vocab.json with '
-    'merges.txt, or vocab.txt): on a machine with internet `hf download '
-    'OWNER/NAME --local-dir FOLDER`, then set model.text_encoder.name=FOLDER.'
-)
-_OFFLINE = (
-    ' HF_HUB_OFFLINE=1 is set, so that the hub was not asked; unset it where '
-    'there is internet.'
-)
 # Sentences whose words are kept in memory.
 _KEPT = 100_000
-_TOO_LONG = (
-    'model.text_encoder.max_words={max_words}, and {name!r} has positions for '
-    '{most} sub-words; set max_words to {most} or less'
-)
 
 
 @MODELS.register_module()
@@ -95,7 +80,9 @@ class HFTextEncoder(BaseModule):
         most = _most_words(config, part)
         if max_words > most:
             raise UserError(
-                _TOO_LONG.format(max_words=max_words, name=name, most=most)
+                f'model.text_encoder.max_words={max_words}, and {name!r} has '
+                f'positions for {most} sub-words; set max_words to {most} or '
+                'less'
             )
         self.frozen = frozen
         self.max_words = max_words
@@ -106,7 +93,7 @@ class HFTextEncoder(BaseModule):
         self.pooling = TextPooling(config.hidden_size, embed_dims)
 
     def _look(self, kind: str) -> None:
-        """Run on a sentence: what nothing reads, and what a word sees."""
+        """Run on sentences: what nothing reads, and what a word sees."""
         takes = inspect.signature(self.language_model.forward).parameters
         if 'input_ids' not in takes:
             raise UserError(
@@ -131,14 +118,13 @@ class HFTextEncoder(BaseModule):
                 f'{", ".join(unread)}: frozen',
                 logger='current',
             )
-        ids = tokens['input_ids']
-        if 'clip' in kind or ids.shape[1] < 2:
+        if 'clip' in kind:
             # That of CLIP was trained to be looked at as a whole.
             return
-        other = ids.clone()
-        other[:, -1] = torch.where(ids[:, -1] == 0, 1, 0)
+        last = tokens['input_ids'][:, -1:]
+        last.copy_(torch.where(last == 0, 1, 0))
         with untouched(self.language_model):
-            again_QLC = self._hidden({**tokens, 'input_ids': other})
+            again_QLC = self._hidden(tokens)
         # Of some (Longformer) a word sees its neighbours alone.
         if torch.equal(words_QLC[:, :-1], again_QLC[:, :-1]):
             raise UserError(
@@ -150,14 +136,12 @@ class HFTextEncoder(BaseModule):
 
     def _sees_padding(self) -> bool:
         """Whether it reads a sentence otherwise beside a longer one."""
-        words = []
-        for others in ([], ['the man who walks beside a dog and a child']):
-            tokens = self._tokens(['the man who walks', *others])
-            with untouched(self.language_model):
-                mask_QL = tokens['attention_mask'].bool()
-                words.append(self._hidden(tokens)[0][mask_QL[0]])
-        change = (words[1] - words[0]).abs().max()
-        return bool(change > 0.01 * words[0].abs().max())
+        texts = ['the man who walks', 'the man who walks beside a dog']
+        with untouched(self.language_model):
+            alone_QLC = self._hidden(self._tokens(texts[:1]))
+            both_QLC = self._hidden(self._tokens(texts))
+        change = both_QLC[:1, : alone_QLC.shape[1]] - alone_QLC
+        return bool(change.abs().max() > 0.01 * alone_QLC.abs().max())
 
     def init_weights(self) -> None:
         """Load the weights of the folder, where they are wanted."""
@@ -227,14 +211,12 @@ class HFTextEncoder(BaseModule):
         steps = torch.arange(words_QLC.shape[1], device=device)
         return words_QLC, steps < lengths[:, None]
 
-    def unknown_words(self, texts: Union[str, Sequence[str]]) -> list[str]:
+    def unknown_words(self, text: str) -> list[str]:
         """Words that the tokenizer has no sub-words for, each once."""
-        listed = [texts] if isinstance(texts, str) else texts
-        words = dict.fromkeys(word for text in listed for word in text.split())
         unknown = self.tokenizer.unk_token_id
         return [
             word
-            for word in words
+            for word in dict.fromkeys(text.split())
             if unknown
             in self.tokenizer(word, add_special_tokens=False)['input_ids']
         ]
@@ -295,6 +277,8 @@ def _load(name: str, load_model: Callable[..., Any]) -> tuple[Any, Any]:
     try:
         return load(local_files_only=True)
     except (OSError, ValueError) as error:
+        if Path(name).is_absolute() and not Path(name).is_dir():
+            raise OSError('there is no such folder') from error
         if Path(name).is_dir() or 'remote_code' in str(error):
             raise
         # Without internet the loaders wait for each of ten files in turn.
@@ -315,7 +299,16 @@ def _explained(name: str) -> Iterator[None]:
                 'Take a model that transformers has itself, such as '
                 'roberta-base'
             ) from error
-        raise OSError(_not_found(name, error)) from error
+        offline = os.environ.get('HF_HUB_OFFLINE', '0')
+        raise OSError(
+            f'The text encoder {name!r} could not be loaded: {reason(error)} '
+            f'(HF_HUB_OFFLINE={offline}: 1 does not ask the hub). Give a '
+            'folder that holds config.json, the weights (model.safetensors or '
+            'pytorch_model.bin) and the tokenizer (tokenizer.json, or '
+            'vocab.json with merges.txt, or vocab.txt): on a machine with '
+            'internet `hf download OWNER/NAME --local-dir FOLDER`, then set '
+            'model.text_encoder.name=FOLDER.'
+        ) from error
 
 
 def _most_words(config: Any, part: nn.Module) -> float:
@@ -329,18 +322,3 @@ def _most_words(config: Any, part: nn.Module) -> float:
             # RoBERTa, MPNet, Longformer count from behind the padding on.
             most -= first + 1
     return int(most)
-
-
-def _not_found(name: str, error: Exception) -> str:
-    """Why a model was not found, and how to get it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    reason = lines[0].rstrip('.')
-    if Path(name).is_absolute() and not Path(name).is_dir():
-        reason = 'there is no such folder'
-    try:
-        from huggingface_hub.constants import HF_HUB_OFFLINE as offline
-    except ImportError:
-        offline = False
-    return _NOT_FOUND.format(
-        name=name, error=reason, offline=_OFFLINE if offline else ''
-    )

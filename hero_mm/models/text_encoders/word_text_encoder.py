@@ -9,11 +9,10 @@ Shape legend: Q queries, L words, D width.
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import torch
 from mmengine.model import BaseModule
@@ -39,14 +38,9 @@ def split_words(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
-def build_vocabulary(texts: Iterable[str], min_count: int = 1) -> list[str]:
-    """The padding word, the unknown word and the words of sentences, sorted.
-
-    Those that are rarer than ``min_count`` become the unknown word.
-    """
-    counts = Counter(word for text in texts for word in split_words(text))
-    words = sorted(w for w, count in counts.items() if count >= min_count)
-    return [PAD, UNKNOWN, *words]
+def build_vocabulary(texts: Iterable[str]) -> list[str]:
+    """The padding word, the unknown word, the words of sentences, sorted."""
+    return [PAD, UNKNOWN, *sorted({w for t in texts for w in split_words(t)})]
 
 
 @MODELS.register_module()
@@ -159,43 +153,38 @@ class WordTextEncoder(BaseModule):
         if words == self.words or table.shape[1] != self.embed_dims:
             return
         rows = self.embedding.weight.detach().clone()
-        known = [word for word in words if word in self._index]
-        ours = [self._index[word] for word in known]
-        theirs = {word: row for row, word in enumerate(words)}
-        rows[ours] = table[[theirs[word] for word in known]].to(rows)
+        for row, word in zip(table, words):
+            if word in self._index:
+                rows[self._index[word]] = row
         weights[prefix + 'embedding.weight'] = rows
         weights[prefix + 'vocabulary'] = self.vocabulary
 
     def _has_words(self) -> bool:
-        """Whether there is more than the padding and the unknown word."""
-        return len(self.words) > 2
+        return len(self.words) > len((PAD, UNKNOWN))
 
     def _need_words(self) -> None:
-        if self._has_words():
-            return
-        where = f'ann_file {self.ann_file!r} does not exist'
-        if self.ann_file is None:
-            where = 'neither ann_file nor vocabulary was given'
-        raise UserError(
-            f'the text encoder knows no words: {where}. Set '
-            'model.text_encoder.ann_file to an annotation file (a training '
-            'needs it), or load a checkpoint, which brings its words'
-        )
+        if not self._has_words():
+            raise UserError(
+                f'the text encoder knows no words: ann_file {self.ann_file!r} '
+                'does not exist, and no vocabulary was given. Set '
+                'model.text_encoder.ann_file to an annotation file (a '
+                'training needs it), or load a checkpoint, which brings its '
+                'words'
+            )
 
     def init_weights(self) -> None:
         """Start a training, which needs words; ValueError without them."""
         self._need_words()
         super().init_weights()
 
-    def unknown_words(self, texts: Union[str, Sequence[str]]) -> list[str]:
+    def unknown_words(self, text: str) -> list[str]:
         """Words that the vocabulary lacks: the model takes all for the same.
 
         Each once, in order, in small letters; of any script, emoji too.
         Punctuation is passed over.
         """
-        listed = [texts] if isinstance(texts, str) else texts
         found: dict[str, None] = {}
-        for chunk in ' '.join(listed).lower().split():
+        for chunk in text.lower().split():
             # A word of another script is many tokens side by side.
             for is_new, run in groupby(split_words(chunk), self._is_new):
                 if is_new:
