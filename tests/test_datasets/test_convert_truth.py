@@ -148,25 +148,3 @@ def test_no_co_true_caption_is_a_negative(films):
     ]
     places = [sample.gt_queries.track_index.tolist() for sample in samples]
     assert places == [[0, 1], [0, 1]]
-
-
-def test_no_swap_is_true_in_the_video(films):
-    first, second = _samples(films)
-    assert first.queries.negative_texts == [
-        ['an adult rides a ball.'],
-        ['an adult rides a ball.'],
-    ]
-    assert second.queries.negative_texts == [
-        ['a man watches a ball.'],
-        ['a woman watches a ball.'],
-    ]
-
-
-def test_what_a_sentence_alone_says_is_true_as_well(films):
-    """Of a file without relations, as that of own footage."""
-    for film in films.vidor.values():
-        film['relation_instances'] = []
-    first, second = _samples(films)
-    assert first.video_predicates == ['hold', 'kick']
-    assert first.gt_tracks.predicates == [['kick'], ['hold'], []]
-    assert second.gt_tracks.predicates == [['hold'], ['ride'], []]

@@ -200,6 +200,7 @@ def test_segments_are_cut_and_missing_boxes_named():
         (dict(span=[4, 13]), r'span \[4, 13\) .* \[2, 12\)'),
         (dict(span=[9, 9]), r'span \[9, 9\) is empty'),
         (dict(track_id='4'), r"object '4' has no boxes .* \['0', '1'\]"),
+        (dict(type='asked'), "entry 7: the type is 'asked'"),
         (dict(query_id='1'), "entry 7: the id '1' is taken"),
     ],
 )

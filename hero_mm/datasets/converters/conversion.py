@@ -14,7 +14,7 @@ from hero_mm.json_reader import JsonError
 from hero_mm.json_reader import read_json as read_any_json
 from hero_mm.processes import in_processes
 
-from ..annotation import save_annotation
+from ..annotation import QUERY_TYPES, save_annotation
 from ..checks import find_fault
 from ..entries import ConversionError, Entry, PathLike
 from ..progress import show_progress
@@ -222,6 +222,9 @@ class Conversion:
         fault = find_fault(text, segment, span, name, video)
         if fault is not None:
             raise entry.error(found[fault])
+        if query['type'] not in QUERY_TYPES:
+            found_type = f'the type is {query["type"]!r:.40}'
+            raise entry.error(found_type, f'give one of {QUERY_TYPES}')
         query_id = query['query_id']
         if query_id in self._ids:
             raise entry.error(f'the id {query_id!r} is taken')
