@@ -20,7 +20,7 @@ from hero_mm.datasets.annotation import (
 )
 from hero_mm.datasets.converters import ConversionError
 from hero_mm.datasets.footage import convert_own, export_tubes
-from hero_mm.datasets.footage.convert import _find_split
+from hero_mm.datasets.footage.convert import CUT, WIDER, _find_split
 
 COUNT, FPS, SIZE = 60, 12.5, (320, 200)
 
@@ -31,16 +31,24 @@ def _wander(frames):
     return np.stack([x, y, x + 30 + 5 * np.cos(turn), y + 50], 1)
 
 
+def _creep(frames):
+    """Nearly linear."""
+    return np.stack(
+        [frames * 0 + at for at in (1, 2, 30)] + [40 + frames**2 / 999], 1
+    )
+
+
 @pytest.fixture
 def annotation(tmp_path):
     """Two videos; an object with a gap, one that nobody speaks of."""
     videos, clips = {}, []
     seen, frames = [*range(3, 30), *range(34, 60)], np.arange(10, 50)
+    creep = np.arange(5, 40)
     for number, name in enumerate(('shop1', 'shop2')):
         tracks = {
             '0': Track.from_boxes('man', seen, _wander(seen)),
             '7': Track.from_boxes('cup', frames, _wander(frames + 20)),
-            '8': Track.from_boxes('dog', [5], [[1, 2, 30, 40]]),
+            '8': Track.from_boxes('dog', creep, _creep(creep)),
         }
         videos[name] = VideoInfo(
             name, f'{name}.mp4', COUNT, FPS, *SIZE, tracks
@@ -357,14 +365,14 @@ def test_predicted_tubes(annotation, tmp_path, format):
 
 
 BOXES = 'video,object,category,frame,x,y,w,h\n'
-SAID = 'video,object,start,end,text\n'
+SAID = 'video,object,start,end,text,segment\n'
 
 
 def _tables(folder, boxes=None, said='clip0.mp4,1,0,21,a dog runs.\n'):
     rows = ''.join(
         f'clip{n}.mp4,1,dog,{frame},{frame + 5},6,20,10\n'
         for n in range(2)
-        for frame in (0, 10, 20)
+        for frame in (0, 10, 20, 30)[: 3 + n]
     )
     folder.mkdir()
     (folder / 'boxes.csv').write_text(BOXES + (boxes or rows))
@@ -383,7 +391,7 @@ def _tables(folder, boxes=None, said='clip0.mp4,1,0,21,a dog runs.\n'):
     ids=['plain', 'tabs', 'semicolons, spaces, capitals, UTF-16', 'returns'],
 )
 def test_tables_with_key_frames(tmp_path, toy_tools, change):
-    said = 'clip0.mp4,1,0,21,a dog runs.\nclip1.mp4,1,2,5,who runs?\n'
+    said = 'clip0.mp4,1,0,21,a dog runs.\nclip1.mp4,1,2,5,who runs?,3 30\n'
     source = _tables(tmp_path / 'own', said=said)
     for path in source.iterdir():
         path.write_bytes(change(path.read_text().lstrip('\ufeff')))
@@ -393,7 +401,7 @@ def test_tables_with_key_frames(tmp_path, toy_tools, change):
         toy_tools.write_video(path, container='mp4')
     options = dict(videos=tmp_path / 'films', interpolate=True)
     splits, out = {'val': '*1', 'train': '1'}, tmp_path / 'out'
-    convert_own(source, out, 'csv', splits=splits, **options)
+    summary = convert_own(source, out, 'csv', splits=splits, **options)
     train, val = (
         load_annotation(out / f'{split}.json') for split in ('train', 'val')
     )
@@ -403,6 +411,9 @@ def test_tables_with_key_frames(tmp_path, toy_tools, change):
     boxes, valid = video.track_boxes('1', [3, 20, 21])
     assert valid.tolist() == [True, True, False]
     assert boxes[0].tolist() == [8, 6, 28, 16]
+    # Widened to the span, and cut to the video.
+    assert val.data_list[0]['segment'] == [2, 24]
+    assert summary.notes[WIDER] == summary.notes[CUT] == 1
     query = val.data_list[0]['queries'][0]
     assert {k: str(v).lower() for k, v in query.items()} == dict(
         query_id='clip1/3',
@@ -470,8 +481,8 @@ def test_ids_stay_in_their_folder(annotation, tmp_path, format):
 def _cvat(meta, frames, text):
     boxes = ''.join(
         f'<box frame="{frame}" outside="{int(frame == frames[-1])}" '
-        f'xtl="{frame}" ytl="2" xbr="60" ybr="40"><attribute name="text">'
-        f'{text}</attribute></box>'
+        f'xtl="{frame}" ytl="2" xbr="60" ybr="40"><attribute name="text"/>'
+        f'<attribute name="text">{text}</attribute></box>'
         for frame in frames
     )
     return (
@@ -542,9 +553,12 @@ def _task(
         dict(text, value=dict(text='he walks')),
         dict(id='s', type='videorectangle', value=dict(sequence=[])),
     ]
-    return dict(
-        data=dict(note='x', clip=video), annotations=[dict(result=regions)]
-    )
+    answers = [
+        dict(result=[dict(regions[1], id='old')]),
+        dict(result=regions),
+        dict(result=[], was_cancelled=True),
+    ]
+    return dict(data=dict(note='x', clip=video), annotations=answers)
 
 
 @pytest.mark.parametrize(
@@ -568,6 +582,8 @@ def test_exports_of_label_studio(tmp_path, toy_tools, task, path, span):
         source, tmp_path / 'out', 'label-studio', videos=films
     )
     assert summary.notes['tracks without a box (left out)'] == 1
+    kind = 'tasks with several annotations (the last taken)'
+    assert summary.notes[kind] == 1
     assert summary.notes['rotated boxes, taken without the rotation'] == 1
     (clip,) = load_annotation(tmp_path / 'out/train.json').data_list
     assert clip['queries'][0]['span'] == span

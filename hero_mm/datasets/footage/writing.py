@@ -143,13 +143,10 @@ def _label(tube: Tube) -> str:
 
 def _add_boxes(track: Xml.Element, tube: Tube, frame_count: int) -> None:
     """Key frames; where the object leaves, one that is outside."""
-    keys = key_frames(tube.track)
-    starts = {frame for frame, _, _ in keys}
-    for frame, sides, runs_on in keys:
+    for frame, sides, runs_on in key_frames(tube.track):
         marks = [(frame, '0')]
-        gone = frame + 1
-        if not runs_on and gone not in starts and gone < frame_count:
-            marks.append((gone, '1'))
+        if not runs_on and frame + 1 < frame_count:
+            marks.append((frame + 1, '1'))
         for number, outside in marks:
             about = dict(frame=str(number), outside=outside, keyframe='1')
             for name, side in zip(SIDES, sides):
