@@ -80,17 +80,13 @@ class LoadProposals(BaseTransform):
             boxes[row, :number] = box[:number]
             scores[row, :number] = score[:number]
             valid[row, :number] = True
-        boxes, inside = _inside(boxes_to_frame(boxes, results), results)
-        valid &= inside
+        height, width = results['img_shape']
+        high = np.array([width, height] * 2, np.float32)
+        boxes = np.clip(boxes_to_frame(boxes, results), 0, high)
+        # At least a pixel is left of them.
+        valid &= (boxes[..., 2:] - boxes[..., :2] >= 1).all(-1)
         boxes[~valid] = 0
         results.update(
             proposal_bboxes=boxes, proposal_scores=scores, proposal_valid=valid
         )
         return results
-
-
-def _inside(boxes: np.ndarray, results: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes cut to the frames, and which of them are left."""
-    height, width = results['img_shape']
-    boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
-    return boxes, (boxes[..., 2:] - boxes[..., :2] >= 1).all(-1)

@@ -19,8 +19,12 @@ from ..tracks import MOST_FRAMES
 MODES = ('uniform', 'fps')
 
 
-def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
-    """The middle frames of T equal parts of a segment ``[start, end)``.
+def uniform_grid(
+    start: int, end: int, num_frames: int, place: float = 0.5
+) -> np.ndarray:
+    """One frame of each of T equal parts of a segment ``[start, end)``.
+
+    All are at the same ``place`` of their part, by default in its middle.
 
     Returns:
         np.ndarray: Strictly increasing int64, has shape (min(T, length),);
@@ -29,17 +33,8 @@ def uniform_grid(start: int, end: int, num_frames: int) -> np.ndarray:
     length = end - start
     if length <= num_frames:
         return np.arange(start, end, dtype=np.int64)
-    middles = (np.arange(num_frames) + 0.5) * length / num_frames
-    return start + np.floor(middles).astype(np.int64)
-
-
-def check_segment(start: int, end: int) -> None:
-    """ValueError for a segment without a frame, or of too many for a video."""
-    if not 0 <= start < end or end - start > MOST_FRAMES:
-        raise UserError(
-            f'the segment [{start}, {end}) must have 1 to {MOST_FRAMES:,} '
-            'frames, from 0 on; a segment of one frame is [n, n + 1)'
-        )
+    places = (np.arange(num_frames) + place) * length / num_frames
+    return start + np.floor(places).astype(np.int64)
 
 
 def fps_grid(
@@ -119,7 +114,12 @@ class SampleClipFrames(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Choose the frames."""
         start, end = results['segment']
-        check_segment(start, end)
+        if not 0 <= start < end or end - start > MOST_FRAMES:
+            raise UserError(
+                f'the segment [{start}, {end}) must have 1 to '
+                f'{MOST_FRAMES:,} frames, from 0 on; a segment of one frame '
+                'is [n, n + 1)'
+            )
         if self.crop_prob > 0:
             spans = [q['span'] for q in results['queries'] if 'span' in q]
             if spans:
@@ -131,12 +131,11 @@ class SampleClipFrames(BaseTransform):
             results['frame_inds'] = fps_grid(
                 start, end, results['fps'], self.fps or 0.0, self.max_frames
             )
-        elif self.jitter:
-            results['frame_inds'] = self._random_grid(start, end)
         else:
-            results['frame_inds'] = uniform_grid(
-                start, end, self.num_frames or 1
-            )
+            count, place = self.num_frames or 1, 0.5
+            if self.jitter and end - start > count:
+                place = np.random.rand()
+            results['frame_inds'] = uniform_grid(start, end, count, place)
         return results
 
     @cache_randomness
@@ -153,14 +152,3 @@ class SampleClipFrames(BaseTransform):
             new_end = min(end, new_end + missing)
             new_start = max(start, min(new_start, new_end - self.min_frames))
         return int(new_start), int(new_end)
-
-    @cache_randomness
-    def _random_grid(self, start: int, end: int) -> np.ndarray:
-        """The same random place in each of T equal parts."""
-        count = self.num_frames or 1
-        if end - start <= count:
-            return np.arange(start, end, dtype=np.int64)
-        places = np.arange(count) + np.random.rand()
-        return start + np.floor(places * (end - start) / count).astype(
-            np.int64
-        )
