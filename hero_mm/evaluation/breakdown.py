@@ -44,13 +44,7 @@ class Grouping:
 
 @dataclass(frozen=True)
 class GroupScores:
-    """Mean scores of a group.
-
-    Attributes:
-        name (str): Of the group.
-        count (int): Its queries.
-        scores (dict[str, float]): Means, keys as of the protocol.
-    """
+    """Number of queries and mean scores of a group, by key of the protocol."""
 
     name: str
     count: int

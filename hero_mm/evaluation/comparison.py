@@ -25,15 +25,10 @@ _CHUNK = 200
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean score of two predictions, and how far they are apart.
+    """Means of two predictions by a key of the protocol.
 
-    Attributes:
-        key (str): Of the protocol, such as ``'m_vIoU'``.
-        first (float): Mean of the first prediction.
-        second (float): Mean of the second one.
-        low (float): Lower end of the interval of ``second - first``, NaN
-            where there are fewer than two clusters to draw from.
-        high (float): Its upper end.
+    ``low`` and ``high`` are the ends of the interval of ``second - first``,
+    NaN where there are fewer than two clusters to draw from.
     """
 
     key: str
@@ -61,7 +56,7 @@ def compare_scores(
     clusters: Optional[Sequence[str]] = None,
     chosen: Optional[BoolArray] = None,
 ) -> list[Difference]:
-    """Compare the mean scores of two predictions.
+    """Compare the mean scores of two predictions, one difference a key.
 
     Args:
         first (TubeScores): Of the one.
@@ -71,9 +66,6 @@ def compare_scores(
             a query, such as its video. Defaults to each query by itself.
         chosen (np.ndarray, optional): Compare these queries only, bool, has
             shape (Q,), at least one.
-
-    Returns:
-        list[Difference]: One a key of the protocol.
     """
     _check_pair(first, second)
     count = len(first.query_ids)

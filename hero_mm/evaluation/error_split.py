@@ -18,14 +18,8 @@ RIGHT = 0.5
 class ErrorSplit:
     """Scores of the same queries, with parts of the predictions replaced.
 
-    Attributes:
-        predicted (TubeScores): Nothing is replaced.
-        true_span (TubeScores): Predicted boxes in the true spans: what is
-            left is the error in space.
-        true_boxes (TubeScores): True boxes in the predicted spans: what is
-            left is the error in time.
-        both (TubeScores): The truth itself: what a protocol gives to a
-            perfect answer.
+    With ``true_span`` what is left is the error in space, with ``true_boxes``
+    the error in time; ``both`` is what a protocol gives to the truth itself.
     """
 
     predicted: TubeScores

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hero_mm.errors import UserError
+from hero_mm.files import PathLike
 
 from .functional.protocols import plain_name
 from .functional.tube_scores import name_some
-from .prediction_file import PathLike
 
 if TYPE_CHECKING:
     from hero_mm.datasets.annotation import GroundingAnnotation

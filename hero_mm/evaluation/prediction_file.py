@@ -7,16 +7,15 @@ may say the ``video`` and the ``text`` that it is of.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
 from hero_mm.errors import UserError
-from hero_mm.files import replacing
+from hero_mm.files import PathLike, replacing
 from hero_mm.json_reader import JsonError, read_json
 
 from .functional.tubes import boxes_to_arrays, read_number, read_prediction
@@ -27,8 +26,6 @@ OF = ('video', 'text')
 BOX_DECIMALS = 3
 SPAN_DECIMALS = 4
 SCORE_DECIMALS = 6
-
-PathLike = Union[str, 'os.PathLike[str]']
 
 
 def dump_predictions(

@@ -58,12 +58,6 @@ class TubeMetric(BaseMetric):
             (see :mod:`hero_mm.evaluation.prediction_file`).
         checkpoint (str, optional): What predicts, for those who read what is
             dumped: kept there, relative to the file.
-        strict (bool): Raise an error where a query has no prediction,
-            instead of a warning and a score of 0.
-        interpolate (bool, optional): As :func:`evaluate_tubes` takes it, so
-            that the metric scores as the tools score what it dumps. Since
-            predictions are dense, it is of use only where the true span
-            leaves the segment. Defaults to None, what the protocol does.
         **kwargs: Those of MMEngine's ``BaseMetric``: ``collect_device``,
             ``collect_dir``, and ``prefix`` of the names (``'tube'``).
 
@@ -84,8 +78,6 @@ class TubeMetric(BaseMetric):
         backend_args: Optional[dict] = None,
         dump: Optional[str] = None,
         checkpoint: Optional[str] = None,
-        strict: bool = False,
-        interpolate: Optional[bool] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -101,8 +93,6 @@ class TubeMetric(BaseMetric):
         self.backend_args = backend_args
         self.dump = dump
         self.checkpoint = checkpoint
-        self.strict = strict
-        self.interpolate = interpolate
         self._annotations: Any = None
 
     def process(
@@ -160,9 +150,7 @@ class TubeMetric(BaseMetric):
                 truths,
                 predictions,
                 self.protocol,
-                self.strict,
-                metainfo.get('dataset'),
-                self.interpolate,
+                dataset=metainfo.get('dataset'),
             )
         for warning in caught:
             print_log(

@@ -285,7 +285,7 @@ def build_analysis(
         'Time and space': [
             error_table(split),
             right_table(split),
-            selection_table(picked.summary()),
+            selection_table(picked),
         ],
         'Groups of queries': [
             breakdown_table(scores, grouping) for grouping in groupings

@@ -53,14 +53,6 @@ def test_the_interval_covers_a_known_difference():
     assert 88 <= hits <= 99
 
 
-def test_the_interval_is_that_of_the_theory():
-    rng = np.random.default_rng(4)
-    first, second = rng.random(500), rng.random(500)
-    error = (second - first).std() / np.sqrt(500)
-    found = main_of(first, second)
-    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
-
-
 def test_clusters_are_drawn_as_a_whole():
     # Five sentences a video with one score say no more than one sentence.
     rng = np.random.default_rng(5)
@@ -103,15 +95,10 @@ def test_accuracy_is_compared_and_ranked_by_the_true_span():
     assert item_differences(first, second) == pytest.approx([0.2, 0])
 
 
-@pytest.mark.parametrize(
-    ('other', 'found'),
-    [
-        (make_scores([0.1, 0.2, 0.3]), '2 by tubedetr and 3'),
-        (make_scores([0.1, 0.2], 'stcat'), 'tubedetr and 2 by stcat'),
-    ],
-)
-def test_what_does_not_fit_is_refused(other, found):
-    with pytest.raises(ValueError, match=found):
-        compare_scores(make_scores([0.1, 0.2]), other)
-    with pytest.raises(ValueError, match=found):
-        item_differences(make_scores([0.1, 0.2]), other)
+def test_what_does_not_fit_is_refused():
+    two = make_scores([0.1, 0.2])
+    for other in (make_scores([0.1] * 3), make_scores([0.1] * 2, 'stcat')):
+        with pytest.raises(ValueError, match='of other queries or by other'):
+            compare_scores(two, other)
+        with pytest.raises(ValueError, match='2 by tubedetr and'):
+            item_differences(two, other)

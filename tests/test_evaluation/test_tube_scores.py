@@ -1,7 +1,5 @@
 """Scores of tubes: by hand, by a second reading, by official evaluators."""
 
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -48,17 +46,11 @@ def score_one(true, given, **how):
 BY_HAND = [
     # Frames 4 to 7 and 6 to 9: 2 common of 6.
     (TUBEDETR, truth(4, 8), guess(6, 10), (2 / 6, 2 / 6, 1)),
-    (TUBEDETR, truth(4, 8), guess(4, 8, box=LEFT_HALF), (1, 0.5, 0.5)),
-    (TUBEDETR, truth(6, 8), guess(4, 12), (0.25, 0.25, 1)),
-    # Touching, a single frame, empty.
-    (TUBEDETR, truth(4, 8), guess(8, 12), (0, 0, 1)),
-    (TUBEDETR, truth(4, 5), guess(4, 6), (0.5, 0.5, 1)),
+    # Empty.
     (TUBEDETR, truth(4, 8), guess(4, 4), (0, 0, 1)),
     # Frames without a predicted box count zero.
     (TUBEDETR, truth(4, 8), guess(4, 8, [4, 5, 6]), (1, 0.75, 0.75)),
-    (TUBEDETR, truth(4, 8), guess(4, 8, []), (1, 0, 0)),
-    # Boxes side by side, turned over, smaller than a pixel.
-    (TUBEDETR, truth(4, 8), guess(4, 8, box=[30, 10, 50, 30]), (1, 0, 0)),
+    # Boxes turned over, smaller than a pixel.
     (TUBEDETR, truth(4, 8), guess(4, 8, box=[30, 30, 10, 10]), (1, 0, 0)),
     (
         TUBEDETR,
@@ -71,8 +63,7 @@ BY_HAND = [
     # The grid of the published code ends before the last frame.
     (TUBEDETR, truth(18, 20), guess(18, 20, [18]), (1, 1, 1)),
     (TUBEDETR, truth(18, 20), guess(18, 20, [19]), (1, 0, 0)),
-    # At 30 fps it sees frame 6 only; at 1 fps all.
-    (TUBEDETR, truth(4, 8, fps=30), guess(4, 8, but={5: AWAY}), (1, 1, 1)),
+    # At a frame a second it sees all.
     (TUBEDETR, truth(4, 8, fps=1), guess(4, 8), (1, 1, 1)),
     # A frame without a true box is not graded.
     (TUBEDETR, truth(4, 8, [4, 6, 7]), guess(4, 8), (1, 1, 1)),
@@ -81,7 +72,6 @@ BY_HAND = [
     # Frame 8 must be found, too, but adds no length.
     (STCAT, truth(4, 8), guess(4, 8, but={5: AWAY}), (1, 0.75, 0.8)),
     (STCAT, truth(10, 20), guess(10, 19), (1, 1, 1)),
-    (STCAT, truth(4, 8), guess(4, 8, []), (1, 0, 0)),
     (STCAT, truth(4, 8, [4, 6, 7, 8]), guess(4, 8), (1, 1, 1)),
     # The true last frame is read as the end.
     (
@@ -129,8 +119,6 @@ BY_HAND = [
     ),
     # Frames with both boxes over the hull; a span holds whole frames.
     (HCSTVG, truth(4, 8), guess(6, 10), (2 / 6, 2 / 6, 1)),
-    (HCSTVG, truth(4, 6), guess(8, 10), (0, 0, 1)),
-    (HCSTVG, truth(4, 8), guess(4, 8, [4, 5, 6]), (0.75, 0.75, 0.75)),
     (HCSTVG, truth(4, 8), guess(3.2, 6.5), (0.75, 0.75, 1)),
     (HCSTVG | dict(interpolate=True), truth(4, 8), guess(4, 8, [4]), (1,) * 3),
 ]
@@ -141,11 +129,10 @@ def test_by_hand(how, true, given, wanted):
     assert score_one(true, given, **how) == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize('protocol', ['tubedetr', 'stcat', 'hcstvg'])
-def test_a_span_of_any_length_costs_nothing(protocol):
+@pytest.mark.parametrize('how', [TUBEDETR, STCAT, HCSTVG])
+def test_a_span_of_any_length_costs_nothing(how):
     """Its frames are never listed: no memory would hold them."""
-    given = guess(0, 10**15)
-    tiou, _, gt_viou = score_one(truth(4, 8), given, protocol=protocol)
+    tiou, _, gt_viou = score_one(truth(4, 8), guess(0, 10**15), **how)
     assert 0 < tiou < 1e-12 and gt_viou == 1
 
 
@@ -272,26 +259,20 @@ def test_forms_of_boxes():
     [
         (dict(span=[4, float('nan')]), 'span must be finite.*found nan'),
         (dict(span=['4', 8]), "span must be finite.*found '4'"),
-        (dict(span=[False, 8]), 'span must be finite.*found False'),
         (dict(span=[4, 10**400]), 'span must be finite.*found 1000'),
         (dict(span=[4, 6, 8]), 'span must be two numbers'),
-        (dict(span=None), 'span must be two numbers'),
         (dict(span=[8, 4]), 'ends before it starts'),
         (dict(boxes={4: [0, 0, 1, float('inf')]}), 'box on frame 4'),
         (dict(boxes={4: BOX, 5: [0]}), r'frame 5 .*found \[0\]'),
-        (dict(boxes={4: BOX, 5: None}), 'frame 5 .*found None'),
         (dict(boxes={4: BOX, 5: list('1234')}), "frame 5 .*found .'1'"),
         (dict(boxes={4: BOX, 5: [True, 0, 2, 2]}), 'frame 5 .*found .Tr'),
         (dict(boxes={4: BOX, 5: [0, 0, 1, 10**400]}), 'frame 5 must be'),
-        (dict(boxes={4: BOX, 5: {'x': 1}}), 'frame 5 must be four'),
         (dict(boxes={'x': BOX}), "whole numbers.*'x'"),
-        (dict(boxes={4: BOX, 4.5: BOX}), r'whole numbers.*4\.5'),
         (dict(boxes={4: BOX, True: BOX}), 'whole numbers.*True'),
         (dict(boxes={str(10**25): BOX}), 'whole numbers.*too large'),
         (dict(boxes={4: BOX, '4': BOX}), 'frame 4 has two boxes'),
         (dict(boxes=([4, 5], [BOX])), '2 frames have 1 boxes'),
         (dict(boxes=([4], np.zeros((0, 4)))), '1 frames have 0 boxes'),
-        (dict(boxes=([4], np.ones((1, 5)))), 'frame 4 must be four'),
         (dict(boxes=([4], np.ones((1, 4), bool))), 'frame 4 must be four'),
         (dict(boxes=[BOX]), 'mapping.*or a pair.*found list'),
     ],
@@ -307,11 +288,9 @@ def test_malformed_prediction_names_the_query(change, message):
     ('change', 'message'),
     [
         (dict(span=[4, 4]), r'span \[4, 4\) must have .* at least one'),
-        (dict(segment=[9, 9]), 'segment .* at least one'),
         (dict(segment=[0, 10**9]), 'segment .* at most'),
         (dict(span=[4.5, 6]), 'span .* whole frames'),
         (dict(boxes={3: BOX, 8: BOX}), r'no box in the span \[4, 8\)'),
-        (dict(segment=[8, 20]), r'\[4, 8\) lies outside .* \[8, 20\)'),
         (dict(segment=[0, 4]), r'\[4, 8\) lies outside .* \[0, 4\)'),
         (dict(fps=0), 'positive fps'),
         (dict(fps=None), 'positive fps'),
@@ -448,21 +427,3 @@ def test_official_answers(eval_case, name, run, protocol, interpolate):
             first, last = item['segment']
             grid = sampled_grid((first, last + 1), item['fps'])
             assert grid.tolist() == item['frame_ids']
-
-
-def test_functions_need_no_torch(repo_root):
-    code = (
-        'import sys, types\n'
-        'package = types.ModuleType("hero_mm")\n'
-        f'package.__path__ = [{str(repo_root / "hero_mm")!r}]\n'
-        'sys.modules["hero_mm"] = package\n'
-        'import hero_mm.evaluation.functional\n'
-        'print([m for m in ("torch", "mmengine") if m in sys.modules])\n'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == '[]'

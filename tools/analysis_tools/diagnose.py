@@ -84,26 +84,24 @@ def auc(scores_T: Tensor, inside_T: Tensor) -> Optional[float]:
     return ((apart > 0) + 0.5 * (apart == 0)).mean().item()
 
 
-def measure_regions(regions: Regions, samples: Sequence[Any]) -> dict:
-    """Objects that a slot shows, and slots that follow them."""
+def measure_regions(
+    values: dict[str, list], regions: Regions, samples: Sequence[Any]
+) -> None:
+    """Add objects that a slot shows, and slots that follow them."""
     tracks = Tracks.of(samples, regions.mask_BTN.shape[1])
     iou = pairwise_iou(regions.boxes_BTN4, tracks.boxes_BTM4)
     iou = iou.masked_fill(~regions.mask_BTN[..., None], 0.0)
     best, slot = iou.max(2)
     found = tracks.valid_BTM & (best >= 0.5)
-    values: dict[str, list] = defaultdict(list)
-    values['objects found'] = found[tracks.valid_BTM].tolist()
-    slot = slot.masked_fill(~found, -1)
-    for one in slot:
+    values['objects found'] += found[tracks.valid_BTM].tolist()
+    for one in slot.masked_fill(~found, -1):
         kept = follow(one)
         values['links kept'] += kept['links']
         values['gaps kept'] += kept['gaps']
-    return values
 
 
-def measure_answers(samples: Sequence[Any]) -> dict:
-    """Action consistency against true spans, and boxes inside them."""
-    values: dict[str, list] = defaultdict(list)
+def measure_answers(values: dict[str, list], samples: Sequence[Any]) -> None:
+    """Add action consistency against true spans, and boxes inside them."""
     for sample in samples:
         pred, truth = sample.pred_queries, sample.gt_queries
         scores_QT, inside_QT = pred.action_consistency, truth.valid
@@ -124,7 +122,6 @@ def measure_answers(samples: Sequence[Any]) -> dict:
             (iou >= 0.5)[inside_QT].float().tolist()
         )
         values['IoU of these boxes'] += iou[inside_QT & (iou >= 0.5)].tolist()
-    return values
 
 
 @torch.no_grad()
@@ -136,10 +133,8 @@ def diagnose(model: Any, loader: Any) -> dict[str, list]:
         inputs, samples = data['inputs'], data['data_samples']
         regions = model.encode_video(inputs, samples)
         model(inputs, samples, 'predict')
-        for name, more in measure_regions(regions, samples).items():
-            values[name] += more
-        for name, more in measure_answers(samples).items():
-            values[name] += more
+        measure_regions(values, regions, samples)
+        measure_answers(values, samples)
     return values
 
 

@@ -128,7 +128,7 @@ def score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         result['selection'] = {
             # JSON has no NaN.
             key: None if math.isnan(value) else value
-            for key, value in selection.summary().items()
+            for key, value in selection.items()
         }
     return result, table
 

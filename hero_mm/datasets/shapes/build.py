@@ -8,17 +8,16 @@ it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 import cv2
 
 from hero_mm.errors import UserError
-from hero_mm.files import write_bytes, write_text
+from hero_mm.files import PathLike, write_bytes, write_text
 from hero_mm.processes import end_with_parent, in_processes
 
 from ..converters.vidstg import convert_vidstg
@@ -27,8 +26,6 @@ from .haystack import draw_haystack
 from .profiles import HAYSTACKS, PROBES, PROFILES
 from .render import encode_mp4
 from .video import MAX_PROBE, draw_video, vidor_part
-
-PathLike = Union[str, os.PathLike[str]]
 
 # Changes whenever the same seed would give another benchmark.
 VERSION = 4

@@ -131,16 +131,10 @@ def _move(relation: dict[str, Any], first: int, start: int) -> None:
 
 
 def draw_haystack(index: int, seed: int, profile: Profile) -> Haystack:
-    """Draw a long video; it depends on nothing but the arguments.
+    """Draw a long video with one caption an entry, each true of one event.
 
-    Args:
-        index (int): Its number in the split.
-        seed (int): Seed of the benchmark.
-        profile (Profile): What its scenes are like, how many ``minutes`` it
-            lasts, and how many ``entries`` it has.
-
-    Returns:
-        Haystack: With one caption an entry, each true of one event.
+    It depends on nothing but the arguments: its number in the split, the seed
+    of the benchmark, and the profile of its scenes.
     """
     rng = np.random.default_rng([seed, *profile.salt, profile.minutes, index])
     lengths = [n for _ in range(profile.minutes) for n in _cut(rng, profile)]

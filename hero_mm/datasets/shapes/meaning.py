@@ -92,11 +92,8 @@ class Statement:
 class Judge:
     """Tells for which events of a world a statement is true.
 
-    Args:
-        world (World): The world.
-        seen (ndarray, optional): Visible share of each object, has shape
-            (N, T). Where it is given, a sentence refers only to what can be
-            seen. Defaults to None: to anything.
+    Where visible shares (N, T) are given as ``seen``, a sentence refers only
+    to what can be seen, otherwise to anything.
     """
 
     def __init__(

@@ -4,17 +4,17 @@ For analysis: training reads the converted files, as for any data set.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
+
+from hero_mm.files import PathLike
 
 from .meaning import Description
 from .scene import Look
 from .video import vidor_part
 
-PathLike = Union[str, os.PathLike[str]]
 Span = tuple[int, int]
 Boxes = dict[int, list[float]]
 # Track id and span of one tube.
@@ -65,19 +65,11 @@ class Question:
 
 
 def read_questions(root: PathLike, split: str) -> list[Question]:
-    """Read a split of the benchmark from its raw files.
+    """Read all sentences of a split of the benchmark from its raw files.
 
-    Args:
-        root (str or PathLike): Folder of the benchmark.
-        split (str): ``'train'``, ``'val'`` or ``'test'``, or a probe, whose
-            root is the folder ``probes``.
-
-    Returns:
-        list[Question]: All sentences in the order of the files, which is that
-        of the query ids of the converted split.
-
-    Raises:
-        FileNotFoundError: If the split is not there.
+    They are in the order of the query ids of the converted split; of a probe,
+    the root is the folder ``probes``. A FileNotFoundError names a split that
+    is not there.
     """
     folder = Path(root)
     notes = folder / 'vidstg' / f'{split}_annotations.json'

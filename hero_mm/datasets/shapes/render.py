@@ -151,13 +151,11 @@ def _backdrop(world: World) -> Frames:
 
 
 def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
-    """Boxes around what is seen of every object.
+    """Boxes around what is seen of every object, and the visible shares.
 
-    Returns:
-        tuple[ndarray, ndarray]: ``boxes`` has shape (N, T, 4), integer xyxy
-        with 0 <= x1 < x2 < W (x2, y2 exclusive but at the border); ``seen``
-        has shape (N, T), the visible share of the object's area in [0, 1], 0
-        where it has no box.
+    Boxes (N, T, 4) are integer xyxy with 0 <= x1 < x2 < W (x2, y2 exclusive
+    but at the border); shares (N, T) of the object's area are in [0, 1], 0
+    where it has no box.
     """
     bodies = [_fixed(outline(thing)) for thing in world.things]
     side = world.profile.side

@@ -147,17 +147,11 @@ class ShapesVideo:
 def draw_video(
     split: str, index: int, seed: int, profile: Profile = DEFAULT
 ) -> ShapesVideo:
-    """Draw one video; it depends on nothing but the arguments.
+    """Draw one video of at least five sentences.
 
-    Args:
-        split (str): ``'train'``, ``'val'`` or ``'test'``, or the name of the
-            probe that the profile is.
-        index (int): Its number in the split.
-        seed (int): Seed of the benchmark.
-        profile (Profile): What its world is like.
-
-    Returns:
-        ShapesVideo: A video with at least five sentences.
+    It depends on nothing but the arguments: the split (or the name of the
+    probe that the profile is), its number in it, and the seed of the
+    benchmark.
     """
     if split in SPLITS:
         number = SPLITS.index(split)

@@ -68,7 +68,7 @@ def _draw_looks(rng: np.random.Generator, profile: Profile) -> list[Look]:
         looks = _mix_looks(rng, first, profile)
     huge = [i for i, look in enumerate(looks) if look.size == 'huge']
     for i in huge[profile.most_huge :]:
-        looks[i] = Look('plain', looks[i].colour, looks[i].shape)
+        looks[i] = replace(looks[i], size='plain')
     return [looks[i] for i in rng.permutation(len(looks))]
 
 
@@ -110,9 +110,9 @@ def _mix_looks(
 
 
 def _random_look(rng: np.random.Generator, profile: Profile) -> Look:
-    sizes = list(profile.sizes)
+    chances = list(profile.sizes.values())
     return Look(
-        str(rng.choice(sizes, p=list(profile.sizes.values()))),
+        str(rng.choice(list(profile.sizes), p=chances)),
         str(rng.choice(COLOURS)),
         str(rng.choice(SHAPES)),
     )
@@ -120,15 +120,10 @@ def _random_look(rng: np.random.Generator, profile: Profile) -> Look:
 
 def _change_one(rng: np.random.Generator, look: Look) -> Look:
     """Change one attribute of a look."""
-    size, colour, shape = look.size, look.colour, look.shape
-    which = rng.integers(3)
-    if which == 0:
-        size = str(rng.choice([s for s in SIZES if s != size]))
-    elif which == 1:
-        colour = str(rng.choice([c for c in COLOURS if c != colour]))
-    else:
-        shape = str(rng.choice([s for s in SHAPES if s != shape]))
-    return Look(size, colour, shape)
+    parts = (('size', SIZES), ('colour', COLOURS), ('shape', SHAPES))
+    name, words = parts[rng.integers(3)]
+    others = [word for word in words if word != getattr(look, name)]
+    return replace(look, **{name: str(rng.choice(others))})
 
 
 def _draw_thing(

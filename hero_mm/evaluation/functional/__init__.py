@@ -2,7 +2,7 @@
 
 from .boxes import interpolate_boxes, paired_box_iou
 from .protocols import PROTOCOLS, Protocol, get_protocol, sampled_grid
-from .selection import Selection, selection_report
+from .selection import selection_report
 from .table import format_scores, format_selection
 from .tube_scores import TubeScores, evaluate_tubes, score_tubes
 from .tubes import boxes_to_arrays
@@ -10,7 +10,6 @@ from .tubes import boxes_to_arrays
 __all__ = [
     'PROTOCOLS',
     'Protocol',
-    'Selection',
     'TubeScores',
     'boxes_to_arrays',
     'evaluate_tubes',

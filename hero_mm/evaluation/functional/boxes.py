@@ -52,16 +52,10 @@ def find_frames(
 def interpolate_boxes(
     frames_N: IntArray, boxes_N4: FloatArray, wanted_M: IntArray
 ) -> FloatArray:
-    """Boxes at any frame: linear between known ones, held at the ends.
+    """Boxes (M, 4) at any frame: linear between known ones, held at the ends.
 
-    Args:
-        frames_N (np.ndarray): Strictly increasing frames with a box, has
-            shape (N,), N >= 1; without any a ValueError is raised.
-        boxes_N4 (np.ndarray): Their boxes, has shape (N, 4).
-        wanted_M (np.ndarray): Frames that need a box, has shape (M,).
-
-    Returns:
-        np.ndarray: Boxes on the wanted frames, has shape (M, 4).
+    Frames with a box, (N,), are strictly increasing; without any a ValueError
+    is raised.
     """
     known_N = np.asarray(frames_N, dtype=np.float64)
     columns = [

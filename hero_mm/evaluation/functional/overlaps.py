@@ -23,14 +23,9 @@ from .tubes import TrueTube, Tube
 class Overlaps(NamedTuple):
     """Scores of one query, and on what they stand.
 
-    Attributes:
-        tiou (float): Overlap in time.
-        viou (float): Overlap of the tubes.
-        gt_viou (float): Overlap of the boxes on the true frames, whatever
-            span was predicted.
-        graded (int): Frames that are graded: with a true box, on the grid.
-        boxless (int): Those of them for which there is no predicted box.
-        boxless_inside (int): Those of these inside the predicted span.
+    ``graded`` frames have a true box and are on the grid; ``boxless`` are
+    those of them without a predicted box, ``boxless_inside`` those of these
+    inside the predicted span.
     """
 
     tiou: float

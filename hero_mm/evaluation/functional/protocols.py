@@ -98,16 +98,12 @@ def get_protocol(
     dataset: Optional[str] = None,
     interpolate: Optional[bool] = None,
 ) -> Protocol:
-    """Look a protocol up by name.
+    """Look one of :data:`PROTOCOLS` up by name; a ValueError lists them.
 
-    Args:
-        name (str): One of :data:`PROTOCOLS`; a ValueError lists them.
-        dataset (str, optional): Name of the data set, as in the annotation
-            file; ``stcat`` treats HC-STVG (``'hcstvg'``, ``'HC-STVG2'``)
-            in its own way.
-        interpolate (bool, optional): Whether to fill frames without a
-            predicted box from their neighbours. Defaults to what the
-            protocol does.
+    ``dataset`` is the name in the annotation file: ``stcat`` treats HC-STVG
+    (``'hcstvg'``, ``'HC-STVG2'``) in its own way. ``interpolate`` says whether
+    to fill frames without a predicted box from their neighbours, by default
+    as the protocol does.
     """
     if name not in PROTOCOLS:
         raise UserError(
@@ -145,12 +141,8 @@ def sampled_grid(segment: tuple[int, int], fps: float) -> IntArray:
     walks over ``range(begin_fid, end_fid)`` of VidSTG's ``used_segment``,
     whose end is inclusive, so the segment's last frame never counts.
 
-    Args:
-        segment (tuple[int, int]): ``[start, end)``.
-        fps (float): Frame rate of the video.
-
-    Returns:
-        np.ndarray: Increasing frame numbers, at most 200, has shape (N,).
+    Gives at most 200 increasing frame numbers of the segment ``[start, end)``,
+    has shape (N,).
     """
     start, end = segment
     frames_N = np.arange(start, max(end - 1, start + 1), dtype=np.int64)

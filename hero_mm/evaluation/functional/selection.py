@@ -12,20 +12,19 @@ span that have a true box:
 
 Predicted boxes are interpolated between the given frames and held at the ends.
 
-Shape legend: Q queries, F graded frames. Boxes are xyxy.
+Shape legend: F graded frames. Boxes are xyxy.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
-from .boxes import BoolArray, FloatArray, find_frames, iou_on_frames
+from .boxes import FloatArray, find_frames, iou_on_frames
 from .tubes import (
-    QUERY_TYPES,
     BoxesOnFrames,
     boxes_to_arrays,
+    means_by_type,
     read_ground_truth,
     read_prediction,
 )
@@ -33,61 +32,11 @@ from .tubes import (
 MIN_IOU = 0.1
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What each query picked.
-
-    Attributes:
-        query_types (list[str, optional]): Types of the queries.
-        picked (np.ndarray): Share of frames on which the true object was
-            picked, has shape (Q,).
-        other (np.ndarray): Share on which it was another, has shape (Q,).
-        nothing (np.ndarray): Share on which it was none, has shape (Q,).
-        iou (np.ndarray): Mean overlap with the true box on the picked
-            frames, NaN where there is none, has shape (Q,).
-    """
-
-    query_types: list[Optional[str]]
-    picked: FloatArray
-    other: FloatArray
-    nothing: FloatArray
-    iou: FloatArray
-
-    def summary(self) -> dict[str, float]:
-        """Means over all queries and by sentence type.
-
-        Returns:
-            dict[str, float]: ``picked``, ``other``, ``nothing``: shares that
-            add up to 1; ``picked_queries``: share of queries that picked the
-            true object on more than half of the frames; ``picked_iou``: mean
-            overlap on picked frames, over queries that have some.
-        """
-        result = self._mean(np.ones(len(self.query_types), np.bool_))
-        types = np.array(self.query_types, dtype=object)
-        for query_type in QUERY_TYPES:
-            chosen_Q = types == query_type
-            if chosen_Q.any():
-                part = self._mean(chosen_Q)
-                result.update({f'{query_type}/{k}': part[k] for k in part})
-        return result
-
-    def _mean(self, chosen_Q: BoolArray) -> dict[str, float]:
-        picked = self.picked[chosen_Q]
-        iou = self.iou[chosen_Q & ~np.isnan(self.iou)]
-        return dict(
-            picked=float(picked.mean()),
-            other=float(self.other[chosen_Q].mean()),
-            nothing=float(self.nothing[chosen_Q].mean()),
-            picked_queries=float((picked > 0.5).mean()),
-            picked_iou=float(iou.mean()) if len(iou) else float('nan'),
-        )
-
-
 def selection_report(
     ground_truths: Mapping[str, Mapping[str, Any]],
     predictions: Mapping[str, Mapping[str, Any]],
     distractors: Mapping[str, Sequence[BoxesOnFrames]],
-) -> Selection:
+) -> dict[str, float]:
     """Find out which object each prediction follows.
 
     Args:
@@ -100,7 +49,11 @@ def selection_report(
             :class:`hero_mm.evaluation.OtherTracks` gives it.
 
     Returns:
-        Selection: Shares by query; its ``summary()`` has the means.
+        dict[str, float]: ``picked``, ``other``, ``nothing``: mean shares of
+        frames, which add up to 1; ``picked_queries``: share of queries that
+        picked the true object on more than half of the frames;
+        ``picked_iou``: mean overlap on picked frames, over queries that have
+        some. Over all queries and, prefixed, over those of a sentence type.
 
     Raises:
         ValueError: If an entry is malformed; the message names the query.
@@ -110,9 +63,9 @@ def selection_report(
         ...              boxes={frame: [0, 0, 4, 4] for frame in range(4)})
         >>> guess = dict(span=[0, 4], boxes={0: [0, 0, 4, 3]})
         >>> other = [{3: [0, 0, 4, 3]}]
-        >>> report = selection_report({'a': truth}, {'a': guess}, {'a': other})
-        >>> report.picked.tolist(), report.other.tolist()
-        ([0.75], [0.25])
+        >>> found = selection_report({'a': truth}, {'a': guess}, {'a': other})
+        >>> found['picked'], found['other'], found['picked_iou']
+        (0.75, 0.25, 0.75)
     """
     rows = []
     query_types = []
@@ -139,7 +92,10 @@ def selection_report(
             iou = iou_on_frames(wanted, given, interpolate=True)
             other_F[there_F] = np.maximum(other_F[there_F], iou)
         rows.append(_shares(true_F, other_F))
-    return Selection(query_types, *np.array(rows, dtype=np.float64).T)
+    picked, other, nothing, iou = np.array(rows, dtype=np.float64).T
+    columns = dict(picked=picked, other=other, nothing=nothing)
+    columns['picked_queries'] = (picked > 0.5).astype(np.float64)
+    return means_by_type(dict(columns, picked_iou=iou), query_types)
 
 
 def _shares(

@@ -1,50 +1,53 @@
 """Scores as a table of plain text, one row a sentence type."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Optional
 
 from hero_mm.texts import printable
 
-from .selection import Selection
 from .tube_scores import TubeScores
 from .tubes import QUERY_TYPES
 
 
 def format_scores(scores: TubeScores) -> str:
     """Protocol, counts and mean scores in percent, a row a sentence type."""
+    counts = Counter(scores.query_types)
+    counts['all'] = len(scores.query_ids)
+    head, *rows = _rows(scores.summary())
+    head.insert(1, 'queries')
+    for row in rows:
+        row.insert(1, str(counts[row[0]]))
     lines = [
         f'Protocol {scores.protocol.label}: {scores.protocol.summary}',
-        f'{len(scores.query_ids)} queries, {len(scores.missing)} without a '
+        f'{counts["all"]} queries, {len(scores.missing)} without a '
         f'prediction (scored 0), {len(scores.unknown)} predictions of '
         f'unknown queries (ignored); scores in percent',
+        *align_rows([head, *rows]),
     ]
-    rows = _rows(scores.summary(), scores.query_types)
-    return '\n'.join([*lines, *align_rows(rows)])
+    return '\n'.join(lines)
 
 
-def format_selection(selection: Selection) -> str:
+def format_selection(summary: Mapping[str, float]) -> str:
     """What was picked, in percent, a row a sentence type."""
     line = (
         'Object picked on the frames of the true span (share of frames; '
         'picked_queries: on more than half of them; picked_iou: box overlap '
         'where picked), in percent'
     )
-    rows = _rows(selection.summary(), selection.query_types)
-    return '\n'.join([line, *align_rows(rows)])
+    return '\n'.join([line, *align_rows(_rows(summary))])
 
 
-def _rows(
-    summary: Mapping[str, float], query_types: Sequence[Optional[str]]
-) -> list[list[str]]:
+def _rows(summary: Mapping[str, float]) -> list[list[str]]:
     keys = [key for key in summary if '/' not in key]
-    rows = [['sentences', 'queries', *keys]]
-    types = [name for name in QUERY_TYPES if name in query_types]
-    for name in ('all', *types):
-        prefix = '' if name == 'all' else f'{name}/'
-        count = query_types.count(name) if prefix else len(query_types)
-        values = [f'{100 * summary[prefix + key]:.2f}' for key in keys]
-        rows.append([name, str(count), *values])
-    return rows
+    prefixes = {'all': '', **{name: f'{name}/' for name in QUERY_TYPES}}
+    return [
+        ['sentences', *keys],
+        *(
+            [name, *(f'{100 * summary[prefix + key]:.2f}' for key in keys)]
+            for name, prefix in prefixes.items()
+            if prefix + keys[0] in summary
+        ),
+    ]
 
 
 def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:

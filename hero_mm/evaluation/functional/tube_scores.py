@@ -19,9 +19,9 @@ from .boxes import FloatArray
 from .overlaps import Overlaps, tube_overlaps
 from .protocols import Protocol, get_protocol
 from .tubes import (
-    QUERY_TYPES,
     TrueTube,
     Tube,
+    means_by_type,
     read_ground_truth,
     read_prediction,
 )
@@ -81,15 +81,7 @@ class TubeScores:
 
     def summary(self) -> dict[str, float]:
         """Mean scores by key of the protocol, and by sentence type."""
-        columns = self.columns()
-        result = {key: float(part.mean()) for key, part in columns.items()}
-        types = np.array(self.query_types, dtype=object)
-        for query_type in QUERY_TYPES:
-            chosen = types == query_type
-            if chosen.any():
-                for key, part in columns.items():
-                    result[f'{query_type}/{key}'] = float(part[chosen].mean())
-        return result
+        return means_by_type(self.columns(), self.query_types)
 
     def columns(self) -> dict[str, FloatArray]:
         """What is averaged, (Q,) by key; ``vIoU@R``, ``acc@R`` are 0 or 1."""

@@ -157,12 +157,7 @@ def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
     """Check one prediction: ``span`` and ``boxes``.
 
     An empty span (end equal to start) is allowed and overlaps nothing; so is
-    a box without area.
-
-    Raises:
-        ValueError: If a key is missing, a number is not finite, the span
-            ends before it starts, or a box is malformed.
-        TypeError: If the boxes are of another type than allowed.
+    a box without area. A ValueError names the query and what is wrong.
     """
     owner = f'prediction of query {query_id!r}'
     span = _read_pair(item, 'span', owner)
@@ -178,12 +173,7 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
     """Check one true tube: ``span``, ``boxes``, ``segment``.
 
     Where the protocol or the report needs them also ``fps``, ``query_type``.
-
-    Raises:
-        ValueError: If a key is missing, the span or the segment is empty,
-            the span lies outside the segment, there is no box in the span,
-            a number is malformed, or the query type is unknown.
-        TypeError: If the boxes are of another type than allowed.
+    A ValueError names the query and what is wrong.
     """
     owner = f'ground truth of query {query_id!r}'
     span = _read_pair(item, 'span', owner)
@@ -256,3 +246,23 @@ def _number(value: Any, key: str, owner: str) -> float:
             f'{owner}: {key} must be finite numbers, found {value!r:.40}.'
         )
     return number
+
+
+def means_by_type(
+    columns: Mapping[str, FloatArray], query_types: Sequence[Optional[str]]
+) -> dict[str, float]:
+    """Mean of each column (Q,), over all queries and by sentence type.
+
+    Keys of a type that occurs begin with it; NaN is left out of a mean.
+    """
+    types = np.array(query_types, dtype=object)
+    chosen = {'': np.ones(len(types), np.bool_)}
+    chosen |= {f'{name}/': types == name for name in QUERY_TYPES}
+    result = {}
+    for prefix, rows_Q in chosen.items():
+        if rows_Q.any():
+            for key, column_Q in columns.items():
+                part = column_Q[rows_Q & ~np.isnan(column_Q)]
+                mean = part.mean() if len(part) else np.nan
+                result[prefix + key] = float(mean)
+    return result
