@@ -159,13 +159,8 @@ def draw_together(
 def draw_tube(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
     """Draw a frame above the sentence and the span bar.
 
-    Args:
-        frame (np.ndarray): RGB uint8 of the size of the video, (H, W, 3).
-        view (TubeView): What is drawn.
-        index (int): Place of the frame in the view.
-
-    Returns:
-        np.ndarray: RGB uint8, of the same size for all frames of a view.
+    The frame, RGB uint8 (H, W, 3) of the size of the video, has place
+    ``index`` in the view. All frames of a view are drawn at one size.
     """
     image = draw_boxes(frame, _boxes_of(view, index))
     width = max(image.shape[1], MIN_SIDE)
@@ -176,14 +171,8 @@ def draw_tube(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
 def draw_tube_sheet(read: Read, view: TubeView, count: int = 8) -> np.ndarray:
     """Draw a contact sheet: the sentence, some frames and the span bar.
 
-    Args:
-        read (Callable): From N indices into the view to its frames, RGB uint8
-            of shape (N, H, W, 3).
-        view (TubeView): What is drawn.
-        count (int): How many frames; half of them lie inside the span.
-
-    Returns:
-        np.ndarray: RGB uint8.
+    ``read`` is :data:`Read`, of an array of frames its ``__getitem__``. Half
+    of the ``count`` frames lie inside the span.
     """
     indices = choose_sheet_indices(view, count)
     frames = read(np.array(indices))

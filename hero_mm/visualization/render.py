@@ -90,13 +90,8 @@ def write_drawings(
     No file is replaced but an earlier drawing of the same name, sentence and
     segment, which its comment says. Otherwise the next free name is taken.
 
-    Args:
-        read (Callable): See :data:`Read`.
-        views (Sequence[TubeView]): Tubes of one segment, each with T frames.
-        out_dir (str | os.PathLike): Folder of the files.
-        names (Sequence[str]): A name a view; see :func:`safe_name`.
-        form (str): One of :data:`FORMS`.
-        keep (bool): Replace no file at all.
+    ``names`` are one a view, of one segment each; see :func:`safe_name`.
+    ``form`` is one of :data:`FORMS`; with ``keep`` no file at all is replaced.
 
     Returns:
         list[str]: The files, in the order of the views.

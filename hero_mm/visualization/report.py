@@ -246,22 +246,11 @@ def build_analysis(
 ) -> Report:
     """Gather a report of predictions; nothing is drawn or written yet.
 
-    Errors are those of :func:`hero_mm.evaluation.evaluate_tubes`.
-
-    Args:
-        title (str): Name of the predictions.
-        annotation (GroundingAnnotation): The truth.
-        predictions (Mapping): By query id.
-        video_dir (str | os.PathLike, optional): Folder of the videos;
-            without it nothing is drawn.
-        protocol (str): Of the scores.
-        other (tuple[str, Mapping], optional): Name and predictions to
-            compare with.
-        count (int): How many of the best and of the worst cases.
-        strict (bool): Refuse missing and unknown queries.
-        interpolate (bool, optional): As ``evaluate_tubes`` takes it.
-        log (TrainingLog, optional): Of the training, for its curves.
-        oracles (Mapping, optional): Scores of guesses by name.
+    ``protocol``, ``strict``, ``interpolate`` and what is raised are those of
+    :func:`hero_mm.evaluation.evaluate_tubes`. Without ``video_dir`` no case
+    is drawn. ``other`` is a name and predictions to compare with, ``count``
+    how many of the best and of the worst cases are shown; ``oracles`` are
+    scores of guesses by name.
     """
     # Read once: the boxes are scored several times.
     truths = boxes_as_arrays(annotation.ground_truths(), 'ground truth')

@@ -40,20 +40,13 @@ class TubeVisualizer(Visualizer):
     ) -> list[str]:
         """Draw the queries of a clip.
 
-        Args:
-            name (str): First part of the file names; the query id follows.
-            image (np.ndarray): The frames at ``frame_inds``, RGB uint8 of the
-                original size, has shape (T, H, W, 3).
-            data_sample (GroundingDataSample): The clip.
-            step (int): Given to the backends.
-            out_dir (str | os.PathLike, optional): Folder for ``.png`` and
-                ``.mp4`` files. Without it only the backends get the sheets.
-            video (bool): Write the mp4 beside the sheet.
-            max_queries (int, optional): Draw the first few queries only.
-            pixel_aspect (float): Width of a pixel in its heights.
+        ``image`` are the frames at ``frame_inds``, RGB uint8 (T, H, W, 3) of
+        the original size, ``pixel_aspect`` is the width of their pixels in
+        heights. Backends get the sheets at ``step``; ``out_dir`` gets them
+        and, with ``video``, mp4 files, named by ``name`` and query id.
 
         Returns:
-            list[str]: The files written to ``out_dir``.
+            list[str]: The files in ``out_dir``.
         """
         views = [
             stretch_view(view, pixel_aspect)

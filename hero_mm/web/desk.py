@@ -65,11 +65,8 @@ class Visit:
 class Desk:
     """Answers visits, one at a time.
 
-    Args:
-        inferencer (TubeInferencer): Who answers.
-        root (Path): Folder of the visits' files.
-        videos (Mapping[str, str]): Videos to choose from, by shown name.
-        max_seconds (float): Longer videos are refused.
+    Their files lie in ``root``; ``videos`` can be chosen by their shown names,
+    and those of more than ``max_seconds`` are refused.
     """
 
     def __init__(
@@ -91,15 +88,7 @@ class Desk:
     def open(
         self, key: str, chosen: Optional[str], upload: Optional[str] = None
     ) -> Visit:
-        """Take a clip for a visit.
-
-        Args:
-            key (str): Of the visit.
-            chosen (str, optional): A name out of ``videos``.
-            upload (str, optional): Path of an uploaded file, in its place.
-
-        Returns:
-            Visit: With ``facts`` of the video.
+        """Take a clip for a visit: a name of the list, or an uploaded file.
 
         Raises:
             VideoError: If it cannot be read.
@@ -158,14 +147,10 @@ class Desk:
         segment: tuple[float, float],
         progress: Callable[[float, str], Any] = lambda share, text: None,
     ) -> tuple[str, list[str]]:
-        """Answer sentences about the clip of a visit.
+        """Answer K sentences about the clip of a visit.
 
-        Args:
-            key (str): Of the visit.
-            texts (Sequence[str]): K sentences. What was answered before about
-                this segment is not asked again.
-            segment (tuple[float, float]): ``[start, end)`` in seconds.
-            progress (Callable): Gets a share in [0, 1] and words.
+        What was answered before about the segment, ``[start, end)`` in
+        seconds, is not asked again.
 
         Returns:
             tuple[str, list[str]]: HTML, and files of the visit's own folder:

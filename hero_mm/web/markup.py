@@ -57,14 +57,10 @@ def answer_html(
     colors: Sequence[Color],
     jumps: Sequence[float],
 ) -> str:
-    """The rows of spans and the table of K answers.
+    """The rows of spans and the table of K answers about one segment.
 
-    Args:
-        tubes (Sequence[Mapping]): Of one segment.
-        views (Sequence[TubeView]): The same, ready to be drawn.
-        colors (Sequence[tuple[int, int, int]]): RGB, one a tube.
-        jumps (Sequence[float]): Seconds of the drawn video at which the
-            spans begin.
+    ``colors`` are RGB; ``jumps`` say at which second of the drawn video a
+    span begins.
     """
     rows = ''.join(
         _row(number, view, color, jump)

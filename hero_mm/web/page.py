@@ -221,14 +221,8 @@ def running(
 ) -> Iterator[Any]:
     """Serve the page for a while; then its files are removed.
 
-    Args:
-        inferencer (TubeInferencer): Who answers.
-        videos (Mapping[str, str]): To choose from, path by shown name.
-        host (str): Address to listen at.
-        port (int): The same.
-        max_mb (float): Larger uploads are refused.
-        max_seconds (float): Longer videos are refused.
-        password (str, optional): That visitors must know.
+    ``videos`` can be chosen, path by shown name; uploads of more than
+    ``max_mb`` and videos of more than ``max_seconds`` are refused.
 
     Yields:
         gradio.Blocks: ``local_url`` says where, ``desk`` stands behind it.

@@ -187,10 +187,3 @@ def test_every_chosen_frame_has_a_mark():
     below = [bar[-18:, BAR_LEFT + 100 : -100] for bar in bars]
     assert not is_color(below[0], PANEL_COLOR).all()
     assert is_color(below[1], PANEL_COLOR).all()
-
-
-@pytest.mark.parametrize('text', ['größer', 'где', 'où', 'ñandú'])
-def test_letters_of_many_languages_are_drawn(text):
-    missing = font(16).getmask('\uffff').getbbox()
-    sizes = {font(16).getmask(letter).getbbox() for letter in text}
-    assert None not in sizes and len(sizes - {missing}) > 1

@@ -248,10 +248,3 @@ def test_different_ids_get_different_files(one, two):
     for name in names:
         assert 0 < len(name.encode()) <= 120
         assert not set(name) & set('/\\:*?"<>|\0') and name[0] != '.'
-
-
-@pytest.mark.parametrize(
-    'name', ['a', 'v12_0.5', 'clip-1_0', '0000_2401075277', 'best_3_17']
-)
-def test_plain_names_stay_as_they_are(name):
-    assert safe_name(name) == name

@@ -218,15 +218,6 @@ def test_two_files(annotation, predictions, better):
     assert re.findall(r' (\d)', changed.note) == ['1', '2', '1', '4']
 
 
-def test_alike_files_change_nothing(annotation, predictions):
-    report = build_analysis(
-        'one', annotation, predictions, other=('two', predictions)
-    )
-    for row in table_of(report, 'Scores, protocol').rows:
-        assert row[3:] == ['+0.0', '+0.0 to +0.0', 'no']
-    assert table_of(report, 'Where two differs').rows == []
-
-
 def test_a_single_video_gets_an_honest_note(annotation, predictions, better):
     truths = annotation.ground_truths()
     pair = score_tubes(truths, predictions), score_tubes(truths, better)

@@ -121,8 +121,3 @@ def test_sheet_frames_are_spread_and_show_the_span(count, span):
     assert len(inside) >= min(possible, count // 2)
     if count > 2 and span[0] > 0 and span[1] < 100:
         assert picked[0] == 0 and picked[-1] == 99
-
-
-def test_a_short_clip_gives_all_its_frames():
-    view = TubeView('x', np.arange(3), (0, 3), 10.0, pred_span=(1, 2))
-    assert choose_sheet_indices(view, 8) == [0, 1, 2]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
@@ -246,3 +247,38 @@ def test_a_shell_can_complete(capsys):
     with pytest.raises(SystemExit):
         cli.main(['--print-completion', 'bash'])
     assert '--max-seconds' in capsys.readouterr().out
+
+
+LOAD = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from hero_mm.apis import TubeInferencer
+from hero_mm.apis.package import SHIPPED
+from hero_mm.web.desk import Desk
+from hero_mm.web.page import share_memory
+
+share_memory()
+videos = dict(a=str(SHIPPED / 'example.mp4'))
+desk = Desk(TubeInferencer(device='cpu'), Path(sys.argv[1]), videos, 300)
+
+def ask(number):
+    desk.ask(str(number % 20), [f'the red star spins {number}'], (0.0, 4.0))
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    print(pages * os.sysconf('SC_PAGE_SIZE') // 2**20, flush=True)
+
+for key in range(20):
+    desk.open(str(key), 'a')
+with ThreadPoolExecutor(20) as pool:
+    list(pool.map(ask, range(60)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='glibc')
+def test_memory_does_not_grow_with_the_threads_that_answer(tmp_path):
+    words = [sys.executable, '-c', LOAD, str(tmp_path)]
+    env = dict(os.environ, OMP_NUM_THREADS='1')
+    memory = subprocess.check_output(words, env=env, text=True).split()
+    # With a pool a thread, some 100 MB are added.
+    assert len(memory) == 60 and int(memory[-1]) < int(memory[19]) + 40
