@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from hero_mm.models import Pyramid, RegionLinker, Regions
-from hero_mm.models.linker import mutual_best
 
 SIDE, CELL, DIMS = 96, 8, 16
 NOTHING = 0.0
@@ -86,34 +85,6 @@ def slots_of(linked: Regions, tag: int, clip: int = 0) -> list[int]:
 
 
 # One to one
-
-
-def best_of_all(score: torch.Tensor) -> list[int]:
-    """Pairs by falling score, one after the other."""
-    rows, columns = score.shape
-    pairs = sorted(
-        (
-            (score[r, c].item(), r, c)
-            for r in range(rows)
-            for c in range(columns)
-        ),
-        reverse=True,
-    )
-    row_of, used = [-1] * columns, set()
-    for value, row, column in pairs:
-        if value >= 0 and row not in used and row_of[column] < 0:
-            row_of[column] = row
-            used.add(row)
-    return row_of
-
-
-@pytest.mark.parametrize('shape', [(4, 4), (3, 6), (6, 2), (1, 1)])
-def test_the_best_pairs_go_first(shape):
-    """Enough rounds give what one pair after the other gives."""
-    torch.manual_seed(0)
-    score = torch.rand(20, *shape) - 0.3
-    found = mutual_best(score, rounds=6)
-    assert found.tolist() == [best_of_all(one) for one in score]
 
 
 # Chains

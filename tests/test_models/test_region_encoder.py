@@ -4,53 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 from hero_mm.models.layers import FeedForward
 from hero_mm.models.region_encoder import (
     PointProjection,
     RegionEncoder,
-    RegionReader,
 )
 from hero_mm.models.targets import Tracks
 
 D = 16
-
-
-# --- one size of a box ------------------------------------------------------
-
-
-def ramp(frames: int, height: int, width: int, stride: float = 4.0):
-    """Channels: x and y of a cell in pixels, frame number, one."""
-    y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) * stride,
-        (torch.arange(width) + 0.5) * stride,
-        indexing='ij',
-    )
-    step = torch.arange(frames)[:, None, None].expand(frames, height, width)
-    one = torch.ones(frames, height, width)
-    parts = [x.expand_as(step), y.expand_as(step), step, one]
-    return torch.stack(parts, 1)[None].float()
-
-
-def reader(scale: float, points: int, shift: bool = False, level: int = 0):
-    """Gives what is read as it is: no projection."""
-    made = RegionReader(4, scale, level, points, 4, shift)
-    with torch.no_grad():
-        made.reduce.weight.copy_(torch.eye(4))
-    made.project = nn.Flatten(-2) if scale else nn.Identity()
-    return made
-
-
-@pytest.fixture
-def of_boxes(make_regions):
-    """Function: one region a frame with these boxes."""
-
-    def make(*boxes):
-        boxes = torch.tensor(boxes).float()[None, :, None]
-        return make_regions(1, boxes.shape[1], 1, boxes=boxes)
-
-    return make
 
 
 def test_projection_of_points_has_weights_of_channels():
@@ -66,23 +28,6 @@ def test_projection_of_points_has_weights_of_channels():
         for one in (project(read_PC), wanted)
     ]
     torch.testing.assert_close(*grads)
-
-
-@torch.no_grad()
-def test_frames_before_and_after_at_the_place_of_now(make_pyramid, of_boxes):
-    level = ramp(3, 8, 10)
-    # The first channel looks back, the second one ahead.
-    level[0, :, 0] = torch.tensor([1.0, 2, 3])[:, None, None]
-    level[0, :, 1] *= torch.tensor([1.0, 2, 3])[:, None, None]
-    boxes = [10, 2, 18, 10], [10, 8, 18, 16], [10, 14, 18, 22]
-    got = reader(1.0, 1, shift=True)(
-        make_pyramid(level, stride=4.0), of_boxes(*boxes)
-    )[0, :, 0]
-    assert got[:, 0].tolist() == [1, 2, 3]
-    assert got[:, 1].tolist() == [6, 24, 54]
-    # Nothing is beyond the clip; the place is that of the box now.
-    assert got[:, 4].tolist() == [0, 1, 2]
-    assert got[:, 5].tolist() == [12, 36, 0]
 
 
 # --- all of it --------------------------------------------------------------

@@ -162,17 +162,6 @@ def test_each_clip_has_its_share_of_its_own_frames():
     assert alone.tolist() == [[2, 3]]
 
 
-def test_all_frames_go_on_where_all_are_asked_for():
-    retrieval = build(keep_ratio=1.0)
-    clips = torch.tensor([0])
-    assert retrieval.choose_runs(torch.rand(1, 4), real_frames(4), clips) is (
-        None
-    )
-    # The reasoning leaves out nothing more.
-    retrieval.keep_ratio = 0.5
-    assert retrieval(torch.rand(1, 4), real_frames(4)) is None
-
-
 def test_a_scout_is_needed():
     with pytest.raises(ValueError, match="depth='scout' needs a scout"):
         FrameRetrieval(depth='scout')

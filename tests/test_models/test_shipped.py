@@ -109,7 +109,6 @@ ONE_SIZE = {
     'neck.num_sizes': 1,
 }
 REASON = {'retrieval.depth': 'reason', 'retrieval.keep_ratio': 0.5}
-SCOUT = {'retrieval.depth': 'scout'}
 SWITCHES = {
     'no linker': {'linker': None},
     'no action head': {'action_head': None, 'retrieval': None},

@@ -6,7 +6,6 @@ import torch
 from mmengine.structures import InstanceData
 
 from hero_mm.models import Regions
-from hero_mm.models.losses import pairwise_iou
 from hero_mm.models.targets import (
     RegionAssigner,
     Tracks,
@@ -117,55 +116,25 @@ def test_tubes_of_clips_whose_spans_are_unknown_teach_nothing():
 # Regions and objects
 
 
-def assigned_slowly(regions, boxes, valid, pos_iou, neg_iou):
-    """Frame by frame, object by object."""
-    shape = (*regions.mask_BTN.shape, boxes.shape[2])
-    shows = torch.zeros(shape, dtype=torch.bool)
-    near = torch.zeros_like(shows)
-    for b in range(shape[0]):
-        for t in range(shape[1]):
-            for m in range(shape[3]):
-                if not valid[b, t, m]:
-                    continue
-                found = {
-                    n: pairwise_iou(
-                        regions.boxes_BTN4[b, t, n : n + 1],
-                        boxes[b, t, m : m + 1],
-                    ).item()
-                    for n in range(shape[2])
-                    if regions.mask_BTN[b, t, n]
-                }
-                for n, iou in found.items():
-                    near[b, t, n, m] = iou >= neg_iou
-                    best = iou == max(found.values()) and iou >= neg_iou
-                    shows[b, t, n, m] = iou >= pos_iou or best
-    return shows, near
-
-
-@pytest.mark.parametrize(
-    ('pos_iou', 'neg_iou'), [(0.5, 0.3), (0.7, 0.2), (0.4, 0.4)]
-)
-def test_assigned_as_one_by_one(pos_iou, neg_iou):
-    generator = torch.Generator().manual_seed(0)
-
-    def rand(*shape):
-        return torch.rand(*shape, generator=generator)
-
-    def boxes(*shape):
-        low = 16 * rand(*shape, 2)
-        return torch.cat([low, low + 6 + 6 * rand(*shape, 2)], -1)
-
-    mask = rand(3, 4, 9) < 0.8
-    regions = Regions.from_boxes(
-        boxes(3, 4, 9), rand(3, 4, 9), mask, torch.ones(3, 4) > 0
-    )
-    truth, valid = boxes(3, 4, 3), rand(3, 4, 3) < 0.8
-    shows, near = RegionAssigner(pos_iou, neg_iou)(regions, truth, valid)
-    wanted = assigned_slowly(regions, truth, valid, pos_iou, neg_iou)
-    assert torch.equal(shows, wanted[0]) and torch.equal(near, wanted[1])
-    assert shows.any() and not shows.all()
-    # Between the two, regions are neither.
-    assert (near & ~shows).any() == (neg_iou < pos_iou)
+def test_a_region_shows_a_box_shows_none_or_is_not_asked():
+    """Of a box of ten pixels: eight, five, four of them, and another one."""
+    rows = [[0.0, 0, 10, 8], [0, 0, 10, 5], [0, 0, 10, 4], B]
+    regions = regions_of([rows, rows[2:], rows])
+    boxes = torch.tensor(A).expand(1, 3, 1, 4)
+    valid = torch.tensor([[[True], [True], [False]]])
+    shows, near = RegionAssigner()(regions, boxes, valid)
+    no = [False] * 4
+    assert near[0, ..., 0].tolist() == [
+        [True, True, True, False],
+        [True, False, False, False],
+        no,
+    ]
+    # The best one shows it in any case.
+    assert shows[0, ..., 0].tolist() == [
+        [True, True, False, False],
+        [True, False, False, False],
+        no,
+    ]
 
 
 # Annotated boxes beside the regions

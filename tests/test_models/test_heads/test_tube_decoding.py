@@ -12,7 +12,6 @@ from mmengine.structures import InstanceData
 from hero_mm.models import TubeHead
 from hero_mm.models.heads.tube_decoding import (
     TubeOutput,
-    choose_boxes,
     choose_span,
     query_edges,
     span_logits,
@@ -56,19 +55,6 @@ def span_of(output, edges, expected_iou=False):
 # --- slots ------------------------------------------------------------------
 
 
-def test_each_frame_takes_its_likeliest_slot():
-    output = make_output(3, 6, 5)
-    output.location_QTN[0, :, 2] = -1e4
-    boxes, scores = choose_boxes(output)
-    for query in range(3):
-        for frame in range(6):
-            logits = output.location_QTN[query, frame]
-            slot = int(logits.argmax())
-            assert boxes[query, frame, 0] // STEP == slot
-            prob = logits.exp() / logits.exp().sum()
-            torch.testing.assert_close(scores[query, frame], prob[slot])
-
-
 # --- spans ------------------------------------------------------------------
 
 
@@ -83,24 +69,6 @@ def all_spans(output, query: int, weight: float) -> dict:
     }
     total = np.logaddexp.reduce(list(logits.values()))
     return {pair: np.exp(value - total) for pair, value in logits.items()}
-
-
-@pytest.mark.parametrize('weight', [0.0, 0.5, 2.0])
-def test_span_logits_agree_with_a_loop(weight):
-    output = make_output(3, 5, 2)
-    output.span_weight = torch.tensor(weight)
-    output.start_QT[0, 3:] = output.end_QT[0, 3:] = float('-inf')
-    got = span_logits(output).flatten(1).softmax(-1).view(3, 5, 5)
-    for query, frames in enumerate((3, 5, 5)):
-        cut = replace(
-            output,
-            start_QT=output.start_QT[:, :frames],
-            end_QT=output.end_QT[:, :frames],
-        )
-        wanted = torch.zeros(5, 5)
-        for (s, e), prob in all_spans(cut, query, weight).items():
-            wanted[s, e] = prob
-        torch.testing.assert_close(got[query], wanted, atol=1e-5, rtol=1e-4)
 
 
 # Frames 1, 5, 9 ... of [0, 28): edges at 0, 3.5, 7.5 ...
@@ -139,25 +107,6 @@ def test_span_is_never_empty_nor_turned(expected_iou):
         spans, scores = span_of(output, edges, expected_iou)
         assert (spans[:, 0] < spans[:, 1]).all()
         assert ((scores >= 0) & (scores <= 1)).all()
-
-
-def test_padding_holds_no_span():
-    output = make_output(3, 6, 2)
-    output.start_QT[:, 4:] = output.end_QT[:, 4:] = float('-inf')
-    output.actionness_QT[:, 4:] = 50.0
-    edges = torch.tensor([0.0, 4, 8, 12, 16, 16, 16]).expand(3, -1)
-    cut = replace(
-        output,
-        **{
-            name: getattr(output, name)[:, :4]
-            for name in ('start_QT', 'end_QT', 'offsets_QT2', 'actionness_QT')
-        },
-    )
-    for how in (False, True):
-        got = span_of(output, edges, how)
-        wanted = span_of(cut, edges[:, :5], how)
-        for one, other in zip(got, wanted):
-            torch.testing.assert_close(one, other)
 
 
 def test_expected_iou_takes_the_span_that_most_others_agree_with():

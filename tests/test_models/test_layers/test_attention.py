@@ -1,10 +1,11 @@
-"""Attention of a frame and of all tokens, against plain references."""
+"""Attention in a frame and along a slot: what each region sees."""
 
+import pytest
 import torch
 from torch import nn
 
 from hero_mm.models.layers import (
-    Attention,
+    SlotAttention,
     SpatialAttention,
     temporal_shift,
 )
@@ -12,70 +13,64 @@ from hero_mm.models.layers import (
 D = 8
 
 
-def slow_attention(layer: Attention, x, bias=0.0):
-    """Multi-head attention head by head, from its formula."""
-    q, k, v = layer.query_key_value(x).chunk(3, -1)
-    width = x.shape[-1] // layer.num_heads
-    bias = torch.as_tensor(bias).expand(len(x), layer.num_heads, -1, -1)
-    heads = []
-    for head in range(layer.num_heads):
-        part = slice(head * width, (head + 1) * width)
-        logits = q[..., part] @ k[..., part].transpose(-1, -2)
-        logits = logits / width**0.5 + bias[:, head]
-        heads.append(logits.softmax(-1) @ v[..., part])
-    return layer.out(torch.cat(heads, -1))
-
-
-def build(kind, *args):
+def build(window: int = 4, shifted: bool = False, shift: bool = False):
     torch.manual_seed(0)
-    layer = kind(D, 2, *args)
+    layer = SlotAttention(D, 2, window, shift, shifted)
     for parameter in layer.parameters():
-        nn.init.normal_(parameter, std=0.5)
+        nn.init.normal_(parameter, std=0.4)
     return layer.eval()
 
 
+def clip(frames: int, slots: int = 3, queries: int = 1):
+    torch.manual_seed(1)
+    x = torch.randn(queries, frames, slots, D)
+    mask = torch.ones(queries, frames, slots, dtype=torch.bool)
+    return x, mask, torch.arange(frames).expand(queries, -1)
+
+
+def seen_by(layer, frames: int, frame: int, slot: int = 1) -> set:
+    """Frames and slots whose region has a gradient from one output."""
+    x, mask, times = clip(frames)
+    x.requires_grad_()
+    layer(x, mask, times)[0, frame, slot].square().sum().backward()
+    moved = x.grad[0].abs().amax(-1) > 1e-9
+    return {tuple(place) for place in moved.nonzero().tolist()}
+
+
+def test_neighbours_in_time_are_one_frame_more():
+    """Part of the channels comes from over the edges of the window."""
+    layer = build(4, shift=True)
+    assert layer.shift == 2
+    assert seen_by(layer, 12, 5) == {(frame, 1) for frame in range(3, 9)}
+    assert seen_by(layer, 12, 0) == {(frame, 1) for frame in range(5)}
+
+
 @torch.no_grad()
-def test_attention_is_the_formula():
-    layer, x = build(Attention), torch.randn(3, 6, D)
-    torch.testing.assert_close(layer(x), slow_attention(layer, x, [[0.0]]))
-    bias = torch.randn(3, 2, 6, 6)
-    wanted = slow_attention(layer, x, bias)
-    torch.testing.assert_close(layer(x, bias), wanted)
-    hidden = torch.rand(3, 1, 1, 6) < 0.4
-    hidden[..., 0] = False
-    bias = torch.zeros(3, 1, 1, 6).masked_fill(hidden, float('-inf'))
-    wanted = slow_attention(layer, x, bias)
-    torch.testing.assert_close(layer(x, ~hidden), wanted)
+@pytest.mark.parametrize('shift', [False, True])
+def test_missing_regions_say_nothing(shift):
+    layer, (x, mask, times) = build(4, True, shift), clip(9)
+    mask[0, 3, 1] = mask[0, 6:, 2] = False
+    got = layer(x, mask, times)
+    other = x.masked_fill(~mask[..., None], 50.0)
+    changed = layer(other, mask, times)
+    torch.testing.assert_close(changed[mask], got[mask])
+    assert changed.isfinite().all()
 
 
-# --- the regions of a frame -------------------------------------------------
-
-
-@torch.no_grad()
-def test_space_is_attention_among_the_regions_of_a_frame():
-    layer = build(SpatialAttention)
-    x, mask = torch.randn(2, 3, 5, D), torch.rand(2, 3, 5) < 0.6
-    mask[..., 1] = True
-    got = layer(x, mask)
-    for q, t in ((q, t) for q in range(2) for t in range(3)):
-        present = layer.norm(x[q, t][mask[q, t]])[None]
-        wanted = slow_attention(layer.attention, present, [[0.0]])[0]
-        torch.testing.assert_close(
-            got[q, t][mask[q, t]], wanted, atol=1e-5, rtol=1e-4
-        )
+def test_a_window_of_one_frame_is_refused():
+    with pytest.raises(ValueError, match='2 frames or more, got 1'):
+        SlotAttention(D, 2, 1, False, False)
 
 
 def test_a_frame_without_regions_is_finite():
-    layer, mask = build(SpatialAttention), torch.zeros(1, 2, 3).bool()
+    layer, mask = SpatialAttention(D, 2), torch.zeros(1, 2, 3).bool()
+    nn.init.normal_(layer.attention.out.weight)
     mask[0, 1] = True
     x = torch.randn(1, 2, 3, D, requires_grad=True)
     got = layer(x, mask)
     got.square().sum().backward()
     assert got.isfinite().all()
     assert x.grad.isfinite().all()
-
-
-# --- neighbours in time -----------------------------------------------------
 
 
 def test_shift_looks_back_and_ahead():
