@@ -45,6 +45,8 @@ class Pyramid:
             padding.
         times_BT (Tensor, optional): Places of the frames among the sampled
             ones, where frames were left out.
+        picture_BT3HW (Tensor, optional): The frames themselves, in cells of
+            half the finest level.
     """
 
     levels: tuple[Tensor, ...]
@@ -52,6 +54,7 @@ class Pyramid:
     frame_mask_BT: Tensor
     sizes_B2: Tensor
     times_BT: Optional[Tensor] = None
+    picture_BT3HW: Optional[Tensor] = None
 
     def level(self, number: int) -> tuple[Tensor, Stride]:
         """A level and its stride; ValueError where there is no such level."""

@@ -96,6 +96,35 @@ class RegionReader(nn.Module):
         return self.project(read.to(self.reduce.weight.dtype))
 
 
+class ColourReader(nn.Module):
+    """Read the frames themselves at ``points`` a side within each box.
+
+    Features of a backbone that learns from scratch, and the few channels that
+    are read of them, tell shapes and edges long before they tell colours.
+    """
+
+    def __init__(self, embed_dims: int, points: int) -> None:
+        super().__init__()
+        self.points = points
+        read = 3 * points**2
+        self.project = FeedForward(read, embed_dims / read, embed_dims)
+
+    def forward(self, pyramid: Pyramid, regions: Regions) -> Tensor:
+        """What the regions show, has shape (B, T, N, D)."""
+        if pyramid.picture_BT3HW is None:
+            raise UserError(
+                'region_encoder.colour_points reads the frames, and the video '
+                'encoder gives none: set it to 0, or give picture_BT3HW'
+            )
+        across, down = pyramid.level(0)[1]
+        read = read_cells(
+            pyramid.picture_BT3HW.permute(0, 1, 3, 4, 2),
+            (across / 2, down / 2),
+            region_points(regions.boxes_BTN4, 0.6, self.points),
+        )
+        return self.project(read.flatten(-2))
+
+
 @MODELS.register_module()
 class RegionEncoder(BaseModule):
     """Encode the slots of a clip. docs/configs.md lists its options."""
@@ -107,6 +136,7 @@ class RegionEncoder(BaseModule):
         levels: Sequence[int] = (0, -1, -1),
         points: Sequence[int] = (7, 3, 1),
         read_dims: int = 16,
+        colour_points: int = 3,
         num_layers: int = 1,
         num_heads: int = 4,
         temporal_window: int = 8,
@@ -131,6 +161,9 @@ class RegionEncoder(BaseModule):
             RegionReader(embed_dims, scale, level, number, read_dims, shift)
             for scale, level, number in zip(scales, levels, points)
         )
+        self.colours = None
+        if colour_points:
+            self.colours = ColourReader(embed_dims, colour_points)
         self.norm = nn.LayerNorm(embed_dims)
         self.box_position = BoxPosition(embed_dims)
         self.time_position = StepPosition(embed_dims)
@@ -166,6 +199,8 @@ class RegionEncoder(BaseModule):
         """Slots with features, looks and corrected boxes."""
         shape = regions.boxes_BTN4.shape[:3]
         looks = [reader(pyramid, regions) for reader in self.readers]
+        if self.colours is not None:
+            looks[0] = looks[0] + self.colours(pyramid, regions)
         unit = pyramid.unit(-1).to(regions.boxes_BTN4)
         slots = torch.arange(shape[2], device=unit.device)
         x = self.norm(reduce(torch.add, looks).expand(*shape, -1))

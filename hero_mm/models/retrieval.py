@@ -78,15 +78,19 @@ class Clips:
             mask.unflatten(1, (number, -1)).flatten(0, 1),
             self.inputs['pixel_mask'].repeat_interleave(number, 0),
         )
+        maps = [
+            one.unflatten(0, (-1, number)).flatten(1, 2)
+            for one in (*runs.levels, runs.picture_BT3HW)
+            if one is not None
+        ]
+        count = len(runs.levels)
         return Pyramid(
-            tuple(
-                level.unflatten(0, (-1, number)).flatten(1, 2)
-                for level in runs.levels
-            ),
+            tuple(maps[:count]),
             runs.strides,
             mask,
             runs.sizes_B2[::number],
             self.times_BT,
+            *maps[count:],
         )
 
 

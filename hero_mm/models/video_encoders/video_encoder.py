@@ -145,6 +145,7 @@ class VideoEncoder(FeatureTower):
             ),
             frame_mask_BT=frame_mask,
             sizes_B2=torch.stack(sizes, 1).float(),
+            picture_BT3HW=_reduced(imgs, maps[0].shape[-2:]),
         )
         return replace(pyramid, levels=self._merge(pyramid))
 
@@ -224,6 +225,13 @@ class VideoEncoder(FeatureTower):
             )
             moves = resized.unflatten(0, moves.shape[:2])
         return [*finer, torch.cat([looks, moves], 2)]
+
+
+def _reduced(imgs: Tensor, size: Sequence[int]) -> Tensor:
+    """Frames (B, T, 3, H, W) in cells of half those of a map of some size."""
+    cells = (2 * size[0], 2 * size[1])
+    picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), cells)
+    return picture.unflatten(0, imgs.shape[:2])
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:
