@@ -44,6 +44,8 @@ PARTS = {
         'model.region_encoder.levels': (-1,),
         'model.neck.num_sizes': 1,
     },
+    # Colours are those that the features hold.
+    'no_colours': {'model.region_encoder.colour_points': 0},
     'no_shift': {
         'model.neck.shift': False,
         'model.region_encoder.shift': False,

@@ -321,7 +321,9 @@ def make_pyramid():
     their (width, height).
     """
 
-    def make(*levels, frames=None, sizes=None, stride: float = 8.0) -> Pyramid:
+    def make(
+        *levels, frames=None, sizes=None, stride: float = 8.0, picture=None
+    ) -> Pyramid:
         clips, num_frames, _, height, width = levels[-1].shape
         frame_mask = torch.ones(clips, num_frames, dtype=torch.bool)
         for clip, number in enumerate(frames or []):
@@ -333,6 +335,7 @@ def make_pyramid():
             strides=tuple((side, side) for side in strides),
             frame_mask_BT=frame_mask,
             sizes_B2=torch.tensor(sizes or whole).float(),
+            picture_BT3HW=picture,
         )
         real = frame_mask[:, :, None, None, None]
         return replace(

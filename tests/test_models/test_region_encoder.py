@@ -7,6 +7,7 @@ import torch
 
 from hero_mm.models.layers import FeedForward
 from hero_mm.models.region_encoder import (
+    ColourReader,
     PointProjection,
     RegionEncoder,
 )
@@ -28,6 +29,23 @@ def test_projection_of_points_has_weights_of_channels():
         for one in (project(read_PC), wanted)
     ]
     torch.testing.assert_close(*grads)
+
+
+@torch.no_grad()
+def test_colours_are_read_within_the_box(make_pyramid, make_regions):
+    """Of the frames, in cells of half the finest level: whole pixels here."""
+    picture = torch.zeros(1, 1, 3, 16, 20)
+    # Columns are red, green and blue, where the box is.
+    for channel, column in enumerate((6, 8, 10)):
+        picture[..., channel, :, column : column + 2] = 1.0
+    level = torch.zeros(1, 1, 4, 8, 10)
+    pyramid = make_pyramid(level, stride=2.0, picture=picture)
+    boxes = torch.tensor([4.0, 4, 14, 14]).view(1, 1, 1, 4)
+    colours = ColourReader(9, 3)
+    colours.project = nn.Identity()
+    # The middle three fifths: points at 7, 9 and 11.
+    got = colours(pyramid, make_regions(1, 1, 1, boxes=boxes))[0, 0, 0]
+    assert got.view(3, 3, 3)[0].tolist() == torch.eye(3).tolist()
 
 
 # --- all of it --------------------------------------------------------------
@@ -52,7 +70,8 @@ def clip(make_pyramid, make_regions):
     mask[0, 2, 1] = mask[1, :, 2] = False
     regions = make_regions(2, 5, 3, mask=mask, real=[5, 4])
     regions = replace(regions, features_BTND=None, looks_BTNSD=None)
-    return regions, make_pyramid(*levels, frames=[5, 4])
+    picture = torch.randn(2, 5, 3, 16, 16)
+    return regions, make_pyramid(*levels, frames=[5, 4], picture=picture)
 
 
 @torch.no_grad()
@@ -179,5 +198,7 @@ def test_wrong_options_are_refused(clip):
         RegionEncoder(D, read_dims=6)
     with pytest.raises(ValueError, match='2 scales need.*got 1 and 3'):
         RegionEncoder(D, scales=(1.0, 2.0), levels=(0,))
+    with pytest.raises(ValueError, match='colour_points reads the frames'):
+        build()(clip[0], replace(clip[1], picture_BT3HW=None))
     with pytest.raises(ValueError, match='level 2 of the pyramid does not'):
         build(levels=(2, 1, 1))(*clip)

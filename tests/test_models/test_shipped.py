@@ -122,6 +122,7 @@ SWITCHES = {
     'other windows': {'neck.temporal_window': 4},
     'other windows over the clip': {'region_encoder.temporal_window': 4},
     'no pyramid': ONE_SIZE,
+    'no colours': {'region_encoder.colour_points': 0},
     'another level': {'region_encoder.levels': (1, 1, 1)},
     'fewer regions': {'max_regions': 4},
 }

@@ -368,6 +368,8 @@ def _behind_the_pyramid(
         for level in one.levels
     )
     one.levels, one.frame_mask_BT = levels, data['inputs']['frame_mask']
+    picture = one.picture_BT3HW
+    one.picture_BT3HW = picture.repeat(1, args.frames, 1, 1, 1)
     model.encode = lambda clips: one
     # For good: nobody else has this model.
     model.text_encoder.forward = lambda texts: text
