@@ -111,7 +111,9 @@ def test_places_in_space_time_and_slots_are_known(clip):
     regions, pyramid = clip
     # The same all over, so that place alone makes a difference.
     pyramid = replace(
-        pyramid, levels=tuple(torch.ones_like(one) for one in pyramid.levels)
+        pyramid,
+        levels=tuple(torch.ones_like(one) for one in pyramid.levels),
+        picture_BT3HW=torch.ones_like(pyramid.picture_BT3HW),
     )
     boxes = torch.tensor([12.0, 12, 20, 20]).expand(2, 5, 3, 4)
     regions = replace(regions, boxes_BTN4=boxes)
