@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from hero_mm.models.layers import FeedForward
 from hero_mm.models.region_encoder import (
