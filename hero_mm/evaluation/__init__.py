@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from .comparison import compare_scores
 from .error_split import split_errors
-from .functional import evaluate_tubes, score_tubes, selection_report
+from .functional import (
+    OtherTracks,
+    evaluate_tubes,
+    score_tubes,
+    selection_report,
+)
 from .matching import check_match
-from .other_tracks import OtherTracks
 from .prediction_file import dump_predictions, load_predictions
 
 if TYPE_CHECKING:

@@ -22,11 +22,8 @@ from hero_mm.datasets.shapes.meaning import (
     Statement,
 )
 from hero_mm.datasets.shapes.profiles import DEFAULT, LONG, PROBES
-from hero_mm.datasets.shapes.scene import ACTIONS, Look, World
+from hero_mm.datasets.shapes.scene import ACTIONS
 from hero_mm.datasets.shapes.sentences import (
-    choose_entries,
-    draw_entries,
-    hard_statements,
     say,
     verb_phrase,
 )
@@ -188,21 +185,6 @@ def test_places(word, yes, unclear, no):
         assert judge.verdict(other.events[0], relation) is False
 
 
-def test_a_place_counts_while_the_action_lasts():
-    target = thing(0, 'plain red circle', (20, 20), ('spin', 4, 14))
-    other = thing(1, 'plain blue star', (50, 20), ('blink', 2, 9))
-    relation = Relation('beside', STAR)
-    other.centre[4:14] = (30, 20)
-    judge = Judge(make_world(target, other))
-    assert judge.verdict(target.events[0], relation) is True
-    # Beside one of two is unclear, too.
-    judge = Judge(make_world(target, other, replace(other, tid=2)))
-    assert judge.verdict(target.events[0], relation) is None
-    other.centre[4:9] = (50, 20)
-    judge = Judge(make_world(target, other))
-    assert judge.verdict(target.events[0], relation) is None
-
-
 @pytest.mark.parametrize(
     'word, begin, end, expected',
     [
@@ -223,95 +205,3 @@ def test_times(word, begin, end, expected):
     judge = Judge(make_world(target, other))
     relation = Relation(word, STAR, 'spin')
     assert judge.verdict(target.events[0], relation) is expected
-
-
-def test_times_of_the_object_itself():
-    one = thing(0, 'plain red star', (9, 9), ('spin', 1, 8), ('grow', 12, 20))
-    two = thing(1, 'plain red star', (40, 9), ('grow', 2, 9), ('spin', 15, 22))
-    three = thing(2, 'plain red star', (9, 40), ('grow', 9, 19))
-    judge = Judge(make_world(one, two, three))
-    after = Relation('after', None, 'spin')
-    assert judge.verdict(one.events[1], after) is True
-    assert judge.verdict(two.events[0], after) is False
-    assert judge.verdict(three.events[0], after) is False
-    found = list(hard_statements(judge, one.events[1]))
-    assert Statement(STAR, 'grow', after) in found
-    assert Statement(STAR, 'grow') not in found
-    # Twice is unclear.
-    one.events.insert(1, replace(one.events[0], begin=9, end=10))
-    assert Judge(make_world(one)).verdict(one.events[2], after) is None
-
-
-@pytest.mark.parametrize('rival_x, is_said', [(55, True), (38, False)])
-def test_what_is_unclear_is_not_said(rival_x, is_said):
-    """A rival that is nearly beside the square spoils the sentence."""
-    target = thing(0, 'plain red star', (30, 20), ('spin', 4, 12))
-    rival = thing(1, 'plain red star', (rival_x, 20), ('spin', 15, 25))
-    other = thing(2, 'plain blue square', (20, 20), ('blink', 20, 27))
-    judge = Judge(make_world(target, rival, other))
-    beside = Relation('beside', Description(shape='square'))
-    found = list(hard_statements(judge, target.events[0]))
-    assert (Statement(STAR, 'spin', beside) in found) is is_said
-
-
-def test_margins_grow_with_the_frame():
-    """Beside: 5 pixels of 64 are 7.5 of 96."""
-    for gap, beside in [(7.0, True), (8.0, None), (19.0, False)]:
-        how = dict(radius=8.0, frames=96)
-        one = still(0, 'plain red star', (20, 20), ('spin', 5, 20), **how)
-        two = still(1, 'plain blue star', (20, 36 + gap), **how)
-        rival = still(2, 'plain red star', (80, 80), ('spin', 5, 20), **how)
-        world = World([one, two, rival], [0, 1, 2], None, 0, LONG)
-        parsed = grammar.parse('the red star beside the blue star spins.')
-        truth = grammar.truth(parsed, world, one, one.events[0])
-        assert truth is beside
-        said = hard_statements(Judge(world), one.events[0])
-        words = {s.relation.word for s in said if s.relation}
-        assert ('beside' in words) is (beside is True)
-
-
-def test_what_is_hidden_is_not_referred_to():
-    one = thing(0, 'plain red star', (9, 9), ('spin', 2, 9), ('grow', 20, 28))
-    two = thing(1, 'plain red star', (40, 40), ('grow', 2, 9))
-    world, seen = make_world(one, two), np.ones((2, 32))
-    for is_shown in (True, False):
-        said = hard_statements(Judge(world, seen), one.events[1])
-        actions = {s.relation.action for s in said if s.relation}
-        assert ('spin' in actions) is is_shown
-        seen[0, 5:7] = 0
-
-
-def test_what_is_not_worth_a_sentence():
-    one = thing(0, 'plain red star', (9, 9), ('spin', 1, 8))
-    two = thing(1, 'plain blue square', (40, 9), ('spin', 12, 18))
-    said = hard_statements(Judge(make_world(one, two)), one.events[0])
-    # "plain" is never named, so no part of the look fits the other as well.
-    assert [s for s in said if s.kind == 'basic'] == []
-    # The action of one object only.
-    three = thing(1, 'plain red star', (40, 9), ('grow', 12, 18))
-    judge = Judge(make_world(one, three))
-    rng = np.random.default_rng(0)
-    assert draw_entries(rng, judge, set(judge.events)) == []
-    # What is no target.
-    video = draw_video('train', 3, seed=2)
-    event = video.entries[0].event
-    judge = Judge(video.world)
-    assert draw_entries(rng, judge, set()) == []
-    assert [e.event for e in draw_entries(rng, judge, {event})] == [event]
-    assert Description(colour='red').fits(Look('tiny', 'red', 'star'))
-    assert not Description('tiny', 'red').fits(Look('plain', 'red', 'star'))
-
-
-def test_an_order_in_time_is_chosen_last():
-    drawn = [draw_video('train', index, seed=0) for index in range(20)]
-    assert max(len(video.entries) for video in drawn) > 3
-    for video in drawn:
-        two = choose_entries(video.entries[::-1], 2)
-        assert all(e.caption.statement.kind != 'temporal' for e in two)
-        begins = [entry.event.begin for entry in two]
-        assert begins == sorted(begins)
-        # Of four at most one names an order.
-        kinds = [e.caption.statement.kind for e in video.entries]
-        orders = kinds.count('temporal')
-        four = choose_entries(video.entries, 4)
-        assert len(four) == min(len(kinds) - orders + min(orders, 1), 4)

@@ -4,20 +4,18 @@ import numpy as np
 import pytest
 from test_datasets.shapes_things import still
 
-from hero_mm.datasets.shapes.motion import perform
 from hero_mm.datasets.shapes.profiles import DEFAULT, LONG, PROBES, PROFILES
 from hero_mm.datasets.shapes.render import render, visible_boxes
 from hero_mm.datasets.shapes.scene import (
     ACTIONS,
     COLOURS,
-    MOVES,
     SHAPES,
     SIZES,
     Bar,
     Event,
     World,
 )
-from hero_mm.datasets.shapes.world import draw_world, hide_some
+from hero_mm.datasets.shapes.world import draw_world, hide_some, perform
 
 NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
 
@@ -122,46 +120,6 @@ def test_every_second_frame_shows_the_action(name, action):
                 # It never looks as if it had stopped for a while.
                 assert steps.max() > 0.2
                 assert ((steps[:-1] > 0.2) | (steps[1:] > 0.2)).all()
-
-
-@pytest.mark.parametrize('action', MOVES)
-def test_a_move_goes_far_and_straight(action):
-    for seed in range(10):
-        thing = acting(action, seed)
-        way = thing.centre[-1] - thing.centre[0]
-        along = way @ MOVES[action]
-        assert 14 <= along <= 27.1
-        assert np.hypot(*way) == pytest.approx(along)
-
-
-def test_turns_and_loops():
-    for seed in range(10):
-        turn = np.rad2deg(np.diff(acting('spin', seed).angle))
-        # Two frames are less than half a turn: the sense can be seen.
-        assert ((np.abs(turn[7:17]) >= 28) & (np.abs(turn[7:17]) < 90)).all()
-        assert not turn[17:].any()
-        loop = acting('loop', seed).centre
-        assert loop[17] == pytest.approx(loop[0])
-        assert np.hypot(*(loop[8:18] - loop[0]).T).max() > 10
-
-
-@pytest.mark.parametrize('size', SIZES)
-def test_grow_and_shrink_snap_back(size):
-    radius = DEFAULT.radius[size][0]
-    grown = acting('grow', size=size, radius=radius).radius
-    shrunk = acting('shrink', size=size, radius=radius).radius
-    assert grown.max() >= 1.35 * radius and shrunk.min() <= 0.5 * radius
-    for part in (grown, shrunk):
-        assert (part[18:] == radius).all() and (part[:8] == radius).all()
-
-
-def test_blink_and_shake_hold_two_frames():
-    beats = np.array([1, 1, 0, 0, 1, 1, 0, 0, 1, 1], dtype=bool)
-    for seed in range(4):
-        assert (acting('blink', seed).white[8:18] == beats).all()
-        shake = acting('shake', seed).centre[:, 0] - SIDE / 2
-        assert abs(np.sign(shake[8:18]) @ np.where(beats, 1, -1)) == 10
-        assert not shake[18:].any()
 
 
 def test_a_bar_is_moved_to_hide_what_stops_behind_it():

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hero_mm.datasets.query_traits import QueryTraits
 from hero_mm.evaluation.breakdown import (
@@ -106,34 +104,3 @@ def test_standard_groupings():
     # What no query has, and segments that are the whole video.
     traits = make_traits(predicates=[''] * 3, categories=[''] * 3)
     assert len(standard_groupings(traits)) == 4
-
-
-QUERIES = st.lists(
-    st.tuples(
-        st.floats(0, 1),
-        st.sampled_from(['', 'a', 'b', 'c', 'd', 'e']),
-        st.floats(0, 100),
-    ),
-    min_size=1,
-    max_size=30,
-)
-
-
-@given(queries=QUERIES, most=st.integers(1, 6))
-@settings(max_examples=100, deadline=None)
-def test_groups_partition_the_queries(queries, most):
-    viou, names, values = zip(*queries)
-    scores = make_scores(viou)
-    summary = scores.summary()
-    for grouping in (
-        group_by_name('name', names, most),
-        group_by_value('value', np.array(values), (1, 10, 50), 's'),
-    ):
-        parts = group_scores(scores, grouping)
-        assert len(parts) == len(set(grouping.names)) == len(grouping.names)
-        assert all(part.count > 0 for part in parts)
-        assert sum(part.count for part in parts) == len(queries)
-        for key in scores.columns():
-            total = sum(part.count * part.scores[key] for part in parts)
-            assert total / len(queries) == pytest.approx(summary[key])
-    assert len(group_by_name('name', names, most).names) <= most

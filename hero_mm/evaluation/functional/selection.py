@@ -15,12 +15,12 @@ Predicted boxes are interpolated between the given frames and held at the ends.
 Shape legend: F graded frames. Boxes are xyxy.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .boxes import FloatArray, find_frames, iou_on_frames
+from .boxes import FloatArray, IntArray, find_frames, iou_on_frames
 from .tubes import (
     BoxesOnFrames,
     boxes_to_arrays,
@@ -29,6 +29,10 @@ from .tubes import (
     read_prediction,
 )
 
+if TYPE_CHECKING:
+    from hero_mm.datasets.annotation import GroundingAnnotation
+
+Tracks = list[tuple[IntArray, FloatArray]]
 MIN_IOU = 0.1
 
 
@@ -106,3 +110,43 @@ def _shares(
     iou = true_F[picked_F].mean() if picked_F.any() else float('nan')
     nothing = float((~picked_F & ~wrong_F).mean())
     return float(picked_F.mean()), float(wrong_F.mean()), nothing, float(iou)
+
+
+class OtherTracks(Mapping[str, Tracks]):
+    """By query id: the tracks of the video that the sentence is not about.
+
+    Each is made when it is asked for, frames (F,) and boxes (F, 4) of the
+    true span only; :func:`selection_report` takes it.
+
+    Args:
+        annotation (GroundingAnnotation): A loaded annotation file.
+    """
+
+    def __init__(self, annotation: 'GroundingAnnotation') -> None:
+        self._queries = {
+            query['query_id']: (annotation.videos[clip['video_id']], query)
+            for clip in annotation.data_list
+            for query in clip['queries']
+        }
+
+    def __getitem__(self, query_id: str) -> Tracks:
+        """Give frames and boxes of each other object."""
+        video, query = self._queries[query_id]
+        frames_F = np.arange(*query['span'], dtype=np.int64)
+        tracks = []
+        for track_id in video.tracks:
+            if track_id != query['track_id']:
+                boxes_F4, valid_F = video.track_boxes(
+                    track_id, frames_F.tolist()
+                )
+                boxes = boxes_F4[valid_F].astype(np.float64)
+                tracks.append((frames_F[valid_F], boxes))
+        return tracks
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the query ids."""
+        return iter(self._queries)
+
+    def __len__(self) -> int:
+        """Count the queries."""
+        return len(self._queries)
