@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 from rich.console import Console
-from rich.progress import track
 
 from .errors import UserError, run_tool
 from .pretrained.reading import add_trust_argument
@@ -20,8 +18,6 @@ from .processes import launched
 from .texts import printable
 from .version import __version__
 
-FORMATS = ('table', 'json', 'csv')
-SECONDS_A_LINE = 10.0
 EXAMPLES = """examples:
   hero-mm ground clip.mp4 "the red circle spins" --out outputs
   hero-mm ground videos/ "a dog that runs" "What rolls?" --out found --top 10
@@ -68,48 +64,38 @@ def _add_ground(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ground.add_argument(
+    add = ground.add_argument
+    add(
         'video',
         help='a video, a folder of videos, or a folder with a picture a '
         'frame, which is one video (needs --fps)',
     )
-    ground.add_argument(
-        'sentences', nargs='*', metavar='SENTENCE', help='what to look for'
-    )
-    ground.add_argument(
-        '--videos', nargs='+', default=[], metavar='MORE', help='more videos'
-    )
-    ground.add_argument(
-        '--sentences',
-        dest='file',
-        metavar='FILE',
-        help='a file with a sentence a line',
-    )
-    ground.add_argument(
+    add('sentences', nargs='*', metavar='SENTENCE', help='what to look for')
+    add('--videos', nargs='+', default=[], metavar='MORE', help='more videos')
+    add('--sentences', dest='file', metavar='FILE', help='a sentence a line')
+    add(
         '--out',
         metavar='DIR',
         help='folder of answers.json, answers.csv and drawings; the same '
         'command goes on where it was stopped',
     )
-    ground.add_argument(
+    add(
         '--top',
         type=int,
         metavar='K',
         help='show and draw the K best answers over all videos, best first; '
         'without it all are shown, and drawn where there is one video',
     )
-    ground.add_argument(
+    add(
         '--segment',
         nargs=2,
         type=float,
         metavar=('START', 'END'),
         help='seconds; search this part of each video only',
     )
-    ground.add_argument(
-        '--fps', type=float, help='frames a second, for folders of pictures'
-    )
-    ground.add_argument('--format', default='table', choices=FORMATS)
-    ground.add_argument(
+    add('--fps', type=float, help='frames a second, for folders of pictures')
+    add('--format', default='table', choices=('table', 'json', 'csv'))
+    add(
         '--window',
         type=float,
         metavar='SECONDS',
@@ -125,23 +111,18 @@ def _add_export(commands: Any) -> None:
     export = commands.add_parser(
         'export', help='write a trained model as a package, to give away'
     )
-    export.add_argument(
-        'model', metavar='WORK_DIR', help='work dir of a training, or a config'
-    )
-    export.add_argument('out', metavar='OUT', help='a new folder')
-    export.add_argument(
-        '--weights', help='checkpoint; by default the best of the work dir'
-    )
-    export.add_argument('--name', help='of the model; by default the folder')
-    export.add_argument(
-        '--data', help='what it was trained on, in words; see label.json'
-    )
-    export.add_argument(
+    add = export.add_argument
+    add('model', metavar='WORK_DIR', help='of a training, or a config')
+    add('out', metavar='OUT', help='a new folder')
+    add('--weights', help='checkpoint; by default the best of the work dir')
+    add('--name', help='of the model; by default the folder')
+    add('--data', help='what it was trained on, in words; see label.json')
+    add(
         '--scores',
         metavar='FILE',
         help='JSON of eval_tubes.py; by default the scores of the validation',
     )
-    export.add_argument(
+    add(
         '--licence',
         default='not stated',
         help='name of the licence of the weights, or a file that holds it',
@@ -151,48 +132,43 @@ def _add_export(commands: Any) -> None:
 
 def _add_web(commands: Any) -> None:
     web = commands.add_parser('web', help='the same as a page in the browser')
-    web.add_argument(
+    add = web.add_argument
+    add(
         '--videos',
         nargs='+',
         default=[],
         metavar='VIDEO_OR_FOLDER',
         help='to choose from, besides uploads',
     )
-    web.add_argument(
+    add(
         '--host',
         default='127.0.0.1',
         help='address to listen at; 0.0.0.0 lets other machines in',
     )
-    web.add_argument('--port', type=int, default=7860)
-    web.add_argument(
+    add('--port', type=int, default=7860)
+    add(
         '--password',
         default=os.environ.get('HERO_MM_WEB_PASSWORD'),
         help='that visitors must know; HERO_MM_WEB_PASSWORD in the '
         'environment does the same and is seen by nobody',
     )
-    web.add_argument(
-        '--max-mb', type=float, default=200, help='of an upload (200)'
-    )
-    web.add_argument(
-        '--max-seconds', type=float, default=300, help='of a video (300)'
-    )
+    add('--max-mb', type=float, default=200, help='of an upload (200)')
+    add('--max-seconds', type=float, default=300, help='of a video (300)')
     _add_model(web)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--model',
-        metavar='MODEL',
         help='a package (a folder, or hf://OWNER/NAME), the work dir of a '
         'training, a config, or a checkpoint beside it; a config is Python '
         'code that is run (by default a small model that knows rendered '
         'shapes)',
     )
-    parser.add_argument(
-        '--weights', help='checkpoint; by default the best of the work dir'
-    )
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ...')
-    parser.add_argument(
+    add('--weights', help='checkpoint; by default the best of the work dir')
+    add('--device', help='cpu, cuda, cuda:1, ...')
+    add(
         '--trust',
         action='store_true',
         help='run the code of others that a package wants to be run',
@@ -272,8 +248,7 @@ def ground(args: argparse.Namespace, console: Console) -> None:
         rank, _ = launched()
         if one:
             asking.on_update = partial(_say, errors)
-        show = iter if rank or one else partial(_progress, errors)
-        tubes = asking.answer_all(videos, show)
+        tubes = asking.answer_all(videos)
         if rank:
             # The first process has all answers.
             return
@@ -316,20 +291,6 @@ def _say(errors: Console, update: Mapping) -> None:
         f'{start:.2f} to {end:.2f} s, score {tube["score"]:.3f}',
         soft_wrap=True,
     )
-
-
-def _progress(errors: Console, videos: Sequence[str]) -> Iterator[str]:
-    """A bar on a screen; in a file or a pipe a line now and then."""
-    if errors.is_terminal:
-        yield from track(videos, 'videos', console=errors)
-        return
-    last = time.monotonic()
-    for number, video in enumerate(videos):
-        if time.monotonic() - last >= SECONDS_A_LINE:
-            last = time.monotonic()
-            errors.print(f'{number} of {len(videos)} videos')
-        yield video
-    errors.print(f'{len(videos)} of {len(videos)} videos')
 
 
 def _show(

@@ -2,7 +2,7 @@ r"""Find proposals in the videos of an annotation with a detector of mmdet.
 
 One file a video; files that are there are kept, so that an interrupted run
 goes on. Several processes share the videos: start it under torchrun, one
-process a GPU, or by hand with --shard.
+process a GPU, or set RANK and WORLD_SIZE.
 
 Example::
 
@@ -14,7 +14,7 @@ Example::
 import argparse
 import sys
 
-from hero_mm.errors import UserError, run_tool
+from hero_mm.errors import run_tool
 from hero_mm.pretrained.reading import add_trust_argument
 from hero_mm.processes import launched
 
@@ -45,31 +45,13 @@ def parse_args() -> argparse.Namespace:
     )
     add('--batch-size', type=int, default=16)
     add('--device', help='cpu, cuda, cuda:1, ...')
-    add(
-        '--shard',
-        metavar='I/N',
-        help='work on the I-th of N parts of the videos, from 0 on '
-        '(default: RANK/WORLD_SIZE of a launcher, else all)',
-    )
     add_trust_argument(parser)
     return parser.parse_args()
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """Part and number of parts."""
-    index, slash, number = text.partition('/')
-    good = slash and index.isdecimal() and number.isdecimal()
-    if not good or not int(index) < int(number):
-        raise UserError(
-            f'--shard {text!r}: give I/N with 0 <= I < N, such as 0/4'
-        )
-    return int(index), int(number)
 
 
 def main() -> None:
     """Extract by the command line."""
     args = parse_args()
-    shard = read_shard(args.shard) if args.shard else launched()
     from hero_mm.apis.proposal_extraction import ProposalExtractor
 
     extractor = ProposalExtractor(
@@ -82,7 +64,7 @@ def main() -> None:
         text=args.text,
         batch_size=args.batch_size,
     )
-    counts = extractor.run(args.ann, args.videos, args.out, shard)
+    counts = extractor.run(args.ann, args.videos, args.out, launched())
     sys.stdout.write(
         f'{args.out}: {counts["written"]} videos written, {counts["kept"]} '
         f'were there, {len(counts["broken"])} could not be read\n'

@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 import torch.distributed as dist
 
+from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.video_reader import VideoError
 from hero_mm.files import adding, append_line, check_folder, write_text
 from hero_mm.processes import launched
@@ -27,7 +28,6 @@ from .answers import Tube, answers_csv, answers_json, draw_tubes
 from .inferencer import TubeInferencer
 from .inputs import PathLike
 
-Show = Callable[[Sequence[str]], Iterable[str]]
 ANSWERS = 'answers.json'
 TABLE = 'answers.csv'
 
@@ -116,21 +116,21 @@ class Asking:
                     append_line(self.state, line)
         return [self._known[video, text] for text in self.texts]
 
-    def answer_all(
-        self, videos: Sequence[str], show: Show = iter
-    ) -> list[Tube]:
+    def answer_all(self, videos: Sequence[str]) -> list[Tube]:
         """Tubes of many videos, in their order, in the first process.
 
         A broken video ends nothing: ``errors`` says why its tubes are missing.
-        Each process of a launcher asks its share; ``show`` goes over it, such
-        as with a progress bar.
+        Each process of a launcher asks its share.
         """
         rank, number = launched()
         if number > 1 and not dist.is_initialized():
             # Some are done long before others.
             dist.init_process_group('gloo', timeout=timedelta(days=30))
         mine: dict[str, list[Tube]] = {}
-        for video in show(videos[rank::number]):
+        share: Iterable[str] = videos[rank::number]
+        if len(videos) > 1 and not rank:
+            share = show_progress(share, len(videos[::number]), 'videos')
+        for video in share:
             try:
                 mine[video] = self.answer(video)
             except (VideoError, ValueError) as error:

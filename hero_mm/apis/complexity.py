@@ -5,8 +5,8 @@ the two are counted apart.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Callable
 
@@ -72,62 +72,6 @@ def flops_of(action: Callable[[], Any]) -> int:
     return int(counter.get_total_flops())
 
 
-def flops_of_steps(
-    action: Callable[[], Any], grounder: Any, steps: Mapping[str, str]
-) -> tuple[dict[str, int], int]:
-    """Count the operations of an action by its steps.
-
-    ``steps`` names the methods of the grounder; ``''`` holds all. Those of
-    the backbones of its video encoder are counted beside.
-    """
-    counts = dict.fromkeys(steps, 0)
-    with _counting() as counter, ExitStack() as after:
-
-        def count(name: str, method: Callable[..., Any]) -> None:
-            def counted(*args: Any, **kwargs: Any) -> Any:
-                before = counter.get_total_flops()
-                result = method(*args, **kwargs)
-                counts[name] += int(counter.get_total_flops() - before)
-                return result
-
-            # Hides the method of the class as long as it is counted.
-            vars(grounder)[method.__name__] = counted
-            after.callback(vars(grounder).pop, method.__name__)
-
-        for name, method in steps.items():
-            count(name, getattr(grounder, method))
-        action()
-    counts[''] = int(counter.get_total_flops())
-    # The name of the module that was called first, then attributes.
-    encoder = type(getattr(grounder, 'video_encoder', None)).__name__
-    roots = (encoder, f'{type(grounder).__name__}.video_encoder')
-    by_module = counter.get_flop_counts()
-    backbone = sum(
-        sum(by_module.get(f'{root}.{tower}', {}).values())
-        for root in roots
-        for tower in ('backbone', 'motion.backbone')
-    )
-    return counts, int(backbone)
-
-
-@contextmanager
-def _as_tested(model: nn.Module) -> Iterator[None]:
-    """A model in evaluation mode, without gradients; both come back."""
-    modes = {module: module.training for module in model.modules()}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    model.eval()
-    # The counter looks for the gradients of what it sees.
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        for parameter in trained:
-            parameter.requires_grad_(True)
-
-
 def count_encoder_flops(
     encoder: nn.Module, frames: int, size: tuple[int, int]
 ) -> int:
@@ -136,7 +80,7 @@ def count_encoder_flops(
     Shapes alone are followed, so that a large clip takes seconds and no
     memory.
     """
-    shapes: Any = copy.deepcopy(encoder).to('meta')
+    shapes = _as_tested(encoder).to('meta')
     width, height = (
         -(-side // shapes.granule) * shapes.granule for side in size
     )
@@ -146,15 +90,14 @@ def count_encoder_flops(
         torch.ones(1, frames, dtype=torch.bool),
         torch.ones(1, height, width, dtype=torch.bool),
     )
-    with _as_tested(shapes):
-        return flops_of(
-            lambda: [
-                project(level.flatten(0, 1))
-                for project, level in zip(
-                    shapes.projects, shapes.encode_alike(*inputs)
-                )
-            ]
-        )
+    return flops_of(
+        lambda: [
+            project(level.flatten(0, 1))
+            for project, level in zip(
+                shapes.projects, shapes.encode_alike(*inputs)
+            )
+        ]
+    )
 
 
 def count_flops(
@@ -186,23 +129,25 @@ def count_flops(
             f'{type(model).__name__} has no {", ".join(missing)}: operations '
             'are counted for grounders such as HERO'
         )
-    grounder: Any = model
-    with _as_tested(model):
-        batch = collate_copies(items)
-        data = grounder.data_preprocessor(batch, False)
-        texts = [t for one in data['data_samples'] for t in one.queries.texts]
-        found: list[Any] = []
-        text = flops_of(lambda: found.append(grounder.text_encoder(texts)))
-        try:
-            shapes = copy.deepcopy(model).to('meta')
-            words = words_on_meta(found[0])
-            counts = count_parts(shapes, words, **to_meta(data))
-        except (RuntimeError, UserError):
-            # Detectors look at values, and say in words that they cannot.
-            batch = collate_copies(items)
-            data = grounder.data_preprocessor(batch, False)
-            counts = count_parts(grounder, found[0], **data)
+    grounder = _as_tested(model)
+    data = grounder.data_preprocessor(collate_copies(items), False)
+    texts = [t for one in data['data_samples'] for t in one.queries.texts]
+    found: list[Any] = []
+    text = flops_of(lambda: found.append(grounder.text_encoder(texts)))
+    try:
+        shapes = copy.deepcopy(grounder).to('meta')
+        counts = count_parts(shapes, words_on_meta(found[0]), **to_meta(data))
+    except (RuntimeError, UserError):
+        # Detectors look at values, and say in words that they cannot.
+        data = grounder.data_preprocessor(collate_copies(items), False)
+        counts = count_parts(grounder, found[0], **data)
     return {**counts, 'text encoder': text}
+
+
+def _as_tested(model: nn.Module) -> Any:
+    """A copy in evaluation mode, without gradients."""
+    # The counter looks for the gradients of what it sees.
+    return copy.deepcopy(model).eval().requires_grad_(False)
 
 
 def collate_copies(items: Sequence[dict[str, Any]]) -> Any:
@@ -246,21 +191,42 @@ def count_parts(
 
     ``inputs`` and ``data_samples`` are those of a data preprocessor.
     """
-    with words_given(grounder, words):
-        counts, backbone = flops_of_steps(
-            lambda: grounder(inputs, data_samples, 'predict'), grounder, STEPS
-        )
-    clip, sentence = counts['clip'], counts['reasoning'] + counts['head']
-    scout = {'scout': counts['scout']} if counts['scout'] else {}
-    return {
-        **scout,
-        'backbone': backbone,
-        'pyramid': counts['encoder'] - backbone,
-        'rest of the clip': clip - counts['encoder'],
-        'reasoning': counts['reasoning'],
-        'head': counts['head'],
-        'rest of the sentence': counts[''] - counts['scout'] - clip - sentence,
+    parts = dict.fromkeys(STEPS, 0)
+    with words_given(grounder, words), _counting() as counter:
+
+        def count(name: str, method: Callable[..., Any]) -> None:
+            def counted(*args: Any, **kwargs: Any) -> Any:
+                before = counter.get_total_flops()
+                result = method(*args, **kwargs)
+                parts[name] += int(counter.get_total_flops() - before)
+                return result
+
+            # Hides the method of the class as long as it is counted.
+            vars(grounder)[method.__name__] = counted
+
+        for name, method in STEPS.items():
+            count(name, getattr(grounder, method))
+        try:
+            grounder(inputs, data_samples, 'predict')
+        finally:
+            for method in STEPS.values():
+                del vars(grounder)[method]
+    # The name of the module that was called first, then attributes.
+    root, modules = type(grounder).__name__, counter.get_flop_counts()
+    backbone = sum(
+        sum(modules.get(f'{root}.video_encoder.{tower}', {}).values())
+        for tower in ('backbone', 'motion.backbone')
+    )
+    counts = {'scout': parts['scout']} if parts['scout'] else {}
+    counts |= {
+        'backbone': int(backbone),
+        'pyramid': parts['encoder'] - int(backbone),
+        'rest of the clip': parts['clip'] - parts['encoder'],
+        'reasoning': parts['reasoning'],
+        'head': parts['head'],
     }
+    whole = int(counter.get_total_flops())
+    return {**counts, 'rest of the sentence': whole - sum(counts.values())}
 
 
 def kept_bytes(action: Callable[[], Any], model: nn.Module) -> int:

@@ -19,8 +19,8 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from rich.console import Console
-from rich.progress import track
 
+from hero_mm.datasets import progress
 from hero_mm.datasets.tracks import frames_of_span
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError
@@ -200,7 +200,7 @@ class TubeInferencer(BaseInferencer):
         errors: dict[str, str] = {}
         parts: Any = range(0, len(videos), batch_size)
         if self.show_progress and len(parts) > 1:
-            parts = track(parts, 'videos', console=Console(stderr=True))
+            parts = progress.show_progress(parts, len(parts), 'videos')
         for at in parts:
             chunk = videos[at : at + batch_size]
             found = self._ask_videos(chunk, texts, segment, unit, fps, broken)
@@ -548,15 +548,7 @@ def with_queries(
     asked = GroundingDataSample(metainfo=sample.metainfo)
     if '_proposals' in sample:
         asked.proposals = sample.proposals
-    asked.queries = InstanceData(
-        texts=list(texts),
-        query_ids=[str(place) for place in range(len(texts))],
-        query_types=[
-            'interrogative' if text.endswith('?') else 'declarative'
-            for text in texts
-        ],
-        predicates=[''] * len(texts),
-    )
+    asked.queries = InstanceData(texts=list(texts))
     return asked
 
 

@@ -63,25 +63,19 @@ def load_config(
 ) -> Config:
     """The config that a user means; it must have a model and test data.
 
-    Args:
-        model (str | os.PathLike | Config, optional): A config, its file, a
-            work dir or checkpoint, beside which it lies, or a package. None
-            is the package that is shipped.
-        trust (bool): As :func:`.package.read_package` takes it.
+    ``model`` is a config, its file, a work dir or checkpoint, beside which it
+    lies, or a package; None is the package that is shipped. ``trust`` is that
+    of :func:`.package.read_package`.
     """
     package = find_package(model)
     if package is not None:
         return read_package(package, trust)
-    if isinstance(model, Config):
-        cfg, name = model, model.filename or 'the config'
-    else:
-        name = str(model)
-        cfg = read_config(name)
+    cfg = model if isinstance(model, Config) else read_config(str(model))
     for key in ('model', 'test_dataloader'):
         if cfg.get(key) is None:
             raise UserError(
-                f'{name} has no {key!r}; give a whole config, or the work '
-                'dir of a training.'
+                f'{cfg.filename or "the config"} has no {key!r}; give a whole '
+                'config, or the work dir of a training.'
             )
     return cfg
 
@@ -104,11 +98,11 @@ def find_weights(
         Path(model).is_dir() or Path(model).suffix in WEIGHTS
     ):
         return find_checkpoint(os.fspath(model))
-    name = Path(cfg.filename or 'config').stem
-    folder = cfg.get('work_dir') or os.path.join('work_dirs', name)
     if cfg.get('train_dataloader') is None and cfg.get('load_from'):
         # Nothing is trained: it answers with what it starts from.
         return find_checkpoint(cfg.load_from)
+    name = Path(cfg.filename or 'config').stem
+    folder = cfg.get('work_dir') or os.path.join('work_dirs', name)
     if not Path(folder).is_dir():
         raise FileNotFoundError(
             f'no weights given for {cfg.filename}, and there is no work dir '
@@ -170,8 +164,7 @@ def list_videos(
         TypeError: If a video is no path.
         VideoError: If a path does not exist, or a folder holds none.
     """
-    several = isinstance(videos, (list, tuple))
-    given: list[Any] = list(videos) if several else [videos]  # type: ignore
+    given = videos if isinstance(videos, (list, tuple)) else [videos]
     if not given:
         raise UserError('no video given; give at least one.')
     found: list[str] = []
@@ -183,7 +176,7 @@ def list_videos(
                 'instance with hero_mm.visualization.VideoWriter.'
             )
         found += _expand(os.fspath(video))
-    single = not several and found == [os.fspath(given[0])]
+    single = given is not videos and found == [os.fspath(given[0])]
     return list(dict.fromkeys(found)), single
 
 
@@ -196,11 +189,10 @@ def _expand(path: str) -> list[str]:
         return [path]
     inside = sorted(p for p in Path(path).rglob('*') if p.name[0] != '.')
     videos = [str(p) for p in inside if is_video(p.name) and p.is_file()]
-    if videos:
-        kept = [v for v in videos if not read_comment(v).startswith('hero_mm')]
-        if kept:
-            return kept
-    elif any(is_picture(name) for name in os.listdir(path)):
+    kept = [v for v in videos if not read_comment(v).startswith('hero_mm')]
+    if kept:
+        return kept
+    if not videos and any(is_picture(name) for name in os.listdir(path)):
         return [path]
     raise VideoError(
         path,
@@ -244,14 +236,7 @@ def describe_video(
 ) -> dict[str, Any]:
     """What a pipeline needs to know of a video, read from the file.
 
-    Args:
-        video (str | os.PathLike): Path of a video, or of a folder with a
-            picture a frame.
-        segment (tuple[float, float], optional): ``[start, end)``. What lies
-            behind the end of the video is cut off.
-        unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
-        fps (float, optional): Frames a second, for a folder of pictures; the
-            rate of a video stands in its file.
+    Arguments are those of a call of :class:`TubeInferencer`, of one video.
 
     Returns:
         dict: ``video_id, video_path, frame_count, fps, size`` (width,
@@ -311,8 +296,7 @@ def _read_segment(
 ) -> tuple[int, int]:
     """A segment in native frames, at least one, cut at the end of the video.
 
-    Its edges go to the nearest frame; of one shorter than a frame that one
-    is taken in which it begins.
+    Of one shorter than a frame that one is taken in which it begins.
     """
     count = len(edges) - 1
     if unit not in UNITS:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count as count_up
+from itertools import takewhile
 from typing import Any, Optional
 
 import numpy as np
@@ -59,19 +60,19 @@ def window_seconds(cfg: Config, pipeline: Compose) -> Optional[float]:
     """
     seconds = cfg.get('window')
     if seconds is not None:
-        return check_seconds(seconds, 'the window of the config')
+        return check_seconds(seconds)
     for step in pipeline.transforms:
         if isinstance(step, SampleClipFrames) and step.fps and step.max_frames:
             return step.max_frames / step.fps
     return None
 
 
-def check_seconds(value: Any, name: str = 'window') -> float:
+def check_seconds(value: Any) -> float:
     """A window that was given, in seconds; ValueError where it is none."""
     if isinstance(value, (int, float)) and math.isfinite(value) and value >= 0:
         return float(value)
     raise UserError(
-        f'{name} must be a number of seconds, or 0 for none, got {value!r}'
+        f'window must be a number of seconds, or 0 for none, got {value!r}'
     )
 
 
@@ -118,11 +119,8 @@ class Grid:
 
     def ranks(self, end: Optional[int] = None) -> Iterator[int]:
         """Native frames in order, below ``end`` where there is one."""
-        for index in count_up():
-            rank = self.rank(index)
-            if end is not None and rank >= end:
-                return
-            yield rank
+        ranks = map(self.rank, count_up())
+        return takewhile(lambda rank: end is None or rank < end, ranks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,20 +213,21 @@ def read_found(sample: GroundingDataSample) -> list[Found]:
     """
     pred = sample.pred_queries
     frames = np.asarray(sample.frame_inds, dtype=np.int64)
-    scores = pred.get('presence', pred.span_scores)
-    start, end = sample.segment
-    action = pred.get('action_consistency', pred.scores)
+    start, end = map(int, sample.segment)
     return [
         Found(
             (float(span[0]), float(span[1])),
             float(score),
-            (int(start), int(end)),
+            (start, end),
             frames,
             boxes.float().cpu().numpy(),
             action.float().cpu().numpy(),
         )
         for span, score, boxes, action in zip(
-            pred.spans, scores, pred.bboxes, action
+            pred.spans,
+            pred.get('presence', pred.span_scores),
+            pred.bboxes,
+            pred.get('action_consistency', pred.scores),
         )
     ]
 
@@ -288,7 +287,7 @@ def join(first: Found, second: Found, step: float) -> Found:
 
 
 class BestTubes:
-    """The best tubes of one sentence so far, so many as are asked for.
+    """The best tubes of one sentence so far, ``number`` of them.
 
     ``step`` is the number of native frames between two that are looked at.
     """
@@ -329,8 +328,8 @@ def as_sample(
 ) -> GroundingDataSample:
     """Tubes of K sentences about one video as a sample, as a clip gives it.
 
-    Its frames are those of all tubes; its scores those that a tube is what a
-    sentence says; ``windows`` (K, 2) is what was seen around each tube.
+    Its frames are those of all tubes; ``windows`` (K, 2) is what was seen
+    around each tube.
     """
     frames = np.unique(np.concatenate([one.frames_N for one in found]))
     meta = {key: facts[key] for key in META_KEYS if key in facts}

@@ -17,7 +17,7 @@ from mmengine.config import Config
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
-from hero_mm.apis.answers import answers_csv, best_first, tube_table
+from hero_mm.apis.answers import answers_csv
 from hero_mm.apis.asking import Asking
 from hero_mm.apis.inputs import short_names
 from hero_mm.evaluation import load_predictions
@@ -73,19 +73,10 @@ def test_every_sentence_of_every_video(place, capsys):
     # The best answer of each video is that of the longest sentence.
     shown = capsys.readouterr().out
     assert shown.count('[/x]') == 2 and 'what moves' not in shown
+    # The table of several videos names them.
+    assert 'b.mp4' in shown
     drawn = [p for p in os.listdir('out') if p.endswith('.mp4')]
     assert sorted(drawn) == ['a_2.mp4', 'b_2.mp4']
-
-
-def test_a_single_path_keeps_its_form(place, capsys):
-    assert ask('videos/a.mp4', 'red', 'blue', '--out', 'out') == 0
-    shown = capsys.readouterr().out
-    assert 'red' in shown and '0.30 to 0.90' in shown
-    names = {name for name in os.listdir('out') if name[0] != '.'}
-    pictures = {f'a_{n}.{end}' for n in (0, 1) for end in ('png', 'mp4')}
-    assert names == pictures | {'answers.json', 'answers.csv'}
-    for name in names:
-        assert f'out/{name}' in shown
 
 
 def contents(folder='out'):
@@ -98,7 +89,12 @@ def contents(folder='out'):
 
 def test_a_second_run_replaces_nothing_of_the_first(place, capsys):
     ask('videos/a.mp4', 'red', '--out', 'out')
-    before = contents()
+    before, shown = contents(), capsys.readouterr().out
+    assert set(before) == {
+        *('a_0.png', 'a_0.mp4', 'answers.json', 'answers.csv')
+    }
+    assert '0.30 to 0.90' in shown
+    assert all(f'out/{name}' in shown for name in before)
     ask('videos/a.mp4', 'blue', '--out', 'out')
     after = contents()
     assert {name: after[name] for name in before} == before
@@ -148,139 +144,113 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.slow
-def test_a_run_that_is_killed_goes_on(place, repo_root):
-    """200 videos, five sentences: within a line, then among the drawings."""
-    names = [f'videos/{number:03d}.mp4' for number in range(200)]
-    for name in names:
-        shutil.copyfile('videos/a.mp4', name)
-    shutil.rmtree('videos/sub')
-    os.remove('videos/a.mp4')
-    os.remove('videos/b.mp4')
-    texts = [*TEXTS, 'blue', 'who runs?']
-    words = ['ground', 'videos', *texts, '--out', 'out', '--top', '2']
-    words += ['--model', 'work', '--device', 'cpu']
+def run(repo_root, *command):
     path = f'{repo_root}:{repo_root / "tests"}'
-    env = {**os.environ, 'PYTHONPATH': path}
-    codes = []
-    # Answers, then two files, then drawings, a line each.
-    for lines in ('333', f'{1000 - 333 + 3}', '9999'):
-        done = subprocess.run(
-            [sys.executable, '-c', KILLED, lines, *words],
-            env=env,
-            capture_output=True,
-            check=False,
-        )
-        codes.append(done.returncode)
-    assert codes == [-9, -9, 0], done.stderr.decode()
-    (state,) = (place / 'out').glob('.*.jsonl')
-    answered = []
-    for line in state.read_text().splitlines():
+    return subprocess.run(
+        [sys.executable, *command, '--model', 'work', '--device', 'cpu'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
+    )
+
+
+def answered(states):
+    """Pairs that were asked, in order; a kill cut some lines off."""
+    found = []
+    for line in '\n'.join(p.read_text() for p in states).splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
             continue
         if 'stamp' in entry:
-            answered.append((entry['video'], entry['query']))
+            found.append((entry['video'], entry['query']))
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on(place, repo_root):
+    """200 videos, five sentences: within a line, then among the files."""
+    os.makedirs('many')
+    names = [f'many/{number:03d}.mp4' for number in range(200)]
+    for name in names:
+        shutil.copyfile('videos/a.mp4', name)
+    texts = [*TEXTS, 'blue', 'who runs?']
+    words = ['ground', 'many', *texts, '--out', 'out', '--top', '2']
+    # Answers, then two files, a line each.
+    for lines, code in ((333, -9), (1000 - 333 + 1, -9), (9999, 0)):
+        done = run(repo_root, '-c', KILLED, str(lines), *words)
+        assert done.returncode == code, done.stderr
     # Each pair was asked exactly once.
     asked = [(name, text) for name in names for text in texts]
-    assert answered == asked and pairs() == asked
+    assert answered((place / 'out').glob('.*.jsonl')) == asked == pairs()
     assert len(list((place / 'out').glob('*.mp4'))) == 2
     assert not list((place / 'out').glob('.*part'))
 
 
-@pytest.mark.parametrize(
-    ('seconds', 'told'),
-    [
-        (99, ['3 of 3 videos']),
-        (0, [f'{number} of 3 videos' for number in range(4)]),
-    ],
-)
-def test_progress_without_a_screen(place, monkeypatch, capsys, seconds, told):
-    monkeypatch.setattr(cli, 'SECONDS_A_LINE', seconds)
-    ask('videos', 'red')
-    assert capsys.readouterr().err.splitlines() == told
-
-
 @pytest.mark.slow
-def test_processes_share_a_folder(place, repo_root, capsys):
+def test_processes_share_a_folder(place, repo_root):
     """Under torchrun all is answered once, and a stop loses no answer."""
     words = '-m torch.distributed.run --standalone --nproc_per_node=2'
     code = 'import sys, fake_grounder\nfrom hero_mm import cli\n'
     Path('run.py').write_text(f'{code}sys.exit(cli.main())\n')
-    path = f'{repo_root}:{repo_root / "tests"}'
     ground = ['run.py', 'ground', 'videos', *TEXTS, '--out', 'out']
-    command = [sys.executable, *words.split(), *ground, '--model', 'work']
-
-    def run():
-        return subprocess.run(
-            [*command, '--device', 'cpu'],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
-        )
-
     Path('videos/b.mp4').rename('b.mp4')
     Path('videos/b.mp4').write_text('not a video')
-    done = run()
+    done = run(repo_root, *words.split(), *ground)
     # Of the second process; the first one says it.
     assert done.returncode == 1
     assert done.stderr.count('1 of 3 videos have no answer') == 1
     assert pairs() == [pair for pair in ALL if '/b.' not in pair[0]]
-    states = sorted(Path('out').glob('.hero_mm-*.jsonl'))
-    assert len(states) == 1
     os.replace('b.mp4', 'videos/b.mp4')
-    before = states[0].read_text()
-    done = run()
+    done = run(repo_root, *words.split(), *ground)
     assert done.returncode == 0, done.stderr
     assert pairs() == ALL
-    states = sorted(Path('out').glob('.hero_mm-*.jsonl'))
-    assert len(states) == 2
     # What the first run knew was not asked again.
-    lines = ''.join(path.read_text() for path in states).splitlines()
-    found = [json.loads(line) for line in lines if '"stamp"' in line]
-    asked = [(entry['video'], entry['query']) for entry in found]
-    assert sorted(asked) == sorted(ALL)
+    states = sorted(Path('out').glob('.hero_mm-*.jsonl'))
+    assert len(states) == 2 and sorted(answered(states)) == sorted(ALL)
     # One process reads what several wrote.
-    assert before and ask('videos', *TEXTS, '--out', 'out') == 0
+    assert ask('videos', *TEXTS, '--out', 'out') == 0
     assert pairs() == ALL
-
-
-def test_weights_that_lie_elsewhere_are_told_apart_by_their_address(place):
-    inferencer = TubeInferencer('work', device='cpu', show_progress=False)
-    runs = set()
-    for name in ('epoch_1.pth', 'epoch_2.pth'):
-        inferencer.weights = f'https://host/{name}'
-        runs.add(Asking(inferencer, ['videos/a.mp4'], TEXTS).run)
-    assert len(runs) == 2
 
 
 def test_only_what_is_missing_is_asked(place):
     inferencer = TubeInferencer('work', device='cpu')
-    run = Asking(inferencer, ['videos'], ['red'], out_dir='out')
-    run.answer('videos/a.mp4')
-    again = Asking(inferencer, ['videos'], ['red'], out_dir='out')
-    again.answer('videos/a.mp4')
-    assert inferencer.model.encoded == 1
+
+    def encoded(video):
+        run = Asking(inferencer, ['videos'], ['red'], out_dir='out')
+        run.answer(f'videos/{video}.mp4')
+        return inferencer.model.encoded
+
+    assert encoded('a') == encoded('a') == 1
     time.sleep(0.01)
     os.utime('videos/a.mp4')
-    Asking(inferencer, ['videos'], ['red'], out_dir='out').answer(
-        'videos/a.mp4'
-    )
-    assert inferencer.model.encoded == 2, 'the video has changed'
+    assert encoded('a') == 2, 'the video has changed'
     os.remove('videos/a.mp4')
-    again = Asking(inferencer, ['videos'], ['red'], out_dir='out')
-    again.answer('videos/b.mp4')
-    assert inferencer.model.encoded == 3, 'another one is gone'
+    assert encoded('b') == 3, 'another one is gone'
+
+
+def test_runs_are_named_by_what_is_asked(place):
+    inferencer = TubeInferencer('work', device='cpu', show_progress=False)
+    runs = {Asking(inferencer, ['videos'], TEXTS).run}
+    for name, value in (
+        ('window', 2.0),
+        ('window', 3.0),
+        # Of what lies elsewhere the address must do.
+        ('weights', 'https://host/epoch_1.pth'),
+        ('weights', 'https://host/epoch_2.pth'),
+    ):
+        setattr(inferencer, name, value)
+        runs.add(Asking(inferencer, ['videos'], TEXTS).run)
+    assert len(runs) == 5
 
 
 def test_a_broken_video_ends_nothing(place, capsys):
     (place / 'videos/aa.mp4').write_text('no video')
     assert ask('videos', 'red', '--out', 'out') == 1
-    told = capsys.readouterr().err
-    assert '1 of 4 videos have no answer' in told
-    assert 'videos/aa.mp4' in told and 'not a readable video' in told
+    shown = capsys.readouterr().err
+    assert '1 of 4 videos have no answer' in shown
+    assert 'videos/aa.mp4' in shown and 'not a readable video' in shown
     assert len(pairs()) == 3
     with open('out/answers.json') as file:
         assert 'videos/aa.mp4' in json.load(file)['metainfo']['errors']
@@ -333,31 +303,29 @@ def test_pictures_and_a_part(place, capsys):
 
 
 @pytest.mark.parametrize(
-    'words,told',
+    ('words', 'message'),
     [
         (['none.mp4', 'red'], 'none.mp4: does not exist'),
         (['videos/a.mp4', 'videos/b.mp4'], "'videos/b.mp4' is a path"),
         (['videos/a.mp4', 'c.mp4'], "'c.mp4' is a path and no sentence"),
         (['videos/a.mp4'], 'no sentence given'),
-        (['videos/a.mp4', ' '], 'sentence 0 is empty'),
-        (['http://x.org/a.mp4', 'red'], 'download it first'),
         (['videos/a.mp4', 'red', '--out', 'file'], 'this is a file'),
         (['videos/a.mp4', 'red', '--sentences', 'no'], 'no such file'),
         (['videos/a.mp4', '--sentences', 'cp1252'], 'save it in UTF-8'),
         (['videos/a.mp4', 'red', '--segment', '5', '6'], 'begin inside'),
         (['videos/a.mp4', 'red', '--top', '0'], '--top must be'),
+        (['videos/a.mp4', 'red', '--fps', '9'], 'leave out fps (--fps)'),
         (['work', 'red'], 'neither videos nor numbered pictures'),
         (['\x1b[31m[/x].mp4', 'red'], '\\x1b[31m[/x].mp4: does not exist'),
     ],
 )
-def test_words_of_errors(place, capsys, words, told):
+def test_words_of_errors(place, capsys, words, message):
     (place / 'file').write_text('mine')
     (place / 'cp1252').write_bytes(b'r\xf6d')
     assert ask(*words) == 1
     shown = capsys.readouterr().err
-    assert told in shown.replace('\n', '') and '\x1b' not in shown
+    assert message in shown.replace('\n', '') and '\x1b' not in shown
     assert (place / 'file').read_text() == 'mine'
-    assert not (place / 'out').exists()
 
 
 def test_unknown_words_are_reported(place, monkeypatch, capsys):
@@ -372,20 +340,15 @@ def test_unknown_words_are_reported(place, monkeypatch, capsys):
     texts = ['red', '红色的圆', 'مربع red', '🔴🔵', 'red ' * 70]
     assert ask('videos/a.mp4', *texts, '--format', 'json') == 0
     shown = capsys.readouterr()
-    found = json.loads(shown.out)['predictions'].values()
-    assert [entry['unknown_words'] for entry in found] == [
-        [],
-        ['红色的圆'],
-        ['مربع'],
-        ['🔴🔵'],
-        [],
-    ]
+    found = list(json.loads(shown.out)['predictions'].values())
+    unknown = [entry['unknown_words'] for entry in found]
+    assert unknown == [[], ['红色的圆'], ['مربع'], ['🔴🔵'], []]
     assert [entry['cut_words'] for entry in found] == [0, 0, 0, 0, 6]
     for word in ('红色的圆', 'مربع', '🔴🔵', 'the last 6 words'):
         assert word in shown.err
 
 
-def test_formulas_and_escapes(place):
+def test_formulas_and_escapes():
     tube = dict(
         video='=cmd.mp4',
         query='=HYPERLINK("http://x")\x1b[31m',
@@ -413,21 +376,6 @@ def test_a_name_that_is_no_text(place):
     names = {video for video, _ in pairs()}
     assert os.fsdecode(b'videos/\xff.mp4') in names and len(names) == 3
     assert len(list((place / 'out').glob('*.mp4'))) == 3
-
-
-def test_the_best_come_first():
-    tubes = [dict(score=score) for score in (0.1, 0.9, 0.5)]
-    assert [t['score'] for t in best_first(tubes, 2)] == [0.9, 0.5]
-
-
-@pytest.mark.parametrize(('names', 'titles'), [('a', 5), ('ab', 6)])
-def test_a_table_of_several_videos_names_them(names, titles):
-    tube = dict(query='q', span=(0, 1), span_seconds=(0, 1), score=1)
-    tubes = [dict(tube, bboxes=[], video=f'/v/{name}.mp4') for name in names]
-    table = tube_table(tubes)
-    assert len(table.columns) == titles
-    cells = [str(cell) for cell in table.columns[0].cells]
-    assert cells == (['q'] if titles == 5 else ['a.mp4', 'b.mp4'])
 
 
 def test_videos_of_relative_and_absolute_paths_have_names(monkeypatch):

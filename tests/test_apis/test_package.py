@@ -142,78 +142,47 @@ def hostile(tmp_path, monkeypatch):
 
 TOUCH = dict(type='os.system', command='touch ran')
 FOREIGN = 'not of the MM family'
+
+
+def put(**values):
+    """A change of the config, by parts of the model or at its top."""
+
+    def change(config):
+        for name, value in values.items():
+            if name in ('neck', 'text_encoder'):
+                config['model'][name].update(value)
+            else:
+                config[name] = value
+
+    return change
+
+
+def first_step(step):
+    return lambda config: config['pipeline'].insert(0, step)
+
+
+MKDIR = dict(type='mmengine.mkdir_or_exist', dir_name='ran')
+DEEP = dict(x=[[dict(y=TOUCH)]])
 HOSTILE = {
-    'a command as a part of the model': (
-        lambda c: c['model'].update(neck=TOUCH),
-        FOREIGN,
-    ),
-    'a command in the pipeline': (
-        lambda c: c['pipeline'].insert(0, TOUCH),
-        FOREIGN,
-    ),
-    'a command deep inside': (
-        lambda c: c['model']['text_encoder'].update(x=[[dict(y=TOUCH)]]),
-        FOREIGN,
-    ),
-    'a function of the family that nobody registered': (
-        lambda c: c['pipeline'].insert(
-            0, dict(type='mmengine.mkdir_or_exist', dir_name='ran')
-        ),
-        'builds no model',
-    ),
-    'a module of others': (
-        lambda c: c.update(custom_imports=['evil']),
-        FOREIGN,
-    ),
-    'a module of others by its scope': (
-        lambda c: c['model'].update(_scope_='evil'),
-        FOREIGN,
-    ),
-    'a module of others as the default scope': (
-        lambda c: c.update(default_scope='evil'),
-        FOREIGN,
-    ),
-    'a module of others by its prefix': (
-        lambda c: c['model']['neck'].update(type='evil.Neck'),
-        FOREIGN,
-    ),
-    'a type that is no name': (
-        lambda c: c['model'].update(type=['os.system']),
-        'builds no model',
-    ),
-    'imports that are no list': (
-        lambda c: c.update(custom_imports=dict(imports='evil')),
-        "no 'custom_imports'",
-    ),
-    'a file of this machine': (
-        lambda c: c['model']['text_encoder'].update(ann_file='/etc/passwd'),
-        'names a file',
-    ),
-    'a config in Python': (
-        lambda c: c['model'].update(teacher_config='evil.py'),
-        'names a file',
-    ),
-    'an address': (
-        lambda c: c['model'].update(checkpoint='http://localhost/a.pth'),
-        'names a file',
-    ),
-    'an argument that nobody takes': (
-        lambda c: c['model']['neck'].update(surprise=1),
-        'builds no model',
-    ),
-    'more memory than there is': (
-        lambda c: c['model']['text_encoder'].update(max_words=10**13),
-        'builds no model',
-    ),
-    'another size': (
-        lambda c: c['model']['text_encoder'].update(max_words=63),
-        'does not fit this config',
-    ),
-    'no model': (lambda c: c.pop('model'), "no 'model'"),
-    'a model that is a list': (
-        lambda c: c.update(model=[TOUCH]),
-        "no 'model'",
-    ),
+    'a command as a part of the model': (put(neck=TOUCH), FOREIGN),
+    'a command in the pipeline': (first_step(TOUCH), FOREIGN),
+    'a command deep inside': (put(text_encoder=DEEP), FOREIGN),
+    'nobody registered it': (first_step(MKDIR), 'builds no model'),
+    'a module of others': (put(custom_imports=['evil']), FOREIGN),
+    'by its scope': (put(neck=dict(_scope_='evil')), FOREIGN),
+    'by the default scope': (put(default_scope='evil'), FOREIGN),
+    'by its prefix': (put(neck=dict(type='evil.Neck')), FOREIGN),
+    'no name': (put(neck=dict(type=['os.system'])), 'builds no model'),
+    'no list': (put(custom_imports=dict(imports='evil')), 'custom_imports'),
+    'no modules': (put(custom_imports=[1]), 'custom_imports'),
+    'a file': (put(text_encoder=dict(ann_file='/etc/passwd')), 'a file'),
+    'a config in Python': (put(neck=dict(config='evil.py')), 'a file'),
+    'an address': (put(neck=dict(x='http://localhost/a.pth')), 'a file'),
+    'an unknown argument': (put(neck=dict(surprise=1)), 'builds no model'),
+    'much memory': (put(text_encoder=dict(max_words=10**13)), 'builds no m'),
+    'another size': (put(text_encoder=dict(max_words=63)), 'does not fit'),
+    'no model': (put(model=None), "no 'model'"),
+    'a list': (put(model=[TOUCH]), "no 'model'"),
 }
 
 
@@ -224,10 +193,17 @@ def test_hostile_packages_are_refused_in_words(case, hostile):
         TubeInferencer(hostile(change), device='cpu')
 
 
+def nested(depth):
+    return b'{"pipeline": [], "model": %s}' % (
+        b'{"a":' * depth + b'1' + b'}' * depth
+    )
+
+
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
         ('config.json', b'[' * 100_000, 'config.json'),
+        ('config.json', nested(900), 'nested too deep'),
         ('config.json', b'[1]', 'holds no JSON object'),
         ('config.json', b'{"model": ', 'config.json'),
         ('label.json', b'{"format": "hero_mm package 9"}', 'update hero_mm'),
@@ -251,13 +227,12 @@ def test_broken_packages_are_refused_in_words(
         TubeInferencer(path.parent, device='cpu')
 
 
-def test_trust_runs_what_is_asked_for(hostile, capsys):
+def test_trust_runs_what_is_asked_for(hostile):
     """So that the cases above could have run it, too."""
-    folder = hostile(lambda c: c.update(custom_imports=['evil']))
+    folder = hostile(put(custom_imports=['evil']))
     TubeInferencer(folder, device='cpu', trust=True)
     os.remove('ran')
-    step = dict(type='mmengine.mkdir_or_exist', dir_name='ran')
-    hostile(lambda c: c['pipeline'].insert(0, step))
+    hostile(first_step(MKDIR))
     with pytest.raises(ValueError, match='Compose|transform|callable'):
         TubeInferencer(folder, device='cpu', trust=True)
     os.rmdir('ran')
