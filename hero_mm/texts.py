@@ -1,7 +1,6 @@
 """Texts of users in places that would act on them: escaped, still readable.
 
-A sentence, an id or a path may hold what a terminal, a browser, a
-spreadsheet or a renderer of Markdown takes for a command.
+For a terminal, a browser, a spreadsheet, a renderer of Markdown.
 """
 
 import csv
@@ -49,9 +48,6 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
 
     A text that a spreadsheet would take for a formula gets an apostrophe in
     front; numbers stay numbers.
-
-    Args:
-        rows (Iterable[Sequence]): The head first.
 
     Examples:
         >>> csv_text([['a', 'b'], ['=1+1', -2.5]])

@@ -37,15 +37,14 @@ class ProposalExtractor:
         detector (str | os.PathLike | dict): Config file of a detector of
             mmdet, ``mmdet::PATH`` of one of mmdet's own, or its config.
         checkpoint (str | os.PathLike): Its weights: a file, URL or work dir.
-        device (str, optional): Such as ``'cuda:0'``. Defaults to CUDA where
-            there is one.
-        every (int): Every n-th frame is asked. Defaults to 1.
-        max_per_frame (int): Most boxes of a frame. Defaults to 50.
+        device (str, optional): Such as ``'cuda:0'``; CUDA if there is one.
+        every (int): Every n-th frame is asked.
+        max_per_frame (int): Most boxes of a frame.
         short_side (int, optional): Frames are resized so that their shorter
             side has these pixels.
         text (str, optional): Prompt of a detector with a language model.
             Defaults to the sentences about the video.
-        batch_size (int): Frames at once. Defaults to 16.
+        batch_size (int): Frames at once.
 
     Raises:
         FileNotFoundError: If the config or the checkpoint is missing.
@@ -111,7 +110,7 @@ class ProposalExtractor:
             FileNotFoundError: There is no annotation, or no folder of videos.
             ValueError: A file that is there was made in another way.
         """
-        folder = Path(out)
+        folder, part, parts = Path(out), *shard
         annotation = load_annotation(Path(ann_file))
         if not Path(video_dir).is_dir():
             raise FileNotFoundError(
@@ -123,11 +122,9 @@ class ProposalExtractor:
         for clip in annotation.data_list:
             asked = [query['text'] for query in clip['queries']]
             texts.setdefault(clip['video_id'], []).extend(asked)
-        part, parts = shard
         names = sorted(texts)[part::parts]
-        what = 'proposals' if parts == 1 else f'proposals {part + 1}/{parts}'
         counts: dict[str, Any] = dict(written=0, kept=0, broken=[])
-        for name in show_progress(names, len(names), what):
+        for name in show_progress(names, len(names), 'proposals'):
             if proposal_path(folder, name).is_file():
                 self._check_kept(folder, name)
                 counts['kept'] += 1

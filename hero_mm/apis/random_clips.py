@@ -114,32 +114,39 @@ def make_item(
         predicates=actions,
     )
     boxes = _boxes(rng, (queries, frames), size)
-    starts = rng.integers(0, max(frames // 2, 1), queries)
-    spans = np.stack([starts, starts + max(frames // 2, 1)], -1)
-    places = np.arange(frames)
+    half = max(frames // 2, 1)
+    starts = rng.integers(0, half, queries)
+    spans = torch.from_numpy(np.stack([starts, starts + half], -1))
+    places = torch.arange(frames)
     valid = (places >= spans[:, :1]) & (places < spans[:, 1:])
-    tubes = dict(
-        bboxes=torch.tensor(boxes, dtype=torch.float32),
-        valid=torch.tensor(valid),
-    )
     sample.gt_queries = InstanceData(
-        spans=torch.tensor(spans, dtype=torch.float32),
+        spans=spans.float(),
         track_index=list(range(queries)),
-        **tubes,
+        bboxes=boxes,
+        valid=valid,
     )
     sample.gt_tracks = InstanceData(
-        bboxes=tubes['bboxes'],
-        valid=torch.ones_like(tubes['valid']),
+        bboxes=boxes,
+        valid=torch.ones_like(valid),
         predicates=[[action] for action in actions],
     )
     shape = (frames, PROPOSALS)
     sample.proposals = InstanceData(
-        bboxes=torch.tensor(_boxes(rng, shape, size), dtype=torch.float32),
+        bboxes=_boxes(rng, shape, size),
         scores=torch.tensor(rng.uniform(0.1, 1, shape), dtype=torch.float32),
         valid=torch.ones(shape, dtype=torch.bool),
     )
     pixels = rng.integers(0, 255, (frames, 3, height, width), dtype=np.uint8)
     return dict(inputs=torch.from_numpy(pixels), data_samples=sample)
+
+
+def _boxes(
+    rng: np.random.Generator, shape: tuple[int, int], size: tuple[int, int]
+) -> torch.Tensor:
+    """Boxes within a picture of some (width, height), xyxy in pixels."""
+    low = rng.uniform(0, 0.5, (*shape, 2)) * size
+    boxes = np.concatenate([low, low + 0.3 * np.array(size)], -1)
+    return torch.tensor(boxes, dtype=torch.float32)
 
 
 def _boxes(

@@ -12,7 +12,6 @@ from hero_mm.apis.complexity import (
     count_flops,
     count_parameters,
     flops_of,
-    flops_of_steps,
     kept_bytes,
 )
 from hero_mm.apis.random_clips import make_item
@@ -75,25 +74,6 @@ def test_the_fast_path_comes_back_after_an_error():
     with pytest.raises(ZeroDivisionError):
         flops_of(lambda: 1 / 0)
     assert torch.backends.mha.get_fastpath_enabled()
-
-
-class Steps:
-    def all(self):
-        return X @ torch.ones(8, 3), self.some(), self.some()
-
-    def some(self):
-        return X @ torch.ones(8, 5)
-
-
-def test_steps_are_counted_apart():
-    steps = Steps()
-    counts = flops_of_steps(steps.all, steps, dict(part='some'))
-    part = 2 * 2 * 2 * 7 * 8 * 5
-    assert counts == ({'': 2 * 2 * 7 * 8 * 3 + part, 'part': part}, 0)
-    assert vars(steps) == {}
-    with pytest.raises(ZeroDivisionError):
-        flops_of_steps(lambda: 1 / 0, steps, dict(part='some'))
-    assert vars(steps) == {}
 
 
 @pytest.fixture(scope='module')
@@ -163,85 +143,49 @@ def test_what_is_kept_for_gradients():
 
 
 def test_counting_leaves_no_trace(hero):
-    hero.train().requires_grad_(True)
-    hero.tube_head.eval()
-    hero.text_encoder.requires_grad_(False)
-    before = {name: p.requires_grad for name, p in hero.named_parameters()}
+    hero.train()
     item = make_item(2, (16, 16), 1, 0)
     count_flops(hero, [item])
     assert 'pred_queries' not in item['data_samples']
-    broken = make_item(2, (16, 16), 1, 0)
-    broken['data_samples'].queries.texts[0] = None
-    with pytest.raises((AttributeError, TypeError)):
-        count_flops(hero, [broken])
-    assert hero.training and hero.video_encoder.training
-    assert not hero.tube_head.training
-    after = {name: p.requires_grad for name, p in hero.named_parameters()}
-    assert after == before
-    hero.requires_grad_(True)
-
-
-def test_what_is_no_grounder_is_told():
+    assert hero.training and hero.tube_head.training
     with pytest.raises(TypeError, match='Linear has no scout, encode'):
         count_flops(nn.Linear(2, 2), [])
 
 
 def test_an_encoder_is_counted_without_being_run(hero):
     """As by running it; sides are padded to whole regions."""
-    encoder = hero.video_encoder
+    encoder = hero.video_encoder.eval()
     real = dict(
         imgs=torch.ones(1, 3, 3, 24, 40),
         frame_mask=torch.ones(1, 3, dtype=torch.bool),
         pixel_mask=torch.ones(1, 24, 40, dtype=torch.bool),
     )
-    encoder.eval()
     wanted = flops_of(lambda: encoder(**real))
-    encoder.train()
-    assert count_encoder_flops(encoder, 3, (40, 24)) == wanted > 0
-    assert count_encoder_flops(encoder, 3, (37, 17)) == wanted
-    assert encoder.training
+    assert count_encoder_flops(encoder, 3, (37, 17)) == wanted > 0
     assert encoder.projects[0].weight.device.type == 'cpu'
     # An hour of film.
     large = count_encoder_flops(encoder, 3 * 30000, (40, 24))
     assert large == 30000 * wanted
 
 
-def test_what_a_scout_saves_is_not_counted():
+@pytest.mark.parametrize('keep', [1.0, 0.5])
+def test_what_a_scout_saves_is_not_counted(hero, keep):
     """Before the encoder; all that is done is in one of the parts."""
-
-    def counted(keep: float) -> tuple[dict, int]:
-        config = small_hero()
-        encoder = dict(
-            type='VideoEncoder',
-            embed_dims=8,
-            backbone=dict(
-                type='ShiftConvNet',
-                stem_channels=4,
-                channels=(4, 8),
-                num_blocks=(1, 1),
-            ),
-        )
-        config['retrieval'] = dict(
-            type='FrameRetrieval',
-            depth='scout',
-            keep_ratio=keep,
-            run=2,
-            scout=dict(
-                type='FrameScout',
-                embed_dims=config['region_encoder']['embed_dims'],
-                video_encoder=encoder,
-            ),
-        )
-        model = MODELS.build(config).eval()
-        item = make_item(8, (32, 32), 2, 0)
-        parts = count_flops(model, [item])
-        whole = flops_of(lambda: model.test_step(pseudo_collate([item])))
-        return parts, whole
-
-    whole, half = counted(1.0), counted(0.5)
-    for parts, total in (whole, half):
-        assert sum(parts.values()) == total
-        assert min(parts.values()) > 0
-    assert half[0]['scout'] == whole[0]['scout']
+    config = small_hero()
+    dims = config['region_encoder']['embed_dims']
+    backbone = dict(type='ShiftConvNet', stem_channels=4, channels=(4, 8))
+    encoder = dict(type='VideoEncoder', embed_dims=8, backbone=backbone)
+    config['retrieval'] = dict(
+        type='FrameRetrieval',
+        depth='scout',
+        keep_ratio=keep,
+        run=2,
+        scout=dict(type='FrameScout', embed_dims=dims, video_encoder=encoder),
+    )
+    model = MODELS.build(config).eval()
+    item = make_item(8, (32, 32), 2, 0)
+    parts, without = count_flops(model, [item]), count_flops(hero, [item])
+    whole = flops_of(lambda: model.test_step(pseudo_collate([item])))
+    assert sum(parts.values()) == whole and min(parts.values()) > 0
     for part in ('backbone', 'pyramid'):
-        assert 2 * half[0][part] == whole[0][part]
+        assert parts[part] == keep * without[part]
