@@ -461,8 +461,10 @@ def test_wrong_tables_and_exports(tmp_path, change, message):
 
 
 @pytest.mark.parametrize('format', ['cvat', 'mot'])
-def test_ids_stay_in_their_folder(annotation, tmp_path, format):
-    names = dict(shop1='../shop', shop2='..')
+@pytest.mark.parametrize('ids', [('../shop', '..'), ('A', 'a')])
+def test_ids_are_names_in_their_folder(annotation, tmp_path, format, ids):
+    """Some file systems take ``A`` for ``a``."""
+    names = dict(zip(('shop1', 'shop2'), ids))
     videos = {
         names[name]: replace(video, video_id=names[name])
         for name, video in annotation.videos.items()
@@ -476,6 +478,8 @@ def test_ids_stay_in_their_folder(annotation, tmp_path, format):
     found = {path.name for path in tmp_path.glob('*')}
     assert found == {'a', 'ann.json', 'ann.tracks.npy'}
     assert [path.name for path in (tmp_path / 'a').iterdir()] == ['b']
+    written = {path.name.lower() for path in (tmp_path / 'a/b').iterdir()}
+    assert len(written - {'tubes.csv'}) == 2
 
 
 def _cvat(meta, frames, text):

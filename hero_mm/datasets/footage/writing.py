@@ -100,14 +100,14 @@ def _predicted(
 
 def _write_cvat(out: Path, films: Films, predicted: bool) -> None:
     """One file a video, for *Upload annotations* of its task."""
-    for video, found in films:
+    for (video, found), name in zip(films, _file_names(films)):
         attributes = [
             ('attribute', dict(name=one, mutable=False, input_type='text'))
             for one in FIELDS
         ]
         labels = [
-            ('label', dict(name=name, attributes=attributes))
-            for name in dict.fromkeys(_label(tube) for tube in found)
+            ('label', dict(name=one, attributes=attributes))
+            for one in dict.fromkeys(_label(tube) for tube in found)
         ]
         task = dict(
             name=video.video_id,
@@ -128,13 +128,24 @@ def _write_cvat(out: Path, films: Films, predicted: bool) -> None:
             _add_boxes(track, tube, video.frame_count)
         Xml.indent(root)
         content = Xml.tostring(root, 'utf-8', xml_declaration=True)
-        write_bytes(out / f'{_file_name(video.video_id)}.xml', content)
+        write_bytes(out / f'{name}.xml', content)
 
 
-def _file_name(video_id: str) -> str:
-    """An id as one part of a path, whatever is in it."""
-    name = quote(video_id, safe=' ')
-    return name.replace('.', '%2E') if not name.strip('.') else name
+def _file_names(films: Films) -> list[str]:
+    """Ids as one part of a path each, whatever is in them.
+
+    There are file systems that take ``A`` for ``a``.
+    """
+    names: dict[str, str] = {}
+    for video, _ in films:
+        name = quote(video.video_id, safe=' ')
+        name = name.replace('.', '%2E') if not name.strip('.') else name
+        free, number = name, 1
+        while free.lower() in names:
+            number += 1
+            free = f'{name}-{number}'
+        names[free.lower()] = free
+    return list(names.values())
 
 
 def _label(tube: Tube) -> str:
@@ -248,15 +259,15 @@ def _write_coco_video(out: Path, films: Films, predicted: bool) -> None:
 def _write_mot(out: Path, films: Films, predicted: bool) -> None:
     """``<video>/gt/gt.txt``; an object is a number, so is each tube."""
     rows: list[tuple[Any, ...]] = [('video', 'number', *FIELDS)]
-    for video, found in films:
+    for (video, found), name in zip(films, _file_names(films)):
         lines = []
         for number, tube in enumerate(found, 1):
             for frame, box_4 in boxes_of(tube.track):
                 sides = ','.join(f'{side:.4f}' for side in _sides(box_4))
                 lines.append(f'{frame + 1},{number},{sides},1,-1,-1,-1\n')
-            texts = [tube.fields.get(name, '') for name in FIELDS]
+            texts = [tube.fields.get(field, '') for field in FIELDS]
             rows.append((video.video_id, number, *texts))
-        folder = out / _file_name(video.video_id)
+        folder = out / name
         write_text(folder / 'gt' / 'gt.txt', ''.join(lines))
         write_text(
             folder / 'seqinfo.ini',
