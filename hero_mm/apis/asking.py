@@ -36,18 +36,9 @@ TABLE = 'answers.csv'
 class Asking:
     """A run: K sentences, asked of N videos.
 
-    Args:
-        inferencer (TubeInferencer): Who answers.
-        given (Sequence[str | os.PathLike]): Videos and folders as the user
-            named them, which name the run, too.
-        texts (Sequence[str]): K sentences.
-        segment (tuple[float, float], optional): The part of each video that
-            is searched, in seconds.
-        fps (float, optional): Frames a second, for folders of pictures.
-        out_dir (str | os.PathLike, optional): Folder of the answers; nothing
-            is kept without it.
-        on_update (Callable, optional): Gets what
-            :meth:`TubeInferencer.stream` yields before its end.
+    Videos and folders as the user named them (``given``) name the run, too.
+    Without ``out_dir`` nothing is kept. ``on_update`` gets what
+    :meth:`TubeInferencer.stream` yields before its end.
     """
 
     inferencer: TubeInferencer

@@ -51,7 +51,7 @@ from .inputs import (
     pick_device,
     pipeline_steps,
 )
-from .package import building, log_warnings_only, trained_on
+from .package import building, trained_on
 from .windows import (
     LONG,
     Found,
@@ -67,12 +67,7 @@ OTHER = ('span', 'span_seconds', 'score', 'window', 'frames', 'bboxes')
 
 @dataclass(frozen=True)
 class EncodedVideo:
-    """A clip that was encoded once and can be asked many sentences.
-
-    Args:
-        features (Any): What ``model.encode_video`` gave.
-        sample (GroundingDataSample): Meta information of the clip.
-    """
+    """A clip that was encoded once: features of the model, and its facts."""
 
     features: Any
     sample: GroundingDataSample
@@ -135,7 +130,7 @@ class TubeInferencer(BaseInferencer):
         self.cfg = load_config(model, trust)
         self.weights = find_weights(model, self.cfg, weights)
         init_default_scope(self.cfg.get('default_scope') or 'hero_mm')
-        with building(self.cfg, trust), log_warnings_only():
+        with building(self.cfg, trust):
             self.pipeline = self._init_pipeline(self.cfg)
             self.collate_fn = self._init_collate(self.cfg)
             self.model = MODELS.build(self.cfg.model)

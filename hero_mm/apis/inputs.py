@@ -164,7 +164,7 @@ def list_videos(
         TypeError: If a video is no path.
         VideoError: If a path does not exist, or a folder holds none.
     """
-    given = videos if isinstance(videos, (list, tuple)) else [videos]
+    given: Any = videos if isinstance(videos, (list, tuple)) else [videos]
     if not given:
         raise UserError('no video given; give at least one.')
     found: list[str] = []

@@ -203,39 +203,29 @@ def _encoders(model: Any) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def log_warnings_only() -> Iterator[None]:
-    """What parts log while they are built is for those who train."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
 def building(cfg: Config, trust: bool = False) -> Iterator[None]:
-    """Build a package's model: what the family registered, and nothing else.
+    """Build a model without what it logs for those who train.
 
-    MMEngine takes a name that it does not know for that of an object in any
-    module, and calls it. Configs without a label are not watched.
+    Of a package only what the family registered is built: MMEngine takes a
+    name that it does not know for that of an object in any module, and calls
+    it.
 
     Raises:
-        ValueError: If the config does not build.
+        ValueError: If the config of a package does not build.
     """
-    if 'label' not in cfg:
-        yield
-        return
     module: Any = registry_module
-    found = module.get_object_from_string
-    if not trust:
+    logger = MMLogger.get_current_instance()
+    level, found = logger.level, module.get_object_from_string
+    logger.setLevel(max(level, logging.WARNING))
+    if 'label' in cfg and not trust:
         module.get_object_from_string = lambda name: None
     try:
         yield
     except (UserError, ImportError, OSError):
         raise
     except Exception as error:
+        if 'label' not in cfg:
+            raise
         raise UserError(
             f'{cfg.filename} builds no model: {error!s:.300}. Take the '
             f'package from its authors; it was written by hero_mm '
@@ -244,6 +234,7 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
         ) from error
     finally:
         module.get_object_from_string = found
+        logger.setLevel(level)
 
 
 def trained_on(cfg: Config) -> str:
@@ -288,9 +279,6 @@ def write_package(
         scores (Mapping, optional): By name. Defaults to those of the
             validation that its work dir logged for the checkpoint.
         licence (str): Its name, or a file that holds it.
-
-    Returns:
-        Path: The folder.
 
     Raises:
         ValueError: If the folder is not empty, or the config needs a file

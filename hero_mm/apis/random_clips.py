@@ -147,11 +147,3 @@ def _boxes(
     low = rng.uniform(0, 0.5, (*shape, 2)) * size
     boxes = np.concatenate([low, low + 0.3 * np.array(size)], -1)
     return torch.tensor(boxes, dtype=torch.float32)
-
-
-def _boxes(
-    rng: np.random.Generator, shape: tuple[int, int], size: tuple[int, int]
-) -> np.ndarray:
-    """Boxes within a picture of some (width, height), xyxy in pixels."""
-    low = rng.uniform(0, 0.5, (*shape, 2)) * size
-    return np.concatenate([low, low + 0.3 * np.array(size)], -1)
