@@ -38,8 +38,18 @@ def deform_conv2d(
     As :func:`modulated_deform_conv2d`, without mask and bias.
     ``im2col_step`` is one of the compiled operator and unused.
     """
-    how = (_pair(stride), _pair(padding), _pair(dilation))
-    return _convolve(features, offset, None, weight, None, how, deform_groups)
+    return modulated_deform_conv2d(
+        features,
+        offset,
+        None,
+        weight,
+        None,
+        stride,
+        padding,
+        dilation,
+        groups,
+        deform_groups,
+    )
 
 
 def modulated_deform_conv2d(
@@ -78,41 +88,29 @@ def modulated_deform_conv2d(
         ValueError: If the offset does not fit.
     """
     how = (_pair(stride), _pair(padding), _pair(dilation))
-    return _convolve(features, offset, mask, weight, bias, how, deform_groups)
-
-
-def _convolve(
-    features: Tensor,
-    offset: Tensor,
-    mask: Optional[Tensor],
-    weight: Tensor,
-    bias: Optional[Tensor],
-    how: Geometry,
-    groups: int,
-) -> Tensor:
-    """Half precision is in float32: it cannot tell places in a large grid."""
     axes = zip(features.shape[2:], weight.shape[2:], *how)
     size = tuple(
         (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
         for length, kernel, stride, padding, dilation in axes
     )
-    wanted = (groups * 2 * weight[0, 0].numel(), *size)
+    wanted = (deform_groups * 2 * weight[0, 0].numel(), *size)
     larger = mask is not None and offset[0, 0].numel() >= size[0] * size[1]
     fits = offset.shape[2:] == size or larger
     if offset.shape[1] != wanted[0] or not fits:
         raise UserError(
             f'deformable convolution: the offset has shape '
             f'{tuple(offset.shape)}, and {(len(offset), *wanted)} fits the '
-            f'output, the kernel and {groups} deformable group(s)'
+            f'output, the kernel and {deform_groups} deformable group(s)'
         )
     given = offset.dtype
+    # Half precision cannot tell places in a large grid.
     exact = torch.promote_types(given, torch.float32)
     features, weight = features.to(exact), weight.to(exact)
     offset = _first(offset, size).to(exact)
     mask = None if mask is None else _first(mask, size).to(exact)
     bias = None if bias is None else bias.to(exact)
     with torch.autocast(features.device.type, enabled=False):
-        offset, where = _move(offset, features, weight, how, groups)
+        offset, where = _move(offset, features, weight, how, deform_groups)
         vision = common.torchvision_ops()
         if vision is not None:
             out: Tensor = vision.deform_conv2d(
