@@ -242,13 +242,14 @@ def replace_loaders() -> None:
     """
     from mmengine.runner import checkpoint
 
-    from .filling import watched, weights_in, with_prefix
+    from .filling import watched, weights_in
 
     loader: Any = checkpoint.CheckpointLoader
     loader.register_scheme(
         (*FETCHED, LOCAL_SAFETENSORS, ''), load_from_hero_mm, force=True
     )
-    if checkpoint._load_checkpoint_with_prefix is with_prefix:
+    if loader.load_checkpoint.__module__ == __name__:
+        # It was done before.
         return
     load, last = loader.load_checkpoint, ['the weights']
 
@@ -264,4 +265,3 @@ def replace_loaders() -> None:
     checkpoint.load_state_dict = watched(
         checkpoint.load_state_dict, lambda: last[0]
     )
-    checkpoint._load_checkpoint_with_prefix = with_prefix

@@ -94,30 +94,6 @@ def watched(load: Load, last_file: Callable[[], str]) -> Load:
     return load_state_dict
 
 
-def with_prefix(
-    prefix: str, filename: str, map_location: Any = None
-) -> dict[str, Any]:
-    """MMEngine's ``_load_checkpoint_with_prefix``, which refuses no match."""
-    from mmengine.runner.checkpoint import CheckpointLoader
-
-    found = CheckpointLoader.load_checkpoint(filename, map_location)
-    weights = weights_in(found, filename)
-    start = prefix.rstrip('.') + '.'
-    part = {
-        name.removeprefix(start): value
-        for name, value in weights.items()
-        if name.startswith(start)
-    }
-    if not part:
-        starts = dict.fromkeys(name.partition('.')[0] for name in weights)
-        raise UserError(
-            f'{filename} has no tensor whose name begins with '
-            f'prefix={prefix!r}; its names begin with '
-            f'{some(starts, 8) or "nothing"}'
-        )
-    return part
-
-
 def describe_filling(
     module: nn.Module, weights: Mapping[str, Any], source: Any
 ) -> Optional[str]:
