@@ -14,9 +14,48 @@ import pytest
 import torch
 
 GOLDEN = Path(__file__).with_name('golden_tiny.json')
+OTHERS = Path(__file__).with_name('golden_variants.json')
 RENEW = 'HERO_MM_RENEW_GOLDEN'
 # Untrained proposals are sure of nothing.
 FOUND = dict(min_score=0.0)
+SCOUT = dict(
+    type='FrameScout',
+    embed_dims=16,
+    video_encoder=dict(
+        type='VideoEncoder',
+        embed_dims=8,
+        backbone=dict(
+            type='ShiftConvNet',
+            stem_channels=4,
+            channels=(4, 8),
+            num_blocks=(1, 1),
+            out_indices=(0, 1),
+        ),
+        finer_levels=(0,),
+    ),
+)
+VARIANTS = {
+    'default': {},
+    'joint': dict(
+        neck=dict(attention='joint'), region_encoder=dict(attention='joint')
+    ),
+    'reason': dict(
+        retrieval=dict(depth='reason', train_prob=1.0),
+        action_head=dict(supervision='span'),
+    ),
+    'scout': dict(retrieval=dict(depth='scout', train_prob=1.0, scout=SCOUT)),
+    'bare': dict(
+        linker=None,
+        neck=None,
+        region_encoder=dict(num_layers=0),
+        tube_head=dict(expected_iou=True),
+    ),
+    'large': dict(
+        tube_head=dict(mask_slots=True, silent_start=True, min_share=0.25),
+        region_encoder=dict(num_layers=2),
+        neck=dict(words=False),
+    ),
+}
 
 
 def statistics(value: torch.Tensor) -> dict:
@@ -31,10 +70,20 @@ def statistics(value: torch.Tensor) -> dict:
     )
 
 
+@pytest.fixture(params=VARIANTS)
+def variant(request) -> str:
+    return request.param
+
+
 @pytest.fixture()
-def numbers(build_hero, make_clip, collate) -> dict:
+def numbers(variant, build_hero, make_clip, collate) -> dict:
     """Outputs, losses and gradients of one batch."""
-    model = build_hero(seed=0, shake=0.1, proposal_generator=FOUND)
+    model = build_hero(
+        seed=0, shake=0.1, proposal_generator=FOUND, **VARIANTS[variant]
+    )
+    # Left out in training alone.
+    if variant in ('reason', 'scout'):
+        model.retrieval.train()
     batch = collate(model, make_clip(4), make_clip(6, (24, 32), seed=1))
     # Boxes that nobody found are jittered.
     torch.manual_seed(0)
@@ -67,10 +116,14 @@ def numbers(build_hero, make_clip, collate) -> dict:
     )
 
 
-def test_golden(numbers):
+def test_golden(variant, numbers):
+    path = GOLDEN if variant == 'default' else OTHERS
+    known = json.loads(path.read_text())
     if os.environ.get(RENEW):
-        GOLDEN.write_text(json.dumps(numbers, indent=1) + '\n')
-    golden = json.loads(GOLDEN.read_text())
+        known = numbers if path == GOLDEN else {**known, variant: numbers}
+        indent = 1 if path == GOLDEN else None
+        path.write_text(json.dumps(known, indent=indent) + '\n')
+    golden = known if path == GOLDEN else known[variant]
     for group, wanted in golden.items():
         compare(numbers[group], wanted, group)
     assert numbers.keys() == golden.keys()
