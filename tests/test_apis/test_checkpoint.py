@@ -85,41 +85,18 @@ def test_the_best_of_a_work_dir_is_found(saved):
     assert find_checkpoint('https://x.org/a.pth') == 'https://x.org/a.pth'
 
 
-def test_missing_checkpoints_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='nowhere.pth'):
-        find_checkpoint(tmp_path / 'nowhere.pth')
-    with pytest.raises(FileNotFoundError, match=r'no checkpoint .* train fir'):
-        find_checkpoint(tmp_path)
-
-
-class Hostile:
-    def __reduce__(self):
-        return (exec, ('raise SystemExit("ran")',))
-
-
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'', 'a.pth is not a readable'),
-        (b'PK\x03\x04abc', 'a.pth is not a readable'),
-        (..., 'a.pth is not a readable'),
-        (dict(state_dict={}, meta=Hostile()), 'a.pth is refused'),
         ([1, 2], 'holds a list'),
         (dict(state_dict=dict(a=1)), "no 'state_dict' of tensors"),
         (dict(state_dict=None), "no 'state_dict' of tensors"),
     ],
 )
-def test_what_is_no_checkpoint_is_named(saved, content, message):
-    path = saved[1].with_name('a.pth')
-    if content is ...:
-        # Cut off.
-        content = saved[1].read_bytes()[: saved[1].stat().st_size // 2]
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        torch.save(content, path)
+def test_what_is_no_checkpoint_is_named(tmp_path, content, message):
+    torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=message):
-        read_checkpoint(path)
+        read_checkpoint(tmp_path / 'a.pth')
 
 
 def test_a_checkpoint_of_another_project_names_the_converters(tmp_path):

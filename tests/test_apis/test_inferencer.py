@@ -17,7 +17,6 @@ from hero_mm.apis.inputs import (
     describe_video,
     find_weights,
     load_config,
-    pipeline_steps,
 )
 from hero_mm.datasets.video_reader import VideoError
 from hero_mm.evaluation import load_predictions
@@ -27,6 +26,7 @@ from hero_mm.visualization import VideoWriter, write_png
 
 FRAMES, WIDTH, HEIGHT, FPS = 40, 64, 48, 20
 BEST = 'best_tube_m_vIoU_epoch_1.pth'
+BARE = dict(CONFIG, test_dataloader=dict(dataset=dict(type='D')))
 
 
 @pytest.fixture(scope='module')
@@ -245,18 +245,6 @@ def test_what_cannot_be_asked(
     assert inferencer.model.encoded == 0
 
 
-def test_a_video_that_was_cut_off(tmp_path):
-    path = tmp_path / 'half.mp4'
-    noise = np.random.default_rng(0).integers(0, 255, (20, HEIGHT, WIDTH, 3))
-    with VideoWriter(path, fps=FPS) as writer:
-        for image in noise.astype(np.uint8):
-            writer.write(image)
-    # Its index stands in front.
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(VideoError, match=r'half.mp4: cut off: it holds'):
-        describe_video(path)
-
-
 def test_the_best_checkpoint_is_taken(work_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     inferencer = TubeInferencer(work_dir, device='cpu')
@@ -279,6 +267,11 @@ def test_the_best_checkpoint_is_taken(work_dir, tmp_path, monkeypatch):
         (dict(model='.'), FileNotFoundError, 'no config'),
         (dict(model='none'), FileNotFoundError, 'none. does not exist'),
         (dict(model=Config(dict(model={}))), ValueError, 'test_dataloader'),
+        (
+            dict(model=Config(BARE), weights='work/epoch_2.pth'),
+            ValueError,
+            'no test_dataloader.dataset.pipeline',
+        ),
         (dict(device='nonsense'), ValueError, "'nonsense' cannot be used"),
         (dict(device='cuda:99'), ValueError, "'cuda:99' cannot be used"),
         (dict(batch_size=0), ValueError, 'batch_size'),
@@ -297,21 +290,6 @@ def test_what_cannot_be_a_model(
         options = dict(model='config/alone.py')
     with pytest.raises(error, match=message):
         TubeInferencer(**{'model': 'work', 'device': 'cpu', **options})
-
-
-def test_the_pipeline_is_found_in_wrapped_data_sets():
-    inner = CONFIG['test_dataloader']['dataset']
-    wrapped = dict(dataset=dict(type='W', dataset=inner))
-    cfg = Config(dict(test_dataloader=wrapped))
-    names = [step['type'] for step in pipeline_steps(cfg)]
-    assert names == [
-        'SampleClipFrames',
-        'DecodeFrames',
-        'ResizeClip',
-        'PackGroundingInputs',
-    ]
-    with pytest.raises(ValueError, match='pipeline'):
-        pipeline_steps(Config(dict(test_dataloader=dict(dataset=dict()))))
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from mmengine.config import Config
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer
-from hero_mm.apis.asking import Asking
 from hero_mm.apis.windows import (
     BestTubes,
     Found,
@@ -354,14 +353,6 @@ def test_the_command_says_what_it_finds(tmp_path, long_video, capsys):
     assert len(entries['0']['others']) == 4 and 'window' in entries['0']
     assert 'boxes' in entries['0']['others'][0]
     assert len(list(out.glob('*.mp4'))) == 2
-
-
-def test_windows_are_another_run(tmp_path, long_video):
-    runs = {
-        Asking(make(tmp_path, window=window), [long_video], ['a']).run
-        for window in (None, 2, 3)
-    }
-    assert len(runs) == 3
 
 
 def test_a_long_video_that_is_hardly_looked_at_is_said(
