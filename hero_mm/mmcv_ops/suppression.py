@@ -3,12 +3,16 @@
 Shape legend: N boxes, K kept boxes. Boxes are xyxy in pixels.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import common
 
 SOFT_NMS_NAIVE, SOFT_NMS_GAUSSIAN = 0, 2
+# Boxes that are compared at once: one trip from the accelerator a block.
+BLOCK = 256
 
 
 def nms(
@@ -30,22 +34,38 @@ def nms(
     vision = common.torchvision_ops()
     if vision is not None:
         return vision.nms(boxes, scores, iou_threshold)
-    left = scores.argsort(descending=True, stable=True)
-    kept = [left[:0]]
-    while left.numel():
-        kept.append(left[:1])
-        drops = _iou(boxes[left[0]], boxes[left[1:]]) > iou_threshold
-        left = left[1:][~drops]
+    alive = scores.argsort(descending=True, stable=True)
+    kept = [alive[:0]]
+    while alive.numel():
+        head, tail = alive[:BLOCK], alive[BLOCK:]
+        over = _iou(boxes[head], boxes[head]) > iou_threshold
+        best = head[_greedy(over.cpu().numpy())]
+        drops = _iou(boxes[best], boxes[tail]) > iou_threshold
+        alive = tail[~drops.any(0)]
+        kept.append(best)
     return torch.cat(kept)
 
 
-def _iou(box: Tensor, others: Tensor) -> Tensor:
-    """IoU of a box with others, has shape (N,); 0 where both are empty."""
-    least = torch.minimum(box[2:], others[:, 2:])
-    inner = least - torch.maximum(box[:2], others[:, :2])
-    inter = inner.clamp(min=0).prod(1)
-    area = (box[2:] - box[:2]).prod()
-    union = area + (others[:, 2:] - others[:, :2]).prod(1) - inter
+def _greedy(over: NDArray[np.bool_]) -> list[int]:
+    """Positions that survive when each kept one drops those it is over."""
+    kept: list[int] = []
+    dropped = np.zeros(len(over), bool)
+    for at, row in enumerate(over):
+        if not dropped[at]:
+            kept.append(at)
+            dropped |= row
+    return kept
+
+
+def _iou(ones: Tensor, others: Tensor) -> Tensor:
+    """IoU of each pair, has shape (N, M); 0 where both are empty."""
+    least = torch.minimum(ones[:, None, 2:], others[None, :, 2:])
+    inner = least - torch.maximum(ones[:, None, :2], others[None, :, :2])
+    inter = inner.clamp(min=0).prod(-1)
+    areas = [
+        (boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (ones, others)
+    ]
+    union = areas[0][:, None] + areas[1] - inter
     return inter / union.clamp(min=torch.finfo(inter.dtype).tiny)
 
 
@@ -85,7 +105,7 @@ def softnms(
         index = order[kept]
         dets[kept, :4], dets[kept, 4] = boxes[index], left[kept]
         kept += 1
-        iou = _iou(padded[index], padded[order[kept:]])
+        iou = _iou(padded[index][None], padded[order[kept:]])[0]
         if method == SOFT_NMS_GAUSSIAN:
             left[kept:] *= torch.exp(-(iou**2) / sigma)
         else:
