@@ -139,6 +139,7 @@ VIDEO_MAE = _mmaction(
     embed_dims=48,
     depth=1,
     num_heads=3,
+    num_frames=16,
     return_feat_map=True,
     use_mean_pooling=False,
 )

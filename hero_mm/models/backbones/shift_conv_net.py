@@ -26,9 +26,8 @@ from ..layers import temporal_shift
 class ClipNorm(nn.Module):
     """Normalise each channel over the real frames and pixels of a clip.
 
-    Batch normalisation learns with the statistics of a batch and is tested
-    with those of all clips; with one or two clips a batch these differ. Here
-    a clip is treated alike in both, and alike in every company.
+    With one or two clips a batch the statistics of batch normalisation differ
+    from those of a test. Here a clip is treated alike in both.
     """
 
     def __init__(self, dims: int, eps: float = 1e-5) -> None:
@@ -99,10 +98,7 @@ class ShiftBlock(nn.Module):
     def forward(
         self, x: Tensor, num_frames: int, mask: Optional[Tensor]
     ) -> Tensor:
-        """Refine features of shape (B * T, C, H, W); mask is (B * T, 1, H, W).
-
-        ``mask`` is None where nothing is padding.
-        """
+        """Refine features (B * T, C, H, W); as :class:`ClipNorm`."""
         out = x
         if self.shift:
             clips = x.view(-1, num_frames, *x.shape[1:])
@@ -150,13 +146,11 @@ class ShiftConvNet(BaseModule):
             init_cfg
             or dict(type='Kaiming', layer='Conv2d', nonlinearity='relu')
         )
-        if len(channels) != len(num_blocks):
+        if len(channels) != len(num_blocks) or norm not in NORMS:
             raise UserError(
-                'channels and num_blocks need one value a stage; got '
-                f'{tuple(channels)} and {tuple(num_blocks)}'
+                'channels and num_blocks need one value a stage, and norm is '
+                f'one of {[*NORMS]}; got {channels}, {num_blocks}, {norm!r}'
             )
-        if norm not in NORMS:
-            raise UserError(f'norm must be one of {[*NORMS]}, got {norm!r}')
         self.out_indices = tuple(out_indices)
         self.stem = ConvNorm(9, stem_channels, norm, 2)
         self.downs = nn.ModuleList()
@@ -185,16 +179,11 @@ class ShiftConvNet(BaseModule):
         return out.permute(0, 1, 4, 2, 3)
 
     def forward(
-        self,
-        imgs: Tensor,
-        frame_mask: Tensor,
-        pixel_mask: Tensor,
+        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> tuple[Tensor, ...]:
         """Encode frames (B, T, 3, H, W), with masks of frames and pixels.
 
-        Returns:
-            tuple[Tensor, ...]: The levels of ``out_indices``, each of shape
-            (B, T, C, H / stride, W / stride).
+        Gives the levels of ``out_indices``, (B, T, C, H / stride, W / stride).
         """
         num_clips, num_frames = frame_mask.shape
         mask = None

@@ -8,23 +8,22 @@ from typing import Any, Callable, Optional
 
 import torch
 import torch.nn.functional as F
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
+from hero_mm.structures import send
 
 from ..features import Pyramid
 from ..regions import Regions
 from ..video_encoders.building import build_part, in_words
 from .base import ProposalGenerator, Samples
 from .frame_samples import (
+    RealFrame,
     frame_sample,
-    frames_to_learn,
     pack_proposals,
-    pick_frames,
     real_frames,
-    set_batch_size,
-    sum_losses,
 )
 
 
@@ -65,63 +64,31 @@ class DenseHeadProposals(ProposalGenerator):
         self.num_levels = num_levels
         self.loss_weight = loss_weight
 
-    def _maps(self, level_NDHW: Tensor) -> tuple[Tensor, ...]:
-        """What the head sees, the finest level first."""
-        maps = [level_NDHW]
-        for _ in range(self.num_levels - 1):
-            maps.append(F.max_pool2d(maps[-1], 2, ceil_mode=True))
-        return tuple(maps)
-
-    def _check_strides(self, stride: tuple[float, float]) -> None:
-        """The strides that the head is built for must be ours."""
-        maker = getattr(self.head, 'prior_generator', None)
-        built_for = getattr(maker, 'strides', None)
-        if built_for is None:
-            return
-        wanted = [
-            tuple(side * 2**level for side in stride)
-            for level in range(self.num_levels)
-        ]
-        if [tuple(map(float, one)) for one in built_for] != wanted:
-            raise UserError(
-                f'the proposal head is built for strides {list(built_for)} '
-                f'(x, y), but the levels that it sees have {wanted}: set the '
-                'strides of its anchor_generator (or prior_generator) to '
-                'these, and num_levels to their number, or choose another '
-                'level of the pyramid'
-            )
-
     @torch.no_grad()
     def forward(
         self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
     ) -> Regions:
         """See :meth:`ProposalGenerator.forward`."""
-        level_BTDHW, stride = pyramid.level(self.level)
-        self._check_strides(stride)
+        _, (across, down) = pyramid.level(self.level)
         frames = real_frames(inputs)
         found: dict[int, Any] = {}
         # Frames of one size at a time, without what pads them: a head of
         # several convolutions would see the padding.
         for size in dict.fromkeys(one.size for one in frames):
-            rows = [i for i, one in enumerate(frames) if one.size == size]
-            height, width = (
-                math.ceil(side / step)
-                for side, step in zip(size, reversed(stride))
-            )
-            level = pick_frames(level_BTDHW, [frames[row] for row in rows])
-            samples = [frame_sample(size) for _ in rows]
+            rows = [row for row, one in enumerate(frames) if one.size == size]
+            cells = math.ceil(size[0] / down), math.ceil(size[1] / across)
+            level_NDHW = self._cells(pyramid, [frames[row] for row in rows])
             results = self._run(
                 self.head.predict,
-                level[..., :height, :width],
-                samples,
-                stride,
+                level_NDHW[..., : cells[0], : cells[1]],
+                [frame_sample(size) for _ in rows],
                 rescale=False,
             )
             found.update(zip(rows, results))
-        order = range(len(frames))
+        ordered = [found[row] for row in range(len(frames))]
         return pack_proposals(
-            [found[row].bboxes for row in order],
-            [found[row].scores for row in order],
+            [one.bboxes for one in ordered],
+            [one.scores for one in ordered],
             frames,
             pyramid.frame_mask_BT,
         )
@@ -134,36 +101,73 @@ class DenseHeadProposals(ProposalGenerator):
         Losses of the head keep its own names behind ``loss_proposal_``. All
         frames of complete clips go at once, whatever their size: heads that
         count objects over all processes must be called equally often in each.
+        Where no clip is complete, one frame without objects stands in, whose
+        losses weigh 0: every weight needs a gradient.
+        """
+        frames = real_frames(inputs)
+        learned = [
+            one
+            for one in frames
+            if samples[one.clip].get('tracks_complete', False)
+        ]
+        weight = self.loss_weight if learned else 0.0
+        data = []
+        for clip, frame, size in learned or frames[:1]:
+            tracks = samples[clip].gt_tracks
+            boxes = tracks.bboxes[tracks.valid[:, frame], frame]
+            boxes = boxes if learned else boxes[:0]
+            labels = boxes.new_zeros(len(boxes), dtype=torch.long)
+            sample = frame_sample(size)
+            sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+            # Nothing is to be ignored; mmdet's own pipelines say so, too.
+            sample.ignored_instances = sample.gt_instances[:0]
+            data.append(sample)
+        level_NDHW = self._cells(pyramid, learned or frames[:1])
+        losses = {}
+        for name, value in self._run(self.head.loss, level_NDHW, data).items():
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            total = weight * sum(part.mean() for part in parts)
+            losses[f'loss_proposal_{name.replace("loss_", "")}'] = total
+        return losses, self(pyramid, inputs, samples)
+
+    def _cells(self, pyramid: Pyramid, frames: list[RealFrame]) -> Tensor:
+        """The level of some frames; ValueError where the head is not for it.
+
+        The strides that the head is built for must be those of the levels.
         """
         level_BTDHW, stride = pyramid.level(self.level)
-        self._check_strides(stride)
-        frames = real_frames(inputs)
-        rows, truth, weight = frames_to_learn(frames, samples)
-        data = [
-            frame_sample(frames[row].size, boxes)
-            for row, boxes in zip(rows, truth)
+        priors: Any = getattr(self.head, 'prior_generator', None)
+        wanted = [
+            tuple(side * 2**level for side in stride)
+            for level in range(self.num_levels)
         ]
-        level_NDHW = pick_frames(level_BTDHW, [frames[row] for row in rows])
-        losses = self._run(self.head.loss, level_NDHW, data, stride)
-        losses = sum_losses(losses, weight * self.loss_weight)
-        return losses, self(pyramid, inputs, samples)
+        if priors and [tuple(map(float, s)) for s in priors.strides] != wanted:
+            raise UserError(
+                f'the proposal head is built for strides {priors.strides} '
+                f'(x, y), but the levels that it sees have {wanted}: set the '
+                'strides of its anchor_generator (or prior_generator) to '
+                'these, and num_levels to their number, or choose another '
+                'level of the pyramid'
+            )
+        length = level_BTDHW.shape[1]
+        places = [one.clip * length + one.frame for one in frames]
+        return level_BTDHW.flatten(0, 1)[send(places, level_BTDHW.device)]
 
     def _run(
         self,
         method: Callable[..., Any],
         level_NDHW: Tensor,
         data: list[Any],
-        stride: tuple[float, float],
         **options: Any,
     ) -> Any:
         """Run the head; ValueError where it does not take what it gets."""
-        dims, height, width = level_NDHW.shape[1:]
-        size = round(height * stride[1]), round(width * stride[0])
-        set_batch_size(data, size, self.head)
+        maps = [level_NDHW]
+        for _ in range(self.num_levels - 1):
+            maps.append(F.max_pool2d(maps[-1], 2, ceil_mode=True))
         with in_words(
             f'the proposal head {type(self.head).__name__} does not run on '
-            f'{self.num_levels} level(s) of {dims} channels',
+            f'{self.num_levels} level(s) of {level_NDHW.shape[1]} channels',
             'Its in_channels are embed_dims of the video encoder, and '
             'train_cfg and test_cfg stand inside head',
         ):
-            return method(self._maps(level_NDHW), data, **options)
+            return method(tuple(maps), data, **options)

@@ -57,7 +57,7 @@ def build_detector(
             logger='current',
         )
     try:
-        built: nn.Module = build_part(model, 'detector')
+        built: Any = build_part(model, 'detector')
     except OSError as error:
         if 'language_model' not in model:
             raise
@@ -68,6 +68,12 @@ def build_detector(
             'tokenizer.json tokenizer_config.json vocab.txt --local-dir '
             'FOLDER; then give language_model=FOLDER beside the detector'
         ) from error
+    if getattr(built, 'with_mask', False) and not built.with_bbox:
+        raise UserError(
+            f'{type(built).__name__} finds masks and no boxes; proposals '
+            'need a detector that finds boxes, such as Mask R-CNN or Faster '
+            'R-CNN'
+        )
     _fit(built)
     return built
 
@@ -134,16 +140,6 @@ def _fit(detector: Any) -> None:
     prepare: Any = getattr(detector, 'data_preprocessor', None)
     if getattr(prepare, 'pad_size_divisor', None) == 1:
         prepare.pad_size_divisor = 32
-
-
-def check_boxes(detector: Any) -> None:
-    """ValueError where a detector finds masks alone."""
-    if getattr(detector, 'with_mask', False) and not detector.with_bbox:
-        raise UserError(
-            f'{type(detector).__name__} finds masks and no boxes; proposals '
-            'need a detector that finds boxes, such as Mask R-CNN or Faster '
-            'R-CNN'
-        )
 
 
 def load_detector(detector: nn.Module, checkpoint: str) -> None:

@@ -19,7 +19,7 @@ from ..features import Pyramid
 from ..regions import Regions, clips_of_queries
 from ..video_encoders.building import FAILURES, reason
 from .base import ProposalGenerator, Samples
-from .detector_building import build_detector, check_boxes, load_detector
+from .detector_building import build_detector, load_detector
 from .frame_samples import (
     RealFrame,
     frame_sample,
@@ -91,7 +91,6 @@ class DetectorProposals(ProposalGenerator):
                 'DenseHeadProposals, which learns (docs/proposals.md)'
             )
         self.detector: Any = build_detector(detector, language_model)
-        check_boxes(self.detector)
         self.checkpoint = checkpoint
         self.takes_text = hasattr(self.detector, 'language_model')
         if text is not None and not self.takes_text:

@@ -2,18 +2,15 @@
 
 Only real frames are handed on: what pads a batch is no picture.
 
-Shape legend: B clips, T frames, N real frames of all of them, M objects, K
-boxes of a frame. Boxes are xyxy in pixels of the input.
+Shape legend: B clips, T frames, N real frames of all of them, K boxes of a
+frame. Boxes are xyxy in pixels of the input.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import torch
-from mmengine.structures import InstanceData
 from torch import Tensor
-
-from hero_mm.structures import GroundingDataSample, send
 
 from ..features import read_extents
 from ..regions import Regions
@@ -43,82 +40,21 @@ def real_frames(inputs: dict[str, Any]) -> list[RealFrame]:
     ]
 
 
-def pick_frames(x_BTC: Tensor, frames: Sequence[RealFrame]) -> Tensor:
-    """Those frames of (B, T, ...), has shape (N, ...)."""
-    length = x_BTC.shape[1]
-    places = [one.clip * length + one.frame for one in frames]
-    return x_BTC.flatten(0, 1)[send(places, x_BTC.device)]
-
-
-def frame_sample(size: tuple[int, int], truth: Optional[Tensor] = None) -> Any:
-    """A frame of (height, width) as a ``DetDataSample`` of mmdet.
-
-    ``truth``: boxes (M, 4) of its objects, all of class 0.
-    """
+def frame_sample(size: tuple[int, int]) -> Any:
+    """A frame of (height, width) as a ``DetDataSample`` of mmdet."""
     from mmdet.structures import DetDataSample
 
-    sample = DetDataSample(
+    return DetDataSample(
         metainfo=dict(
             img_shape=size,
             ori_shape=size,
             pad_shape=size,
             batch_input_shape=size,
             scale_factor=(1.0, 1.0),
-            # Top, bottom, left and right edge of the picture, for CenterNet.
+            # Top, bottom, left and right edge of the picture, for CornerNet.
             border=(0, size[0], 0, size[1]),
         )
     )
-    if truth is not None:
-        labels = truth.new_zeros(len(truth), dtype=torch.long)
-        sample.gt_instances = InstanceData(bboxes=truth, labels=labels)
-        # Nothing is to be ignored; mmdet's own pipelines say so, too.
-        sample.ignored_instances = sample.gt_instances[:0]
-    return sample
-
-
-def set_batch_size(
-    samples: Sequence[Any], size: tuple[int, int], head: Any
-) -> None:
-    """Set the (height, width) of their batch in the samples of frames.
-
-    Heads without priors (CenterNet) take their stride from ``pad_shape`` of
-    the first frame, for all of them.
-    """
-    meta = dict(batch_input_shape=size)
-    if not hasattr(head, 'prior_generator'):
-        meta['pad_shape'] = size
-    for sample in samples:
-        sample.set_metainfo(meta)
-
-
-def frames_to_learn(
-    frames: Sequence[RealFrame], samples: Sequence[GroundingDataSample]
-) -> tuple[list[int], list[Tensor], float]:
-    """Frames that a head or detector of mmdet learns: of complete clips.
-
-    To it everything outside the annotated boxes is background, and in a clip
-    whose tracks are not complete that may be an object that nobody annotated.
-
-    Where no clip is complete, one frame without objects stands in, and its
-    losses weigh 0. Heads that count objects over all processes must be called
-    equally often in each, and every weight needs a gradient.
-
-    Gives which of the frames, the annotated boxes (M, 4) of each, and the
-    weight of the losses.
-    """
-    rows = [
-        row
-        for row, one in enumerate(frames)
-        if samples[one.clip].get('tracks_complete', False)
-    ]
-    truth = []
-    for row in rows:
-        tracks = samples[frames[row].clip].gt_tracks
-        frame = frames[row].frame
-        truth.append(tracks.bboxes[tracks.valid[:, frame], frame])
-    if rows:
-        return rows, truth, 1.0
-    return [0], [samples[0].gt_tracks.bboxes.new_zeros(0, 4)], 0.0
 
 
 def pack_proposals(
@@ -146,20 +82,3 @@ def pack_proposals(
     return Regions.from_boxes(
         packed.to(device), sure.to(device), mask.to(device), frame_mask_BT
     )
-
-
-def sum_losses(losses: dict[str, Any], weight: float) -> dict[str, Tensor]:
-    """Losses of an mmdet part, as one number each, ``loss_proposal_*``.
-
-    What is no loss by its name, such as an accuracy, is logged as it is.
-    """
-    result = {}
-    for name, value in losses.items():
-        values = value if isinstance(value, (list, tuple)) else [value]
-        total = sum(one.mean() for one in values)
-        if 'loss' in name:
-            plain = name.replace('loss_', '').replace('_loss', '')
-            result[f'loss_proposal_{plain}'] = weight * total
-        else:
-            result[f'proposal_{name}'] = total.detach()
-    return result

@@ -25,9 +25,6 @@ from ..regions import Regions
 from ..targets import Tracks
 from .base import ProposalGenerator, Samples
 
-# That a CPU scores together where no gradients are wanted.
-CELLS_AT_ONCE = 8192
-
 
 def decode_boxes(raw: Tensor, centres: Tensor, unit: Tensor) -> Tensor:
     """Boxes (..., 4) from offsets of the centre and logarithms of the size.
@@ -112,7 +109,7 @@ class ObjectProposals(ProposalGenerator):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (B, T, P), boxes (B, T, P, 4), centres (P, 2), unit (2,)."""
         level, _ = pyramid.level(self.level)
-        out = self._raw(level.flatten(3).transpose(2, 3)).float()
+        out = self.head(level.flatten(3).transpose(2, 3)).float()
         unit = pyramid.unit(self.level)
         height, width = level.shape[-2:]
         y = torch.arange(height, device=out.device) + 0.5
@@ -121,16 +118,6 @@ class ObjectProposals(ProposalGenerator):
         centres = grid.flatten(0, 1) * unit
         boxes = decode_boxes(out[..., 1:], centres, unit)
         return out[..., 0], boxes, centres, unit
-
-    def _raw(self, cells_BTPD: Tensor) -> Tensor:
-        """Logits and raw boxes of all cells, (B, T, P, 5)."""
-        if torch.is_grad_enabled() or cells_BTPD.device.type != 'cpu':
-            return self.head(cells_BTPD)
-        # Some frames at a time: what lies between fits into the cache.
-        frames = max(1, CELLS_AT_ONCE // cells_BTPD.shape[2])
-        parts = cells_BTPD.flatten(0, 1).split(frames)
-        raw = torch.cat([self.head(part) for part in parts])
-        return raw.unflatten(0, cells_BTPD.shape[:2])
 
     @torch.no_grad()
     def _peaks(

@@ -1,14 +1,12 @@
 """Any backbone and neck of the MM family, as one map of features a frame.
 
-The layout of its input is read from the backbone. Strides, channels and steps
-in time are seen in one run on a clip of zeros when it is built, and said in
-one line. What does not fit is refused then.
+Strides, channels and steps in time are seen in one run on a clip of zeros when
+it is built. What does not fit is refused then.
 
 Shape legend: B clips, T frames, N frames of all clips, C channels, H W pixels
 or grid.
 """
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, Optional, Union
@@ -61,8 +59,8 @@ class FeatureTower(BaseModule):
             given. Defaults to -1, the last.
         clip_len (int, optional): Frames that a 3-D backbone sees at once;
             longer clips are cut into windows of it, shorter ones hold their
-            last frame. Defaults to ``num_frames`` of the backbone, where it
-            has that; None shows it the whole clip.
+            last frame. Defaults to ``num_frames`` of the config of the
+            backbone; without that, it sees the whole clip.
         finer_levels (Sequence[int]): Levels of the backbone that are read
             beside the map.
         init_cfg (dict, optional): Initialization config.
@@ -101,7 +99,8 @@ class FeatureTower(BaseModule):
                 f'sees a {self.sees}: leave it out'
             )
         if clip_len is None and self.sees == 'video':
-            clip_len = _num_frames(self.backbone, backbone)
+            # Of VideoMAE and others that are made for one number.
+            clip_len = backbone.get('num_frames')
         self.clip_len = clip_len
         with untouched(self, gradients=True):
             self._look(backbone, [neck] if isinstance(neck, dict) else neck)
@@ -133,19 +132,28 @@ class FeatureTower(BaseModule):
     def init_weights(self) -> None:
         """Initialise; ValueError where pretrained weights fill nothing."""
         # mmaction2's ``pretrained`` inflates weights past MMEngine's loader.
-        parts = [
+        parts: list[Any] = [
             part
             for part in self.backbone.modules()
             if isinstance(getattr(part, 'pretrained', None), str)
         ]
         before = [[p.clone() for p in part.parameters()] for part in parts]
+        missed: Optional[KeyError] = None
         try:
             super().init_weights()
-        except KeyError:
+        except KeyError as error:
             # It takes names for granted.
-            _refuse_unfilled(parts, before)
-            raise
-        _refuse_unfilled(parts, before)
+            missed = error
+        for part, old in zip(parts, before):
+            if missed or all(map(torch.equal, part.parameters(), old)):
+                raise UserError(
+                    f'pretrained={part.pretrained!r} fills nothing of '
+                    f'{type(part).__name__}: the names in the file are '
+                    'others. Give init_cfg of the video encoder a checkpoint '
+                    'of the whole recogniser (docs/pretrained.md)'
+                ) from missed
+        if missed:
+            raise missed
 
     def feature_maps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -316,18 +324,6 @@ class FeatureTower(BaseModule):
                 )
 
 
-def _refuse_unfilled(parts: list[Any], before: list[list[Tensor]]) -> None:
-    """ValueError where a ``pretrained`` left its part as it was."""
-    for part, old in zip(parts, before):
-        if all(map(torch.equal, part.parameters(), old)):
-            raise UserError(
-                f'pretrained={part.pretrained!r} fills nothing of '
-                f'{type(part).__name__}: the names in the file are others. '
-                'Give init_cfg of the video encoder a checkpoint of the '
-                'whole recogniser (docs/pretrained.md)'
-            )
-
-
 def _build_backbone(config: dict) -> nn.Module:
     backbone: Any = build_part(config, 'backbone')
     # Inflating 2-D weights is the default of mmaction2 even without any.
@@ -387,13 +383,6 @@ def _segments(backbone: nn.Module) -> list[tuple[Any, float]]:
         and part is not backbone
         and isinstance(getattr(part, 'num_segments', None), int)
     ]
-
-
-def _num_frames(backbone: nn.Module, config: dict) -> Optional[int]:
-    """The frames that a backbone is made for, as VideoMAE's is."""
-    known = inspect.signature(type(backbone)).parameters.get('num_frames')
-    frames = config.get('num_frames', getattr(known, 'default', None))
-    return frames if isinstance(frames, int) else None
 
 
 def _side(backbone: nn.Module, least: int) -> int:

@@ -1,10 +1,9 @@
 """Video encoder: any backbone and neck of the MM family, a clip at a time.
 
-The abstract of HERO says *end to end*; we choose that the backbone may be a
-2-D one that sees frames or a 3-D one that sees clips, that a neck may follow,
-and that a second backbone may bring motion. One level of the result and finer
-ones of the backbone become the pyramid that regions are found in and read
-from.
+The abstract of HERO says *end to end*; we choose that the backbone may see
+frames or clips, that a neck may follow, and that a second backbone may bring
+motion. One level of the result and finer ones of the backbone become the
+pyramid that regions are found in and read from.
 
 Shape legend: B clips, T frames, C channels, H W grid, D width.
 """
@@ -35,26 +34,20 @@ class VideoEncoder(FeatureTower):
     clip gives the same features alone and beside a larger one. (Backbones of
     the layout 'clip' without a neck get masks instead.)
 
+    ``backbone``, ``neck``, ``level``, ``clip_len`` and ``init_cfg`` are those
+    of :class:`FeatureTower`, whose map becomes the coarsest of the pyramid.
+
     Args:
-        backbone (dict): Config of a backbone; see :class:`FeatureTower` for
-            it and for ``neck``, ``level`` and ``clip_len``.
         embed_dims (int): Width D of the result.
-        neck (dict | Sequence[dict], optional): Config of a neck over the
-            levels, or of several, one after the other.
-        level (int): The level of the neck (else of the backbone) that becomes
-            the coarsest of the pyramid. Defaults to -1, the last.
-        clip_len (int, optional): Frames that a 3-D backbone sees at once.
         finer_levels (Sequence[int]): Levels of the backbone, the finest
             first, that stand below it: each is projected, and the level above
             it is added (arXiv 1612.03144, without its 3x3 convolutions).
+        motion (dict, optional): Arguments of a second
+            :class:`FeatureTower`. Its map is resized to that of the first,
+            and both are projected together.
         norm (bool): Normalise each level after its projection. Without, and
             without a neck, the coarsest level is a 1x1 convolution of the
             backbone, as in DETR and its heirs. Defaults to True.
-        motion (dict, optional): Arguments of a second
-            :class:`FeatureTower`, ``backbone`` and perhaps ``neck``,
-            ``level``, ``clip_len`` and ``init_cfg``. Its map is resized to
-            that of the first, and both are projected together.
-        init_cfg (dict, optional): Initialization config.
     """
 
     def __init__(
@@ -113,35 +106,24 @@ class VideoEncoder(FeatureTower):
             extents (Sequence, optional): Frames, height and width of each
                 clip without padding; read from the masks where not given.
 
-        Returns:
-            Pyramid: Normalised levels of width D, zero on padding.
+        Levels of the pyramid have width D, and are zero on padding.
         """
         sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
         imgs = _pad_up(imgs, self.granule)
         pixel_mask = _pad_up(pixel_mask, self.granule)
+        height, width = imgs.shape[-2:]
         if self.sees == 'clip' and not (self.neck or self.motion):
             maps = self.encode_alike(imgs, frame_mask, pixel_mask)
         else:
             if extents is None:
                 extents = read_extents(frame_mask, pixel_mask)
-            unit = self.granule
             maps = self._encode_by_extent(
-                imgs,
-                frame_mask,
-                pixel_mask,
-                [
-                    (max(t, 1), -(-h // unit) * unit, -(-w // unit) * unit)
-                    for t, h, w in extents
-                ],
+                imgs, frame_mask, pixel_mask, extents
             )
         pyramid = Pyramid(
             levels=tuple(maps),
             strides=tuple(
-                (
-                    imgs.shape[-1] / one.shape[-1],
-                    imgs.shape[-2] / one.shape[-2],
-                )
-                for one in maps
+                (width / one.shape[-1], height / one.shape[-2]) for one in maps
             ),
             frame_mask_BT=frame_mask,
             sizes_B2=torch.stack(sizes, 1).float(),
@@ -179,6 +161,11 @@ class VideoEncoder(FeatureTower):
 
         Returns maps of shape (B, T, C, H, W), zero on padding.
         """
+        unit = self.granule
+        extents = [
+            (max(t, 1), -(-h // unit) * unit, -(-w // unit) * unit)
+            for t, h, w in extents
+        ]
         whole = (imgs.shape[1], *imgs.shape[-2:])
         if all(extent == whole for extent in extents):
             return self.encode_alike(imgs, frame_mask, pixel_mask)

@@ -118,38 +118,3 @@ def test_a_head_that_does_not_fit_is_refused(
     with pytest.raises(ValueError, match=words):
         model.proposal_generator = MODELS.build(config)
         learn(model, make_clip(2))
-
-
-def test_a_head_without_anchors_knows_the_size_of_the_level(
-    build_proposing, make_clip, collate, monkeypatch
-):
-    """CenterNet takes its stride from it; frames end within a cell."""
-    model = build_proposing('RPNHead')
-    batch = collate(model, make_clip(2, (37, 50)))
-    pyramid = model.encode(batch['inputs'])
-    level, _ = pyramid.level(-1)
-    head = dict(
-        type='mmdet.CenterNetHead',
-        in_channels=level.shape[2],
-        feat_channels=8,
-        num_classes=1,
-        loss_center_heatmap=dict(type='GaussianFocalLoss'),
-        loss_wh=dict(type='L1Loss'),
-        loss_offset=dict(type='L1Loss'),
-        test_cfg=dict(topk=8, local_maximum_kernel=3, max_per_img=8),
-    )
-    generator = MODELS.build(dict(type='DenseHeadProposals', head=head))
-    calls = []
-    decode = generator.head._decode_heatmap
-    monkeypatch.setattr(
-        generator.head,
-        '_decode_heatmap',
-        lambda *args, **rest: calls.append(args) or decode(*args, **rest),
-    )
-    losses, regions = generator.loss_and_predict(
-        pyramid, batch['inputs'], batch['data_samples']
-    )
-    assert all(value.isfinite() for value in losses.values())
-    assert regions.mask_BTN.all()
-    rows, columns = level.shape[-2:]
-    assert calls[0][3] == (8 * rows, 8 * columns)

@@ -8,7 +8,6 @@ from torch import nn
 
 from hero_mm.models import ObjectProposals, Pyramid
 from hero_mm.models.losses import box_iou_pairs
-from hero_mm.models.proposals import object_proposals
 from hero_mm.models.proposals.object_proposals import decode_boxes
 from hero_mm.structures import GroundingDataSample
 
@@ -64,20 +63,6 @@ def teach(proposals, pyramid, *samples):
     proposals.loss_object, proposals.loss_bbox = Recorder(), Recorder()
     proposals.loss_and_predict(pyramid, {}, samples)
     return proposals.loss_object, proposals.loss_bbox
-
-
-def test_some_cells_at_a_time_say_the_same(monkeypatch):
-    """Without gradients, on a CPU; the last part is smaller."""
-    proposals = generator()
-    pyramid = pyramid_of(torch.randn(2, 5, DIMS, 3, 4))
-    wanted = proposals._dense(pyramid)
-    monkeypatch.setattr(object_proposals, 'CELLS_AT_ONCE', 40)
-    seen: list = []
-    proposals.head.register_forward_hook(lambda *args: seen.append(args))
-    with torch.no_grad():
-        got = proposals._dense(pyramid)
-    assert len(seen) == 4
-    torch.testing.assert_close(got, wanted)
 
 
 # Which cells answer
