@@ -137,23 +137,20 @@ def draw_together(
     image = draw_boxes(
         frame, [(box, color, False) for box, color in zip(boxes, colors)]
     )
+    picture = Image.fromarray(image)
     for number, (box, color) in enumerate(zip(boxes, colors), 1):
         if box is None:
             continue
         x, y = np.maximum(box[:2] * image.shape[1] / frame.shape[1], 0)
-        for wide, paint in ((5, HALO_COLOR), (2, color)):
-            place = (int(x) + 6, int(y) + 20)
-            cv2.putText(
-                image,
-                str(number),
-                place,
-                cv2.FONT_HERSHEY_SIMPLEX,
-                0.6,
-                paint,
-                wide,
-                cv2.LINE_AA,
-            )
-    return image
+        ImageDraw.Draw(picture).text(
+            (x + 6, y + 3),
+            str(number),
+            color,
+            font(16),
+            stroke_width=2,
+            stroke_fill=HALO_COLOR,
+        )
+    return np.array(picture)
 
 
 def draw_tube(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
