@@ -11,7 +11,13 @@ Example:
 
 import sys
 
-from hero_mm.pretrained.command_line import main
+from hero_mm.pretrained import command_line
+
+
+def main() -> int:
+    """Convert by the command line; the exit status."""
+    return command_line.main(__doc__)
+
 
 if __name__ == '__main__':
-    sys.exit(main(__doc__))
+    sys.exit(main())
