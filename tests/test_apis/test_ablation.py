@@ -230,7 +230,7 @@ def test_what_cannot_be_measured_is_told(toy):
     assert (found['params'], found['trained_params']) == (5, 4)
     assert found['clips'] == 3 and found['ms'] > 0
     assert found['flops'] is None
-    assert 'has no encode_video' in found['errors']['flops']
+    assert 'counted for grounders' in found['errors']['flops']
 
 
 def test_the_score_counts_though_the_data_is_gone(toy):

@@ -112,7 +112,7 @@ def _frame_array(keys: Any, owner: str) -> IntArray:
 
 def _frame(key: Any) -> int:
     if type(key) is bool or not isinstance(key, (int, np.integer, str)):
-        raise ValueError(f'found {key!r:.40}')
+        raise UserError(f'found {key!r:.40}')
     return int(key)
 
 
