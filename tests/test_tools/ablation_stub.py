@@ -7,6 +7,7 @@ and what goes wrong.
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -101,6 +102,8 @@ def train(cfg, words):
         (work_dir / 'last_checkpoint').write_text(str(checkpoint))
         (work_dir / 'training_cost.json').write_text(json.dumps(spent))
     if stub.get('hangs') and '--resume' not in words:
+        # As a data worker that outlives it.
+        subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
         time.sleep(60)
 
 

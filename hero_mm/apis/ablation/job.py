@@ -8,11 +8,12 @@ commands in processes of their own.
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -398,18 +399,22 @@ def _result_of(folder: Folder) -> dict[str, Any]:
 
 
 def _end(process: 'subprocess.Popen[bytes]') -> None:
-    """Stop a command, politely at first.
+    """Stop a command, politely at first, and then what it has started.
 
-    Data workers look for their parent every five seconds, and end without.
+    A data worker whose parent is gone may wait for ever to hand out a batch,
+    and would keep the lock.
     """
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    workers = children.read_text().split() if children.is_file() else []
     for end in (process.terminate, process.kill):
         if process.poll() is not None:
-            return
+            break
         end()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
+    for worker in map(int, workers):
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
 
 
 def _last_words(log: Path, start: int) -> str:
