@@ -91,7 +91,7 @@ ANNOTATIONS = {
     ),
     'unknown-track': (
         lambda raw: first_query(raw).update(track_id='77'),
-        ["unknown track id '77'", 'the video has the tracks'],
+        ["unknown track id '77'", "the video has ['0', '1'"],
     ),
     'empty-sentence': (
         lambda raw: first_query(raw).update(text=' '),
