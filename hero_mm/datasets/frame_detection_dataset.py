@@ -38,7 +38,7 @@ class FrameDetectionDataset(GroundingDataset):
         pipeline (Sequence[dict | Callable]): Transforms of mmdet, from
             ``LoadAnnotations`` to ``PackDetInputs``.
         **kwargs: Of :class:`GroundingDataset`: ``data_prefix``,
-            ``test_mode``, ``backend_args``, ...
+            ``test_mode``, ...
 
     Raises:
         ValueError: ``frames_per_video`` is not positive.
@@ -58,9 +58,10 @@ class FrameDetectionDataset(GroundingDataset):
                 f'frames_per_video must be at least 1, got {frames_per_video}'
             )
         self.frames_per_video = frames_per_video
-        decode = DecodeFrames(backend_args=kwargs.get('backend_args'))
         super().__init__(
-            ann_file, pipeline=[decode, frame_to_image, *pipeline], **kwargs
+            ann_file,
+            pipeline=[DecodeFrames(), frame_to_image, *pipeline],
+            **kwargs,
         )
 
     def load_data_list(self) -> list[dict]:

@@ -52,8 +52,6 @@ class TubeMetric(BaseMetric):
         dataset (str, optional): Of data sets that are tested together
             (``ConcatDataset``), the one that is scored here, by the name that
             its annotation gives it. Defaults to None, all.
-        backend_args (dict, optional): Arguments of the MMEngine storage
-            backend of the annotation. Defaults to None, the local disk.
         dump (str, optional): Write the predictions to this ``.json`` file
             (see :mod:`hero_mm.evaluation.prediction_file`).
         checkpoint (str, optional): What predicts, for those who read what is
@@ -75,7 +73,6 @@ class TubeMetric(BaseMetric):
         protocol: str = 'tubedetr',
         ann_file: Optional[str] = None,
         dataset: Optional[str] = None,
-        backend_args: Optional[dict] = None,
         dump: Optional[str] = None,
         checkpoint: Optional[str] = None,
         **kwargs: Any,
@@ -90,7 +87,6 @@ class TubeMetric(BaseMetric):
         self.protocol = protocol
         self.ann_file = ann_file
         self.dataset = dataset
-        self.backend_args = backend_args
         self.dump = dump
         self.checkpoint = checkpoint
         self._annotations: Any = None
@@ -183,9 +179,7 @@ class TubeMetric(BaseMetric):
             # Not at the top: data sets import decoders.
             from hero_mm.datasets.annotation import load_annotation
 
-            self._annotations = [
-                load_annotation(one, self.backend_args) for one in paths
-            ]
+            self._annotations = [load_annotation(one) for one in paths]
         facts = [annotation.metainfo for annotation in self._annotations]
         truths = [one.ground_truths() for one in self._annotations]
         for place, part in enumerate(parts or ()):

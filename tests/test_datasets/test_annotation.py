@@ -327,8 +327,7 @@ def test_bad_runs(saved, runs):
         (None, 'copy it beside the JSON'),
     ],
 )
-@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
-def test_bad_files_of_tracks(saved, content, message, backend_args):
+def test_bad_files_of_tracks(saved, content, message):
     tracks = saved.with_name('ann.tracks.npy')
     if content is None:
         tracks.unlink()
@@ -342,7 +341,7 @@ def test_bad_files_of_tracks(saved, content, message, backend_args):
         tracks.write_bytes(content(tracks.read_bytes()))
     kind = FileNotFoundError if content is None else AnnotationError
     with pytest.raises(kind, match=message):
-        load_annotation(saved, backend_args)
+        load_annotation(saved)
 
 
 @pytest.mark.parametrize(
@@ -363,17 +362,13 @@ def test_not_an_annotation(tmp_path, content, message):
         load_annotation(tmp_path / 'none.json')
 
 
-@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
-def test_a_packed_file_with_a_mark(saved, backend_args):
-    """Also through a storage backend, which maps nothing."""
+def test_a_packed_file_with_a_mark(saved):
     raw = json.loads(saved.read_text())
     packed = saved.with_name('ann.json.gz')
     packed.write_bytes(gzip.compress(codecs.BOM_UTF8 + saved.read_bytes()))
-    loaded = load_annotation(packed, backend_args)
+    loaded = load_annotation(packed)
     assert loaded.data_list == raw['data_list']
-    video = pickle.loads(pickle.dumps(loaded.videos['v']))
-    assert isinstance(video.store.array, np.memmap) == (backend_args is None)
-    boxes, _ = video.track_boxes('0', [3])
+    boxes, _ = loaded.videos['v'].track_boxes('0', [3])
     assert boxes[0].tolist() == [3, 2, 12, 30]
 
 

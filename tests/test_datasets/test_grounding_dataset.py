@@ -276,15 +276,6 @@ def test_all_broken_ends_with_an_error(broken, warnings, test_mode):
     assert dataset.broken_videos == ['v0', 'v1', 'v2']
 
 
-def test_through_a_storage_backend(toy):
-    args = dict(backend='local')
-    decode = dict(type='DecodeFrames', backend_args=args)
-    pipeline = [DECODE[0], decode, DECODE[2]]
-    dataset = _build(toy, pipeline, backend_args=args)
-    plain = _build(toy, DECODE)
-    assert torch.equal(dataset[1]['inputs'], plain[1]['inputs'])
-
-
 _LOADER = """
 import os, resource, sys
 from torch.utils.data import DataLoader

@@ -14,9 +14,9 @@ from hero_mm.datasets import frame_table, video_reader
 from hero_mm.datasets.video_reader import PyAVReader, VideoError, open_video
 
 
-def _read(path, indices=(0,), **options):
-    with open_video(path, **options) as reader:
-        return reader.get_frames(indices)
+def _read(path, indices=(0,), max_side=None):
+    with open_video(path) as reader:
+        return reader.get_frames(indices, max_side)
 
 
 def _turned(path, source, a, b, c, d):
@@ -228,18 +228,16 @@ def test_what_a_seek_shows_is_compared(files, toy_tools):
     path, _, _ = files['long']
     with open_video(path) as reader:
         table = reader._whole()
-        sums = table.sums.copy()
         # As if the seek showed another picture of the same time.
-        table.sums[150] += 1
+        table.rows['sum'][150] += 1
         with pytest.raises(VideoError, match='no seek'):
             list(reader._seek(table, np.array([150])))
         assert toy_tools.is_frame(reader.get_frames([150])[0], 150)
-        table.sums[:] = sums
-        table.sums[np.flatnonzero(table.keys[:141])[-1]] += 1
+        assert len(list(reader._seek(table, np.array([140])))) == 1
+        key = np.flatnonzero(table.rows['key'][:141])[-1]
+        table.rows['sum'][key] += 1
         with pytest.raises(VideoError, match='no seek'):
             list(reader._seek(table, np.array([140])))
-        table.sums[:] = sums
-        assert len(list(reader._seek(table, np.array([140])))) == 1
 
 
 def _write_panning(path):
@@ -318,23 +316,7 @@ def test_bad_indices(files, indices):
         _read(files['plain'][0], indices)
 
 
-@pytest.mark.parametrize('threads', [0, 2])
-def test_threads_change_nothing(files, threads):
-    one = _read(files['long'][0], [0, 77])
-    many = _read(files['long'][0], [0, 77], num_threads=threads)
-    np.testing.assert_array_equal(one, many)
-
-
-def test_through_a_storage_backend(files, own_cache):
-    path, _, _ = files['long']
-    stored = _read(path, [3, 120], backend_args=dict(backend='local'))
-    # Who knows what stands behind a name there.
-    assert not own_cache.exists()
-    np.testing.assert_array_equal(stored, _read(path, [3, 120]))
-
-
-@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
-def test_broken_files_are_named(tmp_path, files, backend_args):
+def test_broken_files_are_named(tmp_path, files):
     (tmp_path / 'empty.mp4').touch()
     (tmp_path / 'text.mp4').write_text('not a video\n' * 40)
     whole = files['long'][0].read_bytes()
@@ -346,7 +328,7 @@ def test_broken_files_are_named(tmp_path, files, backend_args):
         'cut.mp4': 'not a readable video',
     }.items():
         with pytest.raises(VideoError, match=message) as caught:
-            _read(tmp_path / name, backend_args=backend_args)
+            _read(tmp_path / name)
         error = pickle.loads(pickle.dumps(caught.value))
         assert str(tmp_path / name) in str(error) and 'Cure: ' in str(error)
         assert type(error) is VideoError
@@ -479,25 +461,20 @@ def test_large_frames_are_reduced_while_they_are_decoded(
     path, count, _ = files['long']
     ranks = [0, 150]
     whole = _read(path, ranks)
-    assert (whole == _reduced(path, ranks, 64)).all()
+    assert (whole == _read(path, ranks, 64)).all()
     for source in (path, folder_of(whole)):
-        few = _reduced(source, [0, 1], 32)
+        few = _read(source, [0, 1], 32)
         assert few.shape == (2, 24, 32, 3)
     # The mean of each 2 x 2 pixels, but for the rounding of the colours.
     mean = whole[:, ::2, ::2].astype(int) + whole[:, 1::2, ::2]
     mean = (mean + whole[:, ::2, 1::2] + whole[:, 1::2, 1::2]) / 4
     assert np.abs(few - mean).mean() < 2
     turned = _turned(tmp_path / 'turned.mp4', path, 0, 1, -1, 0)
-    turned = _reduced(turned, [0], 32)
+    turned = _read(turned, [0], 32)
     assert turned.shape == (1, 32, 24, 3)
     with open_video(path) as reader:
         reader.get_frames([0], 32)
         assert reader.size == (64, 48)
-
-
-def _reduced(path, ranks, max_side):
-    with open_video(path) as reader:
-        return reader.get_frames(ranks, max_side)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import logging
 import numpy as np
 import pytest
 import torch
-from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
@@ -58,22 +57,6 @@ def test_scores(tiny_annotation):
     metric = TubeMetric()
     metric.process(None, [make_sample().to_dict()] * 3)
     assert len(metric.results) == 3
-
-
-def test_the_annotation_may_lie_in_a_storage(tiny_annotation, monkeypatch):
-    asked = []
-
-    class Shelf(fileio.LocalBackend):
-        def get(self, filepath):
-            asked.append(filepath)
-            return super().get(tiny_annotation)
-
-    name = 'hero_mm.test.shelf'
-    monkeypatch.setitem(fileio.backends.backends, name, Shelf)
-    result = run(
-        [make_sample()], 'far/ann.json', backend_args=dict(backend=name)
-    )
-    assert result['tube/m_vIoU'] == 1.0 and asked == ['far/ann.json']
 
 
 def test_missing_queries_score_zero(tiny_annotation):

@@ -35,7 +35,6 @@ class TubeVisualizationHook(Hook):
         video (bool): Write an mp4 beside each sheet. Defaults to True.
         out_dir (str, optional): Folder of the files. Defaults to
             ``vis`` in the work dir.
-        backend_args (dict, optional): Of the storage of the videos.
         show (bool): What MMAction2's ``tools/test.py --show`` sets. There is
             no window: only False can be used. Defaults to False.
         wait_time (float): Set beside ``show`` and not used. Defaults to 0.
@@ -54,7 +53,6 @@ class TubeVisualizationHook(Hook):
         max_queries: int = 2,
         video: bool = True,
         out_dir: Optional[str] = None,
-        backend_args: Optional[dict] = None,
         show: bool = False,
         wait_time: float = 0,
     ) -> None:
@@ -80,7 +78,6 @@ class TubeVisualizationHook(Hook):
         self.max_queries = max_queries
         self.video = video
         self.out_dir = out_dir
-        self.backend_args = backend_args
         self._seen = 0
         self._drawn = 0
 
@@ -142,9 +139,7 @@ class TubeVisualizationHook(Hook):
         folder: Path,
         step: int,
     ) -> None:
-        with open_video(
-            sample.video_path, backend_args=self.backend_args
-        ) as reader:
+        with open_video(sample.video_path) as reader:
             frames = reader.get_frames(sample.frame_inds)
             aspect = reader.pixel_aspect
         start, end = sample.segment
