@@ -12,8 +12,7 @@ native and 0-based, spans and segments half-open ``[start, end)``.
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -39,14 +38,8 @@ NOTES = {
     'length': 'videos with some frames more or less than annotated',
     'fps': 'videos with another frame rate than annotated',
     'size': 'videos of another size than annotated (boxes are scaled)',
-    'percent': 'annotations whose boxes may be in percent, not in pixels',
-    'over': 'tracks with boxes that leave the picture in part',
     'gap': 'sentences with frames in their span that have no box',
     'truths': 'sentences given for one clip with different truth',
-    'twice': 'sentences given twice for one clip with the same truth',
-    'category': 'sentences and tracks without a category',
-    'empty': 'tracks without a box',
-    'unused': 'videos without a sentence',
 }
 
 # The frame rates of a file and of its annotation are rounded differently.
@@ -58,7 +51,7 @@ _MOST = 0.8
 # of it that the other two numbers move less than, where they are lengths.
 _LEAST_MOVE = 40
 _SIDES_MOVE = 0.4
-# What boxes in shares or percent go beyond the picture by.
+# What boxes in shares go beyond the picture by.
 _ROUNDED = 0.05
 
 
@@ -115,42 +108,30 @@ def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
     return found
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong or worth knowing.
+class Finding(NamedTuple):
+    """Something that is wrong or worth knowing, where, and what is there.
 
-    Attributes:
-        kind (str): A key of :data:`ERRORS` or :data:`NOTES`.
-        where (str): The entry.
-        found (str): What is there.
+    ``kind`` is a key of :data:`ERRORS`: something must be done about it, or
+    of :data:`NOTES`.
     """
 
     kind: str
     where: str
     found: str
 
-    @property
-    def is_error(self) -> bool:
-        """bool: Whether something must be done about it."""
-        return self.kind in ERRORS
-
 
 def audit_annotation(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
     """Look at an annotation alone."""
-    used = {clip['video_id'] for clip in annotation.data_list}
     for video_id, video in annotation.videos.items():
         where = f'video {video_id!r}'
-        if video_id not in used:
-            yield Finding('unused', where, f'{len(video.tracks)} tracks')
-        for track_id, track in video.tracks.items():
-            place = f'{where}, track {track_id!r}'
-            if not track.category:
-                yield Finding('category', place, 'its category is empty')
-            if not len(track.runs):
-                yield Finding('empty', place, f'of a {track.category!r}')
-            yield from _audit_boxes(video, track_id, place)
-            yield from _audit_runs(track.runs, place)
-    yield from _audit_units(annotation)
+        for track_id in video.tracks:
+            yield from _audit_track(
+                video, track_id, f'{where}, track {track_id!r}'
+            )
+        most = max((run.max() for run in _all_boxes(video)), default=np.inf)
+        if most <= 1 + _ROUNDED and min(video.width, video.height) > 2:
+            found = f'none is larger than 1 in {video.width}x{video.height}'
+            yield Finding('shares', where, found)
     yield from _audit_sides(annotation)
     yield from _audit_sentences(annotation)
 
@@ -162,27 +143,23 @@ def _all_boxes(video: VideoInfo) -> Iterator[np.ndarray]:
             yield video.rows(track_id)[row : row + end - begin]
 
 
-def _audit_units(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
-    """Boxes in shares of the picture: up to 1, or in percent up to 100."""
-    videos, in_percent = 0, 0
-    for video in annotation.videos.values():
-        most = max((run.max() for run in _all_boxes(video)), default=np.inf)
-        side = min(video.width, video.height)
-        if most <= 1 + _ROUNDED and side > 2:
-            found = f'none is larger than 1 in {video.width}x{video.height}'
-            yield Finding('shares', f'video {video.video_id!r}', found)
-        videos += most < np.inf
-        in_percent += 2 < most <= 100 + _ROUNDED and side > 200
-    if in_percent and in_percent == videos:
+def _audit_track(
+    video: VideoInfo, track_id: str, where: str
+) -> Iterator[Finding]:
+    """Boxes outside the picture, and on single frames alone."""
+    track = video.tracks[track_id]
+    boxes_N4, _ = video.track_boxes(track_id, track.frames)
+    size = np.array([video.width, video.height])
+    outside_N = np.any((boxes_N4[:, 2:] <= 0) | (boxes_N4[:, :2] >= size), 1)
+    if outside_N.any():
+        at = int(outside_N.argmax())
+        box = ', '.join(f'{side:g}' for side in boxes_N4[at])
         found = (
-            f'none of {videos} videos has a box beyond pixel 100; where they '
-            'are in percent, multiply them by width / 100 and height / 100'
+            f'{outside_N.sum()} boxes, first on frame {track.frames[at]}: '
+            f'[{box}] in {video.width}x{video.height}'
         )
-        yield Finding('percent', 'boxes', found)
-
-
-def _audit_runs(runs_R3: np.ndarray, where: str) -> Iterator[Finding]:
-    """Boxes on single frames, with as many frames between them or more."""
+        yield Finding('outside', where, found)
+    runs_R3 = track.runs
     single = (runs_R3[:, 1] - runs_R3[:, 0] == 1).sum()
     if len(runs_R3) >= _LEAST_KEYS and single >= _MOST * len(runs_R3):
         step = int(np.median(np.diff(runs_R3[:, 0])))
@@ -219,53 +196,27 @@ def _audit_sides(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
         yield Finding('sides', 'boxes', found)
 
 
-def _audit_boxes(
-    video: VideoInfo, track_id: str, where: str
-) -> Iterator[Finding]:
-    """Boxes that leave the picture: the first one, and how many."""
-    frames_N = video.tracks[track_id].frames
-    boxes_N4, _ = video.track_boxes(track_id, frames_N)
-    size = np.array([video.width, video.height])
-    low_N2, high_N2 = boxes_N4[:, :2], boxes_N4[:, 2:]
-    outside_N = np.any((high_N2 <= 0) | (low_N2 >= size), axis=1)
-    # A pixel is what rounding and inclusive ends come to.
-    over_N = np.any((low_N2 < -1) | (high_N2 > size + 1), axis=1) & ~outside_N
-    for kind, bad_N in (('outside', outside_N), ('over', over_N)):
-        if bad_N.any():
-            at = int(bad_N.argmax())
-            box = ', '.join(f'{side:g}' for side in boxes_N4[at])
-            found = (
-                f'{bad_N.sum()} boxes, first on frame {frames_N[at]}: [{box}] '
-                f'in {video.width}x{video.height}'
-            )
-            yield Finding(kind, where, found)
-
-
 def _audit_sentences(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
-    """Gaps in the tubes, no category, and what is said twice."""
+    """Gaps in the tubes, and sentences with several truths."""
     said: dict[tuple, list[dict]] = defaultdict(list)
     for clip in annotation.data_list:
         name, (start, end) = clip['video_id'], clip['segment']
         video = annotation.videos[name]
         for query in clip['queries']:
-            where = f'query {query["query_id"]!r} of video {name!r}'
             frames = np.arange(*query['span'])
             _, valid = video.track_boxes(query['track_id'], frames)
             if not valid.all():
+                where = f'query {query["query_id"]!r} of video {name!r}'
                 missing = frames[~valid]
                 found = f'{len(missing)} of {len(frames)}, first {missing[0]}'
                 yield Finding('gap', where, found)
-            category = video.tracks[query['track_id']].category
-            if not (query.get('category') or category):
-                yield Finding('category', where, 'its category is empty')
             text = ' '.join(query['text'].lower().split())
             said[f'video {name!r} [{start}, {end})', text].append(query)
     for (place, text), queries in said.items():
-        if len(queries) > 1:
-            truths = {(*query['span'], query['track_id']) for query in queries}
+        truths = {(*query['span'], query['track_id']) for query in queries}
+        if len(truths) > 1:
             ids = ', '.join(repr(query['query_id']) for query in queries)
-            kind = 'truths' if len(truths) > 1 else 'twice'
-            yield Finding(kind, place, f'{text!r:.60}: queries {ids}')
+            yield Finding('truths', place, f'{text!r:.60}: queries {ids}')
 
 
 def audit_videos(

@@ -180,10 +180,11 @@ class PyAVReader(VideoReader):
 
     def _last_packet(self) -> Optional[float]:
         """Where the packets of all streams end."""
-        with PyAVReader(self.path) as other:
+        other: Any = av.open(self.path)
+        with other:
             ends = [
                 (packet.pts + (packet.duration or 0)) * packet.time_base
-                for packet in other._container.demux()
+                for packet in other.demux()
                 if packet.pts is not None
             ]
         return float(max(ends)) if ends else None

@@ -13,7 +13,7 @@ Example::
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Optional
@@ -64,17 +64,14 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return args
 
 
-def summarize(findings: Iterable[Finding], show: int) -> list[str]:
+def summarize(findings: Sequence[Finding], show: int) -> list[str]:
     """Count what was found, errors first."""
-    by_kind: dict[str, list[Finding]] = {kind: [] for kind in ERRORS | NOTES}
-    for finding in findings:
-        by_kind[finding.kind].append(finding)
     lines = []
-    for kind, found in by_kind.items():
-        if not found:
-            continue
-        level = 'error' if kind in ERRORS else 'note'
-        lines.append(f'{level}: {len(found)} {(ERRORS | NOTES)[kind]}')
+    for kind, what in (ERRORS | NOTES).items():
+        found = [part for part in findings if part.kind == kind]
+        if found:
+            level = 'error' if kind in ERRORS else 'note'
+            lines.append(f'{level}: {len(found)} {what}')
         lines += [f'    {part.where}: {part.found}' for part in found[:show]]
         if show and len(found) > show:
             lines.append(f'    and {len(found) - show} more')
@@ -101,7 +98,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         lines = [f'{f.kind}\t{f.where}\t{f.found}\n' for f in findings]
         write_bytes(Path(args.list), ''.join(lines).encode())
         print(f'all of it: {args.list}')
-    errors = sum(finding.is_error for finding in findings)
+    errors = sum(finding.kind in ERRORS for finding in findings)
     if errors:
         raise UserError(
             f'{errors} errors in {source.ann_file}, see above; fetch broken '

@@ -1,4 +1,4 @@
-r"""Tell what a data set is made of: lengths, sizes, spans, words, names.
+r"""Tell what a data set is made of: lengths, sizes, spans, names.
 
 Example::
 
@@ -14,14 +14,14 @@ from typing import Optional
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hero_mm.errors import UserError, explained, run_tool
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.annotation import (
         GroundingAnnotation,
         load_annotation,
     )
-    from hero_mm.datasets.query_traits import QueryTraits, query_traits
+    from hero_mm.datasets.query_traits import query_traits
     from hero_mm.datasets.source import SPLITS, find_source
     from hero_mm.evaluation.breakdown import group_by_name
     from hero_mm.visualization.report import data_name
@@ -64,80 +64,40 @@ def count_table(what: str, names: Sequence[str]) -> Table:
 
 
 def dataset_tables(annotation: GroundingAnnotation) -> list[Table]:
-    """Counts, lengths, sizes, words and names of a data set.
-
-    Raises:
-        ValueError: If the annotation has no sentence.
-    """
+    """Lengths, sizes, words and names of a data set."""
     traits = query_traits(annotation)
-    if not len(traits):
-        raise UserError(
-            f'{annotation.path}: there is no sentence; convert the data again.'
-        )
-    names = {
-        'type': traits.types,
-        'category of the object': traits.categories,
-        'predicate': traits.predicates,
-    }
-    return [
-        _word_table(annotation, traits),
-        _length_table(annotation, traits),
-        *(count_table(what, given) for what, given in names.items()),
-    ]
-
-
-def _number_table(
-    title: str, numbers: dict[str, ArrayLike], note: str
-) -> Table:
-    rows = [number_row(name, values) for name, values in numbers.items()]
-    return Table(title, ['', *NUMBERS], rows, note, total=False)
-
-
-def _word_table(annotation: GroundingAnnotation, traits: QueryTraits) -> Table:
-    words = Counter(
-        word.strip('.,;:!?').lower()
-        for text in traits.texts
-        for word in text.split()
-    )
-    words.pop('', None)
-    once = sum(count == 1 for count in words.values())
-    return _number_table(
-        'Words',
-        {
-            'words of a sentence': traits.words,
-            'sentences of a clip': [
-                len(clip['queries']) for clip in annotation.data_list
-            ],
-            'sentences of a video': [*Counter(traits.video_ids).values()],
-        },
-        f'{len(words)} different words, {once} of them once.',
-    )
-
-
-def _length_table(
-    annotation: GroundingAnnotation, traits: QueryTraits
-) -> Table:
     videos = list(annotation.videos.values())
-    share = 100 * traits.span_seconds / traits.segment_seconds
+    numbers: dict[str, ArrayLike] = {
+        'words of a sentence': traits.words,
+        'sentences of a video': [*Counter(traits.video_ids).values()],
+        'true span, s': traits.span_seconds,
+        'true span, frames': traits.frames,
+        'searched part, s': traits.segment_seconds,
+        'true span, % of the searched part': 100
+        * traits.span_seconds
+        / traits.segment_seconds,
+        'object, % of the picture': 100 * traits.area,
+        'video, s': [v.frame_count / v.fps for v in videos],
+        'video, frames': [v.frame_count for v in videos],
+        'video, frames a second': [v.fps for v in videos],
+        'video, width': [v.width for v in videos],
+        'video, height': [v.height for v in videos],
+        'objects of a video': [len(v.tracks) for v in videos],
+    }
     hidden = int((traits.frames - traits.boxes).sum())
-    return _number_table(
-        'Lengths and sizes',
-        {
-            'true span, s': traits.span_seconds,
-            'true span, frames': traits.frames,
-            'searched part, s': traits.segment_seconds,
-            'true span, % of the searched part': share,
-            'object, % of the picture': 100 * traits.area,
-            'video, s': [v.frame_count / v.fps for v in videos],
-            'video, frames': [v.frame_count for v in videos],
-            'video, frames a second': [v.fps for v in videos],
-            'video, width': [v.width for v in videos],
-            'video, height': [v.height for v in videos],
-            'objects of a video': [len(v.tracks) for v in videos],
-        },
-        f'{percent(hidden / int(traits.frames.sum()))} percent of the frames '
-        f'of true spans have no box.',
-    )
+    share = percent(hidden / int(traits.frames.sum()))
+    return [
+        Table(
+            'Lengths and sizes',
+            ['', *NUMBERS],
+            [number_row(name, values) for name, values in numbers.items()],
+            f'{share} percent of the frames of true spans have no box.',
+            total=False,
+        ),
+        count_table('type', traits.types),
+        count_table('category of the object', traits.categories),
+        count_table('predicate', traits.predicates),
+    ]
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
