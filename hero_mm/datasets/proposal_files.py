@@ -6,10 +6,8 @@ the original video.
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 from urllib.parse import quote
@@ -21,17 +19,6 @@ from hero_mm.errors import UserError
 from hero_mm.files import write_bytes
 
 PathLike = Union[str, Path]
-_FIELDS = ('frames', 'counts', 'boxes', 'scores', 'size', 'made_by')
-_BROKEN = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -54,7 +41,29 @@ class VideoProposals:
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     size: tuple[int, int]
-    made_by: dict[str, Any] = field(default_factory=dict)
+    made_by: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        number = self.counts.sum()
+        if (
+            not 0 < len(self.frames) == len(self.counts)
+            or (np.diff(self.frames) <= 0).any()
+            or (self.counts < 0).any()
+            or self.boxes.shape != (number, 4)
+            or self.scores.shape != (number,)
+        ):
+            raise UserError(
+                'frames, increasing, and counts (F,) do not go together with '
+                'boxes (sum of counts, 4) and their scores'
+            )
+        good = np.isfinite(self.boxes).all(1) & np.isfinite(self.scores)
+        good &= (self.boxes[:, :2] <= self.boxes[:, 2:]).all(1)
+        if not good.all():
+            place = int(good.argmin())
+            raise UserError(
+                f'box {self.boxes[place].tolist()} with score '
+                f'{self.scores[place]}, not finite x1, y1, x2, y2 in pixels'
+            )
 
     def at(
         self, frame: int
@@ -80,7 +89,7 @@ def save_proposals(
     size: tuple[int, int],
     made_by: Optional[Mapping[str, Any]] = None,
 ) -> Path:
-    """Write the proposals of a video.
+    """Write the proposals of a video, and give the file.
 
     Args:
         folder (PathLike): Made where it is missing.
@@ -91,29 +100,20 @@ def save_proposals(
         size (tuple[int, int]): (width, height) of the video.
         made_by (Mapping, optional): How they were made, for JSON.
 
-    Returns:
-        Path: The file.
-
     Raises:
         ValueError: The numbers cannot be.
     """
-    if not len(frames):
-        raise UserError(f'no frames of proposals of video {video_id!r}')
-    arrays: dict[str, Any] = dict(
-        frames=np.asarray(frames, np.int64),
-        counts=np.array([len(one) for one in boxes], np.int64),
-        boxes=np.concatenate(boxes).astype(np.float32).reshape(-1, 4),
-        scores=np.concatenate(scores).astype(np.float32),
+    made = VideoProposals(
+        np.asarray(frames, np.int64),
+        np.array([len(one) for one in boxes], np.int64),
+        np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32),
+        np.concatenate([np.zeros(0), *scores]).astype(np.float32),
+        size,
+        dict(made_by or {}),
     )
-    wrong = _wrong_numbers(**arrays)
-    if wrong:
-        raise UserError(f'proposals of video {video_id!r}: {wrong}')
     stream = io.BytesIO()
     np.savez_compressed(
-        stream,
-        size=np.array(size, np.int64),
-        made_by=np.array(json.dumps(dict(made_by or {}))),
-        **arrays,
+        stream, **{**vars(made), 'made_by': np.array(json.dumps(made.made_by))}
     )
     path = proposal_path(folder, video_id)
     write_bytes(path, stream.getvalue())
@@ -135,50 +135,12 @@ def load_proposals(folder: PathLike, video_id: str) -> VideoProposals:
         )
     try:
         with np.load(path) as data:
-            *arrays, size, made_by = (data[name] for name in _FIELDS)
-            frames, counts, boxes, scores = arrays
-            width, height = size.tolist()
-            how = json.loads(str(made_by))
-    except _BROKEN as error:
+            kept = dict(data)
+        kept['size'] = tuple(kept['size'].tolist())
+        kept['made_by'] = json.loads(str(kept['made_by']))
+        return VideoProposals(**kept)
+    except Exception as error:
         raise UserError(
             f'{path} is no file of proposals ({error}); delete it and make it '
             'again with tools/extract_proposals.py'
         ) from error
-    wrong = _wrong_numbers(frames, counts, boxes, scores)
-    if wrong:
-        raise UserError(
-            f'{path}: {wrong}; make the file again, with '
-            'tools/extract_proposals.py or save_proposals'
-        )
-    return VideoProposals(frames, counts, boxes, scores, (width, height), how)
-
-
-def _wrong_numbers(
-    frames: np.ndarray,
-    counts: np.ndarray,
-    boxes: np.ndarray,
-    scores: np.ndarray,
-) -> Optional[str]:
-    """What cannot be in the numbers of a file; None where all is well."""
-    shapes = frames.shape, counts.shape, boxes.shape, scores.shape
-    number = int(counts.sum()) if counts.dtype.kind in 'iu' else -1
-    one_each = (counts.size,)
-    wanted = one_each, one_each, (number, 4), (number,)
-    if shapes != wanted or number < 0 or frames.dtype.kind not in 'iu':
-        return (
-            'frames and counts (F,) and boxes (sum of counts, 4) with scores '
-            f'do not go together: shapes {", ".join(map(str, shapes))}, '
-            f'{number} boxes counted'
-        )
-    if not len(frames) or (counts < 0).any() or (np.diff(frames) <= 0).any():
-        return 'there must be frames, increasing, and no count below 0'
-    owner = np.repeat(frames, counts)
-    good = np.isfinite(boxes).all(1) & np.isfinite(scores)
-    good &= (boxes[:, :2] <= boxes[:, 2:]).all(1)
-    if not good.all():
-        place = int(good.argmin())
-        return (
-            f'a box of frame {owner[place]} is {boxes[place].tolist()} with '
-            f'score {scores[place]}, not finite x1, y1, x2, y2 in pixels'
-        )
-    return None
