@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS
 
 from .grounding_dataset import GroundingDataset
@@ -25,11 +24,9 @@ class FrameDetectionDataset(GroundingDataset):
     """Frames that show annotated objects, as mmdet's pipelines take them.
 
     The annotated frames of a video are cut into equal parts. An item is one
-    of the part, drawn at random in training and its middle in testing; no
-    other frame is decoded. The pipeline gets what ``LoadImageFromFile`` of
-    mmdet gives and the ``instances`` that its ``LoadAnnotations`` reads.
-
-    A broken video is treated as in :class:`GroundingDataset`.
+    of the part, drawn at random in training and its middle in testing. The
+    pipeline gets what ``LoadImageFromFile`` of mmdet gives and the
+    ``instances`` that its ``LoadAnnotations`` reads.
 
     Args:
         ann_file (str): Annotation file, see ``docs/data.md``.
@@ -39,9 +36,6 @@ class FrameDetectionDataset(GroundingDataset):
             ``LoadAnnotations`` to ``PackDetInputs``.
         **kwargs: Of :class:`GroundingDataset`: ``data_prefix``,
             ``test_mode``, ...
-
-    Raises:
-        ValueError: ``frames_per_video`` is not positive.
     """
 
     METAINFO: dict = dict(classes=('object',), palette=[(220, 20, 60)])
@@ -53,10 +47,6 @@ class FrameDetectionDataset(GroundingDataset):
         pipeline: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
-        if frames_per_video < 1:
-            raise UserError(
-                f'frames_per_video must be at least 1, got {frames_per_video}'
-            )
         self.frames_per_video = frames_per_video
         super().__init__(
             ann_file,
@@ -69,7 +59,7 @@ class FrameDetectionDataset(GroundingDataset):
         clips = super().load_data_list()
         items = []
         for place in dict.fromkeys(clip['video'] for clip in clips):
-            count = len(annotated_frames(self._video(place)[0]))
+            count = len(annotated_frames(self._videos[place][0]))
             parts = min(self.frames_per_video, count)
             edges = np.linspace(0, count, parts + 1).round().astype(int)
             items += [
@@ -79,11 +69,7 @@ class FrameDetectionDataset(GroundingDataset):
         return items
 
     def get_data_info(self, idx: int) -> dict:
-        """One item, as the pipeline gets it.
-
-        It has ``img_id``, ``frame_inds``, ``width``, ``height`` and
-        ``instances``, in pixels of the original video.
-        """
+        """One item; ``instances`` are in pixels of the original video."""
         info = super().get_data_info(idx)
         low, high = info.pop('part')
         video = info['video_info']
@@ -114,10 +100,7 @@ def annotated_frames(video: VideoInfo) -> np.ndarray:
 
 
 def frame_to_image(results: dict) -> dict:
-    """Make a decoded frame what an image of mmdet is.
-
-    ``img`` (H, W, 3) is BGR, and the boxes are in its pixels.
-    """
+    """Make a decoded frame an image of mmdet, ``img`` (H, W, 3), BGR."""
     height, width = results['img_shape']
     ori_height, ori_width = results['ori_shape']
     factor = np.array([width / ori_width, height / ori_height] * 2)

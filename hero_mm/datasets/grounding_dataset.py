@@ -4,9 +4,6 @@ An item is a clip with K >= 1 queries; see ``docs/design.md``.
 """
 
 import logging
-import os
-import pickle
-import resource
 import zlib
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -17,7 +14,6 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import get_rank
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
-from torch.utils.data import get_worker_info
 
 from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS, TRANSFORMS
@@ -26,12 +22,6 @@ from .annotation import VideoInfo, load_annotation
 from .source import missing_paths
 from .true_actions import TrueActions
 from .video_base import VideoError
-
-# With so many file descriptors nobody runs out of them.
-_MANY = 4096
-# Descriptors that a worker needs beside one a clip.
-_SPARE = 8
-_OPEN_FILES = '/proc/self/fd'
 
 
 @DATASETS.register_module()
@@ -44,9 +34,8 @@ class GroundingDataset(BaseDataset):
 
     A video that cannot be read is logged by name once and listed in
     :attr:`broken_videos`, also when a worker process met it. Another item
-    takes its place: in training one at random, in testing the next one. That
-    one is then predicted twice, and counted once; the sentences of the broken
-    video have no prediction and score 0.
+    takes its place: in training one at random, in testing the next one, which
+    is counted once; the sentences of the broken video score 0.
 
     Args:
         ann_file (str): Annotation file, see ``docs/data.md``.
@@ -90,9 +79,11 @@ class GroundingDataset(BaseDataset):
         # Set where several data sets are one.
         self.id_prefix = ''
         self._predicates: list[str] = []
-        self._video_ids: list[str] = []
+        # Each with the predicates that may be true in it.
+        self._videos: list[tuple[VideoInfo, list[str]]] = []
         # Epoch and seed, shared with workers that run on; -1 leaves them free.
         self._drawn = torch.full((2,), -1).share_memory_()
+        # What the draws of the item being made depend on.
         self._source: list[int] = []
         super().__init__(
             ann_file=ann_file,
@@ -122,8 +113,16 @@ class GroundingDataset(BaseDataset):
             self._metainfo.setdefault(key, value)
         # Where the metric finds the tubes to score against.
         self._metainfo.setdefault('ann_file', self.ann_file)
-        self._set_videos(annotation.videos, annotation.data_list)
-        number = {name: place for place, name in enumerate(self._video_ids)}
+        true = TrueActions(annotation.videos, annotation.data_list)
+        self._predicates = true.predicates
+        self._videos = [
+            (true.video(video), true.of_video(name))
+            for name, video in annotation.videos.items()
+        ]
+        # Shared with worker processes.
+        self._broken = torch.zeros(len(self._videos), dtype=torch.uint8)
+        self._broken.share_memory_()
+        number = {name: place for place, name in enumerate(annotation.videos)}
         return [
             dict(
                 video=number[clip['video_id']],
@@ -156,48 +155,13 @@ class GroundingDataset(BaseDataset):
         step = self.max_queries
         return [queries[i : i + step] for i in range(0, len(queries), step)]
 
-    def _set_videos(
-        self, videos: dict[str, VideoInfo], data_list: list[dict]
-    ) -> None:
-        """Keep the videos as bytes, which worker processes share."""
-        true = TrueActions(videos, data_list)
-        self._predicates = true.predicates
-        self._video_ids = list(videos)
-        packed = [
-            pickle.dumps((true.video(video), true.of_video(name)), protocol=4)
-            for name, video in videos.items()
-        ]
-        self._video_bytes = np.frombuffer(b''.join(packed), dtype=np.uint8)
-        self._video_ends = np.cumsum([len(part) for part in packed])
-        self._broken = torch.zeros(len(packed), dtype=torch.uint8)
-        self._broken.share_memory_()
-
-    def _video(self, place: int) -> tuple[VideoInfo, list[str]]:
-        """A video, and what may be true in it."""
-        start = 0 if place == 0 else self._video_ends[place - 1]
-        return pickle.loads(
-            self._video_bytes[start : self._video_ends[place]].data
-        )
-
     def set_epoch(self, epoch: int, seed: int) -> None:
         """Fix what is drawn at random in the items of an epoch.
 
         From then on an item of the training depends on seed, epoch and index
-        alone, whichever process makes it and whatever was made before. So a
-        resumed training sees what one that ran through does.
-
+        alone, whichever process makes it and whatever was made before.
         """
         self._drawn.copy_(torch.tensor([epoch, seed]))
-
-    def __getitems__(self, indices: list[int]) -> list[dict]:
-        """The items of a batch, as a data loader asks for them.
-
-        Raises:
-            OSError: A worker process has too few file descriptors left to send
-                them.
-        """
-        check_descriptors(len(indices))
-        return [self[idx] for idx in indices]
 
     def __getitem__(self, idx: int) -> dict:
         """One item, through the pipeline."""
@@ -219,7 +183,7 @@ class GroundingDataset(BaseDataset):
             item = self.prepare_data(idx)
             if item is not None:
                 return item
-            broken, known = len(self.broken_videos), len(self._video_ids)
+            broken, known = int(self._broken.sum()), len(self._broken)
             if broken == known:
                 break
             again = (idx + 1) % len(self)
@@ -243,7 +207,7 @@ class GroundingDataset(BaseDataset):
         """One item, as the pipeline gets it; see the class."""
         info = super().get_data_info(idx)
         place = info.pop('video')
-        video, true = self._video(place)
+        video, true = self._videos[place]
         info.update(
             video_place=place,
             video_id=video.video_id,
@@ -257,7 +221,7 @@ class GroundingDataset(BaseDataset):
             spans_known=zlib.crc32(video.video_id.encode())
             < self.span_share * 2**32,
             predicates=self._predicates,
-            video_predicates=true,
+            video_predicates=list(true),
         )
         limit = self.max_queries
         queries = info['queries']
@@ -306,27 +270,8 @@ class GroundingDataset(BaseDataset):
         if not self._fully_initialized:
             return []
         failed = torch.nonzero(self._broken).flatten().tolist()
-        return sorted(self._video_ids[place] for place in failed)
+        return sorted(self._videos[place][0].video_id for place in failed)
 
 
 def _seed_numpy(source: list[int]) -> None:
     np.random.seed(np.random.SeedSequence(source).generate_state(4))
-
-
-def check_descriptors(count: int) -> None:
-    """OSError where a worker could not send ``count`` clips; it would wait
-    for ever.
-    """
-    if get_worker_info() is None:
-        return
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit >= _MANY or not os.path.isdir(_OPEN_FILES):
-        return
-    free = limit - len(os.listdir(_OPEN_FILES))
-    if free < count + _SPARE:
-        raise OSError(
-            f'a data worker has {free} of {limit} file descriptors left, and '
-            f'needs {count + _SPARE} to send {count} clips; raise the limit '
-            '(ulimit -n 1024), or set num_workers=0 or a smaller batch_size '
-            'or prefetch_factor'
-        )
