@@ -11,7 +11,6 @@ from typing import Any, Optional, Union
 import numpy as np
 from mmengine.logging import print_log
 
-from hero_mm.errors import UserError
 from hero_mm.files import WriteError, check_folder, replacing
 
 
@@ -29,15 +28,12 @@ class ClipCache:
             pixels are 0.06. Defaults to 20.
 
     Raises:
-        ValueError: ``max_gb`` is not above 0.
         WriteError: The folder cannot be written to.
     """
 
     def __init__(
         self, folder: Union[str, 'os.PathLike[str]'], max_gb: float = 20.0
     ) -> None:
-        if not max_gb > 0:
-            raise UserError(f'max_gb of a cache must be above 0, got {max_gb}')
         self.folder = check_folder(folder)
         self.limit = max_gb * 1e9
         self._has_warned = False

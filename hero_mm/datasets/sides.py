@@ -13,11 +13,6 @@ _PAIRS = {
     'clockwise': 'counterclockwise',
     'cw': 'ccw',
 }
-# Other spellings of a word that changes.
-_SPELLINGS = (
-    (r'(?:counter|anti)[\s_-]?clock[\s_-]?wise', 'counterclockwise'),
-    (r'clock[\s_-]wise', 'clockwise'),
-)
 # After these, *left* and *right* are sides whatever follows: *on the right
 # next to the door*, *turns right before the door*.
 _SIDE_AFTER = re.compile(
@@ -74,16 +69,14 @@ def _is_side(match: re.Match) -> bool:
 
 
 _OTHER = {**_PAIRS, **{right: left for left, right in _PAIRS.items()}}
-_WORDS = '|'.join(
-    [form for form, _ in _SPELLINGS] + sorted(_OTHER, key=len)[::-1]
-)
+_AGAINST = r'(?:counter|anti)[\s_-]?clockwise'
+_WORDS = '|'.join([_AGAINST, *sorted(_OTHER, key=len)[::-1]])
 _PATTERN = re.compile(rf'(?<![^\W_])(?:{_WORDS})(?![^\W_])', re.IGNORECASE)
 
 
 def swap_sides(text: str) -> str:
     """Swap the sides in a sentence or a predicate, and keep their case.
 
-    They are left and right with their kin, and clockwise in all spellings.
     Only whole words change; an underscore parts words, so that predicates such
     as ``move_left`` change too. *Left* and *right* change where they are
     sides: not in *right next to*, *all right* and *he left the room*.
@@ -95,12 +88,7 @@ def _swap(match: re.Match) -> str:
     word = match.group()
     if not _is_side(match):
         return word
-    usual = word.lower()
-    if usual not in _OTHER:
-        usual = next(
-            name for form, name in _SPELLINGS if re.fullmatch(form, usual)
-        )
-    other = _OTHER[usual]
+    other = _OTHER.get(word.lower(), 'clockwise')
     if word.isupper():
         return other.upper()
     return other.capitalize() if word[0].isupper() else other

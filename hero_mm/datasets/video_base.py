@@ -25,22 +25,13 @@ ENOUGH = 0.95
 
 
 def same_aspect(size: tuple[int, int], annotated: tuple[int, int]) -> bool:
-    """Whether a video may be the annotated one, encoded at another size.
-
-    Both sizes are in the same order; their ratio is nearly the same.
-    """
+    """Whether a video may be the annotated one, encoded at another size."""
     ratio = (size[0] / size[1]) / (annotated[0] / annotated[1])
     return abs(ratio - 1) <= _ASPECT_TOLERANCE
 
 
 class VideoError(UserError):
-    """A video cannot be read.
-
-    Args:
-        path (str): The file.
-        found (str): What is wrong with it.
-        cure (str): What to do.
-    """
+    """A video cannot be read: the file, what was found, what to do."""
 
     def __init__(
         self,
@@ -51,18 +42,14 @@ class VideoError(UserError):
         super().__init__(path, found, cure)
         self.path = path
         self.found = found
+        self.cure = cure
 
     def __str__(self) -> str:
-        path, found, cure = self.args
-        return f'video {path}: {found}. Cure: {cure}.'
+        return f'video {self.path}: {self.found}. Cure: {self.cure}.'
 
 
 class VideoReader(ABC):
-    """Frames of one video by index; use it as a context manager.
-
-    Args:
-        path (str): Name of the video, for errors.
-    """
+    """Frames of one video by index; use it as a context manager."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -113,8 +100,7 @@ class VideoReader(ABC):
             max_side (int, optional): As :meth:`get_frames` takes it.
 
         Yields:
-            tuple[int, np.ndarray]: Number of the frame and the frame, of
-            shape (H, W, 3); up to the end of the ranks or of the video.
+            tuple[int, np.ndarray]: Its number and the frame, (H, W, 3).
         """
         for rank in ranks:
             if rank >= self.frame_count:
@@ -127,11 +113,9 @@ class VideoReader(ABC):
         return None
 
     def check_whole(self) -> int:
-        """Refuse a file that was cut off; gives the number of frames.
+        """The number of frames; VideoError where the file was cut off.
 
-        Raises:
-            VideoError: It holds clearly less than its header says, or
-                decoding stops before its end.
+        It holds clearly less than its header says then, or decoding stops.
         """
         return self.frame_count
 

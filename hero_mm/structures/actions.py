@@ -5,9 +5,6 @@ alike in all processes. A caption without a predicate has a number of its clip
 alone, below zero: it may name the same action as the others of its clip, and
 is taken to name another one than those of other clips.
 
-So a caption that another process sends along with its number is no negative
-where it is true.
-
 Shape legend: B clips, Q queries of all clips, V captions, M annotated objects,
 P names of a row.
 """
@@ -30,15 +27,10 @@ _NONE = torch.iinfo(torch.int64).min
 
 
 def action_numbers(samples: Sequence[GroundingDataSample]) -> Tensor:
-    """Number the actions of sentences, alike in all processes.
+    """Number the actions of sentences, alike in all processes: int64, (Q,).
 
-    Args:
-        samples (Sequence[GroundingDataSample]): B samples with
-            ``queries.predicates``; '' is an action that nobody annotated.
-
-    Returns:
-        Tensor: int64, has shape (Q,). From 0 on for a predicate, below 0 for
-        the unknown actions of a clip.
+    They are from 0 on for a predicate, below 0 for the unknown actions of a
+    clip ('' in ``queries.predicates``).
     """
     numbers = [
         _number(name) if name else _unknown(clip)
@@ -51,16 +43,10 @@ def action_numbers(samples: Sequence[GroundingDataSample]) -> Tensor:
 def true_in_clip(
     numbers_V: Tensor, samples: Sequence[GroundingDataSample]
 ) -> Tensor:
-    """Whether actions may be true somewhere in the videos of clips.
+    """Whether actions may be true somewhere in the videos of clips: (V, B).
 
     True are those of ``video_predicates`` and of the clip's own sentences.
-
-    Args:
-        numbers_V (Tensor): Of captions of any process, has shape (V,).
-        samples (Sequence[GroundingDataSample]): B samples of this process.
-
-    Returns:
-        Tensor: bool, has shape (V, B).
+    The captions may be of any process, the samples are of this one.
     """
     rows = [
         {
@@ -76,17 +62,10 @@ def true_in_clip(
 def true_of_query(
     numbers_V: Tensor, samples: Sequence[GroundingDataSample]
 ) -> Tensor:
-    """Whether actions may be true of the target objects of queries.
+    """Whether actions may be true of the target objects of queries: (V, Q).
 
     True are those of the target's track (``gt_tracks.predicates``) where it
     has any, that of the query itself, and unknown ones of its clip.
-
-    Args:
-        numbers_V (Tensor): Of captions of any process, has shape (V,).
-        samples (Sequence[GroundingDataSample]): B samples of this process.
-
-    Returns:
-        Tensor: bool, has shape (V, Q).
     """
     rows = [
         {_unknown(clip), *_numbers((own, *of_target))}
@@ -101,19 +80,11 @@ def true_of_query(
 def true_of_tracks(
     samples: Sequence[GroundingDataSample], num_tracks: int
 ) -> Tensor:
-    """Whether sentences may be true of the annotated objects of all clips.
+    """Whether sentences may be true of the annotated objects: (Q, B, M).
 
     A sentence is not true where no action of the video is its own, nor of an
-    object of another category than the one that it names. All other objects
-    it may be true of.
-
-    Args:
-        samples (Sequence[GroundingDataSample]): B samples with ``gt_tracks``.
-        num_tracks (int): Number M of objects of a clip, with padding, of
-            which nothing is true.
-
-    Returns:
-        Tensor: bool, has shape (Q, B, M).
+    object of another category than the one that it names. Nothing is true of
+    what pads the objects of a clip to ``num_tracks``.
     """
     numbers = action_numbers(samples)
     here_QB = true_in_clip(numbers, samples) | (numbers < 0)[:, None]

@@ -13,15 +13,9 @@ Boxes = TypeVar('Boxes', np.ndarray, Tensor)
 def to_original(boxes: Boxes, sample: GroundingDataSample) -> Boxes:
     """Map boxes from pixels of the input to those of the original video.
 
-    Args:
-        boxes (np.ndarray | Tensor): xyxy in pixels of the input, has shape
-            (..., 4).
-        sample (GroundingDataSample): With ``ori_shape`` and ``img_shape``,
-            and with ``crop_box`` and ``flip`` where the clip was changed so.
-
-    Returns:
-        np.ndarray | Tensor: xyxy in pixels of the video, cut to its picture,
-        same shape.
+    They are xyxy, (..., 4), and cut to the picture. The sample has
+    ``ori_shape`` and ``img_shape``, and ``crop_box`` and ``flip`` where the
+    clip was changed so.
     """
     ori_height, ori_width = sample.ori_shape
     height, width = sample.img_shape

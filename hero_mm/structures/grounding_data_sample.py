@@ -101,13 +101,8 @@ class GroundingDataSample(BaseDataElement):
             self.__dict__[name] = value
 
     def take_frames(self, places: Any) -> 'GroundingDataSample':
-        """The same clip with some of its sampled frames.
-
-        Args:
-            places (Tensor): Their places, increasing; on the CPU.
-
-        Returns:
-            GroundingDataSample: Without predictions.
+        """The clip with the sampled frames at some places (Tensor on the CPU,
+        increasing), without predictions.
         """
         taken = GroundingDataSample(metainfo=self.metainfo)
         taken.set_metainfo(dict(frame_inds=self.frame_inds[places.numpy()]))

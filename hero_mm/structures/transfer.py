@@ -12,12 +12,8 @@ def send(
     device: Union[str, torch.device],
     **kind: Any,
 ) -> Tensor:
-    """Copy values to a device; the host goes on at once.
-
-    Args:
-        values (Tensor or Sequence): A tensor of the host, or numbers.
-        device (torch.device): Where to.
-        **kind: ``dtype``, as :func:`torch.as_tensor` takes it.
+    """Copy a tensor of the host, or numbers (``dtype`` as
+    :func:`torch.as_tensor` takes it), to a device; the host goes on at once.
     """
     tensor = torch.as_tensor(values, **kind)
     if torch.device(device).type == 'cuda' and not tensor.is_cuda:

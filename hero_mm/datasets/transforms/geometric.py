@@ -11,7 +11,6 @@ from typing import Optional
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
@@ -45,10 +44,7 @@ def _change_boxes(
 @TRANSFORMS.register_module()
 @dataclass(eq=False)
 class ResizeClip(BaseTransform):
-    """Resize all frames of a clip.
-
-    Required key: ``imgs``. Changed keys: ``imgs``, ``img_shape``,
-    ``gt_bboxes``, ``track_bboxes``.
+    """Resize all frames of a clip (``imgs``, ``img_shape``) and all boxes.
 
     Args:
         scale (tuple[int, int], optional): (width, height); the largest size
@@ -66,14 +62,11 @@ class ResizeClip(BaseTransform):
     keep_ratio: bool = True
 
     def __post_init__(self) -> None:
-        scale = self.scale
-        if (scale is None) == (self.short_side is None):
+        if (self.scale is None) == (self.short_side is None):
             raise UserError(
                 'give either scale=(width, height) or short_side, got '
-                f'scale={scale}, short_side={self.short_side}'
+                f'scale={self.scale}, short_side={self.short_side}'
             )
-        if scale is not None and (len(scale) != 2 or min(scale) < 1):
-            raise UserError(f'scale must be (width, height), got {scale}')
 
     def _new_size(self, width: int, height: int) -> tuple[int, int]:
         if self.scale is not None and not self.keep_ratio:
@@ -114,20 +107,15 @@ class ResizeClip(BaseTransform):
 class RandomFlipClip(BaseTransform):
     """Mirror a clip left to right, and what its sentences say about sides.
 
-    Stands after ``LoadTubes``. Required key: ``imgs``. Changed keys:
-    ``imgs``, ``flip``, ``gt_bboxes``, ``track_bboxes``, text and predicate of
-    ``queries``, ``negative_texts``, and what may be true:
-    ``video_predicates`` and ``track_predicates``.
+    Stands after ``LoadTubes``. Changed keys: ``imgs``, ``flip``, all boxes,
+    text and predicate of ``queries``, ``negative_texts``, and what may be
+    true: ``video_predicates`` and ``track_predicates``.
 
     Args:
         prob (float): Chance of the flip.
     """
 
     prob: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.prob <= 1:
-            raise UserError(f'prob must be in [0, 1], got {self.prob}')
 
     def transform(self, results: dict) -> dict:
         """Flip or not."""
@@ -168,10 +156,8 @@ def _mirror(boxes: np.ndarray, width: int) -> np.ndarray:
 class RandomTubeCrop(BaseTransform):
     """Cut out a random part of all frames that holds every true box.
 
-    Required keys: ``imgs``, ``gt_bboxes``, ``gt_valid``. Changed keys:
-    ``imgs``, ``img_shape``, ``crop_box``, ``gt_bboxes``, ``track_bboxes``,
-    ``track_valid`` and those of proposals: other objects are cut, and are
-    not valid where nothing is left of them.
+    Changed keys: ``imgs``, ``img_shape``, ``crop_box`` and all boxes: other
+    objects are cut, and are not valid where nothing is left of them.
 
     Args:
         prob (float): Chance of the crop.
@@ -180,14 +166,6 @@ class RandomTubeCrop(BaseTransform):
 
     prob: float = 0.5
     min_scale: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.prob <= 1:
-            raise UserError(f'prob must be in [0, 1], got {self.prob}')
-        if not 0 < self.min_scale <= 1:
-            raise UserError(
-                f'min_scale must be in (0, 1], got {self.min_scale}'
-            )
 
     def transform(self, results: dict) -> dict:
         """Crop or not."""
@@ -209,7 +187,6 @@ class RandomTubeCrop(BaseTransform):
         _change_boxes(results, lambda boxes: np.clip(boxes - shift, 0, high))
         return results
 
-    @cache_randomness
     def _random_crop(
         self, shape: tuple[int, int], true_N4: np.ndarray
     ) -> Optional[tuple[int, int, int, int]]:

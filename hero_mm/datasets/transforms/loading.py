@@ -38,11 +38,10 @@ def boxes_to_frame(boxes: np.ndarray, results: dict) -> np.ndarray:
 @TRANSFORMS.register_module()
 @dataclass(eq=False)
 class DecodeFrames(BaseTransform):
-    """Decode the chosen frames.
+    """Decode ``frame_inds`` of ``video_path``.
 
-    Required keys: ``video_path``, ``frame_inds``; ``height`` and ``width``
-    where the size is annotated. Added keys: ``imgs`` (T, H, W, 3) uint8 RGB,
-    ``ori_shape``, ``img_shape``, ``crop_box``, ``flip``.
+    Added keys: ``imgs`` (T, H, W, 3) uint8 RGB, ``ori_shape``, ``img_shape``,
+    ``crop_box``, ``flip``.
 
     A video that was encoded again at another size but the same aspect ratio
     is taken as a resized one: ``ori_shape`` stays the annotated size.
@@ -62,12 +61,7 @@ class DecodeFrames(BaseTransform):
         self.cache = ClipCache(**self.cache) if self.cache else None
 
     def transform(self, results: dict) -> dict:
-        """Decode the chosen frames.
-
-        Raises:
-            VideoError: The file is missing or broken, ends before a frame, or
-                has another aspect ratio than its annotation.
-        """
+        """Decode; VideoError where the file is not what is annotated."""
         path, frames = results['video_path'], results['frame_inds']
         place = None
         if self.cache is not None:
@@ -115,23 +109,19 @@ class DecodeFrames(BaseTransform):
 class LoadTubes(BaseTransform):
     """Load the true tubes of the queries, and the tracks of all objects.
 
-    Required keys: ``queries``, ``video_info``, ``frame_inds``. Added keys:
-    ``gt_spans`` (K, 2), ``gt_bboxes`` (K, T, 4), ``gt_valid`` (K, T),
-    ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T), ``track_predicates``
-    (M lists of what may be true of each object), ``track_categories`` (M
-    names), ``track_index`` (K,) int64 (the target of each query among the M)
-    and ``tracks_complete`` (whether the M are all that is there to see).
+    Added keys: ``gt_spans`` (K, 2), ``gt_bboxes`` (K, T, 4), ``gt_valid``
+    (K, T), ``track_bboxes`` (M, T, 4), ``track_valid`` (M, T),
+    ``track_predicates`` (M lists of what may be true of each object),
+    ``track_categories`` (M names), ``track_index`` (K,) int64 (the target of
+    each query among the M) and ``tracks_complete`` (whether the M are all
+    that is there to see).
 
     A box is valid where the object has one; for a query also the frame must
     lie inside its span. Invalid boxes are zeros.
     """
 
     def transform(self, results: dict) -> dict:
-        """Load the boxes on the chosen frames.
-
-        Raises:
-            ValueError: The clip is mirrored, its objects would not be.
-        """
+        """Load the boxes on the chosen frames."""
         if results.get('flip', False):
             raise UserError('LoadTubes must stand before RandomFlipClip')
         video, frames_T = results['video_info'], results['frame_inds']

@@ -22,10 +22,9 @@ from .loading import boxes_to_frame
 class LoadProposals(BaseTransform):
     """Load the proposals of the sampled frames.
 
-    Required keys: ``video_id``,
-    ``frame_inds``, ``ori_shape``, ``img_shape``, ``crop_box``, ``flip``.
-    Added keys: ``proposal_bboxes`` (T, K, 4), ``proposal_scores`` (T, K),
-    ``proposal_valid`` (T, K).
+    Stands after ``DecodeFrames``. Added keys: ``proposal_bboxes`` (T, K, 4),
+    in pixels of the frames, ``proposal_scores`` (T, K), ``proposal_valid``
+    (T, K).
 
     Args:
         folder (str | PathLike): Files of ``tools/extract_proposals.py``.
@@ -38,20 +37,8 @@ class LoadProposals(BaseTransform):
     max_per_frame: int = 50
     max_gap: int = 0
 
-    def __post_init__(self) -> None:
-        if self.max_per_frame < 1 or self.max_gap < 0:
-            raise UserError(
-                'max_per_frame must be at least 1 and max_gap at least 0, got '
-                f'{self.max_per_frame} and {self.max_gap}'
-            )
-
     def transform(self, results: dict) -> dict:
-        """Load the proposals, in pixels of the frames.
-
-        Raises:
-            FileNotFoundError: There is no file of the video.
-            ValueError: It lacks a frame, or is of a video of another size.
-        """
+        """Load them; ValueError where a file is not of this video."""
         name = results['video_id']
         found = load_proposals(self.folder, name)
         height, width = results['ori_shape']
@@ -62,8 +49,8 @@ class LoadProposals(BaseTransform):
                 f'{width}x{height}; make them again with '
                 'tools/extract_proposals.py'
             )
-        frames, limit = results['frame_inds'], self.max_per_frame
-        shape = (len(frames), limit)
+        frames = results['frame_inds']
+        shape = (len(frames), self.max_per_frame)
         boxes = np.zeros((*shape, 4), np.float32)
         scores = np.zeros(shape, np.float32)
         valid = np.zeros(shape, np.bool_)
@@ -76,7 +63,7 @@ class LoadProposals(BaseTransform):
                     f'(now {self.max_gap}), or make them with a smaller '
                     '--every'
                 )
-            number = min(limit, len(box))
+            number = min(self.max_per_frame, len(box))
             boxes[row, :number] = box[:number]
             scores[row, :number] = score[:number]
             valid[row, :number] = True

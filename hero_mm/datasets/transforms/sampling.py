@@ -9,7 +9,6 @@ from typing import Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmcv.transforms.utils import cache_randomness
 
 from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
@@ -65,11 +64,7 @@ def fps_grid(
 @TRANSFORMS.register_module()
 @dataclass(eq=False)
 class SampleClipFrames(BaseTransform):
-    """Choose which frames of the segment the model sees.
-
-    Required keys: ``segment``, ``fps``; ``queries`` with their ``span`` for
-    the random crop. Added key: ``frame_inds`` (T,). Changed key: ``segment``,
-    by the random crop.
+    """Choose which frames of the ``segment`` the model sees: ``frame_inds``.
 
     Args:
         num_frames (int, optional): Frames T of the mode 'uniform'. A shorter
@@ -106,10 +101,6 @@ class SampleClipFrames(BaseTransform):
             raise UserError(f"mode 'fps' needs fps > 0, got {fps}")
         if self.mode == 'fps' and self.jitter:
             raise UserError("mode 'fps' is a fixed grid; set jitter=False")
-        if not 0 <= self.crop_prob <= 1:
-            raise UserError(
-                f'crop_prob must be in [0, 1], got {self.crop_prob}'
-            )
 
     def transform(self, results: dict) -> dict:
         """Choose the frames."""
@@ -138,7 +129,6 @@ class SampleClipFrames(BaseTransform):
             results['frame_inds'] = uniform_grid(start, end, count, place)
         return results
 
-    @cache_randomness
     def _random_cut(
         self, start: int, end: int, low: int, high: int
     ) -> tuple[int, int]:

@@ -8,7 +8,6 @@ from typing import Optional
 
 from mmcv.transforms import BaseTransform
 
-from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..action_phrases import ActionPhraseSwapper
@@ -19,14 +18,10 @@ from ..action_phrases import ActionPhraseSwapper
 class SwapActionPhrase(BaseTransform):
     """Make hard negatives: the same sentence with another action.
 
-    The phrase of a query's predicate becomes that of another predicate of the
-    data set. A query without a predicate has no such negative.
-
-    Required key: ``queries`` with text and predicate. Optional keys:
-    ``predicates`` of the data set, and ``video_predicates``, which may be
-    true in this video, none of which is ever put in. Added key:
-    ``negative_texts``: K lists of sentences, empty where nothing is found or
-    nothing is left.
+    The phrase of a query's predicate becomes that of another one of the
+    ``predicates`` of the data set, never of the ``video_predicates``, which
+    may be true in this video. Added key: ``negative_texts``, K lists of
+    sentences, empty where the query has no predicate or nothing is left.
 
     Args:
         num_negatives (int): Most sentences a query.
@@ -35,10 +30,6 @@ class SwapActionPhrase(BaseTransform):
     num_negatives: int = 3
 
     def __post_init__(self) -> None:
-        if self.num_negatives < 1:
-            raise UserError(
-                f'num_negatives must be 1 or more, got {self.num_negatives}'
-            )
         self._swapper: Optional[ActionPhraseSwapper] = None
 
     def transform(self, results: dict) -> dict:
