@@ -31,7 +31,7 @@ MUTANTS = [
     # Scores.
     (f'{SCORES}/functional/boxes.py', 'clip(min=0).prod(axis=1)', 'prod(axis=1)', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/boxes.py', 'where=inter_N > 0', 'where=inter_N >= 0.5', f'{T_SCORES}/test_tube_scores.py'),
-    (f'{SCORES}/functional/boxes.py', 'frames_N[rows_M] == wanted_M', 'frames_N[rows_M] >= wanted_M', f'{T_SCORES}/test_tube_scores.py'),
+    (f'{SCORES}/functional/boxes.py', 'return rows_M, ends_M > rows_M', 'return rows_M, ends_M >= rows_M', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/protocols.py', 'SAMPLED_MAX_FRAMES = 200', 'SAMPLED_MAX_FRAMES = 199', f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/protocols.py', "gt_end='last',", "gt_end='as_last',", f'{T_SCORES}/test_tube_scores.py'),
     (f'{SCORES}/functional/tube_scores.py', 'passed = scores > value', 'passed = scores >= value', f'{T_SCORES}/test_tube_scores.py'),

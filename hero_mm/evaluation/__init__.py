@@ -14,8 +14,7 @@ from .functional import (
     score_tubes,
     selection_report,
 )
-from .matching import check_match
-from .prediction_file import dump_predictions, load_predictions
+from .prediction_file import check_match, dump_predictions, load_predictions
 
 if TYPE_CHECKING:
     from .tube_metric import TubeMetric

@@ -30,25 +30,13 @@ MOST_NAMES = 12
 class Grouping:
     """Queries parted by one of their traits.
 
-    Attributes:
-        title (str): What they are parted by.
-        names (list[str]): G names, of groups with at least one query.
-        group (np.ndarray): Group of each query, an index into the names,
-            int64, has shape (Q,).
+    ``names`` are those of G groups with at least one query, ``group`` says
+    the group of each query, an index into them, int64 (Q,).
     """
 
     title: str
     names: list[str]
     group: IntArray
-
-
-@dataclass(frozen=True)
-class GroupScores:
-    """Number of queries and mean scores of a group, by key of the protocol."""
-
-    name: str
-    count: int
-    scores: dict[str, float]
 
 
 def group_by_value(
@@ -102,47 +90,46 @@ def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
     Names that no query has are left out, and so is the searched part where
     it is always the whole video.
     """
-    groupings = [
+    by_name = {
+        'category of the object': traits.categories,
+        'predicate': traits.predicates,
+    }
+    lengths = {
+        'length of the video': traits.video_seconds,
+        'length of the searched part': traits.segment_seconds,
+    }
+    if (traits.segment_seconds == traits.video_seconds).all():
+        del lengths['length of the searched part']
+    span, area = traits.span_seconds, 100 * traits.area
+    return [
         group_by_name('sentence', traits.types),
+        group_by_value('length of the true span', span, SPAN_EDGES, 's'),
         group_by_value(
-            'length of the true span', traits.span_seconds, SPAN_EDGES, 's'
+            'size of the object', area, AREA_EDGES, '% of the picture'
         ),
-        group_by_value(
-            'size of the object',
-            100 * traits.area,
-            AREA_EDGES,
-            '% of the picture',
+        *(
+            group_by_name(title, names)
+            for title, names in by_name.items()
+            if any(names)
+        ),
+        *(
+            group_by_value(title, seconds, VIDEO_EDGES, 's')
+            for title, seconds in lengths.items()
         ),
     ]
-    if any(traits.categories):
-        groupings.append(
-            group_by_name('category of the object', traits.categories)
-        )
-    if any(traits.predicates):
-        groupings.append(group_by_name('predicate', traits.predicates))
-    lengths = {'length of the video': traits.video_seconds}
-    if (traits.segment_seconds != traits.video_seconds).any():
-        lengths['length of the searched part'] = traits.segment_seconds
-    groupings += [
-        group_by_value(title, seconds, VIDEO_EDGES, 's')
-        for title, seconds in lengths.items()
-    ]
-    return groupings
 
 
-def group_scores(scores: TubeScores, grouping: Grouping) -> list[GroupScores]:
-    """Mean scores of each group; both of the same queries."""
+def group_scores(
+    scores: TubeScores, grouping: Grouping
+) -> list[tuple[str, int, dict[str, float]]]:
+    """Name, number of queries and mean scores of each group."""
     count = len(grouping.names)
-    size_G = np.bincount(grouping.group, minlength=count)
+    sizes = np.bincount(grouping.group, minlength=count)
     means_G = {
-        key: np.bincount(grouping.group, column_Q, minlength=count) / size_G
+        key: np.bincount(grouping.group, column_Q, minlength=count) / sizes
         for key, column_Q in scores.columns().items()
     }
     return [
-        GroupScores(
-            name,
-            int(size_G[place]),
-            {key: float(mean[place]) for key, mean in means_G.items()},
-        )
-        for place, name in enumerate(grouping.names)
+        (name, size, {key: float(mean[at]) for key, mean in means_G.items()})
+        for at, (name, size) in enumerate(zip(grouping.names, sizes.tolist()))
     ]

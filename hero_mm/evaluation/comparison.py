@@ -1,8 +1,8 @@
-"""Two predictions of the same queries, item by item, with an interval.
+"""Two predictions of the same queries, with an interval of the difference.
 
-The interval of a difference comes from a paired bootstrap: queries are drawn
-again with replacement, and both predictions are averaged over the same draw.
-Sentences about one video share its errors, so that whole videos are drawn.
+It comes from a paired bootstrap: queries are drawn again with replacement, and
+both predictions are averaged over the same draw. Sentences about one video
+share its errors, so that whole videos are drawn.
 
 Shape legend: Q queries, C clusters (videos), S draws, K scores.
 """
@@ -27,8 +27,8 @@ _CHUNK = 200
 class Difference:
     """Means of two predictions by a key of the protocol.
 
-    ``low`` and ``high`` are the ends of the interval of ``second - first``,
-    NaN where there are fewer than two clusters to draw from.
+    ``low`` and ``high`` bound ``second - first``; NaN of fewer than two
+    clusters.
     """
 
     key: str
@@ -73,18 +73,16 @@ def compare_scores(
     picked = np.ones(count, np.bool_) if chosen is None else chosen
     if not picked.any():
         raise UserError('No query is chosen: there is nothing to compare.')
-    keys = list(first.columns())
     one_QK, two_QK = (
         np.stack(list(scores.columns().values()), axis=1)[picked]
         for scores in (first, second)
     )
     cluster_Q = np.unique(names[picked], return_inverse=True)[1]
     ends_2K = _interval(two_QK - one_QK, cluster_Q)
+    numbers_K4 = np.stack([one_QK.mean(0), two_QK.mean(0), *ends_2K], axis=1)
     return [
-        Difference(key, *map(float, numbers))
-        for key, *numbers in zip(
-            keys, one_QK.mean(0), two_QK.mean(0), *ends_2K
-        )
+        Difference(key, *numbers)
+        for key, numbers in zip(first.columns(), numbers_K4.tolist())
     ]
 
 

@@ -79,9 +79,6 @@ def split_errors(
     :func:`~hero_mm.evaluation.evaluate_tubes`. A query without a prediction
     scores 0 whatever is replaced, but in ``both``.
 
-    Returns:
-        ErrorSplit: Four scores of every query.
-
     Examples:
         >>> box, half = [0, 0, 4, 4], [0, 0, 4, 2]
         >>> truth = dict(span=[0, 2], segment=[0, 5], fps=5,
@@ -93,29 +90,19 @@ def split_errors(
     """
     truths = boxes_as_arrays(ground_truths, 'ground truth')
     guesses = boxes_as_arrays(predictions, 'prediction')
-
-    def score(
-        items: Mapping[str, Mapping[str, Any]], strict: bool = False
-    ) -> TubeScores:
-        return score_tubes(
-            truths, items, protocol, strict, dataset, interpolate
-        )
-
-    predicted = score(guesses, strict)
+    how = (dataset, interpolate)
+    scores = [score_tubes(truths, guesses, protocol, strict, *how)]
     known = [query_id for query_id in truths if query_id in guesses]
     with warnings.catch_warnings():
         # What is missing was reported once.
         warnings.simplefilter('ignore', UserWarning)
-        return ErrorSplit(
-            predicted,
-            score(
-                {k: dict(guesses[k], span=truths[k]['span']) for k in known}
-            ),
-            score(
-                {k: dict(guesses[k], boxes=truths[k]['boxes']) for k in known}
-            ),
-            score(truths),
-        )
+        for items in (
+            {k: dict(guesses[k], span=truths[k]['span']) for k in known},
+            {k: dict(guesses[k], boxes=truths[k]['boxes']) for k in known},
+            truths,
+        ):
+            scores.append(score_tubes(truths, items, protocol, False, *how))
+    return ErrorSplit(*scores)
 
 
 def lost_points(split: ErrorSplit, key: str) -> dict[str, float]:

@@ -7,10 +7,11 @@ may say the ``video`` and the ``text`` that it is of.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 
@@ -18,11 +19,18 @@ from hero_mm.errors import UserError
 from hero_mm.files import PathLike, replacing
 from hero_mm.json_reader import JsonError, read_json
 
+from .functional.protocols import plain_name
+from .functional.tube_scores import name_some
 from .functional.tubes import boxes_to_arrays, read_number, read_prediction
+
+if TYPE_CHECKING:
+    from hero_mm.datasets.annotation import GroundingAnnotation
 
 FORMAT = 'hero_mm/1'
 OF = ('video', 'text')
 """What an entry may say of its query."""
+FACTS = {'dataset': 'data set', 'split': 'split', 'query_ids': 'query ids'}
+"""What a file says of itself in its metainfo, and how it is called."""
 BOX_DECIMALS = 3
 SPAN_DECIMALS = 4
 SCORE_DECIMALS = 6
@@ -109,17 +117,15 @@ def load_predictions(
             f'{sorted(content) if whole else type(content)}. See '
             f'docs/metrics.md for the format.'
         )
-    about = content.get('metainfo')
-    about = {} if about is None else about
-    if not isinstance(about, dict):
+    about = content.get('metainfo') or {}
+    if (
+        not isinstance(about, dict)
+        or (about.get('format') or FORMAT) != FORMAT
+    ):
         raise UserError(
-            f'{path}: "metainfo" must be an object, found {about!r:.80}.'
-        )
-    if about.get('format') not in (None, FORMAT):
-        raise UserError(
-            f'{path}: the format {about["format"]!r:.80} in "metainfo" is '
-            f'not known, only {FORMAT!r}. Update hero_mm, or write the file '
-            f'again.'
+            f'{path}: "metainfo" must be an object, its "format" {FORMAT!r} '
+            f'where it has one, found {about!r:.80}. Update hero_mm, or write '
+            f'the file again.'
         )
     for query_id, item in predictions.items():
         try:
@@ -151,3 +157,78 @@ def _check_item(query_id: str, item: Any) -> None:
             raise UserError(
                 f'{owner}: {name!r} must be text, found {item[name]!r:.80}.'
             )
+
+
+def check_match(
+    path: PathLike,
+    predictions: Mapping[str, Any],
+    metainfo: Mapping[str, Any],
+    annotation: 'GroundingAnnotation',
+    force: bool = False,
+) -> None:
+    """Refuse predictions that were not made for an annotation.
+
+    Query ids are often running numbers, so that those of another split, data
+    set or numbering name sentences of this one, too, and get scores that look
+    like scores.
+
+    Args:
+        path (str or PathLike): Of the predictions, for errors.
+        predictions (Mapping): By query id. Their ``video`` and ``text`` are
+            compared where they have them.
+        metainfo (Mapping): Of the predictions. What it does not say is not
+            compared.
+        annotation (GroundingAnnotation): What they are to be scored against.
+        force (bool): Ask only that one query is known.
+
+    Raises:
+        ValueError: If they do not belong together; it says what differs.
+    """
+    differ = []
+    for key, name in FACTS.items():
+        ours, theirs = metainfo.get(key), annotation.metainfo.get(key)
+        if None not in (ours, theirs) and (
+            plain_name(str(ours)) != plain_name(str(theirs))
+        ):
+            differ.append(f'{name} {ours!r} and {theirs!r}')
+    if differ and not force:
+        raise UserError(
+            f'{path} and {annotation.path} do not belong together: '
+            f'{", ".join(differ)} (predictions and annotation). Score with '
+            f'the annotation that was predicted; --force compares no names.'
+        )
+    known = annotation.ground_truths()
+    if predictions and not any(name in known for name in predictions):
+        raise UserError(
+            f'{path}: not one of its {len(predictions)} queries '
+            f'({name_some(list(predictions))}) is in {annotation.path} '
+            f'({name_some(list(known))}). Score with the annotation that was '
+            f'predicted.'
+        )
+    if force:
+        return
+    differ = []
+    for clip in annotation.data_list:
+        for query in clip['queries']:
+            entry = predictions.get(query['query_id']) or {}
+            ours = dict(video=clip['video_id'], text=query.get('text'))
+            differ += [
+                f'{query["query_id"]!r} of {name} {entry[name]!r:.60} and '
+                f'{ours[name]!r:.60}'
+                for name in OF
+                if name in entry and _plain(entry[name]) != _plain(ours[name])
+            ][:1]
+    if differ:
+        raise UserError(
+            f'{path} and {annotation.path} do not belong together: '
+            f'{len(differ)} of {len(predictions)} predictions are of another '
+            f'video or sentence than the query of their id: {differ[0]} '
+            f'(prediction and annotation). Are query ids counted another '
+            f'way? --force compares neither.'
+        )
+
+
+def _plain(text: str) -> list[str]:
+    """The words of a sentence, or of a video's name, whatever its path."""
+    name = re.sub(r'^.*/|\.(mp4|mkv|avi|webm|mov)$', '', text.lower())
+    return re.findall(r'\w+', name)

@@ -23,15 +23,18 @@ from hero_mm.files import replacing
 from hero_mm.registry import METRICS
 
 from .functional import (
-    TubeScores,
     format_scores,
     get_protocol,
     interpolate_boxes,
     score_tubes,
 )
 from .functional.tubes import read_prediction
-from .matching import FACTS
-from .prediction_file import BOX_DECIMALS, SPAN_DECIMALS, dump_predictions
+from .prediction_file import (
+    BOX_DECIMALS,
+    FACTS,
+    SPAN_DECIMALS,
+    dump_predictions,
+)
 
 
 @METRICS.register_module()
@@ -39,10 +42,9 @@ class TubeMetric(BaseMetric):
     """Scores of tubes by a named protocol.
 
     The true tubes come from the annotation file, with a box on every native
-    frame, and not from the sampled frames of the data samples. Predictions
-    are made dense in the same way: one box on every native frame of the
-    segment, linear between sampled frames, held at the ends. So every
-    protocol can score the same predictions.
+    frame. Predictions are made dense in the same way: linear between sampled
+    frames, held at the ends of the segment. So every protocol can score the
+    same predictions.
 
     Args:
         protocol (str): One of
@@ -111,35 +113,13 @@ class TubeMetric(BaseMetric):
         duplicates = 0
         for clip in results:
             for name, item in clip['queries'].items():
+                query_id = name.removeprefix(prefix)
                 if not name.startswith(prefix):
                     continue
-                query_id = name.removeprefix(prefix)
                 if query_id in predictions:
                     duplicates += 1
                 else:
                     predictions[query_id] = _densify(item, clip)
-        scores = self._score(truths, metainfo, predictions)
-        table = format_scores(scores)
-        print_log(
-            f'{table}\n{duplicates} queries were predicted more than once '
-            f'(first kept)',
-            logger='current',
-        )
-        if self.dump is not None:
-            kept = {key: metainfo[key] for key in FACTS if key in metainfo}
-            if self.checkpoint is not None:
-                folder = os.path.dirname(os.path.abspath(self.dump))
-                kept['checkpoint'] = os.path.relpath(self.checkpoint, folder)
-            dump_predictions(self.dump, predictions, kept)
-            print_log(f'Predictions written to {self.dump}', logger='current')
-        return scores.summary()
-
-    def _score(
-        self,
-        truths: Mapping[str, Any],
-        metainfo: Mapping[str, Any],
-        predictions: dict[str, dict[str, Any]],
-    ) -> TubeScores:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always')
             scores = score_tubes(
@@ -150,17 +130,28 @@ class TubeMetric(BaseMetric):
             )
         for warning in caught:
             print_log(
-                f'TubeMetric: {warning.message}',
-                logger='current',
-                level=logging.WARNING,
+                f'TubeMetric: {warning.message}', 'current', logging.WARNING
             )
-        return scores
+        print_log(
+            f'{format_scores(scores)}\n{duplicates} queries were predicted '
+            f'more than once (first kept)',
+            'current',
+        )
+        if self.dump is not None:
+            kept = {key: metainfo[key] for key in FACTS if key in metainfo}
+            if self.checkpoint is not None:
+                folder = os.path.dirname(os.path.abspath(self.dump))
+                kept['checkpoint'] = os.path.relpath(self.checkpoint, folder)
+            dump_predictions(self.dump, predictions, kept)
+            print_log(f'Predictions written to {self.dump}', 'current')
+        return scores.summary()
 
     def _load_truths(self) -> tuple[Mapping[str, Any], dict[str, Any], str]:
         """The true tubes that the data set serves, and facts of their files.
 
-        Videos that are broken are served, and score 0. What is scored of
-        several data sets has a prefix before the ids of its file.
+        Videos that are broken are served, and score 0. And what stands before
+        the ids of its file in those of a result: the number of its data set,
+        where one of several is scored.
         """
         meta = self.dataset_meta or {}
         path, served = self.ann_file, None
@@ -187,7 +178,14 @@ class TubeMetric(BaseMetric):
                 whole = truths[place]
                 truths[place] = {query: whole[query] for query in part}
         if self.dataset is not None:
-            place = self._place(facts)
+            names = [one.get('dataset') for one in facts]
+            if names.count(self.dataset) != 1:
+                raise UserError(
+                    f'TubeMetric: dataset={self.dataset!r} must be one of the '
+                    f'data sets that are tested, and those are called {names} '
+                    f'(metainfo.dataset of their annotation files).'
+                )
+            place = names.index(self.dataset)
             prefix = f'{place}/' if several else ''
             return truths[place], dict(facts[place]), prefix
         if not several:
@@ -203,17 +201,6 @@ class TubeMetric(BaseMetric):
             if all(one.get(key) == value for one in facts)
         }
         return joint, common, ''
-
-    def _place(self, facts: Sequence[Mapping[str, Any]]) -> int:
-        """The data set that is scored, among those that are tested."""
-        names = [one.get('dataset') for one in facts]
-        if names.count(self.dataset) != 1:
-            raise UserError(
-                f'TubeMetric: dataset={self.dataset!r} must be one of the '
-                f'data sets that are tested, and those are called {names} '
-                f'(metainfo.dataset of their annotation files).'
-            )
-        return names.index(self.dataset)
 
 
 def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:

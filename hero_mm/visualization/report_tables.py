@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from hero_mm.evaluation.breakdown import Grouping, GroupScores, group_scores
+from hero_mm.evaluation.breakdown import Grouping, group_scores
 from hero_mm.evaluation.comparison import (
     Difference,
     compare_scores,
@@ -105,10 +105,10 @@ def breakdown_table(
 ) -> Table:
     """Scores of groups of queries."""
     keys = list(scores.columns())
-    everyone = GroupScores('all', len(scores.query_ids), scores.summary())
+    everyone = ('all', len(scores.query_ids), scores.summary())
     rows = [
-        [part.name, str(part.count), *_percents(part.scores, keys)]
-        for part in [everyone, *group_scores(scores, grouping)]
+        [name, str(count), *_percents(means, keys)]
+        for name, count, means in [everyone, *group_scores(scores, grouping)]
     ]
     return Table(
         f'{title or f"By {grouping.title}"}, {_unit(scores)}',

@@ -13,7 +13,7 @@ def make_scores(viou, protocol='tubedetr', gt_viou=None):
     rows = viou, viou, viou if gt_viou is None else np.array(gt_viou)
     names = [str(place) for place in range(len(viou))]
     types = [None] * len(viou)
-    return TubeScores(get_protocol(protocol), names, types, *rows, [], [])
+    return TubeScores(get_protocol(protocol), names, types, *rows)
 
 
 def main_of(first, second, **kwargs):

@@ -114,29 +114,21 @@ def test_missing_prediction(run):
 def test_predictions_without_boxes_on_graded_frames(run):
     _, scores, _, err = run(BOTH, frames=[1, 2, 3, 4, 5])
     assert scores['boxless'] == 1
-    assert '1 of 2 predictions have no box on some of the fr' in err
-    assert "('b'): 2 of 8 frames, 2 of them inside" in err
+    assert '1 predictions have no box on some' in err and "('b')" in err
     stcat = '--protocol', 'stcat'
     _, scores, _, err = run(BOTH, *stcat, frames=[1, 2, 3, 4, 5])
     assert (scores['boxless'], err) == (0, '')
 
 
-def test_sentences_without_a_graded_true_box(run, tiny_annotation):
+def test_truths_that_are_not_graded_and_spans_elsewhere(run, tiny_annotation):
     # At 10 fps every other frame is on the grid.
     change(tiny_annotation, ['videos', 'v', 'fps'], 10.0)
-    place = ['data_list', 0, 'queries', 0, 'span']
-    change(tiny_annotation, place, [3, 4])
-    _, scores, _, err = run(BOTH)
-    assert scores['ungraded'] == 1
-    assert '1 of 2 queries have no true box on a frame that' in err
-
-
-def test_predictions_outside_the_segment(run, tiny_annotation):
-    change(tiny_annotation, ['data_list', 0, 'segment'], [1, 9])
-    _, scores, _, err = run(BOTH | dict(a=([9, 12], LEFT)))
-    assert scores['elsewhere'] == 1
-    assert '1 of 2 predictions have their span or their boxes' in err
-    assert "('a'). Are query ids" in err
+    change(tiny_annotation, ['data_list', 0, 'queries', 0, 'span'], [3, 4])
+    change(tiny_annotation, ['data_list', 0, 'segment'], [0, 9])
+    _, scores, _, err = run(BOTH | dict(b=([9, 12], RIGHT)))
+    assert (scores['ungraded'], scores['elsewhere']) == (1, 1)
+    assert '1 queries have no true box on a frame that' in err
+    assert '1 predictions have their span or their boxes outside' in err
 
 
 def test_files_that_are_not_there(run, tmp_path):

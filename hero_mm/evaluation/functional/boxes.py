@@ -38,15 +38,13 @@ def paired_box_iou(boxes_N4: FloatArray, others_N4: FloatArray) -> FloatArray:
 def find_frames(
     frames_N: IntArray, wanted_M: IntArray
 ) -> tuple[IntArray, BoolArray]:
-    """Row of each wanted frame (any where it is absent), and if it is there.
+    """Row of each wanted frame, of use where it is there, and if it is.
 
     Both have shape (M,).
     """
-    if not len(frames_N):
-        rows_M = np.zeros(len(wanted_M), np.int64)
-        return rows_M, rows_M.astype(np.bool_)
-    rows_M = np.searchsorted(frames_N, wanted_M).clip(max=len(frames_N) - 1)
-    return rows_M.astype(np.int64), frames_N[rows_M] == wanted_M
+    rows_M = np.searchsorted(frames_N, wanted_M)
+    ends_M = np.searchsorted(frames_N, wanted_M, side='right')
+    return rows_M, ends_M > rows_M
 
 
 def interpolate_boxes(
@@ -68,18 +66,21 @@ def iou_on_frames(
     wanted: tuple[IntArray, FloatArray],
     given: tuple[IntArray, FloatArray],
     interpolate: bool = False,
-) -> FloatArray:
-    """Overlap of given boxes with the wanted ones (M, 4), has shape (M,).
+) -> tuple[FloatArray, BoolArray]:
+    """Overlap of given boxes with the wanted ones (M, 4), and where any is.
 
-    A frame without a given box scores 0, or with ``interpolate`` has one of
-    :func:`interpolate_boxes`.
+    Both have shape (M,). A frame without a given box scores 0, or with
+    ``interpolate`` has one of :func:`interpolate_boxes`.
     """
     frames_M, boxes_M4 = wanted
     frames_N, boxes_N4 = given
-    if not len(frames_N):
-        return np.zeros(len(frames_M))
-    if interpolate:
+    if interpolate and len(frames_N):
         found_M4 = interpolate_boxes(frames_N, boxes_N4, frames_M)
-        return paired_box_iou(found_M4, boxes_M4)
+        iou_M = paired_box_iou(found_M4, boxes_M4)
+        return iou_M, np.ones(len(frames_M), np.bool_)
     rows_M, there_M = find_frames(frames_N, frames_M)
-    return np.where(there_M, paired_box_iou(boxes_N4[rows_M], boxes_M4), 0.0)
+    iou_M = np.zeros(len(frames_M))
+    iou_M[there_M] = paired_box_iou(
+        boxes_N4[rows_M[there_M]], boxes_M4[there_M]
+    )
+    return iou_M, there_M

@@ -27,17 +27,16 @@ class Protocol:
         grid (str): Frames that count: ``'sampled'``, five a second and at
             most 200 of the segment, or ``'native'``, all of them.
         gt_end (str): How the end of the true span is read. ``'exclusive'``:
-            as it is meant. ``'as_last'``: the exclusive end is taken for the
-            last frame, cut at the segment's last frame. ``'last'``: the true
-            last frame. In the latter two the last frame must be found but
-            adds no length; where it has no true box, that of the frame
-            before stands in.
+            as it is meant. ``'as_last'``: as the last frame, cut at the
+            segment's last one. ``'last'``: the true last frame. In the latter
+            two the last frame must be found but adds no length; where it has
+            no true box, that of the frame before stands in.
         tiou (str): ``'lengths'`` compares the lengths of the spans;
             ``'frames'`` counts the frames on which both tubes have a box,
             over the length of the hull of both spans.
         interpolate (bool): Whether boxes between the given ones are
-            interpolated, and held before the first and after the last.
-            Otherwise a frame without a box scores 0.
+            interpolated, and held at the ends. Otherwise a frame without a
+            box scores 0.
         accuracies (tuple[float, ...]): If set, the scores are the shares of
             queries with a mean box overlap (on all true frames) of at least
             these values, and their mean.
@@ -102,8 +101,7 @@ def get_protocol(
 
     ``dataset`` is the name in the annotation file: ``stcat`` treats HC-STVG
     (``'hcstvg'``, ``'HC-STVG2'``) in its own way. ``interpolate`` says whether
-    to fill frames without a predicted box from their neighbours, by default
-    as the protocol does.
+    to fill frames without a predicted box, by default as the protocol does.
     """
     if name not in PROTOCOLS:
         raise UserError(
@@ -125,12 +123,7 @@ def get_protocol(
 
 
 def plain_name(name: str) -> str:
-    """A name without what people write differently.
-
-    Examples:
-        >>> plain_name('HC-STVG_v2')
-        'hcstvgv2'
-    """
+    """A name without what people write differently: hcstvgv2."""
     return ''.join(filter(str.isalnum, name)).lower()
 
 

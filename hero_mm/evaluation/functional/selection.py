@@ -1,14 +1,12 @@
 """Was the right object picked, whatever span was predicted?
 
-A tube can be wrong because it follows another object, follows nothing, or
-follows the right one loosely. This counts the three on the frames of the true
-span that have a true box:
+On the frames of the true span that have a true box, a frame is
 
-- a frame is **picked** if the predicted box overlaps the true box by more
-  than :data:`MIN_IOU` and more than the box of any other object;
-- it is **other** if it is not picked and the box overlaps another object by
-  more than :data:`MIN_IOU`;
-- it is **nothing** otherwise, also where there is no prediction.
+- **picked** if the predicted box overlaps the true box by more than
+  :data:`MIN_IOU` and more than the box of any other object;
+- **other** if it is not picked and the box overlaps another object by more
+  than :data:`MIN_IOU`;
+- **nothing** otherwise, also where there is no prediction.
 
 Predicted boxes are interpolated between the given frames and held at the ends.
 
@@ -85,7 +83,7 @@ def selection_report(
         frames_F, boxes_F4 = truth.frames[inside_N], truth.boxes[inside_N]
         guess = read_prediction(query_id, predictions[query_id])
         given = (guess.frames, guess.boxes)
-        true_F = iou_on_frames((frames_F, boxes_F4), given, interpolate=True)
+        true_F, _ = iou_on_frames((frames_F, boxes_F4), given, True)
         other_F = np.zeros(len(frames_F))
         for track in distractors.get(query_id, ()):
             frames, boxes = boxes_to_arrays(
@@ -93,23 +91,17 @@ def selection_report(
             )
             rows_F, there_F = find_frames(frames, frames_F)
             wanted = (frames_F[there_F], boxes[rows_F[there_F]])
-            iou = iou_on_frames(wanted, given, interpolate=True)
-            other_F[there_F] = np.maximum(other_F[there_F], iou)
-        rows.append(_shares(true_F, other_F))
+            overlap, _ = iou_on_frames(wanted, given, True)
+            other_F[there_F] = np.maximum(other_F[there_F], overlap)
+        picked_F = (true_F > MIN_IOU) & (true_F > other_F)
+        wrong_F = ~picked_F & (other_F > MIN_IOU)
+        nothing = (~picked_F & ~wrong_F).mean()
+        iou = true_F[picked_F].mean() if picked_F.any() else np.nan
+        rows.append((picked_F.mean(), wrong_F.mean(), nothing, iou))
     picked, other, nothing, iou = np.array(rows, dtype=np.float64).T
     columns = dict(picked=picked, other=other, nothing=nothing)
     columns['picked_queries'] = (picked > 0.5).astype(np.float64)
     return means_by_type(dict(columns, picked_iou=iou), query_types)
-
-
-def _shares(
-    true_F: FloatArray, other_F: FloatArray
-) -> tuple[float, float, float, float]:
-    picked_F = (true_F > MIN_IOU) & (true_F > other_F)
-    wrong_F = ~picked_F & (other_F > MIN_IOU)
-    iou = true_F[picked_F].mean() if picked_F.any() else float('nan')
-    nothing = float((~picked_F & ~wrong_F).mean())
-    return float(picked_F.mean()), float(wrong_F.mean()), nothing, float(iou)
 
 
 class OtherTracks(Mapping[str, Tracks]):

@@ -13,16 +13,15 @@ def format_scores(scores: TubeScores) -> str:
     """Protocol, counts and mean scores in percent, a row a sentence type."""
     counts = Counter(scores.query_types)
     counts['all'] = len(scores.query_ids)
-    head, *rows = _rows(scores.summary())
-    head.insert(1, 'queries')
+    rows = _rows(scores.summary())
     for row in rows:
-        row.insert(1, str(counts[row[0]]))
+        row.insert(1, str(counts.get(row[0], 'queries')))
     lines = [
         f'Protocol {scores.protocol.label}: {scores.protocol.summary}',
         f'{counts["all"]} queries, {len(scores.missing)} without a '
         f'prediction (scored 0), {len(scores.unknown)} predictions of '
         f'unknown queries (ignored); scores in percent',
-        *align_rows([head, *rows]),
+        *align_rows(rows),
     ]
     return '\n'.join(lines)
 

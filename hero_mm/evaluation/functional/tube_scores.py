@@ -8,21 +8,15 @@ Boxes are xyxy; spans are half-open ``[start, end)`` in native frames.
 
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
 
 import numpy as np
 
 from hero_mm.errors import UserError, UserTypeError
 
-from .boxes import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    find_frames,
-    iou_on_frames,
-)
+from .boxes import BoolArray, FloatArray, IntArray, find_frames, iou_on_frames
 from .protocols import Protocol, get_protocol, sampled_grid
 from .tubes import (
     TrueTube,
@@ -69,20 +63,18 @@ class TubeScores:
     tiou: FloatArray
     viou: FloatArray
     gt_viou: FloatArray
-    missing: list[str]
-    unknown: list[str]
-    ungraded: list[str] = field(default_factory=list)
-    boxless: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
+    missing: Sequence[str] = ()
+    unknown: Sequence[str] = ()
+    ungraded: Sequence[str] = ()
+    boxless: Sequence[str] = ()
+    elsewhere: Sequence[str] = ()
 
     def records(self) -> dict[str, dict[str, float]]:
         """``tiou``, ``viou`` and ``gt_viou`` by query id."""
-        rows = zip(self.query_ids, self.tiou, self.viou, self.gt_viou)
+        rows = np.stack([self.tiou, self.viou, self.gt_viou], 1).tolist()
         return {
-            query_id: dict(
-                tiou=float(tiou), viou=float(viou), gt_viou=float(gt_viou)
-            )
-            for query_id, tiou, viou, gt_viou in rows
+            query_id: dict(zip(('tiou', 'viou', 'gt_viou'), row))
+            for query_id, row in zip(self.query_ids, rows)
         }
 
     def summary(self) -> dict[str, float]:
@@ -104,22 +96,6 @@ class TubeScores:
                 passed = scores > value
                 result[f'{name}vIoU@{value}'] = passed.astype(np.float64)
         return result
-
-
-class Overlaps(NamedTuple):
-    """Scores of one query, and on what they stand.
-
-    ``graded`` frames have a true box and are on the grid; ``boxless`` are
-    those of them without a predicted box, ``boxless_inside`` those of these
-    inside the predicted span.
-    """
-
-    tiou: float
-    viou: float
-    gt_viou: float
-    graded: int
-    boxless: int
-    boxless_inside: int
 
 
 def evaluate_tubes(
@@ -147,8 +123,7 @@ def evaluate_tubes(
         dataset (str, optional): Name of the data set, for protocols that
             read data sets differently.
         interpolate (bool, optional): Whether to fill frames without a
-            predicted box from their neighbours. Defaults to what the
-            protocol does.
+            predicted box. Defaults to what the protocol does.
 
     Returns:
         dict: ``m_tIoU``, ``m_vIoU``, ``vIoU@0.3``, ``vIoU@0.5``,
@@ -190,14 +165,11 @@ def score_tubes(
 ) -> TubeScores:
     """Score each query, as :func:`evaluate_tubes` does, without averaging."""
     chosen = get_protocol(protocol, dataset, interpolate)
-    for items, name in (
-        (ground_truths, 'ground truths'),
-        (predictions, 'predictions'),
-    ):
+    for items in (ground_truths, predictions):
         if not isinstance(items, Mapping):
             raise UserTypeError(
-                f'The {name} must be a mapping from query id to a dict, '
-                f'found {type(items).__name__}.'
+                f'Ground truths and predictions must be mappings from query '
+                f'id to a dict, found {type(items).__name__}.'
             )
     if not ground_truths:
         raise UserError('There is no ground truth: give at least one query.')
@@ -205,9 +177,8 @@ def score_tubes(
     known = set(ground_truths)
     missing = [key for key in ground_truths if key not in predictions]
     unknown = [key for key in predictions if key not in known]
-    _report_strangers(missing, unknown, len(ground_truths), strict)
-    rows: dict[str, Overlaps] = {}
-    query_types, elsewhere = [], []
+    _report_strangers(missing, unknown, len(known), strict)
+    rows, query_types = [], []
     for query_id, item in ground_truths.items():
         truth = read_ground_truth(query_id, item)
         if chosen.grid == 'sampled' and not (truth.fps or 0) > 0:
@@ -218,36 +189,50 @@ def score_tubes(
         query_types.append(truth.query_type)
         given = predictions.get(query_id, _NOTHING)
         prediction = read_prediction(query_id, given)
-        rows[query_id] = tube_overlaps(chosen, truth, prediction)
-        if given is not _NOTHING and _is_elsewhere(prediction, truth):
-            elsewhere.append(query_id)
-    there = {key: row for key, row in rows.items() if key in predictions}
-    table = np.array([row[:3] for row in rows.values()], dtype=np.float64)
+        scored, graded, lacks = tube_overlaps(chosen, truth, prediction)
+        is_given = given is not _NOTHING
+        is_elsewhere = is_given and _is_elsewhere(prediction, truth)
+        rows.append((*scored, not graded, is_given and lacks, is_elsewhere))
+    tiou, viou, gt_viou, *doubts = np.array(rows, dtype=np.float64).T
+    ungraded, boxless, elsewhere = (
+        [key for key, doubtful in zip(ground_truths, column) if doubtful]
+        for column in doubts
+    )
     scores = TubeScores(
         protocol=chosen,
         query_ids=list(ground_truths),
         query_types=query_types,
-        tiou=table[:, 0],
-        viou=table[:, 1],
-        gt_viou=table[:, 2],
+        tiou=tiou,
+        viou=viou,
+        gt_viou=gt_viou,
         missing=missing,
         unknown=unknown,
-        ungraded=[key for key, row in rows.items() if not row.graded],
-        boxless=[key for key, row in there.items() if row.boxless],
+        ungraded=ungraded,
+        boxless=boxless,
         elsewhere=elsewhere,
     )
-    _report_doubts(scores, there)
+    _report_doubts(scores)
     return scores
 
 
 def tube_overlaps(
     protocol: Protocol, truth: TrueTube, prediction: Tube
-) -> Overlaps:
-    """Score one query; a sampled grid needs its frame rate."""
+) -> tuple[tuple[float, float, float], bool, bool]:
+    """tIoU, vIoU, gt_vIoU of one query; a sampled grid needs its frame rate.
+
+    And whether any frame is graded, that is, has a true box and is on the
+    grid; and whether one of these has no predicted box.
+    """
+    start, end = truth.span
+    stop, (pred_start, pred_end) = end, prediction.span
+    if protocol.gt_end != 'exclusive':
+        end -= 1
+        if protocol.gt_end == 'as_last':
+            end = max(start, min(stop, truth.segment[1] - 1))
+        stop = end + 1
     if protocol.tiou == 'frames':
-        return _overlaps_by_frames(protocol, truth, prediction)
-    (start, end), stop = _true_extent(protocol, truth)
-    pred_start, pred_end = prediction.span
+        # A submission there has whole frames; the first one inside our span.
+        pred_start, pred_end = math.ceil(pred_start), math.ceil(pred_end)
     inner = (max(start, pred_start), min(end, pred_end))
     hull = (min(start, pred_start), max(end, pred_end))
     if protocol.grid == 'sampled':
@@ -260,56 +245,25 @@ def tube_overlaps(
         union = hull[1] - hull[0]
     hold = protocol.gt_end != 'exclusive'
     frames_F, boxes_F4 = _true_boxes(truth, wanted_F, hold)
-    # Frames of the true span without a true box cannot be graded.
-    union -= _within(wanted_F, start, end).sum()
-    union += _within(frames_F, start, end).sum()
-    iou_F, there_F = _predicted(protocol, prediction, frames_F, boxes_F4)
-    common = max(inner[1] - inner[0], 0.0)
-    lengths = end - start + pred_end - pred_start
-    tiou = common / (lengths - common) if common else 0.0
+    iou_F, there_F = iou_on_frames(
+        (frames_F, boxes_F4),
+        (prediction.frames, prediction.boxes),
+        protocol.interpolate,
+    )
     inside_F = _within(frames_F, *inner)
+    if protocol.tiou == 'frames':
+        tiou = float((there_F & inside_F).sum()) / union
+    else:
+        common = max(inner[1] - inner[0], 0.0)
+        lengths = end - start + pred_end - pred_start
+        tiou = common / (lengths - common) if common else 0.0
+        # Frames of the true span without a true box cannot be graded.
+        union -= _within(wanted_F, start, end).sum()
+        union += _within(frames_F, start, end).sum()
     viou = _sum_in_order(iou_F[inside_F]) / max(union, 1)
     gt_viou = _sum_in_order(iou_F) / max(len(frames_F), 1)
-    return Overlaps(tiou, viou, gt_viou, *_counts(there_F, inside_F))
-
-
-def _overlaps_by_frames(
-    protocol: Protocol, truth: TrueTube, prediction: Tube
-) -> Overlaps:
-    """Score as the official HC-STVG evaluation: frames with both boxes."""
-    # A submission there has whole frames; the first one inside our span.
-    first, stop = (math.ceil(edge) for edge in prediction.span)
-    start, end = truth.span
-    wanted_F = np.arange(start, end, dtype=np.int64)
-    frames_F, boxes_F4 = _true_boxes(truth, wanted_F)
-    iou_F, there_F = _predicted(protocol, prediction, frames_F, boxes_F4)
-    inside_F = _within(frames_F, first, stop)
-    both_F = there_F & inside_F
-    hull = max(end, stop) - min(start, first)
-    tiou = float(both_F.sum()) / hull
-    viou = _sum_in_order(iou_F[both_F]) / hull
-    gt_viou = _sum_in_order(iou_F) / max(len(frames_F), 1)
-    return Overlaps(tiou, viou, gt_viou, *_counts(there_F, inside_F))
-
-
-def _predicted(
-    protocol: Protocol,
-    prediction: Tube,
-    frames_F: IntArray,
-    boxes_F4: FloatArray,
-) -> tuple[FloatArray, BoolArray]:
-    """Overlap on graded frames, and where there is a predicted box."""
-    given = (prediction.frames, prediction.boxes)
-    iou_F = iou_on_frames((frames_F, boxes_F4), given, protocol.interpolate)
-    if protocol.interpolate:
-        return iou_F, np.full(len(frames_F), len(prediction.frames) > 0)
-    return iou_F, find_frames(prediction.frames, frames_F)[1]
-
-
-def _counts(there_F: BoolArray, inside_F: BoolArray) -> tuple[int, int, int]:
-    """Graded frames, those without a box, and those of these inside."""
-    inside = (~there_F & inside_F).sum()
-    return len(there_F), int((~there_F).sum()), int(inside)
+    boxless = not there_F.all()
+    return (tiou, viou, gt_viou), len(frames_F) > 0, boxless
 
 
 def _sum_in_order(values_N: FloatArray) -> float:
@@ -322,21 +276,8 @@ def _within(frames_N: IntArray, start: float, end: float) -> BoolArray:
     return (frames_N >= start) & (frames_N < end)
 
 
-def _true_extent(
-    protocol: Protocol, truth: TrueTube
-) -> tuple[tuple[float, float], float]:
-    """The true span whose length counts, and the end of graded frames."""
-    start, end = truth.span
-    if protocol.gt_end == 'exclusive':
-        return (start, end), end
-    last = end - 1
-    if protocol.gt_end == 'as_last':
-        last = max(start, min(end, truth.segment[1] - 1))
-    return (start, last), last + 1
-
-
 def _true_boxes(
-    truth: TrueTube, wanted_F: IntArray, hold: bool = False
+    truth: TrueTube, wanted_F: IntArray, hold: bool
 ) -> tuple[IntArray, FloatArray]:
     """Give the wanted frames that have a true box, and the boxes.
 
@@ -357,42 +298,6 @@ def _is_elsewhere(prediction: Tube, truth: TrueTube) -> bool:
     (first, last), frames = prediction.span, prediction.frames
     no_box = len(frames) and (frames[-1] < start or frames[0] >= end)
     return bool(last <= start or first >= end or no_box)
-
-
-def _report_doubts(scores: TubeScores, there: Mapping[str, Overlaps]) -> None:
-    """Warn of scores that say little of the model."""
-    doubts = []
-    total, name = len(scores.query_ids), scores.protocol.name
-    if scores.ungraded:
-        doubts.append(
-            f'{len(scores.ungraded)} of {total} queries have no true box on a '
-            f'frame that protocol {name!r} grades '
-            f'({name_some(scores.ungraded)}); they score 0 whatever is '
-            f'predicted.'
-        )
-    if scores.boxless:
-        without = sum(row.boxless for row in there.values())
-        inside = sum(row.boxless_inside for row in there.values())
-        doubts.append(
-            f'{len(scores.boxless)} of {len(there)} predictions have no box '
-            f'on some of the frames that protocol {name!r} grades '
-            f'({name_some(scores.boxless)}): {without} of '
-            f'{sum(row.graded for row in there.values())} frames, {inside} '
-            f'of them inside predicted spans, which score 0. Predict a box '
-            f'on every native frame, or on those of the grid '
-            f'(docs/metrics.md, section 2). Or are query ids counted another '
-            f'way?'
-        )
-    if scores.elsewhere:
-        doubts.append(
-            f'{len(scores.elsewhere)} of {len(there)} predictions have their '
-            f'span or their boxes outside the segment that is searched '
-            f'({name_some(scores.elsewhere)}). Are query ids, or frames, '
-            f'counted another way? Predictions that carry "video" and "text" '
-            f'are compared with the annotation.'
-        )
-    for doubt in doubts:
-        warnings.warn(doubt, stacklevel=4)
 
 
 def _report_strangers(
@@ -422,7 +327,38 @@ def _report_strangers(
         )
 
 
-def name_some(names: list[str]) -> str:
+def _report_doubts(scores: TubeScores) -> None:
+    """Warn of scores that say little of the model."""
+    grades = f'protocol {scores.protocol.name!r} grades'
+    for names, what, advice in (
+        (
+            scores.ungraded,
+            f'queries have no true box on a frame that {grades}',
+            '; they score 0 whatever is predicted.',
+        ),
+        (
+            scores.boxless,
+            f'predictions have no box on some of the frames that {grades}',
+            ', where they score 0. Predict a box on every native frame, or on '
+            'those of the grid (docs/metrics.md, section 2). Or are query ids '
+            'counted another way?',
+        ),
+        (
+            scores.elsewhere,
+            'predictions have their span or their boxes outside the segment '
+            'that is searched',
+            '. Are query ids, or frames, counted another way? Predictions '
+            'that carry "video" and "text" are compared with the annotation.',
+        ),
+    ):
+        if names:
+            warnings.warn(
+                f'{len(names)} {what} ({name_some(names)}){advice}',
+                stacklevel=4,
+            )
+
+
+def name_some(names: Sequence[str]) -> str:
     """The first few names, in quotes."""
     shown = ', '.join(repr(name) for name in names[:_NAMED])
     return shown + (', ...' if len(names) > _NAMED else '')

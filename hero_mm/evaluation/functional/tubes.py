@@ -31,13 +31,7 @@ BoxesOnFrames = Union[
 
 @dataclass(frozen=True)
 class Tube:
-    """A span in time and boxes on frames.
-
-    Attributes:
-        span (tuple[float, float]): ``[start, end)`` in native frames.
-        frames (np.ndarray): Strictly increasing, int64, has shape (N,).
-        boxes (np.ndarray): xyxy, float64, has shape (N, 4).
-    """
+    """A span and boxes: frames, int64 (N,), increasing, and xyxy (N, 4)."""
 
     span: tuple[float, float]
     frames: IntArray
@@ -46,13 +40,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class TrueTube(Tube):
-    """A tube of the annotation.
-
-    Attributes:
-        segment (tuple[int, int]): The part of the video that is searched.
-        fps (float, optional): Frame rate of the video.
-        query_type (str, optional): One of :data:`QUERY_TYPES`.
-    """
+    """A tube of the annotation, with the part that is searched."""
 
     segment: tuple[int, int]
     fps: Optional[float]
@@ -79,17 +67,14 @@ def boxes_to_arrays(
             not four finite numbers; the message names the frame.
     """
     if isinstance(boxes, Mapping):
-        keys: Any = list(boxes)
-        values: Any = list(boxes.values())
-    elif isinstance(boxes, tuple) and len(boxes) == 2:
-        keys, values = boxes
-    else:
+        boxes = list(boxes), list(boxes.values())
+    if not isinstance(boxes, tuple) or len(boxes) != 2:
         raise UserTypeError(
             f'{owner}: boxes must be a mapping from frame to [x1, y1, x2, '
             f'y2] or a pair (frames, boxes), found {type(boxes).__name__}.'
         )
-    frames = _frame_array(keys, owner)
-    array = _box_array(values, frames, owner)
+    frames = _frame_array(boxes[0], owner)
+    array = _box_array(boxes[1], frames, owner)
     if len(frames) > 1 and not (np.diff(frames) > 0).all():
         order = np.argsort(frames, kind='stable')
         frames, array = frames[order], array[order]
@@ -165,8 +150,7 @@ def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
         raise UserError(
             f'{owner}: the span {list(span)} ends before it starts.'
         )
-    frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
-    return Tube(span, frames, boxes)
+    return Tube(span, *boxes_to_arrays(_require(item, 'boxes', owner), owner))
 
 
 def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
@@ -198,7 +182,7 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
             f'{owner}: there is no box in the span [{start}, {end}).'
         )
     query_type = item.get('query_type')
-    if query_type is not None and query_type not in QUERY_TYPES:
+    if query_type not in (None, *QUERY_TYPES):
         raise UserError(
             f'{owner}: unknown query_type {query_type!r}, allowed are '
             f'{", ".join(QUERY_TYPES)}.'
