@@ -112,5 +112,5 @@ def shapes_data(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp('shapes')
     sizes = dict(train=12, val=4, test=4)
-    build_shapes(folder, sizes, workers=1, progress=False)
+    build_shapes(folder, sizes, workers=1)
     return folder

@@ -7,18 +7,16 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from test_datasets.shapes_things import contents
 
-from hero_mm.datasets import progress
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build, build_probes, build_shapes
 from hero_mm.datasets.shapes.profiles import DEFAULT
 
 NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
 SIZES = {'train': 7, 'val': 3, 'test': 4}
-HOW = dict(seed=7, workers=1, progress=False)
+HOW = dict(seed=7, workers=1)
 
 
 @pytest.fixture(scope='module')
@@ -57,34 +55,36 @@ def test_layout(root):
 
 
 @pytest.mark.parametrize('split', SIZES)
-def test_entries_are_as_published(root, split):
+def test_entries_agree_with_the_other_files(root, split):
     entries = read(root / f'vidstg/{split}_annotations.json')
     meta = read(root / f'vidstg/{split}_meta.json')
+    texts = []
     for entry, item in zip(entries, meta, strict=True):
-        assert entry['used_segment'] == {
-            'begin_fid': 0,
-            'end_fid': NUM_FRAMES - 1,
-        }
         relation, truth = entry['used_relation'], entry['temporal_gt']
-        assert truth == {
-            key: relation[key] for key in ('begin_fid', 'end_fid')
-        }
+        assert truth.items() <= relation.items()
         assert 0 <= truth['begin_fid'] < truth['end_fid'] <= NUM_FRAMES
         assert len(entry['captions']) == 1 and len(entry['questions']) <= 2
-        for told in entry['captions'] + entry['questions']:
-            assert list(told) == ['description', 'type', 'target_id']
-            assert told['target_id'] == relation['subject_tid']
+        for key in ('captions', 'questions'):
+            for told, meaning in zip(entry[key], item[key], strict=True):
+                texts.append(told['description'])
+                assert told['target_id'] == relation['subject_tid']
+                assert meaning['action'] == relation['predicate']
         (path,) = (root / 'vidor').glob(f'*/*/*/{entry["vid"]}.json')
         video = read(path)
         assert relation in video['relation_instances']
         assert entry['subject/objects'] == video['subject/objects']
-        # What the sentences mean stands beside them.
         shapes = [look['shape'] for look in item['looks']]
         assert shapes == [o['category'] for o in entry['subject/objects']]
-        for key in ('captions', 'questions'):
-            assert len(item[key]) == len(entry[key])
-            actions = {meaning['action'] for meaning in item[key]}
-            assert actions <= {relation['predicate']}
+    annotation = load_annotation(root / f'{split}.json')
+    assert annotation.metainfo['dataset'] == 'shapes'
+    assert len(annotation.videos) == SIZES[split]
+    queries = [q for clip in annotation.data_list for q in clip['queries']]
+    assert [query['text'] for query in queries] == texts
+    counts = read(root / 'shapes.json')['splits'][split]
+    assert counts['videos'] == SIZES[split]
+    assert counts['entries'] == counts['captions'] == len(entries)
+    told = counts['captions'] + counts['questions']
+    assert sum(counts['kinds'].values()) == told == len(texts)
 
 
 def test_vidor_files_are_as_published(root, shared_data):
@@ -110,58 +110,12 @@ def test_vidor_files_are_as_published(root, shared_data):
             assert relation['object_tid'] != relation['subject_tid']
 
 
-@pytest.mark.parametrize('split', SIZES)
-def test_converted_splits_are_read(root, split):
-    annotation = load_annotation(root / f'{split}.json')
-    assert annotation.metainfo['dataset'] == 'shapes'
-    assert len(annotation.videos) == SIZES[split]
-    entries = read(root / f'vidstg/{split}_annotations.json')
-    texts = [
-        told['description']
-        for entry in entries
-        for told in entry['captions'] + entry['questions']
-    ]
-    queries = [q for clip in annotation.data_list for q in clip['queries']]
-    assert [query['text'] for query in queries] == texts
-    assert [query['query_id'] for query in queries] == [
-        str(number) for number in range(len(texts))
-    ]
-    for truth in annotation.ground_truths().values():
-        assert set(range(*truth['span'])) <= {*map(int, truth['boxes'])}
-        assert np.isfinite(list(truth['boxes'].values())).all()
-    counts = read(root / 'shapes.json')['splits'][split]
-    assert counts['videos'] == SIZES[split]
-    assert counts['entries'] == counts['captions'] == len(entries)
-    told = counts['captions'] + counts['questions']
-    assert sum(counts['kinds'].values()) == told == len(texts)
-
-
 def test_a_second_call_returns_at_once(root, monkeypatch):
     before = contents(root)
     for name in ('draw_video', 'convert_vidstg'):
         monkeypatch.setattr(build, name, None)
     assert build_shapes(root, SIZES, **HOW)['rendered'] == 0
     assert contents(root) == before
-
-
-def test_an_interrupted_rendering_goes_on(root, tmp_path, monkeypatch):
-    encode, calls = build.encode_mp4, []
-
-    def stop_after_five(*args):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return encode(*args)
-
-    monkeypatch.setattr(build, 'encode_mp4', stop_after_five)
-    with pytest.raises(KeyboardInterrupt):
-        build_shapes(tmp_path, SIZES, **HOW)
-    assert not (tmp_path / 'train.json').exists()
-    assert len(list(tmp_path.rglob('*.mp4'))) == 5
-    monkeypatch.setattr(build, 'encode_mp4', encode)
-    summary = build_shapes(tmp_path, SIZES, **HOW)
-    assert summary['rendered'] == sum(SIZES.values()) - 5
-    assert contents(tmp_path) == contents(root)
 
 
 @pytest.mark.slow
@@ -228,8 +182,7 @@ def test_missing_files_are_made_again(tmp_path):
         '{"version": 4, "seed": 8, "splits": {}}',
         '{"version": 3, "seed": 7, "splits": {}}',
         '{"version": 4, "seed": 7, "splits": {}, "profile": "long"}',
-        '{"version": 1}',
-        '[1]',
+        '{"version": 4, "seed": 7}',
         '{"vers',
     ],
 )
@@ -245,11 +198,8 @@ def test_another_benchmark_is_refused(tmp_path, summary):
     [
         (build_shapes, dict(num_videos={'dev': 3}), "split 'dev'; there are"),
         (build_shapes, dict(num_videos={'val': -1}), r"\['val'\] is -1"),
-        (build_shapes, dict(num_videos={'val': True}), 'is True'),
-        (build_shapes, dict(num_videos={'val': 10**7}), 'from 0 to 1000000'),
         (build_shapes, dict(seed='a'), "seed is 'a'"),
         (build_shapes, dict(profile='big'), "'big'; there are default, long"),
-        (build_probes, dict(num_videos={'test': 3}), "'test'; there are tiny"),
         (build_probes, dict(num_videos={'tiny': 10**6}), 'from 0 to 100000'),
         (build_probes, dict(seed=-1), 'seed is -1'),
     ],
@@ -258,17 +208,3 @@ def test_unusable_arguments(tmp_path, function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(tmp_path / 'out', **arguments)
     assert not (tmp_path / 'out').exists()
-
-
-def test_the_tool_says_what_is_wrong(tmp_path, run_tool):
-    words = 'dataset_converters/shapes', f'--out={tmp_path}', '--train=-5'
-    assert run_tool(*words).returncode.startswith('error: num_videos')
-
-
-def test_how_far_the_rendering_is(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(progress, 'LINE_SECONDS', 0.0)
-    build_shapes(tmp_path, {'train': 2, 'val': 0, 'test': 0}, workers=1)
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        'rendering shapes: 2 of 2',
-        f'converting train to {tmp_path / "train.json"}',
-    ]

@@ -7,7 +7,7 @@ import pytest
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.shapes.scene import COLOURS
+from hero_mm.datasets.shapes.world import COLOURS
 
 COLOUR = re.compile('|'.join(COLOURS))
 

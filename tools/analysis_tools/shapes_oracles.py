@@ -17,13 +17,13 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hero_mm.errors import explained, run_tool
+from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
     from hero_mm.datasets.shapes.questions import (
@@ -40,48 +40,50 @@ METRICS = ('m_tIoU', 'm_vIoU', 'vIoU@0.3', 'vIoU@0.5', 'gt_m_vIoU')
 Guess = Callable[[Question], Sequence[Choice]]
 
 
-def _of(
-    objects: Callable[[Question], Iterable[int]],
-    spans: Callable[[Question, int], Iterable[Span]],
-) -> Guess:
-    """One of the objects, and one of the spans that it may have."""
-    return lambda q: [(tid, s) for tid in objects(q) for s in spans(q, tid)]
-
-
-def _busiest(question: Question) -> Iterable[int]:
+def _busiest(question: Question) -> list[int]:
     counts = [len(question.spans(tid)) for tid in question.everyone]
     return [t for t in question.everyone if counts[t] == max(counts)]
 
 
-def _largest(question: Question) -> Iterable[int]:
+def _largest(question: Question) -> list[int]:
     """The object that covers most of the picture."""
-
-    def cover(tid: int) -> float:
-        boxes = question.tracks[tid].values()
-        return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes)
-
-    return [max(question.everyone, key=cover)]
+    sides = [boxes[:, 2:] - boxes[:, :2] for _, boxes in question.tracks]
+    return [int(np.argmax([side.prod(1).sum() for side in sides]))]
 
 
-def _right(question: Question) -> Iterable[int]:
-    return [question.answer[0]]
-
-
-def _longest(question: Question, tid: int) -> Iterable[Span]:
+def _longest(question: Question, tid: int) -> list[Span]:
     return [max(question.spans(tid), key=lambda span: span[1] - span[0])]
 
 
-def _middle(question: Question, tid: int) -> Iterable[Span]:
+def _middle(question: Question, tid: int) -> list[Span]:
     twice = sum(question.clip)
     return [min(question.spans(tid), key=lambda s: abs(sum(s) - twice))]
 
 
-def _whole(question: Question, tid: int) -> Iterable[Span]:
-    return [question.clip]
+# Which objects a guess may name, and which of the spans an object may have.
+OBJECTS: dict[str, Callable[[Question], Iterable[int]]] = {
+    'random': lambda question: question.everyone,
+    'busiest': _busiest,
+    'largest': _largest,
+    'fitting': lambda question: question.fitting,
+    'right': lambda question: [question.answer[0]],
+}
+SPANS: dict[str, Callable[[Question, int], Iterable[Span]]] = {
+    'any': lambda question, tid: question.spans(tid),
+    'longest': _longest,
+    'middle': _middle,
+    'whole': lambda question, tid: [question.clip],
+    'right': lambda question, tid: [question.answer[1]],
+}
 
 
-def _truth(question: Question, tid: int) -> Iterable[Span]:
-    return [question.answer[1]]
+def _of(objects: str, spans: str) -> Guess:
+    """One of the objects, and one of the spans that it may have."""
+    return lambda q: [
+        (tid, span)
+        for tid in OBJECTS[objects](q)
+        for span in SPANS[spans](q, tid)
+    ]
 
 
 def _worth_asking(question: Question) -> list[Choice]:
@@ -106,25 +108,23 @@ def _fitting_and_acting(question: Question) -> list[Choice]:
     return [c for c in _acting(question) if c[0] in question.fitting]
 
 
-_any, _everyone = Question.spans, attrgetter('everyone')
-_fitting = attrgetter('fitting')
 # Name: (group, what may be answered). The groups have bounds of their own.
 GUESSES: dict[str, tuple[str, Guess]] = {
-    'random object, any of its spans': ('blind', _of(_everyone, _any)),
-    'random object, its longest span': ('blind', _of(_everyone, _longest)),
-    'random object, its middle span': ('blind', _of(_everyone, _middle)),
-    'busiest object, any of its spans': ('blind', _of(_busiest, _any)),
-    'largest object, its longest span': ('blind', _of(_largest, _longest)),
+    'random object, any of its spans': ('blind', _of('random', 'any')),
+    'random object, its longest span': ('blind', _of('random', 'longest')),
+    'random object, its middle span': ('blind', _of('random', 'middle')),
+    'busiest object, any of its spans': ('blind', _of('busiest', 'any')),
+    'largest object, its longest span': ('blind', _of('largest', 'longest')),
     'random event of an action that occurs twice': ('blind', _worth_asking),
-    'random object, whole clip': ('blind', _of(_everyone, _whole)),
-    'right look, whole clip': ('appearance', _of(_fitting, _whole)),
-    'right look, any of its spans': ('appearance', _of(_fitting, _any)),
-    'right look, its longest span': ('appearance', _of(_fitting, _longest)),
+    'random object, whole clip': ('blind', _of('random', 'whole')),
+    'right look, whole clip': ('appearance', _of('fitting', 'whole')),
+    'right look, any of its spans': ('appearance', _of('fitting', 'any')),
+    'right look, its longest span': ('appearance', _of('fitting', 'longest')),
     'right action, any object': ('action', _acting),
-    'right span, random object': ('time', _of(_everyone, _truth)),
+    'right span, random object': ('time', _of('random', 'right')),
     'right look and action, no relation': ('relation', _fitting_and_acting),
-    'right object, whole clip': ('object', _of(_right, _whole)),
-    'right object, any of its spans': ('object', _of(_right, _any)),
+    'right object, whole clip': ('object', _of('right', 'whole')),
+    'right object, any of its spans': ('object', _of('right', 'any')),
 }
 
 
@@ -135,56 +135,36 @@ def score_guess(
 
     ``guess`` gives the tubes that it may answer; each is as likely.
     """
-    answers = [
-        [(question.tracks[tid], span) for tid, span in guess(question)]
-        for question in questions
-    ]
-    return _score(questions, answers, protocol)
+    return _score(
+        questions,
+        lambda q: [(q.tracks[tid], span) for tid, span in guess(q)],
+        protocol,
+    )
 
 
 def _score(
     questions: Sequence[Question],
-    answers: Sequence[Sequence[tuple[Boxes, Span]]],
-    protocol: str,
+    answer: Callable[[Question], Sequence[tuple[Boxes, Span]]],
+    protocol: str = 'tubedetr',
 ) -> dict[str, float]:
     """Mean over questions of the mean over their answers."""
     truths, predictions, weights = {}, {}, []
-    # The same track is answered many times: made an array once.
-    arrays: dict[int, Any] = {}
-
-    def as_arrays(boxes: Boxes) -> Any:
-        if id(boxes) not in arrays:
-            values = np.array(list(boxes.values()), float).reshape(-1, 4)
-            arrays[id(boxes)] = np.array(list(boxes), int), values
-        return arrays[id(boxes)]
-
-    for index, (question, options) in enumerate(zip(questions, answers)):
-        tid, span = question.answer
-        truth = {
-            'span': span,
-            'boxes': as_arrays(question.tracks[tid]),
-            'segment': question.clip,
-            'fps': question.fps,
-            'query_type': question.query_type,
-        }
+    for index, question in enumerate(questions):
+        options = answer(question)
         for number, (boxes, guessed) in enumerate(options):
             key = f'{index}-{number}'
-            truths[key] = truth
-            predictions[key] = {'span': guessed, 'boxes': as_arrays(boxes)}
+            truths[key] = question.truth
+            predictions[key] = {'span': guessed, 'boxes': boxes}
             weights.append(1 / len(options))
     with warnings.catch_warnings():
         # A guess may name an object that is not there in all frames.
         warnings.filterwarnings('ignore', message='.* have no box on some')
         scores = score_tubes(truths, predictions, protocol)
-    columns = (
-        scores.tiou,
-        scores.viou,
-        scores.viou > 0.3,
-        scores.viou > 0.5,
-        scores.gt_viou,
-    )
-    means = (np.average(column, weights=weights) for column in columns)
-    return {name: float(mean) for name, mean in zip(METRICS, means)}
+    columns = scores.columns()
+    return {
+        name: float(np.average(columns[name], weights=weights))
+        for name in METRICS
+    }
 
 
 def constant_guess(
@@ -195,47 +175,41 @@ def constant_guess(
     It is the median of all true boxes, and the span with the highest mean
     overlap with the true ones.
     """
-    boxes: list[list[float]] = []
-    spans: list[Span] = []
+    begins, ends = np.array([question.answer[1] for question in questions]).T
+    boxes = []
     for question in questions:
         tid, (begin, end) = question.answer
-        spans.append((begin, end))
-        boxes.extend(question.tracks[tid][f] for f in range(begin, end))
-    truth = np.array(spans)
+        frames, all_boxes = question.tracks[tid]
+        boxes.append(all_boxes[(frames >= begin) & (frames < end)])
+    scores = {}
     start, stop = questions[0].clip
-    best, best_score = (start, stop), -1.0
-    for begin in range(start, stop):
-        for end in range(begin + 1, stop + 1):
-            common = np.minimum(truth[:, 1], end)
-            common = common - np.maximum(truth[:, 0], begin)
-            common = np.clip(common, 0, None)
-            lengths = truth[:, 1] - truth[:, 0] + end - begin
-            score = float((common / (lengths - common)).mean())
-            if score > best_score:
-                best, best_score = (begin, end), score
-    return np.median(boxes, axis=0).tolist(), best
+    for begin, end in combinations(range(start, stop + 1), 2):
+        common = np.minimum(ends, end) - np.maximum(begins, begin)
+        common = np.clip(common, 0, None)
+        union = ends - begins + end - begin - common
+        scores[begin, end] = float((common / union).mean())
+    box = np.median(np.concatenate(boxes), axis=0)
+    return box.tolist(), max(scores, key=lambda span: scores[span])
 
 
 def score_oracles(
-    questions: Sequence[Question], protocol: str = 'tubedetr'
+    questions: Sequence[Question],
 ) -> dict[str, dict[str, Any]]:
     """``group`` and scores of all guesses, by name."""
     box, span = constant_guess(questions)
-    held = [[(dict.fromkeys(range(*q.clip), box), span)] for q in questions]
-    rows: dict[str, dict[str, Any]] = {
-        'one box and one span for all': {
-            'group': 'blind',
-            **_score(questions, held, protocol),
-        },
-    }
-    best = _of(_everyone, lambda question, tid: [span])
-    guesses = {
-        'random object, best one span for all': ('blind', best),
+    frames = np.arange(*questions[0].clip)
+    boxes = frames, np.tile(box, (len(frames), 1))
+    same = _score(questions, lambda question: [(boxes, span)])
+    rows = {'one box and one span for all': {'group': 'blind', **same}}
+    guesses: dict[str, tuple[str, Guess]] = {
+        'random object, best one span for all': (
+            'blind',
+            lambda question: [(tid, span) for tid in question.everyone],
+        ),
         **GUESSES,
     }
     for name, (group, guess) in guesses.items():
-        scores = score_guess(questions, guess, protocol)
-        rows[name] = {'group': group, **scores}
+        rows[name] = {'group': group, **score_guess(questions, guess)}
     return rows
 
 
@@ -250,7 +224,6 @@ def parse_args() -> argparse.Namespace:
         default='test',
         help='train, val, test or, where root is the folder probes, a probe',
     )
-    parser.add_argument('--protocol', default='tubedetr')
     parser.add_argument(
         '--kind',
         choices=['basic', 'spatial', 'temporal'],
@@ -267,9 +240,11 @@ def main() -> None:
     kinds = Counter(question.kind for question in questions)
     if args.kind:
         questions = [q for q in questions if q.kind == args.kind]
-    rows = score_oracles(questions, args.protocol)
+    if not questions:
+        raise UserError(f'{args.split} has no {args.kind} sentence')
+    rows = score_oracles(questions)
     parts = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
-    print(f'{len(questions)} sentences asked, of {parts}; {args.protocol}\n')
+    print(f'{len(questions)} sentences asked, of {parts}\n')
     print(f'| guess with perfect boxes | {" | ".join(METRICS)} |')
     print('| --- |' + ' --- |' * len(METRICS))
     for name, row in rows.items():

@@ -8,8 +8,9 @@ Examples:
 
 import argparse
 import json
+import sys
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.shapes import build_probes, build_shapes
@@ -19,11 +20,7 @@ with explained():
         PROFILES,
     )
 
-FOLDERS = {
-    'default': 'data/shapes',
-    'long': 'data/shapes-long',
-    'haystack': 'data/shapes-haystack',
-}
+SPLITS = ('train', 'val', 'test')
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         choices=list(PROFILES),
         help='long: larger frames, and more of them; haystack: long videos',
     )
-    for split in ('train', 'val', 'test'):
+    for split in SPLITS:
         parser.add_argument(f'--{split}', type=int, help='videos')
     parser.add_argument(
         '--probes',
@@ -53,36 +50,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2, help='processes')
     args = parser.parse_args()
-    args.sizes = {
-        split: getattr(args, split)
-        for split in ('train', 'val', 'test')
-        if getattr(args, split) is not None
-    }
+    sizes = {split: getattr(args, split) for split in SPLITS}
+    args.sizes = {k: size for k, size in sizes.items() if size is not None}
     if args.probes is not None and (args.sizes or args.profile != 'default'):
         parser.error(
             '--probes renders nothing else, in the format of the default '
             'profile: leave out --profile, --train, --val and --test'
         )
-    args.out = args.out or FOLDERS[args.profile]
+    if args.out is None:
+        args.out = f'data/shapes-{args.profile}'.removesuffix('-default')
     return args
 
 
 def main() -> None:
     """Render what is missing and print what is there."""
     args = parse_args()
-    options = dict(seed=args.seed, workers=args.workers)
-    try:
-        if args.probes is not None:
-            sizes = dict.fromkeys(PROBES, args.probes)
-            summary = build_probes(args.out, sizes, **options)
-        else:
-            summary = build_shapes(
-                args.out, args.sizes, profile=args.profile, **options
-            )
-    except ValueError as error:
-        raise SystemExit(f'error: {error}') from error
+    how = args.seed, args.workers
+    if args.probes is not None:
+        sizes = dict.fromkeys(PROBES, args.probes)
+        summary = build_probes(args.out, sizes, *how)
+    else:
+        summary = build_shapes(args.out, args.sizes, *how, args.profile)
     print(json.dumps(summary, indent=2))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

@@ -9,7 +9,7 @@ it stopped. ``OUT/probes`` is such a folder of its own, with a split a probe.
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -23,16 +23,18 @@ from hero_mm.processes import end_with_parent, in_processes
 from ..converters.vidstg import convert_vidstg
 from ..progress import show_progress
 from .haystack import draw_haystack
-from .profiles import HAYSTACKS, PROBES, PROFILES
+from .profiles import HAYSTACKS, PROBE_VIDEOS, PROBES, PROFILES
 from .render import encode_mp4
 from .video import MAX_PROBE, draw_video, vidor_part
 
 # Changes whenever the same seed would give another benchmark.
 VERSION = 4
-PROBE_FOLDER = 'probes'
 _MAX_SIZE = 1_000_000
-_SUMMARY = 'shapes.json'
 _VIDSTG_FILES = ('annotations', 'files', 'meta')
+# Split and number of a video.
+_Key = tuple[str, int]
+# VidSTG's entries of a video, what they mean, and whether it was rendered.
+_Done = tuple[list[dict[str, Any]], list[dict[str, Any]], bool]
 
 
 class _Plan(NamedTuple):
@@ -51,23 +53,11 @@ class _Plan(NamedTuple):
         return summary
 
 
-class _Done(NamedTuple):
-    """What a worker sends back; files are written already."""
-
-    place: tuple[int, int]
-    split: str
-    vid: str
-    entries: list[dict[str, Any]]
-    meanings: list[dict[str, Any]]
-    is_new: bool
-
-
 def build_shapes(
     out: PathLike,
     num_videos: Optional[Mapping[str, int]] = None,
     seed: int = 0,
     workers: int = 2,
-    progress: bool = True,
     profile: str = 'default',
 ) -> dict[str, Any]:
     """Render the benchmark where it is missing.
@@ -81,7 +71,6 @@ def build_shapes(
             3 videos).
         seed (int): Seed.
         workers (int): Number of processes.
-        progress (bool): Whether to show, on standard error, how far it is.
         profile (str): 'default'; 'long', which has larger frames and more
             of them; or 'haystack', whose videos last minutes.
 
@@ -99,7 +88,7 @@ def build_shapes(
             f'profile is {profile!r}; there are {", ".join(PROFILES)}.'
         )
     sizes = _checked_sizes(num_videos, PROFILES[profile].videos, _MAX_SIZE)
-    return _build(_Plan(Path(out), profile, seed, sizes), workers, progress)
+    return _build(_Plan(Path(out), profile, seed, sizes), workers)
 
 
 def build_probes(
@@ -107,7 +96,6 @@ def build_probes(
     num_videos: Optional[Mapping[str, int]] = None,
     seed: int = 0,
     workers: int = 2,
-    progress: bool = True,
 ) -> dict[str, Any]:
     """Render the probes, small test splits, where they are missing.
 
@@ -116,66 +104,9 @@ def build_probes(
     whether the rest is there or not; ``num_videos`` goes by their names, and
     one that is not named has 100, with 5 sentences or more each.
     """
-    usual = {name: probe.videos[name] for name, probe in PROBES.items()}
+    usual = dict.fromkeys(PROBES, PROBE_VIDEOS)
     sizes = _checked_sizes(num_videos, usual, MAX_PROBE)
-    root = Path(out) / PROBE_FOLDER
-    return _build(_Plan(root, PROBE_FOLDER, seed, sizes), workers, progress)
-
-
-def _build(plan: _Plan, workers: int, progress: bool) -> dict[str, Any]:
-    """Render, and convert what was rendered."""
-    _check_number('seed', plan.seed, 2**31)
-    summary, rendered = _read_summary(plan), 0
-    if summary is None or not _is_rendered(plan, summary):
-        summary, rendered = _render(plan, workers, progress)
-    name = 'shapes' if plan.name == 'default' else f'shapes-{plan.name}'
-    for split, number in plan.sizes.items():
-        out = plan.root / f'{split}.json'
-        tracks = out.with_suffix('.tracks.npy')
-        if not number or (out.is_file() and tracks.is_file()):
-            continue
-        if progress:
-            sys.stderr.write(f'converting {split} to {out}\n')
-        convert_vidstg(
-            plan.root / 'vidstg' / f'{split}_annotations.json',
-            plan.root / 'vidor' / 'annotation',
-            out,
-            files=plan.root / 'vidstg' / f'{split}_files.json',
-            split=split,
-            dataset=name,
-        )
-    return {**summary, 'rendered': rendered}
-
-
-def _render(
-    plan: _Plan, workers: int, progress: bool
-) -> tuple[dict[str, Any], int]:
-    """Write the raw layout; gives the summary and what was rendered."""
-    path = plan.root / _SUMMARY
-    # Without counts: begun, and not to be mixed with another seed.
-    write_text(path, json.dumps(plan.summary({})))
-    videos = [
-        (place, index)
-        for place, number in enumerate(plan.sizes.values())
-        for index in range(number)
-    ]
-    work = partial(_build_video, plan)
-    found: Iterable[_Done] = in_processes(
-        work, videos, workers, _start_worker, 'spawn'
-    )
-    if progress:
-        found = show_progress(found, len(videos), 'rendering shapes')
-    # Sorted by split and number.
-    results = sorted(found, key=lambda done: done.place)
-    counts = {}
-    for split in plan.sizes:
-        for ending in ('json', 'tracks.npy'):
-            (plan.root / f'{split}.{ending}').unlink(missing_ok=True)
-        parts = [done for done in results if done.split == split]
-        counts[split] = _write_split(plan.root, split, parts)
-    summary = plan.summary(counts)
-    write_text(path, json.dumps(summary))
-    return summary, sum(done.is_new for done in results)
+    return _build(_Plan(Path(out) / 'probes', 'probes', seed, sizes), workers)
 
 
 def _checked_sizes(
@@ -203,24 +134,46 @@ def _check_number(name: str, value: object, most: int) -> None:
         )
 
 
+def _build(plan: _Plan, workers: int) -> dict[str, Any]:
+    """Render, and convert what was rendered."""
+    _check_number('seed', plan.seed, 2**31)
+    summary, rendered = _read_summary(plan), 0
+    if summary is None or not _is_rendered(plan, summary):
+        summary, rendered = _render(plan, workers)
+    name = 'shapes' if plan.name == 'default' else f'shapes-{plan.name}'
+    for split, number in plan.sizes.items():
+        out = plan.root / f'{split}.json'
+        tracks = out.with_suffix('.tracks.npy')
+        if not number or (out.is_file() and tracks.is_file()):
+            continue
+        sys.stderr.write(f'converting {split} to {out}\n')
+        convert_vidstg(
+            plan.root / 'vidstg' / f'{split}_annotations.json',
+            plan.root / 'vidor' / 'annotation',
+            out,
+            split=split,
+            dataset=name,
+        )
+    return {**summary, 'rendered': rendered}
+
+
 def _read_summary(plan: _Plan) -> Optional[dict[str, Any]]:
     """Summary of an earlier run; it must be of the same benchmark."""
-    path = plan.root / _SUMMARY
+    path = plan.root / 'shapes.json'
     if not path.exists():
         return None
     wanted = plan.summary({})
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        is_same = {**found, 'splits': {}} == wanted and 'splits' in found
+        if {**found, 'splits': {}} == wanted and 'splits' in found:
+            return found
     except (ValueError, TypeError):
-        is_same = False
-    if not is_same:
-        raise UserError(
-            f'{path} is not that of the benchmark {wanted}, but of another '
-            f'profile, seed or version: {path.read_text():.80}. Delete the '
-            f'folder or give another one.'
-        )
-    return found
+        pass
+    raise UserError(
+        f'{path} is not that of the benchmark {wanted}, but of another '
+        f'profile, seed or version: {path.read_text():.80}. Delete the '
+        'folder or give another one.'
+    )
 
 
 def _is_rendered(plan: _Plan, found: dict[str, Any]) -> bool:
@@ -239,24 +192,40 @@ def _is_rendered(plan: _Plan, found: dict[str, Any]) -> bool:
     return films.intersection(path.stem for path in notes).issuperset(wanted)
 
 
+def _render(plan: _Plan, workers: int) -> tuple[dict[str, Any], int]:
+    """Write the raw layout; gives the summary and what was rendered."""
+    path = plan.root / 'shapes.json'
+    # Without counts: begun, and not to be mixed with another seed.
+    write_text(path, json.dumps(plan.summary({})))
+    keys = [(split, i) for split, n in plan.sizes.items() for i in range(n)]
+    work = partial(_build_video, plan)
+    found = in_processes(work, keys, workers, _start_worker, 'spawn')
+    done = dict(show_progress(found, len(keys), 'rendering shapes'))
+    counts = {}
+    for split, number in plan.sizes.items():
+        for ending in ('json', 'tracks.npy'):
+            (plan.root / f'{split}.{ending}').unlink(missing_ok=True)
+        parts = [done[split, index] for index in range(number)]
+        counts[split] = _write_split(plan.root, split, parts)
+    summary = plan.summary(counts)
+    write_text(path, json.dumps(summary))
+    return summary, sum(is_new for *_, is_new in done.values())
+
+
 def _start_worker() -> None:
     end_with_parent()
     cv2.setNumThreads(1)
 
 
-def _build_video(plan: _Plan, place: tuple[int, int]) -> _Done:
-    """Write the files of a video that are not there yet.
-
-    ``place`` are the number of the split and that of the video in it.
-    """
-    split = list(plan.sizes)[place[0]]
+def _build_video(plan: _Plan, key: _Key) -> tuple[_Key, _Done]:
+    """Write the files of a video that are not there yet."""
+    split, index = key
     # A probe or length has its own, others share that of the folder.
-    own = {**PROBES, **HAYSTACKS}
-    profile = own[split] if split in own else PROFILES[plan.name]
+    profile = {**PROBES, **HAYSTACKS}.get(split) or PROFILES[plan.name]
     if profile.minutes:
-        video: Any = draw_haystack(place[1], plan.seed, profile)
+        video = draw_haystack(index, plan.seed, profile)
     else:
-        video = draw_video(split, place[1], plan.seed, profile)
+        video = draw_video(split, index, plan.seed, profile)
     base = plan.root / 'vidor'
     notes = base / 'annotation' / vidor_part(split) / video.subdir
     note, film = notes / f'{video.vid}.json', base / 'video' / video.path
@@ -265,16 +234,15 @@ def _build_video(plan: _Plan, place: tuple[int, int]) -> _Done:
         write_bytes(film, encode_mp4(video.frames(), profile.fps))
     if not note.exists():
         write_text(note, json.dumps(video.annotation()))
-    entries, meanings = video.vidstg_entries(), video.meanings()
-    return _Done(place, split, video.vid, entries, meanings, is_new)
+    return key, (video.vidstg_entries(), video.meanings(), is_new)
 
 
 def _write_split(root: Path, split: str, parts: list[_Done]) -> dict[str, Any]:
     """Write the VidSTG files of a split and count what is in them."""
-    entries = [entry for done in parts for entry in done.entries]
-    meta = [item for done in parts for item in done.meanings]
-    contents = (entries, [done.vid for done in parts], meta)
-    for name, content in zip(_VIDSTG_FILES, contents):
+    entries = [entry for part, _, _ in parts for entry in part]
+    meta = [item for _, part, _ in parts for item in part]
+    vids = list(dict.fromkeys(entry['vid'] for entry in entries))
+    for name, content in zip(_VIDSTG_FILES, (entries, vids, meta)):
         path = root / 'vidstg' / f'{split}_{name}.json'
         write_text(path, json.dumps(content))
     kinds = {'basic': 0, 'spatial': 0, 'temporal': 0}

@@ -15,7 +15,7 @@ from typing import Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import Event, Look, World
+from .world import Event, Look, World
 
 SPATIAL = ('beside', 'far from', 'left of', 'right of', 'above', 'below')
 TEMPORAL = ('after', 'before')
@@ -59,13 +59,10 @@ class Description:
 
 @dataclass(frozen=True)
 class Relation:
-    """What sets the meant event apart.
+    """What sets the meant event apart: a word of ``SPATIAL`` or ``TEMPORAL``.
 
-    Attributes:
-        word (str): One of ``SPATIAL`` or ``TEMPORAL``.
-        object (Description, optional): The related object; None is the
-            target itself ("after it blinks").
-        action (str, optional): What the related object does (temporal).
+    Without an ``object`` it is the target itself ("after it blinks");
+    ``action`` is what the related object does (temporal).
     """
 
     word: str
@@ -103,7 +100,6 @@ class Judge:
         self.seen = seen
         self.events = world.events
         self.looks = [thing.look for thing in world.things]
-        self._verdicts: dict[tuple[Event, Relation], Optional[bool]] = {}
 
     def matches(self, look: Description) -> list[int]:
         """Track ids of the objects that fit a description."""
@@ -119,27 +115,16 @@ class Judge:
         ]
 
     def shows(self, event: Event, tid: Optional[int] = None) -> bool:
-        """Whether a sentence may refer to an event, or to an object then.
-
-        It may where the object (the event's own, or ``tid``) is seen well
-        while the event lasts.
-        """
+        """Whether an object, its own by default, is seen well in an event."""
         who = event.tid if tid is None else tid
         return self.seen is None or well_seen(
             self.seen[who, event.begin : event.end]
         )
 
     def verdict(self, event: Event, relation: Relation) -> Optional[bool]:
-        """Whether an event is in a relation; remembered.
-
-        None where it is neither clearly so nor clearly not.
-        """
-        key = event, relation
-        if key not in self._verdicts:
-            spatial = relation.word in SPATIAL
-            judge = self._aside if spatial else self._in_time
-            self._verdicts[key] = judge(event, relation)
-        return self._verdicts[key]
+        """Whether an event is in a relation; None where it is not clear."""
+        spatial = relation.word in SPATIAL
+        return (self._aside if spatial else self._in_time)(event, relation)
 
     def _aside(self, event: Event, relation: Relation) -> Optional[bool]:
         """Whether a spatial relation holds while an event lasts."""

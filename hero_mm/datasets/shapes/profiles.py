@@ -16,58 +16,22 @@ class Profile(NamedTuple):
     Defaults are those of ``data/shapes``. Lengths are in pixels, times in
     frames. A mapping from numbers or words to floats gives the chance of
     each.
-
-    Attributes:
-        name (str): Its name.
-        salt (tuple[int, ...]): Tells its random draws from those of others.
-        videos (Mapping[str, int]): Videos of each split, by default.
-        side (int): Width and height of a frame.
-        num_frames (int): Frames of a clip; a model sees every second one.
-        fps (int): Frames a second.
-        objects (Mapping[int, float]): How many objects a world has.
-        looks (Mapping[int, float], optional): How many looks they share.
-            None is two or three, most of which differ in one word.
-        sizes (Mapping[str, float]): Size words.
-        most_huge (int): At most so many objects are huge.
-        radius (Mapping[str, tuple]): Least and largest radius of a size word.
-        actions (Mapping[int, float]): How many actions they share.
-        events (Mapping[int, float]): How often an object acts.
-        longest (Mapping[int, int]): Most frames of an action of an object
-            that acts so often.
-        shortest (int): Fewest frames of an action, where the action itself
-            does not need more.
-        idle (int): Fewest frames between two actions of an object.
-        travel (tuple[float, float]): How far a move goes.
-        pace (float): Fewest pixels a frame of a move.
-        turn (tuple[float, float]): Degrees a frame of a spin.
-        loop (tuple[float, float]): Radius of a loop.
-        tries (int): Places that are tried for an object, to see all of it.
-        bar (float): Chance of a bar.
-        bar_width (tuple[float, float]): Its thickness.
-        hides (bool): Put it where it hides an object that comes out again.
-        see_relations (bool): What a sentence refers to must be seen too, not
-            its target alone.
-        kinds (Mapping[str, float]): Kinds of sentences with their weights; a
-            kind that is missing is not said.
-        per_order (int): One entry of so many may name an order in time.
-        entries (int): Most entries of a video to validate or test.
-        entries_to_learn (int): Most entries of a video to train with: a video
-            costs much more than a sentence, in rendering and in training.
-        target_size (str, optional): Only objects of this size are asked for.
-        target_actions (tuple[str, ...], optional): Only these are asked for.
-        alike (int): So many others, at least, have the target's very look.
-        minutes (int): How long a video of many scenes is; 0 is one scene, of
-            ``num_frames``.
     """
 
-    name: str = 'default'
+    # Tells its random draws from those of others.
     salt: tuple[int, ...] = ()
+    # Of each split, by default.
     videos: Mapping[str, int] = {'train': 4500, 'val': 200, 'test': 500}
+    # Width and height of a frame.
     side: int = 64
+    # Of a clip; a model sees every second one.
     num_frames: int = 32
     fps: int = 8
+    # How many objects a world has, and how many looks they share: None is two
+    # or three, most of which differ in one word.
     objects: Mapping[int, float] = {3: 0.25, 4: 0.45, 5: 0.3}
     looks: Optional[Mapping[int, float]] = None
+    # Size words, how many objects at most are huge, least and largest radius.
     sizes: Mapping[str, float] = {'tiny': 0.25, 'plain': 0.45, 'huge': 0.3}
     most_huge: int = 2
     radius: Mapping[str, tuple[float, float]] = {
@@ -75,31 +39,47 @@ class Profile(NamedTuple):
         'plain': (6.0, 8.0),
         'huge': (11.0, 14.0),
     }
+    # How many actions the objects share, how often an object acts, and most
+    # frames of an action of one that acts so often.
     actions: Mapping[int, float] = {2: 0.15, 3: 0.4, 4: 0.45}
     events: Mapping[int, float] = {1: 0.25, 2: 0.5, 3: 0.25}
     longest: Mapping[int, int] = {1: 14, 2: 13, 3: 9}
+    # Fewest frames of an action (or what it needs itself), and between two.
     shortest: int = 0
     idle: int = 3
+    # How far a move goes, and fewest pixels a frame of it.
     travel: tuple[float, float] = (14.0, 27.0)
     pace: float = 1.8
+    # Degrees a frame of a spin; radius of a loop.
     turn: tuple[float, float] = (28.0, 40.0)
     loop: tuple[float, float] = (6.0, 9.0)
+    # Places that are tried for an object, to see all of it.
     tries: int = 24
+    # Chance of a bar, its thickness, and whether it is put where it hides an
+    # object that comes out again.
     bar: float = 0.2
     bar_width: tuple[float, float] = (4.0, 7.0)
     hides: bool = False
+    # What a sentence refers to must be seen too, not its target alone.
     see_relations: bool = False
+    # Kinds of sentences with their weights; one that is missing is not said.
     kinds: Mapping[str, float] = {
         'basic': 0.6,
         'spatial': 0.22,
         'temporal': 0.18,
     }
+    # One entry of so many may name an order in time.
     per_order: int = 3
+    # Most entries of a video to test and to train with: a video costs much
+    # more than a sentence, in rendering and in training.
     entries: int = 3
     entries_to_learn: int = 6
+    # Only objects of this size, only these actions are asked for; so many
+    # others, at least, have the target's very look.
     target_size: Optional[str] = None
     target_actions: Optional[tuple[str, ...]] = None
     alike: int = 0
+    # How long a video of many scenes is; 0 is one scene.
     minutes: int = 0
 
     @property
@@ -111,7 +91,6 @@ class Profile(NamedTuple):
 DEFAULT = Profile()
 
 LONG = DEFAULT._replace(
-    name='long',
     salt=(1,),
     videos={'train': 2000, 'val': 100, 'test': 300},
     side=96,
@@ -136,7 +115,6 @@ LONG = DEFAULT._replace(
 
 # Its splits are lengths, as :data:`HAYSTACKS` says.
 HAYSTACK = DEFAULT._replace(
-    name='haystack',
     salt=(2,),
     videos={'1min': 10, '5min': 6, '20min': 3, '60min': 3},
     kinds={'basic': 1.0},
@@ -147,84 +125,66 @@ HAYSTACKS = {
     for split in HAYSTACK.videos
 }
 
-# What render, test and documentation call them.
-PROFILES = {profile.name: profile for profile in (DEFAULT, LONG, HAYSTACK)}
-
-# With five sentences or more each.
-PROBE_VIDEOS = 100
-
-
-def _probe(name: str, **changes: Any) -> Profile:
-    """A profile that differs from the default one in what it is for."""
-    return DEFAULT._replace(
-        name=name,
-        videos={name: PROBE_VIDEOS},
-        see_relations=True,
-        **changes,
-    )
-
+PROFILES = {'default': DEFAULT, 'long': LONG, 'haystack': HAYSTACK}
 
 _FAST = ('move_left', 'move_right', 'move_up', 'move_down', 'spin', 'loop')
-# Their places give the ids of their videos: a new one comes last.
-PROBES = {
-    profile.name: profile
-    for profile in (
-        _probe(
-            'tiny',
-            sizes={'tiny': 0.8, 'plain': 0.15, 'huge': 0.05},
-            target_size='tiny',
-        ),
-        _probe(
-            'huge',
-            objects={3: 0.4, 4: 0.6},
-            sizes={'tiny': 0.1, 'plain': 0.1, 'huge': 0.8},
-            most_huge=3,
-            tries=60,
-            target_size='huge',
-        ),
-        _probe(
-            'crowded',
-            objects={7: 0.5, 8: 0.5},
-            sizes={'tiny': 0.45, 'plain': 0.5, 'huge': 0.05},
-            most_huge=1,
-            tries=60,
-        ),
-        _probe(
-            'fast',
-            travel=(25.0, 46.0),
-            pace=3.2,
-            turn=(52.0, 72.0),
-            loop=(10.5, 15.5),
-            target_actions=_FAST,
-        ),
-        _probe(
-            'long-actions',
-            objects={4: 0.5, 5: 0.5},
-            actions={2: 0.5, 3: 0.5},
-            events={1: 0.7, 2: 0.3},
-            longest={1: 24, 2: 14},
-            shortest=14,
-            travel=(16.0, 34.0),
-            pace=1.2,
-        ),
-        _probe(
-            'order',
-            events={2: 0.5, 3: 0.5},
-            kinds={'temporal': 1.0},
-            per_order=1,
-        ),
-        _probe(
-            'look-alikes',
-            objects={4: 0.5, 5: 0.5},
-            looks={1: 0.15, 2: 0.85},
-            sizes={'tiny': 0.35, 'plain': 0.65, 'huge': 0.0},
-            # To make one plain would be to make a third look.
-            most_huge=5,
-            kinds={'basic': 0.6, 'spatial': 0.3, 'temporal': 0.1},
-            per_order=2,
-            entries=4,
-            alike=2,
-        ),
-        _probe('relations', kinds={'spatial': 1.0}),
-    )
+# What a probe is for. Their places give the ids of their videos: a new one
+# comes last.
+_PROBES: dict[str, dict[str, Any]] = {
+    'tiny': dict(
+        sizes={'tiny': 0.8, 'plain': 0.15, 'huge': 0.05},
+        target_size='tiny',
+    ),
+    'huge': dict(
+        objects={3: 0.4, 4: 0.6},
+        sizes={'tiny': 0.1, 'plain': 0.1, 'huge': 0.8},
+        most_huge=3,
+        tries=60,
+        target_size='huge',
+    ),
+    'crowded': dict(
+        objects={7: 0.5, 8: 0.5},
+        sizes={'tiny': 0.45, 'plain': 0.5, 'huge': 0.05},
+        most_huge=1,
+        tries=60,
+    ),
+    'fast': dict(
+        travel=(25.0, 46.0),
+        pace=3.2,
+        turn=(52.0, 72.0),
+        loop=(10.5, 15.5),
+        target_actions=_FAST,
+    ),
+    'long-actions': dict(
+        objects={4: 0.5, 5: 0.5},
+        actions={2: 0.5, 3: 0.5},
+        events={1: 0.7, 2: 0.3},
+        longest={1: 24, 2: 14},
+        shortest=14,
+        travel=(16.0, 34.0),
+        pace=1.2,
+    ),
+    'order': dict(
+        events={2: 0.5, 3: 0.5},
+        kinds={'temporal': 1.0},
+        per_order=1,
+    ),
+    'look-alikes': dict(
+        objects={4: 0.5, 5: 0.5},
+        looks={1: 0.15, 2: 0.85},
+        sizes={'tiny': 0.35, 'plain': 0.65, 'huge': 0.0},
+        # To make one plain would be to make a third look.
+        most_huge=5,
+        kinds={'basic': 0.6, 'spatial': 0.3, 'temporal': 0.1},
+        per_order=2,
+        entries=4,
+        alike=2,
+    ),
+    'relations': dict(kinds={'spatial': 1.0}),
 }
+PROBES = {
+    name: DEFAULT._replace(see_relations=True, **changes)
+    for name, changes in _PROBES.items()
+}
+# Of each probe, with five sentences or more each.
+PROBE_VIDEOS = 100

@@ -1,22 +1,26 @@
-"""Read the benchmark's raw files as questions about what happens.
+"""The sentences of a rendered split as questions about what happens.
 
-For analysis: training reads the converted files, as for any data set.
+For analysis: training reads the converted files alone, as for any data set.
 """
 
 import json
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hero_mm.files import PathLike
 
+from ..annotation import VideoInfo, load_annotation
 from .meaning import Description
-from .scene import Look
 from .video import vidor_part
+from .world import Look
 
 Span = tuple[int, int]
-Boxes = dict[int, list[float]]
+# Frames of a track, has shape (T,), and their boxes (T, 4).
+Boxes = tuple[NDArray, NDArray]
 # Track id and span of one tube.
 Choice = tuple[int, Span]
 
@@ -30,24 +34,26 @@ class Question:
         look (Description): What the sentence says of the look.
         action (str): The action that it names.
         answer (tuple): Track id and span of the truth.
+        truth (dict): As ``evaluate_tubes`` takes it.
         looks (list[Look]): Looks of the video's objects by track id.
         events (list[tuple]): Track id, action and span of what happens.
-        tracks (list[dict]): Boxes by frame of each object.
-        clip (tuple[int, int]): The whole segment ``[start, end)``.
-        fps (float): Frame rate.
-        query_type (str): ``'declarative'`` or ``'interrogative'``.
+        tracks (list[tuple]): Frames and boxes of each object.
     """
 
     kind: str
     look: Description
     action: str
     answer: Choice
+    truth: dict[str, Any]
     looks: list[Look]
     events: list[tuple[int, str, Span]]
     tracks: list[Boxes]
-    clip: Span
-    fps: float
-    query_type: str
+
+    @property
+    def clip(self) -> Span:
+        """The whole segment ``[start, end)``."""
+        start, end = self.truth['segment']
+        return start, end
 
     def spans(self, tid: int) -> list[Span]:
         """Spans of all that an object does, in order of time."""
@@ -65,76 +71,57 @@ class Question:
 
 
 def read_questions(root: PathLike, split: str) -> list[Question]:
-    """Read all sentences of a split of the benchmark from its raw files.
+    """Read all sentences of a split of the benchmark.
 
-    They are in the order of the query ids of the converted split; of a probe,
-    the root is the folder ``probes``. A FileNotFoundError names a split that
-    is not there.
+    They are in the order of the query ids; of a probe, the root is the folder
+    ``probes``. A FileNotFoundError names a split that is not there.
     """
     folder = Path(root)
-    notes = folder / 'vidstg' / f'{split}_annotations.json'
-    if not notes.is_file():
+    path = folder / f'{split}.json'
+    if not path.is_file():
         raise FileNotFoundError(
-            f'{notes} is missing; render the benchmark first: '
+            f'{path} is missing; render the benchmark first: '
             f'python tools/dataset_converters/shapes.py --out {root} '
             '(--profile and --probes: docs/benchmark_shapes.md)'
         )
-    meta = folder / 'vidstg' / f'{split}_meta.json'
-    videos = folder / 'vidor' / 'annotation' / vidor_part(split)
-    questions: list[Question] = []
-    entries = zip(json.loads(notes.read_text()), json.loads(meta.read_text()))
-    for vid, group in groupby(entries, key=lambda pair: pair[0]['vid']):
-        (path,) = videos.glob(f'*/{vid}.json')
-        video = json.loads(path.read_text())
-        tracks, events = _tracks(video), _events(video)
-        for entry, meant in group:
-            questions += _read_entry(entry, meant, tracks, events)
+    annotation = load_annotation(path)
+    truths = annotation.ground_truths()
+    meta = json.loads((folder / f'vidstg/{split}_meta.json').read_text())
+    meanings = iter(
+        (meaning, [Look(**look) for look in item['looks']])
+        for item in meta
+        for meaning in item['captions'] + item['questions']
+    )
+    notes = folder / 'vidor' / 'annotation' / vidor_part(split)
+    questions = []
+    for clip in annotation.data_list:
+        video = annotation.videos[clip['video_id']]
+        note = (notes / video.path).with_suffix('.json')
+        raw = json.loads(note.read_text())
+        events = [
+            (r['subject_tid'], r['predicate'], (r['begin_fid'], r['end_fid']))
+            for r in raw['relation_instances']
+        ]
+        tracks = [_boxes(video, o['tid']) for o in raw['subject/objects']]
+        for query, (meaning, looks) in zip(clip['queries'], meanings):
+            questions.append(
+                Question(
+                    kind=meaning['kind'],
+                    look=Description(**meaning['look']),
+                    action=meaning['action'],
+                    answer=(int(query['track_id']), tuple(query['span'])),
+                    truth=truths[query['query_id']],
+                    looks=looks,
+                    events=events,
+                    tracks=tracks,
+                )
+            )
     return questions
 
 
-def _tracks(video: dict[str, Any]) -> list[Boxes]:
-    tracks: list[Boxes] = [{} for _ in video['subject/objects']]
-    for frame, present in enumerate(video['trajectories']):
-        for item in present:
-            sides = item['bbox']
-            tracks[item['tid']][frame] = [
-                sides[side] for side in ('xmin', 'ymin', 'xmax', 'ymax')
-            ]
-    return tracks
-
-
-def _events(video: dict[str, Any]) -> list[tuple[int, str, Span]]:
-    return [
-        (r['subject_tid'], r['predicate'], (r['begin_fid'], r['end_fid']))
-        for r in video['relation_instances']
-    ]
-
-
-def _read_entry(
-    entry: dict[str, Any],
-    meant: dict[str, Any],
-    tracks: list[Boxes],
-    events: list[tuple[int, str, Span]],
-) -> list[Question]:
-    """The sentences of one entry."""
-    truth, segment = entry['temporal_gt'], entry['used_segment']
-    span = (truth['begin_fid'], truth['end_fid'])
-    return [
-        Question(
-            kind=meaning['kind'],
-            look=Description(**meaning['look']),
-            action=meaning['action'],
-            answer=(sentence['target_id'], span),
-            looks=[Look(**look) for look in meant['looks']],
-            events=events,
-            tracks=tracks,
-            clip=(segment['begin_fid'], segment['end_fid'] + 1),
-            fps=entry['fps'],
-            query_type=query_type,
-        )
-        for key, query_type in (
-            ('captions', 'declarative'),
-            ('questions', 'interrogative'),
-        )
-        for sentence, meaning in zip(entry[key], meant[key])
-    ]
+def _boxes(video: VideoInfo, tid: int) -> Boxes:
+    """Frames and boxes of an object, which may be hidden all the time."""
+    track = video.tracks.get(str(tid))
+    if track is None:
+        return np.zeros(0, int), np.zeros((0, 4))
+    return track.frames, video.track_boxes(str(tid), track.frames)[0]

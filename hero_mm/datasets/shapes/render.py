@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..video_reader import ONE_THREAD
 from .profiles import DEFAULT
-from .scene import Thing, World
+from .world import Thing, World
 
 RGB = {
     'red': (225, 35, 40),
@@ -37,7 +37,6 @@ _X264 = {
     'x264-params': 'mbtree=0:bframes=0',
 }
 
-Frames = NDArray[np.uint8]
 Frame = NDArray[np.uint8]
 
 
@@ -67,8 +66,8 @@ _STRIPE = np.array([[-0.14, 0.0], [0.14, 0.0], [0.14, -0.8], [-0.14, -0.8]])
 def outline(thing: Thing, unit: Optional[NDArray] = None) -> NDArray:
     """Corners of an object in every frame, has shape (T, V, 2), in pixels.
 
-    A pixel's middle is at .5. ``unit`` are corners at radius one, of shape (V,
-    2); those of the object's own shape by default.
+    A pixel's middle is at .5. ``unit`` are corners (V, 2) at radius one, those
+    of the object's own shape by default.
     """
     corners = OUTLINES[thing.look.shape] if unit is None else unit
     cos, sin = np.cos(thing.angle), np.sin(thing.angle)
@@ -83,7 +82,7 @@ def _fixed(corners: NDArray) -> NDArray[np.int32]:
     return np.round((corners - 0.5) * _ONE).astype(np.int32)
 
 
-def render(world: World) -> Frames:
+def render(world: World) -> NDArray[np.uint8]:
     """Draw a world: uint8 RGB frames, has shape (T, H, W, 3)."""
     frames = _backdrop(world)
     layers = [_layer(world.things[tid]) for tid in world.order]
@@ -126,7 +125,7 @@ def _draw_bar(picture: NDArray, world: World, depth: int, colour: Any) -> None:
     cv2.rectangle(picture, *corners, colour, -1)
 
 
-def _backdrop(world: World) -> Frames:
+def _backdrop(world: World) -> NDArray[np.uint8]:
     """A smooth texture of low contrast that pans slowly."""
     rng = np.random.default_rng(world.backdrop_seed)
     side, number = world.profile.side, len(world.things[0].angle)
@@ -170,26 +169,16 @@ def visible_boxes(world: World) -> tuple[NDArray[np.int64], NDArray]:
     seen = np.zeros((len(bodies), len(owner)))
     for tid, thing in enumerate(world.things):
         mask: NDArray = np.equal(owner, tid + 1)
-        boxes[tid] = _mask_boxes(mask)
+        for index, shown in enumerate(mask.astype(np.uint8)):
+            x, y, width, height = cv2.boundingRect(shown)
+            right, bottom = min(x + width, side - 1), min(y + height, side - 1)
+            boxes[tid, index] = x, y, right, bottom
         area = _area(OUTLINES[thing.look.shape]) * thing.radius**2
         share = np.minimum(mask.sum(axis=(1, 2)) / area, 1)
         wide = boxes[tid, :, 2:] - boxes[tid, :, :2] >= 2
         seen[tid] = np.where(wide.all(axis=1) & (share > 0.12), share, 0)
     boxes[seen == 0] = 0
     return boxes, seen
-
-
-def _mask_boxes(mask: NDArray) -> NDArray[np.int64]:
-    """Boxes (T, 4) around masks (T, H, W)."""
-    sides = []
-    for axis in (1, 2):
-        line = np.asarray(mask.any(axis=axis))
-        first = line.argmax(axis=1)
-        side = line.shape[1]
-        last = side - line[:, ::-1].argmax(axis=1)
-        sides.append((first, np.minimum(last, side - 1)))
-    (x1, x2), (y1, y2) = sides
-    return np.stack([x1, y1, x2, y2], axis=1)
 
 
 def _area(corners: NDArray) -> float:

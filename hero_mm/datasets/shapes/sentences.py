@@ -12,8 +12,7 @@ from typing import Optional
 import numpy as np
 
 from .meaning import SPATIAL, TEMPORAL, Description, Judge, Relation, Statement
-from .profiles import DEFAULT
-from .scene import Event, Look
+from .world import Event, Look
 
 _QUESTIONS = (0.2, 0.35, 0.45)
 
@@ -23,7 +22,6 @@ class Sentence:
     """A sentence with what it means."""
 
     text: str
-    interrogative: bool
     statement: Statement
 
 
@@ -31,11 +29,7 @@ class Sentence:
 class Entry:
     """The sentences about one event: one caption, up to two questions.
 
-    Attributes:
-        event (Event): What all of them name.
-        related (int): Track id of the related (or just another) object.
-        caption (Sentence): The declarative one.
-        questions (tuple[Sentence, ...]): The interrogative ones.
+    ``related`` is the track id of the related, or just another, object.
     """
 
     event: Event
@@ -84,12 +78,9 @@ def draw_entries(
     rng: np.random.Generator,
     judge: Judge,
     targets: set[Event],
-    kinds: Mapping[str, float] = DEFAULT.kinds,
+    kinds: Mapping[str, float],
 ) -> list[Entry]:
-    """Say something about each of the targets that can be described.
-
-    ``kinds`` are kinds of sentences with their weights.
-    """
+    """Say something about each of the targets that can be described."""
     events = [event for event in judge.events if event in targets]
     entries = [
         _draw_entry(rng, judge, events[index], kinds)
@@ -99,18 +90,18 @@ def draw_entries(
 
 
 def choose_entries(
-    entries: list[Entry], most: int, per_order: int = DEFAULT.per_order
+    entries: list[Entry], most: int, per_order: int
 ) -> list[Entry]:
     """Choose at most ``most`` entries of a world, in order of time.
 
     An order in time can be given nearly always: it must not crowd out the
     other kinds. So one of ``per_order`` may name it, and these come last.
     """
-    by_kind: dict[str, list[Entry]] = {kind: [] for kind in DEFAULT.kinds}
-    for entry in entries:
-        by_kind[entry.caption.statement.kind].append(entry)
-    last = by_kind['temporal'][: most // per_order]
-    chosen = (by_kind['basic'] + by_kind['spatial'] + last)[:most]
+    basic, spatial, temporal = (
+        [entry for entry in entries if entry.caption.statement.kind == kind]
+        for kind in ('basic', 'spatial', 'temporal')
+    )
+    chosen = (basic + spatial + temporal[: most // per_order])[:most]
     return sorted(chosen, key=lambda e: (e.event.begin, e.event.tid))
 
 
@@ -123,17 +114,13 @@ def _draw_entry(
     """Draw a caption and questions for one event, if there are any."""
     if sum(e.action == event.action for e in judge.events) < 2:
         return None
-    pools: dict[bool, dict[str, list[Statement]]] = {False: {}, True: {}}
-    for statement in hard_statements(judge, event):
-        for asks in (False, True):
-            if _can_say(statement, asks):
-                pools[asks].setdefault(statement.kind, []).append(statement)
-    caption = _draw_sentence(rng, pools[False], weights)
+    pool = list(_hard_statements(judge, event))
+    caption = _draw_sentence(rng, pool, weights, asks=False)
     if caption is None:
         return None
     questions: list[Sentence] = []
     for _ in range(rng.choice(3, p=_QUESTIONS)):
-        question = _draw_sentence(rng, pools[True], weights, True)
+        question = _draw_sentence(rng, pool, weights, asks=True)
         if question is not None and question not in questions:
             questions.append(question)
     others = [t for t in range(len(judge.looks)) if t != event.tid]
@@ -148,18 +135,21 @@ def _draw_entry(
 
 def _draw_sentence(
     rng: np.random.Generator,
-    pool: dict[str, list[Statement]],
+    pool: list[Statement],
     weights: Mapping[str, float],
-    asks: bool = False,
+    asks: bool,
 ) -> Optional[Sentence]:
     """Draw a kind that is there, then a sentence of that kind."""
-    kinds = [kind for kind in weights if pool.get(kind)]
+    options = [one for one in pool if _can_say(one, asks)]
+    there = {one.kind for one in options}
+    kinds = [kind for kind in weights if kind in there]
     if not kinds:
         return None
     chances = np.array([weights[kind] for kind in kinds])
     kind = kinds[rng.choice(len(kinds), p=chances / chances.sum())]
-    statement = pool[kind][rng.integers(len(pool[kind]))]
-    return Sentence(say(statement, asks), asks, statement)
+    options = [one for one in options if one.kind == kind]
+    statement = options[rng.integers(len(options))]
+    return Sentence(say(statement, asks), statement)
 
 
 def _can_say(statement: Statement, asks: bool) -> bool:
@@ -171,7 +161,7 @@ def _can_say(statement: Statement, asks: bool) -> bool:
     return not (look.shape and look.colour) and not (size and look.colour)
 
 
-def hard_statements(judge: Judge, event: Event) -> Iterator[Statement]:
+def _hard_statements(judge: Judge, event: Event) -> Iterator[Statement]:
     """Every statement that is true for one event and hard to resolve.
 
     It is true for the event and clearly false for all others. Another object
@@ -232,11 +222,11 @@ def _relations(judge: Judge, event: Event) -> Iterator[Relation]:
 
 def _shortest(look: Look, rivals: list[Look]) -> Optional[Description]:
     """The shortest description with a shape that fits one of the rivals."""
-    options = sorted(
-        (d for d in _descriptions(look) if d.shape),
-        key=lambda d: (d.size is not None) + (d.colour is not None),
+    options = [
+        option
+        for option in _descriptions(look)
+        if option.shape and sum(map(option.fits, rivals)) == 1
+    ]
+    return min(
+        options, key=lambda d: bool(d.size) + bool(d.colour), default=None
     )
-    for option in options:
-        if sum(option.fits(rival) for rival in rivals) == 1:
-            return option
-    return None

@@ -8,25 +8,28 @@ Shape legend: T frames.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Optional
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .profiles import DEFAULT, Profile
-from .scene import (
-    ACTIONS,
-    COLOURS,
-    MOVES,
-    SHAPES,
-    SIZES,
-    Array,
-    Bar,
-    Event,
-    Look,
-    Thing,
-    World,
-)
 
+COLOURS = ('red', 'green', 'blue', 'yellow', 'purple', 'cyan')
+SHAPES = ('circle', 'square', 'triangle', 'star')
+SIZES = ('tiny', 'plain', 'huge')
+MOVES = {
+    'move_left': (-1, 0),
+    'move_right': (1, 0),
+    'move_up': (0, -1),
+    'move_down': (0, 1),
+}
+# Every action with the fewest frames in which it can be seen.
+ACTIONS = dict.fromkeys(
+    (*MOVES, 'spin', 'grow', 'shrink', 'blink', 'shake', 'loop'), 6
+)
+ACTIONS['loop'] = 8
 # Two frames that a model sees.
 HIDDEN_FRAMES = 4
 # What may look out of a bar, in radii, for the object to have no box.
@@ -38,11 +41,80 @@ SHRINKAGE = {'tiny': 0.5, 'plain': 0.45, 'huge': 0.45}
 # A longer loop goes round several times.
 ROUND = 16
 
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an object looks like, in words of the vocabulary."""
+
+    size: str
+    colour: str
+    shape: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One object does one action in the frames ``[begin, end)``."""
+
+    tid: int
+    action: str
+    begin: int
+    end: int
+
+
+@dataclass
+class Thing:
+    """One object, what it does, in order of time, and its motion.
+
+    ``tid`` is its place in ``World.things``; ``centre`` has shape (T, 2), x
+    and y in pixels; ``radius`` (T,), in pixels; ``angle`` (T,), in radians;
+    ``white`` (T,) is True where a blink turns it white.
+    """
+
+    tid: int
+    look: Look
+    events: list[Event]
+    centre: Array
+    radius: Array
+    angle: Array
+    white: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A still bar from top to bottom (``upright``) or from left to right.
+
+    ``start`` is its first column or row, ``width`` in pixels, too; ``depth``
+    says how many of the objects are behind it, from the back.
+    """
+
+    upright: bool
+    start: float
+    width: float
+    depth: int
+
+
+@dataclass
+class World:
+    """A scene before it is rendered; ``order`` is from back to front."""
+
+    things: list[Thing]
+    order: list[int]
+    bar: Optional[Bar]
+    backdrop_seed: int
+    profile: Profile = DEFAULT
+
+    @property
+    def events(self) -> list[Event]:
+        """All events of all objects."""
+        return [event for thing in self.things for event in thing.events]
+
 
 def draw_world(rng: np.random.Generator, profile: Profile = DEFAULT) -> World:
     """Draw one world: objects, each with some events."""
     looks = _draw_looks(rng, profile)
-    number = draw_number(rng, profile.actions)
+    number = _draw_number(rng, profile.actions)
     pool = [str(a) for a in rng.permutation(list(ACTIONS))[:number]]
     things: list[Thing] = []
     for tid, look in enumerate(looks):
@@ -67,10 +139,8 @@ def draw_world(rng: np.random.Generator, profile: Profile = DEFAULT) -> World:
 def _draw_looks(rng: np.random.Generator, profile: Profile) -> list[Look]:
     """Draw the looks of all objects."""
     first = _random_look(rng, profile)
-    if profile.looks is not None:
-        looks = _share_looks(rng, first, profile.looks, profile)
-    else:
-        looks = _mix_looks(rng, first, profile)
+    draw = _mix_looks if profile.looks is None else _share_looks
+    looks = draw(rng, first, profile)
     huge = [i for i, look in enumerate(looks) if look.size == 'huge']
     for i in huge[profile.most_huge :]:
         looks[i] = replace(looks[i], size='plain')
@@ -78,19 +148,17 @@ def _draw_looks(rng: np.random.Generator, profile: Profile) -> list[Look]:
 
 
 def _share_looks(
-    rng: np.random.Generator,
-    first: Look,
-    chances: Mapping[int, float],
-    profile: Profile,
+    rng: np.random.Generator, first: Look, profile: Profile
 ) -> list[Look]:
     """So many looks, that differ in one word from the first."""
+    assert profile.looks is not None
     looks = [first]
-    number = draw_number(rng, chances)
+    number = _draw_number(rng, profile.looks)
     while len(looks) < number:
         other = _change_one(rng, first)
         if other not in looks:
             looks.append(other)
-    more = draw_number(rng, profile.objects) - number
+    more = _draw_number(rng, profile.objects) - number
     return looks + [looks[i] for i in rng.integers(number, size=more)]
 
 
@@ -104,7 +172,7 @@ def _mix_looks(
     extra = _random_look(rng, profile)
     while second == first or extra in (first, second):
         second, extra = _change_one(rng, first), _random_look(rng, profile)
-    number = draw_number(rng, profile.objects)
+    number = _draw_number(rng, profile.objects)
     rest = [first, second, second, extra]
     picks = [0, 1, 2, 3] if number >= 5 else list(rng.permutation(4))
     if number >= 5 and rng.random() < 0.5:
@@ -140,6 +208,7 @@ def _draw_thing(
     profile: Profile,
 ) -> Thing:
     """Draw the events and the path of one object."""
+    number = profile.num_frames
     base = float(rng.uniform(*profile.radius[look.size]))
     # What look-alikes have not done yet can be said without a relation.
     done = {e.action for o in others if o.look == look for e in o.events}
@@ -147,8 +216,18 @@ def _draw_thing(
     if not fresh or rng.random() < 0.35:
         fresh = pool
     while True:
-        events = schedule(rng, tid, fresh, profile)
-        thing = animate(rng, tid, look, base, events, profile)
+        events = _schedule(rng, tid, fresh, profile)
+        thing = Thing(
+            tid,
+            look,
+            events,
+            centre=np.zeros((number, 2)),
+            radius=np.full(number, base),
+            angle=np.full(number, rng.uniform(-0.25, 0.25)),
+            white=np.zeros(number, dtype=bool),
+        )
+        for event in events:
+            perform(rng, thing, event, profile)
         low = 0.75 * base - thing.centre.min(axis=0)
         high = profile.side - 0.75 * base - thing.centre.max(axis=0)
         if (low <= high).all():
@@ -206,8 +285,8 @@ def hide_some(
 ) -> Bar:
     """Move a bar to where most objects go behind it and come out again.
 
-    ``order`` are the track ids from the back to the front. The bar comes
-    before what it hides; where no place is found, it stays as it was drawn.
+    The bar comes before what it hides, in the ``order`` from the back to the
+    front; where no place is found, it stays as it was drawn.
     """
     best: list[int] = []
     for _ in range(_TRIES):
@@ -236,18 +315,11 @@ def _goes_behind(thing: Thing, bar: Bar) -> bool:
     )
 
 
-def schedule(
-    rng: np.random.Generator,
-    tid: int,
-    pool: list[str],
-    profile: Profile = DEFAULT,
+def _schedule(
+    rng: np.random.Generator, tid: int, pool: list[str], profile: Profile
 ) -> list[Event]:
-    """Draw the events of an object, parted by idle frames, in order of time.
-
-    ``pool`` are the actions to draw from.
-    """
-    number = int(draw_number(rng, profile.events))
-    number = min(number, len(pool) + 1)
+    """Draw what an object does of a pool of actions, in order of time."""
+    number = min(_draw_number(rng, profile.events), len(pool) + 1)
     repeats = len(pool) < number or rng.random() < 0.25
     actions = [str(a) for a in rng.choice(pool, size=number, replace=repeats)]
     least = [max(ACTIONS[a], profile.shortest) for a in actions]
@@ -255,7 +327,7 @@ def schedule(
     lengths = [int(rng.integers(n, max(longest, n) + 1)) for n in least]
     slack = profile.num_frames - sum(lengths) - profile.idle * (number - 1)
     if slack < 0:
-        return schedule(rng, tid, pool, profile)
+        return _schedule(rng, tid, pool, profile)
     cuts = np.sort(rng.integers(0, slack + 1, size=number))
     events, used = [], 0
     for action, length, cut in zip(actions, lengths, cuts):
@@ -265,43 +337,18 @@ def schedule(
     return events
 
 
-def draw_number(rng: np.random.Generator, chances: Mapping[int, float]) -> int:
+def _draw_number(
+    rng: np.random.Generator, chances: Mapping[int, float]
+) -> int:
     """Draw one of some numbers, each of which has its chance."""
     return int(rng.choice(list(chances), p=list(chances.values())))
-
-
-def animate(
-    rng: np.random.Generator,
-    tid: int,
-    look: Look,
-    base: float,
-    events: list[Event],
-    profile: Profile = DEFAULT,
-) -> Thing:
-    """Turn events into the motion of an object of ``base`` pixels radius.
-
-    Its path starts at (0, 0).
-    """
-    number = profile.num_frames
-    thing = Thing(
-        tid,
-        look,
-        events,
-        centre=np.zeros((number, 2)),
-        radius=np.full(number, base),
-        angle=np.full(number, rng.uniform(-0.25, 0.25)),
-        white=np.zeros(number, dtype=bool),
-    )
-    for event in events:
-        perform(rng, thing, event, profile)
-    return thing
 
 
 def perform(
     rng: np.random.Generator,
     thing: Thing,
     event: Event,
-    profile: Profile = DEFAULT,
+    profile: Profile,
 ) -> None:
     """Write one event into the motion of an object, in place.
 

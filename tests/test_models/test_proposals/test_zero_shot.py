@@ -156,7 +156,7 @@ def test_linking_and_span_are_near_the_oracle(tmp_path):
     data = os.environ.get('HERO_MM_ZERO_SHOT')
     if data is None:
         sizes = dict(train=1, val=40, test=1)
-        build_shapes(tmp_path, sizes, workers=1, progress=False)
+        build_shapes(tmp_path, sizes, workers=1)
         data = tmp_path / 'val.json'
     ours, best = scores_of(Path(data))
     share = ours['tube/m_vIoU'] / best['tube/m_vIoU']
