@@ -58,7 +58,7 @@ class QueryTraits:
 
 def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
     """The traits of all queries, in the order of ``ground_truths()``."""
-    columns: dict[str, Any] = {field.name: [] for field in fields(QueryTraits)}
+    rows: list[tuple] = []
     for clip in annotation.data_list:
         video = annotation.videos[clip['video_id']]
         start, end = clip['segment']
@@ -68,25 +68,23 @@ def query_traits(annotation: 'GroundingAnnotation') -> QueryTraits:
             boxes_F4, valid_F = video.track_boxes(track_id, frames)
             sides_F2 = (boxes_F4[:, 2:] - boxes_F4[:, :2])[valid_F]
             areas = sides_F2.astype(np.float64).prod(axis=1)
-            category = query.get('category') or video.tracks[track_id].category
-            row = dict(
-                query_ids=query['query_id'],
-                video_ids=clip['video_id'],
-                texts=query['text'],
-                types=query['type'],
-                categories=category,
-                predicates=query.get('predicate') or '',
-                span_seconds=len(frames) / video.fps,
-                segment_seconds=(end - start) / video.fps,
-                video_seconds=video.frame_count / video.fps,
-                area=areas.mean() / (video.width * video.height),
-                boxes=len(areas),
-                frames=len(frames),
+            row = (
+                query['query_id'],
+                clip['video_id'],
+                query['text'],
+                query['type'],
+                query.get('category') or video.tracks[track_id].category,
+                query.get('predicate') or '',
+                len(frames) / video.fps,
+                (end - start) / video.fps,
+                video.frame_count / video.fps,
+                areas.mean() / (video.width * video.height),
+                len(areas),
+                len(frames),
             )
-            for name, value in row.items():
-                columns[name].append(value)
-    for name in ('span_seconds', 'segment_seconds', 'video_seconds', 'area'):
-        columns[name] = np.array(columns[name], np.float64)
-    for name in ('boxes', 'frames'):
-        columns[name] = np.array(columns[name], np.int64)
-    return QueryTraits(**columns)
+            rows.append(row)
+    columns: Any = list(zip(*rows)) or [()] * len(fields(QueryTraits))
+    names: Any = map(list, columns[:6])
+    shares = [np.array(column, np.float64) for column in columns[6:10]]
+    counts = [np.array(column, np.int64) for column in columns[10:]]
+    return QueryTraits(*names, *shares, *counts)

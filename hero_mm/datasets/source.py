@@ -1,8 +1,5 @@
 """Where a data set lies, from a config or as the user says it, and what is
 missing there.
-
-Tools take either a config, of which they read a data loader, or an annotation
-file and the folder of its videos.
 """
 
 import os
@@ -25,13 +22,8 @@ READERS = ('GroundingDataset', 'FrameDetectionDataset')
 
 @dataclass(frozen=True)
 class DataSource:
-    """An annotation file and its videos.
-
-    Attributes:
-        ann_file (Path): The annotation file.
-        video_dir (Path, optional): Folder of the videos.
-        dataset (Mapping, optional): Config of the data set, where it came
-            from one.
+    """An annotation file, the folder of its videos, and the config of the data
+    set where it came from one.
     """
 
     ann_file: Path
@@ -84,17 +76,9 @@ def find_source(
     video_dir: Optional[PathLike] = None,
     split: str = 'test',
 ) -> DataSource:
-    """Find the data that a user means.
+    """Find the data that a user means: a config (``.py``) or an annotation.
 
-    Args:
-        source (str | Path): A config (``.py``) or an annotation file.
-        video_dir (str | Path, optional): Defaults to that of the config.
-        split (str): Which data loader of the config.
-
-    Raises:
-        FileNotFoundError: If the config, the annotation file or the folder
-            is missing; says how to make it.
-        ValueError: If the config has no such data set.
+    FileNotFoundError says how to make what is missing.
     """
     path, dataset = Path(source), None
     if path.suffix == '.py':
@@ -112,16 +96,12 @@ def find_source(
 def missing_paths(
     ann_file: PathLike, folder: PathLike = '', make_command: str = ''
 ) -> Iterator[str]:
-    """What is missing of an annotation file and the folder of its videos.
-
-    Gives where each is expected and how to make it: by ``make_command``,
-    where that is known.
+    """What is missing of an annotation file and the folder of its videos, and
+    how to make it.
     """
+    usual = 'python tools/dataset_converters/<data set>.py SRC...'
+    how = make_command or f'{usual} --out {ann_file}'
     if not os.path.isfile(ann_file):
-        how = make_command or (
-            'python tools/dataset_converters/<data set>.py SRC... '
-            f'--out {ann_file}'
-        )
         yield (
             'The annotation file is missing.\n'
             f'  expected at: {os.path.abspath(ann_file)}\n'
@@ -139,10 +119,7 @@ def missing_paths(
 
 
 def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
-    """All that is missing of the data set of a config, wrappers included.
-
-    Data sets that do not read our annotation files are passed over.
-    """
+    """All that is missing of our data sets of a config, wrappers included."""
     for part in (*dataset.get('datasets', []), dataset.get('dataset')):
         if isinstance(part, Mapping):
             yield from missing_data(part)

@@ -28,13 +28,12 @@ def _open_array(path: str, stamp: int, size: int) -> np.ndarray:
 class TrackStore:
     """The array of all boxes of an annotation file.
 
-    A local file is memory-mapped; its pickle holds the path alone, so that
-    worker processes share the pages instead of copying them.
+    A file is memory-mapped; its pickle holds the path alone, so that worker
+    processes share the pages instead of copying them.
 
     Args:
         path (str): The ``.npy`` file, or '' for an array in memory.
-        array (np.ndarray, optional): The boxes, has shape (N, 4). Defaults to
-            None, which maps ``path`` at the first access.
+        array (np.ndarray, optional): The boxes, has shape (N, 4).
     """
 
     def __init__(self, path: str, array: Optional[np.ndarray] = None) -> None:
@@ -68,8 +67,7 @@ class Track:
             have their boxes in the rows from ``row`` on. Sorted by ``begin``.
         boxes (np.ndarray, optional): The rows. None where they lie in the
             store of the video.
-        predicates (tuple[str, ...]): What is annotated to be true of it at
-            any time in the video, whether a sentence says it or not.
+        predicates (tuple[str, ...]): What is true of it at any time.
     """
 
     category: str
@@ -97,12 +95,7 @@ class Track:
             category (str): What the object is.
             frames (Sequence[int]): Native numbers, in any order, each once.
             boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
-            predicates (tuple[str, ...]): What is true of it. Defaults to
-                none that are known.
-
-        Raises:
-            ValueError: There are more or fewer boxes than frames, or two on
-                one frame.
+            predicates (tuple[str, ...]): What is true of it.
         """
         shape = np.shape(boxes)
         if shape != (len(frames), 4) and (len(frames) or np.size(boxes)):
@@ -138,19 +131,15 @@ class Track:
         """Make a track from boxes on key frames, linear between them.
 
         Args:
-            category (str): What the object is.
-            frames (Sequence[int]): Native numbers of the key frames, in any
-                order, each once.
-            boxes (ArrayLike): xyxy pixels, has shape (len(frames), 4).
+            category (str): See :meth:`from_boxes`.
+            frames (Sequence[int]): See :meth:`from_boxes`.
+            boxes (ArrayLike): See :meth:`from_boxes`.
             shown (Sequence[bool], optional): Whether the object is there on
                 each key frame. Defaults to None: on all.
             runs_on (Sequence[bool], optional): Whether it is there from each
                 key frame to the next one. Defaults to None: ``shown``.
             end (int, optional): Where the last key frame runs on, its box is
                 held up to here, exclusive. Defaults to None: not at all.
-
-        Raises:
-            ValueError: See :meth:`from_boxes`.
         """
         keys = cls.from_boxes(category, frames, boxes)
         if keys.boxes is None or not len(keys.boxes):
@@ -179,16 +168,13 @@ class VideoInfo:
     Attributes:
         video_id (str): Name of the video in the annotation file.
         path (str): Relative to ``data_prefix['video']``.
-        frame_count (int): Number of frames.
-        fps (float): Frames a second.
+        frame_count (int), fps (float): Frames, and how many a second.
         width (int), height (int): Size in pixels, as it is displayed.
         tracks (dict[str, Track]): Track id to track.
         store (TrackStore, optional): Boxes of tracks without own ones.
-        predicates (tuple[str, ...]): All that is annotated to happen in the
-            video, whether a sentence says it or not.
+        predicates (tuple[str, ...]): All that happens in the video.
         tracks_complete (bool): Whether every object of the data set's kind
-            has a box on each frame where it is visible. Where it is False,
-            what has no box is unknown, not background.
+            has a box on each frame where it is visible.
     """
 
     video_id: str
@@ -217,12 +203,8 @@ class VideoInfo:
     def track_boxes(
         self, track_id: str, frames: ArrayLike
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes of a track on T native frames.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Boxes, float32, has shape (T, 4),
-            zeros where there is none; and whether there is one, bool, has
-            shape (T,).
+        """Boxes of a track on T native frames: float32 (T, 4), zeros where
+        there is none, and whether there is one, bool (T,).
         """
         runs = self._track(track_id).runs
         frames_T = np.asarray(frames, dtype=np.int64)
@@ -249,11 +231,8 @@ class VideoInfo:
 def frames_of_span(
     span: tuple[float, float], segment: tuple[int, int]
 ) -> np.ndarray:
-    """The frames of a span of a segment that was searched, never none.
-
-    Returns:
-        np.ndarray: Frames of the segment that begin in the span, int64;
-        where none does, the one that shows its middle.
+    """Frames of a segment that begin in a span, int64; where none does, the
+    one that shows its middle.
     """
     first, last = segment
     start = max(int(np.ceil(span[0])), first)

@@ -1,9 +1,7 @@
 """What may be true of the videos of a data set, so that no negative says it.
 
-Annotated are the predicates of videos, of tracks and of sentences. What is
-said of a video or an object holds of it, whoever said it; and more may be true
-than was annotated: what people use the same words for, and the converse of a
-place (:func:`~hero_mm.datasets.action_phrases.said_alike`).
+That are the predicates of videos, tracks and sentences, and what is said in
+the same words (:func:`~hero_mm.datasets.action_phrases.said_alike`).
 """
 
 from collections import defaultdict
@@ -17,12 +15,7 @@ from .tracks import VideoInfo
 class TrueActions:
     """What may be true of each video and each object of a data set.
 
-    Args:
-        videos (Mapping[str, VideoInfo]): Video id to video.
-        data_list (Sequence[dict]): Clips with their queries.
-
-    Attributes:
-        predicates (list[str]): All predicates of the data set, sorted.
+    ``predicates`` has all of the data set, sorted.
     """
 
     def __init__(

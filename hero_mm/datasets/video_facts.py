@@ -1,7 +1,6 @@
 """What video files are: do they open, how long, how large.
 
-The frames of a file are counted by decoding it once; readers remember that, so
-that a second run, or one that was interrupted, is quick.
+Readers remember the frames of a file, so that a second run is quick.
 """
 
 import os
@@ -22,13 +21,8 @@ from .video_reader import open_video
 
 @dataclass(frozen=True)
 class VideoCheck:
-    """A folder of videos that are to be verified, and how.
-
-    Attributes:
-        folder (PathLike): Holds the videos.
-        workers (int): Processes.
-        progress (Callable, optional): Wraps the loop over the videos; gets an
-            iterable and its length.
+    """A folder of videos that are to be verified, by how many processes, and
+    what wraps the loop over them.
     """
 
     folder: PathLike
@@ -38,13 +32,7 @@ class VideoCheck:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video file is found to be.
-
-    Attributes:
-        frame_count (int): Frames, counted in the file.
-        fps (float, optional): Mean frames a second; None for pictures.
-        width (int), height (int): Size as displayed, in pixels.
-    """
+    """What a video file is found to be; pictures have no ``fps``."""
 
     frame_count: int
     fps: Optional[float]
@@ -53,10 +41,8 @@ class VideoFacts:
 
 
 def probe_video(path: PathLike) -> Union[VideoFacts, str]:
-    """Open a video (or a folder of pictures), decode the first and last frame.
-
-    Returns:
-        VideoFacts | str: What it is, frames counted, or why it cannot be read.
+    """What a video (or a folder of pictures) is, or why it cannot be read: its
+    frames are counted, the first and the last are decoded.
     """
     try:
         with open_video(path) as reader:
@@ -74,10 +60,7 @@ def probe_video(path: PathLike) -> Union[VideoFacts, str]:
 def probe_videos(
     paths: list[str], check: VideoCheck
 ) -> dict[str, Union[VideoFacts, str]]:
-    """What :func:`probe_video` gives of videos, by path.
-
-    Paths are below the folder of the check, and each must be there.
-    """
+    """What :func:`probe_video` gives of videos below the folder, by path."""
     wanted = list(dict.fromkeys(paths))
     look = partial(_look, Path(check.folder))
     looked: Iterable[tuple[str, Union[VideoFacts, str]]]
