@@ -40,9 +40,8 @@ __all__ = [
 
 FORMAT = 'hero_mm/1'
 QUERY_TYPES = ('declarative', 'interrogative')
-# Boxes whose values are checked at a time.
-_CHUNK = 1 << 20
 _CURE = 'correct it (docs/data.md, section 2) or convert the data again'
+_STORE_CURE = 'copy it again, or convert again'
 _BOX_CURE = (
     'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels; convert boxes '
     'of left, top, width and height'
@@ -50,9 +49,8 @@ _BOX_CURE = (
 
 
 class GroundTruths(Mapping):
-    """Query id to its true tube, each made when it is asked for.
-
-    As a plain dictionary the boxes of a large split would fill the memory.
+    """Query id to its true tube, each made when it is asked for: all boxes of
+    a large split would fill the memory.
     """
 
     def __init__(self, annotation: 'GroundingAnnotation') -> None:
@@ -90,14 +88,7 @@ class GroundTruths(Mapping):
 
 @dataclass
 class GroundingAnnotation:
-    """A loaded annotation file.
-
-    Attributes:
-        metainfo (dict): ``format``, ``dataset``, ``split`` and more.
-        videos (dict[str, VideoInfo]): Video id to video.
-        data_list (list[dict]): One entry a clip, as in the file.
-        path (str): Where it was read.
-    """
+    """A loaded annotation file: videos by id, and clips as in the file."""
 
     metainfo: dict
     videos: dict[str, VideoInfo]
@@ -105,12 +96,7 @@ class GroundingAnnotation:
     path: str = ''
 
     def ground_truths(self) -> GroundTruths:
-        """The true tubes by query id, as ``evaluate_tubes`` takes them.
-
-        Each has ``span``, ``boxes`` (frame to xyxy, inside the span and on
-        the frame after it, for protocols that take the end for the last
-        frame), ``segment``, ``fps``, ``query_type``.
-        """
+        """The true tubes by query id, as ``evaluate_tubes`` takes them."""
         return GroundTruths(self)
 
 
@@ -143,8 +129,6 @@ def _open_store(file: Entry) -> Optional[TrackStore]:
     name = about.text('tracks_file', '')
     if not name:
         return None
-    part = file.at(f'tracks_file {name}', None)
-    part.cure = 'copy it again, or convert again'
     where = Path(file.path).absolute().parent / name
     try:
         store = TrackStore(str(where))
@@ -155,13 +139,15 @@ def _open_store(file: Entry) -> Optional[TrackStore]:
             'exist; copy it beside the JSON file or convert again'
         ) from error
     except (ValueError, EOFError) as error:
-        raise part.error(f'no whole array of boxes ({error})') from error
+        found = f'no whole array of boxes ({error})'
+        raise about.error(found, _STORE_CURE, name) from error
     expected = about.value.get('num_boxes', shape[0] if shape else 0)
     if shape != (expected, 4) or store.array.dtype.kind not in 'iuf':
-        raise part.error(
+        found = (
             f'expected numbers of shape ({expected}, 4), found '
             f'{store.array.dtype} of shape {shape}'
         )
+        raise about.error(found, _STORE_CURE, name)
     return store
 
 
@@ -181,8 +167,6 @@ def _read(file: Entry, store: Optional[TrackStore]) -> GroundingAnnotation:
         )
         for name, raw in file.object('videos').items()
     }
-    if store is not None:
-        _check_rows(file, videos, store.array)
     clips = file.list('data_list')
     if not clips:
         raise file.error('data_list is empty: nothing to learn or to score')
@@ -196,11 +180,11 @@ def _read_video(
     entry: Entry, name: str, store: Optional[TrackStore], complete: bool
 ) -> VideoInfo:
     count = entry.whole('frame_count', 1)
-    num_rows = 0 if store is None else len(store.array)
+    rows = np.zeros((0, 4)) if store is None else store.array
     tracks = {}
     for track_id, raw in entry.object('tracks', {}).items():
         place = entry.at(f'{entry.where}, track {track_id!r}', raw)
-        tracks[track_id] = _read_track(place, count, num_rows)
+        tracks[track_id] = _read_track(place, count, rows)
     return VideoInfo(
         name,
         entry.text('path'),
@@ -223,11 +207,11 @@ def _predicates(entry: Entry) -> tuple[str, ...]:
     return tuple(map(sys.intern, names))
 
 
-def _read_track(entry: Entry, count: int, num_rows: int) -> Track:
-    """A track of a video of so many frames, and of so many rows of boxes."""
+def _read_track(entry: Entry, count: int, rows_N4: np.ndarray) -> Track:
+    """A track of a video of so many frames, with the boxes beside the file."""
     category, true = entry.text('category', ''), _predicates(entry)
     if 'runs' in entry.value:
-        return Track(category, _read_runs(entry, count, num_rows), None, true)
+        return Track(category, _read_runs(entry, count, rows_N4), None, true)
     frames, boxes = [], []
     for frame, box in entry.object('boxes').items():
         # Python reads numbers of some 4000 digits and no longer ones.
@@ -252,7 +236,7 @@ def _read_track(entry: Entry, count: int, num_rows: int) -> Track:
     return track
 
 
-def _read_runs(entry: Entry, count: int, num_rows: int) -> np.ndarray:
+def _read_runs(entry: Entry, count: int, rows_N4: np.ndarray) -> np.ndarray:
     """The runs of a track, int64, of shape (R, 3)."""
     runs = entry.list('runs')
     cure = (
@@ -265,38 +249,20 @@ def _read_runs(entry: Entry, count: int, num_rows: int) -> np.ndarray:
             raise entry.error(f'run {run!r:.80}', cure)
         begin, end, row = run
         inside = last <= begin < end <= count
-        if not inside or not 0 <= row <= num_rows - (end - begin):
+        if not inside or not 0 <= row <= len(rows_N4) - (end - begin):
             raise entry.error(
                 f'run {run} is empty, overlaps the one before, or leaves the '
-                f'{count} frames of the video or the {num_rows} rows of boxes',
+                f'{count} frames of the video or the {len(rows_N4)} rows of '
+                'boxes',
                 cure,
             )
         last = end
-    return np.array(runs, dtype=np.int64).reshape(-1, 3)
-
-
-def _check_rows(
-    file: Entry, videos: Mapping[str, VideoInfo], boxes_N4: np.ndarray
-) -> None:
-    """Check the values of all boxes beside a file: no loop over frames."""
-    for start in range(0, len(boxes_N4), _CHUNK):
-        bad = np.flatnonzero(~is_box(boxes_N4[start : start + _CHUNK]))
+        bad = np.flatnonzero(~is_box(rows_N4[row : row + end - begin]))
         if len(bad):
-            row = start + int(bad[0])
-            part = file.at(_place_of_row(videos, row), None)
-            raise part.error(f'box {boxes_N4[row].tolist()}', _BOX_CURE)
-
-
-def _place_of_row(videos: Mapping[str, VideoInfo], row: int) -> str:
-    for video_id, video in videos.items():
-        for track_id, track in video.tracks.items():
-            for begin, end, start in track.runs.tolist():
-                if track.boxes is None and start <= row < start + end - begin:
-                    return (
-                        f'video {video_id!r}, track {track_id!r}, frame '
-                        f'{begin + row - start}'
-                    )
-    return f'row {row} of the file of tracks'
+            box = rows_N4[row + bad[0]].tolist()
+            where = f'frame {begin + bad[0]}'
+            raise entry.error(f'box {box}', _BOX_CURE, where)
+    return np.array(runs, dtype=np.int64).reshape(-1, 3)
 
 
 def _check_clip(
@@ -369,13 +335,10 @@ def save_annotation(
     videos: Mapping[str, VideoInfo],
     data_list: Sequence[dict],
 ) -> None:
-    """Write an annotation file and, beside it, the boxes of its tracks.
-
-    Each file is written under another name and moved into place, the JSON
-    last. Boxes become int16 where all are whole numbers that fit.
+    """Write an annotation file and, beside ``x.json``, ``x.tracks.npy``.
 
     Args:
-        path (PathLike): The JSON file; ``x.json`` gets ``x.tracks.npy``.
+        path (PathLike): The JSON file.
         metainfo (dict): Says at least ``dataset`` and ``split``;
             ``tracks_complete`` of it is what most videos have.
         videos (Mapping[str, VideoInfo]): Video id to video.
@@ -443,11 +406,8 @@ def _pack_tracks(
 
 def _narrow(boxes_N4: np.ndarray) -> np.ndarray:
     """int16 where nothing is lost, float32 otherwise."""
-    limits = np.iinfo(np.int16)
     with np.errstate(invalid='ignore'):
         small = boxes_N4.astype(np.int16)
-    fits = (small == boxes_N4).all() and (
-        boxes_N4.size == 0
-        or (boxes_N4.min() >= limits.min and boxes_N4.max() <= limits.max)
-    )
-    return small if fits else boxes_N4.astype(np.float32)
+    if (small == boxes_N4).all():
+        return small
+    return boxes_N4.astype(np.float32)

@@ -132,14 +132,15 @@ class PyAVReader(VideoReader):
             why = f': {table.broken}' if table.broken else ''
             raise VideoError(self.path, f'cut off: it holds {found}{why}')
         stamps, length = self._stamps(), self.header_seconds
-        if stamps is not None and length is not None:
-            end = stamps[-1] + 1 / self.fps - self._start()
-            if length > 0 and end < ENOUGH * length:
-                raise VideoError(
-                    self.path,
-                    f'cut off: it holds {found}, up to second {end:.2f}; its '
-                    f'header says {length:.2f} seconds',
-                )
+        if stamps is None or length is None:
+            return len(table)
+        end = stamps[-1] + 1 / self.fps - self._start()
+        if end < ENOUGH * length:
+            raise VideoError(
+                self.path,
+                f'cut off: it holds {found}, up to second {end:.2f}; its '
+                f'header says {length:.2f} seconds',
+            )
         return len(table)
 
     @property
