@@ -6,7 +6,6 @@ Training to the end is described in docs/real_clips.md.
 import json
 import sys
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,7 +17,6 @@ from mmengine.registry import init_default_scope
 from hero_mm.datasets import load_annotation
 from hero_mm.evaluation import dump_predictions
 from hero_mm.registry import DATASETS, METRICS, MODELS
-from hero_mm.visualization import GT_COLOR, PRED_COLOR
 
 
 @pytest.fixture(scope='module')
@@ -140,32 +138,12 @@ def pred(annotation):
     return path
 
 
-def pixels_of(path, color):
-    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    return int((np.abs(image.astype(int) - color).sum(-1) < 40).sum())
-
-
 @pytest.mark.slow
 def test_nothing_is_wrong_with_them(run, clips, annotation, capsys):
     words = [annotation, '--videos', clips / 'videos', '--workers', '1']
     run('analysis_tools/check_dataset', words)
     out = capsys.readouterr().out
     assert '3 videos, 34 sentences' in out and 'error' not in out
-
-
-def test_what_they_are_made_of(run, annotation, capsys):
-    run('analysis_tools/dataset_stats', [annotation])
-    out = capsys.readouterr().out
-    assert '34 sentences, 9 tracks, 2,136 boxes' in out
-
-
-def test_the_true_boxes_are_drawn(run, clips, annotation, tmp_path):
-    words = [annotation, '--videos', clips / 'videos', '--out', tmp_path]
-    words += ['--number', 2, '--form', 'sheet']
-    run('visualizations/browse_dataset', words)
-    sheets = list(tmp_path.glob('*.png'))
-    assert len(sheets) == 2
-    assert all(pixels_of(sheet, GT_COLOR) > 500 for sheet in sheets)
 
 
 @pytest.mark.parametrize('protocol', ['tubedetr', 'hcstvg'])
@@ -177,14 +155,3 @@ def test_the_truth_is_right(run, annotation, pred, tmp_path, protocol):
     scores = json.loads(out.read_text())
     assert scores['m_vIoU'] == scores['gt_m_vIoU'] == 1
     assert scores['queries'] == 34
-
-
-@pytest.mark.slow
-def test_the_report(run, clips, annotation, pred, tmp_path):
-    words = [pred, '--ann', annotation, '--out', tmp_path, '--cases', 1]
-    words += ['--videos', clips / 'videos', '--compare', pred]
-    run('analysis_tools/analyze_results', words)
-    (sheet,) = (tmp_path / 'cases').glob('best_*.png')
-    assert pixels_of(sheet, GT_COLOR) > 200
-    assert pixels_of(sheet, PRED_COLOR) > 200
-    assert 'Not drawn' not in (tmp_path / 'index.html').read_text()

@@ -84,14 +84,19 @@ def describe(frame: Any, sound: bool) -> tuple[int, int, bool, bool]:
 
 
 def check_sum(frame: Any) -> int:
-    """CRC-32 of the first plane of a frame of PyAV, without what pads it."""
+    """CRC-32 of the first plane of a frame of PyAV, without what pads it, and
+    of its palette, which a seek may lose.
+    """
     plane, kind = frame.planes[0], frame.format
     rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size]
     rows = rows.reshape(plane.height, plane.line_size)
     planar = kind.is_planar
     bits = kind.components[0].bits if planar else kind.padded_bits_per_pixel
     used = plane.width * -(-bits // 8)
-    return zlib.crc32(np.ascontiguousarray(rows[:, :used]).data)
+    total = zlib.crc32(np.ascontiguousarray(rows[:, :used]).data)
+    if kind.name == 'pal8':
+        total = zlib.crc32(bytes(frame.planes[1]), total)
+    return total
 
 
 def find_table(name: str) -> Optional[FrameTable]:

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from hero_mm.datasets import open_video
-from hero_mm.datasets.transforms import DecodeFrames
 from hero_mm.datasets.video_reader import VideoError
 
 
@@ -42,6 +41,9 @@ def test_every_picture_is_the_frame_that_was_drawn(folder, toy_tools):
     assert frames.shape == (4, 48, 64, 3) and frames.dtype == np.uint8
     for image, number in zip(frames, [11, 0, 3, 3]):
         assert toy_tools.is_frame(image, number)
+    with open_video(folder) as reader:
+        assert reader.get_frames([5], 32).shape == (1, 24, 32, 3)
+        assert reader.size == (64, 48)
 
 
 def test_names_are_ordered_by_their_number(tmp_path, toy_tools):
@@ -87,11 +89,3 @@ def test_damaged_pictures_and_those_of_another_size(
     assert len(read(folder, [2, 4])) == 2
     with pytest.raises(VideoError, match=message):
         read(folder, [2, 3])
-
-
-def test_a_pipeline_reads_pictures(folder, toy_tools):
-    out = DecodeFrames()(
-        dict(video_path=str(folder), frame_inds=np.array([2, 7]))
-    )
-    assert out['imgs'].shape == (2, 48, 64, 3)
-    assert toy_tools.is_frame(out['imgs'][1], 7)

@@ -10,22 +10,15 @@ from mmengine.structures import InstanceData
 
 from hero_mm.structures import GroundingDataSample
 
-FIELDS = ('queries', 'gt_queries', 'gt_tracks', 'proposals', 'pred_queries')
 
-
-@pytest.mark.parametrize('name', FIELDS)
-def test_fields_are_instance_data_and_nothing_else(name):
+def test_fields_are_instance_data_and_nothing_else():
     sample = GroundingDataSample()
-    assert name not in sample
     with pytest.raises(AssertionError, match='InstanceData'):
-        setattr(sample, name, dict(texts=['one']))
-    value = InstanceData(texts=['one'])
-    setattr(sample, name, value)
-    assert sample.keys() == [name] and getattr(sample, name) is value
-    delattr(sample, name)
-    assert name not in sample
-    with pytest.raises(AttributeError):
-        getattr(sample, name)
+        sample.queries = dict(texts=['one'])
+    sample.queries = value = InstanceData(texts=['one'])
+    assert sample.keys() == ['queries'] and sample.queries is value
+    del sample.queries
+    assert 'queries' not in sample
 
 
 def test_moves_and_copies():
@@ -36,8 +29,6 @@ def test_moves_and_copies():
         spans=torch.tensor([[1.0, 5], [2, 9]]),
         valid=torch.ones(2, 2, dtype=torch.bool),
     )
-    assert sample.to(torch.float64).gt_queries.spans.dtype == torch.float64
-    assert sample.gt_queries.spans.dtype == torch.float32
     for other in (copy.deepcopy(sample), pickle.loads(pickle.dumps(sample))):
         other.gt_queries.spans += 1
         assert sample.gt_queries.spans[0, 0] == 1
