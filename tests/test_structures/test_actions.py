@@ -178,12 +178,6 @@ def test_true_of_tracks():
     ]
 
 
-def test_tracks_without_categories():
-    sample = clip('run', tracks=[[], []])
-    sample.queries.texts = ['the dog runs']
-    assert true_of_tracks([sample], 2).tolist() == [[[True, True]]]
-
-
 @pytest.mark.parametrize('ask', [true_in_clip, true_of_query])
 def test_nothing_asked_and_nothing_there(ask):
     assert ask(numbers(), [clip('kick')]).shape == (0, 1)
