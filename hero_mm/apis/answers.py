@@ -5,7 +5,6 @@ A tube is a dict as :meth:`TubeInferencer.ground` gives it.
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Optional
 
@@ -180,32 +179,23 @@ def tube_view(
     )
 
 
-def tube_views(tubes: Sequence[Tube], run: str = '') -> list[list[TubeView]]:
-    """What is drawn of tubes of one video, in groups that share frames.
-
-    In a long video each tube is alone, with what was seen around it.
-    """
-    video = tubes[0]['video']
-    fps = tubes[0]['fps'] if Path(video).is_dir() else None
-    edges = describe_video(video, fps=fps)['frame_edges']
-    views = [tube_view(tube, f'{run} {video}', edges) for tube in tubes]
-    if len({view.segment for view in views}) == 1:
-        return [views]
-    return [[view] for view in views]
-
-
 def draw_tubes(
     tubes: Sequence[Tube], names: Sequence[str], out_dir: Path, run: str = ''
 ) -> list[str]:
     """Draw tubes of one video; gives a sheet and a video of each.
 
-    Only drawings of the same run are replaced, without a run none.
+    Only drawings of the same run are replaced, without a run none. In a long
+    video each tube is drawn alone, with what was seen around it.
     """
+    video = tubes[0]['video']
+    fps = tubes[0]['fps'] if Path(video).is_dir() else None
+    edges = describe_video(video, fps=fps)['frame_edges']
+    views = [tube_view(tube, f'{run} {video}', edges) for tube in tubes]
+    step = len(views) if len({view.segment for view in views}) == 1 else 1
     files: list[str] = []
-    left = iter(names)
-    for views in tube_views(tubes, run):
-        own = list(islice(left, len(views)))
+    for at in range(0, len(views), step):
+        part = slice(at, at + step)
         files += draw_from_video(
-            tubes[0]['video'], views, out_dir, own, keep=not run
+            video, views[part], out_dir, names[part], keep=not run
         )
     return files

@@ -1,10 +1,11 @@
 """Ask a trained model: a video and sentences in, tubes out.
 
-Shape legend: K sentences, B clips, F native frames of a span. Boxes are xyxy
-in pixels of the video; spans and segments are half-open ``[start, end)``.
+Shape legend: K sentences, F native frames of a span. Boxes are xyxy in pixels
+of the video; spans and segments are half-open ``[start, end)``.
 """
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,28 +19,19 @@ from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from rich.console import Console
 
 from hero_mm.datasets import progress
 from hero_mm.datasets.tracks import frames_of_span
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes
-from hero_mm.files import adding, check_folder, write_text
+from hero_mm.files import check_folder
 from hero_mm.registry import INFERENCERS, MODELS, TRANSFORMS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.version import __version__
 from hero_mm.visualization import views_from_sample
-from hero_mm.visualization.render import draw_sheets, safe_name
 
-from .answers import (
-    Tube,
-    answers_json,
-    draw_tubes,
-    notes_on,
-    tube_table,
-    tube_views,
-)
+from .answers import Tube, draw_tubes, notes_on
 from .checkpoint import load_weights
 from .inputs import (
     PathLike,
@@ -147,12 +139,7 @@ class TubeInferencer(BaseInferencer):
         texts: Union[str, Sequence[str]],
         out_dir: Optional[PathLike] = None,
         segment: Optional[tuple[float, float]] = None,
-        unit: str = 'seconds',
         fps: Optional[float] = None,
-        batch_size: int = 1,
-        return_vis: bool = False,
-        print_result: bool = False,
-        pred_out_dir: Optional[PathLike] = None,
     ) -> dict[str, Any]:
         """Find what sentences describe, and draw it.
 
@@ -163,16 +150,9 @@ class TubeInferencer(BaseInferencer):
             out_dir (str | os.PathLike, optional): Folder for an mp4 and a
                 PNG sheet a sentence. No file is replaced. Nothing is drawn
                 without it.
-            segment (tuple[float, float], optional): The part of the video
-                that is searched, ``[start, end)``. Defaults to all of it.
-            unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
+            segment (tuple[float, float], optional): Seconds of the video
+                that are searched, ``[start, end)``. Defaults to all of it.
             fps (float, optional): Frames a second of a folder of pictures.
-            batch_size (int): Videos that are encoded at once.
-            return_vis (bool): Give the sheets as arrays, RGB uint8 of shape
-                (H, W, 3), in place of the paths of the files.
-            print_result (bool): Print a table of the tubes.
-            pred_out_dir (str | os.PathLike, optional): Folder for a
-                prediction file a video, written before anything is drawn.
 
         Returns:
             dict: ``predictions``, see :meth:`ground`, and ``visualization``,
@@ -182,146 +162,79 @@ class TubeInferencer(BaseInferencer):
 
         Raises:
             VideoError: If the video cannot be read, or none of several can.
-            WriteError: If a folder cannot be written to.
+            WriteError: If ``out_dir`` cannot be written to.
         """
         texts = check_texts(texts)
         videos, single = list_videos(video)
-        for folder in (out_dir, pred_out_dir):
-            if folder is not None:
-                check_folder(folder)
-        tubes: dict[str, list[dict[str, Any]]] = {}
-        drawn: dict[str, list[Any]] = {}
-        broken: dict[str, VideoError] = {}
+        if out_dir is not None:
+            check_folder(out_dir)
+        result: dict[str, Any] = dict(predictions=[], visualization=[])
+        broken: list[Exception] = []
         errors: dict[str, str] = {}
-        parts: Any = range(0, len(videos), batch_size)
-        if self.show_progress and len(parts) > 1:
-            parts = progress.show_progress(parts, len(parts), 'videos')
-        for at in parts:
-            chunk = videos[at : at + batch_size]
-            found = self._ask_videos(chunk, texts, segment, unit, fps, broken)
-            tubes.update(found)
-            for path, own in found.items():
-                self.postprocess(own, [], print_result, pred_out_dir)
-                try:
-                    drawn[path] = self.visualize(
-                        path, own, out_dir, return_vis
-                    )
-                except (OSError, ValueError) as error:
-                    # The answers are there all the same.
-                    errors[path] = f'not drawn: {error}'
-                    _warn(f'{path} is {errors[path]}')
-        if not tubes:
-            raise broken[videos[0]]
-        errors.update({path: str(error) for path, error in broken.items()})
-        result: dict[str, Any] = dict(
-            predictions=[tubes.get(path, []) for path in videos],
-            visualization=[drawn.get(path, []) for path in videos],
-        )
+        paths: Any = videos
+        if self.show_progress and len(videos) > 1:
+            paths = progress.show_progress(videos, len(videos), 'videos')
+        for path in paths:
+            tubes, files = [], []
+            try:
+                updates = self.stream(path, texts, segment, fps)
+                tubes = [one['tube'] for one in updates if one['final']]
+                files = self.visualize(path, tubes, out_dir)
+            except (OSError, ValueError) as error:
+                if not tubes and not isinstance(error, VideoError):
+                    raise
+                # The answers of others, and its own, are there all the same.
+                errors[path] = f'not drawn: {error}' if tubes else str(error)
+                broken += [] if tubes else [error]
+            result['predictions'].append(tubes)
+            result['visualization'].append(files)
+        if len(broken) == len(videos):
+            raise broken[0]
+        for path, said in errors.items():
+            _warn(f'{path}: {said}')
         if single:
             result = {key: listed[0] for key, listed in result.items()}
         return dict(result, errors=errors) if errors else result
 
-    def _ask_videos(
-        self,
-        videos: Sequence[str],
-        texts: list[str],
-        segment: Optional[tuple[float, float]],
-        unit: str,
-        fps: Optional[float],
-        broken: dict[str, VideoError],
-    ) -> dict[str, list[dict[str, Any]]]:
-        """Tubes by path; ``broken`` gets what cannot be read."""
-        clips, found = {}, {}
-        for video in videos:
-            try:
-                window, facts = self.plan(video, segment, unit, fps)
-                if window is None:
-                    clips[video] = self.pipeline(facts)
-                    continue
-                updates = self._search(facts, texts, window)
-                found[video] = [u['tube'] for u in updates if u['final']]
-            except VideoError as error:
-                broken[video] = error
-                if len(videos) > 1:
-                    _warn(str(error))
-        if clips:
-            samples = self.forward(list(clips.values()), texts)
-            found.update(zip(clips, map(self.read_tubes, samples)))
-        return found
+    def visualize(  # type: ignore[override]
+        self, inputs: str, preds: Sequence[Tube], out_dir: Optional[PathLike]
+    ) -> list[str]:
+        """Draw the tubes of one video, as a call does; gives the files."""
+        if out_dir is None:
+            return []
+        names = [f'{Path(inputs).stem}_{k}' for k in range(len(preds))]
+        return draw_tubes(preds, names, Path(out_dir))
 
     @torch.inference_mode()
     def forward(  # type: ignore[override]
-        self, inputs: Sequence[dict[str, Any]], texts: Sequence[str]
-    ) -> list[GroundingDataSample]:
-        """Answer K sentences about B clips that the pipeline gave."""
-        return self._answer(*self._encode(inputs, texts), texts)
+        self, inputs: dict[str, Any], texts: Sequence[str]
+    ) -> GroundingDataSample:
+        """Answer K sentences about a clip that the pipeline gave."""
+        return self._answer(self._encode(inputs, texts), texts)
 
     def _encode(
-        self,
-        clips: Sequence[dict[str, Any]],
-        texts: Optional[Sequence[str]],
-    ) -> tuple[Any, list[GroundingDataSample]]:
-        batch = self.model.data_preprocessor(self.collate_fn(clips), False)
-        samples = batch['data_samples']
+        self, clip: dict[str, Any], texts: Optional[Sequence[str]]
+    ) -> EncodedVideo:
+        batch = self.model.data_preprocessor(self.collate_fn([clip]), False)
+        (sample,) = batch['data_samples']
         if texts is not None:
-            samples = [with_queries(sample, texts) for sample in samples]
-        return self.model.encode_video(batch['inputs'], samples), samples
+            sample = with_queries(sample, texts)
+        features = self.model.encode_video(batch['inputs'], [sample])
+        return EncodedVideo(features, sample)
 
     def _answer(
-        self,
-        features: Any,
-        samples: Sequence[GroundingDataSample],
-        texts: Sequence[str],
-    ) -> list[GroundingDataSample]:
-        """Answer all sentences of encoded clips, so many at once."""
-        parts: list[list[InstanceData]] = [[] for _ in samples]
-        step = max(1, self.batch_size // len(samples))
-        for at in range(0, len(texts), step):
-            asked = [with_queries(s, texts[at : at + step]) for s in samples]
-            for part, result in zip(parts, self.model.ground(features, asked)):
-                part.append(result.pred_queries)
-        answered = [with_queries(sample, texts) for sample in samples]
-        for sample, part in zip(answered, parts):
-            sample.pred_queries = InstanceData.cat(part)
+        self, encoded: EncodedVideo, texts: Sequence[str]
+    ) -> GroundingDataSample:
+        """Answer all sentences of an encoded clip, so many at once."""
+        parts: list[InstanceData] = []
+        for at in range(0, len(texts), self.batch_size):
+            some = texts[at : at + self.batch_size]
+            asked = with_queries(encoded.sample, some)
+            (result,) = self.model.ground(encoded.features, [asked])
+            parts.append(result.pred_queries)
+        answered = with_queries(encoded.sample, texts)
+        answered.pred_queries = InstanceData.cat(parts)
         return answered
-
-    def visualize(  # type: ignore[override]
-        self,
-        inputs: PathLike,
-        preds: Sequence[Tube],
-        out_dir: Optional[PathLike] = None,
-        return_vis: bool = False,
-    ) -> list[Any]:
-        """Draw the tubes of one video, as a call does.
-
-        Returns:
-            list[str] | list[np.ndarray]: Paths, or the sheets.
-        """
-        paths: list[str] = []
-        if out_dir is not None:
-            stem = Path(inputs).stem
-            names = [f'{stem}_{place}' for place in range(len(preds))]
-            paths = draw_tubes(preds, names, Path(out_dir))
-        if not return_vis:
-            return paths
-        groups = [draw_sheets(inputs, views) for views in tube_views(preds)]
-        return [sheet for sheets in groups for sheet in sheets]
-
-    def postprocess(  # type: ignore[override]
-        self,
-        preds: list[dict[str, Any]],
-        visualization: list[Any],
-        print_result: bool = False,
-        pred_out_dir: Optional[PathLike] = None,
-    ) -> dict[str, Any]:
-        """Print and write the tubes of one video, as a call does."""
-        if pred_out_dir is not None:
-            name = f'{safe_name(Path(preds[0]["video"]).stem)}.json'
-            with adding(Path(pred_out_dir, name)) as draft:
-                write_text(draft.part, answers_json(preds, self.facts()))
-        if print_result:
-            Console().print(tube_table(preds))
-        return dict(predictions=preds, visualization=visualization)
 
     def facts(self) -> dict[str, Any]:
         """What answered: config, weights, data, version, for JSON files."""
@@ -337,7 +250,6 @@ class TubeInferencer(BaseInferencer):
         self,
         video: PathLike,
         segment: Optional[tuple[float, float]] = None,
-        unit: str = 'seconds',
         texts: Optional[Sequence[str]] = None,
         fps: Optional[float] = None,
     ) -> EncodedVideo:
@@ -354,9 +266,8 @@ class TubeInferencer(BaseInferencer):
             ValueError: If the segment does not fit the video.
             VideoError: If the file is missing, empty or no video.
         """
-        clip = self.pipeline(describe_video(video, segment, unit, fps))
-        features, (sample,) = self._encode([clip], texts)
-        return EncodedVideo(features, sample)
+        clip = self.pipeline(describe_video(video, segment, fps))
+        return self._encode(clip, texts)
 
     @torch.inference_mode()
     def ground(
@@ -386,16 +297,13 @@ class TubeInferencer(BaseInferencer):
             TypeError: If the texts are no strings.
             ValueError: If one of them is empty.
         """
-        texts = check_texts(texts)
-        (sample,) = self._answer(features.features, [features.sample], texts)
-        return self.read_tubes(sample)
+        return self.postprocess(self._answer(features, check_texts(texts)))
 
     def stream(
         self,
         video: PathLike,
         texts: Union[str, Sequence[str]],
         segment: Optional[tuple[float, float]] = None,
-        unit: str = 'seconds',
         fps: Optional[float] = None,
     ) -> Iterator[dict[str, Any]]:
         """Find what sentences describe, and say what was found meanwhile.
@@ -415,19 +323,18 @@ class TubeInferencer(BaseInferencer):
                 on in a long one, when it is reached.
         """
         texts = check_texts(texts)
-        window, facts = self.plan(video, segment, unit, fps)
+        window, facts = self.plan(video, segment, fps)
         if window is not None:
             yield from self._search(facts, texts, window)
             return
-        (sample,) = self.forward([self.pipeline(facts)], texts)
-        for number, tube in enumerate(self.read_tubes(sample)):
+        sample = self.forward(self.pipeline(facts), texts)
+        for number, tube in enumerate(self.postprocess(sample)):
             yield _update(number, tube, True)
 
     def plan(
         self,
         video: PathLike,
         segment: Optional[tuple[float, float]] = None,
-        unit: str = 'seconds',
         fps: Optional[float] = None,
     ) -> tuple[Optional[float], dict[str, Any]]:
         """How a video is looked at; arguments as a call takes them.
@@ -436,26 +343,18 @@ class TubeInferencer(BaseInferencer):
             tuple[float | None, dict]: Seconds of a window, None where it is
             looked at as one clip, and what the pipeline needs to know of it.
         """
-        seconds = self.window
+        seconds, longest = self.window, self.window or 0.0
         if seconds is None:
             seconds = window_seconds(self.cfg, self.pipeline)
-        longest = (seconds or 0) * (LONG if self.window is None else 1)
-        path = str(video)
-        if (
-            seconds
-            and segment is None
-            and fps is None
-            and Path(path).is_file()
-        ):
+            longest = LONG * (seconds or 0.0)
+        path, whole = str(video), segment is None and fps is None
+        if seconds and whole and os.path.isfile(path):
             # Hours are not decoded to learn that they are long.
             with open_video(path) as reader:
                 if (reader.header_seconds or 0) > longest:
-                    return seconds, dict(
-                        video_id=Path(path).stem,
-                        video_path=path,
-                        fps=reader.fps,
-                    )
-        facts = describe_video(video, segment, unit, fps)
+                    known = dict(video_id=Path(path).stem, video_path=path)
+                    return seconds, dict(known, fps=reader.fps)
+        facts = describe_video(video, segment, fps)
         start, end = facts['segment']
         is_long = seconds and (end - start) / facts['fps'] > longest
         return seconds if is_long else None, facts
@@ -466,7 +365,7 @@ class TubeInferencer(BaseInferencer):
         """Search a long video, as :meth:`stream` yields it."""
 
         def answer(clip: dict[str, Any]) -> GroundingDataSample:
-            return self.forward([clip], texts)[0]
+            return self.forward(clip, texts)
 
         how = self.pipeline, facts, window, len(texts), self.top_k
         with open_video(facts['video_path']) as reader:
@@ -482,19 +381,20 @@ class TubeInferencer(BaseInferencer):
         """The best tube of a search, which knows the others."""
         # One at a time: frames of one tube are none of another.
         best, *others = (
-            self.read_tubes(as_sample([text], [one], facts))[0]
+            self.postprocess(as_sample([text], [one], facts))[0]
             for one in found
         )
         best['others'] = [{key: one[key] for key in OTHER} for one in others]
         return best
 
-    def read_tubes(self, sample: GroundingDataSample) -> list[dict[str, Any]]:
+    def postprocess(  # type: ignore[override]
+        self, preds: GroundingDataSample
+    ) -> list[dict[str, Any]]:
         """Answers as :meth:`ground` gives them, boxes on native frames."""
-        height, width = sample.ori_shape
-        pred = sample.pred_queries
+        height, width = preds.ori_shape
         encoder: Any = getattr(self.model, 'text_encoder', None)
         tubes = []
-        for number, view in enumerate(views_from_sample(sample)):
+        for number, view in enumerate(views_from_sample(preds)):
             start, end = view.pred_span or view.segment
             first, last = (int(edge) for edge in view.segment)
             frames_F = frames_of_span((start, end), (first, last))
@@ -508,31 +408,30 @@ class TubeInferencer(BaseInferencer):
                 score=view.score,
                 frames=frames_F.tolist(),
                 bboxes=boxes_F4.tolist(),
-                video=str(sample.video_path),
-                fps=float(sample.fps),
+                video=str(preds.video_path),
+                fps=float(preds.fps),
                 size=[int(width), int(height)],
-                frame_count=int(sample.frame_count),
-                segment=[int(edge) for edge in sample.segment],
+                frame_count=int(preds.frame_count),
+                segment=[int(edge) for edge in preds.segment],
                 unknown_words=[],
                 cut_words=0,
             )
             # Not every encoder has a vocabulary, or an end.
-            if hasattr(encoder, 'unknown_words'):
-                tube['unknown_words'] = encoder.unknown_words(view.text)
-            if hasattr(encoder, 'cut_words'):
-                tube['cut_words'] = encoder.cut_words(view.text)
+            for name in ('unknown_words', 'cut_words'):
+                if hasattr(encoder, name):
+                    tube[name] = getattr(encoder, name)(view.text)
             if view.action is not None:
                 tube['action'] = dict(
                     frames=view.frame_inds.tolist(),
                     scores=np.asarray(view.action, dtype=float).tolist(),
                 )
-            if 'windows' in pred:
-                tube['window'] = pred.windows[number].tolist()
+            if 'windows' in preds.pred_queries:
+                tube['window'] = preds.pred_queries.windows[number].tolist()
             tubes.append(tube)
-            for note in notes_on(tube):
-                if note not in self._noted:
-                    self._noted.add(note)
-                    _warn(note)
+        for note in dict.fromkeys(n for tube in tubes for n in notes_on(tube)):
+            if note not in self._noted:
+                self._noted.add(note)
+                _warn(note)
         return tubes
 
 

@@ -1,8 +1,4 @@
-"""Read what a user gives an inferencer: model, device, video, sentences.
-
-Each function takes what people write and returns what the inferencer needs,
-or says what is wrong with it and what to do.
-"""
+"""Read what a user gives an inferencer: model, device, video, sentences."""
 
 import logging
 import os
@@ -31,17 +27,13 @@ PathLike = Union[str, 'os.PathLike[str]']
 
 TRUTH_TRANSFORMS = ('LoadTubes', 'SwapActionPhrase')
 """Parts of a pipeline that read annotations, which a question has none of."""
-UNITS = ('seconds', 'frames')
 
 
 def pick_device(device: Optional[str]) -> torch.device:
-    """The device of a name, tried out.
+    """The device of a name, tried out; UserError if it cannot be used.
 
     Defaults to CUDA where there is one (under torchrun, the one of the
     process), else the CPU.
-
-    Raises:
-        ValueError: If it is unknown or not there.
     """
     if device is None:
         cuda = f'cuda:{os.environ.get("LOCAL_RANK", "0")}'
@@ -120,23 +112,16 @@ def pipeline_steps(cfg: Config) -> list[Any]:
             'the config has no test_dataloader.dataset.pipeline; give the '
             'config that the model was trained with.'
         )
-    kinds = [
-        getattr(s['type'], '__name__', s['type']) for s in dataset['pipeline']
-    ]
-    return [
-        step
-        for step, kind in zip(dataset['pipeline'], kinds)
-        if kind.rpartition('.')[2] not in TRUTH_TRANSFORMS
-    ]
+
+    def asks(step: Any) -> bool:
+        kind = getattr(step['type'], '__name__', step['type'])
+        return kind.rpartition('.')[2] not in TRUTH_TRANSFORMS
+
+    return list(filter(asks, dataset['pipeline']))
 
 
 def check_texts(texts: Union[str, Sequence[str]]) -> list[str]:
-    """One or more sentences as a list, without blanks around them.
-
-    Raises:
-        TypeError: If one is no string.
-        ValueError: If there is none, or one is empty.
-    """
+    """One or more sentences as a list, without blanks around them."""
     listed = [texts] if isinstance(texts, str) else list(texts)
     if not listed:
         raise UserError('no sentence given; give at least one.')
@@ -159,10 +144,6 @@ def list_videos(
 
     A video, a folder with a picture a frame, which is one video, a folder of
     videos, or several of these. Drawings of ours in a folder are passed over.
-
-    Raises:
-        TypeError: If a video is no path.
-        VideoError: If a path does not exist, or a folder holds none.
     """
     given: Any = videos if isinstance(videos, (list, tuple)) else [videos]
     if not given:
@@ -217,11 +198,7 @@ def is_video(name: str) -> bool:
 
 
 def is_long(path: str, seconds: float = 600.0) -> bool:
-    """Whether the header of a file says that it lasts long; none is decoded.
-
-    Raises:
-        VideoError: If the file is missing, empty or no video.
-    """
+    """Whether the header of a file says that it lasts long."""
     if os.path.isdir(path):
         return False
     with open_video(path) as reader:
@@ -231,7 +208,6 @@ def is_long(path: str, seconds: float = 600.0) -> bool:
 def describe_video(
     video: PathLike,
     segment: Optional[tuple[float, float]] = None,
-    unit: str = 'seconds',
     fps: Optional[float] = None,
 ) -> dict[str, Any]:
     """What a pipeline needs to know of a video, read from the file.
@@ -240,15 +216,11 @@ def describe_video(
 
     Returns:
         dict: ``video_id, video_path, frame_count, fps, size`` (width,
-        height), ``segment``, and ``frame_edges``, the seconds at which
-        frames begin.
+        height), ``segment`` (native frames), and ``frame_edges``, the
+        seconds at which frames begin.
 
     Raises:
-        TypeError: If the video is no path.
-        ValueError: If the segment does not fit the video, or the rate is
-            missing or no number above 0.
-        VideoError: If the file is missing, empty, no video or cut off, or a
-            rate is given for a video.
+        VideoError: If the file is missing, empty, no video or cut off.
     """
     paths, _ = list_videos(video)
     path = os.fspath(video)
@@ -284,23 +256,18 @@ def describe_video(
         fps=float(fps),
         size=size,
         frame_edges=edges,
-        segment=_read_segment(path, segment, unit, edges),
+        segment=_read_segment(path, segment, edges),
     )
 
 
 def _read_segment(
-    path: str,
-    segment: Optional[tuple[float, float]],
-    unit: str,
-    edges: np.ndarray,
+    path: str, segment: Optional[tuple[float, float]], edges: np.ndarray
 ) -> tuple[int, int]:
-    """A segment in native frames, at least one, cut at the end of the video.
+    """Seconds as native frames, at least one, cut at the end of the video.
 
-    Of one shorter than a frame that one is taken in which it begins.
+    Of a segment shorter than a frame that one is taken in which it begins.
     """
     count = len(edges) - 1
-    if unit not in UNITS:
-        raise UserError(f'unit must be one of {UNITS}, got {unit!r}.')
     if segment is None:
         return 0, count
     try:
@@ -309,24 +276,22 @@ def _read_segment(
         raise UserError(
             f'a segment is two numbers, (start, end), got {segment!r:.60}.'
         ) from error
-    last = count if unit == 'frames' else float(edges[-1])
-    if not 0 <= start < min(end, last):
+    if not 0 <= start < min(end, edges[-1]):
         raise UserError(
-            f'{path}: the segment {tuple(segment)} {unit} must be '
-            f'[start, end) and begin inside the video, which has {count} '
-            f'frames, {edges[-1]:.2f} seconds.'
+            f'{path}: the segment {tuple(segment)} must be [start, end) in '
+            f'seconds and begin inside the video, which has {count} frames, '
+            f'{edges[-1]:.2f} seconds.'
         )
-    if unit == 'seconds':
-        # Frames last as long as the file says, not all alike.
-        start, end = np.interp((start, end), edges, np.arange(count + 1))
-    first, stop = round(start), min(round(end), count)
+    # Frames last as long as the file says, not all alike.
+    places = np.interp((start, end), edges, np.arange(count + 1))
+    first, stop = (round(place) for place in places)
     if first >= stop:
-        first = min(int(start), count - 1)
+        first = min(int(places[0]), count - 1)
         stop = first + 1
-    if segment[1] > last:
+    if end > edges[-1]:
         print_log(
-            f'{path}: the segment {tuple(segment)} {unit} goes on after the '
-            f'end of the video; it is cut to the frames [{first}, {stop})',
+            f'{path}: the segment {tuple(segment)} goes on after the end of '
+            f'the video; it is cut to the frames [{first}, {stop})',
             logger='current',
             level=logging.WARNING,
         )

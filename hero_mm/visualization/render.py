@@ -170,14 +170,6 @@ def draw_from_video(
         return write_drawings(read, drawn, out_dir, names, form, keep)
 
 
-def draw_sheets(
-    video: PathLike, views: Sequence[TubeView]
-) -> list[np.ndarray]:
-    """A contact sheet a view, with the frames read from the video."""
-    with _drawn_from(video, views) as (read, drawn):
-        return [draw_tube_sheet(read, view) for view in drawn]
-
-
 def draw_in_colors(
     video: PathLike,
     views: Sequence[TubeView],
