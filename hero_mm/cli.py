@@ -125,7 +125,7 @@ def _add_export(commands: Any) -> None:
     add(
         '--licence',
         default='not stated',
-        help='name of the licence of the weights, or a file that holds it',
+        help='name of the licence of the weights',
     )
     add_trust_argument(export)
 

@@ -55,12 +55,13 @@ def read_resumable(
             numbered.append((int(number[1]), path.name))
     names += [name for _, name in sorted(numbered, reverse=True)]
     errors = []
-    for name in dict.fromkeys(name for name in names if name):
-        if is_sharded(folder / name):
-            return str(folder / name), {}
+    for name in dict.fromkeys(filter(None, names)):
+        path = folder / name
+        if is_sharded(path):
+            return str(path), {}
         try:
-            found = read_checkpoint(folder / name)
-            check_resumable(found, folder / name)
+            found = read_checkpoint(path)
+            check_resumable(found, path)
         except (OSError, ValueError) as error:
             errors.append(str(error))
             continue
@@ -70,7 +71,7 @@ def read_resumable(
                 logger='current',
                 level=logging.WARNING,
             )
-        return str(folder / name), found
+        return str(path), found
     if errors:
         raise UserError(
             f'no checkpoint in {folder} can be resumed from: {errors[0]}'
@@ -87,11 +88,8 @@ def is_sharded(path: Optional[PathLike]) -> bool:
 
 def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
     """Refuse to go on from a checkpoint that does not know where it was."""
-    missing = [
-        name
-        for name in ('optimizer', 'message_hub', 'meta')
-        if not isinstance(checkpoint.get(name), dict)
-    ]
+    parts = 'optimizer', 'message_hub', 'meta'
+    missing = [p for p in parts if not isinstance(checkpoint.get(p), dict)]
     if 'meta' not in missing:
         keys = {'epoch', 'iter'} - checkpoint['meta'].keys()
         missing += [f'meta.{name}' for name in sorted(keys)]

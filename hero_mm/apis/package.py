@@ -1,11 +1,9 @@
 """Model packages: a folder that answers, and in which nothing is run.
 
-``hero-mm export`` writes it: ``model.safetensors``, ``config.json``, the
-words (``vocabulary.txt``, or the tokenizer in ``text_encoder``),
-``label.json`` (data, scores, licence) and the same for people, ``README.md``.
-The layout is that of the Hugging Face hub. No pickle and no Python is read.
-A config names classes, however, and MMEngine takes any object of any module
-for one: here only what the MM family has registered is built.
+``hero-mm export`` writes it, in the layout of the Hugging Face hub. No pickle
+and no Python is read. A config names classes, however, and MMEngine takes any
+object of any module for one: here only what the MM family has registered is
+built.
 """
 
 import json
@@ -22,7 +20,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import registry as registry_module
 
 from hero_mm.errors import UserError
-from hero_mm.files import check_folder, read_text, write_bytes, write_text
+from hero_mm.files import check_folder, write_bytes, write_text
 from hero_mm.json_reader import read_json
 from hero_mm.pretrained.fetching import HUGGINGFACE, fetch_repository
 from hero_mm.texts import markdown
@@ -32,9 +30,7 @@ if TYPE_CHECKING:
     from .inferencer import TubeInferencer
 
 CONFIG, LABEL, WEIGHTS = 'config.json', 'label.json', 'model.safetensors'
-WORDS, TOKENIZER, CARD, LICENCE = (
-    *('vocabulary.txt', 'text_encoder', 'README.md', 'LICENSE'),
-)
+WORDS, TOKENIZER, CARD = 'vocabulary.txt', 'text_encoder', 'README.md'
 FILES = (CONFIG, LABEL, WEIGHTS)
 SHIPPED = Path(__file__).resolve().parent.parent / 'shipped'
 """The package that is part of this one: the model of ``make demo``."""
@@ -67,7 +63,7 @@ def find_package(model: Any) -> Optional[Path]:
     if isinstance(model, Config):
         return None
     if str(model).startswith(HUGGINGFACE):
-        patterns = [*FILES, WORDS, CARD, LICENCE, f'{TOKENIZER}/*']
+        patterns = [*FILES, WORDS, CARD, f'{TOKENIZER}/*']
         return Path(fetch_repository(str(model), patterns))
     folder = Path(model).expanduser()
     return folder if (folder / LABEL).is_file() else None
@@ -97,31 +93,21 @@ def read_package(folder: Path, trust: bool = False) -> Config:
             f'this hero_mm reads {FORMAT!r}; update hero_mm, or export the '
             'model anew'
         )
-    imports = content.get('custom_imports') or []
-    known = dict(
-        model=isinstance(content.get('model'), dict),
-        pipeline=isinstance(content.get('pipeline'), list),
-        custom_imports=isinstance(imports, list)
-        and all(isinstance(name, str) for name in imports),
-    )
-    for name, good in known.items():
-        if not good:
-            raise UserError(
-                f'{path} has no {name!r} that can be read; export the model '
-                'anew'
-            )
+    model = content.get('model')
     try:
+        texts = list(_texts(content))
         if not trust:
-            _check(content, path)
-        _place_tokenizer(content['model'], folder, trust)
+            _check(texts, path)
+        _place_tokenizer(model, folder, trust)
     except RecursionError as error:
         raise UserError(f'{path} is nested too deep') from error
-    for name in imports:
-        import_module(name)
-    dataset = dict(type='GroundingDataset', pipeline=content['pipeline'])
+    for place, _, name in texts:
+        if place.startswith('custom_imports'):
+            import_module(name)
+    dataset = dict(type='GroundingDataset', pipeline=content.get('pipeline'))
     values = dict(
         default_scope=content.get('default_scope', 'hero_mm'),
-        model=content['model'],
+        model=model,
         test_dataloader=dict(dataset=dataset),
         label=label,
         window=content.get('window'),
@@ -136,9 +122,9 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check(content: dict[str, Any], path: Path) -> None:
+def _check(texts: Sequence[tuple[str, str, str]], path: Path) -> None:
     """Refuse a config that reaches out of the MM family, or for a file."""
-    for place, key, text in _texts(content):
+    for place, key, text in texts:
         if place.startswith('custom_imports'):
             if text.partition('.')[0] not in FAMILY:
                 raise UserError(_untrusted(path, place, text))
@@ -177,7 +163,7 @@ def _texts(
             yield from _texts(inner, f'{place}.{number}')
 
 
-def _place_tokenizer(model: dict[str, Any], folder: Path, trust: bool) -> None:
+def _place_tokenizer(model: Any, folder: Path, trust: bool) -> None:
     """Let a language model read its config and tokenizer in the package."""
     for encoder in _encoders(model):
         own = folder / TOKENIZER
@@ -208,10 +194,7 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
 
     Of a package only what the family registered is built: MMEngine takes a
     name that it does not know for that of an object in any module, and calls
-    it.
-
-    Raises:
-        ValueError: If the config of a package does not build.
+    it. UserError where the config of a package does not build.
     """
     module: Any = registry_module
     logger = MMLogger.get_current_instance()
@@ -241,12 +224,9 @@ def trained_on(cfg: Config) -> str:
     """What a model was trained on, as its label or its config says it."""
     if 'label' in cfg:
         return str(cfg.label.get('trained_on', 'not stated'))
-    return ', '.join(_ann_files(cfg)) or 'not stated'
-
-
-def _ann_files(cfg: Config) -> list[str]:
     found = _texts(_plain(cfg.get('train_dataloader') or {}))
-    return sorted({text for _, key, text in found if key == 'ann_file'})
+    files = {text for _, key, text in found if key == 'ann_file'}
+    return ', '.join(sorted(files)) or 'not stated'
 
 
 def _plain(value: Any) -> Any:
@@ -273,12 +253,11 @@ def write_package(
     Args:
         inferencer (TubeInferencer): Who answers.
         out (str | Path): A folder, new or empty.
-        name (str, optional): Of the model. Defaults to that of the folder.
-        data (str, optional): What it was trained on, in words. Defaults to
-            what its annotation file says.
-        scores (Mapping, optional): By name. Defaults to those of the
-            validation that its work dir logged for the checkpoint.
-        licence (str): Its name, or a file that holds it.
+        name (str, optional): Of the model; that of the folder.
+        data (str, optional): What it was trained on; its annotation files.
+        scores (Mapping, optional): By name; those of the validation that its
+            work dir logged for the checkpoint.
+        licence (str): Its name.
 
     Raises:
         ValueError: If the folder is not empty, or the config needs a file
@@ -298,15 +277,11 @@ def write_package(
     cfg, encoder = inferencer.cfg, inferencer.model.text_encoder
     content = _portable(cfg, pipeline_steps(cfg))
     words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]
-    text = None
-    if Path(licence).is_file():
-        text = read_text(licence)
-        licence = next(filter(None, map(str.strip, text.splitlines())), '')
     folder = Path(out)
     label = dict(
         format=FORMAT,
         name=name or folder.resolve().name,
-        trained_on=data or _describe_data(cfg),
+        trained_on=data or trained_on(cfg),
         scores=dict(_scores(inferencer) if scores is None else scores),
         licence=licence,
         words=len(words) or None,
@@ -320,7 +295,7 @@ def write_package(
         raise UserError(
             f'{folder} is not empty; give a new folder for the package'
         )
-    for _ in _encoders(content['model']):
+    if _encoders(content['model']):
         from transformers import AutoConfig
 
         encoder.tokenizer.save_pretrained(folder / TOKENIZER)
@@ -329,8 +304,6 @@ def write_package(
         config.save_pretrained(folder / TOKENIZER)
     if words:
         write_text(folder / WORDS, '\n'.join(words) + '\n')
-    if text is not None:
-        write_text(folder / LICENCE, text)
     write_bytes(folder / WEIGHTS, save(state, dict(format='pt')))
     write_text(folder / CONFIG, _json(content))
     write_text(folder / CARD, _card(label))
@@ -375,34 +348,12 @@ def _without_files(value: Any) -> Any:
         return [_without_files(item) for item in value]
     if not isinstance(value, dict):
         return value
-    fillers = {
-        key
-        for key in value
-        if key in _FILLERS
-        and any(_FILE.search(text) for _, _, text in _texts(value[key]))
-    }
-    return {
-        key: None if key in fillers else _without_files(item)
-        for key, item in value.items()
-    }
-
-
-def _describe_data(cfg: Config) -> str:
-    """The annotation files of a training, and how much is in them."""
-    from hero_mm.datasets.annotation import load_annotation
-
-    parts = []
-    for file in map(Path, _ann_files(cfg)):
-        part = file.name
-        if file.is_file():
-            known = load_annotation(file)
-            part = (
-                f'{known.metainfo.get("dataset", part)} '
-                f'({known.metainfo.get("split", "one split")}): '
-                f'{len(known.ground_truths()):,} sentences'
-            )
-        parts.append(part)
-    return ', '.join(parts) or 'not stated'
+    kept = {}
+    for key, item in value.items():
+        named = any(_FILE.search(text) for _, _, text in _texts(item))
+        is_filler = named and key in _FILLERS
+        kept[key] = None if is_filler else _without_files(item)
+    return kept
 
 
 def _scores(inferencer: 'TubeInferencer') -> dict[str, float]:
@@ -422,25 +373,22 @@ def _scores(inferencer: 'TubeInferencer') -> dict[str, float]:
 
 def _card(label: Mapping[str, Any]) -> str:
     """The label for people, with the front matter that the hub reads."""
-    scores = ''.join(
-        f'| {markdown(name)} | {value:g} |\n'
-        for name, value in label['scores'].items()
+    front = dict(
+        library_name='hero_mm',
+        license='other',
+        license_name=label['licence'],
+        tags=['video-object-grounding', 'spatio-temporal-video-grounding'],
     )
-    front = _json(
-        dict(
-            library_name='hero_mm',
-            license='other',
-            license_name=label['licence'],
-            tags=['video-object-grounding', 'spatio-temporal-video-grounding'],
-        )
-    )
+    lines = [
+        f'- Trained on: {markdown(label["trained_on"])}',
+        f'- Licence: {markdown(label["licence"])}',
+        f'- Words that it knows: {label["words"] or "of its tokenizer"}',
+    ]
+    for name, value in label['scores'].items():
+        lines.append(f'- {markdown(name)}: {value:g}')
     return (
-        f'---\n{front}---\n# {markdown(label["name"])}\n\n'
+        f'---\n{_json(front)}---\n# {markdown(label["name"])}\n\n'
         'Finds in a video what a sentence speaks of: a box a frame, a start '
-        'and an end.\n\n'
-        f'- Trained on: {markdown(label["trained_on"])}\n'
-        f'- Licence: {markdown(label["licence"])}\n'
-        f'- Words that it knows: {label["words"] or "of its tokenizer"}\n\n'
-        + (f'| score | |\n| --- | --- |\n{scores}\n' if scores else '')
-        + '```\nhero-mm ground VIDEO "SENTENCE" --model FOLDER\n```\n'
+        'and an end.\n\n' + '\n'.join(lines) + '\n\n'
+        '```\nhero-mm ground VIDEO "SENTENCE" --model FOLDER\n```\n'
     )

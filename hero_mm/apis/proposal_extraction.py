@@ -40,15 +40,11 @@ class ProposalExtractor:
         device (str, optional): Such as ``'cuda:0'``; CUDA if there is one.
         every (int): Every n-th frame is asked.
         max_per_frame (int): Most boxes of a frame.
-        short_side (int, optional): Frames are resized so that their shorter
-            side has these pixels.
-        text (str, optional): Prompt of a detector with a language model.
-            Defaults to the sentences about the video.
+        short_side (int, optional): Pixels that the shorter side of frames is
+            resized to.
+        text (str, optional): Prompt of a detector with a language model;
+            without it the sentences about the video.
         batch_size (int): Frames at once.
-
-    Raises:
-        FileNotFoundError: If the config or the checkpoint is missing.
-        ValueError: If a number is out of range.
     """
 
     def __init__(
@@ -66,8 +62,8 @@ class ProposalExtractor:
 
         if every < 1 or (short_side is not None and short_side < 1):
             raise UserError(
-                'every and short_side must be at least 1, got '
-                f'{every} and {short_side}'
+                f'every and short_side must be at least 1, got {every} and '
+                f'{short_side}'
             )
         init_default_scope('hero_mm')
         self.every = every
@@ -100,11 +96,9 @@ class ProposalExtractor:
     ) -> dict[str, Any]:
         """Work through the part of the videos that a shard (I, N) names.
 
-        Those that have a file are kept.
-
         Returns:
-            dict: ``written`` and ``kept``, numbers of videos; ``broken``, why
-            a video could not be read.
+            dict: ``written`` and ``kept`` (they have a file), numbers of
+            videos; ``broken``, why a video could not be read.
 
         Raises:
             FileNotFoundError: There is no annotation, or no folder of videos.
@@ -142,11 +136,11 @@ class ProposalExtractor:
 
     def _check_kept(self, folder: Path, name: str) -> None:
         """Files of another detector must not be taken for ours."""
-        made_by = load_proposals(folder, name).made_by
+        then = load_proposals(folder, name).made_by
         other = [
-            f'{key}={made_by.get(key)!r}, not {value!r}'
+            f'{key}={then.get(key)!r}, not {value!r}'
             for key, value in self.made_by.items()
-            if made_by.get(key) != value
+            if then.get(key) != value
         ]
         if other:
             raise UserError(

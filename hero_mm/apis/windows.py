@@ -38,21 +38,6 @@ LONG = 2.0
 """A video of more windows than this is searched in windows by itself."""
 
 
-def find_steps(pipeline: Compose) -> tuple[SampleClipFrames, DecodeFrames]:
-    """The parts of a pipeline that choose and decode frames."""
-    chosen, decoded = (
-        next((s for s in pipeline.transforms if isinstance(s, kind)), None)
-        for kind in (SampleClipFrames, DecodeFrames)
-    )
-    if chosen is None or decoded is None:
-        raise UserError(
-            'windows of a long video need a test pipeline with '
-            'SampleClipFrames and DecodeFrames; give window=0 to look at the '
-            'whole video at once'
-        )
-    return chosen, decoded
-
-
 def window_seconds(cfg: Config, pipeline: Compose) -> Optional[float]:
     """How long the clips are that a model knows, as far as its config says.
 
@@ -137,10 +122,7 @@ class Window:
     def through(
         self, pipeline: Compose, facts: dict[str, Any], size: tuple[int, int]
     ) -> dict[str, Any]:
-        """Run a pipeline on frames that are decoded already.
-
-        ``facts`` are those of the video, ``size`` is its (width, height).
-        """
+        """What a pipeline makes of it, with ``size`` (width, height)."""
         results = dict(
             facts, segment=self.segment, frame_inds=self.frames_T.copy()
         )
@@ -157,32 +139,28 @@ def cut_windows(
     frames: Iterable[tuple[int, np.ndarray]],
     grid: Grid,
     find_end: Callable[[], int],
-    overlap: float = 0.5,
 ) -> Iterator[Window]:
-    """Cut frames that come in order into windows; the last one is as long.
+    """Cut numbered frames of the grid into windows; the last one is as long.
 
-    ``frames`` are numbers and pictures of the grid. ``find_end`` gives one
+    Half of a window is seen again by the next one. ``find_end`` gives one
     past the last native frame, and is asked when all frames have come.
-    ``overlap`` is the share of a window that the next one sees again.
     """
     held: deque[tuple[int, np.ndarray]] = deque(maxlen=grid.length)
-    hop = max(1, round(grid.length * (1 - overlap)))
+    hop = max(1, round(grid.length / 2))
+
+    def window(start: int, end: int) -> Window:
+        ranks, images = zip(*held)
+        return Window((start, end), np.array(ranks, np.int64), list(images))
+
     seen = 0
     for frame in frames:
         fresh = seen - grid.length
         if fresh >= 0 and fresh % hop == 0:
-            yield _window(held, grid.edge(fresh), grid.edge(seen))
+            yield window(grid.edge(fresh), grid.edge(seen))
         held.append(frame)
         seen += 1
     if held:
-        yield _window(held, grid.edge(seen - len(held)), find_end())
-
-
-def _window(
-    held: Iterable[tuple[int, np.ndarray]], start: int, end: int
-) -> Window:
-    ranks, images = zip(*held)
-    return Window((start, end), np.array(ranks, np.int64), list(images))
+        yield window(grid.edge(seen - len(held)), find_end())
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,7 +362,7 @@ def search(
             and, where a part is searched, ``segment``.
         seconds (float): Length of a window.
         count (int): Number K of sentences.
-        number (int): Tubes that are kept of each. Defaults to 1.
+        number (int): Tubes that are kept of each.
 
     Yields:
         Progress: After each window; the last one is final.
@@ -392,7 +370,16 @@ def search(
     Raises:
         VideoError: The file is broken, or cut off.
     """
-    sampler, decoder = find_steps(pipeline)
+    sampler, decoder = (
+        next((s for s in pipeline.transforms if isinstance(s, kind)), None)
+        for kind in (SampleClipFrames, DecodeFrames)
+    )
+    if sampler is None or decoder is None:
+        raise UserError(
+            'windows of a long video need a test pipeline with '
+            'SampleClipFrames and DecodeFrames; give window=0 to look at the '
+            'whole video at once'
+        )
     start, end = facts.get('segment', (0, None))
     grid = Grid.of(sampler, facts['fps'], seconds, start)
     best = [BestTubes(number, grid.step) for _ in range(count)]
@@ -401,10 +388,11 @@ def search(
     def find_end() -> int:
         return reader.check_whole() if end is None else end
 
-    window = None
+    so_far = None
     for window in cut_windows(frames, grid, find_end):
-        data = window.through(pipeline, facts, reader.size)
-        found = read_found(answer(data))
+        found = read_found(
+            answer(window.through(pipeline, facts, reader.size))
+        )
         changed = [k for k, tubes in enumerate(best) if tubes.add(found[k])]
         so_far = dict(
             facts,
@@ -413,7 +401,7 @@ def search(
             ori_shape=reader.size[::-1],
         )
         yield Progress(best, changed, so_far, False)
-    if window is None:
+    if so_far is None:
         raise VideoError(reader.path, 'no frame can be decoded')
     whole = dict(so_far, frame_count=reader.frame_count)
     if 'frame_edges' not in whole and not isinstance(reader, PictureReader):
