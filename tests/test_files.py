@@ -224,7 +224,7 @@ OTHERS = {
     'hero_mm/files.py',
     'hero_mm/config.py',
     'hero_mm/engine/hooks/checkpoint_hook.py',
-    'hero_mm/apis/ablation/job.py',
+    'hero_mm/apis/ablation/scheduler.py',
     # A video in a temporary folder; a switch of the system.
     'hero_mm/apis/benchmark/long.py',
     'hero_mm/apis/benchmark/running.py',

@@ -7,16 +7,22 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from test_tools_cli import TOY_CONFIG, TOY_MODULE
+from zoo import small_hero
 
 from hero_mm.apis import ablation
 from hero_mm.apis.ablation import schedule
 from hero_mm.apis.ablation.cost import measure_cost
-from hero_mm.apis.ablation.folder import read_options, write_options
-from hero_mm.engine.launch import read_config
+from hero_mm.apis.ablation.scheduler import jobs_of
+from hero_mm.apis.ablation.suite import read_suite
+from hero_mm.apis.complexity import count_flops
+from hero_mm.apis.random_clips import make_item
+from hero_mm.config import read_config
+from hero_mm.registry import MODELS
 
 NAMES = ('parts', 'retrieval', 'labels', 'probes')
 
@@ -25,14 +31,10 @@ def one(**changes):
     return dict(name='a', config='c.py', budget=dict(clips=4)) | changes
 
 
-def suite_of(*runs, **more):
-    return ablation.load_suite(dict(runs=list(runs), **more))
-
-
 @pytest.fixture
 def suites(repo_root):
     folder = repo_root / 'configs/ablations'
-    return {name: ablation.load_suite(name, folder=folder) for name in NAMES}
+    return {n: ablation.load_suite(folder / f'{n}.py') for n in NAMES}
 
 
 def test_the_suites_that_come_with_it(suites, repo_root):
@@ -44,14 +46,10 @@ def test_the_suites_that_come_with_it(suites, repo_root):
         shown = {suite.row(text)[0].name for text in shown}
         assert shown == {run.name for run in suite.runs}, 'a run is not shown'
         for run in suite.runs:
-            source, _, name = run.budget.run.partition('/')
             if run.budget.kind == 'trained':
+                source, _, name = run.budget.value.partition('/')
                 assert source == 'parts'
                 assert set(run.seeds) <= set(parts.run(name).seeds)
-    seeds = {
-        run.name: run.seeds for suite in suites.values() for run in suite.runs
-    }
-    assert seeds['full-long'] == (0, 1) and seeds['with-10'] == (0,)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -65,11 +63,10 @@ def test_options_have_a_place_in_the_config(
 
 
 def test_the_first_seed_of_all_comes_first():
-    suite = suite_of(one(seeds=[3, 4]), one(name='b', seeds=[5]))
-    folders = ablation.folders_of(suite, None)
-    assert [f.label for f in folders] == [
-        *('a, seed 3', 'b, seed 5', 'a, seed 4'),
-    ]
+    runs = [one(seeds=[3, 4]), one(name='b', seeds=[5])]
+    jobs = jobs_of(read_suite('suite', dict(runs=runs)), Path('out'))
+    seeds = [(job.run.name, job.seed) for job in jobs]
+    assert seeds == [('a', 3), ('b', 5), ('a', 4)]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +83,15 @@ def test_the_first_seed_of_all_comes_first():
         (dict(runs=[one(budget=dict(compute_of='b'))]), "no run 'b'"),
         (dict(runs=[one(budget=dict(trained='x/b'))]), 'and not both'),
         (dict(runs=[one(config='')]), 'needs a config'),
+        (
+            dict(
+                runs=[
+                    *(one(), one(name='b', budget=dict(compute_of='a'))),
+                    one(name='c', budget=dict(compute_of='b')),
+                ]
+            ),
+            'name one that has an amount',
+        ),
         (dict(runs=[one(seeds=())]), 'one or more different seeds'),
         (dict(runs=[one(name='a/b')]), "the name 'a/b' must be letters"),
         (dict(runs=[one(), one()]), "the name 'a' comes twice"),
@@ -100,19 +106,7 @@ def test_the_first_seed_of_all_comes_first():
 )
 def test_what_is_wrong_with_a_suite_is_told(told, message):
     with pytest.raises(ValueError, match=message):
-        ablation.load_suite(told)
-
-
-def test_a_chain_of_budgets_is_refused():
-    like = one(name='b', budget=dict(compute_of='a'))
-    with pytest.raises(ValueError, match='name one that has an amount'):
-        suite_of(one(), like, one(name='c', budget=dict(compute_of='b')))
-
-
-def test_options_keep_their_types():
-    options = {'a.b': (1,), 'c': None, 'd': dict(e='joint')}
-    written = json.loads(json.dumps(write_options(options)))
-    assert read_options(written) == options
+        read_suite('suite', told)
 
 
 def config(**changes):
@@ -165,8 +159,9 @@ def test_schedules_that_do_not_fit_are_told():
 
 def test_a_calibration_keeps_no_checkpoint():
     cfg = config()
-    steps = schedule.fit_calibration(cfg)
-    assert steps == schedule.WARMUP_ITERS + schedule.CALIBRATION_CLIPS / 4
+    schedule.fit_calibration(cfg)
+    steps = schedule.WARMUP_ITERS + schedule.CALIBRATION_CLIPS / 4
+    assert cfg.train_cfg.max_iters == steps
     assert cfg.custom_hooks[0].warmup == schedule.WARMUP_ITERS
     assert cfg.default_hooks.checkpoint is None
 
@@ -179,67 +174,15 @@ def test_what_is_tested_stands_in_the_config():
     assert schedule.annotation_of(cfg) == ('d/t.json', 'stcat')
 
 
-TOY = """
-import torch
-from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS
-from torch.utils.data import Dataset
-
-@MODELS.register_module()
-class ToyOfCost(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(4, 1)
-        self.layer.bias.requires_grad_(False)
-    def forward(self, inputs, mode='tensor'):
-        return [self.layer(one) for one in inputs]
-
-@DATASETS.register_module()
-class ToyItems(Dataset):
-    def __init__(self, broken=False):
-        self.broken = broken
-    def __len__(self):
-        return 8
-    def __getitem__(self, index):
-        if self.broken:
-            raise OSError('no such video')
-        return dict(inputs=torch.ones(4))
-"""
-
-
-@pytest.fixture
-def toy(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path))
-    name = f'toy_{tmp_path.name}'
-    (tmp_path / f'{name}.py').write_text(TOY.replace('ToyOf', f'{name}_'))
-    path = tmp_path / 'c.py'
-    path.write_text(
-        "default_scope = 'mmengine'\n"
-        f'custom_imports = dict(imports=[{name!r}])\n'
-        f"model = dict(type='{name}_Cost')\n"
-        "test_dataloader = dict(dataset=dict(type='ToyItems'))\n"
-    )
-    yield path
-    from mmengine.registry import DATASETS
-
-    DATASETS.module_dict.pop('ToyItems', None)
-
-
-def test_what_cannot_be_measured_is_told(toy):
-    found = measure_cost(toy, clips=3, repeat=2)
-    assert (found['params'], found['trained_params']) == (5, 4)
-    assert found['clips'] == 3 and found['ms'] > 0
-    assert found['flops'] is None
-    assert 'counted for grounders' in found['errors']['flops']
-
-
-def test_the_score_counts_though_the_data_is_gone(toy):
-    toy.write_text(
-        toy.read_text().replace("type='ToyItems'", "type='ToyItems', broken=1")
-    )
-    found = measure_cost(toy)
-    assert found['params'] == 5 and found['ms'] is None
-    assert found['errors'] == {'clips': 'OSError: no such video'}
+def test_the_cost_of_a_clip():
+    model = MODELS.build(small_hero()).eval()
+    clips = [make_item(4, (32, 32), queries, 0) for queries in (1, 2, 1)]
+    found = measure_cost(model, clips, clips=2)
+    assert (found['clips'], found['sentences']) == (2, 3)
+    assert found['flops'] == sum(count_flops(model, clips[:2]).values()) / 2
+    assert found['flops'] == pytest.approx(sum(found['flops_parts'].values()))
+    assert found['params'] == sum(p.numel() for p in model.parameters())
+    assert found['trained_params'] <= found['params'] and found['ms'] > 0
 
 
 def test_the_example_of_the_page(repo_root, tmp_path):
@@ -269,7 +212,7 @@ def test_the_tools_train_test_and_measure(repo_root, tmp_path):
         [sys.executable, repo_root / 'tools/analysis_tools/ablate.py']
         + ['s.py', '--out', 'out'],
         cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{repo_root}'},
         capture_output=True,
         text=True,
         check=False,
@@ -279,7 +222,8 @@ def test_the_tools_train_test_and_measure(repo_root, tmp_path):
     path = tmp_path / 'out/a/seed0/result.json'
     result = json.loads(path.read_text())
     assert result['tests']['test']['scores'] == {'m_vIoU': 1.0}
-    assert result['params'] == 5 and result['cpu_seconds'] > 0
+    told = result['tests']['test']['errors']['cost']
+    assert 'counted for grounders' in told and result['cpu_seconds'] > 0
     measured = result['calibration']['cpu_seconds_a_clip']
     assert result['clips'] == 2 * max(1, round(0.02 / measured / 2))
     assert [p['clips'] for p in result['curve']][-1] == result['clips']

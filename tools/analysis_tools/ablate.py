@@ -15,7 +15,8 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -25,6 +26,7 @@ with explained():
     import torch
 
     from hero_mm.apis import ablation
+    from hero_mm.apis.ablation.scheduler import commands_of, jobs_of
     from hero_mm.evaluation.functional.table import align_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,42 +40,20 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Train the runs of a suite and compare them'
     )
-    parser.add_argument(
-        'suite', help='name of a suite in configs/ablations, or a Python file'
-    )
-    parser.add_argument(
-        '--out', type=Path, help='folder (work_dirs/ablations/SUITE)'
-    )
-    parser.add_argument(
-        '--only', nargs='+', default=[], metavar='RUN', help='these runs alone'
-    )
-    parser.add_argument(
-        '--jobs',
-        type=int,
-        help=f'runs side by side ({JOBS}; one a GPU where there are some)',
-    )
-    parser.add_argument(
-        '--time-limit',
-        type=float,
-        metavar='MINUTES',
-        help='stop then; the same command goes on',
-    )
-    parser.add_argument(
-        '--retry', action='store_true', help='run again what has failed'
-    )
-    parser.add_argument(
-        '--dry-run',
-        action='store_true',
-        help='say what would run and how far it is',
-    )
-    parser.add_argument(
-        '--report',
-        action='store_true',
-        help='write tables and plots of what is there, and run nothing',
-    )
+    add = parser.add_argument
+    add('suite', help='name of a suite in configs/ablations, or a Python file')
+    add('--out', type=Path, help='folder (work_dirs/ablations/SUITE)')
+    add('--only', nargs='+', default=[], metavar='RUN', help='these alone')
+    add('--jobs', type=int, help=f'runs side by side ({JOBS}; one a GPU)')
+    limit = 'stop then; the same command goes on'
+    add('--time-limit', type=float, metavar='MINUTES', help=limit)
+    add('--retry', action='store_true', help='run again what has failed')
+    modes = parser.add_mutually_exclusive_group()
+    told = 'say what would run and how far it is'
+    modes.add_argument('--dry-run', action='store_true', help=told)
+    told = 'write tables and plots of what is there, and run nothing'
+    modes.add_argument('--report', action='store_true', help=told)
     args = parser.parse_args(argv)
-    if args.dry_run and args.report:
-        parser.error('--dry-run writes nothing: leave --report away')
     if args.jobs is not None and args.jobs < 1:
         parser.error(f'--jobs must be 1 or more, got {args.jobs}')
     if args.time_limit is not None and args.time_limit <= 0:
@@ -81,13 +61,15 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return args
 
 
-def dry_run(suite: ablation.Suite, out: Path, only: Sequence[str]) -> None:
-    """Say what would run and how far each run is."""
-    rows = [['run', 'seed', 'state', 'budget']]
-    for folder in ablation.folders_of(suite, out, only):
-        name, budget = folder.run.name, str(folder.run.budget)
-        rows.append([name, str(folder.seed), folder.state(), budget])
-    print('\n'.join(align_rows(rows)))
+def find_suite(name: str) -> Path:
+    """The file of a suite."""
+    path = Path(name) if name.endswith('.py') else SUITES / f'{name}.py'
+    if not path.is_file():
+        known = sorted(path.stem for path in SUITES.glob('*.py'))
+        raise FileNotFoundError(
+            f'there is no suite {path}; give a Python file or one of {known}'
+        )
+    return path
 
 
 def interrupt(*unused: object) -> None:
@@ -97,44 +79,48 @@ def interrupt(*unused: object) -> None:
 
 def main(
     argv: Optional[Sequence[str]] = None,
-    commands: Optional[ablation.Commands] = None,
+    commands: Optional[Mapping[str, Sequence[str]]] = None,
 ) -> None:
     """Run the suite, then write the report."""
     args = parse_args(argv)
-    suite = ablation.load_suite(args.suite, folder=SUITES)
+    suite = ablation.load_suite(find_suite(args.suite))
     out = args.out or Path('work_dirs/ablations') / suite.name
-    devices = torch.cuda.device_count()
-    jobs = args.jobs or devices or JOBS
+    jobs = jobs_of(suite, out, args.only)
     if args.dry_run:
-        dry_run(suite, out, args.only)
+        rows = [['run', 'seed', 'state', 'budget']]
+        for job in jobs:
+            run, budget = job.run.name, str(job.run.budget)
+            rows.append([run, str(job.seed), job.state(), budget])
+        print('\n'.join(align_rows(rows)))
         return
     if args.report:
         print(f'Report: {ablation.write_report(suite, out)}')
         return
     signal.signal(signal.SIGTERM, interrupt)
-    limit = args.time_limit
-    outcome = ablation.Scheduler(
+    limit, devices = args.time_limit, torch.cuda.device_count()
+    scheduler = ablation.Scheduler(
         suite,
-        ablation.folders_of(suite, out, args.only),
-        commands or ablation.Commands.of_tools(ROOT),
         jobs,
+        commands or commands_of(ROOT),
+        args.jobs or devices or JOBS,
         None if limit is None else time.time() + 60 * limit,
         args.retry,
         devices,
-        say=lambda line: print(line, flush=True),
-    ).run()
-    if outcome.left:
+        say=partial(print, flush=True),
+    )
+    scheduler.run()
+    left, failed = scheduler.left, scheduler.failed
+    if left:
         print(
-            f'{len(outcome.left)} runs are left: {", ".join(outcome.left)}. '
+            f'{len(left)} runs are left: {", ".join(left)}. '
             'The same command goes on.'
         )
     else:
         print(f'Report: {ablation.write_report(suite, out)}')
-    bad = {**outcome.failed, **outcome.blocked}
-    if bad:
+    if failed:
         raise UserError(
-            f'{len(bad)} runs have no result: '
-            + '; '.join(f'{label}: {why}' for label, why in bad.items())
+            f'{len(failed)} runs have no result: '
+            + '; '.join(f'{label}: {why}' for label, why in failed.items())
         )
 
 

@@ -4,16 +4,8 @@
 says how a suite is written.
 """
 
-from .job import Commands
 from .report import write_report
-from .scheduler import Scheduler, folders_of
+from .scheduler import Scheduler
 from .suite import Suite, load_suite
 
-__all__ = [
-    'Commands',
-    'Scheduler',
-    'Suite',
-    'folders_of',
-    'load_suite',
-    'write_report',
-]
+__all__ = ['Scheduler', 'Suite', 'load_suite', 'write_report']

@@ -1,374 +1,307 @@
-"""One run of a suite, from its plan to its result.
+"""A run at one seed: its folder, how far it is, and its stages.
 
-Each stage leaves a file, so that an interrupted run goes on with the first
-stage that has left none. Trainings, tests and the measuring of costs are
-commands in processes of their own.
+========================  ==================================================
+``plan.json``             what is to be done, with the commit at the start
+``config.py``             config of the training
+``train/``                work dir of the training
+``tests/NAME/``           config, ``predictions.json``, ``cost.json`` and log
+``log.txt``               what all commands wrote
+``result.json``           what was trained, and each test when it is done
+``failed.json``           why it failed, when it did
+``../calibration.json``   measured cost of a clip, for budgets in seconds
+========================  ==================================================
+
+An interrupted run goes on with the first stage that has left no file.
+Trainings, tests and the measuring of costs are commands in processes of their
+own; a stage yields while its command runs.
 """
 
-import fcntl
-import os
+import json
 import shutil
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from ast import literal_eval
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from mmengine.config import Config
 
+from hero_mm import json_reader
 from hero_mm.config import read_config
-from hero_mm.engine.hooks.deadline_hook import STOP_AT
-from hero_mm.files import write_text
+from hero_mm.engine.hooks.training_cost_hook import COST_FILE
+from hero_mm.files import PathLike, write_text
 
-from .folder import Folder, asked_of, read_json, read_options, write_json
 from .schedule import (
     annotation_of,
     fit_calibration,
     fit_training,
     iterations_of,
 )
-from .suite import Run, Trial
+from .suite import OTHERS, Run, Trial
 
-if TYPE_CHECKING:
-    from .scheduler import Scheduler
-
-# One run is one thread: two of them share two cores.
-ONE_THREAD = dict(
-    OMP_NUM_THREADS='1', MKL_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1'
-)
-COUNTED = (
-    'device',
-    'iterations',
-    'clips',
-    'cpu_seconds',
-    'gpu_seconds',
-    'wall_seconds',
-)
-POLL_SECONDS = 0.1
-KILL_SECONDS = 10.0
-# Workers of a training that was stopped live a little longer.
-LOCK_SECONDS = 12.0
-# Before the time limit: a training should have ended by itself.
-RESERVE_SECONDS = 20.0
+# How far a run is.
+NEW, BEGUN, TRAINED = 'new', 'begun', 'trained'
+DONE, FAILED, CHANGED = 'done', 'failed', 'changed'
+COUNTED = ('device', 'clips', 'cpu_seconds', 'wall_seconds')
+Steps = Generator[None, None, None]
+Start = Callable[..., Steps]
+"""Runs a command: a name for messages, a kind, and what it works on."""
 
 
 class StageError(RuntimeError):
-    """A command of a run failed; the message has the last words of its log."""
+    """A run cannot go on."""
 
 
 class Stopped(Exception):
     """A run was stopped and goes on another time."""
 
 
-@dataclass(frozen=True)
-class Commands:
-    """First words of the commands; what they work on is put behind.
+def read_json(path: Path) -> Any:
+    """What is in a file, None where there is none."""
+    return json_reader.read_json(path) if path.is_file() else None
 
-    Attributes:
-        train (Sequence[str]): Takes ``CONFIG --work-dir DIR --seed N`` and
-            ``--resume`` or ``--no-validate``; leaves a checkpoint,
-            ``last_checkpoint`` and ``training_cost.json`` in ``DIR``.
-        test (Sequence[str]): Takes ``CONFIG CHECKPOINT --work-dir DIR --dump
-            FILE``; leaves the predictions and ``DIR/TIME/TIME.json``.
-        cost (Sequence[str]): Takes ``CONFIG CHECKPOINT --out FILE``.
-        root (Path): Put in the search path of Python.
+
+def write_json(path: PathLike, content: Any) -> None:
+    """Write a file as a whole."""
+    write_text(path, json.dumps(content, indent=1) + '\n')
+
+
+def write_options(options: Mapping[str, Any]) -> dict[str, str]:
+    """Options as Python writes them, for JSON has no tuples.
+
+    Examples:
+        >>> write_options({'model.neck.scales': (1,)})
+        {'model.neck.scales': '(1,)'}
     """
+    return {key: repr(value) for key, value in options.items()}
 
-    train: Sequence[str]
-    test: Sequence[str]
-    cost: Sequence[str]
-    root: Path
 
-    @classmethod
-    def of_tools(cls, root: Path) -> 'Commands':
-        """Those of this package."""
-        return cls(
-            [sys.executable, str(root / 'tools/train.py')],
-            [sys.executable, str(root / 'tools/test.py')],
-            [sys.executable, '-m', 'hero_mm.apis.ablation.cost'],
-            root,
+def read_options(options: Mapping[str, str]) -> dict[str, Any]:
+    """The inverse of :func:`write_options`."""
+    return {key: literal_eval(value) for key, value in options.items()}
+
+
+class Job:
+    """A run at one seed, in the folder of its suite."""
+
+    def __init__(self, run: Run, seed: int, out: Path) -> None:
+        self.run, self.seed, self.out = run, seed, out
+        self.label = f'{run.name}, seed {seed}'
+        self.path = out / run.name / f'seed{seed}'
+        self.work_dir, self.log = self.path / 'train', self.path / 'log.txt'
+        self.calibration = self.path.parent / 'calibration.json'
+
+    def read(self, name: str) -> Any:
+        """What is in ``NAME.json``, None where it is missing."""
+        return read_json(self.path / f'{name}.json')
+
+    def tested(self, trial: Trial) -> Any:
+        """What a test gave, None where it, as the suite has it, is to come."""
+        found = (self.read('result') or {}).get('tests', {}).get(trial.name)
+        return found if found and found.get('asked') == _asked(trial) else None
+
+    def state(self) -> str:
+        """How far it is, one of the states above."""
+        plan = self.read('plan')
+        if plan and any(plan.get(k) != v for k, v in self._wanted().items()):
+            return CHANGED
+        if self.read('failed'):
+            return FAILED
+        if not plan:
+            return NEW
+        if not self.read('result'):
+            return BEGUN
+        return DONE if all(map(self.tested, self.run.tests)) else TRAINED
+
+    def _wanted(self) -> dict[str, Any]:
+        """What the suite says of the training."""
+        return dict(
+            run=self.run.name,
+            config=self.run.config,
+            options=write_options(self.run.options),
+            seed=self.seed,
+            budget=dict([self.run.budget]),
         )
 
+    def depends(self) -> bool:
+        """Whether another run has to be trained before it."""
+        return self.run.budget.kind in OTHERS and not self.read('plan')
 
-@contextmanager
-def locked(folder: Folder) -> Iterator[int]:
-    """Keep others out; a command that outlives this process does so too."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    last = time.monotonic() + LOCK_SECONDS
-    with open(folder.path / 'lock', 'a', encoding='utf-8') as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > last:
-                    raise Stopped(
-                        f'{folder.path} is in use by another process'
-                    ) from error
-                time.sleep(POLL_SECONDS)
-        yield file.fileno()
+    def source(self) -> Optional[Path]:
+        """Result of the run that has trained, or whose seconds are taken."""
+        suite, _, name = self.run.budget.value.rpartition('/')
+        out = self.out.parent / suite if suite else self.out
+        found = sorted((out / name).glob('seed*/result.json'))
+        own = out / name / f'seed{self.seed}/result.json'
+        return own if own in found else next(iter(found), None)
 
-
-@dataclass
-class Job:
-    """A run at work, from its plan to its result."""
-
-    scheduler: 'Scheduler'
-    folder: Folder
-    lock: int
-    device: Optional[int]
-
-    def run(self) -> None:
-        """Go on until the result is written.
+    def work(self, start: Start) -> Steps:
+        """Go on until all tests are done.
 
         Raises:
             Stopped: If time is up.
             StageError: If a command fails.
         """
-        (self.folder.path / 'failed.json').unlink(missing_ok=True)
-        self.plan()
-        self.train()
-        for trial in self.folder.run.tests:
-            self.test(trial)
-        self.finish()
+        (self.path / 'failed.json').unlink(missing_ok=True)
+        if not self.read('plan'):
+            yield from self._plan(start)
+        if not self.read('result'):
+            yield from self._train(start)
+        for trial in self.run.tests:
+            if not self.tested(trial):
+                yield from self._test(trial, start)
 
-    def start(self, what: str, *words: Any) -> None:
-        """Run a command to its end; it keeps the lock open."""
-        scheduler, path = self.scheduler, self.folder.path / 'log.txt'
-        if scheduler.is_late():
-            raise Stopped(what)
-        line = [str(word) for word in words]
-        with open(path, 'ab') as log:
-            log.write(f'\n$ {" ".join(line)}\n'.encode())
-            log.flush()
-            start = log.tell()
-            # In the group of this process: what ends all of it, such as
-            # Ctrl-C, leaves no training behind.
-            process = subprocess.Popen(
-                line,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self.environment(),
-                pass_fds=[self.lock],
-            )
-        try:
-            while process.poll() is None:
-                if scheduler.is_late():
-                    raise Stopped(what)
-                time.sleep(POLL_SECONDS)
-        finally:
-            _end(process)
-        if process.returncode:
-            last = _last_words(path, start)
-            raise StageError(f'{what} failed ({process.returncode}): {last}')
-
-    def environment(self) -> dict[str, str]:
-        """Variables of a command."""
-        root = str(self.scheduler.commands.root)
-        paths = [root, os.environ.get('PYTHONPATH')]
-        path = os.pathsep.join(filter(None, paths))
-        given = {**os.environ, **ONE_THREAD, 'PYTHONPATH': path}
-        if self.scheduler.deadline is not None:
-            given[STOP_AT] = str(self.scheduler.deadline - RESERVE_SECONDS)
-        if self.device is not None:
-            name = 'CUDA_VISIBLE_DEVICES'
-            seen = [one for one in given.get(name, '').split(',') if one]
-            given[name] = seen[self.device] if seen else str(self.device)
-        return given
-
-    def config(self, trial: Optional[Trial] = None) -> Config:
-        """Config of the training, or of a test."""
-        plan: dict[str, Any] = self.folder.plan() or self.folder.wanted()
-        path = plan.get('trained_config') or self.folder.run.config
-        options = read_options(plan.get('trained_options') or {})
-        options.update(self.folder.run.options)
-        if trial is not None:
-            options.update(trial.options)
-        return read_config(path, options)
-
-    def plan(self) -> None:
+    def _plan(self, start: Start) -> Steps:
         """Decide how much is trained, and write the config."""
-        if self.folder.plan() is not None:
-            return
-        plan = self.folder.wanted()
-        plan['commit'] = commit_of(self.scheduler.commands.root)
-        plan['date'] = now()
-        budget = self.folder.run.budget
-        if budget.kind == 'trained':
-            source = source_of(self.folder)
-            result = _result_of(source)
+        plan = dict(self._wanted(), commit=_commit(), date=_now())
+        budget = self.run.budget
+        source = self.source() if self.depends() else None
+        result = read_json(source) if source else {}
+        if source and budget.kind == 'trained':
             plan['trained_config'] = result['config']
             plan['trained_options'] = result['options']
-            # The folder may have been moved.
-            near = source.work_dir / Path(result['checkpoint']).name
-            found = near if near.is_file() else result['checkpoint']
-            plan['checkpoint'] = str(found)
-            plan['source'] = str(source.path)
+            plan['checkpoint'] = _checkpoint(source.parent, result)
+            plan['source'] = str(source.parent)
         else:
-            cfg = self.config()
-            clips = budget.amount
+            cfg = self._config(plan)
+            clips = budget.value
             if budget.kind != 'clips':
-                found = self.scheduler.calibration(self.folder, self)
-                plan['calibration'] = found
-                clips = self.clips_for(plan)
+                if not self.calibration.is_file():
+                    yield from self._calibrate(start)
+                found = plan['calibration'] = read_json(self.calibration)
+                kind, seconds = budget
+                if kind == 'compute_of':
+                    on_cpu = result['device'] == 'cpu'
+                    kind = 'cpu_seconds' if on_cpu else 'gpu_seconds'
+                    seconds = plan['seconds'] = result[kind]
+                if kind == 'gpu_seconds' and found['device'] == 'cpu':
+                    raise StageError(
+                        'the budget is in GPU-seconds, and there is no GPU '
+                        'here'
+                    )
+                clips = seconds / found[f'{kind}_a_clip']
             plan['iterations'] = iterations_of(clips, cfg)
             fit_training(cfg, plan['iterations'])
-            write_text(self.folder.path / 'config.py', cfg.pretty_text)
-        write_json(self.folder.path / 'plan.json', plan)
+            write_text(self.path / 'config.py', cfg.pretty_text)
+        write_json(self.path / 'plan.json', plan)
 
-    def clips_for(self, plan: dict[str, Any]) -> float:
-        """Clips that can be trained in the seconds of the budget."""
-        budget = self.folder.run.budget
-        seconds, kind = budget.amount, budget.kind
-        if kind == 'compute_of':
-            result = _result_of(source_of(self.folder))
-            on_cpu = result['device'] == 'cpu'
-            kind = 'cpu_seconds' if on_cpu else 'gpu_seconds'
-            seconds = plan['seconds'] = result[kind]
-        found = plan['calibration']
-        if kind == 'gpu_seconds' and found['device'] == 'cpu':
-            raise StageError(
-                'the budget is in GPU-seconds, and there is no GPU here'
-            )
-        return seconds / found[f'{kind}_a_clip']
+    def _config(self, plan: Mapping[str, Any], more: Any = ()) -> Config:
+        """Config of the training, or of a test with more options."""
+        path = plan.get('trained_config') or self.run.config
+        options = read_options(plan.get('trained_options') or {})
+        return read_config(path, {**options, **self.run.options, **dict(more)})
 
-    def measure(self) -> dict[str, Any]:
-        """Train a little, to see what a clip costs."""
-        work_dir = self.folder.path / 'calibration'
+    def _calibrate(self, start: Start) -> Steps:
+        """Train a little, to see what a clip costs; it serves all seeds."""
+        work_dir = self.path / 'calibration'
         shutil.rmtree(work_dir, ignore_errors=True)
-        cfg = self.config()
+        cfg = self._config({})
         fit_calibration(cfg)
-        work_dir.mkdir()
         path = work_dir / 'calibration_config.py'
         write_text(path, cfg.pretty_text)
-        words = ['--work-dir', work_dir, '--seed', self.folder.seed]
+        words = ['--work-dir', work_dir, '--seed', self.seed]
         words.append('--no-validate')
-        train = self.scheduler.commands.train
-        self.start('the calibration', *train, path, *words)
-        cost = read_json(work_dir / 'training_cost.json') or {}
-        if not cost.get('clips'):
+        yield from start('the calibration', 'train', path, *words)
+        cost = read_json(work_dir / COST_FILE)
+        if not cost or not cost['clips']:
             raise StageError(f'{work_dir}: the calibration counted no clips')
         shutil.rmtree(work_dir)
-        return dict(
+        found = dict(
             device=cost['device'],
             clips=cost['clips'],
             cpu_seconds_a_clip=cost['cpu_seconds'] / cost['clips'],
             gpu_seconds_a_clip=cost['wall_seconds'] / cost['clips'],
         )
+        write_json(self.calibration, found)
 
-    def train(self) -> None:
-        """Train, or go on with it."""
-        folder = self.folder
-        if folder.is_trained():
-            return
-        words = ['--work-dir', folder.work_dir, '--seed', folder.seed]
-        if (folder.work_dir / 'last_checkpoint').is_file():
-            words.append('--resume')
-        config = folder.path / 'config.py'
-        train = self.scheduler.commands.train
-        self.start('the training', *train, config, *words)
-        if folder.is_trained():
-            return
-        plan, done = folder.plan() or {}, folder.cost().get('step', 0)
-        ended = f'{done} of {plan["iterations"]} iterations'
-        if self.scheduler.deadline is not None and done:
-            raise Stopped(ended)
-        log = folder.path / 'log.txt'
-        raise StageError(f'the training ended after {ended}, see {log}')
+    def _train(self, start: Start) -> Steps:
+        """Train, or go on with it; then write the result, without tests."""
+        plan, note = self.read('plan'), self.work_dir / 'last_checkpoint'
+        result = dict(plan, tests={})
+        if self.run.budget.kind == 'trained':
+            other = read_json(Path(plan['source']) / 'result.json')
+            result['config'] = other['config']
+            result['options'] = {**other['options'], **plan['options']}
+            keys = (*COUNTED, 'iterations', 'gpu_seconds', 'curve', 'commit')
+            result.update({key: other[key] for key in keys})
+        else:
+            cost_file = self.work_dir / COST_FILE
+            if (read_json(cost_file) or {}).get('step') != plan['iterations']:
+                words = ['--work-dir', self.work_dir, '--seed', self.seed]
+                words += ['--resume'] if note.is_file() else []
+                config = self.path / 'config.py'
+                yield from start('the training', 'train', config, *words)
+            cost = read_json(cost_file) or dict(step=0)
+            ended = f'{cost["step"]} of {plan["iterations"]} iterations'
+            if 0 < cost['step'] < plan['iterations']:
+                # It ends by itself where time would be up.
+                raise Stopped(ended)
+            if not cost['step'] or not note.is_file():
+                raise StageError(
+                    f'the training ended after {ended}, see {self.log}'
+                )
+            on_cpu = cost['device'] == 'cpu'
+            # The last checkpoint, for a schedule ends where it is best.
+            name = Path(note.read_text(encoding='utf-8').strip()).name
+            result.update(
+                {key: cost[key] for key in COUNTED},
+                iterations=cost['step'],
+                gpu_seconds=0.0 if on_cpu else cost['wall_seconds'],
+                curve=cost['points'],
+                checkpoint=str(self.work_dir / name),
+            )
+        write_json(self.path / 'result.json', result)
 
-    def checkpoint(self) -> str:
-        """The last checkpoint, for a schedule ends where it is best."""
-        plan = self.folder.plan() or {}
-        if plan.get('checkpoint'):
-            return plan['checkpoint']
-        note = self.folder.work_dir / 'last_checkpoint'
-        if not note.is_file():
-            raise StageError(f'the training left no {note}')
-        name = Path(note.read_text(encoding='utf-8').strip()).name
-        return str(self.folder.work_dir / name)
-
-    def test(self, trial: Trial) -> None:
+    def _test(self, trial: Trial, start: Start) -> Steps:
         """Predict and score, then measure what a clip costs."""
-        if self.folder.tested(trial) is not None:
-            return
-        place = self.folder.trial(trial)
+        place = self.path / 'tests' / trial.name
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        cfg = self.config(trial)
-        config = place / 'config.py'
+        config, log = place / 'config.py', place / 'log'
+        cfg = self._config(self.read('plan'), trial.options)
         write_text(config, cfg.pretty_text)
-        checkpoint = self.checkpoint()
-        dump, log = place / 'predictions.json', place / 'log'
-        words = ['--work-dir', log, '--dump', dump]
-        test = self.scheduler.commands.test
-        start = time.monotonic()
-        self.start(f'test {trial.name!r}', *test, config, checkpoint, *words)
+        model = config, _checkpoint(self.path, self.read('result'))
+        words = ['--work-dir', log, '--dump', place / 'predictions.json']
+        yield from start(f'test {trial.name!r}', 'test', *model, *words)
         annotation, protocol = annotation_of(cfg)
         found = dict(
-            asked=asked_of(trial),
+            asked=_asked(trial),
             annotation=annotation,
             protocol=protocol,
             scores=_logged_scores(log),
-            seconds=time.monotonic() - start,
-            **self.cost(trial, config, checkpoint),
         )
-        write_json(place / 'test.json', found)
-
-    def cost(self, trial: Trial, config: Path, checkpoint: str) -> Any:
-        """Parameters, FLOPs and time; what cannot be had is left out."""
-        if not trial.cost:
-            return {}
-        out = self.folder.trial(trial) / 'cost.json'
-        words = [*self.scheduler.commands.cost, config, checkpoint]
-        try:
-            self.start(f'the cost of {trial.name!r}', *words, '--out', out)
-            return read_json(out)
-        except StageError as error:
-            return dict(errors=dict(cost=str(error)))
-
-    def finish(self) -> None:
-        """Write the result."""
-        folder, result = self.folder, dict(self.folder.plan() or {})
-        if folder.run.budget.kind == 'trained':
-            other = _result_of(source_of(folder))
-            result['config'] = other['config']
-            result['options'] = {**other['options'], **result['options']}
-            keys = (*COUNTED, 'curve', 'commit')
-            result.update({key: other[key] for key in keys})
-        else:
-            cost = folder.cost()
-            on_cpu = cost['device'] == 'cpu'
-            cost['gpu_seconds'] = 0.0 if on_cpu else cost['wall_seconds']
-            cost['iterations'] = cost['step']
-            result.update({key: cost[key] for key in COUNTED})
-            result['curve'] = cost['points']
-        tests = {t.name: folder.tested(t) for t in folder.run.tests}
-        first = next(iter(tests.values())) or {}
-        result.update(
-            commit_at_end=commit_of(self.scheduler.commands.root),
-            date_of_end=now(),
-            checkpoint=self.checkpoint(),
-            params=first.get('params'),
-            flops=first.get('flops'),
-            ms=first.get('ms'),
-            tests=tests,
-        )
-        write_json(folder.path / 'result.json', result)
+        if trial.cost:
+            file = place / 'cost.json'
+            what = f'the cost of {trial.name!r}'
+            try:
+                yield from start(what, 'cost', *model, '--out', file)
+                found.update(read_json(file))
+            except StageError as error:  # The table says it.
+                found['errors'] = dict(cost=str(error))
+        result = self.read('result')
+        result.update(commit_at_end=_commit(), date_of_end=_now())
+        result['tests'][trial.name] = found
+        write_json(self.path / 'result.json', result)
 
 
-def commit_of(root: Path) -> Optional[str]:
-    """The commit of a folder of code, with a + where files differ from it."""
+def _asked(trial: Trial) -> dict[str, Any]:
+    """What the suite says of a test, as the result keeps it."""
+    return dict(options=write_options(trial.options))
+
+
+def _checkpoint(folder: Path, result: Mapping[str, Any]) -> str:
+    """Path of the checkpoint of a run, whose folder may have been moved."""
+    near = folder / 'train' / Path(result['checkpoint']).name
+    return str(near) if near.is_file() else result['checkpoint']
+
+
+def _commit() -> Optional[str]:
+    """The commit of this code, with a + where files differ from it."""
     words = ['--always', '--abbrev=40', '--exclude=*', '--dirty=+']
     try:
         done = subprocess.run(
             ['git', 'describe', *words],
-            cwd=root,
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=True,
@@ -378,61 +311,10 @@ def commit_of(root: Path) -> Optional[str]:
     return done.stdout.strip()
 
 
-def source_of(folder: Folder) -> Folder:
-    """The folder of the run that has trained, or whose seconds are taken."""
-    suite, _, name = folder.run.budget.run.rpartition('/')
-    out = folder.out.parent / suite if suite else folder.out
-    found = sorted((out / name).glob('seed*/result.json'))
-    seeds = [int(path.parent.name.removeprefix('seed')) for path in found]
-    seed = folder.seed if folder.seed in seeds or not seeds else seeds[0]
-    return Folder(Run(name, folder.run.budget), seed, out)
-
-
-def _result_of(folder: Folder) -> dict[str, Any]:
-    result = folder.result()
-    if result is None:
-        raise StageError(
-            f'run {folder.run.name!r} has no result in {folder.path.parent}; '
-            'run it first'
-        )
-    return result
-
-
-def _end(process: 'subprocess.Popen[bytes]') -> None:
-    """Stop a command, politely at first, and then what it has started.
-
-    A data worker whose parent is gone may wait for ever to hand out a batch,
-    and would keep the lock.
-    """
-    children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
-    workers = children.read_text().split() if children.is_file() else []
-    for end in (process.terminate, process.kill):
-        if process.poll() is not None:
-            break
-        end()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(KILL_SECONDS)
-    for worker in map(int, workers):
-        with suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
-
-
-def _last_words(log: Path, start: int) -> str:
-    """The message of an error, or the last line that was written."""
-    text = log.read_bytes()[start:].decode(errors='replace')
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return 'it wrote nothing'
-    errors = [line for line in lines if line.startswith('error: ')]
-    if errors:
-        return errors[-1].removeprefix('error: ')
-    return f'{lines[-1]} / see the last lines of {log}'
-
-
 def _logged_scores(log: Path) -> dict[str, float]:
     """The scores that a test has logged, without their prefix."""
     found = sorted(log.glob('*/*.json'))
-    scores = (read_json(found[-1]) if found else None) or {}
+    scores = read_json(found[-1]) if found else {}
     return {
         name.removeprefix('tube/'): float(value)
         for name, value in scores.items()
@@ -441,6 +323,5 @@ def _logged_scores(log: Path) -> dict[str, float]:
     }
 
 
-def now() -> str:
-    """Date and time, to the second."""
+def _now() -> str:
     return datetime.now().isoformat(timespec='seconds')

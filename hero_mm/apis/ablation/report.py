@@ -1,26 +1,38 @@
 """The report of a suite: Markdown, CSV and plots.
 
-Scores are shown in percent, differences in percent points.
+Scores are shown in percent, differences in percent points. Differences are
+paired: both models answer the same sentences, and videos are drawn with all
+their sentences at all seeds.
 """
 
 import re
+import statistics
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
-from hero_mm.evaluation.comparison import LEVEL
-from hero_mm.files import write_text
+import numpy as np
+
+from hero_mm.datasets.annotation import GroundingAnnotation, load_annotation
+from hero_mm.errors import UserError
+from hero_mm.evaluation import compare_scores, load_predictions, score_tubes
+from hero_mm.evaluation.comparison import LEVEL, Difference
+from hero_mm.evaluation.functional import TubeScores
+from hero_mm.files import PathLike, write_text
 from hero_mm.texts import csv_text
 from hero_mm.visualization.charts import Series, line_chart
 from hero_mm.visualization.report_tables import interval, percent, points
-from hero_mm.visualization.video_writer import PathLike
 
-from .results import Mean, Results, Row
-from .suite import MAIN_METRIC, METRICS, Comparison, Plot, Suite
+from .job import CHANGED, FAILED, NEW, Job
+from .suite import MAIN_METRIC, METRICS, Comparison, Plot, Run, Suite, Trial
 
 DASH = '–'
 REPORT, TABLE = 'report.md', 'table.csv'
+MEASURED = ('params', 'flops', 'ms')
+SPENT = ('clips', 'cpu_seconds', 'gpu_seconds')
 LABELS = {
     'clips': 'clips trained',
     'cpu_seconds': 'CPU-seconds of training',
@@ -29,6 +41,60 @@ LABELS = {
     'ms': 'milliseconds a clip',
     'params': 'parameters',
 }
+NOTE = (
+    'Scores in percent, ± the standard deviation over the seeds. '
+    'Difference: the run minus the reference, in percent points, at the '
+    'seeds that both have; paired bootstrap over videos, each with all '
+    'its sentences at all seeds. It does not hold how much trainings of '
+    'other seeds differ.'
+)
+
+
+class Mean(NamedTuple):
+    """Mean of a number over the seeds; its deviation from two seeds on."""
+
+    mean: float
+    spread: Optional[float]
+
+    def __str__(self) -> str:
+        spread = '' if self.spread is None else f' ± {percent(self.spread)}'
+        return percent(self.mean) + spread
+
+
+@dataclass
+class Row:
+    """A trained model under a test, over its seeds.
+
+    Attributes:
+        text (str): ``RUN`` or ``RUN/TEST``.
+        run (Run): The run.
+        trial (Trial): The test.
+        results (dict[int, dict]): Results by seed.
+        means (dict[str, Mean]): Scores, and what was spent and measured.
+        reference (str): The row that it is compared to, '' without one.
+        differences (dict[str, Difference]): By score: first the reference,
+            then this row.
+        notes (list[str]): What is missing, and why.
+    """
+
+    text: str
+    run: Run
+    trial: Trial
+    results: dict[int, dict[str, Any]] = field(default_factory=dict)
+    means: dict[str, Mean] = field(default_factory=dict)
+    reference: str = ''
+    differences: dict[str, Difference] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def value(self, name: str) -> Optional[float]:
+        """A number of the row by its name; None where there is none."""
+        facts = {**self.run.facts, **self.trial.facts}
+        if name in facts:
+            return facts[name]
+        if name == 'gflops':
+            flops = self.value('flops')
+            return None if flops is None else flops / 1e9
+        return self.means[name].mean if name in self.means else None
 
 
 def write_report(suite: Suite, out: PathLike) -> Path:
@@ -38,28 +104,148 @@ def write_report(suite: Suite, out: PathLike) -> Path:
         Path: Of the Markdown file, which lies there too.
     """
     out = Path(out)
-    results = Results(suite, out)
-    tables = [(table, results.rows(table)) for table in suite.comparisons]
+    reader = _Reader(suite, out)
+    tables = [(table, reader.rows(table)) for table in suite.comparisons]
     lines = [f'# Ablations: {suite.name}', '', *_facts(tables)]
     for table, rows in tables:
-        lines += ['', f'## {table.title}', '', *_markdown(rows), '']
-        lines += _notes(rows)
-        for path in draw_curves(table.title, rows, out):
+        lines += ['', f'## {table.title}', '', *_markdown(rows), '', NOTE]
+        missing = [f'- {row.text}: {x}' for row in rows for x in row.notes]
+        lines += ['', *missing] if missing else []
+        for path in _draw_curves(table.title, rows, out):
             lines += ['', f'![{path.stem}]({path.name})']
     for plot in suite.plots:
-        path = out / f'{slug(plot.title)}.svg'
-        series = {
-            name: [results.row(text) for text in texts]
-            for name, texts in plot.series.items()
-        }
-        lines += ['', f'## {plot.title}', '']
-        if draw_plot(plot, series, path):
-            lines.append(f'![{path.stem}]({path.name})')
-        else:
-            lines.append('Nothing to draw yet.')
-    write_text(out / TABLE, _csv(_table_lines(tables)))
+        path = out / f'{_slug(plot.title)}.svg'
+        shown = f'![{path.stem}]({path.name})'
+        if not _draw_plot(plot, reader, path):
+            shown = 'Nothing to draw yet.'
+        lines += ['', f'## {plot.title}', '', shown]
+    cells = list(_table_lines(tables))
+    # A name that only some lines have is left empty in the others.
+    names = list(dict.fromkeys(name for row in cells for name in row))
+    body = [[row.get(name, '') for name in names] for row in cells]
+    write_text(out / TABLE, csv_text([names, *body]))
     write_text(out / REPORT, '\n'.join(lines) + '\n')
     return out / REPORT
+
+
+class _Reader:
+    """Reads what lies in the folder of a suite."""
+
+    def __init__(self, suite: Suite, out: Path) -> None:
+        self.suite, self.out = suite, out
+        self._annotations: dict[str, GroundingAnnotation] = {}
+        self._scores: dict[Path, tuple[TubeScores, list[str]]] = {}
+
+    def rows(self, table: Comparison) -> list[Row]:
+        """The rows of a table; those without a result say why."""
+        found = [self.row(text) for text in table.rows]
+        for row in found:
+            reference = table.reference or row.run.compare_to
+            if reference and self.suite.row(reference) != (row.run, row.trial):
+                row.reference = reference
+                self._compare(row, self.row(reference))
+        return found
+
+    def row(self, text: str) -> Row:
+        """A row without its difference."""
+        row = Row(text, *self.suite.row(text))
+        notes: dict[str, list[str]] = {}
+        for seed in row.run.seeds:
+            for note in self._add_seed(row, seed):
+                notes.setdefault(note, []).append(str(seed))
+        for note, seeds in notes.items():
+            word = 'seed' if len(seeds) == 1 else 'seeds'
+            row.notes.append(f'{word} {", ".join(seeds)}: {note}')
+        values: dict[str, list[float]] = {}
+        for result in row.results.values():
+            test = result['tests'][row.trial.name]
+            numbers = dict(test['scores'])
+            numbers.update((name, test.get(name)) for name in MEASURED)
+            numbers.update((name, result[name]) for name in SPENT)
+            for name, value in numbers.items():
+                if value is not None:
+                    values.setdefault(name, []).append(float(value))
+        for name, of_seeds in values.items():
+            spread = statistics.stdev(of_seeds) if len(of_seeds) > 1 else None
+            row.means[name] = Mean(statistics.mean(of_seeds), spread)
+        return row
+
+    def _add_seed(self, row: Row, seed: int) -> list[str]:
+        """Add a result, if it is there; says what is missing."""
+        job = Job(row.run, seed, self.out)
+        state, test = job.state(), job.tested(row.trial)
+        if state == CHANGED:
+            return ['the folder holds a run with other options']
+        if test:
+            row.results[seed] = job.read('result')
+            errors = test.get('errors', {})
+            return [f'no {name}: {why}' for name, why in errors.items()]
+        if state == FAILED:
+            return [f'failed: {job.read("failed")["message"]}']
+        return ['not run yet' if state == NEW else 'not finished yet']
+
+    def _compare(self, row: Row, other: Row) -> None:
+        """Add the differences to the reference, at the seeds of both."""
+        seeds = [seed for seed in row.results if seed in other.results]
+        why = f'{row.reference} has no result at the same seed'
+        try:
+            if seeds:
+                first, clusters = self._pooled(other, seeds)
+                second, _ = self._pooled(row, seeds)
+                found = compare_scores(first, second, clusters)
+                row.differences = {one.key: one for one in found}
+                return
+        except (ValueError, FileNotFoundError) as error:
+            why = str(error)
+        if row.results:
+            row.notes.append(f'no difference: {why}')
+
+    def _pooled(
+        self, row: Row, seeds: Sequence[int]
+    ) -> tuple[TubeScores, list[str]]:
+        """Scores at some seeds as of one model, and the video of each."""
+        both = [self._scores_of(row, seed) for seed in seeds]
+        parts = [scores for scores, _ in both]
+        pooled = TubeScores(
+            parts[0].protocol,
+            [f'{n}:{key}' for n, p in enumerate(parts) for key in p.query_ids],
+            [kind for part in parts for kind in part.query_types],
+            np.concatenate([part.tiou for part in parts]),
+            np.concatenate([part.viou for part in parts]),
+            np.concatenate([part.gt_viou for part in parts]),
+            missing=[],
+            unknown=[],
+        )
+        return pooled, [video for _, videos in both for video in videos]
+
+    def _scores_of(self, row: Row, seed: int) -> tuple[TubeScores, list[str]]:
+        """Scores of every query of a test, and their videos."""
+        folder = Job(row.run, seed, self.out).path / 'tests' / row.trial.name
+        if folder not in self._scores:
+            test = row.results[seed]['tests'][row.trial.name]
+            path = test['annotation']
+            if not path:
+                raise UserError('the config of the test has no ann_file')
+            if path not in self._annotations:
+                self._annotations[path] = load_annotation(path)
+            annotation = self._annotations[path]
+            predictions, _ = load_predictions(folder / 'predictions.json')
+            with warnings.catch_warnings():
+                # What is missing scores 0, as the test has reported.
+                warnings.simplefilter('ignore')
+                scores = score_tubes(
+                    annotation.ground_truths(),
+                    predictions,
+                    test['protocol'],
+                    dataset=annotation.metainfo.get('dataset'),
+                )
+            videos = [
+                clip['video_id']
+                for clip in annotation.data_list
+                for _ in clip['queries']
+            ]
+            self._scores[folder] = (scores, videos)
+        return self._scores[folder]
 
 
 Tables = Sequence[tuple[Comparison, Sequence[Row]]]
@@ -67,12 +253,8 @@ Tables = Sequence[tuple[Comparison, Sequence[Row]]]
 
 def _facts(tables: Tables) -> list[str]:
     """When it was written, and with which code."""
-    results = [
-        result
-        for _, rows in tables
-        for row in rows
-        for result in row.results.values()
-    ]
+    rows = [row for _, rows in tables for row in rows]
+    results = [result for row in rows for result in row.results.values()]
     commits = sorted({str(r.get('commit'))[:12] for r in results})
     devices = sorted({str(r.get('device')) for r in results})
     return [
@@ -82,83 +264,33 @@ def _facts(tables: Tables) -> list[str]:
     ]
 
 
-def _markdown(rows: Sequence[Row]) -> list[str]:
+def _markdown(rows: Sequence[Row]) -> Iterator[str]:
     """A table, a row a model."""
     head = ['run', 'seeds', *METRICS, f'{MAIN_METRIC} to the reference']
-    head += [f'{LEVEL:.0%} interval'.replace('%', ' %'), 'parameters']
-    head += ['GFLOPs a clip', 'ms a clip', 'clips', 'CPU-s', 'GPU-s']
+    head += [f'{100 * LEVEL:.0f} % interval', 'parameters', 'GFLOPs a clip']
+    head += ['ms a clip', 'clips', 'CPU-s', 'GPU-s']
     lines = [head, ['---'] * len(head)]
     for row in rows:
+        cells = [row.text, f'{len(row.results)} of {len(row.run.seeds)}']
+        cells += [str(row.means.get(key, DASH)) for key in METRICS]
         difference = row.differences.get(MAIN_METRIC)
-        shown = DASH
-        if difference is not None:
+        if difference is None:
+            cells += [DASH, DASH]
+        else:
             shown = f'{points(difference.value)} ({row.reference})'
-        lines.append(
-            [
-                row.text,
-                f'{len(row.results)} of {len(row.run.seeds)}',
-                *(score_text(row.means.get(key)) for key in METRICS),
-                shown,
-                interval(difference) if difference else DASH,
-                _number(row.value('params'), '{:,.0f}'),
-                _number(row.value('gflops'), '{:.3g}'),
-                _number(row.value('ms'), '{:.1f}'),
-                _number(row.value('clips'), '{:,.0f}'),
-                _number(row.value('cpu_seconds'), '{:,.0f}'),
-                _number(row.value('gpu_seconds') or None, '{:,.0f}'),
-            ]
-        )
-    cells = [
-        [cell.replace('|', '\\|') for cell in line]
-        for line in _without_empty(lines)
-    ]
-    return [f'| {" | ".join(line)} |' for line in cells]
-
-
-def _without_empty(lines: list[list[str]]) -> list[list[str]]:
-    """The column of the GPU is left out where nothing used one."""
-    if all(line[-1] == DASH for line in lines[2:]):
-        return [line[:-1] for line in lines]
-    return lines
-
-
-def score_text(mean: Optional[Mean]) -> str:
-    """A score in percent, with its standard deviation over the seeds.
-
-    Examples:
-        >>> score_text(Mean((0.5, 0.52))), score_text(Mean((0.5,)))
-        ('51.0 ± 1.4', '50.0')
-    """
-    if mean is None:
-        return DASH
-    if mean.spread is None:
-        return percent(mean.mean)
-    return f'{percent(mean.mean)} ± {percent(mean.spread)}'
-
-
-def _number(value: Optional[float], form: str) -> str:
-    return DASH if value is None else form.format(value)
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    """How to read the table, and all that is missing in it."""
-    lines = [
-        'Scores in percent, ± the standard deviation over the seeds. '
-        'Difference: the run minus the reference, in percent points, at the '
-        'seeds that both have; paired bootstrap over videos, each with all '
-        'its sentences at all seeds. It does not hold how much trainings of '
-        'other seeds differ.'
-    ]
-    missing = [f'- {row.text}: {note}' for row in rows for note in row.notes]
-    return [*lines, *(['', *missing] if missing else [])]
-
-
-def _csv(lines: Iterator[dict[str, Any]]) -> str:
-    """Lines with names; a name that only some lines have is left empty."""
-    rows = list(lines)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[row.get(name, '') for name in names] for row in rows]
-    return csv_text([names, *cells])
+            cells += [shown, interval(difference)]
+        for name, form in (
+            ('params', ',.0f'),
+            ('gflops', '.3g'),
+            ('ms', '.1f'),
+            *((name, ',.0f') for name in SPENT),
+        ):
+            value = row.value(name)
+            cells.append(format(value, form) if value else DASH)
+        lines.append(cells)
+    for line in lines:
+        escaped = [cell.replace('|', '\\|') for cell in line]
+        yield f'| {" | ".join(escaped)} |'
 
 
 def _table_lines(tables: Tables) -> Iterator[dict[str, Any]]:
@@ -174,32 +306,28 @@ def _table_lines(tables: Tables) -> Iterator[dict[str, Any]]:
                 reference=row.reference,
             )
             for key in METRICS:
-                mean = row.means.get(key)
-                line[key] = mean.mean if mean else None
-                line[f'{key} sd'] = mean.spread if mean else None
+                line[key], line[f'{key} sd'] = row.means.get(key, (None, None))
             for key, one in row.differences.items():
                 if key in METRICS:
                     line[f'{key} difference'] = one.value
                     line[f'{key} low'], line[f'{key} high'] = one.low, one.high
-            names = ('params', 'flops', 'ms', 'clips')
-            for key in (*names, 'cpu_seconds', 'gpu_seconds'):
-                line[key] = row.value(key)
+            line.update((key, row.value(key)) for key in (*MEASURED, *SPENT))
             line.update(row.run.facts, **row.trial.facts)
             line['notes'] = '; '.join(row.notes)
             yield line
 
 
-def slug(text: str) -> str:
+def _slug(text: str) -> str:
     """A name of a file.
 
     Examples:
-        >>> slug('Equal clips, 2 seeds')
+        >>> _slug('Equal clips, 2 seeds')
         'equal-clips-2-seeds'
     """
     return re.sub(r'[^a-z0-9]+', '-', text.lower()).strip('-')
 
 
-def draw_curves(title: str, rows: Sequence[Row], out: Path) -> Iterator[Path]:
+def _draw_curves(title: str, rows: Sequence[Row], out: Path) -> Iterator[Path]:
     """Draw the scores of the validations along the trainings.
 
     A plot against clips and one against seconds; paths of those that there
@@ -207,56 +335,52 @@ def draw_curves(title: str, rows: Sequence[Row], out: Path) -> Iterator[Path]:
     """
     # What another suite has trained is drawn there.
     runs = {
-        row.run.name: row
+        row.run.name: row.results
         for row in rows
-        if row.results and row.run.budget.kind != 'trained'
+        if row.run.budget.kind != 'trained'
     }
-    on_gpu = any(row.value('gpu_seconds') for row in runs.values())
+    results = [one for found in runs.values() for one in found.values()]
+    on_gpu = any(result['gpu_seconds'] for result in results)
     seconds = 'gpu_seconds' if on_gpu else 'cpu_seconds'
     # The file of the cost has the time of a GPU as that of the clock.
     keys = {'clips': 'clips', seconds: 'wall_seconds' if on_gpu else seconds}
     for kind, key in keys.items():
         lines = [
-            Series(name, [x for x, _ in points], [y for _, y in points])
-            for name, row in runs.items()
-            for result in row.results.values()
-            if (points := _curve(result, key))
+            Series(name, *_curve(result, key))
+            for name, found in runs.items()
+            for result in found.values()
         ]
-        path = out / f'{slug(title)}-{slug(kind)}.svg'
-        if _write(
-            path, title, lines, LABELS[kind], f'{MAIN_METRIC}, validation'
-        ):
+        path = out / f'{_slug(title)}-{_slug(kind)}.svg'
+        label = f'{MAIN_METRIC}, validation'
+        if _write(path, title, lines, LABELS[kind], label):
             yield path
 
 
-def _curve(result: Mapping[str, Any], x: str) -> list[tuple[float, float]]:
-    """Points of a training."""
-    found = []
+def _curve(
+    result: Mapping[str, Any], x: str
+) -> tuple[list[float], list[float]]:
+    """Places and scores of the validations of a training."""
+    xs, ys = [], []
     for point in result['curve']:
-        scores = {
-            name.rpartition('/')[2]: value
-            for name, value in point['scores'].items()
-            if name.count('/') < 2
-        }
-        if MAIN_METRIC in scores:
-            found.append((float(point[x]), float(scores[MAIN_METRIC])))
-    return found
+        for name, score in point['scores'].items():
+            # Those of single types of sentences have more slashes.
+            if name in (MAIN_METRIC, f'tube/{MAIN_METRIC}'):
+                xs.append(point[x])
+                ys.append(score)
+    return xs, ys
 
 
-def draw_plot(
-    plot: Plot, series: Mapping[str, Sequence[Row]], path: Path
-) -> bool:
+def _draw_plot(plot: Plot, reader: _Reader, path: Path) -> bool:
     """Draw a plot that the suite asks for; False without anything to draw."""
     lines = []
-    for name, rows in series.items():
+    for name, texts in plot.series.items():
         found = []
-        for row in rows:
-            x, y = row.value(plot.x), row.value(MAIN_METRIC)
-            if x is not None and y is not None:
-                found.append((x, y, row.means[MAIN_METRIC].spread or 0.0))
+        for row in map(reader.row, texts):
+            x, mean = row.value(plot.x), row.means.get(MAIN_METRIC)
+            if x is not None and mean is not None:
+                found.append((x, mean.mean, mean.spread or 0.0))
         if found:
-            xs, ys, spreads = zip(*sorted(found))
-            lines.append(Series(name, xs, ys, spreads))
+            lines.append(Series(name, *zip(*sorted(found))))
     label = plot.x_label or LABELS.get(plot.x, plot.x)
     return _write(path, plot.title, lines, label, MAIN_METRIC)
 

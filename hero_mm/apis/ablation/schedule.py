@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.fileio import join_path
 
 from hero_mm.datasets.source import unwrapped
@@ -13,11 +13,10 @@ from hero_mm.errors import UserError
 COUNTS = ('begin', 'end', 'total_steps', 'T_max', 'total_iters', 'step_size')
 WARMUP_ITERS = 8
 CALIBRATION_CLIPS = 160
-COST_HOOK = 'hero_mm.TrainingCostHook'
 
 
-def batch_clips(cfg: Config) -> int:
-    """Clips of a step of one process."""
+def iterations_of(clips: float, cfg: Config) -> int:
+    """Steps in which a number of clips is trained, at least one."""
     loader = cfg.get('train_dataloader') or {}
     sampler = loader.get('batch_sampler') or {}
     size = loader.get('batch_size') or sampler.get('batch_size')
@@ -26,12 +25,7 @@ def batch_clips(cfg: Config) -> int:
             f'{cfg.filename} does not say how many clips a batch has: '
             'train_dataloader.batch_size is missing'
         )
-    return int(size)
-
-
-def iterations_of(clips: float, cfg: Config) -> int:
-    """Steps in which a number of clips is trained, at least one."""
-    return max(1, round(clips / batch_clips(cfg)))
+    return max(1, round(clips / size))
 
 
 def fit_training(cfg: Config, iterations: int, warmup: int = 0) -> None:
@@ -43,21 +37,22 @@ def fit_training(cfg: Config, iterations: int, warmup: int = 0) -> None:
     """
     old = cfg.train_cfg
     schedules = cfg.get('param_scheduler') or []
-    single = isinstance(schedules, Mapping)
+    if isinstance(schedules, Mapping):
+        schedules = [schedules]
     fitted = [
         _fit(dict(one), iterations, old.get('max_epochs'), cfg.filename)
-        for one in ([schedules] if single else schedules)
+        for one in schedules
     ]
-    cfg.param_scheduler = [ConfigDict(one) for one in fitted] or None
-    cfg.train_cfg = ConfigDict(
+    cfg.param_scheduler = fitted or None
+    cfg.train_cfg = dict(
         type='hero_mm.BudgetTrainLoop',
         max_iters=iterations,
         val_interval=old.get('val_interval', 1),
     )
     cfg.custom_hooks = [
         *(cfg.get('custom_hooks') or []),
-        ConfigDict(type=COST_HOOK, warmup=warmup),
-        ConfigDict(type='hero_mm.DeadlineHook'),
+        dict(type='hero_mm.TrainingCostHook', warmup=warmup),
+        dict(type='hero_mm.DeadlineHook'),
     ]
 
 
@@ -67,20 +62,20 @@ def _fit(
     """A schedule by iterations, from one by epochs."""
     kind = str(one.get('type')).rpartition('.')[2]
     if not one.get('by_epoch', True):
-        late = [key for key in COUNTS if one.get(key, 0) > iterations]
-        if late:
-            raise UserError(
-                f'{path}: {kind} counts {one[late[0]]} iterations '
-                f'({late[0]}), and the budget is {iterations}; write it by '
-                'epochs, or give a larger budget'
-            )
+        for key in COUNTS:
+            if one.get(key, 0) > iterations:
+                raise UserError(
+                    f'{path}: {kind} counts {one[key]} iterations ({key}), '
+                    f'and the budget is {iterations}; write it by epochs, or '
+                    'give a larger budget'
+                )
         return one
     if not epochs or 'milestones' in one:
         raise UserError(
             f'{path}: {kind} cannot be fitted to a number of clips; write it '
             'by epochs, with train_cfg.max_epochs and without milestones'
         )
-    one = {k: v for k, v in one.items() if k != 'convert_to_iter_based'}
+    one.pop('convert_to_iter_based', None)
     for key in COUNTS:
         if one.get(key) is not None:
             one[key] = round(one[key] * iterations / epochs)
@@ -90,12 +85,11 @@ def _fit(
     return one
 
 
-def fit_calibration(cfg: Config) -> int:
+def fit_calibration(cfg: Config) -> None:
     """Let a config train a little, only to measure the cost of a clip."""
     steps = WARMUP_ITERS + iterations_of(CALIBRATION_CLIPS, cfg)
     fit_training(cfg, steps, WARMUP_ITERS)
     cfg.default_hooks.checkpoint = None
-    return steps
 
 
 def annotation_of(cfg: Config) -> tuple[str, str]:
@@ -105,11 +99,7 @@ def annotation_of(cfg: Config) -> tuple[str, str]:
     if path and dataset.get('data_root'):
         path = join_path(dataset['data_root'], path)
     evaluators = cfg.test_evaluator
-    if isinstance(evaluators, Mapping):
-        evaluators = [evaluators]
-    protocols = [
-        one.get('protocol', 'tubedetr')
-        for one in evaluators
-        if str(one.get('type')).endswith('TubeMetric')
-    ]
-    return path, protocols[0] if protocols else ''
+    for one in [evaluators] if isinstance(evaluators, Mapping) else evaluators:
+        if str(one.get('type')).endswith('TubeMetric'):
+            return path, one.get('protocol', 'tubedetr')
+    return path, ''

@@ -1,14 +1,14 @@
-"""What a suite of ablations is: runs, how each is tested, what is compared.
+"""What a suite of ablations is: a Python file of plain data.
 
-A suite is a Python file of plain data, see ``docs/ablations.md``.
+``docs/ablations.md`` says what its keys mean.
 """
 
 import re
 import runpy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 from hero_mm.errors import UserError
 
@@ -19,27 +19,16 @@ OTHERS = ('compute_of', 'trained')
 _NAME = re.compile(r'[\w.+=-]+')
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How long a run is trained.
-
-    Attributes:
-        kind (str): One of :data:`AMOUNTS`; ``'compute_of'``: as many seconds
-            as another run of the suite; ``'trained'``: not at all, another
-            run has done it.
-        amount (float): Of :data:`AMOUNTS`.
-        run (str): Of :data:`OTHERS`: name of the run, for ``'trained'`` also
-            ``SUITE/RUN``.
-    """
+class Budget(NamedTuple):
+    """How long a run is trained: an amount, or the name of another run."""
 
     kind: str
-    amount: float = 0.0
-    run: str = ''
+    value: Any
 
     def __str__(self) -> str:
         if self.kind in OTHERS:
-            return f'{self.kind} {self.run}'
-        return f'{self.amount:g} {self.kind}'
+            return f'{self.kind} {self.value}'
+        return f'{self.value:g} {self.kind}'
 
 
 @dataclass(frozen=True)
@@ -60,8 +49,8 @@ class Run:
     budget: Budget
     config: str = ''
     options: Mapping[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0,)
-    tests: tuple[Trial, ...] = (Trial(),)
+    seeds: Sequence[int] = (0,)
+    tests: Sequence[Trial] = (Trial(),)
     compare_to: Optional[str] = None
     facts: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,7 +60,7 @@ class Comparison:
     """A table of the report; a row is ``RUN`` or ``RUN/TEST``."""
 
     title: str
-    rows: tuple[str, ...]
+    rows: Sequence[str]
     reference: Optional[str] = None
 
 
@@ -81,7 +70,7 @@ class Plot:
 
     title: str
     x: str
-    series: Mapping[str, tuple[str, ...]]
+    series: Mapping[str, Sequence[str]]
     x_label: str = ''
 
 
@@ -90,20 +79,20 @@ class Suite:
     """Runs in the order of their importance, and what is made of them."""
 
     name: str
-    runs: tuple[Run, ...]
-    comparisons: tuple[Comparison, ...] = ()
-    plots: tuple[Plot, ...] = ()
-    prepare: tuple[dict[str, Any], ...] = ()
+    runs: Sequence[Run]
+    comparisons: Sequence[Comparison] = ()
+    plots: Sequence[Plot] = ()
+    prepare: Sequence[dict[str, Any]] = ()
 
     def run(self, name: str) -> Run:
         """A run by its name."""
-        for run in self.runs:
-            if run.name == name:
-                return run
-        raise UserError(
-            f'suite {self.name!r} has no run {name!r}; its runs are '
-            f'{", ".join(run.name for run in self.runs)}'
-        )
+        runs = {run.name: run for run in self.runs}
+        if name not in runs:
+            raise UserError(
+                f'suite {self.name!r} has no run {name!r}; its runs are '
+                f'{", ".join(runs)}'
+            )
+        return runs[name]
 
     def row(self, text: str) -> tuple[Run, Trial]:
         """What a row of a table means."""
@@ -118,82 +107,52 @@ class Suite:
         )
 
 
-def load_suite(
-    source: Union[str, Path, Mapping[str, Any]],
-    folder: Optional[Path] = None,
-) -> Suite:
-    """Read a suite and check it.
-
-    Args:
-        source (str | Path | Mapping): A Python file, the name of one in the
-            folder, or what such a file defines.
-        folder (Path, optional): Where suites lie that are given by name.
-    """
-    if isinstance(source, Mapping):
-        return _read_suite('suite', source)
-    path = Path(source)
-    if path.suffix != '.py' and folder is not None:
-        path = folder / f'{source}.py'
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob('*.py')) if folder else []
-        raise FileNotFoundError(
-            f'there is no suite {path}; give a Python file or one of {known}'
-        )
-    return _read_suite(path.stem, runpy.run_path(str(path)))
+def load_suite(path: Any) -> Suite:
+    """Read a suite from a Python file and check it."""
+    return read_suite(Path(path).stem, runpy.run_path(str(path)))
 
 
-def _read_suite(name: str, given: Mapping[str, Any]) -> Suite:
-    runs = tuple(_read_run(item) for item in given.get('runs') or ())
+def read_suite(name: str, given: Mapping[str, Any]) -> Suite:
+    """A suite from what its file defines."""
+    runs = [_read_run(item) for item in given.get('runs') or ()]
     if not runs:
         raise UserError(f'suite {name!r} defines no list `runs`')
-    _check_names('run', [run.name for run in runs])
-    tables = given.get('comparisons') or [
-        dict(title='All runs', rows=[run.name for run in runs])
-    ]
+    names = [run.name for run in runs]
+    _check_names('run', names)
+    tables = given.get('comparisons') or [dict(title='All runs', rows=names)]
     suite = Suite(
         name,
         runs,
-        tuple(_make(Comparison, item) for item in tables),
-        tuple(_make(Plot, item) for item in given.get('plots') or ()),
-        tuple(given.get('prepare') or ()),
+        [_make(Comparison, item) for item in tables],
+        [_make(Plot, item) for item in given.get('plots') or ()],
+        given.get('prepare') or (),
     )
-    for text in _rows(suite):
+    # All that is named anywhere must be there.
+    rows = [run.compare_to for run in runs]
+    for table in suite.comparisons:
+        rows += [*table.rows, table.reference]
+    for plot in suite.plots:
+        for line in plot.series.values():
+            rows += line
+    for text in filter(None, rows):
         suite.row(text)
     for run in runs:
         _check_budget(suite, run)
     return suite
 
 
-def _rows(suite: Suite) -> Iterator[str]:
-    """Every row that is named anywhere."""
-    for table in suite.comparisons:
-        yield from table.rows
-        yield from [table.reference] if table.reference else []
-    for plot in suite.plots:
-        for rows in plot.series.values():
-            yield from rows
-    for run in suite.runs:
-        yield from [run.compare_to] if run.compare_to else []
-
-
 def _make(kind: type, given: Mapping[str, Any]) -> Any:
     """A part of a suite, from what the file says of it."""
-    values = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in given.items()
-    }
     try:
-        return kind(**values)
+        return kind(**given)
     except TypeError as error:
         raise UserError(f'{kind.__name__} {dict(given)!r}: {error}') from error
 
 
 def _read_run(given: Mapping[str, Any]) -> Run:
-    given = dict(given)
-    given['budget'] = _read_budget(given.get('name'), given.get('budget'))
-    tests = given.get('tests') or [dict()]
-    given['tests'] = tuple(_make(Trial, test) for test in tests)
-    run: Run = _make(Run, given)
+    budget = _read_budget(given.get('name'), given.get('budget'))
+    tests = [_make(Trial, test) for test in given.get('tests') or [{}]]
+    run: Run = _make(Run, {**given, 'budget': budget, 'tests': tests})
     _check_names(f'test of run {run.name!r}', [t.name for t in run.tests])
     if not run.seeds or len(set(run.seeds)) < len(run.seeds):
         raise UserError(
@@ -209,11 +168,10 @@ def _read_run(given: Mapping[str, Any]) -> Run:
 
 
 def _read_budget(name: Any, given: Any) -> Budget:
-    for kind, value in given.items() if isinstance(given, Mapping) else ():
-        if len(given) > 1:
-            break
+    if isinstance(given, Mapping) and len(given) == 1:
+        ((kind, value),) = given.items()
         if kind in OTHERS and isinstance(value, str) and value:
-            return Budget(kind, run=value)
+            return Budget(kind, value)
         if kind in AMOUNTS and isinstance(value, (int, float)) and value > 0:
             return Budget(kind, float(value))
     raise UserError(
@@ -226,8 +184,8 @@ def _read_budget(name: Any, given: Any) -> Budget:
 def _check_budget(suite: Suite, run: Run) -> None:
     """A run that another one depends on must be there."""
     budget = run.budget
-    if budget.kind in OTHERS and '/' not in budget.run:
-        other = suite.run(budget.run)
+    if budget.kind in OTHERS and '/' not in budget.value:
+        other = suite.run(budget.value)
         if other.budget.kind in OTHERS:
             raise UserError(
                 f'run {run.name!r} depends on {other.name!r}, whose budget is '

@@ -1,27 +1,22 @@
 """Count what a training costs: clips, CPU-seconds, seconds of the clock."""
 
 import json
-import logging
 import multiprocessing
 import os
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
-from hero_mm.errors import UserError
-from hero_mm.files import write_bytes
+from hero_mm.files import write_text
 from hero_mm.registry import HOOKS
 
 COST_FILE = 'training_cost.json'
 _KEY = 'training_cost'
-_PROC = Path('/proc')
 
 
 def cpu_seconds() -> float:
@@ -41,29 +36,12 @@ def cpu_seconds() -> float:
 
 def _seconds_of(pid: Optional[int]) -> float:
     try:
-        text = (_PROC / str(pid) / 'stat').read_text()
+        text = Path(f'/proc/{pid}/stat').read_text()
     except OSError:
         return 0.0
     # The name in brackets may hold spaces.
     fields = text.rpartition(')')[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
-
-@dataclass
-class Cost:
-    """What was spent until now.
-
-    Attributes:
-        iterations (int): Steps of the training that are counted.
-        clips (int): Clips of all processes.
-        cpu_seconds (float): Of all processes and their data workers.
-        wall_seconds (float): Of the clock, in the loop of the training.
-    """
-
-    iterations: int = 0
-    clips: int = 0
-    cpu_seconds: float = 0.0
-    wall_seconds: float = 0.0
 
 
 @HOOKS.register_module()
@@ -80,45 +58,33 @@ class TrainingCostHook(Hook):
     Args:
         warmup (int): Iterations at the start that are not counted, for a
             short run that measures the cost of a clip. Defaults to 0.
-
-    Raises:
-        ValueError: If ``warmup`` is negative.
     """
 
     # Before the checkpoint is written, which keeps the cost.
     priority = 'BELOW_NORMAL'
 
     def __init__(self, warmup: int = 0) -> None:
-        if warmup < 0:
-            raise UserError(f'warmup must not be negative, got {warmup}')
         self.warmup = warmup
-        self._cost = Cost()
+        self._cost = dict(
+            iterations=0, clips=0, cpu_seconds=0.0, wall_seconds=0.0
+        )
         self._points: list[dict[str, Any]] = []
-        self._start: Optional[tuple[float, float]] = None
+        self._start = (0.0, 0.0)
         self._clips = 0
-        self._iterations = 0
 
     def before_train(self, runner: Runner) -> None:
         """Take up what was spent before the training was interrupted."""
         hub = runner.message_hub
         if _KEY in hub.runtime_info:
-            self._cost = Cost(**hub.get_info(_KEY))
+            self._cost = dict(hub.get_info(_KEY))
         path = Path(runner.work_dir) / COST_FILE
         if runner.iter and path.is_file():
             points = json.loads(path.read_text(encoding='utf-8'))['points']
             self._points = [p for p in points if p['step'] <= runner.iter]
-        workers = getattr(runner.train_dataloader, 'num_workers', 0)
-        if workers and not _PROC.is_dir():
-            print_log(
-                'The CPU time of data workers cannot be read here, and is '
-                'missing in the cost; train with num_workers=0 to have all',
-                logger='current',
-                level=logging.WARNING,
-            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Start the clocks."""
-        self._start_clocks()
+        self._start = _clocks()
 
     def after_train_iter(
         self,
@@ -129,26 +95,23 @@ class TrainingCostHook(Hook):
     ) -> None:
         """Count the clips of a batch."""
         if runner.iter + 1 == self.warmup:
-            self._start_clocks()
+            self._start = _clocks()
         elif runner.iter + 1 > self.warmup:
             self._clips += len(data_batch['inputs'])
-            self._iterations += 1
+            self._cost['iterations'] += 1
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Stop the clocks and add up."""
-        if self._start is None:
+        if runner.iter <= self.warmup:
             return
-        _synchronize()
         cpu, wall = (end - start for start, end in zip(self._start, _clocks()))
-        self._start = None
         spent = torch.tensor([self._clips, cpu], dtype=torch.float64)
         all_reduce(spent)
-        self._cost.iterations += self._iterations
-        self._cost.clips += int(spent[0])
-        self._cost.cpu_seconds += float(spent[1])
-        self._cost.wall_seconds += wall
-        self._clips = self._iterations = 0
-        runner.message_hub.update_info(_KEY, asdict(self._cost))
+        self._cost['clips'] += int(spent[0])
+        self._cost['cpu_seconds'] += float(spent[1])
+        self._cost['wall_seconds'] += wall
+        self._clips = 0
+        runner.message_hub.update_info(_KEY, dict(self._cost))
 
     def after_val_epoch(
         self, runner: Runner, metrics: Optional[dict[str, float]] = None
@@ -158,7 +121,7 @@ class TrainingCostHook(Hook):
         if not isinstance(runner._train_loop, BaseLoop):
             return
         scores = {k: float(v) for k, v in (metrics or {}).items()}
-        point = dict(asdict(self._cost), step=runner.iter, scores=scores)
+        point = dict(self._cost, step=runner.iter, scores=scores)
         self._points.append(point)
         self._write(runner)
 
@@ -166,31 +129,24 @@ class TrainingCostHook(Hook):
         """Write the file once more; there may be no validation."""
         self._write(runner)
 
-    def _start_clocks(self) -> None:
-        _synchronize()
-        self._start = _clocks()
-
     def _write(self, runner: Runner) -> None:
         if not is_main_process():
             return
         cuda = torch.cuda.is_available()
         content = dict(
-            asdict(self._cost),
+            self._cost,
             step=runner.iter,
             max_iters=runner.max_iters,
-            processes=get_world_size(),
             device=torch.cuda.get_device_name() if cuda else 'cpu',
             points=self._points,
         )
-        text = json.dumps(content, indent=1)
-        write_bytes(Path(runner.work_dir) / COST_FILE, text.encode())
+        path = Path(runner.work_dir) / COST_FILE
+        write_text(path, json.dumps(content, indent=1))
 
 
 def _clocks() -> tuple[float, float]:
-    return cpu_seconds(), time.perf_counter()
-
-
-def _synchronize() -> None:
-    """A GPU may be at work when the host is done."""
+    """CPU-seconds, and seconds of the clock."""
     if torch.cuda.is_available():
+        # A GPU may be at work when the host is done.
         torch.cuda.synchronize()
+    return cpu_seconds(), time.perf_counter()
