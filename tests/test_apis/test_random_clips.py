@@ -1,6 +1,5 @@
 """Clips and models without data."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -63,16 +62,10 @@ def test_a_clip_holds_together(frames, queries):
     assert truth.bboxes.shape == (queries, frames, 4)
     assert sample.proposals.bboxes.shape == (frames, PROPOSALS, 4)
     # A span is [start, end), and holds the frames with a box.
+    again = make_item(frames, (40, 24), queries, 0)
+    assert torch.equal(item['inputs'], again['inputs'])
+    other = make_item(frames, (40, 24), queries, 1)
+    assert not torch.equal(item['inputs'], other['inputs'])
     for (start, end), valid in zip(truth.spans.int().tolist(), truth.valid):
         inside = [start <= t < end for t in range(frames)]
         assert valid.tolist() == inside and 0 <= start < end <= frames
-
-
-def test_a_clip_is_that_of_its_seed():
-    one, same, other = (make_item(3, (16, 16), 2, seed) for seed in (4, 4, 5))
-    assert torch.equal(one['inputs'], same['inputs'])
-    assert not torch.equal(one['inputs'], other['inputs'])
-    texts = [x['data_samples'].queries.texts for x in (one, same, other)]
-    assert texts[0] == texts[1] != texts[2]
-    spans = [x['data_samples'].gt_queries.spans for x in (one, same)]
-    np.testing.assert_array_equal(*spans)

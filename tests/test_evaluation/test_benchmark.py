@@ -1,15 +1,12 @@
 """Speed as ratios: the loops score as we do, and every part runs small."""
 
 import json
-import os
-import subprocess
-import sys
 from argparse import Namespace
 
 import numpy as np
 import pytest
 
-from hero_mm.apis.benchmark import counting, running, scoring, timing
+from hero_mm.apis.benchmark import counting, running, scoring
 from hero_mm.apis.complexity import count_flops
 from hero_mm.apis.random_clips import config_without_data, make_item
 from hero_mm.evaluation.functional import PROTOCOLS
@@ -44,25 +41,15 @@ def test_queries_are_as_long_as_those_of_vidstg():
         assert len(guess['boxes'][0]) == truths[key]['segment'][1]
 
 
-def test_a_median_is_reported():
-    calls = []
-    assert timing.time_of(lambda: calls.append(1), 3) >= 0
-    assert len(calls) == 3
-
-
-def test_scoring_and_decoding(tool, capsys):
-    few = '--queries 20 --repeat 1 --frames 4'
-    clip = '--video-frames 30 --video-size 64 48 --parts scoring decoding'
+def test_scoring_and_decoding(tool, tmp_path, capsys):
+    few = '--queries 20 --repeat 1 --frames 4 --video-frames 30'
+    clip = '--video-size 64 48 --video-keys 5 9 --parts scoring decoding'
     tool.main([*few.split(), *clip.split()])
     out = capsys.readouterr().out
-    for protocol in PROTOCOLS:
-        assert f'\n{protocol} ' in out
-    assert 'reading the file' in out
-    assert '30 frames of 64 x 48' in out and 'the whole clip' in out
-    assert 'the same, reduced while decoded' in out
-
-
-def test_a_video_of_the_user_is_decoded(tool, tmp_path, capsys):
+    for name in (*PROTOCOLS, 'reading the file'):
+        assert f'\n{name} ' in out
+    assert out.count('30 frames of 64 x 48') == 2
+    assert out.count('the same, reduced while decoded') == 2
     video = tmp_path / 'mine.mp4'
     running.write_clip(video, 12, (32, 32))
     words = ['--parts', 'decoding', '--video', str(video), '--repeat', '1']
@@ -73,20 +60,14 @@ def test_a_video_of_the_user_is_decoded(tool, tmp_path, capsys):
 @pytest.mark.parametrize('amp', [False, True])
 def test_the_model(tool, small, amp, capsys, monkeypatch):
     made, wrap = [], running._wrapper
-
-    def wrapper(*args):
-        made.append(wrap(*args))
-        return made[-1]
-
-    monkeypatch.setattr(running, '_wrapper', wrapper)
+    monkeypatch.setattr(
+        running, '_wrapper', lambda *args: made.append(wrap(*args)) or made[-1]
+    )
     tool.main([*small, 'model', *(['--amp'] if amp else [])])
     out = capsys.readouterr().out
-    for name in (
-        'as configured: training step',
-        'as configured: inference, clip encoded for each sentence',
-        'joint attention: inference',
-    ):
-        assert name in out
+    for attention in ('as configured', 'joint attention'):
+        assert f'{attention}: training step' in out
+        assert f'{attention}: inference, clip encoded for each' in out
     assert 'no memory' not in out
     kind = 'BFloat16OptimWrapper' if amp else 'OptimWrapper'
     assert {type(one).__name__ for one in made} == {kind}
@@ -190,24 +171,12 @@ def test_all_of_vidstg(small, tmp_path, monkeypatch):
     assert shares[0] == 1 < shares[2] < shares[3]
 
 
-def test_other_attention(small):
-    config = small[1]
-    none = config_without_data(config, {'model.neck': None})
-    assert [name for name, _ in running.variants(none)] == ['as configured']
-    cfg = config_without_data(config, {})
-    (_, first), (_, joint) = running.variants(cfg)
-    assert joint.neck.attention == joint.region_encoder.attention == 'joint'
-    assert 'attention' not in first.neck
-
-
 def test_the_suite_is_all_parts(tool):
     args = tool.parse_args(['--suite'])
     assert args.parts == list(tool.PARTS)
-    keys = [one.video_keys for one in tool.settings(args, 'decoding')]
-    assert keys == [12, 250]
-    (large,) = tool.settings(args, 'parts')
+    large = tool.settings(args, 'parts')
     assert large.config == tool.LARGE and large.frames == 64
-    (given,) = tool.settings(tool.parse_args(['--frames', '9']), 'parts')
+    given = tool.settings(tool.parse_args(['--frames', '9']), 'parts')
     assert given.frames == 9
 
 
@@ -224,19 +193,3 @@ def test_flags_that_do_not_fit(tool, words, said, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(words)
     assert said in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_device_that_is_not_there(repo_root):
-    path = repo_root / 'tools/analysis_tools/benchmark.py'
-    done = subprocess.run(
-        [sys.executable, str(path), '--parts', 'model', '--device', 'cuda:99'],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=repo_root,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    assert done.returncode == 1
-    assert "'cuda:99' cannot be used" in done.stderr
-    assert 'Traceback' not in done.stderr

@@ -28,13 +28,8 @@ def test_what_is_printed_is_the_config(tool, capsys, repo_root):
 @pytest.mark.parametrize('flag', ['--options', '--cfg-options'])
 def test_options_change_it(tool, capsys, repo_root, flag):
     path = repo_root / 'configs/hero_shapes.py'
-    words = ('model.neck=None', 'train_cfg.max_epochs=7')
-    found = printed(tool, capsys, path, flag, *words)
-    assert found.model.neck is None and found.train_cfg.max_epochs == 7
-
-
-def test_a_missing_config_is_told(tool, explain):
-    assert "config 'no.py' does not exist" in explain(tool, 'no.py')
+    found = printed(tool, capsys, path, flag, 'model.neck=None')
+    assert found.model.neck is None
 
 
 def test_a_checkpoint_gives_its_config_as_text(

@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -57,12 +57,7 @@ PACKAGES = ('torch', 'mmengine', 'numpy', 'av', 'hero-mm')
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Read the command line."""
     from mmengine.config import DictAction
 
     parser = argparse.ArgumentParser(
@@ -75,10 +70,11 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     add('--json', metavar='FILE', help='the tables, machine and versions')
     add('--repeat', type=int, default=3, help='the median is reported')
     add('--queries', type=int, default=scoring.QUERIES, help='to score')
-    add('--video', type=Path, help='to decode; default: one is made')
-    add('--video-frames', type=int, default=900, help='of the one made')
+    add('--video', type=Path, help='to decode; default: some are made')
+    add('--video-frames', type=int, default=900, help='of those made')
     add('--video-size', type=int, nargs=2, default=[640, 480])
-    add('--video-keys', type=int, default=250, help='frames a key frame')
+    keys = 'frames from one key frame to the next (12 250)'
+    add('--video-keys', type=int, nargs='+', default=[12, 250], help=keys)
     add('--minutes', type=float, nargs='+', default=[5, 60], help='long')
     add('--vidstg', type=Path, help='official annotation, for part vidstg')
     add('--config', help='of the model')
@@ -97,40 +93,22 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
             '--parts vidstg needs --vidstg FILE, an official annotation file '
             'such as test_annotations.json'
         )
-    names = ('repeat', 'queries', 'batch', 'queries_a_clip', 'frames')
-    for name in names:
+    for name in ('repeat', 'queries', 'batch', 'queries_a_clip', 'frames'):
         value = getattr(args, name)
         if value is not None and value < 1:
             parser.error(f'--{name.replace("_", "-")} must be 1 or more')
     return args
 
 
-def settings(args: argparse.Namespace, name: str) -> Iterator[Any]:
-    """The settings of a part, once or more.
-
-    Args:
-        args (Namespace): The command line.
-        name (str): Of :data:`PARTS`.
-
-    Yields:
-        Namespace: What is not given has the value that fits the part.
-    """
-    fitting = {**LARGE_CLIP, **PARTS[name][1]}
+def settings(args: argparse.Namespace, name: str) -> argparse.Namespace:
+    """What is not given has the value that fits the part."""
     given = {k: v for k, v in vars(args).items() if v is not None}
-    base = {**vars(args), **fitting, **given}
-    if name == 'decoding' and args.suite and args.video is None:
-        for keys in (12, 250):
-            yield argparse.Namespace(**{**base, 'video_keys': keys})
-    else:
-        yield argparse.Namespace(**base)
+    fitting = {**vars(args), **LARGE_CLIP, **PARTS[name][1], **given}
+    return argparse.Namespace(**fitting)
 
 
 def facts(args: argparse.Namespace) -> dict[str, Any]:
-    """The machine and the versions.
-
-    Args:
-        args (Namespace): With ``device``.
-    """
+    """The machine and the versions."""
     device = pick_device(args.device)
     found = dict(
         platform=platform.platform(),
@@ -147,12 +125,7 @@ def facts(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Measure the parts, print their tables and store them.
-
-    Args:
-        argv (Sequence[str], optional): Arguments. Defaults to those of the
-            process.
-    """
+    """Measure the parts, print their tables and store them."""
     args = parse_args(argv)
     machine = facts(args)
     print(', '.join(f'{name} {value}' for name, value in machine.items()))
@@ -162,11 +135,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if name == 'vidstg' and args.vidstg is None:
             print('left out: --vidstg FILE is not given')
             continue
-        for chosen in settings(args, name):
-            rows = PARTS[name][0](chosen)
-            print('\n'.join(align_rows(rows)), flush=True)
-            given = {k: str(v) for k, v in vars(chosen).items()}
-            tables.append(dict(part=name, settings=given, rows=rows))
+        chosen = settings(args, name)
+        rows = PARTS[name][0](chosen)
+        print('\n'.join(align_rows(rows)), flush=True)
+        given = {k: str(v) for k, v in vars(chosen).items()}
+        tables.append(dict(part=name, settings=given, rows=rows))
     if args.json:
         found = dict(machine=machine, tables=tables)
         write_text(args.json, json.dumps(found, indent=1))

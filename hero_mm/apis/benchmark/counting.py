@@ -56,6 +56,8 @@ FRAMES, REGIONS, SIDE = (32, 64, 128, 256, 512), (64, 128, 256), 160
 # Most frames of TubeDETR, of five a second; its picture sizes.
 MOST_FRAMES = 200
 SHORT, LONG = 352, 587
+# Frames from one to the next of TubeDETR's slow branch.
+EVERY = 4
 # A training step draws how many frames the reasoning leaves out.
 ALL = {'model.retrieval.train_prob': 0.0}
 HALF = {
@@ -89,9 +91,8 @@ class TubeDETRLayers(nn.Module):
     sees the other queries and its own frame. Width 256.
     """
 
-    def __init__(self, every: int = 4) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.every = every
         self.project = nn.Conv2d(2048, 256, 1)
         self.encoder = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(
@@ -118,9 +119,9 @@ class TubeDETRLayers(nn.Module):
     def forward(self, maps: Tensor, words: Tensor) -> Tensor:
         """Maps (T, 2048, H, W) and words (1, L, D) to tubes (T, 6)."""
         cells = self.project(maps).flatten(2).mT
-        some = cells[:: self.every]
+        some = cells[::EVERY]
         slow = torch.cat([some, words.expand(len(some), -1, -1)], 1)
-        slow = self.encoder(slow).repeat_interleave(self.every, 0)
+        slow = self.encoder(slow).repeat_interleave(EVERY, 0)
         fast = self.fast(cells)
         seen = slow[: len(cells)] + nn.functional.pad(
             fast, (0, 0, 0, words.shape[1])
@@ -138,27 +139,27 @@ class TubeDETRLayers(nn.Module):
 
     @staticmethod
     def inputs(
-        frames: int, size: tuple[int, int], device: str = 'cpu'
+        frames: int, size: Sequence[int], device: str = 'cpu'
     ) -> tuple[Tensor, Tensor]:
         """Features of a clip of some (width, height), and words."""
         width, height = (-(-side // 32) for side in size)
         maps = torch.rand(frames, 2048, height, width, device=device)
         return maps, torch.rand(1, len(WORDS.split()), 256, device=device)
 
+    @classmethod
+    def flops(cls, frames: int, size: Sequence[int]) -> int:
+        """Operations for a clip of some (width, height)."""
+        peer = cls().requires_grad_(False).to('meta')
+        inputs = peer.inputs(frames, size, 'meta')
+        return flops_of(lambda: peer(*inputs))
+
 
 class Shapes:
-    """A model without values; its sentences have one length.
+    """A model on the device 'meta'; its sentences have one length.
 
-    Args:
-        config (str | Path): Of the model.
-        options (Mapping, optional): Changes to it.
-        training (bool): Keep what gradients need.
-
-    Attributes:
-        model (nn.Module): On the device 'meta'.
-        text_flops (int): Operations of the text encoder, for a sentence.
-        text_kept (int): Bytes that it keeps for its gradients, for a
-            sentence.
+    ``text_flops`` and ``text_kept`` are the operations of the text encoder
+    for a sentence, and the bytes that it keeps for its gradients. With
+    ``training`` the model keeps what gradients need.
     """
 
     def __init__(
@@ -183,7 +184,7 @@ class Shapes:
         return self._words.select(rows)
 
     def batch(
-        self, frames: int, size: tuple[int, int], queries: int = 1
+        self, frames: int, size: Sequence[int], queries: int = 1
     ) -> dict[str, Any]:
         """A clip of frames of some (width, height), without pixels."""
         item = make_item(frames, (32, 32), queries, 0)
@@ -200,14 +201,14 @@ class Shapes:
         return data
 
     def count(
-        self, frames: int, size: tuple[int, int], queries: int = 1
+        self, frames: int, size: Sequence[int], queries: int = 1
     ) -> dict[str, int]:
         """Operations by part, as :func:`count_flops`."""
         data = self.batch(frames, size, queries)
         counts = count_parts(self.model, self.words(queries), **data)
         return {**counts, 'text encoder': queries * self.text_flops}
 
-    def kept(self, frames: int, size: tuple[int, int], queries: int) -> int:
+    def kept(self, frames: int, size: Sequence[int], queries: int) -> int:
         """Bytes that a training step keeps for its gradients."""
         step = partial(
             self.model, **self.batch(frames, size, queries), mode='loss'
@@ -224,58 +225,44 @@ def _behind(counts: dict[str, int]) -> int:
 
 def parts_rows(args: Namespace) -> Rows:
     """Operations by part, for one sentence and for five."""
-    size = tuple(args.size)
     shapes = Shapes(args.config, args.cfg_options)
-    one, five = (shapes.count(args.frames, size, k) for k in (1, 5))
+    one, five = (shapes.count(args.frames, args.size, k) for k in (1, 5))
+    peer = TubeDETRLayers.flops(args.frames, args.size)
+    pairs = {name: (one[name], five[name]) for name in one}
+    pairs['behind the pyramid'] = (_behind(one), _behind(five))
+    pairs["TubeDETR's layers"] = (peer, 5 * peer)
     rows = [['GFLOPs', 'one sentence', 'five']]
-    for name in one:
-        rows.append([name, *(f'{c[name] / 1e9:.1f}' for c in (one, five))])
-    behind = [_behind(c) / 1e9 for c in (one, five)]
-    rows.append(['behind the pyramid', *(f'{v:.1f}' for v in behind)])
-    peer = TubeDETRLayers().requires_grad_(False).to('meta')
-    inputs = peer.inputs(args.frames, size, 'meta')
-    flops = flops_of(lambda: peer(*inputs)) / 1e9
-    rows.append(["TubeDETR's layers", f'{flops:.1f}', f'{5 * flops:.1f}'])
+    for name, pair in pairs.items():
+        rows.append([name, *(f'{flops / 1e9:.1f}' for flops in pair)])
     return rows
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """The power of a size that a cost grows with, fitted over logarithms.
-
-    Args:
-        sizes (Sequence[float]): Sizes.
-        costs (Sequence[float]): What they cost.
-    """
+    """The power of a size that a cost grows with, fitted over logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
 
 
 def growth_rows(args: Namespace) -> Rows:
     """How what is behind the pyramid grows with frames and regions."""
-    options = dict(args.cfg_options or {})
-    size = (SIDE, SIDE)
-
-    def regions(number: int) -> int:
-        names = [
-            *('max_regions', 'linker.num_slots'),
-            'proposal_generator.num_proposals',
-        ]
-        more = {**options, **{f'model.{name}': number for name in names}}
-        return _behind(Shapes(args.config, more).count(32, size))
-
+    options, size = args.cfg_options or {}, (SIDE, SIDE)
     shapes = Shapes(args.config, options)
+    by_frames = [_behind(shapes.count(n, size)) for n in FRAMES]
+    names = [
+        *('model.max_regions', 'model.linker.num_slots'),
+        'model.proposal_generator.num_proposals',
+    ]
+    by_regions = []
+    for number in REGIONS:
+        more = Shapes(args.config, {**options, **dict.fromkeys(names, number)})
+        by_regions.append(_behind(more.count(32, size)))
     rows = [['what', 'from', 'to', 'GFLOPs', 'exponent']]
-    for name, sizes, cost in (
-        (
-            'frames',
-            FRAMES,
-            lambda n: _behind(shapes.count(n, size)),
-        ),
-        ('regions', REGIONS, regions),
+    for name, sizes, costs in (
+        ('frames', FRAMES, by_frames),
+        ('regions', REGIONS, by_regions),
     ):
-        costs = [cost(n) for n in sizes]
-        ends = [str(sizes[0]), str(sizes[-1])]
-        flops = ' '.join(f'{c / 1e9:.1f}' for c in costs)
-        rows.append([name, *ends, flops, f'{exponent(sizes, costs):.2f}'])
+        flops = ' '.join(f'{cost / 1e9:.1f}' for cost in costs)
+        fitted = f'{exponent(sizes, costs):.2f}'
+        rows.append([name, str(sizes[0]), str(sizes[-1]), flops, fitted])
     return rows
 
 
@@ -298,32 +285,25 @@ def memory_rows(args: Namespace) -> Rows:
 
 def training_rows(args: Namespace) -> Rows:
     """Training and inference behind pyramid or backbone, beside TubeDETR's."""
-    size = tuple(args.size)
     peer = TubeDETRLayers()
-    inputs = peer.inputs(args.frames, size)
+    inputs = peer.inputs(args.frames, args.size)
     # Behind both a backbone learns.
     inputs[0].requires_grad_()
-
-    def peer_step() -> None:
-        peer(*inputs).sum().backward()
-
-    def peer_answer() -> None:
-        with torch.no_grad():
-            peer(*inputs)
-
     rows = [['what', 'MB kept', 's, training', 's, inference', 'ratio']]
     base = 0.0
 
-    def add(name: str, kept: int, step: Any, answer: Any) -> None:
+    def add(name: str, module: Any, loss: Any, answer: Any) -> None:
         nonlocal base
-        seconds = [time_of(one, args.repeat) for one in (step, answer)]
-        base = base or seconds[0]
-        cells = [f'{s:.2f}' for s in seconds]
-        ratio = f'{seconds[0] / base:.2f}'
-        rows.append([name, f'{kept / 1e6:.0f}', *cells, ratio])
+        kept = kept_bytes(loss, module)
+        step = time_of(lambda: loss().backward(), args.repeat)
+        with torch.no_grad():
+            passed = time_of(answer, args.repeat)
+        base = base or step
+        cells = [f'{kept / 1e6:.0f}', f'{step:.2f}', f'{passed:.2f}']
+        rows.append([name, *cells, f'{step / base:.2f}'])
 
-    kept = kept_bytes(lambda: peer(*inputs), peer)
-    add("TubeDETR's layers, one sentence", kept, peer_step, peer_answer)
+    name = "TubeDETR's layers, one sentence"
+    add(name, peer, lambda: peer(*inputs).sum(), lambda: peer(*inputs))
     for name, queries, options in (
         ('clip and one sentence', 1, ALL),
         ('the same, half of the frames', 1, HALF),
@@ -335,11 +315,9 @@ def training_rows(args: Namespace) -> Rows:
             return model.parse_losses(model.train()(**data, mode='loss'))[0]
 
         def answer(model: Any = model, data: Any = data) -> None:
-            with torch.no_grad():
-                model.eval()(**data, mode='predict')
+            model.eval()(**data, mode='predict')
 
-        kept = kept_bytes(loss, model)
-        add(name, kept, lambda loss=loss: loss().backward(), answer)
+        add(name, model, loss, answer)
     return rows
 
 
@@ -395,21 +373,24 @@ def vidstg_rows(args: Namespace) -> Rows:
         clips[frames, (width, height)] += 1
         asked[frames, (width, height)] += number
     shapes = Shapes(args.config, args.cfg_options)
-    once = {grid: shapes.count(16, grid) for grid in {g for _, g in clips}}
+    text = shapes.text_flops
+    # By grid, for a frame.
+    once, behind, glance = {}, {}, {}
+    scout = MODELS.build(SCOUT).requires_grad_(False).to('meta')
+    for grid in {grid for _, grid in clips}:
+        counts = shapes.count(16, grid)
+        once[grid] = {k: v / 16 for k, v in counts.items() if k in ONCE}
+        behind[grid] = TubeDETRLayers.flops(64, grid) / 64
+        glance[grid] = _glance(scout, shapes, grid)
     lengths = (16, 64, 128, 208)
     some = [shapes.count(n, (64, 64)) for n in lengths]
-    text = shapes.text_flops
     said = [_behind(c) - c['rest of the clip'] for c in some]
-    scout = MODELS.build(SCOUT).requires_grad_(False).to('meta')
-    glance = {grid: _glance(scout, shapes, grid) for grid in once}
-    peer = TubeDETRLayers().requires_grad_(False).to('meta')
 
     def total(keep: float) -> float:
         flops = 0.0
         for (frames, grid), number in clips.items():
             kept = int(np.ceil(frames * keep))
-            each = sum(once[grid].get(part, 0) for part in ONCE) / 16
-            flops += number * kept * each
+            flops += number * kept * sum(once[grid].values())
             answer = float(np.interp(kept, lengths, said)) + text
             flops += asked[frames, grid] * answer
             if keep < 1:
@@ -417,14 +398,12 @@ def vidstg_rows(args: Namespace) -> Rows:
         return flops
 
     backbone = whole = 0.0
-    behind = {grid: _peer_flops(peer, grid) for grid in once}
     for (frames, grid), number in clips.items():
-        each = frames * once[grid]['backbone'] / 16
+        each = frames * once[grid]['backbone']
         backbone += number * each
         # It encodes the frames of its slow branch twice.
-        twice = each * (1 + 1 / peer.every)
-        answer = frames * behind[grid] + text
-        whole += asked[frames, grid] * (twice + answer)
+        twice = each * (1 + 1 / EVERY)
+        whole += asked[frames, grid] * (twice + frames * behind[grid] + text)
     rows = [['what', 'TFLOPs', 'share']]
     for name, flops in (
         ('a clip once a sentence, as TubeDETR', whole),
@@ -433,11 +412,8 @@ def vidstg_rows(args: Namespace) -> Rows:
         ('HERO, a scout leaves half of the frames out', total(0.5)),
     ):
         rows.append([name, f'{flops / 1e12:,.0f}', f'1/{whole / flops:.2f}'])
-    number, frames = (
-        sum(clips.values()),
-        sum(n * k for (n, _), k in clips.items()),
-    )
-    head = f'{sum(asked.values()):,} sentences, {number:,} clips'
+    frames = sum(number * count for (number, _), count in clips.items())
+    head = f'{asked.total():,} sentences, {clips.total():,} clips'
     return [*rows, [head, f'{frames:,} frames', '–']]
 
 
@@ -446,9 +422,3 @@ def _glance(scout: Any, shapes: Shapes, grid: tuple[int, int]) -> float:
     inputs, words = shapes.batch(16, grid)['inputs'], shapes.words(1)
     clip = torch.zeros(1, dtype=torch.long, device='meta')
     return flops_of(lambda: scout(inputs, words, clip)) / 16
-
-
-def _peer_flops(peer: TubeDETRLayers, grid: tuple[int, int]) -> float:
-    """Operations of TubeDETR's layers for a frame."""
-    inputs = peer.inputs(64, grid, 'meta')
-    return flops_of(lambda: peer(*inputs)) / 64

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import av
 import cv2
@@ -34,11 +34,7 @@ def write_clip(
 ) -> None:
     """A video that is not trivial to decode: smooth noise that moves.
 
-    Args:
-        path (Path): File to write.
-        frames (int): Number of frames, 30 a second.
-        size (tuple[int, int]): (width, height).
-        keys (int): Frames from one key frame to the next.
+    ``size`` is (width, height); each of ``keys`` frames is a key frame.
     """
     rng = np.random.default_rng(0)
     width, height = size
@@ -59,56 +55,56 @@ def write_clip(
 
 def decoding_rows(args: Namespace) -> Rows:
     """Decoding the frames that are used, with and beside a resize."""
+    if args.video is not None:
+        return _decoding_of(args.video, args)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = args.video
-        if path is None:
-            path = Path(folder) / 'clip.mp4'
-            size = tuple(args.video_size)
-            write_clip(path, args.video_frames, size, args.video_keys)
-        with open_video(path) as reader:
-            total, (width, height) = reader.frame_count, reader.size
-        count = min(args.frames, total)
-        some = ((np.arange(count) + 0.5) * total / count).astype(np.int64)
-        factor = SHORT_SIDE / min(width, height)
-        long_side = round(max(width, height) * factor)
-
-        def decode(frames: np.ndarray) -> None:
-            with open_video(path) as reader:
-                reader.get_frames(frames)
-
-        def pipeline(side: Any) -> None:
-            results = dict(video_path=str(path), frame_inds=some)
-            step = DecodeFrames(max_side=side)
-            ResizeClip(short_side=SHORT_SIDE)(step(results))
-
-        actions: dict[str, tuple[int, Callable[[], Any]]] = {
-            'in equal steps': (count, partial(decode, some)),
-            'the whole clip': (total, partial(decode, np.arange(total))),
-            f'resized to a short side of {SHORT_SIDE}': (
-                count,
-                partial(pipeline, None),
-            ),
-            'the same, reduced while decoded': (
-                count,
-                partial(pipeline, long_side),
-            ),
-        }
-        scaled = (round(width * factor), round(height * factor))
-        actions.update(_decord(path, some, scaled))
-        name = f'{total} frames of {width} x {height}'
-        rows = [[f'decoded of {name}', 'frames', 's', 'ratio']]
-        base = 0.0
-        for name, (number, action) in actions.items():
-            seconds = time_of(action, args.repeat)
-            base = base or seconds
-            cells = [f'{seconds:.3f}', f'{seconds / base:.2f}']
-            rows.append([name, str(number), *cells])
+        for keys in args.video_keys:
+            path = Path(folder) / f'{keys}.mp4'
+            write_clip(path, args.video_frames, tuple(args.video_size), keys)
+            rows += _decoding_of(path, args)
     return rows
 
 
-def _decord(
-    path: Any, frames: np.ndarray, size: tuple[int, int]
-) -> dict[str, tuple[int, Callable[[], Any]]]:
+def _decoding_of(path: Path, args: Namespace) -> Rows:
+    with open_video(path) as reader:
+        total, (width, height) = reader.frame_count, reader.size
+    count = min(args.frames, total)
+    some = ((np.arange(count) + 0.5) * total / count).astype(np.int64)
+    factor = SHORT_SIDE / min(width, height)
+    small = round(width * factor), round(height * factor)
+
+    def decode(frames: np.ndarray) -> None:
+        with open_video(path) as reader:
+            reader.get_frames(frames)
+
+    def pipeline(side: Optional[int]) -> None:
+        results = dict(video_path=str(path), frame_inds=some)
+        step = DecodeFrames(max_side=side)
+        ResizeClip(short_side=SHORT_SIDE)(step(results))
+
+    actions = {
+        'in equal steps': partial(decode, some),
+        'the whole clip': partial(decode, np.arange(total)),
+        f'resized to a short side of {SHORT_SIDE}': partial(pipeline, None),
+        'the same, reduced while decoded': partial(pipeline, max(small)),
+        **_by_decord(path, some, small),
+    }
+    name = f'decoded of {total} frames of {width} x {height}'
+    rows = [[name, 'frames', 's', 'ratio']]
+    base = 0.0
+    for name, action in actions.items():
+        seconds = time_of(action, args.repeat)
+        base = base or seconds
+        number = total if name == 'the whole clip' else count
+        cells = [f'{seconds:.3f}', f'{seconds / base:.2f}']
+        rows.append([name, str(number), *cells])
+    return rows
+
+
+def _by_decord(
+    path: Path, frames: np.ndarray, size: tuple[int, int]
+) -> dict[str, Any]:
     """The same by decord, where it is installed."""
     try:
         import decord
@@ -123,13 +119,10 @@ def _decord(
         for frame in read():
             cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
-    width, height = size
+    inside = partial(read, width=size[0], height=size[1])
     return {
-        'decord, and a resize': (len(frames), resized),
-        'decord, with its resize': (
-            len(frames),
-            partial(read, width=width, height=height),
-        ),
+        'decord, and a resize': resized,
+        'decord, with its resize': inside,
     }
 
 
@@ -150,27 +143,20 @@ def loader_rows(args: Namespace) -> Rows:
     device = pick_device(args.device)
     model = MODELS.build(cfg.model).to(device).train()
     wrapper = _wrapper(model, args.amp)
-    batches = [
-        items[at : at + args.batch] for at in range(0, number, args.batch)
-    ]
 
-    def step(parts: list[Item]) -> None:
-        model.train_step(collate_copies(parts), wrapper)
+    def steps(number: int) -> None:
+        for at in range(0, number, args.batch):
+            batch = collate_copies(items[at : at + args.batch])
+            model.train_step(batch, wrapper)
 
-    def steps() -> None:
-        for one in batches:
-            step(one)
-
-    step(batches[0])
-    seconds = time_of(steps, 1, device)
+    steps(args.batch)
+    seconds = time_of(lambda: steps(number), 1, device)
+    workers = max(1, int(np.ceil(load / seconds)))
+    loaded, trained = (f'{1000 * s / number:.1f}' for s in (load, seconds))
     return [
         head,
-        ['loader, one worker', f'{1000 * load / number:.1f}', '–'],
-        [
-            f'training step on {device.type}',
-            f'{1000 * seconds / number:.1f}',
-            f'{max(1, int(np.ceil(load / seconds)))}',
-        ],
+        ['loader, one worker', loaded, '–'],
+        [f'training step on {device.type}', trained, str(workers)],
     ]
 
 
@@ -182,14 +168,7 @@ def _wrapper(model: Any, in_bfloat16: bool) -> Any:
 
 
 def variants(cfg: Any) -> Iterator[tuple[str, Any]]:
-    """The model as configured, and with fully connected attention.
-
-    Args:
-        cfg (Config): The whole config.
-
-    Yields:
-        tuple[str, dict]: Name and config of a model.
-    """
+    """Names and models: as configured, and with fully connected attention."""
     yield 'as configured', cfg.model
     neck = cfg.model.get('neck')
     if neck and neck.get('attention', 'hierarchical') == 'hierarchical':
@@ -215,14 +194,11 @@ def model_rows(args: Namespace) -> Rows:
         model = MODELS.build(model_cfg).to(device)
         for what, action in _model_actions(model, items, args):
             millis, peak = _measure(action, device, args)
-            base.setdefault(what, millis)
-            cells = ['no memory', '–', '–']
-            if np.isfinite(millis):
-                cells[0] = f'{millis:.1f}'
-                cells[2] = f'{millis / base[what]:.2f}'
-            if peak:
-                cells[1] = f'{peak:.0f}'
-            rows.append([f'{name}: {what}', *cells])
+            row = [f'{name}: {what}', 'no memory', '–', '–']
+            if millis:
+                ratio = millis / base.setdefault(what, millis)
+                row[1:] = [f'{millis:.1f}', peak, f'{ratio:.2f}']
+            rows.append(row)
         del model
     return rows
 
@@ -250,17 +226,18 @@ def _model_actions(
 
 def _measure(
     action: Callable[[], Any], device: Any, args: Namespace
-) -> tuple[float, float]:
-    """Milliseconds a clip and peak megabytes, 0 where they are unknown."""
-    is_cuda = device.type == 'cuda'
-    if is_cuda:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+) -> tuple[Optional[float], str]:
+    """Milliseconds a clip, None without memory, and peak megabytes."""
+    if device.type != 'cuda':
+        action()
+        return 1000 * time_of(action, args.repeat) / args.batch, '–'
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
     try:
         action()
         seconds = time_of(action, args.repeat, device)
     except torch.cuda.OutOfMemoryError:
         torch.cuda.empty_cache()
-        return float('inf'), 0.0
-    peak = torch.cuda.max_memory_allocated() / 1e6 if is_cuda else 0.0
-    return 1000 * seconds / args.batch, peak
+        return None, ''
+    peak = torch.cuda.max_memory_allocated() / 1e6
+    return 1000 * seconds / args.batch, f'{peak:.0f}'
