@@ -1,11 +1,10 @@
 """Bring the weights of another model into HERO's names.
 
 Every tensor of the file is accounted for: loaded, or left out for a reason.
-What HERO did not get from the file is counted too.
+What HERO did not get from the file is said when it is loaded.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +36,8 @@ NEEDS = {TEXT_PROJECTION: LANGUAGE_MODEL, TEXT_NORM: TEXT_PROJECTION}
 class Layout(NamedTuple):
     """How a checkpoint is laid out.
 
-    Attributes:
-        title (str): For messages.
-        needed (tuple[str]): Beginnings of names that such a file has.
-        shared (dict): From the beginning of a name to HERO's.
+    ``needed`` are beginnings of names that such a file has, ``shared`` leads
+    from the beginning of a name to HERO's.
     """
 
     title: str
@@ -48,46 +45,42 @@ class Layout(NamedTuple):
     shared: dict[str, str]
 
 
-def _detr(body: str, text: str, resizer: str) -> dict[str, str]:
-    """What MDETR and its heirs share with HERO."""
-    return {
+def _detr(title: str, body: str, text: str, resizer: str) -> Layout:
+    """MDETR and its heirs, by the beginnings of what they share with HERO."""
+    shared = {
         body: BACKBONE,
         'input_proj.': PROJECTION,
         text: LANGUAGE_MODEL,
         f'{resizer}fc.': TEXT_PROJECTION,
         f'{resizer}layer_norm.': TEXT_NORM,
     }
+    return Layout(title, (body, text), shared)
 
 
 _DETECTOR = {'backbone.': BACKBONE, 'neck.': NECK}
+_BERT = 'language_model.language_backbone.body.model.'
 # A file is of the first layout whose names it has.
 LAYOUTS = (
     Layout(
         'MM-Grounding-DINO',
-        ('backbone.', 'language_model.language_backbone.'),
+        ('backbone.', _BERT),
         {
             **_DETECTOR,
-            'language_model.language_backbone.body.model.': LANGUAGE_MODEL,
+            _BERT: LANGUAGE_MODEL,
             'text_feat_map.': TEXT_PROJECTION,
         },
     ),
-    Layout(
+    _detr(
         'MDETR or TubeDETR',
-        ('backbone.0.', 'transformer.text_encoder.'),
-        _detr(
-            'backbone.0.body.',
-            'transformer.text_encoder.',
-            'transformer.resizer.',
-        ),
+        'backbone.0.body.',
+        'transformer.text_encoder.',
+        'transformer.resizer.',
     ),
-    Layout(
+    _detr(
         'STCAT',
-        ('vis_encoder.0.', 'text_encoder.body.'),
-        _detr(
-            'vis_encoder.0.body.',
-            'text_encoder.body.',
-            'text_encoder.resizer.',
-        ),
+        'vis_encoder.0.body.',
+        'text_encoder.body.',
+        'text_encoder.resizer.',
     ),
     Layout(
         'a detector of mmdet or a classifier of mmpretrain',
@@ -107,7 +100,6 @@ class Conversion:
         config (str): Of the model that will load it.
         loaded (dict): From a name of the file to HERO's.
         skipped (dict): From a name of the file to why it was left out.
-        unfilled (list[str]): Names of the model without a tensor.
     """
 
     source: Source
@@ -115,7 +107,6 @@ class Conversion:
     config: str
     loaded: Places = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    unfilled: list[str] = field(default_factory=list)
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -148,10 +139,6 @@ class Conversion:
             lines.append('  ' + '; '.join(said[:3]))
         others = [name for name, why in self.skipped.items() if why == OTHER]
         lines.append(f'{OTHER}: {len(others)} ({some(others)})')
-        if self.unfilled:
-            lines.append(f'the model of {self.config} got nothing for')
-        counts = Counter(map(_part, self.unfilled))
-        lines += [f'  {counts[part]:4d}  {part}.*' for part in counts]
         return '\n'.join(lines)
 
     def save(self, path: Union[str, Path]) -> None:
@@ -191,19 +178,14 @@ def convert(source: Source, model: Shapes, config: str) -> Conversion:
             places = _levels(places, model)
         elif part == PROJECTION:
             places, why = _coarsest(places, model)
-        reasons = dict.fromkeys(places, why)
-        if not why:
-            reasons = _misfits(places, result, model)
-        result.skipped.update(reasons)
-        result.loaded.update(
-            {n: to for n, to in places.items() if n not in reasons}
-        )
-    taken = {*result.loaded.values()}
-    result.unfilled = [
-        name
-        for name in model
-        if name not in taken and not name.endswith(COUNTER)
-    ]
+        why = why or _misfit(places, result, model)
+        for name, place in places.items():
+            if why:
+                result.skipped[name] = why
+            elif place in model:
+                result.loaded[name] = place
+            else:
+                result.skipped[name] = f'the model of {config} has no {place}'
     if not result.loaded:
         raise UserError(
             f'nothing of {source.path} fits the model of {config}:\n'
@@ -226,23 +208,16 @@ def _parts(result: Conversion) -> dict[str, Places]:
     return parts
 
 
-def _misfits(
-    places: Places, result: Conversion, model: Shapes
-) -> dict[str, str]:
-    """Why tensors do not fit; one of another shape spoils all."""
-    reasons = {}
+def _misfit(places: Places, result: Conversion, model: Shapes) -> str:
+    """Why a part is left out: one tensor of another shape spoils all."""
     for name, place in places.items():
         shape = tuple(result.source.weights[name].shape)
-        if place not in model:
-            reasons[name] = f'the model of {result.config} has no such tensor'
-        elif model[place] != shape:
-            others = f'goes with {name}, which does not fit'
-            reasons[name] = (
-                f'{shape} in the file, {place} is {model[place]} in the model '
-                f'of {result.config}'
+        if model.get(place, shape) != shape:
+            return (
+                f'{name} is {shape} in the file, {place} is {model[place]} in '
+                f'the model of {result.config}'
             )
-            return {**dict.fromkeys(places, others), **reasons}
-    return reasons
+    return ''
 
 
 def _unlike(part: str, places: Places, model: Shapes) -> str:
@@ -311,11 +286,9 @@ def _levels(places: Places, model: Shapes) -> Places:
 
 def layout_of(source: Source) -> Layout:
     """How a file is laid out; ValueError where nobody knows."""
+    names = '\n'.join(['', *source.weights])
     for layout in LAYOUTS:
-        if all(
-            any(name.startswith(start) for name in source.weights)
-            for start in layout.needed
-        ):
+        if all(f'\n{start}' in names for start in layout.needed):
             return layout
     raise UserError(
         f'{source.path} is of no known model '
@@ -323,10 +296,3 @@ def layout_of(source: Source) -> Layout:
         f'{len(source.weights)} tensors such as {some(source.weights)}. A '
         'checkpoint of hero_mm needs no conversion'
     )
-
-
-def _part(name: str) -> str:
-    """The part of a model that a name belongs to."""
-    steps = name.split('.')
-    deep = steps[0] in ('video_encoder', 'text_encoder', 'transformer')
-    return '.'.join(steps[: 2 if deep else 1])

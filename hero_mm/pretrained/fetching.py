@@ -6,7 +6,6 @@ that knows Hugging Face too and says what to do on a machine offline; it needs
 no torchvision, and runs no code of a checkpoint.
 """
 
-import difflib
 import os
 import re
 from http.client import HTTPException
@@ -53,19 +52,6 @@ def fetch(source: str) -> str:
     return source
 
 
-def _fetch_hub_file(name: str) -> str:
-    """Download ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE``."""
-    found = re.fullmatch(
-        r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?/([^/]+(?:/[^/]+)*)', name
-    )
-    if found is None:
-        raise UserError(
-            f'{name!r} names no file on Hugging Face; give '
-            'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
-        )
-    return _from_hub('hf_hub_download', name, *found.groups())
-
-
 def fetch_repository(name: str, patterns: list[str]) -> str:
     """Download a repository ``hf://OWNER/NAME[@REVISION]``, or find it cached.
 
@@ -84,34 +70,39 @@ def fetch_repository(name: str, patterns: list[str]) -> str:
             f'{name!r} names no model package; give hf://OWNER/NAME, or '
             'hf://OWNER/NAME@REVISION'
         )
-    return _from_hub(
-        'snapshot_download', name, *found.groups(), allow_patterns=patterns
+    return _from_hub(name, *found.groups(), allow_patterns=patterns)
+
+
+def _fetch_hub_file(name: str) -> str:
+    """Download ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE``."""
+    found = re.fullmatch(
+        r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?/([^/]+(?:/[^/]+)*)', name
     )
+    if found is None:
+        raise UserError(
+            f'{name!r} names no file on Hugging Face; give '
+            'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
+        )
+    repo, revision, file = found.groups()
+    return _from_hub(name, repo, revision, filename=file)
 
 
 def _from_hub(
-    download: str,
-    name: str,
-    repo: str,
-    revision: Optional[str],
-    file: str = '',
-    **options: Any,
+    name: str, repo: str, revision: Optional[str], **options: Any
 ) -> str:
-    """Call a function of the hub; what it raises is said in words."""
-    import huggingface_hub
+    """Download a file or a repository; what goes wrong is said in words."""
+    import huggingface_hub as hub
 
-    if file:
-        options['filename'] = file
-    function = getattr(huggingface_hub, download)
+    file = options.get('filename', '')
+    download = hub.hf_hub_download if file else hub.snapshot_download
     try:
-        return str(function(repo_id=repo, revision=revision, **options))
+        return str(download(repo, revision=revision, **options))
     except Exception as error:
         # Errors of the network have no common class over its versions.
         cause = error
     lines = str(cause).strip().splitlines() or [type(cause).__name__]
     reason = lines[0].rstrip('.')
-    constants = huggingface_hub.constants
-    if constants.HF_HUB_OFFLINE:
+    if hub.constants.HF_HUB_OFFLINE:
         reason += (
             '. HF_HUB_OFFLINE=1 is set, so that nothing was asked of the hub; '
             'unset it where there is internet'
@@ -119,12 +110,12 @@ def _from_hub(
     command = ' '.join(['hf download', repo, file]).strip()
     if revision:
         command += f' --revision {revision}'
+    place = f'FOLDER/{file}'.rstrip('/')
     raise OSError(
-        f'{name} is not in the cache ({constants.HF_HUB_CACHE}) and could not '
-        f'be fetched: {reason}. By hand, on a machine with internet: '
-        f'{command} --local-dir FOLDER; then give '
-        + f'FOLDER/{file}'.rstrip('/')
-        + f' in the place of {name}'
+        f'{name} is not in the cache ({hub.constants.HF_HUB_CACHE}) and could '
+        f'not be fetched: {reason}. By hand, on a machine with internet: '
+        f'{command} --local-dir FOLDER; then give {place} in the place of '
+        f'{name}'
     ) from cause
 
 
@@ -172,27 +163,21 @@ def _download(url: str, path: Path) -> None:
 def torchvision_url(name: str) -> str:
     """The URL behind ``torchvision://resnet101``.
 
-    Without torchvision the names of MMEngine's own table are known. ValueError
-    names the nearest ones.
+    Without torchvision the names of MMEngine's own table are known.
     """
+    import mmengine
     from mmengine.runner.checkpoint import get_torchvision_models
 
     try:
         known, source = get_torchvision_models(), 'torchvision'
     except (ImportError, OSError, RuntimeError):
         # Absent, or built for another torch.
-        import mmengine
-
         table = Path(mmengine.__file__).parent / 'hub/torchvision_0.12.json'
         known = mmengine.load(str(table))
         source = "MMEngine's table (install torchvision to know the newer)"
     model = name.partition('://')[2].replace('_Weights', '').lower()
     if model not in known:
-        near = difflib.get_close_matches(model, known, 3)
-        raise UserError(
-            f'{name!r}: {source} knows no {model!r}'
-            + (f'; near are {", ".join(near)}' if near else '')
-        )
+        raise UserError(f'{name!r}: {source} knows no {model!r}')
     return str(known[model])
 
 

@@ -66,14 +66,11 @@ def read_weights_file(
     try:
         if path.suffix == '.safetensors':
             return _read_safetensors(path, map_location)
+        if not _torch_is('2.6'):
+            # No class can be allowed; it is the work dir's own or trusted.
+            return torch.load(str(path), map_location, weights_only=False)
         with _allowing(allow):
-            # Before torch 2.6 no class can be allowed; such a file is the
-            # work dir's own or trusted.
-            return torch.load(
-                str(path),
-                map_location=map_location,
-                weights_only=_torch_is('2.6'),
-            )
+            return torch.load(str(path), map_location, weights_only=True)
     except (ModuleNotFoundError, MemoryError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
@@ -137,14 +134,10 @@ def note_written(path: Union[str, Path]) -> None:
     """Note the sum of a checkpoint that was written; for an old torch."""
     if weights_only_is_sound():
         return
-    path = Path(path)
-    sums = {**_noted(path.parent), path.name: _sum(path)}
-    lines = [
-        f'{value}  {name}\n'
-        for name, value in sums.items()
-        if (path.parent / name).is_file()
-    ]
-    write_text(path.parent / SUMS, ''.join(lines))
+    folder, name = Path(path).parent, Path(path).name
+    sums = {**_noted(folder), name: _sum(folder / name)}
+    there = [f'{sums[n]}  {n}\n' for n in sums if (folder / n).is_file()]
+    write_text(folder / SUMS, ''.join(there))
 
 
 def _noted(folder: Path) -> dict[str, str]:
@@ -156,8 +149,8 @@ def _noted(folder: Path) -> dict[str, str]:
 
 
 def _sum(path: Path) -> str:
+    found = hashlib.sha256()
     with open(path, 'rb') as file:
-        found = hashlib.sha256()
         while block := file.read(1 << 20):
             found.update(block)
     return found.hexdigest()
@@ -182,10 +175,6 @@ def _allowing(classes: tuple[Allowed, ...]) -> Iterator[None]:
     """
     import torch
 
-    if not _torch_is('2.6'):
-        # An entry that is a pair breaks every ``torch.load`` there.
-        yield
-        return
     serialization = torch.serialization
     before = serialization.get_safe_globals()
     serialization.clear_safe_globals()
@@ -212,8 +201,7 @@ def _mmengine_globals() -> list[Any]:
         for name in ('_reconstruct', 'scalar'):
             allowed.append((getattr(core.multiarray, name), f'{where}.{name}'))
     kinds = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'b1')
-    allowed.extend({type(np.dtype(kind)) for kind in kinds})
-    return allowed
+    return [*allowed, *{type(np.dtype(kind)) for kind in kinds}]
 
 
 def _stored_methods() -> dict[type, tuple[str, ...]]:

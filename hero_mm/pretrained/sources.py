@@ -26,22 +26,15 @@ def _path_text(*parts: str) -> str:
 # moved the module of these.
 ALLOWED: tuple[Allowed, ...] = (
     argparse.Namespace,
-    *(
-        (_path_text, f'{module}.{kind}Path')
-        for module in ('pathlib', 'pathlib._local')
-        for kind in ('Posix', 'PurePosix', 'Windows', 'PureWindows')
-    ),
+    (_path_text, 'pathlib.PosixPath'),
+    (_path_text, 'pathlib._local.PosixPath'),
 )
 
 
 class Source(NamedTuple):
-    """Weights of a checkpoint.
+    """Weights of a checkpoint, and the entry of the file that holds them.
 
-    Attributes:
-        path (str): As it was given.
-        weights (dict): Names and tensors.
-        container (str, optional): The entry that holds them; None where the
-            file is nothing else.
+    ``container`` is None where the file is nothing else.
     """
 
     path: str
@@ -50,15 +43,10 @@ class Source(NamedTuple):
 
 
 def read_source(path: str, container: Optional[str] = None) -> Source:
-    """Read the weights of a checkpoint of any make.
+    """Read the weights of a checkpoint, without the prefixes of wrappers.
 
-    Args:
-        path (str): As :func:`.fetching.fetch`.
-        container (str, optional): The entry to take; by default the moving
-            average where there is one.
-
-    Returns:
-        Source: The weights, without the prefixes of wrappers.
+    ``path`` is as for :func:`.fetching.fetch`; ``container`` the entry to
+    take, by default the moving average where there is one.
 
     Raises:
         ValueError: It holds no weights, or objects besides weights and the

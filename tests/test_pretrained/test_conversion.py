@@ -48,7 +48,12 @@ def test_shared_tensors_arrive(
     parts = [BACKBONE]
     if kind != 'mmdetection':
         parts.append('text_encoder.language_model.')
-    assert not [n for n in result.unfilled if n.startswith(tuple(parts))]
+    empty = before.keys() - set(wanted.values())
+    assert not [
+        name
+        for name in empty
+        if name.startswith(tuple(parts)) and 'num_batches' not in name
+    ]
     # Every tensor of the file is accounted for.
     assert result.skipped.keys() == file.weights.keys() - wanted.keys()
 
@@ -57,7 +62,8 @@ def test_stages_that_the_config_lacks_do_no_harm(source, shapes_of):
     model = {n: s for n, s in shapes_of().items() if '.layer4.' not in n}
     result = convert(source('mmdetection'), model, 'tiny.py')
     assert result.loaded['backbone.layer3.22.conv3.weight']
-    assert 'no such' in result.skipped['backbone.layer4.0.conv1.weight']
+    why = result.skipped['backbone.layer4.0.conv1.weight']
+    assert why.startswith('the model of tiny.py has no video_encoder.')
 
 
 @pytest.mark.parametrize(
@@ -83,10 +89,8 @@ def test_another_vocabulary_takes_no_half_of_a_language_model(
     result = convert(source('mdetr'), shapes_of(text='bert'), 'x.py')
     assert not any(to.startswith('text_') for to in result.loaded.values())
     words = f'{TEXT}embeddings.word_embeddings.weight'
-    assert result.skipped[words].startswith('(40, 8) in the file')
-    assert result.skipped[f'{TEXT}encoder.layer.0.output.dense.weight'] == (
-        f'goes with {words}, which does not fit'
-    )
+    why = result.skipped[f'{TEXT}encoder.layer.0.output.dense.weight']
+    assert why.startswith(f'{words} is (40, 8) in the file, ')
     for part in ('fc.weight', 'layer_norm.bias'):
         why = result.skipped[f'transformer.resizer.{part}']
         assert why.startswith('of no use without text_encoder.')
@@ -97,7 +101,7 @@ def test_a_narrower_model_gets_no_projections(source, shapes_of):
     result = convert(source('mdetr'), model, 'tiny.py')
     skipped = {n[12:]: why for n, why in result.skipped.items()}
     assert f'{TEXT}encoder.layer.0.output.dense.weight' in result.loaded
-    assert '(4, 8) in the file' in skipped['resizer.fc.weight']
+    assert 'is (4, 8) in the file' in skipped['resizer.fc.weight']
     assert 'of no use without' in skipped['resizer.layer_norm.weight']
 
 

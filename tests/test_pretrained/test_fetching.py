@@ -222,7 +222,7 @@ def test_names_of_torchvision(monkeypatch):
     monkeypatch.setattr(checkpoint, 'get_torchvision_models', absent)
     found = torchvision_url('torchvision://resnet101')
     assert found.startswith('https://download.pytorch.org/models/resnet101-')
-    with pytest.raises(ValueError, match="MMEngine's table.*are resnet1"):
+    with pytest.raises(ValueError, match="MMEngine's table.*no 'resnet11'"):
         torchvision_url('torchvision://resnet11')
     table = {'resnet50.imagenet1k_v2': 'https://x.org/b.pth'}
     monkeypatch.setattr(checkpoint, 'get_torchvision_models', lambda: table)

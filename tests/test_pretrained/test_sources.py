@@ -56,21 +56,21 @@ def test_the_entry_that_is_taken(save, entries, entry, container, number):
 
 
 @pytest.mark.parametrize('module', ['pathlib', 'pathlib._local'])
-def test_paths_of_other_systems_are_read(save, module, monkeypatch):
+def test_paths_of_other_pythons_are_read(save, module, monkeypatch):
     """MDETR was trained with paths in its arguments."""
 
     def init(self, *parts):
         self.parts = parts
 
     kind = type(
-        'WindowsPath',
+        'PosixPath',
         (),
         dict(__init__=init, __reduce__=lambda self: (kind, self.parts)),
     )
     kind.__module__ = module
     with monkeypatch.context() as patch:
         stub = ModuleType(module)
-        stub.WindowsPath = kind
+        stub.PosixPath = kind
         patch.setitem(sys.modules, module, stub)
         args = argparse.Namespace(job_dir=kind('/', 'checkpoint', '%j'))
         path = save(dict(model=weights(1), args=args))
