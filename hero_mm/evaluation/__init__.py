@@ -6,8 +6,7 @@ neither torch nor MMEngine.
 
 from typing import TYPE_CHECKING, Any
 
-from .comparison import compare_scores
-from .error_split import split_errors
+from .analysis import compare_scores, split_errors
 from .functional import (
     OtherTracks,
     evaluate_tubes,

@@ -6,8 +6,10 @@ numbers, half-open spans and boxes in pixels of the original video. An entry
 may say the ``video`` and the ``text`` that it is of.
 """
 
+import argparse
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +21,10 @@ from hero_mm.errors import UserError
 from hero_mm.files import PathLike, replacing
 from hero_mm.json_reader import JsonError, read_json
 
-from .functional.protocols import plain_name
+from .functional.protocols import PROTOCOLS, plain_name
 from .functional.tube_scores import name_some
 from .functional.tubes import boxes_to_arrays, read_number, read_prediction
+from .numbering import other_numbering
 
 if TYPE_CHECKING:
     from hero_mm.datasets.annotation import GroundingAnnotation
@@ -175,7 +178,9 @@ def check_match(
     Args:
         path (str or PathLike): Of the predictions, for errors.
         predictions (Mapping): By query id. Their ``video`` and ``text`` are
-            compared where they have them.
+            compared; where they have neither, the frames of their boxes say
+            whether query ids that are counted another way would fit better,
+            and a warning tells so.
         metainfo (Mapping): Of the predictions. What it does not say is not
             compared.
         annotation (GroundingAnnotation): What they are to be scored against.
@@ -226,9 +231,43 @@ def check_match(
             f'(prediction and annotation). Are query ids counted another '
             f'way? --force compares neither.'
         )
+    items = {name: item or {} for name, item in predictions.items()}
+    if not any(name in item for item in items.values() for name in OF):
+        doubt = other_numbering(items, annotation)
+        if doubt:
+            warnings.warn(f'{path}: {doubt}', stacklevel=2)
 
 
 def _plain(text: str) -> list[str]:
     """The words of a sentence, or of a video's name, whatever its path."""
     name = re.sub(r'^.*/|\.(mp4|mkv|avi|webm|mov)$', '', text.lower())
     return re.findall(r'\w+', name)
+
+
+def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of tools that score a prediction file."""
+    parser.add_argument(
+        '--ann', required=True, help='annotation file (hero_mm format)'
+    )
+    parser.add_argument(
+        '--protocol', default='tubedetr', choices=sorted(PROTOCOLS)
+    )
+    parser.add_argument(
+        '--no-interpolate',
+        dest='interpolate',
+        action='store_const',
+        const=False,
+        help='score frames without a predicted box 0 where the protocol '
+        '(stcat) fills them from their neighbours',
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='fail where a query has no prediction, or a prediction no query',
+    )
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='go on though the files name another data set, split or kind of '
+        'query ids',
+    )

@@ -165,42 +165,42 @@ class TubeMetric(BaseMetric):
             )
         several = isinstance(path, list)
         paths = path if several else [path]
-        parts = served if several else [served]
+        parts: Any = (served if several else [served]) or [None] * len(paths)
         if self._annotations is None:
             # Not at the top: data sets import decoders.
             from hero_mm.datasets.annotation import load_annotation
 
             self._annotations = [load_annotation(one) for one in paths]
         facts = [annotation.metainfo for annotation in self._annotations]
-        truths = [one.ground_truths() for one in self._annotations]
-        for place, part in enumerate(parts or ()):
-            if part is not None:
-                whole = truths[place]
-                truths[place] = {query: whole[query] for query in part}
-        if self.dataset is not None:
-            names = [one.get('dataset') for one in facts]
-            if names.count(self.dataset) != 1:
-                raise UserError(
-                    f'TubeMetric: dataset={self.dataset!r} must be one of the '
-                    f'data sets that are tested, and those are called {names} '
-                    f'(metainfo.dataset of their annotation files).'
-                )
-            place = names.index(self.dataset)
-            prefix = f'{place}/' if several else ''
-            return truths[place], dict(facts[place]), prefix
-        if not several:
-            return truths[0], dict(facts[0]), ''
-        joint = {
-            f'{number}/{query}': part[query]
-            for number, part in enumerate(truths)
-            for query in part
-        }
+        names = [one.get('dataset') for one in facts]
+        if self.dataset is not None and names.count(self.dataset) != 1:
+            raise UserError(
+                f'TubeMetric: dataset={self.dataset!r} must be one of the '
+                f'data sets that are tested, and those are called {names} '
+                f'(metainfo.dataset of their annotation files).'
+            )
+        chosen = [
+            number
+            for number, name in enumerate(names)
+            if self.dataset in (None, name)
+        ]
+        truths: dict[str, Any] = {}
+        prefix = ''
+        for number in chosen:
+            own = f'{number}/' if several else ''
+            if self.dataset is not None:
+                # Scored alone, by the ids of its file.
+                prefix, own = own, ''
+            whole = self._annotations[number].ground_truths()
+            part = whole if parts[number] is None else parts[number]
+            for query in part:
+                truths[own + query] = whole[query]
         common = {
             key: value
-            for key, value in facts[0].items()
-            if all(one.get(key) == value for one in facts)
+            for key, value in facts[chosen[0]].items()
+            if all(facts[number].get(key) == value for number in chosen)
         }
-        return joint, common, ''
+        return truths, common, prefix
 
 
 def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:

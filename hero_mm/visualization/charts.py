@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def line_chart(
 
 
 def histogram(
-    values: Sequence[float],
+    values: Union[Sequence[float], np.ndarray],
     title: str,
     x_label: str,
     bins: int = 10,
@@ -92,7 +92,7 @@ def histogram(
         return ''
     axes = _chart(title, x_label)
     inside = np.clip(np.asarray(values, dtype=float), *limits)
-    axes.hist(inside, bins, limits, rwidth=0.94, color=PALETTE[0])
+    axes.hist(inside, bins, range=limits, rwidth=0.94, color=PALETTE[0])
     axes.set_xlim(*limits)
     return _svg(axes, title)
 

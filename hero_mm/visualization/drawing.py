@@ -1,9 +1,7 @@
 """Draw a tube: boxes on the frame, the sentence, and a bar of the spans.
 
 Orange is the prediction (solid), blue the truth (dashed): two colours of the
-Okabe-Ito set, which differ with every common colour blindness, and by their
-line style without any colour. Below the frame stand the sentence and a bar of
-the segment: true span, predicted span, action consistency, playhead.
+Okabe-Ito set, which differ with every common colour blindness.
 
 Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
 """
@@ -102,14 +100,19 @@ def draw_box(
 def draw_boxes(
     frame: np.ndarray,
     boxes: Sequence[Box],
+    aspect: float = 1.0,
     min_side: int = MIN_SIDE,
     max_side: int = MAX_SIDE,
 ) -> np.ndarray:
-    """A frame (H, W, 3) at the size of :func:`fit_size`, with boxes."""
+    """A frame (H, W, 3) at the size of :func:`fit_size`, with boxes.
+
+    ``aspect`` is the width of a pixel of the frame in its heights.
+    """
     height, width = frame.shape[:2]
-    new_height, new_width = fit_size(height, width, min_side, max_side)
-    way = cv2.INTER_AREA if new_width <= width else cv2.INTER_CUBIC
-    if new_width > 3 * width:
+    wide = max(1, round(width * aspect))
+    new_height, new_width = fit_size(height, wide, min_side, max_side)
+    way = cv2.INTER_AREA if new_width <= wide else cv2.INTER_CUBIC
+    if new_width > 3 * wide:
         way = cv2.INTER_NEAREST
     image = cv2.resize(frame, (new_width, new_height), interpolation=way)
     factors = np.array([new_width / width, new_height / height] * 2)
@@ -119,11 +122,14 @@ def draw_boxes(
     return image
 
 
-def _boxes_of(view: TubeView, index: int) -> list[Box]:
-    return [
+def _draw_frame(
+    frame: np.ndarray, view: TubeView, index: int, *sides: int
+) -> np.ndarray:
+    boxes = [
         (view.pred_box(index), PRED_COLOR, False),
         (view.gt_box(index), GT_COLOR, True),
     ]
+    return draw_boxes(frame, boxes, view.pixel_aspect, *sides)
 
 
 def draw_together(
@@ -133,15 +139,18 @@ def draw_together(
     colors: Sequence[Color],
 ) -> np.ndarray:
     """A frame as :func:`draw_boxes` shows it, with K numbered tubes."""
-    boxes = [view.pred_box(index) for view in views]
-    image = draw_boxes(
-        frame, [(box, color, False) for box, color in zip(boxes, colors)]
-    )
+    boxes = [
+        (view.pred_box(index), color, False)
+        for view, color in zip(views, colors)
+    ]
+    aspect = views[0].pixel_aspect
+    image = draw_boxes(frame, boxes, aspect)
     picture = Image.fromarray(image)
-    for number, (box, color) in enumerate(zip(boxes, colors), 1):
+    for number, (box, color, _) in enumerate(boxes, 1):
         if box is None:
             continue
-        x, y = np.maximum(box[:2] * image.shape[1] / frame.shape[1], 0)
+        corner = box[:2] * image.shape[1] / frame.shape[1]
+        x, y = np.maximum(corner / [1, aspect], 0)
         ImageDraw.Draw(picture).text(
             (x + 6, y + 3),
             str(number),
@@ -154,12 +163,11 @@ def draw_together(
 
 
 def draw_tube(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
-    """Draw a frame above the sentence and the span bar.
+    """Draw a frame, RGB uint8 (H, W, 3), above the sentence and the span bar.
 
-    The frame, RGB uint8 (H, W, 3) of the size of the video, has place
-    ``index`` in the view. All frames of a view are drawn at one size.
+    It has place ``index`` in the view, whose frames are drawn at one size.
     """
-    image = draw_boxes(frame, _boxes_of(view, index))
+    image = _draw_frame(frame, view, index)
     width = max(image.shape[1], MIN_SIDE)
     bar = draw_timeline(view, width, [index])
     return np.concatenate([_centre(image, width), _caption(view, width), bar])
@@ -192,7 +200,7 @@ def draw_tube_sheet(read: Read, view: TubeView, count: int = 8) -> np.ndarray:
 
 def _tile(frame: np.ndarray, view: TubeView, index: int) -> np.ndarray:
     """A frame of a sheet, with its time below."""
-    image = draw_boxes(frame, _boxes_of(view, index), _TILE, _TILE)
+    image = _draw_frame(frame, view, index, _TILE, _TILE)
     width = image.shape[1]
     label = Image.new('RGB', (width, 20), PANEL_COLOR)
     ImageDraw.Draw(label).text(

@@ -9,13 +9,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from .drawing import Color, Read, draw_together, draw_tube, draw_tube_sheet
-from .tube_view import TubeView, resample_view, stretch_view
+from .tube_view import TubeView, resample_view
 from .video_writer import PathLike, VideoWriter, read_comment, write_png
 
 PLAYED_FPS = 15.0
@@ -141,16 +141,24 @@ def _frames(read: Read, count: int) -> Iterator[tuple[int, np.ndarray]]:
         yield from zip(part, read(part))
 
 
-def stretch_frames(frames: np.ndarray, aspect: float) -> np.ndarray:
-    """Pictures (N, H, W, 3) with square pixels, of the same height.
+@contextmanager
+def _drawn_from(
+    video: PathLike, views: Sequence[TubeView]
+) -> Iterator[tuple[Read, list[TubeView]]]:
+    """Frames of a video as they are drawn, and the views on them."""
+    # Not at the top: drawing alone needs no decoder.
+    from hero_mm.datasets.video_reader import open_video
 
-    ``aspect`` is the width of a stored pixel in its heights.
-    """
-    if aspect == 1 or not len(frames):
-        return frames
-    height, width = frames.shape[1:3]
-    size = (max(1, round(width * aspect)), height)
-    return np.stack([cv2.resize(one, size) for one in frames])
+    frames = played_frames(views[0].segment, views[0].fps)
+    with open_video(str(video)) as reader:
+        aspect = reader.pixel_aspect
+        yield (
+            lambda places: reader.get_frames(frames[places]),
+            [
+                replace(resample_view(view, frames), pixel_aspect=aspect)
+                for view in views
+            ],
+        )
 
 
 def draw_from_video(
@@ -187,23 +195,3 @@ def draw_in_colors(
             for index, frame in _frames(read, len(drawn[0])):
                 writer.write(draw_together(frame, drawn, index, colors))
     return fps
-
-
-@contextmanager
-def _drawn_from(
-    video: PathLike, views: Sequence[TubeView]
-) -> Iterator[tuple[Read, list[TubeView]]]:
-    """Frames of a video as they are drawn, and the views on them."""
-    # Not at the top: drawing alone needs no decoder.
-    from hero_mm.datasets.video_reader import open_video
-
-    frames = played_frames(views[0].segment, views[0].fps)
-    with open_video(str(video)) as reader:
-        # Pixels that are not square are drawn as they are displayed.
-        aspect = reader.pixel_aspect
-
-        def read(places: np.ndarray) -> np.ndarray:
-            return stretch_frames(reader.get_frames(frames[places]), aspect)
-
-        moved = (resample_view(view, frames) for view in views)
-        yield read, [stretch_view(view, aspect) for view in moved]

@@ -22,9 +22,13 @@ from hero_mm.evaluation import (
     selection_report,
     split_errors,
 )
-from hero_mm.evaluation.breakdown import standard_groupings
-from hero_mm.evaluation.comparison import item_differences, ranked_by
-from hero_mm.evaluation.error_split import ErrorSplit, boxes_as_arrays
+from hero_mm.evaluation.analysis import (
+    ErrorSplit,
+    boxes_as_arrays,
+    item_differences,
+    ranked_by,
+    standard_groupings,
+)
 from hero_mm.evaluation.functional import (
     TubeScores,
     boxes_to_arrays,
@@ -46,6 +50,7 @@ from .report_tables import (
     right_table,
     score_table,
     selection_table,
+    text_table,
 )
 from .training_log import TrainingLog
 from .tube_view import TubeView
@@ -74,21 +79,16 @@ class Case:
 class Report:
     """Everything that the page shows.
 
-    Args:
-        title (str): Name of the run.
-        facts (dict[str, str]): Short texts by name.
-        sections (dict[str, list[Table]]): Tables by heading.
-        charts (dict[str, str]): SVG by file name; empty ones are not shown.
-        cases (dict[str, list[Case]]): By heading, best and worst.
-        files (dict[str, str]): What lies beside the page, by name.
+    Facts are short texts by name, tables and cases stand by heading, charts
+    are SVG by file name (empty ones are not shown), files lie beside the page.
     """
 
     title: str
     facts: dict[str, str]
     sections: dict[str, list[Table]]
     charts: dict[str, str]
-    cases: dict[str, list[Case]] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    cases: dict[str, list[Case]]
+    files: dict[str, str]
 
     @property
     def tables(self) -> list[Table]:
@@ -109,9 +109,7 @@ def choose_cases(
         return [q for q in ids if first[video_of[q]] == q][:count]
 
     best = pick(ranked[::-1])
-    return best, pick(
-        [query_id for query_id in ranked if query_id not in best]
-    )
+    return best, pick([q for q in ranked if q not in best])
 
 
 def case_view(
@@ -129,15 +127,11 @@ def case_view(
     frames = np.arange(*clip['segment'], dtype=np.int64)
     predicted: dict[str, Any] = {}
     if prediction is not None:
-        known_N, boxes_N4 = boxes_to_arrays(
-            prediction['boxes'], f'prediction of query {query["query_id"]!r}'
-        )
         predicted['pred_span'] = tuple(map(float, prediction['span']))
         predicted['score'] = prediction.get('score')
-        if len(known_N):
-            predicted['pred_bboxes'] = interpolate_boxes(
-                known_N, boxes_N4, frames
-            )
+        given = boxes_to_arrays(prediction['boxes'], 'prediction')
+        if len(given[0]):
+            predicted['pred_bboxes'] = interpolate_boxes(*given, frames)
     gt_boxes, valid = video.track_boxes(query['track_id'], frames)
     start, end = query['span']
     return TubeView(
@@ -180,15 +174,13 @@ def make_cases(
         )
         prediction = predictions.get(query_id)
         view = case_view(annotation, query, clip, prediction, note)
-        if video_dir is None:
-            return Case(view)
         path = annotation.videos[clip['video_id']].path
-        return Case(view, str(Path(video_dir) / path))
+        return Case(view, str(Path(video_dir, path)) if video_dir else '')
 
-    best, worst = choose_cases(scores, video_of, count)
+    headings = ('Best cases', 'Worst cases')
+    chosen = choose_cases(scores, video_of, count)
     return {
-        'Best cases': [case_of(query_id) for query_id in best],
-        'Worst cases': [case_of(query_id) for query_id in worst],
+        name: list(map(case_of, ids)) for name, ids in zip(headings, chosen)
     }
 
 
@@ -198,13 +190,11 @@ def data_name(annotation: GroundingAnnotation) -> str:
     return ' '.join(str(part) for part in parts if part) or 'unnamed'
 
 
-def write_report(report: Report, out_dir: PathLike) -> Path:
+def write_report(report: Report, out_dir: PathLike) -> str:
     """Draw the cases; write ``index.html`` and what belongs to it.
 
-    A case that cannot be drawn is reported on the page.
-
-    Returns:
-        Path: The page.
+    A case that cannot be drawn is reported on the page. Gives the tables and
+    the path of the page, for a terminal.
     """
     folder = Path(out_dir)
     charts = {
@@ -216,19 +206,19 @@ def write_report(report: Report, out_dir: PathLike) -> Path:
     for heading, cases in report.cases.items():
         kind = heading.split()[0].lower()
         for place, case in enumerate(cases):
-            name = f'{kind}_{place}_{case.view.query_id}'
-            if case.video:
-                _draw_case(case, folder / 'cases', name)
+            if not case.video:
+                continue
+            names = [f'{kind}_{place}_{case.view.query_id}']
+            try:
+                paths = draw_from_video(
+                    case.video, [case.view], folder / 'cases', names
+                )
+                case.files = [f'cases/{Path(path).name}' for path in paths]
+            except (OSError, ValueError) as error:
+                case.error = str(error)
     write_text(folder / 'index.html', render_html(report))
-    return folder / 'index.html'
-
-
-def _draw_case(case: Case, folder: Path, name: str) -> None:
-    try:
-        paths = draw_from_video(case.video, [case.view], folder, [name])
-        case.files = [f'cases/{Path(path).name}' for path in paths]
-    except (OSError, ValueError) as error:
-        case.error = str(error)
+    tables = [text_table(table) for table in report.tables]
+    return '\n\n'.join([*tables, f'Report: {folder / "index.html"}'])
 
 
 def build_analysis(
@@ -236,31 +226,24 @@ def build_analysis(
     annotation: GroundingAnnotation,
     predictions: Predictions,
     video_dir: Optional[PathLike] = None,
-    protocol: str = 'tubedetr',
     other: Optional[tuple[str, Predictions]] = None,
     count: int = 4,
-    strict: bool = False,
-    interpolate: Optional[bool] = None,
     log: Optional[TrainingLog] = None,
     oracles: Optional[Mapping[str, Mapping[str, float]]] = None,
+    **how: Any,
 ) -> Report:
     """Gather a report of predictions; nothing is drawn or written yet.
 
-    ``protocol``, ``strict``, ``interpolate`` and what is raised are those of
-    :func:`hero_mm.evaluation.evaluate_tubes`. Without ``video_dir`` no case
-    is drawn. ``other`` is a name and predictions to compare with, ``count``
-    how many of the best and of the worst cases are shown; ``oracles`` are
-    scores of guesses by name.
+    ``how`` are ``protocol``, ``strict`` and ``interpolate`` of
+    :func:`hero_mm.evaluation.evaluate_tubes`, whose errors are raised. Without
+    ``video_dir`` no case is drawn. ``other`` is a name and predictions to
+    compare with, ``count`` how many of the best and of the worst cases are
+    shown; ``oracles`` are scores of guesses by name.
     """
     # Read once: the boxes are scored several times.
     truths = boxes_as_arrays(annotation.ground_truths(), 'ground truth')
     predictions = boxes_as_arrays(predictions, 'prediction')
-    how: dict[str, Any] = dict(
-        protocol=protocol,
-        dataset=annotation.metainfo.get('dataset'),
-        strict=strict,
-        interpolate=interpolate,
-    )
+    how['dataset'] = annotation.metainfo.get('dataset')
     traits = query_traits(annotation)
     split = split_errors(truths, predictions, **how)
     scores, second = split.predicted, None
@@ -273,7 +256,7 @@ def build_analysis(
         'Scores': tables,
         'Time and space': [
             error_table(split),
-            right_table(split),
+            right_table(scores),
             selection_table(picked),
         ],
         'Groups of queries': [
@@ -291,21 +274,7 @@ def build_analysis(
             (title, other[0]),
             traits.texts,
         )
-    log = log or TrainingLog()
-    return Report(
-        title,
-        {**_facts(annotation, scores), **log.facts()},
-        sections,
-        {**log.charts(), **_charts(scores, second)},
-        make_cases(annotation, predictions, scores, video_dir, count),
-        {ITEMS_FILE: items_csv(traits, split, second)},
-    )
-
-
-def _facts(
-    annotation: GroundingAnnotation, scores: TubeScores
-) -> dict[str, str]:
-    return {
+    facts = {
         'data': data_name(annotation),
         'clips': str(len(annotation.data_list)),
         'queries': str(len(scores.query_ids)),
@@ -313,6 +282,15 @@ def _facts(
         'without a prediction': str(len(scores.missing)),
         'predictions of unknown queries': str(len(scores.unknown)),
     }
+    log = log or TrainingLog()
+    return Report(
+        title,
+        {**facts, **log.facts()},
+        sections,
+        {**log.charts(), **_charts(scores, second)},
+        make_cases(annotation, predictions, scores, video_dir, count),
+        {ITEMS_FILE: items_csv(traits, split, second)},
+    )
 
 
 def _charts(
@@ -320,16 +298,14 @@ def _charts(
 ) -> dict[str, str]:
     by = f'protocol {scores.protocol.label}'
     charts = {
-        key: histogram(values.tolist(), f'Queries by {what}, {by}', what)
-        for key, what, values in (
-            ('viou', 'vIoU', scores.viou),
-            ('tiou', 'tIoU', scores.tiou),
-            ('gt_viou', 'gt_vIoU', scores.gt_viou),
+        name.lower(): histogram(
+            getattr(scores, name.lower()), f'Queries by {name}, {by}', name
         )
+        for name in ('vIoU', 'tIoU', 'gt_vIoU')
     }
     if second is not None:
         charts['difference'] = histogram(
-            item_differences(scores, second).tolist(),
+            item_differences(scores, second),
             f'Queries by difference of {ranked_name(scores)}, {by}',
             'second minus first',
             bins=20,
@@ -360,9 +336,8 @@ def items_csv(
         'viou_true_boxes': split.true_boxes.viou,
     }
     if second is not None:
-        columns['other_tiou'] = second.tiou
-        columns['other_viou'] = second.viou
-        columns['other_gt_viou'] = second.gt_viou
+        for name in ('tiou', 'viou', 'gt_viou'):
+            columns[f'other_{name}'] = getattr(second, name)
     missing = set(scores.missing)
     columns['has_prediction'] = [
         int(q not in missing) for q in scores.query_ids

@@ -9,14 +9,15 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from hero_mm.evaluation.breakdown import Grouping, group_scores
-from hero_mm.evaluation.comparison import (
+from hero_mm.evaluation.analysis import (
     Difference,
+    ErrorSplit,
+    Grouping,
     compare_scores,
+    group_scores,
     item_differences,
     ranked_by,
 )
-from hero_mm.evaluation.error_split import RIGHT, ErrorSplit, lost_points
 from hero_mm.evaluation.functional import TubeScores
 from hero_mm.evaluation.functional.table import align_rows
 from hero_mm.json_reader import read_json
@@ -29,6 +30,8 @@ SELECTED = {
     'nothing': 'on none',
     'picked_iou': 'box IoU where right',
 }
+RIGHT = 0.5
+"""A span, or the boxes, are right where their overlap is more than this."""
 FEW_VIDEOS = 20
 """With fewer videos an interval is too narrow; a note says so."""
 _CLEAR = {True: 'yes', False: 'no', None: '–'}
@@ -132,14 +135,11 @@ def oracle_table(
     """The run beside guesses that know only a part."""
     names = dict.fromkeys(key for row in oracles.values() for key in row)
     keys = [key for key in names if key in summary]
-    rows = [
-        [name, *_percents(row, keys)]
-        for name, row in {'this run': summary, **oracles}.items()
-    ]
+    rows = {'this run': summary, **oracles}
     return Table(
         'Beside guesses, in percent',
         ['', *keys],
-        rows,
+        [[name, *_percents(row, keys)] for name, row in rows.items()],
         'The guesses have perfect boxes but use only a part of the sentence '
         'or of the video.',
     )
@@ -161,52 +161,51 @@ def read_oracles(path: PathLike) -> dict[str, dict[str, float]]:
 
 def selection_table(summary: Mapping[str, float]) -> Table:
     """Which object was followed inside the true span."""
-    kinds = dict.fromkeys(key.split('/')[0] for key in summary if '/' in key)
-    rows = [
-        [kind or 'all', *_percents(summary, list(SELECTED), prefix)]
-        for kind, prefix in (('', ''), *((kind, f'{kind}/') for kind in kinds))
-    ]
+    kinds = dict.fromkeys(key.rpartition('/')[0] for key in summary)
     return Table(
         'Which object is boxed inside the true span, in percent',
         ['sentences', *SELECTED.values()],
-        rows,
+        [
+            [kind or 'all']
+            + _percents(summary, list(SELECTED), f'{kind}/' if kind else '')
+            for kind in kinds
+        ],
     )
 
 
 def error_table(split: ErrorSplit) -> Table:
     """Scores with parts of the predictions replaced by the truth."""
+    parts = {
+        'as predicted': split.predicted.summary(),
+        'with the true span': split.true_span.summary(),
+        'with the true boxes': split.true_boxes.summary(),
+        'with both': split.both.summary(),
+    }
     keys = list(split.predicted.columns())
-    rows = [
-        [name, *_percents(scores.summary(), keys)]
-        for name, scores in split.rows().items()
-    ]
     key = main_key(split.predicted)
-    lost = lost_points(split, key)
-    note = (
-        f'Of the {100 * lost["together"]:.1f} points of {key} that are '
-        f'missing, the right spans alone would bring '
-        f'{100 * lost["time"]:.1f} and the right boxes alone '
-        f'{100 * lost["space"]:.1f}. The last row is what this protocol '
-        f'gives to the truth itself.'
-    )
+    start, time, space, together = (part[key] for part in parts.values())
     return Table(
         f'Error in time and error in space, {_unit(split.predicted)}',
         ['', *keys],
-        rows,
-        note,
+        [[name, *_percents(part, keys)] for name, part in parts.items()],
+        f'Of the {100 * (together - start):.1f} points of {key} that are '
+        f'missing, the right spans alone would bring '
+        f'{100 * (time - start):.1f} and the right boxes alone '
+        f'{100 * (space - start):.1f}. The last row is what this protocol '
+        f'gives to the truth itself.',
     )
 
 
-def right_table(split: ErrorSplit) -> Table:
+def right_table(scores: TubeScores) -> Table:
     """How many queries have the right span, the right boxes, both or none."""
-    shares = split.right_shares()
+    in_time, in_space = scores.tiou > RIGHT, scores.gt_viou > RIGHT
     rows = [
-        [f'boxes {name}', percent(shares[True, is_right])]
-        + [percent(shares[False, is_right])]
-        for name, is_right in (('right', True), ('wrong', False))
+        [f'boxes {name}', percent((in_time & rows_Q).mean())]
+        + [percent((~in_time & rows_Q).mean())]
+        for name, rows_Q in (('right', in_space), ('wrong', ~in_space))
     ]
     return Table(
-        f'What is right of the queries, {_unit(split.predicted)} of them',
+        f'What is right of the queries, {_unit(scores)} of them',
         ['', 'span right', 'span wrong'],
         rows,
         f'Right: an overlap of more than {RIGHT:g}; of the spans (tIoU), of '

@@ -19,13 +19,10 @@ SHOWN_SCORES = ('m_tIoU', 'm_vIoU', 'gt_m_vIoU', 'acc_avg')
 
 @dataclass
 class TrainingLog:
-    """The curves of a training.
+    """The curves of a training, value by step, by name.
 
-    Args:
-        train (dict[str, dict[int, float]]): Value by iteration, by name.
-        scores (dict[str, dict[int, float]]): Score of the validation by
-            epoch (or iteration), by name.
-        by_epoch (bool): Whether scores stand at epochs.
+    ``train`` has steps of iterations, ``scores`` of the validation those of
+    epochs where ``by_epoch`` says so.
     """
 
     train: dict[str, dict[int, float]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.structures import GroundingDataSample, to_original
 
 Span = tuple[float, float]
@@ -25,19 +26,17 @@ class TubeView:
             increasing, has shape (T,).
         segment (tuple[float, float]): The searched part, ``[start, end)``.
         fps (float): Native frames a second.
-        query_id (str): Id of the query, part of file names.
-        note (str): A short line under the sentence, such as scores.
-        pred_span (tuple[float, float], optional): Predicted span.
-        pred_bboxes (np.ndarray, optional): Predicted boxes, has shape (T, 4).
+        query_id, note (str): Part of file names; a line under the sentence.
+        pred_span, gt_span (tuple[float, float], optional): The spans.
+        pred_bboxes, gt_bboxes (np.ndarray, optional): Boxes, have shape
+            (T, 4); the true ones stand where ``gt_valid`` (T,) is true.
         score (float, optional): Score of the predicted span.
-        gt_span (tuple[float, float], optional): True span.
-        gt_bboxes (np.ndarray, optional): True boxes, has shape (T, 4).
-        gt_valid (np.ndarray, optional): True where there is a true box, has
-            shape (T,).
         action (np.ndarray, optional): Action consistency in [0, 1], has
             shape (T,).
         frame_edges (np.ndarray, optional): Seconds at which native frames
             begin; see :class:`GroundingDataSample`.
+        pixel_aspect (float): Width of a pixel of the frames in its heights;
+            they are drawn as they are displayed. Defaults to 1.
     """
 
     text: str
@@ -54,6 +53,7 @@ class TubeView:
     gt_valid: Optional[np.ndarray] = None
     action: Optional[np.ndarray] = None
     frame_edges: Optional[np.ndarray] = None
+    pixel_aspect: float = 1.0
 
     def seconds(self, frame: float) -> float:
         """When a native frame is shown, in seconds from the first one on."""
@@ -129,17 +129,6 @@ def views_from_sample(sample: GroundingDataSample) -> list[TubeView]:
     return views
 
 
-def stretch_view(view: TubeView, aspect: float) -> TubeView:
-    """A view whose boxes are as wide as its pixels are displayed."""
-    scale = np.array([aspect, 1.0, aspect, 1.0])
-    pred, true = view.pred_bboxes, view.gt_bboxes
-    return replace(
-        view,
-        pred_bboxes=None if pred is None else pred * scale,
-        gt_bboxes=None if true is None else true * scale,
-    )
-
-
 def resample_view(view: TubeView, frames: np.ndarray) -> TubeView:
     """Move a view to other frames (N,) of the same clip.
 
@@ -148,26 +137,17 @@ def resample_view(view: TubeView, frames: np.ndarray) -> TubeView:
     view has one.
     """
     old, new = view.frame_inds, np.asarray(frames, dtype=np.int64)
-
-    def moved(values: Optional[np.ndarray]) -> Optional[np.ndarray]:
-        if values is None:
-            return None
-        columns = [
-            np.interp(new, old, column)
-            for column in values.reshape(len(old), -1).T
-        ]
-        return np.stack(columns, -1).reshape(len(new), *values.shape[1:])
-
-    nearest = np.abs(new[:, None] - old[None]).argmin(axis=1)
-    valid = view.gt_valid
-    return replace(
-        view,
-        frame_inds=new,
-        pred_bboxes=moved(view.pred_bboxes),
-        gt_bboxes=moved(view.gt_bboxes),
-        gt_valid=None if valid is None else valid[nearest],
-        action=moved(view.action),
-    )
+    changed: dict[str, Any] = {
+        name: interpolate_boxes(old, getattr(view, name), new)
+        for name in ('pred_bboxes', 'gt_bboxes')
+        if getattr(view, name) is not None
+    }
+    if view.gt_valid is not None:
+        nearest = np.abs(new[:, None] - old[None]).argmin(axis=1)
+        changed['gt_valid'] = view.gt_valid[nearest]
+    if view.action is not None:
+        changed['action'] = np.interp(new, old, view.action)
+    return replace(view, frame_inds=new, **changed)
 
 
 def _spread(indices: np.ndarray, count: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 Shape legend: T frames, H height, W width in pixels; pictures are RGB uint8.
 """
 
+from dataclasses import replace
 from typing import Optional
 
 import numpy as np
@@ -13,8 +14,8 @@ from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
 
 from .drawing import draw_tube_sheet
-from .render import safe_name, stretch_frames, write_drawings
-from .tube_view import stretch_view, views_from_sample
+from .render import safe_name, write_drawings
+from .tube_view import views_from_sample
 from .video_writer import PathLike
 
 
@@ -49,10 +50,10 @@ class TubeVisualizer(Visualizer):
             list[str]: The files in ``out_dir``.
         """
         views = [
-            stretch_view(view, pixel_aspect)
+            replace(view, pixel_aspect=pixel_aspect)
             for view in views_from_sample(data_sample)[:max_queries]
         ]
-        read = stretch_frames(image, pixel_aspect).__getitem__
+        read = image.__getitem__
         names = [f'{name}_{view.query_id}' for view in views]
         for view, named in zip(views, names):
             self.add_image(safe_name(named), draw_tube_sheet(read, view), step)

@@ -30,10 +30,6 @@ class VideoWriter:
         fps (float): Frames a second, above 0.
         comment (str): Stored in the file.
 
-    Raises:
-        WriteError: If the file cannot be written; of the context manager.
-        ValueError: If the suffix or ``fps`` is not allowed.
-
     Examples:
         >>> with VideoWriter('/tmp/x.mp4', fps=10) as writer:
         ...     writer.write(np.zeros((64, 64, 3), np.uint8))
@@ -57,19 +53,14 @@ class VideoWriter:
     def _open(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
         part = self._open_files.enter_context(replacing(self.path))
+        options = {'movflags': 'faststart'}
         self._container = self._open_files.enter_context(
-            av.open(
-                str(part),
-                'w',
-                format='mp4',
-                options={'movflags': 'faststart'},
-            )
+            av.open(str(part), 'w', format='mp4', options=options)
         )
         self._container.metadata['comment'] = self.comment
+        options = {'crf': '20', 'preset': 'veryfast'}
         self._stream = self._container.add_stream(
-            'libx264',
-            rate=self.fps,
-            options={'crf': '20', 'preset': 'veryfast'},
+            'libx264', rate=self.fps, options=options
         )
         # yuv420p needs even sides.
         self._stream.height = shape[0] + shape[0] % 2
@@ -108,15 +99,10 @@ class VideoWriter:
 
 
 def write_png(path: PathLike, image: np.ndarray, comment: str = '') -> None:
-    """Write a picture as PNG; its folder is made where it is missing.
+    """Write an RGB picture, uint8 (H, W, 3), as PNG with a comment.
 
-    Args:
-        path (str | os.PathLike): File to write, ends in ``.png``.
-        image (np.ndarray): RGB picture, uint8, has shape (H, W, 3).
-        comment (str): Stored in the file.
-
-    Raises:
-        WriteError: If it cannot be written.
+    Its folder is made where it is missing; a ``WriteError`` says why it cannot
+    be written.
     """
     stored = PngInfo()
     stored.add_text('Comment', comment)

@@ -26,11 +26,7 @@ from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
 from hero_mm.files import write_text
 from hero_mm.visualization.drawing import Color
-from hero_mm.visualization.render import (
-    draw_in_colors,
-    played_frames,
-    stretch_frames,
-)
+from hero_mm.visualization.render import draw_in_colors, played_frames
 
 from .markup import answer_html
 
@@ -133,10 +129,10 @@ class Desk:
         places = np.linspace(0, visit.facts['frame_count'] - 1, count)
         with open_video(visit.video) as reader:
             frames = [
-                stretch_frames(reader.get_frames([at]), reader.pixel_aspect)[0]
-                for at in places.round().astype(int)
+                reader.get_frames([at])[0] for at in places.round().astype(int)
             ]
-        width = max(1, round(frames[0].shape[1] * height / frames[0].shape[0]))
+            wide = round(frames[0].shape[1] * reader.pixel_aspect)
+        width = max(1, round(wide * height / frames[0].shape[0]))
         row = np.hstack([cv2.resize(f, (width, height)) for f in frames])
         return cv2.imencode('.jpg', row[..., ::-1])[1].tobytes()
 

@@ -20,29 +20,22 @@ def folder(tmp_path_factory):
     boxes, others = (
         {str(frame): box for frame in range(FRAMES)} for box in (BOX, OTHER)
     )
+    tracks = {
+        '0': dict(category='a', boxes=boxes),
+        '1': dict(category='b', boxes=others),
+    }
+    size = dict(frame_count=FRAMES, fps=6.0, width=64, height=64)
+    known = dict(span=[2, 10], track_id='0', predicate='moves', category='a')
     for i in range(4):
         with VideoWriter(folder / 'videos' / f'v{i}.mp4', fps=6) as writer:
             for frame in range(FRAMES):
                 writer.write(np.full((64, 64, 3), 15 * frame, np.uint8))
-        videos[f'v{i}'] = dict(
-            path=f'v{i}.mp4',
-            frame_count=FRAMES,
-            fps=6.0,
-            width=64,
-            height=64,
-            tracks={
-                '0': dict(category='a', boxes=boxes),
-                '1': dict(category='b', boxes=others),
-            },
-        )
+        videos[f'v{i}'] = dict(size, path=f'v{i}.mp4', tracks=tracks)
         query = dict(
+            known,
             query_id=str(i),
             text=f'the <b>{i}</b> | one',
             type=('declarative', 'interrogative')[i % 2],
-            span=[2, 10],
-            track_id='0',
-            predicate='moves',
-            category='a',
         )
         data_list.append(
             dict(video_id=f'v{i}', segment=[0, FRAMES], queries=[query])
@@ -51,14 +44,10 @@ def folder(tmp_path_factory):
             span=[2, 10 - 2 * i], score=0.5, boxes=others if i == 3 else boxes
         )
     metainfo = dict(format='hero_mm/1', dataset='toy', split='test')
-    files = {
-        'test.json': dict(
-            metainfo=metainfo, videos=videos, data_list=data_list
-        ),
-        'predictions.json': dict(metainfo={}, predictions=predictions),
-    }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
+    content = dict(metainfo=metainfo, videos=videos, data_list=data_list)
+    (folder / 'test.json').write_text(json.dumps(content))
+    content = dict(metainfo={}, predictions=predictions)
+    (folder / 'predictions.json').write_text(json.dumps(content))
     return folder
 
 

@@ -63,25 +63,24 @@ def test_the_draw_is_that_of_the_seed(tool, annotation):
     assert draws == [draw(seed) for seed in range(8)]
     assert all(len(ids) == 2 and ids == sorted(ids) for ids in draws)
     assert len({tuple(ids) for ids in draws}) > 1
-    # All where there are few.
-    assert len(tool.choose_queries(annotation, 99)) == 4
 
 
-def test_queries_by_name(tool, annotation):
-    ((clip, _),) = tool.choose_queries(annotation, query_ids=['2'])
-    assert clip['video_id'] == 'v2'
-    ((clip, _),) = tool.choose_queries(annotation, video_ids=['v3'])
-    assert clip['video_id'] == 'v3'
-    # A number does not cut what was asked for by name.
-    ids = list('0123')
-    assert len(tool.choose_queries(annotation, 1, query_ids=ids)) == 4
-    for named in (
-        dict(query_ids=['0', 'x']),
-        dict(video_ids=['x']),
-        dict(query_ids=['0'], video_ids=['x']),
-    ):
+@pytest.mark.parametrize(
+    ('named', 'ids'),
+    [
+        (dict(query_ids=['2']), '2'),
+        (dict(video_ids=['v3']), '3'),
+        # A number does not cut what was asked for by name.
+        (dict(number=1, query_ids=list('0123')), '0123'),
+    ],
+)
+def test_queries_by_name(tool, annotation, named, ids):
+    pairs = tool.choose_queries(annotation, **named)
+    assert [query['query_id'] for _, query in pairs] == list(ids)
+    named = {name: ['x'] for name in named if name != 'number'}
+    for more in {}, dict(query_ids=['0', 'x']):
         with pytest.raises(ValueError, match=r"no sentence of \[.*'x'"):
-            tool.choose_queries(annotation, **named)
+            tool.choose_queries(annotation, **named | more)
 
 
 def test_what_stands_below_the_sentence(tool, annotation):
@@ -126,7 +125,7 @@ def test_a_broken_video_is_named_at_the_end(tool, folder, tmp_path, capsys):
     assert len(list((tmp_path / 'out').iterdir())) == 3
 
 
-def test_a_config_says_where_the_data_is(browse, config):
+def test_a_config_says_where_the_data_is(browse, tool, config):
     (path,) = browse(config, '--form', 'sheet', '--video', 'v2')
     assert path.name == 'v2_2.png'
     # What the model gets.
@@ -134,6 +133,9 @@ def test_a_config_says_where_the_data_is(browse, config):
     assert sheet.suffix == '.png'
     with open_video(str(video)) as reader:
         assert reader.check_whole() == 6
+    # A missing file says how to make it.
+    with pytest.raises(FileNotFoundError, match='make_it.py'):
+        tool.main([config, '--split', 'test'])
 
 
 def test_boxes_are_those_of_the_mirrored_input(tool, folder):
@@ -156,11 +158,6 @@ def test_boxes_are_those_of_the_mirrored_input(tool, folder):
     item['data_samples'].set_metainfo(dict(crop_box=(20, 10, 52, 42)))
     (again,) = tool.item_views(item)[1]
     np.testing.assert_array_equal(again.gt_bboxes, view.gt_bboxes)
-
-
-def test_a_missing_file_says_how_to_make_it(tool, config):
-    with pytest.raises(FileNotFoundError, match='make_it.py'):
-        tool.main([config, '--split', 'test'])
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,6 @@ def test_a_line_shows_its_finite_values(drawn):
     assert drawn[0].get_ylim()[0] <= 0
     assert {'a<b', 'Loss & $x$', 'steps'} <= set(texts_of(svg))
     assert line_chart([one], 'Loss & $x$', 'steps') == svg
-
-
-def test_nothing_to_draw():
-    assert line_chart([], 'T', 'x') == ''
     assert line_chart([Series('a', [0], [math.nan])], 'T', 'x') == ''
     assert histogram([], 'T', 'x') == ''
 

@@ -57,11 +57,9 @@ def where(image, color):
 @pytest.mark.parametrize(
     'size,shown',
     [
-        ((64, 64), (384, 384)),
         ((7, 7), (385, 385)),
         ((48, 100), (192, 400)),
         ((400, 300), (400, 300)),
-        ((720, 1280), (540, 960)),
         ((1920, 1080), (960, 540)),
     ],
 )
@@ -81,9 +79,7 @@ def test_both_boxes_are_drawn_where_they_are():
     full = np.unique(pred[:, 0], return_counts=True)[1].max()
     dashed = np.unique(true[:, 0], return_counts=True)[1].max()
     assert dashed < 0.75 * full
-
-
-def test_no_box_outside_the_spans():
+    # Outside the spans there is no box.
     image = draw_tube(grey(), make_view(), 0)[:384]
     assert not len(where(image, PRED_COLOR)) + len(where(image, GT_COLOR))
 
@@ -109,18 +105,9 @@ def test_wrapped_lines_fit_and_lose_no_word():
     assert ''.join(lines).replace(' ', '') == text.replace(' ', '')
     assert wrap_text('', 200, 16) == []
     short, long = (
-        draw_tube(grey(), make_view(text=text), 0)
-        for text in ('short', 'so many words ' * 20)
+        draw_tube(grey(), make_view(text=some), 0) for some in ('x', text)
     )
     assert long.shape[0] > short.shape[0] + 60
-    assert long.shape[1] == short.shape[1] == 384
-
-
-@pytest.mark.parametrize('shape', [(64, 64), (100, 40), (64, 65)])
-def test_all_frames_have_one_size(shape):
-    view = make_view()
-    shapes = {draw_tube(grey(*shape), view, i).shape for i in range(T)}
-    assert len(shapes) == 1 and shapes.pop()[1] >= 384
 
 
 def test_the_sheet_has_its_frames_in_rows():
@@ -159,12 +146,9 @@ def test_spans_stand_where_they_are(span, shown):
     assert bar[:, MARGIN : BAR_LEFT - 2].any()
 
 
-def test_a_short_span_can_be_seen():
+def test_a_short_span_can_be_seen_and_the_action_curve_rises():
     bar = draw_timeline(bar_view(gt_span=(150, 150.01)), 400, [])
     assert 1 <= is_color(bar, GT_COLOR)[:, BAR_LEFT:].any(0).sum() <= 3
-
-
-def test_the_action_curve_rises():
     bar = draw_timeline(make_view(), 500, [])[:, BAR_LEFT:-MARGIN]
     heights = is_color(bar, ACTION_COLOR).sum(0)
     assert heights[5] < heights[200] < heights[-5]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hero_mm.evaluation import score_tubes
-from hero_mm.evaluation.comparison import Difference
+from hero_mm.evaluation.analysis import Difference
 from hero_mm.visualization.report import (
     ITEMS_FILE,
     build_analysis,
@@ -32,9 +32,10 @@ BOX = [10, 10, 30, 30]
 class Page(HTMLParser):
     """Checks that tags are closed, and gathers links."""
 
-    def __init__(self, path):
+    def __init__(self, folder):
         super().__init__()
-        self.open, self.links, self.text = [], [], path.read_text()
+        self.open, self.links = [], []
+        self.text = (folder / 'index.html').read_text()
         self.feed(self.text)
         assert self.open == [] and '<script' not in self.text
 
@@ -73,6 +74,9 @@ def test_scores_and_what_is_right(annotation, predictions):
     report = build_analysis('run', annotation, predictions)
     assert report.facts['data'] == 'toy test'
     table = table_of(report, 'Scores, protocol tubedetr')
+    lines = text_table(table).splitlines()
+    assert lines[0] == table.title and lines[-1] == table.note
+    assert len({len(line) for line in lines[1:-1]}) == 1
     assert [row[:2] for row in table.rows] == [
         ['all', '4'],
         ['declarative', '2'],
@@ -85,14 +89,11 @@ def test_scores_and_what_is_right(annotation, predictions):
         ['declarative', '100.0', '0.0', '0.0', '100.0'],
         ['interrogative', '50.0', '50.0', '0.0', '100.0'],
     ]
+    # A tIoU of half, that of query 2, is not right: the threshold is strict.
     assert table_of(report, 'What is right').rows == [
         ['boxes right', '50.0', '25.0'],
         ['boxes wrong', '0.0', '25.0'],
     ]
-
-
-def test_error_in_time_and_space(annotation, predictions):
-    report = build_analysis('run', annotation, predictions)
     table = table_of(report, 'Error in time and error in space')
     # The grid sees 2 3 4 5 6 8 9 of the spans [2, 10), [2, 8), [2, 6),
     # [2, 4); the last prediction boxes another object.
@@ -100,21 +101,12 @@ def test_error_in_time_and_space(annotation, predictions):
         f'{100 * share:.1f}' for share in (16 / 28, 21 / 28, 18 / 28, 1)
     ]
     assert re.findall(r'\d+\.\d', table.note) == ['42.9', '17.9', '7.1']
-    lines = text_table(table).splitlines()
-    assert lines[0] == table.title and lines[-1] == table.note
-    assert len({len(line) for line in lines[1:-1]}) == 1
 
 
 def test_groups_have_all_queries_first(annotation, predictions):
     report = build_analysis('run', annotation, predictions)
     tables = report.sections['Groups of queries']
-    assert [table.head[0] for table in tables] == [
-        'length of the true span',
-        'size of the object',
-        'category of the object',
-        'predicate',
-        'length of the video',
-    ]
+    assert len(tables) == 5
     for table in tables:
         assert table.rows[0][:2] == ['all', '4']
         assert sum(map(int, column(table, 'queries'))) == 2 * 4
@@ -140,7 +132,7 @@ def test_guesses_stand_beside_the_run(annotation, predictions, tmp_path):
         read_oracles(path)
 
 
-def test_the_items(annotation, predictions, better):
+def test_the_items(annotation, predictions):
     rows = items(build_analysis('run', annotation, predictions))
     assert [row['query_id'] for row in rows] == list('0123')
     assert float(rows[1]['viou']) == pytest.approx(5 / 7, abs=1e-6)
@@ -148,23 +140,15 @@ def test_the_items(annotation, predictions, better):
     assert float(rows[3]['viou_true_boxes']) == pytest.approx(2 / 7, abs=1e-6)
     assert rows[0]['text'] == 'the <b>0</b> | one'
     assert rows[0]['has_prediction'] == '1' and 'other_viou' not in rows[0]
-    two = 'two', better
-    rows = items(build_analysis('run', annotation, predictions, other=two))
-    assert float(rows[1]['other_viou']) == 1
 
 
-def test_the_protocol_stands_beside_every_number(
-    annotation, predictions, better
-):
+def test_the_protocol_stands_beside_every_number(annotation, predictions):
     label = 'stcat without interpolation'
+    for item in predictions.values():
+        item['boxes'] = {'2': item['boxes']['2']}
+    how = dict(protocol='stcat', other=('two', predictions))
     report = build_analysis(
-        'one',
-        annotation,
-        predictions,
-        None,
-        'stcat',
-        ('two', better),
-        interpolate=False,
+        'one', annotation, predictions, interpolate=False, **how
     )
     assert report.facts['protocol'] == label
     titles = {table.title for table in report.tables}
@@ -175,26 +159,11 @@ def test_the_protocol_stands_beside_every_number(
     charts = {name: svg for name, svg in report.charts.items() if svg}
     assert set(charts) == {'viou', 'tiou', 'gt_viou', 'difference'}
     assert all(f', protocol {label}<' in svg for svg in charts.values())
-    assert {row['protocol'] for row in items(report)} == {label}
-
-
-def test_frames_between_boxes_as_chosen(annotation, predictions):
-    for item in predictions.values():
-        item['boxes'] = {'2': item['boxes']['2']}
-    found = []
-    for interpolate in (False, None):
-        report = build_analysis(
-            'one',
-            annotation,
-            predictions,
-            None,
-            'stcat',
-            ('two', predictions),
-            interpolate=interpolate,
-        )
-        row = items(report)[0]
-        found.append((float(row['viou']), float(row['other_viou'])))
-    assert found == [(0.125, 0.125), (1, 1)]
+    rows = items(report)
+    assert {row['protocol'] for row in rows} == {label}
+    assert float(rows[0]['viou']) == float(rows[0]['other_viou']) == 0.125
+    row, *_ = items(build_analysis('one', annotation, predictions, **how))
+    assert float(row['viou']) == float(row['other_viou']) == 1
 
 
 def test_two_files(annotation, predictions, better):
@@ -216,6 +185,7 @@ def test_two_files(annotation, predictions, better):
         ['the <b>0</b> | one', '0', '100.0', '71.4', '-28.6'],
     ]
     assert re.findall(r' (\d)', changed.note) == ['1', '2', '1', '4']
+    assert float(items(report)[1]['other_viou']) == 1
 
 
 def test_a_single_video_gets_an_honest_note(annotation, predictions, better):
@@ -285,7 +255,8 @@ def test_the_page(folder, annotation, predictions, better, tmp_path):
         other=('two', better),
         count=2,
     )
-    page = Page(write_report(report, tmp_path / 'report'))
+    printed = write_report(report, tmp_path / 'report')
+    page = Page(tmp_path / 'report')
     # A video and a sheet that is also a link, for each of three cases; the
     # charts and the file of items. The fourth video is missing.
     charts = sum(1 for svg in report.charts.values() if svg)
@@ -297,6 +268,7 @@ def test_the_page(folder, annotation, predictions, better, tmp_path):
         assert f'<h2>{heading}</h2>' in page.text
     for table in report.tables:
         assert f'<caption>{table.title}</caption>' in page.text
+        assert text_table(table) in printed
 
 
 def test_texts_are_escaped(annotation, predictions, tmp_path):
@@ -307,13 +279,14 @@ def test_texts_are_escaped(annotation, predictions, tmp_path):
     )
     report = build_analysis(hostile, annotation, predictions)
     report.cases['Best cases'][0].error = hostile
-    assert '&lt;script&gt;' in Page(write_report(report, tmp_path)).text
+    write_report(report, tmp_path)
+    assert '&lt;script&gt;' in Page(tmp_path).text
     assert '\x1b' not in report.files[ITEMS_FILE]
 
 
 def test_a_missing_prediction_is_counted(annotation, predictions):
     del predictions['0']
-    with pytest.warns(UserWarning, match='1 of 4'):
+    with pytest.warns(UserWarning, match='1 of 4 queries'):
         report = build_analysis('run', annotation, predictions)
     assert report.facts['without a prediction'] == '1'
     note = report.sections['Scores'][0].note

@@ -1,12 +1,14 @@
-"""What is taken from a sample to be drawn."""
+"""What is taken from a sample to be drawn, and by the visualizer."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
 
+from hero_mm.registry import VISUALIZERS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.visualization.tube_view import (
     TubeView,
@@ -52,13 +54,10 @@ def make_sample(flip: bool = False) -> GroundingDataSample:
 def test_boxes_of_the_truth_are_mapped_to_the_video(flip, box):
     view = views_from_sample(make_sample(flip))[0]
     np.testing.assert_allclose(view.gt_bboxes[0], box)
-
-
-def test_predictions_stay_in_pixels_of_the_video():
-    first, second = views_from_sample(make_sample())
-    np.testing.assert_allclose(first.pred_bboxes[1], [4, 5, 6, 7])
-    assert (first.text, first.query_id, first.score) == ('a', '7', 0.5)
-    assert second.pred_span == (10.0, 50.0) and second.action.shape == (4,)
+    # Predictions are in pixels of the video.
+    np.testing.assert_allclose(view.pred_bboxes[1], [4, 5, 6, 7])
+    assert (view.text, view.query_id, view.score) == ('a', '7', 0.5)
+    assert view.pred_span == (20.0, 30.5) and view.action.shape == (4,)
 
 
 def test_boxes_show_inside_their_spans_only():
@@ -80,14 +79,11 @@ def test_what_a_sample_does_not_have():
     assert view.gt_span is None and view.gt_box(1) is None
     assert view.score is None and view.action is None
     assert view.query_id == '1'
-    del sample.pred_queries
-    assert views_from_sample(sample)[0].pred_box(1) is None
-
-
-def test_of_a_long_video_the_window_is_shown():
-    sample = make_sample()
+    # Of a long video the window is shown.
     sample.pred_queries.windows = torch.tensor([[10.0, 30.0], [20.0, 50.0]])
     assert views_from_sample(sample)[1].segment == (20.0, 50.0)
+    del sample.pred_queries
+    assert views_from_sample(sample)[0].pred_box(1) is None
 
 
 def test_resampling_is_linear_and_held_at_the_ends():
@@ -121,3 +117,22 @@ def test_sheet_frames_are_spread_and_show_the_span(count, span):
     assert len(inside) >= min(possible, count // 2)
     if count > 2 and span[0] > 0 and span[1] < 100:
         assert picked[0] == 0 and picked[-1] == 99
+
+
+def test_files_and_backends_get_the_sheet(tmp_path):
+    visualizer = VISUALIZERS.build(
+        dict(
+            type='TubeVisualizer',
+            name=str(tmp_path),
+            vis_backends=[dict(type='LocalVisBackend')],
+            save_dir=str(tmp_path / 'run'),
+        )
+    )
+    given = 'v', np.full((4, 60, 80, 3), 70, np.uint8), make_sample()
+    assert visualizer.add_datasample(*given, step=12) == []
+    assert len(list((tmp_path / 'run').rglob('v_7_12.png'))) == 1
+    folder = tmp_path / 'vis'
+    paths = visualizer.add_datasample(*given, out_dir=folder, max_queries=1)
+    assert [Path(path).name for path in paths] == ['v_7.png', 'v_7.mp4']
+    paths = visualizer.add_datasample(*given, out_dir=folder, video=False)
+    assert [Path(path).name for path in paths] == ['v_7.png', 'v_9.png']

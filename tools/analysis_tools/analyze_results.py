@@ -18,9 +18,8 @@ from hero_mm.errors import explained, run_tool, warnings_in_words
 with explained():
     from hero_mm.datasets.annotation import load_annotation
     from hero_mm.evaluation import check_match, load_predictions
-    from hero_mm.evaluation.functional import PROTOCOLS
+    from hero_mm.evaluation.prediction_file import add_scoring_arguments
     from hero_mm.visualization.report import build_analysis, write_report
-    from hero_mm.visualization.report_tables import text_table
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -30,9 +29,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         'items.csv.'
     )
     parser.add_argument('pred', type=Path, help='prediction file')
-    parser.add_argument(
-        '--ann', required=True, help='annotation file (hero_mm format)'
-    )
     parser.add_argument('--out', required=True, help='folder of the report')
     parser.add_argument(
         '--videos', help='folder of the videos; without it nothing is drawn'
@@ -41,28 +37,9 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         '--compare', type=Path, help='a second prediction file'
     )
     parser.add_argument(
-        '--protocol', default='tubedetr', choices=sorted(PROTOCOLS)
-    )
-    parser.add_argument(
-        '--no-interpolate',
-        action='store_true',
-        help='score frames without a predicted box 0 where the protocol '
-        '(stcat) fills them from their neighbours',
-    )
-    parser.add_argument(
         '--cases', type=int, default=4, help='how many of the best and worst'
     )
-    parser.add_argument(
-        '--strict',
-        action='store_true',
-        help='fail where a query has no prediction, or a prediction no query',
-    )
-    parser.add_argument(
-        '--force',
-        action='store_true',
-        help='go on though the files name another data set, split or kind of '
-        'query ids',
-    )
+    add_scoring_arguments(parser)
     args = parser.parse_args(argv)
     if args.videos is not None and not Path(args.videos).is_dir():
         parser.error(f'--videos {args.videos} is no folder')
@@ -91,16 +68,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             annotation,
             read[0],
             args.videos,
-            args.protocol,
             other,
             args.cases,
-            args.strict,
-            False if args.no_interpolate else None,
+            protocol=args.protocol,
+            strict=args.strict,
+            interpolate=args.interpolate,
         )
-    page = write_report(report, args.out)
-    for table in report.tables:
-        print(text_table(table), end='\n\n')
-    print(f'Report: {page}')
+    print(write_report(report, args.out))
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ with explained():
     )
     from hero_mm.datasets.query_traits import query_traits
     from hero_mm.datasets.source import SPLITS, find_source
-    from hero_mm.evaluation.breakdown import group_by_name
+    from hero_mm.evaluation.analysis import group_by_name
     from hero_mm.visualization.report import data_name
     from hero_mm.visualization.report_tables import (
         Table,

@@ -13,20 +13,21 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from hero_mm.errors import explained, warnings_in_words
+from hero_mm.errors import explained, run_tool, warnings_in_words
 
 with explained():
     from hero_mm.evaluation import OtherTracks, check_match
     from hero_mm.evaluation.functional import (
-        PROTOCOLS,
         format_scores,
         format_selection,
         score_tubes,
         selection_report,
     )
-    from hero_mm.evaluation.prediction_file import load_predictions
+    from hero_mm.evaluation.prediction_file import (
+        add_scoring_arguments,
+        load_predictions,
+    )
     from hero_mm.files import write_text
-    from hero_mm.texts import printable
 
 
 def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -35,22 +36,11 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         description='Score predicted tubes by a protocol of the field.'
     )
     parser.add_argument(
-        '--ann', required=True, help='annotation file (hero_mm format)'
-    )
-    parser.add_argument(
         '--pred',
         required=True,
         help='prediction file, as tools/test.py --dump writes it',
     )
-    parser.add_argument(
-        '--protocol', default='tubedetr', choices=sorted(PROTOCOLS)
-    )
-    parser.add_argument(
-        '--no-interpolate',
-        action='store_true',
-        help='score frames without a predicted box 0 where the protocol '
-        '(stcat) fills them from their neighbours',
-    )
+    add_scoring_arguments(parser)
     parser.add_argument('--json', help='write the scores to this file')
     parser.add_argument(
         '--per-query',
@@ -62,36 +52,12 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         action='store_true',
         help='also report how often the true object was picked, and another',
     )
-    parser.add_argument(
-        '--strict',
-        action='store_true',
-        help='fail where a query has no prediction, or a prediction no query',
-    )
-    parser.add_argument(
-        '--force',
-        action='store_true',
-        help='score though the files name another data set, split or kind of '
-        'query ids',
-    )
     return parser.parse_args(argv)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Optional[Sequence[str]] = None) -> None:
     """Score, print the table and write the scores."""
     args = parse_args(argv)
-    try:
-        result, table = score(args)
-        print(table)
-        if args.json:
-            write_text(args.json, json.dumps(result, indent=2) + '\n')
-    except (OSError, ValueError) as error:
-        print(f'eval_tubes: {printable(error)}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """What is written to the file of scores, and what is printed."""
     # Brings torch, which --help does without.
     with explained():
         from hero_mm.datasets.annotation import load_annotation
@@ -107,9 +73,9 @@ def score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
             args.protocol,
             args.strict,
             annotation.metainfo.get('dataset'),
-            False if args.no_interpolate else None,
+            args.interpolate,
         )
-    table = format_scores(scores)
+    print(format_scores(scores))
     doubts = ('missing', 'unknown', 'ungraded', 'boxless', 'elsewhere')
     result: dict[str, Any] = dict(
         scores.summary(),
@@ -124,14 +90,15 @@ def score(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if args.selection:
         others = OtherTracks(annotation)
         selection = selection_report(truths, predictions, others)
-        table = f'{table}\n\n{format_selection(selection)}'
+        print(f'\n{format_selection(selection)}')
         result['selection'] = {
             # JSON has no NaN.
             key: None if math.isnan(value) else value
             for key, value in selection.items()
         }
-    return result, table
+    if args.json:
+        write_text(args.json, json.dumps(result, indent=2) + '\n')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -22,7 +22,7 @@ with explained():
     from hero_mm.datasets.source import dataset_config, dataset_paths
     from hero_mm.evaluation import load_predictions
     from hero_mm.visualization.report import build_analysis, write_report
-    from hero_mm.visualization.report_tables import read_oracles, text_table
+    from hero_mm.visualization.report_tables import read_oracles
     from hero_mm.visualization.training_log import read_training_log
 
 PREDICTIONS = 'predictions.json'
@@ -70,15 +70,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         load_annotation(ann_file),
         predictions,
         video_dir,
-        protocol_of(cfg),
+        protocol=protocol_of(cfg),
         count=args.cases,
         log=read_training_log(args.work_dir),
         oracles=read_oracles(Path(ann_file).with_suffix('.oracles.json')),
     )
-    page = write_report(report, args.work_dir / 'report')
-    for table in report.tables:
-        print(text_table(table), end='\n\n')
-    print(f'Report: {page}')
+    print(write_report(report, args.work_dir / 'report'))
 
 
 if __name__ == '__main__':

@@ -85,17 +85,10 @@ def choose_queries(
     video_ids: Optional[Sequence[str]] = None,
     seed: int = 0,
 ) -> list[tuple[dict, dict]]:
-    """Choose the sentences that are drawn.
+    """Clips and sentences that are drawn, in the order of the annotation.
 
     By ``query_ids``, or ``number`` of them at random, of the videos named
-    or of all.
-
-    Returns:
-        list[tuple[dict, dict]]: Clip and query, in the order of the
-        annotation.
-
-    Raises:
-        ValueError: If a query or a video is unknown, or there is none.
+    or of all. A ValueError names what is unknown.
     """
     pairs = [
         (clip, query)

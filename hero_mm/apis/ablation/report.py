@@ -19,7 +19,7 @@ import numpy as np
 from hero_mm.datasets.annotation import GroundingAnnotation, load_annotation
 from hero_mm.errors import UserError
 from hero_mm.evaluation import compare_scores, load_predictions, score_tubes
-from hero_mm.evaluation.comparison import LEVEL, Difference
+from hero_mm.evaluation.analysis import LEVEL, Difference
 from hero_mm.evaluation.functional import TubeScores
 from hero_mm.files import PathLike, write_text
 from hero_mm.texts import csv_text

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -13,8 +13,6 @@ from hero_mm.errors import UserError, UserTypeError
 from hero_mm.registry import HOOKS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.visualization import TubeVisualizer
-
-DataBatch = Optional[Union[dict, tuple, list]]
 
 
 @HOOKS.register_module()
@@ -27,23 +25,16 @@ class TubeVisualizationHook(Hook):
 
     Args:
         enable (bool): Draw at all. Defaults to True.
-        interval (int): Every how many clips one is drawn. Defaults to 1.
+        interval (int): Every how many clips one is drawn, at least 1.
         max_samples (int): How many clips are drawn in one evaluation.
-            Defaults to 8.
         max_queries (int): How many queries of a clip are drawn.
-            Defaults to 2.
-        video (bool): Write an mp4 beside each sheet. Defaults to True.
-        out_dir (str, optional): Folder of the files. Defaults to
-            ``vis`` in the work dir.
-        show (bool): What MMAction2's ``tools/test.py --show`` sets. There is
-            no window: only False can be used. Defaults to False.
-        wait_time (float): Set beside ``show`` and not used. Defaults to 0.
-
-    Raises:
-        ValueError: If a number is below 1, or a window is asked for.
+        video (bool): Write an mp4 beside each sheet.
+        out_dir (str, optional): Folder of the files. Defaults to ``vis`` in
+            the work dir.
+        show (bool): Set by MMAction2's ``tools/test.py --show``; there is no
+            window, only False can be used.
+        wait_time (float): Set beside ``show`` and not used.
     """
-
-    priority = 'NORMAL'
 
     def __init__(
         self,
@@ -62,16 +53,11 @@ class TubeVisualizationHook(Hook):
                 'and there is none; --show-dir FOLDER writes the drawings to '
                 'files.'
             )
-        for name, value in (
-            ('interval', interval),
-            ('max_samples', max_samples),
-            ('max_queries', max_queries),
-        ):
-            if value < 1:
-                raise UserError(
-                    f'TubeVisualizationHook: {name} must be at least 1, got '
-                    f'{value}; enable=False switches the hook off.'
-                )
+        if interval < 1:
+            raise UserError(
+                f'TubeVisualizationHook: interval must be at least 1, got '
+                f'{interval}.'
+            )
         self.enable = enable
         self.interval = interval
         self.max_samples = max_samples
@@ -79,7 +65,6 @@ class TubeVisualizationHook(Hook):
         self.video = video
         self.out_dir = out_dir
         self._seen = 0
-        self._drawn = 0
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         """Count the samples of a validation or a test anew."""
@@ -92,40 +77,31 @@ class TubeVisualizationHook(Hook):
                 "visualizer = dict(type='TubeVisualizer', vis_backends=...) "
                 'or enable=False.'
             )
-        self._seen = self._drawn = 0
+        self._seen = 0
 
     def _after_iter(
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: DataBatch = None,
+        data_batch: Any = None,
         outputs: Optional[Sequence[GroundingDataSample]] = None,
         mode: str = 'train',
     ) -> None:
         """Draw samples of the batch."""
-        if mode != 'train':
-            step = _trained_iters(runner)
-            folder = f'val_{step}' if mode == 'val' else 'test'
-            self._draw_batch(runner, outputs or (), folder, step)
-
-    def _draw_batch(
-        self,
-        runner: Runner,
-        outputs: Sequence[GroundingDataSample],
-        folder: str,
-        step: int,
-    ) -> None:
-        if not self.enable or not is_main_process():
+        if mode == 'train' or not self.enable or not is_main_process():
             return
+        # Asking a runner that tests for its training loop builds one.
+        loop = runner._train_loop
+        step = 0 if loop is None or isinstance(loop, dict) else runner.iter
         root = Path(self.out_dir or Path(runner.work_dir) / 'vis')
-        for sample in outputs:
-            due = self._seen % self.interval == 0
+        folder = root / (f'val_{step}' if mode == 'val' else 'test')
+        for sample in outputs or ():
+            drawn, rest = divmod(self._seen, self.interval)
             self._seen += 1
-            if not due or self._drawn >= self.max_samples:
+            if rest or drawn >= self.max_samples:
                 continue
-            self._drawn += 1
             try:
-                self._draw(runner, sample, root / folder, step)
+                self._draw(runner, sample, folder, step)
             except (OSError, ValueError) as error:
                 # The scores are worth more than their pictures.
                 runner.logger.warning(
@@ -153,9 +129,3 @@ class TubeVisualizationHook(Hook):
             max_queries=self.max_queries,
             pixel_aspect=aspect,
         )
-
-
-def _trained_iters(runner: Runner) -> int:
-    """Iterations trained so far; asking a runner that tests builds a loop."""
-    loop = runner._train_loop
-    return 0 if loop is None or isinstance(loop, dict) else runner.iter

@@ -32,6 +32,22 @@ THRESHOLDS = (0.3, 0.5)
 # passes them.
 ACCURACY_SLACK = 1e-9
 _NAMED = 5
+_DOUBTS = {
+    'missing': '{0} of {1} queries have no prediction and score 0',
+    'unknown': '{0} predictions belong to no query of the annotation and are '
+    'ignored',
+    'ungraded': '{0} of {1} queries have no true box on a frame that the '
+    'protocol grades, and score 0 whatever is predicted',
+    'boxless': '{0} of {1} queries are predicted and have no box on some of '
+    'the frames that the protocol grades, which score 0: predict a box on '
+    'every native frame, or on those of the grid (docs/metrics.md, section '
+    '2); or are query ids counted another way?',
+    'elsewhere': '{0} of {1} queries have their predicted span, or boxes, '
+    'outside the segment that is searched: are query ids, or frames, counted '
+    'another way? Predictions that carry "video" and "text" are compared with '
+    'the annotation',
+}
+"""What is warned of, by attribute of :class:`TubeScores`."""
 _NOTHING: dict[str, Any] = dict(span=(0.0, 0.0), boxes={})
 
 
@@ -43,17 +59,16 @@ class TubeScores:
         protocol (Protocol): How they were scored.
         query_ids (list[str]): In the order of the ground truths.
         query_types (list[str, optional]): Their types.
-        tiou (np.ndarray): Temporal overlap, has shape (Q,).
-        viou (np.ndarray): Tube overlap, has shape (Q,).
+        tiou, viou (np.ndarray): Temporal and tube overlap, have shape (Q,).
         gt_viou (np.ndarray): Mean box overlap in the true span, whatever
             span was predicted, has shape (Q,).
-        missing (list[str]): Queries without a prediction; they score 0.
-        unknown (list[str]): Predictions without a ground truth; ignored.
-        ungraded (list[str]): Queries without a true box on a frame that the
-            protocol grades; they score 0.
-        boxless (list[str]): Queries whose prediction has no box on some
+        missing (Sequence[str]): Queries without a prediction; they score 0.
+        unknown (Sequence[str]): Predictions without a ground truth; ignored.
+        ungraded (Sequence[str]): Queries without a true box on a frame that
+            the protocol grades; they score 0.
+        boxless (Sequence[str]): Queries whose prediction has no box on some
             graded frame, where it scores 0.
-        elsewhere (list[str]): Queries whose predicted span, or boxes, are
+        elsewhere (Sequence[str]): Queries whose predicted span, or boxes, are
             wholly outside the segment.
     """
 
@@ -133,10 +148,8 @@ def evaluate_tubes(
         ``'declarative/'`` and ``'interrogative/'``, over those of a type.
 
     Raises:
-        ValueError: If there is no ground truth, an entry is malformed (the
-            message names the query), the protocol is unknown, or, with
-            ``strict``, queries are missing or unknown.
-        TypeError: If the truths or the predictions are no mappings.
+        ValueError: If something is missing, malformed (the message names the
+            query) or unknown.
 
     Examples:
         >>> truth = dict(span=[0, 2], segment=[0, 3], fps=5,
@@ -175,9 +188,6 @@ def score_tubes(
         raise UserError('There is no ground truth: give at least one query.')
     # A set, since a lazy mapping makes the item to say whether it has it.
     known = set(ground_truths)
-    missing = [key for key in ground_truths if key not in predictions]
-    unknown = [key for key in predictions if key not in known]
-    _report_strangers(missing, unknown, len(known), strict)
     rows, query_types = [], []
     for query_id, item in ground_truths.items():
         truth = read_ground_truth(query_id, item)
@@ -205,13 +215,13 @@ def score_tubes(
         tiou=tiou,
         viou=viou,
         gt_viou=gt_viou,
-        missing=missing,
-        unknown=unknown,
+        missing=[key for key in ground_truths if key not in predictions],
+        unknown=[key for key in predictions if key not in known],
         ungraded=ungraded,
         boxless=boxless,
         elsewhere=elsewhere,
     )
-    _report_doubts(scores)
+    _report(scores, strict)
     return scores
 
 
@@ -223,13 +233,14 @@ def tube_overlaps(
     And whether any frame is graded, that is, has a true box and is on the
     grid; and whether one of these has no predicted box.
     """
-    start, end = truth.span
-    stop, (pred_start, pred_end) = end, prediction.span
-    if protocol.gt_end != 'exclusive':
-        end -= 1
-        if protocol.gt_end == 'as_last':
-            end = max(start, min(stop, truth.segment[1] - 1))
-        stop = end + 1
+    start, stop = truth.span
+    end, (pred_start, pred_end) = stop, prediction.span
+    if protocol.gt_end == 'as_last':
+        end = max(start, min(stop, truth.segment[1] - 1))
+    elif protocol.gt_end == 'last':
+        end = stop - 1
+    hold = protocol.gt_end != 'exclusive'
+    stop = end + 1 if hold else stop
     if protocol.tiou == 'frames':
         # A submission there has whole frames; the first one inside our span.
         pred_start, pred_end = math.ceil(pred_start), math.ceil(pred_end)
@@ -243,7 +254,6 @@ def tube_overlaps(
     else:
         wanted_F = np.arange(start, stop, dtype=np.int64)
         union = hull[1] - hull[0]
-    hold = protocol.gt_end != 'exclusive'
     frames_F, boxes_F4 = _true_boxes(truth, wanted_F, hold)
     iou_F, there_F = iou_on_frames(
         (frames_F, boxes_F4),
@@ -300,62 +310,19 @@ def _is_elsewhere(prediction: Tube, truth: TrueTube) -> bool:
     return bool(last <= start or first >= end or no_box)
 
 
-def _report_strangers(
-    missing: list[str], unknown: list[str], total: int, strict: bool
-) -> None:
-    lines = []
-    if missing:
-        lines.append(
-            f'{len(missing)} of {total} queries have no prediction '
-            f'({name_some(missing)})'
-        )
-    if unknown:
-        lines.append(
-            f'{len(unknown)} predictions belong to no query of the '
-            f'annotation ({name_some(unknown)})'
-        )
-    if lines and strict:
-        raise UserError(
-            f'{"; ".join(lines)}. Predict every query, or score without '
-            f'strict to count missing ones as 0.'
-        )
-    if lines:
-        warnings.warn(
-            f'{"; ".join(lines)}. Missing ones score 0, unknown ones are '
-            f'ignored.',
-            stacklevel=4,
-        )
-
-
-def _report_doubts(scores: TubeScores) -> None:
+def _report(scores: TubeScores, strict: bool) -> None:
     """Warn of scores that say little of the model."""
-    grades = f'protocol {scores.protocol.name!r} grades'
-    for names, what, advice in (
-        (
-            scores.ungraded,
-            f'queries have no true box on a frame that {grades}',
-            '; they score 0 whatever is predicted.',
-        ),
-        (
-            scores.boxless,
-            f'predictions have no box on some of the frames that {grades}',
-            ', where they score 0. Predict a box on every native frame, or on '
-            'those of the grid (docs/metrics.md, section 2). Or are query ids '
-            'counted another way?',
-        ),
-        (
-            scores.elsewhere,
-            'predictions have their span or their boxes outside the segment '
-            'that is searched',
-            '. Are query ids, or frames, counted another way? Predictions '
-            'that carry "video" and "text" are compared with the annotation.',
-        ),
-    ):
-        if names:
-            warnings.warn(
-                f'{len(names)} {what} ({name_some(names)}){advice}',
-                stacklevel=4,
+    for attribute, text in _DOUBTS.items():
+        names = getattr(scores, attribute)
+        found = text.format(len(names), len(scores.query_ids))
+        found = f'{found} ({name_some(names)}).'
+        if names and strict and attribute in ('missing', 'unknown'):
+            raise UserError(
+                f'{found} Predict every query and no other, or score without '
+                f'strict.'
             )
+        if names:
+            warnings.warn(found, stacklevel=4)
 
 
 def name_some(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import index
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -19,8 +20,6 @@ from .boxes import FloatArray, IntArray
 QUERY_TYPES = ('declarative', 'interrogative')
 # More are damage, and would fill the memory.
 MOST_FRAMES = 10_000_000
-# What float() would take for a number.
-_NO_NUMBERS = {bool, np.bool_, str, np.str_, bytes, type(None)}
 
 BoxesOnFrames = Union[
     Mapping[int, Sequence[float]],
@@ -73,8 +72,20 @@ def boxes_to_arrays(
             f'{owner}: boxes must be a mapping from frame to [x1, y1, x2, '
             f'y2] or a pair (frames, boxes), found {type(boxes).__name__}.'
         )
-    frames = _frame_array(boxes[0], owner)
-    array = _box_array(boxes[1], frames, owner)
+    frames, values = _frame_array(boxes[0], owner), boxes[1]
+    array = _box_array(values)
+    if array is None:
+        for frame, box in zip(frames, values):
+            if _box_array([box]) is None:
+                raise UserError(
+                    f'{owner}: the box on frame {frame} must be four finite '
+                    f'numbers [x1, y1, x2, y2], found {box!r:.80}.'
+                )
+    if array is None or len(array) != len(frames):
+        raise UserError(
+            f'{owner}: {len(frames)} frames have {len(values)} boxes: give '
+            f'one each.'
+        )
     if len(frames) > 1 and not (np.diff(frames) > 0).all():
         order = np.argsort(frames, kind='stable')
         frames, array = frames[order], array[order]
@@ -88,54 +99,30 @@ def _frame_array(keys: Any, owner: str) -> IntArray:
     if isinstance(keys, np.ndarray) and keys.dtype.kind in 'iu':
         return keys.astype(np.int64).reshape(-1)
     try:
-        return np.fromiter(map(_frame, keys), np.int64, count=len(keys))
-    except (OverflowError, ValueError) as error:
+        whole = (int(k) if isinstance(k, str) else index(k) for k in keys)
+        return np.fromiter(whole, np.int64, count=len(keys))
+    except (OverflowError, TypeError, ValueError) as error:
         raise UserError(
             f'{owner}: frame numbers must be whole numbers: {error}.'
         ) from error
 
 
-def _frame(key: Any) -> int:
-    if type(key) is bool or not isinstance(key, (int, np.integer, str)):
-        raise UserError(f'found {key!r:.40}')
-    return int(key)
-
-
-def _box_array(values: Any, frames_N: IntArray, owner: str) -> FloatArray:
-    if not len(frames_N) and not len(values):
-        return np.zeros((0, 4))
-    array = _as_numbers(values)
-    if array is not None and array.shape == (len(frames_N), 4):
-        return array
-    for frame, box in zip(frames_N, values):
-        if _as_numbers([box]) is None:
-            raise UserError(
-                f'{owner}: the box on frame {frame} must be four finite '
-                f'numbers [x1, y1, x2, y2], found {box!r:.80}.'
-            )
-    raise UserError(
-        f'{owner}: {len(frames_N)} frames have {len(values)} boxes: give one '
-        f'each.'
-    )
-
-
-def _as_numbers(values: Any) -> Optional[FloatArray]:
+def _box_array(values: Any) -> Optional[FloatArray]:
     """Boxes as an array (N, 4); None where some are not finite numbers."""
+    if not len(values):
+        return np.zeros((0, 4))
     try:
         if not isinstance(values, np.ndarray) or values.dtype.kind == 'O':
-            if set(map(len, values)) != {4}:
+            rows = [list(box) for box in values]
+            if {bool, np.bool_} & set(map(type, chain.from_iterable(rows))):
                 return None
-            # Looked through and converted faster than a list of lists.
-            flat = list(chain.from_iterable(values))
-            if not set(map(type, flat)).isdisjoint(_NO_NUMBERS):
-                return None
-            values = np.array(flat, dtype=np.float64).reshape(-1, 4)
-        good = values.dtype.kind in 'iuf' and values.shape[1:] == (4,)
-        if good and np.isfinite(values).all():
-            return np.asarray(values, dtype=np.float64)
-    except (OverflowError, TypeError, ValueError):
-        pass
-    return None
+            values = np.array(rows)
+    except (TypeError, ValueError):
+        return None
+    good = values.dtype.kind in 'iuf' and values.shape[1:] == (4,)
+    if not good or not np.isfinite(values).all():
+        return None
+    return values.astype(np.float64)
 
 
 def read_prediction(query_id: str, item: Mapping[str, Any]) -> Tube:
@@ -169,18 +156,16 @@ def read_ground_truth(query_id: str, item: Mapping[str, Any]) -> TrueTube:
                 f'{owner}: the {name} [{start:g}, {end:g}) must have whole '
                 f'frames, at least one and at most {MOST_FRAMES:,}.'
             )
-    (start, end), (first, stop) = map(int, span), map(int, segment)
+    first, stop = map(int, segment)
     # The end may be past the segment: data sets read the two differently.
-    if start >= stop or end <= first:
+    if span[0] >= stop or span[1] <= first:
         raise UserError(
-            f'{owner}: the span [{start}, {end}) lies outside the segment '
+            f'{owner}: the span {list(span)} lies outside the segment '
             f'[{first}, {stop}).'
         )
     frames, boxes = boxes_to_arrays(_require(item, 'boxes', owner), owner)
-    if not ((frames >= start) & (frames < end)).any():
-        raise UserError(
-            f'{owner}: there is no box in the span [{start}, {end}).'
-        )
+    if not ((frames >= span[0]) & (frames < span[1])).any():
+        raise UserError(f'{owner}: there is no box in the span {list(span)}.')
     query_type = item.get('query_type')
     if query_type not in (None, *QUERY_TYPES):
         raise UserError(
@@ -222,10 +207,10 @@ def read_number(
 
 def _number(value: Any, key: str, owner: str) -> float:
     try:
-        number = float('nan') if type(value) in _NO_NUMBERS else float(value)
+        number = float(value)
     except (OverflowError, TypeError, ValueError):
-        number = float('nan')
-    if not math.isfinite(number):
+        number = math.nan
+    if isinstance(value, (bool, str)) or not math.isfinite(number):
         raise UserError(
             f'{owner}: {key} must be finite numbers, found {value!r:.40}.'
         )
