@@ -54,7 +54,7 @@ MUTANTS = [
     (f'{DATA}/video_reader.py', 'float((len(stamps) - 1) / (stamps[-1] - stamps[0]))', 'float(len(stamps) / (stamps[-1] - stamps[0]))', f'{T_DATA}/test_video_reader.py'),
     (f'{DATA}/grounding_dataset.py', 'queries[i : i + step]', 'queries[i + 1 : i + step]', f'{T_DATA}/test_grounding_dataset.py'),
     # Converters.
-    (f'{DATA}/converters/vidstg.py', "segment.whole('end_fid') + 1)", "segment.whole('end_fid'))", f'{T_DATA}/test_convert_vidstg.py'),
+    (f'{DATA}/converters/vidstg.py', "whole('end_fid') + 1", "whole('end_fid')", f'{T_DATA}/test_convert_vidstg.py'),
     (f'{DATA}/converters/conversion.py', "name if seen[name] == 1 else", 'name if seen[name] else', f'{T_DATA}/test_convert_hcstvg.py'),
     (f'{DATA}/converters/hcstvg.py', 'if stop > video.frame_count:', 'if stop > video.frame_count + 1:', f'{T_DATA}/test_convert_hcstvg.py'),
     # Language.

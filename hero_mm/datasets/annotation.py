@@ -23,7 +23,7 @@ import numpy as np
 from hero_mm.files import write_bytes, write_text
 from hero_mm.json_reader import JsonError, read_json
 
-from .checks import find_fault, is_box
+from .checks import QUERY_TYPES, find_fault, is_box
 from .entries import AnnotationError, Entry, PathLike
 from .tracks import Track, TrackStore, VideoInfo
 
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 FORMAT = 'hero_mm/1'
-QUERY_TYPES = ('declarative', 'interrogative')
 _CURE = 'correct it (docs/data.md, section 2) or convert the data again'
 _STORE_CURE = 'copy it again, or convert again'
 _BOX_CURE = (
@@ -298,28 +297,16 @@ def _check_frames(entry: Entry, key: str) -> None:
 
 
 def _check_query(clip: Entry, query: Entry, video: VideoInfo) -> None:
-    text, track_id = query.text('text'), query.text('track_id')
+    for key in ('text', 'type', 'track_id'):
+        query.text(key)
     for key in ('predicate', 'category'):
         if query.value.get(key) is not None:
             query.text(key)
-    if query.text('type') not in QUERY_TYPES:
-        found = query.value['type']
-        raise query.error(f"'type' is {found!r}, not one of {QUERY_TYPES}")
     _check_frames(query, 'span')
-    segment, span = clip.value['segment'], query.value['span']
-    fault = find_fault(text, segment, span, track_id, video)
+    track_id, span = query.value['track_id'], query.value['span']
+    fault = find_fault(query.value, clip.value['segment'], video)
     if fault is not None:
-        raise query.error(
-            {
-                'text': "the sentence ('text') is empty",
-                'segment': f'segment {segment} is empty or not in the '
-                f'{video.frame_count} frames of the video',
-                'span': f'span {span} is empty or outside its segment '
-                f'{segment}',
-                'track_id': f'unknown track id {track_id!r}, the video has '
-                f'{sorted(video.tracks)}',
-            }[fault]
-        )
+        raise query.error(fault)
     runs_R3 = video.tracks[track_id].runs
     if not ((runs_R3[:, 0] < span[1]) & (runs_R3[:, 1] > span[0])).any():
         raise query.error(
@@ -401,10 +388,10 @@ def _pack_tracks(
         if video.tracks_complete != complete:
             entries[video_id]['tracks_complete'] = video.tracks_complete
     boxes_N4 = np.concatenate(parts) if parts else np.zeros((0, 4), np.int16)
-    return entries, _narrow(boxes_N4)
+    return entries, narrow(boxes_N4)
 
 
-def _narrow(boxes_N4: np.ndarray) -> np.ndarray:
+def narrow(boxes_N4: np.ndarray) -> np.ndarray:
     """int16 where nothing is lost, float32 otherwise."""
     with np.errstate(invalid='ignore'):
         small = boxes_N4.astype(np.int16)

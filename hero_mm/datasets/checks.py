@@ -11,8 +11,8 @@ native and 0-based, spans and segments half-open ``[start, end)``.
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .video_facts import VideoCheck, VideoFacts, probe_videos
 if TYPE_CHECKING:
     from .annotation import GroundingAnnotation
 
+QUERY_TYPES = ('declarative', 'interrogative')
 ERRORS = {
     'missing': 'videos that are missing',
     'broken': 'videos that cannot be read',
@@ -64,25 +65,26 @@ def is_box(boxes: np.ndarray) -> np.ndarray:
 
 
 def find_fault(
-    text: str,
-    segment: Sequence[int],
-    span: Sequence[int],
-    track_id: str,
-    video: VideoInfo,
+    query: Mapping[str, Any], segment: Sequence[int], video: VideoInfo
 ) -> Optional[str]:
-    """What makes a sentence unusable, whatever file it stands in.
+    """Say what makes a sentence unusable, whatever file it stands in.
 
-    Returns:
-        str, optional: ``'text'``, ``'segment'``, ``'span'`` (both half-open,
-        in frames) or ``'track_id'``.
+    Its segment and its ``span`` are half-open, in frames.
     """
-    if not text.strip():
-        return 'text'
-    if not 0 <= segment[0] < segment[1] <= video.frame_count:
-        return 'segment'
+    span, name, count = query['span'], query['track_id'], video.frame_count
+    if not query['text'].strip():
+        return "the sentence ('text') is empty"
+    if query['type'] not in QUERY_TYPES:
+        return f"'type' is {query['type']!r:.40}, not one of {QUERY_TYPES}"
+    if name not in video.tracks:
+        known = sorted(video.tracks)
+        return f'unknown track id {name!r}, the video has {known}'
+    if not 0 <= segment[0] < segment[1] <= count:
+        frames = f'the {count} frames of the video'
+        return f'segment {[*segment]} is empty or not in {frames}'
     if not segment[0] <= span[0] < span[1] <= segment[1]:
-        return 'span'
-    return None if track_id in video.tracks else 'track_id'
+        return f'span {[*span]} is empty or outside its segment {[*segment]}'
+    return None
 
 
 def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -105,6 +106,13 @@ class Entry:
     def list(self, key: str, default: Optional[list] = None) -> list[Any]:
         """A list."""
         return self._typed(key, (list,), 'a list', default)
+
+    def objects(self, key: str) -> Iterator['Entry']:
+        """The objects of a list, which may be missing, with their places."""
+        for place, value in enumerate(self.list(key, [])):
+            entry = self.at(f'{self.where}, {key}[{place}]', value)
+            entry.need()
+            yield entry
 
     def object(self, key: str, default: Optional[dict] = None) -> dict:
         """An object."""

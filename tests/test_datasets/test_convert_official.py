@@ -87,8 +87,8 @@ def test_no_official_sentence_is_lost(shared_data, tmp_path, sizes):
     assert summary.clips == clips
     assert set(summary.notes) == {'boxes cut to the picture'}
     # What is published agrees, and each one is named.
-    assert summary.table().count(' published') == 4
-    assert 'published (' not in summary.table()
+    assert summary.text().count(' published') == 4
+    assert 'published (' not in summary.text()
     annotation = load_annotation(out)
     assert annotation.metainfo['num_boxes'] == count
     found = {
@@ -102,7 +102,7 @@ def test_no_official_sentence_is_lost(shared_data, tmp_path, sizes):
         for clip in annotation.data_list
         for query in clip['queries']
     }
-    wanted = _raw_sentences(json.loads(path.read_bytes()))
-    assert found == {str(i): said for i, said in enumerate(wanted)}
+    wanted = enumerate(_raw_sentences(json.loads(path.read_bytes())))
+    assert found == {str(number): said for number, said in wanted}
     ends = [segment[1] == span[1] for _, segment, span, *_ in found.values()]
     assert sum(ends) == past

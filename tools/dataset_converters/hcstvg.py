@@ -7,19 +7,20 @@ Example:
 
 import sys
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.converters import command_line, convert_hcstvg
     from hero_mm.datasets.converters.hcstvg import STCAT_LEFT_OUT
 
 
-def main() -> int:
+def main() -> None:
     """Convert and print the summary."""
     parser = command_line.converter_parser(__doc__)
     parser.add_argument(
         'annotations', help='official JSON file of version 1 or 2'
     )
+    parser.add_argument('--split', default='', help='name of the split')
     parser.add_argument(
         '--exclude',
         nargs='+',
@@ -31,8 +32,8 @@ def main() -> int:
     args = parser.parse_args()
     if 'stcat' in args.exclude:
         args.exclude += STCAT_LEFT_OUT
-    return command_line.run_converter(args, convert_hcstvg)
+    command_line.run_converter(args, convert_hcstvg)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

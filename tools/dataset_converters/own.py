@@ -11,21 +11,18 @@ Example:
 
 import sys
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.converters import command_line
     from hero_mm.datasets.footage import FORMATS, convert_own
 
 
-def main() -> int:
+def main() -> None:
     """Convert and print the summary."""
-    parser = command_line.base_parser(__doc__, 'folder to write')
+    parser = command_line.converter_parser(__doc__, 'folder to write')
     parser.add_argument('source', help='the export: a file or a folder')
     parser.add_argument('--format', choices=FORMATS, required=True)
-    parser.add_argument(
-        '--videos', metavar='DIR', help='folder of the videos, nested or flat'
-    )
     parser.add_argument(
         '--splits',
         nargs='+',
@@ -45,14 +42,13 @@ def main() -> int:
         action='store_true',
         help='boxes of coco-video and csv are on key frames',
     )
-    parser.add_argument('--dataset', default='own', help='its name')
     args = parser.parse_args()
     wrong = [one for one in args.splits if '=' not in one]
     if wrong:
         parser.error(f'--splits {wrong[0]}: write NAME=PATTERN or NAME=SHARE')
     args.splits = dict(one.split('=', 1) for one in args.splits)
-    return command_line.run_converter(args, convert_own)
+    command_line.run_converter(args, convert_own)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

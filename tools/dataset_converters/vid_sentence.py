@@ -8,36 +8,19 @@ Example:
 
 import sys
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.converters import command_line, convert_vid_sentence
-    from hero_mm.datasets.converters.vid_sentence import SEGMENTS
 
 
-def main() -> int:
+def main() -> None:
     """Convert and print the summary."""
     parser = command_line.converter_parser(__doc__)
     parser.add_argument('root', help='folder ILSVRC of VID-sentence')
-    parser.add_argument(
-        '--segment',
-        choices=SEGMENTS,
-        default='tube',
-        help='what of a video is searched: the frames of the tube, as the '
-        'published scores have it, or all (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--fps',
-        type=float,
-        default=30.0,
-        help='frames a second, which the files do not say '
-        '(default: %(default)s)',
-    )
-    args = parser.parse_args()
-    if not args.split:
-        parser.error('give --split: train, val or test')
-    return command_line.run_converter(args, convert_vid_sentence)
+    parser.add_argument('--split', required=True, help='train, val or test')
+    command_line.run_converter(parser.parse_args(), convert_vid_sentence)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

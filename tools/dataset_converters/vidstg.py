@@ -9,13 +9,13 @@ Example:
 
 import sys
 
-from hero_mm.errors import explained
+from hero_mm.errors import explained, run_tool
 
 with explained():
     from hero_mm.datasets.converters import command_line, convert_vidstg
 
 
-def main() -> int:
+def main() -> None:
     """Convert and print the summary."""
     parser = command_line.converter_parser(__doc__)
     parser.add_argument(
@@ -26,11 +26,12 @@ def main() -> int:
         metavar='vidor',
         help="folder of VidOR's <video id>.json, nested or flat",
     )
+    parser.add_argument('--split', default='', help='name of the split')
     parser.add_argument(
         '--files', help='{split}_files.json: convert these videos only'
     )
-    return command_line.run_converter(parser.parse_args(), convert_vidstg)
+    command_line.run_converter(parser.parse_args(), convert_vidstg)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from ..annotation import narrow
 from ..checks import is_box
 from ..entries import Entry
 from ..tracks import Track
@@ -39,8 +39,9 @@ def make_track(
     Returns:
         Track, optional: None where no box is left.
     """
-    raw_T4 = _as_numbers(entry, numbers, boxes)
-    boxes_T4 = _cut(raw_T4, *size)
+    raw_T4 = as_boxes(entry, numbers, boxes)
+    inside_T4 = np.clip(raw_T4, 0, [*size, *size])
+    boxes_T4, frames_T = narrow(inside_T4), np.asarray(numbers)
     good_T = is_box(boxes_T4)
     for place in np.flatnonzero(~good_T).tolist():
         frame = entry.at(f'frame {numbers[place]}, {entry.where}', None)
@@ -51,59 +52,38 @@ def make_track(
             '(skip_bad=True)',
         )
         summary.skip(error, 'box')
-    frames_T = np.asarray(numbers)
-    changed_T = (boxes_T4 != raw_T4).any(1) & good_T
-    if changed_T.any():
-        frames = frame_ranges(frames_T[changed_T])
-        place = f'{entry.path}, {entry.where}, frames {frames}'
-        summary.note(CUT, place, int(changed_T.sum()))
+    cut_T = (inside_T4 != raw_T4).any(1) & good_T
+    if cut_T.any():
+        ends = f'frames {frames_T[cut_T][0]} to {frames_T[cut_T][-1]}'
+        place = f'{entry.path}, {entry.where}, {ends}'
+        summary.note(CUT, place, int(cut_T.sum()))
     if not good_T.any():
         return None
     return Track.from_boxes(category, frames_T[good_T], boxes_T4[good_T])
 
 
 def to_corners(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
-    """Boxes of left, top, width and height to xyxy, both of shape (T, 4).
-
-    ``numbers`` are the T frames, for the error of what is no box.
-    """
-    raw_T4 = _as_numbers(entry, numbers, boxes)
+    """Boxes of left, top, width and height to xyxy, both of shape (T, 4)."""
+    raw_T4 = as_boxes(entry, numbers, boxes)
     return np.concatenate([raw_T4[:, :2], raw_T4[:, :2] + raw_T4[:, 2:]], 1)
 
 
-def _as_numbers(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
+def as_boxes(entry: Entry, numbers: Numbers, boxes: Any) -> np.ndarray:
     """The boxes as an array, or the error that names the first wrong one."""
-    raw_T4 = _array(boxes)
-    if raw_T4.shape == (len(numbers), 4) and raw_T4.dtype.kind in 'iuf':
+    raw_T4 = _numbers(boxes)
+    if raw_T4.shape == (len(numbers), 4):
         return raw_T4
     for number, box in zip(numbers, boxes):
-        one = _array(box)
-        if one.shape != (4,) or one.dtype.kind not in 'iuf':
+        if _numbers(box).shape != (4,):
             frame = entry.at(f'frame {number}, {entry.where}', box)
             raise frame.error(f'a box is four numbers, found {box!r:.80}')
-    return raw_T4.reshape(-1, 4)
+    return np.zeros((0, 4))
 
 
-def _array(values: Any) -> np.ndarray:
+def _numbers(values: Any) -> np.ndarray:
+    """An array of numbers; one of no shape where there are others."""
     try:
-        return np.asarray(values)
+        found = np.asarray(values)
     except ValueError:  # Of different lengths.
-        return np.zeros(0)
-
-
-def _cut(raw_T4: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Cut boxes to the picture; whole numbers that fit become int16."""
-    inside_T4 = np.clip(raw_T4, 0, [width, height, width, height])
-    if inside_T4.dtype.kind == 'i' and max(width, height) < 1 << 15:
-        return inside_T4.astype(np.int16)
-    return inside_T4.astype(np.float32)
-
-
-def frame_ranges(frames: ArrayLike) -> str:
-    """Increasing frame numbers as text, such as ``3-7, 9``."""
-    frames_T = np.asarray(frames)
-    parts = np.split(frames_T, np.flatnonzero(np.diff(frames_T) != 1) + 1)
-    return ', '.join(
-        f'{part[0]}-{part[-1]}' if len(part) > 1 else f'{part[0]}'
-        for part in parts
-    )
+        return np.zeros(())
+    return found if found.dtype.kind in 'iuf' else np.zeros(())

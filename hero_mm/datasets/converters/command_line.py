@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hero_mm.errors import UserError
-
 from .summary import ConversionSummary
 
 
-def base_parser(doc: str, out: str) -> argparse.ArgumentParser:
-    """A parser with ``--out`` (what it is) and ``--skip-bad``."""
+def converter_parser(
+    doc: str, out: str = 'annotation file to write'
+) -> argparse.ArgumentParser:
+    """A parser with the options of :class:`Conversion` but the split."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -22,13 +22,6 @@ def base_parser(doc: str, out: str) -> argparse.ArgumentParser:
         action='store_true',
         help='leave out and list what is wrong instead of stopping',
     )
-    return parser
-
-
-def converter_parser(doc: str) -> argparse.ArgumentParser:
-    """That of a converter, with the options of :class:`Conversion`."""
-    parser = base_parser(doc, 'annotation file to write')
-    parser.add_argument('--split', default='', help='name of the split')
     parser.add_argument(
         '--dataset', default='', help='name of the data set, if another'
     )
@@ -51,18 +44,12 @@ def converter_parser(doc: str) -> argparse.ArgumentParser:
 
 def run_converter(
     args: argparse.Namespace, convert: Callable[..., ConversionSummary]
-) -> int:
+) -> None:
     """Convert, print the summary and list all that was repaired or skipped.
 
-    ``args`` are what the converter takes. The exit status is 1 where a file
-    is missing, wrong or cannot be written.
+    ``args`` are what the converter takes.
     """
     path = Path(args.out).with_suffix('.conversion.txt')
-    try:
-        summary = convert(**vars(args))
-        summary.write_list(path)
-    except (UserError, OSError) as error:
-        sys.stderr.write(f'error: {error}\n')
-        return 1
+    summary = convert(**vars(args))
+    summary.write_list(path)
     sys.stdout.write(f'{summary.text()}\n  all by name: {path}\n')
-    return 0

@@ -6,28 +6,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
 from hero_mm.json_reader import JsonError
-from hero_mm.json_reader import read_json as read_any_json
 from hero_mm.processes import in_processes
 
-from ..annotation import QUERY_TYPES, save_annotation
+from ..annotation import save_annotation
 from ..checks import find_fault
 from ..entries import ConversionError, Entry, PathLike
 from ..progress import show_progress
 from ..tracks import VideoInfo
-from ..video_facts import VideoCheck
-from .boxes import frame_ranges
+from ..video_facts import VideoCheck, probe_videos
 from .summary import ConversionSummary, official_counts
-from .videos import place_videos
+from .videos import VideoFolder, adapt
 
 CUT = 'sentences whose segment, and span with it, was cut to the video'
-ReadVideo = tuple[VideoInfo, ConversionSummary]
-# A segment [start, end), and a query as an annotation file has it.
-Sentence = tuple[tuple[int, int], dict[str, Any]]
+TWICE = 'files found at several places, the first in order taken'
+# Reads a file; repairs and boxes left out are noted in the summary.
+ReadVideo = Callable[[Any, ConversionSummary], VideoInfo]
+_NAMED = 5
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Conversion:
 
     A converter reads the videos with their tracks, places them, takes the
     sentences one by one and saves. Its options are those of this class. It
-    gives the summary; it raises FileNotFoundError where a file is missing, and
+    gives the summary; it raises OSError where a file is missing, and
     ConversionError, which names place and cure, where something is wrong.
 
     Args:
@@ -68,81 +67,125 @@ class Conversion:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        stem = Path(self.source).stem
-        found = re.match('train|val|test', stem)
-        start = found.group() if found else stem.split('_')[0]
-        self.split = self.split or start
+        self.split = self.split or re.split('[_.]', Path(self.source).name)[0]
         self.summary = ConversionSummary(str(self.out), self.skip_bad)
         self.infos: dict[str, VideoInfo] = {}
         self._clips: dict[tuple, dict] = {}
         self._ids: set[str] = set()
 
     def read_videos(
-        self, read: Callable[[Any], ReadVideo], files: Sequence[Any]
+        self, read: ReadVideo, files: Sequence[Any]
     ) -> list[VideoInfo]:
-        """Read a file for each video, in order, in processes where it pays.
-
-        ``read`` gives a video, and what it repaired or left out.
-        """
+        """Read a file for each video, in order, in processes where it pays."""
         workers = self.workers if len(files) >= 2 * self.workers else 1
-        work = partial(_attempt, read, self.skip_bad)
+        work = partial(_read_one, read, self.skip_bad)
         found: Iterable = in_processes(work, list(enumerate(files)), workers)
         if self.progress:
             found = show_progress(found, len(files))
         videos = []
-        for _, result in sorted(dict(found).items()):
-            if isinstance(result, ConversionError):
-                self.summary.skip(result, 'video')
-            else:
-                videos.append(result[0])
-                self.summary.take(result[1])
+        for _, video, summary in sorted(found, key=lambda one: one[0]):
+            self.summary.take(summary)
+            if video is not None:
+                videos.append(video)
         return videos
 
-    def place(
-        self, infos: Iterable[VideoInfo], lengths_known: bool = True
-    ) -> None:
+    def place(self, infos: Iterable[VideoInfo]) -> None:
         """Find the files of the videos and verify them, where asked for.
 
-        ``lengths_known`` says whether the raw file has their numbers of
-        frames.
+        What is not annotated of a video is 0, and becomes that of its file.
         """
         self.infos = {video.video_id: video for video in infos}
         if self.videos is None:
             return
-        say = partial(show_progress, what='verifying videos')
-        show = say if self.progress else None
-        check = VideoCheck(self.videos, workers=self.workers, progress=show)
-        videos = self.infos.values()
-        self.infos = place_videos(
-            videos, check, self.source, self.summary, lengths_known
-        )
+        films, total = VideoFolder(self.videos), len(self.infos)
+        bad: dict[str, str] = {}
+        for name, video in self.infos.items():
+            places = films.find(video.path, name)
+            if not places:
+                bad[name] = f'{video.path}: no such file there or below'
+                continue
+            video.path = self.first(name, places)
+        # What is missing is said before hours of looking at the others.
+        if not bad or self.skip_bad:
+            show = partial(show_progress, what='verifying videos')
+            check = VideoCheck(
+                self.videos, self.workers, show if self.progress else None
+            )
+            there = {n: v for n, v in self.infos.items() if n not in bad}
+            facts = probe_videos([v.path for v in there.values()], check)
+            for name, video in there.items():
+                wrong = adapt(video, facts[video.path], self.summary)
+                if wrong is not None:
+                    bad[name] = wrong
+        if bad and not self.skip_bad:
+            raise ConversionError(
+                self.source,
+                f'{len(bad)} of {total} videos in {self.videos}',
+                f'cannot be used: {"; ".join([*bad.values()][:_NAMED])}',
+                'fetch them again and repeat the command, which goes on from '
+                'here, or leave them out and list them with --skip-bad',
+            )
+        for name, why in bad.items():
+            del self.infos[name]
+            self.summary.skipped.append(f'video {name}: {why}')
+
+    def first(self, name: str, places: Sequence[str]) -> str:
+        """The first place of a file; where it has others, all are noted."""
+        if len(places) > 1:
+            self.summary.note(TWICE, f'{name}: {", ".join(places)}')
+        return places[0]
 
     def take(
         self,
-        query_id: str,
         entry: Entry,
         video_id: str,
-        read: Callable[[VideoInfo], Sentence],
+        query: dict[str, Any],
+        segment: Optional[Sequence[int]] = None,
     ) -> Optional[tuple[int, int]]:
-        """Read a sentence, check it and put it into its clip.
+        """Check a sentence and put it into its clip.
 
         Segment and span are cut to the video. Gives the segment; None where
         the sentence is left out.
 
         Args:
-            query_id (str): Its name.
             entry (Entry): Its place, for errors.
             video_id (str): Its video.
-            read (Callable): Gets the video, gives segment and query.
+            query (dict[str, Any]): As an annotation file has it.
+            segment (Sequence[int], optional): ``[start, end)``. Defaults to
+                None: the whole video.
         """
-        place = f'sentence {query_id}'
+        place = f'sentence {query["query_id"]}'
         video = self.infos.get(video_id)
         if video is None:
             kind = 'sentences of skipped videos'
             self.summary.note(kind, f'{place}, {entry.where}')
             return None
+        (begin, stop), count = query['span'], video.frame_count
+        start, end = segment or (0, max(count, stop))
+        if begin < count < stop <= end:
+            query['span'] = [begin, count]
+        segment = start, min(end, count)
+        query['text'] = query['text'].strip()
         with self.summary.leaving_out(place):
-            return self._add(entry, video, *read(video))
+            fault = find_fault(query, segment, video)
+            if query['query_id'] in self._ids:
+                fault = f'the id {query["query_id"]!r} is taken'
+            if fault is not None:
+                raise entry.error(fault)
+            self._ids.add(query['query_id'])
+            place += f', {entry.where}'
+            if not self._has_boxes(video, query, place):
+                return None
+            if end > count:
+                self.summary.note(CUT, f'{place}: {end} to {count}')
+            category = video.tracks[query['track_id']].category
+            if category:
+                query['category'] = category
+            clip: dict = dict(video_id=video_id, segment=[*segment])
+            clip = self._clips.setdefault((video_id, segment), clip)
+            clip.setdefault('queries', []).append(query)
+            self.summary.sentences[query['type']] += 1
+            return segment
         return None
 
     def save(self, **metainfo: str) -> ConversionSummary:
@@ -172,64 +215,6 @@ class Conversion:
         save_annotation(self.out, about, kept, data_list)
         return summary
 
-    def _add(
-        self,
-        entry: Entry,
-        video: VideoInfo,
-        segment: tuple[int, int],
-        query: dict[str, Any],
-    ) -> Optional[tuple[int, int]]:
-        (start, end), (begin, stop) = segment, query['span']
-        count = video.frame_count
-        place = f'sentence {query["query_id"]}, {entry.where}'
-        if begin < count < stop <= end:
-            query['span'] = [begin, count]
-        segment = start, min(end, count)
-        query['text'] = query['text'].strip()
-        self._check(entry, video, segment, query)
-        if not self._has_boxes(video, query, place):
-            return None
-        if end > count:
-            self.summary.note(CUT, f'{place}: {end} to {count}')
-        category = video.tracks[query['track_id']].category
-        if category:
-            query['category'] = category
-        clip: dict = dict(video_id=video.video_id, segment=[*segment])
-        clip = self._clips.setdefault((video.video_id, segment), clip)
-        clip.setdefault('queries', []).append(query)
-        self.summary.sentences[query['type']] += 1
-        return segment
-
-    def _check(
-        self,
-        entry: Entry,
-        video: VideoInfo,
-        segment: tuple[int, int],
-        query: dict[str, Any],
-    ) -> None:
-        """Refuse a wrong sentence, or one whose id is taken."""
-        text, span, name = (query[k] for k in ('text', 'span', 'track_id'))
-        start, end = segment
-        found = dict(
-            text='the sentence is empty',
-            segment=f'the segment [{start}, {end}) is empty within the '
-            f'{video.frame_count} frames of the video',
-            span=f'the span [{span[0]}, {span[1]}) is empty or outside its '
-            f'segment [{start}, {end})',
-            track_id=f'the object {name!r} has no boxes in the video, only '
-            f'{sorted(video.tracks)}',
-        )
-        fault = find_fault(text, segment, span, name, video)
-        if fault is not None:
-            raise entry.error(found[fault])
-        if query['type'] not in QUERY_TYPES:
-            found_type = f'the type is {query["type"]!r:.40}'
-            raise entry.error(found_type, f'give one of {QUERY_TYPES}')
-        query_id = query['query_id']
-        if query_id in self._ids:
-            raise entry.error(f'the id {query_id!r} is taken')
-        self._ids.add(query_id)
-
     def _has_boxes(
         self, video: VideoInfo, query: dict[str, Any], place: str
     ) -> bool:
@@ -242,49 +227,27 @@ class Conversion:
                 f'{place}: track {query["track_id"]} of video '
                 f'{video.video_id!r} has no box in the span {query["span"]}'
             )
-            return False
-        if len(missing):
-            self.summary.notes['frames in spans without a box'] += len(missing)
-            kind = 'sentences with such frames'
-            self.summary.note(kind, f'{place}: {frame_ranges(missing)}')
-        return True
+        elif len(missing):
+            kind = 'frames in spans without a box'
+            where = f'{place}: {missing[0]} to {missing[-1]}'
+            self.summary.note(kind, where, len(missing))
+        return bool(valid.any())
 
 
-def _attempt(
-    read: Callable[[Any], ReadVideo], skip_bad: bool, item: tuple[int, Any]
-) -> tuple[int, Union[ReadVideo, ConversionError]]:
-    """What is read, or why it cannot be where it may be left out."""
+def _read_one(
+    read: ReadVideo, skip_bad: bool, item: tuple[int, Any]
+) -> tuple[int, Optional[VideoInfo], ConversionSummary]:
+    """What is read, None where it is left out, and what was noted."""
     place, file = item
-    try:
-        return place, read(file)
-    except ConversionError as error:
-        wrong = error
-    except OSError as error:
-        name = error.filename or str(file)
-        cure = 'make it readable, or leave it out with --skip-bad'
-        wrong = ConversionError(name, 'the file', str(error), cure)
-    if not skip_bad:
-        raise wrong
-    return place, wrong
-
-
-def read_json(path: PathLike, **options: Any) -> Any:
-    """Read a raw JSON file, see :func:`hero_mm.json_reader.read_json`.
-
-    Raises:
-        FileNotFoundError: There is none.
-        ConversionError: It is not valid JSON.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'raw annotation file {path} does not exist; fetch it or correct '
-            'the path'
-        )
-    try:
-        return read_any_json(path, **options)
-    except JsonError as error:
-        cure = 'fetch the file again'
-        raise Entry(path, error.where).error(error.found, cure) from error
+    video, summary = None, ConversionSummary(skip_bad=skip_bad)
+    with summary.leaving_out('video'):
+        try:
+            video = read(file, summary)
+        except (OSError, JsonError) as error:
+            cure = 'unpack it again, or leave it out with --skip-bad'
+            found = str(error)
+            raise ConversionError(file, 'the file', found, cure) from error
+    return place, video, summary
 
 
 def number_again(names: Iterable[str]) -> list[str]:

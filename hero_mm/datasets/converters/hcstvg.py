@@ -6,29 +6,24 @@ count from 1: the first box lies on ``st_frame``, so a tube is the frames
 tube is as long as its boxes. The whole video is searched. Frames a second are
 ``img_num / 20``, as published: each video takes 20 seconds. Other people than
 the one of the sentence have no boxes: tracks are not complete.
-
-Shape legend: T boxes. They are xywh in the files, xyxy here.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from hero_mm.json_reader import Repeated
+from hero_mm.json_reader import Repeated, read_json
 
 from ..entries import Entry, PathLike
 from ..tracks import VideoInfo
 from .boxes import make_track, to_corners
-from .conversion import Conversion, Sentence, number_again, read_json
+from .conversion import Conversion, number_again
 from .summary import ConversionSummary
 from .vidor import RAISED
 
 SECONDS = 20
 # Videos that STCAT, CG-STVG and TA-STVG leave out, for comparisons with them.
 STCAT_LEFT_OUT = ('10__Gvp-cj3bmIY.mp4', '1_aMYcLyh9OhU.mkv')
-FEWER_BOXES = 'tubes with fewer boxes than frames (the last frames have none)'
 MORE_BOXES = 'tubes with more boxes than frames (the last boxes left out)'
-SHARED = 'sentences that share their video with one before'
 EXCLUDED = 'sentences of excluded videos'
 _CURE = 'correct it, or skip such sentences with --skip-bad'
 
@@ -46,9 +41,8 @@ def convert_hcstvg(
     is ``hcstvg-v2`` where the file has ``img_size``, else ``hcstvg``.
 
     Args:
-        annotations (PathLike): The official JSON file. What stands in it
-            says its version; version 2 with the keys of version 1, as some
-            share it, does as well.
+        annotations (PathLike): The official JSON file, or version 2 with the
+            keys of version 1, as some share it.
         out (PathLike): The annotation file to write; its boxes go beside it.
         exclude (Sequence[str]): File names of videos to leave out; see
             :data:`STCAT_LEFT_OUT`.
@@ -56,75 +50,70 @@ def convert_hcstvg(
             and raised.
     """
     run = Conversion(annotations, out, **options)
-    infos: dict[str, VideoInfo] = {}
-    sentences: list[tuple[dict[str, Any], Entry, str]] = []
-    dataset = 'hcstvg'
-    for name, query_id, entry in _read_entries(run):
-        if 'img_size' in entry.value:
-            dataset = 'hcstvg-v2'
-        if name in exclude:
-            run.summary.note(EXCLUDED, query_id)
-            continue
-        with run.summary.leaving_out(f'sentence {query_id}'):
-            if name in infos:
-                run.summary.note(SHARED, query_id)
-            query = _read_sentence(run.summary, infos, name, query_id, entry)
-            sentences.append((query, entry, name))
-    run.dataset = run.dataset or dataset
-    counts = {name: video.frame_count for name, video in infos.items()}
-    run.place(infos.values())
-    for query, entry, name in sentences:
-        read = partial(_whole, counts[name], query)
-        run.take(query['query_id'], entry, name, read)
-    return run.save(query_ids='official')
-
-
-def _whole(count: int, query: dict[str, Any], video: VideoInfo) -> Sentence:
-    return (0, count), query
-
-
-def _read_entries(run: Conversion) -> list[tuple[str, str, Entry]]:
-    """Video, query id and entry of each sentence."""
     raw = read_json(run.source, keep_repeated=True)
     if not isinstance(raw, (dict, Repeated)) or not raw:
         raise Entry(run.source, 'top level').error(
             f'expected an object with a video each, found {raw!r:.40}',
-            'give an official JSON file of HC-STVG; those that TubeDETR '
-            'writes have a converter of their own',
+            'give an official JSON file of HC-STVG',
         )
     pairs = raw if isinstance(raw, Repeated) else list(raw.items())
-    entries, ids = [], number_again(name for name, _ in pairs)
+    videos: dict[str, VideoInfo] = {}
+    sentences: list[tuple[Entry, str, dict[str, Any]]] = []
+    dataset, ids = 'hcstvg', number_again(name for name, _ in pairs)
     for query_id, (name, value) in zip(ids, pairs):
         with run.summary.leaving_out(f'sentence {query_id}'):
-            entry = Entry(run.source, f'{query_id!r}', value, _CURE)
+            entry = Entry(run.source, repr(query_id), value, _CURE)
             entry.need('img_num', 'st_frame')
-            entries.append((name, query_id, entry))
-    return entries
+            if 'img_size' in value:
+                dataset = 'hcstvg-v2'
+            if name in exclude:
+                run.summary.note(EXCLUDED, query_id)
+                continue
+            video = videos.get(name) or _read_video(entry, name)
+            query = _read_sentence(run.summary, entry, video, query_id)
+            videos[name] = video
+            sentences.append((entry, name, query))
+    run.dataset = run.dataset or dataset
+    run.place(videos.values())
+    for sentence in sentences:
+        run.take(*sentence)
+    return run.save(query_ids='official')
+
+
+def _read_video(entry: Entry, name: str) -> VideoInfo:
+    side, count = entry, entry.whole('img_num', least=1)
+    if 'img_size' in entry.value:
+        sides = dict(zip(('height', 'width'), entry.list('img_size')))
+        side = entry.at(f'{entry.where}, img_size', sides)
+    size = side.whole('width', least=1), side.whole('height', least=1)
+    return VideoInfo(name, name, count, count / SECONDS, *size)
 
 
 def _read_sentence(
-    summary: ConversionSummary,
-    infos: dict[str, VideoInfo],
-    name: str,
-    query_id: str,
-    entry: Entry,
+    summary: ConversionSummary, entry: Entry, video: VideoInfo, query_id: str
 ) -> dict[str, Any]:
-    """A sentence, its tube given to its video, which is kept in ``infos``."""
-    side = entry
-    if 'img_size' in entry.value:
-        side = height_and_width(entry, 'img_size')
-    size = side.whole('width', least=1), side.whole('height', least=1)
-    fps = entry.whole('img_num', least=1) / SECONDS
-    video = VideoInfo(name, name, int(entry.value['img_num']), fps, *size)
-    video = infos.get(name, video)
-    if (video.fps, video.width, video.height) != (fps, *size):
-        raise entry.error('img_num or size are not those of an entry before')
+    """A sentence, whose tube is given to its video."""
     text = entry.text('English' if 'English' in entry.value else 'caption')
-    start, stop, boxes = _read_tube(summary, entry)
+    boxes = entry.value.get('bbox')
+    if not isinstance(boxes, list) or not boxes:
+        raise entry.error(
+            f'expected a list of boxes, found {boxes!r:.80}',
+            'check that this is the official file; the labels of the test '
+            'split of version 2 are not public: convert its val split',
+            'bbox',
+        )
+    start = entry.whole('st_frame', least=1) - 1
+    stop = start + len(boxes)
+    if 'ed_frame' in entry.value:
+        stop = entry.whole('ed_frame', least=start + 1)
+    if start + len(boxes) > stop:
+        place = f'{entry.where}: {len(boxes)} boxes, {stop - start} frames'
+        summary.note(MORE_BOXES, place)
+        boxes = boxes[: stop - start]
     numbers = range(start, start + len(boxes))
     corners_T4 = to_corners(entry, numbers, boxes)
+    size = video.width, video.height
     track = make_track(entry, numbers, corners_T4, size, summary, 'person')
-    infos[name] = video
     if stop > video.frame_count:
         place = f'{entry.where}: {video.frame_count} to {stop}'
         summary.note(RAISED, place)
@@ -139,38 +128,3 @@ def _read_sentence(
         span=[start, stop],
         track_id=track_id,
     )
-
-
-def height_and_width(entry: Entry, key: str) -> Entry:
-    """A pair of numbers as an entry that names them."""
-    size = entry.value[key]
-    if not isinstance(size, list) or len(size) != 2:
-        found = f'expected [height, width], found {size!r:.80}'
-        raise entry.error(found, field=key)
-    named = dict(height=size[0], width=size[1])
-    return entry.at(f'{entry.where}, {key}', named)
-
-
-def _read_tube(
-    summary: ConversionSummary, entry: Entry
-) -> tuple[int, int, list[Any]]:
-    """First frame, one past the last, and T boxes from the first on."""
-    boxes = entry.value.get('bbox')
-    if not isinstance(boxes, list) or not boxes:
-        raise entry.error(
-            f'expected a list of boxes, found {boxes!r:.80}',
-            'check that this is the official file; the labels of the test '
-            'split of version 2 are not public: convert its val split',
-            'bbox',
-        )
-    start = entry.whole('st_frame', least=1) - 1
-    stop = start + len(boxes)
-    if 'ed_frame' in entry.value:
-        stop = entry.whole('ed_frame', least=1)
-    length, place = stop - start, f'{entry.where}: {len(boxes)} boxes'
-    if length < 1:
-        raise entry.error(f'ed_frame {stop} is before st_frame {start + 1}')
-    if len(boxes) != length:
-        kind = MORE_BOXES if len(boxes) > length else FEWER_BOXES
-        summary.note(kind, f'{place}, {length} frames')
-    return start, stop, boxes[:length]

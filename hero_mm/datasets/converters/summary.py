@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hero_mm.errors import UserError
 from hero_mm.files import write_text
 
-from ..annotation import QUERY_TYPES
-from ..entries import ConversionError, PathLike
+from ..checks import QUERY_TYPES
+from ..entries import PathLike
 
-_LISTED = 20
 # VidSTG's val and test, and the videos of all its splits, were counted in the
 # official files; the other numbers are as published.
 _SIZES: dict[tuple[str, str], dict[str, int]] = {
@@ -37,7 +37,7 @@ def official_counts(dataset: str, split: str) -> dict[str, int]:
     Empty where none is published.
     """
     sizes = _SIZES.get((dataset, split), {})
-    total = sum(count for name, count in sizes.items() if name != 'videos')
+    total = sum(sizes.values()) - sizes.get('videos', 0)
     return dict(sizes, sentences=total) if sizes else {}
 
 
@@ -85,7 +85,7 @@ class ConversionSummary:
         """Leave out, in a ``with`` block, what is wrong."""
         try:
             yield
-        except ConversionError as error:
+        except UserError as error:
             self.skip(error, what)
 
     def take(self, other: 'ConversionSummary') -> None:
@@ -95,14 +95,6 @@ class ConversionSummary:
         self.skipped.extend(other.skipped)
 
     def text(self) -> str:
-        """The summary as text: a table, then the first things skipped."""
-        lines = [self.table()]
-        lines += [f'  skipped: {reason}' for reason in self.skipped[:_LISTED]]
-        if len(self.skipped) > _LISTED:
-            lines.append(f'  ... and {len(self.skipped) - _LISTED} more')
-        return '\n'.join(lines)
-
-    def table(self) -> str:
         """The numbers as text: the file, then one line a number."""
         types = sorted({*self.sentences, *self.official} & set(QUERY_TYPES))
         rows = [
@@ -114,22 +106,20 @@ class ConversionSummary:
             ('skipped', len(self.skipped)),
         ]
         width = max(len(name) for name, _ in rows)
-        lines = [
-            f'  {name:<{width}}  {count:>9,}{self._compare(name, count)}'
-            for name, count in rows
-        ]
-        return '\n'.join([self.out, *lines])
-
-    def _compare(self, name: str, count: int) -> str:
-        published = self.official.get(name.strip())
-        if published is None:
-            return ''
-        less = '' if count == published else f' ({count - published:+,})'
-        return f' of {published:,} published{less}'
+        lines = [self.out]
+        for name, count in rows:
+            line = f'  {name:<{width}}  {count:>9,}'
+            published = self.official.get(name.strip(), count)
+            if name.strip() in self.official:
+                line += f' of {published:,} published'
+            if count != published:
+                line += f' ({count - published:+,})'
+            lines.append(line)
+        return '\n'.join(lines)
 
     def write_list(self, path: PathLike) -> None:
-        """Write the summary, then everything repaired or skipped by name."""
-        lines = [self.table()]
+        """Write the text, then everything repaired or skipped by name."""
+        lines = [self.text()]
         lines += [f'repaired: {line}' for line in self.repaired]
         lines += [f'skipped: {line}' for line in self.skipped]
         write_text(Path(path), '\n'.join(lines) + '\n')

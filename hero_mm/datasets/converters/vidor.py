@@ -8,11 +8,12 @@ Objects of VidOR's categories are annotated wherever they are visible.
 from collections import defaultdict
 from pathlib import Path
 
+from hero_mm.json_reader import read_json
+
 from ..action_phrases import PLACES
 from ..entries import Entry
 from ..tracks import VideoInfo
 from .boxes import make_track
-from .conversion import ReadVideo, read_json
 from .summary import ConversionSummary
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
@@ -22,17 +23,15 @@ _Boxes = tuple[list[int], list[list[float]]]
 
 
 def read_vidor(
-    path: Path, skip_bad: bool = False, asks_for_objects: bool = True
-) -> ReadVideo:
-    """Read ``<video id>.json``: the video with its tracks, and what was
-    repaired.
+    path: Path, summary: ConversionSummary, asks_for_objects: bool = True
+) -> VideoInfo:
+    """Read ``<video id>.json``: the video with its tracks.
 
     A track has the predicates of all relations of the video that it is the
     subject of. It has those that it is the object of, too, where sentences ask
     for the object (*what does he hold?*), and where they are places. Tracks
-    are complete unless a box was dropped, with ``skip_bad``.
+    are complete unless a box was dropped. What is repaired is noted.
     """
-    summary = ConversionSummary(skip_bad=skip_bad)
     file = Entry(path, 'top level', read_json(path))
     frames = file.list('trajectories')
     frame_count = file.whole('frame_count', least=1)
@@ -48,7 +47,7 @@ def read_vidor(
     if len(frames) > frame_count:
         summary.note(RAISED, f'{path}: {frame_count} to {len(frames)}')
     true_of: dict[str, set[str]] = defaultdict(set)
-    for relation in _entries(file, 'relation_instances'):
+    for relation in file.objects('relation_instances'):
         predicate = relation.text('predicate')
         subject, other = map(relation.name, ('subject_tid', 'object_tid'))
         true_of[subject].add(predicate)
@@ -57,10 +56,10 @@ def read_vidor(
     video.predicates = tuple(sorted(set().union(*true_of.values())))
     categories = {
         thing.name('tid'): thing.text('category')
-        for thing in _entries(file, 'subject/objects')
+        for thing in file.objects('subject/objects')
     }
     size = video.width, video.height
-    for tid, (numbers, boxes) in _collect(file).items():
+    for tid, (numbers, boxes) in _collect(file, frames).items():
         entry, category = file.at(f'tid {tid}', boxes), categories.get(tid, '')
         track = make_track(entry, numbers, boxes, size, summary, category)
         if track is not None:
@@ -69,21 +68,13 @@ def read_vidor(
             if tid not in categories:
                 summary.note('tracks without a category', f'{path}, tid {tid}')
     video.tracks_complete = not summary.skipped
-    return video, summary
+    return video
 
 
-def _entries(file: Entry, name: str) -> list[Entry]:
-    """What stands in a list, which may be missing."""
-    return [
-        file.at(f'{name}[{number}]', value)
-        for number, value in enumerate(file.list(name, []))
-    ]
-
-
-def _collect(file: Entry) -> dict[str, _Boxes]:
+def _collect(file: Entry, frames: list) -> dict[str, _Boxes]:
     """Frame numbers and boxes of each track, tracks in order of their id."""
     found: dict[str, _Boxes] = {}
-    for number, boxes in enumerate(file.value['trajectories']):
+    for number, boxes in enumerate(frames):
         frame = file.at(f'frame {number}', boxes)
         if not isinstance(boxes, list):
             raise frame.error(f'expected a list, found {boxes!r:.80}')

@@ -15,17 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
+from hero_mm.json_reader import read_json
+
 from ..entries import Entry, PathLike
-from ..tracks import VideoInfo
-from .conversion import Conversion, Sentence, read_json
+from .conversion import Conversion
 from .summary import ConversionSummary
 from .videos import files_below
 from .vidor import read_vidor
 
 KINDS = (('captions', 'declarative'), ('questions', 'interrogative'))
-TWICE = 'VidOR files found at several places, the first in order taken'
-# The number of the first sentence of an entry, and the entry.
-_Entries = list[tuple[int, Entry]]
+# An entry, and query id, type and value of its sentences.
+_Entries = list[tuple[Entry, list[tuple[str, str, Any]]]]
 
 
 def convert_vidstg(
@@ -50,17 +50,20 @@ def convert_vidstg(
     run = Conversion(annotations, out, **options)
     run.dataset = run.dataset or 'vidstg'
     entries = _read_entries(run, files)
-    asks_for_objects = any(_asks_for_object(entry) for _, entry in entries)
-    read = partial(
-        read_vidor, skip_bad=run.skip_bad, asks_for_objects=asks_for_objects
+    asks_for_objects = any(
+        isinstance(item, dict)
+        and item.get('target_id')
+        not in (None, entry.value['used_relation'].get('subject_tid'))
+        for entry, items in entries
+        for _, _, item in items
     )
+    read = partial(read_vidor, asks_for_objects=asks_for_objects)
     paths = _find_boxes(run, entries, vidor_dir)
     run.place(run.read_videos(read, paths))
-    for first, entry in entries:
-        items = [(k, item) for name, k in KINDS for item in entry.value[name]]
-        for number, (kind, item) in enumerate(items, first):
-            sentence = partial(_read_sentence, entry, item, str(number), kind)
-            run.take(str(number), entry, entry.value['vid'], sentence)
+    for entry, items in entries:
+        for query_id, kind, item in items:
+            with run.summary.leaving_out(f'sentence {query_id}'):
+                _take_sentence(run, entry, item, query_id, kind)
     return run.save(query_ids='official')
 
 
@@ -73,45 +76,30 @@ def _read_list(path: PathLike, of: str) -> list:
 
 
 def _read_entries(run: Conversion, files: Optional[PathLike]) -> _Entries:
-    """Entries with the number of their first sentence."""
+    """Entries with their sentences, which are numbered also where skipped."""
     wanted: Optional[set[str]] = None
     if files is not None:
         wanted = set(map(str, _read_list(files, 'video ids')))
     entries: _Entries = []
     number = 0
     for place, value in enumerate(_read_list(run.source, 'entries')):
-        entry = Entry(run.source, f'entry {place}', value)
-        first, number = number, number + _count(value)
+        entry, items = Entry(run.source, f'entry {place}', value), []
         with run.summary.leaving_out(entry.where):
-            entry.need('used_segment', 'used_relation', 'temporal_gt')
+            entry.need()
+            for key, kind in KINDS:
+                said = value.get(key)
+                for item in said if isinstance(said, list) else ():
+                    items.append((str(number), kind, item))
+                    number += 1
+            for key, _ in KINDS:
+                entry.list(key)
+            for key in ('used_segment', 'used_relation', 'temporal_gt'):
+                entry.object(key)
             name = value['vid'] = entry.name('vid')
-            for kind, _ in KINDS:
-                entry.list(kind)
             entry.where += f' (vid {name!r})'
             if wanted is None or name in wanted:
-                entries.append((first, entry))
+                entries.append((entry, items))
     return entries
-
-
-def _count(entry: Any) -> int:
-    """Sentences of an entry, as far as they are there."""
-    if not isinstance(entry, dict):
-        return 0
-    lists = [entry.get(kind) for kind, _ in KINDS]
-    return sum(len(part) for part in lists if isinstance(part, list))
-
-
-def _asks_for_object(entry: Entry) -> bool:
-    """Whether a sentence asks for the object of its relation."""
-    relation = entry.value['used_relation']
-    if not isinstance(relation, dict):
-        return False
-    known = None, relation.get('subject_tid')
-    return any(
-        isinstance(item, dict) and item.get('target_id') not in known
-        for name, _ in KINDS
-        for item in entry.value[name]
-    )
 
 
 def _find_boxes(
@@ -119,28 +107,24 @@ def _find_boxes(
 ) -> list[Path]:
     """VidOR's files of the videos that have one."""
     there, paths = files_below(folder, ('.json', '.json.gz')), []
-    for name in dict.fromkeys(entry.value['vid'] for _, entry in entries):
-        places = there.get(f'{name}.json') or there.get(f'{name}.json.gz', [])
-        if not places:
-            error = Entry(run.source, f'vid {name!r}').error(
-                f'no {name}.json in {folder} or below ({len(there)} files '
-                'there)',
-                'unpack both parts of VidOR (the test split of VidSTG is in '
-                "VidOR's validation part), or skip such videos with "
-                '--skip-bad',
-            )
-            run.summary.skip(error, 'video')
-            continue
-        if len(places) > 1:
-            run.summary.note(TWICE, f'{name}: {", ".join(places)}')
-        paths.append(Path(folder, places[0]))
+    for name in dict.fromkeys(entry.value['vid'] for entry, _ in entries):
+        places = there.get(f'{name}.json') or there.get(f'{name}.json.gz')
+        with run.summary.leaving_out('video'):
+            if not places:
+                raise Entry(run.source, f'vid {name!r}').error(
+                    f'no {name}.json in {folder} or below ({len(there)} files '
+                    'there)',
+                    'unpack both parts of VidOR (the test split of VidSTG is '
+                    "in VidOR's validation part), or skip such videos with "
+                    '--skip-bad',
+                )
+            paths.append(Path(folder, run.first(name, places)))
     return paths
 
 
-def _read_sentence(
-    entry: Entry, item: Any, query_id: str, kind: str, video: VideoInfo
-) -> Sentence:
-    """A sentence of an entry, unchecked but for the keys."""
+def _take_sentence(
+    run: Conversion, entry: Entry, item: Any, query_id: str, kind: str
+) -> None:
     said = entry.at(entry.where, item)
     relation, segment, span = (
         entry.at(f'{entry.where}, {key}', entry.value[key])
@@ -156,4 +140,5 @@ def _read_sentence(
     )
     if not query['predicate']:
         del query['predicate']
-    return (segment.whole('begin_fid'), segment.whole('end_fid') + 1), query
+    ends = segment.whole('begin_fid'), segment.whole('end_fid') + 1
+    run.take(entry, entry.value['vid'], query, ends)

@@ -22,7 +22,7 @@ import re
 import xml.etree.ElementTree as Xml
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -31,9 +31,9 @@ import numpy as np
 
 from hero_mm.errors import UserError
 from hero_mm.files import read_text
+from hero_mm.json_reader import read_json
 
 from ..converters.boxes import to_corners
-from ..converters.conversion import read_json
 from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
 from ..tracks import MOST_FRAMES, Track, VideoInfo
@@ -44,7 +44,7 @@ FORMATS = ('cvat', 'label-studio', 'coco-video', 'csv')
 SIDES = ('xtl', 'ytl', 'xbr', 'ybr')
 ROTATED = 'rotated boxes, taken without the rotation'
 _CURE = 'correct it, see docs/own_footage.md'
-_PERCENT = ('x', 'y', 'width', 'height')
+_FILM = re.compile(f'({"|".join(VIDEO_SUFFIXES)})([?#]|$)', re.IGNORECASE)
 _CVAT = 'export each task by itself, as "CVAT for video 1.1"'
 
 
@@ -121,7 +121,7 @@ def _read_cvat(footage: Footage, path: Path, name: str) -> None:
                     f'{key} is {fields[key]!r:.60} and {value!r:.60}',
                     'give each sentence a track of its own',
                 )
-        boxes = _inside(entry, [box.attrib for box in track.findall('box')])
+        boxes = [entry.at(entry.where, b.attrib) for b in track.iter('box')]
         _note_rotated(footage, boxes)
         footage.add(
             entry,
@@ -144,27 +144,17 @@ def _note_rotated(footage: Footage, boxes: list[Entry]) -> None:
         footage.summary.note(ROTATED, where, rotated)
 
 
-def _inside(entry: Entry, values: Iterable[Any]) -> list[Entry]:
-    """Objects of the same place."""
-    found = [entry.at(entry.where, value) for value in values]
-    for one in found:
-        one.need()
-    return found
-
-
 def _read_label_studio(footage: Footage, file: Entry) -> None:
     """The regions of all tasks."""
     file.cure = f'export the project as JSON, or {_CURE}'
-    if not isinstance(file.value, list):
-        raise file.error(f'expected a list of tasks, found {file.value!r:.40}')
-    for place, value in enumerate(file.value):
-        task = file.at(f'task {place}', value)
-        task.need('data')
-        listed = value.get('annotations') or value.get('predictions') or []
+    for task in file.at('export', dict(task=file.value)).objects('task'):
+        data = task.at(f'{task.where}, data', task.object('data'))
+        is_drawn = bool(task.value.get('annotations'))
+        given = 'annotations' if is_drawn else 'predictions'
         answers = [
-            one
-            for one in _inside(task, listed)
-            if not one.value.get('was_cancelled')
+            answer
+            for answer in task.objects(given)
+            if not answer.value.get('was_cancelled')
         ]
         if len(answers) != 1:
             kind = 'tasks with several annotations (the last taken)'
@@ -172,27 +162,27 @@ def _read_label_studio(footage: Footage, file: Entry) -> None:
                 kind = 'tasks without an annotation (left out)'
             footage.summary.note(kind, task.where)
         for answer in answers[-1:]:
-            (data,) = _inside(task, [value['data']])
-            results = _inside(answer, answer.list('result'))
-            _read_regions(footage, _video_of_task(data), results)
+            name = _name_of_upload(_address(data))
+            _read_regions(footage, name, [*answer.objects('result')])
 
 
-def _video_of_task(data: Entry) -> str:
-    """The file of a task, without what an upload puts before its name."""
+def _address(data: Entry) -> str:
+    """The ``video`` of a task's data, or what else there ends like one."""
     texts = [text for text in data.value.values() if isinstance(text, str)]
-    films = [
-        text
-        for text in texts
-        for end in (text, urlsplit(text).path)
-        if end.lower().endswith(VIDEO_SUFFIXES)
-    ]
+    films = [text for text in texts if _FILM.search(text)]
     video = data.value.get('video') or [*films, None][0]
     if not isinstance(video, str):
-        raise data.error(f'no "video" in its data, found {sorted(data.value)}')
+        raise data.error(f'no "video" in it, found {sorted(data.value)}')
+    return video
+
+
+def _name_of_upload(video: str) -> str:
+    """The file of a task, without what an upload puts before its name."""
     if '://' not in video and not video.startswith('/data/'):
         return video
-    local = video.rpartition('?d=')[2]
-    name = unquote(local if local != video else urlsplit(video).path)
+    address = urlsplit(video)
+    is_local = address.query.startswith('d=')
+    name = unquote(address.query[2:] if is_local else address.path)
     name = name.rpartition('/')[2]
     is_upload = '/upload/' in video
     return re.sub(r'^[0-9a-f]{8}-', '', name) if is_upload else name
@@ -204,59 +194,44 @@ def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
     for entry in results:
         result, field = entry.value, entry.value.get('from_name')
         if result.get('type') == 'textarea' and field in FIELDS:
-            (value,) = _inside(entry, [result.get('value')])
-            texts = value.value.get('text') or ''
+            texts = entry.object('value').get('text') or ''
             texts = texts if isinstance(texts, list) else [texts]
             text = ' '.join(map(str, texts))
             fields[str(result.get('id'))][field] = text.strip()
     for number, entry in enumerate(results):
-        result = entry.value
-        if result.get('type') != 'videorectangle':
+        if entry.value.get('type') != 'videorectangle':
             continue
-        title = str(result.get('id', number))
-        place = entry.at(f'{entry.where}, region {title!r}', result)
-        (region,) = _inside(place, [result.get('value')])
-        keys = _inside(region, region.list('sequence'))
+        title = str(entry.value.get('id', number))
+        entry.where += f', region {title!r}'
+        region = entry.at(entry.where, entry.object('value'))
+        keys = [*region.objects('sequence')]
         _note_rotated(footage, keys)
         count, seconds = (
             positive_or_zero(region.value.get(key))
             for key in ('framesCount', 'duration')
         )
-        size = {
-            side: _number(place, f'original_{side}')
-            for side in ('width', 'height')
-            if keys
-        }
-        video = footage.add_video(
-            name,
-            frame_count=count,
-            fps=seconds and round(count / seconds, 6),
-            **size,
-        )
-        shares_K4 = np.array(
-            [[_number(key, side) / 100 for side in _PERCENT] for key in keys]
-        ).reshape(-1, 4)
-        shares_K4[:, 2:] += shares_K4[:, :2]
-        track = footage.add(
+        sizes = ('width', 'height') if keys else ()
+        size = {side: _number(entry, f'original_{side}') for side in sizes}
+        fps = seconds and round(count / seconds, 6)
+        video = footage.add_video(name, frame_count=count, fps=fps, **size)
+        shares = [*zip(('x', 'y', 'width', 'height'), [*size.values()] * 2)]
+        frames = [_frame(key, 'frame', 1) - 1 for key in keys]
+        boxes_K4 = [[_number(k, s) / 100 * n for s, n in shares] for k in keys]
+        footage.add(
             region,
             video,
-            str((region.value.get('labels') or [''])[0]),
-            [_frame(key, 'frame', 1) - 1 for key in keys],
-            shares_K4,
-            {'object': title, **fields[str(result.get('id'))]},
+            str([*region.list('labels', []), ''][0]),
+            frames,
+            to_corners(region, frames, boxes_K4),
+            {'object': title, **fields[str(entry.value.get('id'))]},
             runs_on=[key.value.get('enabled', True) for key in keys],
             end=int(count),
         )
-        if keys and track.boxes is not None:
-            track.boxes *= [*size.values()] * 2
 
 
 def _by_id(file: Entry, key: str) -> dict[str, dict]:
     """The objects of a list by their id."""
-    found = {}
-    for place, value in enumerate(file.value.get(key) or ()):
-        found[file.at(f'{key}[{place}]', value).name('id')] = value
-    return found
+    return {one.name('id'): one.value for one in file.objects(key)}
 
 
 def _read_coco_video(footage: Footage, file: Entry, linear: bool) -> None:
@@ -267,14 +242,14 @@ def _read_coco_video(footage: Footage, file: Entry, linear: bool) -> None:
         name = value.get('name') or value.get('file_name')
         name = name or str((value.get('file_names') or '?')[0]).split('/')[0]
         facts = {k: value.get(k) for k in ('fps', 'width', 'height')}
-        length = value.get('length')
-        videos[number] = footage.add_video(name, frame_count=length, **facts)
+        videos[number] = footage.add_video(
+            name, frame_count=value.get('length'), **facts
+        )
     labels, images = _by_id(file, 'categories'), _by_id(file, 'images')
     objects: dict[tuple, dict[int, Any]] = defaultdict(dict)
     about: dict[tuple, Entry] = {}
-    for place, value in enumerate(file.list('annotations')):
-        entry = file.at(f'annotations[{place}]', value)
-        number = entry.name('id')
+    for entry in file.objects('annotations'):
+        value, number = entry.value, entry.name('id')
         image = images.get(str(value.get('image_id')), value)
         name = str(value.get('instance_id', number))
         video = videos.get(str(image.get('video_id')))
@@ -283,8 +258,8 @@ def _read_coco_video(footage: Footage, file: Entry, linear: bool) -> None:
         if 'bboxes' in value:
             boxes = dict(enumerate(entry.list('bboxes')))
         else:
-            place_of_image = entry.at(f'{entry.where}, image', image)
-            boxes = {_frame(place_of_image, 'frame_id'): value.get('bbox')}
+            place = entry.at(f'{entry.where}, image', image)
+            boxes = {_frame(place, 'frame_id'): value.get('bbox')}
         # Of YouTube-VIS each entry is an object, or what is said of one.
         own = video.video_id, 'bboxes' in value and number, name
         about.setdefault(own, entry)
@@ -299,36 +274,20 @@ def _read_coco_video(footage: Footage, file: Entry, linear: bool) -> None:
             footage.videos[own[0]],
             str(label.get('name') or ''),
             list(found),
-            _in_pixels(entry, boxes_T4),
+            boxes_T4,
             {'object': own[2], **said},
             linear,
         )
 
 
-def _in_pixels(entry: Entry, boxes_T4: np.ndarray) -> np.ndarray:
-    """The same boxes; those of another unit are refused."""
-    if len(boxes_T4) and boxes_T4.max() <= 1:
-        raise entry.error(
-            f'all {len(boxes_T4)} boxes are in [0, 1]',
-            'give pixels: multiply by width and height',
-        )
-    return boxes_T4
-
-
 def _rows(path: Path, *names: str) -> Iterator[Entry]:
     """Rows with these columns, separated as the header is."""
-    if not path.is_file():
-        raise FileNotFoundError(f'no table {path}; see docs/own_footage.md')
     text = read_text(path)
     mark = max(',;\t', key=text.partition('\n')[0].count)
     file = io.StringIO(text, None)
     rows = csv.reader(file, delimiter=mark, skipinitialspace=True)
-    try:
-        head, *others = rows
-    except (csv.Error, ValueError) as error:
-        raise Entry(path, 'the file', cure=_CURE).error(str(error)) from error
-    titles = [title.strip().lower() for title in head]
-    for place, row in enumerate(others, 2):
+    titles = [title.strip().lower() for title in next(rows, [])]
+    for place, row in enumerate(rows, 2):
         if any(row):
             cells = dict(zip(titles, map(str.strip, row)))
             entry = Entry(path, f'line {place}', cells, _CURE)
@@ -358,7 +317,7 @@ def _read_boxes(footage: Footage, path: Path, linear: bool) -> None:
             footage.add_video(key[0]),
             row.value.get('category') or '',
             list(own),
-            _in_pixels(row, boxes_T4),
+            boxes_T4,
             dict(object=key[1]),
             linear,
         )

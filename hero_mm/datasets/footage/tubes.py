@@ -5,7 +5,7 @@ Shape legend: T frames. Boxes are xyxy in pixels; frame numbers are native and
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Optional
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ..annotation import GroundingAnnotation
 from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
-from ..tracks import MOST_FRAMES, Track, VideoInfo
+from ..tracks import MOST_FRAMES, Track, VideoInfo, frames_of_span
 from ..video_base import VIDEO_SUFFIXES
 
 FIELDS = ('text', 'query_id', 'object', 'type', 'predicate', 'segment')
@@ -71,25 +71,25 @@ class Footage:
         Where a video of another folder has that one, the folder is part of
         it.
         """
-        path = PurePosixPath(str(file).replace('\\', '/'))
-        is_named = path.name.lower().endswith(VIDEO_SUFFIXES)
-        path = path.with_suffix('') if is_named else path
+        path = PurePosixPath(file.replace('\\', '/'))
+        if path.name.lower().endswith(VIDEO_SUFFIXES):
+            path = path.with_suffix('')
         other = self.videos.get(path.name)
-        folder = PurePosixPath(other.path if other else file).parent
-        is_other = other and path.parent.name and folder != path.parent
-        return str(path) if is_other else path.name
+        if other is None or not path.parent.name:
+            return path.name
+        is_same = PurePosixPath(other.path).parent == path.parent
+        return path.name if is_same else str(path)
 
-    def add_video(self, file: str, **facts: Any) -> VideoInfo:
+    def add_video(self, file: Any, **facts: Any) -> VideoInfo:
         """Add a video, or find it.
 
         What of ``frame_count``, ``fps``, ``width`` and ``height`` is no
         number above 0 is not known.
         """
-        name, path = self.name_of(file), str(file).replace('\\', '/')
-        count, fps, width, height = (
-            positive_or_zero(facts.get(key))
-            for key in ('frame_count', 'fps', 'width', 'height')
-        )
+        name, path = self.name_of(str(file)), str(file).replace('\\', '/')
+        keys = ('frame_count', 'fps', 'width', 'height')
+        numbers = (positive_or_zero(facts.get(key)) for key in keys)
+        count, fps, width, height = numbers
         video = VideoInfo(name, path, int(count), fps, int(width), int(height))
         video = self.videos.setdefault(name, video)
         # Parts of it may be annotated by themselves.
@@ -171,38 +171,59 @@ def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def tubes_of(
-    annotation: GroundingAnnotation, summary: ConversionSummary
+    annotation: GroundingAnnotation,
+    summary: ConversionSummary,
+    predictions: Optional[Mapping[str, Mapping[str, Any]]] = None,
 ) -> Iterator[Tube]:
     """The tubes of an annotation, one a sentence, then objects.
 
     An object with boxes that no sentence covers is a tube without a text. What
-    a tube cannot hold is noted.
+    a tube cannot hold is noted. Of predictions only their tubes are given.
     """
     said: dict[tuple, set[int]] = defaultdict(set)
     for clip in annotation.data_list:
         video = annotation.videos[clip['video_id']]
         for query in clip['queries']:
-            frames = np.arange(*query['span'])
-            track = _part(video, query['track_id'], frames)
-            ends = [int(track.runs[0, 0]), int(track.runs[-1, 1])]
-            if ends != list(query['span']):
-                summary.note(HIDDEN, f'query {query["query_id"]!r}')
-            said[video.video_id, query['track_id']].update(frames.tolist())
+            name, track_id = query['query_id'], query['track_id']
+            track = _part(video, track_id, np.arange(*query['span']))
+            if predictions is None:
+                ends = [int(track.runs[0, 0]), int(track.runs[-1, 1])]
+                if ends != list(query['span']):
+                    summary.note(HIDDEN, f'query {name!r}')
+                said[video.video_id, track_id].update(range(*query['span']))
+            else:
+                guess, track_id = predictions.get(name), name
+                if guess is None or not len(guess['boxes'][0]):
+                    continue
+                track = _guessed(guess, clip['segment'], track.category)
             fields = dict(
                 text=query['text'],
-                query_id=query['query_id'],
-                object=query['track_id'],
+                query_id=name,
+                object=track_id,
                 type=query['type'],
                 segment='{} {}'.format(*clip['segment']),
             )
             if query.get('predicate'):
                 fields['predicate'] = query['predicate']
             yield Tube(video.video_id, track, fields)
-    for name, video in annotation.videos.items():
+    others = annotation.videos if predictions is None else {}
+    for name, video in others.items():
         for track_id in video.tracks:
             track = _part(video, track_id, np.arange(video.frame_count))
             if any(f not in said[name, track_id] for f, _ in boxes_of(track)):
                 yield Tube(name, track, dict(object=track_id))
+
+
+def _guessed(
+    guess: Mapping[str, Any], segment: Sequence[int], label: str
+) -> Track:
+    """The tube of a prediction, on each frame of its span."""
+    frames_N, boxes_N4 = guess['boxes']
+    frames_T = frames_of_span(guess['span'], (segment[0], segment[1]))
+    boxes_T4 = np.stack(
+        [np.interp(frames_T, frames_N, side) for side in boxes_N4.T], 1
+    )
+    return Track.from_boxes(label, frames_T, boxes_T4.astype(np.float32))
 
 
 def _part(video: VideoInfo, track_id: str, frames: np.ndarray) -> Track:

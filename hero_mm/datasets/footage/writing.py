@@ -9,7 +9,6 @@ import json
 import xml.etree.ElementTree as Xml
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import quote
@@ -23,7 +22,7 @@ from hero_mm.texts import csv_text
 from ..annotation import GroundingAnnotation
 from ..converters.summary import ConversionSummary
 from ..entries import PathLike
-from ..tracks import Track, VideoInfo, frames_of_span
+from ..tracks import VideoInfo
 from .reading import SIDES
 from .tubes import FIELDS, Tube, boxes_of, key_frames, tubes_of
 
@@ -52,50 +51,17 @@ def export_tubes(
     if format not in EXPORTS:
         raise UserError(f'format must be one of {EXPORTS}, got {format!r}')
     summary = ConversionSummary(str(out))
-    if predictions is not None:
-        annotation = _predicted(annotation, predictions)
     tubes: dict[str, list[Tube]] = defaultdict(list)
-    for tube in tubes_of(annotation, summary):
+    clips = set()
+    for tube in tubes_of(annotation, summary, predictions):
         tubes[tube.video_id].append(tube)
         if 'text' in tube.fields:
             summary.sentences[tube.fields['type']] += 1
+            clips.add((tube.video_id, tube.fields['segment']))
     films = [(annotation.videos[name], found) for name, found in tubes.items()]
     _WRITERS[format](Path(out), films, predictions is not None)
-    summary.videos, summary.clips = len(tubes), len(annotation.data_list)
+    summary.videos, summary.clips = len(tubes), len(clips)
     return summary
-
-
-def _predicted(
-    annotation: GroundingAnnotation,
-    predictions: Mapping[str, Mapping[str, Any]],
-) -> GroundingAnnotation:
-    """The same sentences with the tubes of a model; others are left out."""
-    tracks: dict[str, dict[str, Track]] = defaultdict(dict)
-    clips = []
-    for clip in annotation.data_list:
-        video, queries = annotation.videos[clip['video_id']], []
-        for query in clip['queries']:
-            name = query['query_id']
-            guess = predictions.get(name)
-            if guess is None or not len(guess['boxes'][0]):
-                continue
-            frames_N, boxes_N4 = guess['boxes']
-            frames_T = frames_of_span(guess['span'], tuple(clip['segment']))
-            boxes_T4 = np.stack(
-                [np.interp(frames_T, frames_N, side) for side in boxes_N4.T], 1
-            )
-            label = video.tracks[query['track_id']].category
-            track = Track.from_boxes(label, frames_T, boxes_T4)
-            tracks[video.video_id][name] = track
-            span = [int(frames_T[0]), int(frames_T[-1]) + 1]
-            queries.append({**query, 'track_id': name, 'span': span})
-        if queries:
-            clips.append({**clip, 'queries': queries})
-    videos = {
-        name: replace(annotation.videos[name], tracks=found)
-        for name, found in tracks.items()
-    }
-    return GroundingAnnotation(annotation.metainfo, videos, clips)
 
 
 def _write_cvat(out: Path, films: Films, predicted: bool) -> None:
