@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from hero_mm.errors import UserError
 
-from ..models.grounders.hero import check_version
 from ..pretrained.checkpoints import find_checkpoint, read_checkpoint
 from ..pretrained.filling import some
 
@@ -110,7 +109,6 @@ def check_weights(
     Raises:
         ValueError: Says which names and shapes differ, and the cure.
     """
-    check_version(weights, known=_unwrap(model).state_dict())
     wanted = _adapted(model, weights).state_dict()
     differ = {
         'missing in the checkpoint': wanted.keys() - weights.keys(),

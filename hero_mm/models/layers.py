@@ -2,9 +2,8 @@
 
 The abstract of HERO says that its layers *decouple fully connected multi-head
 attention*. We choose space (the regions of a frame), words (the *pyramid
-alignment*: a region asks them at several sizes of its box), time (along a
-slot, in windows, which is the *shifted alignment*) and one token a frame that
-sees all frames. The cost is linear in frames.
+alignment*), time (along a slot, the *shifted alignment*) and one token a
+frame that sees all frames. The cost is linear in frames.
 
 Shape legend: N sequences, Q queries, T frames, R regions (slots) a frame, W
 frames of a window, S sizes, L words or tokens, D width.
@@ -40,9 +39,7 @@ class Attention(nn.Module):
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         if embed_dims % num_heads:
-            raise UserError(
-                f'embed_dims={embed_dims} is no multiple of {num_heads=}'
-            )
+            raise UserError(f'{embed_dims=} is no multiple of {num_heads=}')
         self.num_heads = num_heads
         self.query_key_value = nn.Linear(embed_dims, 3 * embed_dims)
         self.out = nn.Linear(embed_dims, embed_dims)
@@ -135,11 +132,7 @@ def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
 
 @dataclass
 class Context:
-    """What a layer reads and does not change; masks are True on what is real.
-
-    ``times_QT`` are places of frames, ``looks_QTRSD`` what regions show at
-    several sizes, ``gate_QT`` logits of action consistency.
-    """
+    """What a layer reads and does not change, as of the neck."""
 
     mask_QTR: Tensor
     times_QT: Tensor
@@ -171,8 +164,7 @@ class PyramidAlignment(nn.Module):
     """Cross-attention from regions, at several sizes, to the words.
 
     Weights that the region gives fuse what the sizes find. The attended words
-    scale and shift the region (as in FiLM, arXiv 1709.07871, but with words of
-    the region's own choice), so that one layer can select.
+    scale and shift the region (FiLM, arXiv 1709.07871): one layer can select.
     """
 
     def __init__(
@@ -200,9 +192,8 @@ class PyramidAlignment(nn.Module):
         heads, sizes = self.num_heads, len(self.look_weight)
         if looks_QTRSD.shape[3] not in (1, sizes):
             raise UserError(
-                f'regions show {looks_QTRSD.shape[3]} sizes, but the neck has '
-                f'num_sizes={sizes}: set it to the number of scales of the '
-                'region encoder'
+                f'regions show {looks_QTRSD.shape[3]} sizes: set num_sizes='
+                f'{sizes} of the neck to the scales of the region encoder'
             )
         x = self.norm(x_QTRD)
         pairs = self.key_value(words_QLD)
@@ -231,8 +222,7 @@ class PyramidAlignment(nn.Module):
 class TimeBias(nn.Module):
     """Bias of attention between frames by the time between them.
 
-    Each head learns how fast it forgets and whether it looks back or ahead; of
-    four heads one looks back, one ahead, one stays, one sees all alike.
+    Of four heads one starts to look back, one ahead, one stays, one sees all.
     """
 
     def __init__(self, num_heads: int) -> None:
@@ -249,13 +239,13 @@ class TimeBias(nn.Module):
         return ahead * apart.clamp(-2, 2) - decay * apart.abs()
 
 
+@MODELS.register_module()
 class SlotAttention(nn.Module):
     """Attention along each slot, in windows of frames.
 
-    With ``halfway`` they begin half a window earlier, so that what one layer
-    cuts the next one joins (Swin, arXiv 2103.14030). With ``shift`` some
-    channels come from the frame before along the slot and as many from the one
-    after (TSM, arXiv 1811.08383).
+    With ``halfway`` they begin half a window earlier (Swin, arXiv 2103.14030).
+    With ``shift`` some channels come from the frame before along the slot and
+    as many from the one after (TSM, arXiv 1811.08383).
     """
 
     def __init__(
@@ -268,9 +258,7 @@ class SlotAttention(nn.Module):
     ) -> None:
         super().__init__()
         if window < 2:
-            raise UserError(
-                f'a temporal window holds 2 frames or more, got {window}'
-            )
+            raise UserError(f'temporal_window={window}: 2 frames or more')
         self.norm = nn.LayerNorm(embed_dims)
         self.attention = Attention(embed_dims, num_heads)
         self.bias = TimeBias(num_heads)
@@ -293,15 +281,11 @@ class SlotAttention(nn.Module):
         # The window of each frame; a cyclic shift brings them together.
         number = torch.arange(x.shape[1], device=x.device) + window
         number = (number - self.begin).div(window, rounding_mode='floor')
-        if self.begin:
-            x, mask = x.roll(-self.begin, 1), mask.roll(-self.begin, 1)
-            times = times.roll(-self.begin, 1)
-            number = number.roll(-self.begin)
-        slots = x.shape[2]
+        x, mask, times = (v.roll(-self.begin, 1) for v in (x, mask, times))
         tokens = rearrange(x, 'q (n w) r d -> (q n r) w d', w=window)
         mask = rearrange(mask, 'q (n w) r -> q n r 1 1 w', w=window)
         times = rearrange(times, 'q (n w) -> q n w', w=window)
-        number = number.view(-1, window)
+        number = number.roll(-self.begin).view(-1, window)
         same = number[:, :, None] == number[:, None]
         # A missing region sees itself, which keeps softmax finite.
         eye = torch.eye(window, dtype=torch.bool, device=x.device)
@@ -310,10 +294,9 @@ class SlotAttention(nn.Module):
         bias = bias.masked_fill(~seen, -1e4).flatten(0, 2)
         out = self.attention(tokens, bias)
         out = rearrange(
-            out, '(q n r) w d -> q (n w) r d', r=slots, q=len(x_QTRD)
+            out, '(q n r) w d -> q (n w) r d', r=x.shape[2], q=len(x)
         )
-        if self.begin:
-            out = out.roll(self.begin, 1)
+        out = out.roll(self.begin, 1)
         if not torch.compiler.is_compiling():
             return out[:, :frames]
         # Contiguous, whatever was padded: one graph serves all lengths.
@@ -361,33 +344,21 @@ class FrameTokens(nn.Module):
 
 
 class HierarchicalLayer(nn.Module):
-    """Space, words (with ``num_sizes`` > 0), time, frames: decoupled.
-
-    ``temporal_layer`` is the config of another step in time.
-    """
+    """Space, words (with ``num_sizes`` > 0), time, frames: decoupled."""
 
     def __init__(
         self,
         embed_dims: int,
         num_heads: int,
         num_sizes: int,
-        temporal_window: int,
-        shift: bool,
-        halfway: bool,
-        temporal_layer: Optional[dict] = None,
+        temporal_layer: dict,
     ) -> None:
         super().__init__()
         self.space = SpatialAttention(embed_dims, num_heads)
         self.words = None
         if num_sizes:
             self.words = PyramidAlignment(embed_dims, num_heads, num_sizes)
-        self.time: nn.Module = (
-            MODELS.build({'embed_dims': embed_dims, **temporal_layer})
-            if temporal_layer
-            else SlotAttention(
-                embed_dims, num_heads, temporal_window, shift, halfway
-            )
-        )
+        self.time = MODELS.build({'embed_dims': embed_dims, **temporal_layer})
         self.frames = FrameTokens(embed_dims, num_heads)
         self.norm_ffn = nn.LayerNorm(embed_dims)
         self.ffn = FeedForward(embed_dims, FFN_RATIO)
@@ -410,28 +381,8 @@ class HierarchicalLayer(nn.Module):
         return x + self.ffn(self.norm_ffn(x)), frames
 
 
-class JointLayer(nn.Module):
-    """A transformer layer: every token sees every other one."""
-
-    def __init__(
-        self, embed_dims: int, num_heads: int, ffn_ratio: float
-    ) -> None:
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(embed_dims)
-        self.attention = Attention(embed_dims, num_heads)
-        self.norm_ffn = nn.LayerNorm(embed_dims)
-        self.ffn = FeedForward(embed_dims, ffn_ratio)
-        start_silent(self.ffn[-1])
-
-    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Tokens (N, L, D); those that are real, (N, L), are seen."""
-        x = self.norm_attention(tokens)
-        x = tokens + self.attention(x, real[:, None, None])
-        return x + self.ffn(self.norm_ffn(x))
-
-
 class JointReasoningLayer(nn.Module):
-    """The baseline: regions of all frames, words and frame tokens in one.
+    """The baseline: all regions, words and frame tokens see each other.
 
     Its feed-forward is wider, so that it has as many parameters as a
     :class:`HierarchicalLayer`.
@@ -443,7 +394,17 @@ class JointReasoningLayer(nn.Module):
         super().__init__()
         # Of time, frame tokens and words, in units of D squared.
         saved = 4 + 6 + 2 * FFN_RATIO + 5 * with_words
-        self.layer = JointLayer(embed_dims, num_heads, FFN_RATIO + saved / 2)
+        attention = Attention(embed_dims, num_heads)
+        ffn = FeedForward(embed_dims, FFN_RATIO + saved / 2)
+        start_silent(ffn[-1])
+        self.layer = nn.ModuleDict(
+            dict(
+                norm_attention=nn.LayerNorm(embed_dims),
+                attention=attention,
+                norm_ffn=nn.LayerNorm(embed_dims),
+                ffn=ffn,
+            )
+        )
 
     def forward(
         self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
@@ -454,7 +415,10 @@ class JointReasoningLayer(nn.Module):
         if context.words_QLD is not None and context.word_mask_QL is not None:
             parts.append(context.words_QLD)
             real.append(context.word_mask_QL)
-        tokens = self.layer(torch.cat(parts, 1), torch.cat(real, 1))
+        tokens, seen = torch.cat(parts, 1), torch.cat(real, 1)[:, None, None]
+        x = self.layer['norm_attention'](tokens)
+        tokens = tokens + self.layer['attention'](x, seen)
+        tokens = tokens + self.layer['ffn'](self.layer['norm_ffn'](tokens))
         number = parts[0].shape[1]
         regions = tokens[:, :number].reshape(x_QTRD.shape)
         return regions, tokens[:, number : number + frames_QTD.shape[1]]
@@ -473,32 +437,28 @@ def reasoning_layers(
 ) -> nn.ModuleList:
     """Layers of one kind; windows of every second one begin halfway.
 
-    The arguments are those of :class:`HierarchicalReasoningNeck`; ``first``
-    counts the layers before these.
+    As of :class:`HierarchicalReasoningNeck`; ``first`` layers come before.
     """
-    if attention not in ('hierarchical', 'joint'):
-        raise UserError(
-            f"attention must be 'hierarchical' or 'joint', got {attention!r}"
-        )
-    if attention == 'hierarchical':
+    if attention == 'joint' and not temporal_layer:
         return nn.ModuleList(
-            HierarchicalLayer(
-                embed_dims,
-                num_heads,
-                num_sizes,
-                temporal_window,
-                shift,
-                shift and number % 2 == 1,
-                temporal_layer,
-            )
-            for number in range(first, first + num_layers)
+            JointReasoningLayer(embed_dims, num_heads, bool(num_sizes))
+            for _ in range(num_layers)
         )
-    if temporal_layer:
+    if attention != 'hierarchical':
         raise UserError(
-            "attention='joint' has no step in time that temporal_layer "
-            'could replace: leave one of the two out'
+            "attention must be 'hierarchical', or 'joint' without a "
+            f'temporal_layer; got {attention!r} and {temporal_layer}'
         )
-    return nn.ModuleList(
-        JointReasoningLayer(embed_dims, num_heads, bool(num_sizes))
-        for _ in range(num_layers)
-    )
+    layers = nn.ModuleList()
+    for number in range(first, first + num_layers):
+        time = temporal_layer or dict(
+            type='SlotAttention',
+            num_heads=num_heads,
+            window=temporal_window,
+            shift=shift,
+            halfway=shift and number % 2 == 1,
+        )
+        layers.append(
+            HierarchicalLayer(embed_dims, num_heads, num_sizes, time)
+        )
+    return layers

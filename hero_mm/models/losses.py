@@ -1,7 +1,7 @@
 """Losses that configs name; they are called as those of mmdet.
 
 Those that mmdet has, too, are here so that a model is built without importing
-it; ``dict(type='mmdet.GIoULoss')`` and the like take their place.
+it.
 
 Shape legend: Q queries, V captions, B clips, T frames, N boxes, M others.
 Boxes are xyxy.
@@ -71,11 +71,7 @@ class WeightedLoss(nn.Module):
         weight: Optional[Tensor] = None,
         avg_factor: Optional[Tensor] = None,
     ) -> Tensor:
-        """Sum of the weighted losses over ``avg_factor``.
-
-        ``weight`` is that of each element, ``avg_factor`` defaults to their
-        number.
-        """
+        """Sum of the weighted losses over ``avg_factor``, or their number."""
         loss = self.each(pred, target)
         if weight is not None:
             loss = loss * weight
@@ -105,13 +101,8 @@ class L1Loss(WeightedLoss):
 class SigmoidFocalLoss(WeightedLoss):
     """Focal loss (arXiv 1708.02002) on logits of any shape.
 
-    mmdet's takes class numbers; this one takes targets in [0, 1] (quality
-    focal loss, arXiv 2006.04388).
-
-    Args:
-        gamma (float): How much easy ones count less.
-        alpha (float): Weight of positives, 1 - alpha of negatives.
-        loss_weight (float): Weight.
+    Of targets in [0, 1] (quality focal loss, arXiv 2006.04388). ``alpha`` is
+    the weight of positives, 1 - alpha of negatives.
     """
 
     def __init__(
@@ -152,9 +143,7 @@ class AnyPositiveLoss(WeightedLoss):
 class SpanLoss(WeightedLoss):
     """KL divergence of the distribution over spans from Gaussian targets.
 
-    Args:
-        sigma (float): Width of the targets of start and end, in bins.
-        loss_weight (float): Weight.
+    ``sigma`` is the width of the targets of start and end, in bins.
     """
 
     def __init__(self, sigma: float = 1.0, loss_weight: float = 1.0) -> None:
@@ -164,9 +153,8 @@ class SpanLoss(WeightedLoss):
     def each(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of each query.
 
-        ``pred`` are logits of spans (Q, T, T), -inf where the last frame comes
-        first or is padding, ``target`` true places of start and end in bins
-        (Q, 2).
+        ``pred`` are logits of spans (Q, T, T), -inf where there is none,
+        ``target`` true places of start and end in bins (Q, 2).
         """
         log_prob = pred.flatten(1).log_softmax(-1)
         steps = torch.arange(pred.shape[1], device=pred.device) + 0.5
@@ -193,20 +181,13 @@ class ContrastiveLoss(WeightedLoss):
         mine: slice,
         weight: Optional[Tensor] = None,
     ) -> Tensor:
-        """Loss of Q captions, which are some of V.
+        """Loss of Q captions, which are some (``mine``) of V.
 
-        Args:
-            pred (Tensor): Scaled similarities of captions and clips (or
-                tubes), (V, B).
-            owner (Tensor): The clip of each caption, (V,); other numbers are
-                clips of other processes.
-            ignored (Tensor): True where a caption may be true of a clip that
-                is not its own, (V, B).
-            hard (Tensor): Scaled similarities of each caption's clip with
-                captions that are not true of it, (Q, X); very low where there
-                is none.
-            mine (slice): The Q captions among the V.
-            weight (Tensor, optional): Of each of them, (Q,).
+        Of scaled similarities (V, B) of captions and clips (or tubes), the
+        clip of each caption (V,) (other numbers are clips of other processes),
+        pairs (V, B) that may be true beside, similarities (Q, X) of each
+        caption's clip with captions that are not true of it, -1e4 where there
+        is none, and weights (Q,).
         """
         pred = pred.float()
         clip = owner[mine]

@@ -1,8 +1,7 @@
 """What each region shows, in space and time, without words: once a clip.
 
-A region is read from the pyramid by its box at several sizes, and partly in
-the frames before and after. Layers over the regions of a clip follow, and a
-correction of their boxes.
+A region is read from the pyramid at several sizes of its box. Layers over the
+regions of a clip follow, and a correction of their boxes.
 
 Shape legend: B clips, T frames, N slots a frame, S sizes, M annotated
 objects, D width. Boxes are xyxy in pixels of the input.
@@ -19,7 +18,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
-from hero_mm.registry import MODELS, TASK_UTILS
+from hero_mm.registry import MODELS
 
 from .features import Pyramid
 from .layers import (
@@ -33,7 +32,7 @@ from .layers import (
 )
 from .losses import box_iou_pairs
 from .regions import Regions, read_cells, region_points
-from .targets import Tracks
+from .targets import Tracks, assign, decode_boxes, encode_boxes
 
 
 class PointProjection(FeedForward):
@@ -143,8 +142,6 @@ class RegionEncoder(BaseModule):
         shift: bool = True,
         attention: str = 'hierarchical',
         temporal_layer: Optional[dict] = None,
-        bbox_coder: Optional[dict] = None,
-        assigner: Optional[dict] = None,
         loss_bbox: Optional[dict] = None,
         loss_l1: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
@@ -182,12 +179,6 @@ class RegionEncoder(BaseModule):
         self.correct = FeedForward(embed_dims, 2, out_dims=4)
         # An untrained encoder leaves the boxes as they are.
         start_silent(self.correct[-1])
-        self.bbox_coder: Any = TASK_UTILS.build(
-            bbox_coder or dict(type='DeltaCoder')
-        )
-        self.assigner: Any = TASK_UTILS.build(
-            assigner or dict(type='RegionAssigner')
-        )
         self.loss_bbox = MODELS.build(
             loss_bbox or dict(type='GIoULoss', loss_weight=10.0)
         )
@@ -215,30 +206,24 @@ class RegionEncoder(BaseModule):
         for layer in self.layers:
             x, frames = layer(x, frames, context)
         delta = self.correct(self.correct_norm(x)).float()
-        boxes = self.bbox_coder.decode(
-            regions.boxes_BTN4.reshape(-1, 4), delta.reshape(-1, 4)
-        )
+        looks = [one.expand(*shape, -1) for one in looks]
         return replace(
             regions,
-            boxes_BTN4=boxes.view(regions.boxes_BTN4.shape),
+            boxes_BTN4=decode_boxes(regions.boxes_BTN4, delta),
             features_BTND=x,
-            looks_BTNSD=torch.stack(
-                [one.expand(*shape, -1) for one in looks], 3
-            ),
+            looks_BTNSD=torch.stack(looks, 3),
         )
 
     def loss(
         self, proposed: Regions, encoded: Regions, tracks: Tracks
     ) -> dict[str, Tensor]:
-        """Losses of the corrected boxes, on every annotated object.
+        """Losses, and the IoU, of the corrected boxes of annotated objects.
 
-        Of what :meth:`forward` got and gave: ``loss_region_bbox``,
-        ``loss_region_l1``, and ``region_iou``, the mean IoU of these boxes.
+        Of what :meth:`forward` got and gave.
         """
-        shows, _ = self.assigner(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
-        share = shows.to(encoded.boxes_BTN4) / shows.sum(
-            2, keepdim=True
-        ).clamp(min=1)
+        shows, _ = assign(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
+        count = shows.sum(2, keepdim=True).clamp(min=1)
+        share = shows.to(encoded.boxes_BTN4) / count
         # All pairs of a slot and an object; most of them weigh nothing.
         shape = (*shows.shape, 4)
         old, new, truth = (
@@ -252,8 +237,7 @@ class RegionEncoder(BaseModule):
         share = share.flatten()
         number = tracks.valid_BTM.sum().clamp(min=1)
         iou, _ = box_iou_pairs(new.detach(), truth)
-        wanted = self.bbox_coder.encode(old, truth)
-        pred = self.bbox_coder.encode(old, new)
+        wanted, pred = encode_boxes(old, truth), encode_boxes(old, new)
         return dict(
             loss_region_bbox=self.loss_bbox(
                 new, truth, share, avg_factor=number

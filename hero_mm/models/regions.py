@@ -11,13 +11,12 @@ input.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hero_mm.errors import UserError
 from hero_mm.structures import GroundingDataSample, send
 
 from .features import Pyramid
@@ -36,6 +35,8 @@ class Regions:
         frame_mask_BT (Tensor): True on real frames.
         features_BTND (Tensor, optional): What each region shows.
         looks_BTNSD (Tensor, optional): The same at several sizes of its box.
+        fit_BTN2 (Tensor, optional): How well looks and action fit a sentence.
+        gate_BT (Tensor, optional): Logits of action consistency.
     """
 
     boxes_BTN4: Tensor
@@ -43,8 +44,10 @@ class Regions:
     mask_BTN: Tensor
     times_BT: Tensor
     frame_mask_BT: Tensor
-    features_BTND: Optional[Tensor] = None
+    features_BTND: Any = None
     looks_BTNSD: Optional[Tensor] = None
+    fit_BTN2: Any = None
+    gate_BT: Optional[Tensor] = None
 
     @classmethod
     def from_boxes(
@@ -74,15 +77,6 @@ class Regions:
 
         return self._map(gather, but=('times_BT', 'frame_mask_BT'))
 
-    @property
-    def features(self) -> Tensor:
-        """What the regions show, (B, T, N, D); ValueError before encoding."""
-        if self.features_BTND is None:
-            raise UserError(
-                'these regions have no features: run HERO.encode_regions first'
-            )
-        return self.features_BTND
-
     def best(self, number: int) -> 'Regions':
         """The regions of highest score of each frame, at most ``number``."""
         score = self.scores_BTN.masked_fill(~self.mask_BTN, -1.0)
@@ -91,11 +85,7 @@ class Regions:
         return self.pick(order[..., :number])
 
     def suppress(self, threshold: float) -> 'Regions':
-        """Mask regions that overlap a better one by more than an IoU.
-
-        All pairs at once: a region that a suppressed one overlaps is
-        suppressed too.
-        """
+        """Mask regions that overlap a better one, masked or not, by an IoU."""
         ordered = self.best(self.mask_BTN.shape[-1])
         overlap = pairwise_iou(ordered.boxes_BTN4, ordered.boxes_BTN4)
         overlap = overlap.triu(diagonal=1) > threshold
@@ -112,8 +102,11 @@ class Regions:
             )
         return self._map(lambda value: value.index_select(0, clip_of_query))
 
-    def frames(self, kept_BK: Tensor, real_BK: Tensor) -> 'Regions':
-        """Some frames (B, K) of each clip, and which of them are meant."""
+    def frames(self, chosen: Optional[tuple[Tensor, Tensor]]) -> 'Regions':
+        """Some frames (B, K) of each clip, which are meant; None: all."""
+        if chosen is None:
+            return self
+        kept_BK, real_BK = chosen
         kept = self._map(lambda value: take_frames(value, kept_BK))
         return replace(
             kept,
@@ -138,10 +131,7 @@ def take_frames(value: Tensor, kept_BK: Tensor) -> Tensor:
 
 
 def region_points(boxes: Tensor, scale: float, number: int) -> Tensor:
-    """A grid of ``number`` x ``number`` points over boxes (..., 4).
-
-    Its side is ``scale`` sides of the box. x and y in pixels, (..., P, 2).
-    """
+    """``number`` x ``number`` points over ``scale`` boxes, (..., P, 2)."""
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
     reach = (boxes[..., 2:] - boxes[..., :2]) * (scale / 2)
     steps = torch.arange(number, device=boxes.device) + 0.5
@@ -160,9 +150,8 @@ def read_cells(
     """Read cells at points (x, y), bilinearly, (B, T, N, P, C).
 
     In single precision at least; zero outside. With ``shift``, which divides
-    C, ``2 * shift`` channels more: the first ``shift`` of the frame before and
-    the next ``shift`` of the one after, read at the same points; zero outside
-    the clip.
+    C, the first ``shift`` channels of the frame before and the next ``shift``
+    of the one after stand behind them; zero outside the clip.
     """
     clips, frames, height, width, dims = cells_BTHWC.shape
     # In half precision, places of a large picture would be rounded.

@@ -11,7 +11,6 @@ levels, D width, E width of the common space.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import torch
@@ -38,60 +37,34 @@ SCOUT_DIMS = 32
 SCOUT_SCALE = 10.0
 
 
-@dataclass
-class Clips:
-    """Clips on their way to the full-size encoder.
+def encode_runs(
+    encoder: nn.Module,
+    imgs: Tensor,
+    frame_mask: Tensor,
+    pixel_mask: Tensor,
+    times_BT: Tensor,
+    run: int,
+) -> Pyramid:
+    """Encode kept frames; each ``run`` of neighbours is a clip."""
+    number = imgs.shape[1] // run
+    runs: Pyramid = encoder(
+        imgs.unflatten(1, (number, -1)).flatten(0, 1),
+        frame_mask.unflatten(1, (number, -1)).flatten(0, 1),
+        pixel_mask.repeat_interleave(number, 0),
+    )
 
-    ``inputs`` and ``samples`` are of the same frames. If some were left out,
-    ``times_BT`` are places of the others, of which each ``run`` are
-    neighbours; ``logits_QT`` is what the scout says of all frames.
-    """
+    def joined(level: Tensor) -> Tensor:
+        return level.unflatten(0, (-1, number)).flatten(1, 2)
 
-    inputs: dict[str, Any]
-    samples: Sequence[GroundingDataSample] = ()
-    times_BT: Optional[Tensor] = None
-    run: int = 1
-    logits_QT: Optional[Tensor] = None
-
-    def take(self, kept_BK: Tensor, real_BK: Tensor, run: int) -> 'Clips':
-        """Keep frames, in runs; ``real_BK`` is True where they are meant."""
-        mask = take_frames(self.inputs['frame_mask'], kept_BK) & real_BK
-        imgs = take_frames(self.inputs['imgs'], kept_BK)
-        inputs = dict(self.inputs, imgs=imgs, frame_mask=mask)
-        inputs.pop('extents', None)
-        samples = [
-            sample.take_frames(kept[real].cpu())
-            for sample, kept, real in zip(self.samples, kept_BK, mask)
-        ]
-        return replace(
-            self, inputs=inputs, samples=samples, times_BT=kept_BK, run=run
-        )
-
-    def encode(self, encoder: nn.Module) -> Pyramid:
-        """Encode; each run of kept frames is a clip to the encoder."""
-        if self.times_BT is None:
-            return encoder(**self.inputs)
-        mask = self.inputs['frame_mask']
-        number = mask.shape[1] // self.run
-        runs: Pyramid = encoder(
-            self.inputs['imgs'].unflatten(1, (number, -1)).flatten(0, 1),
-            mask.unflatten(1, (number, -1)).flatten(0, 1),
-            self.inputs['pixel_mask'].repeat_interleave(number, 0),
-        )
-        maps = [
-            one.unflatten(0, (-1, number)).flatten(1, 2)
-            for one in (*runs.levels, runs.picture_BT3HW)
-            if one is not None
-        ]
-        count = len(runs.levels)
-        return Pyramid(
-            tuple(maps[:count]),
-            runs.strides,
-            mask,
-            runs.sizes_B2[::number],
-            self.times_BT,
-            *maps[count:],
-        )
+    picture = runs.picture_BT3HW
+    return Pyramid(
+        tuple(joined(level) for level in runs.levels),
+        runs.strides,
+        frame_mask,
+        runs.sizes_B2[::number],
+        times_BT,
+        None if picture is None else joined(picture),
+    )
 
 
 @MODELS.register_module()
@@ -150,6 +123,34 @@ class FrameRetrieval(BaseModule):
         if ratio >= 1:
             return None
         return best_frames(self._noisy(consistency_QT), mask_QT, ratio)
+
+    def scouted(
+        self,
+        inputs: dict[str, Any],
+        samples: Sequence[GroundingDataSample],
+        text: TextFeatures,
+        clip_of_query: Tensor,
+    ) -> tuple[dict[str, Any], Sequence[GroundingDataSample], Tensor]:
+        """See :meth:`HERO.scout`; inputs that are fewer say their places."""
+        assert self.scout is not None
+        logits = self.scout(inputs, text, clip_of_query)
+        chosen = self.choose_runs(logits, inputs['frame_mask'], clip_of_query)
+        if chosen is None:
+            return inputs, samples, logits
+        kept, meant = chosen
+        mask = take_frames(inputs['frame_mask'], kept) & meant
+        inputs = dict(
+            imgs=take_frames(inputs['imgs'], kept),
+            frame_mask=mask,
+            pixel_mask=inputs['pixel_mask'],
+            times_BT=kept,
+            run=self.run,
+        )
+        samples = [
+            sample.take_frames(places[real].cpu())
+            for sample, places, real in zip(samples, kept, mask)
+        ]
+        return inputs, samples, logits
 
     @torch.no_grad()
     def choose_runs(

@@ -1,4 +1,4 @@
-"""The truth of a batch as padded tensors, for assigners and losses.
+"""The truth of a batch as padded tensors, and which regions show it.
 
 Shape legend: B clips, Q queries, T frames, M annotated objects, N regions.
 Boxes are xyxy in pixels of the input.
@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hero_mm.errors import UserError
-from hero_mm.registry import TASK_UTILS
 from hero_mm.structures import GroundingDataSample
 
 from .losses import pairwise_iou
@@ -21,6 +20,8 @@ from .regions import Regions, take_frames
 
 Samples = Sequence[GroundingDataSample]
 DELTA_SCALE = 0.2
+# IoU from which on a region is no negative of a box.
+NEAR = 0.3
 
 
 def padded(value: Tensor, rows: int, columns: int) -> Tensor:
@@ -31,17 +32,11 @@ def padded(value: Tensor, rows: int, columns: int) -> Tensor:
 
 @dataclass
 class Tracks:
-    """Annotated objects of B clips.
-
-    Attributes:
-        boxes_BTM4 (Tensor): Their boxes, zeros where there is none.
-        valid_BTM (Tensor): True on boxes.
-        complete_B (Tensor): True where every object of the clip is
-            annotated; elsewhere the rest of the picture is unknown.
-    """
+    """Annotated objects of B clips; boxes are zeros where there is none."""
 
     boxes_BTM4: Tensor
     valid_BTM: Tensor
+    # Where not every object is annotated, the rest of a picture is unknown.
     complete_B: Tensor
 
     @classmethod
@@ -71,13 +66,10 @@ class Tracks:
 
 @dataclass
 class Tubes:
-    """True tubes of Q queries.
+    """True tubes of Q queries: boxes inside the spans, zeros elsewhere.
 
-    Attributes:
-        boxes_QT4 (Tensor): Boxes, zeros where there is none.
-        valid_QT (Tensor): True inside the span, where there is a box.
-        spans_Q2 (Tensor): ``[start, end)`` in native frames.
-        known_Q (Tensor): True where the tube may be learned from.
+    Spans are ``[start, end)`` in native frames; ``known_Q`` is True where the
+    tube may be learned from.
     """
 
     boxes_QT4: Tensor
@@ -119,61 +111,41 @@ class Tubes:
         )
 
 
-@TASK_UTILS.register_module()
-class RegionAssigner:
-    """Which regions show an annotated box, frame by frame.
+def assign(
+    regions: Regions, boxes_BTM4: Tensor, valid_BTM: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Whether a region shows a box, and whether it may be taken for it.
 
-    mmdet's assigners take one picture at a time; this one takes all frames
-    of a batch.
-
-    Args:
-        pos_iou (float): Regions that overlap the box by this show it, if none
-            does, the one that overlaps it most, from ``neg_iou`` on.
-        neg_iou (float): From this overlap on, regions are no negatives.
+    Regions that overlap the box by half show it, or the one that overlaps it
+    most; from :data:`NEAR` on they are no negatives. Both (B, T, N, M), bool.
     """
-
-    def __init__(self, pos_iou: float = 0.5, neg_iou: float = 0.3) -> None:
-        self.pos_iou = pos_iou
-        self.neg_iou = neg_iou
-
-    def __call__(
-        self, regions: Regions, boxes_BTM4: Tensor, valid_BTM: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Whether a region shows a box, and whether it may be taken for it.
-
-        Annotated boxes are meant where ``valid_BTM`` is True. Both are bool
-        and have shape (B, T, N, M).
-        """
-        iou = pairwise_iou(regions.boxes_BTN4, boxes_BTM4)
-        asked = regions.mask_BTN[..., None] & valid_BTM[..., None, :]
-        iou = iou.masked_fill(~asked, 0.0)
-        best = iou.amax(-2, keepdim=True)
-        near = iou >= self.neg_iou
-        shows = (iou >= self.pos_iou) | (near & (iou == best))
-        return shows, near
+    iou = pairwise_iou(regions.boxes_BTN4, boxes_BTM4)
+    asked = regions.mask_BTN[..., None] & valid_BTM[..., None, :]
+    iou = iou.masked_fill(~asked, 0.0)
+    best = iou.amax(-2, keepdim=True)
+    near = iou >= NEAR
+    shows = (iou >= 0.5) | (near & (iou == best))
+    return shows, near
 
 
-@TASK_UTILS.register_module()
-class DeltaCoder:
-    """Corrections of boxes, called as mmdet's ``DeltaXYWHBBoxCoder``.
+def encode_boxes(boxes: Tensor, others: Tensor) -> Tensor:
+    """Corrections that lead from boxes to others, both (..., 4).
 
     In fifths of the sides of a box, and of logarithms of their growth.
     """
+    old, new = _centre_size(boxes), _centre_size(others)
+    side, wanted = old[1].clamp(min=1e-3), new[1].clamp(min=1e-3)
+    move, grow = (new[0] - old[0]) / side, (wanted / side).log()
+    return torch.cat([move, grow], -1) / DELTA_SCALE
 
-    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
-        """Corrections that lead from boxes to others, both (N, 4)."""
-        old, new = _centre_size(bboxes), _centre_size(gt_bboxes)
-        side, wanted = old[1].clamp(min=1e-3), new[1].clamp(min=1e-3)
-        move, grow = (new[0] - old[0]) / side, (wanted / side).log()
-        return torch.cat([move, grow], -1) / DELTA_SCALE
 
-    def decode(self, bboxes: Tensor, pred_bboxes: Tensor) -> Tensor:
-        """Corrected boxes, (N, 4); a side changes by e^2 at most."""
-        centre, size = _centre_size(bboxes)
-        move, grow = (pred_bboxes * DELTA_SCALE).chunk(2, -1)
-        centre = centre + move * size
-        half = size * grow.clamp(-2, 2).exp() / 2
-        return torch.cat([centre - half, centre + half], -1)
+def decode_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
+    """Corrected boxes, (..., 4); a side changes by e^2 at most."""
+    centre, size = _centre_size(boxes)
+    move, grow = (deltas * DELTA_SCALE).chunk(2, -1)
+    centre = centre + move * size
+    half = size * grow.clamp(-2, 2).exp() / 2
+    return torch.cat([centre - half, centre + half], -1)
 
 
 def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,19 +153,12 @@ def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return (boxes[..., :2] + boxes[..., 2:]) / 2, size
 
 
-def jittered(boxes: Tensor, amount: float) -> Tensor:
-    """Move each edge at random by up to a share of the box's side."""
-    sides = boxes[..., 2:] - boxes[..., :2]
-    sides = torch.cat([sides, sides], -1)
-    return boxes + amount * (2 * torch.rand_like(boxes) - 1) * sides
-
-
 def with_annotated(regions: Regions, tracks: Tracks, jitter: float) -> Regions:
     """Put annotated boxes that no region shows beside the regions.
 
-    So each object has a region in training. In score, boxes that were added,
-    :func:`jittered`, come first, then the region that shows each of the other
-    objects best.
+    So each object has a region in training. Each edge is moved by up to a
+    share ``jitter`` of the side. In score, these boxes come first, then the
+    region that shows each of the other objects best.
     """
     iou = pairwise_iou(regions.boxes_BTN4, tracks.boxes_BTM4)
     iou = iou.masked_fill(~regions.mask_BTN[..., None], 0.0)
@@ -202,7 +167,9 @@ def with_annotated(regions: Regions, tracks: Tracks, jitter: float) -> Regions:
     found = tracks.valid_BTM & ~missed
     shows = (found[..., None, :] & (iou == best[..., None, :])).any(-1)
     regions = replace(regions, scores_BTN=regions.scores_BTN + shows)
-    boxes = jittered(tracks.boxes_BTM4, jitter)
+    boxes = tracks.boxes_BTM4
+    sides = (boxes[..., 2:] - boxes[..., :2]).repeat(1, 1, 1, 2)
+    boxes = boxes + jitter * (2 * torch.rand_like(boxes) - 1) * sides
     return replace(
         regions,
         boxes_BTN4=torch.cat([regions.boxes_BTN4, boxes], 2),

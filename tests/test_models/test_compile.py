@@ -1,5 +1,7 @@
 """Neck and head as one graph for all lengths, and without the host."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
@@ -14,7 +16,7 @@ LENGTHS, SENTENCES = (32, 100), (1, 2, 5)
 
 def neck_call(regions, text):
     return dict(
-        regions_QTND=regions.features,
+        regions_QTND=regions.features_BTND,
         mask_QTN=regions.mask_BTN,
         words_QLD=text.words_QLD,
         word_mask_QL=text.word_mask_QL,
@@ -28,13 +30,15 @@ def neck_call(regions, text):
 
 
 def head_call(regions, text):
+    x, shape = regions.features_BTND, regions.mask_BTN.shape
+    known = dict(
+        fit_BTN2=torch.zeros(*shape, 2), gate_BT=torch.zeros(shape[:2])
+    )
     return dict(
-        slots_QTND=regions.features,
-        frames_QTD=regions.features.mean(2),
-        regions=regions,
+        slots_QTND=x,
+        frames_QTD=x.mean(2),
+        regions=replace(regions, **known),
         text=text,
-        fit_QTN2=torch.zeros(*regions.mask_BTN.shape, 2),
-        consistency_QT=torch.zeros(regions.mask_BTN.shape[:2]),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_mm.models.retrieval import Clips, FrameRetrieval, best_frames
+from hero_mm.models.retrieval import FrameRetrieval, best_frames
 from hero_mm.models.targets import Tubes
 from hero_mm.registry import MODELS
 
@@ -184,7 +184,7 @@ def asked(batch) -> list[str]:
     return [t for one in batch['data_samples'] for t in one.queries.texts]
 
 
-def scouted(model, batch) -> Clips:
+def scouted(model, batch) -> tuple:
     clips = torch.arange(len(batch['data_samples'])).repeat_interleave(2)
     text = model.text_encoder(asked(batch))
     return model.scout(batch['inputs'], batch['data_samples'], text, clips)
@@ -196,14 +196,14 @@ def test_samples_and_pixels_are_those_of_the_kept_frames(
 ):
     model = scouting(keep_ratio=0.5)
     batch = collate(model, make_clip(8), make_clip(5, seed=1))
-    found = scouted(model, batch)
-    assert found.logits_QT.shape == (4, 8)
-    for row, (sample, length) in enumerate(zip(found.samples, (4, 4))):
+    inputs, samples, logits = scouted(model, batch)
+    assert logits.shape == (4, 8)
+    for row, (sample, length) in enumerate(zip(samples, (4, 4))):
         whole = batch['data_samples'][row]
-        mask = found.inputs['frame_mask'][row]
-        places = found.times_BT[row][mask]
+        mask = inputs['frame_mask'][row]
+        places = inputs['times_BT'][row][mask]
         assert mask.sum() <= length
-        pixels = found.inputs['imgs'][row][mask]
+        pixels = inputs['imgs'][row][mask]
         assert torch.equal(pixels, batch['inputs']['imgs'][row][places])
         inds = whole.frame_inds[places.numpy()]
         assert sample.frame_inds.tolist() == inds.tolist()
@@ -218,13 +218,13 @@ def test_the_encoder_sees_runs_alone(scouting, make_clip, collate):
     """A run gives what it gives as a clip of its own."""
     model = scouting(keep_ratio=0.5)
     batch = collate(model, make_clip(8), make_clip(8, seed=1))
-    found = scouted(model, batch)
-    pyramid = found.encode(model.video_encoder)
-    assert torch.equal(pyramid.times_BT, found.times_BT)
+    times = scouted(model, batch)[0]['times_BT']
+    pyramid = model.encode(scouted(model, batch)[0])
+    assert torch.equal(pyramid.times_BT, times)
     assert pyramid.sizes_B2.shape == (2, 2)
     for row in range(2):
         for first in (0, 2):
-            places = found.times_BT[row, first : first + 2]
+            places = times[row, first : first + 2]
             alone = model.video_encoder(
                 batch['inputs']['imgs'][row : row + 1, places],
                 torch.ones(1, 2, dtype=torch.bool),
@@ -249,7 +249,7 @@ def test_answers_are_of_the_whole_clip(scouting, make_clip, collate, predict):
     assert tubes.bboxes.shape == (2, 8, 4)
     assert tubes.action_consistency.shape == (2, 8)
     batch = collate(model, make_clip(8))
-    logits = scouted(model, batch).logits_QT
+    logits = scouted(model, batch)[2]
     torch.testing.assert_close(tubes.action_consistency, logits.sigmoid())
 
 

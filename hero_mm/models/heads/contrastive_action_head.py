@@ -1,14 +1,13 @@
 """Contrastive action correspondence: which frames show what a sentence says.
 
 The abstract of HERO says that weakly supervised contrastive learning splits
-the frames into *action-consistent* and *action-independent* ones by the
-semantic correspondence of video and caption, before the grounding. It gives no
-formula. We choose: looks and action are compared in the same slot, a frame is
-as consistent as its best slot (a smooth maximum), the score of a video is the
-mean of its best frames, and InfoNCE over the pairs of the batch learns it,
-with captions in which only the action phrase is replaced as hard negatives.
-No pair that may be true is a negative. No interval is looked at, and nothing
-that follows sends a gradient here.
+the frames into *action-consistent* and *action-independent* ones, before the
+grounding. We choose: looks and action are compared in the same slot, a frame
+is as consistent as its best slot (a smooth maximum), the score of a video is
+the mean of its best frames. InfoNCE over the pairs of the batch learns it,
+with captions of another action as hard negatives; no pair that may be true is
+a negative. No interval is looked at, and nothing that follows sends a gradient
+here.
 
 Shape legend: B clips, Q sentences, V captions, X hard negatives a sentence, T
 frames, N slots, D width, E width of the common space.
@@ -19,7 +18,7 @@ from typing import Optional
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -40,8 +39,7 @@ class SlotTextFit(nn.Module):
     """Late fusion: how well a slot fits a sentence before the two have met.
 
     Looks and action of a region and of a sentence are unit vectors, whose
-    products say where and when the sentence may be true. That is learned long
-    before attention binds words to regions.
+    products are learned long before attention binds words to regions.
     """
 
     def __init__(self, embed_dims: int, common_dims: int) -> None:
@@ -59,10 +57,11 @@ class SlotTextFit(nn.Module):
     def slots(self, regions: Regions) -> tuple[Tensor, Tensor]:
         """Looks (B, N, E) of slots and actions (B, T, N, E) of their regions.
 
-        What an object looks like stays the same: its looks are the mean along
-        its slot. What it does changes from frame to frame.
+        Looks are the mean along a slot: what an object looks like stays.
         """
-        look, action = self.region(self.norm(regions.features)).chunk(2, -1)
+        look, action = self.region(self.norm(regions.features_BTND)).chunk(
+            2, -1
+        )
         look = (look * regions.mask_BTN[..., None]).sum(1)
         return F.normalize(look, dim=-1), F.normalize(action, dim=-1)
 
@@ -73,18 +72,12 @@ class SlotTextFit(nn.Module):
         return look, action
 
     def forward(
-        self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
-    ) -> Tensor:
-        """Cosines of looks and of action, has shape (Q, T, N, 2)."""
-        return self.cosines(self.slots(regions), text, clip_of_query)
-
-    def cosines(
         self,
         slots: tuple[Tensor, Tensor],
         text: TextFeatures,
         clip_of_query: Tensor,
     ) -> Tensor:
-        """As :meth:`forward`, of what :meth:`slots` says."""
+        """Cosines of looks and of action of :meth:`slots`, (Q, T, N, 2)."""
         look_BNE, action_BTNE = slots
         look_QE, act_QE = self.texts(text)
         look = torch.einsum(
@@ -98,10 +91,7 @@ class SlotTextFit(nn.Module):
 
 @MODELS.register_module()
 class ContrastiveActionHead(BaseModule):
-    """Score frames by their correspondence with a sentence.
-
-    docs/configs.md lists its options.
-    """
+    """Score frames by a sentence; docs/configs.md lists the options."""
 
     def __init__(
         self,
@@ -134,22 +124,16 @@ class ContrastiveActionHead(BaseModule):
     def forward(
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> Tensor:
-        """Logits of action consistency of the frames of each sentence's clip.
-
-        Their sigmoid is the degree in [0, 1]; they carry no gradient. (Q, T).
-        """
-        fit = self.fit(regions, text, clip_of_query).sum(-1)
+        """Logits of action consistency, (Q, T), without a gradient."""
+        fit = self.fit(self.fit.slots(regions), text, clip_of_query).sum(-1)
         scores = self._frame_scores(fit, regions.mask_BTN[clip_of_query])
-        frames = regions.frame_mask_BT[clip_of_query]
-        return self.fit.scale() * (scores - self._border(scores, frames))
-
-    def _border(self, scores_QT: Tensor, mask_QT: Tensor) -> Tensor:
-        """What parts consistent frames from the others, (Q, 1)."""
         if self.offset is not None:
-            return self.offset
-        best = self._top_mean(scores_QT, mask_QT)
-        mean = (scores_QT * mask_QT).sum(-1) / mask_QT.sum(-1).clamp(min=1)
-        return ((best + mean) / 2)[:, None]
+            return self.fit.scale() * (scores - self.offset)
+        # The border lies between the best frames and the mean of the clip.
+        real = regions.frame_mask_BT[clip_of_query]
+        mean = (scores * real).sum(-1) / real.sum(-1).clamp(min=1)
+        border = (_top_mean(scores, real) + mean) / 2
+        return self.fit.scale() * (scores - border[:, None])
 
     def _frame_scores(self, fit: Tensor, mask: Tensor) -> Tensor:
         """Smooth maximum over slots: (..., T, N) to (..., T)."""
@@ -158,15 +142,6 @@ class ContrastiveActionHead(BaseModule):
         scores = self.temperature * scaled.logsumexp(-1)
         # A frame without regions shows nothing.
         return scores.clamp(min=-2.0)
-
-    def _top_mean(self, scores: Tensor, frame_mask: Tensor) -> Tensor:
-        """Mean over the best frames: (..., T) to (...)."""
-        scores = scores.masked_fill(~frame_mask, -1e4)
-        number = (frame_mask.sum(-1) * TOP_RATIO).ceil().clamp(min=1)
-        ordered = scores.sort(-1, descending=True).values
-        steps = torch.arange(scores.shape[-1], device=scores.device)
-        chosen = (steps < number[..., None]).to(scores.dtype)
-        return (ordered * chosen).sum(-1) / number
 
     def loss(
         self,
@@ -183,29 +158,19 @@ class ContrastiveActionHead(BaseModule):
         captions with another action, and the sentence that each was made from.
         """
         look_BNE, action_BTNE = slots = self.fit.slots(regions)
-        look_VE, act_VE = self.fit.texts(text)
-        owner, mine = clip_of_query, slice(0, len(look_VE))
         numbers = send(action_numbers(samples), clip_of_query.device)
-        if get_world_size() > 1:
-            (look_VE, act_VE, owner, numbers), mine = _gather_captions(
-                look_VE, act_VE, clip_of_query, numbers, len(samples)
-            )
+        (look_VE, act_VE, owner, numbers), mine = _gather_captions(
+            *self.fit.texts(text), clip_of_query, numbers, len(samples)
+        )
         look = torch.einsum('bne,ve->bvn', look_BNE, look_VE)
         action = torch.einsum('btne,ve->bvtn', action_BTNE, act_VE)
-        pairs_BV = self._top_mean(
-            self._frame_scores(
-                action + look[:, :, None], regions.mask_BTN[:, None]
-            ),
-            regions.frame_mask_BT[:, None],
-        )
+        fit = action + look[:, :, None]
+        scores = self._frame_scores(fit, regions.mask_BTN[:, None])
+        pairs_BV = _top_mean(scores, regions.frame_mask_BT[:, None])
         clip = clip_of_query[query_of_negative]
-        hard = self._top_mean(
-            self._frame_scores(
-                self.fit.cosines(slots, negatives, clip).sum(-1),
-                regions.mask_BTN[clip],
-            ),
-            regions.frame_mask_BT[clip],
-        )
+        fit = self.fit(slots, negatives, clip).sum(-1)
+        scores = self._frame_scores(fit, regions.mask_BTN[clip])
+        hard = _top_mean(scores, regions.frame_mask_BT[clip])
         scale = self.fit.scale()
         return dict(
             loss_action_contrast=self.loss_contrast(
@@ -232,7 +197,7 @@ class ContrastiveActionHead(BaseModule):
         """
         if self.offset is None:
             return {}
-        fit = self.fit(regions, text, clip_of_query).sum(-1)
+        fit = self.fit(self.fit.slots(regions), text, clip_of_query).sum(-1)
         logits = self.fit.scale() * (fit - self.offset)
         number = (shows_QTN & asked_QTN).any(-1).sum().clamp(min=1)
         return dict(
@@ -240,6 +205,16 @@ class ContrastiveActionHead(BaseModule):
                 logits, shows_QTN, asked_QTN.to(logits), avg_factor=number
             )
         )
+
+
+def _top_mean(scores: Tensor, frame_mask: Tensor) -> Tensor:
+    """Mean over the best frames: (..., T) to (...)."""
+    scores = scores.masked_fill(~frame_mask, -1e4)
+    number = (frame_mask.sum(-1) * TOP_RATIO).ceil().clamp(min=1)
+    ordered = scores.sort(-1, descending=True).values
+    steps = torch.arange(scores.shape[-1], device=scores.device)
+    chosen = (steps < number[..., None]).to(scores.dtype)
+    return (ordered * chosen).sum(-1) / number
 
 
 def in_rows(value_V: Tensor, row_V: Tensor, num_rows: int) -> Tensor:
@@ -260,22 +235,16 @@ def _gather_captions(
     Returns looks, actions, owners (clips of this process count from 0) and
     numbers of the actions, and the captions of this process among them.
     """
-    counts = torch.tensor([len(look_QE), num_clips], device=look_QE.device)
-    sizes = torch.stack(all_gather(counts)).tolist()
-    rank = get_rank()
-    before = [sum(size[1] for size in sizes[:at]) for at in range(len(sizes))]
-    grow = max(size[0] for size in sizes) - len(look_QE)
-    gathered = []
-    for value in (look_QE, action_QE, clip_of_query, number_Q):
-        padded = F.pad(
-            value, (0, 0, 0, grow) if value.dim() == 2 else (0, grow)
-        )
-        parts = all_gather(padded.detach())
-        parts[rank] = padded
-        gathered.append([part[:n] for part, (n, _) in zip(parts, sizes)])
-    gathered[2] = [
-        part + at - before[rank] for part, at in zip(gathered[2], before)
-    ]
-    first = sum(n for n, _ in sizes[:rank])
-    mine = slice(first, first + sizes[rank][0])
-    return [torch.cat(parts) for parts in gathered], mine
+    own = [look_QE, action_QE, clip_of_query, number_Q]
+    if get_world_size() == 1:
+        return own, slice(0, len(look_QE))
+    sent = [value.detach().cpu() for value in own], num_clips
+    values, counts = zip(*all_gather_object(sent))
+    rank, device = get_rank(), look_QE.device
+    parts = [[one.to(device) for one in value] for value in values]
+    parts[rank] = own
+    for place, part in enumerate(parts):
+        part[2] = part[2] + sum(counts[:place]) - sum(counts[:rank])
+    first = sum(len(part[0]) for part in parts[:rank])
+    gathered = [torch.cat(value) for value in zip(*parts)]
+    return gathered, slice(first, first + len(look_QE))

@@ -2,9 +2,7 @@
 
 A sampled frame stands for a *bin* of native time that reaches half-way to
 its neighbours; the first and the last bin reach to the ends of the segment.
-A boundary is a bin and an offset inside it, so that spans are not tied to
-the sampled frames (with 64 frames the grid alone caps m_tIoU of VidSTG at
-0.944).
+A boundary is a bin and an offset inside it: spans are not tied to the frames.
 
 Shape legend: B clips, Q queries, T frames, N slots of a frame. Boxes are xyxy
 in pixels of the input; spans are native frames.
@@ -17,7 +15,7 @@ from typing import Optional, Union
 import torch
 import torch.nn.functional as F
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 from hero_mm.structures import GroundingDataSample, send, to_original
 
@@ -29,19 +27,14 @@ def query_edges(
     samples: Sequence[GroundingDataSample],
     clip_of_query: Tensor,
 ) -> Tensor:
-    """Edges of the bins of the frames of Q queries, (Q, T + 1).
-
-    Of regions of the queries, where some frames may be left out.
-    """
-    longest = max(len(sample.frame_inds) for sample in samples)
-    numbers = torch.zeros(len(samples), longest)
-    for row, sample in zip(numbers, samples):
-        inds = torch.as_tensor(sample.frame_inds)
-        row[: len(inds)] = inds.float()
-    segments = torch.tensor([sample.segment for sample in samples]).float()
+    """Edges of the bins of the frames of regions of Q queries, (Q, T + 1)."""
+    numbers = nn.utils.rnn.pad_sequence(
+        [torch.as_tensor(one.frame_inds).float() for one in samples], True
+    )
+    segments = torch.tensor([one.segment for one in samples]).float()
     numbers = send(numbers, clip_of_query.device)
     segments = send(segments, clip_of_query.device)
-    places = regions.times_BT.clamp(max=longest - 1)
+    places = regions.times_BT.clamp(max=numbers.shape[1] - 1)
     return bin_edges(
         numbers[clip_of_query].gather(1, places),
         regions.frame_mask_BT,
@@ -54,8 +47,8 @@ def bin_edges(
 ) -> Tensor:
     """Edges of the bins of sampled frames, (Q, T + 1).
 
-    Of native frame numbers, increasing where real, in segments ``[start,
-    end)``; padding repeats the last edge.
+    Of native frame numbers in segments ``[start, end)``; padding repeats the
+    last edge.
     """
     # Frame i lasts from i to i + 1: its middle is i + 0.5.
     between = (numbers_QT[:, 1:] + numbers_QT[:, :-1] + 1) / 2
@@ -87,35 +80,22 @@ def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
     return index + share.clamp(0, 1)
 
 
-def from_bins(index_Q: Tensor, offset_Q: Tensor, edges_QT1: Tensor) -> Tensor:
-    """Native times of bins and offsets in them."""
-    low = edges_QT1.gather(1, index_Q[:, None]).squeeze(1)
-    high = edges_QT1.gather(1, index_Q[:, None] + 1).squeeze(1)
-    return low + offset_Q * (high - low)
-
-
 @dataclass
 class TubeOutput:
-    """What the head says before decoding.
+    """What the head says before decoding, in logits."""
 
-    Attributes:
-        location_QTN (Tensor): Logits of the slots, -1e4 where there is none:
-            which one of its frame shows the object (softmax), and whether it
-            shows it in the span (sigmoid).
-        boxes_QTN4 (Tensor): The boxes of the slots.
-        early_QTN (Tensor): Logits of the slots before they met the words.
-        start_QT, end_QT (Tensor): Logits of their bins, -inf on padding.
-        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
-        actionness_QT (Tensor): Logits of "the frame lies in the span".
-        span_weight (Tensor or float): Weight of their sum inside a span.
-    """
-
+    # Which slot of its frame shows the object (softmax), and whether it shows
+    # it in the span (sigmoid); -1e4 where there is none.
     location_QTN: Tensor
     boxes_QTN4: Tensor
+    # As the location, before the slots met the words.
     early_QTN: Tensor
+    # Of the bins, -inf on padding.
     start_QT: Tensor
     end_QT: Tensor
+    # Place of start and end in each bin, in [0, 1].
     offsets_QT2: Tensor
+    # That the frame lies in the span; weight of their sum inside a span.
     actionness_QT: Tensor
     span_weight: Union[Tensor, float] = 0.0
 
@@ -151,16 +131,8 @@ def choose_span(
 ) -> tuple[Tensor, Tensor]:
     """Choose a span whose end lies behind its start.
 
-    Args:
-        logits_QTT (Tensor): Of first and last frame, -inf where they are no
-            span.
-        offsets_QT2 (Tensor): Place of start and end in each bin, in [0, 1].
-        edges_QT1 (Tensor): Edges of the bins, native frames.
-        expected_iou (bool): Choose the one of highest expected tIoU in place
-            of the most likely one.
-
-    Returns:
-        tuple[Tensor, Tensor]: Spans (Q, 2) in native frames, scores (Q,).
+    The most likely one, by :func:`span_logits`, or the one of highest expected
+    tIoU. Gives spans (Q, 2) in native frames, and scores (Q,).
     """
     num_bins = logits_QTT.shape[1]
     joint = logits_QTT.flatten(1).log_softmax(-1).view_as(logits_QTT)
@@ -173,16 +145,15 @@ def choose_span(
     # A clip of one frame whose offsets are out of order: all of it.
     none = best.isneginf().all(1)
     index = most_agreed(joint, edges_QT1) if expected_iou else best.argmax(1)
-    index = index.masked_fill(none, 0)
-    first, last = index // num_bins, index % num_bins
-    low = offsets_QT2[..., 0].gather(1, first[:, None]).squeeze(1)
-    high = offsets_QT2[..., 1].gather(1, last[:, None]).squeeze(1)
-    low = low.masked_fill(none, 0.0)
-    high = high.masked_fill(none, 1.0)
-    start = from_bins(first, low, edges_QT1)
-    spans = torch.stack([start, from_bins(last, high, edges_QT1)], -1)
-    score = best.gather(1, index[:, None]).squeeze(1)
-    return spans, score.masked_fill(none, 0.0).exp().clamp(max=1)
+    index = index.masked_fill(none, 0)[:, None]
+    spans = []
+    for side, bins in enumerate((index // num_bins, index % num_bins)):
+        low, high = edges_QT1.gather(1, bins), edges_QT1.gather(1, bins + 1)
+        offset = offsets_QT2[..., side].gather(1, bins)
+        offset = offset.masked_fill(none[:, None], float(side))
+        spans.append(low + offset * (high - low))
+    score = best.gather(1, index).squeeze(1).masked_fill(none, 0.0)
+    return torch.cat(spans, 1), score.exp().clamp(max=1)
 
 
 def most_agreed(
@@ -211,11 +182,9 @@ def most_agreed(
 
 def choose_boxes(output: TubeOutput) -> tuple[Tensor, Tensor]:
     """Most likely box (Q, T, 4) of each frame, and how likely (Q, T)."""
-    prob = output.location_QTN.float().softmax(-1)
-    score, slot = prob.max(-1, keepdim=True)
-    index = slot[..., None].expand(-1, -1, 1, 4)
-    boxes = output.boxes_QTN4.float().gather(2, index)
-    return boxes.squeeze(2), score.squeeze(2)
+    score, slot = output.location_QTN.float().softmax(-1).max(-1)
+    index = slot[..., None, None].expand(-1, -1, 1, 4)
+    return output.boxes_QTN4.float().gather(2, index).squeeze(2), score
 
 
 def spread_frames(
@@ -243,18 +212,15 @@ def spread_frames(
 
 @dataclass
 class Answers:
-    """What was found for Q queries, in pixels of the input.
-
-    Spans in native frames and how likely they are, the box of each frame and
-    how likely it is, logits of "the frame lies in the span", and that the clip
-    shows what is asked, in [0, 1].
-    """
+    """What was found for Q queries, in native frames, pixels of the input."""
 
     spans_Q2: Tensor
     span_scores_Q: Tensor
     boxes_QT4: Tensor
     scores_QT: Tensor
+    # Logits of "the frame lies in the span".
     inside_QT: Tensor
+    # That the clip shows what is asked, in [0, 1].
     presence_Q: Tensor
 
 
@@ -265,24 +231,20 @@ def read_answers(
     samples: Sequence[GroundingDataSample],
     consistency_QT: Optional[Tensor] = None,
 ) -> list[InstanceData]:
-    """Tubes in original pixels, a box on each sampled frame, one result a
-    clip.
+    """One result a clip: tubes in original pixels, a box a sampled frame.
 
     Where a frame has no box (``seen_QT``), it lies between the others; frames
-    have places ``times_QT`` among the sampled ones. ``consistency_QT`` stands
-    in the place of ``inside_QT``, of all sampled frames.
+    have places ``times_QT`` among the sampled ones. ``consistency_QT``, of
+    all sampled frames, stands in the place of ``inside_QT``.
     """
-    longest = max(len(one.frame_inds) for one in samples)
-    scores, inside = answers.scores_QT, answers.inside_QT
-    values = torch.cat(
-        [answers.boxes_QT4, scores[..., None], inside[..., None]], -1
-    )
+    scores = torch.stack([answers.scores_QT, answers.inside_QT], -1)
+    values = torch.cat([answers.boxes_QT4, scores], -1)
     first = (~seen_QT).long().argsort(dim=1, stable=True)
     values = spread_frames(
         take_frames(values, first),
         times_QT.gather(1, first),
         seen_QT.gather(1, first),
-        longest,
+        max(len(one.frame_inds) for one in samples),
     )
     consistency = values[..., 5].sigmoid()
     if consistency_QT is not None:

@@ -8,14 +8,14 @@ in pixels of the input.
 """
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Optional
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from hero_mm.registry import MODELS, TASK_UTILS
+from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import (
     action_numbers,
@@ -26,7 +26,7 @@ from hero_mm.structures.actions import (
 from ..features import TextFeatures
 from ..layers import StepPosition, start_silent
 from ..regions import Regions
-from ..targets import Tracks, Tubes
+from ..targets import Tracks, Tubes, assign
 from .contrastive_action_head import SlotTextFit, in_rows
 from .tube_decoding import (
     Answers,
@@ -42,14 +42,13 @@ from .tube_decoding import (
 Samples = Sequence[GroundingDataSample]
 _LOSS_FOCAL = dict(type='SigmoidFocalLoss', loss_weight=5.0)
 _LOSS_TUBE = dict(type='ContrastiveLoss')
+_LOSS_LOCATION = dict(type='AnyPositiveLoss')
+_LOSS_ACTIONNESS = dict(type='SigmoidFocalLoss', gamma=0.0, loss_weight=2.0)
 
 
 @MODELS.register_module()
 class TubeHead(BaseModule):
-    """Decode reasoned slots and frame tokens into tubes.
-
-    docs/configs.md lists its options.
-    """
+    """Decode reasoned slots; docs/configs.md lists the options."""
 
     def __init__(
         self,
@@ -58,7 +57,6 @@ class TubeHead(BaseModule):
         mask_slots: bool = False,
         silent_start: bool = False,
         min_share: float = 0.0,
-        assigner: Optional[dict] = None,
         loss_location: Optional[dict] = None,
         loss_match: Optional[dict] = None,
         loss_early: Optional[dict] = None,
@@ -90,32 +88,21 @@ class TubeHead(BaseModule):
         self.expected_iou = expected_iou
         self.mask_slots = mask_slots
         self.min_share = min_share
-        self.assigner: Any = TASK_UTILS.build(
-            assigner or dict(type='RegionAssigner')
-        )
         build = MODELS.build
-        self.loss_location = build(
-            loss_location or dict(type='AnyPositiveLoss')
-        )
+        self.loss_location = build(loss_location or _LOSS_LOCATION)
         self.loss_match = build(loss_match or _LOSS_FOCAL)
         self.loss_early = build(loss_early or _LOSS_FOCAL)
         self.loss_elsewhere = build(loss_elsewhere) if loss_elsewhere else None
         self.loss_tube = build(loss_tube) if loss_tube else None
         self.loss_span = build(loss_span or dict(type='SpanLoss'))
         self.loss_offset = build(loss_offset or dict(type='L1Loss'))
-        self.loss_actionness = build(
-            loss_actionness
-            or dict(type='SigmoidFocalLoss', gamma=0.0, loss_weight=2.0)
-        )
+        self.loss_actionness = build(loss_actionness or _LOSS_ACTIONNESS)
 
     def compare(
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> Tensor:
-        """Late fusion: how well each slot fits before it meets the words.
-
-        Of slots of B clips, logits of looks and of action, (Q, T, N, 2).
-        """
-        fit = self.fit(regions, text, clip_of_query)
+        """Late fusion: logits of looks and of action, (Q, T, N, 2)."""
+        fit = self.fit(self.fit.slots(regions), text, clip_of_query)
         return self.fit.scale() * self.fit_weight * fit
 
     def forward(
@@ -124,13 +111,11 @@ class TubeHead(BaseModule):
         frames_QTD: Tensor,
         regions: Regions,
         text: TextFeatures,
-        fit_QTN2: Tensor,
-        consistency_QT: Optional[Tensor] = None,
     ) -> TubeOutput:
         """Score slots and boundaries.
 
-        Of reasoned slots and frame tokens, the slots of each query, what
-        :meth:`compare` says, and logits of action consistency.
+        Of reasoned slots and frame tokens, and the slots of each query with
+        what :meth:`compare` says.
         """
         real = regions.frame_mask_BT
         hidden = ~regions.mask_BTN
@@ -139,7 +124,7 @@ class TubeHead(BaseModule):
             slots = slots * regions.mask_BTN[..., None]
         sentence = self.sentence(text.sentence_QD)
         match = torch.einsum('qtnd,qd->qtn', slots, sentence)
-        early = fit_QTN2.sum(-1) + self.fit_bias
+        early = regions.fit_BTN2.sum(-1) + self.fit_bias
         location = self.location(slots).squeeze(-1) + early
         location = location + match / slots.shape[-1] ** 0.5
         location = location.masked_fill(hidden, -1e4)
@@ -148,7 +133,7 @@ class TubeHead(BaseModule):
         slot = location.float().logsumexp(1).softmax(-1).to(slots)
         along = torch.einsum('qn,qtnd->qtd', slot, slots)
         best = location.amax(-1).clamp(min=-20)
-        clues = self._clues(regions, best, consistency_QT)
+        clues = self._clues(regions, best)
         tokens = self.span_in(torch.cat([here, along, frames_QTD], dim=-1))
         tokens = tokens + self.clues_in(clues.to(tokens))
         tokens = tokens + self.position(regions.times_BT)
@@ -165,14 +150,12 @@ class TubeHead(BaseModule):
             span_weight=self.span_weight,
         )
 
-    def _clues(
-        self, regions: Regions, best_QT: Tensor, logits_QT: Optional[Tensor]
-    ) -> Tensor:
+    def _clues(self, regions: Regions, best_QT: Tensor) -> Tensor:
         """What is known of a frame beside its token, (Q, T, 4)."""
         # Without an action head every frame counts as consistent.
         degree = torch.ones_like(best_QT)
-        if logits_QT is not None:
-            degree = logits_QT.sigmoid()
+        if regions.gate_BT is not None:
+            degree = regions.gate_BT.sigmoid()
         times = regions.times_BT.to(best_QT)
         gap = (times[:, 1:] - times[:, :-1]).clamp(min=1).log()
         gap = gap * regions.frame_mask_BT[:, 1:]
@@ -185,7 +168,7 @@ class TubeHead(BaseModule):
 
         And where that is known; bool, both have shape (Q, T, N).
         """
-        shows, near = self.assigner(
+        shows, near = assign(
             regions, tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
         )
         shows, near = shows.squeeze(-1), near.squeeze(-1)
@@ -218,23 +201,13 @@ class TubeHead(BaseModule):
             loss_match=self.loss_match(output.location_QTN, shows, **focal),
             loss_early=self.loss_early(output.early_QTN, shows, **focal),
         )
-        losses.update(
-            self._span_loss(output, regions.frame_mask_BT, tubes, edges_QT1)
-        )
-        return losses
-
-    def _span_loss(
-        self,
-        output: TubeOutput,
-        mask_QT: Tensor,
-        tubes: Tubes,
-        edges_QT1: Tensor,
-    ) -> dict[str, Tensor]:
+        mask_QT, spans = regions.frame_mask_BT, tubes.spans_Q2
         known = tubes.known_Q.to(edges_QT1)
-        spans = tubes.spans_Q2
-        start, end = spans.unbind(1)
         places = torch.stack(
-            [to_bins(start, edges_QT1, False), to_bins(end, edges_QT1, True)],
+            [
+                to_bins(spans[:, 0], edges_QT1, is_end=False),
+                to_bins(spans[:, 1], edges_QT1, is_end=True),
+            ],
             -1,
         )
         steps = torch.arange(mask_QT.shape[1], device=mask_QT.device)
@@ -243,9 +216,9 @@ class TubeHead(BaseModule):
         share = places[:, None] - steps[:, None]
         near = (share > -1) & (share < 2) & mask_QT[..., None]
         near = near * known[:, None, None]
-        inside = bins_in_span(spans, edges_QT1)
-        asked = mask_QT * known[:, None]
+        counted = mask_QT * known[:, None]
         return dict(
+            **losses,
             loss_span=self.loss_span(
                 span_logits(output),
                 places,
@@ -260,9 +233,9 @@ class TubeHead(BaseModule):
             ),
             loss_actionness=self.loss_actionness(
                 output.actionness_QT,
-                inside,
-                asked,
-                avg_factor=asked.sum().clamp(min=1),
+                bins_in_span(spans, edges_QT1),
+                counted,
+                avg_factor=counted.sum().clamp(min=1),
             ),
         )
 
@@ -276,11 +249,10 @@ class TubeHead(BaseModule):
         negatives: TextFeatures,
         query_of_negative: Tensor,
     ) -> dict[str, Tensor]:
-        """What the true tubes do, against captions of other actions.
+        """InfoNCE over true tubes and captions of the batch.
 
-        InfoNCE over tubes and captions of the batch. It uses spans: it is a
-        loss of the grounding, not of the contrastive action head. As its
-        loss, with ``shows_QTN``, which slots show the true tubes.
+        It uses spans: a loss of the grounding. As that of the action head,
+        with ``shows_QTN``, which slots show the true tubes.
         """
         if self.loss_tube is None:
             return {}
@@ -326,9 +298,7 @@ class TubeHead(BaseModule):
         """
         if self.loss_elsewhere is None:
             return {}
-        shows, near = self.assigner(
-            regions, tracks.boxes_BTM4, tracks.valid_BTM
-        )
+        shows, near = assign(regions, tracks.boxes_BTM4, tracks.valid_BTM)
         true_QBM = send(
             true_of_tracks(samples, near.shape[-1]), clip_of_query.device
         )
@@ -365,10 +335,9 @@ class TubeHead(BaseModule):
         samples: Samples,
         consistency_QT: Optional[Tensor],
     ) -> list[InstanceData]:
-        """Decode tubes in original pixels and native frames, one a clip.
+        """Tubes in original pixels and native frames, one result a clip.
 
-        As :meth:`loss`; ``consistency_QT`` are logits of action consistency of
-        all frames.
+        As :meth:`loss`; ``consistency_QT`` is that of all sampled frames.
         """
         spans, span_scores = choose_span(
             span_logits(output),

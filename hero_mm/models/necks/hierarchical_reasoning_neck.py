@@ -1,10 +1,7 @@
 """Hierarchical reasoning with the words: once a sentence.
 
-The abstract of HERO says that *hierarchical reasoning layers decouple fully
-connected multi-head attention and remove redundant interfering
-correlations*. We choose the layers of :mod:`hero_mm.models.layers`
-over slots. Tensors go in and come out: the regions may be those of any
-detector or recogniser.
+The layers of :mod:`hero_mm.models.layers`, over slots. Tensors go in and come
+out: the regions may be those of any detector or recogniser.
 
 Shape legend: Q queries, T frames, N slots a frame, S sizes, L words, D width.
 """
@@ -22,10 +19,7 @@ from ..layers import Context, StepPosition, reasoning_layers
 
 @MODELS.register_module()
 class HierarchicalReasoningNeck(BaseModule):
-    """Reason over the slots of a clip and the words of a sentence.
-
-    docs/configs.md lists its options.
-    """
+    """Reason over slots and words; docs/configs.md lists the options."""
 
     def __init__(
         self,
@@ -71,30 +65,18 @@ class HierarchicalReasoningNeck(BaseModule):
         fit_QTN2: Optional[Tensor] = None,
         gate_QT: Optional[Tensor] = None,
     ) -> tuple[Tensor, Tensor]:
-        """Reason.
+        """Reason: gives regions and frame tokens (Q, T, D).
 
-        Args:
-            regions_QTND (Tensor): Regions; place n is one slot in all frames.
-            mask_QTN (Tensor): True on regions.
-            words_QLD (Tensor): Words.
-            word_mask_QL (Tensor): True on real words.
-            sentence_QD (Tensor): One vector a sentence.
-            looks_QTNSD (Tensor, optional): What regions show at S sizes;
-                defaults to the regions themselves, at each.
-            times_QT (Tensor, optional): Places of the frames; from 0 on.
-            frame_mask_QT (Tensor, optional): True on real frames; defaults to
-                those that have a region.
-            fit_QTN2 (Tensor, optional): How well looks and action of each
-                region fit the sentence.
-            gate_QT (Tensor, optional): Logits of action consistency.
-
-        Returns:
-            tuple[Tensor, Tensor]: Regions and frame tokens (Q, T, D).
+        Place n of the regions is one slot in all frames. Masks are True on
+        what is real. Looks are what regions show at S sizes (by default the
+        regions themselves), times the places of the frames (from 0 on), real
+        frames by default those that have a region. ``fit_QTN2`` says how well
+        looks and action of a region fit, ``gate_QT`` are logits of action
+        consistency.
         """
         if times_QT is None:
-            times_QT = torch.arange(
-                mask_QTN.shape[1], device=mask_QTN.device
-            ).expand(mask_QTN.shape[:2])
+            steps = torch.arange(mask_QTN.shape[1], device=mask_QTN.device)
+            times_QT = steps.expand(mask_QTN.shape[:2])
         if frame_mask_QT is None:
             frame_mask_QT = mask_QTN.any(-1)
         if looks_QTNSD is None:

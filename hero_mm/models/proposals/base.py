@@ -17,13 +17,9 @@ Samples = Sequence[GroundingDataSample]
 
 
 class ProposalGenerator(BaseModule):
-    """Finds boxes that may hold an object in each frame of clips.
+    """Finds boxes that may hold an object in each frame of clips."""
 
-    Attributes:
-        scores_sentences (bool): :meth:`ask` says how well boxes fit
-            sentences.
-    """
-
+    # Whether :meth:`ask` says how well boxes fit sentences.
     scores_sentences = False
 
     def bind(self, data_preprocessor: nn.Module) -> None:
@@ -35,28 +31,19 @@ class ProposalGenerator(BaseModule):
     ) -> Regions:
         """Propose boxes and scores, which carry no gradient.
 
-        Of B clips: their pyramid, ``imgs``, ``frame_mask`` and ``pixel_mask``
-        of the data preprocessor, and B samples, which a generator that looks
-        at the pixels alone does not need.
+        Of B clips: their pyramid, what the data preprocessor gives, and
+        samples, which a generator of pixels alone does not need.
         """
         raise NotImplementedError
 
     def loss_and_predict(
         self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
     ) -> tuple[dict[str, Tensor], Regions]:
-        """Learn from the ``gt_tracks`` of the samples, and propose.
-
-        Losses, empty where the generator does not learn, and what
-        :meth:`forward` gives.
-        """
+        """Losses of the ``gt_tracks`` of the samples, and :meth:`forward`."""
         return {}, self(pyramid, inputs, samples)
 
     def ask(self, inputs: dict[str, Any], samples: Samples) -> Regions:
-        """What is found for each sentence of samples alone.
-
-        Regions of Q sentences in the place of B clips; the scores say how well
-        boxes fit the sentence.
-        """
+        """Regions of each of Q sentences alone, scored by their fit."""
         raise UserError(
             f'{type(self).__name__} finds objects, whatever is asked: it has '
             'no scores of sentences'

@@ -26,37 +26,11 @@ from ..targets import Tracks
 from .base import ProposalGenerator, Samples
 
 
-def decode_boxes(raw: Tensor, centres: Tensor, unit: Tensor) -> Tensor:
-    """Boxes (..., 4) from offsets of the centre and logarithms of the size.
-
-    In cells, which cover ``unit`` pixels (2,) and have ``centres`` (..., 2).
-    """
-    centre = centres + raw[..., :2] * unit
-    half = raw[..., 2:].clamp(-5, 5).exp() * unit / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
-
-
 @MODELS.register_module()
 class ObjectProposals(ProposalGenerator):
     """Propose peaks of an objectness that is learned on every track.
 
-    Args:
-        embed_dims (int): Width D of the pyramid.
-        level (int): The level it looks at. Defaults to 0, the finest.
-        num_proposals (int): Proposals a frame, K. Defaults to 32.
-        min_score (float): Proposals below are left out. Defaults to 0.05.
-        centre_radius (float): Cells whose centre is that near to the centre
-            of a box, in sizes of the box, and the cell that holds it, answer
-            for it. Defaults to 0.3; 0.5 is the edge.
-        start_size (float): Sides of the boxes before training, in cells.
-            Defaults to 1; boxes that overlap no object teach the objectness
-            nothing.
-        average (str): What the loss of the objectness is averaged over:
-            'objects', or 'cells', those that answer for one. An object has
-            more of them where cells are smaller. Defaults to 'objects'.
-        loss_object (dict): Config of the loss of the objectness.
-        loss_bbox (dict): Config of the loss of the boxes.
-        init_cfg (dict, optional): Initialization config.
+    docs/configs.md lists its options.
     """
 
     def __init__(
@@ -73,14 +47,10 @@ class ObjectProposals(ProposalGenerator):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if average not in ('objects', 'cells'):
+        if average not in ('objects', 'cells') or num_proposals < 1:
             raise UserError(
-                f"average must be 'objects' or 'cells': {average!r}"
-            )
-        if num_proposals < 1 or start_size <= 0:
-            raise UserError(
-                'num_proposals and start_size must be positive: '
-                f'{num_proposals}, {start_size}'
+                "average must be 'objects' or 'cells', and num_proposals "
+                f'positive; got {average!r} and {num_proposals}'
             )
         self.level = level
         self.num_proposals = num_proposals
@@ -116,7 +86,9 @@ class ObjectProposals(ProposalGenerator):
         x = torch.arange(width, device=out.device) + 0.5
         grid = torch.stack(torch.meshgrid(y, x, indexing='ij')[::-1], -1)
         centres = grid.flatten(0, 1) * unit
-        boxes = decode_boxes(out[..., 1:], centres, unit)
+        middle = centres + out[..., 1:3] * unit
+        half = out[..., 3:].clamp(-5, 5).exp() * unit / 2
+        boxes = torch.cat([middle - half, middle + half], -1)
         return out[..., 0], boxes, centres, unit
 
     @torch.no_grad()

@@ -18,13 +18,13 @@ def setting(make_regions, make_text) -> dict:
     # One slot pauses, another one is empty.
     mask[1, 2, 3] = mask[2, :, 1] = False
     regions = make_regions(3, FRAMES, SLOTS, D, real=[4, 6, 6], mask=mask)
+    regions.fit_BTN2 = torch.randn(3, FRAMES, SLOTS, 2)
+    regions.gate_BT = torch.randn(3, FRAMES)
     return dict(
         slots_QTND=torch.randn(3, FRAMES, SLOTS, D),
         frames_QTD=torch.randn(3, FRAMES, D),
         regions=regions,
         text=make_text(torch.randn(3, D)),
-        fit_QTN2=torch.randn(3, FRAMES, SLOTS, 2),
-        consistency_QT=torch.randn(3, FRAMES),
     )
 
 
@@ -40,16 +40,15 @@ def head() -> TubeHead:
 @torch.no_grad()
 def test_missing_slots_have_no_part(head, setting):
     out = head(**setting)
-    mask = setting['regions'].mask_BTN
+    regions = setting['regions']
+    mask = regions.mask_BTN
     assert (out.location_QTN[~mask] == -1e4).all()
     assert (out.early_QTN[~mask] == -1e4).all()
     assert out.location_QTN.softmax(-1)[1, 2, 3] == 0
-    setting['fit_QTN2'] = setting['fit_QTN2'].masked_fill(
-        ~mask[..., None], 40.0
-    )
+    regions.fit_BTN2.masked_fill_(~mask[..., None], 40.0)
     setting['slots_QTND'][2, :, 1] = 40.0
     changed = head(**setting)
-    real = setting['regions'].frame_mask_BT
+    real = regions.frame_mask_BT
     for name in ('start_QT', 'end_QT', 'actionness_QT', 'offsets_QT2'):
         torch.testing.assert_close(
             getattr(changed, name)[real], getattr(out, name)[real]

@@ -58,7 +58,7 @@ def test_missing_regions_say_nothing(shift):
 
 
 def test_a_window_of_one_frame_is_refused():
-    with pytest.raises(ValueError, match='2 frames or more, got 1'):
+    with pytest.raises(ValueError, match='=1: 2 frames or more'):
         SlotAttention(D, 2, 1, False, False)
 
 

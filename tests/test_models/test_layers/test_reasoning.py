@@ -27,7 +27,14 @@ def shake(layer):
 def hierarchical(halfway=False, frames=True):
     """A layer; without ``frames`` their tokens tell the regions nothing."""
     torch.manual_seed(0)
-    layer = shake(HierarchicalLayer(D, 2, 2, 4, False, halfway))
+    time = dict(
+        type='SlotAttention',
+        num_heads=2,
+        window=4,
+        shift=False,
+        halfway=halfway,
+    )
+    layer = shake(HierarchicalLayer(D, 2, 2, time))
     if not frames:
         for parameter in layer.frames.spread.parameters():
             nn.init.zeros_(parameter)
@@ -110,8 +117,8 @@ def test_both_kinds_have_as_many_parameters(sizes, width):
     counts = [
         sum(p.numel() for p in layer.parameters())
         for layer in (
-            HierarchicalLayer(width, 4, sizes, 8, True, False),
-            JointReasoningLayer(width, 4, bool(sizes)),
+            *reasoning_layers(width, 1, 4, sizes, 8, True, 'hierarchical'),
+            *reasoning_layers(width, 1, 4, sizes, 8, True, 'joint'),
         )
     ]
     assert abs(counts[0] / counts[1] - 1) < 0.1, counts
@@ -133,10 +140,12 @@ def test_every_second_layer_is_shifted():
 def test_kinds_of_layers():
     kinds = {type(layer) for layer in layers('joint')}
     assert kinds == {JointReasoningLayer}
-    with pytest.raises(ValueError, match="or 'joint', got 'full'"):
-        layers('full')
-    with pytest.raises(ValueError, match='has no step in time'):
-        layers('joint', temporal_layer=dict(type='Backwards'))
+    for wrong in (
+        dict(attention='full'),
+        dict(attention='joint', temporal_layer=dict(type='Backwards')),
+    ):
+        with pytest.raises(ValueError, match="'joint' without a temporal_l"):
+            layers(**wrong)
 
 
 class Backwards(nn.Module):

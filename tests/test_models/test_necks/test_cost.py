@@ -41,6 +41,7 @@ def flops(frames: int, regions: int, attention: str = 'hierarchical') -> int:
             mask[..., 0],
             torch.zeros(*shape, dims),
             torch.zeros(*shape, sizes, dims),
+            gate_BT=torch.zeros(1, frames),
         )
         text = TextFeatures(
             torch.zeros(1, WORDS, dims),
@@ -48,11 +49,10 @@ def flops(frames: int, regions: int, attention: str = 'hierarchical') -> int:
             *torch.zeros(2, 1, dims),
             torch.zeros(1, WORDS),
         )
-        gate = torch.zeros(1, frames)
         query = torch.zeros(1, dtype=torch.long)
 
         def ground() -> None:
-            fit = head.compare(clip, text, query)
+            clip.fit_BTN2 = head.compare(clip, text, query)
             reasoned = neck(
                 clip.features_BTND,
                 clip.mask_BTN,
@@ -62,10 +62,10 @@ def flops(frames: int, regions: int, attention: str = 'hierarchical') -> int:
                 clip.looks_BTNSD,
                 clip.times_BT,
                 clip.frame_mask_BT,
-                fit,
-                gate,
+                clip.fit_BTN2,
+                clip.gate_BT,
             )
-            head(*reasoned, clip, text, fit, gate)
+            head(*reasoned, clip, text)
 
         return flops_of(ground)
 

@@ -8,7 +8,6 @@ from torch import nn
 
 from hero_mm.models import ObjectProposals, Pyramid
 from hero_mm.models.losses import box_iou_pairs
-from hero_mm.models.proposals.object_proposals import decode_boxes
 from hero_mm.structures import GroundingDataSample
 
 CELL, DIMS = 4.0, 8
@@ -183,14 +182,18 @@ def test_what_nobody_annotated_is_no_background():
 
 
 def test_a_box_is_that_of_its_cell():
-    unit = torch.tensor([4.0, 2.0])
-    centre = torch.tensor([10.0, 5.0])
-    box = decode_boxes(torch.zeros(4), centre, unit)
-    assert box.tolist() == [8, 4, 12, 6]
-    raw = torch.tensor([0.5, -1.0, 2.0, 1.0])
-    raw[2:] = raw[2:].log()
-    box = decode_boxes(raw, centre, unit)
-    torch.testing.assert_close(box, torch.tensor([8.0, 2.0, 16.0, 4.0]))
+    """By offsets of the centre, and logarithms of the size, in cells."""
+    proposals = generator()
+    proposals.head = nn.Linear(DIMS, 5)
+    nn.init.zeros_(proposals.head.weight)
+    raw = torch.tensor([0.0, 0.5, -1.0, np.log(2), 0.0])
+    for bias, wanted in (
+        (torch.zeros(5), [8.0, 4, 12, 8]),
+        (raw, [8.0, 0, 16, 4]),
+    ):
+        proposals.head.bias.data = bias
+        boxes = proposals._dense(pyramid_of(torch.zeros(1, 1, DIMS, 3, 4)))[1]
+        torch.testing.assert_close(boxes[0, 0, 6], torch.tensor(wanted))
 
 
 def scored(scores, **options):
@@ -292,15 +295,10 @@ def test_boxes_before_training_have_a_size():
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'words'),
-    [
-        (dict(average='frames'), "average must be 'objects' or"),
-        (dict(num_proposals=0), 'must be positive: 0'),
-        (dict(start_size=0), 'must be positive: '),
-    ],
+    'wrong', [dict(average='frames'), dict(num_proposals=0)]
 )
-def test_wrong_arguments_are_refused(wrong, words):
-    with pytest.raises(ValueError, match=words):
+def test_wrong_arguments_are_refused(wrong):
+    with pytest.raises(ValueError, match="average must be 'objects' or"):
         ObjectProposals(DIMS, **wrong)
 
 
