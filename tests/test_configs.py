@@ -436,6 +436,7 @@ def test_a_sentence_costs_little_beside_its_clip():
             words, word_mask, words[:, 0], words[:, 0], word_mask / 16
         )
         fit = torch.zeros(*shape, 2)
+        regions = replace(regions, fit_BTN2=fit, gate_BT=fit[..., 0, 0])
         clip_of_query = torch.zeros(1, dtype=torch.long)
 
     def answer():
@@ -449,10 +450,10 @@ def test_a_sentence_costs_little_beside_its_clip():
             looks,
             regions.times_BT,
             mask[..., 0],
-            fit,
-            fit[..., 0, 0],
+            regions.fit_BTN2,
+            regions.gate_BT,
         )
-        head(slots, frames, regions, text, fit, fit[..., 0, 0])
+        head(slots, frames, regions, text)
 
     assert 20e9 < flops_of(answer) < 40e9
 

@@ -10,7 +10,6 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 
 
@@ -35,11 +34,6 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
         rgb_to_bgr: bool = False,
     ) -> None:
         super().__init__()
-        if len(mean) != 3 or len(std) != 3:
-            raise UserError(
-                'mean and std need one value for each of R, G and B; got '
-                f'mean={mean} and std={std}'
-            )
         self.pad_size_divisor = pad_size_divisor
         self.rgb_to_bgr = rgb_to_bgr
         for name, values in (('mean', mean), ('std', std)):
@@ -47,16 +41,11 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Move to the device, normalise and pad.
+        """Move to the device, normalise and pad B clips, uint8 (T, 3, H, W).
 
-        Of B clips, uint8 RGB (T, 3, H, W), in ``inputs``, and
-        ``data_samples``.
-
-        Returns:
-            dict: ``inputs``, a dict of ``imgs`` (B, T, 3, H, W), zero on
-            padding, ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W), True
-            on real data, and ``extents``, B times (frames, height, width) of
-            it, for the host; ``data_samples``.
+        Gives ``data_samples``, and ``inputs``: ``imgs`` (B, T, 3, H, W), zero
+        on padding, ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W), True on
+        real data, and its ``extents``, B times (frames, height, width).
         """
         data = self.cast_data(data)
         clips: list[Tensor] = list(data['inputs'])

@@ -34,26 +34,18 @@ def read_extents(
 
 @dataclass
 class Pyramid:
-    """Features of B clips at several resolutions, the finest level first.
+    """Features of B clips at several resolutions, the finest level first."""
 
-    Attributes:
-        levels (tuple[Tensor, ...]): Each (B, T, D, H, W), zero on padding.
-        strides (tuple[tuple[float, float], ...]): Pixels that a cell of each
-            level covers, (x, y).
-        frame_mask_BT (Tensor): True on real frames.
-        sizes_B2 (Tensor): Width and height of the frames in pixels, without
-            padding.
-        times_BT (Tensor, optional): Places of the frames among the sampled
-            ones, where frames were left out.
-        picture_BT3HW (Tensor, optional): The frames themselves, in cells of
-            half the finest level.
-    """
-
+    # Each (B, T, D, H, W), zero on padding.
     levels: tuple[Tensor, ...]
+    # Pixels that a cell of each level covers, (x, y).
     strides: tuple[Stride, ...]
     frame_mask_BT: Tensor
+    # Width and height of the frames in pixels, without padding.
     sizes_B2: Tensor
+    # Places of the frames among the sampled ones, where some were left out.
     times_BT: Optional[Tensor] = None
+    # The frames themselves, in cells of half the finest level.
     picture_BT3HW: Optional[Tensor] = None
 
     def level(self, number: int) -> tuple[Tensor, Stride]:
@@ -62,8 +54,7 @@ class Pyramid:
         if not -count <= number < count:
             raise UserError(
                 f'level {number} of the pyramid does not exist: there are '
-                f'{count}, of {list(self.strides)} pixels a cell (x, y); set '
-                'model.video_encoder.finer_levels'
+                f'{count}; set model.video_encoder.finer_levels'
             )
         return self.levels[number], self.strides[number]
 
@@ -93,14 +84,9 @@ class Pyramid:
 
 @dataclass
 class TextFeatures:
-    """Features of Q sentences.
+    """Features of Q sentences: words, the whole, the action.
 
-    Attributes:
-        words_QLD (Tensor): One feature a word (or sub-word).
-        word_mask_QL (Tensor): True on real words.
-        sentence_QD (Tensor): One vector a sentence.
-        action_QD (Tensor): The action, pooled from the words.
-        action_weights_QL (Tensor): The weights of that pooling.
+    The action is pooled from the words, by weights.
     """
 
     words_QLD: Tensor

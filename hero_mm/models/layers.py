@@ -1,9 +1,8 @@
 """Layers of hierarchical reasoning, and the joint one that they replace.
 
-The abstract of HERO says that its layers *decouple fully connected multi-head
-attention*. We choose space (the regions of a frame), words (the *pyramid
-alignment*), time (along a slot, the *shifted alignment*) and one token a
-frame that sees all frames. The cost is linear in frames.
+They *decouple fully connected multi-head attention*. We choose space (regions
+of a frame), words (the *pyramid alignment*), time (along a slot, the *shifted
+alignment*) and one token a frame. The cost is linear in frames.
 
 Shape legend: N sequences, Q queries, T frames, R regions (slots) a frame, W
 frames of a window, S sizes, L words or tokens, D width.
@@ -46,11 +45,7 @@ class Attention(nn.Module):
         start_silent(self.out)
 
     def forward(self, x: Tensor, bias: Optional[Tensor] = None) -> Tensor:
-        """Let tokens (N, L, D) attend to each other.
-
-        A bias that broadcasts to (N, heads, L, L) is added to the logits;
-        where it is bool, False hides.
-        """
+        """Tokens (N, L, D) attend to each other; a bool bias hides."""
         heads = self.num_heads
         q, k, v = (
             rearrange(part, 'n l (h d) -> n h l d', h=heads)
@@ -63,15 +58,11 @@ class Attention(nn.Module):
 class FeedForward(nn.Sequential):
     """Two linear layers with GELU between, ``ratio`` times as wide."""
 
-    def __init__(
-        self, embed_dims: int, ratio: float, out_dims: Optional[int] = None
-    ) -> None:
-        hidden = int(embed_dims * ratio)
-        super().__init__(
-            nn.Linear(embed_dims, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, out_dims or embed_dims),
-        )
+    def __init__(self, dims: int, ratio: float, out_dims: int = 0) -> None:
+        hidden = int(dims * ratio)
+        first = nn.Linear(dims, hidden)
+        last = nn.Linear(hidden, out_dims or dims)
+        super().__init__(first, nn.GELU(), last)
 
 
 def sine_features(positions: Tensor, num_bands: int) -> Tensor:
@@ -117,11 +108,7 @@ class BoxPosition(nn.Module):
 
 
 def temporal_shift(x: Tensor, channels: int, dim: int = -1) -> Tensor:
-    """Some channels come from the frame before, as many from the one after.
-
-    Of features (B, T, ...) whose channels lie on axis ``dim``; what would come
-    from outside the clip is zero.
-    """
+    """Some channels of (B, T, ...) come from the frames before and after."""
     rest = x.shape[dim] - 2 * channels
     back, ahead, same = x.split([channels, channels, rest], dim=dim)
     zero = torch.zeros_like(back[:, :1])
@@ -382,11 +369,7 @@ class HierarchicalLayer(nn.Module):
 
 
 class JointReasoningLayer(nn.Module):
-    """The baseline: all regions, words and frame tokens see each other.
-
-    Its feed-forward is wider, so that it has as many parameters as a
-    :class:`HierarchicalLayer`.
-    """
+    """The baseline of equal size: regions, words, frames see each other."""
 
     def __init__(
         self, embed_dims: int, num_heads: int, with_words: bool
@@ -435,10 +418,7 @@ def reasoning_layers(
     temporal_layer: Optional[dict] = None,
     first: int = 0,
 ) -> nn.ModuleList:
-    """Layers of one kind; windows of every second one begin halfway.
-
-    As of :class:`HierarchicalReasoningNeck`; ``first`` layers come before.
-    """
+    """Layers of one kind, of which windows of every second begin halfway."""
     if attention == 'joint' and not temporal_layer:
         return nn.ModuleList(
             JointReasoningLayer(embed_dims, num_heads, bool(num_sizes))

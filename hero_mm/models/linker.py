@@ -1,8 +1,7 @@
 """Linking: regions of neighbouring frames become slots that follow objects.
 
 One-to-one assignments between frames 1, 2, ... apart, all of them at once, and
-then one pass over the frames that hands each chain of regions a slot. A slot
-may pause for some frames and keep its place.
+then one pass over the frames that hands each chain of regions a slot.
 
 Shape legend: B clips, T frames, N regions a frame, S slots, D width.
 """
@@ -30,9 +29,8 @@ MAX_COST = 3.0
 def mutual_best(score: Tensor, rounds: int = 3) -> Tensor:
     """Assign rows and columns one to one, the best pairs first.
 
-    Pairs of (..., R, C) below 0 are not allowed. In each round, rows and
-    columns that are each other's best are paired. The row of each column, -1
-    where it has none.
+    Of scores (..., R, C), allowed from 0 on. In each round, those that are
+    each other's best are paired. Gives the row of each column, or -1.
     """
     row_of = score.new_full(score.shape[:-2] + score.shape[-1:], -1.0).long()
     for left in reversed(range(rounds)):
@@ -60,22 +58,13 @@ def _mark(flags: Tensor, index: Tensor, value: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class RegionLinker(BaseModule):
-    """Put the regions of a clip into slots.
+    """Put the regions of a clip into ``num_slots`` slots.
 
-    Args:
-        num_slots (int): S. At least the number of regions of a frame: then
-            every region has a slot.
-        max_gap (int): Frames to the next region of a slot, at most: a slot
-            pauses for up to ``max_gap - 1``.
+    A slot may pause for up to ``max_gap - 1`` frames and keep its place.
     """
 
     def __init__(self, num_slots: int, max_gap: int = 8) -> None:
         super().__init__()
-        if min(num_slots, max_gap) < 1:
-            raise UserError(
-                'num_slots and max_gap must be at least 1; got '
-                f'{num_slots} and {max_gap}'
-            )
         self.num_slots = num_slots
         self.max_gap = max_gap
 
@@ -86,8 +75,8 @@ class RegionLinker(BaseModule):
         if number > self.num_slots:
             raise UserError(
                 f'{number} regions a frame do not fit into num_slots='
-                f'{self.num_slots} slots: set model.linker.num_slots to at '
-                'least model.max_regions'
+                f'{self.num_slots}: set model.linker.num_slots to at least '
+                'model.max_regions'
             )
         before = self.predecessors(regions, pyramid)
         return _into_slots(
@@ -95,10 +84,7 @@ class RegionLinker(BaseModule):
         )
 
     def predecessors(self, regions: Regions, pyramid: Pyramid) -> Tensor:
-        """The region that each one continues, (B, T, N).
-
-        Its place in T * N, -1 for the first of a chain.
-        """
+        """The region that each one continues, in T * N, or -1, (B, T, N)."""
         looks = F.normalize(read_centres(pyramid, regions.boxes_BTN4), dim=-1)
         mask = regions.mask_BTN
         before = torch.full_like(mask, -1, dtype=torch.long)

@@ -1,7 +1,4 @@
-"""Losses that configs name; they are called as those of mmdet.
-
-Those that mmdet has, too, are here so that a model is built without importing
-it.
+"""Losses that configs name, called as those of mmdet, which is not imported.
 
 Shape legend: Q queries, V captions, B clips, T frames, N boxes, M others.
 Boxes are xyxy.

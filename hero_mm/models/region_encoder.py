@@ -56,9 +56,8 @@ class PointProjection(FeedForward):
 class RegionReader(nn.Module):
     """Read a level of the pyramid at points in and around each box.
 
-    ``scale`` 0 reads the mean of the frame. The level is projected to ``dims``
-    channels before; with ``shift`` some are read one frame back, too, and as
-    many one ahead.
+    ``scale`` 0 reads the mean of the frame. With ``shift`` some channels are
+    read one frame back, too, and as many one ahead.
     """
 
     def __init__(
@@ -98,8 +97,7 @@ class RegionReader(nn.Module):
 class ColourReader(nn.Module):
     """Read the frames themselves at ``points`` a side within each box.
 
-    Features of a backbone that learns from scratch, and the few channels that
-    are read of them, tell shapes and edges long before they tell colours.
+    Features that are learned from scratch tell colours late.
     """
 
     def __init__(self, embed_dims: int, points: int) -> None:
@@ -113,7 +111,7 @@ class ColourReader(nn.Module):
         if pyramid.picture_BT3HW is None:
             raise UserError(
                 'region_encoder.colour_points reads the frames, and the video '
-                'encoder gives none: set it to 0, or give picture_BT3HW'
+                'encoder gives none: set it to 0'
             )
         across, down = pyramid.level(0)[1]
         read = read_cells(
@@ -149,8 +147,8 @@ class RegionEncoder(BaseModule):
         super().__init__(init_cfg)
         if not 0 < len(scales) <= min(len(levels), len(points)):
             raise UserError(
-                f'{len(scales)} scales need as many levels and points, and '
-                f'there is one at least; got {len(levels)} and {len(points)}'
+                f'{len(scales)} scales need as many levels and points; got '
+                f'{len(levels)} and {len(points)}'
             )
         if read_dims % SHIFT_DIV:
             raise UserError(f'{read_dims=} is no multiple of {SHIFT_DIV}')

@@ -1,8 +1,7 @@
 """Regions: the boxes of a clip that may hold an object, and what they show.
 
-N regions a frame, and nothing else of the picture, meet the words. After
-:class:`RegionLinker` place n holds the same object in all frames: it is a
-slot.
+They, and nothing else of the picture, meet the words. After the linker place
+n holds the same object in all frames: it is a slot.
 
 Shape legend: B clips, Q sentences, T frames, N regions (or slots) a frame, M
 annotated objects, S sizes, P points, D width. Boxes are xyxy in pixels of the
@@ -25,27 +24,19 @@ from .losses import pairwise_iou
 
 @dataclass
 class Regions:
-    """Regions of B clips; of Q sentences after :meth:`of_queries`.
-
-    Attributes:
-        boxes_BTN4 (Tensor): The boxes, zeros on padding.
-        scores_BTN (Tensor): How likely each holds an object, in [0, 1].
-        mask_BTN (Tensor): True on regions.
-        times_BT (Tensor): Place of each frame among the sampled ones.
-        frame_mask_BT (Tensor): True on real frames.
-        features_BTND (Tensor, optional): What each region shows.
-        looks_BTNSD (Tensor, optional): The same at several sizes of its box.
-        fit_BTN2 (Tensor, optional): How well looks and action fit a sentence.
-        gate_BT (Tensor, optional): Logits of action consistency.
-    """
+    """Regions of B clips; of Q sentences after :meth:`of_queries`."""
 
     boxes_BTN4: Tensor
+    # How likely each holds an object, in [0, 1].
     scores_BTN: Tensor
     mask_BTN: Tensor
+    # Place of each frame among the sampled ones.
     times_BT: Tensor
     frame_mask_BT: Tensor
+    # What each region shows, also at several sizes of its box.
     features_BTND: Any = None
     looks_BTNSD: Optional[Tensor] = None
+    # How well looks and action fit a sentence; logits of its consistency.
     fit_BTN2: Any = None
     gate_BT: Optional[Tensor] = None
 
@@ -68,12 +59,9 @@ class Regions:
         """Take K regions of each frame, by their places (B, T, K)."""
 
         def gather(value: Tensor) -> Tensor:
-            index = index_BTK.reshape(
-                *index_BTK.shape, *[1] * (value.dim() - 3)
-            )
-            return value.gather(
-                2, index.expand(*index_BTK.shape, *value.shape[3:])
-            )
+            shape = index_BTK.shape
+            index = index_BTK.reshape(*shape, *[1] * (value.dim() - 3))
+            return value.gather(2, index.expand(*shape, *value.shape[3:]))
 
         return self._map(gather, but=('times_BT', 'frame_mask_BT'))
 

@@ -1,10 +1,9 @@
 """Retrieval: which frames go on, to the encoder or to the reasoning.
 
-Frames of low action consistency can be left out, in training by the same rule
-as at test time, so that the reasoning has seen clips with gaps. Kept frames
-keep their places in time. Before the backbone, a scout glances at small
-pictures. It learns to say what the action head says of the same frames; or,
-from true tubes, which frames the answer fills.
+Frames of low action consistency can be left out, in training as at test time;
+the others keep their places in time. Before the backbone, a scout glances at
+small pictures. It learns what the action head says of the same frames, or
+which frames the true tubes fill.
 
 Shape legend: B clips, Q sentences, T frames, K kept frames, P cells of all
 levels, D width, E width of the common space.
@@ -69,10 +68,7 @@ def encode_runs(
 
 @MODELS.register_module()
 class FrameRetrieval(BaseModule):
-    """Choose the frames of highest consistency.
-
-    docs/configs.md lists its options.
-    """
+    """Choose frames by consistency; docs/configs.md lists the options."""
 
     def __init__(
         self,
@@ -115,9 +111,8 @@ class FrameRetrieval(BaseModule):
     ) -> Optional[tuple[Tensor, Tensor]]:
         """Choose frames by logits of consistency (Q, T), of the real ones.
 
-        Returns:
-            tuple[Tensor, Tensor] | None: Frame numbers, increasing, and which
-            of them are meant, have shape (Q, K); None where all go on.
+        Gives frame numbers, increasing, and which of them are meant, (Q, K);
+        None where all go on.
         """
         ratio = self._ratio() if self.depth == 'reason' else 1.0
         if ratio >= 1:
@@ -156,10 +151,10 @@ class FrameRetrieval(BaseModule):
     def choose_runs(
         self, logits_QT: Tensor, mask_BT: Tensor, clip_of_query: Tensor
     ) -> Optional[tuple[Tensor, Tensor]]:
-        """Choose frames of each clip for all of its sentences, in runs.
+        """Choose runs of frames of each clip for all of its sentences.
 
-        From what the scout says: a frame is as good as the sentence that it
-        fits best says, a run as its best frame. As :meth:`forward`, (B, K).
+        A frame is as good as the sentence that it fits best says, a run as its
+        best frame. As :meth:`forward`, (B, K).
         """
         ratio = self._ratio()
         if ratio >= 1:
@@ -195,11 +190,7 @@ class FrameRetrieval(BaseModule):
 def best_frames(
     score_QT: Tensor, mask_QT: Tensor, ratio: float
 ) -> tuple[Tensor, Tensor]:
-    """The frames of highest score, in order of time.
-
-    Of a share of the real frames of each query, rounded up; as
-    :meth:`FrameRetrieval.forward`.
-    """
+    """A share, rounded up, of the real frames: the best, in order of time."""
     frames = score_QT.shape[1]
     # A clip keeps the share of its own frames, whatever stands beside it.
     wanted = (mask_QT.sum(1) * ratio - 1e-4).ceil().clamp(min=1)
@@ -218,9 +209,8 @@ def best_frames(
 class FrameScout(BaseModule):
     """Score the frames of clips by a glance.
 
-    A cell of its levels has looks and an action, as a region has in the action
-    head; a frame is as good as its best cell. docs/configs.md lists its
-    options.
+    A cell of its levels has looks and an action, as a region has; a frame is
+    as good as its best cell. docs/configs.md lists the options.
     """
 
     def __init__(
@@ -282,19 +272,13 @@ class FrameScout(BaseModule):
         tubes: Tubes,
         mask_QT: Tensor,
     ) -> dict[str, Tensor]:
-        """Learn from what the action head says of these frames, in logits.
-
-        Or from the true tubes of the same frames; ``mask_QT``: real ones.
-        """
+        """Learn what the action head, or true tubes, say of these frames."""
         wanted = consistency_QT.sigmoid()
         if self.supervision == 'span':
             wanted = tubes.valid_QT.to(logits_QT)
             mask_QT = mask_QT & tubes.known_Q[:, None]
-        return dict(
-            loss_scout=self.loss_scout(
-                logits_QT,
-                wanted,
-                mask_QT.to(logits_QT),
-                avg_factor=mask_QT.sum().clamp(min=1),
-            )
+        number = mask_QT.sum().clamp(min=1)
+        loss = self.loss_scout(
+            logits_QT, wanted, mask_QT.to(logits_QT), avg_factor=number
         )
+        return dict(loss_scout=loss)

@@ -1,11 +1,7 @@
 """Lower precision and compiled code give the same model."""
 
-import shutil
-
 import pytest
 import torch
-
-from hero_mm.models.layers import PyramidAlignment
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -80,24 +76,3 @@ def test_bfloat16_predicts_the_same_tubes(build, clips, predict):
 def half(predict, model, clips):
     with torch.autocast('cpu', torch.bfloat16):
         return predict(model, *clips)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    shutil.which('g++') is None and shutil.which('clang++') is None,
-    reason='torch.compile needs a C++ compiler',
-)
-def test_compiled_is_eager():
-    """Kernels are built for the step that is HERO's own."""
-    torch.manual_seed(0)
-    layer = PyramidAlignment(16, 2, 3)
-    inputs = (
-        torch.randn(2, 3, 4, 16),
-        torch.randn(2, 3, 4, 3, 16),
-        torch.randn(2, 5, 16),
-        torch.ones(2, 5, dtype=torch.bool),
-    )
-    with torch.no_grad():
-        wanted = layer(*inputs)
-        got = torch.compile(layer)(*inputs)
-    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)

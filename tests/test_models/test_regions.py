@@ -65,13 +65,6 @@ def test_best_takes_the_surest_that_are_real():
     assert none.best(9).mask_BTN.shape[-1] == 4
 
 
-def test_equally_sure_ones_keep_their_order():
-    boxes = [[[k, 0, k + 4, 4] for k in range(40)]]
-    few = make(boxes, [[0.5] * 40]).best(8)
-    many = make([boxes[0] * 9], [[0.5] * 40 + [0.0] * 320]).best(8)
-    assert torch.equal(few.boxes_BTN4, many.boxes_BTN4)
-
-
 def test_suppress_leaves_what_no_better_one_overlaps():
     """By 0.6 each; the third one is overlapped by the second alone."""
     boxes = [[[0, 4 * k, 10, 4 * k + 16] for k in range(3)]]

@@ -44,17 +44,6 @@ def plain(**options) -> FrameRetrieval:
     return MODELS.build(dict(type='FrameRetrieval', **options))
 
 
-def test_a_test_keeps_its_share_of_the_best():
-    retrieval = plain(depth='reason', keep_ratio=0.4).eval()
-    score, mask = torch.randn(2, 10), real_frames(10, 5)
-    for _ in range(3):
-        kept, real = retrieval(score, mask)
-        wanted = best_frames(score, mask, 0.4)
-        assert torch.equal(kept, wanted[0]) and torch.equal(real, wanted[1])
-    assert real.sum(1).tolist() == [4, 2]
-    assert plain(depth='reason', keep_ratio=1.0).eval()(score, mask) is None
-
-
 def numbers_kept(retrieval, draws: int = 60) -> list[int]:
     """Of 20 frames; 20 where all go on."""
     torch.manual_seed(0)
@@ -73,16 +62,6 @@ def test_training_draws_shares():
     assert set(never) == {20}
     none = plain(depth='reason', train_prob=1.0, train_ratios=())
     assert set(numbers_kept(none)) == {20}
-
-
-@pytest.mark.filterwarnings('error')
-def test_a_clip_of_one_frame_keeps_it():
-    retrieval = plain(depth='reason', train_prob=1.0)
-    for training in (False, True):
-        kept, real = retrieval.train(training)(
-            torch.zeros(1, 1), real_frames(1)
-        )
-        assert kept.tolist() == [[0]] and real.all()
 
 
 def test_wrong_options_are_refused():

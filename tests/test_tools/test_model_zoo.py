@@ -42,8 +42,6 @@ SUITE = (
     'YOLOX',
     'Deformable DETR',
     'GLIP',
-    'LD',
-    'Soft Teacher',
     'SOLO',
 )
 

@@ -1,9 +1,9 @@
 """A small video backbone that learns from scratch on a CPU.
 
 Residual 2-D convolutions a frame whose channels look one frame back and ahead
-(temporal shift, TSM, arXiv 1811.08383): part of HERO's *shifted alignment*
-starts here. Padded frames and pixels are kept at zero, so that a clip gives
-the same features alone and padded beside a larger one.
+(TSM, arXiv 1811.08383): part of HERO's *shifted alignment* starts here. Padded
+frames and pixels are kept at zero: a clip gives the same features alone and
+padded beside a larger one.
 
 Shape legend: B clips, T frames, C channels, H W grid.
 """
@@ -24,11 +24,7 @@ from ..layers import temporal_shift
 
 
 class ClipNorm(nn.Module):
-    """Normalise each channel over the real frames and pixels of a clip.
-
-    With one or two clips a batch the statistics of batch normalisation differ
-    from those of a test. Here a clip is treated alike in both.
-    """
+    """Normalise each channel over the real frames and pixels of a clip."""
 
     def __init__(self, dims: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -39,19 +35,14 @@ class ClipNorm(nn.Module):
     def forward(
         self, x: Tensor, num_frames: int, mask: Optional[Tensor]
     ) -> Tensor:
-        """Normalise features of shape (B * T, C, H, W).
-
-        ``mask`` of shape (B * T, 1, H, W) is None where nothing is padding.
-        """
+        """Features and mask (B * T, C or 1, H, W); None: no padding."""
         if mask is None:
-            return torch.cat(
-                [
-                    F.batch_norm(
-                        clip, None, None, self.weight, self.bias, True, 0.0
-                    )
-                    for clip in x.split(num_frames)
-                ]
-            )
+            learned = self.weight, self.bias
+            clips = [
+                F.batch_norm(clip, None, None, *learned, True, 0.0)
+                for clip in x.split(num_frames)
+            ]
+            return torch.cat(clips)
         clips = x.unflatten(0, (-1, num_frames))
         real = mask.unflatten(0, (-1, num_frames))
         count = real.sum((1, 3, 4), keepdim=True)
@@ -114,19 +105,17 @@ class ShiftBlock(nn.Module):
 class ShiftConvNet(BaseModule):
     """Small residual network with temporal shift, one level a stage.
 
-    The stem sees each frame with its difference to the neighbours, which
-    makes motion visible from the first layer on.
+    The stem sees each frame with its difference to the neighbours.
 
     Args:
         stem_channels (int): Channels at stride 2.
-        channels (Sequence[int]): Channels of the stages; the first one has
-            stride 4, each next one doubles it.
+        channels (Sequence[int]): Of the stages, from stride 4 on.
         num_blocks (Sequence[int]): Residual blocks a stage.
         out_indices (Sequence[int]): Stages that are returned.
         shift_div (int): 1/shift_div of the channels look back and as many
             look ahead; 0 switches the shift off.
-        norm (str): 'BN', batch normalisation, or 'clip', over the frames of
-            each clip alone, for batches of one or two clips.
+        norm (str): 'BN', or 'clip', over each clip alone, for batches of one
+            or two clips.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -181,10 +170,7 @@ class ShiftConvNet(BaseModule):
     def forward(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> tuple[Tensor, ...]:
-        """Encode frames (B, T, 3, H, W), with masks of frames and pixels.
-
-        Gives the levels of ``out_indices``, (B, T, C, H / stride, W / stride).
-        """
+        """Frames (B, T, 3, H, W) and masks to levels (B, T, C, H', W')."""
         num_clips, num_frames = frame_mask.shape
         mask = None
         if not (none_is_padding(frame_mask) and none_is_padding(pixel_mask)):

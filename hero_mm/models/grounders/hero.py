@@ -8,13 +8,11 @@ Shape legend: B clips, Q queries (sum of the sentences of the clips), V hard
 negative sentences, T frames, K kept frames, N slots a frame.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Optional, Union
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -70,15 +68,6 @@ class HERO(BaseModel):
                 'an action_head too, or retrieval=None'
             )
         self.video_encoder = MODELS.build(video_encoder)
-        is_bgr = getattr(self.data_preprocessor, 'rgb_to_bgr', False)
-        if getattr(self.video_encoder, 'wants_bgr', False) and not is_bgr:
-            print_log(
-                'backbones of the style caffe want B, G, R: data_preprocessor='
-                'dict(rgb_to_bgr=True, mean=[103.530, 116.280, 123.675], '
-                'std=[1.0, 1.0, 1.0])',
-                logger='current',
-                level=logging.WARNING,
-            )
         self.text_encoder = MODELS.build(text_encoder)
         self.proposal_generator = MODELS.build(proposal_generator)
         self.proposal_generator.bind(self.data_preprocessor)
@@ -92,17 +81,6 @@ class HERO(BaseModel):
         self.nms_iou = nms_iou
         self.jitter = jitter
 
-    def _load_from_state_dict(
-        self, state_dict: dict, prefix: str, *args: Any
-    ) -> None:
-        # MMEngine would load what fits, and leave most weights random.
-        if f'{prefix}tube_head.clip_out.weight' in state_dict:
-            raise UserError(
-                'the checkpoint is of hero_mm 0.1.0, whose model had another '
-                'form: train or convert again with this version'
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
     def train(self, mode: bool = True) -> 'HERO':
         """As of every module; what is checkpointed keeps its gradients."""
         keep_gradients(self)
@@ -114,14 +92,10 @@ class HERO(BaseModel):
         data_samples: Optional[Samples] = None,
         mode: str = 'tensor',
     ) -> Union[dict[str, Tensor], list[GroundingDataSample], TubeOutput]:
-        """Entry of MMEngine's loops.
+        """Entry of MMEngine's loops, of what the data preprocessor gives.
 
-        Args:
-            inputs (dict): Of the data preprocessor.
-            data_samples (Sequence[GroundingDataSample]): B samples with
-                ``queries``; for 'loss' with ``gt_queries`` and ``gt_tracks``.
-            mode (str): 'loss' gives losses, 'predict' the samples with
-                ``pred_queries``, 'tensor' the output of the tube head.
+        Mode 'loss' gives losses (samples need ``gt_queries``, ``gt_tracks``),
+        'predict' the samples with ``pred_queries``, 'tensor' a TubeOutput.
         """
         if data_samples is None:
             raise UserError(
@@ -153,8 +127,7 @@ class HERO(BaseModel):
     ) -> tuple[dict[str, Any], Samples, Optional[Tensor]]:
         """Leave frames out before they are encoded, where retrieval does.
 
-        Gives inputs and samples of the others, and what the scout says of
-        all, logits (Q, T).
+        Gives the others, and logits (Q, T) of all.
         """
         if self.retrieval is None or self.retrieval.scout is None:
             return inputs, samples, None
@@ -209,8 +182,7 @@ class HERO(BaseModel):
     ) -> tuple[Regions, Optional[Tensor], Optional[tuple[Tensor, Tensor]]]:
         """Slots of Q queries, of the frames that show what they say.
 
-        Beside them the consistency of all frames (Q, T) and, where some are
-        left out, numbers of the others and which of them are meant (Q, K).
+        Also the consistency of all frames (Q, T) and what retrieval kept.
         """
         # Boxes inform what follows; they are trained where they are made.
         regions = replace(regions, boxes_BTN4=regions.boxes_BTN4.detach())
@@ -259,10 +231,7 @@ class HERO(BaseModel):
     def encode_video(
         self, inputs: dict[str, Any], data_samples: Samples = ()
     ) -> Regions:
-        """Encode B clips, whatever sentences :meth:`ground` will get.
-
-        As in :meth:`forward`; proposal generators may read the samples.
-        """
+        """Encode B clips, whatever sentences :meth:`ground` will get."""
         return self._encode(inputs, data_samples)[0]
 
     def ground(
@@ -274,9 +243,8 @@ class HERO(BaseModel):
     ) -> list[GroundingDataSample]:
         """Answer sentences on encoded clips; no ground truth is read.
 
-        B clips from :meth:`encode_video` and their samples, which get
-        ``pred_queries``; ``text``, where they are encoded already, and
-        ``scouted_QT``, logits of all frames, where a scout left some out.
+        Of :meth:`encode_video`; ``text``, and what a scout said of all frames,
+        where they are known already.
         """
         if text is None:
             text = self.text_encoder(_texts(data_samples))

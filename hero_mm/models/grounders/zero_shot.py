@@ -1,11 +1,7 @@
 """A grounder that was never trained on tubes.
 
 A detector that is prompted by the sentence says how well each box of a frame
-fits it. Linking makes tubes of the boxes, and the scores along them choose
-one, and a span.
-
-Shape legend: B clips, Q queries (sum of the sentences of the clips), T
-frames, N slots a frame, H W pixels.
+fits it. Linking makes tubes of them, and the scores choose one, and a span.
 """
 
 from collections.abc import Sequence
@@ -34,9 +30,8 @@ CELL = 8
 class ZeroShotGrounder(BaseModel):
     """Ground by the phrase scores of a prompted detector.
 
-    There is nothing to learn. The detector sees frames one by one, so that
-    words of the action hardly count. A checkpoint of the detector itself is
-    one of this model, too.
+    The detector sees frames one by one, so that words of the action hardly
+    count. A checkpoint of the detector itself is one of this model, too.
 
     Args:
         proposal_generator (dict): Config of a generator that scores boxes by
@@ -44,8 +39,7 @@ class ZeroShotGrounder(BaseModel):
             a language model.
         linker (dict): Config of a :class:`RegionLinker`.
         max_regions (int): Regions of a frame that go on, for each sentence.
-        data_preprocessor (dict, optional): Config of a data preprocessor.
-        init_cfg (dict, optional): Initialization config.
+        data_preprocessor, init_cfg (dict, optional): As of :class:`HERO`.
     """
 
     def __init__(
@@ -103,11 +97,7 @@ class ZeroShotGrounder(BaseModel):
         data_samples: Optional[Samples] = None,
         mode: str = 'tensor',
     ) -> Union[list[GroundingDataSample], Regions]:
-        """Entry of MMEngine's loops, as :meth:`HERO.forward`.
-
-        'predict' gives samples with ``pred_queries``, 'tensor' the slots of
-        each query; 'loss' is refused.
-        """
+        """As :meth:`HERO.forward`; 'tensor' gives slots of each query."""
         if mode not in ('predict', 'tensor'):
             raise UserError(
                 f'mode is {mode!r}, but a zero-shot model cannot be trained: '

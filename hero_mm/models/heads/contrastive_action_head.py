@@ -1,13 +1,11 @@
 """Contrastive action correspondence: which frames show what a sentence says.
 
-The abstract of HERO says that weakly supervised contrastive learning splits
-the frames into *action-consistent* and *action-independent* ones, before the
-grounding. We choose: looks and action are compared in the same slot, a frame
-is as consistent as its best slot (a smooth maximum), the score of a video is
-the mean of its best frames. InfoNCE over the pairs of the batch learns it,
-with captions of another action as hard negatives; no pair that may be true is
-a negative. No interval is looked at, and nothing that follows sends a gradient
-here.
+Weakly supervised contrastive learning splits the frames into
+*action-consistent* and *action-independent* ones, before the grounding. We
+choose: looks and action are compared in the same slot, a frame is as
+consistent as its best slot, a video as its best frames. InfoNCE over the pairs
+of the batch learns it; no pair that may be true is a negative. No interval is
+looked at, and nothing that follows sends a gradient here.
 
 Shape legend: B clips, Q sentences, V captions, X hard negatives a sentence, T
 frames, N slots, D width, E width of the common space.
@@ -59,9 +57,8 @@ class SlotTextFit(nn.Module):
 
         Looks are the mean along a slot: what an object looks like stays.
         """
-        look, action = self.region(self.norm(regions.features_BTND)).chunk(
-            2, -1
-        )
+        both = self.region(self.norm(regions.features_BTND))
+        look, action = both.chunk(2, -1)
         look = (look * regions.mask_BTN[..., None]).sum(1)
         return F.normalize(look, dim=-1), F.normalize(action, dim=-1)
 
@@ -78,14 +75,10 @@ class SlotTextFit(nn.Module):
         clip_of_query: Tensor,
     ) -> Tensor:
         """Cosines of looks and of action of :meth:`slots`, (Q, T, N, 2)."""
-        look_BNE, action_BTNE = slots
-        look_QE, act_QE = self.texts(text)
-        look = torch.einsum(
-            'qne,qe->qn', look_BNE.index_select(0, clip_of_query), look_QE
-        )
-        action = torch.einsum(
-            'qtne,qe->qtn', action_BTNE.index_select(0, clip_of_query), act_QE
-        )
+        looks, actions = (one.index_select(0, clip_of_query) for one in slots)
+        look_QE, action_QE = self.texts(text)
+        look = torch.einsum('qne,qe->qn', looks, look_QE)
+        action = torch.einsum('qtne,qe->qtn', actions, action_QE)
         return torch.stack([look[:, None].expand_as(action), action], -1)
 
 
@@ -154,8 +147,8 @@ class ContrastiveActionHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Contrast pairs of videos and captions; no interval is used.
 
-        As :meth:`forward`, with ``samples`` for what may be true in them,
-        captions with another action, and the sentence that each was made from.
+        With ``samples`` for what may be true in them, captions with another
+        action, and the sentence that each was made from.
         """
         look_BNE, action_BTNE = slots = self.fit.slots(regions)
         numbers = send(action_numbers(samples), clip_of_query.device)
@@ -172,15 +165,14 @@ class ContrastiveActionHead(BaseModule):
         scores = self._frame_scores(fit, regions.mask_BTN[clip])
         hard = _top_mean(scores, regions.frame_mask_BT[clip])
         scale = self.fit.scale()
-        return dict(
-            loss_action_contrast=self.loss_contrast(
-                scale * pairs_BV.t(),
-                owner,
-                true_in_clip(numbers, samples),
-                in_rows(scale * hard, query_of_negative, len(clip_of_query)),
-                mine,
-            )
+        loss = self.loss_contrast(
+            scale * pairs_BV.t(),
+            owner,
+            true_in_clip(numbers, samples),
+            in_rows(scale * hard, query_of_negative, len(clip_of_query)),
+            mine,
         )
+        return dict(loss_action_contrast=loss)
 
     def span_loss(
         self,
@@ -192,19 +184,17 @@ class ContrastiveActionHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Loss of true tubes, for ``supervision='span'``; else nothing.
 
-        As :meth:`loss`; ``shows_QTN`` is True where a slot shows the tube,
-        ``asked_QTN`` where that is known.
+        Of slots that show a tube, and where that is known, bool.
         """
         if self.offset is None:
             return {}
         fit = self.fit(self.fit.slots(regions), text, clip_of_query).sum(-1)
         logits = self.fit.scale() * (fit - self.offset)
         number = (shows_QTN & asked_QTN).any(-1).sum().clamp(min=1)
-        return dict(
-            loss_action_span=self.loss_span(
-                logits, shows_QTN, asked_QTN.to(logits), avg_factor=number
-            )
+        loss = self.loss_span(
+            logits, shows_QTN, asked_QTN.to(logits), avg_factor=number
         )
+        return dict(loss_action_span=loss)
 
 
 def _top_mean(scores: Tensor, frame_mask: Tensor) -> Tensor:
@@ -232,8 +222,8 @@ def _gather_captions(
 ) -> tuple[list[Tensor], slice]:
     """Captions of all processes; those of the others carry no gradient.
 
-    Returns looks, actions, owners (clips of this process count from 0) and
-    numbers of the actions, and the captions of this process among them.
+    The same values (clips of this process count from 0), and where the
+    captions of this process stand.
     """
     own = [look_QE, action_QE, clip_of_query, number_Q]
     if get_world_size() == 1:

@@ -1,9 +1,8 @@
 """From scores of a phrase to tubes, without anything that is learned.
 
-Each slot has a score a frame: how well its box fits the sentence. The slot of
-the highest mean is the object. The span is where its scores are higher than
-elsewhere: a step is fitted to them for every first and last frame, and the
-better one fits, the likelier is the span.
+The slot of the highest mean score is the object. The span is where its scores
+are higher than elsewhere: a step is fitted to them for every first and last
+frame, and the better one fits, the likelier is the span.
 
 Shape legend: B clips, Q queries, T frames, N slots. Boxes are xyxy in pixels
 of the input.
@@ -21,7 +20,6 @@ from hero_mm.structures import GroundingDataSample
 
 from ..regions import Regions
 from .tube_decoding import (
-    Answers,
     bins_in_span,
     choose_span,
     in_order,
@@ -39,10 +37,9 @@ NOISE = 0.02
 def step_logits(score_QT: Tensor, weight_QT: Tensor) -> Tensor:
     """How well a higher level inside each span explains scores, (Q, T, T).
 
-    Logarithms of likelihoods, of first and last frame. Errors are normal, of a
-    spread that is not known, but at least ``NOISE``. A span of all frames, and
-    one whose scores are not higher than the others, explains nothing: 0. -inf
-    where the last frame comes first. ``weight_QT``: 1 on frames that count.
+    Logarithms of likelihoods, of first and last frame (-inf where the last one
+    comes first). Errors are normal, of a spread that is not known, but at
+    least ``NOISE``. ``weight_QT``: 1 on frames that count.
     """
     number_Q = weight_QT.sum(1).clamp(min=1)
     mean_Q = (score_QT * weight_QT).sum(1) / number_Q
@@ -64,10 +61,8 @@ class PhraseTubeHead(BaseModule):
     def forward(self, regions: Regions) -> tuple[Tensor, Tensor, Tensor]:
         """Choose a slot of each frame, by the scores of each query's sentence.
 
-        Returns:
-            tuple[Tensor, Tensor, Tensor]: Boxes (Q, T, 4), scores (Q, T), 0
-            where there is no slot, and on which frames the object may be
-            missed, bool, (Q, T).
+        Gives boxes (Q, T, 4), scores (Q, T), 0 where there is no slot, and on
+        which frames the object may be missed, bool, (Q, T).
         """
         mask, real = regions.mask_BTN, regions.frame_mask_BT
         scores = regions.scores_BTN.float() * mask
@@ -88,12 +83,7 @@ class PhraseTubeHead(BaseModule):
         edges_QT1: Tensor,
         samples: Sequence[GroundingDataSample],
     ) -> list[InstanceData]:
-        """Decode tubes in original pixels and native frames.
-
-        ``edges_QT1`` are the edges of the bins, native frames. ``scores``,
-        ``action_consistency`` and ``presence`` (its mean in the span) of the
-        answers are scores of the sentence.
-        """
+        """As of the tube head; scores, consistency, presence are those."""
         boxes, scores, missed = self(regions)
         real = regions.frame_mask_BT
         counts = real & ~missed
@@ -105,11 +95,17 @@ class PhraseTubeHead(BaseModule):
         )
         inside = bins_in_span(spans, edges_QT1) & counts
         presence = (scores * inside).sum(1) / inside.sum(1).clamp(min=1)
-        answers = Answers(
-            spans, span_scores, boxes, scores, scores.logit(1e-6), presence
+        return read_answers(
+            InstanceData(
+                spans=spans, span_scores=span_scores, presence=presence
+            ),
+            boxes,
+            scores,
+            scores.logit(1e-6),
+            counts & regions.mask_BTN.any(-1),
+            regions.times_BT,
+            samples,
         )
-        seen = counts & regions.mask_BTN.any(-1)
-        return read_answers(answers, seen, regions.times_BT, samples)
 
 
 def _in_pause(shown_QT: Tensor) -> Tensor:

@@ -27,7 +27,10 @@ def query_edges(
     samples: Sequence[GroundingDataSample],
     clip_of_query: Tensor,
 ) -> Tensor:
-    """Edges of the bins of the frames of regions of Q queries, (Q, T + 1)."""
+    """Edges of the bins of the frames of regions of Q queries, (Q, T + 1).
+
+    In native frames; padding repeats the last edge.
+    """
     numbers = nn.utils.rnn.pad_sequence(
         [torch.as_tensor(one.frame_inds).float() for one in samples], True
     )
@@ -35,25 +38,11 @@ def query_edges(
     numbers = send(numbers, clip_of_query.device)
     segments = send(segments, clip_of_query.device)
     places = regions.times_BT.clamp(max=numbers.shape[1] - 1)
-    return bin_edges(
-        numbers[clip_of_query].gather(1, places),
-        regions.frame_mask_BT,
-        segments[clip_of_query],
-    )
-
-
-def bin_edges(
-    numbers_QT: Tensor, mask_QT: Tensor, segments_Q2: Tensor
-) -> Tensor:
-    """Edges of the bins of sampled frames, (Q, T + 1).
-
-    Of native frame numbers in segments ``[start, end)``; padding repeats the
-    last edge.
-    """
+    numbers_QT = numbers[clip_of_query].gather(1, places)
     # Frame i lasts from i to i + 1: its middle is i + 0.5.
     between = (numbers_QT[:, 1:] + numbers_QT[:, :-1] + 1) / 2
-    start, end = segments_Q2[:, :1], segments_Q2[:, 1:]
-    between = torch.where(mask_QT[:, 1:], between, end)
+    start, end = segments[clip_of_query].chunk(2, 1)
+    between = torch.where(regions.frame_mask_BT[:, 1:], between, end)
     return torch.cat([start, between, end], 1)
 
 
@@ -66,8 +55,7 @@ def bins_in_span(spans_Q2: Tensor, edges_QT1: Tensor) -> Tensor:
 def to_bins(times_Q: Tensor, edges_QT1: Tensor, is_end: bool) -> Tensor:
     """Native times in bins: number of the bin plus offset in [0, 1].
 
-    An end that lies on an edge belongs to the bin before it, a start to the
-    bin after it.
+    An end on an edge belongs to the bin before it, a start to that after it.
     """
     num_bins = edges_QT1.shape[1] - 1
     index = torch.searchsorted(
@@ -113,10 +101,7 @@ def in_order(logits_QTT: Tensor) -> Tensor:
 
 
 def span_logits(output: TubeOutput) -> Tensor:
-    """Logits of all spans, (Q, T, T): of first and last frame, and between.
-
-    -inf where the last frame comes first or is padding.
-    """
+    """Logits of all spans, (Q, T, T), -inf where there is none."""
     start, end = output.start_QT.float(), output.end_QT.float()
     logits = start[:, :, None] + end[:, None]
     inside = sums_of_spans(output.actionness_QT.float())
@@ -159,10 +144,7 @@ def choose_span(
 def most_agreed(
     joint_QTT: Tensor, edges_QT1: Tensor, number: int = 512
 ) -> Tensor:
-    """Index (Q,) in T * T of the span with the highest expected tIoU.
-
-    Of the ``number`` most likely spans, which hold nearly all probability.
-    """
+    """Index (Q,) in T * T of the likely span with highest expected tIoU."""
     num_bins = joint_QTT.shape[-1]
     best = joint_QTT.flatten(1)
     log_prob, pairs = best.topk(min(number, best.shape[1]), dim=1)
@@ -178,13 +160,6 @@ def most_agreed(
     expected = torch.einsum('qab,qb->qa', iou, weight)
     expected = expected.masked_fill(log_prob.isneginf(), -1.0)
     return pairs.gather(1, expected.argmax(1, keepdim=True)).squeeze(1)
-
-
-def choose_boxes(output: TubeOutput) -> tuple[Tensor, Tensor]:
-    """Most likely box (Q, T, 4) of each frame, and how likely (Q, T)."""
-    score, slot = output.location_QTN.float().softmax(-1).max(-1)
-    index = slot[..., None, None].expand(-1, -1, 1, 4)
-    return output.boxes_QTN4.float().gather(2, index).squeeze(2), score
 
 
 def spread_frames(
@@ -210,22 +185,11 @@ def spread_frames(
     return take_frames(x, before) * (1 - share) + take_frames(x, after) * share
 
 
-@dataclass
-class Answers:
-    """What was found for Q queries, in native frames, pixels of the input."""
-
-    spans_Q2: Tensor
-    span_scores_Q: Tensor
-    boxes_QT4: Tensor
-    scores_QT: Tensor
-    # Logits of "the frame lies in the span".
-    inside_QT: Tensor
-    # That the clip shows what is asked, in [0, 1].
-    presence_Q: Tensor
-
-
 def read_answers(
-    answers: Answers,
+    found: InstanceData,
+    boxes_QT4: Tensor,
+    scores_QT: Tensor,
+    inside_QT: Tensor,
     seen_QT: Tensor,
     times_QT: Tensor,
     samples: Sequence[GroundingDataSample],
@@ -233,12 +197,13 @@ def read_answers(
 ) -> list[InstanceData]:
     """One result a clip: tubes in original pixels, a box a sampled frame.
 
-    Where a frame has no box (``seen_QT``), it lies between the others; frames
-    have places ``times_QT`` among the sampled ones. ``consistency_QT``, of
-    all sampled frames, stands in the place of ``inside_QT``.
+    What was ``found`` of Q queries gets boxes, their scores, and logits of
+    "the frame lies in the span" (``consistency_QT`` in their place is of all
+    sampled frames). Where a frame has no box (``seen_QT``), it lies between
+    the others; ``times_QT`` are places among the sampled ones.
     """
-    scores = torch.stack([answers.scores_QT, answers.inside_QT], -1)
-    values = torch.cat([answers.boxes_QT4, scores], -1)
+    scores = torch.stack([scores_QT, inside_QT], -1)
+    values = torch.cat([boxes_QT4, scores], -1)
     first = (~seen_QT).long().argsort(dim=1, stable=True)
     values = spread_frames(
         take_frames(values, first),
@@ -253,14 +218,9 @@ def read_answers(
     for sample in samples:
         mine = slice(done, done + len(sample.queries.texts))
         done, length = mine.stop, len(sample.frame_inds)
-        results.append(
-            InstanceData(
-                spans=answers.spans_Q2[mine],
-                bboxes=to_original(values[mine, :length, :4], sample),
-                scores=values[mine, :length, 4],
-                span_scores=answers.span_scores_Q[mine],
-                presence=answers.presence_Q[mine],
-                action_consistency=consistency[mine, :length],
-            )
-        )
+        one = found[mine]
+        one.bboxes = to_original(values[mine, :length, :4], sample)
+        one.scores = values[mine, :length, 4]
+        one.action_consistency = consistency[mine, :length]
+        results.append(one)
     return results

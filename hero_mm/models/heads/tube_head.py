@@ -1,7 +1,6 @@
 """Tube head: which slot a frame, and one time span a query.
 
-Every slot of a frame scores the query; its box is that of the clip. The span
-is one distribution over first and last frame with continuous offsets.
+The span is one distribution over first and last frame with offsets.
 
 Shape legend: B clips, Q queries, T frames, N slots, D width. Boxes are xyxy
 in pixels of the input.
@@ -29,10 +28,8 @@ from ..regions import Regions
 from ..targets import Tracks, Tubes, assign
 from .contrastive_action_head import SlotTextFit, in_rows
 from .tube_decoding import (
-    Answers,
     TubeOutput,
     bins_in_span,
-    choose_boxes,
     choose_span,
     read_answers,
     span_logits,
@@ -112,12 +109,7 @@ class TubeHead(BaseModule):
         regions: Regions,
         text: TextFeatures,
     ) -> TubeOutput:
-        """Score slots and boundaries.
-
-        Of reasoned slots and frame tokens, and the slots of each query with
-        what :meth:`compare` says.
-        """
-        real = regions.frame_mask_BT
+        """Score slots and boundaries; the slots carry :meth:`compare`."""
         hidden = ~regions.mask_BTN
         slots = self.norm(slots_QTND)
         if self.mask_slots:
@@ -138,13 +130,13 @@ class TubeHead(BaseModule):
         tokens = tokens + self.clues_in(clues.to(tokens))
         tokens = tokens + self.position(regions.times_BT)
         out = self.span_out(self.span_norm(tokens))
-        hide = float('-inf')
+        padding = ~regions.frame_mask_BT
         return TubeOutput(
             location_QTN=location,
             boxes_QTN4=regions.boxes_BTN4,
             early_QTN=early.masked_fill(hidden, -1e4),
-            start_QT=out[..., 0].masked_fill(~real, hide),
-            end_QT=out[..., 1].masked_fill(~real, hide),
+            start_QT=out[..., 0].masked_fill(padding, float('-inf')),
+            end_QT=out[..., 1].masked_fill(padding, float('-inf')),
             offsets_QT2=out[..., 2:4].sigmoid(),
             actionness_QT=out[..., 4] + best,
             span_weight=self.span_weight,
@@ -164,14 +156,9 @@ class TubeHead(BaseModule):
         return torch.stack([degree, best_QT / 10, before, after], -1)
 
     def assign(self, regions: Regions, tubes: Tubes) -> tuple[Tensor, Tensor]:
-        """Which slots of Q queries show the true tubes of the same frames.
-
-        And where that is known; bool, both have shape (Q, T, N).
-        """
-        shows, near = assign(
-            regions, tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
-        )
-        shows, near = shows.squeeze(-1), near.squeeze(-1)
+        """Which slots show the true tubes, and where that is known, bool."""
+        boxes, valid = tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
+        shows, near = (one[..., 0] for one in assign(regions, boxes, valid))
         known = tubes.known_Q[:, None, None]
         return shows, regions.mask_BTN & ~(near & ~shows) & known
 
@@ -182,11 +169,7 @@ class TubeHead(BaseModule):
         tubes: Tubes,
         edges_QT1: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses of slots and spans, of Q queries.
-
-        ``tubes`` are of the same frames; ``edges_QT1`` are the edges of the
-        bins, in native frames.
-        """
+        """Losses of slots and spans, of Q queries and tubes of the frames."""
         shows, asked = self.assign(regions, tubes)
         number = tubes.valid_QT.sum().clamp(min=1)
         least = self.min_share * asked.any(-1).sum()
@@ -194,22 +177,12 @@ class TubeHead(BaseModule):
             weight=asked.to(output.early_QTN),
             avg_factor=torch.maximum(number, least),
         )
-        losses = dict(
-            loss_location=self.loss_location(
-                output.location_QTN, shows, avg_factor=number
-            ),
-            loss_match=self.loss_match(output.location_QTN, shows, **focal),
-            loss_early=self.loss_early(output.early_QTN, shows, **focal),
-        )
         mask_QT, spans = regions.frame_mask_BT, tubes.spans_Q2
         known = tubes.known_Q.to(edges_QT1)
-        places = torch.stack(
-            [
-                to_bins(spans[:, 0], edges_QT1, is_end=False),
-                to_bins(spans[:, 1], edges_QT1, is_end=True),
-            ],
-            -1,
-        )
+        start, end = spans.unbind(1)
+        start = to_bins(start, edges_QT1, is_end=False)
+        end = to_bins(end, edges_QT1, is_end=True)
+        places = torch.stack([start, end], -1)
         steps = torch.arange(mask_QT.shape[1], device=mask_QT.device)
         # The bins beside that of a boundary are nearly as likely: their
         # offsets lead to the end that is next to it.
@@ -218,7 +191,11 @@ class TubeHead(BaseModule):
         near = near * known[:, None, None]
         counted = mask_QT * known[:, None]
         return dict(
-            **losses,
+            loss_location=self.loss_location(
+                output.location_QTN, shows, avg_factor=number
+            ),
+            loss_match=self.loss_match(output.location_QTN, shows, **focal),
+            loss_early=self.loss_early(output.early_QTN, shows, **focal),
             loss_span=self.loss_span(
                 span_logits(output),
                 places,
@@ -249,18 +226,15 @@ class TubeHead(BaseModule):
         negatives: TextFeatures,
         query_of_negative: Tensor,
     ) -> dict[str, Tensor]:
-        """InfoNCE over true tubes and captions of the batch.
+        """InfoNCE over the actions of true tubes and captions of the batch.
 
-        It uses spans: a loss of the grounding. As that of the action head,
-        with ``shows_QTN``, which slots show the true tubes.
+        As that of the action head, with the slots that show the tubes.
         """
         if self.loss_tube is None:
             return {}
-        _, action_BTNE = self.fit.slots(regions)
-        shows = shows_QTN.to(action_BTNE)
-        tube_QE = torch.einsum(
-            'qtn,qtne->qe', shows, action_BTNE.index_select(0, clip_of_query)
-        )
+        actions = self.fit.slots(regions)[1].index_select(0, clip_of_query)
+        shows = shows_QTN.to(actions)
+        tube_QE = torch.einsum('qtn,qtne->qe', shows, actions)
         number = shows.sum((1, 2))
         tube_QE = nn.functional.normalize(tube_QE, dim=-1)
         numbers = send(action_numbers(samples), query_of_negative.device)
@@ -269,18 +243,16 @@ class TubeHead(BaseModule):
         _, other_VE = self.fit.texts(negatives)
         hard_V = (tube_QE[query_of_negative] * other_VE).sum(-1)
         rows = torch.arange(len(tube_QE), device=tube_QE.device)
-        true = true_of_query(numbers, samples)
-        return dict(
-            loss_tube=self.loss_tube(
-                scale * caption_QE @ tube_QE.t(),
-                rows,
-                # What no slot shows is no rival.
-                true | (number == 0),
-                in_rows(scale * hard_V, query_of_negative, len(rows)),
-                slice(0, len(rows)),
-                weight=(number > 0).to(tube_QE),
-            )
+        loss = self.loss_tube(
+            scale * caption_QE @ tube_QE.t(),
+            rows,
+            # What no slot shows is no rival.
+            true_of_query(numbers, samples) | (number == 0),
+            in_rows(scale * hard_V, query_of_negative, len(rows)),
+            slice(0, len(rows)),
+            weight=(number > 0).to(tube_QE),
         )
+        return dict(loss_tube=loss)
 
     def elsewhere_loss(
         self,
@@ -293,23 +265,20 @@ class TubeHead(BaseModule):
     ) -> dict[str, Tensor]:
         """What the other clips of the batch show is not what a query says.
 
-        So what late fusion says compares from clip to clip. Slots that the
-        query may be true of count nothing, nor do slots that nobody annotated.
+        Slots that it may be true of count nothing, nor do slots that nobody
+        annotated.
         """
         if self.loss_elsewhere is None:
             return {}
         shows, near = assign(regions, tracks.boxes_BTM4, tracks.valid_BTM)
-        true_QBM = send(
-            true_of_tracks(samples, near.shape[-1]), clip_of_query.device
-        )
-        true_QBTN = torch.einsum(
-            'btnm,qbm->qbtn', near.float(), true_QBM.float()
-        )
+        device = clip_of_query.device
+        true = send(true_of_tracks(samples, near.shape[-1]), device).float()
+        true = torch.einsum('btnm,qbm->qbtn', near.float(), true)
         known = shows.any(-1) | tracks.complete_B[:, None, None]
-        clips = torch.arange(len(samples), device=clip_of_query.device)
+        clips = torch.arange(len(samples), device=device)
         other = (clip_of_query[:, None] != clips) & tubes.known_Q[:, None]
         asked = regions.mask_BTN & known & other[..., None, None]
-        asked = asked & (true_QBTN == 0)
+        asked = asked & (true == 0)
         look_BNE, action_BTNE = self.fit.slots(regions)
         look_QE, action_QE = self.fit.texts(text)
         weight = self.fit.scale() * self.fit_weight
@@ -317,14 +286,13 @@ class TubeHead(BaseModule):
         action = torch.einsum('btne,qe->qbtn', action_BTNE, action_QE)
         early = weight[0] * look[:, :, None] + weight[1] * action
         early = early + self.fit_bias
-        return dict(
-            loss_elsewhere=self.loss_elsewhere(
-                early,
-                torch.zeros_like(early),
-                asked.to(early),
-                avg_factor=tubes.valid_QT.sum().clamp(min=1),
-            )
+        loss = self.loss_elsewhere(
+            early,
+            torch.zeros_like(early),
+            asked.to(early),
+            avg_factor=tubes.valid_QT.sum().clamp(min=1),
         )
+        return dict(loss_elsewhere=loss)
 
     @torch.no_grad()
     def predict(
@@ -347,29 +315,24 @@ class TubeHead(BaseModule):
             self.expected_iou,
         )
         real = regions.frame_mask_BT
-        answers = Answers(
-            spans,
-            span_scores,
-            *choose_boxes(output),
-            output.actionness_QT,
-            self._presence(output, spans, edges_QT1, real),
-        )
-        seen = real & regions.mask_BTN.any(-1)
-        return read_answers(
-            answers, seen, regions.times_BT, samples, consistency_QT
-        )
-
-    @staticmethod
-    def _presence(
-        output: TubeOutput, spans_Q2: Tensor, edges_QT1: Tensor, real: Tensor
-    ) -> Tensor:
-        """That a clip shows what a sentence says, in [0, 1], (Q,).
-
-        The late fusion of looks and action, in the span: of what is said of
-        spans and slots, this alone is not relative to the rest of the clip.
-        """
         # A span within one frame has no middle.
-        inside = bins_in_span(spans_Q2, edges_QT1) & real
+        inside = bins_in_span(spans, edges_QT1) & real
         inside = inside | (real & ~inside.any(1, keepdim=True))
+        # Late fusion alone is not relative to the rest of the clip.
         best = output.early_QTN.float().amax(-1) * inside
-        return (best.sum(1) / inside.sum(1).clamp(min=1)).sigmoid()
+        presence = (best.sum(1) / inside.sum(1).clamp(min=1)).sigmoid()
+        # The most likely box of each frame.
+        scores, slot = output.location_QTN.float().softmax(-1).max(-1)
+        slot = slot[..., None, None].expand(-1, -1, 1, 4)
+        return read_answers(
+            InstanceData(
+                spans=spans, span_scores=span_scores, presence=presence
+            ),
+            output.boxes_QTN4.float().gather(2, slot).squeeze(2),
+            scores,
+            output.actionness_QT,
+            real & regions.mask_BTN.any(-1),
+            regions.times_BT,
+            samples,
+            consistency_QT,
+        )

@@ -67,12 +67,9 @@ class HierarchicalReasoningNeck(BaseModule):
     ) -> tuple[Tensor, Tensor]:
         """Reason: gives regions and frame tokens (Q, T, D).
 
-        Place n of the regions is one slot in all frames. Masks are True on
-        what is real. Looks are what regions show at S sizes (by default the
-        regions themselves), times the places of the frames (from 0 on), real
-        frames by default those that have a region. ``fit_QTN2`` says how well
-        looks and action of a region fit, ``gate_QT`` are logits of action
-        consistency.
+        Masks are True on what is real. Looks are what regions show at S sizes
+        (by default the regions themselves), ``fit_QTN2`` says how well their
+        looks and action fit, ``gate_QT`` are logits of action consistency.
         """
         if times_QT is None:
             steps = torch.arange(mask_QTN.shape[1], device=mask_QTN.device)

@@ -34,19 +34,15 @@ class DenseHeadProposals(ProposalGenerator):
     The head sees a level of the pyramid and, as coarser levels, maxima over
     2 x 2 neighbours of the level before. Every annotated object is of its one
     class, and everything else is background: it learns only from clips whose
-    tracks are complete (``tracks_complete``). Where no clip of a batch is,
-    its losses are zero; a data set of such clips needs
-    :class:`ObjectProposals`.
+    tracks are complete (``tracks_complete``).
 
     Args:
         head (dict): Config of a dense head, such as ``mmdet.RPNHead`` or
             ``mmdet.FCOSHead``; its strides are those of the levels, in
             pixels. ``train_cfg`` and ``test_cfg`` go in here, too.
-        level (int): The level of the pyramid that it sees. Defaults to -1,
-            the coarsest.
-        num_levels (int): Levels that the head sees, this one and coarser
-            ones made of it. Defaults to 1.
-        loss_weight (float): Weight of all its losses. Defaults to 1.
+        level (int): The level of the pyramid that it sees; the coarsest.
+        num_levels (int): This level and coarser ones made of it.
+        loss_weight (float): Weight of all its losses.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -98,11 +94,10 @@ class DenseHeadProposals(ProposalGenerator):
     ) -> tuple[dict[str, Tensor], Regions]:
         """See :meth:`ProposalGenerator.loss_and_predict`.
 
-        Losses of the head keep its own names behind ``loss_proposal_``. All
-        frames of complete clips go at once, whatever their size: heads that
-        count objects over all processes must be called equally often in each.
-        Where no clip is complete, one frame without objects stands in, whose
-        losses weigh 0: every weight needs a gradient.
+        All frames of complete clips go at once, whatever their size: heads
+        that count objects over all processes must be called equally often in
+        each. Where no clip is complete, one frame without objects stands in,
+        whose losses weigh 0: every weight needs a gradient.
         """
         frames = real_frames(inputs)
         learned = [
@@ -131,10 +126,7 @@ class DenseHeadProposals(ProposalGenerator):
         return losses, self(pyramid, inputs, samples)
 
     def _cells(self, pyramid: Pyramid, frames: list[RealFrame]) -> Tensor:
-        """The level of some frames; ValueError where the head is not for it.
-
-        The strides that the head is built for must be those of the levels.
-        """
+        """The level of some frames; ValueError for heads of other strides."""
         level_BTDHW, stride = pyramid.level(self.level)
         priors: Any = getattr(self.head, 'prior_generator', None)
         wanted = [
@@ -145,9 +137,8 @@ class DenseHeadProposals(ProposalGenerator):
             raise UserError(
                 f'the proposal head is built for strides {priors.strides} '
                 f'(x, y), but the levels that it sees have {wanted}: set the '
-                'strides of its anchor_generator (or prior_generator) to '
-                'these, and num_levels to their number, or choose another '
-                'level of the pyramid'
+                'strides of its anchor_generator to these, and num_levels to '
+                'their number, or choose another level'
             )
         length = level_BTDHW.shape[1]
         places = [one.clip * length + one.frame for one in frames]

@@ -13,23 +13,16 @@ from hero_mm.errors import UserError
 from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
 from hero_mm.pretrained.filling import some
 
-from ..video_encoders.building import build_part, find_part, reason
+from ..video_encoders.building import build_part, reason
 
 
 def build_detector(
     detector: Union[dict, str, Path], language_model: Optional[str] = None
 ) -> nn.Module:
-    """Build a detector of mmdet; it is not initialised.
+    """Build a detector of mmdet, as of :class:`DetectorProposals`.
 
-    Args:
-        detector (dict | str | PathLike): Its config, or a config file;
-            ``mmdet::PATH`` takes one of mmdet's own.
-        language_model (str, optional): Folder of its language model, in place
-            of the name that the config has.
-
-    Raises:
-        FileNotFoundError: There is no such config file.
-        ValueError: It names no detector that can be built.
+    It is not initialised. FileNotFoundError where there is no such config
+    file, ValueError where it names no detector that can be built.
     """
     if isinstance(detector, dict):
         # Some detectors write into their config.
@@ -38,7 +31,6 @@ def build_detector(
         model = _read_config(str(detector))
     if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
-    _check_kind(find_part(model, 'detector'))
     if language_model is not None:
         if 'language_model' not in model:
             raise UserError(
@@ -50,12 +42,8 @@ def build_detector(
             model.bbox_head.lang_model_name = language_model
     encoder = model.get('encoder') or {}
     if encoder.get('num_cp') and not importlib.util.find_spec('fairscale'):
+        # It saves memory in training alone.
         encoder['num_cp'] = 0
-        print_log(
-            'fairscale is not installed: the detector keeps all activations '
-            '(num_cp=0), which takes more memory in training',
-            logger='current',
-        )
     try:
         built: Any = build_part(model, 'detector')
     except OSError as error:
@@ -64,9 +52,8 @@ def build_detector(
         raise UserError(
             f'the language model of the detector {model.type} cannot be had: '
             f'{reason(error)}. On a machine with internet: hf download '
-            f'{model.language_model.name} config.json model.safetensors '
-            'tokenizer.json tokenizer_config.json vocab.txt --local-dir '
-            'FOLDER; then give language_model=FOLDER beside the detector'
+            f'{model.language_model.name} --local-dir FOLDER; then give '
+            'language_model=FOLDER beside the detector'
         ) from error
     if getattr(built, 'with_mask', False) and not built.with_bbox:
         raise UserError(
@@ -99,32 +86,12 @@ def _read_config(path: str) -> ConfigDict:
     return ConfigDict(config.model)
 
 
-def _check_kind(kind: Any) -> None:
-    """ValueError where its class is no detector of single frames."""
-    from mmdet.models import detectors, mot
-
-    refused = (
-        detectors.KnowledgeDistillationSingleStageDetector,
-        detectors.SemiBaseDetector,
-        detectors.FastRCNN,
-        mot.BaseMOTModel,
-    )
-    if isinstance(kind, type) and issubclass(kind, refused):
-        raise UserError(
-            f'{kind.__name__} does not find boxes in a frame by itself: give '
-            'the config of a plain detector and its weights (of a '
-            'semi-supervised one or a tracker, the entry model.detector; GFL '
-            'for LD, PAA for LAD, Faster R-CNN for Fast R-CNN)'
-        )
-
-
 def _fit(detector: Any) -> None:
     """Let a detector look at frames for their boxes, in place.
 
-    Masks would be found and thrown away. Detectors whose pipeline pads
-    (RTMDet, CenterNet) do not pad in their data preprocessor, and join levels
-    that must be of whole cells; transformers mask what pads a frame and take
-    any size. mmdet 3.3 asks SSD's head for ``loss_cls`` when it predicts.
+    Masks would be found and thrown away. Those whose pipeline pads (RTMDet,
+    CenterNet) join levels of whole cells; transformers take any size. mmdet
+    3.3 asks SSD's head for ``loss_cls`` when it predicts.
     """
     from mmdet.models.detectors.base_detr import DetectionTransformer
 

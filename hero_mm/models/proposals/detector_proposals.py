@@ -17,7 +17,7 @@ from hero_mm.registry import MODELS
 
 from ..features import Pyramid
 from ..regions import Regions, clips_of_queries
-from ..video_encoders.building import FAILURES, reason
+from ..video_encoders.building import in_words
 from .base import ProposalGenerator, Samples
 from .detector_building import build_detector, load_detector
 from .frame_samples import (
@@ -26,9 +26,6 @@ from .frame_samples import (
     pack_proposals,
     real_frames,
 )
-
-# Pixels a side that no detector of mmdet finds too small.
-LARGE = 512
 
 
 @MODELS.register_module()
@@ -43,21 +40,13 @@ class DetectorProposals(ProposalGenerator):
         detector (dict | str | PathLike): Config of the detector, or a config
             file whose ``model`` it is; ``mmdet::PATH`` takes one of mmdet's
             own.
-        checkpoint (str, optional): Its weights: a file, URL or work dir. They
-            are loaded by :meth:`init_weights`, so that a checkpoint of HERO,
-            which holds them too, needs no other file.
+        checkpoint (str, optional): Its weights: a file, URL or work dir, which
+            :meth:`init_weights` loads.
         frozen (bool): True; a detector is trained by itself, before.
         text (str, optional): Prompt of a detector with a language model, in
             place of the sentences.
-        scale (float): Frames are resized by this for the detector, which may
-            want larger ones. Defaults to 1.0.
-        max_per_frame (int): Most boxes of a frame. Defaults to 50.
-        nms_iou (float, optional): Boxes that overlap a better one by more are
-            left out, whatever class or sentence they are of; None keeps them.
-            Defaults to 0.7.
-        batch_size (int): Frames that it looks at once. Defaults to 16.
-        language_model (str, optional): Folder of its language model, in place
-            of the name that the config has.
+        scale, max_per_frame, nms_iou, batch_size, language_model: See
+            docs/proposals.md.
         init_cfg (dict, optional): Initialization config.
     """
 
@@ -79,11 +68,6 @@ class DetectorProposals(ProposalGenerator):
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if min(scale, max_per_frame, batch_size) <= 0:
-            raise UserError(
-                'scale, max_per_frame and batch_size must be positive; got '
-                f'{scale}, {max_per_frame} and {batch_size}'
-            )
         if not frozen:
             raise UserError(
                 'frozen=False: a detector does not learn with HERO. Train it '
@@ -179,9 +163,8 @@ class DetectorProposals(ProposalGenerator):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Find boxes in N frames (3, H, W), BGR in [0, 255].
 
-        For a detector with a language model ``prompts`` are those of each
-        frame, which gets what is found for any of them. Gives boxes (K, 4) of
-        each, xyxy in its pixels, and scores (K,), best first.
+        ``prompts`` are those of each frame, which gets what is found for any
+        of them. Gives boxes (K, 4) of each, xyxy, and scores (K,), best first.
         """
         if not self.takes_text:
             prompts = [('',)] * len(frames)
@@ -206,31 +189,13 @@ class DetectorProposals(ProposalGenerator):
     def _run(self, inputs: Tensor, data: list[Any]) -> list[Any]:
         """Run the detector; ValueError where it does not take such frames."""
         height, width = inputs.shape[-2:]
-        try:
+        with in_words(
+            f'{self.name} does not run on {len(inputs)} frames of '
+            f'{width}x{height} pixels',
+            'So says the detector itself: look into its config, or enlarge '
+            'the frames for it (scale)',
+        ):
             return self.detector.predict(inputs, data, rescale=False)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except FAILURES as error:
-            why = 'So says the detector itself: look into its config'
-            if isinstance(error, ImportError):
-                why = 'Install it'
-            elif max(height, width) < LARGE and self._takes_large_frames():
-                why = (
-                    f'The frames are too small for it: it runs on {LARGE}x'
-                    f'{LARGE} pixels. Enlarge them: scale of the detector'
-                )
-            raise UserError(
-                f'{self.name} does not run on {len(inputs)} frames of '
-                f'{width}x{height} pixels: {reason(error)}. {why}'
-            ) from error
-
-    def _takes_large_frames(self) -> bool:
-        pixels = torch.zeros(1, 3, LARGE, LARGE, device=self._device())
-        try:
-            self._run(pixels, [self._sample((LARGE, LARGE), 'object')])
-        except UserError:
-            return False
-        return True
 
     def _sample(self, size: tuple[int, int], text: str) -> Any:
         """A frame to find boxes in."""
@@ -266,11 +231,6 @@ class DetectorProposals(ProposalGenerator):
         rows, columns = round(height * self.scale), round(width * self.scale)
         return max(1, rows), max(1, columns)
 
-    def _factor(self, size: tuple[int, int], like: Tensor) -> Tensor:
-        """From pixels of a frame to those that the detector sees."""
-        height, width = self._scaled(*size)
-        return like.new_tensor([width / size[1], height / size[0]] * 2)
-
     def _resize(self, frame: Tensor) -> Tensor:
         size = self._scaled(*frame.shape[-2:])
         if size == frame.shape[-2:]:
@@ -293,9 +253,7 @@ class DetectorProposals(ProposalGenerator):
         if not isinstance(batch['inputs'], Tensor):
             raise UserError(
                 f'the config of {self.name} has no data_preprocessor that '
-                'makes a batch of frames: give it that of its training, such '
-                "as dict(type='DetDataPreprocessor', mean=..., std=..., "
-                'bgr_to_rgb=..., pad_size_divisor=32)'
+                'makes a batch of frames: give it that of its training'
             )
         return batch['inputs'], batch['data_samples']
 
@@ -345,7 +303,8 @@ class DetectorProposals(ProposalGenerator):
         boxes = torch.cat([none.view(0, 4), *(b for b, _ in found)])
         scores = torch.cat([none, *(s for _, s in found)])
         height, width = frame.shape[-2:]
-        boxes = boxes / self._factor((height, width), boxes)
+        rows, columns = self._scaled(height, width)
+        boxes = boxes / boxes.new_tensor([columns / width, rows / height] * 2)
         limit = boxes.new_tensor([width, height] * 2)
         boxes = boxes.clamp(min=0).minimum(limit)
         order = scores.argsort(descending=True, stable=True)

@@ -1,6 +1,4 @@
-"""Frames of clips as samples of mmdet, and what is found in them as regions.
-
-Only real frames are handed on: what pads a batch is no picture.
+"""Real frames of clips as samples of mmdet, what is found in them as regions.
 
 Shape legend: B clips, T frames, N real frames of all of them, K boxes of a
 frame. Boxes are xyxy in pixels of the input.
@@ -25,11 +23,7 @@ class RealFrame(NamedTuple):
 
 
 def real_frames(inputs: dict[str, Any]) -> list[RealFrame]:
-    """The N real frames of a batch, clip by clip.
-
-    From ``frame_mask`` (B, T) and ``pixel_mask`` (B, H, W) of the data
-    preprocessor, or its ``extents`` where they are known.
-    """
+    """The N real frames of a batch of the data preprocessor, clip by clip."""
     extents = inputs.get('extents') or read_extents(
         inputs['frame_mask'], inputs['pixel_mask']
     )
@@ -63,11 +57,7 @@ def pack_proposals(
     frames: Iterable[RealFrame],
     frame_mask_BT: Tensor,
 ) -> Regions:
-    """Pad the proposals of N frames to one number, at least 1.
-
-    ``boxes`` are N times xyxy (K_i, 4), ``scores`` N times (K_i,). The result
-    lies where ``frame_mask_BT`` lies, and is masked where nothing was found.
-    """
+    """Pad boxes (K_i, 4) and scores (K_i,) of N frames to one number."""
     most = max([1, *(len(one) for one in boxes)])
     shape = (*frame_mask_BT.shape, most)
     device = boxes[0].device

@@ -2,7 +2,6 @@
 
 Every cell regresses the box of the object that is centred near it, and says
 how well that box will fit, 0 where there is no object.
-Boxes and scores of all frames of a batch are made and assigned at once.
 
 Shape legend: B clips, T frames, P = H W cells of the level, M annotated
 objects, K proposals a frame, D width. Boxes are xyxy in pixels of the input.
@@ -28,10 +27,7 @@ from .base import ProposalGenerator, Samples
 
 @MODELS.register_module()
 class ObjectProposals(ProposalGenerator):
-    """Propose peaks of an objectness that is learned on every track.
-
-    docs/configs.md lists its options.
-    """
+    """Propose peaks of an objectness; docs/configs.md lists the options."""
 
     def __init__(
         self,
@@ -130,8 +126,7 @@ class ObjectProposals(ProposalGenerator):
     ) -> tuple[dict[str, Tensor], Regions]:
         """See :meth:`ProposalGenerator.loss_and_predict`.
 
-        In a clip whose tracks are not complete only the cells inside
-        annotated boxes are asked: what else is there is unknown.
+        Where tracks are not complete, cells outside of boxes are not asked.
         """
         logits, boxes, centres, unit = self._dense(pyramid)
         tracks = Tracks.of(samples, logits.shape[1])

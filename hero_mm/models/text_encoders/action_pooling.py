@@ -1,8 +1,7 @@
 """From word features to the vectors that the other parts ask for.
 
-The abstract of HERO speaks of *action* semantic correspondence and does not
-say how the action is read from the caption. We choose attention pooling over
-the words, learned, with no parser.
+How the action is read from the caption, the abstract of HERO does not say. We
+choose attention pooling over the words, learned, with no parser.
 
 Shape legend: Q queries, L words, C encoder width, D width.
 """
@@ -15,10 +14,7 @@ from ..features import TextFeatures
 
 
 class TextPooling(BaseModule):
-    """Project words from width C (``in_dims``) to D (``embed_dims``).
-
-    And pool a sentence vector and an action vector.
-    """
+    """Project words from width C to D, pool a sentence and an action."""
 
     def __init__(self, in_dims: int, embed_dims: int) -> None:
         super().__init__()

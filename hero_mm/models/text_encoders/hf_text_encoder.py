@@ -3,10 +3,9 @@
 Shape legend: Q queries, L sub-words, C encoder width, D width.
 """
 
-import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Optional
 
@@ -23,18 +22,14 @@ from ..features import TextFeatures
 from ..video_encoders.building import freeze_unread, reason, untouched
 from .action_pooling import TextPooling
 
-# Sentences whose words are kept in memory.
-_KEPT = 100_000
-
 
 @MODELS.register_module()
 class HFTextEncoder(BaseModule):
     """Words of a pretrained language model, projected to width D.
 
     RoBERTa, BERT and their like, the text tower of CLIP, the encoder of T5 or
-    BART: of a model with a picture tower or a decoder the text part alone is
-    kept. The words are pooled here; what of the model is then read by nobody
-    is frozen. Code that lies in the folder of a model is never run.
+    BART: the text part alone is kept, and the words are pooled here. What
+    nobody reads of it is frozen. Code in the folder of a model is never run.
 
     Args:
         embed_dims (int): Width D.
@@ -42,8 +37,7 @@ class HFTextEncoder(BaseModule):
         pretrained (bool): :meth:`init_weights` loads the weights of the
             folder; a model that gets a checkpoint of HERO needs none. False
             leaves it random. Defaults to True.
-        frozen (bool): Do not train the language model. Its word features are
-            then computed once a sentence and kept. Defaults to False.
+        frozen (bool): Do not train the language model. Defaults to False.
         max_words (int): Longer sentences are cut there, in sub-words; the
             model must have positions for them (CLIP: 77).
         init_cfg (dict, optional): Initialization config.
@@ -51,8 +45,7 @@ class HFTextEncoder(BaseModule):
     Raises:
         OSError: The model cannot be found; the message says how to get it.
         ValueError: The model has no positions for so many words, needs code
-            of its own, reads what pads a sentence, or a word in it does not
-            see those behind it.
+            of its own, or a word in it does not see those behind it.
     """
 
     def __init__(
@@ -86,28 +79,13 @@ class HFTextEncoder(BaseModule):
             )
         self.frozen = frozen
         self.max_words = max_words
-        self._cache: dict[str, Tensor] = {}
         if frozen:
             self.language_model.requires_grad_(False).eval()
         self._look(config.model_type)
         self.pooling = TextPooling(config.hidden_size, embed_dims)
 
     def _look(self, kind: str) -> None:
-        """Run on sentences: what nothing reads, and what a word sees."""
-        takes = inspect.signature(self.language_model.forward).parameters
-        if 'input_ids' not in takes:
-            raise UserError(
-                f'{self.name} ({kind}) reads no words, but '
-                f'{next(iter(takes))}: give a language model, such as '
-                'roberta-base'
-            )
-        if 'attention_mask' not in takes or self._sees_padding():
-            raise UserError(
-                f'{self.name} ({kind}) reads what pads a sentence as words: '
-                'its answer would change with the length of the other '
-                'sentences. Take a language model that leaves it out, such as '
-                'roberta-base'
-            )
+        """Run on a sentence: what nothing reads, and what a word sees."""
         tokens = self._tokens(['the man who walks'])
         with untouched(self.language_model, gradients=True):
             words_QLC = self._hidden(tokens)
@@ -129,19 +107,9 @@ class HFTextEncoder(BaseModule):
         if torch.equal(words_QLC[:, :-1], again_QLC[:, :-1]):
             raise UserError(
                 f'{self.name} ({kind}) is a decoder: its words do not see '
-                'those behind them, and "the red" of "the red ball" would '
-                'not know of the ball. Take an encoder (RoBERTa, BERT, CLIP '
+                'those behind them. Take an encoder (RoBERTa, BERT, CLIP '
                 'text) or an encoder-decoder (T5, BART), whose encoder is used'
             )
-
-    def _sees_padding(self) -> bool:
-        """Whether it reads a sentence otherwise beside a longer one."""
-        texts = ['the man who walks', 'the man who walks beside a dog']
-        with untouched(self.language_model):
-            alone_QLC = self._hidden(self._tokens(texts[:1]))
-            both_QLC = self._hidden(self._tokens(texts))
-        change = both_QLC[:1, : alone_QLC.shape[1]] - alone_QLC
-        return bool(change.abs().max() > 0.01 * alone_QLC.abs().max())
 
     def init_weights(self) -> None:
         """Load the weights of the folder, where they are wanted."""
@@ -153,7 +121,6 @@ class HFTextEncoder(BaseModule):
         state = _text_part(loaded).state_dict()
         own = self.language_model.state_dict()
         self.language_model.load_state_dict({n: state[n] for n in own})
-        self._cache.clear()
 
     def train(self, mode: bool = True) -> 'HFTextEncoder':
         """Set the mode; a frozen language model stays in evaluation mode."""
@@ -161,21 +128,6 @@ class HFTextEncoder(BaseModule):
         if self.frozen:
             self.language_model.eval()
         return self
-
-    def _load_from_state_dict(self, *args: Any) -> None:
-        # What is kept was computed with the old weights.
-        self._cache.clear()
-        super()._load_from_state_dict(*args)
-
-    def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        for text in texts:
-            if not text.strip():
-                raise UserError(
-                    f'the sentence {text!r} is empty; give a sentence that '
-                    'names an object'
-                )
-        tokens = self._tokens(texts)
-        return self._hidden(tokens), tokens['attention_mask'].bool()
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         device = next(self.language_model.parameters()).device
@@ -195,22 +147,6 @@ class HFTextEncoder(BaseModule):
         words_QLC: Tensor = output.last_hidden_state
         return words_QLC
 
-    @torch.no_grad()
-    def _cached_words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        missing = list(dict.fromkeys(t for t in texts if t not in self._cache))
-        if missing:
-            words_QLC, mask_QL = self._words(missing)
-            for text, words, mask in zip(missing, words_QLC, mask_QL):
-                self._cache[text] = words[mask].cpu()
-        device = next(self.pooling.parameters()).device
-        rows = [self._cache[text].to(device) for text in texts]
-        if len(self._cache) > _KEPT:
-            self._cache.clear()
-        words_QLC = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        lengths = torch.tensor([len(row) for row in rows], device=device)
-        steps = torch.arange(words_QLC.shape[1], device=device)
-        return words_QLC, steps < lengths[:, None]
-
     def unknown_words(self, text: str) -> list[str]:
         """Words that the tokenizer has no sub-words for, each once."""
         unknown = self.tokenizer.unk_token_id
@@ -227,9 +163,17 @@ class HFTextEncoder(BaseModule):
         return max(0, len(tokens) - self.max_words)
 
     def forward(self, texts: Sequence[str]) -> TextFeatures:
-        """Encode Q sentences, to width D."""
-        encode = self._cached_words if self.frozen else self._words
-        return self.pooling(*encode(texts))
+        """Encode Q sentences, to width D; ValueError where one is empty."""
+        for text in texts:
+            if not text.strip():
+                raise UserError(
+                    f'the sentence {text!r} is empty; give a sentence that '
+                    'names an object'
+                )
+        tokens = self._tokens(texts)
+        with torch.no_grad() if self.frozen else nullcontext():
+            words_QLC = self._hidden(tokens)
+        return self.pooling(words_QLC, tokens['attention_mask'].bool())
 
 
 def _text_part(model: Any) -> nn.Module:
@@ -270,17 +214,15 @@ def _load(name: str, load_model: Callable[..., Any]) -> tuple[Any, Any]:
             raise OSError('its tokenizer knows no words')
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        if tokenizer.pad_token is None:
-            raise OSError('its tokenizer has no token to pad sentences with')
         return tokenizer, load_model(name, **where)
 
     try:
         return load(local_files_only=True)
     except (OSError, ValueError) as error:
-        if Path(name).is_absolute() and not Path(name).is_dir():
-            raise OSError('there is no such folder') from error
         if Path(name).is_dir() or 'remote_code' in str(error):
             raise
+        if Path(name).is_absolute():
+            raise OSError('there is no such folder') from error
         # Without internet the loaders wait for each of ten files in turn.
         AutoConfig.from_pretrained(name, trust_remote_code=False)
         return load()
@@ -295,18 +237,16 @@ def _explained(name: str) -> Iterator[None]:
         if 'remote_code' in str(error):
             raise UserError(
                 f'the text encoder {name!r} needs code of its own (auto_map '
-                'in its config.json), which is not run: it could do anything. '
-                'Take a model that transformers has itself, such as '
-                'roberta-base'
+                'in its config.json), which is not run. Take a model that '
+                'transformers has itself, such as roberta-base'
             ) from error
         offline = os.environ.get('HF_HUB_OFFLINE', '0')
         raise OSError(
             f'The text encoder {name!r} could not be loaded: {reason(error)} '
             f'(HF_HUB_OFFLINE={offline}: 1 does not ask the hub). Give a '
             'folder that holds config.json, the weights (model.safetensors or '
-            'pytorch_model.bin) and the tokenizer (tokenizer.json, or '
-            'vocab.json with merges.txt, or vocab.txt): on a machine with '
-            'internet `hf download OWNER/NAME --local-dir FOLDER`, then set '
+            'pytorch_model.bin) and the tokenizer: on a machine with internet '
+            '`hf download OWNER/NAME --local-dir FOLDER`, then set '
             'model.text_encoder.name=FOLDER.'
         ) from error
 

@@ -47,18 +47,8 @@ def build_vocabulary(texts: Iterable[str]) -> list[str]:
 class WordTextEncoder(BaseModule):
     """Embed the words of a sentence and let them see each other.
 
-    Args:
-        embed_dims (int): Width D.
-        ann_file (str, optional): Annotation file whose sentences give the
-            vocabulary. Where it does not exist, the words are those of the
-            checkpoint that is loaded; without one, nothing can be encoded.
-        vocabulary (Sequence[str], optional): The words themselves, instead.
-        num_layers (int): Transformer layers over the words.
-        num_heads (int): Heads of a layer.
-        max_words (int): Longer sentences are cut there.
-        unknown_prob (float): In training, the share of words that is replaced
-            by the unknown word, so that new words do no harm.
-        init_cfg (dict, optional): Initialization config.
+    docs/configs.md lists its options. Without an ``ann_file`` the words are
+    those of the checkpoint that is loaded.
     """
 
     def __init__(
@@ -121,12 +111,9 @@ class WordTextEncoder(BaseModule):
     def adapt_to(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Take over the vocabulary of a checkpoint, before its weights."""
         letters = weights.get(prefix + 'vocabulary')
-        if letters is None:
-            return
-        words = self.words_of(letters)
-        if words != self.words:
+        if letters is not None and self.words_of(letters) != self.words:
             device = self.position.device
-            self._set_words(words)
+            self._set_words(self.words_of(letters))
             self.to(device)
 
     def _load_from_state_dict(
@@ -141,19 +128,17 @@ class WordTextEncoder(BaseModule):
     def _translate(self, weights: dict[str, Tensor], prefix: str) -> None:
         """Bring the rows of another vocabulary into the order of this one.
 
-        Words that the checkpoint does not know keep what they have. A
-        training that starts from it (``load_from``) has its optimizer built
-        already: its weights stay the same tensors.
+        Words that the checkpoint does not know keep what they have; weights
+        stay the same tensors, which an optimizer may hold.
         """
         letters = weights.get(prefix + 'vocabulary')
         table = weights.get(prefix + 'embedding.weight')
         if letters is None or table is None:
             return
-        words = self.words_of(letters)
-        if words == self.words or table.shape[1] != self.embed_dims:
+        if table.shape[1] != self.embed_dims:
             return
         rows = self.embedding.weight.detach().clone()
-        for row, word in zip(table, words):
+        for row, word in zip(table, self.words_of(letters)):
             if word in self._index:
                 rows[self._index[word]] = row
         weights[prefix + 'embedding.weight'] = rows
@@ -167,9 +152,8 @@ class WordTextEncoder(BaseModule):
             raise UserError(
                 f'the text encoder knows no words: ann_file {self.ann_file!r} '
                 'does not exist, and no vocabulary was given. Set '
-                'model.text_encoder.ann_file to an annotation file (a '
-                'training needs it), or load a checkpoint, which brings its '
-                'words'
+                'model.text_encoder.ann_file to an annotation file, or load a '
+                'checkpoint, which brings its words'
             )
 
     def init_weights(self) -> None:
@@ -178,11 +162,7 @@ class WordTextEncoder(BaseModule):
         super().init_weights()
 
     def unknown_words(self, text: str) -> list[str]:
-        """Words that the vocabulary lacks: the model takes all for the same.
-
-        Each once, in order, in small letters; of any script, emoji too.
-        Punctuation is passed over.
-        """
+        """Words that the vocabulary lacks, each once, in small letters."""
         found: dict[str, None] = {}
         for chunk in text.lower().split():
             # A word of another script is many tokens side by side.
@@ -192,7 +172,7 @@ class WordTextEncoder(BaseModule):
         return list(found)
 
     def _is_new(self, token: str) -> bool:
-        """Neither known, nor punctuation, nor a part of an emoji or letter."""
+        # Neither known, nor punctuation, nor a part of an emoji or letter.
         kind = unicodedata.category(token[0])[0]
         return token not in self._index and kind not in 'PZCM'
 
@@ -217,10 +197,7 @@ class WordTextEncoder(BaseModule):
         return ids
 
     def forward(self, texts: Sequence[str]) -> TextFeatures:
-        """Encode Q sentences, to width D.
-
-        ValueError where one is empty, or no words are known at all.
-        """
+        """Encode Q sentences; ValueError where one, or all words, lack."""
         self._need_words()
         ids_QL = send(self.tokenize(texts), self.position.device)
         mask_QL = ids_QL > 0

@@ -1,12 +1,7 @@
-"""Backbones and necks from their configs, with errors in words.
-
-Shape legend: N frames, C channels, H W grid.
-"""
+"""Parts of other packages from their configs, with errors in words."""
 
 import copy
-import difflib
 import importlib
-import inspect
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,25 +24,6 @@ FAILURES = (
     RuntimeError,
     TypeError,
     ValueError,
-)
-CHOOSE = (
-    'grounding needs a map with height and width a frame. Choose a part that '
-    'keeps it (backbones: ResNet, Swin, SlowOnly, MViT, UniFormer ...; necks: '
-    'mmdet.FPN; docs/configs.md, "Another backbone"), or switch its pooling '
-    'off (VisionTransformer of mmaction2: return_feat_map=True; ConvNeXt of '
-    'mmpretrain: gap_before_final_norm=False; other vision transformers of '
-    "mmpretrain: out_type='featmap')"
-)
-# Of mmaction2; others without a map show it when they are built.
-WITHOUT_MAP = (
-    'C3D',
-    'TimeSformer',
-    'TPN',
-    'UniFormerV2',
-    'STGCN',
-    'AAGCN',
-    'RGBPoseConv3D',
-    'ResNetAudio',
 )
 
 
@@ -78,17 +54,13 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     kind = config['type']
     if not isinstance(kind, str):
         return kind
-    scope, _, name = kind.rpartition('.')
-    if scope == 'mmaction' and name in WITHOUT_MAP:
-        raise UserError(
-            f'{kind} gives one answer a clip, or takes no pictures; {CHOOSE}'
-        )
+    scope = kind.rpartition('.')[0] or 'hero_mm'
     try:
         found = registry.get(kind)
         if found is not None:
             return found
         # The registry keeps to itself why it found nothing.
-        importlib.import_module(scope.partition('.')[0] or 'hero_mm')
+        importlib.import_module(scope.partition('.')[0])
     except FAILURES as error:
         named = error.name if isinstance(error, ImportError) else None
         package = (named or scope).partition('.')[0]
@@ -99,60 +71,10 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
             f'({reason(error)}); pip install {package} (docs/install.md says '
             'which versions fit)'
         ) from error
-    near = difflib.get_close_matches(
-        name, registry.parent.children.get(scope, registry).module_dict
+    raise UserError(
+        f'{scope} has no {role} {kind!r}; parts of other packages have a '
+        'prefix, as mmdet.ResNet'
     )
-    hint = f'; did you mean {" or ".join(near)}?' if near else ''
-    if not scope:
-        hint += f'; parts of other packages have a prefix, as mmdet.{name}'
-    raise UserError(f'{scope or "hero_mm"} has no {role} {name!r}{hint}')
-
-
-def run_neck(
-    config: dict, levels: Sequence[Tensor]
-) -> tuple[nn.Module, list[Tensor]]:
-    """Build a neck for levels (N, C, H, W), and run it.
-
-    Where its config leaves ``in_channels`` out, it gets the list of channels.
-    """
-    channels = [level.shape[1] for level in levels]
-    if (
-        'in_channels'
-        in inspect.signature(find_part(config, 'neck')).parameters
-    ):
-        config = {'in_channels': channels, **config}
-    neck = build_part(config, 'neck')
-    with (
-        untouched(neck, gradients=True),
-        in_words(
-            f'the neck {config["type"]} does not fit channels {channels}',
-            'Give its in_channels in the form that it wants, or change '
-            'out_indices of the backbone',
-        ),
-    ):
-        found = neck(tuple(levels))
-    return neck, as_maps(found, 4, neck)
-
-
-def as_maps(levels: Any, dims: int, module: nn.Module) -> list[Tensor]:
-    """What a module gave, as a list of maps of ``dims`` axes.
-
-    ValueError, with a cure, where a level is no map.
-    """
-    levels = [levels] if isinstance(levels, Tensor) else list(levels or [None])
-    maps = []
-    for level in levels:
-        # MViT gives a pair, the map and the token of the class.
-        if isinstance(level, (list, tuple)) and level[-1].dim() == 2:
-            level = level[0]
-        if not isinstance(level, Tensor) or level.dim() != dims:
-            shape = tuple(getattr(level, 'shape', [type(level).__name__]))
-            raise UserError(
-                f'{type(module).__name__} gives a feature of shape {shape}; '
-                f'{CHOOSE}'
-            )
-        maps.append(level)
-    return maps
 
 
 def reason(error: BaseException) -> str:
@@ -203,9 +125,8 @@ def untouched(module: nn.Module, gradients: bool = False) -> Iterator[None]:
 def freeze_unread(module: nn.Module, read: Sequence[Tensor]) -> list[str]:
     """Freeze the weights of a module that what is read does not depend on.
 
-    In distributed training weights without a gradient stop every step, or
-    need a search in every step (``find_unused_parameters``). Gives the names
-    of the parts that nothing reads.
+    In distributed training weights without a gradient stop every step. Gives
+    the names of the parts that nothing reads.
     """
     for one in read:
         if one.requires_grad:

@@ -1,9 +1,7 @@
 """Video encoder: any backbone and neck of the MM family, a clip at a time.
 
-The abstract of HERO says *end to end*; we choose that the backbone may see
-frames or clips, that a neck may follow, and that a second backbone may bring
-motion. One level of the result and finer ones of the backbone become the
-pyramid that regions are found in and read from.
+One level of the result and finer ones of the backbone become the pyramid that
+regions are found in and read from. A second backbone may bring motion.
 
 Shape legend: B clips, T frames, C channels, H W grid, D width.
 """
@@ -34,20 +32,17 @@ class VideoEncoder(FeatureTower):
     clip gives the same features alone and beside a larger one. (Backbones of
     the layout 'clip' without a neck get masks instead.)
 
-    ``backbone``, ``neck``, ``level``, ``clip_len`` and ``init_cfg`` are those
-    of :class:`FeatureTower`, whose map becomes the coarsest of the pyramid.
-
     Args:
+        backbone, neck, level, clip_len, init_cfg: Of the tower, whose map
+            becomes the coarsest level.
         embed_dims (int): Width D of the result.
         finer_levels (Sequence[int]): Levels of the backbone, the finest
-            first, that stand below it: each is projected, and the level above
-            it is added (arXiv 1612.03144, without its 3x3 convolutions).
+            first, that stand below it (arXiv 1612.03144).
         motion (dict, optional): Arguments of a second
             :class:`FeatureTower`. Its map is resized to that of the first,
             and both are projected together.
-        norm (bool): Normalise each level after its projection. Without, and
-            without a neck, the coarsest level is a 1x1 convolution of the
-            backbone, as in DETR and its heirs. Defaults to True.
+        norm (bool): Normalise each level after its projection; DETR and its
+            heirs do not.
     """
 
     def __init__(
@@ -71,8 +66,7 @@ class VideoEncoder(FeatureTower):
             raise UserError(
                 f'finer_levels={self.finer_levels} and the coarsest level '
                 f'have cells of {cells} pixels: list finer levels than '
-                f'{self.stride} only, the finest first (the backbone has '
-                f'{self.strides})'
+                f'{self.stride} only, the finest first'
             )
         self.motion = FeatureTower(**motion) if motion else None
         # Pixels that the extents of a clip are rounded up to.
@@ -97,16 +91,11 @@ class VideoEncoder(FeatureTower):
         pixel_mask: Tensor,
         extents: Optional[Sequence[Extent]] = None,
     ) -> Pyramid:
-        """Encode clips.
+        """Encode clips to levels of width D, zero on padding.
 
-        Args:
-            imgs (Tensor): Normalised frames, has shape (B, T, 3, H, W).
-            frame_mask (Tensor): True on real frames, has shape (B, T).
-            pixel_mask (Tensor): True on real pixels, has shape (B, H, W).
-            extents (Sequence, optional): Frames, height and width of each
-                clip without padding; read from the masks where not given.
-
-        Levels of the pyramid have width D, and are zero on padding.
+        Of normalised frames (B, T, 3, H, W), masks (B, T) and (B, H, W), True
+        on what is real, and frames, height and width of each clip without
+        padding, which are read from the masks where they are not given.
         """
         sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
         imgs = _pad_up(imgs, self.granule)
@@ -178,20 +167,18 @@ class VideoEncoder(FeatureTower):
                 frame_mask[rows, :frames],
                 pixel_mask[rows, :height, :width],
             )
-            if not out:
-                out = [
-                    part.new_zeros(
-                        (len(imgs), whole[0], part.shape[2])
-                        + (whole[1] * part.shape[3] // height,)
-                        + (whole[2] * part.shape[4] // width,)
+            for place, part in enumerate(maps):
+                _, _, channels, down, across = part.shape
+                if len(out) == place:
+                    size = (
+                        whole[1] * down // height,
+                        whole[2] * across // width,
                     )
-                    for part in maps
-                ]
-            for all_of_it, part in zip(out, maps):
-                down, across = part.shape[-2:]
+                    shape = (len(imgs), whole[0], channels, *size)
+                    out.append(part.new_zeros(shape))
                 # Under autocast masks may raise the precision of some.
-                part = part.to(all_of_it.dtype)
-                all_of_it[rows, :frames, :, :down, :across] = part
+                part = part.to(out[place].dtype)
+                out[place][rows, :frames, :, :down, :across] = part
         return out
 
     def encode_alike(
@@ -199,8 +186,8 @@ class VideoEncoder(FeatureTower):
     ) -> list[Tensor]:
         """One or both towers on clips of one extent, in whole granules.
 
-        As :meth:`forward`; gives levels (B, T, C, H, W) that are not projected
-        yet, the finest first.
+        Gives levels (B, T, C, H, W) that are not projected yet, the finest
+        first.
         """
         *finer, looks = self.feature_maps(imgs, frame_mask, pixel_mask)
         if self.motion is None:

@@ -86,20 +86,6 @@ def test_padding_is_zero_and_changes_nothing(norm):
         assert both[0, :, :, :, columns:].abs().max() == 0
 
 
-def test_clips_are_normalised_alone_and_alike_in_training_and_testing():
-    net = build(norm='clip')
-    clips = (
-        torch.randn(2, 4, 3, 16, 16)
-        * torch.tensor([1, 9.0])[:, None, None, None, None]
-    )
-    (tested,) = net(clips, **masks(2, 4, 16, 16))
-    (trained,) = net.train()(clips, **masks(2, 4, 16, 16))
-    torch.testing.assert_close(trained, tested)
-    for place in range(2):
-        (alone,) = net(clips[place : place + 1], **masks(1, 4, 16, 16))
-        torch.testing.assert_close(alone[0], tested[place])
-
-
 def test_clip_norm_gives_mean_zero_and_variance_one_of_what_is_real():
     x = torch.randn(6, 4, 5, 5) * 3 + 2
     mask = torch.ones(6, 1, 5, 5)

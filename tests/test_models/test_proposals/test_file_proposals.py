@@ -34,26 +34,6 @@ def test_proposals_of_the_samples_are_the_regions(
     assert not regions.scores_BTN[hidden].any()
 
 
-def test_the_best_that_are_no_duplicates_go_on(
-    model, make_clip, with_proposals, collate
-):
-    clip = with_proposals(make_clip(2))
-    given = clip['data_samples'].proposals
-    given.valid[:] = True
-    given.bboxes[0] = torch.arange(7)[:, None] * 4.0
-    given.bboxes[0, :, 2:] += 4
-    given.bboxes[0, 3] = given.bboxes[0, 5] + 0.1
-    given.scores[0] = torch.tensor([0.1, 0.5, 0.3, 0.7, 0.4, 0.9, 0.2])
-    batch = collate(model, clip)
-    pyramid = model.encode(batch['inputs'])
-    regions, losses = model.propose(
-        pyramid, batch['inputs'], batch['data_samples']
-    )
-    assert losses == {}
-    wanted = given.bboxes[0, [5, 1, 4]]
-    assert torch.equal(regions.boxes_BTN4[0, 0], wanted)
-
-
 @pytest.mark.parametrize('where', ['a frame', 'the clip'])
 def test_frames_without_proposals(
     where, model, make_clip, with_proposals, predict, total_loss

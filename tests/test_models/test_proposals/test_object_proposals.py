@@ -283,17 +283,6 @@ def test_losses_do_not_grow_with_the_grid(average, grows):
         assert ratio.item() == pytest.approx(growth, rel=0.3), name
 
 
-def test_boxes_before_training_have_a_size():
-    level = torch.randn(1, 2, DIMS, 6, 6) * 1e-3
-    pyramid = pyramid_of(level)
-    sizes = []
-    for start in (1.0, 5.0):
-        proposals = generator(start_size=start)
-        boxes = proposals._dense(pyramid)[1]
-        sizes.append(boxes[..., 2:] - boxes[..., :2])
-    torch.testing.assert_close(sizes[1], 5 * sizes[0])
-
-
 @pytest.mark.parametrize(
     'wrong', [dict(average='frames'), dict(num_proposals=0)]
 )

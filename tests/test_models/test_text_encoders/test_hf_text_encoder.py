@@ -10,12 +10,10 @@ import torch
 from zoo_language import (
     LANGUAGE_MODELS,
     REFUSED_LANGUAGE,
-    SIZE,
     save_language_model,
 )
 
 from hero_mm.models import HFTextEncoder
-from hero_mm.models.text_encoders import hf_text_encoder
 from hero_mm.registry import MODELS
 
 TEXTS = ['the red square moves left', 'what turns ?']
@@ -137,20 +135,10 @@ def test_of_every_kind_all_positions_are_used_and_no_padding(kind, made):
     [
         ('GPT-2', {}, r'\(gpt2\) is a decoder: its words'),
         ('GPT-2', TO_PAD[1], r'\(gpt2\) is a decoder: its words'),
-        ('ASR', {}, 'wav2vec2. reads no words, but inp'),
-        # One has no mask for it, the other joins neighbours nevertheless.
-        ('FNet', {}, r'\(fnet\) reads what pads a sentence as words'),
-        ('Funnel', {}, r'\(funnel\) reads what pads a sentence as words'),
-        (
-            'T5, its encoder',
-            dict(pad_token=None, unk_token=None),
-            'no token to pad sentences with',
-        ),
     ],
 )
-def test_what_is_refused(kind, tokens, words, made, monkeypatch):
-    monkeypatch.setitem(LANGUAGE_MODELS, 'ASR', ('Wav2Vec2Config', SIZE))
-    with pytest.raises((ValueError, OSError), match=words):
+def test_what_is_refused(kind, tokens, words, made):
+    with pytest.raises(ValueError, match=words):
         build(made(kind, **tokens))
 
 
@@ -197,37 +185,16 @@ def test_an_old_torch_reads_safetensors_alone(folder, tmp_path, monkeypatch):
         build(str(tmp_path))
 
 
-def test_frozen_is_the_same_and_is_kept(folder, monkeypatch):
+def test_a_frozen_one_says_the_same_and_does_not_learn(folder):
     wanted = build(folder)(TEXTS)
     encoder = build(folder, frozen=True).train()
     assert not encoder.language_model.training
-    seen = []
-    tokenizer = encoder.tokenizer
-    monkeypatch.setattr(
-        encoder,
-        'tokenizer',
-        lambda texts, **how: seen.append(texts) or tokenizer(texts, **how),
-    )
-    for _ in range(2):
-        found = encoder(TEXTS)
-        for name in ('sentence_QD', 'action_QD', 'action_weights_QL'):
-            torch.testing.assert_close(
-                getattr(found, name), getattr(wanted, name), **NEAR
-            )
-    encoder([TEXTS[1], 'a blue circle', TEXTS[1]])
-    # Each sentence went through the language model once.
-    assert seen == [TEXTS, ['a blue circle']]
+    found = encoder(TEXTS)
+    torch.testing.assert_close(vars(found), vars(wanted), **NEAR)
     (found.sentence_QD.sum() + found.action_QD.sum()).backward()
     for name, parameter in encoder.named_parameters():
         learns = not name.startswith('language_model')
         assert (parameter.grad is not None) == learns, name
-    # New weights empty what is kept, and so do too many sentences.
-    other = build(folder, frozen=True, pretrained=False)
-    encoder.load_state_dict(other.state_dict())
-    assert (encoder(TEXTS).words_QLD - wanted.words_QLD).abs().max() > 1e-3
-    monkeypatch.setattr(hf_text_encoder, '_KEPT', 1)
-    encoder(TEXTS)
-    assert not encoder._cache
 
 
 def test_cut_and_unknown_words_are_reported(folder):
@@ -241,10 +208,9 @@ def test_cut_and_unknown_words_are_reported(folder):
     assert [encoder.cut_words(text) for text in texts] == [0, 0, 2]
 
 
-@pytest.mark.parametrize('frozen', [False, True])
-def test_empty_sentence(folder, frozen):
+def test_empty_sentence(folder):
     with pytest.raises(ValueError, match='empty; give a sentence'):
-        build(folder, frozen=frozen)(['the red square', '  '])
+        build(folder)(['the red square', '  '])
 
 
 @pytest.mark.parametrize('where', ['missing', 'empty', 'no tokenizer'])

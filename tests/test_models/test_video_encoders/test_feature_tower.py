@@ -4,11 +4,9 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from hero_mm.models.video_encoders import FeatureTower
 from hero_mm.registry import MODELS
@@ -17,8 +15,9 @@ from hero_mm.registry import MODELS
 class Flat(nn.Module):
     """2-D: means of patches at some strides, one channel more each."""
 
-    def __init__(self, strides=(4, 8)):
+    def __init__(self, strides=(4, 8), with_cp=False):
         super().__init__()
+        self.with_cp = with_cp
         self.convs = nn.ModuleList(
             nn.Conv2d(3, 4 + place, stride, stride)
             for place, stride in enumerate(strides)
@@ -123,8 +122,6 @@ class Odd(nn.Module):
             raise RuntimeError('at least 64 pixels')
         if self.wrong == 'branches' and self.training:
             return torch.cat([out, out])
-        if self.wrong == 'one' and self.training:
-            return out[:1]
         found = {'none': None, 'unpadded': out[..., 1:-1, 1:-1]}
         return found.get(self.wrong, out)
 
@@ -138,21 +135,6 @@ class Pooled(nn.Module):
 
     def forward(self, x):
         return self.conv(x).mean(2, keepdim=True)
-
-
-class Clips(nn.Module):
-    """Takes clips with their masks; pairs of frames are a step."""
-
-    input_layout = 'clip'
-
-    def __init__(self):
-        super().__init__()
-        self.pool = nn.AvgPool3d((2, 8, 8))
-
-    def forward(self, imgs, frame_mask, pixel_mask):
-        assert frame_mask.shape == imgs.shape[:2]
-        assert pixel_mask.shape == (len(imgs), *imgs.shape[-2:])
-        return self.pool(imgs.transpose(1, 2)).transpose(1, 2)
 
 
 class Last(nn.Module):
@@ -180,70 +162,6 @@ class Neck(nn.Module):
             'cropped': lambda x: x[..., 1:, 1:],
             'twice': lambda x: torch.cat([x, x], 1),
         }[self.kind](levels[-1])
-
-
-class Stages(nn.Module):
-    """As the ResNets of mmaction2; some do not heed their out_indices."""
-
-    def __init__(self, out_indices=(2,), heeds=True):
-        super().__init__()
-        self.out_indices = out_indices
-        self.res_layers = []
-        for place in range(3):
-            self.res_layers.append(f'layer{place + 1}')
-            self.add_module(self.res_layers[-1], nn.Conv2d(3, 3, 2, 2))
-        self.heeds = heeds
-
-    def forward(self, x):
-        found = []
-        for place, name in enumerate(self.res_layers):
-            x = getattr(self, name)(x)
-            if place in self.out_indices:
-                found.append(x)
-        return tuple(found) if self.heeds else x
-
-
-class Inflating(nn.Module):
-    """As those of mmaction2, which inflate by a code of their own."""
-
-    def __init__(self, pretrained, fills):
-        super().__init__()
-        self.pretrained = pretrained
-        self.fills = fills
-        self.conv = nn.Conv3d(3, 4, (1, 8, 8), (1, 8, 8))
-
-    def forward(self, x):
-        return self.conv(x)
-
-    def init_weights(self):
-        if self.fills:
-            nn.init.zeros_(self.conv.bias)
-        elif self.fills is None:
-            raise KeyError('conv1.weight')
-
-
-class Block(nn.Module):
-    """As the blocks of Video Swin: checkpointed, whatever comes in."""
-
-    def __init__(self, with_cp):
-        super().__init__()
-        self.with_cp = with_cp
-        self.conv = nn.Conv3d(3, 3, 1)
-
-    def forward(self, x):
-        if self.with_cp:
-            return checkpoint(self.conv, x, use_reentrant=True)
-        return self.conv(x)
-
-
-class Checkpointed(nn.Module):
-    def __init__(self, with_cp=True):
-        super().__init__()
-        self.blocks = nn.Sequential(*(Block(with_cp) for _ in range(3)))
-        self.blocks[0].requires_grad_(False)
-
-    def forward(self, x):
-        return self.blocks(F.avg_pool3d(x, (1, 4, 4)))
 
 
 class Frozen(nn.Module):
@@ -277,8 +195,8 @@ class Learned(BaseModule):
 
 @pytest.fixture(autouse=True)
 def known(register):
-    register(Flat, Means, OfOneLength, Pathways, Shifted, Odd, Pooled, Clips)
-    register(Last, Neck, Stages, Inflating, Checkpointed, Frozen, Learned)
+    register(Flat, Means, OfOneLength, Pathways, Shifted, Odd, Pooled)
+    register(Last, Neck, Frozen, Learned, Rows)
 
 
 def tower(kind, clip_len=None, neck=None, level=-1, **arguments):
@@ -289,6 +207,51 @@ def tower(kind, clip_len=None, neck=None, level=-1, **arguments):
 
 def map_of(found, clip):
     return found.feature_maps(**clip)[-1]
+
+
+def conv(kernel, stride, padding, dilation=1):
+    return nn.Conv3d(
+        3,
+        3,
+        *((size, 1, 1) for size in (kernel, stride)),
+        (padding, 0, 0),
+        dilation=(dilation, 1, 1),
+    )
+
+
+class Beside(nn.Module):
+    """A block and its shortcut, which count once."""
+
+    def __init__(self):
+        super().__init__()
+        self.block, self.shortcut = conv(2, 2, 0), conv(2, 2, 0)
+
+    def forward(self, x):
+        return self.block(x) + self.shortcut(x)
+
+
+class Rows(nn.Sequential):
+    """Layers one after the other."""
+
+    def __init__(self, layers):
+        super().__init__(*copy.deepcopy(layers))
+
+
+@pytest.mark.parametrize(
+    ('layers', 'first'),
+    [
+        # Taps at -1 and 1.
+        ([conv(2, 2, 1, dilation=2)], 0),
+        ([nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))], 0),
+        ([nn.AvgPool3d((4, 1, 1))], 1.5),
+        ([conv(3, 2, 1), conv(2, 2, 0), conv(2, 2, 0)], 3),
+        ([Beside()], 0.5),
+    ],
+)
+def test_where_the_first_step_lies(layers, first):
+    found = tower('Rows', layers=layers)
+    assert found._firsts == [first]
+    assert not any(part._forward_hooks for part in found.modules())
 
 
 @pytest.mark.parametrize(
@@ -329,14 +292,6 @@ def test_levels_of_different_strides_are_each_aligned(clip_of):
         torch.testing.assert_close(out[0, inner, 0, 0, 0], inner.float())
 
 
-@pytest.mark.parametrize('length', [12, 16])
-def test_windows_of_the_one_length_that_is_taken(clip_of, length):
-    found = tower('OfOneLength', num_frames=length)
-    assert found.clip_len == length
-    for frames in (1, length, 2 * length + 3):
-        assert map_of(found, clip_of(frames, (8, 8))).shape[1] == frames
-
-
 def test_a_window_sees_its_own_frames(clip_of):
     found = tower('OfOneLength', num_frames=16)
     clip = clip_of(40, (8, 8))
@@ -369,20 +324,6 @@ def test_parts_know_the_frames_of_a_clip(clip_of):
     torch.testing.assert_close(map_of(found, clip), wanted)
 
 
-def test_a_backbone_of_clips_may_stride_time(clip_of):
-    found = tower('Clips')
-    assert (found.stride, found.time_strides) == (8, [2])
-    out = map_of(found, clip_of(7, (16, 16), ramp=True))
-    inner = torch.arange(1, 5)
-    torch.testing.assert_close(out[0, inner, 0, 0, 0], inner.float())
-
-
-def test_clip_len_makes_steps_of_one_that_pools_time(clip_of):
-    out = map_of(tower('Pooled', clip_len=4), clip_of(8, (16, 16)))
-    assert torch.equal(out[:, 0], out[:, 3])
-    assert not torch.equal(out[:, 3], out[:, 4])
-
-
 @pytest.mark.parametrize('stride', [4, 14, 24, 96])
 def test_strides_in_pixels(stride):
     found = tower('Flat', strides=[stride])
@@ -398,7 +339,6 @@ def test_strides_in_pixels(stride):
         ('small', '48x32 pixels: at least 64.*ResizeClip'),
         # They would be taken for steps.
         ('branches', r'gives \[6\] steps for 3 frames'),
-        ('one', r'\[1\] maps for 2 clips of 3 frames'),
     ],
 )
 def test_what_shows_when_it_runs(clip_of, wrong, words):
@@ -413,9 +353,9 @@ REFUSED = [
     (dict(type='Odd', wrong='unpadded'), {}, '14x14 cells .* of 128x128 pix'),
     (dict(depth=50), {}, "type, such as .*'depth': 50"),
     ('mmdet.ResNet', {}, 'such as .*got mmdet.ResNet'),
-    (dict(type='Falt'), {}, "no backbone 'Falt'; did you mean Fla"),
+    (dict(type='Falt'), {}, "no backbone 'Falt'; parts of other"),
+    (dict(type='Flat', with_cp=True), {}, 'set activation_checkpointing='),
     (dict(type='Flat', depth=3), {}, "Flat refuses its arguments: .*'depth'"),
-    (dict(type='mmaction.C3D'), {}, 'one answer a clip.*Choose'),
     (dict(type='Means', layers=[(3, 2, 0)]), {}, 'whole number of frames'),
     (dict(type='Means', layers=[(7, 7, 3)]), {}, r'gives \[5\] steps for 32'),
     (dict(type='Pooled'), {}, r'\[1\] steps.*or a clip_len'),
@@ -423,7 +363,6 @@ REFUSED = [
     (dict(type='Pooled'), dict(clip_len=0), 'clip_len=0 must be at least 1'),
     (FLAT, dict(clip_len=8), 'sees a frame'),
     (dict(type='ShiftConvNet'), dict(clip_len=8), 'sees a clip'),
-    (dict(type='Odd', wrong='', layout='frames'), {}, "one of .*'frames'"),
     (dict(type='Odd', wrong='clip', layout='clip'), {}, r'\(8, 4, 8, 8\)'),
     (FLAT, dict(level=2), 'level 2 does not exist: Flat gives 2'),
     (FLAT, dict(finer_levels=(2,)), 'level 2 does not exist: Flat gives 2'),
@@ -444,16 +383,6 @@ REFUSED = [
         r'Neck gives a feature of shape \(1, 5\).*Choose a part',
     ),
     (FLAT, dict(neck=dict(type='Neck', kind='cropped')), '15x15 cells'),
-    (
-        dict(type='Stages', out_indices=(1, 2), heeds=False),
-        {},
-        r'1 level\(s\) of \[8\].*asks for 2',
-    ),
-    (
-        dict(type='Stages', out_indices=(1,), heeds=False),
-        {},
-        r'not heed .*\(1,\).*of 8 pix',
-    ),
 ]
 
 
@@ -479,7 +408,6 @@ def test_one_line_says_what_is_built(caplog):
 def test_what_nothing_reads_is_frozen(clip_of):
     found = tower('Flat', strides=[4, 8, 16], neck=dict(type='Last'))
     assert found.unread == ['backbone.convs.0', 'backbone.convs.1']
-    assert tower('Stages', out_indices=(1,)).unread == ['backbone.layer3']
     found = FeatureTower(
         dict(type='Flat', strides=[4, 8, 16]), level=1, finer_levels=(0,)
     )
@@ -490,27 +418,6 @@ def test_what_nothing_reads_is_frozen(clip_of):
         wanted = 'convs.2' not in name
         assert parameter.requires_grad == wanted, name
         assert (parameter.grad is not None) == wanted, name
-
-
-def test_checkpointed_blocks_behind_frozen_ones_learn(clip_of):
-    grads = []
-    for with_cp in (False, True):
-        found = tower('Checkpointed', with_cp=with_cp).train()
-        assert found.unread == []
-        map_of(found, clip_of(2, (8, 8))).square().sum().backward()
-        blocks = found.backbone.blocks
-        assert blocks[0].conv.weight.grad is None
-        grads.append([p.grad for p in blocks[1:].parameters()])
-    assert len(grads[0]) == 4
-    torch.testing.assert_close(*grads)
-
-
-@pytest.mark.parametrize('fills', [False, None])
-def test_inflated_weights_that_fill_nothing(fills):
-    tower('Inflating', pretrained='a.pth', fills=True).init_weights()
-    found = tower('Inflating', pretrained='a.pth', fills=fills)
-    with pytest.raises(ValueError, match="'a.pth' fills nothing of Infl"):
-        found.init_weights()
 
 
 def test_necks_one_after_the_other(clip_of):
