@@ -362,7 +362,6 @@ TOWERS: dict[str, dict] = {
 
 # Each says why, and what to do.
 REFUSED: dict[str, dict] = {
-    'mmaction2 TimeSformer': _mmaction('TimeSformer'),
     'mmaction2 UniFormerV2': _mmaction('UniFormerV2'),
     'mmaction2 C3D': _mmaction('C3D'),
     'mmaction2 ViT (VideoMAE), pooled': dict(
@@ -385,7 +384,6 @@ REFUSED: dict[str, dict] = {
         test_branch_idx=1,
         num_branch=3,
     ),
-    'neck TPN': _neck(_mmaction('TPN'), -1, SLOW_ONLY),
     'mmdet FPN of other channels': _neck(dict(FPN, in_channels=[8, 16, 32])),
     'mmdet FPN, level 3 of 3': _neck(FPN, 3),
 }
@@ -426,40 +424,22 @@ GENERATOR = dict(
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
-
-    Attributes:
-        kind (str): Which table.
-        name (str): What the row is called.
-        parts (Callable): Gives the parts of a small :class:`HERO` that the
-            row is about, by name. Called with a folder for files.
-        config (Path, optional): The whole config of a variant.
-        refused (bool): Whether it shall be refused in words.
-    """
+    """A row of a table."""
 
     kind: str
     name: str
+    # Gives the parts of a small HERO that it is about; for files a folder.
     parts: Callable[[Path], dict[str, Any]]
+    # Of a variant, and whether it shall be refused in words.
     config: Optional[Path] = None
     refused: bool = False
 
 
 @dataclass
 class Result:
-    """What is found of a row.
+    """What is found of a row."""
 
-    Attributes:
-        problem (str, optional): Why it does not run; None where it does.
-        missing (bool): Whether that is a package that is not installed.
-        refused (bool): Whether it is said in words.
-        trained, predicted (bool): Whether a training step was done, and
-            whether it answered.
-        encoder (nn.Module, optional): The small video encoder.
-        parameters (int): Of what the row is about.
-        flops (int): Of the video encoder for a clip; of a generator, of all
-            that is done once a clip; of others none are counted.
-    """
-
+    # Why it does not run; whether a package lacks, or it is said in words.
     problem: Optional[str] = None
     missing: bool = False
     refused: bool = False
@@ -467,6 +447,7 @@ class Result:
     predicted: bool = False
     encoder: Any = None
     parameters: int = 0
+    # Of a clip; of a generator, of all that is done once a clip.
     flops: int = 0
 
     def is_right_for(self, row: Row) -> bool:

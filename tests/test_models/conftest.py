@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
+from zoo import small_hero
 
 from hero_mm.models import Pyramid, Regions, TextFeatures
 from hero_mm.registry import MODELS
@@ -31,61 +32,12 @@ WORDS = (*TEXTS, 'a stops down right who turns')
 
 
 def _config() -> dict:
-    return dict(
-        type='HERO',
-        video_encoder=dict(
-            type='VideoEncoder',
-            backbone=dict(
-                type='ShiftConvNet',
-                stem_channels=8,
-                channels=(8, 16),
-                num_blocks=(1, 1),
-                out_indices=(0, 1),
-                shift_div=4,
-            ),
-            embed_dims=16,
-            finer_levels=(0,),
-        ),
-        text_encoder=dict(
-            type='WordTextEncoder',
-            embed_dims=16,
-            vocabulary=WORDS,
-            num_layers=1,
-            num_heads=2,
-        ),
-        proposal_generator=dict(
-            type='ObjectProposals',
-            embed_dims=16,
-            num_proposals=8,
-            # Untrained, it is sure of nothing.
-            min_score=0.0,
-        ),
-        max_regions=5,
-        linker=dict(type='RegionLinker', num_slots=6),
-        region_encoder=dict(
-            type='RegionEncoder',
-            embed_dims=16,
-            points=(3, 3, 1),
-            read_dims=8,
-            num_heads=2,
-            temporal_window=2,
-        ),
-        action_head=dict(
-            type='ContrastiveActionHead', embed_dims=16, common_dims=8
-        ),
-        retrieval=dict(type='FrameRetrieval'),
-        neck=dict(
-            type='HierarchicalReasoningNeck',
-            embed_dims=16,
-            num_heads=2,
-            num_layers=2,
-            temporal_window=2,
-        ),
-        tube_head=dict(type='TubeHead', embed_dims=16),
-        data_preprocessor=dict(
-            type='GroundingDataPreprocessor', pad_size_divisor=8
-        ),
-    )
+    config = copy.deepcopy(small_hero(max_regions=5))
+    config['text_encoder'].update(vocabulary=WORDS)
+    config['proposal_generator'].update(num_proposals=8)
+    config['region_encoder'].update(points=(3, 3, 1))
+    config['neck'].update(num_layers=2)
+    return config
 
 
 @pytest.fixture(scope='session', autouse=True)
