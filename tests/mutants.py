@@ -69,7 +69,7 @@ MUTANTS = [
     (f'{MODELS}/proposals/object_proposals.py', '.clamp(-5, 5).exp() * unit / 2', '.clamp(-5, 5).exp() * unit', f'{T_MODELS}/test_proposals/test_object_proposals.py'),
     (f'{MODELS}/proposals/object_proposals.py', "masked_fill(~near, float('inf')).argmin(2)", "masked_fill(~near, float('inf')).argmax(2)", f'{T_MODELS}/test_proposals/test_object_proposals.py'),
     # Truth and losses.
-    (f'{MODELS}/targets.py', 'shows = (iou >= 0.5) | (near & (iou == best))', 'shows = iou >= 0.5', f'{T_MODELS}/test_targets.py'),
+    (f'{MODELS}/targets.py', 'shows = (iou >= self.pos_iou) | (near & (iou == best))', 'shows = iou >= self.pos_iou', f'{T_MODELS}/test_targets.py'),
     (f'{MODELS}/targets.py', 'missed = tracks.valid_BTM & (best < 0.5)', 'missed = tracks.valid_BTM', f'{T_MODELS}/test_targets.py'),
     (f'{MODELS}/losses.py', 'half = 1 - self.alpha + (2 * self.alpha - 1) * target', 'half = self.alpha', f'{T_MODELS}/test_losses'),
     (f'{MODELS}/losses.py', 'first, last = (-0.5 * far**2).unbind(1)', 'last, first = (-0.5 * far**2).unbind(1)', f'{T_MODELS}/test_losses'),

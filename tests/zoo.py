@@ -362,6 +362,7 @@ TOWERS: dict[str, dict] = {
 
 # Each says why, and what to do.
 REFUSED: dict[str, dict] = {
+    'mmaction2 TimeSformer': _mmaction('TimeSformer'),
     'mmaction2 UniFormerV2': _mmaction('UniFormerV2'),
     'mmaction2 C3D': _mmaction('C3D'),
     'mmaction2 ViT (VideoMAE), pooled': dict(
@@ -384,6 +385,8 @@ REFUSED: dict[str, dict] = {
         test_branch_idx=1,
         num_branch=3,
     ),
+    'mmaction2 R(2+1)D, its third stage': dict(R2PLUS1D, out_indices=(2,)),
+    'neck TPN': _neck(_mmaction('TPN'), -1, SLOW_ONLY),
     'mmdet FPN of other channels': _neck(dict(FPN, in_channels=[8, 16, 32])),
     'mmdet FPN, level 3 of 3': _neck(FPN, 3),
 }

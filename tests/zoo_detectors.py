@@ -35,6 +35,7 @@ FSAF = fsaf/fsaf_r50_fpn_1x_coco
 ATSS = atss/atss_r50_fpn_1x_coco
 PAA = paa/paa_r50_fpn_1x_coco
 GFL = gfl/gfl_r50_fpn_1x_coco
+LD = ld/ld_r18-gflv1-r101_fpn_1x_coco
 VFNet = vfnet/vfnet_r50_fpn_1x_coco
 TOOD = tood/tood_r50_fpn_1x_coco
 DDOD = ddod/ddod_r50_fpn_1x_coco
@@ -58,6 +59,7 @@ DINO = dino/dino-4scale_r50_8xb2-12e_coco
 DDQ = ddq/ddq-detr-4scale_r50_8xb2-12e_coco
 GLIP = glip/glip_atss_swin-t_a_fpn_dyhead_16xb2_ms-2x_funtune_coco
 Grounding DINO = mm_grounding_dino/grounding_dino_swin-t_pretrain_obj365
+Soft Teacher = soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco
 SOLO = solo/solo_r50_fpn_1x_coco
 """  # noqa: E501
 DETECTORS: dict[str, str] = {
@@ -77,8 +79,8 @@ SHRUNK = (
     'Grounding DINO',
 )
 PROMPTED = ('GLIP', 'Grounding DINO')
-# It says why, and what to do.
-REFUSED_DETECTORS = ('SOLO',)
+# Each says why, and what to do.
+REFUSED_DETECTORS = ('LD', 'Soft Teacher', 'SOLO')
 # Small frames have too few cells for a last level, or for 900 queries.
 SCALES = {
     'DetectoRS': 2.0,

@@ -50,6 +50,17 @@ LANGUAGE_MODELS: dict[str, tuple[str, dict]] = {
         'XLNetConfig',
         dict(d_model=16, n_layer=1, n_head=2, d_inner=16),
     ),
+    'Funnel': (
+        'FunnelConfig',
+        dict(
+            block_sizes=[1, 1],
+            d_model=16,
+            n_head=2,
+            d_head=8,
+            d_inner=16,
+            num_decoder_layers=1,
+        ),
+    ),
     'CLIP, its text tower': ('CLIPTextConfig', dict(BERT, projection_dim=8)),
     'SigLIP, its text tower': (
         'SiglipConfig',
@@ -73,10 +84,11 @@ LANGUAGE_MODELS: dict[str, tuple[str, dict]] = {
             max_position_embeddings=66,
         ),
     ),
+    'FNet': ('FNetConfig', BERT),
     'GPT-2': ('GPT2Config', dict(n_embd=16, n_layer=1, n_head=2)),
 }
-# It says why, and what to do.
-REFUSED_LANGUAGE = ('GPT-2',)
+# Each says why, and what to do.
+REFUSED_LANGUAGE = ('Funnel', 'FNet', 'GPT-2')
 
 
 def save_language_model(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hero_mm.errors import UserError
 
 from ..pretrained.checkpoints import find_checkpoint, read_checkpoint
-from ..pretrained.filling import some
+from ..pretrained.filling import check_version, some
 
 PathLike = Union[str, Path]
 SHOWN = 5
@@ -109,6 +109,7 @@ def check_weights(
     Raises:
         ValueError: Says which names and shapes differ, and the cure.
     """
+    check_version(weights, known=_unwrap(model).state_dict())
     wanted = _adapted(model, weights).state_dict()
     differ = {
         'missing in the checkpoint': wanted.keys() - weights.keys(),

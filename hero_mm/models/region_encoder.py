@@ -18,7 +18,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
-from hero_mm.registry import MODELS
+from hero_mm.registry import MODELS, TASK_UTILS
 
 from .features import Pyramid
 from .layers import (
@@ -32,7 +32,7 @@ from .layers import (
 )
 from .losses import box_iou_pairs
 from .regions import Regions, read_cells, region_points
-from .targets import Tracks, assign, decode_boxes, encode_boxes
+from .targets import Tracks
 
 
 class PointProjection(FeedForward):
@@ -140,6 +140,8 @@ class RegionEncoder(BaseModule):
         shift: bool = True,
         attention: str = 'hierarchical',
         temporal_layer: Optional[dict] = None,
+        bbox_coder: Optional[dict] = None,
+        assigner: Optional[dict] = None,
         loss_bbox: Optional[dict] = None,
         loss_l1: Optional[dict] = None,
         init_cfg: Optional[dict] = None,
@@ -177,6 +179,12 @@ class RegionEncoder(BaseModule):
         self.correct = FeedForward(embed_dims, 2, out_dims=4)
         # An untrained encoder leaves the boxes as they are.
         start_silent(self.correct[-1])
+        self.bbox_coder: Any = TASK_UTILS.build(
+            bbox_coder or dict(type='DeltaCoder')
+        )
+        self.assigner: Any = TASK_UTILS.build(
+            assigner or dict(type='RegionAssigner')
+        )
         self.loss_bbox = MODELS.build(
             loss_bbox or dict(type='GIoULoss', loss_weight=10.0)
         )
@@ -204,10 +212,13 @@ class RegionEncoder(BaseModule):
         for layer in self.layers:
             x, frames = layer(x, frames, context)
         delta = self.correct(self.correct_norm(x)).float()
+        boxes = self.bbox_coder.decode(
+            regions.boxes_BTN4.reshape(-1, 4), delta.reshape(-1, 4)
+        )
         looks = [one.expand(*shape, -1) for one in looks]
         return replace(
             regions,
-            boxes_BTN4=decode_boxes(regions.boxes_BTN4, delta),
+            boxes_BTN4=boxes.view(regions.boxes_BTN4.shape),
             features_BTND=x,
             looks_BTNSD=torch.stack(looks, 3),
         )
@@ -219,7 +230,7 @@ class RegionEncoder(BaseModule):
 
         Of what :meth:`forward` got and gave.
         """
-        shows, _ = assign(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
+        shows, _ = self.assigner(proposed, tracks.boxes_BTM4, tracks.valid_BTM)
         count = shows.sum(2, keepdim=True).clamp(min=1)
         share = shows.to(encoded.boxes_BTN4) / count
         # All pairs of a slot and an object; most of them weigh nothing.
@@ -235,7 +246,8 @@ class RegionEncoder(BaseModule):
         share = share.flatten()
         number = tracks.valid_BTM.sum().clamp(min=1)
         iou, _ = box_iou_pairs(new.detach(), truth)
-        wanted, pred = encode_boxes(old, truth), encode_boxes(old, new)
+        wanted = self.bbox_coder.encode(old, truth)
+        pred = self.bbox_coder.encode(old, new)
         return dict(
             loss_region_bbox=self.loss_bbox(
                 new, truth, share, avg_factor=number

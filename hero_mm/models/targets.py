@@ -1,4 +1,4 @@
-"""The truth of a batch as padded tensors, and which regions show it.
+"""The truth of a batch as padded tensors, for assigners and losses.
 
 Shape legend: B clips, Q queries, T frames, M annotated objects, N regions.
 Boxes are xyxy in pixels of the input.
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hero_mm.errors import UserError
+from hero_mm.registry import TASK_UTILS
 from hero_mm.structures import GroundingDataSample
 
 from .losses import pairwise_iou
@@ -20,8 +21,6 @@ from .regions import Regions, take_frames
 
 Samples = Sequence[GroundingDataSample]
 DELTA_SCALE = 0.2
-# IoU from which on a region is no negative of a box.
-NEAR = 0.3
 
 
 def padded(value: Tensor, rows: int, columns: int) -> Tensor:
@@ -111,41 +110,52 @@ class Tubes:
         )
 
 
-def assign(
-    regions: Regions, boxes_BTM4: Tensor, valid_BTM: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Whether a region shows a box, and whether it may be taken for it.
+@TASK_UTILS.register_module()
+class RegionAssigner:
+    """Which regions show an annotated box, in all frames of a batch at once.
 
-    Regions that overlap the box by half show it, or the one that overlaps it
-    most; from :data:`NEAR` on they are no negatives. Both (B, T, N, M), bool.
+    Regions that overlap the box by ``pos_iou`` show it, or the one that
+    overlaps it most; from ``neg_iou`` on they are no negatives.
     """
-    iou = pairwise_iou(regions.boxes_BTN4, boxes_BTM4)
-    asked = regions.mask_BTN[..., None] & valid_BTM[..., None, :]
-    iou = iou.masked_fill(~asked, 0.0)
-    best = iou.amax(-2, keepdim=True)
-    near = iou >= NEAR
-    shows = (iou >= 0.5) | (near & (iou == best))
-    return shows, near
+
+    def __init__(self, pos_iou: float = 0.5, neg_iou: float = 0.3) -> None:
+        self.pos_iou = pos_iou
+        self.neg_iou = neg_iou
+
+    def __call__(
+        self, regions: Regions, boxes_BTM4: Tensor, valid_BTM: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Which show a box, and which may be taken for it, (B, T, N, M)."""
+        iou = pairwise_iou(regions.boxes_BTN4, boxes_BTM4)
+        asked = regions.mask_BTN[..., None] & valid_BTM[..., None, :]
+        iou = iou.masked_fill(~asked, 0.0)
+        best = iou.amax(-2, keepdim=True)
+        near = iou >= self.neg_iou
+        shows = (iou >= self.pos_iou) | (near & (iou == best))
+        return shows, near
 
 
-def encode_boxes(boxes: Tensor, others: Tensor) -> Tensor:
-    """Corrections that lead from boxes to others, both (..., 4).
+@TASK_UTILS.register_module()
+class DeltaCoder:
+    """Corrections of boxes, called as mmdet's ``DeltaXYWHBBoxCoder``.
 
     In fifths of the sides of a box, and of logarithms of their growth.
     """
-    old, new = _centre_size(boxes), _centre_size(others)
-    side, wanted = old[1].clamp(min=1e-3), new[1].clamp(min=1e-3)
-    move, grow = (new[0] - old[0]) / side, (wanted / side).log()
-    return torch.cat([move, grow], -1) / DELTA_SCALE
 
+    def encode(self, bboxes: Tensor, gt_bboxes: Tensor) -> Tensor:
+        """Corrections that lead from boxes to others, both (N, 4)."""
+        old, new = _centre_size(bboxes), _centre_size(gt_bboxes)
+        side, wanted = old[1].clamp(min=1e-3), new[1].clamp(min=1e-3)
+        move, grow = (new[0] - old[0]) / side, (wanted / side).log()
+        return torch.cat([move, grow], -1) / DELTA_SCALE
 
-def decode_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Corrected boxes, (..., 4); a side changes by e^2 at most."""
-    centre, size = _centre_size(boxes)
-    move, grow = (deltas * DELTA_SCALE).chunk(2, -1)
-    centre = centre + move * size
-    half = size * grow.clamp(-2, 2).exp() / 2
-    return torch.cat([centre - half, centre + half], -1)
+    def decode(self, bboxes: Tensor, pred_bboxes: Tensor) -> Tensor:
+        """Corrected boxes, (N, 4); a side changes by e^2 at most."""
+        centre, size = _centre_size(bboxes)
+        move, grow = (pred_bboxes * DELTA_SCALE).chunk(2, -1)
+        centre = centre + move * size
+        half = size * grow.clamp(-2, 2).exp() / 2
+        return torch.cat([centre - half, centre + half], -1)
 
 
 def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:

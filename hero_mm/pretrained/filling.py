@@ -19,6 +19,25 @@ from hero_mm.errors import UserError
 # Frozen norms of some makes have none.
 COUNTER = 'num_batches_tracked'
 Load = Callable[..., None]
+# Weights that the model of 0.1.0 had, and no later one.
+MARKS_OF_0_1 = (
+    'video_encoder.project.weight',
+    'tube_head.clip_out.weight',
+    'region_detail.reduce.weight',
+)
+
+
+def check_version(
+    weights: Mapping[str, Any], prefix: str = '', known: Iterable[str] = ()
+) -> None:
+    """Refuse weights of hero_mm 0.1.0; ``known`` are a model's own names."""
+    for name in (prefix + mark for mark in MARKS_OF_0_1):
+        if name in weights and name not in known:
+            raise UserError(
+                f'the checkpoint is of hero_mm 0.1.0 (it has {name}), whose '
+                'model had another form: train or convert again with this '
+                'version, or use hero_mm 0.1.0'
+            )
 
 
 def not_finite(weights: Mapping[str, Any]) -> list[str]:

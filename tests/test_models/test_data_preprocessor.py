@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
-from hero_mm.models import GroundingDataPreprocessor
+from hero_mm.models import GroundingDataPreprocessor, VideoEncoder
+from hero_mm.registry import MODELS
 
 
 def clip(num_frames: int, height: int, width: int, value: int = 100):
@@ -52,3 +54,24 @@ def test_divisor(size, padded):
     assert out['imgs'].shape[-2:] == padded
     assert out['pixel_mask'].shape[-2:] == padded
     assert out['pixel_mask'].sum() == size[0] * size[1]
+
+
+def test_a_backbone_of_the_style_caffe_that_gets_rgb(
+    hero_config, monkeypatch, caplog
+):
+    monkeypatch.setattr(VideoEncoder, 'wants_bgr', True)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    config = hero_config()
+    try:
+        MODELS.build(config)
+        assert 'rgb_to_bgr=True' in caplog.text
+        caplog.clear()
+        preprocessor = config.get('data_preprocessor') or dict(
+            type='GroundingDataPreprocessor'
+        )
+        config['data_preprocessor'] = dict(preprocessor, rgb_to_bgr=True)
+        MODELS.build(config)
+        assert 'rgb_to_bgr' not in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)

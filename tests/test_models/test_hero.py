@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from mmengine.analysis import get_model_complexity_info
 
+from hero_mm.apis.complexity import flops_of
 from hero_mm.models.heads.tube_decoding import query_edges
 from hero_mm.registry import MODELS
 
@@ -213,3 +215,24 @@ def test_frames_that_go_on_keep_their_times(build_hero, make_clip, collate):
     assert not all(
         times.tolist() == [0, 1, 2, 3, 4] for times in kept.times_BT[:2]
     )
+
+
+@pytest.mark.parametrize('shape', [(4, 3, 32, 48), (1, 3, 4, 32, 48)])
+def test_features_are_extracted_as_in_mmaction2(build_hero, shape):
+    """Four frames, also as a 3-D recogniser takes them; its counter runs."""
+    model = build_hero()
+    wide = torch.randn(1, *shape)
+    inputs = dict(
+        imgs=wide if len(shape) == 4 else wide[:, 0].transpose(1, 2),
+        frame_mask=torch.ones(1, 4, dtype=torch.bool),
+        pixel_mask=torch.ones(1, 32, 48, dtype=torch.bool),
+    )
+    levels = model.encode(inputs).levels
+    found = model.extract_feat(wide)
+    assert len(found) == len(levels) == 2
+    assert all(map(torch.equal, found, levels))
+    # What its get_flops.py does.
+    model.forward = model.extract_feat
+    counted = get_model_complexity_info(model, shape)['flops']
+    products = flops_of(lambda: model.encode(inputs)) / 2
+    assert products <= counted < 1.5 * products

@@ -3,7 +3,10 @@
 import pytest
 import torch
 from mmengine.runner import load_checkpoint, save_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
+from hero_mm.apis.checkpoint import check_weights, load_weights
+from hero_mm.pretrained.filling import check_version
 from hero_mm.registry import MODELS
 
 # What has a state of its own beside the weights would show here.
@@ -75,3 +78,21 @@ def test_training_goes_on_as_it_would_have(
             optimizer.step()
         after.append(total_loss(model, clip)[1].item())
     assert after[0] == after[1]
+
+
+@pytest.mark.parametrize(
+    'mark', ['video_encoder.project.weight', 'tube_head.clip_out.weight']
+)
+def test_weights_of_0_1_0_are_refused(mark, build_hero, tmp_path):
+    """By MMEngine's own way, too, which would take what fits."""
+    old, path = {mark: torch.zeros(2, 2)}, tmp_path / 'old.pth'
+    torch.save(dict(state_dict=old, meta={}), path)
+    for load in (
+        lambda model: load_weights(model, path),
+        lambda model: check_weights(model, old, path),
+        lambda model: _load_checkpoint_to_model(model, dict(state_dict=old)),
+    ):
+        with pytest.raises(ValueError, match=r'is of hero_mm 0\.1\.0 .*train'):
+            load(build_hero())
+    # Of a model of one's own that has such a part.
+    check_version(old, known={mark})

@@ -7,9 +7,9 @@ from mmengine.structures import InstanceData
 
 from hero_mm.models import Regions
 from hero_mm.models.targets import (
+    RegionAssigner,
     Tracks,
     Tubes,
-    assign,
     with_annotated,
 )
 from hero_mm.structures import GroundingDataSample
@@ -122,7 +122,7 @@ def test_a_region_shows_a_box_shows_none_or_is_not_asked():
     regions = regions_of([rows, rows[2:], rows])
     boxes = torch.tensor(A).expand(1, 3, 1, 4)
     valid = torch.tensor([[[True], [True], [False]]])
-    shows, near = assign(regions, boxes, valid)
+    shows, near = RegionAssigner()(regions, boxes, valid)
     no = [False] * 4
     assert near[0, ..., 0].tolist() == [
         [True, True, True, False],

@@ -42,6 +42,8 @@ SUITE = (
     'YOLOX',
     'Deformable DETR',
     'GLIP',
+    'LD',
+    'Soft Teacher',
     'SOLO',
 )
 

@@ -17,9 +17,11 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from hero_mm.errors import UserError
+from hero_mm.pretrained.filling import check_version
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample, send
 
+from ..data_preprocessor import warn_of_channels
 from ..features import Pyramid, TextFeatures
 from ..heads.tube_decoding import TubeOutput, query_edges
 from ..recompute import keep_gradients
@@ -68,6 +70,7 @@ class HERO(BaseModel):
                 'an action_head too, or retrieval=None'
             )
         self.video_encoder = MODELS.build(video_encoder)
+        warn_of_channels(self.video_encoder, self.data_preprocessor)
         self.text_encoder = MODELS.build(text_encoder)
         self.proposal_generator = MODELS.build(proposal_generator)
         self.proposal_generator.bind(self.data_preprocessor)
@@ -80,6 +83,12 @@ class HERO(BaseModel):
         self.max_regions = max_regions
         self.nms_iou = nms_iou
         self.jitter = jitter
+
+    def _load_from_state_dict(
+        self, state_dict: dict, prefix: str, *args: Any
+    ) -> None:
+        check_version(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def train(self, mode: bool = True) -> 'HERO':
         """As of every module; what is checkpointed keeps its gradients."""
@@ -161,6 +170,14 @@ class HERO(BaseModel):
             regions = with_annotated(regions, tracks, self.jitter)
         return regions.best(self.max_regions), losses
 
+    def link(self, regions: Regions, pyramid: Pyramid) -> Regions:
+        """Regions to slots, each of which follows one object."""
+        return self.linker(regions, pyramid) if self.linker else regions
+
+    def encode_regions(self, slots: Regions, pyramid: Pyramid) -> Regions:
+        """What the slots show, in space and time, without words."""
+        return self.region_encoder(slots, pyramid)
+
     def _encode(
         self,
         inputs: dict[str, Any],
@@ -169,10 +186,9 @@ class HERO(BaseModel):
     ) -> tuple[Regions, dict[str, Tensor]]:
         """Pixels to encoded slots, and losses where tracks are given."""
         pyramid = self.encode(inputs)
-        slots, losses = self.propose(pyramid, inputs, samples, tracks)
-        if self.linker is not None:
-            slots = self.linker(slots, pyramid)
-        regions = self.region_encoder(slots, pyramid)
+        proposed, losses = self.propose(pyramid, inputs, samples, tracks)
+        slots = self.link(proposed, pyramid)
+        regions = self.encode_regions(slots, pyramid)
         if tracks is not None:
             losses |= self.region_encoder.loss(slots, regions, tracks)
         return regions, losses
@@ -260,6 +276,19 @@ class HERO(BaseModel):
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
         return list(data_samples)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Pixels to levels (B, T, D, H, W), as of MMAction2's recognisers.
+
+        Of (B, T, 3, H, W), or (B, crops, 3, T, H, W) as 3-D ones take them.
+        """
+        if inputs.dim() == 6:
+            inputs = inputs.flatten(0, 1).transpose(1, 2)
+        clips, frames, _, *size = inputs.shape
+        real = inputs.new_ones((), dtype=torch.bool)
+        masks = real.expand(clips, frames), real.expand(clips, *size)
+        extents = [(frames, *size)] * clips
+        return self.video_encoder(inputs, *masks, extents).levels
 
     def loss(
         self, inputs: dict[str, Any], data_samples: Samples

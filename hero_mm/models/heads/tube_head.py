@@ -7,14 +7,14 @@ in pixels of the input.
 """
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from hero_mm.registry import MODELS
+from hero_mm.registry import MODELS, TASK_UTILS
 from hero_mm.structures import GroundingDataSample, send
 from hero_mm.structures.actions import (
     action_numbers,
@@ -25,7 +25,7 @@ from hero_mm.structures.actions import (
 from ..features import TextFeatures
 from ..layers import StepPosition, start_silent
 from ..regions import Regions
-from ..targets import Tracks, Tubes, assign
+from ..targets import Tracks, Tubes
 from .contrastive_action_head import SlotTextFit, in_rows
 from .tube_decoding import (
     TubeOutput,
@@ -54,6 +54,7 @@ class TubeHead(BaseModule):
         mask_slots: bool = False,
         silent_start: bool = False,
         min_share: float = 0.0,
+        assigner: Optional[dict] = None,
         loss_location: Optional[dict] = None,
         loss_match: Optional[dict] = None,
         loss_early: Optional[dict] = None,
@@ -85,6 +86,9 @@ class TubeHead(BaseModule):
         self.expected_iou = expected_iou
         self.mask_slots = mask_slots
         self.min_share = min_share
+        self.assigner: Any = TASK_UTILS.build(
+            assigner or dict(type='RegionAssigner')
+        )
         build = MODELS.build
         self.loss_location = build(loss_location or _LOSS_LOCATION)
         self.loss_match = build(loss_match or _LOSS_FOCAL)
@@ -158,7 +162,8 @@ class TubeHead(BaseModule):
     def assign(self, regions: Regions, tubes: Tubes) -> tuple[Tensor, Tensor]:
         """Which slots show the true tubes, and where that is known, bool."""
         boxes, valid = tubes.boxes_QT4[:, :, None], tubes.valid_QT[..., None]
-        shows, near = (one[..., 0] for one in assign(regions, boxes, valid))
+        assigned = self.assigner(regions, boxes, valid)
+        shows, near = (one[..., 0] for one in assigned)
         known = tubes.known_Q[:, None, None]
         return shows, regions.mask_BTN & ~(near & ~shows) & known
 
@@ -270,7 +275,9 @@ class TubeHead(BaseModule):
         """
         if self.loss_elsewhere is None:
             return {}
-        shows, near = assign(regions, tracks.boxes_BTM4, tracks.valid_BTM)
+        shows, near = self.assigner(
+            regions, tracks.boxes_BTM4, tracks.valid_BTM
+        )
         device = clip_of_query.device
         true = send(true_of_tracks(samples, near.shape[-1]), device).float()
         true = torch.einsum('btnm,qbm->qbtn', near.float(), true)

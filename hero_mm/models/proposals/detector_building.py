@@ -13,7 +13,7 @@ from hero_mm.errors import UserError
 from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
 from hero_mm.pretrained.filling import some
 
-from ..video_encoders.building import build_part, reason
+from ..video_encoders.building import build_part, find_part, reason
 
 
 def build_detector(
@@ -31,6 +31,7 @@ def build_detector(
         model = _read_config(str(detector))
     if isinstance(model.type, str) and '.' not in model.type:
         model.type = f'mmdet.{model.type}'
+    _check_kind(find_part(model, 'detector'))
     if language_model is not None:
         if 'language_model' not in model:
             raise UserError(
@@ -84,6 +85,25 @@ def _read_config(path: str) -> ConfigDict:
             'the config of a detector'
         )
     return ConfigDict(config.model)
+
+
+def _check_kind(kind: Any) -> None:
+    """ValueError where its class is no detector of single frames."""
+    from mmdet.models import detectors, mot
+
+    refused = (
+        detectors.KnowledgeDistillationSingleStageDetector,
+        detectors.SemiBaseDetector,
+        detectors.FastRCNN,
+        mot.BaseMOTModel,
+    )
+    if isinstance(kind, type) and issubclass(kind, refused):
+        raise UserError(
+            f'{kind.__name__} does not find boxes in a frame by itself: give '
+            'the config of a plain detector and its weights (of a '
+            'semi-supervised one or a tracker, the entry model.detector; GFL '
+            'for LD, PAA for LAD, Faster R-CNN for Fast R-CNN)'
+        )
 
 
 def _fit(detector: Any) -> None:

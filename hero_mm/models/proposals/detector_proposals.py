@@ -17,7 +17,7 @@ from hero_mm.registry import MODELS
 
 from ..features import Pyramid
 from ..regions import Regions, clips_of_queries
-from ..video_encoders.building import in_words
+from ..video_encoders.building import FAILURES, reason
 from .base import ProposalGenerator, Samples
 from .detector_building import build_detector, load_detector
 from .frame_samples import (
@@ -26,6 +26,9 @@ from .frame_samples import (
     pack_proposals,
     real_frames,
 )
+
+# Pixels a side that no detector of mmdet finds too small.
+LARGE = 512
 
 
 @MODELS.register_module()
@@ -189,13 +192,31 @@ class DetectorProposals(ProposalGenerator):
     def _run(self, inputs: Tensor, data: list[Any]) -> list[Any]:
         """Run the detector; ValueError where it does not take such frames."""
         height, width = inputs.shape[-2:]
-        with in_words(
-            f'{self.name} does not run on {len(inputs)} frames of '
-            f'{width}x{height} pixels',
-            'So says the detector itself: look into its config, or enlarge '
-            'the frames for it (scale)',
-        ):
+        try:
             return self.detector.predict(inputs, data, rescale=False)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except FAILURES as error:
+            why = 'So says the detector itself: look into its config'
+            if isinstance(error, ImportError):
+                why = 'Install it'
+            elif max(height, width) < LARGE and self._takes_large_frames():
+                why = (
+                    f'The frames are too small for it: it runs on {LARGE}x'
+                    f'{LARGE} pixels. Enlarge them: scale of the detector'
+                )
+            raise UserError(
+                f'{self.name} does not run on {len(inputs)} frames of '
+                f'{width}x{height} pixels: {reason(error)}. {why}'
+            ) from error
+
+    def _takes_large_frames(self) -> bool:
+        pixels = torch.zeros(1, 3, LARGE, LARGE, device=self._device())
+        try:
+            self._run(pixels, [self._sample((LARGE, LARGE), 'object')])
+        except UserError:
+            return False
+        return True
 
     def _sample(self, size: tuple[int, int], text: str) -> Any:
         """A frame to find boxes in."""

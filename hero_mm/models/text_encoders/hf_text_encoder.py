@@ -3,6 +3,7 @@
 Shape legend: Q queries, L sub-words, C encoder width, D width.
 """
 
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -86,6 +87,14 @@ class HFTextEncoder(BaseModule):
 
     def _look(self, kind: str) -> None:
         """Run on a sentence: what nothing reads, and what a word sees."""
+        takes = inspect.signature(self.language_model.forward).parameters
+        if 'attention_mask' not in takes or self._sees_padding():
+            raise UserError(
+                f'{self.name} ({kind}) reads what pads a sentence as words: '
+                'its answer would change with the length of the other '
+                'sentences. Take a language model that leaves it out, such as '
+                'roberta-base'
+            )
         tokens = self._tokens(['the man who walks'])
         with untouched(self.language_model, gradients=True):
             words_QLC = self._hidden(tokens)
@@ -110,6 +119,15 @@ class HFTextEncoder(BaseModule):
                 'those behind them. Take an encoder (RoBERTa, BERT, CLIP '
                 'text) or an encoder-decoder (T5, BART), whose encoder is used'
             )
+
+    def _sees_padding(self) -> bool:
+        """Whether it reads a sentence otherwise beside a longer one."""
+        texts = ['the man who walks', 'the man who walks beside a dog']
+        with untouched(self.language_model):
+            alone_QLC = self._hidden(self._tokens(texts[:1]))
+            both_QLC = self._hidden(self._tokens(texts))
+        change = both_QLC[:1, : alone_QLC.shape[1]] - alone_QLC
+        return bool(change.abs().max() > 0.01 * alone_QLC.abs().max())
 
     def init_weights(self) -> None:
         """Load the weights of the folder, where they are wanted."""
@@ -214,6 +232,8 @@ def _load(name: str, load_model: Callable[..., Any]) -> tuple[Any, Any]:
             raise OSError('its tokenizer knows no words')
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if tokenizer.pad_token is None:
+            raise OSError('its tokenizer has no token to pad sentences with')
         return tokenizer, load_model(name, **where)
 
     try:

@@ -26,6 +26,15 @@ FAILURES = (
     ValueError,
 )
 
+CHOOSE = (
+    'grounding needs a map with height and width a frame. Choose a part that '
+    'keeps it (docs/configs.md, "Another backbone"), or switch its pooling '
+    'off (return_feat_map=True of mmaction2, gap_before_final_norm=False or '
+    "out_type='featmap' of mmpretrain)"
+)
+# Of mmaction2; others without a map show it when they are built.
+WITHOUT_MAP = ('C3D', 'TimeSformer', 'TPN', 'UniFormerV2', 'STGCN', 'AAGCN')
+
 
 def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     """Build a part of another package, or of ours; it is not initialised.
@@ -54,7 +63,12 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
     kind = config['type']
     if not isinstance(kind, str):
         return kind
-    scope = kind.rpartition('.')[0] or 'hero_mm'
+    scope, _, name = kind.rpartition('.')
+    scope = scope or 'hero_mm'
+    if scope == 'mmaction' and name in WITHOUT_MAP:
+        raise UserError(
+            f'{kind} gives one answer a clip, or takes no pictures; {CHOOSE}'
+        )
     try:
         found = registry.get(kind)
         if found is not None:

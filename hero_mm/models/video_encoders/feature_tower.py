@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hero_mm.errors import UserError
 
 from .building import (
+    CHOOSE,
     build_part,
     find_part,
     freeze_unread,
@@ -31,12 +32,6 @@ from .building import (
 # What a backbone sees -> the frames of the clip of zeros.
 LENGTHS = {'frame': 1, 'clip': 8, 'segments': 12, 'video': 32}
 STRIDED = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
-CHOOSE = (
-    'grounding needs a map with height and width a frame. Choose a part that '
-    'keeps it (docs/configs.md, "Another backbone"), or switch its pooling '
-    'off (return_feat_map=True of mmaction2, gap_before_final_norm=False or '
-    "out_type='featmap' of mmpretrain)"
-)
 
 
 class FeatureTower(BaseModule):
@@ -69,16 +64,12 @@ class FeatureTower(BaseModule):
         super().__init__(init_cfg)
         self.backbone = build_part(backbone, 'backbone')
         self.name = type(self.backbone).__name__
-        is_caffe = getattr(self.backbone, 'style', None) == 'caffe'
         # Inflating 2-D weights is the default of mmaction2 even without any.
         if getattr(self.backbone, 'pretrained', None) is None:
             self.backbone.pretrained2d = False
-        if any(getattr(p, 'with_cp', False) for p in self.backbone.modules()):
-            raise UserError(
-                f'{self.name}: with_cp gives no gradients behind frozen '
-                'stages; leave it out, and set activation_checkpointing='
-                "['video_encoder.backbone'] in the config, or parts of it"
-            )
+        for part in self.backbone.modules():
+            if getattr(part, 'with_cp', False):
+                part.register_forward_pre_hook(_with_gradient)
         self.neck: Optional[nn.Module] = None
         self.level = level
         self.finer_levels = tuple(finer_levels)
@@ -98,7 +89,10 @@ class FeatureTower(BaseModule):
         is_tsm = self.sees == 'segments'
         self._segments = _segments(self.backbone) if is_tsm else []
         with untouched(self, gradients=True):
-            self._look([neck] if isinstance(neck, dict) else neck or [])
+            self._look(
+                backbone.get('out_indices'),
+                [neck] if isinstance(neck, dict) else neck or [],
+            )
         self.multiple = math.lcm(self.stride, *self.strides)
         windows = f' in windows of {clip_len}' if clip_len else ''
         unread = ', '.join(self.unread)
@@ -107,11 +101,39 @@ class FeatureTower(BaseModule):
             f'{self.strides} pixels a cell with {self.widths} channels, a '
             f'step every {self.time_strides} frame(s); the map has '
             f'{self.stride} pixels a cell and {self.channels} channels; '
-            + (f'nothing reads {unread}: frozen' if unread else 'all is read')
-            # docs/configs.md, "Another backbone".
-            + ('; wants B, G, R' if is_caffe else ''),
+            + (f'nothing reads {unread}: frozen' if unread else 'all is read'),
             logger='current',
         )
+
+    @property
+    def wants_bgr(self) -> bool:
+        """Whether pretrained weights of it were made for B, G, R."""
+        return getattr(self.backbone, 'style', None) == 'caffe'
+
+    def init_weights(self) -> None:
+        """Initialise; ValueError where pretrained weights fill nothing."""
+        # mmaction2's ``pretrained`` inflates weights past MMEngine's loader.
+        parts: list[Any] = [
+            part
+            for part in self.backbone.modules()
+            if isinstance(getattr(part, 'pretrained', None), str)
+        ]
+        before = [[p.clone() for p in part.parameters()] for part in parts]
+        try:
+            super().init_weights()
+        except KeyError:
+            # It takes names for granted.
+            if not parts:
+                raise
+            before = [[*part.parameters()] for part in parts]
+        for part, old in zip(parts, before):
+            if all(map(torch.equal, part.parameters(), old)):
+                raise UserError(
+                    f'pretrained={part.pretrained!r} fills nothing of '
+                    f'{type(part).__name__}: the names in the file are '
+                    'others. Give init_cfg of the video encoder a checkpoint '
+                    'of the whole recogniser (docs/pretrained.md)'
+                )
 
     def feature_maps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -196,7 +218,7 @@ class FeatureTower(BaseModule):
             aligned = [torch.cat(aligned, 2)]
         return [level.flatten(0, 1) for level in aligned]
 
-    def _look(self, necks: Sequence[dict]) -> None:
+    def _look(self, asked: Any, necks: Sequence[dict]) -> None:
         """Run on a clip of zeros: what is given, and what nothing reads."""
         frames = self.clip_len or LENGTHS[self.sees]
         side = _side(self.backbone, 128 if self.sees == 'frame' else 64)
@@ -256,6 +278,12 @@ class FeatureTower(BaseModule):
         flat = self._frames(levels, frames)
         self.widths = [level.shape[1] for level in flat]
         self.strides = [_stride(self.name, level, side) for level in flat]
+        if isinstance(asked, (list, tuple)) and len(asked) != len(levels):
+            raise UserError(
+                f'{self.name} gives {len(levels)} level(s) of {self.strides} '
+                f'pixels a cell; out_indices={asked} asks for {len(asked)}. '
+                'Leave out_indices out where it has no effect'
+            )
         read = [_pick(flat, level, self.name) for level in self.finer_levels]
         built: list[nn.Module] = []
         for neck in necks:
@@ -268,6 +296,24 @@ class FeatureTower(BaseModule):
         self.channels = map_NCHW.shape[1]
         self.stride = _stride(f'level {self.level}', map_NCHW, side)
         self.unread = freeze_unread(self, [*read, map_NCHW])
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        """ValueError where a ResNet does not heed its ``out_indices``."""
+        for part in self.modules():
+            stages: Any = getattr(part, 'res_layers', None)
+            asked: Any = getattr(part, 'out_indices', None)
+            if not (stages and isinstance(asked, tuple)):
+                continue
+            last = getattr(part, stages[-1]).parameters()
+            read = any(p.grad is not None for p in last)
+            if read and max(asked) < len(stages) - 1:
+                raise UserError(
+                    f'{type(part).__name__} does not heed out_indices={asked} '
+                    f'and gives its last stage, of {self.strides[-1]} pixels '
+                    'a cell. Set num_stages, or spatial strides of 1 in its '
+                    'last stages, for a finer map'
+                )
 
 
 def _run_neck(
@@ -325,6 +371,23 @@ def _align(level: Tensor, num_frames: int, first: float) -> Tensor:
     high = (low + 1).clamp(max=num_steps - 1)
     weight = (place - low).to(level.dtype)[:, None, None, None]
     return level[:, low].lerp(level[:, high], weight)
+
+
+def _with_gradient(module: nn.Module, inputs: tuple) -> Optional[tuple]:
+    """Give a checkpointed block an input with a gradient.
+
+    Behind frozen stages there is none, and torch's reentrant checkpoints then
+    give the weights of the block none either.
+    """
+    x = inputs[0] if inputs else None
+    if (
+        not isinstance(x, Tensor)
+        or x.requires_grad
+        or not torch.is_grad_enabled()
+        or not any(p.requires_grad for p in module.parameters())
+    ):
+        return None
+    return (x.detach().requires_grad_(), *inputs[1:])
 
 
 def _sees(backbone: Any) -> str:

@@ -1,5 +1,8 @@
 """Detectors of proposals: their configs and checkpoints."""
 
+import copy
+import importlib.util
+
 import pytest
 import torch
 import zoo_detectors
@@ -27,9 +30,23 @@ def test_a_config_of_mmdet_is_found_by_its_name(monkeypatch):
     assert built[0].type == 'mmdet.RetinaNet'
 
 
-def test_what_is_no_detector_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no config .* at nowhere.py'):
-        build_detector('nowhere.py')
+def of_mmdet(path):
+    return f'mmdet::{path}'
+
+
+@pytest.mark.parametrize(
+    ('detector', 'words'),
+    [
+        (of_mmdet('ld/ld_r18-gflv1-r101_fpn_1x_coco.py'), 'GFL for LD'),
+        (of_mmdet('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py'), 'FastRCNN does'),
+        (dict(type='mmdet.SoftTeacher'), 'the entry model.detector'),
+        (dict(type='mmdet.ByteTrack'), 'ByteTrack does not find boxes'),
+        ('nowhere.py', 'no config of a detector at nowhere.py'),
+    ],
+)
+def test_what_is_no_detector_is_refused(detector, words, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        build_detector(detector)
     path = tmp_path / 'data.py'
     path.write_text('data = 1\n')
     with pytest.raises(ValueError, match=r"data.py.*no model.*\['data'\]"):
@@ -107,3 +124,41 @@ def test_a_checkpoint_of_hero_needs_no_other(
     load_weights(again, tmp_path / 'hero.pth')
     clip = make_clip(2)
     same_predictions(predict(again, clip)[0], predict(model, clip)[0], atol=0)
+
+
+def test_ssd_predicts(detector_config):
+    """mmdet 3.3 asks its head for a loss that it has not."""
+    config = detector_config('RetinaNet')
+    config.bbox_head = dict(
+        type='SSDHead',
+        in_channels=[16] * 5,
+        num_classes=3,
+        anchor_generator=dict(
+            type='SSDAnchorGenerator',
+            scale_major=False,
+            min_sizes=[8, 16, 32, 48, 56],
+            max_sizes=[16, 32, 48, 56, 64],
+            strides=[8, 16, 32, 64, 128],
+            ratios=[[2]] * 5,
+        ),
+        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+    )
+    frame = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    boxes, _ = DetectorProposals(config).detect([frame])
+    assert len(boxes[0])
+
+
+def test_memory_is_saved_only_where_fairscale_is(detector_config, monkeypatch):
+    """The config stays as it was."""
+    config = detector_config('Grounding DINO')
+    config.encoder.num_cp = 6
+    before = copy.deepcopy(config)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        'importlib.util.find_spec',
+        lambda name, *given: (
+            None if name == 'fairscale' else find(name, *given)
+        ),
+    )
+    assert build_detector(config)
+    assert config == before

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from hero_mm.models.video_encoders import FeatureTower
 from hero_mm.registry import MODELS
@@ -15,9 +17,8 @@ from hero_mm.registry import MODELS
 class Flat(nn.Module):
     """2-D: means of patches at some strides, one channel more each."""
 
-    def __init__(self, strides=(4, 8), with_cp=False):
+    def __init__(self, strides=(4, 8)):
         super().__init__()
-        self.with_cp = with_cp
         self.convs = nn.ModuleList(
             nn.Conv2d(3, 4 + place, stride, stride)
             for place, stride in enumerate(strides)
@@ -164,6 +165,70 @@ class Neck(nn.Module):
         }[self.kind](levels[-1])
 
 
+class Stages(nn.Module):
+    """As the ResNets of mmaction2; some do not heed their out_indices."""
+
+    def __init__(self, out_indices=(2,), heeds=True):
+        super().__init__()
+        self.out_indices = out_indices
+        self.res_layers = []
+        for place in range(3):
+            self.res_layers.append(f'layer{place + 1}')
+            self.add_module(self.res_layers[-1], nn.Conv2d(3, 3, 2, 2))
+        self.heeds = heeds
+
+    def forward(self, x):
+        found = []
+        for place, name in enumerate(self.res_layers):
+            x = getattr(self, name)(x)
+            if place in self.out_indices:
+                found.append(x)
+        return tuple(found) if self.heeds else x
+
+
+class Inflating(nn.Module):
+    """As those of mmaction2, which inflate by a code of their own."""
+
+    def __init__(self, pretrained, fills):
+        super().__init__()
+        self.pretrained = pretrained
+        self.fills = fills
+        self.conv = nn.Conv3d(3, 4, (1, 8, 8), (1, 8, 8))
+
+    def forward(self, x):
+        return self.conv(x)
+
+    def init_weights(self):
+        if self.fills:
+            nn.init.zeros_(self.conv.bias)
+        elif self.fills is None:
+            raise KeyError('conv1.weight')
+
+
+class Block(nn.Module):
+    """As the blocks of Video Swin: checkpointed, whatever comes in."""
+
+    def __init__(self, with_cp):
+        super().__init__()
+        self.with_cp = with_cp
+        self.conv = nn.Conv3d(3, 3, 1)
+
+    def forward(self, x):
+        if self.with_cp:
+            return checkpoint(self.conv, x, use_reentrant=True)
+        return self.conv(x)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, with_cp=True):
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block(with_cp) for _ in range(3)))
+        self.blocks[0].requires_grad_(False)
+
+    def forward(self, x):
+        return self.blocks(F.avg_pool3d(x, (1, 4, 4)))
+
+
 class Frozen(nn.Module):
     """A part of it stays in evaluation mode; another draws lots.
 
@@ -196,7 +261,8 @@ class Learned(BaseModule):
 @pytest.fixture(autouse=True)
 def known(register):
     register(Flat, Means, OfOneLength, Pathways, Shifted, Odd, Pooled)
-    register(Last, Neck, Frozen, Learned, Rows)
+    register(Last, Neck, Stages, Inflating, Checkpointed)
+    register(Frozen, Learned, Rows)
 
 
 def tower(kind, clip_len=None, neck=None, level=-1, **arguments):
@@ -354,7 +420,7 @@ REFUSED = [
     (dict(depth=50), {}, "type, such as .*'depth': 50"),
     ('mmdet.ResNet', {}, 'such as .*got mmdet.ResNet'),
     (dict(type='Falt'), {}, "no backbone 'Falt'; parts of other"),
-    (dict(type='Flat', with_cp=True), {}, 'set activation_checkpointing='),
+    (dict(type='mmaction.C3D'), {}, 'one answer a clip.*Choose'),
     (dict(type='Flat', depth=3), {}, "Flat refuses its arguments: .*'depth'"),
     (dict(type='Means', layers=[(3, 2, 0)]), {}, 'whole number of frames'),
     (dict(type='Means', layers=[(7, 7, 3)]), {}, r'gives \[5\] steps for 32'),
@@ -383,6 +449,16 @@ REFUSED = [
         r'Neck gives a feature of shape \(1, 5\).*Choose a part',
     ),
     (FLAT, dict(neck=dict(type='Neck', kind='cropped')), '15x15 cells'),
+    (
+        dict(type='Stages', out_indices=(1, 2), heeds=False),
+        {},
+        r'1 level\(s\) of \[8\].*asks for 2',
+    ),
+    (
+        dict(type='Stages', out_indices=(1,), heeds=False),
+        {},
+        r'not heed .*\(1,\).*of 8 pix',
+    ),
 ]
 
 
@@ -408,6 +484,7 @@ def test_one_line_says_what_is_built(caplog):
 def test_what_nothing_reads_is_frozen(clip_of):
     found = tower('Flat', strides=[4, 8, 16], neck=dict(type='Last'))
     assert found.unread == ['backbone.convs.0', 'backbone.convs.1']
+    assert tower('Stages', out_indices=(1,)).unread == ['backbone.layer3']
     found = FeatureTower(
         dict(type='Flat', strides=[4, 8, 16]), level=1, finer_levels=(0,)
     )
@@ -418,6 +495,27 @@ def test_what_nothing_reads_is_frozen(clip_of):
         wanted = 'convs.2' not in name
         assert parameter.requires_grad == wanted, name
         assert (parameter.grad is not None) == wanted, name
+
+
+def test_checkpointed_blocks_behind_frozen_ones_learn(clip_of):
+    grads = []
+    for with_cp in (False, True):
+        found = tower('Checkpointed', with_cp=with_cp).train()
+        assert found.unread == []
+        map_of(found, clip_of(2, (8, 8))).square().sum().backward()
+        blocks = found.backbone.blocks
+        assert blocks[0].conv.weight.grad is None
+        grads.append([p.grad for p in blocks[1:].parameters()])
+    assert len(grads[0]) == 4
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize('fills', [False, None])
+def test_inflated_weights_that_fill_nothing(fills):
+    tower('Inflating', pretrained='a.pth', fills=True).init_weights()
+    found = tower('Inflating', pretrained='a.pth', fills=fills)
+    with pytest.raises(ValueError, match="'a.pth' fills nothing of Infl"):
+        found.init_weights()
 
 
 def test_necks_one_after_the_other(clip_of):
