@@ -150,8 +150,7 @@ class SpatialAttention(nn.Module):
 class PyramidAlignment(nn.Module):
     """Cross-attention from regions, at several sizes, to the words.
 
-    Weights that the region gives fuse what the sizes find. The attended words
-    scale and shift the region (FiLM, arXiv 1709.07871): one layer can select.
+    What they find scales and shifts the region (FiLM, arXiv 1709.07871).
     """
 
     def __init__(
@@ -230,9 +229,8 @@ class TimeBias(nn.Module):
 class SlotAttention(nn.Module):
     """Attention along each slot, in windows of frames.
 
-    With ``halfway`` they begin half a window earlier (Swin, arXiv 2103.14030).
-    With ``shift`` some channels come from the frame before along the slot and
-    as many from the one after (TSM, arXiv 1811.08383).
+    With ``halfway`` they begin half a window earlier (Swin, arXiv 2103.14030),
+    with ``shift`` some channels come from beside (TSM, arXiv 1811.08383).
     """
 
     def __init__(

@@ -180,11 +180,9 @@ class ContrastiveLoss(WeightedLoss):
     ) -> Tensor:
         """Loss of Q captions, which are some (``mine``) of V.
 
-        Of scaled similarities (V, B) of captions and clips (or tubes), the
-        clip of each caption (V,) (other numbers are clips of other processes),
-        pairs (V, B) that may be true beside, similarities (Q, X) of each
-        caption's clip with captions that are not true of it, -1e4 where there
-        is none, and weights (Q,).
+        Of similarities (V, B) of captions and clips (or tubes), the clip of
+        each caption (V,), pairs (V, B) that may be true beside, similarities
+        (Q, X) of clips and captions that are not true, and weights (Q,).
         """
         pred = pred.float()
         clip = owner[mine]

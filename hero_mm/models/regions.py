@@ -137,9 +137,8 @@ def read_cells(
 ) -> Tensor:
     """Read cells at points (x, y), bilinearly, (B, T, N, P, C).
 
-    In single precision at least; zero outside. With ``shift``, which divides
-    C, the first ``shift`` channels of the frame before and the next ``shift``
-    of the one after stand behind them; zero outside the clip.
+    In single precision at least; zero outside. Behind them stand the first
+    ``shift`` channels of the frame before and the next of the one after.
     """
     clips, frames, height, width, dims = cells_BTHWC.shape
     # In half precision, places of a large picture would be rounded.

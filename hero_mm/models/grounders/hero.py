@@ -134,10 +134,7 @@ class HERO(BaseModel):
         text: TextFeatures,
         clip_of_query: Tensor,
     ) -> tuple[dict[str, Any], Samples, Optional[Tensor]]:
-        """Leave frames out before they are encoded, where retrieval does.
-
-        Gives the others, and logits (Q, T) of all.
-        """
+        """Leave frames out where retrieval does; and logits (Q, T) of all."""
         if self.retrieval is None or self.retrieval.scout is None:
             return inputs, samples, None
         return self.retrieval.scouted(inputs, samples, text, clip_of_query)
@@ -196,10 +193,7 @@ class HERO(BaseModel):
     def retrieve(
         self, regions: Regions, text: TextFeatures, clip_of_query: Tensor
     ) -> tuple[Regions, Optional[Tensor], Optional[tuple[Tensor, Tensor]]]:
-        """Slots of Q queries, of the frames that show what they say.
-
-        Also the consistency of all frames (Q, T) and what retrieval kept.
-        """
+        """Slots of queries, consistency of all frames, and what was kept."""
         # Boxes inform what follows; they are trained where they are made.
         regions = replace(regions, boxes_BTN4=regions.boxes_BTN4.detach())
         fit = self.tube_head.compare(regions, text, clip_of_query)

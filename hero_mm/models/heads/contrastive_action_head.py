@@ -34,11 +34,7 @@ TOP_RATIO = 0.25
 
 
 class SlotTextFit(nn.Module):
-    """Late fusion: how well a slot fits a sentence before the two have met.
-
-    Looks and action of a region and of a sentence are unit vectors, whose
-    products are learned long before attention binds words to regions.
-    """
+    """Late fusion: how well a slot fits a sentence before the two have met."""
 
     def __init__(self, embed_dims: int, common_dims: int) -> None:
         super().__init__()
@@ -53,12 +49,10 @@ class SlotTextFit(nn.Module):
         return self.log_scale.exp().clamp(max=50)
 
     def slots(self, regions: Regions) -> tuple[Tensor, Tensor]:
-        """Looks (B, N, E) of slots and actions (B, T, N, E) of their regions.
-
-        Looks are the mean along a slot: what an object looks like stays.
-        """
+        """Looks (B, N, E) and actions (B, T, N, E) of slots."""
         both = self.region(self.norm(regions.features_BTND))
         look, action = both.chunk(2, -1)
+        # What an object looks like stays the same along its slot.
         look = (look * regions.mask_BTN[..., None]).sum(1)
         return F.normalize(look, dim=-1), F.normalize(action, dim=-1)
 
@@ -147,8 +141,7 @@ class ContrastiveActionHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Contrast pairs of videos and captions; no interval is used.
 
-        With ``samples`` for what may be true in them, captions with another
-        action, and the sentence that each was made from.
+        Samples say what may be true; negatives are of another action.
         """
         look_BNE, action_BTNE = slots = self.fit.slots(regions)
         numbers = send(action_numbers(samples), clip_of_query.device)
@@ -220,11 +213,7 @@ def _gather_captions(
     number_Q: Tensor,
     num_clips: int,
 ) -> tuple[list[Tensor], slice]:
-    """Captions of all processes; those of the others carry no gradient.
-
-    The same values (clips of this process count from 0), and where the
-    captions of this process stand.
-    """
+    """Captions of all processes, and which are those of this one."""
     own = [look_QE, action_QE, clip_of_query, number_Q]
     if get_world_size() == 1:
         return own, slice(0, len(look_QE))

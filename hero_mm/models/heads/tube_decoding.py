@@ -27,10 +27,7 @@ def query_edges(
     samples: Sequence[GroundingDataSample],
     clip_of_query: Tensor,
 ) -> Tensor:
-    """Edges of the bins of the frames of regions of Q queries, (Q, T + 1).
-
-    In native frames; padding repeats the last edge.
-    """
+    """Edges of the bins of frames of Q queries, (Q, T + 1), native frames."""
     numbers = nn.utils.rnn.pad_sequence(
         [torch.as_tensor(one.frame_inds).float() for one in samples], True
     )
@@ -114,10 +111,9 @@ def choose_span(
     edges_QT1: Tensor,
     expected_iou: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Choose a span whose end lies behind its start.
+    """Choose the most likely span, or that of highest expected tIoU.
 
-    The most likely one, by :func:`span_logits`, or the one of highest expected
-    tIoU. Gives spans (Q, 2) in native frames, and scores (Q,).
+    Gives spans (Q, 2) in native frames, never empty, and scores (Q,).
     """
     num_bins = logits_QTT.shape[1]
     joint = logits_QTT.flatten(1).log_softmax(-1).view_as(logits_QTT)
@@ -165,10 +161,7 @@ def most_agreed(
 def spread_frames(
     x_QKC: Tensor, times_QK: Tensor, real_QK: Tensor, num_frames: int
 ) -> Tensor:
-    """Interpolate from K frames to all frames (Q, T, C), held at the ends.
-
-    Real frames come first.
-    """
+    """Interpolate from K frames, real ones first, to all frames (Q, T, C)."""
     # The last real frame stands in for the padding after it.
     places = torch.arange(times_QK.shape[1], device=x_QKC.device)
     last = (real_QK.sum(1, keepdim=True) - 1).clamp(min=0)
@@ -197,10 +190,9 @@ def read_answers(
 ) -> list[InstanceData]:
     """One result a clip: tubes in original pixels, a box a sampled frame.
 
-    What was ``found`` of Q queries gets boxes, their scores, and logits of
-    "the frame lies in the span" (``consistency_QT`` in their place is of all
-    sampled frames). Where a frame has no box (``seen_QT``), it lies between
-    the others; ``times_QT`` are places among the sampled ones.
+    What was ``found`` gets boxes, their scores, and the degree of "the frame
+    lies in the span", or of ``consistency_QT`` of all sampled frames. Where a
+    frame has no box (``seen_QT``), it lies between the others.
     """
     scores = torch.stack([scores_QT, inside_QT], -1)
     values = torch.cat([boxes_QT4, scores], -1)

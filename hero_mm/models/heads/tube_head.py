@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -155,8 +156,7 @@ class TubeHead(BaseModule):
         times = regions.times_BT.to(best_QT)
         gap = (times[:, 1:] - times[:, :-1]).clamp(min=1).log()
         gap = gap * regions.frame_mask_BT[:, 1:]
-        edge = torch.zeros_like(times[:, :1])
-        before, after = torch.cat([edge, gap], 1), torch.cat([gap, edge], 1)
+        before, after = F.pad(gap, (1, 0)), F.pad(gap, (0, 1))
         return torch.stack([degree, best_QT / 10, before, after], -1)
 
     def assign(self, regions: Regions, tubes: Tubes) -> tuple[Tensor, Tensor]:
@@ -231,17 +231,14 @@ class TubeHead(BaseModule):
         negatives: TextFeatures,
         query_of_negative: Tensor,
     ) -> dict[str, Tensor]:
-        """InfoNCE over the actions of true tubes and captions of the batch.
-
-        As that of the action head, with the slots that show the tubes.
-        """
+        """InfoNCE over the actions of true tubes and captions of the batch."""
         if self.loss_tube is None:
             return {}
         actions = self.fit.slots(regions)[1].index_select(0, clip_of_query)
         shows = shows_QTN.to(actions)
         tube_QE = torch.einsum('qtn,qtne->qe', shows, actions)
         number = shows.sum((1, 2))
-        tube_QE = nn.functional.normalize(tube_QE, dim=-1)
+        tube_QE = F.normalize(tube_QE, dim=-1)
         numbers = send(action_numbers(samples), query_of_negative.device)
         scale = self.fit.scale()
         _, caption_QE = self.fit.texts(text)
@@ -270,8 +267,7 @@ class TubeHead(BaseModule):
     ) -> dict[str, Tensor]:
         """What the other clips of the batch show is not what a query says.
 
-        Slots that it may be true of count nothing, nor do slots that nobody
-        annotated.
+        But for slots that it may be true of, or that nobody annotated.
         """
         if self.loss_elsewhere is None:
             return {}
@@ -310,10 +306,7 @@ class TubeHead(BaseModule):
         samples: Samples,
         consistency_QT: Optional[Tensor],
     ) -> list[InstanceData]:
-        """Tubes in original pixels and native frames, one result a clip.
-
-        As :meth:`loss`; ``consistency_QT`` is that of all sampled frames.
-        """
+        """Tubes in original pixels and native frames, one result a clip."""
         spans, span_scores = choose_span(
             span_logits(output),
             # Off the very edges, so that no span is empty.
