@@ -30,14 +30,10 @@ def torchvision_ops() -> Optional[ModuleType]:
 def corners(
     ys: Tensor, xs: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """The four cells around points (n,), and how much of each a point takes.
+    """The four cells (n, 4) around points (n,), and their weights (n, 4).
 
-    Cells outside of the grid weigh nothing: it is surrounded by zeros.
-    Differentiable in the points, which are in cells.
-
-    Returns:
-        tuple: Cells as ``row * W + column``, int64 in [0, H * W), and their
-        weights, both of shape (n, 4).
+    Cells are ``row * W + column``; those outside of the grid weigh nothing: it
+    is surrounded by zeros. Differentiable in the points, which are in cells.
     """
     top, left = ys.detach().floor(), xs.detach().floor()
     down, right = ys - top, xs - left
@@ -52,17 +48,9 @@ def corners(
 
 
 def weighted_rows(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of rows of a table, without a copy of the rows.
+    """Weighted sums (m, C) of rows (m, s) of a table (K, C), without a copy.
 
-    Differentiable in the table and in the weights.
-
-    Args:
-        table (Tensor): float32 or float64, has shape (K, C).
-        rows (Tensor): int64 in [0, K), has shape (m, s).
-        weights (Tensor): Has shape (m, s).
-
-    Returns:
-        Tensor: Sums, has shape (m, C).
+    Differentiable in the table and in the weights (m, s).
     """
     weights = weights.to(table.dtype).contiguous()
     return embedding_bag(rows, table, mode='sum', per_sample_weights=weights)

@@ -82,10 +82,8 @@ def modulated_deform_conv2d(
         deform_groups (int): Groups G of channels with offsets of their own.
 
     Returns:
-        Tensor: Has shape (B, O, h, w) and the type of the offset.
-
-    Raises:
-        ValueError: If the offset does not fit.
+        Tensor: Has shape (B, O, h, w) and the type of the offset. ValueError
+        where that does not fit.
     """
     how = (_pair(stride), _pair(padding), _pair(dilation))
     axes = zip(features.shape[2:], weight.shape[2:], *how)
@@ -207,17 +205,9 @@ class MultiScaleDeformableAttnFunction:
     ) -> Tensor:
         """Read values by mmcv's own version in Python, in float32 at least.
 
-        Args:
-            value (Tensor): Has shape (B, V, M, D).
-            shapes (Tensor): H and W of each level, has shape (L, 2).
-            starts (Tensor): Known from the shapes, unused.
-            locations (Tensor): x and y in [0, 1], has shape
-                (B, Q, M, L, P, 2).
-            weights (Tensor): Has shape (B, Q, M, L, P).
-            im2col_step (int): Of the compiled operator, unused.
-
-        Returns:
-            Tensor: Has shape (B, Q, M * D).
+        ``value`` has shape (B, V, M, D), ``shapes`` (L, 2), ``locations``
+        (B, Q, M, L, P, 2), ``weights`` (B, Q, M, L, P), what is returned
+        (B, Q, M * D); ``starts`` and ``im2col_step`` are unused.
         """
         from mmcv.ops.multi_scale_deform_attn import (
             multi_scale_deformable_attn_pytorch,

@@ -20,15 +20,9 @@ def sigmoid_focal_loss(
 ) -> Tensor:
     """Focal loss (arXiv 1708.02002) of each class against the rest.
 
-    Logarithms are taken of logits, so that far logits lose no digits.
-
-    Args:
-        logits (Tensor): Has shape (N, C).
-        target (Tensor): Classes in [0, C], has shape (N,).
-        gamma (float): How much easy samples are played down.
-        alpha (float): Weight of the right class, 1 - alpha of the others.
-        weight (Tensor, optional): Weight of classes, has shape (C,).
-        reduction (str): 'none', 'sum', or 'mean' over samples.
+    Logarithms are taken of ``logits`` (N, C), so that far ones lose no digits;
+    ``target`` (N,) has classes, ``weight`` (C,) their weights. 'mean' is over
+    samples.
     """
     classes = torch.arange(logits.shape[1], device=logits.device)
     chosen = target[:, None] == classes

@@ -32,14 +32,11 @@ def roi_align(
         spatial_scale (float): Grid cells a pixel of ``rois``.
         sampling_ratio (int): Samples a bin and axis, 0 for as many as the
             region has cells.
-        pool_mode (str): 'avg'.
+        pool_mode (str): 'avg', or NotImplementedError.
         aligned (bool): Shift by half a cell, as Detectron2 does.
 
     Returns:
         Tensor: Has shape (R, C, ph, pw).
-
-    Raises:
-        NotImplementedError: With another ``pool_mode``.
     """
     if pool_mode != 'avg':
         raise NotImplementedError(

@@ -18,17 +18,10 @@ BLOCK = 256
 def nms(
     boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0
 ) -> Tensor:
-    """Greedy non-maximum suppression.
+    """Greedy non-maximum suppression: indices of the kept boxes, best first.
 
-    Args:
-        boxes (Tensor): xyxy in pixels, has shape (N, 4).
-        scores (Tensor): Has shape (N,).
-        iou_threshold (float): A box is dropped when its IoU with a better
-            one is above this.
-        offset (int): 0 when ``x2`` is exclusive, 1 when it is inclusive.
-
-    Returns:
-        Tensor: Indices of the kept boxes, best first, int64.
+    A box (N, 4) is dropped when its IoU with one of a better score (N,) is
+    above the threshold; ``offset`` is 1 when ``x2`` is inclusive.
     """
     boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     vision = common.torchvision_ops()
@@ -81,19 +74,10 @@ def softnms(
 ) -> Tensor:
     """Soft non-maximum suppression (arXiv 1704.04503).
 
-    Args:
-        boxes (Tensor): xyxy in pixels, has shape (N, 4).
-        scores (Tensor): Has shape (N,).
-        dets (Tensor): Written in place: kept boxes with their new scores,
-            best first, has shape (N, 5).
-        iou_threshold (float): Of the naive and the linear method.
-        sigma (float): Of the gaussian method.
-        min_score (float): Boxes that fall below it are dropped.
-        method (int): 0 naive, 1 linear, 2 gaussian.
-        offset (int): 0 when ``x2`` is exclusive, 1 when it is inclusive.
-
-    Returns:
-        Tensor: Indices of the kept boxes, in the order of ``dets``, int64.
+    Arguments are those of :func:`nms`, and ``dets`` (N, 5), written in place:
+    kept boxes with their new scores, best first; ``sigma`` of the gaussian
+    method; ``min_score``, below which boxes are dropped; ``method``: 0 naive,
+    1 linear, 2 gaussian. Gives the indices of ``dets``.
     """
     padded = boxes + boxes.new_tensor([0, 0, offset, offset])
     order, left = torch.arange(len(boxes)), scores.clone()

@@ -22,10 +22,7 @@ def find_checkpoint(path: PathLike) -> str:
 
     Of a work dir it is the best one that the training noted there, else the
     last ``best_*.pth``, or else the last checkpoint, by the number in its
-    name.
-
-    Raises:
-        FileNotFoundError: There is none.
+    name. Raises FileNotFoundError where there is none.
     """
     if str(path).startswith(REMOTE):
         return str(path)
@@ -60,13 +57,9 @@ def _turn(path: Path) -> tuple[int, float]:
 def read_checkpoint(path: PathLike) -> dict[str, Any]:
     """Read the checkpoint of a file, URL or work dir onto the CPU.
 
-    Returns:
-        dict: As stored; names in ``state_dict`` have no leading ``module.``.
-
-    Raises:
-        FileNotFoundError: When the file does not exist.
-        ValueError: When the file is no checkpoint, is truncated, wants to
-            run code, or holds weights that are not finite.
+    Names in its ``state_dict`` have no leading ``module.``. Raises
+    FileNotFoundError, or ValueError where the file is no checkpoint, is
+    truncated, wants to run code, or holds weights that are not finite.
     """
     path = find_checkpoint(path)
     if path.startswith(STORES):

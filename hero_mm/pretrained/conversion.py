@@ -157,13 +157,9 @@ class Conversion:
 def convert(source: Source, model: Shapes, config: str) -> Conversion:
     """Bring weights into HERO's names; what does not fit it is left out.
 
-    Args:
-        source (Source): The weights.
-        model (Mapping): Names and shapes of the HERO that will load them.
-        config (str): Its config, for messages.
-
-    Raises:
-        ValueError: When the layout is not known, or nothing fits.
+    ``model`` has the names and shapes of the HERO that will load them,
+    ``config`` is its config, for messages. Raises ValueError where the layout
+    is not known, or nothing fits.
     """
     result = Conversion(source, layout_of(source), config)
     for part, places in _parts(result).items():

@@ -1,9 +1,8 @@
 """Weights by name: ``hf://``, URLs, ``torchvision://``; safely.
 
 MMEngine looks up a loader for every checkpoint by the beginning of its name
-(``load_from``, ``init_cfg=dict(type='Pretrained', ...)``). Here is a loader
-that knows Hugging Face too and says what to do on a machine offline; it needs
-no torchvision, and runs no code of a checkpoint.
+(``load_from``, ``init_cfg``). Here is one that knows Hugging Face too, says
+what to do offline, needs no torchvision and runs no code of a checkpoint.
 """
 
 import os
@@ -37,9 +36,8 @@ OURS = r'(?:hf|huggingface)://'
 def fetch(source: str) -> str:
     """Bring a checkpoint onto this machine: a name, or a path as it is.
 
-    Raises:
-        OSError: When it cannot be had; says where to put it by hand.
-        ValueError: When the name is none.
+    Raises OSError, which says where to put it by hand, or ValueError where the
+    name is none.
     """
     if source.startswith(HUGGINGFACE):
         return _fetch_hub_file(source)
@@ -53,16 +51,10 @@ def fetch(source: str) -> str:
 
 
 def fetch_repository(name: str, patterns: list[str]) -> str:
-    """Download a repository ``hf://OWNER/NAME[@REVISION]``, or find it cached.
+    """The folder of a repository ``hf://OWNER/NAME[@REVISION]``, fetched.
 
-    ``patterns`` are its files, as the shell names them.
-
-    Returns:
-        str: The folder that they are in.
-
-    Raises:
-        OSError: When it cannot be had; says how to get it by hand.
-        ValueError: When the name is none, or that of a file.
+    ``patterns`` are its files, as the shell names them. Raises OSError, which
+    says how to get it by hand, or ValueError where the name is none.
     """
     found = re.fullmatch(r'\w+://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?', name)
     if found is None:
@@ -222,8 +214,7 @@ def replace_loaders() -> None:
     """Let this module read all names and local files of the process.
 
     So that what MMEngine itself stores can be resumed from, and that weights
-    which fill nothing are an error. For tools and configs that ask for it;
-    see :mod:`hero_mm.pretrained.loaders`.
+    which fill nothing are an error. For tools and configs that ask for it.
     """
     from mmengine.runner import checkpoint
 
@@ -234,7 +225,6 @@ def replace_loaders() -> None:
         (*FETCHED, LOCAL_SAFETENSORS, ''), load_from_hero_mm, force=True
     )
     if loader.load_checkpoint.__module__ == __name__:
-        # It was done before.
         return
     load, last = loader.load_checkpoint, ['the weights']
 

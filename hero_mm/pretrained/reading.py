@@ -43,11 +43,8 @@ def read_weights_file(
 
     ``map_location`` is as in :func:`torch.load`; ``allow`` are classes that
     the file may hold besides tensors, plain values and what MMEngine stores.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it is no checkpoint, is truncated, holds objects
-            of other classes, or cannot be read safely by this torch.
+    Raises FileNotFoundError, or ValueError where it is no checkpoint, is
+    truncated, holds other objects, or cannot be read safely by this torch.
     """
     import torch
 

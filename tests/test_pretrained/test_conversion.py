@@ -231,27 +231,22 @@ def test_no_half_of_a_resnet_is_taken(config):
         convert(file, shapes, 'tiny.py')
 
 
-def neck_of(channels, prefix, extra=0):
+def neck_of(channels, extra):
     """Shapes of an FPN of these channels, with levels made of the last."""
-    lateral = {
-        f'{prefix}neck.lateral_convs.{level}.conv.weight': (4, inputs, 1, 1)
+    laterals = {
+        f'neck.lateral_convs.{level}.conv.weight': (4, inputs, 1, 1)
         for level, inputs in enumerate(channels)
     }
-    return {
-        f'{prefix}backbone.x': (1,),
-        **lateral,
-        **{
-            f'{prefix}neck.fpn_convs.{level}.conv.weight': (4, 4, 3, 3)
-            for level in range(len(channels) + extra)
-        },
-    }
+    levels = range(len(channels) + extra * bool(channels))
+    outputs = {f'neck.fpn_convs.{n}.conv.weight': (4, 4, 3, 3) for n in levels}
+    return {'backbone.x': (1,), **laterals, **outputs}
 
 
 @pytest.mark.parametrize(
     ('theirs', 'ours', 'places'),
     [
-        ((8, 16, 32), (16, 32), {1: 0, 2: 1}),
-        ((16, 32), (8, 16, 32), {0: 1, 1: 2}),
+        ((8, 16, 32), (16, 32), {1: 0, 2: 1, 3: 2, 4: 3}),
+        ((16, 32), (8, 16, 32), {0: 1, 1: 2, 2: 3, 3: 4}),
         ((8, 16), (64, 128), {}),
         # HERO's last level is not theirs.
         ((8, 16, 32), (8, 16), {}),
@@ -260,22 +255,18 @@ def neck_of(channels, prefix, extra=0):
 )
 def test_levels_of_a_neck_are_matched_from_the_last(theirs, ours, places):
     """RetinaNet's, too: strides 64 and 128, made of that of 32."""
-    file = neck_of(theirs, '', extra=2)
+    file = neck_of(theirs, extra=2)
     weights = {name: torch.zeros(shape) for name, shape in file.items()}
-    model = neck_of(ours, 'video_encoder.', extra=2 * bool(ours))
+    model = neck_of(ours, extra=2)
+    model = {f'video_encoder.{name}': model[name] for name in model}
     result = convert(Source('d', weights), model, 'tiny.py')
-    found = {
-        name: {
+    for name, last in (('lateral', len(theirs)), ('fpn', 9)):
+        found = {
             int(theirs.split('.')[2]): int(ours.split('.')[3])
             for theirs, ours in result.loaded.items()
-            if f'.{name}.' in theirs
+            if f'.{name}_convs.' in theirs
         }
-        for name in ('lateral_convs', 'fpn_convs')
-    }
-    assert found['lateral_convs'] == places
-    last, shift = len(theirs), len(ours) - len(theirs)
-    made = {level: level + shift for level in (last, last + 1)}
-    assert found['fpn_convs'] == ({**places, **made} if places else {})
+        assert found == {k: to for k, to in places.items() if k < last}
 
 
 def test_a_file_that_nobody_knows(build):

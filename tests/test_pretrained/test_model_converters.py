@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 
 from hero_mm.errors import TRACEBACK
 from hero_mm.pretrained import fetching
@@ -77,10 +76,6 @@ def test_the_commands_of_the_page(
 
 
 def test_what_the_page_names_exists(source, shapes_of):
-    # The options of the last command change what is there.
-    model = Config.fromfile(ROOT / 'configs/hero_vidstg.py').model
-    assert model.video_encoder.backbone.init_cfg
-    assert model.text_encoder.name == 'roberta-base'
     names = re.findall(r'`((?:hf|torchvision|file|https)://[^`]+)`', TEXT)
     assert len(names) >= 5
     assert all(name.startswith(fetching.FETCHED) for name in names)
