@@ -27,6 +27,8 @@ STEPS = {
     'reasoning': 'reason',
     'head': 'decode',
 }
+# Parts that cost something once a clip, not once a sentence.
+ONCE = ('scout', 'backbone', 'pyramid', 'rest of the clip')
 
 
 def count_parameters(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -61,11 +63,9 @@ def _counting() -> Iterator[FlopCounterMode]:
 
 
 def flops_of(action: Callable[[], Any]) -> int:
-    """Count the operations of an action without gradients.
+    """Operations of products of matrices, convolutions and attention.
 
-    Multiplications of matrices, convolutions and attention are counted, with
-    two operations for a multiplication and its addition. What costs little
-    (norms, softmax, gathering, interpolation) is not.
+    A multiplication and its addition are two; gradients are off.
     """
     with _counting() as counter:
         action()
@@ -75,44 +75,27 @@ def flops_of(action: Callable[[], Any]) -> int:
 def count_encoder_flops(
     encoder: nn.Module, frames: int, size: tuple[int, int]
 ) -> int:
-    """Count the operations of a video encoder without doing them.
-
-    Shapes alone are followed, so that a large clip takes seconds and no
-    memory.
-    """
+    """Count the operations of a video encoder, from shapes alone."""
     shapes = _as_tested(encoder).to('meta')
-    width, height = (
-        -(-side // shapes.granule) * shapes.granule for side in size
-    )
-    inputs = (
-        torch.zeros(1, frames, 3, height, width, device='meta'),
-        # Looked at, to find that all is real.
-        torch.ones(1, frames, dtype=torch.bool),
-        torch.ones(1, height, width, dtype=torch.bool),
-    )
-    return flops_of(
-        lambda: [
-            project(level.flatten(0, 1))
-            for project, level in zip(
-                shapes.projects, shapes.encode_alike(*inputs)
-            )
-        ]
-    )
+    unit = shapes.granule
+    width, height = (-(-side // unit) * unit for side in size)
+    imgs = torch.zeros(1, frames, 3, height, width, device='meta')
+    # Looked at, to find that all is real.
+    masks = torch.ones(1, frames).bool(), torch.ones(1, height, width).bool()
+    return flops_of(lambda: shapes(imgs, *masks))
 
 
 def count_flops(
     model: nn.Module, items: Sequence[dict[str, Any]]
 ) -> dict[str, int]:
-    """Count the operations of a prediction.
+    """Count the operations of a prediction, from shapes where they tell all.
 
-    Shapes alone are followed where nothing looks at values, so that a large
-    clip takes seconds. What does (frames that a scout leaves out, boxes that
-    a detector suppresses) is done for real.
+    What looks at values (frames that a scout leaves out, boxes that a
+    detector suppresses) is done for real.
 
     Args:
         model (nn.Module): A grounder such as :class:`HERO`.
-        items (Sequence[dict]): Clips as a pipeline packs them, with
-            ``inputs`` and ``data_samples``.
+        items (Sequence[dict]): Clips as a pipeline packs them.
 
     Returns:
         dict[str, int]: Operations of ``'backbone'``, ``'pyramid'`` and

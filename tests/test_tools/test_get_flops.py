@@ -71,13 +71,8 @@ def test_rows_add_up(tool, repo_root, capsys):
     assert sum(trained.values()) == pytest.approx(total, abs=0.01)
     flops = numbers(text, 'G')
     once = ('backbone', 'pyramid', 'rest of the clip')
-    clip = sum(flops[part] for part in once)
-    sentence = sum(
-        flops[part]
-        for part in (
-            *('text encoder', 'reasoning', 'head', 'rest of the sentence'),
-        )
-    )
+    each = ('text encoder', 'reasoning', 'head', 'rest of the sentence')
+    clip, sentence = (sum(flops[p] for p in parts) for parts in (once, each))
     assert flops['clip in all'] == pytest.approx(clip, abs=1e-3)
     assert flops['sentences in all (2)'] == pytest.approx(sentence, abs=1e-3)
     assert flops['in all'] == pytest.approx(clip + sentence, abs=1e-3)

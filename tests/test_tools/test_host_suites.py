@@ -41,7 +41,7 @@ def test_what_is_lost_is_listed(repo_root, tmp_path):
     (tmp_path / 'mmcv/mmcv').mkdir()
     (tmp_path / 'mmcv/mmcv/__init__.py').write_text('raise SystemExit(9)')
     done = run(repo_root, tmp_path, '--limit', '3')
-    counts = '2 passed, 4 failed'
+    counts = '4 failed, 2 passed'
     assert done.stdout.splitlines() == [
         f'mmcv without hero_mm: {counts}',
         f'mmcv with hero_mm: {counts}',

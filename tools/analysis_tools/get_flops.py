@@ -18,7 +18,7 @@ from mmengine.config import Config, DictAction
 from hero_mm.errors import UserError, explained, run_tool
 
 with explained():
-    from hero_mm.apis.complexity import count_flops, count_parameters
+    from hero_mm.apis.complexity import ONCE, count_flops, count_parameters
     from hero_mm.apis.random_clips import config_without_data, make_item
     from hero_mm.datasets.source import unwrapped
     from hero_mm.evaluation.functional.table import align_rows
@@ -60,8 +60,7 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 
 def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
     """The steps of the test pipeline by the name of their type."""
-    dataset = unwrapped(cfg, 'test', 'pipeline')
-    steps = dataset.get('pipeline') or []
+    steps = unwrapped(cfg, 'test', 'pipeline').get('pipeline') or []
     return {str(step['type']).rpartition('.')[-1]: step for step in steps}
 
 
@@ -99,31 +98,29 @@ def clip_shape(
     return frames, height, width
 
 
-def parameter_rows(counts: Mapping[str, tuple[int, int]]) -> list[list[str]]:
-    """The table of the parameters."""
+def show_parameters(counts: Mapping[str, tuple[int, int]]) -> None:
+    """Print the table of the parameters."""
     total = tuple(sum(column) for column in zip(*counts.values()))
     rows = [['parameters', 'all', 'trained']]
     for name, both in [*counts.items(), ('in all', total)]:
         millions = [f'{value / 1e6:.3f} M' for value in both]
         rows.append([name or '(the model itself)', *millions])
-    return rows
+    print('\n'.join(align_rows(rows)))
 
 
-def flop_rows(flops: Mapping[str, int], queries: int) -> list[list[str]]:
-    """The table of the operations."""
-    once = ('scout', 'backbone', 'pyramid', 'rest of the clip')
-    clip = sum(flops.get(part, 0) for part in once)
+def show_flops(flops: Mapping[str, int], queries: int) -> None:
+    """Print the table of the operations."""
+    clip = sum(flops.get(part, 0) for part in ONCE)
     sentence = sum(flops.values()) - clip
     rows = [['operations', 'FLOPs']]
-    named = {
-        **flops,
-        'clip in all': clip,
-        f'sentences in all ({queries})': sentence,
-        'in all': clip + sentence,
-    }
-    for name, value in named.items():
+    for name, value in (
+        *flops.items(),
+        ('clip in all', clip),
+        (f'sentences in all ({queries})', sentence),
+        ('in all', clip + sentence),
+    ):
         rows.append([name, f'{value / 1e9:.4f} G'])
-    return rows
+    print('\n'.join(align_rows(rows)))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -134,13 +131,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     # Pretrained weights change no count: none are fetched.
     model = MODELS.build(cfg.model)
     item = make_item(frames, (width, height), args.sentences, 0)
-    print('\n'.join(align_rows(parameter_rows(count_parameters(model)))))
+    show_parameters(count_parameters(model))
     print(
         f'\nInput: {frames} frames of {height} x {width} pixels (height x '
         f'width), {args.sentences} sentence(s)'
     )
-    flops = count_flops(model, [item])
-    print('\n'.join(align_rows(flop_rows(flops, args.sentences))))
+    show_flops(count_flops(model, [item]), args.sentences)
     print(
         '\nA multiplication and its addition are two operations (the counter '
         'of MMEngine\nsays one). Counted are products of matrices, '

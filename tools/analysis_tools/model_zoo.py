@@ -24,6 +24,7 @@ from hero_mm.errors import UserError, explained, run_tool
 from hero_mm.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / 'docs/model_zoo.md'
 with explained():
     if not (ROOT / 'tests/zoo.py').is_file():
         raise UserError(
@@ -76,12 +77,6 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         description='Write the tables of docs/model_zoo.md'
     )
     parser.add_argument(
-        '--out',
-        type=Path,
-        default=ROOT / 'docs/model_zoo.md',
-        help='the document (docs/model_zoo.md)',
-    )
-    parser.add_argument(
         '--check',
         action='store_true',
         help='write nothing; say which rows fail, with exit code 1 if any',
@@ -89,21 +84,18 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument(
         '--only',
         nargs='+',
+        default=[''],
         metavar='WORD',
         help='rows whose name holds one of these words, or whose kind it '
         f'is ({", ".join(TABLES)}); the others stay as they are written',
     )
     args = parser.parse_args(argv)
-    text = args.out.read_text(encoding='utf-8')
-    # An error shall come before minutes of work.
-    replace_section(text, '')
+    text = PAGE.read_text(encoding='utf-8')
     MMLogger.get_current_instance().setLevel(logging.ERROR)
     rows = zoo.all_rows(ROOT / 'configs')
     cells, failed = cells_of(text), []
     for row in rows:
-        if args.only and not any(
-            word in row.name or word == row.kind for word in args.only
-        ):
+        if not any(word in row.name or word == row.kind for word in args.only):
             continue
         result = zoo.try_row(row)
         good = result.is_right_for(row)
@@ -114,8 +106,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if row.kind == 'variant' and not args.check:
             cells[row.name] += whole_cells(row)
     if not args.check:
-        write_text(args.out, replace_section(text, zoo_section(rows, cells)))
-        print(f'wrote {args.out}')
+        # What stands round the tables stays.
+        before, _, rest = text.partition(BEGIN)
+        after = rest.partition(END)[2]
+        section = zoo_section(rows, cells)
+        text = f'{before}{BEGIN}\n\n{section}\n\n{END}{after}'
+        write_text(PAGE, text)
+        print(f'wrote {PAGE}')
     if failed:
         raise UserError(f'{len(failed)} rows fail: {", ".join(failed)}')
 
@@ -133,28 +130,13 @@ def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
         ]
         lines = [list(head), ['---'] * len(head), *shown]
         table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-        parts += [f'## {title}', count_line(head, shown), table]
+        count = f'{len(shown)} are refused.'
+        if TRIED[-1] in head:
+            place = head.index(TRIED[-1])
+            runs = sum(line[place] == 'yes' for line in shown)
+            count = f'{runs} of {len(shown)} run.'
+        parts += [f'## {title}', count, table]
     return '\n\n'.join(parts)
-
-
-def count_line(head: Sequence[str], shown: Sequence[Sequence[str]]) -> str:
-    """How many rows of a table run."""
-    if TRIED[-1] not in head:
-        return f'{len(shown)} are refused.'
-    runs = sum(line[head.index(TRIED[-1])] == 'yes' for line in shown)
-    return f'{runs} of {len(shown)} run.'
-
-
-def replace_section(text: str, section: str) -> str:
-    """Put a section between the marks of a document."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise UserError(
-            f'the document has no place for the table: write {BEGIN!r} and '
-            f'{END!r} on lines of their own'
-        )
-    return f'{before}{BEGIN}\n\n{section}\n\n{END}{after}'
 
 
 def cells_of(text: str) -> dict[str, list[str]]:
@@ -201,23 +183,22 @@ def _version(package: str) -> str:
 
 
 def _tower(encoder: Optional[Any]) -> list[str]:
+    """What a video encoder sees, its cell and its step."""
     if encoder is None:
         return ['', '', '']
     towers = [encoder, *([encoder.motion] if encoder.motion else [])]
-    names = dict(frame='frames')
     sees = [
         f'windows of {one.clip_len}'
         if one.clip_len
-        else names.get(one.sees, 'clips')
+        else 'frames'
+        if one.sees == 'frame'
+        else 'clips'
         for one in towers
     ]
     steps = sorted({step for one in towers for step in one.time_strides})
     unit = 'frame' if steps == [1] else 'frames'
-    return [
-        ' and '.join(sees),
-        f'{encoder.stride} px',
-        f'{" and ".join(map(str, steps))} {unit}',
-    ]
+    step = f'{" and ".join(map(str, steps))} {unit}'
+    return [' and '.join(sees), f'{encoder.stride} px', step]
 
 
 def _millions(number: int) -> str:

@@ -21,6 +21,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from hero_mm.apis.complexity import (
+    ONCE,
     count_parameters,
     count_parts,
     flops_of,
@@ -29,18 +30,13 @@ from hero_mm.apis.complexity import (
     words_given,
     words_on_meta,
 )
-from hero_mm.apis.random_clips import (
-    WORDS,
-    config_without_data,
-    make_item,
-)
+from hero_mm.apis.random_clips import WORDS, config_without_data, make_item
 from hero_mm.datasets.transforms import ResizeClip
 from hero_mm.evaluation.functional import sampled_grid
 from hero_mm.registry import MODELS
 
 from .timing import Rows, time_of
 
-ONCE = ('scout', 'backbone', 'pyramid', 'rest of the clip')
 # Of which memory is counted: frames, (width, height), sentences.
 CLIPS = (
     (64, (469, 352), 1),
@@ -102,15 +98,8 @@ class TubeDETRLayers(nn.Module):
         )
         self.fast = nn.Linear(256, 256)
         self.layers = nn.ModuleList(
-            nn.ModuleList(
-                [
-                    nn.MultiheadAttention(256, 8, batch_first=True),
-                    nn.MultiheadAttention(256, 8, batch_first=True),
-                    nn.Sequential(
-                        nn.Linear(256, 2048), nn.ReLU(), nn.Linear(2048, 256)
-                    ),
-                    *(nn.LayerNorm(256) for _ in range(3)),
-                ]
+            nn.TransformerDecoderLayer(
+                256, 8, 2048, dropout=0.0, batch_first=True
             )
             for _ in range(6)
         )
@@ -127,14 +116,16 @@ class TubeDETRLayers(nn.Module):
             fast, (0, 0, 0, words.shape[1])
         )
         x = torch.zeros_like(seen[:, 0])[None]
-        for layer in self.layers:
-            parts: Any = layer
-            own, cross, ffn, *norms = parts
-            x = norms[0](x + own(x, x, x, need_weights=False)[0])
+        for one in self.layers:
+            layer: Any = one
+            x = layer.norm1(
+                x + layer.self_attn(x, x, x, need_weights=False)[0]
+            )
+            # Each query asks its own frame.
             asks = x.transpose(0, 1)
-            found = cross(asks, seen, seen, need_weights=False)[0]
-            x = norms[1](x + found.transpose(0, 1))
-            x = norms[2](x + ffn(x))
+            found = layer.multihead_attn(asks, seen, seen, need_weights=False)
+            x = layer.norm2(x + found[0].transpose(0, 1))
+            x = layer.norm3(x + layer.linear2(layer.linear1(x).relu()))
         return self.head(x)[0]
 
     @staticmethod

@@ -29,10 +29,7 @@ TEXTS = (
 def write_long(path: Path, seconds: float, size: tuple[int, int]) -> None:
     """A video of any length: the shipped example, again and again.
 
-    Args:
-        path (Path): File to write.
-        seconds (float): Length, in whole examples, rounded up.
-        size (tuple[int, int]): (width, height).
+    ``seconds`` are rounded up to whole examples; ``size`` is (width, height).
     """
     with open_video(SHIPPED / 'example.mp4') as reader:
         pictures = reader.get_frames(np.arange(reader.frame_count))
@@ -69,33 +66,22 @@ def long_rows(args: Namespace) -> Rows:
             write_long(path, 60 * minutes, size)
             # A process each: its peak is that of one video.
             with context.Pool(1) as pool:
-                found = pool.apply(search, (str(path),))
-            frames, peak, first, seconds = found
+                frames, peak, *seconds = pool.apply(search, (str(path),))
             base = base or peak
             ratio = f'{peak / base:.2f}' if peak else '–'
-            rows.append(
-                [
-                    f'{minutes:g} min of {size[0]} x {size[1]}',
-                    f'{frames}',
-                    f'{peak:.0f}',
-                    ratio,
-                    f'{seconds:.1f}',
-                    f'{first:.2f}',
-                ]
-            )
+            name = f'{minutes:g} min of {size[0]} x {size[1]}'
+            cells = [str(frames), f'{peak:.0f}', ratio]
+            cells += [f'{seconds[0]:.1f}', f'{seconds[1]:.2f}']
+            rows.append([name, *cells])
     return rows
 
 
 def search(path: str) -> tuple[int, float, float, float]:
     """Ask the shipped model three sentences about a video.
 
-    Args:
-        path (str): The video.
-
     Returns:
         tuple: Frames of the video, peak MB of this process (0 where it is
-        unknown), and its seconds on the CPU until the first result and until
-        the last.
+        unknown), and its seconds on the CPU in all and until the first result.
     """
     inferencer = TubeInferencer(window=WINDOW, device='cpu')
     begun, first, searched = time.process_time(), 0.0, 0
@@ -103,4 +89,4 @@ def search(path: str) -> tuple[int, float, float, float]:
         first = first or time.process_time() - begun
         searched = update['searched'][1]
     seconds = time.process_time() - begun
-    return searched, peak_memory() or 0.0, first, seconds
+    return searched, peak_memory() or 0.0, seconds, first

@@ -9,10 +9,7 @@ from typing import Any, Callable
 import numpy as np
 
 from hero_mm.evaluation import dump_predictions, load_predictions
-from hero_mm.evaluation.functional import (
-    PROTOCOLS,
-    score_tubes,
-)
+from hero_mm.evaluation.functional import PROTOCOLS, score_tubes
 
 from .timing import Rows, time_of
 
@@ -39,14 +36,8 @@ def make_queries(
 ) -> tuple[dict[str, Item], dict[str, Item]]:
     """True and predicted tubes, as long as those of VidSTG's test.
 
-    Args:
-        count (int): Number of queries.
-        seed (int): Of what is drawn.
-
-    Returns:
-        tuple[dict, dict]: By query id, as ``score_tubes`` takes them, with
-        boxes as arrays; predictions have one on each native frame of the
-        segment.
+    By query id, as ``score_tubes`` takes them, with boxes as arrays;
+    predictions have one on each native frame of the segment.
     """
     rng = np.random.default_rng(seed)
     truths, guesses = {}, {}

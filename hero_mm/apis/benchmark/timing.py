@@ -14,17 +14,10 @@ Rows = list[list[str]]
 def time_of(
     action: Callable[[], Any], repeat: int, device: Any = 'cpu'
 ) -> float:
-    """Median of the seconds that an action takes.
+    """Median of the seconds that an action takes, of ``repeat`` times.
 
-    Args:
-        action (Callable): What is timed.
-        repeat (int): How often.
-        device (torch.device): Where it computes. On a CPU the time of this
-            process counts, whatever else the machine does; on a GPU the
-            clock.
-
-    Returns:
-        float: Seconds.
+    On a CPU the time of this process counts, whatever else the machine does;
+    on a GPU the clock.
     """
     on_gpu = torch.device(device).type == 'cuda'
     clock = time.perf_counter if on_gpu else time.process_time
@@ -42,14 +35,7 @@ def time_of(
 
 
 def peak_memory(reset: bool = False) -> Optional[float]:
-    """The most memory that this process had, where Linux reports it.
-
-    Args:
-        reset (bool): Count from now on.
-
-    Returns:
-        float, optional: MB since the last reset, or None.
-    """
+    """The most MB that this process had since a reset, where Linux says so."""
     try:
         if reset:
             Path('/proc/self/clear_refs').write_text('5')
