@@ -66,18 +66,15 @@ def build_shapes(
         out (str or PathLike): Folder to write to. One process a folder.
         num_videos (Mapping[str, int], optional): Videos of 'train', 'val' and
             'test'; a split that is not named has its default size. Defaults
-            to 4500, 200 and 500 ('long': 2000, 100 and 300; 'haystack' has
-            the splits '1min', '5min', '20min' and '60min', with 10, 6, 3 and
-            3 videos).
+            to 4500, 200 and 500 (of other profiles: ``PROFILES``).
         seed (int): Seed.
         workers (int): Number of processes.
         profile (str): 'default'; 'long', which has larger frames and more
             of them; or 'haystack', whose videos last minutes.
 
     Returns:
-        dict: ``version``, ``seed``, ``splits`` (videos, entries, captions,
-        questions and kinds of sentences of each) and ``rendered``, the number
-        of videos that this call rendered; ``profile``, if it is another one.
+        dict: The content of ``shapes.json`` (``splits`` counts videos and
+        sentences) and ``rendered``, how many videos this call rendered.
 
     Raises:
         ValueError: If an argument is unusable, or the folder holds the
