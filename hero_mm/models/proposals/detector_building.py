@@ -43,8 +43,8 @@ def build_detector(
             model.bbox_head.lang_model_name = language_model
     encoder = model.get('encoder') or {}
     if encoder.get('num_cp') and not importlib.util.find_spec('fairscale'):
-        # It saves memory in training alone.
         encoder['num_cp'] = 0
+        print_log('no fairscale: num_cp=0 of the detector', logger='current')
     try:
         built: Any = build_part(model, 'detector')
     except OSError as error:

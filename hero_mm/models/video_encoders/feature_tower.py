@@ -81,9 +81,8 @@ class FeatureTower(BaseModule):
             clip_len < 1 or self.sees in ('frame', 'clip')
         ):
             raise UserError(
-                f'clip_len={clip_len} must be at least 1, and is for '
-                f'backbones that see several frames at once; {self.name} '
-                f'sees a {self.sees}: leave it out'
+                f'clip_len={clip_len} must be at least 1, and is for backbones'
+                f' of several frames; {self.name} sees a {self.sees}'
             )
         self.clip_len = clip_len
         is_tsm = self.sees == 'segments'
@@ -231,17 +230,13 @@ class FeatureTower(BaseModule):
         shifts: dict[int, float] = {}
 
         def note(layer: Any, inputs: tuple, output: Any) -> None:
-            kernel, stride, padding, dilation = (
-                value if isinstance(value, int) else value[0]
-                for value in (
-                    layer.kernel_size,
-                    layer.stride,
-                    layer.padding,
-                    getattr(layer, 'dilation', 1),
-                )
-            )
-            if stride > 1 and inputs[0].dim() == 5:
-                shift = (kernel - 1) * dilation / 2 - padding
+            def in_time(name: str) -> int:
+                value = getattr(layer, name, 1)
+                return value if isinstance(value, int) else value[0]
+
+            if in_time('stride') > 1 and inputs[0].dim() == 5:
+                reach = (in_time('kernel_size') - 1) * in_time('dilation')
+                shift = reach / 2 - in_time('padding')
                 shifts.setdefault(inputs[0].shape[2], shift)
 
         handles = [

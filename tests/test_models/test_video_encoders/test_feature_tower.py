@@ -83,28 +83,6 @@ class Pathways(nn.Module):
         return self.slow_path(x[:, :, ::4]), self.fast_path(x)
 
 
-class Shift(nn.Module):
-    def __init__(self, num_segments):
-        super().__init__()
-        self.num_segments = num_segments
-
-    def forward(self, x):
-        return x.unflatten(0, (-1, self.num_segments)).roll(1, 1).flatten(0, 1)
-
-
-class Shifted(nn.Module):
-    """2-D as TSM: its parts must know the frames of a clip."""
-
-    def __init__(self, num_segments=8):
-        super().__init__()
-        self.num_segments = num_segments
-        self.conv = nn.Conv2d(3, 4, 8, 8)
-        self.shift = Shift(num_segments)
-
-    def forward(self, x):
-        return self.shift(self.conv(x))
-
-
 class Odd(nn.Module):
     """2-D: what is wrong with it has a name."""
 
@@ -260,7 +238,7 @@ class Learned(BaseModule):
 
 @pytest.fixture(autouse=True)
 def known(register):
-    register(Flat, Means, OfOneLength, Pathways, Shifted, Odd, Pooled)
+    register(Flat, Means, OfOneLength, Pathways, Odd, Pooled)
     register(Last, Neck, Stages, Inflating, Checkpointed)
     register(Frozen, Learned, Rows)
 
@@ -379,24 +357,6 @@ def test_pathways_stand_beside_each_other(clip_of):
     torch.testing.assert_close(out[:, ::4, :4], slow.transpose(1, 2))
     between = slow[:, :, :2].lerp(slow[:, :, 1:3], 0.25).transpose(1, 2)
     torch.testing.assert_close(out[:, 1::4, :4], between)
-
-
-def test_parts_know_the_frames_of_a_clip(clip_of):
-    found = tower('Shifted')
-    assert found.sees == 'segments'
-    clip = clip_of(5, (16, 16), clips=2)
-    plain = found.backbone.conv(clip['imgs'].flatten(0, 1))
-    wanted = plain.unflatten(0, (2, 5)).roll(1, 1)
-    torch.testing.assert_close(map_of(found, clip), wanted)
-
-
-@pytest.mark.parametrize('stride', [4, 14, 24, 96])
-def test_strides_in_pixels(stride):
-    found = tower('Flat', strides=[stride])
-    assert found.stride == found.multiple == stride
-    found = tower('Means', layers=[(2, 2, 0)], space=stride)
-    assert found.stride == stride
-    assert tower('Flat', strides=[6, 4]).multiple == 12
 
 
 @pytest.mark.parametrize(
