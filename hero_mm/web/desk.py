@@ -4,15 +4,14 @@ A visit is a browser tab. Clips are encoded once, for all visits; of the
 latest ones the features are kept. Nothing here knows of the page itself.
 """
 
-import os
 import secrets
 import shutil
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -77,7 +76,7 @@ class Desk:
         self.videos = dict(videos)
         self.max_seconds = max_seconds
         self.visits: dict[str, Visit] = {}
-        self._clips: OrderedDict[tuple, EncodedVideo] = OrderedDict()
+        self._encoded = lru_cache(KEPT_CLIPS)(self._encode)
         self._visits_lock = threading.Lock()
         self._model_lock = threading.Lock()
 
@@ -87,41 +86,37 @@ class Desk:
         """Take a clip for a visit: a name of the list, or an uploaded file.
 
         Raises:
-            VideoError: If it cannot be read.
-            ValueError: If it is too long.
+            ValueError: If it cannot be read, or is too long.
         """
         self.sweep()
         if upload is None and chosen not in self.videos:
             raise UserError('choose a video of the list, or upload one')
-        path = upload or self.videos[str(chosen)]
         visit = self._visit(key)
         # What is asked now is answered first, about the clip before.
         with visit.lock:
             self._drop_video(visit)
-            visit.video = path
-            visit.name = Path(path).name if upload else str(chosen)
+            visit.video = upload or self.videos[str(chosen)]
+            visit.name = Path(upload).name if upload else str(chosen)
             try:
                 with _by_name(visit):
-                    visit.facts = self._describe(path)
+                    visit.facts = self._describe(visit.video)
             except UserError:
                 self._drop_video(visit)
                 raise
         return visit
 
     def _describe(self, path: str) -> dict[str, Any]:
-        """Facts of a video; ValueError where it is too long."""
-        too_long = (
+        """Facts of a video; UserError where it is too long."""
+        # Hours are not decoded to learn that; a header is only about right.
+        if not is_long(path, 2 * self.max_seconds):
+            facts = describe_video(path)
+            if facts['frame_edges'][-1] <= self.max_seconds:
+                return facts
+        raise UserError(
             f'{path} lasts longer than {self.max_seconds:g} s, the most that '
             'this page takes. Cut it first, or start the page with a higher '
             '--max-seconds'
         )
-        # Hours are not decoded to learn that; a header is only about right.
-        if is_long(path, 2 * self.max_seconds):
-            raise UserError(too_long)
-        facts = describe_video(path)
-        if facts['frame_edges'][-1] > self.max_seconds:
-            raise UserError(too_long)
-        return facts
 
     def strip(self, visit: Visit) -> bytes:
         """Pictures of a clip in a row, along its time, as JPEG."""
@@ -149,8 +144,7 @@ class Desk:
         seconds, is not asked again.
 
         Returns:
-            tuple[str, list[str]]: HTML, and files of the visit's own folder:
-            mp4, JSON, CSV.
+            tuple[str, list[str]]: HTML, and files: mp4, JSON, CSV.
 
         Raises:
             ValueError: If there is no clip, or a sentence cannot be asked.
@@ -181,32 +175,24 @@ class Desk:
         window, _ = self.inferencer.plan(visit.video, visit.segment)
         if window is not None:
             asked = visit.video, texts, visit.segment
-            for update in self.inferencer.stream(*asked):
-                if update['final']:
-                    yield update['tube']
+            found = self.inferencer.stream(*asked)
+            yield from (one['tube'] for one in found if one['final'])
             return
-        clip = self._encode(visit, texts)
+        generator = getattr(self.inferencer.model, 'proposal_generator', None)
+        # A detector that is prompted finds what is asked about.
+        prompts = tuple(texts) if getattr(generator, 'takes_text', 0) else None
+        clip = self._encoded(visit.video, visit.segment, prompts)
         for text in texts:
             # On its own, so that the answer is the same in any company.
             yield from self.inferencer.ground(clip, text)
 
-    def _encode(self, visit: Visit, texts: Sequence[str]) -> EncodedVideo:
-        """The features of a clip, of the latest ones or computed."""
-        stat = os.stat(visit.video)
-        generator = getattr(self.inferencer.model, 'proposal_generator', None)
-        prompted = getattr(generator, 'takes_text', False)
-        key = (
-            *(visit.video, stat.st_size, stat.st_mtime_ns, visit.segment),
-            *(texts if prompted else ()),
-        )
-        if key not in self._clips:
-            self._clips[key] = self.inferencer.encode_video(
-                visit.video, visit.segment, texts=texts
-            )
-            if len(self._clips) > KEPT_CLIPS:
-                self._clips.popitem(last=False)
-        self._clips.move_to_end(key)
-        return self._clips[key]
+    def _encode(
+        self,
+        video: str,
+        segment: tuple[float, float],
+        prompts: Optional[tuple[str, ...]],
+    ) -> EncodedVideo:
+        return self.inferencer.encode_video(video, segment, texts=prompts)
 
     def _answer(
         self, visit: Visit, tubes: Sequence[dict]
@@ -214,10 +200,8 @@ class Desk:
         folder = visit.folder / secrets.token_hex(8)
         shutil.rmtree(visit.folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        mp4, answers, table = (
-            str(folder / name)
-            for name in ('tubes.mp4', 'answers.json', 'answers.csv')
-        )
+        names = 'tubes.mp4', 'answers.json', 'answers.csv'
+        mp4, answers, table = (str(folder / name) for name in names)
         colors = [COLORS[at % len(COLORS)] for at in range(len(tubes))]
         edges = visit.facts['frame_edges']
         # All tubes on one clip: the part that was searched.

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -36,7 +36,6 @@ POLICY = (
 )
 MOST_WAITING = 200
 M_ARENA_MAX = -8
-
 
 HEADERS = [
     (b'content-security-policy', POLICY.encode()),
@@ -91,7 +90,6 @@ def make_page(desk: Desk, example: str = '') -> Any:
     take, choose, ask, leave = _events(desk)
     label = desk.inferencer.cfg.get('label') or {}
     names = list(desk.videos)
-    shown = dict(interactive=False)
     with gr.Blocks(
         title='hero_mm', analytics_enabled=False, delete_cache=(600, 14400)
     ) as page:
@@ -126,13 +124,13 @@ def make_page(desk: Desk, example: str = '') -> Any:
                     label='answer',
                     elem_id='hero-video',
                     buttons=['download'],
-                    **shown,
+                    interactive=False,
                 )
                 # It plays in browsers; Gradio would run ffprobe each time.
                 video.postprocess = lambda path: gr.FileData(path=path)
                 answer = gr.HTML(elem_id='hero-answer')
                 files = gr.File(
-                    label='take away', file_count='multiple', **shown
+                    label='take away', file_count='multiple', interactive=False
                 )
         clip = [about, start, end]
         upload.upload(take, upload, clip, api_name='upload')
@@ -148,15 +146,18 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
     """What happens on the page: an upload, a choice, a question, the end."""
     import gradio as gr
 
-    def said(error: Exception) -> Exception:
-        return gr.Error(escape(error), duration=None, print_exception=False)
-
-    def opened(key: str, *given: Optional[str]) -> tuple:
+    @contextmanager
+    def said() -> Iterator[None]:
         try:
-            visit = desk.open(key, *given)
-            strip = b64encode(desk.strip(visit)).decode()
+            yield
         except (OSError, ValueError) as error:
-            raise said(error) from error
+            shown = dict(duration=None, print_exception=False)
+            raise gr.Error(escape(error), **shown) from error
+
+    def opened(request: gr.Request, *given: Optional[str]) -> tuple:
+        with said():
+            visit = desk.open(str(request.session_hash), *given)
+            strip = b64encode(desk.strip(visit)).decode()
         facts = visit.facts
         seconds = round(float(facts['frame_edges'][-1]), 3)
         width, height = facts['size']
@@ -167,17 +168,14 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
             f'<img src="data:image/jpeg;base64,{strip}" style="width: 100%">'
         )
         limits = dict(minimum=0, maximum=seconds, interactive=True)
-        return (
-            about,
-            gr.update(value=0, **limits),
-            gr.update(value=seconds, **limits),
-        )
+        sliders = (gr.update(value=at, **limits) for at in (0, seconds))
+        return about, *sliders
 
     def take(path: Optional[str], request: gr.Request) -> tuple:
-        return opened(str(request.session_hash), None, path)
+        return opened(request, None, path)
 
     def choose(name: Optional[str], request: gr.Request) -> tuple:
-        return opened(str(request.session_hash), name)
+        return opened(request, name)
 
     def ask(
         sentences: str,
@@ -186,15 +184,13 @@ def _events(desk: Desk) -> tuple[Callable[..., Any], ...]:
         request: gr.Request,
         progress: Any = gr.Progress(),  # noqa: B008 (how Gradio takes it)
     ) -> tuple:
-        try:
+        with said():
             html, files = desk.ask(
                 str(request.session_hash),
                 (sentences or '').splitlines(),
                 (float(start or 0), float(end or 0)),
                 lambda share, text: progress(share, desc=printable(text)),
             )
-        except (OSError, ValueError) as error:
-            raise said(error) from error
         return files[0], html, files
 
     def leave(request: gr.Request) -> None:
@@ -239,7 +235,7 @@ def running(
         GRADIO_EXAMPLES_CACHE=str(root / 'examples'),
         GRADIO_ANALYTICS_ENABLED='False',
     )
-    before = {name: os.environ.get(name) for name in settings}
+    before = dict(os.environ)
     os.environ.update(settings)
     page: Any = None
     _hook()
@@ -257,23 +253,18 @@ def running(
         if page is not None:
             page.close(verbose=False)
         shutil.rmtree(root, ignore_errors=True)
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+        for name in settings:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def share_memory() -> None:
     """Let all threads take memory from one pool, where glibc has many.
 
-    Answers come from many threads, one at a time. What one of them frees
-    would stay in the pool of its thread, as large as the largest answer.
+    What a thread frees would stay in its pool, as large as its answer was.
     """
-    try:
+    with suppress(OSError):
         ctypes.CDLL('libc.so.6').mallopt(M_ARENA_MAX, 1)
-    except OSError:
-        # Another library, which has no such pools.
-        return
 
 
 def _launch(

@@ -89,27 +89,6 @@ def test_each_video_has_what_the_detector_finds(extractor, data, whole):
         assert found.boxes.min() >= 0 and found.boxes.max() <= 64
 
 
-def test_an_interrupted_run_goes_on(
-    extractor, data, whole, tmp_path, monkeypatch
-):
-    usual, done = extractor.detect_video, []
-
-    def detect_video(*args):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(args)
-        return usual(*args)
-
-    asked = data / 'val.json', data / 'video', tmp_path
-    with monkeypatch.context() as patch:
-        patch.setattr(extractor, 'detect_video', detect_video)
-        with pytest.raises(KeyboardInterrupt):
-            extractor.run(*asked)
-    assert len(contents(tmp_path)) == 2
-    assert extractor.run(*asked) == dict(written=2, kept=2, broken=[])
-    assert contents(tmp_path) == contents(whole)
-
-
 def test_chunks_change_nothing(extractor, data, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(proposal_extraction, '_CHUNK_BYTES', 3 * 64 * 64 * 3)
     extractor.run(data / 'val.json', data / 'video', tmp_path)
@@ -132,10 +111,8 @@ def test_files_made_in_another_way_are_not_taken(
 def test_a_fingerprint_tells_weights_apart():
     layer = torch.nn.Linear(2, 2)
     before = fingerprint(layer)
-    assert before == fingerprint(layer) and len(before) == 16
-    with torch.no_grad():
-        layer.bias[1] += 1e-6
-    assert fingerprint(layer) != before
+    layer.bias.data[1] += 1e-6
+    assert fingerprint(layer) != before and len(before) == 16
 
 
 def test_a_video_of_another_size(extractor, data):
@@ -193,10 +170,6 @@ def test_sentences_are_the_prompts_of_their_video(
 def test_what_is_missing_is_said(extractor, config, weights, data, tmp_path):
     with pytest.raises(FileNotFoundError, match='no folder of videos at'):
         extractor.run(data / 'val.json', data / 'none', tmp_path)
-    with pytest.raises(FileNotFoundError, match='nowhere.py'):
-        ProposalExtractor('nowhere.py', weights, 'cpu')
-    with pytest.raises(FileNotFoundError, match='nowhere.pth'):
-        ProposalExtractor(config, 'nowhere.pth', 'cpu')
     for wrong in (dict(every=0), dict(short_side=0)):
         with pytest.raises(ValueError, match='must be at least 1'):
             ProposalExtractor(config, weights, 'cpu', **wrong)
