@@ -84,11 +84,8 @@ def answers_json(tubes: Sequence[Tube], metainfo: Mapping[str, Any]) -> str:
 
 
 def _entry(tube: Tube) -> dict[str, Any]:
-    entry = {
-        key: value
-        for key, value in tube.items()
-        if key not in ('query', 'frames', 'bboxes')
-    }
+    left_out = 'query', 'frames', 'bboxes'
+    entry = {key: tube[key] for key in tube if key not in left_out}
     if 'query' in tube:
         entry['text'] = tube['query']
     entry['span'] = [round(edge, SPAN_DECIMALS) for edge in tube['span']]
@@ -104,20 +101,15 @@ def answers_csv(tubes: Sequence[Tube]) -> str:
     """A line a tube, under :data:`COLUMNS`."""
     rows: list[Sequence[Any]] = [COLUMNS]
     for tube in tubes:
-        rows.append(
-            (
-                tube['video'],
-                tube['query'],
-                round(tube['score'], SCORE_DECIMALS),
-                *(round(s, SPAN_DECIMALS) for s in tube['span_seconds']),
-                *(round(f, SPAN_DECIMALS) for f in tube['span']),
-                tube['fps'],
-                *tube['size'],
-                *tube['segment'],
-                ' '.join(tube['unknown_words']),
-                tube['cut_words'],
-            )
-        )
+        edges = *tube['span_seconds'], *tube['span']
+        row = [
+            *(tube['video'], tube['query']),
+            round(tube['score'], SCORE_DECIMALS),
+            *(round(edge, SPAN_DECIMALS) for edge in edges),
+            *(tube['fps'], *tube['size'], *tube['segment']),
+            *(' '.join(tube['unknown_words']), tube['cut_words']),
+        ]
+        rows.append(row)
     return csv_text(rows)
 
 

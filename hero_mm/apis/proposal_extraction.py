@@ -39,12 +39,11 @@ class ProposalExtractor:
         checkpoint (str | os.PathLike): Its weights: a file, URL or work dir.
         device (str, optional): Such as ``'cuda:0'``; CUDA if there is one.
         every (int): Every n-th frame is asked.
-        max_per_frame (int): Most boxes of a frame.
         short_side (int, optional): Pixels that the shorter side of frames is
             resized to.
-        text (str, optional): Prompt of a detector with a language model;
-            without it the sentences about the video.
-        batch_size (int): Frames at once.
+        **options: ``max_per_frame``, ``text`` (a prompt; without it the
+            sentences about the video) and ``batch_size`` (frames at once) of
+            :class:`DetectorProposals`.
     """
 
     def __init__(
@@ -53,10 +52,8 @@ class ProposalExtractor:
         checkpoint: PathLike,
         device: Optional[str] = None,
         every: int = 1,
-        max_per_frame: int = 50,
         short_side: Optional[int] = None,
-        text: Optional[str] = None,
-        batch_size: int = 16,
+        **options: Any,
     ) -> None:
         from hero_mm.models.proposals import DetectorProposals
 
@@ -68,23 +65,18 @@ class ProposalExtractor:
         init_default_scope('hero_mm')
         self.every = every
         self.short_side = short_side
-        self.generator = DetectorProposals(
-            detector if isinstance(detector, dict) else str(detector),
-            str(checkpoint),
-            text=text,
-            max_per_frame=max_per_frame,
-            batch_size=batch_size,
-        )
-        self.generator.init_weights()
-        self.generator.to(pick_device(device)).eval()
+        named = detector if isinstance(detector, dict) else str(detector)
+        model = DetectorProposals(named, str(checkpoint), **options)
+        model.init_weights()
+        self.generator = model.to(pick_device(device)).eval()
         # Stored with the boxes; files of weights may move.
         self.made_by = dict(
-            detector=type(self.generator.detector).__name__,
-            weights=fingerprint(self.generator.detector),
+            detector=model.name,
+            weights=fingerprint(model.detector),
             every=every,
-            max_per_frame=max_per_frame,
+            max_per_frame=model.max_per_frame,
             short_side=short_side,
-            text=text,
+            text=model.text,
         )
 
     def run(
@@ -156,9 +148,8 @@ class ProposalExtractor:
 
         Boxes are in pixels as annotated.
         """
-        if self.generator.text is not None:
-            texts = [self.generator.text]
-        texts = list(dict.fromkeys(texts))
+        prompt = self.generator.text
+        texts = list(dict.fromkeys(texts)) if prompt is None else [prompt]
         boxes: list[np.ndarray] = []
         scores: list[np.ndarray] = []
         with open_video(str(Path(video_dir) / video.path)) as reader:

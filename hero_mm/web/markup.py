@@ -62,14 +62,13 @@ def answer_html(
     ``colors`` are RGB; ``jumps`` say at which second of the drawn video a
     span begins.
     """
-    rows = ''.join(
-        _row(number, view, color, jump)
-        for number, (view, color, jump) in enumerate(zip(views, colors, jumps))
-    )
-    lines = ''.join(
-        _line(number, tube, color)
-        for number, (tube, color) in enumerate(zip(tubes, colors), 1)
-    )
+    rows, lines = '', ''
+    for number, tube in enumerate(tubes):
+        paint = f'rgb{tuple(colors[number])}'
+        rows += _row(number, views[number], paint, jumps[number])
+        cells = ''.join(f'<td>{escape(c)}</td>' for c in tube_cells(tube))
+        mark = f'<td style="color:{paint}">&#9632; {number + 1}</td>'
+        lines += f'<tr>{mark}{cells}</tr>'
     notes = dict.fromkeys(note for tube in tubes for note in notes_on(tube))
     said = ''.join(f'<p class="hero-note">{escape(n)}</p>' for n in notes)
     head = ''.join(f'<th>{title}</th>' for title in ('', *TITLES))
@@ -82,29 +81,24 @@ def answer_html(
     )
 
 
-def _css(color: Color) -> str:
-    return f'rgb{tuple(color)}'
-
-
-def _row(number: int, view: TubeView, color: Color, jump: float) -> str:
+def _row(number: int, view: TubeView, paint: str, jump: float) -> str:
     """A span on the rail of the searched part, with its curve."""
-    first, last = view.segment
-    top, paint = ROW * number, _css(color)
+    (first, last), top = view.segment, ROW * number
+    span = view.pred_span or view.segment
 
     def x_of(frame: float) -> float:
         return WIDTH * (frame - first) / max(last - first, 1)
 
-    begin, stop = (x_of(frame) for frame in view.pred_span or view.segment)
-    start, end = (view.seconds(f) for f in view.pred_span or view.segment)
+    begin, stop = map(x_of, span)
+    start, end = map(view.seconds, span)
     title = f'{number + 1}  {escape(view.text[:50])}'
     curve = ''
     if view.action is not None:
         step = max(1, len(view.frame_inds) // 400)
+        heights = top + 42 - 20 * np.clip(view.action[::step], 0, 1)
         points = ' '.join(
-            f'{x_of(frame):.1f},{top + 42 - 20 * float(value):.1f}'
-            for frame, value in zip(
-                view.frame_inds[::step], np.clip(view.action[::step], 0, 1)
-            )
+            f'{x_of(frame):.1f},{height:.1f}'
+            for frame, height in zip(view.frame_inds[::step], heights)
         )
         curve = (
             f'<polyline points="{points}" fill="none" stroke="currentColor" '
@@ -119,12 +113,6 @@ def _row(number: int, view: TubeView, color: Color, jump: float) -> str:
         f'fill="{paint}" />{curve}<text x="2" y="{top + 16}">{title}'
         f' ({start:.2f} to {end:.2f} s)</text></g>'
     )
-
-
-def _line(number: int, tube: Tube, color: Color) -> str:
-    mark = f'<td style="color:{_css(color)}">&#9632; {number}</td>'
-    cells = ''.join(f'<td>{escape(cell)}</td>' for cell in tube_cells(tube))
-    return f'<tr>{mark}{cells}</tr>'
 
 
 def label_html(facts: Mapping[str, Any], label: Mapping[str, Any]) -> str:
