@@ -245,16 +245,20 @@ class Desk:
 
     def leave(self, key: str) -> None:
         """End a visit a while after its tab was closed, unless it returns."""
-        left = time.monotonic()
-
-        def end() -> None:
-            visit = self.visits.get(key)
-            if visit is not None and visit.used <= left:
-                self.close(key)
-
-        timer = threading.Timer(GRACE_SECONDS, end)
+        asked = key, time.monotonic()
+        timer = threading.Timer(GRACE_SECONDS, self._end_if_idle, asked)
         timer.daemon = True
         timer.start()
+
+    def sweep(self) -> None:
+        """End visits that nothing was heard of for an hour."""
+        for key in list(self.visits):
+            self._end_if_idle(key, time.monotonic() - IDLE_SECONDS)
+
+    def _end_if_idle(self, key: str, since: float) -> None:
+        visit = self.visits.get(key)
+        if visit is not None and visit.used <= since:
+            self.close(key)
 
     def close(self, key: str) -> None:
         """End a visit: its upload and its files are removed."""
@@ -263,13 +267,6 @@ class Desk:
         if visit is not None:
             self._drop_video(visit)
             shutil.rmtree(visit.folder, ignore_errors=True)
-
-    def sweep(self) -> None:
-        """End visits that nothing was heard of for an hour."""
-        latest = time.monotonic() - IDLE_SECONDS
-        for key, visit in list(self.visits.items()):
-            if visit.used < latest:
-                self.close(key)
 
 
 @contextmanager

@@ -16,12 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mmengine.config import Config
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.package import SHIPPED
-from hero_mm.pretrained.reading import read_weights_file
 from hero_mm.visualization import VideoWriter
 from hero_mm.web import desk
 
@@ -272,18 +269,6 @@ def command(folder, *options):
         run.communicate()
 
 
-@pytest.fixture
-def work_dir(tmp_path, repo_root):
-    """As a training leaves it, with the shipped weights."""
-    work_dir = tmp_path / 'work'
-    work_dir.mkdir()
-    cfg = Config.fromfile(repo_root / 'configs/hero_shapes.py')
-    cfg.dump(str(work_dir / 'hero_shapes.py'))
-    weights = dict(state_dict=read_weights_file(SHIPPED / 'model.safetensors'))
-    torch.save(weights, work_dir / 'best_tube_m_vIoU_epoch_2.pth')
-    return work_dir
-
-
 def ask(url, session, text, start=0):
     """Answer and files of a question about the whole of a clip."""
     said = call(url, 'ask', text, start, 4, session=session).decode()
@@ -293,20 +278,17 @@ def ask(url, session, text, start=0):
     return answer
 
 
-def test_the_command_with_a_work_dir(tmp_path, work_dir, inferencer):
+def test_the_command(tmp_path, inferencer):
     """It says where the page is, and leaves nothing when interrupted."""
     video = tmp_path / 'choice.mp4'
     shutil.copyfile(SHIPPED / 'example.mp4', video)
-    options = '--model', work_dir, '--videos', video
-    with command(tmp_path, *options) as (run, url):
+    with command(tmp_path, '--videos', video) as (run, url):
         code, body = status(url)
-        assert code == 200 and b'hero_mm' in body
-        assert b'model: hero_shapes' in body
-        assert b'example: moving shapes' not in body
+        assert code == 200 and b'example: moving shapes' in body
         call(url, 'choose', video.name, session='a')
-        answer = ask(url, 'a', TEXT)
         (tube,) = inferencer(video, TEXT)['predictions']
         start, end = tube['span_seconds']
+        answer = ask(url, 'a', TEXT)
         assert f'{TEXT} ({start:.2f} to {end:.2f} s)' in answer
         assert len(list(tmp_path.glob('hero_mm_web*'))) == 1
         run.send_signal(signal.SIGINT)
