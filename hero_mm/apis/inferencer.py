@@ -5,7 +5,6 @@ of the video; spans and segments are half-open ``[start, end)``.
 """
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from .inputs import (
     check_texts,
     describe_video,
     find_weights,
+    is_long,
     list_videos,
     load_config,
     pick_device,
@@ -348,16 +348,13 @@ class TubeInferencer(BaseInferencer):
             seconds = window_seconds(self.cfg, self.pipeline)
             longest = LONG * (seconds or 0.0)
         path, whole = str(video), segment is None and fps is None
-        if seconds and whole and os.path.isfile(path):
-            # Hours are not decoded to learn that they are long.
-            with open_video(path) as reader:
-                if (reader.header_seconds or 0) > longest:
-                    known = dict(video_id=Path(path).stem, video_path=path)
-                    return seconds, dict(known, fps=reader.fps)
+        # Hours are not decoded to learn that they are long.
+        if seconds and whole and is_long(path, longest):
+            return seconds, dict(video_id=Path(path).stem, video_path=path)
         facts = describe_video(video, segment, fps)
         start, end = facts['segment']
-        is_long = seconds and (end - start) / facts['fps'] > longest
-        return seconds if is_long else None, facts
+        searched = seconds and (end - start) / facts['fps'] > longest
+        return seconds if searched else None, facts
 
     def _search(
         self, facts: dict[str, Any], texts: list[str], window: float
@@ -369,6 +366,8 @@ class TubeInferencer(BaseInferencer):
 
         how = self.pipeline, facts, window, len(texts), self.top_k
         with open_video(facts['video_path']) as reader:
+            if 'fps' not in facts:
+                facts['fps'] = reader.fps
             for now in search(reader, answer, *how):
                 for number in now.changed:
                     found = now.best[number].best()

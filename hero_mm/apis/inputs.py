@@ -199,7 +199,7 @@ def is_video(name: str) -> bool:
 
 def is_long(path: str, seconds: float = 600.0) -> bool:
     """Whether the header of a file says that it lasts long."""
-    if os.path.isdir(path):
+    if not os.path.isfile(path):
         return False
     with open_video(path) as reader:
         return (reader.header_seconds or 0.0) > seconds
