@@ -303,17 +303,13 @@ def test_pictures_and_a_part(place, capsys):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['none.mp4', 'red'], 'none.mp4: does not exist'),
         (['videos/a.mp4', 'videos/b.mp4'], "'videos/b.mp4' is a path"),
         (['videos/a.mp4', 'c.mp4'], "'c.mp4' is a path and no sentence"),
         (['videos/a.mp4'], 'no sentence given'),
         (['videos/a.mp4', 'red', '--out', 'file'], 'this is a file'),
         (['videos/a.mp4', 'red', '--sentences', 'no'], 'no such file'),
         (['videos/a.mp4', '--sentences', 'cp1252'], 'save it in UTF-8'),
-        (['videos/a.mp4', 'red', '--segment', '5', '6'], 'begin inside'),
         (['videos/a.mp4', 'red', '--top', '0'], '--top must be'),
-        (['videos/a.mp4', 'red', '--fps', '9'], 'leave out fps (--fps)'),
-        (['work', 'red'], 'neither videos nor numbered pictures'),
         (['\x1b[31m[/x].mp4', 'red'], '\\x1b[31m[/x].mp4: does not exist'),
     ],
 )

@@ -43,7 +43,8 @@ def test_a_model_without_data(tmp_path):
 
 @pytest.mark.parametrize(('frames', 'queries'), [(1, 1), (2, 3), (7, 2)])
 def test_a_clip_holds_together(frames, queries):
-    item = make_item(frames, (40, 24), queries, 0)
+    item, same = (make_item(frames, (40, 24), queries, 0) for _ in range(2))
+    assert torch.equal(item['inputs'], same['inputs'])
     assert item['inputs'].shape == (frames, 3, 24, 40)
     assert item['inputs'].dtype == torch.uint8
     sample = item['data_samples']
