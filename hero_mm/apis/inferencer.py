@@ -1,15 +1,17 @@
 """Ask a trained model: a video and sentences in, tubes out.
 
-Shape legend: K sentences, F native frames of a span. Boxes are xyxy in pixels
-of the video; spans and segments are half-open ``[start, end)``.
+Shape legend: K sentences, B clips, F native frames of a span. Boxes are xyxy
+in pixels of the video; spans and segments are half-open ``[start, end)``.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Optional, Union
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -18,19 +20,21 @@ from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from rich.console import Console
 
 from hero_mm.datasets import progress
 from hero_mm.datasets.tracks import frames_of_span
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes
-from hero_mm.files import check_folder
+from hero_mm.files import adding, check_folder, write_text
 from hero_mm.registry import INFERENCERS, MODELS, TRANSFORMS
 from hero_mm.structures import GroundingDataSample
 from hero_mm.version import __version__
 from hero_mm.visualization import views_from_sample
+from hero_mm.visualization.render import safe_name
 
-from .answers import Tube, draw_tubes, notes_on
+from .answers import Tube, answers_json, draw_tubes, notes_on, tube_table
 from .checkpoint import load_weights
 from .inputs import (
     PathLike,
@@ -139,7 +143,12 @@ class TubeInferencer(BaseInferencer):
         texts: Union[str, Sequence[str]],
         out_dir: Optional[PathLike] = None,
         segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
         fps: Optional[float] = None,
+        batch_size: int = 1,
+        return_vis: bool = False,
+        print_result: bool = False,
+        pred_out_dir: Optional[PathLike] = None,
     ) -> dict[str, Any]:
         """Find what sentences describe, and draw it.
 
@@ -150,9 +159,16 @@ class TubeInferencer(BaseInferencer):
             out_dir (str | os.PathLike, optional): Folder for an mp4 and a
                 PNG sheet a sentence. No file is replaced. Nothing is drawn
                 without it.
-            segment (tuple[float, float], optional): Seconds of the video
-                that are searched, ``[start, end)``. Defaults to all of it.
+            segment (tuple[float, float], optional): The part of the video
+                that is searched, ``[start, end)``. Defaults to all of it.
+            unit (str): Of the segment, ``'seconds'`` or ``'frames'``.
             fps (float, optional): Frames a second of a folder of pictures.
+            batch_size (int): Videos that are encoded at once.
+            return_vis (bool): Give the sheets as arrays, RGB uint8 of shape
+                (H, W, 3), in place of the paths of the files.
+            print_result (bool): Print a table of the tubes.
+            pred_out_dir (str | os.PathLike, optional): Folder for a
+                prediction file a video, written before anything is drawn.
 
         Returns:
             dict: ``predictions``, see :meth:`ground`, and ``visualization``,
@@ -162,32 +178,37 @@ class TubeInferencer(BaseInferencer):
 
         Raises:
             VideoError: If the video cannot be read, or none of several can.
-            WriteError: If ``out_dir`` cannot be written to.
+            WriteError: If a folder cannot be written to.
         """
         texts = check_texts(texts)
         videos, single = list_videos(video)
-        if out_dir is not None:
-            check_folder(out_dir)
+        for folder in (out_dir, pred_out_dir):
+            if folder is not None:
+                check_folder(folder)
         result: dict[str, Any] = dict(predictions=[], visualization=[])
-        broken: list[Exception] = []
+        broken: list[VideoError] = []
         errors: dict[str, str] = {}
-        paths: Any = videos
-        if self.show_progress and len(videos) > 1:
-            paths = progress.show_progress(videos, len(videos), 'videos')
-        for path in paths:
-            tubes, files = [], []
-            try:
-                updates = self.stream(path, texts, segment, fps)
-                tubes = [one['tube'] for one in updates if one['final']]
-                files = self.visualize(path, tubes, out_dir)
-            except (OSError, ValueError) as error:
-                if not tubes and not isinstance(error, VideoError):
-                    raise
-                # The answers of others, and its own, are there all the same.
-                errors[path] = f'not drawn: {error}' if tubes else str(error)
-                broken += [] if tubes else [error]
-            result['predictions'].append(tubes)
-            result['visualization'].append(files)
+        starts: Any = range(0, len(videos), batch_size)
+        if self.show_progress and len(starts) > 1:
+            starts = progress.show_progress(starts, len(starts), 'videos')
+        for at in starts:
+            chunk = videos[at : at + batch_size]
+            found = self._ask_videos(chunk, texts, segment, unit, fps)
+            for path, tubes in zip(chunk, found):
+                drawn: list[Any] = []
+                if isinstance(tubes, VideoError):
+                    broken.append(tubes)
+                    errors[path], tubes = str(tubes), []
+                else:
+                    self.postprocess(tubes, [], print_result, pred_out_dir)
+                    try:
+                        how = out_dir, return_vis
+                        drawn = self.visualize(path, tubes, *how)
+                    except (OSError, ValueError) as error:
+                        # The answers are there all the same.
+                        errors[path] = f'not drawn: {error}'
+                result['predictions'].append(tubes)
+                result['visualization'].append(drawn)
         if len(broken) == len(videos):
             raise broken[0]
         for path, said in errors.items():
@@ -196,45 +217,100 @@ class TubeInferencer(BaseInferencer):
             result = {key: listed[0] for key, listed in result.items()}
         return dict(result, errors=errors) if errors else result
 
-    def visualize(  # type: ignore[override]
-        self, inputs: str, preds: Sequence[Tube], out_dir: Optional[PathLike]
-    ) -> list[str]:
-        """Draw the tubes of one video, as a call does; gives the files."""
-        if out_dir is None:
-            return []
-        names = [f'{Path(inputs).stem}_{k}' for k in range(len(preds))]
-        return draw_tubes(preds, names, Path(out_dir))
+    def _ask_videos(
+        self, videos: Sequence[str], texts: list[str], *how: Any
+    ) -> list[Any]:
+        """Tubes of each video, or why it cannot be read."""
+        clips: dict[str, Any] = {}
+        found: dict[str, Any] = {}
+        for video in videos:
+            try:
+                window, facts = self.plan(video, *how)
+                if window is None:
+                    clips[video] = self.pipeline(facts)
+                    continue
+                updates = self._search(facts, texts, window)
+                found[video] = [u['tube'] for u in updates if u['final']]
+            except VideoError as error:
+                found[video] = error
+        if clips:
+            samples = self.forward(list(clips.values()), texts)
+            found.update(zip(clips, map(self.read_tubes, samples)))
+        return [found[video] for video in videos]
 
     @torch.inference_mode()
     def forward(  # type: ignore[override]
-        self, inputs: dict[str, Any], texts: Sequence[str]
-    ) -> GroundingDataSample:
-        """Answer K sentences about a clip that the pipeline gave."""
-        return self._answer(self._encode(inputs, texts), texts)
+        self, inputs: Sequence[dict[str, Any]], texts: Sequence[str]
+    ) -> list[GroundingDataSample]:
+        """Answer K sentences about B clips that the pipeline gave."""
+        return self._answer(*self._encode(inputs, texts), texts)
 
     def _encode(
-        self, clip: dict[str, Any], texts: Optional[Sequence[str]]
-    ) -> EncodedVideo:
-        batch = self.model.data_preprocessor(self.collate_fn([clip]), False)
-        (sample,) = batch['data_samples']
+        self,
+        clips: Sequence[dict[str, Any]],
+        texts: Optional[Sequence[str]],
+    ) -> tuple[Any, list[GroundingDataSample]]:
+        batch = self.model.data_preprocessor(self.collate_fn(clips), False)
+        samples = batch['data_samples']
         if texts is not None:
-            sample = with_queries(sample, texts)
-        features = self.model.encode_video(batch['inputs'], [sample])
-        return EncodedVideo(features, sample)
+            samples = [with_queries(sample, texts) for sample in samples]
+        return self.model.encode_video(batch['inputs'], samples), samples
 
     def _answer(
-        self, encoded: EncodedVideo, texts: Sequence[str]
-    ) -> GroundingDataSample:
-        """Answer all sentences of an encoded clip, so many at once."""
-        parts: list[InstanceData] = []
-        for at in range(0, len(texts), self.batch_size):
-            some = texts[at : at + self.batch_size]
-            asked = with_queries(encoded.sample, some)
-            (result,) = self.model.ground(encoded.features, [asked])
-            parts.append(result.pred_queries)
-        answered = with_queries(encoded.sample, texts)
-        answered.pred_queries = InstanceData.cat(parts)
+        self,
+        features: Any,
+        samples: Sequence[GroundingDataSample],
+        texts: Sequence[str],
+    ) -> list[GroundingDataSample]:
+        """Answer all sentences of encoded clips, so many at once."""
+        parts: list[list[InstanceData]] = [[] for _ in samples]
+        step = max(1, self.batch_size // len(samples))
+        for at in range(0, len(texts), step):
+            asked = [with_queries(s, texts[at : at + step]) for s in samples]
+            for part, result in zip(parts, self.model.ground(features, asked)):
+                part.append(result.pred_queries)
+        answered = [with_queries(sample, texts) for sample in samples]
+        for sample, part in zip(answered, parts):
+            sample.pred_queries = InstanceData.cat(part)
         return answered
+
+    def visualize(  # type: ignore[override]
+        self,
+        inputs: PathLike,
+        preds: Sequence[Tube],
+        out_dir: Optional[PathLike] = None,
+        return_vis: bool = False,
+    ) -> list[Any]:
+        """Draw the tubes of one video, as a call does.
+
+        Returns:
+            list[str] | list[np.ndarray]: Paths, or the sheets.
+        """
+        if out_dir is None and not return_vis:
+            return []
+        names = [f'{Path(inputs).stem}_{k}' for k in range(len(preds))]
+        with TemporaryDirectory() as spare:
+            paths = draw_tubes(preds, names, Path(out_dir or spare))
+            if not return_vis:
+                return paths
+            sheets: Any = [cv2.imread(p) for p in paths if p.endswith('.png')]
+            return [cv2.cvtColor(one, cv2.COLOR_BGR2RGB) for one in sheets]
+
+    def postprocess(  # type: ignore[override]
+        self,
+        preds: list[dict[str, Any]],
+        visualization: list[Any],
+        print_result: bool = False,
+        pred_out_dir: Optional[PathLike] = None,
+    ) -> dict[str, Any]:
+        """Print and write the tubes of one video, as a call does."""
+        if pred_out_dir is not None:
+            name = f'{safe_name(Path(preds[0]["video"]).stem)}.json'
+            with adding(Path(pred_out_dir, name)) as draft:
+                write_text(draft.part, answers_json(preds, self.facts()))
+        if print_result:
+            Console().print(tube_table(preds))
+        return dict(predictions=preds, visualization=visualization)
 
     def facts(self) -> dict[str, Any]:
         """What answered: config, weights, data, version, for JSON files."""
@@ -250,6 +326,7 @@ class TubeInferencer(BaseInferencer):
         self,
         video: PathLike,
         segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
         texts: Optional[Sequence[str]] = None,
         fps: Optional[float] = None,
     ) -> EncodedVideo:
@@ -266,8 +343,9 @@ class TubeInferencer(BaseInferencer):
             ValueError: If the segment does not fit the video.
             VideoError: If the file is missing, empty or no video.
         """
-        clip = self.pipeline(describe_video(video, segment, fps))
-        return self._encode(clip, texts)
+        clip = self.pipeline(describe_video(video, segment, unit, fps))
+        features, (sample,) = self._encode([clip], texts)
+        return EncodedVideo(features, sample)
 
     @torch.inference_mode()
     def ground(
@@ -297,13 +375,16 @@ class TubeInferencer(BaseInferencer):
             TypeError: If the texts are no strings.
             ValueError: If one of them is empty.
         """
-        return self.postprocess(self._answer(features, check_texts(texts)))
+        texts = check_texts(texts)
+        (sample,) = self._answer(features.features, [features.sample], texts)
+        return self.read_tubes(sample)
 
     def stream(
         self,
         video: PathLike,
         texts: Union[str, Sequence[str]],
         segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
         fps: Optional[float] = None,
     ) -> Iterator[dict[str, Any]]:
         """Find what sentences describe, and say what was found meanwhile.
@@ -323,18 +404,19 @@ class TubeInferencer(BaseInferencer):
                 on in a long one, when it is reached.
         """
         texts = check_texts(texts)
-        window, facts = self.plan(video, segment, fps)
+        window, facts = self.plan(video, segment, unit, fps)
         if window is not None:
             yield from self._search(facts, texts, window)
             return
-        sample = self.forward(self.pipeline(facts), texts)
-        for number, tube in enumerate(self.postprocess(sample)):
+        (sample,) = self.forward([self.pipeline(facts)], texts)
+        for number, tube in enumerate(self.read_tubes(sample)):
             yield _update(number, tube, True)
 
     def plan(
         self,
         video: PathLike,
         segment: Optional[tuple[float, float]] = None,
+        unit: str = 'seconds',
         fps: Optional[float] = None,
     ) -> tuple[Optional[float], dict[str, Any]]:
         """How a video is looked at; arguments as a call takes them.
@@ -351,7 +433,7 @@ class TubeInferencer(BaseInferencer):
         # Hours are not decoded to learn that they are long.
         if seconds and whole and is_long(path, longest):
             return seconds, dict(video_id=Path(path).stem, video_path=path)
-        facts = describe_video(video, segment, fps)
+        facts = describe_video(video, segment, unit, fps)
         start, end = facts['segment']
         searched = seconds and (end - start) / facts['fps'] > longest
         return seconds if searched else None, facts
@@ -362,7 +444,7 @@ class TubeInferencer(BaseInferencer):
         """Search a long video, as :meth:`stream` yields it."""
 
         def answer(clip: dict[str, Any]) -> GroundingDataSample:
-            return self.forward(clip, texts)
+            return self.forward([clip], texts)[0]
 
         how = self.pipeline, facts, window, len(texts), self.top_k
         with open_video(facts['video_path']) as reader:
@@ -380,20 +462,18 @@ class TubeInferencer(BaseInferencer):
         """The best tube of a search, which knows the others."""
         # One at a time: frames of one tube are none of another.
         best, *others = (
-            self.postprocess(as_sample([text], [one], facts))[0]
+            self.read_tubes(as_sample([text], [one], facts))[0]
             for one in found
         )
         best['others'] = [{key: one[key] for key in OTHER} for one in others]
         return best
 
-    def postprocess(  # type: ignore[override]
-        self, preds: GroundingDataSample
-    ) -> list[dict[str, Any]]:
+    def read_tubes(self, sample: GroundingDataSample) -> list[dict[str, Any]]:
         """Answers as :meth:`ground` gives them, boxes on native frames."""
-        height, width = preds.ori_shape
+        height, width = sample.ori_shape
         encoder: Any = getattr(self.model, 'text_encoder', None)
         tubes = []
-        for number, view in enumerate(views_from_sample(preds)):
+        for number, view in enumerate(views_from_sample(sample)):
             start, end = view.pred_span or view.segment
             first, last = (int(edge) for edge in view.segment)
             frames_F = frames_of_span((start, end), (first, last))
@@ -407,11 +487,11 @@ class TubeInferencer(BaseInferencer):
                 score=view.score,
                 frames=frames_F.tolist(),
                 bboxes=boxes_F4.tolist(),
-                video=str(preds.video_path),
-                fps=float(preds.fps),
+                video=str(sample.video_path),
+                fps=float(sample.fps),
                 size=[int(width), int(height)],
-                frame_count=int(preds.frame_count),
-                segment=[int(edge) for edge in preds.segment],
+                frame_count=int(sample.frame_count),
+                segment=[int(edge) for edge in sample.segment],
                 unknown_words=[],
                 cut_words=0,
             )
@@ -424,8 +504,8 @@ class TubeInferencer(BaseInferencer):
                     frames=view.frame_inds.tolist(),
                     scores=np.asarray(view.action, dtype=float).tolist(),
                 )
-            if 'windows' in preds.pred_queries:
-                tube['window'] = preds.pred_queries.windows[number].tolist()
+            if 'windows' in sample.pred_queries:
+                tube['window'] = sample.pred_queries.windows[number].tolist()
             tubes.append(tube)
         for note in dict.fromkeys(n for tube in tubes for n in notes_on(tube)):
             if note not in self._noted:

@@ -27,6 +27,7 @@ PathLike = Union[str, 'os.PathLike[str]']
 
 TRUTH_TRANSFORMS = ('LoadTubes', 'SwapActionPhrase')
 """Parts of a pipeline that read annotations, which a question has none of."""
+UNITS = ('seconds', 'frames')
 
 
 def pick_device(device: Optional[str]) -> torch.device:
@@ -208,6 +209,7 @@ def is_long(path: str, seconds: float = 600.0) -> bool:
 def describe_video(
     video: PathLike,
     segment: Optional[tuple[float, float]] = None,
+    unit: str = 'seconds',
     fps: Optional[float] = None,
 ) -> dict[str, Any]:
     """What a pipeline needs to know of a video, read from the file.
@@ -256,18 +258,23 @@ def describe_video(
         fps=float(fps),
         size=size,
         frame_edges=edges,
-        segment=_read_segment(path, segment, edges),
+        segment=_read_segment(path, segment, unit, edges),
     )
 
 
 def _read_segment(
-    path: str, segment: Optional[tuple[float, float]], edges: np.ndarray
+    path: str,
+    segment: Optional[tuple[float, float]],
+    unit: str,
+    edges: np.ndarray,
 ) -> tuple[int, int]:
-    """Seconds as native frames, at least one, cut at the end of the video.
+    """A segment in native frames, at least one, cut at the end of the video.
 
-    Of a segment shorter than a frame that one is taken in which it begins.
+    Of one shorter than a frame that one is taken in which it begins.
     """
     count = len(edges) - 1
+    if unit not in UNITS:
+        raise UserError(f'unit must be one of {UNITS}, got {unit!r}.')
     if segment is None:
         return 0, count
     try:
@@ -276,22 +283,23 @@ def _read_segment(
         raise UserError(
             f'a segment is two numbers, (start, end), got {segment!r:.60}.'
         ) from error
-    if not 0 <= start < min(end, edges[-1]):
-        raise UserError(
-            f'{path}: the segment {tuple(segment)} must be [start, end) in '
-            f'seconds and begin inside the video, which has {count} frames, '
-            f'{edges[-1]:.2f} seconds.'
-        )
     # Frames last as long as the file says, not all alike.
-    places = np.interp((start, end), edges, np.arange(count + 1))
+    marks = np.arange(count + 1) if unit == 'frames' else edges
+    if not 0 <= start < min(end, marks[-1]):
+        raise UserError(
+            f'{path}: the segment {tuple(segment)} {unit} must be '
+            f'[start, end) and begin inside the video, which has {count} '
+            f'frames, {edges[-1]:.2f} seconds.'
+        )
+    places = np.interp((start, end), marks, np.arange(count + 1))
     first, stop = (round(place) for place in places)
     if first >= stop:
         first = min(int(places[0]), count - 1)
         stop = first + 1
-    if end > edges[-1]:
+    if end > marks[-1]:
         print_log(
-            f'{path}: the segment {tuple(segment)} goes on after the end of '
-            f'the video; it is cut to the frames [{first}, {stop})',
+            f'{path}: the segment {tuple(segment)} {unit} goes on after the '
+            f'end of the video; it is cut to the frames [{first}, {stop})',
             logger='current',
             level=logging.WARNING,
         )

@@ -224,9 +224,12 @@ def trained_on(cfg: Config) -> str:
     """What a model was trained on, as its label or its config says it."""
     if 'label' in cfg:
         return str(cfg.label.get('trained_on', 'not stated'))
+    return ', '.join(_ann_files(cfg)) or 'not stated'
+
+
+def _ann_files(cfg: Config) -> list[str]:
     found = _texts(_plain(cfg.get('train_dataloader') or {}))
-    files = {text for _, key, text in found if key == 'ann_file'}
-    return ', '.join(sorted(files)) or 'not stated'
+    return sorted({text for _, key, text in found if key == 'ann_file'})
 
 
 def _plain(value: Any) -> Any:
@@ -254,7 +257,8 @@ def write_package(
         inferencer (TubeInferencer): Who answers.
         out (str | Path): A folder, new or empty.
         name (str, optional): Of the model; that of the folder.
-        data (str, optional): What it was trained on; its annotation files.
+        data (str, optional): What it was trained on, in words; what its
+            annotation files say.
         scores (Mapping, optional): By name; those of the validation that its
             work dir logged for the checkpoint.
         licence (str): Its name.
@@ -281,7 +285,7 @@ def write_package(
     label = dict(
         format=FORMAT,
         name=name or folder.resolve().name,
-        trained_on=data or trained_on(cfg),
+        trained_on=data or _describe_data(cfg),
         scores=dict(_scores(inferencer) if scores is None else scores),
         licence=licence,
         words=len(words) or None,
@@ -354,6 +358,24 @@ def _without_files(value: Any) -> Any:
         is_filler = named and key in _FILLERS
         kept[key] = None if is_filler else _without_files(item)
     return kept
+
+
+def _describe_data(cfg: Config) -> str:
+    """The annotation files of a training, and how much is in them."""
+    from hero_mm.datasets.annotation import load_annotation
+
+    parts = []
+    for file in map(Path, _ann_files(cfg)):
+        part = file.name
+        if file.is_file():
+            known = load_annotation(file)
+            split = known.metainfo.get('split', 'one split')
+            part = (
+                f'{known.metainfo.get("dataset", part)} ({split}): '
+                f'{len(known.ground_truths()):,} sentences'
+            )
+        parts.append(part)
+    return ', '.join(parts) or 'not stated'
 
 
 def _scores(inferencer: 'TubeInferencer') -> dict[str, float]:

@@ -17,6 +17,7 @@ from mmengine.config import Config
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
+from hero_mm.apis.answers import answers_csv
 from hero_mm.apis.asking import Asking
 from hero_mm.evaluation import load_predictions
 from hero_mm.models import WordTextEncoder
@@ -340,6 +341,17 @@ def test_unknown_words_are_reported(place, monkeypatch, capsys):
     assert [entry['cut_words'] for entry in found] == [0, 0, 0, 6]
     for word in ('红色的圆', 'مربع', 'the last 6 words'):
         assert word in shown.err
+
+
+def test_formulas_and_escapes():
+    tube = dict(query='=HYPERLINK("http://x")\x1b[31m', score=0.5, fps=10.0)
+    tube.update(video='=cmd.mp4', span=[1.0, 2.0], span_seconds=[-0.5, 1.0])
+    tube.update(size=[64, 48], segment=[0, 9], cut_words=0)
+    text = answers_csv([dict(tube, unknown_words=['@x'])])
+    (row,) = csv.DictReader(text.splitlines())
+    assert row['video'] == "'=cmd.mp4" and row['text'].startswith("'=HYPER")
+    assert row['unknown_words'] == "'@x" and row['start_seconds'] == '-0.5'
+    assert '\x1b' not in row['text']
 
 
 def test_a_name_that_is_no_text(place):

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.inputs import describe_video, find_weights, load_config
 from hero_mm.datasets.video_reader import VideoError
+from hero_mm.evaluation import load_predictions
 from hero_mm.files import WriteError
 from hero_mm.models import WordTextEncoder
 from hero_mm.visualization import VideoWriter
@@ -155,6 +156,9 @@ def test_seconds_are_those_of_the_file(inferencer, tmp_path):
     ('segment', 'frames'),
     [
         ((0.5, 1.5), (10, 30)),
+        ((10, 30, 'frames'), (10, 30)),
+        ((30, 99, 'frames'), (30, 40)),
+        ((7.2, 7.4, 'frames'), (7, 8)),
         # An end beyond the video is cut, and said.
         ((1.0, 99.0), (20, 40)),
         ((1.0, float('inf')), (20, 40)),
@@ -170,13 +174,15 @@ def test_a_part_of_the_video_is_searched(
     monkeypatch.setattr(
         'hero_mm.apis.inputs.print_log', lambda text, **_: said.append(text)
     )
-    (tube,) = inferencer(video, 'x', segment=segment)['predictions']
+    unit = (*segment, 'seconds')[2]
+    found = inferencer(video, 'x', segment=segment[:2], unit=unit)
+    (tube,) = found['predictions']
     assert tube['segment'] == list(frames)
     quarter = (frames[1] - frames[0]) / 4
     assert tube['span'] == [frames[0] + quarter, frames[1] - quarter]
     assert len(tube['frames']) == len(tube['bboxes']) >= 1
     cut = [f'it is cut to the frames [{frames[0]}' in text for text in said]
-    assert cut == [True] * (segment[1] > 2)
+    assert cut == [True] * (segment[1] > 50)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +204,8 @@ def test_a_part_of_the_video_is_searched(
         (dict(segment=(1, 1)), ValueError, 'must be'),
         (dict(segment=(1, float('nan'))), ValueError, 'must be'),
         (dict(segment=(1,)), ValueError, 'two numbers'),
+        (dict(segment=(40, 50), unit='frames'), ValueError, 'begin inside'),
+        (dict(unit='hours'), ValueError, 'unit must be'),
         (dict(out_dir='bad.mp4'), WriteError, 'this is a file'),
     ],
 )
@@ -270,18 +278,19 @@ def folder(tmp_path, video):
     return folder
 
 
-def test_folders_and_lists(inferencer, folder):
+@pytest.mark.parametrize('batch_size', [1, 2])
+def test_folders_and_lists(inferencer, folder, batch_size):
     texts = ['red', 'what moves']
-    result = inferencer(str(folder), texts)
+    result = inferencer(str(folder), texts, batch_size=batch_size)
     names = [[t['video'] for t in tubes] for tubes in result['predictions']]
     a, b = str(folder / 'b.mp4'), str(folder / 'deep/a.MP4')
     assert names == [[a, a], [b, b]]
     assert result['visualization'] == [[], []] and 'errors' not in result
-    assert inferencer.model.encoded == 2
+    assert inferencer.model.encoded == 2 // batch_size
     (alone,) = inferencer([a], texts)['predictions']
     for tube, other in zip(alone, result['predictions'][0]):
         assert tube['query'] == other['query']
-        assert tube['bboxes'] == other['bboxes']
+        np.testing.assert_allclose(tube['bboxes'], other['bboxes'], atol=1e-4)
 
 
 def test_one_broken_video_takes_no_other_along(inferencer, folder):
@@ -292,6 +301,21 @@ def test_one_broken_video_takes_no_other_along(inferencer, folder):
     assert path.endswith('aa.mp4') and 'not a readable video' in words
     with pytest.raises(VideoError, match='aa.mp4'):
         inferencer([folder / 'aa.mp4'], 'x')
+
+
+def test_what_the_family_offers(inferencer, video, tmp_path, capsys):
+    out = tmp_path / 'preds'
+    options = dict(return_vis=True, print_result=True, pred_out_dir=out)
+    for _ in range(2):
+        result = inferencer(video, ['red [/x]', 'blue'], **options)
+    assert [sheet.ndim for sheet in result['visualization']] == [3, 3]
+    assert 'red [/x]' in capsys.readouterr().out
+    # The file of the first call is still there.
+    first, _ = sorted(out.iterdir())
+    predictions, facts = load_predictions(first)
+    assert facts['weights'] == inferencer.weights
+    frames, boxes = predictions['0']['boxes']
+    assert frames.tolist() == list(range(10, 30)) and boxes.shape == (20, 4)
 
 
 def test_a_drawing_error_loses_no_answer(

@@ -147,8 +147,7 @@ def test_a_window_is_what_its_segment_would_be(tmp_path, long_video):
     assert [w[0] for w in windows] == [(n, n + 20) for n in range(0, 140, 10)]
     inferencer.window = 0
     for segment, images in windows[::5]:
-        seconds = tuple(edge / FPS for edge in segment)
-        inferencer(long_video, 'a', segment=seconds)
+        inferencer(long_video, 'a', segment=segment, unit='frames')
         assert torch.equal(seen[-1][1], images)
 
 
@@ -300,6 +299,14 @@ def test_a_part_is_searched_in_windows(finder, long_video):
     (tube,) = finder(long_video, 'a', segment=(5.0, 12.0))['predictions']
     assert tube['segment'] == [50, 120]
     assert tube['span'] == pytest.approx(EVENT, abs=2.5)
+
+
+def test_long_and_short_videos_together(finder, long_video, tmp_path):
+    short = write(tmp_path / 'short.mp4', 15)
+    result = finder([short, long_video], 'a', batch_size=2)
+    first, second = result['predictions']
+    assert 'window' not in first[0] and first[0]['frame_count'] == 15
+    assert 'window' in second[0] and second[0]['frame_count'] == 150
 
 
 def test_a_folder_of_pictures_is_searched(finder, tmp_path):

@@ -228,6 +228,14 @@ def test_without_gradio_its_extra_is_named(monkeypatch, capsys):
     assert 'pip install "hero-mm[web]"' in capsys.readouterr().err
 
 
+def test_the_help_shows_examples(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['--help'])
+    shown = capsys.readouterr().out
+    words = set(re.findall('^  hero-mm ([a-z]+)', shown, re.MULTILINE))
+    assert words == {'ground', 'web', 'export', 'doctor'}
+
+
 def test_a_shell_can_complete(capsys):
     pytest.importorskip('shtab')
     with pytest.raises(SystemExit):
