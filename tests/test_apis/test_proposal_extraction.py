@@ -225,10 +225,10 @@ def test_a_model_answers_on_the_files(repo_root, data, whole, tmp_path):
     inferencer = TubeInferencer(cfg, path, device='cpu')
     proposed, propose = [], inferencer.model.propose
 
-    def keep(pyramid, inputs, samples):
-        regions, *others = propose(pyramid, inputs, samples)
-        proposed.append((regions, samples[0]))
-        return regions, *others
+    def keep(pyramid, inputs, samples, *others):
+        found = propose(pyramid, inputs, samples, *others)
+        proposed.append((found[0], samples[0]))
+        return found
 
     inferencer.model.propose = keep
     name, video = next(iter(load_annotation(data / 'val.json').videos.items()))
