@@ -2,6 +2,6 @@
 
 :mod:`.fetching` makes ``hf://``, URLs and ``torchvision://`` work in
 ``load_from`` and ``init_cfg``, :mod:`.reading` reads files and runs none of
-their code; :mod:`.sources` finds the weights of a checkpoint of any make,
-:mod:`.conversion` maps them and says what became of every one.
+their code; :mod:`.conversion` finds the weights of a checkpoint of any make,
+maps them and says what became of every one.
 """

@@ -6,7 +6,7 @@ from made_tokenizer import save_tokenizer
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from hero_mm.pretrained.sources import Source
+from hero_mm.pretrained.conversion import Source
 
 BACKBONE, NECK = 'video_encoder.backbone.', 'video_encoder.neck.'
 LANGUAGE = 'text_encoder.language_model.'

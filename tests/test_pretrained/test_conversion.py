@@ -7,8 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
-from hero_mm.pretrained.conversion import convert
-from hero_mm.pretrained.sources import Source
+from hero_mm.pretrained.conversion import Source, convert
 from hero_mm.registry import MODELS
 
 BACKBONE, NECK = 'video_encoder.backbone.', 'video_encoder.neck.'

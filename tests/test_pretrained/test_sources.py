@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from hero_mm.pretrained.sources import read_source
+from hero_mm.pretrained.conversion import read_source
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def test_paths_of_other_pythons_are_read(save, module, monkeypatch):
         self.parts = parts
 
     kind = type(
-        'PosixPath',
+        'WindowsPath',
         (),
         dict(__init__=init, __reduce__=lambda self: (kind, self.parts)),
     )
     kind.__module__ = module
     with monkeypatch.context() as patch:
         stub = ModuleType(module)
-        stub.PosixPath = kind
+        stub.WindowsPath = kind
         patch.setitem(sys.modules, module, stub)
         args = argparse.Namespace(job_dir=kind('/', 'checkpoint', '%j'))
         path = save(dict(model=weights(1), args=args))

@@ -22,9 +22,8 @@ with explained():
 
     from hero_mm.config import read_config
     from hero_mm.pretrained import fetching
-    from hero_mm.pretrained.conversion import convert, layout_of
+    from hero_mm.pretrained.conversion import convert, layout_of, read_source
     from hero_mm.pretrained.reading import add_trust_argument
-    from hero_mm.pretrained.sources import read_source
     from hero_mm.registry import MODELS
 
 
