@@ -44,17 +44,12 @@ def dump_predictions(
     predictions: Mapping[str, Mapping[str, Any]],
     metainfo: Optional[Mapping[str, Any]] = None,
 ) -> None:
-    """Write predictions, all of them or none.
+    """Write predictions by query id, all of them or none.
 
-    Boxes are rounded to 3 decimals, spans to 4.
-
-    Args:
-        path (str or PathLike): File to write; its folder is created.
-        predictions (Mapping): By query id: ``span``, ``boxes`` (``{frame:
-            box}`` or a pair of arrays) and optionally ``score``, ``video``
-            and ``text``.
-        metainfo (Mapping, optional): What the reader should know: model,
-            checkpoint, data set.
+    Each has a ``span``, ``boxes`` (``{frame: box}`` or a pair of arrays) and
+    optionally ``score``, ``video`` and ``text``; boxes are rounded to 3
+    decimals, spans to 4. ``metainfo`` is what the reader should know: model,
+    checkpoint, data set. The folder is made where it is missing.
 
     Raises:
         ValueError: If a prediction is malformed; the message names it.
@@ -87,9 +82,6 @@ def load_predictions(
     path: PathLike,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Read a prediction file and check it.
-
-    Args:
-        path (str or PathLike): File to read.
 
     Returns:
         tuple[dict, dict]: Predictions by query id, as
@@ -178,9 +170,8 @@ def check_match(
     Args:
         path (str or PathLike): Of the predictions, for errors.
         predictions (Mapping): By query id. Their ``video`` and ``text`` are
-            compared; where they have neither, the frames of their boxes say
-            whether query ids that are counted another way would fit better,
-            and a warning tells so.
+            compared; where none has either, a warning says whether ids that
+            are counted another way fit the frames of their boxes better.
         metainfo (Mapping): Of the predictions. What it does not say is not
             compared.
         annotation (GroundingAnnotation): What they are to be scored against.

@@ -138,13 +138,6 @@ def check(annotation, predictions='012345678', force=False, **metainfo):
     check_match('p.json', items, metainfo, annotation, force)
 
 
-def test_what_is_alike_or_not_given_matches(annotation):
-    check(annotation, split='val', model='x', query_ids=None)
-    check(annotation, dataset='HC-STVG_v2', split='Val', query_ids='official')
-    annotation.metainfo.clear()
-    check(annotation, dataset='vidstg', split='test', query_ids='tubedetr')
-
-
 @pytest.mark.parametrize(
     ('metainfo', 'found'),
     [
@@ -158,6 +151,10 @@ def test_what_differs_is_named(annotation, metainfo, found):
         check(annotation, **metainfo)
     assert 'p.json and val.json do not belong' in str(error.value)
     check(annotation, force=True, **metainfo)
+    # What is alike, or not given on either side.
+    check(annotation, dataset='HC-STVG_v2', split='Val', query_ids=None)
+    annotation.metainfo.clear()
+    check(annotation, **metainfo)
 
 
 def test_not_one_query_in_common(annotation):

@@ -51,21 +51,12 @@ def test_lines_are_distinct_and_points_are_marked(drawn):
     assert lines[0].get_marker() == '.', 'a single point is seen'
 
 
-@pytest.mark.parametrize(
-    'values,how,counts',
-    [
-        ([0.0, 0.05, 0.55, 1.0], {}, [2, 0, 0, 0, 0, 1, 0, 0, 0, 1]),
-        # Beyond the range counts at its ends; an edge belongs above it.
-        (
-            [-5, 2, 3.9, 4, 10, 99],
-            dict(bins=4, limits=(2.0, 10.0)),
-            [3, 1, 0, 2],
-        ),
-    ],
-)
-def test_a_histogram_counts(drawn, values, how, counts):
-    histogram(values, 'T', 'x', **how)
-    assert [bar.get_height() for bar in drawn[0].patches] == counts
+def test_a_histogram_counts(drawn):
+    # Beyond the range counts at its ends; an edge belongs above it.
+    values = [-5, 2, 3.9, 4, 10, 99]
+    histogram(values, 'T', 'x', bins=4, limits=(2.0, 10.0))
+    heights = [bar.get_height() for bar in drawn[0].patches]
+    assert heights == [3, 1, 0, 2]
 
 
 def test_lines_of_one_name_look_alike(drawn):

@@ -43,12 +43,10 @@ def selection_report(
 
     Args:
         ground_truths (Mapping): As :func:`evaluate_tubes` takes them.
-        predictions (Mapping): As :func:`evaluate_tubes` takes them. A query
-            without a prediction picked nothing.
+        predictions (Mapping): The same. A query without picked nothing.
         distractors (Mapping): By query id: boxes of every other object of
-            the video, each ``{frame: box}`` or a pair of arrays. A query
-            that is not in it has no other objects.
-            :class:`hero_mm.evaluation.OtherTracks` gives it.
+            the video, each ``{frame: box}`` or a pair of arrays, as
+            :class:`hero_mm.evaluation.OtherTracks` gives them.
 
     Returns:
         dict[str, float]: ``picked``, ``other``, ``nothing``: mean shares of
@@ -56,9 +54,6 @@ def selection_report(
         picked the true object on more than half of the frames;
         ``picked_iou``: mean overlap on picked frames, over queries that have
         some. Over all queries and, prefixed, over those of a sentence type.
-
-    Raises:
-        ValueError: If an entry is malformed; the message names the query.
 
     Examples:
         >>> truth = dict(span=[0, 4], segment=[0, 4],
@@ -77,9 +72,8 @@ def selection_report(
         if query_id not in predictions:
             rows.append((0.0, 0.0, 1.0, float('nan')))
             continue
-        inside_N = (truth.frames >= truth.span[0]) & (
-            truth.frames < truth.span[1]
-        )
+        start, end = truth.span
+        inside_N = (truth.frames >= start) & (truth.frames < end)
         frames_F, boxes_F4 = truth.frames[inside_N], truth.boxes[inside_N]
         guess = read_prediction(query_id, predictions[query_id])
         given = (guess.frames, guess.boxes)
