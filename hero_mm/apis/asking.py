@@ -2,9 +2,8 @@
 
 The answers of a run are added, a line each, to a hidden file in its folder as
 soon as they are there. A run is named by what was asked of what by which
-model, so that the same command finds its answers and another one does not.
-Under torchrun each process asks its share of the videos and keeps a file of
-its own; the first one gets all answers.
+model. Under torchrun each process asks its share of the videos and keeps a
+file of its own; the first one gets all answers.
 """
 
 import hashlib
@@ -56,8 +55,8 @@ class Asking:
         # Of a remote file its address must do.
         if os.path.exists(weights):
             asked = [os.path.abspath(weights), _stamp(weights)]
-        asked += [[os.path.abspath(path) for path in self.given], self.texts]
-        asked += [self.segment, self.fps]
+        given = [os.path.abspath(path) for path in self.given]
+        asked += [given, self.texts, self.segment, self.fps]
         if self.inferencer.window is not None:
             asked.append(self.inferencer.window)
         self.run = hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]
@@ -84,13 +83,7 @@ class Asking:
                 continue
 
     def answer(self, video: str) -> list[Tube]:
-        """K tubes of one video; what is answered already is not asked again.
-
-        Raises:
-            VideoError: If the video cannot be read.
-            ValueError: If the segment does not fit it.
-            WriteError: If the answers cannot be kept.
-        """
+        """K tubes of one video; what is answered is not asked again."""
         missing = [t for t in self.texts if (video, t) not in self._known]
         if missing:
             for update in self.inferencer.stream(

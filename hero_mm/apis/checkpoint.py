@@ -104,11 +104,7 @@ def check_resumable(checkpoint: dict[str, Any], path: PathLike) -> None:
 def check_weights(
     model: nn.Module, weights: dict[str, Tensor], path: PathLike
 ) -> None:
-    """Refuse weights that do not fill a model exactly, wrapped or not.
-
-    Raises:
-        ValueError: Says which names and shapes differ, and the cure.
-    """
+    """Refuse weights that do not fill a model exactly, wrapped or not."""
     check_version(weights, known=_unwrap(model).state_dict())
     wanted = _adapted(model, weights).state_dict()
     differ = {

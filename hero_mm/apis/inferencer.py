@@ -281,11 +281,7 @@ class TubeInferencer(BaseInferencer):
         out_dir: Optional[PathLike] = None,
         return_vis: bool = False,
     ) -> list[Any]:
-        """Draw the tubes of one video, as a call does.
-
-        Returns:
-            list[str] | list[np.ndarray]: Paths, or the sheets.
-        """
+        """Draw the tubes of one video, as a call does: paths, or sheets."""
         if out_dir is None and not return_vis:
             return []
         names = [f'{Path(inputs).stem}_{k}' for k in range(len(preds))]
@@ -332,16 +328,8 @@ class TubeInferencer(BaseInferencer):
     ) -> EncodedVideo:
         """Encode a clip once, for any number of sentences.
 
-        Other arguments as a call takes them. Proposal generators that are
-        prompted need the ``texts`` that will be asked.
-
-        Returns:
-            EncodedVideo: For :meth:`ground`.
-
-        Raises:
-            TypeError: If the video is no path.
-            ValueError: If the segment does not fit the video.
-            VideoError: If the file is missing, empty or no video.
+        Arguments and errors are those of a call. Proposal generators that
+        are prompted need the ``texts`` that will be asked.
         """
         clip = self.pipeline(describe_video(video, segment, unit, fps))
         features, (sample,) = self._encode([clip], texts)
@@ -372,8 +360,7 @@ class TubeInferencer(BaseInferencer):
             ``others``, see ``docs/long_videos.md``.
 
         Raises:
-            TypeError: If the texts are no strings.
-            ValueError: If one of them is empty.
+            TypeError, ValueError: If a text is no string, or empty.
         """
         texts = check_texts(texts)
         (sample,) = self._answer(features.features, [features.sample], texts)
@@ -419,11 +406,9 @@ class TubeInferencer(BaseInferencer):
         unit: str = 'seconds',
         fps: Optional[float] = None,
     ) -> tuple[Optional[float], dict[str, Any]]:
-        """How a video is looked at; arguments as a call takes them.
+        """Seconds of a window, None where a video is looked at as one clip.
 
-        Returns:
-            tuple[float | None, dict]: Seconds of a window, None where it is
-            looked at as one clip, and what the pipeline needs to know of it.
+        And what the pipeline needs to know of it.
         """
         seconds, longest = self.window, self.window or 0.0
         if seconds is None:

@@ -91,10 +91,6 @@ class ProposalExtractor:
         Returns:
             dict: ``written`` and ``kept`` (they have a file), numbers of
             videos; ``broken``, why a video could not be read.
-
-        Raises:
-            FileNotFoundError: There is no annotation, or no folder of videos.
-            ValueError: A file that is there was made in another way.
         """
         folder, part, parts = Path(out), *shard
         annotation = load_annotation(Path(ann_file))

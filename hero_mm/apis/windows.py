@@ -366,9 +366,6 @@ def search(
 
     Yields:
         Progress: After each window; the last one is final.
-
-    Raises:
-        VideoError: The file is broken, or cut off.
     """
     sampler, decoder = (
         next((s for s in pipeline.transforms if isinstance(s, kind)), None)

@@ -83,11 +83,7 @@ class Desk:
     def open(
         self, key: str, chosen: Optional[str], upload: Optional[str] = None
     ) -> Visit:
-        """Take a clip for a visit: a name of the list, or an uploaded file.
-
-        Raises:
-            ValueError: If it cannot be read, or is too long.
-        """
+        """Take a clip for a visit: a name of the list, or an uploaded file."""
         self.sweep()
         if upload is None and chosen not in self.videos:
             raise UserError('choose a video of the list, or upload one')
@@ -145,9 +141,6 @@ class Desk:
 
         Returns:
             tuple[str, list[str]]: HTML, and files: mp4, JSON, CSV.
-
-        Raises:
-            ValueError: If there is no clip, or a sentence cannot be asked.
         """
         visit = self._visit(key)
         with visit.lock:

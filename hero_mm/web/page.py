@@ -222,10 +222,6 @@ def running(
 
     Yields:
         gradio.Blocks: ``local_url`` says where, ``desk`` stands behind it.
-
-    Raises:
-        ModuleNotFoundError: If Gradio is not installed.
-        ValueError: If the port is taken.
     """
     share_memory()
     root = Path(tempfile.mkdtemp(prefix='hero_mm_web'))
