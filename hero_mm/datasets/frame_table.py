@@ -84,19 +84,24 @@ def describe(frame: Any, sound: bool) -> tuple[int, int, bool, bool]:
 
 
 def check_sum(frame: Any) -> int:
-    """CRC-32 of the first plane of a frame of PyAV, without what pads it, and
-    of its palette, which a seek may lose.
-    """
-    plane, kind = frame.planes[0], frame.format
-    rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size]
-    rows = rows.reshape(plane.height, plane.line_size)
-    planar = kind.is_planar
-    bits = kind.components[0].bits if planar else kind.padded_bits_per_pixel
-    used = plane.width * -(-bits // 8)
-    total = zlib.crc32(np.ascontiguousarray(rows[:, :used]).data)
-    if kind.name == 'pal8':
-        total = zlib.crc32(bytes(frame.planes[1]), total)
+    """CRC-32 of the pixels of a frame of PyAV, without what pads its rows."""
+    total = 0
+    for number, plane in enumerate(frame.planes):
+        rows = np.frombuffer(plane, np.uint8)
+        # A palette has one row, whose length is not given.
+        length = plane.line_size or len(rows)
+        rows = rows[: plane.height * length].reshape(plane.height, length)
+        used = plane.width * _bytes_a_pixel(frame.format, number)
+        total = zlib.crc32(np.ascontiguousarray(rows[:, :used]).data, total)
     return total
+
+
+def _bytes_a_pixel(kind: Any, plane: int) -> int:
+    """Bytes of a pixel in a plane; the second one of packed is a palette."""
+    if kind.is_planar:
+        here = [part for part in kind.components if part.plane == plane]
+        return sum(-(-part.bits // 8) for part in here)
+    return 4 if plane else -(-kind.padded_bits_per_pixel // 8)
 
 
 def find_table(name: str) -> Optional[FrameTable]:

@@ -125,17 +125,18 @@ class PyAVReader(VideoReader):
         return float(1 / ratio if self._turned else ratio)
 
     def check_whole(self) -> int:
-        """See :class:`VideoReader`."""
+        """See :meth:`VideoReader.check_whole`."""
         table = self._whole()
         found = f'{len(table)} frames that can be decoded'
         if table.broken or not len(table):
             why = f': {table.broken}' if table.broken else ''
             raise VideoError(self.path, f'cut off: it holds {found}{why}')
-        stamps, length = self._stamps(), self.header_seconds
-        if stamps is None or length is None:
-            return len(table)
-        end = stamps[-1] + 1 / self.fps - self._start()
-        if end < ENOUGH * length:
+        stamps, length = self._stamps(), self._video_seconds()
+        end = None if stamps is None else stamps[-1] + 1 / self.fps
+        if length is None:
+            # Of the sound, too, which may be longer.
+            end, length = self._last_packet(), self._file_seconds()
+        if end is not None and length is not None and end < ENOUGH * length:
             raise VideoError(
                 self.path,
                 f'cut off: it holds {found}, up to second {end:.2f}; its '
@@ -146,28 +147,47 @@ class PyAVReader(VideoReader):
     @property
     def header_seconds(self) -> Optional[float]:
         """float, optional: See :class:`VideoReader`."""
+        end, start = self._video_seconds(), self._stream.start_time or 0
+        if end is None and len(self._container.streams) == 1:
+            end = self._file_seconds()
+        if end is None:
+            return None
+        return end - float(start * self._stream.time_base)
+
+    def _video_seconds(self) -> Optional[float]:
+        """Where the stream ends, as its header says; None where it does not.
+
+        In the seconds of the time stamps.
+        """
         kind, stream = self._container.format.name, self._stream
         entries = getattr(stream, 'index_entries', ())
+        ticks = None
         if 'mp4' in kind and len(entries):
             ticks = max(entry.timestamp for entry in entries)
-            return float(ticks * stream.time_base) - self._start()
-        if kind == 'avi' and stream.frames:
+        elif kind == 'avi' and stream.frames:
             # Its duration is what is there.
-            return float(stream.frames * stream.time_base) - self._start()
-        if kind == 'ivf':
-            # It counts packets, shown or not.
-            return None
-        if stream.duration and not kind.startswith('matroska'):
-            return float(stream.duration * stream.time_base)
-        # That of all streams.
-        length = self._container.duration
-        if len(self._container.streams) > 1 or not length:
-            return None
-        return length / av.time_base - self._start()
+            ticks = stream.frames
+        elif stream.duration and not kind.startswith(('ivf', 'matroska')):
+            ticks = stream.duration + (stream.start_time or 0)
+        return None if ticks is None else float(ticks * stream.time_base)
 
-    def _start(self) -> float:
-        """Second at which the stream begins, by its time stamps."""
-        return float((self._stream.start_time or 0) * self._stream.time_base)
+    def _file_seconds(self) -> Optional[float]:
+        """Where all of its streams end, as the header says."""
+        # The header of an ivf counts packets, shown or not.
+        known = self._container.format.name != 'ivf'
+        length = self._container.duration
+        return length / av.time_base if known and length else None
+
+    def _last_packet(self) -> Optional[float]:
+        """Where the packets of all streams end."""
+        other: Any = av.open(self.path)
+        with other:
+            ends = [
+                (packet.pts + (packet.duration or 0)) * packet.time_base
+                for packet in other.demux()
+                if packet.pts is not None
+            ]
+        return float(max(ends)) if ends else None
 
     def _stamps(self) -> Optional[np.ndarray]:
         """Time stamps of the frames in seconds; None where they have none."""
@@ -217,7 +237,7 @@ class PyAVReader(VideoReader):
     ) -> Iterator[tuple[int, Any]]:
         """Decode from the start; gives the frames of increasing ranks.
 
-        The table is kept, to ``learn``, where the file ends before they do.
+        To ``learn`` is to keep the table where the file ends before they do.
         """
         todo = iter(ranks)
         wanted: Optional[float] = next(todo, _NEVER)
@@ -247,7 +267,7 @@ class PyAVReader(VideoReader):
     def stream(
         self, ranks: Iterable[int], max_side: Optional[int] = None
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """See :class:`VideoReader`."""
+        """See :class:`VideoReader`; the end of the file gives the table."""
         self._max_side = max_side
         for rank, frame in self._in_order(ranks, self._table is None):
             yield rank, self._image(frame).copy()
@@ -377,8 +397,11 @@ class PyAVReader(VideoReader):
 
 
 def orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """How a frame of PyAV is to be displayed, by its display matrix: whether
-    rows become columns, and whether it is then mirrored, and upside down.
+    """How a frame of PyAV is to be displayed, by its display matrix.
+
+    Returns:
+        tuple[bool, bool, bool]: Whether rows become columns, and whether it
+        is then mirrored left to right, and upside down.
     """
     for data in frame.side_data:
         if data.type.name == 'DISPLAYMATRIX':
@@ -393,9 +416,9 @@ def orientation(frame: Any) -> tuple[bool, bool, bool]:
 def _with_soundness(frames: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
     """Frames, each with whether it is what was encoded.
 
-    A decoder marks what it concealed, but not what is predicted from it: all
-    up to the next key frame, and the B frames shown just before it, which are
-    held back until it is there.
+    A decoder conceals what it cannot read and marks the frame, but not those
+    that are predicted from it: all up to the next key frame, and the B frames
+    that are shown just before it. These are held back until it is there.
     """
     held: list[tuple[Any, bool]] = []
     damaged = False
