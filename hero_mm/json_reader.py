@@ -38,6 +38,7 @@ class Repeated(list):
 def read_json(
     path: Union[str, Path],
     hook: Optional[Callable[[dict[str, Any]], Any]] = None,
+    backend_args: Optional[dict] = None,
     keep_repeated: bool = False,
 ) -> Any:
     """Read a JSON file, gzipped or not, with a byte order mark or without.
@@ -47,6 +48,8 @@ def read_json(
         hook (Callable, optional): Gets each object as soon as it is read and
             gives what takes its place, so that large files need not be held
             as dictionaries.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
         keep_repeated (bool): Give an object in which a key stands twice as
             :class:`Repeated`. Defaults to False, which refuses it: plain
             readers keep the last one and drop the others.
@@ -58,7 +61,13 @@ def read_json(
         OSError: The file cannot be opened.
         JsonError: It is not valid JSON, or a key stands twice in an object.
     """
-    data = Path(path).read_bytes()
+    if backend_args is None:
+        data = Path(path).read_bytes()
+    else:
+        # Scoring alone does without MMEngine.
+        from mmengine import fileio
+
+        data = bytes(fileio.get(str(path), backend_args=backend_args))
     text = _decode(path, data)
     repeated = False
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
+from mmengine import fileio
 
 from hero_mm.files import write_bytes, write_text
 from hero_mm.json_reader import JsonError, read_json
@@ -99,38 +100,57 @@ class GroundingAnnotation:
         return GroundTruths(self)
 
 
-def load_annotation(path: PathLike) -> GroundingAnnotation:
+def load_annotation(
+    path: PathLike, backend_args: Optional[dict] = None
+) -> GroundingAnnotation:
     """Read and check an annotation file; its boxes are memory-mapped.
+
+    Args:
+        path (PathLike): The JSON file.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
 
     Raises:
         FileNotFoundError: The file, or the boxes that it names, is missing.
         AnnotationError: Something in it is wrong; names the entry and the
             cure.
     """
-    path = str(path)
-    if not os.path.isfile(path):
+    file = _read_file(str(path), backend_args)
+    file.need('metainfo', 'videos', 'data_list')
+    return _read(file, _open_store(file, backend_args))
+
+
+def _read_file(path: str, backend_args: Optional[dict]) -> Entry:
+    if backend_args is None and not os.path.isfile(path):
         raise FileNotFoundError(
             f'annotation file {path} does not exist; make it with one of '
             'tools/dataset_converters or correct `ann_file`'
         )
     try:
-        raw = read_json(path)
+        raw = read_json(path, None, backend_args)
     except JsonError as error:
         raise AnnotationError(path, error.where, error.found, _CURE) from error
-    file = Entry(path, 'top level', raw, _CURE)
-    file.need('metainfo', 'videos', 'data_list')
-    return _read(file, _open_store(file))
+    return Entry(path, 'top level', raw, _CURE)
 
 
-def _open_store(file: Entry) -> Optional[TrackStore]:
+def _open_store(
+    file: Entry, backend_args: Optional[dict]
+) -> Optional[TrackStore]:
     """The array of boxes beside an annotation file, where it has one."""
     about = file.at('metainfo', file.object('metainfo'))
     name = about.text('tracks_file', '')
     if not name:
         return None
-    where = Path(file.path).absolute().parent / name
+    part = file.at(f'tracks_file {name}', None)
+    part.cure = 'copy it again, or convert again'
+    folder = str(file.path).rpartition('/')[0]
+    where = fileio.join_path(folder, name, backend_args=backend_args)
     try:
-        store = TrackStore(str(where))
+        if backend_args is None:
+            store = TrackStore(os.path.abspath(where))
+        else:
+            data = fileio.get(where, backend_args=backend_args)
+            store = TrackStore('', np.load(io.BytesIO(data)))
         shape = store.array.shape
     except FileNotFoundError as error:
         raise FileNotFoundError(

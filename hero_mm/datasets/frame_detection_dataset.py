@@ -35,7 +35,7 @@ class FrameDetectionDataset(GroundingDataset):
         pipeline (Sequence[dict | Callable]): Transforms of mmdet, from
             ``LoadAnnotations`` to ``PackDetInputs``.
         **kwargs: Of :class:`GroundingDataset`: ``data_prefix``,
-            ``test_mode``, ...
+            ``test_mode``, ``backend_args``, ...
     """
 
     METAINFO: dict = dict(classes=('object',), palette=[(220, 20, 60)])
@@ -48,10 +48,9 @@ class FrameDetectionDataset(GroundingDataset):
         **kwargs: Any,
     ) -> None:
         self.frames_per_video = frames_per_video
+        decode = DecodeFrames(backend_args=kwargs.get('backend_args'))
         super().__init__(
-            ann_file,
-            pipeline=[DecodeFrames(), frame_to_image, *pipeline],
-            **kwargs,
+            ann_file, pipeline=[decode, frame_to_image, *pipeline], **kwargs
         )
 
     def load_data_list(self) -> list[dict]:

@@ -11,6 +11,7 @@ Shape legend: N frames.
 import hashlib
 import io
 import os
+import zipfile
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,17 +25,18 @@ from hero_mm.files import write_bytes
 # In place of a time stamp that a frame does not have.
 NO_STAMP = np.iinfo(np.int64).min
 # Of the form of the files below.
-_VERSION = 2
+_VERSION = 1
 _KEPT = 1024
-# Time stamp in units of the stream; check sum of the decoded pixels; whether
-# it is a key frame; whether it is neither damaged nor predicted from one that
-# is.
-_ROW = [
-    ('stamp', np.int64),
-    ('sum', np.uint32),
-    ('key', np.bool_),
-    ('sound', np.bool_),
-]
+# What a file that is missing or no such table raises; it is written anew.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_ARRAYS = ('stamps', 'sums', 'keys', 'sound')
 _tables: dict[str, 'FrameTable'] = {}
 
 
@@ -43,12 +45,20 @@ class FrameTable:
     """The frames of a video, in the order in which they are shown.
 
     Attributes:
-        rows (np.ndarray): One a frame, of ``_ROW``, has shape (N,).
+        stamps (np.ndarray): Time stamps in units of the stream, int64,
+            :data:`NO_STAMP` where there is none, has shape (N,).
+        sums (np.ndarray): Check sums of the decoded pixels, uint32, (N,).
+        keys (np.ndarray): True on key frames, has shape (N,).
+        sound (np.ndarray): False on frames that are damaged or predicted from
+            one that is, has shape (N,).
         broken (str): Why decoding stopped before the end of the file; empty
             where it did not.
     """
 
-    rows: np.ndarray
+    stamps: np.ndarray
+    sums: np.ndarray
+    keys: np.ndarray
+    sound: np.ndarray
     broken: str = ''
 
     @classmethod
@@ -56,29 +66,37 @@ class FrameTable:
         cls, rows: list[tuple[int, int, bool, bool]], broken: str = ''
     ) -> 'FrameTable':
         """From what :func:`describe` gives of each frame."""
-        return cls(np.array(rows, dtype=_ROW), broken)
+        stamps, sums, keys, sound = zip(*rows) if rows else ((), (), (), ())
+        return cls(
+            np.array(stamps, dtype=np.int64),
+            np.array(sums, dtype=np.uint32),
+            np.array(keys, dtype=bool),
+            np.array(sound, dtype=bool),
+            broken,
+        )
 
     def in_order(self) -> bool:
         """Whether each frame has a later time stamp than the one before."""
-        return bool((np.diff(self.rows['stamp']) > 0).all())
+        return bool((np.diff(self.stamps) > 0).all())
 
     def rank_by_stamp(self) -> Optional[dict[int, int]]:
         """Rank by time stamp; None where a frame has none of its own.
 
         Made anew for each read: many tables are kept, which must stay small.
         """
-        stamps = self.rows['stamp'].tolist()
-        ranks = {stamp: rank for rank, stamp in enumerate(stamps)}
+        ranks = {
+            stamp: rank for rank, stamp in enumerate(self.stamps.tolist())
+        }
         if NO_STAMP in ranks or len(ranks) < len(self):
             return None
         return ranks
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.stamps)
 
 
 def describe(frame: Any, sound: bool) -> tuple[int, int, bool, bool]:
-    """The row of a frame of PyAV."""
+    """The row of a frame of PyAV, which may be what was encoded or not."""
     stamp = NO_STAMP if frame.pts is None else frame.pts
     return stamp, check_sum(frame), frame.key_frame, sound
 
@@ -104,31 +122,38 @@ def _bytes_a_pixel(kind: Any, plane: int) -> int:
     return 4 if plane else -(-kind.padded_bits_per_pixel // 8)
 
 
-def find_table(name: str) -> Optional[FrameTable]:
-    """The table of a :func:`table_name`, where one was kept."""
+def find_table(path: str) -> Optional[FrameTable]:
+    """The table of a file as it is now, where one was kept."""
+    name = _name(path)
+    if name is None:
+        return None
     if name not in _tables:
         try:
-            rows = np.load(_folder() / f'{name}.npy')
-        except (OSError, ValueError, EOFError):
+            with np.load(_folder() / f'{name}.npz') as kept:
+                _remember(name, FrameTable(*(kept[key] for key in _ARRAYS)))
+        except _UNREADABLE:
             return None
-        _remember(name, FrameTable(rows))
     return _tables[name]
 
 
-def keep_table(name: str, table: FrameTable) -> None:
+def keep_table(path: str, table: FrameTable) -> None:
     """Keep a table in this process and, where that is possible, on disk.
 
     One of a file that could not be decoded to its end is kept in the process
     alone: it may have been the disk.
     """
+    name = _name(path)
+    if name is None:
+        return
     _remember(name, table)
     if table.broken:
         return
     file = io.BytesIO()
-    np.save(file, table.rows)
+    arrays: dict[str, Any] = {key: getattr(table, key) for key in _ARRAYS}
+    np.savez_compressed(file, **arrays)
     # What cannot be written is found again by decoding.
     with suppress(OSError):
-        write_bytes(_folder() / f'{name}.npy', file.getvalue())
+        write_bytes(_folder() / f'{name}.npz', file.getvalue())
 
 
 def _remember(name: str, table: FrameTable) -> None:
@@ -137,9 +162,12 @@ def _remember(name: str, table: FrameTable) -> None:
         del _tables[next(iter(_tables))]
 
 
-def table_name(path: str) -> str:
+def _name(path: str) -> Optional[str]:
     """Of the file as it is now: path, size and time of change."""
-    stat = os.stat(path)
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
     state = f'{os.path.abspath(path)}\n{stat.st_size}\n{stat.st_mtime_ns}'
     digest = hashlib.sha256(f'{_VERSION}\n{state}'.encode('utf-8', 'replace'))
     return digest.hexdigest()[:40]

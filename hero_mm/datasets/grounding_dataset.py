@@ -49,6 +49,8 @@ class GroundingDataset(BaseDataset):
             tracks and which sentences are theirs. Defaults to 1.
         make_command (str): The command that makes ``ann_file``; named in
             the error when it is missing.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend for the annotation. Defaults to None, the local disk.
         pipeline (Sequence[dict | Callable]): Transforms, see
             ``docs/design.md``.
         **kwargs: Of :class:`mmengine.dataset.BaseDataset`: ``data_root``,
@@ -64,6 +66,7 @@ class GroundingDataset(BaseDataset):
         max_queries: Optional[int] = None,
         span_share: float = 1.0,
         make_command: str = '',
+        backend_args: Optional[dict] = None,
         pipeline: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
@@ -76,6 +79,7 @@ class GroundingDataset(BaseDataset):
         self.max_queries = max_queries
         self.span_share = span_share
         self.make_command = make_command
+        self.backend_args = backend_args
         # Set where several data sets are one.
         self.id_prefix = ''
         self._predicates: list[str] = []
@@ -104,11 +108,12 @@ class GroundingDataset(BaseDataset):
                 says how to make it.
             AnnotationError: The file is wrong.
         """
-        for missing in missing_paths(
-            self.ann_file, self.data_prefix['video'], self.make_command
-        ):
-            raise FileNotFoundError(missing)
-        annotation = load_annotation(self.ann_file)
+        if self.backend_args is None:
+            for missing in missing_paths(
+                self.ann_file, self.data_prefix['video'], self.make_command
+            ):
+                raise FileNotFoundError(missing)
+        annotation = load_annotation(self.ann_file, self.backend_args)
         for key, value in annotation.metainfo.items():
             self._metainfo.setdefault(key, value)
         # Where the metric finds the tubes to score against.

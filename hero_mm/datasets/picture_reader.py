@@ -3,12 +3,13 @@
 Shape legend: N frames, H height, W width. Frames are uint8 RGB.
 """
 
-import os
 import re
 from pathlib import Path
+from typing import Optional
 
 import cv2
 import numpy as np
+from mmengine import fileio
 
 from .video_base import VideoError, VideoReader
 
@@ -29,19 +30,25 @@ class PictureReader(VideoReader):
 
     Args:
         path (str): The folder.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
 
     Raises:
         VideoError: There is no picture in the folder, or one is missing.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, backend_args: Optional[dict] = None) -> None:
         super().__init__(path)
+        self._backend_args = backend_args
         self._names = self._list()
 
     def _list(self) -> list[str]:
         """Names of the pictures, in order of their numbers."""
+        entries = fileio.list_dir_or_file(
+            self.path, list_dir=False, backend_args=self._backend_args
+        )
         found: dict[int, str] = {}
-        for name in filter(is_picture, os.listdir(self.path)):
+        for name in filter(is_picture, entries):
             digits = re.search(r'\d+$', Path(name).stem)
             if digits is None or int(digits.group()) in found:
                 raise VideoError(
@@ -78,7 +85,11 @@ class PictureReader(VideoReader):
 
     @property
     def fps(self) -> float:
-        """Refused: a folder has none."""
+        """float: Not known.
+
+        Raises:
+            VideoError: Always.
+        """
         raise VideoError(
             self.path,
             'a folder of pictures has no frame rate',
@@ -102,9 +113,19 @@ class PictureReader(VideoReader):
 
     def _load(self, name: str) -> np.ndarray:
         """One picture, has shape (H, W, 3)."""
-        image = cv2.imread(os.path.join(self.path, name), cv2.IMREAD_COLOR)
+        backend = dict(backend_args=self._backend_args)
+        data = fileio.get(
+            fileio.join_path(self.path, name, **backend), **backend
+        )
+        image = None
+        if data:
+            image = cv2.imdecode(
+                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR
+            )
         if image is None:
-            raise VideoError(self.path, f'{name} is damaged', _CURE)
+            raise VideoError(
+                self.path, f'{name} is damaged ({len(data)} bytes)', _CURE
+            )
         self._size = image.shape[1], image.shape[0]
         size = self._reduced(*self._size)
         if size != self._size:

@@ -124,7 +124,7 @@ def missing_data(dataset: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(part, Mapping):
             yield from missing_data(part)
     kind = str(dataset.get('type', '')).rpartition('.')[-1]
-    if kind in READERS:
+    if kind in READERS and dataset.get('backend_args') is None:
         ann_file, folder = dataset_paths({'ann_file': '', **dataset})
         if 'video' not in (dataset.get('data_prefix') or {}):
             folder = Path()

@@ -7,10 +7,13 @@ Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
 video is to be displayed.
 """
 
+import functools
+import io
 import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -19,6 +22,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
+from mmengine import fileio
 
 from .frame_table import (
     NO_STAMP,
@@ -27,7 +31,6 @@ from .frame_table import (
     describe,
     find_table,
     keep_table,
-    table_name,
 )
 from .picture_reader import PictureReader
 from .video_base import ENOUGH, VideoError, VideoReader
@@ -46,10 +49,20 @@ _B_RUN = 16
 _NEVER = math.inf
 
 
-# Since PyAV 17 each small frame starts as many threads as there are cores,
-# which costs ten times the colour conversion.
-_CHOOSES_THREADS = int(av.__version__.partition('.')[0]) >= 17
-ONE_THREAD: dict[str, Any] = dict(threads=1) if _CHOOSES_THREADS else {}
+@functools.lru_cache(maxsize=8)
+def scaling_options(num_threads: int) -> dict[str, int]:
+    """Threads of the colour conversion, where this PyAV lets one choose.
+
+    By default each small frame starts as many as there are cores, which costs
+    ten times the conversion. Gives keywords for ``VideoReformatter.reformat``.
+    """
+    options = dict(threads=num_threads)
+    try:
+        frame = av.VideoFrame(16, 16, 'yuv420p')
+        VideoReformatter().reformat(frame, format='rgb24', **options)
+    except TypeError:
+        return {}
+    return options
 
 
 class PyAVReader(VideoReader):
@@ -58,20 +71,31 @@ class PyAVReader(VideoReader):
     The first read that goes far into a file decodes all of it, once, and
     keeps a :class:`FrameTable`. Later reads seek where that is faster, and
     decode in order where what a seek leads to is not what the table says.
+
+    Args:
+        path (str): The file.
+        data (bytes, optional): Its content, instead of reading ``path``.
+        num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, data: Optional[bytes] = None, num_threads: int = 1
+    ) -> None:
         super().__init__(path)
-        self._name = table_name(path)
-        self._table = find_table(self._name)
+        self._data = data
+        self._num_threads = num_threads
+        self._table: Optional[FrameTable] = None
+        if data is None:
+            self._table = find_table(path)
         self._may_seek = True
         self._turned: Optional[bool] = None
         self._reformatter = VideoReformatter()
         self._open()
 
     def _open(self) -> None:
+        source = self.path if self._data is None else io.BytesIO(self._data)
         try:
-            self._container: Any = av.open(self.path)
+            self._container: Any = av.open(source)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 self.path, f'not a readable video ({error})'
@@ -82,12 +106,13 @@ class PyAVReader(VideoReader):
             self.close()
             raise VideoError(self.path, 'no video stream in the file')
         self._stream: Any = stream
-        stream.thread_type = 'NONE'
-        stream.codec_context.thread_count = 1
+        threads = self._num_threads
+        stream.thread_type = 'NONE' if threads == 1 else 'AUTO'
+        stream.codec_context.thread_count = threads
         self._fresh = True
 
     def close(self) -> None:
-        """See :class:`VideoReader`."""
+        """Free the file."""
         self._container.close()
 
     @property
@@ -180,18 +205,17 @@ class PyAVReader(VideoReader):
 
     def _last_packet(self) -> Optional[float]:
         """Where the packets of all streams end."""
-        other: Any = av.open(self.path)
-        with other:
+        with closing(PyAVReader(self.path, self._data)) as other:
             ends = [
                 (packet.pts + (packet.duration or 0)) * packet.time_base
-                for packet in other.demux()
+                for packet in other._container.demux()
                 if packet.pts is not None
             ]
         return float(max(ends)) if ends else None
 
     def _stamps(self) -> Optional[np.ndarray]:
         """Time stamps of the frames in seconds; None where they have none."""
-        stamps = self._whole().rows['stamp']
+        stamps = self._whole().stamps
         if not len(stamps) or (stamps == NO_STAMP).any():
             return None
         # Some files have those of the packets, which are in another order;
@@ -262,7 +286,8 @@ class PyAVReader(VideoReader):
             broken = error.found
         if learn:
             self._table = FrameTable.of_rows(rows, broken)
-            keep_table(self._name, self._table)
+            if self._data is None:
+                keep_table(self.path, self._table)
 
     def stream(
         self, ranks: Iterable[int], max_side: Optional[int] = None
@@ -275,8 +300,8 @@ class PyAVReader(VideoReader):
     def _check(self, table: FrameTable, wanted: np.ndarray) -> None:
         """VideoError where a frame is not there, or not what was encoded."""
         there = wanted[wanted < len(table)]
-        if not table.rows['sound'][there].all():
-            raise self._damaged(int(there[~table.rows['sound'][there]][0]))
+        if not table.sound[there].all():
+            raise self._damaged(int(there[~table.sound[there]][0]))
         if len(there) < len(wanted):
             if table.broken:
                 raise VideoError(self.path, table.broken)
@@ -293,9 +318,9 @@ class PyAVReader(VideoReader):
         ranks = table.rank_by_stamp()
         if ranks is None:
             raise VideoError(self.path, 'its frames have no time stamps')
-        keys = np.flatnonzero(table.rows['key'])
-        stamps, sums = table.rows['stamp'], table.rows['sum']
-        needed = set(stamps[wanted].tolist()) if table.in_order() else None
+        keys = np.flatnonzero(table.keys)
+        stamps = table.stamps[wanted]
+        needed = set(stamps.tolist()) if table.in_order() else None
         frames: Iterator[Any] = self._decode(needed=needed)
         position = 0
         for rank in wanted.tolist():
@@ -307,7 +332,7 @@ class PyAVReader(VideoReader):
                 position = ranks.get(frame.pts, len(table)) + 1
                 if position > rank:
                     break
-            if position != rank + 1 or check_sum(frame) != sums[rank]:
+            if position != rank + 1 or check_sum(frame) != table.sums[rank]:
                 raise VideoError(self.path, f'no seek finds frame {rank}')
             yield frame
 
@@ -315,8 +340,8 @@ class PyAVReader(VideoReader):
         self, table: FrameTable, key: int, needed: Optional[set[int]]
     ) -> Iterator[Any]:
         """Frames from a key frame on; none where a seek does not find it."""
-        stamp, total, *_ = table.rows[key].tolist()
-        frames = self._decode(stamp, needed)
+        stamp, total = table.stamps[key], table.sums[key]
+        frames = self._decode(int(stamp), needed)
         for number, frame in enumerate(frames):
             if frame.pts == stamp and check_sum(frame) == total:
                 yield frame
@@ -346,7 +371,7 @@ class PyAVReader(VideoReader):
             height,
             'rgb24',
             interpolation=None if (width, height) == whole else 'AREA',
-            **ONE_THREAD,
+            **scaling_options(self._num_threads),
         )
         plane: Any = rgb.planes[0]
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
@@ -439,24 +464,67 @@ def _judged(held: list[tuple[Any, bool]]) -> Iterator[tuple[Any, bool]]:
         yield frame, sound and (not marked or frame.key_frame)
 
 
-def open_video(path: Union[str, Path]) -> VideoReader:
-    """Open a video to read frames by index, in a ``with`` block.
+@contextmanager
+def open_video(
+    path: Union[str, Path],
+    backend_args: Optional[dict] = None,
+    num_threads: int = 1,
+) -> Iterator[VideoReader]:
+    """Open a video to read frames by index.
 
     Args:
         path (str | Path): The file, or a folder with a picture a frame.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
+        num_threads (int): Threads of the decoder; 0 lets it choose.
+
+    Yields:
+        VideoReader: Closed at the end of the ``with`` block.
 
     Raises:
         VideoError: The file is missing, empty or not a video.
     """
     path = str(path)
-    if os.path.isdir(path):
-        return PictureReader(path)
-    if not os.path.exists(path):
+    reader: VideoReader
+    if _is_folder(path, backend_args):
+        reader = PictureReader(path, backend_args)
+    else:
+        data = _fetch(path, backend_args)
+        reader = PyAVReader(path, data, num_threads)
+    with reader:
+        yield reader
+
+
+def _is_folder(path: str, backend_args: Optional[dict]) -> bool:
+    if backend_args is None:
+        return os.path.isdir(path)
+    # Asked only where it may be one: each question is a request.
+    if Path(path).suffix:
+        return False
+    try:
+        return fileio.isdir(path, backend_args)
+    except AttributeError:  # A storage without folders, such as http.
+        return False
+
+
+def _fetch(path: str, backend_args: Optional[dict]) -> Optional[bytes]:
+    """The content of a file that is not on the local disk."""
+    data = None
+    try:
+        if backend_args is None:
+            size = os.path.getsize(path)
+        else:
+            data = bytes(fileio.get(path, backend_args=backend_args))
+            size = len(data)
+    except OSError as error:
+        found = 'does not exist'
+        if not isinstance(error, FileNotFoundError):
+            found = f'cannot be fetched ({error})'
         raise VideoError(
             path,
-            'does not exist',
+            found,
             "correct the path (of a data set: data_prefix['video'])",
-        )
-    if not os.path.getsize(path):
+        ) from error
+    if size == 0:
         raise VideoError(path, 'the file is empty')
-    return PyAVReader(path)
+    return data

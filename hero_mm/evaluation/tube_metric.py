@@ -54,6 +54,8 @@ class TubeMetric(BaseMetric):
         dataset (str, optional): Of data sets that are tested together
             (``ConcatDataset``), the one that is scored here, by the name that
             its annotation gives it. Defaults to None, all.
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend of the annotation. Defaults to None, the local disk.
         dump (str, optional): Write the predictions to this ``.json`` file
             (see :mod:`hero_mm.evaluation.prediction_file`).
         checkpoint (str, optional): What predicts, for those who read what is
@@ -75,6 +77,7 @@ class TubeMetric(BaseMetric):
         protocol: str = 'tubedetr',
         ann_file: Optional[str] = None,
         dataset: Optional[str] = None,
+        backend_args: Optional[dict] = None,
         dump: Optional[str] = None,
         checkpoint: Optional[str] = None,
         **kwargs: Any,
@@ -89,6 +92,7 @@ class TubeMetric(BaseMetric):
         self.protocol = protocol
         self.ann_file = ann_file
         self.dataset = dataset
+        self.backend_args = backend_args
         self.dump = dump
         self.checkpoint = checkpoint
         self._annotations: Any = None
@@ -170,7 +174,9 @@ class TubeMetric(BaseMetric):
             # Not at the top: data sets import decoders.
             from hero_mm.datasets.annotation import load_annotation
 
-            self._annotations = [load_annotation(one) for one in paths]
+            self._annotations = [
+                load_annotation(one, self.backend_args) for one in paths
+            ]
         facts = [annotation.metainfo for annotation in self._annotations]
         names = [one.get('dataset') for one in facts]
         if self.dataset is not None and names.count(self.dataset) != 1:

@@ -1,5 +1,7 @@
 """The annotation file: written, read, checked."""
 
+import codecs
+import gzip
 import json
 import os
 import pickle
@@ -297,7 +299,8 @@ def test_bad_runs(saved, runs):
         (None, 'copy it beside the JSON'),
     ],
 )
-def test_bad_files_of_tracks(saved, content, message):
+@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
+def test_bad_files_of_tracks(saved, content, message, backend_args):
     tracks = saved.with_name('ann.tracks.npy')
     if content is None:
         tracks.unlink()
@@ -311,7 +314,7 @@ def test_bad_files_of_tracks(saved, content, message):
         tracks.write_bytes(content(tracks.read_bytes()))
     kind = FileNotFoundError if content is None else AnnotationError
     with pytest.raises(kind, match=message):
-        load_annotation(saved)
+        load_annotation(saved, backend_args)
 
 
 def test_not_an_annotation(tmp_path):
@@ -322,6 +325,20 @@ def test_not_an_annotation(tmp_path):
             load_annotation(path)
     with pytest.raises(FileNotFoundError, match='tools/dataset_converters'):
         load_annotation(tmp_path / 'none.json')
+
+
+@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
+def test_a_packed_file_with_a_mark(saved, backend_args):
+    """Also through a storage backend, which maps nothing."""
+    raw = json.loads(saved.read_text())
+    packed = saved.with_name('ann.json.gz')
+    packed.write_bytes(gzip.compress(codecs.BOM_UTF8 + saved.read_bytes()))
+    loaded = load_annotation(packed, backend_args)
+    assert loaded.data_list == raw['data_list']
+    video = pickle.loads(pickle.dumps(loaded.videos['v']))
+    assert isinstance(video.store.array, np.memmap) == (backend_args is None)
+    boxes, _ = video.track_boxes('0', [3])
+    assert boxes[0].tolist() == [3, 2, 12, 30]
 
 
 @pytest.mark.parametrize('default', [None, True, False])

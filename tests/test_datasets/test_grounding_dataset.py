@@ -270,3 +270,12 @@ def test_all_broken_ends_with_an_error(broken, warnings, test_mode):
     with pytest.raises(ValueError, match='3 of its 3 videos cannot be read'):
         dataset[0]
     assert dataset.broken_videos == ['v0', 'v1', 'v2']
+
+
+def test_through_a_storage_backend(toy):
+    args = dict(backend='local')
+    decode = dict(type='DecodeFrames', backend_args=args)
+    pipeline = [DECODE[0], decode, DECODE[2]]
+    dataset = _build(toy, pipeline, backend_args=args)
+    plain = _build(toy, DECODE)
+    assert torch.equal(dataset[1]['inputs'], plain[1]['inputs'])

@@ -167,7 +167,7 @@ def check_made(path, generator) -> None:
         return
     with open_video(path) as reader:
         assert reader.frame_count == len(wanted)
-        sound = reader._whole().rows['sound']
+        sound = reader._whole().sound
     if not sound.all():
         with open_video(path) as reader, pytest.raises(VideoError):
             reader.get_frames(np.flatnonzero(~sound)[:1])

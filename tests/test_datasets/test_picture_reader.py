@@ -25,13 +25,16 @@ def write(folder, toy_tools, numbers, first=0, name='{:06d}.JPEG'):
         assert cv2.imwrite(path, image, [cv2.IMWRITE_JPEG_QUALITY, 98])
 
 
-def read(path, indices=(0,)):
-    with open_video(path) as reader:
+def read(path, indices=(0,), **options):
+    with open_video(path, **options) as reader:
         return reader.get_frames(indices)
 
 
-def test_every_picture_is_the_frame_that_was_drawn(folder, toy_tools):
-    with open_video(folder) as reader:
+@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
+def test_every_picture_is_the_frame_that_was_drawn(
+    folder, toy_tools, backend_args
+):
+    with open_video(folder, backend_args=backend_args) as reader:
         assert reader.frame_count == 12 and reader.size == (64, 48)
         frames = reader.get_frames([11, 0, 3, 3])
         with pytest.raises(VideoError, match='has no frame rate'):

@@ -84,6 +84,7 @@ def test_what_is_missing_is_named(toy, tmp_path):
         (dict(NOTHING, type='FrameDetectionDataset'), 1),
         # Not ours, and not on disk.
         (dict(type='Other', ann_file='no.json'), 0),
+        (dict(NOTHING, backend_args=dict(backend='petrel')), 0),
     ],
 )
 def test_data_sets_of_a_config(config, count, toy):

@@ -37,7 +37,7 @@ def results(toy, toy_tools):
 
 
 def test_decode(results, toy_tools):
-    out = DecodeFrames().transform(results)
+    out = DecodeFrames(num_threads=2).transform(results)
     assert out['imgs'].shape == (5, 48, 64, 3)
     for image, number in zip(out['imgs'], (2, 5, 8, 11, 14)):
         assert toy_tools.is_frame(image, number)

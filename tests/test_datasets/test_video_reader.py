@@ -14,9 +14,9 @@ from hero_mm.datasets import frame_table, video_reader
 from hero_mm.datasets.video_reader import PyAVReader, VideoError, open_video
 
 
-def _read(path, indices=(0,), max_side=None):
-    with open_video(path) as reader:
-        return reader.get_frames(indices, max_side)
+def _read(path, indices=(0,), **options):
+    with open_video(path, **options) as reader:
+        return reader.get_frames(indices)
 
 
 def _turned(path, source, a, b, c, d):
@@ -228,16 +228,18 @@ def test_what_a_seek_shows_is_compared(files, toy_tools):
     path, _, _ = files['long']
     with open_video(path) as reader:
         table = reader._whole()
+        sums = table.sums.copy()
         # As if the seek showed another picture of the same time.
-        table.rows['sum'][150] += 1
+        table.sums[150] += 1
         with pytest.raises(VideoError, match='no seek'):
             list(reader._seek(table, np.array([150])))
         assert toy_tools.is_frame(reader.get_frames([150])[0], 150)
-        assert len(list(reader._seek(table, np.array([140])))) == 1
-        key = np.flatnonzero(table.rows['key'][:141])[-1]
-        table.rows['sum'][key] += 1
+        table.sums[:] = sums
+        table.sums[np.flatnonzero(table.keys[:141])[-1]] += 1
         with pytest.raises(VideoError, match='no seek'):
             list(reader._seek(table, np.array([140])))
+        table.sums[:] = sums
+        assert len(list(reader._seek(table, np.array([140])))) == 1
 
 
 def _write_panning(path):
@@ -316,7 +318,23 @@ def test_bad_indices(files, indices):
         _read(files['plain'][0], indices)
 
 
-def test_broken_files_are_named(tmp_path, files):
+@pytest.mark.parametrize('threads', [0, 2])
+def test_threads_change_nothing(files, threads):
+    one = _read(files['long'][0], [0, 77])
+    many = _read(files['long'][0], [0, 77], num_threads=threads)
+    np.testing.assert_array_equal(one, many)
+
+
+def test_through_a_storage_backend(files, own_cache):
+    path, _, _ = files['long']
+    stored = _read(path, [3, 120], backend_args=dict(backend='local'))
+    # Who knows what stands behind a name there.
+    assert not own_cache.exists()
+    np.testing.assert_array_equal(stored, _read(path, [3, 120]))
+
+
+@pytest.mark.parametrize('backend_args', [None, dict(backend='local')])
+def test_broken_files_are_named(tmp_path, files, backend_args):
     (tmp_path / 'empty.mp4').touch()
     (tmp_path / 'text.mp4').write_text('not a video\n' * 40)
     whole = files['long'][0].read_bytes()
@@ -328,7 +346,7 @@ def test_broken_files_are_named(tmp_path, files):
         'cut.mp4': 'not a readable video',
     }.items():
         with pytest.raises(VideoError, match=message) as caught:
-            _read(tmp_path / name)
+            _read(tmp_path / name, backend_args=backend_args)
         error = pickle.loads(pickle.dumps(caught.value))
         assert str(tmp_path / name) in str(error) and 'Cure: ' in str(error)
         assert type(error) is VideoError

@@ -345,9 +345,9 @@ def test_frames_of_the_sample_are_drawn(tmp_path, video, monkeypatch):
     asked = []
     real = tube_visualization_hook.open_video
 
-    def spy(path):
-        asked.append(path)
-        return real(path)
+    def spy(path, **kwargs):
+        asked.append((path, kwargs))
+        return real(path, **kwargs)
 
     monkeypatch.setattr(tube_visualization_hook, 'open_video', spy)
     run = tmp_path / 'run'
@@ -357,7 +357,7 @@ def test_frames_of_the_sample_are_drawn(tmp_path, video, monkeypatch):
         hooks=[TubeVisualizationHook(max_samples=1, max_queries=1)],
         visualizer=make_visualizer(run),
     ).test()
-    assert asked == [str(video)]
+    assert asked == [(str(video), dict(backend_args=None))]
 
 
 def test_what_cannot_be_drawn_ends_no_test(tmp_path, video, monkeypatch):

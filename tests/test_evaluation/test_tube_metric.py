@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
@@ -152,3 +153,19 @@ def test_what_is_wrong_is_named(tiny_annotation):
     metric.process(None, [make_sample().to_dict()])
     with pytest.raises(ValueError, match='ann_file'):
         metric.evaluate(1)
+
+
+def test_the_annotation_may_lie_in_a_storage(tiny_annotation, monkeypatch):
+    asked = []
+
+    class Shelf(fileio.LocalBackend):
+        def get(self, filepath):
+            asked.append(filepath)
+            return super().get(tiny_annotation)
+
+    name = 'hero_mm.test.shelf'
+    monkeypatch.setitem(fileio.backends.backends, name, Shelf)
+    result = run(
+        [make_sample()], 'far/ann.json', backend_args=dict(backend=name)
+    )
+    assert result['tube/m_vIoU'] == 1.0 and asked == ['far/ann.json']

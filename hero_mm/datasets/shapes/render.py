@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from ..video_reader import ONE_THREAD
+from ..video_reader import scaling_options
 from .profiles import DEFAULT
 from .world import Thing, World
 
@@ -207,7 +207,7 @@ def encode_mp4(frames: Iterable[Frame], fps: int = DEFAULT.fps) -> bytes:
             frame = reformatter.reformat(
                 av.VideoFrame.from_ndarray(rgb, format='rgb24'),
                 format='yuv420p',
-                **ONE_THREAD,
+                **scaling_options(1),
             )
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -47,6 +47,10 @@ class DecodeFrames(BaseTransform):
     is taken as a resized one: ``ori_shape`` stays the annotated size.
 
     Args:
+        backend_args (dict, optional): Arguments of the MMEngine storage
+            backend. Defaults to None, the local disk.
+        num_threads (int): Threads of the decoder; 0 lets it choose. One is
+            best where data loader workers run in parallel.
         max_side (int, optional): Frames whose longer side has more pixels
             are reduced to that while they are decoded.
         cache (dict, optional): Arguments of a :class:`ClipCache`, ``folder``
@@ -54,6 +58,8 @@ class DecodeFrames(BaseTransform):
             again. Those of a training whose frames are jittered are not.
     """
 
+    backend_args: Optional[dict] = None
+    num_threads: int = 1
     max_side: Optional[int] = None
     cache: Any = None
 
@@ -64,11 +70,13 @@ class DecodeFrames(BaseTransform):
         """Decode; VideoError where the file is not what is annotated."""
         path, frames = results['video_path'], results['frame_inds']
         place = None
-        if self.cache is not None:
+        if self.cache is not None and self.backend_args is None:
             place = self.cache.path_of(path, self.max_side, frames.tolist())
         known = None if place is None else self.cache.read(place)
         if known is None:
-            with open_video(path) as reader:
+            with open_video(
+                path, self.backend_args, self.num_threads
+            ) as reader:
                 imgs = reader.get_frames(frames, self.max_side)
                 known = dict(imgs=imgs, size=np.array(reader.size[::-1]))
             if place is not None:

@@ -31,6 +31,7 @@ class TubeVisualizationHook(Hook):
         video (bool): Write an mp4 beside each sheet.
         out_dir (str, optional): Folder of the files. Defaults to ``vis`` in
             the work dir.
+        backend_args (dict, optional): Of the storage of the videos.
         show (bool): Set by MMAction2's ``tools/test.py --show``; there is no
             window, only False can be used.
         wait_time (float): Set beside ``show`` and not used.
@@ -44,6 +45,7 @@ class TubeVisualizationHook(Hook):
         max_queries: int = 2,
         video: bool = True,
         out_dir: Optional[str] = None,
+        backend_args: Optional[dict] = None,
         show: bool = False,
         wait_time: float = 0,
     ) -> None:
@@ -64,6 +66,7 @@ class TubeVisualizationHook(Hook):
         self.max_queries = max_queries
         self.video = video
         self.out_dir = out_dir
+        self.backend_args = backend_args
         self._seen = 0
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
@@ -115,7 +118,9 @@ class TubeVisualizationHook(Hook):
         folder: Path,
         step: int,
     ) -> None:
-        with open_video(sample.video_path) as reader:
+        with open_video(
+            sample.video_path, backend_args=self.backend_args
+        ) as reader:
             frames = reader.get_frames(sample.frame_inds)
             aspect = reader.pixel_aspect
         start, end = sample.segment
