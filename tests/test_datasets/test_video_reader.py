@@ -14,9 +14,9 @@ from hero_mm.datasets import frame_table, video_reader
 from hero_mm.datasets.video_reader import PyAVReader, VideoError, open_video
 
 
-def _read(path, indices=(0,), **options):
+def _read(path, indices=(0,), max_side=None, **options):
     with open_video(path, **options) as reader:
-        return reader.get_frames(indices)
+        return reader.get_frames(indices, max_side)
 
 
 def _turned(path, source, a, b, c, d):
