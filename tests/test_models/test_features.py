@@ -1,16 +1,6 @@
 """What the encoders hand on: levels of a clip, sentences."""
 
-import pytest
 import torch
-
-
-@pytest.mark.parametrize('number', [2, -3])
-def test_a_level_that_does_not_exist(number, make_pyramid):
-    pyramid = make_pyramid(
-        torch.randn(1, 2, 4, 6, 8), torch.randn(1, 2, 4, 3, 4)
-    )
-    with pytest.raises(ValueError, match='there are 2.*finer_levels'):
-        pyramid.level(number)
 
 
 def test_cells_are_real_where_their_first_pixel_is(make_pyramid):

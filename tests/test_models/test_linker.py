@@ -84,12 +84,6 @@ def slots_of(linked: Regions, tag: int, clip: int = 0) -> list[int]:
     return torch.where(here.any(-1), slots, -1).tolist()
 
 
-# One to one
-
-
-# Chains
-
-
 def test_two_objects_keep_their_slots_where_they_cross():
     scene = Scene(9, 2)
     one, other = looks(2)
@@ -173,9 +167,6 @@ def test_every_region_goes_into_one_slot():
 def test_more_regions_than_slots_are_refused():
     with pytest.raises(ValueError, match='3 regions a frame do not fit.*=2'):
         RegionLinker(num_slots=2)(*batch(Scene(2, 3)))
-
-
-# Many clips
 
 
 def random_scene(

@@ -6,30 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from hero_mm.models.layers import FeedForward
 from hero_mm.models.region_encoder import (
     ColourReader,
-    PointProjection,
     RegionEncoder,
 )
 from hero_mm.models.targets import Tracks
 
 D = 16
-
-
-def test_projection_of_points_has_weights_of_channels():
-    """Checkpoints keep their order: channel by channel."""
-    torch.manual_seed(0)
-    project = PointProjection(4 * 6, 0.5, 3)
-    read_PC = torch.randn(2, 6, 4, requires_grad=True)
-    wanted = FeedForward.forward(project, read_PC.mT.flatten(1))
-    torch.testing.assert_close(project(read_PC), wanted)
-    weight = project[0].weight
-    grads = [
-        torch.autograd.grad(one.square().sum(), (read_PC, weight))
-        for one in (project(read_PC), wanted)
-    ]
-    torch.testing.assert_close(*grads)
 
 
 @torch.no_grad()
@@ -47,9 +30,6 @@ def test_colours_are_read_within_the_box(make_pyramid, make_regions):
     # The middle three fifths: points at 7, 9 and 11.
     got = colours(pyramid, make_regions(1, 1, 1, boxes=boxes))[0, 0, 0]
     assert got.view(3, 3, 3)[0].tolist() == torch.eye(3).tolist()
-
-
-# --- all of it --------------------------------------------------------------
 
 
 def build(shake: float = 0.1, **options) -> RegionEncoder:
@@ -133,9 +113,6 @@ def test_shift_reads_the_frames_beside(clip):
     assert seen_by(build(), *clip, frame=2) == set(range(5))
 
 
-# --- losses of the corrected boxes ------------------------------------------
-
-
 def tracks_of(boxes, valid=None) -> Tracks:
     """Annotated objects from boxes (B, T, M, 4)."""
     boxes = torch.tensor(boxes).float()
@@ -173,9 +150,6 @@ def test_regions_of_an_object_share_its_loss(proposed):
     assert losses['loss_region_l1'].item() == pytest.approx(
         weight * (1 / 10 + 1 / 20) / 0.2 / 2, rel=1e-3
     )
-
-
-# --- options ----------------------------------------------------------------
 
 
 def test_wrong_options_are_refused(clip):

@@ -48,9 +48,6 @@ def parts(regions: Regions) -> dict:
     return {k: v for k, v in vars(regions).items() if v is not None}
 
 
-# Choosing
-
-
 def test_best_takes_the_surest_that_are_real():
     boxes = [[[0, 0, 4, k + 1] for k in range(4)]]
     regions = make(boxes, [[0.3, 0.9, 0.7, 0.8]], [True, True, True, False])
@@ -76,9 +73,6 @@ def test_suppress_leaves_what_no_better_one_overlaps():
         assert kept.mask_BTN[0, 0, 0] and best == [0, 8, 10, 24]
 
 
-# Sentences and frames
-
-
 def test_each_query_gets_its_clip():
     regions = random_regions()
     clips = torch.tensor([2, 0, 0])
@@ -92,9 +86,6 @@ def check_clips(regions, clips):
     """Of each query there stands what stands of its clip."""
     for name, value in parts(regions.of_queries(clips)).items():
         assert torch.equal(value, getattr(regions, name)[clips]), name
-
-
-# Reading the pyramid
 
 
 def ramp(frames=1, height=4, width=6, stride=(8.0, 4.0)) -> torch.Tensor:

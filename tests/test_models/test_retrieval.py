@@ -109,9 +109,6 @@ def build(**options) -> FrameRetrieval:
     return MODELS.build(retrieval_config(**options)).eval()
 
 
-# --- which runs -------------------------------------------------------------
-
-
 def test_a_clip_keeps_the_runs_of_its_best_frames():
     score = torch.tensor([[0.0, 0, 0, 9, 0, 0, 0, 5.0]])
     kept, real = build(keep_ratio=0.5).choose_runs(
@@ -146,9 +143,6 @@ def test_a_scout_is_needed():
         FrameRetrieval(depth='scout')
     # At other depths it is not built.
     assert build(depth='reason').scout is None
-
-
-# --- frames that are left out -----------------------------------------------
 
 
 @pytest.fixture(scope='module')
@@ -242,9 +236,6 @@ def test_neighbours_in_the_batch_change_nothing(scouting, make_clip, predict):
         torch.testing.assert_close(
             alone[name], beside[name], atol=1e-3, rtol=1e-3
         )
-
-
-# --- learning ---------------------------------------------------------------
 
 
 def test_the_scout_learns_from_the_action_head_and_teaches_nobody(

@@ -296,9 +296,6 @@ def test_nothing_but_the_contrast_teaches_the_action_head(
         assert any(name.startswith(part) for name in of_contrast), part
 
 
-# --- labels -----------------------------------------------------------------
-
-
 def without_spans(clip: dict) -> dict:
     clip = copy.deepcopy(clip)
     clip['data_samples'].set_metainfo(dict(spans_known=False))

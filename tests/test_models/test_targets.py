@@ -51,9 +51,6 @@ def regions_of(boxes, scores=None) -> Regions:
 A, B = [0.0, 0, 10, 10], [20.0, 20, 30, 30]
 
 
-# Truth of a batch
-
-
 def test_tracks_are_padded_to_one_number():
     one = clip([[A, B]], [[True, False]], complete=True)
     other = clip([[A], [B]])
@@ -113,9 +110,6 @@ def test_tubes_of_clips_whose_spans_are_unknown_teach_nothing():
     assert tubes.frames(None) is tubes
 
 
-# Regions and objects
-
-
 def test_a_region_shows_a_box_shows_none_or_is_not_asked():
     """Of a box of ten pixels: eight, five, four of them, and another one."""
     rows = [[0.0, 0, 10, 8], [0, 0, 10, 5], [0, 0, 10, 4], B]
@@ -135,9 +129,6 @@ def test_a_region_shows_a_box_shows_none_or_is_not_asked():
         [True, False, False, False],
         no,
     ]
-
-
-# Annotated boxes beside the regions
 
 
 def test_objects_that_no_region_shows_are_added():

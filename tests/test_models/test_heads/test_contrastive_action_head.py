@@ -30,12 +30,6 @@ def shows(look: int, action: int) -> torch.Tensor:
     return torch.cat([torch.eye(HALF)[look], torch.eye(HALF)[action]])
 
 
-# --- late fusion ---
-
-
-# --- the degree of consistency ----------------------------------------------
-
-
 @torch.no_grad()
 def test_one_perfect_region_among_64(make_regions, make_text):
     """It outweighs any number of others: a frame is as good as its best."""
@@ -59,9 +53,6 @@ def test_one_perfect_region_among_64(make_regions, make_text):
     assert nothing < 0.5 and halves < 1.5
     # Among the best possible, 64 of them count little more than one.
     assert all_of_them - one < 0.5
-
-
-# --- true tubes, for those who have them ------------------------------------
 
 
 def test_without_span_supervision_no_tube_is_looked_at():

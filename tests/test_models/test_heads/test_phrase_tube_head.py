@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hero_mm.models import PhraseTubeHead
-from hero_mm.models.heads.phrase_tube_head import _in_pause, step_logits
+from hero_mm.models.heads.phrase_tube_head import step_logits
 from hero_mm.models.heads.tube_decoding import choose_span
 
 
@@ -45,12 +45,6 @@ def span_of(scores):
 def test_a_span_is_where_scores_are_higher():
     assert span_of([0.5] * 6 + [0.8] * 4 + [0.5] * 6) == [6, 10]
     assert span_of([0.8] * 4 + [0.5] * 8) == [0, 4]
-
-
-def test_pauses_are_short_and_between_two_boxes():
-    shown = torch.tensor([[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]])
-    near = torch.tensor([[0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0]])
-    assert torch.equal(_in_pause(shown.bool()), near.bool())
 
 
 def test_the_slot_of_the_highest_mean_is_chosen(make_regions):

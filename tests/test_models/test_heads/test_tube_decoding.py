@@ -52,12 +52,6 @@ def span_of(output, edges, expected_iou=False):
     )
 
 
-# --- slots ------------------------------------------------------------------
-
-
-# --- spans ------------------------------------------------------------------
-
-
 def all_spans(output, query: int, weight: float) -> dict:
     """Probability of each pair of first and last frame."""
     start, end = output.start_QT[query], output.end_QT[query]
@@ -142,9 +136,6 @@ def test_expected_iou_takes_the_span_that_most_others_agree_with():
         assert spans[row].tolist() == pytest.approx(wanted, abs=1e-2)
 
 
-# --- frames that were left out ----------------------------------------------
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_spread_frames_is_numpy_interp(data):
@@ -165,9 +156,6 @@ def test_spread_frames_is_numpy_interp(data):
     steps = np.arange(num_frames)
     wanted = [np.interp(steps, kept, column) for column in values.T]
     np.testing.assert_allclose(got[0].numpy().T, wanted, atol=1e-5)
-
-
-# --- prediction -------------------------------------------------------------
 
 
 def make_sample(num_frames: int, queries: int = 1) -> GroundingDataSample:

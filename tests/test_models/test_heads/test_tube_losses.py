@@ -155,9 +155,6 @@ def test_a_short_span_does_not_outweigh_the_rest(truth):
             torch.testing.assert_close(value, wanted)
 
 
-# --- what the true tubes do -------------------------------------------------
-
-
 @pytest.fixture
 def tube_loss(truth, make_text):
     """Function: tubes show actions 0 and 1, captions name actions."""
@@ -212,9 +209,6 @@ def test_a_tube_that_no_slot_shows_is_no_rival(truth, tube_loss):
     truth.tubes.valid_QT[1] = False
     # Of its tube among captions alone: 0 among 0 and 1.
     assert tube_loss(0, 1) == pytest.approx(SMALL / 2, rel=1e-2)
-
-
-# --- what the other clips show ----------------------------------------------
 
 
 @pytest.fixture

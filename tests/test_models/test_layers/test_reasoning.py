@@ -82,15 +82,6 @@ def layers(attention: str = 'hierarchical', shift: bool = True, **options):
     return reasoning_layers(D, 4, 2, 2, 4, shift, attention, **options)
 
 
-def test_every_second_layer_is_shifted():
-    begins = [layer.time.begin for layer in layers()]
-    assert begins == [0, 2, 0, 2]
-    assert [layer.time.begin for layer in layers(first=1)] == [2, 0, 2, 0]
-    for layer in layers(shift=False):
-        assert layer.time.begin == layer.time.shift == 0
-    assert all(layer.time.shift == 2 for layer in layers())
-
-
 def test_kinds_of_layers():
     kinds = {type(layer) for layer in layers('joint')}
     assert kinds == {JointReasoningLayer}

@@ -91,9 +91,6 @@ def test_focal_is_the_formula(cells, alpha, gamma):
     assert got.item() == pytest.approx(wanted / len(cells), abs=1e-6)
 
 
-# --- spans ------------------------------------------------------------------
-
-
 def gaussian(number: int, centre: float, sigma: float) -> list[float]:
     return [
         math.exp(-0.5 * ((step + 0.5 - centre) / sigma) ** 2)
@@ -146,9 +143,6 @@ def test_span_loss_is_that_of_the_slow_reference(
     got = SpanLoss(sigma)(logits[None], torch.tensor([[low, high]]))
     wanted = slow_span_loss(logits.tolist(), low, high, sigma)
     assert got.item() == pytest.approx(wanted, abs=1e-4)
-
-
-# --- captions and clips -----------------------------------------------------
 
 
 def slow_contrast(pred, owner, ignored, hard, mine, loss_weight=1.0):

@@ -130,9 +130,6 @@ def test_frames_are_padded_to_whole_cells(name, shape, detector_config):
     assert len(boxes) and boxes.max() <= 33
 
 
-# Prompts
-
-
 @pytest.fixture(scope='module')
 def prompted(build_proposing):
     return build_proposing('Grounding DINO')

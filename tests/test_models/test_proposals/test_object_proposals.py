@@ -64,9 +64,6 @@ def teach(proposals, pyramid, *samples):
     return proposals.loss_object, proposals.loss_bbox
 
 
-# Which cells answer
-
-
 def near(box, centre, share) -> bool:
     """Whether a point is that near to the centre of a box, in its sides."""
     return all(
@@ -149,17 +146,6 @@ def test_cells_are_assigned_as_one_by_one():
         assert part.kwargs['avg_factor'] == 6 * 3 + 4 * 2 - 1
 
 
-def test_the_cell_that_holds_a_tiny_object_answers():
-    pyramid = pyramid_of(torch.zeros(1, 1, DIMS, 4, 4))
-    proposals = generator(centre_radius=0.1)
-    objects, boxes = teach(
-        proposals, pyramid, clip([[[9.0, 5, 10, 6]], [[8.5, 13, 11, 14]]])
-    )
-    quality = objects.args[1].view(4, 4)
-    assert quality.nonzero().tolist() == [[1, 2], [3, 2]]
-    assert boxes.args[2].nonzero().flatten().tolist() == [6, 14]
-
-
 def test_what_nobody_annotated_is_no_background():
     """In an incomplete clip nothing outside the boxes has a gradient."""
     torch.manual_seed(0)
@@ -176,9 +162,6 @@ def test_what_nobody_annotated_is_no_background():
     inside[0, 3, 3] = True
     assert torch.equal(learned[0], inside)
     assert learned[1].all()
-
-
-# What is proposed
 
 
 def test_a_box_is_that_of_its_cell():

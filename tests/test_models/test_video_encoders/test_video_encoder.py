@@ -88,6 +88,10 @@ ENCODERS = {
     'frames and a neck': dict(
         kind='Patches', neck=dict(type='Blur', channels=6)
     ),
+    'finer levels': dict(kind='Patches', finer_levels=(0,)),
+    'finer levels and a neck': dict(
+        kind='Patches', neck=dict(type='Blur', channels=6), finer_levels=(0,)
+    ),
     'clips': dict(kind='Tubelets'),
     'windows': dict(kind='Tubelets', clip_len=4),
     'masks': dict(kind='ShiftConvNet'),
@@ -119,19 +123,21 @@ def test_alone_and_beside_a_longer_and_larger_clip(name, size, clip_of):
     both['pixel_mask'][1, height:] = False
     both['pixel_mask'][1, :, width:] = False
     one, two = encoder(**alone), encoder(**both)
-    stride = encoder.stride
-    rows, columns = -(-height // stride), -(-width // stride)
-    assert one.strides[-1] == two.strides[-1] == (stride, stride)
     assert one.sizes_B2[0].tolist() == two.sizes_B2[1].tolist()
-    for real in (one.real_cells(-1)[0], two.real_cells(-1)[1]):
-        assert real[:rows, :columns].all() and real.sum() == rows * columns
-    here, inside = one.levels[-1][0], two.levels[-1][1]
-    torch.testing.assert_close(
-        here[..., :rows, :columns], inside[:frames, :, :rows, :columns]
-    )
-    rest = inside.clone()
-    rest[:frames, :, :rows, :columns] = 0
-    assert rest.abs().max() == 0
+    assert one.strides == two.strides
+    assert one.strides[-1] == (encoder.stride, encoder.stride)
+    for number, (stride, _) in enumerate(one.strides):
+        rows, columns = (-int(-side // stride) for side in (height, width))
+        for real in (one.real_cells(number)[0], two.real_cells(number)[1]):
+            assert real[:rows, :columns].all()
+            assert real.sum() == rows * columns
+        here, inside = one.levels[number][0], two.levels[number][1]
+        torch.testing.assert_close(
+            here[..., :rows, :columns], inside[:frames, :, :rows, :columns]
+        )
+        rest = inside.clone()
+        rest[:frames, :, :rows, :columns] = 0
+        assert rest.abs().max() == 0
 
 
 def test_looks_and_motion_share_the_grid_of_looks(clip_of):
@@ -172,33 +178,6 @@ def test_a_finer_level_stands_below(clip_of):
         wanted = norm(merged.movedim(1, -1)).movedim(-1, 1)
         torch.testing.assert_close(level.flatten(0, 1), wanted)
         torch.testing.assert_close(bare.flatten(0, 1), merged)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize('neck', [None, dict(type='Blur', channels=8)])
-def test_finer_levels_of_a_clip_beside_a_larger_one(neck, clip_of):
-    """Zero on padding, and the same as alone."""
-    encoder = two_levels(finer_levels=(0,), neck=neck)
-    batch = clip_of(clips=2)
-    batch['frame_mask'][0, 4:] = False
-    batch['pixel_mask'][0, 16:] = batch['pixel_mask'][0, :, 24:] = False
-    batch['imgs'][0, 4:] = batch['imgs'][0, :, :, 16:] = 0
-    batch['imgs'][0, :, :, :, 24:] = 0
-    beside = encoder(**batch).levels
-    alone = encoder(
-        batch['imgs'][:1, :4, :, :16, :24],
-        batch['frame_mask'][:1, :4],
-        batch['pixel_mask'][:1, :16, :24],
-    ).levels
-    whole = encoder(**{k: v[1:] for k, v in batch.items()}).levels
-    assert alone[0].shape[-2:] == (4, 6)
-    for level, small, large in zip(beside, alone, whole):
-        rows, columns = small.shape[-2:]
-        torch.testing.assert_close(level[:1, :4, :, :rows, :columns], small)
-        rest = level[0].clone()
-        rest[:4, :, :rows, :columns] = 0
-        assert rest.abs().max() == 0
-        torch.testing.assert_close(level[1:], large)
 
 
 @pytest.mark.parametrize('half', [False, True])
