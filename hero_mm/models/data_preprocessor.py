@@ -19,13 +19,9 @@ from hero_mm.registry import MODELS
 class GroundingDataPreprocessor(BaseDataPreprocessor):
     """Collate clips of different length and size into one batch.
 
-    Args:
-        mean (Sequence[float]): Of each channel that the backbone sees, in
-            [0, 255].
-        std (Sequence[float]): Standard deviation of each channel.
-        pad_size_divisor (int): Height and width are padded to a multiple of
-            it: the largest stride of the backbone.
-        rgb_to_bgr (bool): The backbone, and mean and std, see B, G, R.
+    ``mean`` and ``std`` are of each channel that the backbone sees, in [0,
+    255], B, G, R with ``rgb_to_bgr``. Sides are padded to a multiple of
+    ``pad_size_divisor``, the largest stride of the backbone.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ WRAPPED = activation_checkpointing.wrap_forward(len).__code__
 def keep_gradients(model: nn.Module) -> None:
     """Let parts that MMEngine checkpoints keep their gradients, in place.
 
-    It asks for torch's reentrant kind, which takes no keywords, and gives no
+    Torch's reentrant kind, for which it asks, takes no keywords, and gives no
     gradients of what is in a dataclass, nor where no input has one (pixels).
     """
     for module in model.modules():

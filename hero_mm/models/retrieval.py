@@ -109,10 +109,9 @@ class FrameRetrieval(BaseModule):
     def forward(
         self, consistency_QT: Tensor, mask_QT: Tensor
     ) -> Optional[tuple[Tensor, Tensor]]:
-        """Choose frames by logits of consistency (Q, T), of the real ones.
+        """Numbers of the best real frames, and which are meant, (Q, K).
 
-        Gives frame numbers, increasing, and which of them are meant, (Q, K);
-        None where all go on.
+        By logits of consistency; None where all go on.
         """
         ratio = self._ratio() if self.depth == 'reason' else 1.0
         if ratio >= 1:

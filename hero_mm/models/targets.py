@@ -78,11 +78,7 @@ class Tubes:
 
     @classmethod
     def of(cls, samples: Samples, num_frames: int) -> 'Tubes':
-        """Collect ``gt_queries``, padded to T frames.
-
-        A clip whose ``spans_known`` is False has only its tracks: where its
-        sentences are true is not looked at.
-        """
+        """``gt_queries``, padded to T frames; tracks alone where not known."""
         boxes, valid, known = [], [], []
         for sample in samples:
             one = sample.gt_queries

@@ -105,18 +105,10 @@ class ShiftBlock(nn.Module):
 class ShiftConvNet(BaseModule):
     """Small residual network with temporal shift, one level a stage.
 
-    The stem sees each frame with its difference to the neighbours.
-
-    Args:
-        stem_channels (int): Channels at stride 2.
-        channels (Sequence[int]): Of the stages, from stride 4 on.
-        num_blocks (Sequence[int]): Residual blocks a stage.
-        out_indices (Sequence[int]): Stages that are returned.
-        shift_div (int): 1/shift_div of the channels look back and as many
-            look ahead; 0 switches the shift off.
-        norm (str): 'BN', or 'clip', over each clip alone, for batches of one
-            or two clips.
-        init_cfg (dict, optional): Initialization config.
+    The stem, of stride 2, sees each frame with its difference to the
+    neighbours; stages begin at stride 4. 1/``shift_div`` of the channels look
+    back and as many look ahead (0: none). ``norm`` is 'BN', or 'clip', over
+    each clip alone, for batches of one or two clips.
     """
 
     input_layout = 'clip'

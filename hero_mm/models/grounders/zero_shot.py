@@ -30,16 +30,9 @@ CELL = 8
 class ZeroShotGrounder(BaseModel):
     """Ground by the phrase scores of a prompted detector.
 
-    The detector sees frames one by one, so that words of the action hardly
-    count. A checkpoint of the detector itself is one of this model, too.
-
-    Args:
-        proposal_generator (dict): Config of a generator that scores boxes by
-            sentences, such as :class:`DetectorProposals` of a detector with
-            a language model.
-        linker (dict): Config of a :class:`RegionLinker`.
-        max_regions (int): Regions of a frame that go on, for each sentence.
-        data_preprocessor, init_cfg (dict, optional): As of :class:`HERO`.
+    The generator scores boxes by sentences, as :class:`DetectorProposals` of a
+    detector with a language model. It sees frames one by one, so that words of
+    the action hardly count. Its checkpoint is one of this model, too.
     """
 
     def __init__(

@@ -36,14 +36,8 @@ class DenseHeadProposals(ProposalGenerator):
     class, and everything else is background: it learns only from clips whose
     tracks are complete (``tracks_complete``).
 
-    Args:
-        head (dict): Config of a dense head, such as ``mmdet.RPNHead`` or
-            ``mmdet.FCOSHead``; its strides are those of the levels, in
-            pixels. ``train_cfg`` and ``test_cfg`` go in here, too.
-        level (int): The level of the pyramid that it sees; the coarsest.
-        num_levels (int): This level and coarser ones made of it.
-        loss_weight (float): Weight of all its losses.
-        init_cfg (dict, optional): Initialization config.
+    docs/proposals.md explains ``head``, ``level``, ``num_levels`` and
+    ``loss_weight``.
     """
 
     def __init__(

@@ -1,8 +1,4 @@
-"""Proposals that were made before and lie in files.
-
-The transform ``LoadProposals`` reads them; see
-``tools/extract_proposals.py``.
-"""
+"""Proposals of files, which the transform ``LoadProposals`` reads."""
 
 import torch
 from torch import Tensor
@@ -24,10 +20,7 @@ class FileProposals(ProposalGenerator):
     def forward(
         self, pyramid: Pyramid, inputs: dict[str, Tensor], samples: Samples
     ) -> Regions:
-        """See :meth:`ProposalGenerator.forward`.
-
-        ValueError where a clip has no proposals.
-        """
+        """See :meth:`ProposalGenerator.forward`."""
         mask = pyramid.frame_mask_BT
         if len(samples) != len(mask) or any(
             'proposals' not in sample for sample in samples

@@ -36,17 +36,12 @@ class HFTextEncoder(BaseModule):
         embed_dims (int): Width D.
         name (str): Folder with the model, or its name on the hub.
         pretrained (bool): :meth:`init_weights` loads the weights of the
-            folder; a model that gets a checkpoint of HERO needs none. False
-            leaves it random. Defaults to True.
-        frozen (bool): Do not train the language model. Defaults to False.
-        max_words (int): Longer sentences are cut there, in sub-words; the
-            model must have positions for them (CLIP: 77).
+            folder, which a checkpoint of HERO holds, too.
+        frozen (bool): Do not train the language model.
+        max_words (int): Longer sentences are cut there, in sub-words.
         init_cfg (dict, optional): Initialization config.
 
-    Raises:
-        OSError: The model cannot be found; the message says how to get it.
-        ValueError: The model has no positions for so many words, needs code
-            of its own, or a word in it does not see those behind it.
+    OSError where the model cannot be found, ValueError where it does not do.
     """
 
     def __init__(

@@ -102,10 +102,7 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def in_words(what: str, cure: str) -> Iterator[None]:
-    """Say what failed, why and what to do, where a part of others fails.
-
-    Missing packages and memory keep their own errors.
-    """
+    """Say what failed, why and what to do, where a part of others fails."""
     try:
         yield
     except (ImportError, torch.cuda.OutOfMemoryError):
@@ -116,11 +113,7 @@ def in_words(what: str, cure: str) -> Iterator[None]:
 
 @contextmanager
 def untouched(module: nn.Module, gradients: bool = False) -> Iterator[None]:
-    """Run a module in evaluation mode within, and leave no trace.
-
-    The mode of each part, gradients and torch's random numbers are put back.
-    ``gradients``: whether they are wanted.
-    """
+    """Run a module in evaluation mode within, and leave no trace."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -137,10 +130,9 @@ def untouched(module: nn.Module, gradients: bool = False) -> Iterator[None]:
 
 
 def freeze_unread(module: nn.Module, read: Sequence[Tensor]) -> list[str]:
-    """Freeze the weights of a module that what is read does not depend on.
+    """Freeze weights that what is read does not depend on; gives their names.
 
-    In distributed training weights without a gradient stop every step. Gives
-    the names of the parts that nothing reads.
+    In distributed training weights without a gradient stop every step.
     """
     for one in read:
         if one.requires_grad:

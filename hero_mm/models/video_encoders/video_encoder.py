@@ -146,10 +146,7 @@ class VideoEncoder(FeatureTower):
         pixel_mask: Tensor,
         extents: Sequence[Extent],
     ) -> list[Tensor]:
-        """Encode clips of one length and size together, without padding.
-
-        Returns maps of shape (B, T, C, H, W), zero on padding.
-        """
+        """Encode clips of one length and size together, without padding."""
         unit = self.granule
         extents = [
             (max(t, 1), -(-h // unit) * unit, -(-w // unit) * unit)
@@ -184,11 +181,7 @@ class VideoEncoder(FeatureTower):
     def encode_alike(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> list[Tensor]:
-        """One or both towers on clips of one extent, in whole granules.
-
-        Gives levels (B, T, C, H, W) that are not projected yet, the finest
-        first.
-        """
+        """Levels (B, T, C, H, W) of clips of one extent, not projected yet."""
         *finer, looks = self.feature_maps(imgs, frame_mask, pixel_mask)
         if self.motion is None:
             return [*finer, looks]
