@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import numpy as np
 
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from hero_mm.datasets.annotation import GroundingAnnotation
 
 FORMAT = 'hero_mm/1'
-OF = ('video', 'text')
-"""What an entry may say of its query."""
+_SUFFIX = r'^.*/|\.(mp4|mkv|avi|webm|mov)$'
+# One may say the path of a video, the other an id.
+OF: dict[str, Callable[[str], Any]] = {
+    'video': lambda video: re.sub(_SUFFIX, '', video, flags=re.IGNORECASE),
+    'text': lambda text: re.findall(r'\w+', text.lower()),
+}
+"""What an entry may say of its query, and what is compared of it."""
 FACTS = {'dataset': 'data set', 'split': 'split', 'query_ids': 'query ids'}
 """What a file says of itself in its metainfo, and how it is called."""
 BOX_DECIMALS = 3
@@ -211,8 +216,8 @@ def check_match(
             differ += [
                 f'{query["query_id"]!r} of {name} {entry[name]!r:.60} and '
                 f'{ours[name]!r:.60}'
-                for name in OF
-                if name in entry and _plain(entry[name]) != _plain(ours[name])
+                for name, plain in OF.items()
+                if name in entry and plain(entry[name]) != plain(ours[name])
             ][:1]
     if differ:
         raise UserError(
@@ -227,12 +232,6 @@ def check_match(
         doubt = other_numbering(items, annotation)
         if doubt:
             warnings.warn(f'{path}: {doubt}', stacklevel=2)
-
-
-def _plain(text: str) -> list[str]:
-    """The words of a sentence, or of a video's name, whatever its path."""
-    name = re.sub(r'^.*/|\.(mp4|mkv|avi|webm|mov)$', '', text.lower())
-    return re.findall(r'\w+', name)
 
 
 def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:

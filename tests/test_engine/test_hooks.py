@@ -420,6 +420,7 @@ def test_the_right_visualizer_is_asked_for(tmp_path):
         runner.test()
 
 
-def test_an_interval_below_one_is_refused():
-    with pytest.raises(ValueError, match='interval must be at least 1, got 0'):
-        TubeVisualizationHook(interval=0)
+@pytest.mark.parametrize('name', ['interval', 'max_samples', 'max_queries'])
+def test_numbers_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f'{name} must be at least 1, got 0'):
+        TubeVisualizationHook(**{name: 0})

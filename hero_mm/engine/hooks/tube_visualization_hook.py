@@ -25,7 +25,7 @@ class TubeVisualizationHook(Hook):
 
     Args:
         enable (bool): Draw at all. Defaults to True.
-        interval (int): Every how many clips one is drawn, at least 1.
+        interval (int): Every how many clips one is drawn.
         max_samples (int): How many clips are drawn in one evaluation.
         max_queries (int): How many queries of a clip are drawn.
         video (bool): Write an mp4 beside each sheet.
@@ -55,11 +55,15 @@ class TubeVisualizationHook(Hook):
                 'and there is none; --show-dir FOLDER writes the drawings to '
                 'files.'
             )
-        if interval < 1:
-            raise UserError(
-                f'TubeVisualizationHook: interval must be at least 1, got '
-                f'{interval}.'
-            )
+        counts = dict(
+            interval=interval, max_samples=max_samples, max_queries=max_queries
+        )
+        for name, value in counts.items():
+            if value < 1:
+                raise UserError(
+                    f'TubeVisualizationHook: {name} must be at least 1, got '
+                    f'{value}.'
+                )
         self.enable = enable
         self.interval = interval
         self.max_samples = max_samples

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import index
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -99,12 +98,17 @@ def _frame_array(keys: Any, owner: str) -> IntArray:
     if isinstance(keys, np.ndarray) and keys.dtype.kind in 'iu':
         return keys.astype(np.int64).reshape(-1)
     try:
-        whole = (int(k) if isinstance(k, str) else index(k) for k in keys)
-        return np.fromiter(whole, np.int64, count=len(keys))
-    except (OverflowError, TypeError, ValueError) as error:
+        return np.fromiter(map(_frame, keys), np.int64, count=len(keys))
+    except (OverflowError, ValueError) as error:
         raise UserError(
             f'{owner}: frame numbers must be whole numbers: {error}.'
         ) from error
+
+
+def _frame(key: Any) -> int:
+    if type(key) is bool or not isinstance(key, (int, np.integer, str)):
+        raise UserError(f'found {key!r:.40}')
+    return int(key)
 
 
 def _box_array(values: Any) -> Optional[FloatArray]:
@@ -210,7 +214,8 @@ def _number(value: Any, key: str, owner: str) -> float:
         number = float(value)
     except (OverflowError, TypeError, ValueError):
         number = math.nan
-    if isinstance(value, (bool, str)) or not math.isfinite(number):
+    not_one = isinstance(value, (bool, np.bool_, str, bytes))
+    if not_one or not math.isfinite(number):
         raise UserError(
             f'{owner}: {key} must be finite numbers, found {value!r:.40}.'
         )
