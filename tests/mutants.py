@@ -50,7 +50,7 @@ MUTANTS = [
     (f'{DATA}/tracks.py', "side='right') - 1\n        is_key", "side='left') - 1\n        is_key", f'{T_DATA}/test_annotation.py {T_DATA}/test_footage.py {T_DATA}/test_converter_parts.py'),
     (f'{DATA}/tracks.py', '(place >= 0) & (frames_T < run[:, 1])', '(place >= 0) & (frames_T <= run[:, 1])', f'{T_DATA}/test_annotation.py'),
     (f'{DATA}/annotation.py', 'if video.tracks_complete != complete:', 'if video.tracks_complete == complete:', f'{T_DATA}/test_annotation.py'),
-    (f'{DATA}/video_reader.py', 'if end < ENOUGH * length:', 'if end > ENOUGH * length:', f'{T_DATA}/test_video_reader.py'),
+    (f'{DATA}/video_reader.py', 'and end < ENOUGH * length:', 'and end > ENOUGH * length:', f'{T_DATA}/test_video_reader.py'),
     (f'{DATA}/video_reader.py', 'float((len(stamps) - 1) / (stamps[-1] - stamps[0]))', 'float(len(stamps) / (stamps[-1] - stamps[0]))', f'{T_DATA}/test_video_reader.py'),
     (f'{DATA}/grounding_dataset.py', 'queries[i : i + step]', 'queries[i + 1 : i + step]', f'{T_DATA}/test_grounding_dataset.py'),
     # Converters.
