@@ -107,8 +107,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             cells[row.name] += whole_cells(row)
     if not args.check:
         # What stands round the tables stays.
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
+        before, begin, rest = text.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise UserError(f'{PAGE} needs the lines {BEGIN!r} and {END!r}')
         section = zoo_section(rows, cells)
         text = f'{before}{BEGIN}\n\n{section}\n\n{END}{after}'
         write_text(PAGE, text)
