@@ -35,7 +35,7 @@ def annotation(clips, tmp_path_factory, load_tool):
     words += ['--videos', clips / 'videos', '--out', out, '--workers', 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['vidstg.py', *map(str, words)])
-        assert load_tool('dataset_converters/vidstg').main() == 0
+        load_tool('dataset_converters/vidstg').main()
     return out
 
 

@@ -194,17 +194,9 @@ PLANE = 'ILSVRC2015_val_00007010'
 
 def track(track_id='0', frames=range(1, 21), name='elephant'):
     """A track as the files have it; frames count from 1."""
+    about = {'class': name, 'generated': 0, 'frame_size': [48, 64]}
     boxes = [
-        {
-            'generated': 0,
-            'class_index': 1,
-            'bbox': [frame, 3, frame + 10, 30],
-            'occluded': 0,
-            'frame': frame,
-            'frame_size': [48, 64],
-            'class': name,
-            'name': 'n02504013',
-        }
+        dict(about, bbox=[frame, 3, frame + 10, 30], frame=frame)
         for frame in frames
     ]
     return dict(track=boxes, id=track_id)

@@ -129,10 +129,7 @@ FREE = dict(
         *('V/relation_instances', 'V/subject/objects', 'V/trajectories'),
     ),
     hcstvg=(),
-    vid_sentence=(
-        *('class_index', 'generated', 'name', 'occluded', 'class'),
-        'frame_size',
-    ),
+    vid_sentence=('class', 'generated', 'frame_size'),
     annotation=('metainfo/dataset', 'metainfo/split'),
 )
 
