@@ -4,6 +4,7 @@ A visit is a browser tab. Clips are encoded once, for all visits; of the
 latest ones the features are kept. Nothing here knows of the page itself.
 """
 
+import os
 import secrets
 import shutil
 import threading
@@ -174,7 +175,8 @@ class Desk:
         generator = getattr(self.inferencer.model, 'proposal_generator', None)
         # A detector that is prompted finds what is asked about.
         prompts = tuple(texts) if getattr(generator, 'takes_text', 0) else None
-        clip = self._encoded(visit.video, visit.segment, prompts)
+        changed = os.stat(visit.video).st_mtime_ns
+        clip = self._encoded(visit.video, changed, visit.segment, prompts)
         for text in texts:
             # On its own, so that the answer is the same in any company.
             yield from self.inferencer.ground(clip, text)
@@ -182,9 +184,11 @@ class Desk:
     def _encode(
         self,
         video: str,
+        changed: int,
         segment: tuple[float, float],
         prompts: Optional[tuple[str, ...]],
     ) -> EncodedVideo:
+        """A file that has changed since is another one."""
         return self.inferencer.encode_video(video, segment, texts=prompts)
 
     def _answer(

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.package import SHIPPED
+from hero_mm.pretrained.reading import read_weights_file
 from hero_mm.visualization import VideoWriter
 from hero_mm.web import desk
 
@@ -278,13 +281,27 @@ def ask(url, session, text, start=0):
     return answer
 
 
-def test_the_command(tmp_path, inferencer):
+@pytest.fixture
+def work_dir(tmp_path, repo_root):
+    """As a training leaves it, with the shipped weights."""
+    work_dir = tmp_path / 'work'
+    work_dir.mkdir()
+    cfg = Config.fromfile(repo_root / 'configs/hero_shapes.py')
+    cfg.dump(str(work_dir / 'hero_shapes.py'))
+    weights = dict(state_dict=read_weights_file(SHIPPED / 'model.safetensors'))
+    torch.save(weights, work_dir / 'best_tube_m_vIoU_epoch_2.pth')
+    return work_dir
+
+
+def test_the_command_with_a_work_dir(tmp_path, work_dir, inferencer):
     """It says where the page is, and leaves nothing when interrupted."""
     video = tmp_path / 'choice.mp4'
     shutil.copyfile(SHIPPED / 'example.mp4', video)
-    with command(tmp_path, '--videos', video) as (run, url):
+    options = '--model', work_dir, '--videos', video
+    with command(tmp_path, *options) as (run, url):
         code, body = status(url)
-        assert code == 200 and b'example: moving shapes' in body
+        assert code == 200 and b'model: hero_shapes' in body
+        assert b'example: moving shapes' not in body
         call(url, 'choose', video.name, session='a')
         (tube,) = inferencer(video, TEXT)['predictions']
         start, end = tube['span_seconds']
