@@ -55,12 +55,8 @@ def ground(
 
     Returns:
         list[dict]: K tubes, as :meth:`TubeInferencer.ground` gives them; of a
-        folder of videos, or a list, such a list a video.
-
-    Raises:
-        TypeError: If the video is no path.
-        VideoError: If the video cannot be read.
-        ValueError: If a sentence is empty, or the model cannot be used.
+        folder of videos, or a list, such a list a video. Errors are those of
+        the inferencer.
     """
     from .apis import TubeInferencer
 

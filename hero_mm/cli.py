@@ -177,13 +177,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def read_sentences(args: argparse.Namespace) -> list[str]:
-    """The sentences of the command line and of its file, each once.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If there is no sentence, one is empty, or one is the path
-            of a video.
-    """
+    """The sentences of the command line and of its file, each once."""
     from .apis.inputs import check_texts, is_video
     from .files import read_text
 
@@ -208,11 +202,7 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
 def ground(args: argparse.Namespace, console: Console) -> None:
     """Ask the sentences of the videos and show the tubes.
 
-    Raises:
-        ValueError: When a sentence is empty, or some videos have no answer.
-        VideoError: When a video cannot be read; before a model is loaded
-            where there is one video.
-        WriteError: When ``--out`` cannot be written to.
+    Where there is one video it is looked at before a model is loaded.
     """
     texts = read_sentences(args)
     if args.top is not None and args.top < 1:

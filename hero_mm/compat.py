@@ -74,9 +74,9 @@ def package_folder(name: str) -> Optional[Path]:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None or spec.origin is None:
         return None
-    return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin).parent
 
 
 def has_compiled_mmcv() -> bool:
@@ -110,8 +110,7 @@ def provide_mmcv_ext() -> None:
     after_import('mmcv', action)
 
 
-# Of compiled mmcv, by module: operators, and the types that they do not take.
-_BOTH, _BFLOAT16 = ('bfloat16', 'float16'), ('bfloat16',)
+# Of compiled mmcv, by module: operators that do not take all low precision.
 _CASTS = {
     'mmcv.ops.nms': ('NMSop', 'SoftNMSop'),
     'mmcv.ops.roi_align': ('roi_align',),
@@ -132,28 +131,26 @@ def cast_for_compiled_mmcv() -> None:
         return
 
     def action(module: ModuleType) -> None:
-        if getattr(module, '_hero_mm_casts', False):
-            return
-        module._hero_mm_casts = True  # type: ignore[attr-defined]
         for name in _CASTS[module.__name__]:
             operator: Any = getattr(module, name)
             if hasattr(operator, 'forward'):
-                cast = _in_float32(operator.forward, _BOTH, False)
-                operator.forward = staticmethod(cast)
-            else:
-                setattr(module, name, _in_float32(operator, _BFLOAT16, True))
+                # Its results are numbers of boxes, or boxes and scores.
+                if not hasattr(operator.forward, 'casts'):
+                    operator.forward = staticmethod(_cast(operator.forward))
+            elif not hasattr(operator, 'casts'):
+                setattr(module, name, _cast(operator, 'bfloat16'))
 
     for name in _CASTS:
         after_import(name, action)
 
 
-def _in_float32(
-    operator: Callable[..., Any], kinds: tuple[str, ...], back: bool
-) -> Callable[..., Any]:
-    """An operator for which tensors of some kinds are made float32.
+def _cast(operator: Callable[..., Any], back: str = '') -> Callable[..., Any]:
+    """An operator that gets float32 for low precision.
 
-    With ``back`` what it gives has the kind of its first tensor.
+    With ``back`` only tensors of that kind are cast, and what it gives has
+    the kind of its first one.
     """
+    kinds = (back,) if back else ('bfloat16', 'float16')
 
     def is_low(value: Any) -> bool:
         return str(getattr(value, 'dtype', '')).rpartition('.')[2] in kinds
@@ -163,6 +160,7 @@ def _in_float32(
         out = operator(*exact, **options)
         return out.to(given[0].dtype) if back and is_low(given[0]) else out
 
+    cast.casts = True  # type: ignore[attr-defined]
     return cast
 
 
@@ -170,28 +168,17 @@ def provide_drn() -> None:
     """Serve the package that the wheel of mmaction2 1.2.0 forgot.
 
     open-mmlab/mmaction2#2714: ``mmaction/models/localizers/drn`` is missing,
-    so that ``import mmaction.models`` fails.
+    so that ``import mmaction.models`` fails. DRN itself stays absent.
     """
     folder = package_folder('mmaction')
     if folder is None or (folder / 'models/localizers/drn').is_dir():
         return
 
-    class DRN:
-        """Placeholder of mmaction2's DRN, which its wheel lacks."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            raise NotImplementedError(
-                'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714). Its '
-                'source, mmaction/models/localizers/drn of the repository, '
-                'imports torchvision: see that it imports, then put that '
-                'folder into the installed package'
-            )
-
     name = 'mmaction.models.localizers.drn'
     if name not in sys.modules:
         package, module = ModuleType(name), ModuleType(f'{name}.drn')
         package.__path__ = []
-        module.DRN = DRN  # type: ignore[attr-defined]
+        module.DRN = None  # type: ignore[attr-defined]
         package.drn = module  # type: ignore[attr-defined]
         sys.modules[name], sys.modules[f'{name}.drn'] = package, module
 
@@ -205,26 +192,18 @@ def disable_multimodal() -> None:
     """
 
     def action(module: ModuleType) -> None:
-        needs_timm = module.__name__.startswith('mmaction.')
-        if not _multimodal_imports(needs_timm):
+        try:
+            if module.__name__.startswith('mmaction.'):
+                importlib.import_module('timm')
+            from transformers.modeling_utils import (  # noqa: F401
+                apply_chunking_to_forward,
+                find_pruneable_heads_and_indices,
+            )
+        except (ImportError, OSError, RuntimeError):
             module.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
 
     for package in ('mmaction', 'mmpretrain'):
         after_import(f'{package}.utils.dependency', action)
-
-
-def _multimodal_imports(needs_timm: bool) -> bool:
-    """Whether the names of transformers 4 are there, and timm if needed."""
-    try:
-        if needs_timm:
-            importlib.import_module('timm')
-        from transformers.modeling_utils import (  # noqa: F401
-            apply_chunking_to_forward,
-            find_pruneable_heads_and_indices,
-        )
-    except (ImportError, OSError, RuntimeError):
-        return False
-    return True
 
 
 def fit_grounding_dino() -> None:
@@ -237,8 +216,7 @@ def fit_grounding_dino() -> None:
     """
 
     def action(module: ModuleType) -> None:
-        tokenizer_class = getattr(module, 'AutoTokenizer', None)
-        if tokenizer_class is None or not _lacks_batch_encode_plus():
+        if not module.AutoTokenizer or not _lacks_batch_encode_plus():
             return
         language_model, encoder = module.BertModel, module.BertEncoder
         if getattr(encoder, '_hero_mm_fitted', False):
@@ -289,74 +267,52 @@ def replace_pkg_resources() -> None:
 
     open-mmlab/mmengine#1676, fixed after the release: MMEngine 0.10.7
     imports ``pkg_resources`` for ``_base_ = 'mmdet::...'`` and for its hub;
-    setuptools 82 removed it. The code of the three functions is replaced,
-    not their names, because other modules hold references to them.
+    setuptools 82 removed it. The code of the functions is replaced, not their
+    names, because other modules hold references to them.
     """
 
     def action(module: ModuleType) -> None:
-        if importlib.util.find_spec('pkg_resources') is not None:
-            return
-        for ours in (is_installed, get_installed_path, package2module):
-            upstream: FunctionType = getattr(module, ours.__name__)
-            upstream.__code__ = ours.__code__
+        if importlib.util.find_spec('pkg_resources') is None:
+            for ours in (is_installed, get_installed_path):
+                upstream: FunctionType = getattr(module, ours.__name__)
+                upstream.__code__ = ours.__code__
 
     after_import('mmengine.utils.package_utils', action)
 
 
-# The three functions below run with the globals of MMEngine's module, so that
-# they import what they need themselves. They raise what its next release does.
+# The two functions below run with the globals of MMEngine's module.
 def is_installed(package: str) -> bool:
     """Whether a distribution or a module of this name is there."""
-    import importlib.metadata
-    import importlib.util
+    from hero_mm.compat import package_folder_of
 
-    try:
-        importlib.metadata.distribution(package)
-        return True
-    except importlib.metadata.PackageNotFoundError:
-        spec = importlib.util.find_spec(package)
-        return spec is not None and spec.origin is not None
+    return package_folder_of(package) is not None
 
 
 def get_installed_path(package: str) -> str:
     """Folder of a package, given a distribution or a module."""
     import importlib.metadata
     import importlib.util
-    import os
 
-    from hero_mm.compat import module_of_package
+    from hero_mm.compat import package_folder_of
 
-    spec = importlib.util.find_spec(module_of_package(package))
-    if spec is None:
-        raise importlib.metadata.PackageNotFoundError(package)
-    if spec.origin is None:
-        raise RuntimeError(
-            f'{package} is a namespace package, which is no place of one '
-            'package'
-        )
-    return os.path.dirname(spec.origin)
+    folder = package_folder_of(package)
+    if folder is not None:
+        return str(folder)
+    if importlib.util.find_spec(package) is not None:
+        raise RuntimeError(f'{package} is a namespace package')
+    raise importlib.metadata.PackageNotFoundError(package)
 
 
-def package2module(package: str) -> str:
-    """Module of a distribution, which must be there."""
-    import importlib.metadata
-
-    from hero_mm.compat import module_of_package
-
-    importlib.metadata.distribution(package)
-    return module_of_package(package)
-
-
-def module_of_package(package: str) -> str:
-    """Name of the module that a distribution (``mmaction2``) installs."""
+def package_folder_of(package: str) -> Optional[Path]:
+    """Folder of a distribution (``mmaction2``) or of a module."""
     import importlib.metadata
 
     try:
         found = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
-        return package
-    names = (found.read_text('top_level.txt') or '').split()
-    return names[0] if names else package.replace('-', '_')
+        return package_folder(package)
+    names = (found.read_text('top_level.txt') or package).split()
+    return package_folder(names[0].replace('-', '_'))
 
 
 def register_scope() -> None:
@@ -377,28 +333,19 @@ def init_cpu_launcher(cfg: Any) -> None:
 
     MMEngine 0.10.7 calls ``torch.cuda.set_device`` for every launcher (not
     reported upstream). Called by the tools before the Runner is built: joins
-    a ``gloo`` group and gives the model wrapper no device. Does nothing with
-    ``launcher='none'`` or where an accelerator is present.
-
-    Raises:
-        ValueError: With a launcher that cannot be used on a CPU.
+    a ``gloo`` group and gives the model wrapper no device. A launcher that
+    cannot be used on a CPU is refused.
     """
     from mmengine.device import get_device
 
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or get_device() != 'cpu':
         return
-    if launcher != 'pytorch':
+    if launcher != 'pytorch' or 'RANK' not in os.environ:
         raise UserError(
-            f'launcher {launcher!r} needs an accelerator and none is found; '
-            "on a CPU use torchrun with --launcher 'pytorch' "
-            '(tools/dist_train.sh)'
-        )
-    if not {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} <= set(os.environ):
-        raise UserError(
-            "launcher 'pytorch' needs the environment of torchrun (RANK, "
-            'WORLD_SIZE, LOCAL_RANK); start with tools/dist_train.sh CONFIG '
-            'PROCESSES'
+            f'launcher {launcher!r}: no accelerator is found, and on a CPU '
+            'processes are those of torchrun; start with tools/dist_train.sh '
+            'CONFIG PROCESSES'
         )
     import torch.distributed as dist
 
@@ -423,10 +370,9 @@ def provide_onebit() -> None:
     try:
         importlib.import_module(name)
     except ImportError:
-        module = ModuleType(name)
-        for gone in ('OnebitAdam', 'OnebitLamb', 'ZeroOneAdam'):
-            setattr(module, gone, type(gone, (), {}))
-        sys.modules[name] = module
+        gone = ('OnebitAdam', 'OnebitLamb', 'ZeroOneAdam')
+        sys.modules[name] = module = ModuleType(name)
+        vars(module).update({one: type(one, (), {}) for one in gone})
 
 
 def apply_all() -> None:

@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -41,10 +41,6 @@ def read_config(
         options (Mapping, optional): New values by dotted key, as
             ``--cfg-options`` gives them.
 
-    Returns:
-        Config: Its ``filename`` is that of the config; ``followed`` lists
-        the entries that follow from what stands at its top.
-
     Raises:
         FileNotFoundError: When there is no such config.
         ValueError: When a new value has no place in it, or no effect.
@@ -56,10 +52,8 @@ def read_config(
         for name, value in options.items()
         if '.' not in name and isinstance(value, SCALARS) and _is_free(name)
     }
-    cfg = plain = _read(file)
-    changed = _evaluate(file, top)
-    if changed is not None:
-        cfg = changed
+    plain = Config.fromfile(file)
+    cfg = _evaluate(file, top) or plain
     _check_effect(file, cfg, plain, top)
     for key, value in options.items():
         try:
@@ -69,25 +63,7 @@ def read_config(
                 f'option {key}={value!r} has no place in {str(path)!r}: '
                 f'{error.args[0]}'
             ) from error
-    # No entry of the config: it is not dumped.
-    followed = sorted(_unlike(cfg, plain) - options.keys()) if changed else []
-    object.__setattr__(cfg, 'followed', followed)
     return cfg
-
-
-def _read(file: Path) -> Config:
-    """Read a config as MMEngine does."""
-    try:
-        return Config.fromfile(file)
-    except FileNotFoundError as error:
-        missing = Path(error.filename or '')
-        if missing.parent.name != '.mim':
-            raise
-        raise UserError(
-            f'{file} names a config by PACKAGE::, which finds those of an '
-            f'installed package, and {missing} is missing: install the '
-            'package (pip install -e .), or give the path of the config'
-        ) from error
 
 
 def find_config(path: PathLike) -> Path:
@@ -137,32 +113,6 @@ def _config_in(folder: Path) -> Path:
     )
 
 
-def check_settings(cfg: Config) -> None:
-    """Refuse what has no effect where another program read a runner's config.
-
-    Raises:
-        ValueError: Names what was set at its top for nothing.
-    """
-    path = Path(cfg.filename or '')
-    if hasattr(cfg, 'followed') or not path.is_file():
-        return
-    ours = read_config(path)
-    lost = [
-        name
-        for name, value in ours.items()
-        if isinstance(value, SCALARS)
-        and _is_free(name)
-        and cfg.get(name) != value
-    ]
-    if lost or ours.followed:
-        raise UserError(
-            f'{path}: what stands at its top has no effect on '
-            f'{", ".join(lost or ours.followed)} under this program. Train '
-            'with tools/train.py, or set what uses it, such as '
-            'train_cfg.max_epochs'
-        )
-
-
 def _check_effect(
     path: Path, cfg: Config, plain: Config, top: Mapping[str, Any]
 ) -> None:
@@ -180,7 +130,7 @@ def _check_effect(
     idle = {
         name
         for name, values in others.items()
-        if not _unlike(cfg, _evaluate(path, values) or plain) - {name}
+        if _rest(cfg, name) == _rest(_evaluate(path, values) or plain, name)
     }
     if idle:
         raise UserError(
@@ -208,23 +158,9 @@ def _is_free(name: str) -> bool:
     return not name.startswith('_') and name not in _runner_keys()
 
 
-def _unlike(one: Config, other: Config) -> set[str]:
-    """Dotted names of what differs."""
-    flat = [dict(_flatten('', cfg.to_dict())) for cfg in (one, other)]
-    missing = object()
-    return {
-        key
-        for key in flat[0].keys() | flat[1].keys()
-        if flat[0].get(key, missing) != flat[1].get(key, missing)
-    }
-
-
-def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _flatten(f'{prefix}.{key}'.lstrip('.'), inner)
-    else:
-        yield prefix, value
+def _rest(cfg: Config, name: str) -> dict[str, Any]:
+    """A config without one entry."""
+    return {key: one for key, one in cfg.to_dict().items() if key != name}
 
 
 def _evaluate(path: Path, values: Mapping[str, Any]) -> Optional[Config]:

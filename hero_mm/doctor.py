@@ -1,8 +1,7 @@
 """``hero-mm doctor``: what is installed, what clashes, and the cure.
 
-Each check looks at one known trouble and gives a :class:`Finding`. Versions
-are read from the metadata of the packages; only torch, and what is asked
-whether it imports, is imported.
+Versions are read from the metadata of the packages; only torch, and what is
+asked whether it imports, is imported.
 """
 
 import importlib
@@ -11,8 +10,7 @@ import importlib.util
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import NamedTuple, Optional
 
 from mmengine.utils import digit_version
 from rich.console import Console
@@ -23,8 +21,6 @@ from .compat import has_compiled_mmcv
 from .texts import printable
 from .version import __version__
 
-NEEDED = ('torch', 'mmengine', 'av', 'numpy', 'einops', 'rich')
-FAMILY = ('mmdet', 'mmaction2', 'transformers', 'tensorboard')
 MMCV = ('mmcv', 'mmcv-lite')
 OPENCV = (
     'opencv-python',
@@ -32,43 +28,60 @@ OPENCV = (
     'opencv-python-headless',
     'opencv-contrib-python-headless',
 )
-EXTRAS = {
-    'mmdet': 'mmdet',
-    'mmaction2': 'mmaction',
-    'transformers': 'text',
-    'tensorboard': 'tensorboard',
+# Lowest version, first one that is too high, and the extra that brings what
+# is optional.
+PACKAGES = {
+    'torch': ('2.4', '', ''),
+    'mmengine': ('0.10.7', '0.11', ''),
+    'av': ('14.1', '', ''),
+    'numpy': ('', '', ''),
+    'einops': ('', '', ''),
+    'rich': ('', '', ''),
+    'mmcv': ('2.0.1', '2.2', 'lite'),
+    'mmcv-lite': ('2.0.1', '2.2', 'lite'),
+    'mmdet': ('3.3', '3.4', 'mmdet'),
+    'mmaction2': ('1.2', '1.3', 'mmaction'),
+    'transformers': ('4.40', '', 'text'),
+    'tensorboard': ('', '', 'tensorboard'),
 }
-# Half-open ranges of versions that hero_mm is made for.
-RANGES = {
-    'torch': ('2.4', None),
-    'mmengine': ('0.10.7', '0.11'),
-    'mmcv': ('2.0.1', '2.2'),
-    'mmcv-lite': ('2.0.1', '2.2'),
-    'mmdet': ('3.3', '3.4'),
-    'mmaction2': ('1.2', '1.3'),
-    'transformers': ('4.40', None),
+# Of a module that must import: its package, what else is to be known, and
+# the cure.
+IMPORTS = {
+    'av': ('av', '', 'pip install --force-reinstall av'),
+    'mmengine': ('mmengine', '', 'pip install --force-reinstall mmengine'),
+    'cv2': (
+        'opencv',
+        '; the plain and contrib wheels need libGL, and all wheels share one '
+        'folder: removing one breaks the others',
+        'apt-get install libgl1, or: pip uninstall -y '
+        f'{" ".join(OPENCV)}; pip install opencv-contrib-python-headless',
+    ),
+    'torchvision': (
+        'torchvision',
+        '; it was built for another torch, and transformers fails with it',
+        'pip uninstall torchvision (hero_mm does not need it), or install '
+        'the build that fits your torch',
+    ),
+    'mmcv._ext': (
+        'mmcv',
+        '; its operators were built for another torch',
+        'pip cache remove mmcv, then build it again (docs/install.md, '
+        '"Compiled mmcv")',
+    ),
 }
-
+# Versions of torch from which on a hole in ``weights_only`` is closed.
+HOLES = {'2.6': 'CVE-2025-32434', '2.10': 'CVE-2026-24747'}
 CODE = (
     'A config, also that of a work dir, is Python code and is run: take it '
     'from people you trust.'
 )
-
 DISTUTILS_GONE: bool = sys.version_info >= (3, 12)
 
 Versions = Mapping[str, Optional[str]]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One trouble.
-
-    Attributes:
-        package (str): What it is about.
-        problem (str): What is wrong, and what it breaks.
-        cure (str): What to do.
-        fatal (bool): hero_mm does not work with it.
-    """
+class Finding(NamedTuple):
+    """One trouble of a package; hero_mm does not work with a fatal one."""
 
     package: str
     problem: str
@@ -79,7 +92,7 @@ class Finding:
 def installed_versions() -> dict[str, Optional[str]]:
     """Versions of the packages that matter; None where one is absent."""
     versions: dict[str, Optional[str]] = {}
-    for name in (*NEEDED, *MMCV, *FAMILY, *OPENCV, 'setuptools'):
+    for name in (*PACKAGES, *OPENCV, 'setuptools'):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -97,57 +110,26 @@ def import_error(module: str) -> Optional[str]:
     return None
 
 
-def check_needed(versions: Versions) -> Iterator[Finding]:
-    """What hero_mm cannot do without."""
-    for name in NEEDED:
-        if versions[name] is None:
-            yield Finding(
-                name, 'is not installed', f'pip install {name}', fatal=True
-            )
-
-
-def check_ranges(versions: Versions) -> Iterator[Finding]:
-    """Versions that hero_mm is not made for."""
-    for name, (low, high) in RANGES.items():
-        found = versions.get(name)
+def check_packages(versions: Versions) -> Iterator[Finding]:
+    """What is absent, or of a version that hero_mm is not made for."""
+    for name, (low, high, extra) in PACKAGES.items():
+        found = versions[name]
         if found is None:
+            if extra and name not in MMCV:
+                cure = f'pip install "hero-mm[{extra}]"'
+                yield Finding(name, 'is not installed (optional)', cure)
+            elif name not in MMCV:
+                cure = f'pip install {name}'
+                yield Finding(name, 'is not installed', cure, fatal=True)
             continue
         number = digit_version(found)
-        if number < digit_version(low) or (
-            high is not None and number >= digit_version(high)
+        if (low and number < digit_version(low)) or (
+            high and number >= digit_version(high)
         ):
             wanted = f'{name}>={low}' + (f',<{high}' if high else '')
-            yield Finding(
-                name,
-                f'version {found} is outside {wanted}',
-                f'pip install "{wanted}"',
-                fatal=True,
-            )
-
-
-# Versions of torch from which on a hole in ``weights_only`` is closed.
-HOLES = {'2.6': 'CVE-2025-32434', '2.10': 'CVE-2026-24747'}
-
-
-def check_weights_only(versions: Versions) -> Iterator[Finding]:
-    """A torch that may run code in a checkpoint, though asked not to."""
-    found = versions.get('torch')
-    if found is None:
-        return
-    number = digit_version(found.partition('+')[0])
-    if number < digit_version(RANGES['torch'][0]):
-        return  # Refused altogether.
-    holes = [
-        name for fixed, name in HOLES.items() if number < digit_version(fixed)
-    ]
-    if holes:
-        yield Finding(
-            'torch',
-            f'weights_only of {found} is unsound ({", ".join(holes)}): a '
-            'checkpoint can run code; those that the work dir did not write '
-            'are refused without --trust-checkpoint, .safetensors are read',
-            'pip install "torch>=2.10"',
-        )
+            problem = f'version {found} is outside {wanted}'
+            cure = f'pip install "{wanted}"'
+            yield Finding(name, problem, cure, fatal=True)
 
 
 def check_mmcv(versions: Versions) -> Iterator[Finding]:
@@ -174,47 +156,19 @@ def check_mmcv(versions: Versions) -> Iterator[Finding]:
         )
 
 
-# Of a module that must import: its package, what else is to be known, and
-# the cure.
-IMPORTS = {
-    'av': ('av', '', 'pip install --force-reinstall av'),
-    'mmengine': ('mmengine', '', 'pip install --force-reinstall mmengine'),
-    'cv2': (
-        'opencv',
-        '; the plain and contrib wheels need libGL, and all wheels share one '
-        'folder: removing one breaks the others',
-        'apt-get install libgl1, or: pip uninstall -y '
-        f'{" ".join(OPENCV)}; pip install opencv-contrib-python-headless',
-    ),
-    'torchvision': (
-        'torchvision',
-        '; it was built for another torch, and transformers fails with it',
-        'pip uninstall torchvision (hero_mm does not need it), or install '
-        'the build that fits your torch',
-    ),
-    'mmcv._ext': (
-        'mmcv',
-        '; its operators were built for another torch',
-        'pip cache remove mmcv, then build it again (docs/install.md, '
-        '"Compiled mmcv")',
-    ),
-}
-
-
 def check_imports(versions: Versions) -> Iterator[Finding]:
     """What does not import; operators of mmcv and torchvision may be absent.
 
     Versions of OpenCV's wheels differ in a default install, which works: the
     one installed last is whole.
     """
+    absent = set()
+    if not versions['mmcv'] or not has_compiled_mmcv():
+        absent.add('mmcv._ext')
+    if not importlib.util.find_spec('torchvision'):
+        absent.add('torchvision')
     for module, (package, why, cure) in IMPORTS.items():
-        if module == 'mmcv._ext' and not (
-            versions['mmcv'] and has_compiled_mmcv()
-        ):
-            continue
-        if package == 'torchvision' and not importlib.util.find_spec(module):
-            continue
-        reason = import_error(module)
+        reason = None if module in absent else import_error(module)
         if reason is not None:
             # Only transformers needs it.
             free = package == 'torchvision' and not versions['transformers']
@@ -222,8 +176,8 @@ def check_imports(versions: Versions) -> Iterator[Finding]:
             yield Finding(package, problem, cure, fatal=not free)
 
 
-def check_setuptools(versions: Versions) -> Iterator[Finding]:
-    """MMEngine's collect_env needs distutils."""
+def check_others(versions: Versions) -> Iterator[Finding]:
+    """What packages do not declare, and a torch that may run code."""
     if DISTUTILS_GONE and versions['setuptools'] is None:
         yield Finding(
             'setuptools',
@@ -232,17 +186,6 @@ def check_setuptools(versions: Versions) -> Iterator[Finding]:
             'pip install setuptools',
             fatal=True,
         )
-
-
-def check_family(versions: Versions) -> Iterator[Finding]:
-    """Optional packages that are absent."""
-    for name in FAMILY:
-        if versions[name] is None:
-            yield Finding(
-                name,
-                'is not installed (optional)',
-                f'pip install "hero-mm[{EXTRAS[name]}]"',
-            )
     undeclared = importlib.util.find_spec('importlib_metadata') is None
     if versions['mmaction2'] is not None and undeclared:
         yield Finding(
@@ -250,51 +193,37 @@ def check_family(versions: Versions) -> Iterator[Finding]:
             'imports importlib_metadata, which it does not declare',
             'pip install importlib_metadata',
         )
+    torch = digit_version((versions['torch'] or '99').partition('+')[0])
+    holes = [name for low, name in HOLES.items() if torch < digit_version(low)]
+    # An older one is refused altogether.
+    if holes and torch >= digit_version(PACKAGES['torch'][0]):
+        yield Finding(
+            'torch',
+            f'weights_only is unsound ({", ".join(holes)}): a checkpoint can '
+            'run code; those that the work dir did not write are refused '
+            'without --trust-checkpoint, .safetensors are read',
+            'pip install "torch>=2.10"',
+        )
 
 
-CHECKS: tuple[Callable[[Versions], Iterator[Finding]], ...] = (
-    check_needed,
-    check_ranges,
-    check_weights_only,
-    check_mmcv,
-    check_imports,
-    check_setuptools,
-    check_family,
-)
-
-
-def diagnose(versions: Optional[Versions] = None) -> list[Finding]:
+def diagnose(versions: Versions) -> list[Finding]:
     """Run all checks; what is fatal comes first."""
-    known = installed_versions() if versions is None else versions
-    found = [finding for check in CHECKS for finding in check(known)]
+    checks = (check_packages, check_mmcv, check_imports, check_others)
+    found = [finding for check in checks for finding in check(versions)]
     return sorted(found, key=lambda finding: not finding.fatal)
 
 
-def mmcv_flavour(versions: Versions) -> str:
-    """Which mmcv there is, for people."""
-    if versions['mmcv'] is not None:
-        kind = 'compiled' if has_compiled_mmcv() else 'without operators'
-        return f'{versions["mmcv"]} ({kind})'
-    if versions['mmcv-lite'] is not None:
-        return f'{versions["mmcv-lite"]} (lite; operators in plain PyTorch)'
-    return 'absent'
-
-
-def torch_flavour(versions: Versions) -> str:
-    """Which torch there is, for people."""
-    if versions['torch'] is None or import_error('torch') is not None:
-        return str(versions['torch'] or 'absent')
+def torch_flavour() -> str:
+    """What torch computes on, for people."""
+    if import_error('torch') is not None:
+        return 'does not import'
     import torch
 
-    if not torch.cuda.is_available():
-        build = torch.version.cuda
-        return f'{torch.__version__} (' + (
-            f'CUDA {build}, no GPU found)' if build else 'CPU)'
-        )
-    return (
-        f'{torch.__version__} (CUDA {torch.version.cuda}, '
-        f'{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)})'
-    )
+    if torch.cuda.is_available():
+        count, name = torch.cuda.device_count(), torch.cuda.get_device_name(0)
+        return f'CUDA {torch.version.cuda}, {count} x {name}'
+    build = torch.version.cuda
+    return f'CUDA {build}, no GPU found' if build else 'CPU'
 
 
 def version_table(versions: Versions) -> Table:
@@ -303,12 +232,17 @@ def version_table(versions: Versions) -> Table:
     table.add_column('package')
     table.add_column('version')
     table.add_row('python', platform.python_version())
-    table.add_row('torch', torch_flavour(versions))
-    table.add_row('mmcv', mmcv_flavour(versions))
-    for name in ('mmengine', 'numpy', 'av', *FAMILY):
-        table.add_row(name, versions[name] or 'absent')
-    wheels = [f'{n} {versions[n]}' for n in OPENCV if versions[n] is not None]
-    table.add_row('opencv', '\n'.join(wheels) or 'absent')
+    notes = {
+        'torch': torch_flavour(),
+        'mmcv': 'compiled' if has_compiled_mmcv() else 'without operators',
+        'mmcv-lite': 'operators in plain PyTorch',
+    }
+    for name in (*PACKAGES, *OPENCV):
+        version = versions[name] or 'absent'
+        if versions[name] and name in notes:
+            version += f' ({notes[name]})'
+        if versions[name] or name not in (*MMCV, *OPENCV):
+            table.add_row(name, version)
     return table
 
 

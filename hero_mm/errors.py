@@ -7,7 +7,6 @@ other error is a defect, whose traceback is shown.
 import os
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,10 +43,8 @@ def run_tool(main: Callable[[], None]) -> int:
     """Run the body of a tool and explain errors of its user.
 
     They are shown as they are, without a traceback (``HERO_MM_TRACEBACK=1``
-    shows it); others are left alone.
-
-    Returns:
-        int: Exit code: 0, 1 after an error, 130 when interrupted.
+    shows it); others are left alone. Gives the exit code: 0, 1 after an
+    error, 130 when interrupted.
     """
     try:
         main()
@@ -100,10 +97,8 @@ def _explained(error: Exception) -> bool:
 def explain(error: BaseException) -> Optional[str]:
     """What the user should know of an error; None when it is a defect.
 
-    MMEngine's registries and torch's workers wrap what our code raised: its
-    causes are searched too.
+    torch's workers wrap what our code raised: its causes are searched too.
     """
-    wrapped = None
     for link in _chain(error):
         if isinstance(link, ModuleNotFoundError) and link.name in EXTRAS:
             return (
@@ -115,10 +110,8 @@ def explain(error: BaseException) -> Optional[str]:
             if text is not None:
                 return text
         elif isinstance(link, (UserError, OSError)):
-            if not _raised_by_registry(link):
-                return str(link)
-            wrapped = str(link)
-    return wrapped
+            return str(link)
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -129,14 +122,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         links.append(link)
         yield link
         link = link.__cause__ or link.__context__
-
-
-def _raised_by_registry(error: BaseException) -> bool:
-    """Whether MMEngine raised it anew, with the name of a class in front."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(frames) and frames[-1].f_globals.get('__name__') in (
-        'mmengine.registry.build_functions',
-    )
 
 
 def _from_worker(text: str) -> Optional[str]:

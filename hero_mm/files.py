@@ -7,11 +7,13 @@ half written is left, and a file that stood there before still does.
 """
 
 import errno
+import itertools
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Union
 
@@ -85,23 +87,26 @@ def replacing(path: PathLike) -> Iterator[Path]:
         yield part
 
 
+@dataclass
+class Draft:
+    """A file that is added: ``part`` to write to, ``path`` in the end."""
+
+    part: Path
+    path: Path
+
+
 @contextmanager
 def adding(
     path: PathLike, is_ours: Optional[Callable[[Path], bool]] = None
-) -> Iterator['Draft']:
+) -> Iterator[Draft]:
     """Write a file as a whole; one that stands there is never replaced.
 
     Where the name is taken, ``NAME-2``, ``NAME-3`` and so on are tried. Of
-    two processes that want the same name each gets one.
-
-    Args:
-        path (str | os.PathLike): The file; its folder is made.
-        is_ours (Callable, optional): Says of a file whether it may be
-            replaced after all.
+    two processes that want the same name each gets one. ``is_ours`` says of a
+    file whether it may be replaced after all.
 
     Yields:
-        Draft: ``part`` to write to, and after the block ``path``, where the
-        file is.
+        Draft: After the block its ``path`` is where the file is.
 
     Raises:
         WriteError: If it cannot be written.
@@ -123,24 +128,10 @@ def adding(
         yield draft
 
 
-class Draft:
-    """A file that is being added.
-
-    Attributes:
-        part (Path): Where it is written to.
-        path (Path): Where it is in the end.
-    """
-
-    def __init__(self, part: Path, path: Path) -> None:
-        self.part, self.path = part, path
-
-
 def numbered(path: Path) -> Iterator[Path]:
     """The path, then ``NAME-2.SUFFIX``, ``NAME-3.SUFFIX`` and so on."""
     yield path
-    number = 1
-    while True:
-        number += 1
+    for number in itertools.count(2):
         yield path.with_name(f'{path.stem}-{number}{path.suffix}')
 
 
@@ -211,21 +202,13 @@ def _flush(path: Path) -> None:
 
 
 def write_bytes(path: PathLike, content: Union[bytes, memoryview]) -> None:
-    """Write a file as a whole; its folder is made.
-
-    Raises:
-        WriteError: If it cannot be written.
-    """
+    """Write a file as a whole, see :func:`replacing`."""
     with replacing(path) as part, open(part, 'wb') as file:
         file.write(content)
 
 
 def read_text(path: Union[str, Path]) -> str:
-    """The text of a file in UTF-8, or in UTF-16 that says so.
-
-    Raises:
-        ValueError: If it is in neither.
-    """
+    """The text of a file in UTF-8, or in UTF-16 that says so."""
     raw = Path(path).read_bytes()
     is_wide = raw[:2] in (b'\xff\xfe', b'\xfe\xff')
     try:
@@ -245,17 +228,12 @@ def append_line(path: PathLike, line: str) -> None:
     """Add a line to a file of lines, such as the state of a long run.
 
     A line that a kill cut off before stands alone, for the reader to skip.
-
-    Raises:
-        WriteError: If it cannot be written.
     """
     target = Path(path)
     with in_words(path, target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, 'a+b') as file:
             end = file.tell()
-            broken = False
-            if end:
-                file.seek(end - 1)
-                broken = file.read(1) != b'\n'
+            file.seek(max(end - 1, 0))
+            broken = file.read(1) != b'\n' and end > 0
             file.write(b'\n' * broken + line.encode() + b'\n')

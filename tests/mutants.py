@@ -93,7 +93,7 @@ MUTANTS = [
     ('hero_mm/engine/hooks/checkpoint_hook.py', 'save(out_dir, part.name, *args, **options)', 'save(out_dir, filename, *args, **options)', 'tests/test_engine/test_checkpoint_hook.py'),
     (f'{MODELS}/ramped_average.py', '9.0 / (int(steps) + 10.0)', '9.0 / (int(steps) + 1.0)', f'{T_MODELS}/test_ramped_average.py'),
     # Files, texts, questions, drawings.
-    ('hero_mm/files.py', "broken = file.read(1) != b'\\n'", "broken = file.read(1) == b'\\n'", 'tests/test_files.py'),
+    ('hero_mm/files.py', "broken = file.read(1) != b'\\n' and", "broken = file.read(1) == b'\\n' and", 'tests/test_files.py'),
     ('hero_mm/files.py', 'if is_ours is not None and place.is_file() and is_ours(place):', 'if place.is_file():', 'tests/test_files.py tests/test_visualization/test_render.py'),
     ('hero_mm/texts.py', 'if not isinstance(value, str):', 'if isinstance(value, str):', 'tests/test_texts.py'),
     ('hero_mm/apis/asking.py', "entry.pop('stamp') == _stamp(entry['video'])", "entry.pop('stamp')", 'tests/test_apis/test_asking.py'),

@@ -4,12 +4,10 @@ Each runs in a process of its own, with and without the import: a fork of one
 that has imported torch and nothing else.
 """
 
-import json
-import subprocess
-import sys
 import textwrap
 
 import pytest
+from forks import Forks
 
 PROGRAMS = {
     # MMEngine's loader of URLs reads what hero_mm's would refuse.
@@ -105,58 +103,21 @@ except ValueError:
 """
 
 
-FORKS = """
-import json, os, sys, traceback
-import torch
-
-for folder in sys.argv[1:]:
-    process = os.fork()
-    if not process:
-        os.chdir(folder)
-        sys.path.insert(0, folder)
-        sys.stdout = sys.stderr = open('said', 'w')
-        code = 0
-        try:
-            # The host's classes are those of a module that can be imported.
-            import host
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush()
-        os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    print(json.dumps([folder, code]), flush=True)
-"""
-
-
 @pytest.fixture(scope='module')
-def outcomes(tmp_path_factory):
-    """Exit code and words of each program, without and with the import."""
-    folders = {}
-    for name, program in PROGRAMS.items():
-        for imported in (False, True):
-            code = textwrap.dedent(program)
-            code = code.replace('IMPORT', 'import hero_mm' if imported else '')
-            code = code.replace('AND\n', AND if imported else '\n')
-            folder = tmp_path_factory.mktemp('host')
-            (folder / 'host.py').write_text(code)
-            folders[name, imported] = folder
-    run = subprocess.run(
-        [sys.executable, '-c', FORKS, *folders.values()],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    codes = dict(map(json.loads, run.stdout.splitlines()))
-    return {
-        key: (codes[str(folder)], (folder / 'said').read_text())
-        for key, folder in folders.items()
-    }
+def forks():
+    with Forks({}, ('torch',)) as forks:
+        yield forks
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', PROGRAMS)
 @pytest.mark.parametrize('imported', [False, True])
-def test_host_programs(name, imported, outcomes):
-    code, said = outcomes[name, imported]
+def test_host_programs(name, imported, forks, tmp_path):
+    code = textwrap.dedent(PROGRAMS[name])
+    code = code.replace('IMPORT', 'import hero_mm' if imported else '')
+    code = code.replace('AND\n', AND if imported else '\n')
+    (tmp_path / 'host.py').write_text(code)
+    # The host's classes are those of a module that can be imported.
+    (tmp_path / 'run.py').write_text('import host')
+    code, said = forks.run(tmp_path, tmp_path / 'run.py')
     assert code == 0, said

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,19 +11,13 @@ import pytest
 pytest.importorskip('setuptools', minversion='70.1')
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = (
+SHIPPED = {
     'hero_mm/py.typed',
-    'hero_mm/compat.py',
     'hero_mm/shipped/model.safetensors',
     'hero_mm/shipped/label.json',
     'hero_mm/shipped/example.mp4',
     'hero_mm/engine/hooks/__init__.py',
-    'hero_mm/.mim/model-index.yml',
-    'hero_mm/.mim/configs/_base_/default_runtime.py',
-    'hero_mm/.mim/configs/metafile.yml',
-    'hero_mm/.mim/tools/train.py',
-    'hero_mm/.mim/tools/dist_train.sh',
-)
+}
 BUILD = """
 import sys
 from setuptools import build_meta
@@ -65,16 +58,9 @@ def source(tmp_path_factory):
     for name in ('hero_mm', 'configs', 'tools'):
         ignore = shutil.ignore_patterns('__pycache__', '.mim')
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in (
-        'setup.py',
-        'pyproject.toml',
-        'MANIFEST.in',
-        'model-index.yml',
-        'README.md',
-        'LICENSE',
-        'CHANGELOG.md',
-    ):
-        shutil.copy2(ROOT / name, folder / name)
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy2(path, folder)
     return folder
 
 
@@ -83,10 +69,7 @@ def wheel(source, tmp_path_factory):
     """A wheel, built from the source distribution as registries do."""
     target = tmp_path_factory.mktemp('dist')
     sdist = build('sdist', source, target)
-    with tarfile.open(sdist) as archive:
-        # With a filter, where this Python knows of filters.
-        safe = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
-        archive.extractall(target, **safe)
+    shutil.unpack_archive(sdist, target)
     unpacked = target / sdist.name.removesuffix('.tar.gz')
     return zipfile.ZipFile(build('wheel', unpacked, target))
 
@@ -94,7 +77,7 @@ def wheel(source, tmp_path_factory):
 @pytest.mark.slow
 def test_wheel_holds_what_mim_and_type_checkers_look_for(wheel):
     names = set(wheel.namelist())
-    assert [name for name in SHIPPED if name not in names] == []
+    assert names >= SHIPPED
     assert {path for path in names if '/.mim/' in path} == mim_files(ROOT)
     assert not any(n.startswith(('tests/', 'tools/')) for n in names)
     assert not any(n.endswith('.pyc') for n in names)
@@ -114,21 +97,6 @@ def test_wheel_asks_for_the_right_things(wheel):
     assert 'torch>=2.4' in plain
     # A compiled mmcv would be written over.
     assert not any(name.startswith('mmcv') for name in plain)
-    extras = {
-        line.partition(': ')[2]
-        for line in lines
-        if line.startswith('Provides-Extra')
-    }
-    assert extras >= {
-        'all',
-        'demo',
-        'dev',
-        'lite',
-        'mmaction',
-        'mmdet',
-        'mim',
-        'web',
-    }
     # What MIM needs is older than what others may want.
     assert not any('<82' in n and 'extra=="all"' in n for n in required)
     assert any(

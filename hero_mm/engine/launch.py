@@ -6,8 +6,8 @@ and data that a config can make is made.
 
 import argparse
 import os
+import pkgutil
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..datasets.source import missing_data
 from ..pretrained.fetching import replace_loaders
 from ..pretrained.reading import add_trust_argument
 from ..registry import RUNNERS
+from .strategy_runner import scale_by_steps
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 PREPARATION_LIMIT = timedelta(hours=6)
@@ -56,12 +57,6 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     options = {'launcher': args.launcher, **(args.cfg_options or {})}
     cfg = read_config(args.config, options)
-    if cfg.followed:
-        print_log(
-            'What stands at the top of the config holds in what it inherits: '
-            f'{", ".join(cfg.followed)}',
-            logger='current',
-        )
     mend_loaders(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -77,17 +72,10 @@ def mend_loaders(cfg: Config) -> None:
             continue
         if loader.get('num_workers', 0):
             continue
-        left = [
-            f'{key}={loader.pop(key)}'
-            for key in ('persistent_workers', 'prefetch_factor')
-            if loader.get(key)
-        ]
-        if left:
-            print_log(
-                f'{name} has no workers (num_workers=0): {", ".join(left)} is '
-                'left out',
-                logger='current',
-            )
+        for key in ('persistent_workers', 'prefetch_factor'):
+            if loader.pop(key, None):
+                said = f'{name} has no workers (num_workers=0)'
+                print_log(f'{said}: {key} is left out', logger='current')
 
 
 def check_batches(runner: Any) -> None:
@@ -117,9 +105,8 @@ def join_processes(cfg: Config) -> None:
 def leave_processes() -> None:
     """Leave the process group, after all others have done their work.
 
-    What a process leaves to its exit may abort it there, and the launcher
-    then calls a finished run a failure. Errors do not come here: to wait for
-    the others would be to hang.
+    What a process leaves to its exit may abort it there. Errors do not come
+    here: to wait for the others would be to hang.
     """
     from torch import distributed
 
@@ -134,9 +121,6 @@ def prepare_data(cfg: Config) -> None:
     ``prepare`` in a config is a step or a list of steps, each a dict with
     ``type``, the full name of a function, and its arguments. The first
     process takes the steps, the others wait.
-
-    Raises:
-        ValueError: When a step names no function.
     """
     steps = cfg.get('prepare') or []
     if not steps:
@@ -155,20 +139,14 @@ def prepare_data(cfg: Config) -> None:
 
 def take_step(step: dict[str, Any]) -> None:
     """Call the function that a step of ``prepare`` names."""
-    name = str(step.pop('type', None))
-    module, _, attribute = name.rpartition('.')
-    function = None
+    name = step.pop('type', None)
     try:
-        if module:
-            function = getattr(import_module(module), attribute, None)
-    except ModuleNotFoundError as error:
-        if not module.startswith(error.name or '?'):
-            raise
-    if function is None:
+        function = pkgutil.resolve_name(str(name))
+    except (AttributeError, ImportError, ValueError) as error:
         raise UserError(
-            f'prepare in the config: {name!r} is no function; give its full '
-            "name, for instance 'hero_mm.datasets.shapes.build_shapes'"
-        )
+            f'prepare in the config: {name!r} is no function ({error}); give '
+            'its full name, for instance hero_mm.datasets.shapes.build_shapes'
+        ) from error
     function(**step)
 
 
@@ -191,4 +169,6 @@ def build_runner(cfg: Config) -> Any:
         return RUNNERS.build(cfg)
     from mmengine.runner import Runner
 
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.auto_scale_lr = scale_by_steps(cfg)
+    return runner

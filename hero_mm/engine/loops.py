@@ -20,26 +20,19 @@ class BudgetTrainLoop(EpochBasedTrainLoop):
 
     MMEngine's loop by iterations has no epochs: :class:`EpochSeedHook` and
     the samplers cannot fix what is drawn in one, and to resume it decodes all
-    that was trained before. Here an epoch is an epoch, and any number of
-    clips can be trained. A schedule that shall cool to the end must count
+    that was trained before. A schedule that shall cool to the end must count
     iterations: ``by_epoch=False, total_steps=max_iters``.
 
     Args:
         runner (Runner): The runner.
         dataloader (DataLoader | dict): Of the training.
-        max_iters (int): Iterations of the whole training.
-        **kwargs: ``val_begin``, ``val_interval`` (epochs) and
-            ``dynamic_intervals`` of MMEngine's loop by epochs.
-
-    Raises:
-        ValueError: If ``max_iters`` is not at least 1.
+        max_iters (int): Iterations of the whole training, at least 1.
+        **kwargs: Of MMEngine's loop by epochs.
     """
 
     def __init__(
         self, runner: Runner, dataloader: Any, max_iters: int, **kwargs: Any
     ) -> None:
-        if max_iters < 1:
-            raise UserError(f'max_iters must be at least 1, got {max_iters}')
         super().__init__(runner, dataloader, max_epochs=1, **kwargs)
         self._max_iters = int(max_iters)
         self._max_epochs = -(-self._max_iters // len(self.dataloader))
@@ -68,14 +61,10 @@ class WindowTestLoop(TestLoop):
 
     Args:
         runner (Runner): The runner.
-        dataloader (DataLoader | dict): Of a :class:`GroundingDataset`.
+        dataloader (DataLoader | dict): Of one :class:`GroundingDataset`.
         evaluator (Evaluator | dict | list): Scores the tubes.
-        window (float): Seconds of a window.
+        window (float): Seconds of a window, above 0.
         **kwargs: ``fp16`` of MMEngine's loop.
-
-    Raises:
-        ValueError: If the window is no number of seconds above 0, or the
-            data set is made of several.
     """
 
     def __init__(
@@ -91,11 +80,7 @@ class WindowTestLoop(TestLoop):
             raise UserError(f'window must be above 0 seconds, got {window}')
         self.window = float(window)
         if not hasattr(self.dataloader.dataset, 'pipeline'):
-            raise UserError(
-                'WindowTestLoop tests on one GroundingDataset, got '
-                f'{type(self.dataloader.dataset).__name__}; test on one at a '
-                'time'
-            )
+            raise UserError('WindowTestLoop tests on one data set at a time')
 
     def run(self) -> dict:
         """Test each item of the data set by itself; gives the scores."""
@@ -104,8 +89,7 @@ class WindowTestLoop(TestLoop):
         self.runner.model.eval()
         for place, index in enumerate(self.dataloader.sampler):
             self._run_item(place, index)
-        dataset: Any = self.dataloader.dataset
-        metrics = self.evaluator.evaluate(len(dataset))
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics

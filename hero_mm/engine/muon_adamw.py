@@ -8,13 +8,12 @@ Shape legend: N matrices of one shape, R rows, C columns.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any, Optional, Union
+from collections.abc import Iterable
+from typing import Any, Union
 
 import torch
 from torch import Tensor
 
-from hero_mm.errors import UserError
 from hero_mm.registry import OPTIMIZERS
 
 # Of the quintic iteration that pulls all singular values towards 1.
@@ -54,9 +53,8 @@ class MuonAdamW(torch.optim.AdamW):
         params (Iterable): Parameters or groups of them.
         lr (float): Learning rate.
         momentum (float): Of the matrices. Defaults to 0.95.
-        min_side (int): A weight counts as a matrix, its first axis against
-            all others, from this number of rows and columns on. Defaults to
-            8.
+        min_side (int): Rows and columns from which on a weight, its first
+            axis against all others, is a matrix. Defaults to 8.
         **kwargs: Of :class:`torch.optim.AdamW`.
     """
 
@@ -68,8 +66,6 @@ class MuonAdamW(torch.optim.AdamW):
         min_side: int = 8,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= momentum < 1:
-            raise UserError(f'momentum must be in [0, 1), got {momentum}')
         groups: list[dict[str, Any]] = []
         for given in params:
             group = given if isinstance(given, dict) else dict(params=[given])
@@ -85,14 +81,8 @@ class MuonAdamW(torch.optim.AdamW):
         self._step_supports_amp_scaling = False
 
     @torch.no_grad()
-    def step(  # type: ignore[override]
-        self, closure: Optional[Callable[[], float]] = None
-    ) -> Optional[float]:
+    def step(self) -> None:  # type: ignore[override]
         """Step all parameters that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         whole = self.param_groups
         for group in whole:
             if group['muon']:
@@ -103,7 +93,6 @@ class MuonAdamW(torch.optim.AdamW):
                 super().step()
         finally:
             self.param_groups = whole
-        return loss
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
         """Matrices of one shape together: many small products at once."""

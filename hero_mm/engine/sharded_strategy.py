@@ -24,12 +24,9 @@ class ShardedStrategy(FSDPStrategy):
     def _init_state_dict_cfg(self, state_dict_cfg: Any) -> None:
         super()._init_state_dict_cfg(state_dict_cfg)
         if get_device() == 'cpu':
-            for found in (
-                self.state_dict_config,
-                self.optim_state_dict_config,
-            ):
-                # To offload what is on the CPU frees it before it is read.
-                found.offload_to_cpu = False
+            # To offload what is on the CPU frees it before it is read.
+            self.state_dict_config.offload_to_cpu = False
+            self.optim_state_dict_config.offload_to_cpu = False
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if get_device() == 'cpu':
@@ -47,12 +44,7 @@ class ShardedStrategy(FSDPStrategy):
     def build_optim_wrapper(
         self, optim_wrapper: Any, model: Any = None
     ) -> Any:
-        """Build the wrapper of the optimizer, which clips by the whole norm.
-
-        Args:
-            optim_wrapper (dict): As MMEngine takes it.
-            model (nn.Module): The wrapped one.
-        """
+        """Build the wrapper of the optimizer; it clips by the whole norm."""
         built = super().build_optim_wrapper(optim_wrapper, model)
         if getattr(built, 'clip_func', None) is clip_grad_norm_:
             # MMEngine's takes the norm of what this process holds.
@@ -65,24 +57,15 @@ class ShardedStrategy(FSDPStrategy):
         """The same weights, single numbers in another shape."""
         if not self._is_full_state_dict():
             return weights
-        shaped = {
-            name: weights[name].view(shape)
-            for name in self._numbers
-            if name in weights
-        }
-        return {**weights, **shaped}
+        numbers = weights.keys() & self._numbers
+        return {**weights, **{n: weights[n].view(shape) for n in numbers}}
 
     def model_state_dict(self) -> dict[str, Tensor]:
         """The weights; the whole ones in the first process alone."""
         return self._with_numbers(super().model_state_dict())
 
     def load_model_state_dict(self, state_dict: dict, **options: Any) -> None:
-        """Load weights.
-
-        Args:
-            state_dict (dict): As it was saved, by any strategy.
-            **options: As MMEngine takes them.
-        """
+        """Load weights, as any strategy saves them."""
         super().load_model_state_dict(
             self._with_numbers(state_dict, 1), **options
         )
@@ -91,9 +74,6 @@ class ShardedStrategy(FSDPStrategy):
         """Load the state of the optimizer, of which each process has a shard.
 
         MMEngine gives the arguments in the order of torch 2.0.
-
-        Args:
-            state_dict (dict): As it was saved.
         """
         shard = FullyShardedDataParallel.optim_state_dict_to_load(
             model=self.model,

@@ -36,7 +36,6 @@ class StrategyRunner(FlexibleRunner):
         # Before a test all weights come from a checkpoint: none are fetched.
         cfg.setdefault('init_weights_for_test_or_val', False)
         runner: Any = super().from_cfg(cfg)
-        runner.auto_scale_lr = cfg.get('auto_scale_lr')
         runner._compile = cfg.get('compile', False)
         runner.model = runner.strategy.build_model(runner.model)
         modules = cfg.get('activation_checkpointing')
@@ -80,6 +79,15 @@ class StrategyRunner(FlexibleRunner):
         super().call_hook(fn_name, **kwargs)
 
 
+def scale_by_steps(cfg: Any) -> Optional[dict]:
+    """``auto_scale_lr``, which counts gradients that are accumulated."""
+    scale = cfg.get('auto_scale_lr')
+    count = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    if not scale or count == 1:
+        return scale
+    return dict(scale, base_batch_size=scale['base_batch_size'] / count)
+
+
 def fit_strategy(cfg: Any) -> None:
     """Refuse a strategy that cannot work; wrap models as Runner does.
 
@@ -105,13 +113,9 @@ def fit_strategy(cfg: Any) -> None:
     if name == 'FSDPStrategy':
         # Strategies are built before there is a default scope.
         strategy['type'] = 'hero_mm.FSDPStrategy'
-    has_deepspeed = importlib.util.find_spec('deepspeed') is not None
-    if name == 'DeepSpeedStrategy' and not has_deepspeed:
-        raise UserError(
-            'DeepSpeedStrategy needs deepspeed, which is not installed: pip '
-            'install deepspeed'
-        )
     if name == 'DeepSpeedStrategy':
+        if importlib.util.find_spec('deepspeed') is None:
+            raise UserError(f'{name} needs deepspeed: pip install deepspeed')
         provide_onebit()
     if name == 'DDPStrategy' and strategy.get('model_wrapper') is None:
         strategy['model_wrapper'] = cfg.get('model_wrapper_cfg') or dict(
@@ -119,4 +123,6 @@ def fit_strategy(cfg: Any) -> None:
             broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False),
         )
+    if cfg.get('auto_scale_lr'):
+        strategy['auto_scale_lr'] = scale_by_steps(cfg)
     cfg.strategy = strategy

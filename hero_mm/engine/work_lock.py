@@ -33,8 +33,7 @@ def hold_work_dir(
     """Keep other trainings out of a folder until this process ends.
 
     The first process of a launch holds it; the others stop with it. Who
-    holds a folder already may ask again. The folder is made, and the name of
-    the ``config`` in it is kept.
+    holds a folder already may ask again. The name of the ``config`` is kept.
 
     Raises:
         BlockingIOError: Another process trains there, and is named; or the

@@ -35,33 +35,15 @@ def parse(*words):
     return parser.parse_args([str(word) for word in words])
 
 
-def test_work_dir_is_named_after_the_config(config):
-    assert launch.load_config(parse(config)).work_dir == 'work_dirs/probe'
-
-
-def test_work_dir_of_the_config_and_of_the_flag(config):
-    config.write_text("work_dir = 'mine'\n")
-    assert launch.load_config(parse(config)).work_dir == 'mine'
-    cfg = launch.load_config(parse(config, '--work-dir', 'w'))
-    assert cfg.work_dir == 'w'
-
-
 def test_options_change_the_config(config):
     words = ('--cfg-options', 'a.b=2', 'c="[1,2]"', '--launcher', 'pytorch')
     cfg = launch.load_config(parse(config, *words))
     assert (cfg.a.b, cfg.c, cfg.launcher) == (2, [1, 2], 'pytorch')
-
-
-def test_what_follows_is_said(tmp_path, monkeypatch):
-    (tmp_path / 'base.py').write_text('size = 3\na = dict(size=size)\n')
-    path = tmp_path / 'child.py'
-    path.write_text("_base_ = 'base.py'\nsize = 4\n")
-    said = []
-    monkeypatch.setattr(
-        launch, 'print_log', lambda text, **unused: said.append(text)
-    )
-    assert launch.load_config(parse(path)).a.size == 4
-    assert said[0].endswith('holds in what it inherits: a.size')
+    assert cfg.work_dir == 'work_dirs/probe'
+    config.write_text("work_dir = 'mine'\n")
+    assert launch.load_config(parse(config)).work_dir == 'mine'
+    cfg = launch.load_config(parse(config, '--work-dir', 'w'))
+    assert cfg.work_dir == 'w'
 
 
 def test_loaders_without_workers(config, monkeypatch):
@@ -78,11 +60,7 @@ def test_loaders_without_workers(config, monkeypatch):
     cfg = launch.load_config(parse(config, '--cfg-options', option))
     assert cfg.a_dataloader.persistent_workers
     assert dict(cfg.b_dataloader) == dict(num_workers=0)
-    (line,) = said
-    assert line == (
-        'b_dataloader has no workers (num_workers=0): '
-        'persistent_workers=True, prefetch_factor=4 is left out'
-    )
+    assert len(said) == 2 and 'prefetch_factor is left out' in said[1]
 
 
 def test_less_data_than_a_batch_is_refused():
@@ -107,22 +85,9 @@ def test_local_rank_is_taken_where_the_launcher_sets_none(
     assert os.environ['LOCAL_RANK'] == '3'
 
 
-def test_a_missing_config_is_named():
-    with pytest.raises(FileNotFoundError, match=r"'nowhere.py'.*configs/"):
-        launch.load_config(parse('nowhere.py'))
-
-
-calls = []
-
-
-def note(**arguments):
-    calls.append(arguments)
-
-
 def test_steps_of_preparation_are_taken_in_order(monkeypatch):
-    calls.clear()
-    probe = types.ModuleType('probe')
-    probe.note = note
+    calls, probe = [], types.ModuleType('probe')
+    probe.note = lambda **arguments: calls.append(arguments)
     monkeypatch.setitem(sys.modules, 'probe', probe)
     first, second = (dict(type='probe.note', step=i) for i in (1, 2))
     launch.prepare_data(Config(dict(prepare=first)))
@@ -139,14 +104,17 @@ def test_a_step_that_names_no_function_is_refused(name):
         launch.take_step(dict(type=name))
 
 
-def test_a_step_whose_module_is_broken_says_why(tmp_path, monkeypatch):
-    (tmp_path / 'broken_step.py').write_text('import no_such_package\n')
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match='no_such_package'):
-        launch.take_step(dict(type='broken_step.make'))
-
-
-def test_the_runner_of_the_config_is_built(monkeypatch):
+def test_accumulated_gradients_count_in_a_scaled_rate(monkeypatch):
+    scale = dict(enable=True, base_batch_size=16)
+    wrapper = dict(accumulative_counts=8)
+    cfg = Config(dict(auto_scale_lr=scale, optim_wrapper=wrapper))
+    runner = types.SimpleNamespace()
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', lambda cfg: runner)
+    assert launch.build_runner(cfg).auto_scale_lr['base_batch_size'] == 2
+    # What is dumped stays, a resumed training would scale it again.
+    assert cfg.auto_scale_lr == scale
+    strategy_runner.fit_strategy(cfg)
+    assert cfg.strategy.auto_scale_lr['base_batch_size'] == 2
     built = []
     monkeypatch.setattr(launch.RUNNERS, 'build', built.append)
     cfg = Config(dict(runner_type='Mine'))
@@ -193,12 +161,6 @@ def test_without_a_strategy_models_are_wrapped_as_by_runner():
     cfg = Config(dict(launcher='slurm', find_unused_parameters=True))
     strategy_runner.fit_strategy(cfg)
     assert cfg.strategy.model_wrapper.find_unused_parameters
-
-
-def test_processes_are_not_joined_without_a_launcher():
-    cfg = Config(dict(launcher='none'))
-    launch.join_processes(cfg)
-    assert 'model_wrapper_cfg' not in cfg
 
 
 def test_all_that_is_missing_is_told_once(tmp_path):

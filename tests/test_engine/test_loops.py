@@ -8,90 +8,39 @@ from itertools import count
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
-from mmengine.model import BaseModel
-from mmengine.runner import Runner
-from torch.utils.data import Dataset
+from tiny_runner import Ones, TinyTubeMetric, loader
+from tiny_runner import make_runner as make_any_runner
 
 from hero_mm.apis.ablation.schedule import fit_training
-from hero_mm.engine.hooks import DeadlineHook, training_cost_hook
+from hero_mm.engine.hooks import training_cost_hook
 from hero_mm.engine.hooks.training_cost_hook import cpu_seconds
-from hero_mm.registry import HOOKS, LOOPS
+from hero_mm.registry import HOOKS
 
 CLIPS, BATCH = 10, 2
+ONE_CYCLE = dict(
+    type='OneCycleLR',
+    eta_max=0.1,
+    pct_start=0.25,
+    total_steps=3,
+    by_epoch=True,
+    convert_to_iter_based=True,
+)
 pytestmark = pytest.mark.usefixtures('our_loaders')
 
 
-class Model(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-
-    def forward(self, inputs, mode='tensor'):
-        out = self.layer(torch.stack(inputs)).mean()
-        return dict(loss=out.square()) if mode == 'loss' else [out.detach()]
-
-
-class Data(Dataset):
-    metainfo: dict = {}
-
-    def __len__(self):
-        return CLIPS
-
-    def __getitem__(self, index):
-        return dict(inputs=torch.ones(1))
-
-
-class Score(BaseMetric):
-    default_prefix = 'tube'
-
-    def process(self, data_batch, data_samples):
-        self.results.append(1)
-
-    def compute_metrics(self, results):
-        return dict(m_vIoU=0.5)
-
-
-def loader(workers=0):
-    return dict(
-        batch_size=BATCH,
-        num_workers=workers,
-        # They live on when the training ends.
-        persistent_workers=bool(workers),
-        dataset=Data(),
-        sampler=dict(type='DefaultSampler', shuffle=False),
-    )
-
-
 def make_runner(folder, iterations, workers=0, warmup=0, **more):
-    cfg = Config(
-        dict(
-            train_cfg=dict(max_epochs=3, by_epoch=True),
-            param_scheduler=[
-                dict(
-                    type='OneCycleLR',
-                    eta_max=0.1,
-                    pct_start=0.25,
-                    total_steps=3,
-                    by_epoch=True,
-                    convert_to_iter_based=True,
-                )
-            ],
-        )
-    )
+    train_cfg = dict(max_epochs=3, by_epoch=True)
+    cfg = Config(dict(train_cfg=train_cfg, param_scheduler=[ONE_CYCLE]))
     fit_training(cfg, iterations, warmup)
-    return Runner(
-        Model(),
-        str(folder),
-        train_dataloader=loader(workers),
-        val_dataloader=loader(),
-        val_evaluator=[Score()],
+    return make_any_runner(
+        folder,
+        train_dataloader=loader(CLIPS, BATCH, workers),
+        val_dataloader=loader(CLIPS, BATCH),
+        val_evaluator=[TinyTubeMetric()],
         train_cfg=cfg.train_cfg,
         val_cfg=dict(),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         param_scheduler=cfg.param_scheduler,
         custom_hooks=cfg.custom_hooks,
-        experiment_name=folder.name,
         **more,
     )
 
@@ -116,7 +65,7 @@ def test_any_number_of_iterations_is_trained(tmp_path, iterations, steps):
     assert cost['clips'] == BATCH * iterations
     # Validated at the end of each epoch, and of the training.
     assert [point['step'] for point in cost['points']] == steps
-    assert cost['points'][0]['scores'] == {'tube/m_vIoU': 0.5}
+    assert cost['points'][0]['scores']['tube/m_vIoU'] == 0.5
     clips = [point['clips'] for point in cost['points']]
     assert clips == [BATCH * step for step in steps]
     assert cost['cpu_seconds'] > 0 and cost['wall_seconds'] > 0
@@ -138,18 +87,24 @@ def test_the_learning_rate_comes_to_the_end_of_its_cycle(tmp_path):
     assert rates[-1] == pytest.approx(0.1 / 25 / 1e4, rel=1e-3)
 
 
-def test_a_resumed_training_goes_on_with_its_cost(tmp_path):
+def test_a_resumed_training_goes_on_with_its_cost(tmp_path, monkeypatch):
     make_runner(tmp_path / 'a', 12).train()
     whole = cost_of(tmp_path / 'a')
-    first = make_runner(tmp_path / 'b', 12)
     # Time is up after the first epoch.
-    first.register_hook(DeadlineHook(stop_at=time.time() - 1))
+    monkeypatch.setenv('HERO_MM_STOP_AT', str(time.time() - 1))
+    first = make_runner(tmp_path / 'b', 12)
+    monkeypatch.delenv('HERO_MM_STOP_AT')
     first.train()
     assert first.iter == 5
     assert [p['step'] for p in cost_of(tmp_path / 'b')['points']] == [5]
     spent = cost_of(tmp_path / 'b')['cpu_seconds']
-    second = make_runner(tmp_path / 'b', 12, resume=True)
-    second.train()
+    # The second time as if killed in the last epoch.
+    for last in (1, 2):
+        (tmp_path / 'b/last_checkpoint').write_text(
+            str(tmp_path / f'b/epoch_{last}.pth')
+        )
+        second = make_runner(tmp_path / 'b', 12, resume=True)
+        second.train()
     cost = cost_of(tmp_path / 'b')
     assert cost['step'] == cost['iterations'] == 12
     assert cost['clips'] == whole['clips'] == 24
@@ -157,17 +112,6 @@ def test_a_resumed_training_goes_on_with_its_cost(tmp_path):
     assert [p['step'] for p in cost['points']] == [5, 10, 12]
     assert cost['points'][0]['cpu_seconds'] == pytest.approx(spent)
     assert rate(second) == pytest.approx(0.1 / 25 / 1e4, rel=1e-3)
-
-
-def test_a_resumed_training_forgets_later_points(tmp_path):
-    make_runner(tmp_path, 12).train()
-    # As if killed in the last epoch: the second last checkpoint is taken.
-    (tmp_path / 'epoch_3.pth').unlink()
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
-    make_runner(tmp_path, 12, resume=True).train()
-    cost = cost_of(tmp_path)
-    assert cost['clips'] == 24
-    assert [p['step'] for p in cost['points']] == [5, 10, 12]
 
 
 def test_a_warm_up_is_not_counted(tmp_path, monkeypatch):
@@ -180,20 +124,6 @@ def test_a_warm_up_is_not_counted(tmp_path, monkeypatch):
     cost = cost_of(tmp_path)
     assert (cost['step'], cost['iterations'], cost['clips']) == (9, 2, 4)
     assert cost['wall_seconds'] == 1
-
-
-def test_the_deadline_is_taken_from_the_environment(monkeypatch):
-    assert HOOKS.build(dict(type='DeadlineHook')).stop_at is None
-    monkeypatch.setenv('HERO_MM_STOP_AT', '12.5')
-    assert HOOKS.build(dict(type='DeadlineHook')).stop_at == 12.5
-
-
-def test_wrong_numbers_are_refused():
-    with pytest.raises(ValueError, match='at least 1, got 0'):
-        LOOPS.build(
-            dict(type='BudgetTrainLoop', max_iters=0),
-            default_args=dict(runner=None, dataloader=None),
-        )
 
 
 def burn(seconds, pipe):
@@ -227,7 +157,7 @@ def test_data_workers_are_counted(tmp_path, monkeypatch):
             pass
         return dict(inputs=torch.ones(1))
 
-    monkeypatch.setattr(Data, '__getitem__', slowly)
+    monkeypatch.setattr(Ones, '__getitem__', slowly)
     make_runner(tmp_path, 5, workers=1).train()
     # Ten clips, each a twentieth of a second of the worker.
     assert cost_of(tmp_path)['cpu_seconds'] > 0.45

@@ -93,8 +93,3 @@ def test_groups_of_a_config():
         for group in wrapper.optimizer.param_groups
     }
     assert rates == {(True, 0.01), (True, 0.1), (False, 0.01), (False, 0.1)}
-
-
-def test_wrong_momentum_is_refused():
-    with pytest.raises(ValueError, match='momentum must be in'):
-        MuonAdamW([nn.Parameter(torch.zeros(8, 8))], momentum=1.0)

@@ -1,7 +1,6 @@
 """One training a work dir, by a lock that a kill takes away."""
 
 import errno
-import json
 import multiprocessing
 import os
 import signal
@@ -135,26 +134,20 @@ def test_all_processes_of_a_launch_stop_together(tmp_path, holder):
 
 
 def test_where_there_are_no_locks_it_is_said(tmp_path, monkeypatch):
+    def none(handle, kind):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
     said = []
     monkeypatch.setattr(
         work_lock, 'print_log', lambda text, **unused: said.append(text)
     )
-    monkeypatch.setattr(work_lock, 'fcntl', None)
-    hold_work_dir(tmp_path)
-    assert 'cannot be locked (this system has no flock)' in said[0]
-    release_work_dir(tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr(
-        work_lock, 'print_log', lambda text, **unused: said.append(text)
-    )
-
-    def none(handle, kind):
-        raise OSError(errno.ENOLCK, 'No locks available')
-
     monkeypatch.setattr(work_lock.fcntl, 'flock', none)
-    hold_work_dir(tmp_path)
-    assert 'No locks available' in said[1]
-    release_work_dir(tmp_path)
+    for _ in range(2):
+        hold_work_dir(tmp_path)
+        release_work_dir(tmp_path)
+        monkeypatch.setattr(work_lock, 'fcntl', None)
+    assert 'cannot be locked ([Errno 37] No locks available)' in said[0]
+    assert 'this system has no flock' in said[1]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -163,8 +156,8 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         hold_work_dir(tmp_path / 'file' / 'work')
 
 
-def test_a_record_that_cannot_be_read_is_empty(tmp_path):
+@pytest.mark.parametrize('text', ['', '{"pid"', '[1]'])
+def test_a_record_that_cannot_be_read_is_empty(tmp_path, text):
     assert read_record(tmp_path) == {}
-    for text in ('', '{"pid"', json.dumps([1])):
-        (tmp_path / work_lock.LOCK_FILE).write_text(text)
-        assert read_record(tmp_path) == {}
+    (tmp_path / work_lock.LOCK_FILE).write_text(text)
+    assert read_record(tmp_path) == {}

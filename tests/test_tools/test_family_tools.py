@@ -142,11 +142,3 @@ def test_operations_are_counted(place, family):
     tool = family / 'analysis_tools/get_flops.py'
     log = run(place, tool, '--shape', 8, 3, 64, 64)
     assert re.search(r'Input shape: \(8, 3, 64, 64\)\nFlops: [1-9]', log)
-
-
-def test_a_window_is_refused():
-    """What MMAction2's ``--show`` sets in the config."""
-    from hero_mm.engine.hooks import TubeVisualizationHook
-
-    with pytest.raises(ValueError, match='--show-dir FOLDER writes'):
-        TubeVisualizationHook(show=True, wait_time=2)

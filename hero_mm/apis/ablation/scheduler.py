@@ -16,7 +16,7 @@ from typing import IO, Any, Optional
 from mmengine.config import Config
 
 from hero_mm.config import read_config
-from hero_mm.engine.hooks.deadline_hook import STOP_AT
+from hero_mm.engine.hooks.training_cost_hook import STOP_AT
 from hero_mm.engine.launch import prepare_data
 
 from .job import (

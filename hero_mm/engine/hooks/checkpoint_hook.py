@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, barrier, is_main_process
@@ -42,18 +42,16 @@ class SafeCheckpointHook(CheckpointHook):
     A checkpoint is written beside its place and moved there; an old one goes
     when the new one stands. A training that is resumed validates what was
     saved and not validated before. Weights that are not finite are not saved.
-    A work dir is locked against other trainings.
-
-    Args:
-        *args: Of :class:`mmengine.hooks.CheckpointHook`.
-        **kwargs: The same.
+    A work dir is locked against other trainings. Arguments are those of
+    :class:`mmengine.hooks.CheckpointHook`.
     """
 
     file_backend: Any
 
     def before_train(self, runner: Runner) -> None:
         """Clear up after a kill: half files, a validation not finished."""
-        hold_work_dir(runner.work_dir, _config_name(runner))
+        path = runner.cfg.filename
+        hold_work_dir(runner.work_dir, Path(path).name if path else None)
         super().before_train(runner)
         if is_main_process():
             for half in Path(str(self.out_dir)).glob('*.pth.part'):
@@ -151,11 +149,6 @@ class SafeCheckpointHook(CheckpointHook):
             self.file_backend = backend
         for name, path in deferred.removed:
             getattr(backend, name)(path)
-
-
-def _config_name(runner: Any) -> Optional[str]:
-    path = runner.cfg.filename
-    return Path(path).name if path else None
 
 
 def _check_weights(runner: Any) -> None:

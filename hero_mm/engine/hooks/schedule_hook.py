@@ -7,16 +7,13 @@ processes, clips or epochs they would go on in silence, and be wrong.
 import logging
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from hero_mm.config import check_settings
 from hero_mm.errors import UserError
 from hero_mm.registry import HOOKS
 
@@ -31,9 +28,8 @@ class ScheduleHook(Hook):
 
     Schedulers must reach to the end of the training, and a training is
     resumed with the schedule that it had. With ``rescale`` it goes on at its
-    epoch (or iteration) with the schedule of the config instead. Learning
-    rates that MMEngine scales by the batch (``auto_scale_lr``) count gradients
-    that are accumulated, too.
+    epoch (or iteration) with the schedule of the config instead. The schedules
+    of several optimizers are left alone.
 
     Args:
         rescale (bool): Take the schedule of the config where it differs from
@@ -43,47 +39,27 @@ class ScheduleHook(Hook):
 
     def __init__(self, rescale: bool = False) -> None:
         self.rescale = rescale
-        self._scaled = False
 
     def before_run(self, runner: Runner) -> None:
-        """Scale the rate, find what is resumed; refuse what has no effect."""
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
-            return
-        check_settings(runner.cfg)
+        """Find what is resumed; MMEngine goes by the place written down."""
         if runner._resume and runner._load_from is None:
             from hero_mm.apis.checkpoint import find_resumable
 
-            # MMEngine's own way goes by the place that was written down.
             runner._load_from = find_resumable(runner.work_dir)
-        scale = runner.auto_scale_lr or {}
-        count = _accumulation(runner)
-        if scale.get('enable') and count > 1 and not self._scaled:
-            self._scaled = True
-            for _, wrapper in _wrappers(runner):
-                for group in wrapper.optimizer.param_groups:
-                    for key in {'lr', 'initial_lr'} & group.keys():
-                        group[key] *= count
-            for _, scheduler in _schedulers(runner):
-                if scheduler.param_name == 'lr':
-                    groups = scheduler.optimizer.param_groups
-                    scheduler.base_values = [g['initial_lr'] for g in groups]
-            runner.logger.info(
-                f'The rate is scaled by another {count}: the gradients of '
-                f'{count} iterations are a step'
-            )
 
     def before_train(self, runner: Runner) -> None:
         """Refuse schedules that end before the training."""
-        for name, scheduler in _schedulers(runner):
-            whole = _length(runner, scheduler)
+        for scheduler in _schedulers(runner):
+            by_epoch = scheduler.by_epoch
+            whole = runner.max_epochs if by_epoch else runner.max_iters
             for key in ('total_steps', 'T_max'):
                 if not hasattr(scheduler, key):
                     continue
                 last = scheduler.begin + getattr(scheduler, key)
-                unit = 'epochs' if scheduler.by_epoch else 'iterations'
                 said = (
-                    f'{name} ends after {last} {unit} ({key}), the training '
-                    f'after {whole}'
+                    f'{type(scheduler).__name__} ends after {last} '
+                    f'{"epochs" if by_epoch else "iterations"} ({key}), the '
+                    f'training after {whole}'
                 )
                 cure = f'leave {key} out, and it follows the training'
                 if last < min(whole, scheduler.end):
@@ -112,22 +88,20 @@ class ScheduleHook(Hook):
             return
         check_resumable(checkpoint, runner._load_from or 'the checkpoint')
         meta, now = checkpoint['meta'], _facts(runner)
-        differences = [
-            *_other_facts(meta.get(KEY) or {}, now),
-            *_other_schedulers(runner, checkpoint),
-        ]
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            length = now['epoch_length']
-            then = meta.get(KEY, {}).get('epoch_length')
-            if then is None:
-                # Of another hook; BudgetTrainLoop cuts its last epoch.
-                then = meta['iter'] / max(meta['epoch'], 1) or length
-            if then != length:
-                meta['iter'] = meta['epoch'] * length
-                differences.append(
-                    f'{then:g} iterations an epoch, now {length}'
-                )
-        if not differences or not list(_schedulers(runner)):
+        then = {**now, **meta.get(KEY, {})}
+        differences = _other_schedulers(runner, checkpoint)
+        if _clips(then) != _clips(now):
+            differences.append(
+                f'{_clips(then)} clips a step, now {_clips(now)}'
+            )
+        length = now['epoch_length']
+        is_by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        if is_by_epoch and then['epoch_length'] != length:
+            meta['iter'] = meta['epoch'] * length
+            differences.append(
+                f'{then["epoch_length"]} iterations an epoch, now {length}'
+            )
+        if not differences or not _schedulers(runner):
             return
         said = '; '.join(differences)
         if not self.rescale:
@@ -142,33 +116,10 @@ class ScheduleHook(Hook):
         runner.logger.info(f'The schedule is that of the config: {said}')
 
 
-def _wrappers(runner: Any) -> Iterator[tuple[str, Any]]:
-    """Optimizer wrappers of a runner by name."""
-    if isinstance(runner.optim_wrapper, OptimWrapperDict):
-        yield from runner.optim_wrapper.items()
-    else:
-        yield '', runner.optim_wrapper
-
-
-def _schedulers(runner: Any) -> Iterator[tuple[str, Any]]:
-    """Schedulers of a runner, which has built them, by name."""
-    found = runner.param_schedulers or []
-    groups = found if isinstance(found, dict) else {'': found}
-    for name, schedulers in groups.items():
-        for one in schedulers:
-            yield f'{name}.{type(one).__name__}'.lstrip('.'), one
-
-
-def _length(runner: Any, scheduler: Any) -> int:
-    return runner.max_epochs if scheduler.by_epoch else runner.max_iters
-
-
-def _accumulation(runner: Any) -> int:
-    """Iterations whose gradients are one step."""
-    return max(
-        getattr(wrapper, '_accumulative_counts', 1)
-        for _, wrapper in _wrappers(runner)
-    )
+def _schedulers(runner: Any) -> list[Any]:
+    """Schedulers of a runner, which has built them, of one optimizer."""
+    found = runner.param_schedulers
+    return found if isinstance(found, list) else []
 
 
 def _facts(runner: Any) -> dict[str, int]:
@@ -178,79 +129,46 @@ def _facts(runner: Any) -> dict[str, int]:
     return dict(
         processes=get_world_size(),
         clips=batch or getattr(sampler, 'batch_size', 0),
-        accumulated=_accumulation(runner),
+        accumulated=getattr(runner.optim_wrapper, '_accumulative_counts', 1),
         epoch_length=len(loader),
     )
 
 
-def _other_facts(then: dict[str, int], now: dict[str, int]) -> list[str]:
-    """How the clips of a step differ."""
-    sizes, words = [], []
-    for facts in (then, now):
-        size = math.prod(
-            facts.get(key, 1) for key in ('processes', 'clips', 'accumulated')
-        )
-        sizes.append(size)
-        words.append(
-            f'{size} clips a step (of {facts.get("processes")} processes '
-            f'with {facts.get("clips")} clips, {facts.get("accumulated")} '
-            'times)'
-        )
-    if not then or sizes[0] == sizes[1]:
-        return []
-    return [f'{words[0]}, now {words[1]}']
+def _clips(facts: dict[str, int]) -> int:
+    """Clips of a step of the optimizer."""
+    return math.prod(
+        facts[key] for key in ('processes', 'clips', 'accumulated')
+    )
 
 
 def _other_schedulers(runner: Any, checkpoint: dict) -> list[str]:
     """What differs in the schedulers, but for where they stand."""
     stored = checkpoint.get('param_schedulers') or []
-    if isinstance(stored, dict):
-        stored = [one for group in stored.values() for one in group]
-    fresh = list(_schedulers(runner))
+    fresh = _schedulers(runner)
     if len(stored) != len(fresh):
         return [f'{len(stored)} schedulers, now {len(fresh)}']
     found = []
-    for (name, scheduler), then in zip(fresh, stored):
+    for scheduler, then in zip(fresh, stored):
         for key, value in scheduler.state_dict().items():
             if key in MOVING or key.startswith('_') or callable(value):
                 continue
-            if key not in then:
-                found.append(f'a scheduler of another kind, now {name}')
-                break
-            old = then[key]
-            if _alike(old, value):
-                continue
-            if isinstance(value, list):
-                # A number for each group of parameters.
-                pairs = [p for p in zip(old, value) if not _alike(*p)]
-                old, value = pairs[0] if pairs else (len(old), len(value))
-            found.append(f'{name}.{key} {_short(old)}, now {_short(value)}')
+            old, new = _rounded(then.get(key)), _rounded(value)
+            if old != new:
+                name = f'{type(scheduler).__name__}.{key}'
+                found.append(f'{name} {old!s:.60}, now {new!s:.60}')
     return found
 
 
-def _short(value: Any) -> str:
-    return f'{value:.6g}' if isinstance(value, float) else f'{value!s:.60}'
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if one is None or other is None:
-        return one is other
-    if isinstance(one, float) or isinstance(other, float):
-        return abs(one - other) <= 1e-9 * max(abs(one), abs(other))
-    return bool(one == other)
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f'{value:.8g}') if isinstance(value, float) else value
 
 
 def _rescale(runner: Any, checkpoint: dict) -> None:
     """Step the fresh schedulers to where the training is."""
-    if isinstance(runner.optim_wrapper, OptimWrapperDict):
-        raise UserError(
-            'the schedules of several optimizers are not rescaled: train '
-            'with what the checkpoint had'
-        )
     meta, length = checkpoint['meta'], len(runner.train_dataloader)
-    schedulers = [scheduler for _, scheduler in _schedulers(runner)]
+    schedulers = _schedulers(runner)
     with warnings.catch_warnings():
         # There is no step of the optimizer before that of the schedule.
         warnings.simplefilter('ignore')

@@ -1,4 +1,4 @@
-"""Count what a training costs: clips, CPU-seconds, seconds of the clock."""
+"""Count what a training costs, and stop it before time is up."""
 
 import json
 import multiprocessing
@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import (
+    all_reduce,
+    broadcast_object_list,
+    is_main_process,
+)
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner
 
 from hero_mm.files import write_text
 from hero_mm.registry import HOOKS
 
 COST_FILE = 'training_cost.json'
+STOP_AT = 'HERO_MM_STOP_AT'
 _KEY = 'training_cost'
 
 
@@ -150,3 +156,48 @@ def _clocks() -> tuple[float, float]:
         # A GPU may be at work when the host is done.
         torch.cuda.synchronize()
     return cpu_seconds(), time.perf_counter()
+
+
+@HOOKS.register_module()
+class DeadlineHook(Hook):
+    """End a training after the last epoch that can be done in time.
+
+    A training that is killed loses the epoch that it is in. Here it ends
+    where its checkpoint is, when one more epoch and its validation would take
+    too long; ``tools/train.py --resume`` goes on. The limit is in the
+    environment variable ``HERO_MM_STOP_AT``, in seconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self.stop_at = float(os.environ.get(STOP_AT, 'inf'))
+        self._epoch_start = self._val_start = self._val = 0.0
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Note when the epoch starts."""
+        self._epoch_start = time.time()
+
+    def before_val(self, runner: Runner) -> None:
+        """Note when the validation starts."""
+        self._val_start = time.time()
+
+    def after_val(self, runner: Runner) -> None:
+        """Note how long the validation took."""
+        self._val = time.time() - self._val_start
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """End the training where the next epoch would take too long."""
+        if runner.epoch + 1 >= runner.max_epochs:
+            return
+        now = time.time()
+        # The validation of this epoch is still to come.
+        end = now + (now - self._epoch_start) + 2 * self._val
+        late: list[Any] = [end > self.stop_at]
+        # Clocks of processes differ by a little.
+        broadcast_object_list(late)
+        if late[0]:
+            runner.train_loop.stop_training = True
+            print_log(
+                'The training stops here: one more epoch would end after the '
+                'limit; --resume goes on',
+                logger='current',
+            )
