@@ -6,7 +6,7 @@ Shape legend: Q queries, L sub-words, C encoder width, D width.
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
@@ -23,6 +23,9 @@ from ..features import TextFeatures
 from ..video_encoders.building import freeze_unread, reason, untouched
 from .action_pooling import TextPooling
 
+# Sentences whose words are kept in memory.
+_KEPT = 100_000
+
 
 @MODELS.register_module()
 class HFTextEncoder(BaseModule):
@@ -37,7 +40,8 @@ class HFTextEncoder(BaseModule):
         name (str): Folder with the model, or its name on the hub.
         pretrained (bool): :meth:`init_weights` loads the weights of the
             folder, which a checkpoint of HERO holds, too.
-        frozen (bool): Do not train the language model.
+        frozen (bool): Do not train the language model; its words are then
+            computed once a sentence and kept.
         max_words (int): Longer sentences are cut there, in sub-words.
         init_cfg (dict, optional): Initialization config.
 
@@ -75,6 +79,7 @@ class HFTextEncoder(BaseModule):
             )
         self.frozen = frozen
         self.max_words = max_words
+        self._cache: dict[str, Tensor] = {}
         if frozen:
             self.language_model.requires_grad_(False).eval()
         self._look(config.model_type)
@@ -83,6 +88,12 @@ class HFTextEncoder(BaseModule):
     def _look(self, kind: str) -> None:
         """Run on a sentence: what nothing reads, and what a word sees."""
         takes = inspect.signature(self.language_model.forward).parameters
+        if 'input_ids' not in takes:
+            raise UserError(
+                f'{self.name} ({kind}) reads no words, but '
+                f'{next(iter(takes))}: give a language model, such as '
+                'roberta-base'
+            )
         if 'attention_mask' not in takes or self._sees_padding():
             raise UserError(
                 f'{self.name} ({kind}) reads what pads a sentence as words: '
@@ -134,6 +145,7 @@ class HFTextEncoder(BaseModule):
         state = _text_part(loaded).state_dict()
         own = self.language_model.state_dict()
         self.language_model.load_state_dict({n: state[n] for n in own})
+        self._cache.clear()
 
     def train(self, mode: bool = True) -> 'HFTextEncoder':
         """Set the mode; a frozen language model stays in evaluation mode."""
@@ -141,6 +153,36 @@ class HFTextEncoder(BaseModule):
         if self.frozen:
             self.language_model.eval()
         return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # What is kept was computed with the old weights.
+        self._cache.clear()
+        super()._load_from_state_dict(*args)
+
+    def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        for text in texts:
+            if not text.strip():
+                raise UserError(
+                    f'the sentence {text!r} is empty; give a sentence that '
+                    'names an object'
+                )
+        tokens = self._tokens(texts)
+        return self._hidden(tokens), tokens['attention_mask'].bool()
+
+    @torch.no_grad()
+    def _cached_words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        missing = list(dict.fromkeys(t for t in texts if t not in self._cache))
+        if missing:
+            for text, words, mask in zip(missing, *self._words(missing)):
+                self._cache[text] = words[mask].cpu()
+        device = next(self.pooling.parameters()).device
+        rows = [self._cache[text].to(device) for text in texts]
+        if len(self._cache) > _KEPT:
+            self._cache.clear()
+        words_QLC = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        steps = torch.arange(words_QLC.shape[1], device=device)
+        return words_QLC, steps < lengths[:, None]
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         device = next(self.language_model.parameters()).device
@@ -177,16 +219,8 @@ class HFTextEncoder(BaseModule):
 
     def forward(self, texts: Sequence[str]) -> TextFeatures:
         """Encode Q sentences, to width D; ValueError where one is empty."""
-        for text in texts:
-            if not text.strip():
-                raise UserError(
-                    f'the sentence {text!r} is empty; give a sentence that '
-                    'names an object'
-                )
-        tokens = self._tokens(texts)
-        with torch.no_grad() if self.frozen else nullcontext():
-            words_QLC = self._hidden(tokens)
-        return self.pooling(words_QLC, tokens['attention_mask'].bool())
+        encode = self._cached_words if self.frozen else self._words
+        return self.pooling(*encode(texts))
 
 
 def _text_part(model: Any) -> nn.Module:

@@ -10,10 +10,12 @@ import torch
 from zoo_language import (
     LANGUAGE_MODELS,
     REFUSED_LANGUAGE,
+    SIZE,
     save_language_model,
 )
 
 from hero_mm.models import HFTextEncoder
+from hero_mm.models.text_encoders import hf_text_encoder
 from hero_mm.registry import MODELS
 
 TEXTS = ['the red square moves left', 'what turns ?']
@@ -138,6 +140,7 @@ def test_of_every_kind_all_positions_are_used_and_no_padding(kind, made):
         # One has no mask for it, the other joins neighbours nevertheless.
         ('FNet', {}, r'\(fnet\) reads what pads a sentence as words'),
         ('Funnel', {}, r'\(funnel\) reads what pads a sentence as words'),
+        ('ASR', {}, 'wav2vec2. reads no words, but inp'),
         (
             'T5, its encoder',
             dict(pad_token=None, unk_token=None),
@@ -145,7 +148,8 @@ def test_of_every_kind_all_positions_are_used_and_no_padding(kind, made):
         ),
     ],
 )
-def test_what_is_refused(kind, tokens, words, made):
+def test_what_is_refused(kind, tokens, words, made, monkeypatch):
+    monkeypatch.setitem(LANGUAGE_MODELS, 'ASR', ('Wav2Vec2Config', SIZE))
     with pytest.raises((ValueError, OSError), match=words):
         build(made(kind, **tokens))
 
@@ -193,16 +197,37 @@ def test_an_old_torch_reads_safetensors_alone(folder, tmp_path, monkeypatch):
         build(str(tmp_path))
 
 
-def test_a_frozen_one_says_the_same_and_does_not_learn(folder):
+def test_frozen_is_the_same_and_is_kept(folder, monkeypatch):
     wanted = build(folder)(TEXTS)
     encoder = build(folder, frozen=True).train()
     assert not encoder.language_model.training
-    found = encoder(TEXTS)
-    torch.testing.assert_close(vars(found), vars(wanted), **NEAR)
+    seen = []
+    tokenizer = encoder.tokenizer
+    monkeypatch.setattr(
+        encoder,
+        'tokenizer',
+        lambda texts, **how: seen.append(texts) or tokenizer(texts, **how),
+    )
+    for _ in range(2):
+        found = encoder(TEXTS)
+        for name in ('sentence_QD', 'action_QD', 'action_weights_QL'):
+            torch.testing.assert_close(
+                getattr(found, name), getattr(wanted, name), **NEAR
+            )
+    encoder([TEXTS[1], 'a blue circle', TEXTS[1]])
+    # Each sentence went through the language model once.
+    assert seen == [TEXTS, ['a blue circle']]
     (found.sentence_QD.sum() + found.action_QD.sum()).backward()
     for name, parameter in encoder.named_parameters():
         learns = not name.startswith('language_model')
         assert (parameter.grad is not None) == learns, name
+    # New weights empty what is kept, and so do too many sentences.
+    other = build(folder, frozen=True, pretrained=False)
+    encoder.load_state_dict(other.state_dict())
+    assert (encoder(TEXTS).words_QLD - wanted.words_QLD).abs().max() > 1e-3
+    monkeypatch.setattr(hf_text_encoder, '_KEPT', 1)
+    encoder(TEXTS)
+    assert not encoder._cache
 
 
 def test_cut_and_unknown_words_are_reported(folder):
