@@ -16,9 +16,13 @@ class JsonError(UserError):
     """A JSON file cannot be read: the place in it, and what is wrong there."""
 
     def __init__(self, path: Union[str, Path], where: str, found: str) -> None:
-        super().__init__(f'{path}, {where}: {found}')
+        super().__init__(path, where, found)
+        self.path = path
         self.where = where
         self.found = found
+
+    def __str__(self) -> str:
+        return f'{self.path}, {self.where}: {self.found}'
 
 
 class Repeated(list):

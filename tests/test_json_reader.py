@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import pickle
 
 import pytest
 
@@ -45,6 +46,9 @@ def test_json_that_cannot_be_read(tmp_path, data, message):
     with pytest.raises(JsonError, match=message) as error:
         read_json(path)
     assert str(error.value).startswith(f'{path}, ')
+    # As workers hand it over.
+    again = pickle.loads(pickle.dumps(error.value))
+    assert str(again) == str(error.value)
 
 
 def test_repeated_keys_are_kept_where_they_are_wanted(tmp_path):
