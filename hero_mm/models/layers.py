@@ -24,6 +24,9 @@ from hero_mm.registry import MODELS
 FFN_RATIO = 2.0
 # One channel in so many looks a frame back, as many look ahead.
 SHIFT_DIV = 4
+# einops finds torch at its first call, for which torch.compile would build
+# one more graph.
+rearrange(torch.zeros(1), 'a -> a')
 
 
 def start_silent(linear: nn.Module) -> None:
@@ -430,7 +433,7 @@ def reasoning_layers(
     layers = nn.ModuleList()
     for number in range(first, first + num_layers):
         time = temporal_layer or dict(
-            type='SlotAttention',
+            type=SlotAttention,
             num_heads=num_heads,
             window=temporal_window,
             shift=shift,
