@@ -197,7 +197,7 @@ class PyramidAlignment(nn.Module):
         looks = rearrange(
             looks_QTRSD, 'q t r s (h d) -> q s h d (t r)', h=heads
         )
-        weight = rearrange(self.look_weight, 's (h d) -> s h 1 d', h=heads)
+        weight = self.look_weight.unflatten(1, (heads, 1, -1))
         found = (own + (k * weight) @ looks).softmax(-2)
         # Sizes are fused before the words are read.
         weights = self.fuse(x).softmax(-1)
