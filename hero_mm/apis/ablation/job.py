@@ -136,8 +136,8 @@ class Job:
         own = out / name / f'seed{self.seed}/result.json'
         return own if own in found else next(iter(found), None)
 
-    def work(self, start: Start) -> Steps:
-        """Go on until all tests are done.
+    def work(self, start: Start, limited: bool) -> Steps:
+        """Go on until all tests are done, or time is up where it is limited.
 
         Raises:
             Stopped: If time is up.
@@ -147,7 +147,7 @@ class Job:
         if not self.read('plan'):
             yield from self._plan(start)
         if not self.read('result'):
-            yield from self._train(start)
+            yield from self._train(start, limited)
         for trial in self.run.tests:
             if not self.tested(trial):
                 yield from self._test(trial, start)
@@ -215,7 +215,7 @@ class Job:
         )
         write_json(self.calibration, found)
 
-    def _train(self, start: Start) -> Steps:
+    def _train(self, start: Start, limited: bool) -> Steps:
         """Train, or go on with it; then write the result, without tests."""
         plan, note = self.read('plan'), self.work_dir / 'last_checkpoint'
         result = dict(plan, tests={})
@@ -234,10 +234,11 @@ class Job:
                 yield from start('the training', 'train', config, *words)
             cost = read_json(cost_file) or dict(step=0)
             ended = f'{cost["step"]} of {plan["iterations"]} iterations'
-            if 0 < cost['step'] < plan['iterations']:
+            whole = cost['step'] >= plan['iterations']
+            if limited and cost['step'] and not whole:
                 # It ends by itself where time would be up.
                 raise Stopped(ended)
-            if not cost['step'] or not note.is_file():
+            if not whole or not note.is_file():
                 raise StageError(
                     f'the training ended after {ended}, see {self.log}'
                 )

@@ -208,7 +208,8 @@ class Scheduler:
                     raise Stopped(f'{job.path} is in use by another process')
                 yield
             self._say(job, 'starts')
-            yield from job.work(partial(self._start, job, place, lock))
+            start = partial(self._start, job, place, lock)
+            yield from job.work(start, self.deadline is not None)
 
     def _start(
         self, job: Job, place: int, lock: Any, what: str, kind: str, *more: Any
