@@ -103,6 +103,9 @@ def test_a_video_with_two_sentences(case):
     assert summary.notes == {RAISED: 1}
     boxes, _ = annotation.videos[ONE].track_boxes('1', [589])
     assert boxes.tolist() == [[0, 4, 20, 34]]
+    text += f', "{ONE}": {json.dumps(first_version(img_num=500))}'
+    with pytest.raises(ConversionError, match='#4.*not those of an entry b'):
+        case.convert(text=f'{{{text}}}')
 
 
 def test_a_video_that_ends_early(case, tmp_path, toy_tools):

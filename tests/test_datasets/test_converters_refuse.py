@@ -74,6 +74,11 @@ BAD = dict(
             2,
         ),
         ('ELEPHANT 0 track 0 frame', 2, 'id 0: no boxes, two boxes on one'),
+        (
+            'ELEPHANT 0 track 5 frame_size',
+            [48, 60],
+            r'id 0, frame 6, .*height are \(60, 48\), on other .*\(64, 48\)',
+        ),
         ('ELEPHANT 0 id', '1', 'id 1: .*or two tracks of this id'),
     ],
 )
@@ -129,7 +134,7 @@ FREE = dict(
         *('V/relation_instances', 'V/subject/objects', 'V/trajectories'),
     ),
     hcstvg=(),
-    vid_sentence=('class', 'generated', 'frame_size'),
+    vid_sentence=('class', 'generated'),
     annotation=('metainfo/dataset', 'metainfo/split'),
 )
 

@@ -69,7 +69,13 @@ def convert_hcstvg(
             if name in exclude:
                 run.summary.note(EXCLUDED, query_id)
                 continue
-            video = videos.get(name) or _read_video(entry, name)
+            read = _read_video(entry, name)
+            video = videos.get(name, read)
+            same = ('fps', 'width', 'height')
+            if any(getattr(video, k) != getattr(read, k) for k in same):
+                raise entry.error(
+                    'img_num or size are not those of an entry before'
+                )
             query = _read_sentence(run.summary, entry, video, query_id)
             videos[name] = video
             sentences.append((entry, name, query))

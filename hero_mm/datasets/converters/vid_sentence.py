@@ -138,10 +138,21 @@ def _read_video(
                 'no boxes, two boxes on one frame, or two tracks of this id'
             )
         video.frame_count = max(video.frame_count, max(numbers) + 1)
-        sides = dict(zip(('height', 'width'), boxes[0].list('frame_size')))
-        side = entry.at(f'{entry.where}, frame_size', sides)
-        video.width = side.whole('width', least=1)
-        video.height = side.whole('height', least=1)
+        for number, box in zip(numbers, boxes):
+            size = box.list('frame_size')
+            side = entry.at(
+                f'{entry.where}, frame {number + 1}, frame_size',
+                dict(zip(('height', 'width'), size)),
+            )
+            width, height = (
+                side.whole(name, least=1) for name in ('width', 'height')
+            )
+            if video.width and (video.width, video.height) != (width, height):
+                raise side.error(
+                    f'width and height are {width, height}, on other frames '
+                    f'{video.width, video.height}'
+                )
+            video.width, video.height = width, height
         track = make_track(
             entry,
             numbers,
