@@ -11,6 +11,7 @@ from hero_mm.datasets import GroundingDataset
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import ConversionError, convert_vidstg
 from hero_mm.datasets.converters.conversion import TWICE
+from hero_mm.structures import action_numbers, true_in_clip, true_of_query
 
 
 def _black(results):
@@ -22,6 +23,7 @@ PIPELINE = [
     dict(type='SampleClipFrames', num_frames=4),
     _black,
     dict(type='LoadTubes'),
+    dict(type='SwapActionPhrase', num_negatives=9),
     dict(type='PackGroundingInputs'),
 ]
 
@@ -225,13 +227,39 @@ def test_a_place_is_of_both(films):
     found = [('above',), ('above', 'kick'), ()]
     assert _predicates(films)['11'] == found
     # In the data set also what follows from it.
+    true = _samples(films)[0].gt_tracks.predicates[1]
+    assert true == ['above', 'beneath', 'hold', 'kick']
+
+
+def _samples(case):
+    """Loaded and packed; no frame is decoded."""
     dataset = GroundingDataset(
-        str(films.folder / 'out' / 'a.json'),
-        dict(video=str(films.folder)),
+        str(case.folder / 'out' / 'a.json'),
+        dict(video=str(case.folder)),
         pipeline=PIPELINE,
     )
-    true = dataset[0]['data_samples'].gt_tracks.predicates[1]
-    assert true == ['above', 'beneath', 'hold', 'kick']
+    return [item['data_samples'] for item in dataset]
+
+
+def test_no_co_true_caption_is_a_negative(films):
+    films.convert()
+    samples = _samples(films)
+    assert [sample.video_id for sample in samples] == ['11', '12']
+    numbers = action_numbers(samples)
+    # Captions: kick and hold of the first clip, hold and ride of the second.
+    assert true_in_clip(numbers, samples).tolist() == [
+        [True, True],
+        [True, True],
+        [True, True],
+        [False, True],
+    ]
+    # Targets: who kicks, who holds; who holds and also kicks, who rides.
+    assert true_of_query(numbers, samples).tolist() == [
+        [True, False, True, False],
+        [False, True, True, False],
+        [False, True, True, False],
+        [False, False, False, True],
+    ]
 
 
 def test_a_dropped_box_leaves_the_tracks_incomplete(films):

@@ -18,6 +18,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import load_checkpoint
 from mmengine.structures import InstanceData
+from zoo_detectors import whole_detector
+from zoo_language import save_language_model
 
 from hero_mm.apis import TubeInferencer
 from hero_mm.apis.checkpoint import load_weights
@@ -304,3 +306,34 @@ def test_it_answers_by_its_config(
     load_tool('test').main()
     dumped = load_predictions('pred.json')[0]
     assert dumped
+
+
+@pytest.mark.slow
+def test_the_real_detector_runs_at_its_full_size(
+    repo_root, tmp_path, make_clip, predict
+):
+    """Random weights: Swin-T, BERT-base of few words, 900 queries."""
+    text = 'the man in red turns'
+    size = dict(
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=512,
+    )
+    bert = save_language_model(tmp_path, 'BERT', text, **size)
+    path = repo_root / 'configs/hero_zero-shot_mm-grounding-dino.py'
+    config = Config.fromfile(path).model
+    config.proposal_generator.update(
+        detector=whole_detector('Grounding DINO', bert),
+        checkpoint=None,
+        language_model=str(bert),
+    )
+    model = MODELS.build(config).eval()
+    model.init_weights()
+    assert 147e6 < sum(p.numel() for p in model.parameters()) < 151e6
+    assert not any(p.requires_grad for p in model.parameters())
+    (pred,) = predict(model, make_clip(2, (640, 480), texts=[text]))
+    assert pred.bboxes.shape == (1, 2, 4) and pred.bboxes.isfinite().all()
+    assert (pred.bboxes[..., 2:] > pred.bboxes[..., :2]).all()
+    assert (pred.spans[:, 0] < pred.spans[:, 1]).all()
