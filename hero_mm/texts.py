@@ -1,6 +1,7 @@
 """Texts of users in places that would act on them: escaped, still readable.
 
-For a terminal, a browser, a spreadsheet, a renderer of Markdown.
+For a terminal, a browser, a spreadsheet, a renderer of Markdown; and lists of
+names in messages.
 """
 
 import csv
@@ -65,3 +66,10 @@ def _cell(value: Any) -> Any:
         return value
     text = printable(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def name_some(names: Iterable[str], shown: int = 3) -> str:
+    """The first of many names, for messages, and how many more there are."""
+    listed = [str(name) for name in names]
+    more = f' and {len(listed) - shown} more' if len(listed) > shown else ''
+    return ', '.join(listed[:shown]) + more

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from hero_mm.errors import UserError
 
 from ..pretrained.checkpoints import find_checkpoint, read_checkpoint
-from ..pretrained.filling import check_version, some
+from ..pretrained.filling import check_version
+from ..texts import name_some
 
 PathLike = Union[str, Path]
 SHOWN = 5
@@ -118,7 +119,7 @@ def check_weights(
         },
     }
     lines = [
-        f'\n  {len(names)} {title}: {some(sorted(names), SHOWN)}'
+        f'\n  {len(names)} {title}: {name_some(sorted(names), SHOWN)}'
         for title, names in differ.items()
         if names
     ]
@@ -150,7 +151,7 @@ def taken_over(model: nn.Module, weights: dict[str, Tensor]) -> str:
         new = [word for word in encoder.words if word not in known]
         count = len(encoder.words)
         words = f'; {count - len(new)} of {count} words are known'
-        words += f', new: {some(new, SHOWN)}' if new else ''
+        words += f', new: {name_some(new, SHOWN)}' if new else ''
     return f'{len(fitting)} of {len(wanted)} weights are taken over{words}'
 
 

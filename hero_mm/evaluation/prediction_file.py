@@ -20,9 +20,9 @@ import numpy as np
 from hero_mm.errors import UserError
 from hero_mm.files import PathLike, replacing
 from hero_mm.json_reader import JsonError, read_json
+from hero_mm.texts import name_some
 
 from .functional.protocols import PROTOCOLS, plain_name
-from .functional.tube_scores import name_some
 from .functional.tubes import boxes_to_arrays, read_number, read_prediction
 from .numbering import other_numbering
 
@@ -202,9 +202,9 @@ def check_match(
     if predictions and not any(name in known for name in predictions):
         raise UserError(
             f'{path}: not one of its {len(predictions)} queries '
-            f'({name_some(list(predictions))}) is in {annotation.path} '
-            f'({name_some(list(known))}). Score with the annotation that was '
-            f'predicted.'
+            f'({name_some(map(repr, predictions))}) is in {annotation.path} '
+            f'({name_some(map(repr, known))}). Score with the annotation that '
+            f'was predicted.'
         )
     if force:
         return

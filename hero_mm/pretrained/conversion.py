@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from hero_mm.errors import UserError
+from hero_mm.texts import name_some
 
 from ..files import replacing
 from ..version import __version__
 from .fetching import read_weights
-from .filling import COUNTER, some
+from .filling import COUNTER
 from .reading import Allowed
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -171,7 +172,7 @@ class Conversion:
             said = [f'{len(taken):4d}  {start}* -> {part}*', *reasons]
             lines.append('  ' + '; '.join(said[:3]))
         others = [name for name, why in self.skipped.items() if why == OTHER]
-        lines.append(f'{OTHER}: {len(others)} ({some(others)})')
+        lines.append(f'{OTHER}: {len(others)} ({name_some(others)})')
         return '\n'.join(lines)
 
     def save(self, path: Union[str, Path]) -> None:
@@ -206,7 +207,7 @@ def read_source(path: str, container: Optional[str] = None) -> Source:
         raise UserError(
             f'{path} holds no weights under '
             f'{taken or "one of " + ", ".join(CONTAINERS)}; its entries are '
-            f'{some(map(str, entries)) or "none"}, those with weights '
+            f'{name_some(map(str, entries)) or "none"}, those with weights '
             f'{", ".join(full) or "none"}. Name the right one (--weights '
             'ENTRY), or give the checkpoint as its authors published it'
         )
@@ -311,7 +312,7 @@ def _unlike(part: str, places: Places, model: Shapes) -> str:
     ]
     if not odd and (stages or not _stages(ours)):
         return ''
-    found = some(odd) or 'no stage in common'
+    found = name_some(odd) or 'no stage in common'
     return f'that of the config is of another depth or make: {found}'
 
 
@@ -368,6 +369,6 @@ def layout_of(source: Source) -> Layout:
     raise UserError(
         f'{source.path} is of no known model '
         f'({", ".join(layout.title for layout in LAYOUTS)}). Found '
-        f'{len(source.weights)} tensors such as {some(source.weights)}. A '
-        'checkpoint of hero_mm needs no conversion'
+        f'{len(source.weights)} tensors such as {name_some(source.weights)}. '
+        'A checkpoint of hero_mm needs no conversion'
     )

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
+from hero_mm.texts import name_some
 
 # Frozen norms of some makes have none.
 COUNTER = 'num_batches_tracked'
@@ -59,7 +60,7 @@ def check_finite(weights: Mapping[str, Any], source: Any) -> None:
     if broken:
         raise UserError(
             f'{source} holds NaN or infinite numbers in {len(broken)} of '
-            f'{len(weights)} tensors ({some(broken)}): the training that '
+            f'{len(weights)} tensors ({name_some(broken)}): the training that '
             'wrote it had diverged. Take an earlier checkpoint'
         )
 
@@ -133,15 +134,15 @@ def describe_filling(
     if wanted and not filled:
         raise UserError(
             f'{source} fills none of the {len(wanted)} tensors of {name}: '
-            f'they are called {some(wanted)}, those of the file '
-            f'{some(weights) or "nothing"}'
+            f'they are called {name_some(wanted)}, those of the file '
+            f'{name_some(weights) or "nothing"}'
             + (f', and {len(sizes)} are of another size' if sizes else '')
             + '. Load a part of the file by prefix=NAME in init_cfg, load it '
             'into the part that it is of, or convert it '
             '(tools/model_converters/, docs/pretrained.md)'
         )
     parts = [
-        f'{len(names)} {what} ({some(names)})'
+        f'{len(names)} {what} ({name_some(names)})'
         for what, names in (
             ('of another size', sizes),
             ('not in the file', missing),
@@ -156,10 +157,3 @@ def describe_filling(
         f'{source} fills {filled} of {total} tensors of {name}: '
         f'{"; ".join(parts)}'
     )
-
-
-def some(names: Iterable[str], shown: int = 3) -> str:
-    """The first of many names, for messages, and how many more there are."""
-    listed = [str(name) for name in names]
-    more = f' and {len(listed) - shown} more' if len(listed) > shown else ''
-    return ', '.join(listed[:shown]) + more

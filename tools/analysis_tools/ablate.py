@@ -49,10 +49,10 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     add('--time-limit', type=float, metavar='MINUTES', help=limit)
     add('--retry', action='store_true', help='run again what has failed')
     modes = parser.add_mutually_exclusive_group()
-    told = 'say what would run and how far it is'
-    modes.add_argument('--dry-run', action='store_true', help=told)
-    told = 'write tables and plots of what is there, and run nothing'
-    modes.add_argument('--report', action='store_true', help=told)
+    text = 'say what would run and how far it is'
+    modes.add_argument('--dry-run', action='store_true', help=text)
+    text = 'write tables and plots of what is there, and run nothing'
+    modes.add_argument('--report', action='store_true', help=text)
     args = parser.parse_args(argv)
     if args.jobs is not None and args.jobs < 1:
         parser.error(f'--jobs must be 1 or more, got {args.jobs}')

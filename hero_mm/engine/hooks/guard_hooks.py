@@ -16,8 +16,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hero_mm.errors import NotFiniteError
-from hero_mm.pretrained.filling import some
 from hero_mm.registry import HOOKS
+from hero_mm.texts import name_some
 
 
 @HOOKS.register_module()
@@ -157,9 +157,10 @@ class FrozenNormHook(Hook):
         if names:
             runner.logger.warning(
                 f'{len(names)} frozen batch norms have the statistics of '
-                f'their start ({some(names)}): no checkpoint filled them, and '
-                'they will not learn. Load pretrained weights (init_cfg, '
-                'load_from), or train them: norm_eval=False, frozen_stages=-1'
+                f'their start ({name_some(names)}): no checkpoint filled '
+                'them, and they will not learn. Load pretrained weights '
+                '(init_cfg, load_from), or train them: norm_eval=False, '
+                'frozen_stages=-1'
             )
 
 
@@ -199,7 +200,7 @@ class BrokenVideoHook(Hook):
         for ann_file, found in met.items():
             print_log(
                 f'{len(found)} broken videos of {ann_file} {what}: '
-                f'{some(sorted(found), 50)}',
+                f'{name_some(sorted(found), 50)}',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -15,6 +15,7 @@ from typing import Any, Optional
 import numpy as np
 
 from hero_mm.errors import UserError, UserTypeError
+from hero_mm.texts import name_some
 
 from .boxes import BoolArray, FloatArray, IntArray, find_frames, iou_on_frames
 from .protocols import Protocol, get_protocol, sampled_grid
@@ -315,7 +316,7 @@ def _report(scores: TubeScores, strict: bool) -> None:
     for attribute, text in _DOUBTS.items():
         names = getattr(scores, attribute)
         found = text.format(len(names), len(scores.query_ids))
-        found = f'{found} ({name_some(names)}).'
+        found = f'{found} ({name_some(map(repr, names), _NAMED)}).'
         if names and strict and attribute in ('missing', 'unknown'):
             raise UserError(
                 f'{found} Predict every query and no other, or score without '
@@ -323,9 +324,3 @@ def _report(scores: TubeScores, strict: bool) -> None:
             )
         if names:
             warnings.warn(found, stacklevel=4)
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first few names, in quotes."""
-    shown = ', '.join(repr(name) for name in names[:_NAMED])
-    return shown + (', ...' if len(names) > _NAMED else '')

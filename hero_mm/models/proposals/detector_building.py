@@ -11,7 +11,7 @@ from torch import nn
 
 from hero_mm.errors import UserError
 from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
-from hero_mm.pretrained.filling import some
+from hero_mm.texts import name_some
 
 from ..video_encoders.building import build_part, find_part, reason
 
@@ -143,15 +143,15 @@ def load_detector(detector: nn.Module, checkpoint: str) -> None:
     if wrong:
         raise UserError(
             f'checkpoint {path} does not fit {kind}: missing or of another '
-            f'size are {some(wrong)}; give the checkpoint that belongs to the '
-            'config of the detector'
+            f'size are {name_some(wrong)}; give the checkpoint that belongs '
+            'to the config of the detector'
         )
     unknown = sorted(weights.keys() - wanted.keys())
     if unknown:
         # Position ids of old language models, averages of a training.
         print_log(
             f'{path}: weights that {kind} has not are left out: '
-            f'{some(unknown)}',
+            f'{name_some(unknown)}',
             logger='current',
         )
     detector.load_state_dict({name: weights[name] for name in wanted})
