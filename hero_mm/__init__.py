@@ -50,8 +50,9 @@ def ground(
         texts (str | Sequence[str]): K sentences.
         model (str | os.PathLike, optional): A package, a work dir, a config.
             Defaults to the model that is shipped.
-        **options: ``device`` and ``trust`` of the inferencer; the others,
-            such as ``out_dir`` or ``segment``, of its call.
+        **options: ``device``, ``trust``, ``weights``, ``window`` and
+            ``top_k`` of the inferencer; the others, such as ``out_dir`` or
+            ``segment``, of its call.
 
     Returns:
         list[dict]: K tubes, as :meth:`TubeInferencer.ground` gives them; of a
@@ -60,7 +61,8 @@ def ground(
     """
     from .apis import TubeInferencer
 
-    settings = {k: options.pop(k) for k in ('device', 'trust') if k in options}
+    own = ('device', 'trust', 'weights', 'window', 'top_k')
+    settings = {k: options.pop(k) for k in own if k in options}
     answer = TubeInferencer(model, **settings)(video, texts, **options)
     found: list[dict[str, Any]] = answer['predictions']
     return found

@@ -178,9 +178,18 @@ def provide_drn() -> None:
     if name not in sys.modules:
         package, module = ModuleType(name), ModuleType(f'{name}.drn')
         package.__path__ = []
-        module.DRN = None  # type: ignore[attr-defined]
+        module.DRN = _no_drn  # type: ignore[attr-defined]
         package.drn = module  # type: ignore[attr-defined]
         sys.modules[name], sys.modules[f'{name}.drn'] = package, module
+
+
+def _no_drn(*args: Any, **options: Any) -> None:
+    raise NotImplementedError(
+        'the wheel of mmaction2 1.2.0 lacks DRN (mmaction2#2714). Its source, '
+        'mmaction/models/localizers/drn of the repository, imports '
+        'torchvision: see that it imports, then put that folder into the '
+        'installed package'
+    )
 
 
 def disable_multimodal() -> None:
@@ -283,9 +292,15 @@ def replace_pkg_resources() -> None:
 # The two functions below run with the globals of MMEngine's module.
 def is_installed(package: str) -> bool:
     """Whether a distribution or a module of this name is there."""
-    from hero_mm.compat import package_folder_of
+    import importlib.metadata
 
-    return package_folder_of(package) is not None
+    from hero_mm.compat import package_folder
+
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return package_folder(package) is not None
+    return True
 
 
 def get_installed_path(package: str) -> str:

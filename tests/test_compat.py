@@ -5,7 +5,7 @@ import importlib.util
 import subprocess
 import sys
 import types
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, distributions
 
 import pytest
 import torch
@@ -123,7 +123,8 @@ def test_drn_is_served_where_it_is_missing(tmp_path, monkeypatch):
     assert name not in sys.modules
     folder.rmdir()
     compat.provide_drn()
-    assert sys.modules[f'{name}.drn'].DRN is None
+    with pytest.raises(NotImplementedError, match='put that folder into'):
+        sys.modules[f'{name}.drn'].DRN(1, depth=2)
 
 
 def test_each_package_is_asked_for_what_it_needs(monkeypatch):
@@ -203,6 +204,8 @@ def test_installed_packages_are_found(repo_root, tmp_path, monkeypatch):
         assert module.is_installed('mmengine')
         assert not module.is_installed('hero_mm_nowhere')
         assert not module.is_installed('spread_over')
+        # Also where the module has another name.
+        assert all(module.is_installed(one.name) for one in distributions())
         found = module.get_installed_path('hero_mm')
         assert found == str(repo_root / 'hero_mm')
         with pytest.raises(RuntimeError, match='spread_over is a namespace'):

@@ -282,11 +282,13 @@ def write_package(
     content = _portable(cfg, pipeline_steps(cfg))
     words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]
     folder = Path(out)
+    known = _scores(inferencer) if scores is None else scores
     label = dict(
         format=FORMAT,
         name=name or folder.resolve().name,
         trained_on=data or _describe_data(cfg),
-        scores=dict(_scores(inferencer) if scores is None else scores),
+        # Of a file of eval_tubes.py; what is no float there is no score.
+        scores={k: v for k, v in known.items() if isinstance(v, float)},
         licence=licence,
         words=len(words) or None,
         hero_mm_version=__version__,

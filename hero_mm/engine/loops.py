@@ -33,6 +33,8 @@ class BudgetTrainLoop(EpochBasedTrainLoop):
     def __init__(
         self, runner: Runner, dataloader: Any, max_iters: int, **kwargs: Any
     ) -> None:
+        if max_iters < 1:
+            raise UserError(f'max_iters must be at least 1, got {max_iters}')
         super().__init__(runner, dataloader, max_epochs=1, **kwargs)
         self._max_iters = int(max_iters)
         self._max_epochs = -(-self._max_iters // len(self.dataloader))

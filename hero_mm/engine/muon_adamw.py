@@ -14,6 +14,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
+from hero_mm.errors import UserError
 from hero_mm.registry import OPTIMIZERS
 
 # Of the quintic iteration that pulls all singular values towards 1.
@@ -66,6 +67,8 @@ class MuonAdamW(torch.optim.AdamW):
         min_side: int = 8,
         **kwargs: Any,
     ) -> None:
+        if not 0 <= momentum < 1:
+            raise UserError(f'momentum must be in [0, 1), got {momentum}')
         groups: list[dict[str, Any]] = []
         for given in params:
             group = given if isinstance(given, dict) else dict(params=[given])

@@ -83,7 +83,7 @@ def scale_by_steps(cfg: Any) -> Optional[dict]:
     """``auto_scale_lr``, which counts gradients that are accumulated."""
     scale = cfg.get('auto_scale_lr')
     count = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    if not scale or count == 1:
+    if not scale or not scale.get('enable') or count == 1:
         return scale
     return dict(scale, base_batch_size=scale['base_batch_size'] / count)
 

@@ -269,7 +269,8 @@ class SlotAttention(nn.Module):
         # The window of each frame; a cyclic shift brings them together.
         number = torch.arange(x.shape[1], device=x.device) + window
         number = (number - self.begin).div(window, rounding_mode='floor')
-        x, mask, times = (v.roll(-self.begin, 1) for v in (x, mask, times))
+        if self.begin:
+            x, mask, times = (v.roll(-self.begin, 1) for v in (x, mask, times))
         tokens = rearrange(x, 'q (n w) r d -> (q n r) w d', w=window)
         mask = rearrange(mask, 'q (n w) r -> q n r 1 1 w', w=window)
         times = rearrange(times, 'q (n w) -> q n w', w=window)
@@ -284,7 +285,8 @@ class SlotAttention(nn.Module):
         out = rearrange(
             out, '(q n r) w d -> q (n w) r d', r=x.shape[2], q=len(x)
         )
-        out = out.roll(self.begin, 1)
+        if self.begin:
+            out = out.roll(self.begin, 1)
         if not torch.compiler.is_compiling():
             return out[:, :frames]
         # Contiguous, whatever was padded: one graph serves all lengths.
@@ -378,17 +380,11 @@ class JointReasoningLayer(nn.Module):
         super().__init__()
         # Of time, frame tokens and words, in units of D squared.
         saved = 4 + 6 + 2 * FFN_RATIO + 5 * with_words
-        attention = Attention(embed_dims, num_heads)
-        ffn = FeedForward(embed_dims, FFN_RATIO + saved / 2)
-        start_silent(ffn[-1])
-        self.layer = nn.ModuleDict(
-            dict(
-                norm_attention=nn.LayerNorm(embed_dims),
-                attention=attention,
-                norm_ffn=nn.LayerNorm(embed_dims),
-                ffn=ffn,
-            )
-        )
+        self.norm_attention = nn.LayerNorm(embed_dims)
+        self.attention = Attention(embed_dims, num_heads)
+        self.norm_ffn = nn.LayerNorm(embed_dims)
+        self.ffn = FeedForward(embed_dims, FFN_RATIO + saved / 2)
+        start_silent(self.ffn[-1])
 
     def forward(
         self, x_QTRD: Tensor, frames_QTD: Tensor, context: Context
@@ -400,9 +396,8 @@ class JointReasoningLayer(nn.Module):
             parts.append(context.words_QLD)
             real.append(context.word_mask_QL)
         tokens, seen = torch.cat(parts, 1), torch.cat(real, 1)[:, None, None]
-        x = self.layer['norm_attention'](tokens)
-        tokens = tokens + self.layer['attention'](x, seen)
-        tokens = tokens + self.layer['ffn'](self.layer['norm_ffn'](tokens))
+        tokens = tokens + self.attention(self.norm_attention(tokens), seen)
+        tokens = tokens + self.ffn(self.norm_ffn(tokens))
         number = parts[0].shape[1]
         regions = tokens[:, :number].reshape(x_QTRD.shape)
         return regions, tokens[:, number : number + frames_QTD.shape[1]]

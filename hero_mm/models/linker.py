@@ -65,6 +65,11 @@ class RegionLinker(BaseModule):
 
     def __init__(self, num_slots: int, max_gap: int = 8) -> None:
         super().__init__()
+        if min(num_slots, max_gap) < 1:
+            raise UserError(
+                'num_slots and max_gap must be at least 1; got '
+                f'{num_slots} and {max_gap}'
+            )
         self.num_slots = num_slots
         self.max_gap = max_gap
 

@@ -119,7 +119,7 @@ class ColourReader(nn.Module):
             (across / 2, down / 2),
             region_points(regions.boxes_BTN4, 0.6, self.points),
         )
-        return self.project(read.flatten(-2))
+        return self.project(read.flatten(-2).to(pyramid.levels[0]))
 
 
 @MODELS.register_module()

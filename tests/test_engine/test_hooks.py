@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from rich.console import Console
@@ -46,6 +47,13 @@ class Model(BaseModel):
         if self.steps == self.fail_at:
             raise KeyboardInterrupt
         return dict(loss=(self.weight * inputs[0]).sum())
+
+
+class Says(Hook):
+    line = 'a long line ' * 20
+
+    def after_train_iter(self, runner, *args, **options):
+        runner.logger.info(self.line)
 
 
 def make_sample(path='none.mp4', video_id='clip') -> GroundingDataSample:
@@ -99,7 +107,9 @@ def screen(monkeypatch):
     monkeypatch.setattr(
         progress_bar_hook,
         'Console',
-        lambda: Console(file=file, force_terminal=True, width=140),
+        lambda **more: Console(
+            file=file, force_terminal=True, width=140, **more
+        ),
     )
     monkeypatch.setenv('TERM', 'xterm')
     return file
@@ -118,8 +128,11 @@ def test_a_bar_stands_below_the_log(tmp_path, screen, train):
         if type(one).__name__ == 'StreamHandler'
     )
     handler.setStream(screen)
+    runner.register_hook(Says())
     runner.train()
     text = screen.getvalue()
+    # Lines of the log are not broken.
+    assert Says.line in text
     assert '8/8' in text and 'val' in text and '4/4' in text
     assert 'loss ' in text and 'm_vIoU: 0.5' in text
     assert ('epoch 2/2' in text) is (train is EPOCHS)
@@ -136,7 +149,9 @@ def test_a_bar_stands_below_the_log(tmp_path, screen, train):
 def test_elsewhere_there_is_none(tmp_path, screen, monkeypatch, reason):
     if reason == 'no terminal':
         console = Console(file=screen)
-        monkeypatch.setattr(progress_bar_hook, 'Console', lambda: console)
+        monkeypatch.setattr(
+            progress_bar_hook, 'Console', lambda **more: console
+        )
     else:
         monkeypatch.setattr(progress_bar_hook, 'is_main_process', bool)
     make_runner(tmp_path, hooks=[HOOK]).test()

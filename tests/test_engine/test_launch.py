@@ -115,6 +115,8 @@ def test_accumulated_gradients_count_in_a_scaled_rate(monkeypatch):
     assert cfg.auto_scale_lr == scale
     strategy_runner.fit_strategy(cfg)
     assert cfg.strategy.auto_scale_lr['base_batch_size'] == 2
+    cfg = dict(cfg, auto_scale_lr=dict(enable=False))
+    assert strategy_runner.scale_by_steps(cfg) == dict(enable=False)
     built = []
     monkeypatch.setattr(launch.RUNNERS, 'build', built.append)
     cfg = Config(dict(runner_type='Mine'))

@@ -93,3 +93,8 @@ def test_groups_of_a_config():
         for group in wrapper.optimizer.param_groups
     }
     assert rates == {(True, 0.01), (True, 0.1), (False, 0.01), (False, 0.1)}
+
+
+def test_a_momentum_of_one_is_refused():
+    with pytest.raises(ValueError, match=r'in \[0, 1\), got 1.0'):
+        MuonAdamW([nn.Parameter(torch.zeros(9, 9))], momentum=1.0)

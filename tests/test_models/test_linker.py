@@ -167,6 +167,8 @@ def test_every_region_goes_into_one_slot():
 def test_more_regions_than_slots_are_refused():
     with pytest.raises(ValueError, match='3 regions a frame do not fit.*=2'):
         RegionLinker(num_slots=2)(*batch(Scene(2, 3)))
+    with pytest.raises(ValueError, match='at least 1; got 2 and 0'):
+        RegionLinker(num_slots=2, max_gap=0)
 
 
 def random_scene(

@@ -76,3 +76,11 @@ def test_bfloat16_predicts_the_same_tubes(build, clips, predict):
 def half(predict, model, clips):
     with torch.autocast('cpu', torch.bfloat16):
         return predict(model, *clips)
+
+
+@pytest.mark.parametrize('kind', [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision(kind, build_hero, clips, predict):
+    """Not by autocast: its weights, as strategies hold them."""
+    model = build_hero().to(kind)
+    for got in predict(model, *clips):
+        assert got.bboxes.isfinite().all() and got.spans.isfinite().all()

@@ -108,10 +108,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if not args.check:
         # What stands round the tables stays.
         before, begin, rest = text.partition(BEGIN)
-        _, end, after = rest.partition(END)
+        old, end, after = rest.partition(END)
         if not (begin and end):
             raise UserError(f'{PAGE} needs the lines {BEGIN!r} and {END!r}')
         section = zoo_section(rows, cells)
+        if args.only != [''] and old.strip():
+            # Rows that were not tried are of the versions that stand there.
+            about, tables = old.strip().split('\n')[0], section.split('\n')[1:]
+            section = '\n'.join([about, *tables])
         text = f'{before}{BEGIN}\n\n{section}\n\n{END}{after}'
         write_text(PAGE, text)
         print(f'wrote {PAGE}')

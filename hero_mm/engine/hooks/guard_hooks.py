@@ -15,7 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hero_mm.errors import NotFiniteError
+from hero_mm.errors import NotFiniteError, UserError
 from hero_mm.registry import HOOKS
 from hero_mm.texts import name_some
 
@@ -72,6 +72,8 @@ class FiniteLossHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, interval: int = 20) -> None:
+        if interval < 1:
+            raise UserError(f'interval must be at least 1, got {interval}')
         self.interval = interval
         # Iteration, loss and videos of the steps since the last reading.
         self._seen: list[tuple[int, torch.Tensor, list[str]]] = []
@@ -111,7 +113,7 @@ class FiniteLossHook(Hook):
         if not worst:
             self._seen.clear()
             return
-        where = 'in another process'
+        where = f'in another process, up to iteration {self._seen[-1][0]}'
         if bad.any():
             number, _, videos = self._seen[int(bad.int().argmax())]
             named = ', '.join(videos) or 'unknown'

@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
@@ -33,7 +34,8 @@ class ProgressBarHook(Hook):
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._console = Console()
+        # Lines of the log stay whole.
+        self._console = Console(soft_wrap=True)
         self._bar: Optional[Progress] = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -54,6 +56,8 @@ class ProgressBarHook(Hook):
             console=console,
             refresh_per_second=4,
             transient=True,
+            # Elsewhere errors of the run go where they are sent.
+            redirect_stderr=sys.stderr.isatty(),
         )
         self._bar.start()
         # Where a run is left by an error no hook is called.

@@ -169,7 +169,7 @@ class DeadlineHook(Hook):
     """
 
     def __init__(self) -> None:
-        self.stop_at = float(os.environ.get(STOP_AT, 'inf'))
+        self.stop_at = float(os.environ.get(STOP_AT) or 'inf')
         self._epoch_start = self._val_start = self._val = 0.0
 
     def before_train_epoch(self, runner: Runner) -> None:

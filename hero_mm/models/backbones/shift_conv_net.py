@@ -45,7 +45,8 @@ class ClipNorm(nn.Module):
             return torch.cat(clips)
         clips = x.unflatten(0, (-1, num_frames))
         real = mask.unflatten(0, (-1, num_frames))
-        count = real.sum((1, 3, 4), keepdim=True)
+        # A run of frames may be all padding.
+        count = real.sum((1, 3, 4), keepdim=True).clamp(min=1)
         mean = (clips * real).sum((1, 3, 4), keepdim=True) / count
         clips = clips - mean
         var = (clips.square() * real).sum((1, 3, 4), keepdim=True) / count

@@ -77,6 +77,11 @@ class DetectorProposals(ProposalGenerator):
                 'by itself (configs/detectors/fcos_shapes.py), or take '
                 'DenseHeadProposals, which learns (docs/proposals.md)'
             )
+        if min(scale, max_per_frame, batch_size) <= 0:
+            raise UserError(
+                'scale, max_per_frame and batch_size must be positive; got '
+                f'{scale}, {max_per_frame} and {batch_size}'
+            )
         self.detector: Any = build_detector(detector, language_model)
         self.checkpoint = checkpoint
         self.takes_text = hasattr(self.detector, 'language_model')

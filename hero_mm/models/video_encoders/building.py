@@ -33,7 +33,10 @@ CHOOSE = (
     "out_type='featmap' of mmpretrain)"
 )
 # Of mmaction2; others without a map show it when they are built.
-WITHOUT_MAP = ('C3D', 'TimeSformer', 'TPN', 'UniFormerV2', 'STGCN', 'AAGCN')
+WITHOUT_MAP = (
+    *('C3D', 'TimeSformer', 'TPN', 'UniFormerV2'),
+    *('STGCN', 'AAGCN', 'RGBPoseConv3D', 'ResNetAudio'),
+)
 
 
 def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
@@ -85,10 +88,10 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
             f'({reason(error)}); pip install {package} (docs/install.md says '
             'which versions fit)'
         ) from error
-    raise UserError(
-        f'{scope} has no {role} {kind!r}; parts of other packages have a '
-        'prefix, as mmdet.ResNet'
-    )
+    hint = ''
+    if scope == 'hero_mm':
+        hint = '; parts of other packages have a prefix, as mmdet.ResNet'
+    raise UserError(f'{scope} has no {role} {kind!r}{hint}')
 
 
 def reason(error: BaseException) -> str:

@@ -169,12 +169,16 @@ class FeatureTower(BaseModule):
         if self.neck is not None:
             out = self._run(self.neck, imgs, tuple(flat))
             flat = _as_maps(out, 4, self.neck)
-        window = frames // length
-        place = frames - starts[window]
-        return [
-            one.unflatten(0, (num_clips, -1, length))[:, window, place]
+        maps = [
+            one.unflatten(0, (num_clips, -1, length))
             for one in (*maps, flat[self.level])
         ]
+        if len(starts) == 1:
+            # Views: nothing is copied.
+            return [one[:, 0, :num_frames] for one in maps]
+        window = frames // length
+        place = frames - starts[window]
+        return [one[:, window, place] for one in maps]
 
     def _steps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
@@ -388,7 +392,13 @@ def _with_gradient(module: nn.Module, inputs: tuple) -> Optional[tuple]:
 def _sees(backbone: Any) -> str:
     """What a backbone sees at once, a key of :data:`LENGTHS`."""
     if hasattr(backbone, 'input_layout'):
-        return backbone.input_layout
+        layout = backbone.input_layout
+        if layout not in LENGTHS:
+            raise UserError(
+                f'input_layout={layout!r} of {type(backbone).__name__} must '
+                f'be one of {[*LENGTHS]}'
+            )
+        return layout
     # TSM and its kind hold 3-D pooling and non-local blocks, and take frames.
     if hasattr(backbone, 'num_segments'):
         return 'segments' if backbone.num_segments else 'frame'

@@ -204,6 +204,7 @@ def test_sentences_are_needed_with_the_video(prompted, make_clip, collate):
         (dict(text='cup'), "RetinaNet has no language.*'cup'"),
         (dict(language_model='x'), "has no language model: .*'x'"),
         (dict(frozen=False), 'Train it by itself'),
+        (dict(scale=0), 'must be positive; got 0, 50 and 16'),
     ],
 )
 def test_wrong_options_are_refused(wrong, words, detector_config):
