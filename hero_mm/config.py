@@ -52,7 +52,7 @@ def read_config(
         for name, value in options.items()
         if '.' not in name and isinstance(value, SCALARS) and _is_free(name)
     }
-    plain = Config.fromfile(file)
+    plain = _read(file)
     cfg = _evaluate(file, top) or plain
     _check_effect(file, cfg, plain, top)
     for key, value in options.items():
@@ -64,6 +64,21 @@ def read_config(
                 f'{error.args[0]}'
             ) from error
     return cfg
+
+
+def _read(file: Path) -> Config:
+    """Read a config as MMEngine does."""
+    try:
+        return Config.fromfile(file)
+    except FileNotFoundError as error:
+        missing = Path(error.filename or '')
+        if missing.parent.name != '.mim':
+            raise
+        raise UserError(
+            f'{file} names a config by PACKAGE::, which finds those of an '
+            f'installed package, and {missing} is missing: install the '
+            'package (pip install -e .), or give the path of the config'
+        ) from error
 
 
 def find_config(path: PathLike) -> Path:

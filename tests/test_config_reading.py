@@ -195,3 +195,16 @@ def test_the_config_of_a_checkpoint(tmp_path):
     beside.unlink()
     (tmp_path / 'last_checkpoint').touch()
     assert find_config(path) == tmp_path / 'script.py'
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    """A folder on PYTHONPATH has no configs for ``hero_mm::``."""
+    place = 'mmengine.config.config.get_installed_path'
+    monkeypatch.setattr(place, lambda package: str(tmp_path))
+    config = tmp_path / 'mine.py'
+    config.write_text("_base_ = 'hero_mm::hero/x.py'\n")
+    with pytest.raises(ValueError, match=r'mine.py names .*pip install -e \.'):
+        read_config(config)
+    config.write_text("_base_ = 'x.py'\n")
+    with pytest.raises(FileNotFoundError, match='x.py'):
+        read_config(config)

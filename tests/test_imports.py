@@ -1,6 +1,7 @@
 """Everything imports and compiles, and keeps the rules of the house."""
 
 import ast
+import doctest
 import importlib
 import pkgutil
 import subprocess
@@ -142,3 +143,14 @@ def test_a_room_imports_nothing_that_stands_on_it(room):
                 and name.split('.')[1] in ABOVE[room]
             ]
     assert broken == []
+
+
+def test_examples_of_docstrings():
+    tried = 0
+    for name in MODULES:
+        path = ROOT / f'{name.replace(".", "/")}.py'
+        if path.is_file() and '>>> ' in path.read_text():
+            result = doctest.testmod(importlib.import_module(name))
+            assert not result.failed, name
+            tried += result.attempted
+    assert tried > 20

@@ -1,17 +1,11 @@
 """Texts of users in places that would act on them."""
 
 import csv
-import doctest
 import io
 
 import pytest
 
-from hero_mm import texts
 from hero_mm.texts import csv_text, markdown, printable
-
-
-def test_the_examples():
-    assert doctest.testmod(texts).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -96,10 +96,11 @@ class TubeInferencer(BaseInferencer):
             config, or a number is out of its range.
 
     Examples:
-        >>> inferencer = TubeInferencer('work_dirs/hero_shapes')
-        >>> result = inferencer('clip.mp4', 'the red square spins')
-        >>> result['predictions'][0]['span_seconds']
-        [2.1, 4.6]
+        ::
+
+            inferencer = TubeInferencer('work_dirs/hero_shapes')
+            result = inferencer('clip.mp4', 'the red square spins')
+            result['predictions'][0]['span_seconds']  # [2.1, 4.6]
     """
 
     def __init__(

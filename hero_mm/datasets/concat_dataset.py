@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 
 from hero_mm.registry import DATASETS
 
-from .grounding_dataset import GroundingDataset
+from .grounding_dataset import GroundingDataset, check_descriptors
 
 
 @DATASETS.register_module(name='ConcatDataset')
@@ -43,6 +43,11 @@ class GroundingConcatDataset(ConcatDataset):
         super().__init__(built, lazy_init=True, ignore_keys=keys)
         if not lazy_init:
             self.full_init()
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """The items of a batch; see :class:`GroundingDataset`."""
+        check_descriptors(len(indices))
+        return [self[idx] for idx in indices]
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -4,6 +4,8 @@ An item is a clip with K >= 1 queries; see ``docs/design.md``.
 """
 
 import logging
+import os
+import resource
 import zlib
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -14,6 +16,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import get_rank
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
+from torch.utils.data import get_worker_info
 
 from hero_mm.errors import UserError
 from hero_mm.registry import DATASETS, TRANSFORMS
@@ -22,6 +25,12 @@ from .annotation import VideoInfo, load_annotation
 from .source import missing_paths
 from .true_actions import TrueActions
 from .video_base import VideoError
+
+# With so many file descriptors nobody runs out of them.
+_MANY = 4096
+# Descriptors that a worker needs beside one a clip.
+_SPARE = 8
+_OPEN_FILES = '/proc/self/fd'
 
 
 @DATASETS.register_module()
@@ -168,6 +177,16 @@ class GroundingDataset(BaseDataset):
         """
         self._drawn.copy_(torch.tensor([epoch, seed]))
 
+    def __getitems__(self, indices: list[int]) -> list[dict]:
+        """The items of a batch, as a data loader asks for them.
+
+        Raises:
+            OSError: A worker process has too few file descriptors left to send
+                them.
+        """
+        check_descriptors(len(indices))
+        return [self[idx] for idx in indices]
+
     def __getitem__(self, idx: int) -> dict:
         """One item, through the pipeline."""
         epoch, seed = self._drawn.tolist()
@@ -280,3 +299,20 @@ class GroundingDataset(BaseDataset):
 
 def _seed_numpy(source: list[int]) -> None:
     np.random.seed(np.random.SeedSequence(source).generate_state(4))
+
+
+def check_descriptors(count: int) -> None:
+    """OSError where a worker could not send clips: it would wait for ever."""
+    if get_worker_info() is None:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit >= _MANY or not os.path.isdir(_OPEN_FILES):
+        return
+    free = limit - len(os.listdir(_OPEN_FILES))
+    if free < count + _SPARE:
+        raise OSError(
+            f'a data worker has {free} of {limit} file descriptors left, and '
+            f'needs {count + _SPARE} to send {count} clips; raise the limit '
+            '(ulimit -n 1024), or set num_workers=0 or a smaller batch_size '
+            'or prefetch_factor'
+        )

@@ -3,6 +3,7 @@
 The tool around it is tested in tests/test_tools/test_ablate.py.
 """
 
+import inspect
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from hero_mm.apis.ablation.suite import read_suite
 from hero_mm.apis.complexity import count_flops
 from hero_mm.apis.random_clips import make_item
 from hero_mm.config import read_config
-from hero_mm.registry import MODELS
+from hero_mm.registry import DATASETS, MODELS
 
 NAMES = ('parts', 'retrieval', 'labels', 'probes')
 
@@ -41,6 +42,7 @@ def test_the_suites_that_come_with_it(suites, repo_root):
     found = sorted((repo_root / 'configs/ablations').glob('*.py'))
     assert [path.stem for path in found] == sorted(NAMES)
     parts = suites['parts']
+    assert all(run.seeds == (0, 1) for run in parts.runs)
     for suite in suites.values():
         shown = {row for table in suite.comparisons for row in table.rows}
         shown = {suite.row(text)[0].name for text in shown}
@@ -56,10 +58,24 @@ def test_the_suites_that_come_with_it(suites, repo_root):
 def test_options_have_a_place_in_the_config(
     name, suites, repo_root, monkeypatch
 ):
+    """Of runs that others train, too; a misspelt one would change nothing."""
     monkeypatch.chdir(repo_root)
+    configs, asked = {}, 0
     for run in suites[name].runs:
-        for trial in run.tests if run.config else ():
-            read_config(run.config, {**run.options, **trial.options})
+        _, _, of = str(run.budget.value).partition('/')
+        path = run.config or suites['parts'].run(of).config
+        if path not in configs:
+            configs[path] = read_config(path)
+        for key in {*run.options, *(k for t in run.tests for k in t.options)}:
+            *parents, last = key.split('.')
+            part = configs[path]
+            for parent in parents:
+                part = part[int(parent) if parent.isdigit() else parent]
+            if last not in part:
+                kind = MODELS.get(part.type) or DATASETS.get(part.type)
+                assert last in inspect.signature(kind).parameters, key
+            asked += 1
+    assert asked
 
 
 def test_the_first_seed_of_all_comes_first():

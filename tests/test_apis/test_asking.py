@@ -19,6 +19,7 @@ from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
 from hero_mm.apis.answers import answers_csv
 from hero_mm.apis.asking import Asking
+from hero_mm.apis.inputs import short_names
 from hero_mm.evaluation import load_predictions
 from hero_mm.models import WordTextEncoder
 from hero_mm.visualization import VideoWriter, write_png
@@ -363,3 +364,14 @@ def test_a_name_that_is_no_text(place):
     names = {video for video, _ in pairs()}
     assert os.fsdecode(b'videos/\xff.mp4') in names and len(names) == 3
     assert len(list((place / 'out').glob('*.mp4'))) == 3
+
+
+def test_videos_of_relative_and_absolute_paths_have_names(monkeypatch):
+    monkeypatch.chdir('/')
+    names = short_names(['a/b.mp4', '/a/c/d.mp4'])
+    assert names == {'a/b.mp4': 'b.mp4', '/a/c/d.mp4': 'c/d.mp4'}
+
+
+def test_a_command_is_needed():
+    with pytest.raises(SystemExit, match='2'):
+        cli.main([])

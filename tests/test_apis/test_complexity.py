@@ -141,6 +141,8 @@ def test_counting_leaves_no_trace(hero):
     count_flops(hero, [item])
     assert 'pred_queries' not in item['data_samples']
     assert hero.training and hero.tube_head.training
+    with pytest.raises(ZeroDivisionError):
+        flops_of(lambda: 1 / 0)
     assert torch.backends.mha.get_fastpath_enabled()
     with pytest.raises(TypeError, match='Linear has no scout, encode'):
         count_flops(nn.Linear(2, 2), [])

@@ -318,13 +318,18 @@ def test_what_the_family_offers(inferencer, video, tmp_path, capsys):
     assert frames.tolist() == list(range(10, 30)) and boxes.shape == (20, 4)
 
 
-def test_a_drawing_error_loses_no_answer(
+def test_answers_are_written_before_drawings(
     inferencer, video, tmp_path, monkeypatch
 ):
+    written, out = [], tmp_path / 'pred'
+
     def fail(*args, **options):
+        written.extend(out.iterdir())
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('hero_mm.apis.inferencer.draw_tubes', fail)
-    result = inferencer(video, 'x', out_dir=tmp_path / 'out')
+    result = inferencer(video, 'x', out_dir=tmp_path / 'o', pred_out_dir=out)
     assert len(result['predictions']) == 1 and result['visualization'] == []
     assert 'not drawn' in result['errors'][str(video)]
+    (path,) = written
+    assert '0' in load_predictions(path)[0]

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -367,3 +368,17 @@ def test_complete_tracks_and_predicates(tmp_path, default):
         names = [one.tracks['0'].predicates[0] for one in (found, second)]
         assert names[0] is names[1]
         save_annotation(path, loaded.metainfo, loaded.videos, loaded.data_list)
+
+
+def test_sentences_of_a_clip_are_checked_in_linear_time(tmp_path):
+    raw, seconds = written(), []
+    for number in (1_000, 8_000):
+        raw['data_list'][0]['queries'] = [
+            query(query_id=str(n)) for n in range(number)
+        ]
+        path = _store(tmp_path, raw)
+        start = time.process_time()
+        load_annotation(path)
+        seconds.append(time.process_time() - start)
+    # Of all pairs it would take 64 times as long.
+    assert seconds[1] < 20 * seconds[0] + 0.1

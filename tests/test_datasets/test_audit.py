@@ -10,6 +10,7 @@ import pytest
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.checks import (
+    ERRORS,
     NOTES,
     audit_annotation,
     audit_videos,
@@ -185,3 +186,7 @@ def test_the_tool_fails_where_something_is_an_error(check, own):
     (own / 'ann.json').write_text(json.dumps(raw))
     done = check()
     assert done.returncode == 1 and 'span [4, 400]' in done.stderr
+
+
+def test_what_must_be_mended_fails_the_check():
+    assert {'shares', 'sides', 'keys', 'outside', 'missing'} <= ERRORS.keys()

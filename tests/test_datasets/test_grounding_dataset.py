@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import resource
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from hero_mm.datasets import GroundingDataset
+from hero_mm.datasets import GroundingDataset, grounding_dataset
 from hero_mm.datasets.annotation import AnnotationError
 from hero_mm.datasets.tracks import VideoInfo
 from hero_mm.registry import DATASETS
@@ -279,3 +280,13 @@ def test_through_a_storage_backend(toy):
     dataset = _build(toy, pipeline, backend_args=args)
     plain = _build(toy, DECODE)
     assert torch.equal(dataset[1]['inputs'], plain[1]['inputs'])
+
+
+def test_too_few_file_descriptors_are_said(toy, monkeypatch):
+    """Else a worker would wait for ever."""
+    monkeypatch.setattr(grounding_dataset, 'get_worker_info', lambda: True)
+    monkeypatch.setattr(resource, 'getrlimit', lambda kind: (40, 40))
+    dataset = _build(toy, DECODE)
+    assert len(dataset.__getitems__([0, 5])) == 2
+    with pytest.raises(OSError, match='of 40 file descriptors .*ulimit -n'):
+        dataset.__getitems__([0] * 40)

@@ -71,10 +71,10 @@ def test_what_cannot_be_is_not_saved(tmp_path, change, message):
     assert not list(tmp_path.iterdir())
 
 
-def _without_a_count(path):
+def _without_a_count(path, counts=(2, 1, 1)):
     with np.load(path) as data:
         fields = dict(data)
-    np.savez(path, **{**fields, 'counts': np.array([2, 1, 1])})
+    np.savez(path, **{**fields, 'counts': np.array(counts)})
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,7 @@ def _without_a_count(path):
         lambda path: np.savez(path, frames=np.arange(3)),
         lambda path: np.save(path.open('wb'), np.arange(3)),
         _without_a_count,
+        lambda path: _without_a_count(path, [4, -2, 1]),
     ],
 )
 def test_a_broken_file_is_found(spoil, folder):

@@ -154,3 +154,11 @@ def test_the_file_is_what_browsers_play():
     keys = [i for i, frame in enumerate(decoded) if frame.key_frame]
     assert max(np.diff([*keys, NUM_FRAMES])) <= 16
     assert np.abs(decode(content).astype(int) - frames).mean() < 8
+
+
+def test_the_background_pans_and_is_pale():
+    quiet = render(make_world(still(0, 'plain red circle', (-90, -90))))
+    quiet = quiet.astype(int)
+    assert np.abs(quiet[8] - quiet[0]).mean() > 1
+    assert np.ptp(quiet, axis=3).max() < 60
+    assert quiet.std(axis=(1, 2)).max() < 40

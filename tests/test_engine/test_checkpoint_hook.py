@@ -274,3 +274,12 @@ def test_a_work_dir_is_held_while_it_is_trained_in(tmp_path):
     runner.train()
     assert held == [True] * EPOCHS
     assert tmp_path.resolve() not in work_lock._held
+
+
+def test_weights_of_another_process_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        checkpoint_hook, 'all_reduce', lambda tensor, op: tensor.fill_(2)
+    )
+    with pytest.raises(FloatingPointError, match='2 weights .*another proces'):
+        make_runner(tmp_path).train()
+    assert find_resumable(tmp_path) is None

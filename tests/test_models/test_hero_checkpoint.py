@@ -6,7 +6,7 @@ from mmengine.runner import load_checkpoint, save_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from hero_mm.apis.checkpoint import check_weights, load_weights
-from hero_mm.pretrained.filling import check_version
+from hero_mm.pretrained.filling import MARKS_OF_0_1, check_version
 from hero_mm.registry import MODELS
 
 # What has a state of its own beside the weights would show here.
@@ -96,3 +96,11 @@ def test_weights_of_0_1_0_are_refused(mark, build_hero, tmp_path):
             load(build_hero())
     # Of a model of one's own that has such a part.
     check_version(old, known={mark})
+
+
+@pytest.mark.parametrize('mark', MARKS_OF_0_1)
+def test_marks_of_0_1_0_are_found_in_a_wrapper(mark):
+    assert len(MARKS_OF_0_1) == 3
+    with pytest.raises(ValueError, match=f'0.1.0 .*module.{mark}'):
+        check_version({f'module.{mark}': 0}, 'module.')
+    check_version({mark: 0}, 'module.')

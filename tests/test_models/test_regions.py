@@ -147,3 +147,10 @@ def test_centres_are_read_from_the_coarsest_level():
     boxes = torch.tensor([[[[8.0, 4, 16, 8], [20, 2, 24, 12]]]])
     centres = read_centres(pyramid, boxes)[0, 0]
     torch.testing.assert_close(centres, torch.tensor([[12.0, 6], [22, 7]]))
+
+
+def test_equally_sure_ones_keep_their_order():
+    boxes = [[[k, 0, k + 4, 4] for k in range(40)]]
+    few = make(boxes, [[0.5] * 40]).best(8)
+    many = make([boxes[0] * 9], [[0.5] * 40 + [0.0] * 320]).best(8)
+    assert torch.equal(few.boxes_BTN4, many.boxes_BTN4)

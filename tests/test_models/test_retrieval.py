@@ -285,3 +285,13 @@ def test_true_tubes_take_the_place_of_the_head(scouting):
     assert loss < 0.01 < 1 < wrong and none['loss_scout'] == 0
     with pytest.raises(ValueError, match="supervision must be 'head' or"):
         scouting(scout=dict(config, supervision='video'))
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_clip_of_one_frame_keeps_it():
+    retrieval = plain(depth='reason', train_prob=1.0)
+    for training in (False, True):
+        kept, meant = retrieval.train(training)(
+            torch.zeros(1, 1), real_frames(1)
+        )
+        assert kept.tolist() == [[0]] and meant.all()

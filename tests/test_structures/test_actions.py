@@ -183,3 +183,10 @@ def test_nothing_asked_and_nothing_there(ask):
     assert ask(numbers(), [clip('kick')]).shape == (0, 1)
     assert ask(numbers('kick'), []).shape == (1, 0)
     assert not ask(numbers('ride', 'hug'), [clip('kick')]).any()
+
+
+def test_objects_without_a_category_may_be_any():
+    sample = clip('run', tracks=[[], []])
+    sample.queries.texts = ['the dog runs']
+    sample.queries.categories = ['dog']
+    assert true_of_tracks([sample], 2).tolist() == [[[True, True]]]

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -50,3 +51,12 @@ def test_frames_are_taken_of_all_that_has_frames():
     assert torch.equal(taken.gt_queries.bboxes, boxes[:, [1, 3]])
     assert taken.gt_queries.spans.shape == (2, 2)
     assert taken.proposals.scores.tolist() == [1, 3]
+
+
+def test_a_sample_costs_a_data_loader_no_file_descriptor():
+    sample = GroundingDataSample()
+    sample.gt_queries = InstanceData(spans=torch.tensor([[1.0, 5]]))
+    sent = bytes(ForkingPickler.dumps(sample))
+    assert b'rebuild_tensor' not in sent
+    spans = pickle.loads(sent).gt_queries.spans
+    assert torch.equal(spans, sample.gt_queries.spans)

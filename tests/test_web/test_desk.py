@@ -241,3 +241,9 @@ def test_a_shell_can_complete(capsys):
     with pytest.raises(SystemExit):
         cli.main(['--print-completion', 'bash'])
     assert '--max-seconds' in capsys.readouterr().out
+
+
+def test_few_clips_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(desk_module, 'KEPT_CLIPS', 2)
+    desk = Desk(None, tmp_path, {}, 60)
+    assert desk._encoded.cache_info().maxsize == 2

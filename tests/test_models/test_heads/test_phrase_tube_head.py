@@ -60,3 +60,11 @@ def test_the_slot_of_the_highest_mean_is_chosen(make_regions):
     rows = torch.tensor([0, 1, 3])
     torch.testing.assert_close(boxes[0, rows], regions.boxes_BTN4[0, rows, 1])
     torch.testing.assert_close(boxes[0, 4:], regions.boxes_BTN4[0, 4:, 0])
+
+
+def test_before_it_is_seen_it_is_not_missed(make_regions):
+    mask = torch.ones(1, 6, 2, dtype=torch.bool)
+    mask[0, :2, 1] = mask[0, 4:, 1] = False
+    scores = torch.tensor([0.3, 0.95]).expand(1, 6, 2)
+    regions = make_regions(1, 6, 2, mask=mask, scores=scores)
+    assert not PhraseTubeHead()(regions)[2].any()

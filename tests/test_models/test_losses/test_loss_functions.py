@@ -44,3 +44,15 @@ def test_pairwise_iou_is_that_of_all_pairs(a, b):
     torch.testing.assert_close(
         got[0], torch.tensor(wanted), atol=1e-4, rtol=1e-4
     )
+
+
+def test_iou_by_hand():
+    """The same; a half of each; a gap as wide as a box; two points."""
+    a = torch.tensor([[0, 0, 4, 4.0], [0, 0, 2, 2], [0, 0, 2, 2], [1] * 4])
+    b = torch.tensor([[0, 0, 4, 4.0], [1, 0, 3, 2], [4, 0, 6, 2], [1] * 4])
+    a.requires_grad_()
+    iou, giou = box_iou_pairs(a, b)
+    assert iou.tolist() == pytest.approx([1, 1 / 3, 0, 0])
+    assert giou[:3].tolist() == pytest.approx([1, 1 / 3, -1 / 3])
+    (iou + giou).sum().backward()
+    assert giou.isfinite().all() and a.grad.isfinite().all()

@@ -57,3 +57,20 @@ def test_clips_without_proposals_are_named(model, make_clip, collate):
         model(**batch, mode='predict')
     with pytest.raises(ValueError, match='give the samples to encode_video'):
         model.encode_video(batch['inputs'])
+
+
+@torch.no_grad()
+def test_duplicates_are_left_out_before_the_best_are_taken(
+    model, make_clip, with_proposals, collate
+):
+    clip = with_proposals(make_clip(1))
+    given = clip['data_samples'].proposals
+    low = torch.arange(7.0)[:, None] * 4
+    given.bboxes[0] = torch.cat([low, low, low + 4, low + 4], 1)
+    given.bboxes[0, 3] = given.bboxes[0, 5] + 0.1
+    given.scores[0] = torch.tensor([0.1, 0.5, 0.3, 0.7, 0.4, 0.9, 0.2])
+    given.valid[:] = True
+    batch = collate(model, clip)
+    inputs, samples = batch['inputs'], batch['data_samples']
+    regions, _ = model.propose(model.encode(inputs), inputs, samples)
+    assert torch.equal(regions.boxes_BTN4[0, 0], given.bboxes[0, [5, 1, 4]])

@@ -340,10 +340,10 @@ def test_a_window_sees_its_own_frames(clip_of):
     found = tower('OfOneLength', num_frames=16)
     clip = clip_of(40, (8, 8))
     before = map_of(found, clip)
-    clip['imgs'][:, 18] += 1
+    clip['imgs'][:, 30] += 1
     moved = (map_of(found, clip) - before).abs().amax((0, 2, 3, 4))
-    # The last window starts at 24, and its first 8 frames are of the second.
-    assert (moved > 1e-6).nonzero().flatten().tolist() == [*range(16, 32)]
+    # The second window holds 16 to 31; the last one begins at 24.
+    assert (moved > 1e-6).nonzero().flatten().tolist() == [*range(16, 40)]
 
 
 def test_pathways_stand_beside_each_other(clip_of):
@@ -535,3 +535,41 @@ def test_weights_of_a_whole_recogniser(tmp_path, motion):
     assert torch.equal(encoder.projects[0].weight, project)
     if motion:
         assert not torch.equal(encoder.backbone.conv.weight, weight)
+
+
+class Shift(nn.Module):
+    def __init__(self, num_segments):
+        super().__init__()
+        self.num_segments = num_segments
+
+    def forward(self, x):
+        clips = x.unflatten(0, (-1, self.num_segments))
+        return clips.roll(1, 1).flatten(0, 1)
+
+
+class Shifted(nn.Module):
+    """2-D as TSM: parts know the frames of a clip, or half of them."""
+
+    def __init__(self, num_segments=8):
+        super().__init__()
+        self.num_segments = num_segments
+        self.conv = nn.Conv2d(3, 4, 8, 8)
+        self.shift, self.late = Shift(num_segments), Shift(num_segments // 2)
+
+    def forward(self, x):
+        return self.shift(self.conv(x))
+
+
+def test_parts_know_the_frames_of_a_clip(clip_of, register):
+    register(Shifted)
+    found = tower('Shifted')
+    clip = clip_of(6, (16, 16), clips=2)
+    plain = found.backbone.conv(clip['imgs'].flatten(0, 1))
+    wanted = plain.unflatten(0, (2, 6)).roll(1, 1)
+    torch.testing.assert_close(map_of(found, clip), wanted)
+    assert found.backbone.late.num_segments == 3
+
+
+def test_sides_are_multiples_of_all_strides():
+    assert tower('Flat', strides=[4, 16], level=0).multiple == 16
+    assert tower('Flat', strides=[6, 4]).multiple == 12
