@@ -109,6 +109,8 @@ def explain(error: BaseException) -> Optional[str]:
             text = _from_worker(str(link))
             if text is not None:
                 return text
+        elif isinstance(link, FileNotFoundError) and link.filename:
+            return f'{link.filename} does not exist; correct the path'
         elif isinstance(link, (UserError, OSError)):
             return str(link)
     return None

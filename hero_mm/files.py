@@ -221,7 +221,8 @@ def read_text(path: Union[str, Path]) -> str:
 
 def write_text(path: PathLike, text: str) -> None:
     """Write a text as UTF-8; see :func:`write_bytes`."""
-    write_bytes(path, text.encode())
+    # Names of files may hold what is no text.
+    write_bytes(path, text.encode(errors='backslashreplace'))
 
 
 def append_line(path: PathLike, line: str) -> None:

@@ -22,7 +22,8 @@ class JsonError(UserError):
         self.found = found
 
     def __str__(self) -> str:
-        return f'{self.path}, {self.where}: {self.found}'
+        place = f'{self.path}, {self.where}'
+        return f'{place}: {self.found}. Cure: fetch or write the file again.'
 
 
 class Repeated(list):

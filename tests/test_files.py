@@ -124,6 +124,11 @@ def test_a_device_that_is_full():
     assert not os.path.isfile('/dev/null')
 
 
+def test_a_name_that_is_no_text_is_escaped(tmp_path):
+    write_text(tmp_path / 'a.txt', os.fsdecode(b'caf\xe9'))
+    assert (tmp_path / 'a.txt').read_bytes() == b'caf\\udce9'
+
+
 @pytest.mark.parametrize(
     'place,words',
     [('file', 'this is a folder'), ('old.txt/new.txt', 'is a file')],

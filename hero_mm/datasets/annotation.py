@@ -46,6 +46,10 @@ _BOX_CURE = (
     'give [x1, y1, x2, y2] with x2 > x1 and y2 > y1, in pixels; convert boxes '
     'of left, top, width and height'
 )
+# Boxes that are checked at once.
+_CHUNK = 1 << 20
+# The boxes beside a file (N, 4), and which of them are none (N,).
+Rows = tuple[np.ndarray, np.ndarray]
 
 
 class GroundTruths(Mapping):
@@ -180,9 +184,14 @@ def _read(file: Entry, store: Optional[TrackStore]) -> GroundingAnnotation:
             'update hero_mm, or convert the data with this version',
         )
     complete = about.flag('tracks_complete', False)
+    boxes = np.zeros((0, 4)) if store is None else store.array
+    # A part at a time: the array may be larger than the memory.
+    parts = range(0, len(boxes), _CHUNK)
+    bad = [~is_box(boxes[part : part + _CHUNK]) for part in parts]
+    rows = boxes, np.concatenate([np.zeros(0, bool), *bad])
     videos = {
         name: _read_video(
-            file.at(f'video {name!r}', raw), name, store, complete
+            file.at(f'video {name!r}', raw), name, store, complete, rows
         )
         for name, raw in file.object('videos').items()
     }
@@ -196,10 +205,13 @@ def _read(file: Entry, store: Optional[TrackStore]) -> GroundingAnnotation:
 
 
 def _read_video(
-    entry: Entry, name: str, store: Optional[TrackStore], complete: bool
+    entry: Entry,
+    name: str,
+    store: Optional[TrackStore],
+    complete: bool,
+    rows: Rows,
 ) -> VideoInfo:
     count = entry.whole('frame_count', 1)
-    rows = np.zeros((0, 4)) if store is None else store.array
     tracks = {}
     for track_id, raw in entry.object('tracks', {}).items():
         place = entry.at(f'{entry.where}, track {track_id!r}', raw)
@@ -226,11 +238,11 @@ def _predicates(entry: Entry) -> tuple[str, ...]:
     return tuple(map(sys.intern, names))
 
 
-def _read_track(entry: Entry, count: int, rows_N4: np.ndarray) -> Track:
+def _read_track(entry: Entry, count: int, rows: Rows) -> Track:
     """A track of a video of so many frames, with the boxes beside the file."""
     category, true = entry.text('category', ''), _predicates(entry)
     if 'runs' in entry.value:
-        return Track(category, _read_runs(entry, count, rows_N4), None, true)
+        return Track(category, _read_runs(entry, count, rows), None, true)
     frames, boxes = [], []
     for frame, box in entry.object('boxes').items():
         # Python reads numbers of some 4000 digits and no longer ones.
@@ -255,9 +267,9 @@ def _read_track(entry: Entry, count: int, rows_N4: np.ndarray) -> Track:
     return track
 
 
-def _read_runs(entry: Entry, count: int, rows_N4: np.ndarray) -> np.ndarray:
+def _read_runs(entry: Entry, count: int, rows: Rows) -> np.ndarray:
     """The runs of a track, int64, of shape (R, 3)."""
-    runs = entry.list('runs')
+    runs, (rows_N4, bad_N) = entry.list('runs'), rows
     cure = (
         'give sorted runs [begin, end, row]; convert again if the two files '
         'are not of the same conversion'
@@ -276,10 +288,11 @@ def _read_runs(entry: Entry, count: int, rows_N4: np.ndarray) -> np.ndarray:
                 cure,
             )
         last = end
-        bad = np.flatnonzero(~is_box(rows_N4[row : row + end - begin]))
-        if len(bad):
-            box = rows_N4[row + bad[0]].tolist()
-            where = f'frame {begin + bad[0]}'
+        bad_T = bad_N[row : row + end - begin]
+        if bad_T.any():
+            bad = int(bad_T.argmax())
+            box = rows_N4[row + bad].tolist()
+            where = f'frame {begin + bad}'
             raise entry.error(f'box {box}', _BOX_CURE, where)
     return np.array(runs, dtype=np.int64).reshape(-1, 3)
 

@@ -76,14 +76,14 @@ def find_fault(
         return "the sentence ('text') is empty"
     if query['type'] not in QUERY_TYPES:
         return f"'type' is {query['type']!r:.40}, not one of {QUERY_TYPES}"
-    if name not in video.tracks:
-        known = sorted(video.tracks)
-        return f'unknown track id {name!r}, the video has {known}'
     if not 0 <= segment[0] < segment[1] <= count:
         frames = f'the {count} frames of the video'
         return f'segment {[*segment]} is empty or not in {frames}'
     if not segment[0] <= span[0] < span[1] <= segment[1]:
         return f'span {[*span]} is empty or outside its segment {[*segment]}'
+    if name not in video.tracks:
+        known = sorted(video.tracks)
+        return f'unknown track id {name!r}, the video has {known}'
     return None
 
 

@@ -108,8 +108,10 @@ class Entry:
         return self._typed(key, (list,), 'a list', default)
 
     def objects(self, key: str) -> Iterator['Entry']:
-        """The objects of a list, which may be missing, with their places."""
-        for place, value in enumerate(self.list(key, [])):
+        """The objects of a list, which may be missing or null."""
+        self.need()
+        given = self.value.get(key) is not None
+        for place, value in enumerate(self.list(key) if given else []):
             entry = self.at(f'{self.where}, {key}[{place}]', value)
             entry.need()
             yield entry

@@ -77,7 +77,8 @@ class VideoProposals:
 
 def proposal_path(folder: PathLike, video_id: str) -> Path:
     """File of a video, ``<video id>.npz`` with unusual characters quoted."""
-    return Path(folder) / f'{quote(video_id, safe="")}.npz'
+    name = quote(video_id, safe='', errors='backslashreplace')
+    return Path(folder) / f'{name}.npz'
 
 
 def save_proposals(

@@ -69,8 +69,9 @@ def _is_side(match: re.Match) -> bool:
 
 
 _OTHER = {**_PAIRS, **{right: left for left, right in _PAIRS.items()}}
-_AGAINST = r'(?:counter|anti)[\s_-]?clockwise'
-_WORDS = '|'.join([_AGAINST, *sorted(_OTHER, key=len)[::-1]])
+_AGAINST = r'(?:counter|anti)[\s_-]?clock[\s_-]?wise'
+_WITH = r'clock[\s_-]wise'
+_WORDS = '|'.join([_AGAINST, _WITH, *sorted(_OTHER, key=len)[::-1]])
 _PATTERN = re.compile(rf'(?<![^\W_])(?:{_WORDS})(?![^\W_])', re.IGNORECASE)
 
 
@@ -88,7 +89,8 @@ def _swap(match: re.Match) -> str:
     word = match.group()
     if not _is_side(match):
         return word
-    other = _OTHER.get(word.lower(), 'clockwise')
+    usual = re.sub(r'[\s_-]', '', word.lower())
+    other = _OTHER.get(usual, 'clockwise')
     if word.isupper():
         return other.upper()
     return other.capitalize() if word[0].isupper() else other

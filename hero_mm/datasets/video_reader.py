@@ -7,6 +7,7 @@ Shape legend: N frames, H height, W width. Frames are uint8 RGB, turned as the
 video is to be displayed.
 """
 
+import errno
 import functools
 import io
 import math
@@ -97,6 +98,9 @@ class PyAVReader(VideoReader):
         try:
             self._container: Any = av.open(source)
         except (av.FFmpegError, ValueError) as error:
+            if getattr(error, 'errno', 0) in (errno.EMFILE, errno.ENFILE):
+                # Too many open files: no fault of this one.
+                raise
             raise VideoError(
                 self.path, f'not a readable video ({error})'
             ) from error

@@ -190,7 +190,7 @@ class TubeMetric(BaseMetric):
             for number, name in enumerate(names)
             if self.dataset in (None, name)
         ]
-        truths: dict[str, Any] = {}
+        truths: Any = {}
         prefix = ''
         for number in chosen:
             own = f'{number}/' if several else ''
@@ -198,8 +198,12 @@ class TubeMetric(BaseMetric):
                 # Scored alone, by the ids of its file.
                 prefix, own = own, ''
             whole = self._annotations[number].ground_truths()
-            part = whole if parts[number] is None else parts[number]
-            for query in part:
+            part = parts[number]
+            if not own and part is None:
+                # The only one: each truth is made when it is asked for.
+                truths = whole
+                continue
+            for query in whole if part is None else part:
                 truths[own + query] = whole[query]
         common = {
             key: value

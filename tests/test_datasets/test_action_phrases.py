@@ -141,6 +141,8 @@ def test_share_of_official_sentences(shared_data, split):
         ('lie', 'lie lies lying lay lain'),
         ('free', 'free frees freeing freed freed'),
         ('go', 'go goes going went gone'),
+        ('kneel', 'kneel kneels kneeling knelt knelt'),
+        ('tear', 'tear tears tearing tore torn'),
         ('squat', 'squat squats squatting squatted squatted'),
         ('bow', 'bow bows bowing bowed bowed'),
     ],

@@ -237,6 +237,12 @@ CASES = [
     ('QUERY span', [2.0, 5.0], r'span \[2.0, 5.0\] is no pair'),
     ('QUERY span', [3, 3], r'\[3, 3\] is empty or outside its .*\[1, 9\]'),
     ('QUERY span', [5, 7], r'no box in the span \[5, 7\)'),
+    # Of several faults the one that says most comes first.
+    (
+        'data_list 0 queries 0',
+        query(span=[3, 3], track_id='5'),
+        r'\[3, 3\] is empty or out',
+    ),
     ('QUERY track_id', '5', r"unknown track id '5', the video has \['0'\]"),
     ('CLIP queries 1', query(), "query '7': another sentence has the same"),
     ('data_list 1', _clip(segment=[1, 9]), r"data_list\[1\].*query '7'"),

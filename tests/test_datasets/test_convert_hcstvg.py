@@ -54,7 +54,7 @@ def test_both_versions_give_the_same_tube(case):
     assert not summary.notes and summary.official['sentences'] == 1160
     # Version 2, in which the size is [height, width].
     case.raw = {ONE: second_version()}
-    second, summary = case.convert('val.json')
+    second, summary = case.convert('valv2.json')
     about.update(dataset='hcstvg-v2', split='val')
     assert about.items() <= second.metainfo.items()
     assert second.data_list == annotation.data_list

@@ -24,7 +24,7 @@ def test_test_is_taken_from_val(case):
     annotation, summary = case.convert()
     about = dict(dataset='vid-sentence', split='test', query_ids='official')
     # Nobody annotated the other objects.
-    about.update(tracks_complete=False, searched='tube')
+    about.update(tracks_complete=False)
     assert about.items() <= annotation.metainfo.items()
     assert list(annotation.videos) == [ONE]
     video = annotation.videos[ONE]

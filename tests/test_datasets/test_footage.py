@@ -401,6 +401,7 @@ def test_tables_with_key_frames(tmp_path, toy_tools, change):
         (dict(said='clip0.mp4,9,0,3,hi\n'), "object '9' .* has no boxes"),
         (dict(said='clip0.mp4,1,0.5,3,hi\n'), 'start is 0.5, no frame'),
         (dict(boxes='clip0.mp4,1\n'), "key 'frame' is missing"),
+        (dict(boxes='"' + 200_000 * 'a'), 'the file: field larger than'),
         (dict(boxes='clip0.mp4,1,dog,1e12,1,1,2,2\n'), 'no frame from 0'),
         (dict(), 'does not say frame_count, fps, width, height'),
         ('<annotations><meta>', 'no whole export'),
@@ -528,6 +529,7 @@ def _task(
         (_task('/data/local-files/?d=x/20240101-a%20b.mp4'),)
         + ('20240101-a b.mp4', [3, 14]),
         (_task('https://host/x/a.mp4?key=1/2'), 'a.mp4', [3, 14]),
+        (_task('/data/local-files/?d=x/a #1.mp4'), 'a #1.mp4', [3, 14]),
         # Counted at 24 frames a second.
         (_task(frames=(49, 73), count=144), 'a.mp4', [20, 31]),
     ],
@@ -609,3 +611,52 @@ def test_the_commands(annotation, tmp_path, run_tool):
     assert done.returncode == 0, done.stderr
     assert set(load_annotation(back / 'val.json').videos) == {'shop2'}
     assert set(load_annotation(back / 'train.json').videos) == {'shop1'}
+
+
+def _labelled(tmp_path, toy_tools, **facts):
+    """Converts a task of Label Studio; its video has 60 frames."""
+    (tmp_path / 'in.json').write_text(json.dumps([_task(**facts)]))
+    films = tmp_path / 'films'
+    films.mkdir(exist_ok=True)
+    toy_tools.write_video(films / 'a.mp4', count=60, fps=10)
+    return films, tmp_path / 'in.json', tmp_path / 'out'
+
+
+def test_a_region_between_frames_and_one_after_the_end(tmp_path, toy_tools):
+    # Frame 3 of 24 a second lies between frames 1 and 2.
+    facts = dict(frames=('3', '4'), count=144)
+    films, source, out = _labelled(tmp_path, toy_tools, **facts)
+    convert_own(source, out, 'label-studio', videos=films)
+    (track,) = load_annotation(out / 'train.json').videos['a'].tracks.values()
+    assert track.runs[:, :2].tolist() == [[1, 2]]
+    facts = dict(frames=('190', '199'), count=144)
+    films, source, out = _labelled(tmp_path, toy_tools, **facts)
+    with pytest.raises(ConversionError, match='after the end of its video'):
+        convert_own(source, out, 'label-studio', videos=films)
+
+
+def test_null_is_none_in_an_export(tmp_path, toy_tools):
+    films, source, out = _labelled(tmp_path, toy_tools)
+    (task,) = json.loads(source.read_text())
+    task['predictions'] = None
+    value = task['annotations'][1]['result'][1]['value']
+    value['labels'] = None
+    source.write_text(json.dumps([task]))
+    convert_own(source, out, 'label-studio', videos=films)
+    (track,) = load_annotation(out / 'train.json').videos['a'].tracks.values()
+    assert track.category == ''
+
+
+def test_of_several_files_of_one_name_none_is_taken(tmp_path, toy_tools):
+    """Boxes of one camera do not land on the film of another."""
+    source = _tables(tmp_path / 'own', said='clip0.mp4,1,0,5,who runs?\n')
+    for name in ('a', 'b'):
+        (tmp_path / 'films' / name).mkdir(parents=True)
+        toy_tools.write_video(tmp_path / 'films' / name / 'clip0.mp4')
+        toy_tools.write_video(tmp_path / 'films' / name / 'clip1.mp4')
+    options = dict(videos=tmp_path / 'films')
+    with pytest.raises(ConversionError, match='2 such files: a/clip0.mp4, b/'):
+        convert_own(source, tmp_path / 'out', 'csv', **options)
+    # Nor is nothing written without a word.
+    with pytest.raises(ConversionError, match='clip0.mp4: 2 such files'):
+        convert_own(source, tmp_path / 'out', 'csv', skip_bad=True, **options)

@@ -9,6 +9,7 @@ from hero_mm.datasets.transforms import (
     RandomFlipClip,
     RandomTubeCrop,
     ResizeClip,
+    SampleClipFrames,
 )
 from hero_mm.datasets.transforms.loading import boxes_to_frame
 
@@ -137,6 +138,8 @@ def test_flip_has_its_chance_and_follows_the_seed():
         ('who is leftmost?', 'who is rightmost?'),
         ('turns clockwise', 'turns counterclockwise'),
         ('turns counter-clockwise', 'turns clockwise'),
+        ('turns clock-wise', 'turns counterclockwise'),
+        ('turns anti clock wise', 'turns clockwise'),
         ('spins Anticlockwise', 'spins Clockwise'),
         ('turn_counter_clockwise', 'turn_clockwise'),
         ('a left-handed man', 'a right-handed man'),
@@ -218,3 +221,18 @@ def test_crop_of_nothing_and_of_a_tube_that_fills_the_frame():
     clip = _clip()
     clip['gt_bboxes'][0, :2] = [0, 0, WIDTH, HEIGHT]
     assert step.transform(clip)['img_shape'] == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options'),
+    [
+        (RandomFlipClip, dict(prob=50)),
+        (RandomTubeCrop, dict(prob=50)),
+        (RandomTubeCrop, dict(min_scale=2)),
+        (SampleClipFrames, dict(num_frames=4, crop_prob=5)),
+        (ResizeClip, dict(scale=(0, 224))),
+    ],
+)
+def test_percent_is_no_share_and_nothing_no_size(kind, options):
+    with pytest.raises(ValueError, match=r'must be (in \[0, 1\]|\(width)'):
+        kind(**options)

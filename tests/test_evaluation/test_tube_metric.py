@@ -9,7 +9,7 @@ from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
-from hero_mm.datasets.annotation import load_annotation
+from hero_mm.datasets.annotation import GroundTruths, load_annotation
 from hero_mm.evaluation import TubeMetric, evaluate_tubes, load_predictions
 from hero_mm.structures import GroundingDataSample
 
@@ -104,6 +104,14 @@ def test_a_dump_scores_the_same(tiny_annotation, tmp_path):
     again = evaluate_tubes(truths, load_predictions(path)[0])
     assert 0 < again['m_vIoU'] < 1
     assert result == {f'tube/{key}': value for key, value in again.items()}
+
+
+def test_truths_are_made_when_they_are_asked_for(tiny_annotation):
+    """All boxes of a large split would fill the memory."""
+    metric = TubeMetric(ann_file=str(tiny_annotation))
+    metric.dataset_meta = {}
+    truths, _, _ = metric._load_truths()
+    assert type(truths) is GroundTruths
 
 
 def test_log_has_protocol_and_counts(tiny_annotation, monkeypatch):

@@ -67,7 +67,8 @@ class Conversion:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        self.split = self.split or re.split('[_.]', Path(self.source).name)[0]
+        name = re.match('(train|val|test)|[^_.]*', Path(self.source).name)
+        self.split = self.split or (name[1] or name[0] if name else '')
         self.summary = ConversionSummary(str(self.out), self.skip_bad)
         self.infos: dict[str, VideoInfo] = {}
         self._clips: dict[tuple, dict] = {}
@@ -89,10 +90,13 @@ class Conversion:
                 videos.append(video)
         return videos
 
-    def place(self, infos: Iterable[VideoInfo]) -> None:
+    def place(
+        self, infos: Iterable[VideoInfo], only_one: bool = False
+    ) -> None:
         """Find the files of the videos and verify them, where asked for.
 
         What is not annotated of a video is 0, and becomes that of its file.
+        With ``only_one`` a video is bad where several files have its name.
         """
         self.infos = {video.video_id: video for video in infos}
         if self.videos is None:
@@ -103,6 +107,10 @@ class Conversion:
             places = films.find(video.path, name)
             if not places:
                 bad[name] = f'{video.path}: no such file there or below'
+                continue
+            if only_one and len(places) > 1:
+                some = ', '.join(places[:_NAMED])
+                bad[name] = f'{video.path}: {len(places)} such files: {some}'
                 continue
             video.path = self.first(name, places)
         # What is missing is said before hours of looking at the others.

@@ -67,7 +67,7 @@ def convert_vid_sentence(
     ids = number_again(number for number, *_ in sentences)
     for query_id, (_, name, track_id, text) in zip(ids, sentences):
         known = run.infos[name].tracks if name in run.infos else {}
-        span = [0, 0]
+        span = [0, 1]
         if track_id in known:
             runs = known[track_id].runs
             span = [int(runs[0, 0]), int(runs[-1, 1])]
@@ -80,7 +80,7 @@ def convert_vid_sentence(
         )
         where = f'sentence {query_id} (video {name!r})'
         run.take(Entry(path, where, cure=_CURE), name, query, span)
-    return run.save(query_ids='official', searched='tube')
+    return run.save(query_ids='official')
 
 
 def _read_lines(path: Path) -> list[str]:

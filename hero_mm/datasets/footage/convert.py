@@ -67,7 +67,10 @@ def convert_own(
         # Those of the files, whatever the tool says.
         for video in footage.videos.values():
             video.frame_count, video.fps = 0, 0.0
-    run.place(footage.videos.values())
+    run.place(footage.videos.values(), only_one=True)
+    if not run.infos:
+        # Says that all of them are skipped.
+        run.save()
     footage.videos = run.infos
     footage.tubes = [t for t in footage.tubes if t.video_id in run.infos]
     for name, video in run.infos.items():
@@ -81,6 +84,14 @@ def convert_own(
             )
     for tube in footage.tubes if format == 'label-studio' else ():
         _to_rate(footage, tube, rates[tube.video_id])
+    late = [tube for tube in footage.tubes if not len(tube.track.runs)]
+    for tube in late:
+        where = f'video {tube.video_id!r}, object {tube.fields["object"]!r}'
+        error = Entry(source, where).error(
+            'it lies after the end of its video'
+        )
+        run.summary.skip(error, 'tube')
+        footage.tubes.remove(tube)
     merge_tracks(footage)
     for video in footage.videos.values():
         _cut_tracks(footage, video)
@@ -115,6 +126,9 @@ def _to_rate(footage: Footage, tube: Tube, rate: float) -> None:
     footage.summary.note(RATE, where)
     places_T = np.arange(video.frame_count) * (rate / video.fps)
     there_T = np.isin(places_T.round(), track.frames)
+    if not there_T.any() and track.frames[0] <= places_T[-1]:
+        # A single frame between those of the file.
+        there_T[np.abs(places_T - track.frames[0]).argmin()] = True
     boxes_T4 = np.stack(
         [np.interp(places_T, track.frames, side) for side in track.boxes.T], 1
     )

@@ -180,9 +180,9 @@ def _name_of_upload(video: str) -> str:
     """The file of a task, without what an upload puts before its name."""
     if '://' not in video and not video.startswith('/data/'):
         return video
-    address = urlsplit(video)
-    is_local = address.query.startswith('d=')
-    name = unquote(address.query[2:] if is_local else address.path)
+    # A file of the disk may have a # in its name.
+    _, is_local, local = video.partition('?d=')
+    name = unquote(local if is_local else urlsplit(video).path)
     name = name.rpartition('/')[2]
     is_upload = '/upload/' in video
     return re.sub(r'^[0-9a-f]{8}-', '', name) if is_upload else name
@@ -220,7 +220,7 @@ def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
         footage.add(
             region,
             video,
-            str([*region.list('labels', []), ''][0]),
+            str((region.value.get('labels') or [''])[0]),
             frames,
             to_corners(region, frames, boxes_K4),
             {'object': title, **fields[str(entry.value.get('id'))]},
@@ -285,9 +285,12 @@ def _rows(path: Path, *names: str) -> Iterator[Entry]:
     text = read_text(path)
     mark = max(',;\t', key=text.partition('\n')[0].count)
     file = io.StringIO(text, None)
-    rows = csv.reader(file, delimiter=mark, skipinitialspace=True)
-    titles = [title.strip().lower() for title in next(rows, [])]
-    for place, row in enumerate(rows, 2):
+    try:
+        rows = [*csv.reader(file, delimiter=mark, skipinitialspace=True)]
+    except csv.Error as error:
+        raise Entry(path, 'the file', cure=_CURE).error(str(error)) from error
+    titles = [title.strip().lower() for title in (rows or [[]])[0]]
+    for place, row in enumerate(rows[1:], 2):
         if any(row):
             cells = dict(zip(titles, map(str.strip, row)))
             entry = Entry(path, f'line {place}', cells, _CURE)

@@ -104,7 +104,7 @@ def _file_names(films: Films) -> list[str]:
     """
     names: dict[str, str] = {}
     for video, _ in films:
-        name = quote(video.video_id, safe=' ')
+        name = quote(video.video_id, safe=' ', errors='backslashreplace')
         name = name.replace('.', '%2E') if not name.strip('.') else name
         free, number = name, 1
         while free.lower() in names:

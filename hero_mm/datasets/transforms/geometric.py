@@ -16,6 +16,7 @@ from hero_mm.errors import UserError
 from hero_mm.registry import TRANSFORMS
 
 from ..sides import swap_sides
+from .sampling import check_shares
 
 # Boxes and which of them are valid: those that a crop may cut, and all.
 _OTHERS = (
@@ -67,6 +68,8 @@ class ResizeClip(BaseTransform):
                 'give either scale=(width, height) or short_side, got '
                 f'scale={self.scale}, short_side={self.short_side}'
             )
+        if self.scale is not None and min(self.scale) < 1:
+            raise UserError(f'scale must be (width, height), got {self.scale}')
 
     def _new_size(self, width: int, height: int) -> tuple[int, int]:
         if self.scale is not None and not self.keep_ratio:
@@ -117,6 +120,9 @@ class RandomFlipClip(BaseTransform):
 
     prob: float = 0.5
 
+    def __post_init__(self) -> None:
+        check_shares(prob=self.prob)
+
     def transform(self, results: dict) -> dict:
         """Flip or not."""
         if np.random.rand() >= self.prob:
@@ -166,6 +172,9 @@ class RandomTubeCrop(BaseTransform):
 
     prob: float = 0.5
     min_scale: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_shares(prob=self.prob, min_scale=self.min_scale)
 
     def transform(self, results: dict) -> dict:
         """Crop or not."""

@@ -61,6 +61,13 @@ def fps_grid(
     return frames
 
 
+def check_shares(**shares: float) -> None:
+    """ValueError where one is no share, percent for example."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f'{name} must be in [0, 1], got {share}')
+
+
 @TRANSFORMS.register_module()
 @dataclass(eq=False)
 class SampleClipFrames(BaseTransform):
@@ -101,6 +108,7 @@ class SampleClipFrames(BaseTransform):
             raise UserError(f"mode 'fps' needs fps > 0, got {fps}")
         if self.mode == 'fps' and self.jitter:
             raise UserError("mode 'fps' is a fixed grid; set jitter=False")
+        check_shares(crop_prob=self.crop_prob)
 
     def transform(self, results: dict) -> dict:
         """Choose the frames."""
