@@ -124,7 +124,7 @@ def _add_export(commands: Any) -> None:
     )
     add(
         '--licence',
-        default='not stated',
+        default='',
         help='name of the licence of the weights',
     )
     add_trust_argument(export)
@@ -312,6 +312,11 @@ def export(args: argparse.Namespace, console: Console) -> None:
         from .json_reader import read_json
 
         scores = None if args.scores is None else read_json(args.scores)
+        if not isinstance(scores, (dict, type(None))):
+            raise UserError(
+                f'{args.scores} holds no scores by name; give the JSON of '
+                'eval_tubes.py'
+            )
         inferencer = TubeInferencer(args.model, args.weights, 'cpu')
         folder = write_package(
             inferencer, args.out, args.name, args.data, scores, args.licence

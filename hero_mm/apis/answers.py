@@ -172,7 +172,11 @@ def tube_view(
 
 
 def draw_tubes(
-    tubes: Sequence[Tube], names: Sequence[str], out_dir: Path, run: str = ''
+    tubes: Sequence[Tube],
+    names: Sequence[str],
+    out_dir: Path,
+    run: str = '',
+    form: str = 'both',
 ) -> list[str]:
     """Draw tubes of one video; gives a sheet and a video of each.
 
@@ -188,6 +192,6 @@ def draw_tubes(
     for at in range(0, len(views), step):
         part = slice(at, at + step)
         files += draw_from_video(
-            video, views[part], out_dir, names[part], keep=not run
+            video, views[part], out_dir, names[part], form, not run
         )
     return files

@@ -55,6 +55,9 @@ class Asking:
         # Of a remote file its address must do.
         if os.path.exists(weights):
             asked = [os.path.abspath(weights), _stamp(weights)]
+        # Weights answer otherwise under another config, or another version.
+        config = str(self.inferencer.cfg.to_dict())
+        asked += [config, self.inferencer.facts()['hero_mm_version']]
         given = [os.path.abspath(path) for path in self.given]
         asked += [given, self.texts, self.segment, self.fps]
         if self.inferencer.window is not None:

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from hero_mm.datasets import progress
 from hero_mm.datasets.tracks import frames_of_span
-from hero_mm.datasets.video_reader import VideoError, open_video
+from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
 from hero_mm.evaluation.functional import interpolate_boxes
 from hero_mm.files import adding, check_folder, write_text
@@ -187,7 +187,7 @@ class TubeInferencer(BaseInferencer):
             if folder is not None:
                 check_folder(folder)
         result: dict[str, Any] = dict(predictions=[], visualization=[])
-        broken: list[VideoError] = []
+        broken: list[UserError] = []
         errors: dict[str, str] = {}
         starts: Any = range(0, len(videos), batch_size)
         if self.show_progress and len(starts) > 1:
@@ -197,7 +197,7 @@ class TubeInferencer(BaseInferencer):
             found = self._ask_videos(chunk, texts, segment, unit, fps)
             for path, tubes in zip(chunk, found):
                 drawn: list[Any] = []
-                if isinstance(tubes, VideoError):
+                if isinstance(tubes, UserError):
                     broken.append(tubes)
                     errors[path], tubes = str(tubes), []
                 else:
@@ -232,7 +232,7 @@ class TubeInferencer(BaseInferencer):
                     continue
                 updates = self._search(facts, texts, window)
                 found[video] = [u['tube'] for u in updates if u['final']]
-            except VideoError as error:
+            except UserError as error:
                 found[video] = error
         if clips:
             samples = self.forward(list(clips.values()), texts)
@@ -287,7 +287,8 @@ class TubeInferencer(BaseInferencer):
             return []
         names = [f'{Path(inputs).stem}_{k}' for k in range(len(preds))]
         with TemporaryDirectory() as spare:
-            paths = draw_tubes(preds, names, Path(out_dir or spare))
+            form = 'both' if out_dir else 'sheet'
+            paths = draw_tubes(preds, names, Path(out_dir or spare), form=form)
             if not return_vis:
                 return paths
             sheets: Any = [cv2.imread(p) for p in paths if p.endswith('.png')]

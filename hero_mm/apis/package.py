@@ -9,6 +9,7 @@ built.
 import json
 import logging
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -34,6 +35,7 @@ WORDS, TOKENIZER, CARD = 'vocabulary.txt', 'text_encoder', 'README.md'
 FILES = (CONFIG, LABEL, WEIGHTS)
 SHIPPED = Path(__file__).resolve().parent.parent / 'shipped'
 """The package that is part of this one: the model of ``make demo``."""
+_BUILDING = threading.RLock()
 FORMAT = 'hero_mm package 1'
 FAMILY = (
     *('hero_mm', 'mmengine', 'mmcv', 'mmdet', 'mmaction', 'mmpretrain'),
@@ -102,11 +104,21 @@ def read_package(folder: Path, trust: bool = False) -> Config:
     except RecursionError as error:
         raise UserError(f'{path} is nested too deep') from error
     for place, _, name in texts:
-        if place.startswith('custom_imports'):
+        if not place.startswith('custom_imports'):
+            continue
+        try:
             import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f'{path}: {place} is {name!r:.60}, which cannot be imported '
+                f'({error}); install it, or update hero_mm'
+            ) from error
+    scope = content.get('default_scope', 'hero_mm')
+    if not isinstance(scope, str):
+        raise UserError(f'{path}: default_scope is {scope!r:.60}, no name')
     dataset = dict(type='GroundingDataset', pipeline=content.get('pipeline'))
     values = dict(
-        default_scope=content.get('default_scope', 'hero_mm'),
+        default_scope=scope,
         model=model,
         test_dataloader=dict(dataset=dataset),
         label=label,
@@ -198,10 +210,17 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
     """
     module: Any = registry_module
     logger = MMLogger.get_current_instance()
+    me = threading.get_ident()
+    # One at a time, or one would put back what another has put there.
+    _BUILDING.acquire()
     level, found = logger.level, module.get_object_from_string
+
+    def get(name: str) -> Any:
+        return None if threading.get_ident() == me else found(name)
+
     logger.setLevel(max(level, logging.WARNING))
     if 'label' in cfg and not trust:
-        module.get_object_from_string = lambda name: None
+        module.get_object_from_string = get
     try:
         yield
     except (UserError, ImportError, OSError):
@@ -218,6 +237,7 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
     finally:
         module.get_object_from_string = found
         logger.setLevel(level)
+        _BUILDING.release()
 
 
 def trained_on(cfg: Config) -> str:
@@ -249,7 +269,7 @@ def write_package(
     name: Optional[str] = None,
     data: Optional[str] = None,
     scores: Optional[Mapping[str, float]] = None,
-    licence: str = 'not stated',
+    licence: str = '',
 ) -> Path:
     """Write the model of an inferencer as a package.
 
@@ -282,14 +302,17 @@ def write_package(
     content = _portable(cfg, pipeline_steps(cfg))
     words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]
     folder = Path(out)
-    known = _scores(inferencer) if scores is None else scores
+    # A package that is written again keeps what its label says.
+    old = cfg.get('label') or {}
+    if scores is None:
+        scores = old.get('scores') or _scores(inferencer)
     label = dict(
         format=FORMAT,
         name=name or folder.resolve().name,
-        trained_on=data or _describe_data(cfg),
+        trained_on=data or old.get('trained_on') or _describe_data(cfg),
         # Of a file of eval_tubes.py; what is no float there is no score.
-        scores={k: v for k, v in known.items() if isinstance(v, float)},
-        licence=licence,
+        scores={k: v for k, v in scores.items() if isinstance(v, float)},
+        licence=licence or old.get('licence') or 'not stated',
         words=len(words) or None,
         hero_mm_version=__version__,
     )

@@ -74,7 +74,7 @@ def fit_size(
     scale = float(max(1, -(-min_side // side)))
     if side * scale > max_side:
         scale = max_side / side
-    return round(height * scale), round(width * scale)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def draw_box(

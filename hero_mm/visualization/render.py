@@ -8,11 +8,13 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
+from hero_mm.files import check_folder
 
 from .drawing import Color, Read, draw_together, draw_tube, draw_tube_sheet
 from .tube_view import TubeView, resample_view
@@ -105,12 +107,17 @@ def write_drawings(
         for name, view in zip(names, views):
             what = repr((name, view.query_id, view.text, view.segment))
             mark = f'hero_mm {hashlib.sha1(what.encode()).hexdigest()}'
-            stem = _free_stem(
-                Path(out_dir, safe_name(name)), suffixes, '' if keep else mark
-            )
+            sheet = draw_tube_sheet(read, view) if form != 'video' else None
+            with _alone_in(out_dir):
+                stem = _free_stem(
+                    Path(out_dir, safe_name(name)),
+                    suffixes,
+                    '' if keep else mark,
+                )
+                if sheet is not None:
+                    # It keeps the name from others.
+                    write_png(f'{stem}.png', sheet, mark)
             files += [f'{stem}{suffix}' for suffix in suffixes]
-            if '.png' in suffixes:
-                write_png(f'{stem}.png', draw_tube_sheet(read, view), mark)
             if '.mp4' in suffixes:
                 writer = VideoWriter(f'{stem}.mp4', playback_fps(view), mark)
                 writers.append(stack.enter_context(writer))
@@ -119,6 +126,24 @@ def write_drawings(
             for writer, view in zip(writers, views):
                 writer.write(draw_tube(frame, view, index))
     return files
+
+
+@contextmanager
+def _alone_in(folder: PathLike) -> Iterator[None]:
+    """Of several processes one at a time chooses names in a folder."""
+    try:
+        import fcntl
+    except ImportError:
+        # Not on Windows.
+        yield
+        return
+    handle = os.open(check_folder(folder), os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _free_stem(stem: Path, suffixes: Sequence[str], mark: str) -> Path:

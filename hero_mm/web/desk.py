@@ -36,6 +36,8 @@ COLORS: tuple[Color, ...] = (
 )
 MOST_SENTENCES = 20
 LONGEST_SENTENCE = 500
+MOST_PIXELS = 9_000_000
+"""Of a picture: several are in memory at a time."""
 KEPT_CLIPS = 8
 IDLE_SECONDS = 3600.0
 GRACE_SECONDS = 600.0
@@ -91,8 +93,11 @@ class Desk:
         visit = self._visit(key)
         # What is asked now is answered first, about the clip before.
         with visit.lock:
-            self._drop_video(visit)
+            before = visit.video
+            # Before the old one goes: the same upload has the same path.
             visit.video = upload or self.videos[str(chosen)]
+            visit.facts, visit.tubes = {}, {}
+            self._remove(before)
             visit.name = Path(upload).name if upload else str(chosen)
             try:
                 with _by_name(visit):
@@ -103,10 +108,16 @@ class Desk:
         return visit
 
     def _describe(self, path: str) -> dict[str, Any]:
-        """Facts of a video; UserError where it is too long."""
+        """Facts of a video; UserError where it is too long or too large."""
         # Hours are not decoded to learn that; a header is only about right.
         if not is_long(path, 2 * self.max_seconds):
             facts = describe_video(path)
+            wide, high = facts['size']
+            if wide * high > MOST_PIXELS:
+                raise UserError(
+                    f'{path} has pictures of {wide}x{high} pixels, more than '
+                    'this page takes. Make them smaller first'
+                )
             if facts['frame_edges'][-1] <= self.max_seconds:
                 return facts
         raise UserError(
@@ -120,12 +131,14 @@ class Desk:
         count, height = STRIP
         places = np.linspace(0, visit.facts['frame_count'] - 1, count)
         with open_video(visit.video) as reader:
+            wide, high = reader.size
+            width = round(wide * reader.pixel_aspect * height / high)
+            # One at a time: a picture may be large.
             frames = [
-                reader.get_frames([at])[0] for at in places.round().astype(int)
+                cv2.resize(reader.get_frames([at])[0], (max(1, width), height))
+                for at in places.round().astype(int)
             ]
-            wide = round(frames[0].shape[1] * reader.pixel_aspect)
-        width = max(1, round(wide * height / frames[0].shape[0]))
-        row = np.hstack([cv2.resize(f, (width, height)) for f in frames])
+        row = np.hstack(frames)
         return cv2.imencode('.jpg', row[..., ::-1])[1].tobytes()
 
     def ask(
@@ -232,8 +245,11 @@ class Desk:
 
     def _drop_video(self, visit: Visit) -> None:
         """Forget a clip; an upload that no other visit has is removed."""
-        folder = Path(visit.video).resolve().parent
         path, visit.video, visit.facts, visit.tubes = visit.video, '', {}, {}
+        self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        folder = Path(path).resolve().parent
         with self._visits_lock:
             shared = any(v.video == path for v in self.visits.values())
         # An upload lies in a folder of its own, below the root.

@@ -231,7 +231,7 @@ def running(
         GRADIO_EXAMPLES_CACHE=str(root / 'examples'),
         GRADIO_ANALYTICS_ENABLED='False',
     )
-    before = dict(os.environ)
+    before = {k: v for k, v in os.environ.items() if k in settings}
     os.environ.update(settings)
     page: Any = None
     _hook()

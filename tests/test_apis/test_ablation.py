@@ -16,7 +16,7 @@ from test_tools_cli import PATH, TINY_CONFIG
 from zoo import small_hero
 
 from hero_mm.apis import ablation
-from hero_mm.apis.ablation import schedule
+from hero_mm.apis.ablation import cost, schedule
 from hero_mm.apis.ablation.cost import measure_cost
 from hero_mm.apis.ablation.scheduler import jobs_of
 from hero_mm.apis.ablation.suite import read_suite
@@ -190,7 +190,7 @@ def test_what_is_tested_stands_in_the_config():
     assert schedule.annotation_of(cfg) == ('d/t.json', 'stcat')
 
 
-def test_the_cost_of_a_clip():
+def test_the_cost_of_a_clip(monkeypatch):
     model = MODELS.build(small_hero()).eval()
     clips = [make_item(4, (32, 32), queries, 0) for queries in (1, 2, 1)]
     found = measure_cost(model, clips, clips=2)
@@ -199,6 +199,12 @@ def test_the_cost_of_a_clip():
     assert found['flops'] == pytest.approx(sum(found['flops_parts'].values()))
     assert found['params'] == sum(p.numel() for p in model.parameters())
     assert found['trained_params'] <= found['params'] and found['ms'] > 0
+    assert not found['errors']
+    # Of what is no HERO the rest is measured.
+    monkeypatch.setattr(cost, 'count_flops', lambda *args: 1 / 0)
+    found = measure_cost(model, clips, clips=2)
+    assert found['flops'] is None and found['ms'] > 0
+    assert found['errors'] == dict(flops='division by zero')
 
 
 def test_the_example_of_the_page(repo_root, tmp_path):

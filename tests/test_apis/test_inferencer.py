@@ -18,7 +18,7 @@ from hero_mm.datasets.video_reader import VideoError
 from hero_mm.evaluation import load_predictions
 from hero_mm.files import WriteError
 from hero_mm.models import WordTextEncoder
-from hero_mm.visualization import VideoWriter
+from hero_mm.visualization import VideoWriter, render
 
 FRAMES, WIDTH, HEIGHT, FPS = 40, 64, 48, 20
 BEST = 'best_tube_m_vIoU_epoch_1.pth'
@@ -333,3 +333,20 @@ def test_answers_are_written_before_drawings(
     assert 'not drawn' in result['errors'][str(video)]
     (path,) = written
     assert '0' in load_predictions(path)[0]
+
+
+def test_a_part_that_one_video_lacks_takes_no_answer_along(
+    inferencer, video, tmp_path
+):
+    short = tmp_path / 'short.mp4'
+    with VideoWriter(short, 5) as writer:
+        writer.write(np.zeros((32, 48, 3), np.uint8))
+    result = inferencer([video, short], 'x', segment=(0.5, 0.7))
+    assert len(result['predictions'][0]) == 1 and not result['predictions'][1]
+    assert 'inside the video' in result['errors'][str(short)]
+
+
+def test_pictures_alone_encode_no_film(inferencer, video, monkeypatch):
+    monkeypatch.setattr(render.VideoWriter, '__init__', None)
+    sheets = inferencer(video, 'x', return_vis=True)['visualization']
+    assert sheets[0].ndim == 3

@@ -4,17 +4,28 @@ import json
 import os
 import shutil
 import sys
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from made_tokenizer import save_tokenizer
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 import hero_mm
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer
-from hero_mm.apis.package import SHIPPED, find_package, read_package
+from hero_mm.apis.package import (
+    SHIPPED,
+    building,
+    find_package,
+    read_package,
+    registry_module,
+    write_package,
+)
 from hero_mm.pretrained.reading import read_weights_file
 from hero_mm.visualization import VideoWriter
 
@@ -91,6 +102,16 @@ def test_export_and_read_back(work_dir, tmp_path, clip, shipped, capsys):
     assert cli.main([*words, '--scores', str(tmp_path / 'own.json')]) == 0
     label = json.loads((tmp_path / 'scored/label.json').read_text())
     assert label['scores'] == {'m_vIoU': 0.3}
+    (tmp_path / 'own.json').write_text('[1]')
+    words[2] = str(tmp_path / 'none')
+    assert cli.main([*words, '--scores', str(tmp_path / 'own.json')]) == 1
+    assert 'own.json holds no scores' in capsys.readouterr().err
+    # What is written again keeps what its label says.
+    again = write_package(packed, tmp_path / 'again')
+    first, second = (read_package(one).label for one in (out, again))
+    for key in ('scores', 'licence', 'trained_on'):
+        assert first[key] == second[key]
+    words[2] = str(out)
     # What stands there is not written over.
     assert cli.main(words) == 1
     assert 'is not empty' in capsys.readouterr().err
@@ -182,6 +203,8 @@ HOSTILE = {
     'no model': (put(model=None), 'builds no model'),
     'no pipeline': (put(pipeline=None), 'builds no model'),
     'a list': (put(model=[TOUCH]), FOREIGN),
+    'what is gone': (put(custom_imports=['hero_mm.gone']), 'update hero_mm'),
+    'a number': (put(default_scope=5), 'default_scope is 5, no name'),
 }
 
 
@@ -291,3 +314,30 @@ def test_a_language_model_travels_along(work_dir, tmp_path, clip):
         path.write_text(json.dumps(dict(content, **changed)))
         with pytest.raises(ValueError, match=FOREIGN):
             TubeInferencer(out, device='cpu')
+
+
+def test_two_threads_leave_the_registry_as_it_was():
+    """The second one puts back what MMEngine had, not what the first put."""
+    module, name = registry_module, 'collections.OrderedDict'
+    before, cfg = module.get_object_from_string, read_package(SHIPPED)
+    level = MMLogger.get_current_instance().level
+    first, second = threading.Event(), threading.Event()
+
+    def build(mine, other):
+        with building(cfg):
+            mine.set()
+            other.wait(0.5)
+            # Of this thread nothing is found, of others all.
+            assert module.get_object_from_string(name) is None
+
+    with ThreadPoolExecutor() as pool:
+        tasks = [
+            pool.submit(build, first, second),
+            pool.submit(build, second, first),
+        ]
+        first.wait()
+        assert module.get_object_from_string(name) is OrderedDict
+        for task in tasks:
+            task.result()
+    assert module.get_object_from_string is before
+    assert MMLogger.get_current_instance().level == level

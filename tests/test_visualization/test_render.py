@@ -1,5 +1,6 @@
 """Files that a browser plays, drawn from a video."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from hero_mm.visualization import (
     draw_from_video,
     write_png,
 )
-from hero_mm.visualization.drawing import PRED_COLOR
+from hero_mm.visualization.drawing import PRED_COLOR, fit_size
 from hero_mm.visualization.render import (
     PLAYED_FRAMES,
     draw_in_colors,
@@ -227,3 +228,18 @@ def test_different_ids_get_different_files(one, two):
     for name in names:
         assert 0 < len(name.encode()) <= 120
         assert not set(name) & set('/\\:*?"<>|\0') and name[0] != '.'
+
+
+def test_two_that_draw_at_once_have_names_of_their_own(video, tmp_path):
+    def draw(text):
+        view = make_view(text=text)
+        return draw_from_video(video, [view], tmp_path, ['a'])
+
+    with ThreadPoolExecutor() as pool:
+        files = [*pool.map(draw, map(str, range(4)))]
+    assert len({name for pair in files for name in pair}) == 8
+    assert len([*tmp_path.iterdir()]) == 8
+
+
+def test_a_very_narrow_picture_is_drawn():
+    assert fit_size(1500, 2, max_side=480) == (480, 1)

@@ -144,6 +144,20 @@ def test_another_video_waits_for_the_answer_about_the_first(desk, monkeypatch):
     assert desk.visits['a'].name == 'example' and not os.path.exists(path)
 
 
+def test_the_same_upload_again_stays(desk):
+    """It has the same path: Gradio names its folder by what is in it."""
+    path = upload(desk, 'x')
+    for _ in range(2):
+        desk.open('a', None, path)
+    assert os.path.exists(path) and desk.ask('a', TEXTS[:1], WHOLE)
+
+
+def test_large_pictures_are_refused(desk, monkeypatch):
+    monkeypatch.setattr(desk_module, 'MOST_PIXELS', 64 * 64 - 1)
+    with pytest.raises(ValueError, match='example has pictures of 64x64 pix'):
+        desk.open('a', 'example')
+
+
 def test_a_broken_upload_is_named_without_its_place(desk, tmp_path):
     (tmp_path / 'text').write_text('no video')
     path = upload(desk, 'x', 'broken.mp4', tmp_path / 'text')

@@ -37,7 +37,12 @@ def measure_cost(
     clips = min(clips, len(dataset))
     items = [dataset[place * len(dataset) // clips] for place in range(clips)]
     counts = count_parameters(model).values()
-    parts = count_flops(model, items)
+    parts, errors = {}, {}
+    try:
+        parts = count_flops(model, items)
+    except Exception as error:  # noqa: BLE001
+        # Of a model without HERO's interface, say: the rest is measured.
+        errors['flops'] = str(error)
     device = get_device()
     tester: Any = model.to(device)
     with torch.no_grad():
@@ -52,9 +57,10 @@ def measure_cost(
         trained_params=sum(trained for _, trained in counts),
         clips=clips,
         sentences=sum(len(item['data_samples'].queries) for item in items),
-        flops=sum(parts.values()) / clips,
+        flops=sum(parts.values()) / clips if parts else None,
         flops_parts={name: value / clips for name, value in parts.items()},
         ms=1000 * statistics.mean(seconds),
+        errors=errors,
     )
 
 
