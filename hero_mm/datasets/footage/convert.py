@@ -116,6 +116,18 @@ def convert_own(
     return run.summary
 
 
+def _fit_rates(footage: Footage, rates: Mapping[str, float]) -> None:
+    """Count all tubes at the rates of the files; skip what lies behind."""
+    for tube in [*footage.tubes]:
+        _to_rate(footage, tube, rates[tube.video_id])
+        if not len(tube.track.runs):
+            name, what = tube.video_id, tube.fields['object']
+            entry = Entry(footage.path, f'video {name!r}, object {what!r}')
+            error = entry.error('it lies after the end of its video')
+            footage.summary.skip(error, 'tube')
+            footage.tubes.remove(tube)
+
+
 def _to_rate(footage: Footage, tube: Tube, rate: float) -> None:
     """Frames that the tool counted at its own rate to those of the file."""
     track, video = tube.track, footage.videos[tube.video_id]
