@@ -82,16 +82,8 @@ def convert_own(
                 f'the source does not say {", ".join(lacking)}',
                 'give the folder of the videos with --videos, which has it',
             )
-    for tube in footage.tubes if format == 'label-studio' else ():
-        _to_rate(footage, tube, rates[tube.video_id])
-    late = [tube for tube in footage.tubes if not len(tube.track.runs)]
-    for tube in late:
-        where = f'video {tube.video_id!r}, object {tube.fields["object"]!r}'
-        error = Entry(source, where).error(
-            'it lies after the end of its video'
-        )
-        run.summary.skip(error, 'tube')
-        footage.tubes.remove(tube)
+    if format == 'label-studio':
+        _fit_rates(footage, rates)
     merge_tracks(footage)
     for video in footage.videos.values():
         _cut_tracks(footage, video)
