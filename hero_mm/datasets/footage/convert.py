@@ -69,8 +69,7 @@ def convert_own(
             video.frame_count, video.fps = 0, 0.0
     run.place(footage.videos.values(), only_one=True)
     if not run.infos:
-        # Says that all of them are skipped.
-        run.save()
+        run.save()  # Raises, and names them.
     footage.videos = run.infos
     footage.tubes = [t for t in footage.tubes if t.video_id in run.infos]
     for name, video in run.infos.items():
