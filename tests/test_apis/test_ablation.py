@@ -243,8 +243,9 @@ def test_the_tools_train_test_and_measure(repo_root, tmp_path):
     path = tmp_path / 'out/a/seed0/result.json'
     result = json.loads(path.read_text())
     assert result['tests']['test']['scores']['m_vIoU'] == 0.5
-    told = result['tests']['test']['errors']['cost']
-    assert 'counted for grounders' in told and result['cpu_seconds'] > 0
+    test = result['tests']['test']
+    assert 'counted for grounders' in test['errors']['flops']
+    assert test['ms'] > 0 and result['cpu_seconds'] > 0
     measured = result['calibration']['cpu_seconds_a_clip']
     assert result['clips'] == 2 * max(1, round(0.02 / measured / 2))
     assert [p['clips'] for p in result['curve']][-1] == result['clips']

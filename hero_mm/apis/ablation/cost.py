@@ -37,9 +37,10 @@ def measure_cost(
     clips = min(clips, len(dataset))
     items = [dataset[place * len(dataset) // clips] for place in range(clips)]
     counts = count_parameters(model).values()
-    parts, errors = {}, {}
+    parts, sentences, errors = {}, None, {}
     try:
         parts = count_flops(model, items)
+        sentences = sum(len(item['data_samples'].queries) for item in items)
     except Exception as error:  # noqa: BLE001
         # Of a model without HERO's interface, say: the rest is measured.
         errors['flops'] = str(error)
@@ -56,7 +57,7 @@ def measure_cost(
         params=sum(whole for whole, _ in counts),
         trained_params=sum(trained for _, trained in counts),
         clips=clips,
-        sentences=sum(len(item['data_samples'].queries) for item in items),
+        sentences=sentences,
         flops=sum(parts.values()) / clips if parts else None,
         flops_parts={name: value / clips for name, value in parts.items()},
         ms=1000 * statistics.mean(seconds),
