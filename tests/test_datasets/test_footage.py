@@ -645,6 +645,10 @@ def test_null_is_none_in_an_export(tmp_path, toy_tools):
     convert_own(source, out, 'label-studio', videos=films)
     (track,) = load_annotation(out / 'train.json').videos['a'].tracks.values()
     assert track.category == ''
+    value['labels'] = 'man'
+    source.write_text(json.dumps([task]))
+    with pytest.raises(ConversionError, match="a list, found 'man'"):
+        convert_own(source, out, 'label-studio', videos=films)
 
 
 def test_of_several_files_of_one_name_none_is_taken(tmp_path, toy_tools):

@@ -216,11 +216,14 @@ def _read_regions(footage: Footage, name: str, results: list[Entry]) -> None:
         video = footage.add_video(name, frame_count=count, fps=fps, **size)
         shares = [*zip(('x', 'y', 'width', 'height'), [*size.values()] * 2)]
         frames = [_frame(key, 'frame', 1) - 1 for key in keys]
+        # It may be missing or null.
+        named = region.value.get('labels') is not None
+        labels = region.list('labels') if named else []
         boxes_K4 = [[_number(k, s) / 100 * n for s, n in shares] for k in keys]
         footage.add(
             region,
             video,
-            str((region.value.get('labels') or [''])[0]),
+            str([*labels, ''][0]),
             frames,
             to_corners(region, frames, boxes_K4),
             {'object': title, **fields[str(entry.value.get('id'))]},
