@@ -208,36 +208,45 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
     name that it does not know for that of an object in any module, and calls
     it. UserError where the config of a package does not build.
     """
+    # One at a time, or one would put back what another has put there.
+    with _BUILDING, _family_alone('label' in cfg and not trust):
+        try:
+            yield
+        except (UserError, ImportError, OSError):
+            raise
+        except Exception as error:
+            if 'label' not in cfg:
+                raise
+            raise UserError(
+                f'{cfg.filename} builds no model: {error!s:.300}. Take the '
+                f'package from its authors; it was written by hero_mm '
+                f'{cfg.label.get("hero_mm_version", "?")!s:.20}, this is '
+                f'{__version__}'
+            ) from error
+
+
+@contextmanager
+def _family_alone(only: bool) -> Iterator[None]:
+    """Be quiet and, with ``only``, find registered classes alone.
+
+    Other threads find what they found before.
+    """
     module: Any = registry_module
     logger = MMLogger.get_current_instance()
-    me = threading.get_ident()
-    # One at a time, or one would put back what another has put there.
-    _BUILDING.acquire()
     level, found = logger.level, module.get_object_from_string
+    me = threading.get_ident()
 
-    def get(name: str) -> Any:
+    def find(name: str) -> Any:
         return None if threading.get_ident() == me else found(name)
 
     logger.setLevel(max(level, logging.WARNING))
-    if 'label' in cfg and not trust:
-        module.get_object_from_string = get
+    if only:
+        module.get_object_from_string = find
     try:
         yield
-    except (UserError, ImportError, OSError):
-        raise
-    except Exception as error:
-        if 'label' not in cfg:
-            raise
-        raise UserError(
-            f'{cfg.filename} builds no model: {error!s:.300}. Take the '
-            f'package from its authors; it was written by hero_mm '
-            f'{cfg.label.get("hero_mm_version", "?")!s:.20}, this is '
-            f'{__version__}'
-        ) from error
     finally:
         module.get_object_from_string = found
         logger.setLevel(level)
-        _BUILDING.release()
 
 
 def trained_on(cfg: Config) -> str:
@@ -279,8 +288,8 @@ def write_package(
         name (str, optional): Of the model; that of the folder.
         data (str, optional): What it was trained on, in words; what its
             annotation files say.
-        scores (Mapping, optional): By name; those of the validation that its
-            work dir logged for the checkpoint.
+        scores (Mapping, optional): Fractions by name; those of its label,
+            or of the validation that its work dir logged for the checkpoint.
         licence (str): Its name.
 
     Raises:
