@@ -19,7 +19,7 @@ import numpy as np
 
 from hero_mm.errors import UserError
 from hero_mm.files import PathLike, replacing
-from hero_mm.json_reader import JsonError, read_json
+from hero_mm.json_reader import read_json
 from hero_mm.texts import name_some
 
 from .functional.protocols import PROTOCOLS, plain_name
@@ -105,10 +105,7 @@ def load_predictions(
             f'No prediction file at {path}. "tools/test.py --dump FILE.json" '
             f'writes one.'
         )
-    try:
-        content = read_json(path, hook=_read_object)
-    except JsonError as error:
-        raise UserError(f'{error}. Write it again.') from error
+    content = read_json(path, hook=_read_object)
     whole = isinstance(content, dict)
     predictions = content.get('predictions') if whole else None
     if not isinstance(predictions, dict):

@@ -41,7 +41,7 @@ def measure_cost(
     try:
         parts = count_flops(model, items)
         sentences = sum(len(item['data_samples'].queries) for item in items)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         # Of a model without HERO's interface, say: the rest is measured.
         errors['flops'] = str(error)
     device = get_device()
