@@ -374,6 +374,11 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        found = sys.modules.get('mmengine.logging')
+        if found is not None:
+            # MMEngine's loggers remember what was off, until a level is set.
+            logger = found.MMLogger.get_current_instance()
+            logger.setLevel(logger.level)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

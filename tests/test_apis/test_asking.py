@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from fake_grounder import CONFIG, FakeGrounder
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
@@ -378,3 +380,10 @@ def test_videos_of_relative_and_absolute_paths_have_names(monkeypatch):
 def test_a_command_is_needed():
     with pytest.raises(SystemExit, match='2'):
         cli.main([])
+
+
+def test_a_command_leaves_the_warnings_of_its_host_on():
+    logger = MMLogger.get_current_instance()
+    with cli._quiet():
+        assert not logger.isEnabledFor(logging.WARNING)
+    assert logger.isEnabledFor(logging.WARNING)
