@@ -34,6 +34,7 @@ class ObjectProposals(ProposalGenerator):
         embed_dims: int,
         level: int = 0,
         num_proposals: int = 32,
+        head_dims: Optional[int] = None,
         min_score: float = 0.05,
         centre_radius: float = 0.3,
         start_size: float = 1.0,
@@ -53,10 +54,9 @@ class ObjectProposals(ProposalGenerator):
         self.min_score = min_score
         self.centre_radius = centre_radius
         self.average = average
+        hidden = head_dims or embed_dims // 2
         self.head = nn.Sequential(
-            nn.Linear(embed_dims, embed_dims // 2),
-            nn.GELU(),
-            nn.Linear(embed_dims // 2, 5),
+            nn.Linear(embed_dims, hidden), nn.GELU(), nn.Linear(hidden, 5)
         )
         # Few cells hold the centre of an object.
         last: Any = self.head[-1]

@@ -274,6 +274,15 @@ def test_wrong_arguments_are_refused(wrong):
         ObjectProposals(DIMS, **wrong)
 
 
+def test_a_narrower_head():
+    wide, narrow = generator(), generator(head_dims=2)
+    assert [wide.head[0].out_features, narrow.head[0].out_features] == [4, 2]
+    level = torch.rand(1, 1, DIMS, 4, 4)
+    boxes = [p(pyramid_of(level), {}, []).boxes_BTN4 for p in (wide, narrow)]
+    assert boxes[0].shape == boxes[1].shape
+    assert not torch.equal(*boxes)
+
+
 def test_tracks_are_needed_to_learn():
     sample = clip([[[0.0, 0, 8, 8]]])
     del sample.gt_tracks
