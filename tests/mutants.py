@@ -77,7 +77,7 @@ MUTANTS = [
     # Action head, retrieval, scout.
     (f'{MODELS}/retrieval.py', 'wanted = (mask_QT.sum(1) * ratio - 1e-4).ceil()', 'wanted = (mask_QT.sum(1) * ratio + 1e-4).ceil()', f'{T_MODELS}/test_retrieval.py'),
     (f'{MODELS}/retrieval.py', 'if draw >= self.train_prob', 'if draw < self.train_prob', f'{T_MODELS}/test_retrieval.py'),
-    (f'{MODELS}/retrieval.py', 'mask_QT = mask_QT & tubes.known_Q[:, None]', 'pass', f'{T_MODELS}/test_retrieval.py'),
+    (f'{MODELS}/retrieval.py', 'kept.masked_fill(~meant, frames)[', 'kept[', f'{T_MODELS}/test_retrieval.py'),
     # Layers, neck.
     (f'{MODELS}/layers.py', 'if window < 2:', 'if window < 1:', f'{T_MODELS}/test_layers'),
     (f'{MODELS}/layers.py', 'x * mask_QTR[..., None], self.shift', 'x, self.shift', f'{T_MODELS}/test_layers {T_MODELS}/test_invariances.py'),

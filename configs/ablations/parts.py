@@ -21,16 +21,15 @@ PARTS = {
         'model.tube_head.loss_tube': None,
     },
     # How deep retrieval goes in training: the whole model leaves frames out of
-    # the reasoning in every second step; here it leaves out none, or leaves
-    # them out before the encoder. At test time all go on: see `retrieval`.
+    # the reasoning in every second step; here it leaves out none, or encodes
+    # them in half size. At test time all go on: see `retrieval`.
     'weigh': {'model.retrieval.depth': 'weigh'},
     'scout': {'model.retrieval.depth': 'scout'},
     # The action head learns which frames show it from true spans.
     'spans': {'model.action_head.supervision': 'span'},
-    # The scout learns from true tubes.
     'scout_spans': {
         'model.retrieval.depth': 'scout',
-        'model.retrieval.scout.supervision': 'span',
+        'model.action_head.supervision': 'span',
     },
     'joint': {
         'model.neck.attention': 'joint',

@@ -175,13 +175,25 @@ def count_parts(
     ``inputs`` and ``data_samples`` are those of a data preprocessor.
     """
     parts = dict.fromkeys(STEPS, 0)
+    towers = dict.fromkeys(STEPS, 0)
+    # The name of the module that was called first, then attributes.
+    backbones = [
+        f'{type(grounder).__name__}.video_encoder.{tower}'
+        for tower in ('backbone', 'motion.backbone')
+    ]
     with words_given(grounder, words), _counting() as counter:
+
+        def now() -> tuple[int, int]:
+            modules = counter.get_flop_counts()
+            flops = [sum(modules.get(b, {}).values()) for b in backbones]
+            return int(counter.get_total_flops()), int(sum(flops))
 
         def count(name: str, method: Callable[..., Any]) -> None:
             def counted(*args: Any, **kwargs: Any) -> Any:
-                before = counter.get_total_flops()
+                whole, backbone = now()
                 result = method(*args, **kwargs)
-                parts[name] += int(counter.get_total_flops() - before)
+                parts[name] += now()[0] - whole
+                towers[name] += now()[1] - backbone
                 return result
 
             # Hides the method of the class as long as it is counted.
@@ -194,16 +206,10 @@ def count_parts(
         finally:
             for method in STEPS.values():
                 del vars(grounder)[method]
-    # The name of the module that was called first, then attributes.
-    root, modules = type(grounder).__name__, counter.get_flop_counts()
-    backbone = sum(
-        sum(modules.get(f'{root}.video_encoder.{tower}', {}).values())
-        for tower in ('backbone', 'motion.backbone')
-    )
     counts = {'scout': parts['scout']} if parts['scout'] else {}
     counts |= {
-        'backbone': int(backbone),
-        'pyramid': parts['encoder'] - int(backbone),
+        'backbone': towers['encoder'],
+        'pyramid': parts['encoder'] - towers['encoder'],
         'rest of the clip': parts['clip'] - parts['encoder'],
         'reasoning': parts['reasoning'],
         'head': parts['head'],

@@ -16,7 +16,7 @@ from .proposals import (
 from .ramped_average import RampedAverage
 from .region_encoder import RegionEncoder
 from .regions import Regions
-from .retrieval import FrameRetrieval, FrameScout
+from .retrieval import FrameRetrieval
 from .text_encoders import HFTextEncoder, WordTextEncoder
 from .video_encoders import VideoEncoder
 
@@ -27,7 +27,6 @@ __all__ = [
     'DetectorProposals',
     'FileProposals',
     'FrameRetrieval',
-    'FrameScout',
     'GroundingDataPreprocessor',
     'HFTextEncoder',
     'HierarchicalReasoningNeck',

@@ -43,8 +43,6 @@ class Pyramid:
     frame_mask_BT: Tensor
     # Width and height of the frames in pixels, without padding.
     sizes_B2: Tensor
-    # Places of the frames among the sampled ones, where some were left out.
-    times_BT: Optional[Tensor] = None
     # The frames themselves, in cells of half the finest level.
     picture_BT3HW: Optional[Tensor] = None
 

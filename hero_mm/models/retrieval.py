@@ -1,16 +1,15 @@
-"""Retrieval: which frames go on, to the encoder or to the reasoning.
+"""Retrieval: which frames are reasoned about, or encoded in full size.
 
-Frames of low action consistency can be left out, in training as at test time;
-the others keep their places in time. Before the backbone, a scout glances at
-small pictures. It learns what the action head says of the same frames, or
-which frames the true tubes fill.
+Frames of low action consistency can be left out of the reasoning, in training
+as at test time; the others keep their places in time. Or a scout looks at all
+frames in small, and those that it finds consistent are encoded in full size.
 
-Shape legend: B clips, Q sentences, T frames, K kept frames, P cells of all
-levels, D width, E width of the common space.
+Shape legend: B clips, Q sentences, T frames, K kept frames, D width.
 """
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from dataclasses import replace
+from typing import Any, NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -19,51 +18,53 @@ from torch import Tensor, nn
 
 from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
-from hero_mm.structures import GroundingDataSample
 
-from .features import Pyramid, TextFeatures
+from .features import Pyramid
 from .regions import take_frames
-from .targets import Tubes
 
 DEPTHS = ('weigh', 'reason', 'scout')
 # What is added to the consistency in training, in its standard deviations.
 NOISE = 0.5
-# The scout sees frames of this part of the width and height,
-SHRINK = 2
-# compares in a space of so many dimensions,
-SCOUT_DIMS = 32
-# and takes a smooth maximum over cells: inverse temperature, of cosines.
-SCOUT_SCALE = 10.0
+
+
+class Glance(NamedTuple):
+    """What a scout saw: a pyramid of small frames, and what it chose."""
+
+    pyramid: Pyramid
+    # Numbers of the frames to encode whole, and which of these are meant.
+    kept_BK: Tensor
+    meant_BK: Tensor
 
 
 def encode_runs(
-    encoder: nn.Module,
-    imgs: Tensor,
-    frame_mask: Tensor,
-    pixel_mask: Tensor,
-    times_BT: Tensor,
-    run: int,
+    encoder: nn.Module, inputs: dict[str, Any], glance: Glance, run: int
 ) -> Pyramid:
-    """Encode kept frames; each ``run`` of neighbours is a clip."""
-    number = imgs.shape[1] // run
+    """Encode the chosen frames; each ``run`` of neighbours is a clip.
+
+    The other frames stay as the scout saw them.
+    """
+    _, kept, meant = glance
+    number = kept.shape[1] // run
+    mask = take_frames(inputs['frame_mask'], kept) & meant
+    imgs = take_frames(inputs['imgs'], kept)
     runs: Pyramid = encoder(
-        imgs.unflatten(1, (number, -1)).flatten(0, 1),
-        frame_mask.unflatten(1, (number, -1)).flatten(0, 1),
-        pixel_mask.repeat_interleave(number, 0),
+        imgs.unflatten(1, (number, run)).flatten(0, 1),
+        mask.unflatten(1, (number, run)).flatten(0, 1),
+        inputs['pixel_mask'].repeat_interleave(number, 0),
     )
+    frames = inputs['frame_mask'].shape[1]
+    # What is not meant is written behind the last frame.
+    places = kept.masked_fill(~meant, frames)[:, :, None, None, None]
 
-    def joined(level: Tensor) -> Tensor:
-        return level.unflatten(0, (-1, number)).flatten(1, 2)
+    def written(old: Tensor, new: Tensor) -> Tensor:
+        new = new.unflatten(0, (-1, number)).flatten(1, 2).to(old)
+        room = F.pad(old.movedim(2, -1), (0, 0, 0, 0, 0, 0, 0, 1))
+        new = new.movedim(2, -1)
+        room = room.scatter(1, places.expand_as(new), new)
+        return room[:, :frames].movedim(-1, 2)
 
-    picture = runs.picture_BT3HW
-    return Pyramid(
-        tuple(joined(level) for level in runs.levels),
-        runs.strides,
-        frame_mask,
-        runs.sizes_B2[::number],
-        times_BT,
-        None if picture is None else joined(picture),
-    )
+    levels = map(written, glance.pyramid.levels, runs.levels)
+    return replace(glance.pyramid, levels=tuple(levels))
 
 
 @MODELS.register_module()
@@ -77,7 +78,6 @@ class FrameRetrieval(BaseModule):
         train_ratios: Sequence[float] = (0.25, 0.5, 0.75),
         train_prob: float = 0.5,
         run: int = 2,
-        scout: Optional[dict] = None,
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
@@ -88,16 +88,16 @@ class FrameRetrieval(BaseModule):
                     'keep_ratio and train_ratios are shares of the frames, '
                     f'in (0, 1]; got {ratio}'
                 )
-        if depth == 'scout' and scout is None:
-            raise UserError("depth='scout' needs a scout, a FrameScout")
         self.depth = depth
         self.run = run
-        self.scout = MODELS.build(scout) if depth == 'scout' else None
         self.keep_ratio = keep_ratio
         self.train_ratios = tuple(train_ratios)
         self.train_prob = train_prob
 
-    def _ratio(self) -> float:
+    def share(self, depth: str) -> float:
+        """The share of the frames that goes on at a depth, maybe by chance."""
+        if depth != self.depth:
+            return 1.0
         if not self.training:
             return self.keep_ratio
         draw, which = torch.rand(2).tolist()
@@ -113,51 +113,24 @@ class FrameRetrieval(BaseModule):
 
         By logits of consistency; None where all go on.
         """
-        ratio = self._ratio() if self.depth == 'reason' else 1.0
+        ratio = self.share('reason')
         if ratio >= 1:
             return None
         return best_frames(self._noisy(consistency_QT), mask_QT, ratio)
 
-    def scouted(
-        self,
-        inputs: dict[str, Any],
-        samples: Sequence[GroundingDataSample],
-        text: TextFeatures,
-        clip_of_query: Tensor,
-    ) -> tuple[dict[str, Any], Sequence[GroundingDataSample], Tensor]:
-        """See :meth:`HERO.scout`; inputs that are fewer say their places."""
-        assert self.scout is not None
-        logits = self.scout(inputs, text, clip_of_query)
-        chosen = self.choose_runs(logits, inputs['frame_mask'], clip_of_query)
-        if chosen is None:
-            return inputs, samples, logits
-        kept, meant = chosen
-        mask = take_frames(inputs['frame_mask'], kept) & meant
-        inputs = dict(
-            imgs=take_frames(inputs['imgs'], kept),
-            frame_mask=mask,
-            pixel_mask=inputs['pixel_mask'],
-            times_BT=kept,
-            run=self.run,
-        )
-        samples = [
-            sample.take_frames(places[real].cpu())
-            for sample, places, real in zip(samples, kept, mask)
-        ]
-        return inputs, samples, logits
-
     @torch.no_grad()
     def choose_runs(
-        self, logits_QT: Tensor, mask_BT: Tensor, clip_of_query: Tensor
-    ) -> Optional[tuple[Tensor, Tensor]]:
+        self,
+        logits_QT: Tensor,
+        mask_BT: Tensor,
+        clip_of_query: Tensor,
+        ratio: float,
+    ) -> tuple[Tensor, Tensor]:
         """Choose runs of frames of each clip for all of its sentences.
 
         A frame is as good as the sentence that it fits best says, a run as its
         best frame. As :meth:`forward`, (B, K).
         """
-        ratio = self._ratio()
-        if ratio >= 1:
-            return None
         score, real = logits_QT.float(), mask_BT[clip_of_query]
         count = real.sum(1, keepdim=True).clamp(min=1)
         score = score - (score * real).sum(1, keepdim=True) / count
@@ -202,82 +175,3 @@ def best_frames(
     kept = kept.sort(1).values[:, :number]
     real = kept < frames
     return kept.clamp(max=frames - 1), real
-
-
-@MODELS.register_module()
-class FrameScout(BaseModule):
-    """Score the frames of clips by a glance.
-
-    A cell of its levels has looks and an action, as a region has; a frame is
-    as good as its best cell. docs/configs.md lists the options.
-    """
-
-    def __init__(
-        self,
-        embed_dims: int,
-        video_encoder: dict,
-        supervision: str = 'head',
-        init_cfg: Optional[dict] = None,
-    ) -> None:
-        super().__init__(init_cfg)
-        if supervision not in ('head', 'span'):
-            raise UserError(
-                f"supervision must be 'head' or 'span', got {supervision!r}"
-            )
-        self.video_encoder = MODELS.build(video_encoder)
-        self.supervision = supervision
-        self.cell = nn.Linear(video_encoder['embed_dims'], 2 * SCOUT_DIMS)
-        self.text_look = nn.Linear(embed_dims, SCOUT_DIMS)
-        self.text_action = nn.Linear(embed_dims, SCOUT_DIMS)
-        self.weight = nn.Parameter(torch.tensor([5.0]))
-        self.bias = nn.Parameter(torch.tensor([0.0]))
-        self.loss_scout = MODELS.build(
-            dict(type='SigmoidFocalLoss', gamma=0.0)
-        )
-
-    def forward(
-        self,
-        inputs: dict[str, Tensor],
-        text: TextFeatures,
-        clip_of_query: Tensor,
-    ) -> Tensor:
-        """Logits of action consistency (Q, T); the sentences learn nothing."""
-        imgs = inputs['imgs']
-        small = F.avg_pool2d(imgs.flatten(0, 1), SHRINK, ceil_mode=True)
-        pyramid: Pyramid = self.video_encoder(
-            small.unflatten(0, imgs.shape[:2]),
-            inputs['frame_mask'],
-            inputs['pixel_mask'][:, ::SHRINK, ::SHRINK],
-        )
-        level = torch.cat([one.flatten(3) for one in pyramid.levels], -1)
-        parts = self.cell(level.mT).chunk(2, -1)
-        cells = torch.cat([F.normalize(one, dim=-1) for one in parts], -1)
-        parts = [
-            self.text_look(text.sentence_QD.detach()),
-            self.text_action(text.action_QD.detach()),
-        ]
-        asked = torch.cat([F.normalize(one, dim=-1) for one in parts], -1)
-        fit = torch.einsum('qtpe,qe->qtp', cells[clip_of_query], asked)
-        numbers = range(len(pyramid.levels))
-        masks = [pyramid.real_cells(n).flatten(1) for n in numbers]
-        real = torch.cat(masks, 1)[clip_of_query][:, None]
-        fit = (SCOUT_SCALE * fit.float()).masked_fill(~real, -1e4)
-        return self.weight / SCOUT_SCALE * fit.logsumexp(-1) + self.bias
-
-    def loss(
-        self,
-        logits_QT: Tensor,
-        consistency_QT: Tensor,
-        tubes: Tubes,
-        mask_QT: Tensor,
-    ) -> dict[str, Tensor]:
-        """Learn what the action head, or true tubes, say of these frames."""
-        wanted = consistency_QT.sigmoid()
-        if self.supervision == 'span':
-            wanted = tubes.valid_QT.to(logits_QT)
-            mask_QT = mask_QT & tubes.known_Q[:, None]
-        number = mask_QT.sum().clamp(min=1)
-        loss = self.loss_scout(
-            logits_QT, wanted, mask_QT.to(logits_QT), avg_factor=number
-        )
-        return dict(loss_scout=loss)

@@ -100,26 +100,6 @@ class GroundingDataSample(BaseDataElement):
                 value = value.unpack()
             self.__dict__[name] = value
 
-    def take_frames(self, places: Any) -> 'GroundingDataSample':
-        """The clip with the sampled frames at some places (Tensor on the CPU,
-        increasing), without predictions.
-        """
-        taken = GroundingDataSample(metainfo=self.metainfo)
-        taken.set_metainfo(dict(frame_inds=self.frame_inds[places.numpy()]))
-        taken.queries = self.queries
-        for name in ('gt_queries', 'gt_tracks'):
-            if name in self:
-                value = self.get(name)
-                cut = {
-                    field: value[field][:, places.to(value[field].device)]
-                    for field in ('bboxes', 'valid')
-                }
-                fields = {**dict(value.items()), **cut}
-                setattr(taken, name, InstanceData(**fields))
-        if 'proposals' in self:
-            taken.proposals = self.proposals[places]
-        return taken
-
 
 class _Packed:
     """Instances whose tensors are arrays, where an array can hold them."""

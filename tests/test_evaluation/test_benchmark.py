@@ -163,8 +163,6 @@ def test_all_of_vidstg(small, tmp_path, monkeypatch):
     path.write_text(json.dumps(entries))
     monkeypatch.setattr(counting, 'SHORT', 64)
     args = Namespace(config=small[1], cfg_options=None, vidstg=path)
-    scout = dict(counting.SCOUT, embed_dims=64)
-    monkeypatch.setattr(counting, 'SCOUT', scout)
     rows = {row[0]: row[1:] for row in counting.vidstg_rows(args)}
     assert rows['3 sentences, 2 clips'][0] == '80 frames'
     shares = [float(row[1][2:]) for row in list(rows.values())[1:5]]

@@ -18,22 +18,6 @@ OTHERS = Path(__file__).with_name('golden_variants.json')
 RENEW = 'HERO_MM_RENEW_GOLDEN'
 # Untrained proposals are sure of nothing.
 FOUND = dict(min_score=0.0)
-SCOUT = dict(
-    type='FrameScout',
-    embed_dims=16,
-    video_encoder=dict(
-        type='VideoEncoder',
-        embed_dims=8,
-        backbone=dict(
-            type='ShiftConvNet',
-            stem_channels=4,
-            channels=(4, 8),
-            num_blocks=(1, 1),
-            out_indices=(0, 1),
-        ),
-        finer_levels=(0,),
-    ),
-)
 VARIANTS = {
     'default': {},
     'joint': dict(
@@ -43,7 +27,7 @@ VARIANTS = {
         retrieval=dict(depth='reason', train_prob=1.0),
         action_head=dict(supervision='span'),
     ),
-    'scout': dict(retrieval=dict(depth='scout', train_prob=1.0, scout=SCOUT)),
+    'scout': dict(retrieval=dict(depth='scout', train_prob=1.0)),
     'bare': dict(
         linker=None,
         neck=None,

@@ -24,7 +24,6 @@ PARTS = {
     'linker': 1,
     'action_head': 1,
     'retrieval': 1,
-    'retrieval.scout': 2,
     'region_encoder': 2,
     'neck': 2,
     'neck.layers.0': 2,
@@ -43,8 +42,6 @@ def stepped(repo_root, make_clip, collate):
     ]
     cfg.text_encoder.update(ann_file=None, vocabulary=words, unknown_prob=0.3)
     cfg.proposal_generator.min_score = 0.0
-    # The scout, too, is asked.
-    cfg.retrieval.depth = 'scout'
     whole = MODELS.build(cfg)
     whole.init_weights()
 

@@ -1,16 +1,15 @@
-"""Which frames go on: to the reasoning, and, by the scout, to the encoder."""
+"""Which frames are reasoned about, and which are encoded whole."""
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hero_mm.models.retrieval import FrameRetrieval, best_frames
-from hero_mm.models.targets import Tubes
 from hero_mm.registry import MODELS
 
 
@@ -74,46 +73,19 @@ def test_wrong_options_are_refused():
 
 # --- the scout
 
-SCOUT = dict(
-    type='FrameScout',
-    embed_dims=16,
-    video_encoder=dict(
-        type='VideoEncoder',
-        embed_dims=8,
-        backbone=dict(
-            type='ShiftConvNet',
-            stem_channels=4,
-            channels=(4, 8),
-            num_blocks=(1, 1),
-            out_indices=(0, 1),
-            shift_div=4,
-        ),
-        finer_levels=(0,),
-    ),
-)
+
+def scout_config(**options) -> dict:
+    return dict(dict(type='FrameRetrieval', depth='scout', run=2), **options)
 
 
-def retrieval_config(**options) -> dict:
-    return dict(
-        dict(
-            type='FrameRetrieval',
-            depth='scout',
-            run=2,
-            scout=copy.deepcopy(SCOUT),
-        ),
-        **options,
-    )
-
-
-def build(**options) -> FrameRetrieval:
-    return MODELS.build(retrieval_config(**options)).eval()
+def choose_half(score, mask, clips):
+    retrieval = MODELS.build(scout_config()).eval()
+    return retrieval.choose_runs(score, mask, torch.tensor(clips), 0.5)
 
 
 def test_a_clip_keeps_the_runs_of_its_best_frames():
     score = torch.tensor([[0.0, 0, 0, 9, 0, 0, 0, 5.0]])
-    kept, real = build(keep_ratio=0.5).choose_runs(
-        score, real_frames(8), torch.tensor([0])
-    )
+    kept, real = choose_half(score, real_frames(8), [0])
     assert kept.tolist() == [[2, 3, 6, 7]] and real.all()
 
 
@@ -121,109 +93,121 @@ def test_what_fits_any_sentence_is_kept():
     """How sure a sentence is of its frames in general counts nothing."""
     score = torch.tensor([[0, 0, 0, 0, 0, 0, 9.0, 0], [100, 0, 0, 0] * 2])
     score[1, 4:] = 0
-    kept, _ = build(keep_ratio=0.5).choose_runs(
-        score, real_frames(8), torch.tensor([0, 0])
-    )
+    kept, _ = choose_half(score, real_frames(8), [0, 0])
     assert kept.tolist() == [[0, 1, 6, 7]]
 
 
 def test_each_clip_has_its_share_of_its_own_frames():
     """Of clips of 7 and 4 frames; the last run of the first is half."""
     score = torch.arange(7.0).repeat(2, 1)
-    clips = torch.tensor([0, 1])
-    retrieval = build(keep_ratio=0.5)
-    kept, real = retrieval.choose_runs(score, real_frames(7, 4), clips)
+    kept, real = choose_half(score, real_frames(7, 4), [0, 1])
     assert [k[r].tolist() for k, r in zip(kept, real)] == [[4, 5, 6], [2, 3]]
-    alone, _ = retrieval.choose_runs(score[:1, :4], real_frames(4), clips[:1])
+    alone, _ = choose_half(score[:1, :4], real_frames(4), [0])
     assert alone.tolist() == [[2, 3]]
-
-
-def test_a_scout_is_needed():
-    with pytest.raises(ValueError, match="depth='scout' needs a scout"):
-        FrameRetrieval(depth='scout')
-    # At other depths it is not built.
-    assert build(depth='reason').scout is None
 
 
 @pytest.fixture(scope='module')
 def scouting(build_hero):
     def make(**options):
-        return build_hero(retrieval=retrieval_config(**options))
+        return build_hero(retrieval=scout_config(**options))
 
     return make
 
 
-def asked(batch) -> list[str]:
-    return [t for one in batch['data_samples'] for t in one.queries.texts]
-
-
 def scouted(model, batch) -> tuple:
-    clips = torch.arange(len(batch['data_samples'])).repeat_interleave(2)
-    text = model.text_encoder(asked(batch))
-    return model.scout(batch['inputs'], batch['data_samples'], text, clips)
+    samples = batch['data_samples']
+    clips = torch.arange(len(samples)).repeat_interleave(2)
+    texts = [t for one in samples for t in one.queries.texts]
+    text = model.text_encoder(texts)
+    return model.scout(batch['inputs'], samples, text, clips)
 
 
 @torch.no_grad()
-def test_samples_and_pixels_are_those_of_the_kept_frames(
-    scouting, make_clip, collate
-):
-    model = scouting(keep_ratio=0.5)
-    batch = collate(model, make_clip(8), make_clip(5, seed=1))
-    inputs, samples, logits = scouted(model, batch)
-    assert logits.shape == (4, 8)
-    for row, (sample, length) in enumerate(zip(samples, (4, 4))):
-        whole = batch['data_samples'][row]
-        mask = inputs['frame_mask'][row]
-        places = inputs['times_BT'][row][mask]
-        assert mask.sum() <= length
-        pixels = inputs['imgs'][row][mask]
-        assert torch.equal(pixels, batch['inputs']['imgs'][row][places])
-        inds = whole.frame_inds[places.numpy()]
-        assert sample.frame_inds.tolist() == inds.tolist()
-        for name in ('gt_queries', 'gt_tracks'):
-            wanted = whole.get(name).bboxes[:, places]
-            assert torch.equal(sample.get(name).bboxes, wanted)
-        assert torch.equal(sample.gt_queries.spans, whole.gt_queries.spans)
-
-
-@torch.no_grad()
-def test_the_encoder_sees_runs_alone(scouting, make_clip, collate):
+def test_chosen_runs_are_encoded_whole(scouting, make_clip, collate):
     """A run gives what it gives as a clip of its own."""
     model = scouting(keep_ratio=0.5)
-    batch = collate(model, make_clip(8), make_clip(8, seed=1))
-    times = scouted(model, batch)[0]['times_BT']
-    pyramid = model.encode(scouted(model, batch)[0])
-    assert torch.equal(pyramid.times_BT, times)
-    assert pyramid.sizes_B2.shape == (2, 2)
-    for row in range(2):
-        for first in (0, 2):
-            places = times[row, first : first + 2]
+    batch = collate(model, make_clip(8), make_clip(5, seed=1))
+    glance = scouted(model, batch)
+    pyramid = model.encode(batch['inputs'], glance)
+    real = batch['inputs']['frame_mask'].gather(1, glance.kept_BK)
+    real &= glance.meant_BK
+    kept = [k[m].tolist() for k, m in zip(glance.kept_BK, real)]
+    assert len(kept[0]) == 4 and len(kept[1]) in (3, 4)
+    for row, places in enumerate(kept):
+        for first in range(0, len(places), 2):
+            run = places[first : first + 2]
             alone = model.video_encoder(
-                batch['inputs']['imgs'][row : row + 1, places],
-                torch.ones(1, 2, dtype=torch.bool),
+                batch['inputs']['imgs'][row : row + 1, run],
+                torch.ones(1, len(run), dtype=torch.bool),
                 batch['inputs']['pixel_mask'][row : row + 1],
             )
             for one, other in zip(alone.levels, pyramid.levels):
-                torch.testing.assert_close(
-                    one[0], other[row, first : first + 2]
-                )
+                torch.testing.assert_close(one[0], other[row, run])
+        others = [n for n in range(8) if n not in places]
+        for one, other in zip(glance.pyramid.levels, pyramid.levels):
+            assert torch.equal(one[row, others], other[row, others])
 
 
 @torch.no_grad()
-def test_answers_are_of_the_whole_clip(scouting, make_clip, collate, predict):
+def test_the_whole_frames_are_those_that_are_consistent(
+    scouting, make_clip, collate
+):
+    """As the action head finds them in the small ones."""
+    model = scouting(keep_ratio=0.25)
+    score = torch.full((2, 8), -5.0)
+    score[1, 5] = 5.0
+    model.action_head.forward = lambda *_: score
+    glance = scouted(model, collate(model, make_clip(8)))
+    assert glance.kept_BK.tolist() == [[4, 5]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('size', [(32, 32), (30, 21)])
+def test_a_glance_is_of_half_the_size(scouting, make_clip, collate, size):
+    """Each cell is written into the four that it covers."""
+    encoder = scouting().video_encoder
+    model = scouting()
+    inputs = collate(model, make_clip(4, size))['inputs']
+    glance, whole = encoder.glance(**inputs), encoder(**inputs)
+    assert torch.equal(glance.sizes_B2, whole.sizes_B2)
+    assert torch.equal(glance.picture_BT3HW, whole.picture_BT3HW)
+    assert glance.strides == whole.strides
+    width, height = size
+    down, across = -(-height // 2), -(-width // 2)
+    imgs = inputs['imgs'][..., :height, :width].flatten(0, 1)
+    small = F.avg_pool2d(imgs, 2, ceil_mode=True).unflatten(0, (1, 4))
+    masks = torch.ones(1, 4) > 0, torch.ones(1, down, across) > 0
+    seen = encoder(small, *masks)
+    for number, (one, other) in enumerate(zip(glance.levels, whole.levels)):
+        assert one.shape == other.shape
+        twice = seen.levels[number].repeat_interleave(2, 3)
+        twice = twice.repeat_interleave(2, 4)
+        rows, columns = one.shape[-2:]
+        real = whole.real_cells(number)[:, None, None]
+        twice = twice[..., :rows, :columns] * real
+        torch.testing.assert_close(one, twice)
+    # Beside a larger and longer clip.
+    both = make_clip(4, size), make_clip(6, (48, 40), seed=1)
+    beside = encoder.glance(**collate(model, *both)['inputs'])
+    for one, other in zip(glance.levels, beside.levels):
+        rows, columns = one.shape[-2:]
+        torch.testing.assert_close(
+            one[0], other[0, :4, :, :rows, :columns], atol=1e-4, rtol=1e-4
+        )
+
+
+@torch.no_grad()
+def test_answers_are_of_the_whole_clip(scouting, make_clip, predict):
     model = scouting(keep_ratio=0.5)
     seen = []
     hook = model.video_encoder.register_forward_hook(
-        lambda _, given, __: seen.append(given[1])
+        lambda _, given, __: seen.append(tuple(given[0].shape))
     )
     (tubes,) = predict(model, make_clip(8))
     hook.remove()
-    assert [mask.shape for mask in seen] == [(2, 2)]
+    assert seen == [(1, 8, 3, 16, 16), (2, 2, 3, 32, 32)]
     assert tubes.bboxes.shape == (2, 8, 4)
     assert tubes.action_consistency.shape == (2, 8)
-    batch = collate(model, make_clip(8))
-    logits = scouted(model, batch)[2]
-    torch.testing.assert_close(tubes.action_consistency, logits.sigmoid())
 
 
 @torch.no_grad()
@@ -238,53 +222,15 @@ def test_neighbours_in_the_batch_change_nothing(scouting, make_clip, predict):
         )
 
 
-def test_the_scout_learns_from_the_action_head_and_teaches_nobody(
-    scouting, make_clip, collate
-):
-    model = scouting(train_prob=1.0).train()
-    batch = collate(model, make_clip(8), make_clip(8, seed=1))
+def test_small_frames_are_trained(scouting, make_clip, collate):
+    """Those that are not chosen, too, teach the encoder."""
+    model = scouting(train_prob=1.0, train_ratios=(0.25,)).train()
+    batch = collate(model, make_clip(8))
+    batch['inputs']['imgs'].requires_grad_()
     losses = model(**batch, mode='loss')
-    named = dict(model.named_parameters())
-    found = torch.autograd.grad(
-        losses['loss_scout'],
-        list(named.values()),
-        retain_graph=True,
-        allow_unused=True,
-    )
-    taught = {n for n, g in zip(named, found) if g is not None and g.any()}
-    mine = {name for name in named if name.startswith('retrieval.scout')}
-    assert taught == mine
-    for name, loss in losses.items():
-        if name not in ('loss_scout', 'region_iou'):
-            grads = torch.autograd.grad(
-                loss,
-                [named[n] for n in mine],
-                retain_graph=True,
-                allow_unused=True,
-            )
-            assert all(grad is None for grad in grads), name
-
-
-def tubes(inside, known=True) -> Tubes:
-    boxes = torch.zeros(*inside.shape, 4)
-    spans = torch.zeros(len(inside), 2)
-    return Tubes(boxes, inside, spans, torch.tensor([known] * len(inside)))
-
-
-def test_true_tubes_take_the_place_of_the_head(scouting):
-    """For those who have them; where spans are not known, nothing is asked."""
-    config = dict(copy.deepcopy(SCOUT), supervision='span')
-    scout = scouting(scout=config).retrieval.scout
-    mask = real_frames(6, 6)
-    inside = torch.rand(2, 6, generator=torch.Generator().manual_seed(0)) < 0.5
-    right = 20.0 * inside - 10
-    other = torch.randn(2, 6)
-    loss = scout.loss(right, other, tubes(inside), mask)['loss_scout']
-    wrong = scout.loss(-right, other, tubes(inside), mask)['loss_scout']
-    none = scout.loss(-right, other, tubes(inside, known=False), mask)
-    assert loss < 0.01 < 1 < wrong and none['loss_scout'] == 0
-    with pytest.raises(ValueError, match="supervision must be 'head' or"):
-        scouting(scout=dict(config, supervision='video'))
+    model.parse_losses(losses)[0].backward()
+    grads = batch['inputs']['imgs'].grad.abs().flatten(2).sum(-1)
+    assert (grads > 0).all()
 
 
 @pytest.mark.filterwarnings('error')

@@ -183,9 +183,8 @@ def test_the_share_of_frames_changes_the_answer(kind, depth, answers):
     ]
     assert difference(shares[0], shares[1]) > 0.05
     assert difference(shares[1], shares[2]) > 0.05
-    # All of them is all of them; a scout draws other random weights.
-    if depth != 'scout':
-        assert difference(shares[2], answers(kind)) == 0
+    # All of them is all of them.
+    assert difference(shares[2], answers(kind)) == 0
 
 
 # --- windows ----------------------------------------------------------------

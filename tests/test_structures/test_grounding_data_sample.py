@@ -37,22 +37,6 @@ def test_moves_and_copies():
         assert np.array_equal(other.frame_inds, sample.frame_inds)
 
 
-def test_frames_are_taken_of_all_that_has_frames():
-    sample = GroundingDataSample(metainfo=dict(frame_inds=np.arange(0, 8, 2)))
-    sample.queries = InstanceData(texts=['one', 'two'])
-    boxes = torch.arange(32.0).view(2, 4, 4)
-    valid = torch.ones(2, 4, dtype=torch.bool)
-    sample.gt_queries = InstanceData(
-        bboxes=boxes, valid=valid, spans=torch.zeros(2, 2)
-    )
-    sample.proposals = InstanceData(scores=torch.arange(4))
-    taken = sample.take_frames(torch.tensor([1, 3]))
-    assert taken.frame_inds.tolist() == [2, 6] and 'gt_tracks' not in taken
-    assert torch.equal(taken.gt_queries.bboxes, boxes[:, [1, 3]])
-    assert taken.gt_queries.spans.shape == (2, 2)
-    assert taken.proposals.scores.tolist() == [1, 3]
-
-
 def test_a_sample_costs_a_data_loader_no_file_descriptor():
     sample = GroundingDataSample()
     sample.gt_queries = InstanceData(spans=torch.tensor([[1.0, 5]]))

@@ -74,7 +74,7 @@ model = dict(
     action_head=dict(
         type='ContrastiveActionHead', embed_dims=embed_dims, common_dims=128
     ),
-    # As in hero_small.py; without a scout.
+    # As in hero_small.py.
     retrieval=dict(type='FrameRetrieval', depth='reason', keep_ratio=1.0),
     # 26 GFLOPs a sentence for 64 frames; comparing and the tube head 2 more.
     neck=dict(

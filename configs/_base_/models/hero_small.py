@@ -51,30 +51,9 @@ model = dict(
         temperature=0.2,
     ),
     # Trained with some frames left out of the reasoning; keep_ratio < 1 leaves
-    # them out at test time, too. 'weigh' leaves out none, 'scout' leaves them
-    # out before the encoder above.
-    retrieval=dict(
-        type='FrameRetrieval',
-        depth='reason',
-        keep_ratio=1.0,
-        scout=dict(
-            type='FrameScout',
-            embed_dims=embed_dims,
-            # Sees half of the width and height.
-            video_encoder=dict(
-                type='VideoEncoder',
-                embed_dims=32,
-                backbone=dict(
-                    type='ShiftConvNet',
-                    stem_channels=8,
-                    channels=(16, 32),
-                    num_blocks=(1, 1),
-                    out_indices=(0, 1),
-                ),
-                finer_levels=(0,),
-            ),
-        ),
-    ),
+    # them out at test time, too. 'weigh' leaves out none; 'scout' encodes
+    # them at half of their width and height.
+    retrieval=dict(type='FrameRetrieval', depth='reason', keep_ratio=1.0),
     # Hierarchical reasoning; None leaves it out, attention='joint' is the
     # fully connected attention that it replaces.
     neck=dict(

@@ -26,7 +26,7 @@ from ..features import Pyramid, TextFeatures
 from ..heads.tube_decoding import TubeOutput, query_edges
 from ..recompute import keep_gradients
 from ..regions import Regions, clips_of_queries
-from ..retrieval import encode_runs
+from ..retrieval import Glance, encode_runs
 from ..targets import Tracks, Tubes, with_annotated
 
 Samples = Sequence[GroundingDataSample]
@@ -118,12 +118,10 @@ class HERO(BaseModel):
             )
         text = self.text_encoder(_texts(data_samples))
         clip_of_query = clips_of_queries(data_samples, inputs['imgs'].device)
-        inputs, samples, scouted_QT = self.scout(
-            inputs, data_samples, text, clip_of_query
-        )
-        regions, _ = self._encode(inputs, samples)
+        glance = self.scout(inputs, data_samples, text, clip_of_query)
+        regions, _ = self._encode(inputs, data_samples, glance)
         if mode == 'predict':
-            return self.ground(regions, data_samples, text, scouted_QT)
+            return self.ground(regions, data_samples, text)
         slots, *_ = self.retrieve(regions, text, clip_of_query)
         return self.decode(*self.reason(slots, text), slots, text)
 
@@ -133,17 +131,31 @@ class HERO(BaseModel):
         samples: Samples,
         text: TextFeatures,
         clip_of_query: Tensor,
-    ) -> tuple[dict[str, Any], Samples, Optional[Tensor]]:
-        """Leave frames out where retrieval does; and logits (Q, T) of all."""
-        if self.retrieval is None or self.retrieval.scout is None:
-            return inputs, samples, None
-        return self.retrieval.scouted(inputs, samples, text, clip_of_query)
+    ) -> Optional[Glance]:
+        """Look at small frames, and choose some; None to encode all whole."""
+        share = self.retrieval.share('scout') if self.retrieval else 1.0
+        if share >= 1:
+            return None
+        pyramid = self.video_encoder.glance(**inputs)
+        with torch.no_grad():
+            regions, _ = self._slots(pyramid, inputs, samples)
+            logits = self.action_head(regions, text, clip_of_query)
+        return Glance(
+            pyramid,
+            *self.retrieval.choose_runs(
+                logits, inputs['frame_mask'], clip_of_query, share
+            ),
+        )
 
-    def encode(self, inputs: dict[str, Any]) -> Pyramid:
+    def encode(
+        self, inputs: dict[str, Any], glance: Optional[Glance] = None
+    ) -> Pyramid:
         """Pixels to a pyramid of features."""
-        if 'times_BT' in inputs:
-            return encode_runs(self.video_encoder, **inputs)
-        return self.video_encoder(**inputs)
+        if glance is None:
+            return self.video_encoder(**inputs)
+        return encode_runs(
+            self.video_encoder, inputs, glance, self.retrieval.run
+        )
 
     def propose(
         self,
@@ -160,8 +172,6 @@ class HERO(BaseModel):
             losses, regions = self.proposal_generator.loss_and_predict(
                 pyramid, inputs, samples
             )
-        if pyramid.times_BT is not None:
-            regions = replace(regions, times_BT=pyramid.times_BT)
         regions = regions.suppress(self.nms_iou)
         if tracks is not None:
             regions = with_annotated(regions, tracks, self.jitter)
@@ -179,10 +189,21 @@ class HERO(BaseModel):
         self,
         inputs: dict[str, Any],
         samples: Samples,
+        glance: Optional[Glance] = None,
         tracks: Optional[Tracks] = None,
     ) -> tuple[Regions, dict[str, Tensor]]:
         """Pixels to encoded slots, and losses where tracks are given."""
-        pyramid = self.encode(inputs)
+        pyramid = self.encode(inputs, glance)
+        return self._slots(pyramid, inputs, samples, tracks)
+
+    def _slots(
+        self,
+        pyramid: Pyramid,
+        inputs: dict[str, Any],
+        samples: Samples,
+        tracks: Optional[Tracks] = None,
+    ) -> tuple[Regions, dict[str, Tensor]]:
+        """A pyramid to encoded slots, and losses where tracks are given."""
         proposed, losses = self.propose(pyramid, inputs, samples, tracks)
         slots = self.link(proposed, pyramid)
         regions = self.encode_regions(slots, pyramid)
@@ -249,12 +270,10 @@ class HERO(BaseModel):
         regions: Regions,
         data_samples: Samples,
         text: Optional[TextFeatures] = None,
-        scouted_QT: Optional[Tensor] = None,
     ) -> list[GroundingDataSample]:
         """Answer sentences on encoded clips; no ground truth is read.
 
-        Of :meth:`encode_video`; ``text``, and what a scout said of all frames,
-        where they are known already.
+        Of :meth:`encode_video`; ``text`` where it is known already.
         """
         if text is None:
             text = self.text_encoder(_texts(data_samples))
@@ -265,7 +284,7 @@ class HERO(BaseModel):
             slots,
             query_edges(slots, data_samples, clip_of_query),
             data_samples,
-            consistency_QT if scouted_QT is None else scouted_QT,
+            consistency_QT,
         )
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
@@ -295,14 +314,12 @@ class HERO(BaseModel):
         both = self.text_encoder([*texts, *negatives])
         text = both.select(slice(0, len(texts)))
         swapped = both.select(slice(len(texts), None))
-        inputs, samples, scouted_QT = self.scout(
-            inputs, data_samples, text, clip_of_query
-        )
+        glance = self.scout(inputs, data_samples, text, clip_of_query)
         num_frames = inputs['frame_mask'].shape[1]
-        tracks = Tracks.of(samples, num_frames)
-        tubes = Tubes.of(samples, num_frames)
-        regions, losses = self._encode(inputs, samples, tracks)
-        slots, found_QT, kept = self.retrieve(regions, text, clip_of_query)
+        tracks = Tracks.of(data_samples, num_frames)
+        tubes = Tubes.of(data_samples, num_frames)
+        regions, losses = self._encode(inputs, data_samples, glance, tracks)
+        slots, _, kept = self.retrieve(regions, text, clip_of_query)
         losses |= self.tube_head.loss(
             self.decode(*self.reason(slots, text), slots, text),
             slots,
@@ -322,13 +339,6 @@ class HERO(BaseModel):
         if self.action_head is not None:
             losses |= self.action_head.loss(*compared, *beside)
             losses |= self.action_head.span_loss(*compared, shows, asked)
-        if self.retrieval is not None and scouted_QT is not None:
-            losses |= self.retrieval.scout.loss(
-                scouted_QT.gather(1, regions.times_BT[clip_of_query]),
-                found_QT,
-                tubes,
-                regions.frame_mask_BT[clip_of_query],
-            )
         return losses
 
 

@@ -120,6 +120,45 @@ class VideoEncoder(FeatureTower):
         )
         return replace(pyramid, levels=self._merge(pyramid))
 
+    def glance(
+        self,
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+        extents: Optional[Sequence[Extent]] = None,
+    ) -> Pyramid:
+        """As :meth:`forward`, of frames of half the width and height.
+
+        Each of their cells is written into the four that it covers.
+        """
+        even = _pad_up(imgs, 2), _pad_up(pixel_mask, 2)
+        real = F.avg_pool2d(even[1].to(imgs)[:, None], 2)
+        small = F.avg_pool2d(even[0].flatten(0, 1), 2)
+        small = small.unflatten(0, imgs.shape[:2])
+        # Half of what lies across the border is padding.
+        small = small / real.clamp(min=0.25)[:, None]
+        if extents is not None:
+            extents = [(t, -(-h // 2), -(-w // 2)) for t, h, w in extents]
+        seen = self(small, frame_mask, real[:, 0] > 0, extents)
+        whole = _pad_up(imgs, self.granule)
+        sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
+        levels = []
+        for level, (across, down) in zip(seen.levels, seen.strides):
+            height = round(whole.shape[-2] / down)
+            width = round(whole.shape[-1] / across)
+            cells = level.movedim(2, -1)
+            cells = cells.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            levels.append(cells[:, :, :height, :width].movedim(-1, 2))
+        pyramid = replace(
+            seen,
+            levels=tuple(levels),
+            sizes_B2=torch.stack(sizes, 1).float(),
+            picture_BT3HW=_reduced(whole, levels[0].shape[-2:]),
+        )
+        reals = map(pyramid.real_cells, range(len(levels)))
+        levels = [x * real[:, None, None] for x, real in zip(levels, reals)]
+        return replace(pyramid, levels=tuple(levels))
+
     def _merge(self, pyramid: Pyramid) -> tuple[Tensor, ...]:
         """Project all levels to one width and pass the coarse ones down."""
         merged: list[Tensor] = []
