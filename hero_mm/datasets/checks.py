@@ -1,9 +1,10 @@
 """What an annotation must fulfil, and what is worth knowing of one.
 
-What makes a sentence or a box unusable (:func:`find_fault`, :func:`is_box`)
-and how a video differs from its annotation (:func:`compare_video`): the
-converters, the reader of annotation files and the audit look for the same.
-The audit looks for what can be read and is wrong all the same.
+What makes a sentence or a box unusable (:func:`find_fault`, :func:`is_box`),
+what a video file is (:func:`probe_videos`) and how it differs from its
+annotation (:func:`compare_video`): the converters, the reader of annotation
+files and the audit look for the same. The audit looks for what can be read
+and is wrong all the same.
 
 Shape legend: N boxes of a run. Boxes are xyxy in pixels; frame numbers are
 native and 0-based, spans and segments half-open ``[start, end)``.
@@ -12,13 +13,19 @@ native and 0-based, spans and segments half-open ``[start, end)``.
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 import numpy as np
 
+from hero_mm.processes import in_processes
+
+from .entries import AnnotationError, PathLike
+from .progress import show_progress
 from .tracks import VideoInfo
-from .video_base import ENOUGH, same_aspect
-from .video_facts import VideoCheck, VideoFacts, probe_videos
+from .video_base import ENOUGH, VideoError, same_aspect
+from .video_reader import open_video
 
 if TYPE_CHECKING:
     from .annotation import GroundingAnnotation
@@ -85,6 +92,57 @@ def find_fault(
         known = sorted(video.tracks)
         return f'unknown track id {name!r}, the video has {known}'
     return None
+
+
+class VideoFacts(NamedTuple):
+    """What a video file is found to be; pictures have no ``fps``."""
+
+    frame_count: int
+    fps: Optional[float]
+    width: int
+    height: int
+
+
+def probe_video(
+    folder: PathLike, path: str
+) -> tuple[str, Union[VideoFacts, str]]:
+    """The path of a video (or a folder of pictures) in a folder, and what it
+    is or why it cannot be read: its frames are counted, the first and the
+    last are decoded.
+    """
+    place = os.path.join(folder, path)
+    try:
+        with open_video(place) as reader:
+            count = reader.frame_count
+            ends = reader.get_frames([0, max(count - 1, 0)])
+            fps = None if os.path.isdir(place) else reader.fps
+    except VideoError as error:
+        return path, f'{error.path}: {error.found}'
+    except OSError as error:
+        return path, str(error)
+    height, width = ends.shape[1:3]
+    return path, VideoFacts(count, fps, width, height)
+
+
+def probe_videos(
+    folder: PathLike, paths: Sequence[str], workers: int = 1
+) -> dict[str, Union[VideoFacts, str]]:
+    """What :func:`probe_video` gives of videos in a folder, by path.
+
+    Readers remember the frames of a file, so that a second run is quick.
+    """
+    wanted = list(dict.fromkeys(paths))
+    found = in_processes(partial(probe_video, folder), wanted, workers)
+    try:
+        return dict(show_progress(found, len(wanted), 'looking at videos'))
+    except BrokenProcessPool as error:
+        raise AnnotationError(
+            folder,
+            'its videos',
+            'a process that looked at one was ended from outside, or crashed',
+            'repeat the command, which goes on from here; with --workers 1 '
+            'if it happens again',
+        ) from error
 
 
 def compare_video(video: VideoInfo, facts: VideoFacts) -> dict[str, str]:
@@ -222,15 +280,15 @@ def _audit_sentences(annotation: 'GroundingAnnotation') -> Iterator[Finding]:
 
 
 def audit_videos(
-    annotation: 'GroundingAnnotation', check: VideoCheck
+    annotation: 'GroundingAnnotation', folder: PathLike, workers: int = 1
 ) -> Iterator[Finding]:
-    """Look at the videos of an annotation, one after the other."""
+    """Look at the videos of an annotation, in processes."""
     paths = {
         video.path
         for video in annotation.videos.values()
-        if os.path.exists(os.path.join(check.folder, video.path))
+        if os.path.exists(os.path.join(folder, video.path))
     }
-    facts = probe_videos(sorted(paths), check)
+    facts = probe_videos(folder, sorted(paths), workers)
     ends: dict[str, int] = defaultdict(int)
     for clip in annotation.data_list:
         name = clip['video_id']

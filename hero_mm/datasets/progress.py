@@ -3,13 +3,11 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Optional, TypeVar
+from typing import Optional, TypeVar
 
 # Without a terminal a line says every so many seconds how far it is.
 LINE_SECONDS = 10.0
 Item = TypeVar('Item')
-# Wraps a loop; gets what is worked through and how many there are.
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 
 def show_progress(

@@ -16,7 +16,6 @@ from hero_mm.datasets.checks import (
     audit_videos,
 )
 from hero_mm.datasets.tracks import Track
-from hero_mm.datasets.video_facts import VideoCheck
 
 
 @pytest.fixture
@@ -128,7 +127,7 @@ def test_one_text_with_two_truths(annotation):
 )
 def test_other_videos(annotation, own, toy_tools, options, expected):
     toy_tools.write_video(own / 'video' / 'v2.mp4', **options)
-    found = list(audit_videos(annotation, VideoCheck(own / 'video')))
+    found = list(audit_videos(annotation, own / 'video'))
     assert kinds(found) == expected
     if 'count' in options:
         assert found[0].found == f'{options["count"]} frames, annotated 24'
@@ -137,7 +136,7 @@ def test_other_videos(annotation, own, toy_tools, options, expected):
 def test_a_shorter_video_may_hold_all_that_is_annotated(annotation, own):
     video = annotation.videos['v2']
     annotation.videos['v2'] = replace(video, frame_count=25)
-    found = list(audit_videos(annotation, VideoCheck(own / 'video')))
+    found = list(audit_videos(annotation, own / 'video'))
     assert kinds(found) == ['length']
 
 

@@ -9,14 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
-from hero_mm.datasets import progress, video_facts
-from hero_mm.datasets.checks import NOTES, compare_video
+from hero_mm.datasets import checks, progress
+from hero_mm.datasets.checks import (
+    NOTES,
+    VideoFacts,
+    compare_video,
+    probe_video,
+)
 from hero_mm.datasets.converters import Conversion, ConversionError
 from hero_mm.datasets.converters.conversion import TWICE
 from hero_mm.datasets.converters.videos import VideoFolder
 from hero_mm.datasets.progress import show_progress
 from hero_mm.datasets.tracks import Track, VideoInfo
-from hero_mm.datasets.video_facts import VideoFacts, probe_video
 
 COUNT = 24
 
@@ -84,7 +88,7 @@ def test_missing_videos_are_named_before_any_is_opened(folder, monkeypatch):
     good, summary = _verify(folder, *infos, skip_bad=True)
     assert [video.path for video in good.values()] == ['a.mp4', 'deep/b.mp4']
     assert summary.notes == {TWICE: 1} and len(summary.skipped) == 3
-    monkeypatch.setattr(video_facts, 'probe_video', None)
+    monkeypatch.setattr(checks, 'probe_video', None)
     infos = map(_info, ['a', *(f'x{number}' for number in range(8))])
     with pytest.raises(ConversionError, match='8 of 9 videos.*x4.mp4') as e:
         _verify(folder, *infos)
@@ -126,7 +130,8 @@ def test_what_differs(facts, found):
 
 
 def test_what_is_kept_as_annotated(films):
-    assert probe_video(films / 'a.mp4') == VideoFacts(COUNT, 8.0, 64, 48)
+    facts = VideoFacts(COUNT, 8.0, 64, 48)
+    assert probe_video(films, 'a.mp4') == ('a.mp4', facts)
     good, summary = _verify(films, _info(count=22, fps=8.1, size=(128, 96)))
     video = good['a']
     assert (video.frame_count, video.fps) == (22, 8.1)
@@ -184,19 +189,20 @@ def test_the_last_frame_is_decoded(tmp_path, toy_tools):
     for number in range(3):
         path = str(tmp_path / f'{number:06d}.JPEG')
         assert cv2.imwrite(path, toy_tools.draw_frame(number))
-    assert probe_video(tmp_path) == VideoFacts(3, None, 64, 48)
+    facts = VideoFacts(3, None, 64, 48)
+    assert probe_video(tmp_path, '') == ('', facts)
     (tmp_path / '000002.JPEG').write_bytes(b'')
-    found = probe_video(tmp_path)
+    _, found = probe_video(tmp_path, '')
     assert isinstance(found, str) and '000002.JPEG is damaged' in found
 
 
 def test_a_process_that_dies(films, monkeypatch):
-    monkeypatch.setattr(video_facts, 'probe_video', _die)
+    monkeypatch.setattr(checks, 'probe_video', _die)
     with pytest.raises(ConversionError, match='--workers 1'):
         _verify(films, _info('a'), _info('b'), workers=2)
 
 
-def _die(path):
+def _die(folder, path):
     os._exit(1)
 
 

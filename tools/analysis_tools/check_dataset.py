@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -29,9 +28,7 @@ with explained():
         audit_annotation,
         audit_videos,
     )
-    from hero_mm.datasets.progress import show_progress
     from hero_mm.datasets.source import SPLITS, find_source
-    from hero_mm.datasets.video_facts import VideoCheck
     from hero_mm.files import write_bytes
     from hero_mm.texts import printable
 
@@ -87,9 +84,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if source.video_dir is None:
         print('the videos are not looked at: no --videos FOLDER')
     else:
-        progress = partial(show_progress, what='looking at videos')
-        check = VideoCheck(source.video_dir, args.workers, progress)
-        findings += audit_videos(annotation, check)
+        findings += audit_videos(annotation, source.video_dir, args.workers)
     sentences = sum(len(clip['queries']) for clip in annotation.data_list)
     print(f'{len(annotation.videos)} videos, {sentences} sentences')
     lines = summarize(findings, args.show) or ['nothing found']

@@ -38,7 +38,6 @@ def converter_parser(
         help='processes that read files and verify videos '
         '(default: %(default)s)',
     )
-    parser.set_defaults(progress=True)
     return parser
 
 

@@ -14,11 +14,10 @@ from hero_mm.json_reader import JsonError
 from hero_mm.processes import in_processes
 
 from ..annotation import save_annotation
-from ..checks import find_fault
+from ..checks import find_fault, probe_videos
 from ..entries import ConversionError, Entry, PathLike
 from ..progress import show_progress
 from ..tracks import VideoInfo
-from ..video_facts import VideoCheck, probe_videos
 from .summary import ConversionSummary, official_counts
 from .videos import VideoFolder, adapt
 
@@ -50,7 +49,6 @@ class Conversion:
         skip_bad (bool): Leave out and list what is wrong, instead of raising
             at the first.
         workers (int): Processes that read files and verify videos.
-        progress (bool): Show on standard error how far it is.
 
     Attributes:
         summary (ConversionSummary): What is written, repaired and skipped.
@@ -64,7 +62,6 @@ class Conversion:
     videos: Optional[PathLike] = None
     skip_bad: bool = False
     workers: int = 1
-    progress: bool = False
 
     def __post_init__(self) -> None:
         name = re.match('(train|val|test)|[^_.]*', Path(self.source).name)
@@ -80,11 +77,10 @@ class Conversion:
         """Read a file for each video, in order, in processes where it pays."""
         workers = self.workers if len(files) >= 2 * self.workers else 1
         work = partial(_read_one, read, self.skip_bad)
-        found: Iterable = in_processes(work, list(enumerate(files)), workers)
-        if self.progress:
-            found = show_progress(found, len(files))
+        found = in_processes(work, list(enumerate(files)), workers)
+        read_files = show_progress(found, len(files))
         videos = []
-        for _, video, summary in sorted(found, key=lambda one: one[0]):
+        for _, video, summary in sorted(read_files, key=lambda one: one[0]):
             self.summary.take(summary)
             if video is not None:
                 videos.append(video)
@@ -115,12 +111,9 @@ class Conversion:
             video.path = self.first(name, places)
         # What is missing is said before hours of looking at the others.
         if not bad or self.skip_bad:
-            show = partial(show_progress, what='verifying videos')
-            check = VideoCheck(
-                self.videos, self.workers, show if self.progress else None
-            )
             there = {n: v for n, v in self.infos.items() if n not in bad}
-            facts = probe_videos([v.path for v in there.values()], check)
+            paths = [video.path for video in there.values()]
+            facts = probe_videos(self.videos, paths, self.workers)
             for name, video in there.items():
                 wrong = adapt(video, facts[video.path], self.summary)
                 if wrong is not None:

@@ -12,12 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Optional, Union
 
-from ..checks import ERRORS, NOTES, compare_video
+from ..checks import ERRORS, NOTES, VideoFacts, compare_video
 from ..entries import PathLike
 from ..picture_reader import is_picture
 from ..tracks import VideoInfo
 from ..video_base import VIDEO_SUFFIXES
-from ..video_facts import VideoFacts
 from .summary import ConversionSummary
 
 
