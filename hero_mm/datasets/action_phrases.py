@@ -8,7 +8,7 @@ sentence, in any inflection, and another predicate put there in the same one.
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Optional
 
 import numpy as np
@@ -68,84 +68,73 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 _FILLER = r'(?:\s+(?:the|a|an|his|her|its|their|to|in|of|at|up|out|down)){0,2}'
 
 
-class ActionPhraseSwapper:
-    """Replace the predicate of a sentence by others.
+def find_phrase(
+    sentence: str, predicate: str
+) -> Optional[tuple[int, int, str]]:
+    """Find the phrase of a predicate: its usual wording, else another.
 
-    Args:
-        predicates (Sequence[str]): All predicates of the data set, such as
-            'ride', 'lean_on' or 'in_front_of'.
+    Gives where it starts and ends, and its inflection or 'place'.
     """
-
-    def __init__(self, predicates: Sequence[str]) -> None:
-        self.predicates = tuple(sorted(set(predicates)))
-
-    def find(
-        self, sentence: str, predicate: str
-    ) -> Optional[tuple[int, int, str]]:
-        """Find the phrase of a predicate: its usual wording, else another.
-
-        Gives where it starts and ends, and its inflection or 'place'.
-        """
-        for pattern, form in _patterns(predicate):
-            match = pattern.search(sentence)
-            if match is None:
-                continue
-            if form == 'past':
-                before = sentence[: match.start()].lower().split()
-                if before and before[-1] in BE:
-                    form = 'participle'
-            return match.start(), match.end(), form
-        return None
-
-    def candidates(
-        self, predicate: str, forbidden: Collection[str] = ()
-    ) -> list[str]:
-        """Predicates that may take the place of one, sorted.
-
-        They are verbs for a verb, places for a place; never what is
-        ``forbidden``.
-        """
-        true = {predicate, *forbidden}
-        said = {text for name in true for text in _wordings(name)}
-        is_place = predicate in PLACES
-        return [
-            name
-            for name in self.predicates
-            if name not in true
-            and (name in PLACES) == is_place
-            and said.isdisjoint(_wordings(name))
-        ]
-
-    def swap(
-        self,
-        sentence: str,
-        predicate: str,
-        forbidden: Collection[str] = (),
-        count: int = 1,
-    ) -> list[str]:
-        """Make at most ``count`` different sentences with another action.
-
-        None says what is ``forbidden``, which may be true in the video. Empty
-        where the phrase of the predicate is not found or nothing is left.
-        Drawn by ``numpy.random``.
-        """
-        match = self.find(sentence, predicate)
+    for pattern, form in _patterns(predicate):
+        match = pattern.search(sentence)
         if match is None:
-            return []
-        start, end, form = match
-        found = sentence[start:end].lower()
-        # A question may state the converse: that is true as well.
-        others = [
-            name
-            for name in self.candidates(predicate, forbidden)
-            if form != 'place' or found not in PLACES[name]
-        ]
-        number = min(count, len(others))
-        chosen = np.random.permutation(len(others))[:number]
-        return [
-            sentence[:start] + _say(others[place], form) + sentence[end:]
-            for place in chosen
-        ]
+            continue
+        if form == 'past':
+            before = sentence[: match.start()].lower().split()
+            if before and before[-1] in BE:
+                form = 'participle'
+        return match.start(), match.end(), form
+    return None
+
+
+def other_actions(
+    predicate: str, names: Iterable[str], forbidden: Collection[str] = ()
+) -> list[str]:
+    """Which of some predicates may take the place of one, sorted.
+
+    They are verbs for a verb, places for a place; never what is
+    ``forbidden``.
+    """
+    true = {predicate, *forbidden}
+    said = {text for name in true for text in _wordings(name)}
+    is_place = predicate in PLACES
+    return [
+        name
+        for name in sorted({*names} - true)
+        if (name in PLACES) == is_place and said.isdisjoint(_wordings(name))
+    ]
+
+
+def swap_action(
+    sentence: str,
+    predicate: str,
+    names: Iterable[str],
+    forbidden: Collection[str] = (),
+    count: int = 1,
+) -> list[str]:
+    """Make at most ``count`` different sentences with another action.
+
+    They are some of the ``names``; none says what is ``forbidden``, which may
+    be true in the video. Empty where the phrase of the predicate is not found
+    or nothing is left. Drawn by ``numpy.random``.
+    """
+    match = find_phrase(sentence, predicate)
+    if match is None:
+        return []
+    start, end, form = match
+    found = sentence[start:end].lower()
+    # A question may state the converse: that is true as well.
+    others = [
+        name
+        for name in other_actions(predicate, names, forbidden)
+        if form != 'place' or found not in PLACES[name]
+    ]
+    number = min(count, len(others))
+    chosen = np.random.permutation(len(others))[:number]
+    return [
+        sentence[:start] + _say(others[place], form) + sentence[end:]
+        for place in chosen
+    ]
 
 
 def said_alike(predicates: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -119,12 +119,7 @@ def load_annotation(
         AnnotationError: Something in it is wrong; names the entry and the
             cure.
     """
-    file = _read_file(str(path), backend_args)
-    file.need('metainfo', 'videos', 'data_list')
-    return _read(file, _open_store(file, backend_args))
-
-
-def _read_file(path: str, backend_args: Optional[dict]) -> Entry:
+    path = str(path)
     if backend_args is None and not os.path.isfile(path):
         raise FileNotFoundError(
             f'annotation file {path} does not exist; make it with one of '
@@ -134,7 +129,9 @@ def _read_file(path: str, backend_args: Optional[dict]) -> Entry:
         raw = read_json(path, None, backend_args)
     except JsonError as error:
         raise AnnotationError(path, error.where, error.found, _CURE) from error
-    return Entry(path, 'top level', raw, _CURE)
+    file = Entry(path, 'top level', raw, _CURE)
+    file.need('metainfo', 'videos', 'data_list')
+    return _read(file, _open_store(file, backend_args))
 
 
 def _open_store(
@@ -145,8 +142,6 @@ def _open_store(
     name = about.text('tracks_file', '')
     if not name:
         return None
-    part = file.at(f'tracks_file {name}', None)
-    part.cure = 'copy it again, or convert again'
     folder = str(file.path).rpartition('/')[0]
     where = fileio.join_path(folder, name, backend_args=backend_args)
     try:

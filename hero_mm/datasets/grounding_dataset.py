@@ -23,7 +23,7 @@ from hero_mm.registry import DATASETS, TRANSFORMS
 
 from .annotation import VideoInfo, load_annotation
 from .source import missing_paths
-from .true_actions import TrueActions
+from .true_actions import true_actions
 from .video_base import VideoError
 
 # With so many file descriptors nobody runs out of them.
@@ -127,12 +127,9 @@ class GroundingDataset(BaseDataset):
             self._metainfo.setdefault(key, value)
         # Where the metric finds the tubes to score against.
         self._metainfo.setdefault('ann_file', self.ann_file)
-        true = TrueActions(annotation.videos, annotation.data_list)
-        self._predicates = true.predicates
-        self._videos = [
-            (true.video(video), true.of_video(name))
-            for name, video in annotation.videos.items()
-        ]
+        self._predicates, self._videos = true_actions(
+            annotation.videos, annotation.data_list
+        )
         # Shared with worker processes.
         self._broken = torch.zeros(len(self._videos), dtype=torch.uint8)
         self._broken.share_memory_()

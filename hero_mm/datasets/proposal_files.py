@@ -9,16 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hero_mm.errors import UserError
-from hero_mm.files import write_bytes
-
-PathLike = Union[str, Path]
+from hero_mm.files import PathLike, write_bytes
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from mmengine.config import Config
 
+from hero_mm.config import read_config
 from hero_mm.errors import UserError
 
-from ..config import read_config
+from .entries import PathLike
 
-PathLike = Union[str, Path]
 SPLITS = ('train', 'val', 'test')
 # Data sets that read our annotation files and videos.
 READERS = ('GroundingDataset', 'FrameDetectionDataset')

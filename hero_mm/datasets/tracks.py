@@ -4,8 +4,6 @@ Shape legend: N boxes of all tracks, T frames, R runs of a track. Boxes are
 xyxy in pixels, ``(x2, y2)`` exclusive. Frame numbers are native and 0-based.
 """
 
-import functools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional, Union
@@ -17,12 +15,6 @@ from hero_mm.errors import UserError
 
 MOST_FRAMES = 10_000_000
 """A video of more frames (four days) is damage, and would fill the memory."""
-
-
-@functools.lru_cache(maxsize=16)
-def _open_array(path: str, stamp: int, size: int) -> np.ndarray:
-    """Memory-map ``path``; the stamp and size renew it when it changes."""
-    return np.load(path, mmap_mode='r', allow_pickle=False)
 
 
 class TrackStore:
@@ -44,10 +36,7 @@ class TrackStore:
     def array(self) -> np.ndarray:
         """np.ndarray: The boxes, has shape (N, 4), int16 or float32."""
         if self._array is None:
-            stat = os.stat(self.path)
-            self._array = _open_array(
-                self.path, stat.st_mtime_ns, stat.st_size
-            )
+            self._array = np.load(self.path, mmap_mode='r')
         return self._array
 
     def __getstate__(self) -> dict:

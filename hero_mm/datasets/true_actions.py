@@ -12,45 +12,46 @@ from .action_phrases import said_alike
 from .tracks import VideoInfo
 
 
-class TrueActions:
+def true_actions(
+    videos: Mapping[str, VideoInfo], data_list: Sequence[dict]
+) -> tuple[list[str], list[tuple[VideoInfo, list[str]]]]:
     """What may be true of each video and each object of a data set.
 
-    ``predicates`` has all of the data set, sorted.
+    Returns:
+        tuple: All predicates of the data set, sorted; and the videos, whose
+        tracks have all predicates that may be true of them, each with what
+        may be true in it, sorted.
     """
+    of_video = {
+        name: set(video.predicates).union(
+            *(track.predicates for track in video.tracks.values())
+        )
+        for name, video in videos.items()
+    }
+    of_track: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for clip in data_list:
+        name = clip['video_id']
+        for query in clip['queries']:
+            predicate = query.get('predicate')
+            if predicate:
+                of_video[name].add(predicate)
+                of_track[name, query['track_id']].add(predicate)
+    predicates = sorted(set().union(*of_video.values()))
+    alike = said_alike(predicates)
 
-    def __init__(
-        self, videos: Mapping[str, VideoInfo], data_list: Sequence[dict]
-    ) -> None:
-        self._of_video = {
-            name: set(video.predicates).union(
-                *(track.predicates for track in video.tracks.values())
-            )
-            for name, video in videos.items()
-        }
-        self._of_track: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for clip in data_list:
-            name = clip['video_id']
-            for query in clip['queries']:
-                predicate = query.get('predicate')
-                if predicate:
-                    self._of_video[name].add(predicate)
-                    self._of_track[name, query['track_id']].add(predicate)
-        self.predicates = sorted(set().union(*self._of_video.values()))
-        self._alike = said_alike(self.predicates)
+    def all_alike(names: Iterable[str]) -> list[str]:
+        return sorted(set().union(*(alike[name] for name in names)))
 
-    def of_video(self, video_id: str) -> list[str]:
-        """The predicates that may be true in a video, sorted."""
-        return self._all_alike(self._of_video[video_id])
-
-    def video(self, video: VideoInfo) -> VideoInfo:
-        """The video; its tracks have all predicates that may be true."""
+    found = []
+    for name, video in videos.items():
         tracks = {}
-        for name, track in video.tracks.items():
-            said = self._of_track.get((video.video_id, name), set())
-            true = tuple(self._all_alike(said.union(track.predicates)))
+        for track_id, track in video.tracks.items():
+            said = of_track[name, track_id].union(track.predicates)
+            true = tuple(all_alike(said))
             same = true == track.predicates
-            tracks[name] = track if same else replace(track, predicates=true)
-        return replace(video, tracks=tracks)
-
-    def _all_alike(self, names: Iterable[str]) -> list[str]:
-        return sorted(set().union(*(self._alike[name] for name in names)))
+            tracks[track_id] = (
+                track if same else replace(track, predicates=true)
+            )
+        true_video = replace(video, tracks=tracks)
+        found.append((true_video, all_alike(of_video[name])))
+    return predicates, found

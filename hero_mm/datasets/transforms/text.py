@@ -4,13 +4,12 @@ Shape legend: K queries.
 """
 
 from dataclasses import dataclass
-from typing import Optional
 
 from mmcv.transforms import BaseTransform
 
 from hero_mm.registry import TRANSFORMS
 
-from ..action_phrases import ActionPhraseSwapper
+from ..action_phrases import swap_action
 
 
 @TRANSFORMS.register_module()
@@ -29,23 +28,18 @@ class SwapActionPhrase(BaseTransform):
 
     num_negatives: int = 3
 
-    def __post_init__(self) -> None:
-        self._swapper: Optional[ActionPhraseSwapper] = None
-
     def transform(self, results: dict) -> dict:
         """Make the negatives."""
-        if self._swapper is None:
-            self._swapper = ActionPhraseSwapper(results.get('predicates', ()))
-        queries = results['queries']
+        queries, names = results['queries'], results.get('predicates', ())
         true = set(results.get('video_predicates', ())).union(
             q['predicate'] for q in queries if q.get('predicate')
         )
         results['negative_texts'] = [
-            self._swapper.swap(
-                query['text'], query['predicate'], true, self.num_negatives
+            swap_action(
+                q['text'], q['predicate'], names, true, self.num_negatives
             )
-            if query.get('predicate')
+            if q.get('predicate')
             else []
-            for query in queries
+            for q in queries
         ]
         return results
