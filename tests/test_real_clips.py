@@ -57,20 +57,6 @@ def cfg(clips, annotation, repo_root):
     return cfg
 
 
-def test_nothing_is_lost_in_conversion(annotation):
-    found = load_annotation(annotation)
-    truths = found.ground_truths()
-    assert len(found.videos) == 3 and len(truths) == 34
-    assert sum(len(clip['queries']) for clip in found.data_list) == 34
-    frames = sum(
-        end - start
-        for video in found.videos.values()
-        for track in video.tracks.values()
-        for start, end, _ in track.runs.tolist()
-    )
-    assert frames == 2136
-
-
 def test_boxes_lie_in_the_decoded_frames(cfg):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     for index in range(len(dataset)):

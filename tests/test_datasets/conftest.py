@@ -204,14 +204,6 @@ def oracles(load_tool):
     return load_tool('analysis_tools/shapes_oracles')
 
 
-@pytest.fixture(scope='session')
-def best_of():
-    """Highest m_vIoU of the guesses of a group."""
-    return lambda rows, group: max(
-        row['m_vIoU'] for row in rows.values() if row['group'] == group
-    )
-
-
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch):
     """Folder of the proofs of videos; nobody has left any before."""

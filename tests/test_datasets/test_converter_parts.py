@@ -11,10 +11,6 @@ from hero_mm.datasets.converters import (
     ConversionSummary,
 )
 from hero_mm.datasets.converters.boxes import CUT, make_track, to_corners
-from hero_mm.datasets.converters.command_line import (
-    converter_parser,
-    run_converter,
-)
 from hero_mm.datasets.converters.summary import official_counts
 from hero_mm.datasets.entries import Entry
 from hero_mm.datasets.tracks import Track, VideoInfo
@@ -168,19 +164,3 @@ def test_published_sizes():
     # Also what there is none of.
     assert '0 of 5,693 published (-5,693)' in text
     assert text.count('published') == 4
-
-
-def test_what_is_printed_and_listed(tmp_path, capsys):
-    out = tmp_path / 'sub' / 'a.json'
-    args = converter_parser('A converter.').parse_args(['--out', str(out)])
-    summary, part = ConversionSummary(str(out)), ConversionSummary()
-    part.note('boxes cut', 'frame 3', 2)
-    part.skipped = ['box 1', 'box 2']
-    summary.take(part)
-    run_converter(args, lambda **_: summary)
-    said = capsys.readouterr().out
-    assert 'boxes cut' in said and 'box 2' not in said
-    lines = (out.parent / 'a.conversion.txt').read_text().splitlines()
-    assert lines[0] == str(out)
-    assert 'repaired: boxes cut: frame 3' in lines
-    assert lines[-1] == 'skipped: box 2'

@@ -12,9 +12,7 @@ from test_datasets.shapes_things import contents
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build, build_probes, build_shapes
-from hero_mm.datasets.shapes.profiles import DEFAULT
 
-NUM_FRAMES, SIDE = DEFAULT.num_frames, DEFAULT.side
 SIZES = {'train': 7, 'val': 3, 'test': 4}
 HOW = dict(seed=7, workers=1)
 
@@ -60,21 +58,12 @@ def test_entries_agree_with_the_other_files(root, split):
     meta = read(root / f'vidstg/{split}_meta.json')
     texts = []
     for entry, item in zip(entries, meta, strict=True):
-        relation, truth = entry['used_relation'], entry['temporal_gt']
-        assert truth.items() <= relation.items()
-        assert 0 <= truth['begin_fid'] < truth['end_fid'] <= NUM_FRAMES
-        assert len(entry['captions']) == 1 and len(entry['questions']) <= 2
+        relation = entry['used_relation']
         for key in ('captions', 'questions'):
             for told, meaning in zip(entry[key], item[key], strict=True):
                 texts.append(told['description'])
                 assert told['target_id'] == relation['subject_tid']
                 assert meaning['action'] == relation['predicate']
-        (path,) = (root / 'vidor').glob(f'*/*/*/{entry["vid"]}.json')
-        video = read(path)
-        assert relation in video['relation_instances']
-        assert entry['subject/objects'] == video['subject/objects']
-        shapes = [look['shape'] for look in item['looks']]
-        assert shapes == [o['category'] for o in entry['subject/objects']]
     annotation = load_annotation(root / f'{split}.json')
     assert annotation.metainfo['dataset'] == 'shapes'
     assert len(annotation.videos) == SIZES[split]
@@ -85,29 +74,6 @@ def test_entries_agree_with_the_other_files(root, split):
     assert counts['entries'] == counts['captions'] == len(entries)
     told = counts['captions'] + counts['questions']
     assert sum(counts['kinds'].values()) == told == len(texts)
-
-
-def test_vidor_files_are_as_published(root, shared_data):
-    real = read(shared_data / 'real' / 'vidor' / 'bedroom.json')
-    for path in (root / 'vidor/annotation').glob('*/*/*.json'):
-        video = read(path)
-        assert list(video) == list(real)
-        assert video['video_path'] == f'{path.parent.name}/{path.stem}.mp4'
-        assert len(video['trajectories']) == video['frame_count']
-        assert (video['width'], video['height']) == (SIDE, SIDE)
-        tids = [item['tid'] for item in video['subject/objects']]
-        assert tids == list(range(len(tids)))
-        for frame in video['trajectories']:
-            present = [item['tid'] for item in frame]
-            assert len(set(present)) == len(present)
-            assert set(present) <= set(tids)
-            for item in frame:
-                assert list(item) == list(real['trajectories'][0][0])
-                assert all(type(side) is int for side in item['bbox'].values())
-        for relation in video['relation_instances']:
-            assert set(relation) == set(real['relation_instances'][0])
-            assert relation['object_tid'] in tids
-            assert relation['object_tid'] != relation['subject_tid']
 
 
 def test_a_second_call_returns_at_once(root, monkeypatch):

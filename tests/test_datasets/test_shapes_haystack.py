@@ -51,16 +51,6 @@ def test_a_sentence_is_true_of_one_event_and_nearly_of_many(haystack):
     assert len(haystack.clips) == 5
 
 
-def test_cuts_have_no_period(haystack):
-    """Nor do they fall on the borders of windows."""
-    starts = [start for _, _, start in haystack.places()]
-    assert set(range(0, MINUTES * 480, 480)) <= set(starts)
-    lengths = np.diff([*starts, MINUTES * 480])
-    assert lengths.min() >= 56 and lengths.max() <= 112
-    phases = np.bincount([start % 16 for start in starts])
-    assert phases.max() < len(starts) / 2
-
-
 def test_the_files_are_those_of_a_benchmark(tmp_path):
     summary = build_shapes(tmp_path, SIZES, profile='haystack', workers=1)
     assert summary['splits']['1min']['captions'] == 10

@@ -161,23 +161,13 @@ def test_the_tool_prints_and_writes(
     assert 'render the benchmark' in done.stderr
 
 
-def test_the_table_of_the_docs(oracles, rows, best_of, repo_root):
-    """It has all guesses, and what a part of the split confirms."""
-    page = (repo_root / 'docs' / 'benchmark_shapes.md').read_text()
-    head = f'| guess with perfect boxes | {" | ".join(oracles.METRICS)} |\n'
-    table = {}
-    for line in page.partition(head)[2].splitlines()[1 : len(rows) + 1]:
-        name, *cells = (cell.strip() for cell in line.strip('|').split('|'))
-        scores = map(float, cells)
-        table[name] = dict(rows[name], **dict(zip(oracles.METRICS, scores)))
-        # 60 of 500 videos: the same but for sampling.
-        about = pytest.approx(rows[name]['m_vIoU'], abs=0.08)
-        assert table[name]['m_vIoU'] == about
-    assert list(table) == list(rows)
-    # Neither part of the sentence is enough.
-    for found in (table, rows):
-        assert best_of(found, 'blind') < 0.20
-        assert best_of(found, 'appearance') < 0.35
-        assert best_of(found, 'action') < 0.50
-        assert best_of(found, 'time') < 0.50
-        assert best_of(found, 'relation') < 0.85
+def test_neither_part_of_the_sentence_is_enough(rows):
+    for group, most in (
+        ('blind', 0.20),
+        ('appearance', 0.35),
+        ('action', 0.50),
+        ('time', 0.50),
+        ('relation', 0.85),
+    ):
+        found = [r['m_vIoU'] for r in rows.values() if r['group'] == group]
+        assert 0 < max(found) < most

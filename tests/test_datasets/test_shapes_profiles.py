@@ -9,15 +9,12 @@ from mmengine.config import Config
 from test_datasets.shapes_things import (
     contents,
     draw,
-    draw_scenes,
-    sentences_of,
 )
 
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.shapes import build_probes, build_shapes
 from hero_mm.datasets.shapes.profiles import PROBES
 from hero_mm.datasets.shapes.questions import read_questions
-from hero_mm.datasets.shapes.world import MOVES
 from hero_mm.registry import DATASETS
 
 # By split, number and seed of a video.
@@ -57,36 +54,6 @@ def test_a_profile_keeps_its_bytes(which):
                 digest.update((np.round(path, 6) + 0.0).tobytes())
             digest.update(item.white.tobytes())
     assert digest.hexdigest()[:16] == BYTES[which]
-
-
-def is_fast(thing, event):
-    """Whether it moves, turns or loops so many pixels, degrees a frame."""
-    frames = slice(event.begin, event.end)
-    step = np.hypot(*np.diff(thing.centre[frames], axis=0).T)
-    turn = np.rad2deg(np.abs(np.diff(thing.angle[frames])))
-    least = 3.1 if event.action in MOVES else 2.0
-    return step.mean() > least or turn.mean() > 50
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', PROBES)
-def test_probes_are_about_what_their_name_says(name):
-    for scene in draw_scenes(name, 8, seed=1):
-        things = scene.world.things
-        looks = [thing.look for thing in things]
-        for sentence, event in sentences_of(scene):
-            thing = things[event.tid]
-            kind = sentence.statement.kind
-            assert {
-                'tiny': thing.look.size == 'tiny',
-                'huge': thing.look.size == 'huge',
-                'crowded': 7 <= len(looks) <= 8,
-                'fast': is_fast(thing, event),
-                'long-actions': 14 <= event.end - event.begin <= 24,
-                'order': kind == 'temporal',
-                'look-alikes': looks.count(thing.look) >= 3,
-                'relations': kind == 'spatial',
-            }[name]
 
 
 def test_ids_and_folders_never_meet():
