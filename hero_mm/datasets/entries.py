@@ -120,6 +120,12 @@ class Entry:
         """An object."""
         return self._typed(key, (dict,), 'an object', default)
 
+    def size(self, key: str) -> tuple[int, int]:
+        """(width, height) of a list of height and width."""
+        sides = dict(zip(('height', 'width'), self.list(key)))
+        entry = self.at(f'{self.where}, {key}', sides)
+        return entry.whole('width', 1), entry.whole('height', 1)
+
     def flag(self, key: str, default: Optional[bool] = None) -> bool:
         """True or false."""
         return self._typed(key, (bool,), 'true or false', default)

@@ -144,9 +144,7 @@ class Track:
         place_T = np.searchsorted(frames_K, frames_T, side='right') - 1
         is_key_T = frames_K[place_T] == frames_T
         there_T = np.where(is_key_T, shown_K[place_T], on_K[place_T])
-        boxes_T4 = np.stack(
-            [np.interp(frames_T, frames_K, side) for side in keys.boxes.T], 1
-        )
+        boxes_T4 = interpolate(frames_T, keys.frames, keys.boxes)
         return cls.from_boxes(category, frames_T[there_T], boxes_T4[there_T])
 
 
@@ -215,6 +213,13 @@ class VideoInfo:
                 f'{sorted(self.tracks)}'
             )
         return track
+
+
+def interpolate(
+    frames: ArrayLike, known: np.ndarray, boxes: np.ndarray
+) -> np.ndarray:
+    """Boxes (T, 4) on T frames, linear between those of known frames (K,)."""
+    return np.stack([np.interp(frames, known, side) for side in boxes.T], 1)
 
 
 def frames_of_span(

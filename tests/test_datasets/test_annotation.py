@@ -3,7 +3,6 @@
 import codecs
 import gzip
 import json
-import os
 import pickle
 
 import numpy as np
@@ -147,10 +146,9 @@ def test_saved_and_loaded_again(tmp_path, boxes, dtype):
 
 def test_boxes_are_mapped_and_pickles_hold_the_path(tmp_path):
     path = tmp_path / 'ann.json'
+    # A file that changes is mapped again.
     for box in (BOX, [2, 3, 30, 40]):
         save_annotation(path, {}, dict(v=_video([box] * 90)), [_clip()])
-        # A file that changes is mapped again.
-        os.utime(tmp_path / 'ann.tracks.npy', ns=(0, sum(box)))
         video = load_annotation(path).videos['v']
         assert isinstance(video.store.array, np.memmap)
         data = pickle.dumps(video)
@@ -159,31 +157,19 @@ def test_boxes_are_mapped_and_pickles_hold_the_path(tmp_path):
         assert boxes[0].tolist() == box and valid.tolist() == [True, False]
 
 
-def test_saving_fails_before_it_writes(tmp_path, monkeypatch):
+def test_saving_fails_before_it_writes(tmp_path):
     path = tmp_path / 'ann.json'
-    videos = dict(v=_video([BOX] * 9))
     holes = np.full((9, 4), [0.5, 1, 2, 3])
     holes[4, 2] = np.nan
     bad = _clip(queries=[query(track_id='9')])
     for wrong, clip, message in (
         (_video(holes), _clip(), 'frame 4: box'),
         (_video([BOX] * 9, predicates=(3,)), _clip(), 'a predicate is no'),
-        (videos['v'], bad, 'unknown track id'),
+        (_video([BOX] * 9), bad, 'unknown track id'),
     ):
         with pytest.raises(AnnotationError, match=message):
             save_annotation(path, {}, dict(v=wrong), [clip])
     assert not list(tmp_path.iterdir())
-    save_annotation(path, {}, videos, [_clip()])
-    before = path.read_bytes()
-
-    def fail(*unused):
-        raise OSError('disk full')
-
-    monkeypatch.setattr(module.os, 'replace', fail)
-    with pytest.raises(OSError, match='disk full'):
-        save_annotation(path, {}, videos, [_clip()])
-    assert path.read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_ground_truths(tmp_path):

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hero_mm.datasets.converters import (
     Conversion,
@@ -65,25 +63,6 @@ def test_things_that_are_no_boxes(boxes, found):
         _make([6, 7], boxes, skip_bad=True)
     with pytest.raises(ConversionError, match=found):
         to_corners(Entry('a.json', 'tid 3'), [6, 7], boxes)
-
-
-_NUMBER = st.integers(-80, 120)
-
-
-@given(st.lists(st.tuples(*[_NUMBER] * 4), min_size=1, max_size=9))
-def test_every_box_is_kept_cut_or_listed(boxes):
-    track, summary = _make(range(len(boxes)), boxes, skip_bad=True)
-    kept = 0 if track is None else len(track.boxes)
-    assert kept + len(summary.skipped) == len(boxes)
-    inside = [
-        (x1 >= 0 and y1 >= 0 and x2 <= 64 and y2 <= 48 and x1 < x2 and y1 < y2)
-        for x1, y1, x2, y2 in boxes
-    ]
-    assert kept - summary.notes[CUT] == sum(inside)
-    if track is not None:
-        assert (track.boxes >= 0).all()
-        assert (track.boxes <= [64, 48, 64, 48]).all()
-        assert (track.boxes[:, :2] < track.boxes[:, 2:]).all()
 
 
 def _take(run, query_id='5', segment=(2, 12), **changes):

@@ -86,24 +86,6 @@ def test_every_frame_is_the_one_that_was_drawn(files, kind, toy_tools):
         assert toy_tools.is_frame(image, number), number
 
 
-@pytest.mark.parametrize('kind', ['long', 'vfr', 'edited', 'mkv', 'ts'])
-def test_seeking_gives_the_same_as_reading_in_order(files, kind, monkeypatch):
-    path, count, _ = files[kind]
-    monkeypatch.setattr(video_reader, '_SEEK_FROM', 0)
-    monkeypatch.setattr(video_reader, '_SEEK_GAIN', 1)
-    generator = np.random.default_rng(0)
-    for _ in range(8):
-        number = generator.integers(1, 9)
-        wanted = np.sort(generator.permutation(count)[:number])
-        with open_video(path) as reader:
-            got = reader.get_frames(wanted)
-            # Seeking is by bytes there and may land behind.
-            if kind != 'ts':
-                frames = reader._seek(reader._whole(), wanted)
-                got = reader._images(frames, number)
-            np.testing.assert_array_equal(got, reader._read_in_order(wanted))
-
-
 ONES = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 

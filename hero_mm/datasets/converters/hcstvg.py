@@ -87,11 +87,11 @@ def convert_hcstvg(
 
 
 def _read_video(entry: Entry, name: str) -> VideoInfo:
-    side, count = entry, entry.whole('img_num', least=1)
+    count = entry.whole('img_num', least=1)
     if 'img_size' in entry.value:
-        sides = dict(zip(('height', 'width'), entry.list('img_size')))
-        side = entry.at(f'{entry.where}, img_size', sides)
-    size = side.whole('width', least=1), side.whole('height', least=1)
+        size = entry.size('img_size')
+    else:
+        size = entry.whole('width', least=1), entry.whole('height', least=1)
     return VideoInfo(name, name, count, count / SECONDS, *size)
 
 

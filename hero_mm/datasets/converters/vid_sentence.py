@@ -139,20 +139,14 @@ def _read_video(
             )
         video.frame_count = max(video.frame_count, max(numbers) + 1)
         for number, box in zip(numbers, boxes):
-            size = box.list('frame_size')
-            side = entry.at(
-                f'{entry.where}, frame {number + 1}, frame_size',
-                dict(zip(('height', 'width'), size)),
-            )
-            width, height = (
-                side.whole(name, least=1) for name in ('width', 'height')
-            )
-            if video.width and (video.width, video.height) != (width, height):
-                raise side.error(
-                    f'width and height are {width, height}, on other frames '
-                    f'{video.width, video.height}'
+            box.where = f'{entry.where}, frame {number + 1}'
+            size, known = box.size('frame_size'), (video.width, video.height)
+            if video.width and known != size:
+                raise box.error(
+                    f'width and height are {size}, on other frames {known}',
+                    field='frame_size',
                 )
-            video.width, video.height = width, height
+            video.width, video.height = size
         track = make_track(
             entry,
             numbers,

@@ -16,7 +16,7 @@ from ..converters.boxes import make_track
 from ..converters.conversion import Conversion
 from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
-from ..tracks import Track, VideoInfo
+from ..tracks import Track, VideoInfo, interpolate
 from .reading import add_sentences, read_footage
 from .tubes import Footage, Tube, boxes_of, merge_tracks
 
@@ -132,9 +132,7 @@ def _to_rate(footage: Footage, tube: Tube, rate: float) -> None:
     if not there_T.any() and track.frames[0] <= places_T[-1]:
         # A single frame between those of the file.
         there_T[np.abs(places_T - track.frames[0]).argmin()] = True
-    boxes_T4 = np.stack(
-        [np.interp(places_T, track.frames, side) for side in track.boxes.T], 1
-    )
+    boxes_T4 = interpolate(places_T, track.frames, track.boxes)
     frames_T = np.flatnonzero(there_T)
     tube.track = Track.from_boxes(track.category, frames_T, boxes_T4[there_T])
 

@@ -16,7 +16,13 @@ from numpy.typing import ArrayLike
 from ..annotation import GroundingAnnotation
 from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
-from ..tracks import MOST_FRAMES, Track, VideoInfo, frames_of_span
+from ..tracks import (
+    MOST_FRAMES,
+    Track,
+    VideoInfo,
+    frames_of_span,
+    interpolate,
+)
 from ..video_base import VIDEO_SUFFIXES
 
 FIELDS = ('text', 'query_id', 'object', 'type', 'predicate', 'segment')
@@ -106,7 +112,7 @@ class Footage:
         fields: dict[str, str],
         linear: bool = True,
         **keys: Any,
-    ) -> Track:
+    ) -> None:
         """Add a tube, where it has boxes.
 
         ``keys`` are what :meth:`Track.from_key_frames` takes; where boxes are
@@ -121,7 +127,6 @@ class Footage:
             self.tubes.append(Tube(video.video_id, track, fields))
         else:
             self.summary.note(EMPTY, f'{entry.path}, {entry.where}')
-        return track
 
 
 def positive_or_zero(value: Any) -> float:
@@ -220,9 +225,7 @@ def _guessed(
     """The tube of a prediction, on each frame of its span."""
     frames_N, boxes_N4 = guess['boxes']
     frames_T = frames_of_span(guess['span'], (segment[0], segment[1]))
-    boxes_T4 = np.stack(
-        [np.interp(frames_T, frames_N, side) for side in boxes_N4.T], 1
-    )
+    boxes_T4 = interpolate(frames_T, frames_N, boxes_N4)
     return Track.from_boxes(label, frames_T, boxes_T4.astype(np.float32))
 
 
