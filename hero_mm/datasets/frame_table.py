@@ -63,12 +63,12 @@ class FrameTable:
 
     @classmethod
     def of_rows(
-        cls, rows: list[tuple[int, int, bool, bool]], broken: str = ''
+        cls, rows: list[tuple[Optional[int], int, bool, bool]], broken: str
     ) -> 'FrameTable':
-        """From what :func:`describe` gives of each frame."""
+        """From time stamp, check sum, key and soundness of each frame."""
         stamps, sums, keys, sound = zip(*rows) if rows else ((), (), (), ())
         return cls(
-            np.array(stamps, dtype=np.int64),
+            np.array([NO_STAMP if s is None else s for s in stamps], np.int64),
             np.array(sums, dtype=np.uint32),
             np.array(keys, dtype=bool),
             np.array(sound, dtype=bool),
@@ -93,12 +93,6 @@ class FrameTable:
 
     def __len__(self) -> int:
         return len(self.stamps)
-
-
-def describe(frame: Any, sound: bool) -> tuple[int, int, bool, bool]:
-    """The row of a frame of PyAV, which may be what was encoded or not."""
-    stamp = NO_STAMP if frame.pts is None else frame.pts
-    return stamp, check_sum(frame), frame.key_frame, sound
 
 
 def check_sum(frame: Any) -> int:

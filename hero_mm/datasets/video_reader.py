@@ -29,7 +29,6 @@ from .frame_table import (
     NO_STAMP,
     FrameTable,
     check_sum,
-    describe,
     find_table,
     keep_table,
 )
@@ -238,21 +237,17 @@ class PyAVReader(VideoReader):
         return self._table
 
     def _read(self, wanted: np.ndarray) -> np.ndarray:
-        learn = self._table is None and bool(wanted[-1] >= _SEEK_FROM)
+        is_far = bool(wanted[-1] >= _SEEK_FROM)
+        learn = self._table is None and is_far
         if self._table is not None:
             self._check(self._table, wanted)
-            if wanted[-1] >= _SEEK_FROM and self._may_seek:
+            if is_far and self._may_seek:
                 try:
                     frames = self._seek(self._table, wanted)
                     return self._images(frames, len(wanted))
                 except VideoError:
                     self._may_seek = False
-        return self._read_in_order(wanted, learn)
-
-    def _read_in_order(
-        self, wanted: np.ndarray, learn: bool = False
-    ) -> np.ndarray:
-        """Decode from the start, or all of it to learn the table."""
+        # In order; to the end, where the table is to be learned.
         ranks = [*wanted.tolist(), _NEVER] if learn else wanted.tolist()
         frames = (frame for _, frame in self._in_order(ranks, learn))
         out = self._images(frames, len(wanted))
@@ -275,7 +270,8 @@ class PyAVReader(VideoReader):
                 _with_soundness(self._decode())
             ):
                 if learn:
-                    rows.append(describe(frame, sound))
+                    row = frame.pts, check_sum(frame), frame.key_frame, sound
+                    rows.append(row)
                 if rank != wanted:
                     continue
                 if not sound:

@@ -156,12 +156,12 @@ def draw_from_pipeline(
     """Draw items of the data set of the config."""
     from hero_mm.registry import DATASETS
 
-    cfg = dict(source.dataset or {})
     # Whole paths, which the data set does not join with its root.
-    cfg['ann_file'] = str(source.ann_file.resolve())
-    if source.video_dir is not None:
-        cfg['data_prefix'] = dict(video=str(source.video_dir.resolve()))
-    dataset = DATASETS.build(cfg)
+    places = dict(
+        ann_file=str(source.ann_file.resolve()),
+        data_prefix=dict(video=str(source.video_dir.resolve())),
+    )
+    dataset = DATASETS.build({**source.dataset, **places})
     np.random.seed(args.seed)
     for index in np.random.permutation(len(dataset))[: args.number]:
         item = dataset[int(index)]
