@@ -17,7 +17,8 @@ from hero_mm.datasets.annotation import (
 )
 from hero_mm.datasets.converters import ConversionError
 from hero_mm.datasets.footage import convert_own, export_tubes
-from hero_mm.datasets.footage.convert import CUT, WIDER, _find_split
+from hero_mm.datasets.footage.convert import WIDER, _find_split
+from hero_mm.datasets.footage.tubes import CUT
 
 COUNT, FPS, SIZE = 60, 12.5, (320, 200)
 

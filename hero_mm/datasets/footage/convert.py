@@ -12,17 +12,15 @@ from hero_mm.errors import UserError
 from hero_mm.files import write_text
 from hero_mm.texts import csv_text
 
-from ..converters.boxes import make_track
 from ..converters.conversion import Conversion
 from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
-from ..tracks import Track, VideoInfo, interpolate
+from ..tracks import Track, interpolate
 from .reading import add_sentences, read_footage
-from .tubes import Footage, Tube, boxes_of, merge_tracks
+from .tubes import Footage, Tube, merge_tracks
 
 WIDER = 'segments widened to the span of their sentence'
 RATE = 'tubes whose frames the tool counted at another rate (converted)'
-CUT = 'tracks cut to the end of their video'
 
 
 def convert_own(
@@ -84,8 +82,6 @@ def convert_own(
     if format == 'label-studio':
         _fit_rates(footage, rates)
     merge_tracks(footage)
-    for video in footage.videos.values():
-        _cut_tracks(footage, video)
     splits = splits or {'train': '*'}
     split_of = {name: _find_split(name, splits) for name in footage.videos}
     head = ['query_id', 'split', 'video', 'start', 'end', 'segment', 'text']
@@ -135,24 +131,6 @@ def _to_rate(footage: Footage, tube: Tube, rate: float) -> None:
     boxes_T4 = interpolate(places_T, track.frames, track.boxes)
     frames_T = np.flatnonzero(there_T)
     tube.track = Track.from_boxes(track.category, frames_T, boxes_T4[there_T])
-
-
-def _cut_tracks(footage: Footage, video: VideoInfo) -> None:
-    """Cut boxes to the picture and to the length of the video."""
-    size, summary = (video.width, video.height), footage.summary
-    for name, track in list(video.tracks.items()):
-        last = int(track.runs[-1, 1])
-        if last > video.frame_count:
-            cut = f'{video.video_id}, {name}: {last} to {video.frame_count}'
-            summary.note(CUT, cut)
-        kept = {f: b for f, b in boxes_of(track) if f < video.frame_count}
-        where = f'video {video.video_id!r}, object {name!r}'
-        entry, boxes = Entry(footage.path, where), list(kept.values())
-        label = track.category
-        made = make_track(entry, list(kept), boxes, size, summary, label)
-        del video.tracks[name]
-        if made is not None:
-            video.tracks[name] = made
 
 
 def _find_split(name: str, splits: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotation import GroundingAnnotation
+from ..converters.boxes import make_track
 from ..converters.summary import ConversionSummary
 from ..entries import Entry, PathLike
 from ..tracks import (
@@ -32,6 +33,7 @@ left away, and what has no text is an object that no sentence is about."""
 SAME = 1e-3
 OWN_TRACK = 'tubes that disagree with others of their object (own track)'
 EMPTY = 'tracks without a box (left out)'
+CUT = 'tracks cut to the end of their video'
 HIDDEN = 'sentences whose span begins or ends without a box (cut to the boxes)'
 
 
@@ -141,9 +143,10 @@ def positive_or_zero(value: Any) -> float:
 def merge_tracks(footage: Footage) -> None:
     """Give the videos their tracks, and the tubes the names of theirs.
 
-    Boxes of a sentence go before those of the object alone: they are what was
-    looked at. Sentences whose boxes of one object disagree get a track each,
-    which is noted.
+    Tracks are cut to the picture and to the length of the video. Boxes of a
+    sentence go before those of the object alone: they are what was looked at.
+    Sentences whose boxes of one object disagree get a track each, which is
+    noted.
     """
     boxes: dict[tuple, dict[int, np.ndarray]] = defaultdict(dict)
     said: dict[tuple, set[int]] = defaultdict(set)
@@ -162,11 +165,18 @@ def merge_tracks(footage: Footage) -> None:
         if 'text' in tube.fields:
             said[key].update(ours)
         labels[key] = labels.get(key) or tube.track.category
-    for key, found in boxes.items():
-        track = Track.from_boxes(
-            labels[key], list(found), list(found.values())
-        )
-        footage.videos[key[0]].tracks[key[1]] = track
+    for (video_id, name), found in boxes.items():
+        video, summary = footage.videos[video_id], footage.summary
+        last, count = max(found) + 1, video.frame_count
+        if last > count:
+            summary.note(CUT, f'{video_id}, {name}: {last} to {count}')
+        kept = {f: found[f] for f in sorted(found) if f < count}
+        where = f'video {video_id!r}, object {name!r}'
+        entry, size = Entry(footage.path, where), (video.width, video.height)
+        label, there = labels[video_id, name], list(kept.values())
+        track = make_track(entry, list(kept), there, size, summary, label)
+        if track is not None:
+            video.tracks[name] = track
 
 
 def boxes_of(track: Track) -> Iterator[tuple[int, np.ndarray]]:
