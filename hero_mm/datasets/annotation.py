@@ -24,20 +24,9 @@ from mmengine import fileio
 from hero_mm.files import write_bytes, write_text
 from hero_mm.json_reader import JsonError, read_json
 
-from .checks import QUERY_TYPES, find_fault, is_box
+from .checks import find_fault, is_box
 from .entries import AnnotationError, Entry, PathLike
 from .tracks import Track, TrackStore, VideoInfo
-
-__all__ = [
-    'QUERY_TYPES',
-    'AnnotationError',
-    'GroundingAnnotation',
-    'Track',
-    'TrackStore',
-    'VideoInfo',
-    'load_annotation',
-    'save_annotation',
-]
 
 FORMAT = 'hero_mm/1'
 _CURE = 'correct it (docs/data.md, section 2) or convert the data again'

@@ -216,7 +216,7 @@ class VideoInfo:
 
 
 def interpolate(
-    frames: ArrayLike, known: np.ndarray, boxes: np.ndarray
+    frames: np.ndarray, known: np.ndarray, boxes: np.ndarray
 ) -> np.ndarray:
     """Boxes (T, 4) on T frames, linear between those of known frames (K,)."""
     return np.stack([np.interp(frames, known, side) for side in boxes.T], 1)

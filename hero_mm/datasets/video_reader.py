@@ -35,8 +35,6 @@ from .frame_table import (
 from .picture_reader import PictureReader
 from .video_base import ENOUGH, VideoError, VideoReader
 
-__all__ = ['PyAVReader', 'VideoError', 'VideoReader', 'open_video']
-
 # Up to here one decode from the start beats looking for key frames.
 _SEEK_FROM = 48
 # Frames that a seek must save to be worth the refilled decoder.
