@@ -59,7 +59,7 @@ MUTANTS = [
     (f'{DATA}/converters/hcstvg.py', 'if stop > video.frame_count:', 'if stop > video.frame_count + 1:', f'{T_DATA}/test_convert_hcstvg.py'),
     # Language.
     (f'{DATA}/action_phrases.py', "if form != 'place' or", "if form == 'place' or", f'{T_DATA}/test_action_phrases.py'),
-    (f'{DATA}/true_actions.py', 'same = true == track.predicates', 'same = true != track.predicates', f'{T_DATA}/test_true_actions.py'),
+    (f'{DATA}/action_phrases.py', 'same = true == track.predicates', 'same = true != track.predicates', f'{T_DATA}/test_action_phrases.py'),
     # Encoders, regions, linking.
     (f'{MODELS}/text_encoders/word_text_encoder.py', 'self._index.get(word, 1)', 'self._index.get(word, 0)', f'{T_MODELS}/test_text_encoders/test_word_text_encoder.py'),
     (f'{MODELS}/regions.py', 'overlap.triu(diagonal=1) > threshold', 'overlap.triu(diagonal=0) > threshold', f'{T_MODELS}/test_regions.py'),

@@ -8,9 +8,8 @@ from .annotation import (
     load_annotation,
     save_annotation,
 )
-from .concat_dataset import GroundingConcatDataset
 from .frame_detection_dataset import FrameDetectionDataset
-from .grounding_dataset import GroundingDataset
+from .grounding_dataset import GroundingConcatDataset, GroundingDataset
 from .transforms import *  # noqa: F401,F403
 from .video_reader import VideoError, open_video
 

@@ -2,18 +2,21 @@
 
 *The child in red is* **watching** *the ball* and *the child in red is*
 **kicking** *the ball*: the phrase of the known predicate is looked for in the
-sentence, in any inflection, and another predicate put there in the same one.
+sentence, in any inflection, and another predicate put there in the same one,
+of which nothing annotated or said alike shows that it may be true, too.
 """
 
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Optional
 
 import numpy as np
 
 from .inflection import BE, inflect
+from .tracks import VideoInfo
 
 # Predicates that are a place or a direction: what is said for them, the
 # usual wording first. Words as short as *in* and *on* are not looked for: they
@@ -156,6 +159,54 @@ def said_alike(predicates: Iterable[str]) -> dict[str, frozenset[str]]:
         texts = {text for one in both for text in _wordings(one)}
         alike[name] = frozenset(both.union(*(by_wording[t] for t in texts)))
     return alike
+
+
+def true_actions(
+    videos: Mapping[str, VideoInfo], data_list: Sequence[dict]
+) -> tuple[list[str], list[tuple[VideoInfo, list[str]]]]:
+    """What may be true of each video and each object of a data set.
+
+    That are the predicates of videos, tracks and sentences, and what is
+    :func:`said_alike`.
+
+    Returns:
+        tuple: All predicates of the data set, sorted; and the videos, whose
+        tracks have all predicates that may be true of them, each with what
+        may be true in it, sorted.
+    """
+    of_video = {
+        name: set(video.predicates).union(
+            *(track.predicates for track in video.tracks.values())
+        )
+        for name, video in videos.items()
+    }
+    of_track: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for clip in data_list:
+        name = clip['video_id']
+        for query in clip['queries']:
+            predicate = query.get('predicate')
+            if predicate:
+                of_video[name].add(predicate)
+                of_track[name, query['track_id']].add(predicate)
+    predicates = sorted(set().union(*of_video.values()))
+    alike = said_alike(predicates)
+
+    def all_alike(names: Iterable[str]) -> list[str]:
+        return sorted(set().union(*(alike[name] for name in names)))
+
+    found = []
+    for name, video in videos.items():
+        tracks = {}
+        for track_id, track in video.tracks.items():
+            said = of_track[name, track_id].union(track.predicates)
+            true = tuple(all_alike(said))
+            same = true == track.predicates
+            tracks[track_id] = (
+                track if same else replace(track, predicates=true)
+            )
+        true_video = replace(video, tracks=tracks)
+        found.append((true_video, all_alike(of_video[name])))
+    return predicates, found
 
 
 def _words(predicate: str) -> list[str]:

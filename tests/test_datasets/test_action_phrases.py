@@ -1,4 +1,4 @@
-"""Sentences that differ in the action alone."""
+"""Sentences that differ in the action alone, and what may be true."""
 
 import json
 
@@ -11,8 +11,10 @@ from hero_mm.datasets.action_phrases import (
     other_actions,
     said_alike,
     swap_action,
+    true_actions,
 )
 from hero_mm.datasets.inflection import inflect
+from hero_mm.datasets.tracks import Track, VideoInfo
 from hero_mm.datasets.transforms import SwapActionPhrase
 
 PREDICATES = [
@@ -152,3 +154,45 @@ def test_share_of_official_sentences(shared_data, split):
 def test_inflections(verb, forms):
     names = ('base', 's', 'ing', 'past', 'participle')
     assert [inflect(verb, name) for name in names] == forms.split()
+
+
+def _video(name, predicates=(), **tracks):
+    tracks = {
+        track_id: Track.from_boxes('dog', [0], [[0, 0, 5, 5]], true)
+        for track_id, true in tracks.items()
+    }
+    facts = (f'{name}.mp4', 9, 5.0, 64, 48)
+    return VideoInfo(name, *facts, tracks, predicates=predicates)
+
+
+def _clip(name, *said):
+    queries = [
+        dict(track_id=track_id, predicate=predicate)
+        for track_id, predicate in said
+    ]
+    return dict(video_id=name, queries=queries)
+
+
+def test_what_is_asked_annotated_or_said_alike_may_be_true():
+    videos = dict(
+        v=_video('v', ('kick',), a=('hug',), b=()),
+        w=_video('w', a=('above',)),
+    )
+    data_list = [
+        _clip('v', ('b', 'ride'), ('a', 'watch'), ('a', None)),
+        _clip('v', ('b', 'spin')),
+        _clip('w', ('a', 'hold'), ('a', '')),
+    ]
+    predicates, ((first, in_first), (_, in_second)) = true_actions(
+        videos, data_list
+    )
+    # What may take the place of another: only what the data set has.
+    names = ['above', 'hold', 'hug', 'kick', 'ride', 'spin', 'watch']
+    assert predicates == names
+    assert in_first == ['hold', 'hug', 'kick', 'ride', 'spin', 'watch']
+    assert in_second == ['above', 'beneath', 'hold', 'hug']
+    tracks = first.tracks
+    assert tracks['a'].predicates == ('hold', 'hug', 'watch')
+    assert tracks['b'].predicates == ('ride', 'spin')
+    assert videos['v'].tracks['b'].predicates == ()
+    assert tracks['b'].runs is videos['v'].tracks['b'].runs

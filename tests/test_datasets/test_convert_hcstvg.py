@@ -10,12 +10,12 @@ from test_datasets.raw_files import ONE, TWO, first_version, second_version
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.checks import NOTES
 from hero_mm.datasets.converters import ConversionError
+from hero_mm.datasets.converters.conversion import RAISED
 from hero_mm.datasets.converters.hcstvg import (
     EXCLUDED,
     MORE_BOXES,
     STCAT_LEFT_OUT,
 )
-from hero_mm.datasets.converters.vidor import RAISED
 
 MISSING = 'frames in spans without a box'
 

@@ -21,6 +21,7 @@ from ..tracks import VideoInfo
 from .summary import ConversionSummary, official_counts
 from .videos import VideoFolder, adapt
 
+RAISED = 'videos with boxes past frame_count, which was raised'
 CUT = 'sentences whose segment, and span with it, was cut to the video'
 TWICE = 'files found at several places, the first in order taken'
 # Reads a file; repairs and boxes left out are noted in the summary.

@@ -16,9 +16,8 @@ from hero_mm.json_reader import Repeated, read_json
 from ..entries import Entry, PathLike
 from ..tracks import VideoInfo
 from .boxes import make_track, to_corners
-from .conversion import Conversion, number_again
+from .conversion import RAISED, Conversion, number_again
 from .summary import ConversionSummary
-from .vidor import RAISED
 
 SECONDS = 20
 # Videos that STCAT, CG-STVG and TA-STVG leave out, for comparisons with them.
