@@ -6,9 +6,12 @@ import json
 import numpy as np
 import pytest
 from mmengine.config import Config
+from test_datasets import shapes_grammar as grammar
 from test_datasets.shapes_things import (
     contents,
     draw,
+    draw_scenes,
+    sentences_of,
 )
 
 from hero_mm.datasets.annotation import load_annotation
@@ -54,6 +57,19 @@ def test_a_profile_keeps_its_bytes(which):
                 digest.update((np.round(path, 6) + 0.0).tobytes())
             digest.update(item.white.tobytes())
     assert digest.hexdigest()[:16] == BYTES[which]
+
+
+@pytest.mark.parametrize('name', ['train', 'long', *PROBES])
+def test_every_sentence_is_true_for_one_event_only(name):
+    """Checked by the tests' own grammar and truth, not the package's."""
+    for scene in draw_scenes(name, 8, seed=2):
+        for sentence, meant in sentences_of(scene):
+            parsed = grammar.parse(sentence.text)
+            for thing in scene.world.things:
+                for event in thing.events:
+                    verdict = grammar.truth(parsed, scene.world, thing, event)
+                    assert verdict is (event == meant), sentence.text
+        assert len(list(sentences_of(scene))) >= 5
 
 
 def test_ids_and_folders_never_meet():
