@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from hero_mm.datasets.annotation import load_annotation
-from hero_mm.datasets.clip_cache import ClipCache
 from hero_mm.datasets.transforms import (
     DecodeFrames,
     LoadTubes,
     loading,
 )
-from hero_mm.datasets.transforms.loading import boxes_to_frame
+from hero_mm.datasets.transforms.loading import ClipCache, boxes_to_frame
 from hero_mm.datasets.video_reader import VideoError, open_video
 
 
