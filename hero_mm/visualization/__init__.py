@@ -1,9 +1,8 @@
 """What people see: drawn tubes, mp4 and PNG files."""
 
 from .drawing import GT_COLOR, PRED_COLOR, draw_tube, draw_tube_sheet
-from .render import draw_from_video
+from .render import TubeVisualizer, draw_from_video
 from .tube_view import TubeView, views_from_sample
-from .tube_visualizer import TubeVisualizer
 from .video_writer import VideoWriter, write_png
 
 __all__ = [

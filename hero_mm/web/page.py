@@ -7,14 +7,13 @@ forbidden to load anything from elsewhere, and so is this process.
 import ctypes
 import hmac
 import os
-import shutil
 import sys
-import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Callable, Optional
 
 from hero_mm.apis.inferencer import TubeInferencer
@@ -224,34 +223,33 @@ def running(
         gradio.Blocks: ``local_url`` says where, ``desk`` stands behind it.
     """
     share_memory()
-    root = Path(tempfile.mkdtemp(prefix='hero_mm_web'))
-    settings = dict(
-        GRADIO_TEMP_DIR=str(root),
-        # Files in there can be read, too.
-        GRADIO_EXAMPLES_CACHE=str(root / 'examples'),
-        GRADIO_ANALYTICS_ENABLED='False',
-    )
-    before = {k: v for k, v in os.environ.items() if k in settings}
-    os.environ.update(settings)
-    page: Any = None
     _hook()
-    _allowed.append({*HERE, host})
-    try:
+    with ExitStack() as stack:
+        folder = TemporaryDirectory(
+            prefix='hero_mm_web', ignore_cleanup_errors=True
+        )
+        root = Path(stack.enter_context(folder))
+        settings = dict(
+            GRADIO_TEMP_DIR=str(root),
+            # Files in there can be read, too.
+            GRADIO_EXAMPLES_CACHE=str(root / 'examples'),
+            GRADIO_ANALYTICS_ENABLED='False',
+        )
+        before = {k: v for k, v in os.environ.items() if k in settings}
+        stack.callback(os.environ.update, before)
+        for name in settings:
+            stack.callback(os.environ.pop, name, None)
+        os.environ.update(settings)
+        _allowed.append({*HERE, host})
+        stack.callback(_allowed.pop)
         shown, example = dict(videos), ''
         if Path(inferencer.weights).parent == SHIPPED:
             shown[EXAMPLE] = str(SHIPPED / 'example.mp4')
             example = '\n'.join(read_json(SHIPPED / 'example.json')['texts'])
         page = make_page(Desk(inferencer, root, shown, max_seconds), example)
+        stack.callback(page.close, verbose=False)
         _launch(page, host, port, max_mb, password)
         yield page
-    finally:
-        _allowed.pop()
-        if page is not None:
-            page.close(verbose=False)
-        shutil.rmtree(root, ignore_errors=True)
-        for name in settings:
-            del os.environ[name]
-        os.environ.update(before)
 
 
 def share_memory() -> None:
