@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 HERO = (
     'mmengine.runner',
@@ -71,14 +70,11 @@ os._exit(0)
 class Forks:
     """Runs commands of Python, one after the other; a context.
 
-    Args:
-        env (dict): Variables beside those of this process.
-        imports (tuple[str, ...]): Modules that are imported once.
+    ``env`` are variables beside those of this process, ``imports`` modules
+    that are imported once.
     """
 
-    def __init__(
-        self, env: dict[str, str], imports: tuple[str, ...] = HERO
-    ) -> None:
+    def __init__(self, env, imports=HERO):
         self.files = tempfile.TemporaryDirectory()
         self.server = subprocess.Popen(
             [sys.executable, '-c', SERVER, *imports],
@@ -88,32 +84,24 @@ class Forks:
             text=True,
         )
 
-    def __enter__(self) -> 'Forks':
+    def __enter__(self):
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error):
         self.server.communicate(timeout=60)
         self.files.cleanup()
 
-    def run(
-        self, folder: Path, *words: Any, limit: int = 900
-    ) -> tuple[int, str]:
-        """Run a command line of Python.
+    def run(self, folder, *words, limit=900):
+        """Run a command line of Python in a folder: its exit code and output.
 
-        Args:
-            folder (Path): Where to.
-            *words: A script, or ``-m`` and a module, and their arguments.
-            limit (int): Seconds after which it is killed.
-
-        Returns:
-            tuple[int, str]: Exit code, 70 for an exception that nobody
-            catches; what it wrote, errors last.
+        The words are a script, or ``-m`` and a module, and arguments. After
+        ``limit`` seconds it is killed. The code is 70 for an exception that
+        nobody catches; errors stand last in the output.
         """
         files = [Path(self.files.name) / name for name in ('in', 'out', 'err')]
         for path in files:
             path.write_bytes(b'')
         task = [str(folder), limit, [*map(str, words)], [*map(str, files)]]
-        assert self.server.stdin and self.server.stdout
         self.server.stdin.write(json.dumps(task) + '\n')
         self.server.stdin.flush()
         code = int(self.server.stdout.readline())

@@ -1,6 +1,8 @@
-"""The pages of docs/: linked, listed, and built without a warning."""
+"""docs/: pages are linked, listed, built without a warning; notebooks run."""
 
 import importlib
+import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
+NOTEBOOKS = sorted((DOCS / 'tutorials').glob('*.ipynb'))
 PAGES = [*ROOT.glob('*.md'), *DOCS.glob('*.md'), ROOT / 'demo/README.md']
 LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
 ENTRY = re.compile(r'^\.\. auto\w+:: (hero_mm(?:\.\w+)*)\.(\w+)$', re.M)
@@ -61,3 +64,38 @@ def test_the_site_builds_without_a_warning(tmp_path):
     command = [sys.executable, '-m', 'sphinx', '-W', '-q', '-b', 'html']
     subprocess.run([*command, str(DOCS), str(tmp_path)], check=True)
     assert 'TubeInferencer' in (tmp_path / 'api.html').read_text()
+
+
+def cells(path):
+    """The code of a notebook."""
+    found = json.loads(path.read_text(encoding='utf-8'))['cells']
+    return [''.join(c['source']) for c in found if c['cell_type'] == 'code']
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_clean(path):
+    """No outputs, no counts: they would differ in each commit."""
+    for cell in json.loads(path.read_text())['cells']:
+        assert not cell.get('outputs')
+        assert cell.get('execution_count') is None
+    for code in cells(path):
+        compile(code, path.name, 'exec')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path):
+    for name in ('configs', 'tools'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / 'notebook.py').write_text('\n\n'.join(cells(path)))
+    paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
+    done = subprocess.run(
+        [sys.executable, 'notebook.py'],
+        cwd=tmp_path,
+        env=dict(
+            os.environ, PYTHONPATH=os.pathsep.join(paths), MPLBACKEND='Agg'
+        ),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

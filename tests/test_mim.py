@@ -64,7 +64,16 @@ def test_an_entry_says_what_the_config_says(model):
         step for step in parts[0].pipeline if step.type == 'SampleClipFrames'
     )
     assert data['Frames'] == sample.get('num_frames', sample.get('max_frames'))
-    assert data['Batch Size'] == cfg.train_dataloader.batch_size
+    batch = cfg.train_dataloader.batch_size
+    assert data['Batch Size'] == batch
+    # Processes and clips of each, where the name of the file says them.
+    sizes = re.search(r'_(\d+)xb(\d+)-', model['Config'])
+    assert batch == int(sizes[2])
+    if 'auto_scale_lr' in cfg:
+        step = int(sizes[1]) * batch
+        times = cfg.optim_wrapper.get('accumulative_counts', 1)
+        assert cfg.auto_scale_lr.base_batch_size == step * times
+        assert cfg.train_dataloader.drop_last
     assert data['Epochs'] == cfg.train_cfg.max_epochs
     backbone = cfg.model.video_encoder.backbone
     depth = f'-{backbone.depth}' if 'depth' in backbone else ''
@@ -121,8 +130,8 @@ def test_flags_are_those_that_mim_gives(name, load_tool, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', [name, '-h'])
     with pytest.raises(SystemExit, match='0'):
         tool.parse_args()
-    told = capsys.readouterr().out
-    assert '--gpus' not in told and '--launcher' in told
+    shown = capsys.readouterr().out
+    assert '--gpus' not in shown and '--launcher' in shown
 
 
 def test_mim_finds_models_configs_and_tools():

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 FENCE = re.compile(r'^( *)```([^\n]*)\n(.*?)^ *```', re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r'python (tools|demo)/|hero-mm |bash tools/')
+# Before a command in the head of a config, and behind it.
+LABEL = r'^#( +[\w ]+:)? +| +\(.*\)$'
 SHELLS = ('bash', 'shell', 'sh')
 MOST_NOT_RUN = 10
 
@@ -38,9 +40,16 @@ PYTHON = [one for one in ALL if one.values[2].startswith('python')]
 NOT_RUN = [one for one in ALL if 'no-run' in one.values[2]]
 
 
+def heads():
+    """What the configs say above their code, as blocks."""
+    for path in sorted((ROOT / 'configs/hero').glob('*.py')):
+        head = path.read_text().partition('_base_')[0].replace('\\\n#', '')
+        yield path, 1, '', re.sub(LABEL, '', head, flags=re.MULTILINE)
+
+
 def commands():
     """The commands of all blocks that are no other language."""
-    for page, line, info, code in blocks():
+    for page, line, info, code in [*blocks(), *heads()]:
         if info.partition(' ')[0] not in ('', *SHELLS):
             continue
         code = code.replace('\\\n', ' ').replace(' OPTIONS', '')
