@@ -57,7 +57,6 @@ from .tube_view import TubeView
 from .video_writer import PathLike
 
 Predictions = Mapping[str, Mapping[str, Any]]
-ITEMS_FILE = 'items.csv'
 
 
 @dataclass
@@ -80,7 +79,8 @@ class Report:
     """Everything that the page shows.
 
     Facts are short texts by name, tables and cases stand by heading, charts
-    are SVG by file name (empty ones are not shown), files lie beside the page.
+    are SVG by file name (empty ones are not shown), ``items`` is the text of
+    ``items.csv``.
     """
 
     title: str
@@ -88,7 +88,7 @@ class Report:
     sections: dict[str, list[Table]]
     charts: dict[str, str]
     cases: dict[str, list[Case]]
-    files: dict[str, str]
+    items: str
 
     @property
     def tables(self) -> list[Table]:
@@ -201,7 +201,7 @@ def write_report(report: Report, out_dir: PathLike) -> str:
         f'charts/{name}.svg': svg for name, svg in report.charts.items() if svg
     }
     # What was computed is written before anything is drawn.
-    for name, text in {**charts, **report.files}.items():
+    for name, text in {**charts, 'items.csv': report.items}.items():
         write_text(folder / name, text)
     for heading, cases in report.cases.items():
         kind = heading.split()[0].lower()
@@ -289,7 +289,7 @@ def build_analysis(
         sections,
         {**log.charts(), **_charts(scores, second)},
         make_cases(annotation, predictions, scores, video_dir, count),
-        {ITEMS_FILE: items_csv(traits, split, second)},
+        items_csv(traits, split, second),
     )
 
 

@@ -42,7 +42,7 @@ HTML = """<!doctype html>
 <dt>{{ name }}</dt><dd>{{ text }}</dd>
 {%- endfor %}
 </dl>
-{%- for heading, tables in report.sections.items() if tables %}
+{%- for heading, tables in report.sections.items() %}
 <h2>{{ heading }}</h2>
 {%- for table in tables %}
 <div class="card">
@@ -62,14 +62,12 @@ HTML = """<!doctype html>
 </div>
 {%- endfor %}
 {%- endfor %}
-{%- if report.charts %}
 <h2>Charts</h2>
 <div class="charts">
 {%- for name, svg in report.charts.items() if svg %}
 <img src="charts/{{ name }}.svg" alt="{{ name }}">
 {%- endfor %}
 </div>
-{%- endif %}
 {%- for heading, cases in report.cases.items() if cases %}
 <h2>{{ heading }}</h2>
 <p class="note"><span class="pred">Orange, solid: prediction.</span>
@@ -90,14 +88,10 @@ alt="Frames of the clip with the predicted and the true box"></a>
 </div>
 {%- endfor %}
 {%- endfor %}
-{%- if report.files %}
 <h2>Files</h2>
 <ul>
-{%- for name in report.files %}
-<li><a href="{{ name }}">{{ name }}</a></li>
-{%- endfor %}
+<li><a href="items.csv">items.csv</a></li>
 </ul>
-{%- endif %}
 </body>
 </html>
 """

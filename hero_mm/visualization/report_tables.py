@@ -50,8 +50,8 @@ class Table(NamedTuple):
 
 def text_table(table: Table) -> str:
     """A table for a terminal."""
-    lines = [table.title, *align_rows([table.head, *table.rows])]
-    return '\n'.join([*lines, *([table.note] if table.note else [])])
+    lines = table.title, *align_rows([table.head, *table.rows]), table.note
+    return '\n'.join(filter(None, lines))
 
 
 def percent(value: Optional[float]) -> str:
@@ -78,9 +78,8 @@ def points(value: float) -> str:
 
 def interval(difference: Difference) -> str:
     """The interval of a difference in percent points, '–' without one."""
-    if not np.isfinite(difference.low):
-        return '–'
-    return f'{points(difference.low)} to {points(difference.high)}'
+    low, high = points(difference.low), points(difference.high)
+    return low if low == '–' else f'{low} to {high}'
 
 
 def _percents(

@@ -152,10 +152,8 @@ def resample_view(view: TubeView, frames: np.ndarray) -> TubeView:
 
 def _spread(indices: np.ndarray, count: int) -> np.ndarray:
     """At most ``count`` of the indices, evenly spread, ends included."""
-    if len(indices) <= count:
-        return indices
-    places = np.linspace(0, len(indices) - 1, count).round().astype(int)
-    return indices[places]
+    places = np.linspace(0, len(indices) - 1, min(count, len(indices)))
+    return indices[places.round().astype(int)]
 
 
 def choose_sheet_indices(view: TubeView, count: int = 8) -> list[int]:

@@ -4,6 +4,7 @@ A visit is a browser tab. Clips are encoded once, for all visits; of the
 latest ones the features are kept. Nothing here knows of the page itself.
 """
 
+import math
 import os
 import secrets
 import shutil
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 
 from hero_mm.apis.answers import answers_csv, answers_json, tube_view
-from hero_mm.apis.inferencer import EncodedVideo, TubeInferencer
+from hero_mm.apis.inferencer import TubeInferencer
 from hero_mm.apis.inputs import describe_video, is_long
 from hero_mm.datasets.video_reader import open_video
 from hero_mm.errors import UserError
@@ -79,7 +80,11 @@ class Desk:
         self.videos = dict(videos)
         self.max_seconds = max_seconds
         self.visits: dict[str, Visit] = {}
-        self._encoded = lru_cache(KEPT_CLIPS)(self._encode)
+        self._encoded = lru_cache(KEPT_CLIPS)(
+            lambda video, segment, prompts, changed: inferencer.encode_video(
+                video, segment, texts=prompts
+            )
+        )
         self._visits_lock = threading.Lock()
         self._model_lock = threading.Lock()
 
@@ -93,17 +98,13 @@ class Desk:
         visit = self._visit(key)
         # What is asked now is answered first, about the clip before.
         with visit.lock:
-            before = visit.video
-            # Before the old one goes: the same upload has the same path.
-            visit.video = upload or self.videos[str(chosen)]
-            visit.facts, visit.tubes = {}, {}
-            self._remove(before)
+            self._take(visit, upload or self.videos[str(chosen)])
             visit.name = Path(upload).name if upload else str(chosen)
             try:
                 with _by_name(visit):
                     visit.facts = self._describe(visit.video)
             except UserError:
-                self._drop_video(visit)
+                self._take(visit, '')
                 raise
         return visit
 
@@ -188,21 +189,12 @@ class Desk:
         generator = getattr(self.inferencer.model, 'proposal_generator', None)
         # A detector that is prompted finds what is asked about.
         prompts = tuple(texts) if getattr(generator, 'takes_text', 0) else None
+        # A file that has changed since is another one.
         changed = os.stat(visit.video).st_mtime_ns
-        clip = self._encoded(visit.video, changed, visit.segment, prompts)
+        clip = self._encoded(visit.video, visit.segment, prompts, changed)
         for text in texts:
             # On its own, so that the answer is the same in any company.
             yield from self.inferencer.ground(clip, text)
-
-    def _encode(
-        self,
-        video: str,
-        changed: int,
-        segment: tuple[float, float],
-        prompts: Optional[tuple[str, ...]],
-    ) -> EncodedVideo:
-        """A file that has changed since is another one."""
-        return self.inferencer.encode_video(video, segment, texts=prompts)
 
     def _answer(
         self, visit: Visit, tubes: Sequence[dict]
@@ -243,43 +235,38 @@ class Desk:
             visit.used = time.monotonic()
             return visit
 
-    def _drop_video(self, visit: Visit) -> None:
-        """Forget a clip; an upload that no other visit has is removed."""
-        path, visit.video, visit.facts, visit.tubes = visit.video, '', {}, {}
-        self._remove(path)
-
-    def _remove(self, path: str) -> None:
-        folder = Path(path).resolve().parent
+    def _take(self, visit: Visit, path: str) -> None:
+        """Change the clip of a visit; an upload that nobody has is removed."""
+        # Before the old one goes: the same upload has the same path.
+        old, visit.video, visit.facts, visit.tubes = visit.video, path, {}, {}
+        folder = Path(old).resolve().parent
         with self._visits_lock:
-            shared = any(v.video == path for v in self.visits.values())
+            shared = any(v.video == old for v in self.visits.values())
         # An upload lies in a folder of its own, below the root.
-        if path and self.root in folder.parents and not shared:
+        if old and self.root in folder.parents and not shared:
             shutil.rmtree(folder, ignore_errors=True)
 
     def leave(self, key: str) -> None:
         """End a visit a while after its tab was closed, unless it returns."""
         asked = key, time.monotonic()
-        timer = threading.Timer(GRACE_SECONDS, self._end_if_idle, asked)
+        timer = threading.Timer(GRACE_SECONDS, self.close, asked)
         timer.daemon = True
         timer.start()
 
     def sweep(self) -> None:
         """End visits that nothing was heard of for an hour."""
         for key in list(self.visits):
-            self._end_if_idle(key, time.monotonic() - IDLE_SECONDS)
+            self.close(key, time.monotonic() - IDLE_SECONDS)
 
-    def _end_if_idle(self, key: str, since: float) -> None:
-        visit = self.visits.get(key)
-        if visit is not None and visit.used <= since:
-            self.close(key)
-
-    def close(self, key: str) -> None:
-        """End a visit: its upload and its files are removed."""
+    def close(self, key: str, since: float = math.inf) -> None:
+        """End a visit that was not used ``since``; its files are removed."""
         with self._visits_lock:
-            visit = self.visits.pop(key, None)
-        if visit is not None:
-            self._drop_video(visit)
-            shutil.rmtree(visit.folder, ignore_errors=True)
+            visit = self.visits.get(key)
+            if visit is None or visit.used > since:
+                return
+            del self.visits[key]
+        self._take(visit, '')
+        shutil.rmtree(visit.folder, ignore_errors=True)
 
 
 @contextmanager

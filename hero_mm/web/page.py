@@ -222,7 +222,10 @@ def running(
     Yields:
         gradio.Blocks: ``local_url`` says where, ``desk`` stands behind it.
     """
-    share_memory()
+    # One pool of memory for all threads, where glibc has many: what a thread
+    # frees would stay in its own, as large as its answer was.
+    with suppress(OSError):
+        ctypes.CDLL('libc.so.6').mallopt(M_ARENA_MAX, 1)
     _hook()
     with ExitStack() as stack:
         folder = TemporaryDirectory(
@@ -250,15 +253,6 @@ def running(
         stack.callback(page.close, verbose=False)
         _launch(page, host, port, max_mb, password)
         yield page
-
-
-def share_memory() -> None:
-    """Let all threads take memory from one pool, where glibc has many.
-
-    What a thread frees would stay in its pool, as large as its answer was.
-    """
-    with suppress(OSError):
-        ctypes.CDLL('libc.so.6').mallopt(M_ARENA_MAX, 1)
 
 
 def _launch(

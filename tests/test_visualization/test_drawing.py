@@ -61,6 +61,8 @@ def where(image, color):
         ((48, 100), (192, 400)),
         ((400, 300), (400, 300)),
         ((1920, 1080), (960, 540)),
+        # Narrow, not gone.
+        ((4000, 2), (960, 1)),
     ],
 )
 def test_sizes(size, shown):

@@ -19,7 +19,7 @@ from hero_mm.visualization import (
     draw_from_video,
     write_png,
 )
-from hero_mm.visualization.drawing import PRED_COLOR, fit_size
+from hero_mm.visualization.drawing import PRED_COLOR
 from hero_mm.visualization.render import (
     PLAYED_FRAMES,
     draw_in_colors,
@@ -134,16 +134,10 @@ def test_the_segment_is_played(video, tmp_path):
 def test_tubes_in_their_colours(tmp_path):
     write(tmp_path / 'in.mp4', [shade(90, 100, 100)] * 4, fps=10)
     boxes = np.array([[10, 10, 40, 40], [60, 60, 90, 90]], float)
+    clip = dict(frame_inds=np.arange(4), segment=(0, 4), fps=10.0)
     views = [
-        TubeView(
-            'x',
-            np.arange(4),
-            (0, 4),
-            10.0,
-            pred_span=(0, 2 + 2 * at),
-            pred_bboxes=np.tile(box, (4, 1)),
-        )
-        for at, box in enumerate(boxes)
+        make_view(**clip, pred_span=(0, end), pred_bboxes=np.tile(box, (4, 1)))
+        for end, box in zip((2, 4), boxes)
     ]
     colors = (240, 150, 20), (86, 180, 233)
     target = tmp_path / 'o.mp4'
@@ -239,7 +233,3 @@ def test_two_that_draw_at_once_have_names_of_their_own(video, tmp_path):
         files = [*pool.map(draw, map(str, range(4)))]
     assert len({name for pair in files for name in pair}) == 8
     assert len([*tmp_path.iterdir()]) == 8
-
-
-def test_a_very_narrow_picture_is_drawn():
-    assert fit_size(1500, 2, max_side=480) == (480, 1)

@@ -11,7 +11,6 @@ import pytest
 from hero_mm.evaluation import score_tubes
 from hero_mm.evaluation.analysis import Difference
 from hero_mm.visualization.report import (
-    ITEMS_FILE,
     build_analysis,
     case_view,
     choose_cases,
@@ -67,7 +66,7 @@ def column(table, name):
 
 
 def items(report):
-    return list(csv.DictReader(io.StringIO(report.files[ITEMS_FILE])))
+    return list(csv.DictReader(io.StringIO(report.items)))
 
 
 def test_scores_and_what_is_right(annotation, predictions):
@@ -281,7 +280,7 @@ def test_texts_are_escaped(annotation, predictions, tmp_path):
     report.cases['Best cases'][0].error = hostile
     write_report(report, tmp_path)
     assert '&lt;script&gt;' in Page(tmp_path).text
-    assert '\x1b' not in report.files[ITEMS_FILE]
+    assert '\x1b' not in report.items
 
 
 def test_a_missing_prediction_is_counted(annotation, predictions):

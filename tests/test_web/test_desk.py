@@ -80,6 +80,7 @@ def test_a_clip_is_encoded_once_for_all_visits(desk, monkeypatch):
     first = read(desk.ask('a', TEXTS[:1], WHOLE))
     both = read(desk.ask('a', TEXTS[::-1], (0.0, 3.99)))
     assert segments == [WHOLE]
+    assert desk._encoded.cache_info().maxsize == desk_module.KEPT_CLIPS
     assert both[1] == first[0]
     part = read(desk.ask('a', TEXTS[:1], (1.0, 3.0)))[0]
     assert segments[1:] == [(1.0, 3.0)] and part['segment'] == [8, 24]
@@ -112,6 +113,10 @@ def test_what_is_asked_wrongly_is_said(desk, monkeypatch):
     assert check_sentences([' a ', 'b', 'a']) == ['a', 'b']
     with pytest.raises(ValueError, match='^example: .* inside the video'):
         desk.ask('a', TEXTS, (9.0, 10.0))
+    monkeypatch.setattr(desk_module, 'MOST_PIXELS', 64 * 64 - 1)
+    with pytest.raises(ValueError, match='example has pictures of 64x64 pix'):
+        desk.open('a', 'example')
+    monkeypatch.undo()
     desk.max_seconds = 3
     with pytest.raises(ValueError, match='example lasts longer than 3 s'):
         desk.open('a', 'example')
@@ -150,12 +155,6 @@ def test_the_same_upload_again_stays(desk):
     for _ in range(2):
         desk.open('a', None, path)
     assert os.path.exists(path) and desk.ask('a', TEXTS[:1], WHOLE)
-
-
-def test_large_pictures_are_refused(desk, monkeypatch):
-    monkeypatch.setattr(desk_module, 'MOST_PIXELS', 64 * 64 - 1)
-    with pytest.raises(ValueError, match='example has pictures of 64x64 pix'):
-        desk.open('a', 'example')
 
 
 def test_a_broken_upload_is_named_without_its_place(desk, tmp_path):
@@ -255,9 +254,3 @@ def test_a_shell_can_complete(capsys):
     with pytest.raises(SystemExit):
         cli.main(['--print-completion', 'bash'])
     assert '--max-seconds' in capsys.readouterr().out
-
-
-def test_few_clips_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(desk_module, 'KEPT_CLIPS', 2)
-    desk = Desk(None, tmp_path, {}, 60)
-    assert desk._encoded.cache_info().maxsize == 2

@@ -33,8 +33,9 @@ def protocol_of(cfg: Config) -> str:
     evaluators = cfg.get('test_evaluator') or []
     if not isinstance(evaluators, (list, tuple)):
         evaluators = [evaluators]
-    named = [e['protocol'] for e in evaluators if 'protocol' in e]
-    return named[0] if named else 'tubedetr'
+    return next(
+        (e['protocol'] for e in evaluators if 'protocol' in e), 'tubedetr'
+    )
 
 
 def check_own(work_dir: Path, metainfo: Mapping[str, Any]) -> None:
