@@ -111,29 +111,21 @@ def import_error(module: str) -> Optional[str]:
 
 
 def check_packages(versions: Versions) -> Iterator[Finding]:
-    """What is absent, or of a version that hero_mm is not made for."""
+    """What is absent, twice there, or of a version that does not fit."""
     for name, (low, high, extra) in PACKAGES.items():
         found = versions[name]
-        if found is None:
-            if extra and name not in MMCV:
-                cure = f'pip install "hero-mm[{extra}]"'
-                yield Finding(name, 'is not installed (optional)', cure)
-            elif name not in MMCV:
-                cure = f'pip install {name}'
-                yield Finding(name, 'is not installed', cure, fatal=True)
+        if found is None and name not in MMCV:
+            what = f'"hero-mm[{extra}]"' if extra else name
+            problem = 'is not installed' + (' (optional)' if extra else '')
+            yield Finding(name, problem, f'pip install {what}', not extra)
+        if found is None or not low:
             continue
-        number = digit_version(found)
-        if (low and number < digit_version(low)) or (
-            high and number >= digit_version(high)
-        ):
+        number, end = digit_version(found), digit_version(high or '99999')
+        if not digit_version(low) <= number < end:
             wanted = f'{name}>={low}' + (f',<{high}' if high else '')
             problem = f'version {found} is outside {wanted}'
-            cure = f'pip install "{wanted}"'
-            yield Finding(name, problem, cure, fatal=True)
-
-
-def check_mmcv(versions: Versions) -> Iterator[Finding]:
-    """mmcv: one of two flavours, never both."""
+            yield Finding(name, problem, f'pip install "{wanted}"', fatal=True)
+    # One of its two flavours, never both.
     both = [name for name in MMCV if versions[name] is not None]
     if not both:
         yield Finding(
@@ -208,7 +200,7 @@ def check_others(versions: Versions) -> Iterator[Finding]:
 
 def diagnose(versions: Versions) -> list[Finding]:
     """Run all checks; what is fatal comes first."""
-    checks = (check_packages, check_mmcv, check_imports, check_others)
+    checks = (check_packages, check_imports, check_others)
     found = [finding for check in checks for finding in check(versions)]
     return sorted(found, key=lambda finding: not finding.fatal)
 

@@ -1,24 +1,4 @@
 #!/usr/bin/env bash
-# Test on the processes of one or more machines, one a GPU (or CPU):
-#   tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [flags of tools/test.py]
-# More machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each. On one
-# machine a free port is taken unless PORT names one.
-set -euo pipefail
-
-if [ "$#" -lt 3 ]; then
-    sed -n '2,5s/^# //p' "$0" >&2
-    exit 2
-fi
-ARGS=("$1" "$2"); PROCESSES=$3; shift 3
-TOOLS="$(cd "$(dirname "$0")" && pwd)"
-
-if [ "${NNODES:-1}" = 1 ] && [ -z "${PORT:-}" ]; then
-    MEET=(--standalone --local-addr=127.0.0.1)
-else
-    MEET=(--nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}"
-        --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
-fi
-
-PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec "${PYTHON:-python}" -m torch.distributed.run \
-    "${MEET[@]}" --nproc_per_node="$PROCESSES" \
-    "$TOOLS/test.py" "${ARGS[@]}" --launcher pytorch "$@"
+# Test on several processes; dist_train.sh says how both are called.
+HERO_MM_TOOL=test
+. "$(dirname "$0")/dist_train.sh"

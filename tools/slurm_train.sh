@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Train as a Slurm job:
+# Train or test as a Slurm job:
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG [flags of tools/train.py]
+#   tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [flags of tools/test.py]
 # Environment: GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5), SRUN_ARGS.
 set -euo pipefail
 
-if [ "$#" -lt 3 ]; then
-    sed -n '2,4s/^# //p' "$0" >&2
+TOOL=${HERO_MM_TOOL:-train}
+if [ "$#" -lt "$([ "$TOOL" = train ] && echo 3 || echo 4)" ]; then
+    sed -n '2,5s/^# //p' "${BASH_SOURCE[0]}" >&2
     exit 2
 fi
 PARTITION=$1; JOB_NAME=$2; shift 2
@@ -23,4 +25,4 @@ PYTHONPATH="$TOOLS/..:${PYTHONPATH:-}" exec srun -p "$PARTITION" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$TOOLS/train.py" "$@" --launcher slurm
+    "${PYTHON:-python}" -u "$TOOLS/$TOOL.py" "$@" --launcher slurm

@@ -4,8 +4,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Optional
-
 from mmengine.config import Config
 
 from hero_mm.errors import UserError, explained, run_tool
@@ -78,7 +76,8 @@ def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
                 'test_evaluator'
             )
         for metric in tubes if tubes[0].get('dataset') else tubes[:1]:
-            metric['dump'] = _dump_of(path, metric.get('dataset'))
+            name = metric.get('dataset')
+            metric['dump'] = f'{path[:-5]}.{name}.json' if name else path
             if os.path.isfile(checkpoint):
                 metric['checkpoint'] = checkpoint
     else:
@@ -89,36 +88,17 @@ def dump_into(cfg: Config, path: str, checkpoint: str) -> None:
     cfg.test_evaluator = evaluators
 
 
-def _dump_of(path: str, dataset: Optional[str]) -> str:
-    """A file for each of several data sets that are tested together."""
-    return path if dataset is None else f'{path[:-5]}.{dataset}.json'
-
-
-def choose_folder(args: argparse.Namespace, path: str) -> None:
-    """Log beside the checkpoint, whatever config it is tested with.
-
-    The folder of a training keeps its own config, which tells of the model.
-    """
-    if args.work_dir is None and Path(path).is_file():
-        args.work_dir = str(Path(path).parent / 'test')
-
-
-def nameless(cfg: Config, args: argparse.Namespace) -> Config:
-    """Let MMEngine write the config of each test under its own time.
-
-    By its name it would replace that of another test, or of the training.
-    """
-    cfg = Config(cfg.to_dict())
-    cfg.setdefault('experiment_name', Path(args.config).stem)
-    return cfg
-
-
 def main() -> None:
     """Test by the command line."""
     args = parse_args()
     path = args.checkpoint = find_checkpoint(args.checkpoint)
-    choose_folder(args, path)
-    cfg = nameless(launch.load_config(args), args)
+    if args.work_dir is None and Path(path).is_file():
+        # The folder of a training keeps its own config.
+        args.work_dir = str(Path(path).parent / 'test')
+    # Without a file name MMEngine writes the config under the time of the
+    # test, and replaces that of no other test.
+    cfg = Config(launch.load_config(args).to_dict())
+    cfg.setdefault('experiment_name', Path(args.config).stem)
     merge_args(cfg, args)
     # Loaded by the runner, so that its hooks (moving averages) are ready.
     cfg.load_from, cfg.resume = path, False

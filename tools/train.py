@@ -80,7 +80,13 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.rescale_schedule:
-        rescale(cfg)
+        hook = cfg.get('default_hooks', {}).get('schedule')
+        if hook is None or not cfg.get('resume'):
+            raise UserError(
+                '--rescale-schedule goes with --resume and '
+                'default_hooks.schedule of configs/_base_/default_runtime.py'
+            )
+        hook.rescale = True
     if args.auto_scale_lr:
         scale_rate(cfg, args.config)
     randomness = {'seed': None, **(cfg.get('randomness') or {})}
@@ -89,17 +95,6 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> None:
         if value is not None and value is not False:
             randomness[name] = value
     cfg.randomness = randomness
-
-
-def rescale(cfg: Config) -> None:
-    """Let the schedule of a checkpoint give way to that of the config."""
-    hook = cfg.get('default_hooks', {}).get('schedule')
-    if hook is None or not cfg.get('resume'):
-        raise UserError(
-            '--rescale-schedule goes with --resume and '
-            'default_hooks.schedule of configs/_base_/default_runtime.py'
-        )
-    hook.rescale = True
 
 
 def scale_rate(cfg: Config, path: str) -> None:

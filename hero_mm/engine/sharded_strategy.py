@@ -4,19 +4,22 @@ from typing import Any
 
 from mmengine._strategy.fsdp import FSDPStrategy
 from mmengine.device import get_device
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.utils import clip_grad_norm_
+
+from hero_mm.errors import UserError
+from hero_mm.texts import name_some
 
 from ..registry import STRATEGIES
 
 
 @STRATEGIES.register_module(name='FSDPStrategy')
 class ShardedStrategy(FSDPStrategy):
-    """MMEngine's FSDPStrategy, which takes our models, resumes, runs on CPUs.
+    """MMEngine's FSDPStrategy, which clips, resumes and runs on CPUs.
 
-    FSDP refuses weights that are single numbers, as detectors have: while it
-    runs they are vectors of length 1. A full checkpoint has them as they were.
+    Models whose weights are single numbers, as some detectors have them, are
+    refused: FSDP cannot cut them.
     """
 
     model_wrapper: Any
@@ -34,11 +37,12 @@ class ShardedStrategy(FSDPStrategy):
             default = dict(type='MMFullyShardedDataParallel')
             wrapper = self.model_wrapper or default
             self.model_wrapper = dict(wrapper, device_id='cpu')
-        self._numbers = []
-        for name, weight in model.named_parameters():
-            if weight.ndim == 0:
-                weight.data = weight.data.view(1)
-                self._numbers.append(name)
+        single = [n for n, p in model.named_parameters() if not p.ndim]
+        if single:
+            raise UserError(
+                f'FSDPStrategy takes no weights that are single numbers '
+                f'({name_some(single)}): take DDPStrategy'
+            )
         return super()._wrap_model(model)
 
     def build_optim_wrapper(
@@ -52,23 +56,6 @@ class ShardedStrategy(FSDPStrategy):
                 **options
             )
         return built
-
-    def _with_numbers(self, weights: dict, *shape: int) -> dict:
-        """The same weights, single numbers in another shape."""
-        if not self._is_full_state_dict():
-            return weights
-        numbers = weights.keys() & self._numbers
-        return {**weights, **{n: weights[n].view(shape) for n in numbers}}
-
-    def model_state_dict(self) -> dict[str, Tensor]:
-        """The weights; the whole ones in the first process alone."""
-        return self._with_numbers(super().model_state_dict())
-
-    def load_model_state_dict(self, state_dict: dict, **options: Any) -> None:
-        """Load weights, as any strategy saves them."""
-        super().load_model_state_dict(
-            self._with_numbers(state_dict, 1), **options
-        )
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
         """Load the state of the optimizer, of which each process has a shard.

@@ -93,33 +93,28 @@ def standard_groupings(traits: 'QueryTraits') -> list[Grouping]:
     Names that no query has are left out, and so is the searched part where
     it is always the whole video.
     """
-    by_name = {
-        'category of the object': traits.categories,
-        'predicate': traits.predicates,
-    }
-    lengths = {
-        'length of the video': traits.video_seconds,
-        'length of the searched part': traits.segment_seconds,
-    }
-    if (traits.segment_seconds == traits.video_seconds).all():
-        del lengths['length of the searched part']
     span, area = traits.span_seconds, 100 * traits.area
-    return [
+    whole, part = traits.video_seconds, traits.segment_seconds
+    found = [
         group_by_name('sentence', traits.types),
         group_by_value('length of the true span', span, SPAN_EDGES, 's'),
         group_by_value(
             'size of the object', area, AREA_EDGES, '% of the picture'
         ),
-        *(
-            group_by_name(title, names)
-            for title, names in by_name.items()
-            if any(names)
-        ),
-        *(
-            group_by_value(title, seconds, VIDEO_EDGES, 's')
-            for title, seconds in lengths.items()
-        ),
     ]
+    for title, names in (
+        ('category of the object', traits.categories),
+        ('predicate', traits.predicates),
+    ):
+        if any(names):
+            found.append(group_by_name(title, names))
+    found.append(
+        group_by_value('length of the video', whole, VIDEO_EDGES, 's')
+    )
+    if (part != whole).any():
+        title = 'length of the searched part'
+        found.append(group_by_value(title, part, VIDEO_EDGES, 's'))
+    return found
 
 
 def group_scores(
