@@ -201,14 +201,8 @@ def add_many(folder):
 
 
 def test_processes_that_add_at_once_lose_nothing(tmp_path):
-    context = multiprocessing.get_context('fork')
-    workers = [
-        context.Process(target=add_many, args=(tmp_path,)) for _ in range(3)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with multiprocessing.get_context('fork').Pool(3) as pool:
+        pool.map(add_many, [tmp_path] * 3, chunksize=1)
     assert len(list(tmp_path.glob('*.txt'))) == 60
     assert len(list(tmp_path.iterdir())) == 60
 

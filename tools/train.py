@@ -144,19 +144,15 @@ def take_up(cfg: Config) -> tuple[Optional[str], dict[str, Tensor]]:
     MMEngine reads the checkpoint. A folder of shards is left to the strategy
     of the config.
     """
-    if not cfg.get('resume'):
-        return None, {}
     path = cfg.get('load_from')
-    if is_sharded(path):
+    if not cfg.get('resume') or is_sharded(path):
         return None, {}
     if path:
         checkpoint = read_checkpoint(path)
         check_resumable(checkpoint, path)
     else:
         path, checkpoint = read_resumable(cfg.work_dir)
-    if path is None:
-        return None, {}
-    cfg.load_from = path
+        cfg.load_from = path
     if not checkpoint:
         return None, {}
     seed = (checkpoint.get('meta') or {}).get('seed')

@@ -1,11 +1,10 @@
 """What MMEngine's engine lacks: hooks, loops, optimizers, wrappers."""
 
-from . import hooks, loops, optim_wrappers
+from . import hooks
 from .loops import BudgetTrainLoop
 from .muon_adamw import MuonAdamW
 from .optim_wrappers import BFloat16OptimWrapper
-from .sharded_strategy import ShardedStrategy
-from .strategy_runner import StrategyRunner
+from .strategy_runner import ShardedStrategy, StrategyRunner
 
 __all__ = [
     'BFloat16OptimWrapper',
@@ -14,6 +13,4 @@ __all__ = [
     'ShardedStrategy',
     'StrategyRunner',
     'hooks',
-    'loops',
-    'optim_wrappers',
 ]

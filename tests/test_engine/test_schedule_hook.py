@@ -80,43 +80,23 @@ def train(
     return rates.seen
 
 
+COS, BOTH = dict(schedulers=(COSINE,)), dict(schedulers=(WARM_UP, COSINE))
+# Another form of it.
+MIN = dict(schedulers=(dict(COSINE, eta_min=1e-4, eta_min_ratio=None),))
+
+
 @pytest.mark.parametrize(
     ('then', 'now', 'said'),
     [
         (dict(), dict(epochs=6), 'OneCycleLR.total_steps 32, now 48'),
         (dict(), dict(batch=4), '8 iterations an epoch, now 4'),
         (dict(), dict(batch=4), '2 clips a step, now 4'),
-        (
-            dict(schedulers=(WARM_UP, COSINE)),
-            dict(schedulers=(WARM_UP, COSINE), epochs=5),
-            'CosineAnnealingLR.T_max 32, now 40',
-        ),
-        (
-            dict(schedulers=(WARM_UP, COSINE)),
-            dict(schedulers=(COSINE,)),
-            '2 schedulers, now 1',
-        ),
-        (
-            dict(schedulers=(COSINE,)),
-            dict(schedulers=(ONE_CYCLE,)),
-            'OneCycleLR.total_steps None, now 32',
-        ),
-        (
-            # What another form of it does not have.
-            dict(schedulers=(dict(COSINE, eta_min=1e-4, eta_min_ratio=None),)),
-            dict(schedulers=(COSINE,)),
-            'CosineAnnealingLR.eta_min 0.0001, now None',
-        ),
-        (
-            dict(schedulers=(COSINE,)),
-            dict(schedulers=(COSINE,), rate=0.2),
-            'base_values .* 0.1, 0.1.*, now .* 0.2',
-        ),
-        (
-            dict(schedulers=(COSINE,)),
-            dict(schedulers=(COSINE,), accumulated=2),
-            '2 clips a step, now 4',
-        ),
+        (BOTH, BOTH | dict(epochs=5), 'CosineAnnealingLR.T_max 32, now 40'),
+        (BOTH, COS, '2 schedulers, now 1'),
+        (COS, dict(), 'OneCycleLR.total_steps None, now 32'),
+        (MIN, COS, 'CosineAnnealingLR.eta_min 0.0001, now None'),
+        (COS, COS | dict(rate=0.2), 'base_values .* 0.1, 0.1.*, now .* 0.2'),
+        (COS, COS | dict(accumulated=2), '2 clips a step, now 4'),
     ],
 )
 def test_another_schedule_is_refused(tmp_path, then, now, said):

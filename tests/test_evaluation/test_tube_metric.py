@@ -85,12 +85,8 @@ def test_the_dump(tiny_annotation, tmp_path):
     assert predictions['b']['video'] == 'v'
     assert predictions['b']['text'] == 'what turns?'
     # The checkpoint from where the file lies, so that both may be moved.
-    assert metainfo == {
-        'dataset': 'tiny',
-        'split': 'test',
-        'query_ids': 'by hand',
-        'checkpoint': 'run/best.pth',
-    }
+    about = dict(dataset='tiny', split='test', query_ids='by hand')
+    assert metainfo == dict(about, checkpoint='run/best.pth')
 
 
 def test_a_dump_scores_the_same(tiny_annotation, tmp_path):

@@ -18,9 +18,10 @@ from hero_mm.evaluation.functional import (
 BOX = [10.0, 10.0, 30.0, 30.0]
 LEFT_HALF = [10.0, 10.0, 20.0, 30.0]
 AWAY = [50.0, 50.0, 60.0, 60.0]
+SMALL = [0.0, 0.0, 0.5, 0.5]
 TUBEDETR = dict(protocol='tubedetr')
 STCAT = dict(protocol='stcat')
-STCAT_HCSTVG = dict(protocol='stcat', dataset='HC-STVG_v2')
+STCAT_HC = dict(protocol='stcat', dataset='HC-STVG_v2')
 HCSTVG = dict(protocol='hcstvg')
 
 
@@ -51,12 +52,7 @@ BY_HAND = [
     (TUBEDETR, truth(4, 8), guess(4, 8, [4, 5, 6]), (1, 0.75, 0.75)),
     # Boxes turned over, smaller than a pixel.
     (TUBEDETR, truth(4, 8), guess(4, 8, box=[30, 30, 10, 10]), (1, 0, 0)),
-    (
-        TUBEDETR,
-        truth(4, 8, box=[0, 0, 0.5, 0.5]),
-        guess(4, 8, box=[0, 0, 0.5, 0.5]),
-        (1, 1, 1),
-    ),
+    (TUBEDETR, truth(4, 8, box=SMALL), guess(4, 8, box=SMALL), (1, 1, 1)),
     # Frames 4, 5, 6 lie in [3.5, 6.5); the hull is [3.5, 8).
     (TUBEDETR, truth(4, 8), guess(3.5, 6.5), (2.5 / 4.5, 3 / 4, 1)),
     # The grid of the published code ends before the last frame.
@@ -73,13 +69,8 @@ BY_HAND = [
     (STCAT, truth(10, 20), guess(10, 19), (1, 1, 1)),
     (STCAT, truth(4, 8, [4, 6, 7, 8]), guess(4, 8), (1, 1, 1)),
     # The true last frame is read as the end.
-    (
-        STCAT_HCSTVG,
-        truth(4, 8),
-        guess(4, 8, but={7: AWAY}),
-        (0.75, 0.75, 0.75),
-    ),
-    (STCAT_HCSTVG, truth(4, 8, range(4, 7)), guess(4, 7), (1, 1, 1)),
+    (STCAT_HC, truth(4, 8), guess(4, 8, but={7: AWAY}), (0.75, 0.75, 0.75)),
+    (STCAT_HC, truth(4, 8, range(4, 7)), guess(4, 7), (1, 1, 1)),
     # A last frame without a box has that of the frame before, here a half:
     # behind the span, where the segment ends, and that of HC-STVG.
     (
@@ -95,7 +86,7 @@ BY_HAND = [
         (1, 2.5 / 3, 3 / 4),
     ),
     (
-        STCAT_HCSTVG,
+        STCAT_HC,
         truth(4, 8, range(4, 7), but={6: LEFT_HALF}),
         guess(4, 7),
         (1, 2.5 / 3, 3 / 4),
@@ -449,7 +440,7 @@ def scored_again(how, true, given):
     return tiou, viou, sum(iou.values()) / max(len(graded), 1)
 
 
-@pytest.mark.parametrize('how', [TUBEDETR, STCAT, STCAT_HCSTVG, HCSTVG])
+@pytest.mark.parametrize('how', [TUBEDETR, STCAT, STCAT_HC, HCSTVG])
 @pytest.mark.filterwarnings('ignore:.* have no box')
 def test_as_a_second_reading(how):
     rng = np.random.default_rng(0)

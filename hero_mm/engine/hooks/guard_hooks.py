@@ -153,7 +153,9 @@ class FrozenNormHook(Hook):
             for name, module in model.named_modules()
             if isinstance(module, _BatchNorm)
             and not module.training
-            and _at_start(module)
+            and module.running_mean is not None
+            and not module.running_mean.any()
+            and (module.running_var == 1).all()
         ]
         model.train(was_training)
         if names:
@@ -164,13 +166,6 @@ class FrozenNormHook(Hook):
                 '(init_cfg, load_from), or train them: norm_eval=False, '
                 'frozen_stages=-1'
             )
-
-
-def _at_start(norm: Any) -> bool:
-    """Whether the statistics are those of an unused norm."""
-    if norm.running_mean is None:
-        return False
-    return not norm.running_mean.any() and bool((norm.running_var == 1).all())
 
 
 @HOOKS.register_module()
