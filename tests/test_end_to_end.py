@@ -2,7 +2,8 @@
 
 The commands are run as users run them, on a benchmark of twenty videos, two of
 which are broken. A training that is killed and resumed must end as one that
-ran through.
+ran through. Wrong files and words give one paragraph that names what was wrong
+and the cure.
 """
 
 import json
@@ -38,16 +39,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
-def run(place):
-    """Function: run a command line of Python; gives what it wrote."""
+def forks():
     with Forks(ENVIRONMENT) as forks:
+        yield forks
 
-        def call(*words):
-            code, text = forks.run(place, *words, limit=300)
-            assert code == 0, text
-            return text
 
-        yield call
+@pytest.fixture(scope='module')
+def run(place, forks):
+    """Function: run a command line of Python; gives what it wrote."""
+
+    def call(*words):
+        code, text = forks.run(place, *words, limit=300)
+        assert code == 0, text
+        return text
+
+    return call
 
 
 @pytest.fixture(scope='module')
@@ -239,3 +245,84 @@ def test_a_runner_with_strategies(place, run):
         run(TEST, config, last, '--dump', dump)
         answers.append(json.loads(dump.read_text())['predictions'])
     assert answers[0] == answers[1]
+
+
+@pytest.fixture(scope='module')
+def bad(place, whole):
+    """Files that are cut or of something else, videos that are empty."""
+    raw = json.loads((place / 'data/train.json').read_text())
+    (place / 'data/cut.json').write_text(json.dumps(raw)[:1000])
+    raw['data_list'][0]['queries'][0].pop('span')
+    (place / 'data/keyless.json').write_text(json.dumps(raw))
+    for split in ('train', 'test'):
+        raw = json.loads((place / f'data/{split}.json').read_text())
+        for video in raw['videos'].values():
+            path = place / 'nothing' / video['path']
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b'')
+    weights = load(whole[0])['state_dict']
+    other = {k: v for k, v in weights.items() if k.partition('.')[0] != 'neck'}
+    torch.save(dict(meta={}, state_dict=other), place / 'other.pth')
+    data = (place / f'whole/epoch_{EPOCHS}.pth').read_bytes()
+    (place / 'half.pth').write_bytes(data[: len(data) // 2])
+
+
+SET = '--cfg-options train_dataloader.dataset'
+HALF = 'half.pth is not a readable checkpoint', 'Copy it again'
+NO_VIDEO = 'videos cannot be read', "'nothing'"
+TRAINING, TESTING = (*TRAIN, 'bad'), (TEST, 'tiny.py')
+
+
+@pytest.mark.parametrize(
+    ('tool', 'words', 'said'),
+    [
+        (
+            TRAINING,
+            f'{SET}.ann_file=data/keyless.json',
+            ['keyless.json', "key 'span' is missing"],
+        ),
+        (TRAINING, f'{SET}.ann_file=data/cut.json', ['cut.json', 'JSON']),
+        (
+            TRAINING,
+            '--cfg-options val_dataloader.dataset.ann_file=data/no.json',
+            ['data/no.json', 'make it by:  python tools/dataset_converters'],
+        ),
+        (
+            TRAINING,
+            f'{SET}.data_prefix.video=films',
+            ['The folder of videos is missing', '/films'],
+        ),
+        (
+            TRAINING,
+            f'{SET}.data_prefix.video=nothing',
+            ['train.json: 12 of its 12', *NO_VIDEO],
+        ),
+        (
+            TRAINING,
+            '--resume other.pth',
+            ['other.pth holds no optimizer', 'load_from='],
+        ),
+        (TRAINING, '--resume half.pth', HALF),
+        (TRAINING, '--cfg-options load_from=half.pth', HALF),
+        (TRAINING, '--resume no.pth', ["'no.pth' does not exist"]),
+        (TESTING, 'other.pth', ['other.pth does not fit', 'Use the config']),
+        (TESTING, 'no.pth', ["'no.pth' does not exist", 'the work dir of a']),
+        (
+            TESTING,
+            'whole --cfg-options test_dataloader.dataset.data_prefix.'
+            'video=nothing',
+            ['test.json: 4 of its 4', *NO_VIDEO],
+        ),
+    ],
+)
+def test_the_error_names_what_is_wrong_and_the_cure(
+    place, forks, bad, tool, words, said
+):
+    code, text = forks.run(place, *tool, *words.split(), limit=300)
+    assert code == 1 and 'Traceback' not in text, text
+    _, mark, message = text.rpartition('\nerror: ')
+    assert mark, text
+    for part in said:
+        assert part in message, message
+    # A paragraph, and the line that says how to see more.
+    assert len(message.strip().splitlines()) <= 9, message
