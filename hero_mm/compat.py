@@ -308,26 +308,21 @@ def get_installed_path(package: str) -> str:
     import importlib.metadata
     import importlib.util
 
-    from hero_mm.compat import package_folder_of
+    from hero_mm.compat import package_folder
 
-    folder = package_folder_of(package)
+    name = package
+    try:
+        found = importlib.metadata.distribution(package)
+        names = (found.read_text('top_level.txt') or package).split()
+        name = names[0].replace('-', '_')
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    folder = package_folder(name)
     if folder is not None:
         return str(folder)
     if importlib.util.find_spec(package) is not None:
         raise RuntimeError(f'{package} is a namespace package')
     raise importlib.metadata.PackageNotFoundError(package)
-
-
-def package_folder_of(package: str) -> Optional[Path]:
-    """Folder of a distribution (``mmaction2``) or of a module."""
-    import importlib.metadata
-
-    try:
-        found = importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        return package_folder(package)
-    names = (found.read_text('top_level.txt') or package).split()
-    return package_folder(names[0].replace('-', '_'))
 
 
 def register_scope() -> None:

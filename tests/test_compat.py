@@ -212,7 +212,7 @@ def test_installed_packages_are_found(repo_root, tmp_path, monkeypatch):
             module.get_installed_path('spread_over')
     with pytest.raises(PackageNotFoundError, match='no-such'):
         compat.get_installed_path('no-such')
-    assert compat.package_folder_of('pyyaml').name in ('yaml', '_yaml')
+    assert compat.get_installed_path('pyyaml').endswith('yaml')
 
 
 def test_the_hub_registers_what_there_is():
