@@ -1,4 +1,4 @@
-"""Loops: a number of iterations, with what counts the cost; windows of tests."""
+"""Loops: a number of iterations, and what counts the cost; windows."""
 
 import json
 import multiprocessing
