@@ -327,12 +327,6 @@ def test_grid(segment, fps, wanted):
     assert sampled_grid(segment, fps).tolist() == wanted
 
 
-def test_a_grid_has_at_most_200_frames():
-    grid = sampled_grid((0, 1802), 30)
-    assert len(grid) == 200
-    assert grid[:4].tolist() == [0, 6, 18, 24]
-
-
 @pytest.fixture(scope='module')
 def eval_case(shared_data):
     """Truths, predictions, official answers and items of a file of cases."""
@@ -470,3 +464,4 @@ def test_grid_as_a_second_reading(fps):
     for segment in ((0, 2), (3, 400), (250, 1750), (7, 3007)):
         wanted = grid_again(segment, fps)
         assert sampled_grid(segment, fps).tolist() == wanted
+        assert len(wanted) <= 200

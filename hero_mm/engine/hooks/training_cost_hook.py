@@ -170,27 +170,21 @@ class DeadlineHook(Hook):
 
     def __init__(self) -> None:
         self.stop_at = float(os.environ.get(STOP_AT) or 'inf')
-        self._epoch_start = self._val_start = self._val = 0.0
+        self._start = self._between = 0.0
+        self._end = float('inf')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Note when the epoch starts."""
-        self._epoch_start = time.time()
-
-    def before_val(self, runner: Runner) -> None:
-        """Note when the validation starts."""
-        self._val_start = time.time()
-
-    def after_val(self, runner: Runner) -> None:
-        """Note how long the validation took."""
-        self._val = time.time() - self._val_start
+        """Note the start, and how long what lies between epochs takes."""
+        self._start = time.time()
+        self._between = max(self._between, self._start - self._end)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """End the training where the next epoch would take too long."""
         if runner.epoch + 1 >= runner.max_epochs:
             return
-        now = time.time()
+        self._end = now = time.time()
         # The validation of this epoch is still to come.
-        end = now + (now - self._epoch_start) + 2 * self._val
+        end = now + (now - self._start) + 2 * self._between
         late: list[Any] = [end > self.stop_at]
         # Clocks of processes differ by a little.
         broadcast_object_list(late)
