@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Optional
 
 from rich.console import Console
@@ -189,11 +188,6 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
                 'videos behind --videos'
             )
     if args.file is not None:
-        if not Path(args.file).is_file():
-            raise FileNotFoundError(
-                f'--sentences {args.file}: there is no such file; give one '
-                'with a sentence a line'
-            )
         lines = read_text(args.file).splitlines()
         texts += [line for line in lines if line.strip()]
     return list(dict.fromkeys(check_texts(texts)))

@@ -314,7 +314,7 @@ def test_pictures_and_a_part(place, capsys):
         (['videos/a.mp4', 'c.mp4'], "'c.mp4' is a path and no sentence"),
         (['videos/a.mp4'], 'no sentence given'),
         (['videos/a.mp4', 'red', '--out', 'file'], 'this is a file'),
-        (['videos/a.mp4', 'red', '--sentences', 'no'], 'no such file'),
+        (['videos/a.mp4', 'red', '--sentences', 'no'], 'no does not exist'),
         (['videos/a.mp4', '--sentences', 'cp1252'], 'save it in UTF-8'),
         (['videos/a.mp4', 'red', '--top', '0'], '--top must be'),
         (['\x1b[31m[/x].mp4', 'red'], '\\x1b[31m[/x].mp4: does not exist'),
