@@ -44,6 +44,9 @@ PACKAGES = {
     'transformers': ('4.40', '', 'text'),
     'tensorboard': ('', '', 'tensorboard'),
 }
+if sys.version_info >= (3, 12):
+    # MMEngine imports distutils, which it brings back.
+    PACKAGES['setuptools'] = ('', '', '')
 # Of a module that must import: its package, what else is to be known, and
 # the cure.
 IMPORTS = {
@@ -75,7 +78,7 @@ CODE = (
     'A config, also that of a work dir, is Python code and is run: take it '
     'from people you trust.'
 )
-DISTUTILS_GONE: bool = sys.version_info >= (3, 12)
+
 
 Versions = Mapping[str, Optional[str]]
 
@@ -92,7 +95,7 @@ class Finding(NamedTuple):
 def installed_versions() -> dict[str, Optional[str]]:
     """Versions of the packages that matter; None where one is absent."""
     versions: dict[str, Optional[str]] = {}
-    for name in (*PACKAGES, *OPENCV, 'setuptools'):
+    for name in (*PACKAGES, *OPENCV):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -168,23 +171,8 @@ def check_imports(versions: Versions) -> Iterator[Finding]:
             yield Finding(package, problem, cure, fatal=not free)
 
 
-def check_others(versions: Versions) -> Iterator[Finding]:
-    """What packages do not declare, and a torch that may run code."""
-    if DISTUTILS_GONE and versions['setuptools'] is None:
-        yield Finding(
-            'setuptools',
-            'is not installed; MMEngine imports distutils, which Python '
-            '3.12 took out and setuptools brings back',
-            'pip install setuptools',
-            fatal=True,
-        )
-    undeclared = importlib.util.find_spec('importlib_metadata') is None
-    if versions['mmaction2'] is not None and undeclared:
-        yield Finding(
-            'mmaction2',
-            'imports importlib_metadata, which it does not declare',
-            'pip install importlib_metadata',
-        )
+def check_torch(versions: Versions) -> Iterator[Finding]:
+    """A torch that may run the code of a checkpoint."""
     torch = digit_version((versions['torch'] or '99').partition('+')[0])
     holes = [name for low, name in HOLES.items() if torch < digit_version(low)]
     # An older one is refused altogether.
@@ -200,7 +188,7 @@ def check_others(versions: Versions) -> Iterator[Finding]:
 
 def diagnose(versions: Versions) -> list[Finding]:
     """Run all checks; what is fatal comes first."""
-    checks = (check_packages, check_imports, check_others)
+    checks = (check_packages, check_imports, check_torch)
     found = [finding for check in checks for finding in check(versions)]
     return sorted(found, key=lambda finding: not finding.fatal)
 
