@@ -177,40 +177,36 @@ class TubeMetric(BaseMetric):
             self._annotations = [
                 load_annotation(one, self.backend_args) for one in paths
             ]
-        facts = [annotation.metainfo for annotation in self._annotations]
-        names = [one.get('dataset') for one in facts]
+        names = [one.metainfo.get('dataset') for one in self._annotations]
         if self.dataset is not None and names.count(self.dataset) != 1:
             raise UserError(
                 f'TubeMetric: dataset={self.dataset!r} must be one of the '
                 f'data sets that are tested, and those are called {names} '
                 f'(metainfo.dataset of their annotation files).'
             )
-        chosen = [
-            number
-            for number, name in enumerate(names)
-            if self.dataset in (None, name)
-        ]
         truths: Any = {}
-        prefix = ''
-        for number in chosen:
+        prefix, facts = '', []
+        for number, annotation in enumerate(self._annotations):
+            if self.dataset not in (None, names[number]):
+                continue
+            facts.append(annotation.metainfo)
             own = f'{number}/' if several else ''
             if self.dataset is not None:
                 # Scored alone, by the ids of its file.
                 prefix, own = own, ''
-            whole = self._annotations[number].ground_truths()
-            part = parts[number]
+            whole, part = annotation.ground_truths(), parts[number]
             if not own and part is None:
                 # The only one: each truth is made when it is asked for.
                 truths = whole
                 continue
             for query in whole if part is None else part:
                 truths[own + query] = whole[query]
-        common = {
-            key: value
-            for key, value in facts[chosen[0]].items()
-            if all(facts[number].get(key) == value for number in chosen)
-        }
-        return truths, common, prefix
+        common = [
+            (key, value)
+            for key, value in facts[0].items()
+            if all(fact.get(key) == value for fact in facts)
+        ]
+        return truths, dict(common), prefix
 
 
 def _read_sample(sample: Mapping[str, Any]) -> dict[str, Any]:
