@@ -95,7 +95,8 @@ def _entry(pairs: list[tuple[str, Any]]) -> Any:
 
 def _find_repeated(text: str) -> tuple[str, str]:
     """Where an object is in which a key stands twice, and which key."""
-    todo = [((), json.loads(text, object_pairs_hook=_entry))]
+    whole = json.loads(text, object_pairs_hook=_entry)
+    todo: list[tuple[tuple, Any]] = [((), whole)]
     value: Any = None
     while not isinstance(value, Repeated):
         place, value = todo.pop()

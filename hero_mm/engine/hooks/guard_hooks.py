@@ -154,6 +154,7 @@ class FrozenNormHook(Hook):
             if isinstance(module, _BatchNorm)
             and not module.training
             and module.running_mean is not None
+            and module.running_var is not None
             and not module.running_mean.any()
             and (module.running_var == 1).all()
         ]
