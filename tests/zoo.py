@@ -179,36 +179,8 @@ TOWERS: dict[str, dict] = {
     ),
     'mmdet CSPDarknet': _mmdet('CSPDarknet', **SMALL_CSP),
     'mmdet CSPNeXt': _mmdet('CSPNeXt', **SMALL_CSP),
-    'mmdet DetectoRS_ResNet': _neck(
-        FPN,
-        1,
-        _mmdet(
-            'DetectoRS_ResNet',
-            depth=50,
-            base_channels=8,
-            stem_channels=8,
-            conv_cfg=dict(type='ConvAWS'),
-            out_indices=LEVELS,
-        ),
-    ),
-    'mmdet HourglassNet': _mmdet(
-        'HourglassNet',
-        downsample_times=2,
-        num_stacks=1,
-        stage_channels=(16, 16, 24),
-        stage_blocks=(1, 1, 1),
-        feat_channel=16,
-    ),
     'mmdet PVT': _mmdet(
         'PyramidVisionTransformer', embed_dims=16, num_layers=ONES
-    ),
-    'mmdet SSDVGG': _mmdet(
-        'SSDVGG',
-        depth=11,
-        with_last_pool=False,
-        ceil_mode=True,
-        out_indices=(4,),
-        out_feature_indices=(14,),
     ),
     'mmaction2 ResNet': _mmaction('ResNet', depth=18, **STAGES),
     'mmaction2 MobileNetV2': _mmaction('MobileNetV2', widen_factor=0.25),
@@ -294,20 +266,6 @@ TOWERS: dict[str, dict] = {
         1,
         ALL_LEVELS,
     ),
-    'neck NASFCOS_FPN': _neck(
-        _mmdet('NASFCOS_FPN', out_channels=16, num_outs=3, start_level=1),
-        1,
-        ALL_LEVELS,
-    ),
-    'neck FPN_DropBlock': _neck(
-        dict(
-            FPN,
-            type='mmdet.FPN_DropBlock',
-            # Hidden among its keywords.
-            in_channels=[16, 32, 64],
-            plugin=dict(type='DropBlock', drop_prob=0.3, block_size=3),
-        )
-    ),
     'neck YOLOV3Neck': _neck(
         _mmdet(
             'YOLOV3Neck',
@@ -324,17 +282,6 @@ TOWERS: dict[str, dict] = {
         _mmdet('CSPNeXtPAFPN', out_channels=16, num_csp_blocks=1)
     ),
     'neck SSH': _neck(_mmdet('SSH', num_scales=3, out_channels=[16, 16, 16])),
-    'neck SSDNeck': _neck(
-        _mmdet(
-            'SSDNeck',
-            in_channels=(16, 32),
-            out_channels=(16, 32, 16),
-            level_strides=(2,),
-            level_paddings=(1,),
-        ),
-        1,
-        dict(RESNET, out_indices=(1, 2)),
-    ),
     'neck DilatedEncoder': _neck(
         _mmdet(
             'DilatedEncoder',
@@ -343,17 +290,6 @@ TOWERS: dict[str, dict] = {
             block_mid_channels=8,
             num_residual_blocks=2,
             block_dilations=[2, 4],
-        ),
-        0,
-        LAST,
-    ),
-    'neck CTResNetNeck': _neck(
-        _mmdet(
-            'CTResNetNeck',
-            in_channels=64,
-            num_deconv_filters=(32, 16),
-            num_deconv_kernels=(4, 4),
-            use_dcn=False,
         ),
         0,
         LAST,
@@ -372,19 +308,6 @@ REFUSED: dict[str, dict] = {
         backbone=VIDEO_MAE, clip_len=8
     ),
     'mmaction2 Video Swin, windows of 5': dict(backbone=SWIN_3D, clip_len=5),
-    'mmdet TridentResNet': _mmdet(
-        'TridentResNet',
-        depth=50,
-        base_channels=4,
-        stem_channels=4,
-        num_stages=3,
-        strides=(1, 2, 2),
-        dilations=(1, 1, 1),
-        trident_dilations=(1, 2, 3),
-        out_indices=(2,),
-        test_branch_idx=1,
-        num_branch=3,
-    ),
     'mmaction2 R(2+1)D, its third stage': dict(R2PLUS1D, out_indices=(2,)),
     'neck TPN': _neck(_mmaction('TPN'), -1, SLOW_ONLY),
     'mmdet FPN of other channels': _neck(dict(FPN, in_channels=[8, 16, 32])),
@@ -469,36 +392,17 @@ def all_rows(configs: Path) -> list[Row]:
         Row('variant', path.stem, partial(_variant, path), path)
         for path in variants
     ]
-    rows += [
-        Row('tower', name, partial(_tower, tower))
-        for name, tower in TOWERS.items()
-    ]
-    rows += [
-        Row('generator', name, partial(_generator, config))
-        for name, config in GENERATORS.items()
-    ]
-    rows += [
-        Row(
-            'detector',
-            name,
-            partial(_detector, name),
-            refused=name in REFUSED_DETECTORS,
-        )
-        for name in DETECTORS
-    ]
-    rows += [
-        Row(
-            'language',
-            name,
-            partial(_language, name),
-            refused=name in REFUSED_LANGUAGE,
-        )
-        for name in LANGUAGE_MODELS
-    ]
-    rows += [
-        Row('refused', name, partial(_tower, tower), refused=True)
-        for name, tower in REFUSED.items()
-    ]
+    for kind, parts, names, refused in (
+        ('tower', _tower, TOWERS, ()),
+        ('generator', _generator, GENERATORS, ()),
+        ('detector', _detector, DETECTORS, REFUSED_DETECTORS),
+        ('language', _language, LANGUAGE_MODELS, REFUSED_LANGUAGE),
+        ('refused', _tower, REFUSED, REFUSED),
+    ):
+        rows += [
+            Row(kind, name, partial(parts, name), refused=name in refused)
+            for name in names
+        ]
     return rows
 
 
@@ -511,17 +415,18 @@ GENERATORS: dict[str, dict] = {
 GENERATORS |= {'files': dict(type='FileProposals'), "HERO's own": GENERATOR}
 
 
-def _generator(config: dict, folder: Path) -> dict[str, Any]:
-    return dict(proposal_generator=copy.deepcopy(config))
+def _generator(name: str, folder: Path) -> dict[str, Any]:
+    return dict(proposal_generator=copy.deepcopy(GENERATORS[name]))
 
 
 def _variant(path: Path, folder: Path) -> dict[str, Any]:
     tower = variant_tower(path)
     shrink_tower(tower)
-    return _tower(tower, folder)
+    return dict(video_encoder=dict(tower, embed_dims=WIDTH))
 
 
-def _tower(tower: dict, folder: Path) -> dict[str, Any]:
+def _tower(name: str, folder: Path) -> dict[str, Any]:
+    tower = {**TOWERS, **REFUSED}[name]
     whole = tower if 'backbone' in tower else dict(backbone=tower)
     small = dict(whole, type='VideoEncoder', embed_dims=WIDTH)
     return dict(video_encoder=small)
@@ -536,22 +441,19 @@ def _detector(name: str, folder: Path) -> dict[str, Any]:
             max_position_embeddings=256,
         )
         bert = save_language_model(folder, 'BERT', WORDS, **size)
-    return dict(
-        proposal_generator=dict(
-            type='DetectorProposals',
-            detector=whole_detector(name, bert),
-            scale=SCALES.get(name, 1.0),
-        )
+    generator = dict(
+        type='DetectorProposals',
+        detector=whole_detector(name, bert),
+        scale=SCALES.get(name, 1.0),
     )
+    return dict(proposal_generator=generator)
 
 
 def _language(kind: str, folder: Path) -> dict[str, Any]:
     save_language_model(folder, kind, WORDS)
-    return dict(
-        text_encoder=dict(
-            type='HFTextEncoder', embed_dims=WIDTH, name=str(folder)
-        )
-    )
+    name = str(folder)
+    encoder = dict(type='HFTextEncoder', embed_dims=WIDTH, name=name)
+    return dict(text_encoder=encoder)
 
 
 def small_hero(**parts: Any) -> dict:

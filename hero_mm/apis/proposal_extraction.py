@@ -55,7 +55,7 @@ class ProposalExtractor:
         short_side: Optional[int] = None,
         **options: Any,
     ) -> None:
-        from hero_mm.models.proposals import DetectorProposals
+        from hero_mm.models import DetectorProposals
 
         if every < 1 or (short_side is not None and short_side < 1):
             raise UserError(

@@ -75,7 +75,10 @@ class RegionLinker(BaseModule):
 
     @torch.no_grad()
     def forward(self, regions: Regions, pyramid: Pyramid) -> Regions:
-        """N regions a frame to S slots; ValueError where these are fewer."""
+        """N regions a frame to S slots, of which empty ones are masked.
+
+        ValueError where there are fewer slots than regions.
+        """
         number = regions.mask_BTN.shape[-1]
         if number > self.num_slots:
             raise UserError(
@@ -83,12 +86,22 @@ class RegionLinker(BaseModule):
                 f'{self.num_slots}: set model.linker.num_slots to at least '
                 'model.max_regions'
             )
-        before = self.predecessors(regions, pyramid)
-        return _into_slots(
-            regions, self._slots(before, regions.mask_BTN), self.num_slots
+        before = self._predecessors(regions, pyramid)
+        slots = self._slots(before, regions.mask_BTN)
+        # The last place collects what has no slot.
+        source = slots.new_full((*slots.shape[:2], self.num_slots + 1), -1)
+        places = torch.arange(number, device=slots.device)
+        source = source.scatter(2, slots, places.expand_as(slots))[..., :-1]
+        filled = source >= 0
+        picked = regions.pick(source.clamp(min=0))
+        return replace(
+            picked,
+            mask_BTN=picked.mask_BTN & filled,
+            boxes_BTN4=picked.boxes_BTN4 * filled[..., None],
+            scores_BTN=picked.scores_BTN * filled,
         )
 
-    def predecessors(self, regions: Regions, pyramid: Pyramid) -> Tensor:
+    def _predecessors(self, regions: Regions, pyramid: Pyramid) -> Tensor:
         """The region that each one continues, in T * N, or -1, (B, T, N)."""
         looks = F.normalize(read_centres(pyramid, regions.boxes_BTN4), dim=-1)
         mask = regions.mask_BTN
@@ -167,19 +180,3 @@ def _cost(regions: Regions, looks: Tensor, gap: int) -> Tensor:
     far = squares(centre) / (steps * mean.square())
     alike = torch.einsum('btnd,btmd->btnm', looks[:, old], looks[:, new])
     return far + squares(side.log()) + APPEARANCE * (1 - alike.to(far))
-
-
-def _into_slots(regions: Regions, slots: Tensor, number: int) -> Regions:
-    """Regions in the order of their slots; empty slots are masked."""
-    # Place ``number`` collects what has no slot.
-    source = slots.new_full((*slots.shape[:2], number + 1), -1)
-    places = torch.arange(slots.shape[2], device=slots.device)
-    source = source.scatter(2, slots, places.expand_as(slots))[..., :number]
-    filled = source >= 0
-    picked = regions.pick(source.clamp(min=0))
-    return replace(
-        picked,
-        mask_BTN=picked.mask_BTN & filled,
-        boxes_BTN4=picked.boxes_BTN4 * filled[..., None],
-        scores_BTN=picked.scores_BTN * filled,
-    )

@@ -6,8 +6,7 @@ from .actions import (
     true_of_query,
     true_of_tracks,
 )
-from .boxes import to_original
-from .grounding_data_sample import GroundingDataSample
+from .grounding_data_sample import GroundingDataSample, to_original
 from .transfer import send
 
 __all__ = [

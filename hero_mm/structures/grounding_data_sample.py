@@ -4,10 +4,14 @@ Shape legend: K queries of the clip, T sampled frames, M tracks of the clip.
 Boxes are xyxy. Spans are half-open ``[start, end)`` in native frame numbers.
 """
 
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
+import numpy as np
 import torch
 from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor
+
+Boxes = TypeVar('Boxes', np.ndarray, Tensor)
 
 
 def _instances(name: str, doc: str) -> property:
@@ -110,7 +114,7 @@ class _Packed:
         self.tensors = [
             name
             for name, value in self.fields.items()
-            if isinstance(value, torch.Tensor)
+            if isinstance(value, Tensor)
             and value.device.type == 'cpu'
             and value.dtype != torch.bfloat16
             and not value.requires_grad
@@ -123,3 +127,24 @@ class _Packed:
         for name in self.tensors:
             self.fields[name] = torch.from_numpy(self.fields[name])
         return InstanceData(metainfo=self.metainfo, **self.fields)
+
+
+def to_original(boxes: Boxes, sample: GroundingDataSample) -> Boxes:
+    """Map boxes from pixels of the input to those of the original video.
+
+    They are xyxy, (..., 4), and cut to the picture. The sample has
+    ``ori_shape`` and ``img_shape``, and ``crop_box`` and ``flip`` where the
+    clip was changed so.
+    """
+    ori_height, ori_width = sample.ori_shape
+    height, width = sample.img_shape
+    whole = (0.0, 0.0, float(ori_width), float(ori_height))
+    x1, y1, x2, y2 = sample.get('crop_box') or whole
+    moved = boxes * 1.0  # A copy.
+    if sample.get('flip', False):
+        moved[..., [0, 2]] = width - moved[..., [2, 0]]
+    x = moved[..., 0::2] * ((x2 - x1) / width) + x1
+    y = moved[..., 1::2] * ((y2 - y1) / height) + y1
+    moved[..., 0::2] = x.clip(0, ori_width)
+    moved[..., 1::2] = y.clip(0, ori_height)
+    return moved

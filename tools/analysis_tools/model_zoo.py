@@ -6,7 +6,6 @@ are those of tests/zoo.py.
 Example::
 
     python tools/analysis_tools/model_zoo.py
-    python tools/analysis_tools/model_zoo.py --check
     python tools/analysis_tools/model_zoo.py --only FPN detector
 """
 
@@ -72,14 +71,9 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    """Try the rows, then write the tables or report what fails."""
+    """Try the rows, write the tables, and report what fails."""
     parser = argparse.ArgumentParser(
         description='Write the tables of docs/model_zoo.md'
-    )
-    parser.add_argument(
-        '--check',
-        action='store_true',
-        help='write nothing; say which rows fail, with exit code 1 if any',
     )
     parser.add_argument(
         '--only',
@@ -103,30 +97,30 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         state, said = 'ok' if good else 'FAILS', result.problem or 'runs'
         print(f'{state:5} {row.name}: {said}', flush=True)
         cells[row.name] = cells_of_row(row, result)
-        if row.kind == 'variant' and not args.check:
+        if row.kind == 'variant':
             cells[row.name] += whole_cells(row)
-    if not args.check:
-        # What stands round the tables stays.
-        before, begin, rest = text.partition(BEGIN)
-        old, end, after = rest.partition(END)
-        if not (begin and end):
-            raise UserError(f'{PAGE} needs the lines {BEGIN!r} and {END!r}')
-        section = zoo_section(rows, cells)
-        if args.only != [''] and old.strip():
-            # Rows that were not tried are of the versions that stand there.
-            about, tables = old.strip().split('\n')[0], section.split('\n')[1:]
-            section = '\n'.join([about, *tables])
-        text = f'{before}{BEGIN}\n\n{section}\n\n{END}{after}'
-        write_text(PAGE, text)
-        print(f'wrote {PAGE}')
+    # What stands round the tables stays.
+    before, begin, rest = text.partition(BEGIN)
+    old, end, after = rest.partition(END)
+    if not (begin and end):
+        raise UserError(f'{PAGE} needs the lines {BEGIN!r} and {END!r}')
+    about, tables = zoo_section(rows, cells)
+    if args.only != [''] and old.strip():
+        # Rows that were not tried are of the versions that stand there.
+        about = old.strip().split('\n')[0]
+    section = f'{about}\n\n{tables}'
+    write_text(PAGE, f'{before}{BEGIN}\n\n{section}\n\n{END}{after}')
+    print(f'wrote {PAGE}')
     if failed:
         raise UserError(f'{len(failed)} rows fail: {", ".join(failed)}')
 
 
-def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
-    """What stands between the marks."""
+def zoo_section(
+    rows: Sequence[Any], cells: Mapping[str, list[str]]
+) -> tuple[str, str]:
+    """What stands between the marks: a line of versions, and the tables."""
     versions = [f'{package} {_version(package)}' for package in PACKAGES]
-    parts = [f'Written with {", ".join(versions)}.']
+    parts: list[str] = []
     for kind, (title, head) in TABLES.items():
         shown = [
             [f'`{row.name}`' if kind == 'variant' else row.name]
@@ -142,7 +136,7 @@ def zoo_section(rows: Sequence[Any], cells: Mapping[str, list[str]]) -> str:
             runs = sum(line[place] == 'yes' for line in shown)
             count = f'{runs} of {len(shown)} run.'
         parts += [f'## {title}', count, table]
-    return '\n\n'.join(parts)
+    return f'Written with {", ".join(versions)}.', '\n\n'.join(parts)
 
 
 def cells_of(text: str) -> dict[str, list[str]]:

@@ -95,11 +95,8 @@ class ShiftBlock(nn.Module):
         if self.shift:
             clips = x.view(-1, num_frames, *x.shape[1:])
             out = temporal_shift(clips, self.shift, dim=2).flatten(0, 1)
-        out = self.conv1(out, num_frames, mask).relu_()
-        if mask is not None:
-            out = out * mask
-        out = (x + self.conv2(out, num_frames, mask)).relu_()
-        return out if mask is None else out * mask
+        out = _relu(self.conv1(out, num_frames, mask), mask)
+        return _relu(x + self.conv2(out, num_frames, mask), mask)
 
 
 @MODELS.register_module()
@@ -172,21 +169,23 @@ class ShiftConvNet(BaseModule):
         x = self._stem_input(imgs, frame_mask).flatten(0, 1)
         x = x.contiguous(memory_format=torch.channels_last)
         mask = _halve(mask)
-        x = self.stem(x, num_frames, mask).relu_()
-        if mask is not None:
-            x = x * mask
+        x = _relu(self.stem(x, num_frames, mask), mask)
         outs = []
         for index, (down, blocks) in enumerate(zip(self.downs, self.stages)):
             mask = _halve(mask)
-            x = down(x, num_frames, mask).relu_()
-            if mask is not None:
-                x = x * mask
+            x = _relu(down(x, num_frames, mask), mask)
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
                 x = block(x, num_frames, mask)
             if index in self.out_indices:
                 outs.append(x.unflatten(0, (num_clips, num_frames)))
         return tuple(outs)
+
+
+def _relu(x: Tensor, mask: Optional[Tensor]) -> Tensor:
+    """In place; zero on padding."""
+    x = x.relu_()
+    return x if mask is None else x * mask
 
 
 def _halve(mask: Optional[Tensor]) -> Optional[Tensor]:

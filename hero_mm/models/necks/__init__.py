@@ -1,5 +1,1 @@
 """Reasoning between encoders and heads."""
-
-from .hierarchical_reasoning_neck import HierarchicalReasoningNeck
-
-__all__ = ['HierarchicalReasoningNeck']

@@ -37,20 +37,8 @@ class DetectorProposals(ProposalGenerator):
 
     A detector with a language model (Grounding DINO) is prompted with the
     sentences, and a clip gets what it finds for any of them; or with one
-    fixed prompt.
-
-    Args:
-        detector (dict | str | PathLike): Config of the detector, or a config
-            file whose ``model`` it is; ``mmdet::PATH`` takes one of mmdet's
-            own.
-        checkpoint (str, optional): Its weights: a file, URL or work dir, which
-            :meth:`init_weights` loads.
-        frozen (bool): True; a detector is trained by itself, before.
-        text (str, optional): Prompt of a detector with a language model, in
-            place of the sentences.
-        scale, max_per_frame, nms_iou, batch_size, language_model: See
-            docs/proposals.md.
-        init_cfg (dict, optional): Initialization config.
+    fixed prompt, ``text``. docs/proposals.md lists the options; ``frozen`` is
+    True: a detector is trained by itself, before.
     """
 
     mean: Tensor
@@ -83,6 +71,7 @@ class DetectorProposals(ProposalGenerator):
                 f'{scale}, {max_per_frame} and {batch_size}'
             )
         self.detector: Any = build_detector(detector, language_model)
+        self.name = type(self.detector).__name__
         self.checkpoint = checkpoint
         self.takes_text = hasattr(self.detector, 'language_model')
         if text is not None and not self.takes_text:
@@ -97,11 +86,6 @@ class DetectorProposals(ProposalGenerator):
         self.batch_size = batch_size
         self.detector.requires_grad_(False)
         self.train()
-
-    @property
-    def name(self) -> str:
-        """The class of the detector."""
-        return type(self.detector).__name__
 
     def init_weights(self) -> None:
         """Load the weights of the detector, or start it."""
@@ -191,7 +175,7 @@ class DetectorProposals(ProposalGenerator):
                 )
                 for (row, _), result in zip(part, results):
                     found[row].append(result)
-        best = [self._best(*one) for one in zip(frames, found)]
+        best = [self._best(one) for one in found]
         return [boxes for boxes, _ in best], [scores for _, scores in best]
 
     def _run(self, inputs: Tensor, data: list[Any]) -> list[Any]:
@@ -252,13 +236,11 @@ class DetectorProposals(ProposalGenerator):
         device: torch.device = next(self.detector.parameters()).device
         return device
 
-    def _scaled(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width as the detector sees them."""
-        rows, columns = round(height * self.scale), round(width * self.scale)
-        return max(1, rows), max(1, columns)
-
     def _resize(self, frame: Tensor) -> Tensor:
-        size = self._scaled(*frame.shape[-2:])
+        """A frame as the detector sees it."""
+        frame = frame.to(self._device())
+        rows, columns = (round(n * self.scale) for n in frame.shape[-2:])
+        size = max(1, rows), max(1, columns)
         if size == frame.shape[-2:]:
             return frame
         # Made smaller it would flicker without averaging.
@@ -269,13 +251,11 @@ class DetectorProposals(ProposalGenerator):
     def _batch(
         self, frames: Sequence[Tensor], data: list[Any]
     ) -> tuple[Tensor, list[Any]]:
-        """Frames and samples as the detector takes them."""
+        """Resized frames and samples as the detector takes them."""
         prepare = self.detector.data_preprocessor
-        device = self._device()
         # MMEngine moves it with a whole model alone.
-        prepare.to(device)
-        inputs = [self._resize(frame.to(device)) for frame in frames]
-        batch = prepare(dict(inputs=inputs, data_samples=data))
+        prepare.to(self._device())
+        batch = prepare(dict(inputs=[*frames], data_samples=data))
         if not isinstance(batch['inputs'], Tensor):
             raise UserError(
                 f'the config of {self.name} has no data_preprocessor that '
@@ -305,34 +285,37 @@ class DetectorProposals(ProposalGenerator):
     def _predict(
         self, frames: Sequence[Tensor], texts: Sequence[str]
     ) -> list[tuple[Tensor, Tensor]]:
-        """Boxes in pixels of the detector, and scores, of each frame."""
+        """Boxes in pixels of each frame, and scores."""
+        seen = [self._resize(frame) for frame in frames]
         data = [
-            self._sample(self._scaled(*frame.shape[-2:]), text)
-            for frame, text in zip(frames, texts)
+            self._sample(tuple(frame.shape[-2:]), text)
+            for frame, text in zip(seen, texts)
         ]
-        batch = self._batch(frames, data)
-        results = self._run(*batch)
+        results = self._run(*self._batch(seen, data))
         if results and 'pred_instances' not in results[0]:
             raise UserError(
                 f'{self.name} gives no boxes but '
                 f'{", ".join(results[0].keys()) or "nothing"}: proposals need '
                 'a detector that finds boxes of objects, such as Faster R-CNN'
             )
-        found = [one.pred_instances for one in results]
-        return [(one.bboxes.float(), one.scores.float()) for one in found]
+        found = []
+        for frame, small, one in zip(frames, seen, results):
+            height, width = frame.shape[-2:]
+            rows, columns = small.shape[-2:]
+            boxes = one.pred_instances.bboxes.float()
+            scale = boxes.new_tensor([columns / width, rows / height] * 2)
+            limit = boxes.new_tensor([width, height] * 2)
+            boxes = (boxes / scale).clamp(min=0).minimum(limit)
+            found.append((boxes, one.pred_instances.scores.float()))
+        return found
 
     def _best(
-        self, frame: Tensor, found: Sequence[tuple[Tensor, Tensor]]
+        self, found: Sequence[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, Tensor]:
-        """The best boxes of a frame, in its pixels."""
+        """The best of what several prompts found in a frame."""
         none = torch.zeros(0, device=self._device())
         boxes = torch.cat([none.view(0, 4), *(b for b, _ in found)])
         scores = torch.cat([none, *(s for _, s in found)])
-        height, width = frame.shape[-2:]
-        rows, columns = self._scaled(height, width)
-        boxes = boxes / boxes.new_tensor([columns / width, rows / height] * 2)
-        limit = boxes.new_tensor([width, height] * 2)
-        boxes = boxes.clamp(min=0).minimum(limit)
         order = scores.argsort(descending=True, stable=True)
         if self.nms_iou is not None and len(order):
             from mmcv.ops import nms

@@ -19,9 +19,8 @@ from hero_mm.errors import UserError
 from hero_mm.pretrained.reading import TRUST, weights_only_is_sound
 from hero_mm.registry import MODELS
 
-from ..features import TextFeatures
+from ..features import TextFeatures, TextPooling
 from ..video_encoders.building import freeze_unread, reason, untouched
-from .action_pooling import TextPooling
 
 # Sentences whose words are kept in memory.
 _KEPT = 100_000
@@ -34,16 +33,8 @@ class HFTextEncoder(BaseModule):
     RoBERTa, BERT and their like, the text tower of CLIP, the encoder of T5 or
     BART: the text part alone is kept, and the words are pooled here. What
     nobody reads of it is frozen. Code in the folder of a model is never run.
-
-    Args:
-        embed_dims (int): Width D.
-        name (str): Folder with the model, or its name on the hub.
-        pretrained (bool): :meth:`init_weights` loads the weights of the
-            folder, which a checkpoint of HERO holds, too.
-        frozen (bool): Do not train the language model; its words are then
-            computed once a sentence and kept.
-        max_words (int): Longer sentences are cut there, in sub-words.
-        init_cfg (dict, optional): Initialization config.
+    :meth:`init_weights` loads its weights, which a checkpoint of HERO holds,
+    too. docs/configs.md lists the options.
 
     OSError where the model cannot be found, ValueError where it does not do.
     """
@@ -94,17 +85,24 @@ class HFTextEncoder(BaseModule):
                 f'{next(iter(takes))}: give a language model, such as '
                 'roberta-base'
             )
-        if 'attention_mask' not in takes or self._sees_padding():
+        text, longer = 'the man who walks', 'the man who walks beside a dog'
+        is_masked = 'attention_mask' in takes
+        if is_masked:
+            tokens = self._tokens([text])
+            with untouched(self.language_model, gradients=True):
+                words_QLC = self._hidden(tokens)
+                unread = freeze_unread(self.language_model, [words_QLC])
+            with untouched(self.language_model):
+                beside_QLC = self._hidden(self._tokens([text, longer]))
+            change = beside_QLC[:1, : words_QLC.shape[1]] - words_QLC
+            is_masked = change.abs().max() <= 0.01 * words_QLC.abs().max()
+        if not is_masked:
             raise UserError(
                 f'{self.name} ({kind}) reads what pads a sentence as words: '
                 'its answer would change with the length of the other '
                 'sentences. Take a language model that leaves it out, such as '
                 'roberta-base'
             )
-        tokens = self._tokens(['the man who walks'])
-        with untouched(self.language_model, gradients=True):
-            words_QLC = self._hidden(tokens)
-            unread = freeze_unread(self.language_model, [words_QLC])
         if unread:
             print_log(
                 f'text encoder {self.name}: nothing reads '
@@ -125,15 +123,6 @@ class HFTextEncoder(BaseModule):
                 'those behind them. Take an encoder (RoBERTa, BERT, CLIP '
                 'text) or an encoder-decoder (T5, BART), whose encoder is used'
             )
-
-    def _sees_padding(self) -> bool:
-        """Whether it reads a sentence otherwise beside a longer one."""
-        texts = ['the man who walks', 'the man who walks beside a dog']
-        with untouched(self.language_model):
-            alone_QLC = self._hidden(self._tokens(texts[:1]))
-            both_QLC = self._hidden(self._tokens(texts))
-        change = both_QLC[:1, : alone_QLC.shape[1]] - alone_QLC
-        return bool(change.abs().max() > 0.01 * alone_QLC.abs().max())
 
     def init_weights(self) -> None:
         """Load the weights of the folder, where they are wanted."""

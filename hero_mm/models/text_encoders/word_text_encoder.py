@@ -22,8 +22,7 @@ from hero_mm.errors import UserError
 from hero_mm.registry import MODELS
 from hero_mm.structures import send
 
-from ..features import TextFeatures
-from .action_pooling import TextPooling
+from ..features import TextFeatures, TextPooling
 
 PAD, UNKNOWN = '<pad>', '<unk>'
 _TOKEN = re.compile(r"[a-z0-9']+|[^\sa-z0-9']")

@@ -30,19 +30,9 @@ class VideoEncoder(FeatureTower):
 
     Clips of different length or size are encoded without what pads them: a
     clip gives the same features alone and beside a larger one. (Backbones of
-    the layout 'clip' without a neck get masks instead.)
-
-    Args:
-        backbone, neck, level, clip_len, init_cfg: Of the tower, whose map
-            becomes the coarsest level.
-        embed_dims (int): Width D of the result.
-        finer_levels (Sequence[int]): Levels of the backbone, the finest
-            first, that stand below it (arXiv 1612.03144).
-        motion (dict, optional): Arguments of a second
-            :class:`FeatureTower`. Its map is resized to that of the first,
-            and both are projected together.
-        norm (bool): Normalise each level after its projection; DETR and its
-            heirs do not.
+    the layout 'clip' without a neck get masks instead.) Coarse levels are
+    added to finer ones (arXiv 1612.03144). docs/configs.md, "Another
+    backbone", lists the options.
     """
 
     def __init__(
@@ -109,6 +99,8 @@ class VideoEncoder(FeatureTower):
             maps = self._encode_by_extent(
                 imgs, frame_mask, pixel_mask, extents
             )
+        cells = [2 * side for side in maps[0].shape[-2:]]
+        picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), cells)
         pyramid = Pyramid(
             levels=tuple(maps),
             strides=tuple(
@@ -116,7 +108,7 @@ class VideoEncoder(FeatureTower):
             ),
             frame_mask_BT=frame_mask,
             sizes_B2=torch.stack(sizes, 1).float(),
-            picture_BT3HW=_reduced(imgs, maps[0].shape[-2:]),
+            picture_BT3HW=picture.unflatten(0, imgs.shape[:2]),
         )
         return replace(pyramid, levels=self._merge(pyramid))
 
@@ -231,13 +223,6 @@ class VideoEncoder(FeatureTower):
             )
             moves = resized.unflatten(0, moves.shape[:2])
         return [*finer, torch.cat([looks, moves], 2)]
-
-
-def _reduced(imgs: Tensor, size: Sequence[int]) -> Tensor:
-    """Frames (B, T, 3, H, W) in cells of half those of a map of some size."""
-    cells = (2 * size[0], 2 * size[1])
-    picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), cells)
-    return picture.unflatten(0, imgs.shape[:2])
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from hero_mm.models.proposals import DetectorProposals
+from hero_mm.models import DetectorProposals
 from hero_mm.models.proposals.frame_samples import frame_sample, real_frames
 
 
@@ -187,7 +187,7 @@ def test_the_whole_prompt_counts(prompted, monkeypatch):
     ), 'the prompt changes nothing'
     assert generator._sample((8, 8), 'a cup').tokens_positive == -1
     # The heads of GLIP want letters.
-    monkeypatch.setattr(DetectorProposals, 'name', 'GLIP')
+    monkeypatch.setattr(generator, 'name', 'GLIP')
     one = generator._sample((8, 8), 'a cup')
     assert one.text == 'a cup.' and one.tokens_positive == [[[0, 5]]]
 

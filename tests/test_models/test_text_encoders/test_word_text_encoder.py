@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hero_mm.models import WordTextEncoder
-from hero_mm.models.text_encoders import (
-    TextPooling,
+from hero_mm.models.features import TextPooling
+from hero_mm.models.text_encoders.word_text_encoder import (
     build_vocabulary,
     split_words,
 )

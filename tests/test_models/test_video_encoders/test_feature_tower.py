@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from hero_mm.models.video_encoders import FeatureTower
+from hero_mm.models.video_encoders.feature_tower import FeatureTower
 from hero_mm.registry import MODELS
 
 
