@@ -6,7 +6,7 @@ What HERO did not get from the file is said when it is loaded.
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
@@ -126,20 +126,14 @@ LAYOUTS = (
 
 @dataclass
 class Conversion:
-    """What became of every tensor.
-
-    Attributes:
-        source (Source): The file.
-        layout (Layout): How it is laid out.
-        config (str): Of the model that will load it.
-        loaded (dict): From a name of the file to HERO's.
-        skipped (dict): From a name of the file to why it was left out.
-    """
+    """What became of every tensor."""
 
     source: Source
     layout: Layout
+    # Of the model that will load it.
     config: str
     loaded: Places = field(default_factory=dict)
+    # From a name of the file to why it was left out.
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -304,13 +298,14 @@ def _unlike(part: str, places: Places, model: Shapes) -> str:
     """
     theirs = set(places.values())
     ours = {name for name in model if name.startswith(part)}
-    stages = _stages(ours) & _stages(theirs)
+    own, other = ({*map(_stage, names)} - {''} for names in (ours, theirs))
+    stages = own & other
     odd = [
         name
         for name in sorted(ours ^ theirs)
         if _stage(name) in stages and not name.endswith(COUNTER)
     ]
-    if not odd and (stages or not _stages(ours)):
+    if not odd and (stages or not own):
         return ''
     found = name_some(odd) or 'no stage in common'
     return f'that of the config is of another depth or make: {found}'
@@ -320,10 +315,6 @@ def _stage(name: str) -> str:
     """What stands before the number of a block; empty where there is none."""
     found = re.match(r'(.+?)\.\d+\.', name)
     return found[1] if found else ''
-
-
-def _stages(names: Iterable[str]) -> set[str]:
-    return {_stage(name) for name in names} - {''}
 
 
 def _coarsest(places: Places, model: Shapes) -> tuple[Places, str]:

@@ -6,6 +6,7 @@ The fixtures give functions, so that a test says in one line what it needs.
 import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -385,3 +386,57 @@ def run_twice():
         ]
 
     return run
+
+
+SCRIPT = """
+import json, os, pickle, sys
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from hero_mm.registry import MODELS
+
+torch.distributed.init_process_group('gloo')
+rank = torch.distributed.get_rank()
+folder = sys.argv[1]
+with open(os.path.join(folder, 'setting.pkl'), 'rb') as file:
+    config, clips = pickle.load(file)
+torch.manual_seed(rank)
+model = MODELS.build(config)
+model.init_weights()
+batch = model.data_preprocessor(
+    dict(
+        inputs=[clips[rank]['inputs']],
+        data_samples=[clips[rank]['data_samples']],
+    )
+)
+wrapped = DistributedDataParallel(model)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for _ in range(2):
+    # A second step fails where a weight of the first one had no gradient.
+    losses = wrapped(**batch, mode='loss')
+    total, _ = model.parse_losses(losses)
+    optimizer.zero_grad()
+    total.backward()
+    optimizer.step()
+weights = sum(p.abs().sum().item() for p in model.parameters())
+losses = {key: value.item() for key, value in losses.items()}
+with open(os.path.join(folder, f'{rank}.json'), 'w') as file:
+    json.dump(dict(weights=weights, losses=losses), file)
+# Who leaves first would take the other one's connection away.
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture
+def train_twice(run_twice, tmp_path):
+    """Function: losses of a model after two steps, by two processes."""
+
+    def train(config, clips) -> list[dict]:
+        (tmp_path / 'setting.pkl').write_bytes(pickle.dumps((config, clips)))
+        one, two = run_twice(SCRIPT, tmp_path)
+        # The gradients were averaged: both hold the same weights.
+        assert one['weights'] == two['weights']
+        assert one['losses'].keys() == two['losses'].keys()
+        return [one['losses'], two['losses']]
+
+    return train

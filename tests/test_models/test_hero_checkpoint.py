@@ -7,7 +7,6 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
 from hero_mm.apis.checkpoint import check_weights, load_weights
 from hero_mm.pretrained.filling import MARKS_OF_0_1, check_version
-from hero_mm.registry import MODELS
 
 # What has a state of its own beside the weights would show here.
 VARIANTS = {
@@ -44,19 +43,6 @@ def test_reloaded_is_the_model_before(
     model = build_hero(seed=5, **variant)
     with pytest.raises(AssertionError):
         same_predictions(predict(model, clip)[0], wanted)
-    load_checkpoint(model, path, strict=True)
-    same_predictions(predict(model.eval(), clip)[0], wanted, atol=0)
-
-
-def test_vocabulary_comes_with_the_checkpoint(
-    saved, variant, hero_config, predict, same_predictions
-):
-    """A model for inference needs neither annotations nor words."""
-    path, clip, wanted = saved
-    config = hero_config(**variant)
-    del config['text_encoder']['vocabulary']
-    model = MODELS.build(config)
-    assert len(model.text_encoder.words) == 2
     load_checkpoint(model, path, strict=True)
     same_predictions(predict(model.eval(), clip)[0], wanted, atol=0)
 

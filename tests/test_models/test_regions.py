@@ -22,32 +22,6 @@ def make(boxes, scores, mask=None) -> Regions:
     return Regions.from_boxes(boxes, scores, mask, frames)
 
 
-def random_regions(clips=3, frames=4, number=7, seed=0) -> Regions:
-    generator = torch.Generator().manual_seed(seed)
-
-    def rand(*shape):
-        return torch.rand(*shape, generator=generator)
-
-    low = 20 * rand(clips, frames, number, 2)
-    boxes = torch.cat([low, low + 4 + 12 * rand(*low.shape)], -1)
-    mask = rand(*low.shape[:3]) < 0.8
-    real = torch.arange(frames) < torch.tensor([[frames], [2], [frames - 1]])
-    mask &= real[:clips, :, None]
-    regions = Regions.from_boxes(
-        boxes * mask[..., None],
-        rand(*low.shape[:3]) * mask,
-        mask,
-        real[:clips],
-    )
-    regions.features_BTND = rand(clips, frames, number, 5)
-    regions.looks_BTNSD = rand(clips, frames, number, 2, 5)
-    return regions
-
-
-def parts(regions: Regions) -> dict:
-    return {k: v for k, v in vars(regions).items() if v is not None}
-
-
 def test_best_takes_the_surest_that_are_real():
     boxes = [[[0, 0, 4, k + 1] for k in range(4)]]
     regions = make(boxes, [[0.3, 0.9, 0.7, 0.8]], [True, True, True, False])
@@ -73,19 +47,17 @@ def test_suppress_leaves_what_no_better_one_overlaps():
         assert kept.mask_BTN[0, 0, 0] and best == [0, 8, 10, 24]
 
 
-def test_each_query_gets_its_clip():
-    regions = random_regions()
+def test_each_query_gets_its_clip(make_regions):
+    mask = torch.rand(3, 4, 7) < 0.8
+    regions = make_regions(3, 4, 7, 5, mask=mask, real=[4, 2, 3])
     clips = torch.tensor([2, 0, 0])
-    check_clips(regions, clips)
     # Of one clip nothing is copied.
-    one = regions._map(lambda value: value[:1])
-    check_clips(one, torch.zeros(3, dtype=torch.long))
-
-
-def check_clips(regions, clips):
-    """Of each query there stands what stands of its clip."""
-    for name, value in parts(regions.of_queries(clips)).items():
-        assert torch.equal(value, getattr(regions, name)[clips]), name
+    one = make_regions(1, 4, 7, 5)
+    for given, rows in ((regions, clips), (one, 0 * clips)):
+        found = vars(given.of_queries(rows))
+        for name, value in vars(given).items():
+            if value is not None:
+                assert torch.equal(found[name], value[rows]), name
 
 
 def ramp(frames=1, height=4, width=6, stride=(8.0, 4.0)) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Truth as tensors: who is annotated, and which regions show it."""
 
 import numpy as np
-import pytest
 import torch
 from mmengine.structures import InstanceData
 
@@ -65,13 +64,6 @@ def test_tracks_are_padded_to_one_number():
     assert not tracks.boxes_BTM4[:, 2].any()
     # A clip is complete where somebody says so.
     assert tracks.complete_B.tolist() == [True, False]
-
-
-def test_tracks_are_needed():
-    sample = clip([[A]])
-    del sample.gt_tracks
-    with pytest.raises(ValueError, match="'v' has no gt_tracks: .*LoadTubes"):
-        Tracks.of([sample], 1)
 
 
 def tube(spans, boxes, valid, known=None) -> GroundingDataSample:

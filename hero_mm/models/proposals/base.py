@@ -1,13 +1,11 @@
 """What a proposal generator is."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hero_mm.errors import UserError
 from hero_mm.structures import GroundingDataSample
 
 from ..features import Pyramid
@@ -19,7 +17,7 @@ Samples = Sequence[GroundingDataSample]
 class ProposalGenerator(BaseModule):
     """Finds boxes that may hold an object in each frame of clips."""
 
-    # Whether :meth:`ask` says how well boxes fit sentences.
+    # Whether it has ``ask(inputs, samples)``, as DetectorProposals.
     scores_sentences = False
 
     def bind(self, data_preprocessor: nn.Module) -> None:
@@ -41,10 +39,3 @@ class ProposalGenerator(BaseModule):
     ) -> tuple[dict[str, Tensor], Regions]:
         """Losses of the ``gt_tracks`` of the samples, and :meth:`forward`."""
         return {}, self(pyramid, inputs, samples)
-
-    def ask(self, inputs: dict[str, Any], samples: Samples) -> Regions:
-        """Regions of each of Q sentences alone, scored by their fit."""
-        raise UserError(
-            f'{type(self).__name__} finds objects, whatever is asked: it has '
-            'no scores of sentences'
-        )

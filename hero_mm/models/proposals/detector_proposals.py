@@ -121,9 +121,7 @@ class DetectorProposals(ProposalGenerator):
 
     @torch.no_grad()
     def ask(self, inputs: dict[str, Any], samples: Samples) -> Regions:
-        """See :meth:`ProposalGenerator.ask`."""
-        if not self.scores_sentences:
-            return super().ask(inputs, samples)
+        """Regions of each of Q sentences alone, scored by their fit."""
         frames = real_frames(inputs)
         self._check_sentences(samples)
         pixels = self._pixels(inputs, frames)

@@ -1,7 +1,5 @@
 """From what the head says to tubes: boxes, spans, frames in between."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -158,7 +156,7 @@ def test_spread_frames_is_numpy_interp(data):
     np.testing.assert_allclose(got[0].numpy().T, wanted, atol=1e-5)
 
 
-def make_sample(num_frames: int, queries: int = 1) -> GroundingDataSample:
+def make_sample(num_frames: int) -> GroundingDataSample:
     sample = GroundingDataSample(
         metainfo=dict(
             frame_inds=np.arange(num_frames) * 4 + 1,
@@ -169,47 +167,11 @@ def make_sample(num_frames: int, queries: int = 1) -> GroundingDataSample:
             flip=False,
         )
     )
-    sample.queries = InstanceData(texts=['a man runs'] * queries)
+    sample.queries = InstanceData(texts=['a man runs'])
     return sample
 
 
-@pytest.fixture
-def decode(make_regions):
-    """Function: tubes of an output, clip by clip."""
-    head = TubeHead(8)
-
-    def run(output, samples, clips, real, times=None):
-        queries, frames, slots = output.location_QTN.shape
-        mask = output.location_QTN > -1e3
-        regions = make_regions(queries, frames, slots, 8, real=real, mask=mask)
-        if times is not None:
-            regions = replace(regions, times_BT=torch.tensor(times))
-        edges = query_edges(regions, samples, torch.tensor(clips))
-        return head.predict(output, regions, edges, samples, None)
-
-    return run
-
-
-def test_each_clip_gets_its_queries_and_its_frames(decode):
-    output = make_output(3, 5, 2)
-    hide = float('-inf')
-    output.start_QT[0, 3:] = output.end_QT[0, 3:] = hide
-    samples = [make_sample(3), make_sample(5, 2)]
-    first, second = decode(output, samples, [0, 1, 1], [3, 5, 5])
-    assert first.bboxes.shape == (1, 3, 4)
-    assert second.bboxes.shape == (2, 5, 4)
-    assert first.spans.max() <= 12
-    cut = {
-        name: value[:1, :3]
-        for name, value in vars(output).items()
-        if value.dim()
-    }
-    (alone,) = decode(replace(output, **cut), samples[:1], [0], [3])
-    for name in ('bboxes', 'scores', 'spans', 'span_scores'):
-        torch.testing.assert_close(first[name], alone[name])
-
-
-def test_frames_left_out_are_interpolated(decode):
+def test_frames_left_out_are_interpolated(make_regions):
     output = make_output(1, 3, 1)
     output.boxes_QTN4[0, :, 0] = torch.tensor(
         [[0.0, 0, 4, 4], [6, 6, 10, 10], [8, 8, 12, 12]]
@@ -217,7 +179,11 @@ def test_frames_left_out_are_interpolated(decode):
     # Bins of kept frames reach half-way to the next kept one.
     output.start_QT[:] = output.end_QT[:] = torch.tensor([0.0, 9, 0])
     output.offsets_QT2[:] = torch.tensor([0.0, 1.0])
-    (got,) = decode(output, [make_sample(7)], [0], [3], [[1, 4, 5]])
+    regions = make_regions(1, 3, 1, 8)
+    regions.times_BT = torch.tensor([[1, 4, 5]])
+    samples = [make_sample(7)]
+    edges = query_edges(regions, samples, torch.tensor([0]))
+    (got,) = TubeHead(8).predict(output, regions, edges, samples, None)
     # The scale of the original is the same in x and y: 10,000 / 32 of ours.
     unit = got.bboxes[0, 6, 0].item() / 8
     assert (got.bboxes[0, :, 0] / unit).tolist() == pytest.approx(

@@ -5,7 +5,11 @@ import torch
 from mmengine.structures import InstanceData
 
 from hero_mm.models import DetectorProposals
-from hero_mm.models.proposals.frame_samples import frame_sample, real_frames
+from hero_mm.models.proposals.frame_samples import (
+    frame_sample,
+    pack_proposals,
+    real_frames,
+)
 
 
 @pytest.fixture
@@ -128,6 +132,17 @@ def test_frames_are_padded_to_whole_cells(name, shape, detector_config):
     assert inputs.shape[-2:] == shape
     ((boxes,), _) = generator.detect(frames_of((18, 33)))
     assert len(boxes) and boxes.max() <= 33
+
+
+def test_where_nothing_is_found_there_is_one_place():
+    inputs = dict(
+        frame_mask=torch.ones(1, 2, dtype=torch.bool),
+        pixel_mask=torch.ones(1, 9, 9, dtype=torch.bool),
+    )
+    nothing = [torch.zeros(0, 4)] * 2, [torch.zeros(0)] * 2
+    frames = real_frames(inputs)
+    regions = pack_proposals(*nothing, frames, inputs['frame_mask'])
+    assert regions.mask_BTN.tolist() == [[[False]] * 2]
 
 
 @pytest.fixture(scope='module')

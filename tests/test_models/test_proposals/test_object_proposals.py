@@ -281,11 +281,3 @@ def test_a_narrower_head():
     boxes = [p(pyramid_of(level), {}, []).boxes_BTN4 for p in (wide, narrow)]
     assert boxes[0].shape == boxes[1].shape
     assert not torch.equal(*boxes)
-
-
-def test_tracks_are_needed_to_learn():
-    sample = clip([[[0.0, 0, 8, 8]]])
-    del sample.gt_tracks
-    pyramid = pyramid_of(torch.zeros(1, 1, DIMS, 4, 4))
-    with pytest.raises(ValueError, match='LoadTubes'):
-        generator().loss_and_predict(pyramid, {}, [sample])

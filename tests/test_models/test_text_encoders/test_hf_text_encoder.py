@@ -65,16 +65,6 @@ def copied(folder, tmp_path, *left_out):
     return str(tmp_path)
 
 
-def test_shapes_and_masks(folder):
-    out = build(folder)(TEXTS)
-    # Five and three words between the two special ones.
-    assert out.word_mask_QL.sum(1).tolist() == [7, 5]
-    assert out.words_QLD.shape == (2, 7, 8)
-    assert out.action_QD.shape == out.sentence_QD.shape == (2, 8)
-    assert out.action_weights_QL[1, 5:].abs().max() == 0
-    assert (out.sentence_QD[0] - out.sentence_QD[1]).abs().max() > 0
-
-
 def test_the_weights_of_the_folder(folder):
     from transformers import AutoModel
 

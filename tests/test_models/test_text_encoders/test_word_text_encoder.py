@@ -48,21 +48,6 @@ def test_unknown_words_of_any_script_are_found(text, words):
     assert found == words
 
 
-def test_a_sentence_alone_is_the_same_among_longer_ones():
-    encoder = build()
-    together = encoder(TEXTS)
-    for place, text in enumerate(TEXTS):
-        alone = encoder([text])
-        length = alone.words_QLD.shape[1]
-        for name in ('sentence_QD', 'action_QD'):
-            torch.testing.assert_close(
-                getattr(together, name)[place], getattr(alone, name)[0]
-            )
-        torch.testing.assert_close(
-            together.words_QLD[place, :length], alone.words_QLD[0]
-        )
-
-
 def test_new_words_are_the_unknown_word():
     encoder = build()
     ids = encoder.tokenize(['the zebra moves', 'THE Red'])

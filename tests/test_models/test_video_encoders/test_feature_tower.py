@@ -6,7 +6,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
-from mmengine.model import BaseModule
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,30 +28,36 @@ class Flat(nn.Module):
 
 
 class Means(nn.Module):
-    """3-D: each layer takes means in time, (kernel, stride, padding)."""
+    """3-D: each layer takes means in time, (kernel, stride, padding).
 
-    def __init__(self, layers, space=4, levels=1):
+    A number behind these is its dilation; branches are a block and shortcuts.
+    """
+
+    def __init__(self, layers, space=4, levels=1, branches=1):
         super().__init__()
         self.layers = nn.ModuleList()
-        for kernel, stride, padding in layers:
-            conv = nn.Conv3d(
-                3,
-                3,
-                (kernel, space, space),
-                (stride, space, space),
-                (padding, 0, 0),
-                groups=3,
-                bias=False,
-            )
-            nn.init.constant_(conv.weight, 1 / conv.weight[0].numel())
-            self.layers.append(conv)
+        for kernel, stride, padding, *dilation in layers:
+            self.layers.append(nn.ModuleList())
+            for _ in range(branches):
+                conv = nn.Conv3d(
+                    3,
+                    3,
+                    (kernel, space, space),
+                    (stride, space, space),
+                    (padding, 0, 0),
+                    ((dilation or [1])[0], 1, 1),
+                    groups=3,
+                    bias=False,
+                )
+                nn.init.constant_(conv.weight, 1 / conv.weight[0].numel())
+                self.layers[-1].append(conv)
             space = 1
         self.levels = levels
 
     def forward(self, x):
         found = []
         for layer in self.layers:
-            x = layer(x)
+            x = sum(conv(x) for conv in layer) / len(layer)
             found.append(x)
         return tuple(found[-self.levels :])
 
@@ -225,22 +230,11 @@ class Frozen(nn.Module):
         return self.kept(self.norm(self.conv(x) + 1))
 
 
-class Learned(BaseModule):
-    """2-D, with weights of a known start."""
-
-    def __init__(self, init_cfg=None):
-        super().__init__(init_cfg)
-        self.conv = nn.Conv2d(3, 4, 8, 8)
-
-    def forward(self, x):
-        return self.conv(x)
-
-
 @pytest.fixture(autouse=True)
 def known(register):
     register(Flat, Means, OfOneLength, Pathways, Odd, Pooled)
     register(Last, Neck, Stages, Inflating, Checkpointed)
-    register(Frozen, Learned, Rows)
+    register(Frozen)
 
 
 def tower(kind, clip_len=None, neck=None, level=-1, **arguments):
@@ -253,65 +247,26 @@ def map_of(found, clip):
     return found.feature_maps(**clip)[-1]
 
 
-def conv(kernel, stride, padding, dilation=1):
-    return nn.Conv3d(
-        3,
-        3,
-        *((size, 1, 1) for size in (kernel, stride)),
-        (padding, 0, 0),
-        dilation=(dilation, 1, 1),
-    )
-
-
-class Beside(nn.Module):
-    """A block and its shortcut, which count once."""
-
-    def __init__(self):
-        super().__init__()
-        self.block, self.shortcut = conv(2, 2, 0), conv(2, 2, 0)
-
-    def forward(self, x):
-        return self.block(x) + self.shortcut(x)
-
-
-class Rows(nn.Sequential):
-    """Layers one after the other."""
-
-    def __init__(self, layers):
-        super().__init__(*copy.deepcopy(layers))
-
-
-@pytest.mark.parametrize(
-    ('layers', 'first'),
-    [
-        # Taps at -1 and 1.
-        ([conv(2, 2, 1, dilation=2)], 0),
-        ([nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0))], 0),
-        ([nn.AvgPool3d((4, 1, 1))], 1.5),
-        ([conv(3, 2, 1), conv(2, 2, 0), conv(2, 2, 0)], 3),
-        ([Beside()], 0.5),
-    ],
-)
-def test_where_the_first_step_lies(layers, first):
-    found = tower('Rows', layers=layers)
-    assert found._firsts == [first]
-    assert not any(part._forward_hooks for part in found.modules())
-
-
+@pytest.mark.parametrize('branches', [1, 2])
 @pytest.mark.parametrize(
     ('layers', 'stride'),
     [
         ([(3, 1, 1)], 1),
         ([(2, 2, 0)], 2),
         ([(3, 2, 1)], 2),
+        # Taps at -1 and 1.
+        ([(2, 2, 1, 2)], 2),
         ([(5, 2, 2), (2, 2, 0)], 4),
         ([(2, 2, 0)] * 4, 16),
     ],
     ids=str,
 )
-def test_a_ramp_comes_through_strided_layers_as_it_is(clip_of, layers, stride):
+def test_a_ramp_comes_through_strided_layers_as_it_is(
+    clip_of, layers, stride, branches
+):
     """Frames hold their number; so do the frames of the map."""
-    found = tower('Means', layers=layers)
+    found = tower('Means', layers=layers, branches=branches)
+    assert not any(part._forward_hooks for part in found.modules())
     assert (found.stride, found.channels) == (4, 3)
     assert found.time_strides == [stride]
     frames = 5 * stride + 3
@@ -521,7 +476,7 @@ def test_weights_of_a_whole_recogniser(tmp_path, motion):
     path = tmp_path / 'recogniser.pth'
     torch.save({'state_dict': state}, path)
     given = dict(init_cfg=dict(type='Pretrained', checkpoint=str(path)))
-    learned = dict(type='Learned')
+    learned = dict(type='Odd', wrong='')
     if motion:
         given = dict(motion=dict(backbone=learned, **given))
     encoder = MODELS.build(
