@@ -4,7 +4,6 @@
 quick enough for many tests.
 """
 
-import copy
 from pathlib import Path
 from typing import Any, Optional
 
@@ -217,84 +216,29 @@ def _shrink(config: Any, widths: dict[int, int], width: int) -> None:
                 _shrink(part, widths, width)
 
 
-def _anchors(**changes: Any) -> dict:
-    return dict(
-        type='AnchorGenerator', ratios=[1.0], strides=[8, 16], **changes
-    )
-
-
-_OVERLAP = dict(type='MaxIoUAssigner', pos_iou_thr=0.5)
-_CODER = dict(
-    bbox_coder=dict(type='DeltaXYWHBBoxCoder'), loss_bbox=dict(type='L1Loss')
+# Kind of a dense head -> the detector whose config has it.
+HEADS = dict(
+    RPNHead='Faster R-CNN',
+    RetinaHead='RetinaNet',
+    ATSSHead='ATSS',
+    FCOSHead='FCOS',
 )
-# Kind of a head -> its own arguments, and how boxes are given to it.
-HEADS: dict[str, tuple[dict, dict]] = {
-    'RPNHead': (
-        dict(
-            anchor_generator=_anchors(scales=[1, 2]),
-            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-            **_CODER,
-        ),
-        dict(
-            assigner=dict(_OVERLAP, neg_iou_thr=0.3, min_pos_iou=0.3),
-            sampler=dict(
-                type='RandomSampler',
-                num=16,
-                pos_fraction=0.5,
-                add_gt_as_proposals=False,
-            ),
-        ),
-    ),
-    'RetinaHead': (
-        dict(
-            anchor_generator=_anchors(scales=[1, 2]),
-            num_classes=1,
-            stacked_convs=1,
-            **_CODER,
-        ),
-        dict(
-            assigner=dict(_OVERLAP, neg_iou_thr=0.4, min_pos_iou=0),
-            sampler=dict(type='PseudoSampler'),
-        ),
-    ),
-    'ATSSHead': (
-        dict(
-            anchor_generator=_anchors(scales=[2]),
-            num_classes=1,
-            stacked_convs=1,
-            norm_cfg=GROUPS,
-            loss_bbox=dict(type='GIoULoss'),
-        ),
-        dict(assigner=dict(type='ATSSAssigner', topk=4)),
-    ),
-    'FCOSHead': (
-        dict(
-            strides=[8, 16],
-            regress_ranges=((-1, 16), (16, 1e8)),
-            num_classes=1,
-            stacked_convs=1,
-            norm_cfg=GROUPS,
-        ),
-        {},
-    ),
-}
 
 
 def small_head(kind: str) -> dict:
     """Config of one of :data:`HEADS` on two levels, of strides 8 and 16."""
-    # Who gets it may change it.
-    own, train = copy.deepcopy(HEADS[kind])
-    return dict(
-        type=f'mmdet.{kind}',
-        in_channels=WIDTH,
-        feat_channels=WIDTH,
-        **own,
-        train_cfg=dict(allowed_border=-1, pos_weight=-1, **train),
-        test_cfg=dict(
-            nms_pre=40,
-            max_per_img=12,
-            min_bbox_size=0,
-            score_thr=0.0,
-            nms=dict(type='nms', iou_threshold=0.7),
-        ),
-    )
+    model = _of_mmdet(HEADS[kind])
+    head = model.bbox_head if kind != 'RPNHead' else model.rpn_head
+    train, test = model.get('train_cfg') or {}, model.test_cfg
+    if kind == 'RPNHead':
+        train, test = train.rpn, test.rpn
+    head.update(train_cfg=train, test_cfg=test, type=f'mmdet.{kind}')
+    _shrink(head, {}, WIDTH)
+    if 'num_classes' in head:
+        head.num_classes = 1
+    if kind in ('ATSSHead', 'FCOSHead'):
+        head.norm_cfg = GROUPS
+    if kind == 'FCOSHead':
+        head.regress_ranges = ((-1, 16), (16, 1e8))
+    head.get('anchor_generator', head).strides = [8, 16]
+    return head.to_dict()

@@ -78,8 +78,8 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
 
 def warn_of_channels(encoder: Any, preprocessor: Any) -> None:
     """Say where a backbone of the style caffe gets R, G, B."""
-    is_bgr = getattr(preprocessor, 'rgb_to_bgr', False)
-    if getattr(encoder, 'wants_bgr', False) and not is_bgr:
+    style = getattr(getattr(encoder, 'backbone', None), 'style', None)
+    if style == 'caffe' and not getattr(preprocessor, 'rgb_to_bgr', False):
         print_log(
             'the weights of the backbone, of the style caffe, want the '
             'channels B, G, R: set data_preprocessor=dict(rgb_to_bgr=True,'

@@ -62,7 +62,11 @@ def read_weights_file(
         refuse_unsafe(path)
     try:
         if path.suffix == '.safetensors':
-            return _read_safetensors(path, map_location)
+            from safetensors.torch import load_file
+
+            known = isinstance(map_location, (str, torch.device))
+            device = str(map_location) if known else 'cpu'
+            return load_file(str(path), device)
         if not _torch_is('2.6'):
             # No class can be allowed; it is the work dir's own or trusted.
             return torch.load(str(path), map_location, weights_only=False)
@@ -151,14 +155,6 @@ def _sum(path: Path) -> str:
         while block := file.read(1 << 20):
             found.update(block)
     return found.hexdigest()
-
-
-def _read_safetensors(path: Path, map_location: Any) -> Any:
-    import torch
-    from safetensors.torch import load_file
-
-    known = isinstance(map_location, (str, torch.device))
-    return load_file(str(path), device=str(map_location) if known else 'cpu')
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
-from hero_mm.models import GroundingDataPreprocessor, VideoEncoder
+from hero_mm.models import GroundingDataPreprocessor, ShiftConvNet
 from hero_mm.registry import MODELS
 
 
@@ -59,7 +59,7 @@ def test_divisor(size, padded):
 def test_a_backbone_of_the_style_caffe_that_gets_rgb(
     hero_config, monkeypatch, caplog
 ):
-    monkeypatch.setattr(VideoEncoder, 'wants_bgr', True)
+    monkeypatch.setattr(ShiftConvNet, 'style', 'caffe', raising=False)
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     config = hero_config()
@@ -67,10 +67,7 @@ def test_a_backbone_of_the_style_caffe_that_gets_rgb(
         MODELS.build(config)
         assert 'rgb_to_bgr=True' in caplog.text
         caplog.clear()
-        preprocessor = config.get('data_preprocessor') or dict(
-            type='GroundingDataPreprocessor'
-        )
-        config['data_preprocessor'] = dict(preprocessor, rgb_to_bgr=True)
+        config['data_preprocessor'].update(rgb_to_bgr=True)
         MODELS.build(config)
         assert 'rgb_to_bgr' not in caplog.text
     finally:

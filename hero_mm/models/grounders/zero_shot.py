@@ -116,8 +116,19 @@ class ZeroShotGrounder(BaseModel):
         """Slots of Q queries, by the scores of their sentences."""
         regions = self.proposal_generator.ask(inputs, data_samples)
         regions = regions.suppress(0.6).best(self.max_regions)
-        clips = clips_of_queries(data_samples, inputs['imgs'].device)
-        return self.linker(regions, _colours(inputs, clips))
+        # Colours in the place of features, by which regions are linked.
+        imgs, frames = inputs['imgs'], inputs['frame_mask']
+        cells = F.avg_pool2d(imgs.flatten(0, 1), CELL, ceil_mode=True)
+        cells = cells.unflatten(0, imgs.shape[:2])
+        extents = inputs.get('extents') or read_extents(
+            frames, inputs['pixel_mask']
+        )
+        sizes = imgs.new_tensor([(width, high) for _, high, width in extents])
+        clips = clips_of_queries(data_samples, imgs.device)
+        pyramid = Pyramid(
+            (cells[clips],), ((CELL, CELL),), frames[clips], sizes[clips]
+        )
+        return self.linker(regions, pyramid)
 
     def ground(
         self, inputs: dict[str, Any], data_samples: Samples
@@ -130,19 +141,3 @@ class ZeroShotGrounder(BaseModel):
         for sample, result in zip(data_samples, results):
             sample.pred_queries = result
         return list(data_samples)
-
-
-def _colours(inputs: dict[str, Any], clip_of_query: Tensor) -> Pyramid:
-    """Colours in the place of features, by which regions are linked."""
-    imgs, frames = inputs['imgs'], inputs['frame_mask']
-    cells = F.avg_pool2d(imgs.flatten(0, 1), CELL, ceil_mode=True)
-    extents = inputs.get('extents') or read_extents(
-        frames, inputs['pixel_mask']
-    )
-    sizes = imgs.new_tensor([(width, height) for _, height, width in extents])
-    return Pyramid(
-        (cells.unflatten(0, imgs.shape[:2])[clip_of_query],),
-        ((CELL, CELL),),
-        frames[clip_of_query],
-        sizes[clip_of_query],
-    )

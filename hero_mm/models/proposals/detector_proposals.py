@@ -209,7 +209,9 @@ class DetectorProposals(ProposalGenerator):
         """A frame to find boxes in."""
         one = frame_sample(size)
         if self.takes_text:
-            one.text, one.custom_entities = _closed(text), False
+            # Grounding DINO wants a stop at its end.
+            one.text = f'{text.strip().removesuffix(".")}.'
+            one.custom_entities = False
             # The whole prompt counts, not the nouns in it: -1 for Grounding
             # DINO, letters for GLIP.
             one.tokens_positive = -1
@@ -321,9 +323,3 @@ class DetectorProposals(ProposalGenerator):
             _, order = nms(boxes, scores, iou_threshold=self.nms_iou)
         order = order[: self.max_per_frame]
         return boxes[order], scores[order]
-
-
-def _closed(prompt: str) -> str:
-    """A prompt as Grounding DINO wants it, with a stop at its end."""
-    prompt = prompt.strip()
-    return prompt if prompt.endswith('.') else f'{prompt}.'

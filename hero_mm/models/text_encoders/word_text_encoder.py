@@ -65,7 +65,11 @@ class WordTextEncoder(BaseModule):
         if vocabulary is not None:
             words = build_vocabulary([' '.join(vocabulary)])
         elif ann_file is not None and Path(ann_file).is_file():
-            words = build_vocabulary(_sentences(ann_file))
+            from hero_mm.datasets.annotation import load_annotation
+
+            clips = load_annotation(ann_file).data_list
+            queries = (query for clip in clips for query in clip['queries'])
+            words = build_vocabulary(query['text'] for query in queries)
         else:
             # A checkpoint brings its words; see _load_from_state_dict.
             words = [PAD, UNKNOWN]
@@ -207,11 +211,3 @@ class WordTextEncoder(BaseModule):
         x_QLD = self.embedding(ids_QL) + self.position[: ids_QL.shape[1]]
         x_QLD = self.layers(x_QLD, src_key_padding_mask=~mask_QL)
         return self.pooling(x_QLD, mask_QL)
-
-
-def _sentences(ann_file: str) -> Iterable[str]:
-    from hero_mm.datasets.annotation import load_annotation
-
-    for item in load_annotation(ann_file).data_list:
-        for query in item['queries']:
-            yield query['text']

@@ -104,11 +104,6 @@ class FeatureTower(BaseModule):
             logger='current',
         )
 
-    @property
-    def wants_bgr(self) -> bool:
-        """Whether pretrained weights of it were made for B, G, R."""
-        return getattr(self.backbone, 'style', None) == 'caffe'
-
     def init_weights(self) -> None:
         """Initialise; ValueError where pretrained weights fill nothing."""
         # mmaction2's ``pretrained`` inflates weights past MMEngine's loader.
