@@ -40,7 +40,16 @@ def fetch(source: str) -> str:
     name is none.
     """
     if source.startswith(HUGGINGFACE):
-        return _fetch_hub_file(source)
+        found = re.fullmatch(
+            r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?/([^/]+(?:/[^/]+)*)', source
+        )
+        if found is None:
+            raise UserError(
+                f'{source!r} names no file on Hugging Face; give '
+                'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
+            )
+        repo, revision, file = found.groups()
+        return _from_hub(source, repo, revision, filename=file)
     if source.startswith(TORCHVISION):
         return fetch_url(torchvision_url(source))
     if source.startswith(URLS):
@@ -63,20 +72,6 @@ def fetch_repository(name: str, patterns: list[str]) -> str:
             'hf://OWNER/NAME@REVISION'
         )
     return _from_hub(name, *found.groups(), allow_patterns=patterns)
-
-
-def _fetch_hub_file(name: str) -> str:
-    """Download ``hf://OWNER/NAME[@REVISION]/FOLDER/FILE``."""
-    found = re.fullmatch(
-        r'\w+://([^/]+/[^/@]+)(?:@([^/]+))?/([^/]+(?:/[^/]+)*)', name
-    )
-    if found is None:
-        raise UserError(
-            f'{name!r} names no file on Hugging Face; give '
-            'hf://OWNER/NAME/FILE, or hf://OWNER/NAME@REVISION/FILE'
-        )
-    repo, revision, file = found.groups()
-    return _from_hub(name, repo, revision, filename=file)
 
 
 def _from_hub(

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from hero_mm.errors import EXTRAS, UserError
@@ -39,16 +38,16 @@ WITHOUT_MAP = (
 )
 
 
-def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
+def build_part(config: Any, role: str) -> Any:
     """Build a part of another package, or of ours; it is not initialised.
 
     ``role``: what it is called in errors, such as 'backbone'. ValueError where
     it is unknown, its package is missing, or it refuses its arguments.
     """
-    find_part(config, role, registry)
+    find_part(config, role)
     try:
         # Some of the family write into the configs of their parts.
-        return registry.build(in_own_scope(copy.deepcopy(config)))
+        return MODELS.build(in_own_scope(copy.deepcopy(config)))
     except FAILURES as error:
         raise UserError(
             f'the {role} {config["type"]} refuses its arguments: '
@@ -56,7 +55,7 @@ def build_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
         ) from error
 
 
-def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
+def find_part(config: Any, role: str) -> Any:
     """The class that a config names; as :func:`build_part`."""
     if not isinstance(config, dict) or config.get('type') is None:
         raise UserError(
@@ -73,7 +72,7 @@ def find_part(config: Any, role: str, registry: Registry = MODELS) -> Any:
             f'{kind} gives one answer a clip, or takes no pictures; {CHOOSE}'
         )
     try:
-        found = registry.get(kind)
+        found = MODELS.get(kind)
         if found is not None:
             return found
         # The registry keeps to itself why it found nothing.
