@@ -9,7 +9,6 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from zoo import small_hero
 
-from hero_mm.models import Pyramid, Regions, TextFeatures
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample
 
@@ -263,102 +261,6 @@ def same_predictions():
             )
 
     return check
-
-
-@pytest.fixture(scope='session')
-def make_pyramid():
-    """Function: a pyramid of levels, the finest first, zero on padding.
-
-    Each level has shape (B, T, D, H, W); a cell of the last one is a square
-    of ``stride`` pixels. ``frames`` are the real ones of each clip, ``sizes``
-    their (width, height).
-    """
-
-    def make(
-        *levels, frames=None, sizes=None, stride: float = 8.0, picture=None
-    ) -> Pyramid:
-        clips, num_frames, _, height, width = levels[-1].shape
-        frame_mask = torch.ones(clips, num_frames, dtype=torch.bool)
-        for clip, number in enumerate(frames or []):
-            frame_mask[clip, number:] = False
-        whole = [(width * stride, height * stride)] * clips
-        strides = tuple(stride * width / one.shape[-1] for one in levels)
-        pyramid = Pyramid(
-            levels=levels,
-            strides=tuple((side, side) for side in strides),
-            frame_mask_BT=frame_mask,
-            sizes_B2=torch.tensor(sizes or whole).float(),
-            picture_BT3HW=picture,
-        )
-        real = frame_mask[:, :, None, None, None]
-        return replace(
-            pyramid,
-            levels=tuple(
-                level * real * pyramid.real_cells(number)[:, None, None]
-                for number, level in enumerate(levels)
-            ),
-        )
-
-    return make
-
-
-@pytest.fixture(scope='session')
-def make_regions():
-    """Function: regions, random but for what is given.
-
-    ``real`` are the numbers of real frames of the clips.
-    """
-
-    def make(
-        clips: int = 1,
-        frames: int = 4,
-        regions: int = 3,
-        dims: int = 16,
-        sizes: int = 3,
-        real=None,
-        seed: int = 0,
-        **given,
-    ) -> Regions:
-        rng = torch.Generator().manual_seed(seed)
-        shape = (clips, frames, regions)
-        frame_mask = torch.ones(clips, frames, dtype=torch.bool)
-        for clip, number in enumerate(real or []):
-            frame_mask[clip, number:] = False
-        mask = given.pop('mask', torch.ones(shape, dtype=torch.bool))
-        mask = mask & frame_mask[..., None]
-        low = 24 * torch.rand(*shape, 2, generator=rng)
-        boxes = given.get('boxes', torch.cat([low, low + 8], -1))
-        scores = given.get('scores', torch.rand(shape, generator=rng))
-        made = Regions.from_boxes(
-            boxes * mask[..., None], scores * mask, mask, frame_mask
-        )
-        features = torch.randn(*shape, dims, generator=rng)
-        looks = torch.randn(*shape, sizes, dims, generator=rng)
-        return replace(
-            made,
-            features_BTND=given.get('features', features) * mask[..., None],
-            looks_BTNSD=given.get('looks', looks),
-        )
-
-    return make
-
-
-@pytest.fixture(scope='session')
-def make_text():
-    """Function: features of sentences from their action vectors."""
-
-    def make(action, words: int = 3) -> TextFeatures:
-        queries = len(action)
-        mask = torch.ones(queries, words, dtype=torch.bool)
-        return TextFeatures(
-            words_QLD=action[:, None].expand(-1, words, -1),
-            word_mask_QL=mask,
-            sentence_QD=action,
-            action_QD=action,
-            action_weights_QL=mask / words,
-        )
-
-    return make
 
 
 @pytest.fixture

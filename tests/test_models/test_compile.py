@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_clips import make_regions, make_text
 from torch._dynamo.testing import CompileCounter
 
 from hero_mm.models import HierarchicalReasoningNeck, TubeHead
@@ -53,7 +54,7 @@ PARTS = {
 
 @pytest.mark.parametrize('part', PARTS)
 @torch.no_grad()
-def test_two_graphs_serve_all_lengths(part, make_regions, make_text):
+def test_two_graphs_serve_all_lengths(part):
     """One of a single sentence and one of several; the numbers are equal."""
     build, make = PARTS[part]
     torch.manual_seed(0)

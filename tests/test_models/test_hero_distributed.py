@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 from mmengine.structures import InstanceData
+from tiny_clips import make_regions, make_text
 
 from hero_mm.models import ContrastiveActionHead
 from hero_mm.structures import GroundingDataSample
@@ -29,7 +30,7 @@ torch.distributed.destroy_process_group()
 """
 
 
-def contrast_inputs(make_regions, make_text, gen, names) -> dict:
+def contrast_inputs(gen, names) -> dict:
     """Of one process: a clip with captions, one of which has a negative."""
     sample = GroundingDataSample()
     sample.queries = InstanceData(predicates=names)
@@ -46,7 +47,7 @@ def contrast_inputs(make_regions, make_text, gen, names) -> dict:
     )
 
 
-def beside(mine: dict, theirs: dict, make_text) -> dict:
+def beside(mine: dict, theirs: dict) -> dict:
     """Captions of another process as further negatives of each of mine.
 
     But for 'ride', which may be true of every clip.
@@ -66,11 +67,11 @@ def beside(mine: dict, theirs: dict, make_text) -> dict:
 
 
 @pytest.mark.slow
-def test_captions_are_gathered(make_regions, make_text, run_twice, tmp_path):
+def test_captions_are_gathered(run_twice, tmp_path):
     """Whatever their number, they find their clips and are negatives."""
     gen = torch.Generator().manual_seed(0)
     inputs = [
-        contrast_inputs(make_regions, make_text, gen, names)
+        contrast_inputs(gen, names)
         for names in (['kick', 'hold'], ['ride', 'watch', 'swim'])
     ]
     torch.manual_seed(0)
@@ -80,7 +81,7 @@ def test_captions_are_gathered(make_regions, make_text, run_twice, tmp_path):
     )
     one, two = run_twice(GATHER, tmp_path)
     for got, mine, theirs in ((one, *inputs), (two, *inputs[::-1])):
-        alone = head.loss(**beside(mine, theirs, make_text))
+        alone = head.loss(**beside(mine, theirs))
         wanted = alone['loss_action_contrast'].item()
         assert got == pytest.approx(wanted, abs=1e-5)
 

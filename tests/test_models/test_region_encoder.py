@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_clips import make_pyramid, make_regions
 from torch import nn
 
 from hero_mm.models.region_encoder import (
@@ -16,7 +17,7 @@ D = 16
 
 
 @torch.no_grad()
-def test_colours_are_read_within_the_box(make_pyramid, make_regions):
+def test_colours_are_read_within_the_box():
     """Of the frames, in cells of half the finest level: whole pixels here."""
     picture = torch.zeros(1, 1, 3, 16, 20)
     # Columns are red, green and blue, where the box is.
@@ -43,7 +44,7 @@ def build(shake: float = 0.1, **options) -> RegionEncoder:
 
 
 @pytest.fixture
-def clip(make_pyramid, make_regions):
+def clip():
     """A pyramid of two levels and regions on it; a slot pauses."""
     torch.manual_seed(1)
     levels = torch.randn(2, 5, D, 8, 8), torch.randn(2, 5, D, 4, 4)
@@ -127,7 +128,7 @@ FAR = [60.0, 60.0, 70.0, 70.0]
 
 
 @pytest.fixture
-def proposed(make_regions):
+def proposed():
     """Two regions near to an object and one that shows nothing."""
     boxes = torch.tensor([[[BOX, NEAR, FAR]]])
     return make_regions(1, 1, 3, boxes=boxes)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_clips import make_regions
 
 from hero_mm.models import Pyramid, Regions
 from hero_mm.models.layers import temporal_shift
@@ -47,7 +48,7 @@ def test_suppress_leaves_what_no_better_one_overlaps():
         assert kept.mask_BTN[0, 0, 0] and best == [0, 8, 10, 24]
 
 
-def test_each_query_gets_its_clip(make_regions):
+def test_each_query_gets_its_clip():
     mask = torch.rand(3, 4, 7) < 0.8
     regions = make_regions(3, 4, 7, 5, mask=mask, real=[4, 2, 3])
     clips = torch.tensor([2, 0, 0])

@@ -1,8 +1,8 @@
 """Truth as tensors: who is annotated, and which regions show it."""
 
-import numpy as np
 import torch
 from mmengine.structures import InstanceData
+from tiny_clips import annotated_clip
 
 from hero_mm.models import Regions
 from hero_mm.models.targets import (
@@ -12,23 +12,6 @@ from hero_mm.models.targets import (
     with_annotated,
 )
 from hero_mm.structures import GroundingDataSample
-
-
-def clip(tracks, valid=None, complete=None) -> GroundingDataSample:
-    """A clip whose tracks are M times T boxes."""
-    tracks = torch.tensor(tracks, dtype=torch.float32)
-    if valid is None:
-        valid = torch.ones(tracks.shape[:2], dtype=torch.bool)
-    frames = tracks.shape[1]
-    sample = GroundingDataSample(
-        metainfo=dict(video_id='v', frame_inds=np.arange(frames))
-    )
-    sample.gt_tracks = InstanceData(
-        bboxes=tracks, valid=torch.as_tensor(valid)
-    )
-    if complete is not None:
-        sample.set_metainfo(dict(tracks_complete=complete))
-    return sample
 
 
 def regions_of(boxes, scores=None) -> Regions:
@@ -51,8 +34,8 @@ A, B = [0.0, 0, 10, 10], [20.0, 20, 30, 30]
 
 
 def test_tracks_are_padded_to_one_number():
-    one = clip([[A, B]], [[True, False]], complete=True)
-    other = clip([[A], [B]])
+    one = annotated_clip([[A, B]], [[True, False]], complete=True)
+    other = annotated_clip([[A], [B]])
     tracks = Tracks.of([one, other], num_frames=3)
     assert tracks.boxes_BTM4.shape == (2, 3, 2, 4)
     assert tracks.valid_BTM.tolist() == [
@@ -67,7 +50,7 @@ def test_tracks_are_padded_to_one_number():
 
 
 def tube(spans, boxes, valid, known=None) -> GroundingDataSample:
-    sample = clip([[A]])
+    sample = annotated_clip([[A]])
     sample.gt_queries = InstanceData(
         spans=torch.tensor(spans),
         bboxes=torch.tensor(boxes, dtype=torch.float32),
@@ -125,7 +108,7 @@ def test_a_region_shows_a_box_shows_none_or_is_not_asked():
 
 def test_objects_that_no_region_shows_are_added():
     near_a, half_a = [0, 0, 10, 8], [0, 0, 10, 4]
-    tracks = Tracks.of([clip([[A] * 3, [B] * 3], [[True] * 3] * 2)], 3)
+    tracks = Tracks.of([annotated_clip([[A] * 3, [B] * 3])], 3)
     tracks.valid_BTM[0, 2, 1] = False
     regions = regions_of([[near_a, half_a], [half_a], []])
     joined = with_annotated(regions, tracks, 0.0)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_clips import make_regions, make_text
 from torch import nn
 
 from hero_mm.models import ContrastiveActionHead
@@ -31,7 +32,7 @@ def shows(look: int, action: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_one_perfect_region_among_64(make_regions, make_text):
+def test_one_perfect_region_among_64():
     """It outweighs any number of others: a frame is as good as its best."""
     head, slots = plain_head(supervision='span'), 64
     text = make_text(shows(0, 0)[None].expand(4, D))

@@ -4,6 +4,7 @@ from itertools import combinations_with_replacement
 
 import pytest
 import torch
+from tiny_clips import make_regions
 
 from hero_mm.models import PhraseTubeHead
 from hero_mm.models.heads.phrase_tube_head import step_logits
@@ -47,7 +48,7 @@ def test_a_span_is_where_scores_are_higher():
     assert span_of([0.8] * 4 + [0.5] * 8) == [0, 4]
 
 
-def test_the_slot_of_the_highest_mean_is_chosen(make_regions):
+def test_the_slot_of_the_highest_mean_is_chosen():
     mask = torch.ones(1, 6, 2, dtype=torch.bool)
     mask[0, 2, 1] = mask[0, 4:, 1] = False
     scores = torch.tensor([0.3, 0.6]).expand(1, 6, 2)
@@ -62,7 +63,7 @@ def test_the_slot_of_the_highest_mean_is_chosen(make_regions):
     torch.testing.assert_close(boxes[0, 4:], regions.boxes_BTN4[0, 4:, 0])
 
 
-def test_before_it_is_seen_it_is_not_missed(make_regions):
+def test_before_it_is_seen_it_is_not_missed():
     mask = torch.ones(1, 6, 2, dtype=torch.bool)
     mask[0, :2, 1] = mask[0, 4:, 1] = False
     scores = torch.tensor([0.3, 0.95]).expand(1, 6, 2)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.structures import InstanceData
+from tiny_clips import make_regions
 
 from hero_mm.models import TubeHead
 from hero_mm.models.heads.tube_decoding import (
@@ -171,7 +172,7 @@ def make_sample(num_frames: int) -> GroundingDataSample:
     return sample
 
 
-def test_frames_left_out_are_interpolated(make_regions):
+def test_frames_left_out_are_interpolated():
     output = make_output(1, 3, 1)
     output.boxes_QTN4[0, :, 0] = torch.tensor(
         [[0.0, 0, 4, 4], [6, 6, 10, 10], [8, 8, 12, 12]]

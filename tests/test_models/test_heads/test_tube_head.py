@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_clips import make_regions, make_text
 
 from hero_mm.models import TubeHead
 
@@ -11,7 +12,7 @@ D, FRAMES, SLOTS = 8, 6, 4
 
 
 @pytest.fixture
-def setting(make_regions, make_text) -> dict:
+def setting() -> dict:
     """Three queries on clips of four, six and six frames, all random."""
     torch.manual_seed(0)
     mask = torch.ones(3, FRAMES, SLOTS, dtype=torch.bool)

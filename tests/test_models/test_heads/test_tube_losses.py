@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import InstanceData
+from tiny_clips import make_regions, make_text
 from torch import nn
 
 from hero_mm.models import TubeHead
@@ -23,7 +24,7 @@ SLOTS = torch.tensor(
 
 
 @pytest.fixture
-def truth(make_regions):
+def truth():
     """Two queries: on a clip of four frames and on one of six."""
     spans = torch.tensor([[3.0, 12], [8, 21]])
     numbers = torch.arange(FRAMES) * 4 + 1.0
@@ -156,7 +157,7 @@ def test_a_short_span_does_not_outweigh_the_rest(truth):
 
 
 @pytest.fixture
-def tube_loss(truth, make_text):
+def tube_loss(truth):
     """Function: tubes show actions 0 and 1, captions name actions."""
     head, regions = truth.head, truth.regions
     fit = head.fit
@@ -212,7 +213,7 @@ def test_a_tube_that_no_slot_shows_is_no_rival(truth, tube_loss):
 
 
 @pytest.fixture
-def other_clips(truth, make_text):
+def other_clips(truth):
     """Function: the loss of two clips that show a dog each in slot 0.
 
     The first is asked for the second query's dog and the other way round.

@@ -52,8 +52,8 @@ def test_what_is_not_there_says_nothing(attention):
     x, frames, context = setting()
     mask, real = context.mask_QTR.clone(), context.frame_mask_QT.clone()
     mask[0, 6:] = real[0, 6:] = False
-    # A slot pauses, another one has gone, and a frame shows nothing.
-    mask[0, 2, 1] = mask[0, 5:, 2] = mask[0, 4] = False
+    # A slot pauses, another one has gone.
+    mask[0, 2, 1] = mask[0, 5:, 2] = mask[0, 4, :2] = False
     context = replace(context, mask_QTR=mask, frame_mask_QT=real)
     layer = build(attention)
     got = layer(x, frames, context)

@@ -1,47 +1,21 @@
 """ObjectProposals: which cells answer for an object, and what is proposed."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
+from tiny_clips import annotated_clip, make_pyramid
 from torch import nn
 
-from hero_mm.models import ObjectProposals, Pyramid
+from hero_mm.models import ObjectProposals
 from hero_mm.models.losses import box_iou_pairs
-from hero_mm.structures import GroundingDataSample
 
 CELL, DIMS = 4.0, 8
 
 
-def pyramid_of(level, frames=None, sizes=None) -> Pyramid:
-    """A pyramid of one level (B, T, D, H, W), zero on padding."""
-    clips, longest, _, height, width = level.shape
-    lengths = torch.tensor(frames or [longest] * clips)[:, None]
-    whole = [(width * CELL, height * CELL)] * clips
-    pyramid = Pyramid(
-        levels=(level,),
-        strides=((CELL, CELL),),
-        frame_mask_BT=torch.arange(longest) < lengths,
-        sizes_B2=torch.tensor(sizes or whole, dtype=torch.float32),
-    )
-    real = pyramid.real_cells(0)[:, None, None]
-    real = real & pyramid.frame_mask_BT[..., None, None, None]
-    pyramid.levels = (level * real,)
-    return pyramid
-
-
-def clip(boxes, valid=None, complete=True) -> GroundingDataSample:
-    """A clip whose tracks are M times T boxes."""
-    boxes = torch.tensor(boxes, dtype=torch.float32)
-    sample = GroundingDataSample(
-        metainfo=dict(
-            frame_inds=np.arange(boxes.shape[1]), tracks_complete=complete
-        )
-    )
-    if valid is None:
-        valid = np.ones(boxes.shape[:2], bool)
-    sample.gt_tracks = InstanceData(bboxes=boxes, valid=torch.tensor(valid))
-    return sample
+pyramid_of = partial(make_pyramid, stride=CELL)
+clip = partial(annotated_clip, complete=True)
 
 
 def generator(**options) -> ObjectProposals:
@@ -109,7 +83,7 @@ def test_cells_are_assigned_as_one_by_one():
     """All frames of a batch at once; of two objects, the smaller one."""
     torch.manual_seed(0)
     level = torch.randn(2, 3, DIMS, 8, 10)
-    pyramid = pyramid_of(level, [3, 2], [(40, 32), (30, 21)])
+    pyramid = pyramid_of(level, frames=[3, 2], sizes=[(40, 32), (30, 21)])
     valid = [[True, True]] * 3 + [[False, True]]
     samples = [
         clip(random_tracks(0, 6, 3, (40, 32)), complete=False),
@@ -226,7 +200,8 @@ def test_beside_a_larger_and_longer_clip():
     proposals = generator(num_proposals=6)
     small = level[:1, :2, :, :4, :5]
     alone = proposals(pyramid_of(small, sizes=[(18, 15)]), {}, ())
-    beside = proposals(pyramid_of(level, [2, 4], [(18, 15), (36, 28)]), {}, ())
+    both = dict(frames=[2, 4], sizes=[(18, 15), (36, 28)])
+    beside = proposals(pyramid_of(level, **both), {}, ())
     for name in ('boxes_BTN4', 'scores_BTN', 'mask_BTN'):
         one, other = getattr(alone, name), getattr(beside, name)
         torch.testing.assert_close(other[:1, :2], one, msg=name)
