@@ -95,7 +95,8 @@ class HFTextEncoder(BaseModule):
             with untouched(self.language_model):
                 beside_QLC = self._hidden(self._tokens([text, longer]))
             change = beside_QLC[:1, : words_QLC.shape[1]] - words_QLC
-            is_masked = change.abs().max() <= 0.01 * words_QLC.abs().max()
+            most = 0.01 * words_QLC.abs().max()
+            is_masked = bool(change.abs().max() <= most)
         if not is_masked:
             raise UserError(
                 f'{self.name} ({kind}) reads what pads a sentence as words: '
