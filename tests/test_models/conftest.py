@@ -49,13 +49,13 @@ def _quiet():
 def hero_config():
     """Function: the config of a tiny HERO, with some entries replaced.
 
-    A dict is merged into the entry, anything else replaces it.
+    A dict without a type is merged into the entry, all else replaces it.
     """
 
     def make(**changes) -> dict:
         config = _config()
         for name, change in changes.items():
-            if isinstance(change, dict) and isinstance(config.get(name), dict):
+            if isinstance(change, dict) and 'type' not in change:
                 config[name].update(change)
             else:
                 config[name] = change

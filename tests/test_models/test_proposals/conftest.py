@@ -1,6 +1,5 @@
 """Generators of every kind; detectors are mmdet's own, shrunk."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -58,18 +57,6 @@ def generator_config(detector_config):
             detector=detector_config(name),
             **changes,
         )
-
-    return make
-
-
-@pytest.fixture(scope='session')
-def proposing_config(hero_config):
-    """Function: the config of a tiny HERO on proposals of a generator."""
-
-    def make(generator: dict, **changes) -> dict:
-        config = hero_config(**changes)
-        config['proposal_generator'] = copy.deepcopy(generator)
-        return config
 
     return make
 

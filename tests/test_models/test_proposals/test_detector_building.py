@@ -76,12 +76,12 @@ def saved(detector_config, tmp_path_factory):
     return detector, path
 
 
-def test_its_checkpoint_is_loaded(saved, proposing_config, generator_config):
+def test_its_checkpoint_is_loaded(saved, hero_config, generator_config):
     """Of a file or a work dir, when HERO's weights are started."""
     detector, path = saved
     for given in (path, path.parent):
         config = generator_config('RetinaNet', checkpoint=str(given))
-        model = MODELS.build(proposing_config(config))
+        model = MODELS.build(hero_config(proposal_generator=config))
         model.init_weights()
         found = model.proposal_generator.detector.state_dict()
         assert found.keys() == detector.state_dict().keys()
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(saved, detector_config):
 def test_a_checkpoint_of_hero_needs_no_other(
     saved,
     generator_config,
-    proposing_config,
+    hero_config,
     make_clip,
     predict,
     same_predictions,
@@ -117,11 +117,11 @@ def test_a_checkpoint_of_hero_needs_no_other(
     from hero_mm.apis.checkpoint import load_weights
 
     generator = generator_config('RetinaNet', checkpoint=str(saved[1]))
-    model = MODELS.build(proposing_config(generator)).eval()
+    model = MODELS.build(hero_config(proposal_generator=generator)).eval()
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'hero.pth')
     generator['checkpoint'] = str(tmp_path / 'gone.pth')
-    again = MODELS.build(proposing_config(generator)).eval()
+    again = MODELS.build(hero_config(proposal_generator=generator)).eval()
     load_weights(again, tmp_path / 'hero.pth')
     clip = make_clip(2)
     same_predictions(predict(again, clip)[0], predict(model, clip)[0], atol=0)

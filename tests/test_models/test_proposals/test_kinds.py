@@ -158,10 +158,10 @@ def test_proposals_depend_on_the_pixels(model, clip_of, propose):
 
 @pytest.mark.slow
 def test_two_processes_of_which_one_has_no_complete_clip(
-    proposing_config, generator_config, make_clip, train_twice
+    hero_config, generator_config, make_clip, train_twice
 ):
     """One waits for the other's numbers of objects, and it comes."""
-    config = proposing_config(generator_config('FCOSHead'))
+    config = hero_config(proposal_generator=generator_config('FCOSHead'))
     clips = [make_clip(3), make_clip(2, seed=1, complete=False)]
     one, other = map(own_losses, train_twice(config, clips))
     assert len(one) > 1 and all(value > 0 for value in one.values())

@@ -25,12 +25,11 @@ def snippets(repo_root):
             del MODELS.module_dict[name]
 
 
-def test_a_generator_of_ones_own(
-    snippets, proposing_config, make_clip, propose
-):
+def test_a_generator_of_ones_own(snippets, hero_config, make_clip, propose):
     """Its boxes are the regions; all the rest is HERO's."""
-    model = MODELS.build(proposing_config(dict(type='WholeFrames')))
-    regions, _ = propose(model, make_clip(2), make_clip(1, (24, 40), seed=1))
+    config = hero_config(proposal_generator=dict(type='WholeFrames'))
+    clips = make_clip(2), make_clip(1, (24, 40), seed=1)
+    regions, _ = propose(MODELS.build(config), *clips)
     assert regions.boxes_BTN4[0, :, 0].tolist() == [[0, 0, 32, 32]] * 2
     assert regions.boxes_BTN4[1, 0, 0].tolist() == [0, 0, 24, 40]
     assert regions.mask_BTN.tolist() == [[[True], [True]], [[True], [False]]]
