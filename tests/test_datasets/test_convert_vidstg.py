@@ -11,7 +11,7 @@ from hero_mm.datasets import GroundingDataset
 from hero_mm.datasets.annotation import load_annotation
 from hero_mm.datasets.converters import ConversionError, convert_vidstg
 from hero_mm.datasets.converters.conversion import TWICE
-from hero_mm.structures import action_numbers, true_in_clip, true_of_query
+from hero_mm.structures import actions
 
 
 def _black(results):
@@ -245,16 +245,16 @@ def test_no_co_true_caption_is_a_negative(films):
     films.convert()
     samples = _samples(films)
     assert [sample.video_id for sample in samples] == ['11', '12']
-    numbers = action_numbers(samples)
+    numbers = actions.action_numbers(samples)
     # Captions: kick and hold of the first clip, hold and ride of the second.
-    assert true_in_clip(numbers, samples).tolist() == [
+    assert actions.true_in_clip(numbers, samples).tolist() == [
         [True, True],
         [True, True],
         [True, True],
         [False, True],
     ]
     # Targets: who kicks, who holds; who holds and also kicks, who rides.
-    assert true_of_query(numbers, samples).tolist() == [
+    assert actions.true_of_query(numbers, samples).tolist() == [
         [True, False, True, False],
         [False, True, True, False],
         [False, True, True, False],

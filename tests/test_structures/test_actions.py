@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from hero_mm.structures import (
-    GroundingDataSample,
+from hero_mm.structures import GroundingDataSample
+from hero_mm.structures.actions import (
     action_numbers,
     true_in_clip,
     true_of_query,
