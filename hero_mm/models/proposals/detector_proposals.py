@@ -205,7 +205,7 @@ class DetectorProposals(ProposalGenerator):
             return False
         return True
 
-    def _sample(self, size: tuple[int, int], text: str) -> Any:
+    def _sample(self, size: tuple[int, ...], text: str) -> Any:
         """A frame to find boxes in."""
         one = frame_sample(size)
         if self.takes_text:

@@ -34,7 +34,7 @@ def real_frames(inputs: dict[str, Any]) -> list[RealFrame]:
     ]
 
 
-def frame_sample(size: tuple[int, int]) -> Any:
+def frame_sample(size: tuple[int, ...]) -> Any:
     """A frame of (height, width) as a ``DetDataSample`` of mmdet."""
     from mmdet.structures import DetDataSample
 

@@ -99,8 +99,10 @@ class VideoEncoder(FeatureTower):
             maps = self._encode_by_extent(
                 imgs, frame_mask, pixel_mask, extents
             )
-        cells = [2 * side for side in maps[0].shape[-2:]]
-        picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), cells)
+        rows, columns = maps[0].shape[-2:]
+        picture = F.adaptive_avg_pool2d(
+            imgs.flatten(0, 1), (2 * rows, 2 * columns)
+        )
         pyramid = Pyramid(
             levels=tuple(maps),
             strides=tuple(
