@@ -124,6 +124,3 @@ def _decode(path: Union[str, Path], data: bytes) -> str:
         raise JsonError(
             path, f'{len(data)} bytes', f'no whole gzip file ({error})'
         ) from error
-
-
-

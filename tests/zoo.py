@@ -481,25 +481,7 @@ def small_hero(**parts: Any) -> dict:
         action_head=dict(
             type='ContrastiveActionHead', embed_dims=WIDTH, common_dims=8
         ),
-        retrieval=dict(
-            type='FrameRetrieval',
-            # Built where frames are scouted.
-            scout=dict(
-                type='FrameScout',
-                embed_dims=WIDTH,
-                video_encoder=dict(
-                    OURS,
-                    embed_dims=8,
-                    backbone=dict(
-                        type='ShiftConvNet',
-                        stem_channels=4,
-                        channels=(4, 8),
-                        num_blocks=(1, 1),
-                        out_indices=(0, 1),
-                    ),
-                ),
-            ),
-        ),
+        retrieval=dict(type='FrameRetrieval'),
         neck=dict(
             type='HierarchicalReasoningNeck',
             embed_dims=WIDTH,

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+
 from mmengine.config import Config
 
 from hero_mm.errors import UserError, explained, run_tool

@@ -99,10 +99,6 @@ class VideoEncoder(FeatureTower):
             maps = self._encode_by_extent(
                 imgs, frame_mask, pixel_mask, extents
             )
-        rows, columns = maps[0].shape[-2:]
-        picture = F.adaptive_avg_pool2d(
-            imgs.flatten(0, 1), (2 * rows, 2 * columns)
-        )
         pyramid = Pyramid(
             levels=tuple(maps),
             strides=tuple(
@@ -110,7 +106,7 @@ class VideoEncoder(FeatureTower):
             ),
             frame_mask_BT=frame_mask,
             sizes_B2=torch.stack(sizes, 1).float(),
-            picture_BT3HW=picture.unflatten(0, imgs.shape[:2]),
+            picture_BT3HW=_reduced(imgs, maps[0].shape[-2:]),
         )
         return replace(pyramid, levels=self._merge(pyramid))
 
@@ -225,6 +221,13 @@ class VideoEncoder(FeatureTower):
             )
             moves = resized.unflatten(0, moves.shape[:2])
         return [*finer, torch.cat([looks, moves], 2)]
+
+
+def _reduced(imgs: Tensor, size: Sequence[int]) -> Tensor:
+    """Frames (B, T, 3, H, W) in cells of half those of a map of some size."""
+    cells = (2 * size[0], 2 * size[1])
+    picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), cells)
+    return picture.unflatten(0, imgs.shape[:2])
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:
