@@ -34,16 +34,15 @@ class Glance(NamedTuple):
     # Numbers of the frames to encode whole, and which of these are meant.
     kept_BK: Tensor
     meant_BK: Tensor
+    # So many neighbours are encoded as a clip.
+    run: int
 
 
 def encode_runs(
-    encoder: nn.Module, inputs: dict[str, Any], glance: Glance, run: int
+    encoder: nn.Module, inputs: dict[str, Any], glance: Glance
 ) -> Pyramid:
-    """Encode the chosen frames; each ``run`` of neighbours is a clip.
-
-    The other frames stay as the scout saw them.
-    """
-    _, kept, meant = glance
+    """Encode chosen frames whole; the others stay as the scout saw them."""
+    _, kept, meant, run = glance
     number = kept.shape[1] // run
     mask = take_frames(inputs['frame_mask'], kept) & meant
     imgs = take_frames(inputs['imgs'], kept)

@@ -133,19 +133,19 @@ class HERO(BaseModel):
         clip_of_query: Tensor,
     ) -> Optional[Glance]:
         """Look at small frames, and choose some; None to encode all whole."""
-        share = self.retrieval.share('scout') if self.retrieval else 1.0
+        if self.retrieval is None or self.action_head is None:
+            return None
+        share = self.retrieval.share('scout')
         if share >= 1:
             return None
         pyramid = self.video_encoder.glance(**inputs)
         with torch.no_grad():
             regions, _ = self._slots(pyramid, inputs, samples)
             logits = self.action_head(regions, text, clip_of_query)
-        return Glance(
-            pyramid,
-            *self.retrieval.choose_runs(
-                logits, inputs['frame_mask'], clip_of_query, share
-            ),
+        chosen = self.retrieval.choose_runs(
+            logits, inputs['frame_mask'], clip_of_query, share
         )
+        return Glance(pyramid, chosen[0], chosen[1], self.retrieval.run)
 
     def encode(
         self, inputs: dict[str, Any], glance: Optional[Glance] = None
@@ -153,9 +153,7 @@ class HERO(BaseModel):
         """Pixels to a pyramid of features."""
         if glance is None:
             return self.video_encoder(**inputs)
-        return encode_runs(
-            self.video_encoder, inputs, glance, self.retrieval.run
-        )
+        return encode_runs(self.video_encoder, inputs, glance)
 
     def propose(
         self,
