@@ -1,10 +1,15 @@
 """A model that answers at once, for tests of what asks it."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
 from hero_mm.registry import MODELS
+from hero_mm.visualization import VideoWriter
 
 
 @MODELS.register_module(name='FakeGrounder', force=True)
@@ -68,3 +73,24 @@ CONFIG = dict(
         )
     ),
 )
+
+
+def save_weights(path, width=2):
+    state = FakeGrounder(width).state_dict()
+    torch.save(dict(meta={}, state_dict=state), path)
+
+
+def save_work(folder, config=CONFIG):
+    """A work dir of the model, as a training leaves it."""
+    Path(folder).mkdir(exist_ok=True)
+    Config(config).dump(str(Path(folder, 'fake.py')))
+    save_weights(Path(folder, 'epoch_1.pth'))
+    return folder
+
+
+def write_video(path, greys, fps=10):
+    """A video of 64 x 48, each frame of one grey."""
+    with VideoWriter(path, fps=fps) as writer:
+        for grey in greys:
+            writer.write(np.full((48, 64, 3), grey, np.uint8))
+    return path

@@ -17,17 +17,15 @@ from hero_mm.datasets.source import unwrapped
 from hero_mm.datasets.video_base import VIDEO_SUFFIXES
 from hero_mm.datasets.video_reader import VideoError, open_video
 from hero_mm.errors import UserError, UserTypeError
+from hero_mm.files import PathLike
 from hero_mm.visualization.video_writer import read_comment
 
 from .checkpoint import find_checkpoint
 from .package import WEIGHTS as PACKAGED
 from .package import find_package, read_package
 
-PathLike = Union[str, 'os.PathLike[str]']
-
 TRUTH_TRANSFORMS = ('LoadTubes', 'SwapActionPhrase')
 """Parts of a pipeline that read annotations, which a question has none of."""
-UNITS = ('seconds', 'frames')
 
 
 def pick_device(device: Optional[str]) -> torch.device:
@@ -273,8 +271,8 @@ def _read_segment(
     Of one shorter than a frame that one is taken in which it begins.
     """
     count = len(edges) - 1
-    if unit not in UNITS:
-        raise UserError(f'unit must be one of {UNITS}, got {unit!r}.')
+    if unit not in ('seconds', 'frames'):
+        raise UserError(f'unit must be seconds or frames, got {unit!r}.')
     if segment is None:
         return 0, count
     try:

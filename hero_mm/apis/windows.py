@@ -192,20 +192,13 @@ def read_found(sample: GroundingDataSample) -> list[Found]:
     pred = sample.pred_queries
     frames = np.asarray(sample.frame_inds, dtype=np.int64)
     start, end = map(int, sample.segment)
+    scores = pred.get('presence', pred.span_scores).tolist()
+    actions = pred.get('action_consistency', pred.scores)
+    arrays = (v.float().cpu().numpy() for v in (pred.bboxes, actions))
     return [
-        Found(
-            (float(span[0]), float(span[1])),
-            float(score),
-            (start, end),
-            frames,
-            boxes.float().cpu().numpy(),
-            action.float().cpu().numpy(),
-        )
-        for span, score, boxes, action in zip(
-            pred.spans,
-            pred.get('presence', pred.span_scores),
-            pred.bboxes,
-            pred.get('action_consistency', pred.scores),
+        Found((first, last), score, (start, end), frames, boxes, action)
+        for (first, last), score, boxes, action in zip(
+            pred.spans.tolist(), scores, *arrays
         )
     ]
 
@@ -249,19 +242,12 @@ def join(first: Found, second: Found, step: float) -> Found:
         border = second.window[1]
     mine = first.frames_N < border
     theirs = second.frames_N >= border
-
-    def both(name: str) -> np.ndarray:
-        parts = getattr(first, name)[mine], getattr(second, name)[theirs]
-        return np.concatenate(parts)
-
-    return Found(
-        (start, end),
-        best.score,
-        (first.window[0], max(first.window[1], second.window[1])),
-        both('frames_N'),
-        both('boxes_N4'),
-        both('action_N'),
+    window = first.window[0], max(first.window[1], second.window[1])
+    arrays = (
+        np.concatenate([getattr(first, k)[mine], getattr(second, k)[theirs]])
+        for k in ('frames_N', 'boxes_N4', 'action_N')
     )
+    return Found((start, end), best.score, window, *arrays)
 
 
 class BestTubes:

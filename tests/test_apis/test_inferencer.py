@@ -8,8 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
-from fake_grounder import CONFIG, FakeGrounder
+from fake_grounder import CONFIG, save_weights, save_work, write_video
 from mmengine.config import Config
 
 from hero_mm.apis import TubeInferencer
@@ -18,7 +17,7 @@ from hero_mm.datasets.video_reader import VideoError
 from hero_mm.evaluation import load_predictions
 from hero_mm.files import WriteError
 from hero_mm.models import WordTextEncoder
-from hero_mm.visualization import VideoWriter, render
+from hero_mm.visualization import render
 
 FRAMES, WIDTH, HEIGHT, FPS = 40, 64, 48, 20
 BEST = 'best_tube_m_vIoU_epoch_1.pth'
@@ -28,25 +27,14 @@ BARE = dict(CONFIG, test_dataloader=dict(dataset=dict(type='D')))
 @pytest.fixture(scope='module')
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp('video') / 'my clip.mp4'
-    with VideoWriter(path, fps=FPS) as writer:
-        for value in range(FRAMES):
-            image = np.full((HEIGHT, WIDTH, 3), 4 * value, np.uint8)
-            writer.write(image)
-    return path
-
-
-def save_weights(path, width=2):
-    model = FakeGrounder(width)
-    torch.save(dict(meta={}, state_dict=model.state_dict()), path)
+    return write_video(path, range(0, 4 * FRAMES, 4), FPS)
 
 
 @pytest.fixture
 def work_dir(tmp_path):
-    folder = tmp_path / 'work'
-    folder.mkdir()
-    Config(CONFIG).dump(str(folder / 'fake.py'))
-    for name in ('epoch_2.pth', BEST, 'other.pth'):
-        save_weights(folder / name, 5 if name == 'other.pth' else 2)
+    folder = save_work(tmp_path / 'work')
+    save_weights(folder / BEST)
+    save_weights(folder / 'other.pth', 5)
     return folder
 
 
@@ -242,7 +230,7 @@ def test_the_best_checkpoint_is_taken(work_dir, tmp_path, monkeypatch):
         (dict(model='none'), FileNotFoundError, 'none. does not exist'),
         (dict(model=Config(dict(model={}))), ValueError, 'test_dataloader'),
         (
-            dict(model=Config(BARE), weights='work/epoch_2.pth'),
+            dict(model=Config(BARE), weights='work/epoch_1.pth'),
             ValueError,
             'no test_dataloader.dataset.pipeline',
         ),
@@ -338,9 +326,7 @@ def test_answers_are_written_before_drawings(
 def test_a_part_that_one_video_lacks_takes_no_answer_along(
     inferencer, video, tmp_path
 ):
-    short = tmp_path / 'short.mp4'
-    with VideoWriter(short, 5) as writer:
-        writer.write(np.zeros((32, 48, 3), np.uint8))
+    short = write_video(tmp_path / 'short.mp4', [0], 5)
     result = inferencer([video, short], 'x', segment=(0.5, 0.7))
     assert len(result['predictions'][0]) == 1 and not result['predictions'][1]
     assert 'inside the video' in result['errors'][str(short)]

@@ -8,8 +8,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from fake_grounder import CONFIG, FakeGrounder
-from mmengine.config import Config
+from fake_grounder import CONFIG, FakeGrounder, save_work, write_video
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer
@@ -26,7 +25,7 @@ from hero_mm.datasets.transforms.sampling import (
     uniform_grid,
 )
 from hero_mm.datasets.video_reader import VideoError, open_video
-from hero_mm.visualization import VideoWriter, write_png
+from hero_mm.visualization import write_png
 
 # The fake model sees 8 frames: a window of 2 s of these is 8 of 20.
 FPS = 10
@@ -57,20 +56,14 @@ class FakeFinder(FakeGrounder):
 
 
 def write(path, number, bright=EVENT):
-    with VideoWriter(path, fps=FPS) as writer:
-        for frame in range(number):
-            value = 200 if bright[0] <= frame < bright[1] else frame % 50
-            writer.write(np.full((48, 64, 3), value, np.uint8))
-    return path
+    greys = [frame % 50 for frame in range(number)]
+    greys[slice(*bright)] = [200] * len(greys[slice(*bright)])
+    return write_video(path, greys, FPS)
 
 
 def make(tmp_path, config=CONFIG, **options):
-    folder = tmp_path / 'work'
-    folder.mkdir(exist_ok=True)
-    Config(config).dump(str(folder / 'fake.py'))
-    state = FakeGrounder().state_dict()
-    torch.save(dict(meta={}, state_dict=state), folder / 'epoch_1.pth')
-    return TubeInferencer(folder, device='cpu', **options)
+    work = save_work(tmp_path / 'work', config)
+    return TubeInferencer(work, device='cpu', **options)
 
 
 @pytest.fixture(scope='module')
