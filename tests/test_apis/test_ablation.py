@@ -5,14 +5,12 @@ The tool around it is tested in tests/test_tools/test_ablate.py.
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from test_tools_cli import PATH, TINY_CONFIG
+from programs import run_program
+from test_tools_cli import TINY_CONFIG
 from zoo import small_hero
 
 from hero_mm.apis import ablation
@@ -229,17 +227,8 @@ def test_the_tools_train_test_and_measure(repo_root, tmp_path):
         "runs = [dict(name='a', config='toy.py', "
         'budget=dict(cpu_seconds=0.02))]'
     )
-    done = subprocess.run(
-        [sys.executable, repo_root / 'tools/analysis_tools/ablate.py']
-        + ['s.py', '--out', 'out'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': PATH},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    tool = repo_root / 'tools/analysis_tools/ablate.py'
+    run_program(tool, 's.py', '--out', 'out', cwd=tmp_path)
     path = tmp_path / 'out/a/seed0/result.json'
     result = json.loads(path.read_text())
     assert result['tests']['test']['scores']['m_vIoU'] == 0.5

@@ -28,32 +28,25 @@ stub = dict(
 """
 
 
-def video(queries, first):
-    """A video with an object, and sentences about its first ten frames."""
-    boxes = {str(frame): [0, 0, 10, 10] for frame in range(20)}
-    told = dict(path='x.mp4', frame_count=20, fps=5.0, width=20, height=20)
-    asked = [
-        dict(
-            query_id=str(first + place),
-            text='a box',
-            type='declarative',
-            span=[0, 10],
-            track_id='0',
-        )
-        for place in range(queries)
-    ]
-    return dict(told, tracks={'0': dict(category='a', boxes=boxes)}), asked
-
-
 def write_data(folder):
-    """A config, and an annotation of two videos with 2 + 1 queries."""
-    parts = [video(2, 0), video(1, 2)]
+    """A config, and an annotation of two videos with 2 + 1 queries.
+
+    Each has an object, and sentences about its first ten frames.
+    """
+    boxes = {str(frame): [0, 0, 10, 10] for frame in range(20)}
+    video = dict(path='x.mp4', frame_count=20, fps=5.0, width=20, height=20)
+    video['tracks'] = {'0': dict(category='a', boxes=boxes)}
+    query = dict(text='a box', type='declarative', span=[0, 10], track_id='0')
     annotation = dict(
         metainfo=dict(format='hero_mm/1', dataset='toy', split='test'),
-        videos={f'v{i}': told for i, (told, _) in enumerate(parts)},
+        videos=dict(v0=video, v1=video),
         data_list=[
-            dict(video_id=f'v{i}', segment=[0, 20], queries=asked)
-            for i, (_, asked) in enumerate(parts)
+            dict(
+                video_id=name,
+                segment=[0, 20],
+                queries=[dict(query, query_id=one) for one in ids],
+            )
+            for name, ids in (('v0', '01'), ('v1', '2'))
         ],
     )
     (folder / 'test.json').write_text(json.dumps(annotation))
@@ -144,7 +137,7 @@ def measure(cfg, words):
     if cfg['stub'].get('no_cost'):
         sys.exit('\nerror: this model cannot be counted')
     found = dict(params=1234567, flops=2.5e9, ms=12.5, errors={})
-    Path(value_of(words, '--out')).write_text(json.dumps(found))
+    Path(words[2]).write_text(json.dumps(found))
 
 
 if __name__ == '__main__':

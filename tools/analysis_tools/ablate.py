@@ -72,11 +72,6 @@ def find_suite(name: str) -> Path:
     return path
 
 
-def interrupt(*unused: object) -> None:
-    """Stop as Ctrl-C does, so that no training stays behind."""
-    raise KeyboardInterrupt
-
-
 def main(
     argv: Optional[Sequence[str]] = None,
     commands: Optional[Mapping[str, Sequence[str]]] = None,
@@ -96,7 +91,8 @@ def main(
     if args.report:
         print(f'Report: {ablation.write_report(suite, out)}')
         return
-    signal.signal(signal.SIGTERM, interrupt)
+    # It stops as Ctrl-C does, so that no training stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     limit, devices = args.time_limit, torch.cuda.device_count()
     scheduler = ablation.Scheduler(
         suite,

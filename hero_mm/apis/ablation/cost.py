@@ -1,16 +1,14 @@
 """What a clip costs at test time: parameters, FLOPs, milliseconds.
 
-``python -m hero_mm.apis.ablation.cost CONFIG CHECKPOINT --out FILE``. Counted
+``python -m hero_mm.apis.ablation.cost CONFIG CHECKPOINT FILE``. Counted
 and timed are real clips of the test split with all the sentences of an item,
 as retrieval depends on what is seen.
 """
 
-import argparse
 import statistics
 import sys
-from collections.abc import Sequence
 from functools import partial
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
@@ -65,19 +63,15 @@ def measure_cost(
     )
 
 
-def main(argv: Optional[Sequence[str]] = None) -> None:
+def main() -> None:
     """Measure by the command line."""
-    parser = argparse.ArgumentParser(description='Measure what a clip costs')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', required=True, help='JSON file')
-    args = parser.parse_args(argv)
-    cfg = read_config(args.config)
+    config, checkpoint, out = sys.argv[1:]
+    cfg = read_config(config)
     init_default_scope(cfg.get('default_scope', 'hero_mm'))
     model = MODELS.build(cfg.model).eval()
-    load_weights(model, args.checkpoint)
+    load_weights(model, checkpoint)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    write_json(args.out, measure_cost(model, dataset))
+    write_json(out, measure_cost(model, dataset))
 
 
 if __name__ == '__main__':

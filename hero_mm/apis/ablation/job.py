@@ -275,7 +275,7 @@ class Job:
             file = place / 'cost.json'
             what = f'the cost of {trial.name!r}'
             try:
-                yield from start(what, 'cost', *model, '--out', file)
+                yield from start(what, 'cost', *model, file)
                 found.update(read_json(file))
             except StageError as error:  # The table says it.
                 found['errors'] = dict(cost=str(error))

@@ -9,14 +9,15 @@ import re
 import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from hero_mm.datasets.annotation import GroundingAnnotation, load_annotation
+from hero_mm.datasets.annotation import load_annotation
 from hero_mm.errors import UserError
 from hero_mm.evaluation import compare_scores, load_predictions, score_tubes
 from hero_mm.evaluation.analysis import LEVEL, Difference
@@ -33,6 +34,8 @@ DASH = '–'
 REPORT, TABLE = 'report.md', 'table.csv'
 MEASURED = ('params', 'flops', 'ms')
 SPENT = ('clips', 'cpu_seconds', 'gpu_seconds')
+FORMS = dict(params=',.0f', gflops='.3g', ms='.1f')
+FORMS.update(dict.fromkeys(SPENT, ',.0f'))
 LABELS = {
     'clips': 'clips trained',
     'cpu_seconds': 'CPU-seconds of training',
@@ -65,16 +68,9 @@ class Mean(NamedTuple):
 class Row:
     """A trained model under a test, over its seeds.
 
-    Attributes:
-        text (str): ``RUN`` or ``RUN/TEST``.
-        run (Run): The run.
-        trial (Trial): The test.
-        results (dict[int, dict]): Results by seed.
-        means (dict[str, Mean]): Scores, and what was spent and measured.
-        reference (str): The row that it is compared to, '' without one.
-        differences (dict[str, Difference]): By score: first the reference,
-            then this row.
-        notes (list[str]): What is missing, and why.
+    ``text`` is ``RUN`` or ``RUN/TEST``; ``results`` are by seed, ``means`` of
+    scores and of what was spent and measured. A difference is to the row
+    ``reference``, '' without one; ``notes`` say what is missing.
     """
 
     text: str
@@ -133,8 +129,8 @@ class _Reader:
 
     def __init__(self, suite: Suite, out: Path) -> None:
         self.suite, self.out = suite, out
-        self._annotations: dict[str, GroundingAnnotation] = {}
-        self._scores: dict[Path, tuple[TubeScores, list[str]]] = {}
+        self._annotation = cache(load_annotation)
+        self._scores_of = cache(self._score)
 
     def rows(self, table: Comparison) -> list[Row]:
         """The rows of a table; those without a result say why."""
@@ -190,9 +186,9 @@ class _Reader:
         why = f'{row.reference} has no result at the same seed'
         try:
             if seeds:
-                first, clusters = self._pooled(other, seeds)
+                first, videos = self._pooled(other, seeds)
                 second, _ = self._pooled(row, seeds)
-                found = compare_scores(first, second, clusters)
+                found = compare_scores(first, second, videos)
                 row.differences = {one.key: one for one in found}
                 return
         except (ValueError, FileNotFoundError) as error:
@@ -204,48 +200,45 @@ class _Reader:
         self, row: Row, seeds: Sequence[int]
     ) -> tuple[TubeScores, list[str]]:
         """Scores at some seeds as of one model, and the video of each."""
-        both = [self._scores_of(row, seed) for seed in seeds]
-        parts = [scores for scores, _ in both]
-        pooled = TubeScores(
-            parts[0].protocol,
-            [f'{n}:{key}' for n, p in enumerate(parts) for key in p.query_ids],
-            [kind for part in parts for kind in part.query_types],
-            np.concatenate([part.tiou for part in parts]),
-            np.concatenate([part.viou for part in parts]),
-            np.concatenate([part.gt_viou for part in parts]),
-            missing=[],
-            unknown=[],
-        )
-        return pooled, [video for _, videos in both for video in videos]
-
-    def _scores_of(self, row: Row, seed: int) -> tuple[TubeScores, list[str]]:
-        """Scores of every query of a test, and their videos."""
-        folder = Job(row.run, seed, self.out).path / 'tests' / row.trial.name
-        if folder not in self._scores:
+        found = []
+        for seed in seeds:
             test = row.results[seed]['tests'][row.trial.name]
-            path = test['annotation']
-            if not path:
-                raise UserError('the config of the test has no ann_file')
-            if path not in self._annotations:
-                self._annotations[path] = load_annotation(path)
-            annotation = self._annotations[path]
-            predictions, _ = load_predictions(folder / 'predictions.json')
-            with warnings.catch_warnings():
-                # What is missing scores 0, as the test has reported.
-                warnings.simplefilter('ignore')
-                scores = score_tubes(
-                    annotation.ground_truths(),
-                    predictions,
-                    test['protocol'],
-                    dataset=annotation.metainfo.get('dataset'),
-                )
-            videos = [
-                clip['video_id']
-                for clip in annotation.data_list
-                for _ in clip['queries']
-            ]
-            self._scores[folder] = (scores, videos)
-        return self._scores[folder]
+            folder = Job(row.run, seed, self.out).path / 'tests'
+            how = test['annotation'], test['protocol']
+            found.append(self._scores_of(folder / row.trial.name, *how))
+        scores, videos = zip(*found)
+        arrays = {
+            name: np.concatenate([getattr(one, name) for one in scores])
+            for name in ('tiou', 'viou', 'gt_viou')
+        }
+        ids = [
+            f'{n}:{k}' for n, one in enumerate(scores) for k in one.query_ids
+        ]
+        types = [kind for one in scores for kind in one.query_types]
+        pooled = replace(scores[0], query_ids=ids, query_types=types, **arrays)
+        return pooled, [video for part in videos for video in part]
+
+    def _score(
+        self, folder: Path, path: str, protocol: str
+    ) -> tuple[TubeScores, list[str]]:
+        """Scores of every query of a test, and their videos."""
+        if not path:
+            raise UserError('the config of the test has no ann_file')
+        annotation = self._annotation(path)
+        predictions, _ = load_predictions(folder / 'predictions.json')
+        with warnings.catch_warnings():
+            # What is missing scores 0, as the test has reported.
+            warnings.simplefilter('ignore')
+            scores = score_tubes(
+                annotation.ground_truths(),
+                predictions,
+                protocol,
+                dataset=annotation.metainfo.get('dataset'),
+            )
+        videos: list[str] = []
+        for clip in annotation.data_list:
+            videos += [clip['video_id']] * len(clip['queries'])
+        return scores, videos
 
 
 Tables = Sequence[tuple[Comparison, Sequence[Row]]]
@@ -279,14 +272,9 @@ def _markdown(rows: Sequence[Row]) -> Iterator[str]:
         else:
             shown = f'{points(difference.value)} ({row.reference})'
             cells += [shown, interval(difference)]
-        for name, form in (
-            ('params', ',.0f'),
-            ('gflops', '.3g'),
-            ('ms', '.1f'),
-            *((name, ',.0f') for name in SPENT),
-        ):
-            value = row.value(name)
-            cells.append(format(value, form) if value else DASH)
+        numbers = {name: row.value(name) for name in FORMS}
+        for name, value in numbers.items():
+            cells.append(format(value, FORMS[name]) if value else DASH)
         lines.append(cells)
     for line in lines:
         escaped = [cell.replace('|', '\\|') for cell in line]
@@ -340,11 +328,11 @@ def _draw_curves(title: str, rows: Sequence[Row], out: Path) -> Iterator[Path]:
         if row.run.budget.kind != 'trained'
     }
     results = [one for found in runs.values() for one in found.values()]
-    on_gpu = any(result['gpu_seconds'] for result in results)
-    seconds = 'gpu_seconds' if on_gpu else 'cpu_seconds'
-    # The file of the cost has the time of a GPU as that of the clock.
-    keys = {'clips': 'clips', seconds: 'wall_seconds' if on_gpu else seconds}
-    for kind, key in keys.items():
+    seconds = ('cpu_seconds', 'cpu_seconds')
+    if any(result['gpu_seconds'] for result in results):
+        # The file of the cost has the time of a GPU as that of the clock.
+        seconds = ('gpu_seconds', 'wall_seconds')
+    for kind, key in (('clips', 'clips'), seconds):
         lines = [
             Series(name, *_curve(result, key))
             for name, found in runs.items()

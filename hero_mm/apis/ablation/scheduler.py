@@ -50,7 +50,7 @@ def commands_of(root: Path) -> dict[str, list[str]]:
 
     ``train`` takes ``CONFIG --work-dir DIR --seed N`` and ``--resume`` or
     ``--no-validate``; ``test`` takes ``CONFIG CHECKPOINT --work-dir DIR
-    --dump FILE``, ``cost`` takes ``CONFIG CHECKPOINT --out FILE``.
+    --dump FILE``, ``cost`` takes ``CONFIG CHECKPOINT FILE``.
     """
     return dict(
         train=[sys.executable, str(root / 'tools/train.py')],

@@ -137,7 +137,15 @@ def read_suite(name: str, given: Mapping[str, Any]) -> Suite:
     for text in filter(None, rows):
         suite.row(text)
     for run in runs:
-        _check_budget(suite, run)
+        kind, name = run.budget
+        if kind not in OTHERS or '/' in name:
+            continue
+        other = suite.run(name)
+        if other.budget.kind in OTHERS:
+            raise UserError(
+                f'run {run.name!r} depends on {other.name!r}, whose budget is '
+                f'{other.budget}: name one that has an amount'
+            )
     return suite
 
 
@@ -179,18 +187,6 @@ def _read_budget(name: Any, given: Any) -> Budget:
         f'of {", ".join(AMOUNTS)}, or the name of a run for '
         f'{", ".join(OTHERS)}; got {given!r}'
     )
-
-
-def _check_budget(suite: Suite, run: Run) -> None:
-    """A run that another one depends on must be there."""
-    budget = run.budget
-    if budget.kind in OTHERS and '/' not in budget.value:
-        other = suite.run(budget.value)
-        if other.budget.kind in OTHERS:
-            raise UserError(
-                f'run {run.name!r} depends on {other.name!r}, whose budget is '
-                f'{other.budget}: name one that has an amount'
-            )
 
 
 def _check_names(what: str, names: Sequence[Any]) -> None:
