@@ -208,8 +208,19 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
     name that it does not know for that of an object in any module, and calls
     it. UserError where the config of a package does not build.
     """
+    module: Any = registry_module
+    logger, me = MMLogger.get_current_instance(), threading.get_ident()
     # One at a time, or one would put back what another has put there.
-    with _BUILDING, _family_alone('label' in cfg and not trust):
+    with _BUILDING:
+        level, found = logger.level, module.get_object_from_string
+
+        def find(name: str) -> Any:
+            # Other threads find what they found before.
+            return None if threading.get_ident() == me else found(name)
+
+        logger.setLevel(max(level, logging.WARNING))
+        if 'label' in cfg and not trust:
+            module.get_object_from_string = find
         try:
             yield
         except (UserError, ImportError, OSError):
@@ -223,30 +234,9 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
                 f'{cfg.label.get("hero_mm_version", "?")!s:.20}, this is '
                 f'{__version__}'
             ) from error
-
-
-@contextmanager
-def _family_alone(only: bool) -> Iterator[None]:
-    """Be quiet and, with ``only``, find registered classes alone.
-
-    Other threads find what they found before.
-    """
-    module: Any = registry_module
-    logger = MMLogger.get_current_instance()
-    level, found = logger.level, module.get_object_from_string
-    me = threading.get_ident()
-
-    def find(name: str) -> Any:
-        return None if threading.get_ident() == me else found(name)
-
-    logger.setLevel(max(level, logging.WARNING))
-    if only:
-        module.get_object_from_string = find
-    try:
-        yield
-    finally:
-        module.get_object_from_string = found
-        logger.setLevel(level)
+        finally:
+            module.get_object_from_string = found
+            logger.setLevel(level)
 
 
 def trained_on(cfg: Config) -> str:

@@ -5,17 +5,14 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from fake_grounder import CONFIG, FakeGrounder
-from mmengine.config import Config
+from fake_grounder import save_work, write_video
 from mmengine.logging import MMLogger
+from programs import run_program
 
 from hero_mm import cli
 from hero_mm.apis import TubeInferencer, asking
@@ -24,7 +21,7 @@ from hero_mm.apis.asking import Asking
 from hero_mm.apis.inputs import short_names
 from hero_mm.evaluation import load_predictions
 from hero_mm.models import WordTextEncoder
-from hero_mm.visualization import VideoWriter, write_png
+from hero_mm.visualization import write_png
 
 TEXTS = ['red', 'what moves', 'the one [/x] that jumps']
 
@@ -33,15 +30,10 @@ TEXTS = ['red', 'what moves', 'the one [/x] that jumps']
 def place(tmp_path, monkeypatch):
     """A trained model, a folder of three videos."""
     monkeypatch.chdir(tmp_path)
-    os.makedirs('work')
     os.makedirs('videos/sub')
-    Config(CONFIG).dump('work/fake.py')
-    state = FakeGrounder().state_dict()
-    torch.save(dict(meta={}, state_dict=state), 'work/epoch_1.pth')
+    save_work('work')
     for number, name in enumerate(['a', 'b', 'sub/a']):
-        with VideoWriter(f'videos/{name}.mp4', fps=10) as writer:
-            for value in range(12 + number):
-                writer.write(np.full((48, 64, 3), 9 * value, np.uint8))
+        write_video(f'videos/{name}.mp4', range(0, 9 * (12 + number), 9))
     return tmp_path
 
 
@@ -146,15 +138,8 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-def run(repo_root, *command):
-    path = f'{repo_root}:{repo_root / "tests"}'
-    return subprocess.run(
-        [sys.executable, *command, '--model', 'work', '--device', 'cpu'],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'},
-    )
+def run(*words, code=0):
+    return run_program(*words, '--model', 'work', '--device', 'cpu', code=code)
 
 
 def answered(states):
@@ -171,7 +156,7 @@ def answered(states):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on(place, repo_root):
+def test_a_run_that_is_killed_goes_on(place):
     """200 videos, five sentences: within a line, then among the files."""
     os.makedirs('many')
     names = [f'many/{number:03d}.mp4' for number in range(200)]
@@ -181,8 +166,7 @@ def test_a_run_that_is_killed_goes_on(place, repo_root):
     words = ['ground', 'many', *texts, '--out', 'out', '--top', '2']
     # Answers, then two files, a line each.
     for lines, code in ((333, -9), (1000 - 333 + 1, -9), (9999, 0)):
-        done = run(repo_root, '-c', KILLED, str(lines), *words)
-        assert done.returncode == code, done.stderr
+        run('-c', KILLED, lines, *words, code=code)
     # Each pair was asked exactly once.
     asked = [(name, text) for name in names for text in texts]
     assert answered((place / 'out').glob('.*.jsonl')) == asked == pairs()
@@ -191,7 +175,7 @@ def test_a_run_that_is_killed_goes_on(place, repo_root):
 
 
 @pytest.mark.slow
-def test_processes_share_a_folder(place, repo_root):
+def test_processes_share_a_folder(place):
     """Under torchrun all is answered once, and a stop loses no answer."""
     words = '-m torch.distributed.run --standalone --nproc_per_node=2'
     code = 'import sys, fake_grounder\nfrom hero_mm import cli\n'
@@ -199,14 +183,12 @@ def test_processes_share_a_folder(place, repo_root):
     ground = ['run.py', 'ground', 'videos', *TEXTS, '--out', 'out']
     Path('videos/b.mp4').rename('b.mp4')
     Path('videos/b.mp4').write_text('not a video')
-    done = run(repo_root, *words.split(), *ground)
     # Of the second process; the first one says it.
-    assert done.returncode == 1
+    done = run(*words.split(), *ground, code=1)
     assert done.stderr.count('1 of 3 videos have no answer') == 1
     assert pairs() == [pair for pair in ALL if '/b.' not in pair[0]]
     os.replace('b.mp4', 'videos/b.mp4')
-    done = run(repo_root, *words.split(), *ground)
-    assert done.returncode == 0, done.stderr
+    run(*words.split(), *ground)
     assert pairs() == ALL
     # What the first run knew was not asked again.
     states = sorted(Path('out').glob('.hero_mm-*.jsonl'))
