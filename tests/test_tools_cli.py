@@ -6,22 +6,19 @@ below them.
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from forks import Forks
 from mmengine.config import Config
+from programs import PATH, ROOT, run_program
 from tiny_runner import Line
 
 from hero_mm import cli
 from hero_mm.apis.checkpoint import read_checkpoint
 from hero_mm.engine.work_lock import hold_work_dir, release_work_dir
 
-ROOT = Path(__file__).resolve().parent.parent
-PATH = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
 TINY_CONFIG = """
 _base_ = {base!r}
 default_scope = 'mmengine'
@@ -143,22 +140,9 @@ def test_another_schedule_is_refused_or_taken(run):
 
 @pytest.mark.slow
 def test_two_processes_train_and_validate(toy):
-    done = subprocess.run(
-        ['bash', str(ROOT / 'tools/dist_train.sh'), 'toy.py', '2']
-        + ['--work-dir', 'two'],
-        cwd=toy,
-        env={
-            **os.environ,
-            'PYTHON': sys.executable,
-            'PYTHONPATH': PATH,
-            'OMP_NUM_THREADS': '1',
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    words = ROOT / 'tools/dist_train.sh', 'toy.py', 2, '--work-dir', 'two'
+    given = dict(program='bash', cwd=toy, PYTHON=sys.executable)
+    done = run_program(*words, **given)
     # Four samples a process, two a step; all eight are scored.
     assert 'Epoch(train) [1][2/2]' in done.stdout
     scores = 'tube/m_vIoU: 0.5000  tube/clips: 8'
@@ -173,14 +157,10 @@ def echo(tmp_path):
         path = tmp_path / program
         path.write_text('#!/bin/sh\necho "$@"\n')
         path.chmod(0o755)
-        places = f'{tmp_path}:{os.environ["PATH"]}'
-        env = {**os.environ, 'PATH': places, 'PYTHON': program}
-        command = ['bash', str(ROOT / f'tools/{name}.sh'), *words]
-        env.update(variables)
-        done = subprocess.run(
-            command, env=env, stdout=subprocess.PIPE, text=True, check=True
-        )
-        return done.stdout.strip()
+        env = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', PYTHON=program)
+        script = ROOT / f'tools/{name}.sh'
+        env.update(variables, program='bash')
+        return run_program(script, *words, **env).stdout.strip()
 
     return call
 
@@ -215,9 +195,9 @@ def test_processes_meet_at_a_free_port_or_at_the_one_named(
 
 @pytest.mark.parametrize('name', ['dist_train', 'dist_test', 'slurm_train'])
 def test_launchers_say_how_they_are_called(name):
-    script = str(ROOT / f'tools/{name}.sh')
-    done = subprocess.run(['bash', script], capture_output=True, text=True)
-    assert done.returncode == 2 and f'tools/{name}.sh' in done.stderr
+    script = f'tools/{name}.sh'
+    done = run_program(ROOT / script, program='bash', code=2)
+    assert script in done.stderr
 
 
 def test_slurm_starts_the_tool(echo):

@@ -3,6 +3,13 @@
 import pytest
 
 
+@pytest.fixture(scope='module')
+def tool(request, load_tool):
+    """The tool that a file of tests is named after."""
+    name = request.path.stem.removeprefix('test_')
+    return load_tool(f'analysis_tools/{name}')
+
+
 @pytest.fixture
 def explain(capsys):
     """What a tool tells its user about a wrong call, as one paragraph."""

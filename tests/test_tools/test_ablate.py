@@ -37,11 +37,6 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def tool(load_tool):
-    return load_tool('analysis_tools/ablate')
-
-
-@pytest.fixture
 def run(tool, place, capsys):
     """Run the tool on runs; gives what it wrote."""
 

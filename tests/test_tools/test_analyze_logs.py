@@ -32,11 +32,6 @@ def write(path, lines, tail=''):
     return path
 
 
-@pytest.fixture(scope='module')
-def tool(load_tool):
-    return load_tool('analysis_tools/analyze_logs')
-
-
 @pytest.fixture
 def work(tmp_path):
     """A work dir whose second run repeats two iterations and is killed."""

@@ -4,11 +4,6 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope='module')
-def tool(load_tool):
-    return load_tool('analysis_tools/diagnose')
-
-
 def test_links_and_gaps_are_counted_apart(tool):
     # Found in slot 2, 2, hidden, hidden, 2, then in slot 0.
     slots = torch.tensor([2, 2, -1, -1, 2, 0])[:, None]

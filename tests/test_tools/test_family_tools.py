@@ -6,18 +6,15 @@ the config brings it along. Data must be there, for ``prepare`` is ours.
 
 import importlib.util
 import json
-import os
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from programs import ROOT, run_program
 from tiny_hero import write_config
 
-ROOT = Path(__file__).resolve().parents[2]
 # Logged in each iteration, tested on the videos of the validation.
 MORE = """
 prepare = dict(
@@ -51,16 +48,7 @@ def place(tmp_path_factory, shapes_data):
 
 def run(folder, tool, *words, code=0):
     """Run a tool in a folder; gives what it wrote."""
-    done = subprocess.run(
-        [sys.executable, tool, 'tiny.py', *map(str, words)],
-        cwd=folder,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+    done = run_program(tool, 'tiny.py', *words, cwd=folder, code=code)
     return done.stdout + done.stderr
 
 

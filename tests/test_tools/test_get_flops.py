@@ -6,11 +6,6 @@ import pytest
 from mmengine.config import Config
 
 
-@pytest.fixture(scope='module')
-def tool(load_tool):
-    return load_tool('analysis_tools/get_flops')
-
-
 def config(*steps, wrapped=False):
     dataset = dict(type='D', pipeline=list(steps))
     if wrapped:

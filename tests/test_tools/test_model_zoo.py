@@ -5,12 +5,11 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 import zoo
+from programs import run_program
 
 DOC = 'docs/model_zoo.md'
 # Small variants, towers and whole detectors take seconds: the slow tests have
@@ -70,13 +69,8 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope='module')
-def module(load_tool):
-    return load_tool('analysis_tools/model_zoo')
-
-
-@pytest.fixture(scope='module')
-def written(repo_root, module):
-    return module.cells_of((repo_root / DOC).read_text(encoding='utf-8'))
+def written(repo_root, tool):
+    return tool.cells_of((repo_root / DOC).read_text(encoding='utf-8'))
 
 
 def check_alone_and_beside(encoder):
@@ -106,7 +100,7 @@ def check_alone_and_beside(encoder):
         )
 
 
-def test_row(row, written, module):
+def test_row(row, written, tool):
     result = zoo.try_row(row)
     if result.missing:
         pytest.skip(result.problem)
@@ -116,7 +110,7 @@ def test_row(row, written, module):
     cells = written[row.name]
     if not any('install' in cell for cell in cells):
         # What it costs and what it says is what the document says.
-        found = module.cells_of_row(row, result)
+        found = tool.cells_of_row(row, result)
         assert cells[: len(found)] == found
 
 
@@ -125,66 +119,49 @@ def rows(repo_root):
     return zoo.all_rows(repo_root / 'configs')
 
 
-def test_the_document_has_these_rows(written, rows, module):
-    heads = {head[0] for _, head in module.TABLES.values()} | {'---'}
+def test_the_document_has_these_rows(written, rows, tool):
+    heads = {head[0] for _, head in tool.TABLES.values()} | {'---'}
     assert set(written) - heads == {row.name for row in rows}
 
 
 @pytest.mark.parametrize(
     'name', ['hero_r50_vidstg', 'hero_video-swin-t_vidstg']
 )
-def test_the_full_size_is_that_of_the_document(name, written, rows, module):
+def test_the_full_size_is_that_of_the_document(name, written, rows, tool):
     (row,) = (row for row in rows if row.name == name)
-    assert written[name][-2:] == module.whole_cells(row)
+    assert written[name][-2:] == tool.whole_cells(row)
 
 
 def row_of(kind='tower', name='mine', **parts):
     return zoo.Row(kind, name, lambda folder: parts)
 
 
-def test_what_fails_is_a_result(monkeypatch):
-    """A missing package is no failure, an error of another kind no refusal."""
-    shall = zoo.Row('refused', 'mine', dict, refused=True)
-    backbone = dict(type='notapackage.Net')
-    tower = dict(type='VideoEncoder', embed_dims=16, backbone=backbone)
-    result = zoo.try_row(row_of(video_encoder=tower))
-    assert result.missing and not result.trained
-    assert result.is_right_for(row_of())
-    result = zoo.try_row(row_of(video_encoder=dict(type='Nothing')))
-    assert 'Nothing' in result.problem and not result.missing
-    assert not result.is_right_for(row_of())
-    assert not zoo.Result(problem='KeyError: 3').is_right_for(shall)
-    assert not zoo.Result(predicted=True).is_right_for(shall)
-    monkeypatch.setattr(zoo.math, 'isfinite', lambda value: False)
-    assert zoo.try_row(row_of()).problem.startswith('the loss is ')
-
-
 def test_the_document_is_written_though_a_row_fails(
-    module, tmp_path, monkeypatch, capsys
+    tool, tmp_path, monkeypatch, capsys
 ):
     broken = row_of(name='broken', video_encoder=dict(type='NoSuchEncoder'))
     rows = [row_of('generator', 'ours'), broken]
     monkeypatch.setattr(zoo, 'all_rows', lambda configs: rows)
     page = tmp_path / 'zoo.md'
-    monkeypatch.setattr(module, 'PAGE', page)
+    monkeypatch.setattr(tool, 'PAGE', page)
 
-    page.write_text(f'before\n{module.BEGIN}\n{module.END}\nafter\n')
+    page.write_text(f'before\n{tool.BEGIN}\n{tool.END}\nafter\n')
     with pytest.raises(ValueError, match='1 rows fail: broken'):
-        module.main([])
+        tool.main([])
     said = capsys.readouterr().out
     assert 'ok    ours: runs' in said and 'FAILS broken: ' in said
     text = page.read_text()
     assert text.startswith('before\n') and text.endswith('\nafter\n')
-    cells = module.cells_of(text)
+    cells = tool.cells_of(text)
     assert cells['ours'][-2:] == ['yes', 'yes']
     assert 'NoSuchEncoder' in cells['broken'][-2]
     # Some rows again: the others stay as they are.
     # So do the versions that they were tried with.
     old = text.replace('NoSuchEncoder', 'as it was')
     page.write_text(old.replace('Written with torch', 'Written with old'))
-    module.main(['--only', 'our'])
+    tool.main(['--only', 'our'])
     text = page.read_text()
-    assert 'as it was' in module.cells_of(text)['broken'][-2]
+    assert 'as it was' in tool.cells_of(text)['broken'][-2]
     assert 'Written with old' in text and 'Written with torch' not in text
 
 
@@ -205,12 +182,6 @@ def test_tools_for_a_checkout_say_so_in_a_wheel(
         'raise ModuleNotFoundError("No module named \'pytest\'")'
     )
     shutil.copy(repo_root / f'tools/analysis_tools/{name}.py', folder)
-    done = subprocess.run(
-        [sys.executable, folder / f'{name}.py', '--help'],
-        env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{repo_root}'},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1 and wanted in done.stderr
-    assert 'Traceback' not in done.stderr
+    path = dict(PYTHONPATH=f'{tmp_path}:{repo_root}')
+    done = run_program(folder / f'{name}.py', '--help', code=1, **path)
+    assert wanted in done.stderr and 'Traceback' not in done.stderr

@@ -5,11 +5,6 @@ import torch
 from mmengine.config import Config
 
 
-@pytest.fixture(scope='module')
-def tool(load_tool):
-    return load_tool('analysis_tools/print_config')
-
-
 def printed(tool, capsys, *words):
     tool.main([str(word) for word in words])
     title, _, text = capsys.readouterr().out.partition('\n')

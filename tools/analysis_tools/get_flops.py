@@ -11,7 +11,7 @@ Examples::
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Optional
 
 from mmengine.config import Config, DictAction
 
@@ -58,12 +58,6 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return args
 
 
-def test_steps(cfg: Config) -> dict[str, Mapping[str, Any]]:
-    """The steps of the test pipeline by the name of their type."""
-    steps = unwrapped(cfg, 'test', 'pipeline').get('pipeline') or []
-    return {str(step['type']).rpartition('.')[-1]: step for step in steps}
-
-
 def clip_shape(
     shape: Optional[Sequence[int]], cfg: Config
 ) -> tuple[int, int, int]:
@@ -76,7 +70,8 @@ def clip_shape(
             f'--shape {" ".join(map(str, sizes))}: give HEIGHT WIDTH or '
             'FRAMES 3 HEIGHT WIDTH'
         )
-    steps = test_steps(cfg)
+    pipeline = unwrapped(cfg, 'test', 'pipeline').get('pipeline') or []
+    steps = {str(step['type']).rpartition('.')[-1]: step for step in pipeline}
     sample = steps.get('SampleClipFrames', {})
     frames = sample.get('max_frames') or sample.get('num_frames')
     if frames is None:
