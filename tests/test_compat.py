@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import subprocess
 import sys
 import types
 from importlib.metadata import PackageNotFoundError, distributions
@@ -10,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, distributions
 import pytest
 import torch
 from mmengine.config import Config
+from programs import run_program
 
 from hero_mm import compat
 from hero_mm.mmcv_ops import MMCVExtension
@@ -20,15 +20,8 @@ def needs(module):
     return pytest.mark.skipif(absent, reason=f'needs {module}')
 
 
-def in_fresh_python(code, *args):
-    done = subprocess.run(
-        [sys.executable, '-c', code, *args],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def in_fresh_python(*words):
+    return run_program('-c', *words).stdout
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_options_and_defaults_are_those_of_the_code(page):
         page,
         re.MULTILINE,
     )
-    assert len(tables) == 11
+    assert len(tables) == 10
     widths = {'embed_dims', 'in_dims', 'init_cfg', 'data_preprocessor'}
     for kind, table in tables:
         code = inspect.signature(MODELS.get(kind)).parameters

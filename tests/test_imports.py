@@ -4,11 +4,10 @@ import ast
 import doctest
 import importlib
 import pkgutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'hero_mm'
@@ -41,12 +40,8 @@ def test_module_imports(name):
         assert hasattr(module, promised), promised
 
 
-def in_fresh_python(code):
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def in_fresh_python(*words):
+    return run_program('-c', *words, cwd=ROOT).stdout
 
 
 HELP = """
