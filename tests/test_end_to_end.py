@@ -326,3 +326,20 @@ def test_the_error_names_what_is_wrong_and_the_cure(
         assert part in message, message
     # A paragraph, and the line that says how to see more.
     assert len(message.strip().splitlines()) <= 9, message
+
+
+def test_one_broken_video_ends_no_test(place, run, whole):
+    """The last test of this file: the videos are others now."""
+    raw = json.loads((place / 'data/test.json').read_text())
+    name, video = next(iter(raw['videos'].items()))
+    (place / 'data/vidor/video' / video['path']).write_bytes(b'')
+    text = run(TEST, 'tiny.py', 'whole')
+    missing = sum(
+        len(clip['queries'])
+        for clip in raw['data_list']
+        if clip['video_id'] == name
+    )
+    assert f'{name}.mp4: the file is empty' in text
+    assert '(left out; broken so far: 1 of 4 videos)' in text
+    assert f'{missing} without a prediction (scored 0)' in text
+    assert f'test.json were left out and scored 0: {name}' in text

@@ -3,6 +3,7 @@
 Training to the end is described in docs/real_clips.md.
 """
 
+import json
 import sys
 
 import numpy as np
@@ -13,6 +14,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
+from hero_mm.datasets import load_annotation
+from hero_mm.evaluation import dump_predictions
 from hero_mm.registry import DATASETS, METRICS, MODELS
 
 
@@ -52,6 +55,20 @@ def cfg(clips, annotation, repo_root):
             elif step.type == 'ResizeClip':
                 step.scale = (96, 56)
     return cfg
+
+
+def test_nothing_is_lost_in_conversion(annotation):
+    found = load_annotation(annotation)
+    truths = found.ground_truths()
+    assert len(found.videos) == 3 and len(truths) == 34
+    assert sum(len(clip['queries']) for clip in found.data_list) == 34
+    frames = sum(
+        end - start
+        for video in found.videos.values()
+        for track in video.tracks.values()
+        for start, end, _ in track.runs.tolist()
+    )
+    assert frames == 2136
 
 
 def test_boxes_lie_in_the_decoded_frames(cfg):
@@ -96,9 +113,45 @@ def test_steps_bring_the_loss_down_and_every_sentence_is_answered(cfg):
     assert 0 <= scores['tube/m_vIoU'] <= 1
 
 
+# All tools of analysis on them
+
+
+@pytest.fixture(scope='module')
+def run(load_tool):
+    return lambda tool, words: load_tool(tool).main(list(map(str, words)))
+
+
+@pytest.fixture(scope='module')
+def pred(annotation):
+    """The truth as a prediction, held before and after the true span."""
+    truths = load_annotation(annotation).ground_truths()
+    guesses = {}
+    for query_id, truth in truths.items():
+        boxes = list(truth['boxes'].values())
+        frames = np.arange(*truth['segment'])
+        rows = (frames - truth['span'][0]).clip(0, len(boxes) - 1)
+        guesses[query_id] = dict(
+            span=truth['span'], boxes=(frames, np.array(boxes)[rows])
+        )
+    path = annotation.with_name('truth.json')
+    dump_predictions(path, guesses)
+    return path
+
+
 @pytest.mark.slow
-def test_nothing_is_wrong_with_them(load_tool, clips, annotation, capsys):
+def test_nothing_is_wrong_with_them(run, clips, annotation, capsys):
     words = [annotation, '--videos', clips / 'videos', '--workers', '1']
-    load_tool('analysis_tools/check_dataset').main(list(map(str, words)))
+    run('analysis_tools/check_dataset', words)
     out = capsys.readouterr().out
     assert '3 videos, 34 sentences' in out and 'error' not in out
+
+
+@pytest.mark.parametrize('protocol', ['tubedetr', 'hcstvg'])
+def test_the_truth_is_right(run, annotation, pred, tmp_path, protocol):
+    out = tmp_path / 'scores.json'
+    words = ['--ann', annotation, '--pred', pred, '--json', out]
+    words += ['--protocol', protocol, '--strict']
+    run('analysis_tools/eval_tubes', words)
+    scores = json.loads(out.read_text())
+    assert scores['m_vIoU'] == scores['gt_m_vIoU'] == 1
+    assert scores['queries'] == 34

@@ -43,5 +43,7 @@ class BFloat16OptimWrapper(OptimWrapper):
             if not self.in_bfloat16:
                 yield
                 return
-            with autocast(dtype=torch.bfloat16):
+            # Torch before 2.10 kept weights that were cast without gradients
+            # for when these are wanted (pytorch issue 112583).
+            with autocast(dtype=torch.bfloat16, cache_enabled=False):
                 yield

@@ -2,7 +2,7 @@
 
 Frames of low action consistency can be left out of the reasoning, in training
 as at test time; the others keep their places in time. Or a scout looks at all
-frames in small, and those that it finds consistent are encoded in full size.
+frames after the first layers, and those that it finds consistent go on.
 
 Shape legend: B clips, Q sentences, T frames, K kept frames, D width.
 """
@@ -28,10 +28,10 @@ NOISE = 0.5
 
 
 class Glance(NamedTuple):
-    """What a scout saw: a pyramid of small frames, and what it chose."""
+    """What a scout saw: a pyramid of the first layers, and what it chose."""
 
     pyramid: Pyramid
-    # Numbers of the frames to encode whole, and which of these are meant.
+    # Frames for the whole encoder, by number, and which of these are meant.
     kept_BK: Tensor
     meant_BK: Tensor
     # So many neighbours are encoded as a clip.
@@ -41,7 +41,7 @@ class Glance(NamedTuple):
 def encode_runs(
     encoder: nn.Module, inputs: dict[str, Any], glance: Glance
 ) -> Pyramid:
-    """Encode chosen frames whole; the others stay as the scout saw them."""
+    """Encode the chosen frames; the others stay as the scout saw them."""
     _, kept, meant, run = glance
     number = kept.shape[1] // run
     mask = take_frames(inputs['frame_mask'], kept) & meant

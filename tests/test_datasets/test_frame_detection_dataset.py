@@ -78,6 +78,15 @@ def test_boxes_follow_another_encoding(toy, toy_tools, tmp_path):
     assert item['instances'][0]['bbox'] == [30, 10, 50, 50]
 
 
+def test_a_broken_video_is_replaced_or_named(toy, toy_tools, tmp_path):
+    toy_tools.make_annotation(tmp_path, videos=2)
+    (tmp_path / 'video/v0.mp4').write_bytes(b'no video')
+    for test_mode in (False, True):
+        dataset = build(tmp_path, frames_per_video=1, test_mode=test_mode)
+        assert dataset[0]['video_id'] == 'v1'
+        assert dataset.broken_videos == ['v0']
+
+
 def test_pipelines_of_mmdet_take_them(toy):
     pytest.importorskip('mmdet')
     import mmdet.datasets.transforms  # noqa: F401

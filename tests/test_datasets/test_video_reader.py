@@ -86,6 +86,21 @@ def test_every_frame_is_the_one_that_was_drawn(files, kind, toy_tools):
         assert toy_tools.is_frame(image, number), number
 
 
+@pytest.mark.parametrize('kind', ['long', 'vfr', 'edited', 'mkv'])
+def test_seeking_gives_the_same_as_reading_in_order(files, kind, monkeypatch):
+    path, count, _ = files[kind]
+    monkeypatch.setattr(video_reader, '_SEEK_GAIN', 1)
+    generator = np.random.default_rng(0)
+    with open_video(path) as reader:
+        table = reader._whole()
+        for _ in range(8):
+            number = generator.integers(1, 9)
+            wanted = np.sort(generator.permutation(count)[:number])
+            got = reader._images(reader._seek(table, wanted), number)
+            reader._may_seek = False
+            np.testing.assert_array_equal(got, reader.get_frames(wanted))
+
+
 ONES = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
 
 

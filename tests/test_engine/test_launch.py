@@ -10,6 +10,7 @@ import mmengine.registry
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from hero_mm.engine import launch, strategy_runner
 
@@ -202,3 +203,13 @@ def test_processes_are_left_once(tmp_path):
     for _ in range(2):
         launch.leave_processes()
         assert not torch.distributed.is_initialized()
+
+
+def test_shards_take_no_weights_that_are_single_numbers():
+    model = nn.Module()
+    model.scale = nn.Parameter(torch.tensor(1.0))
+    kind = strategy_runner.ShardedStrategy
+    strategy = kind.__new__(kind)
+    strategy.model_wrapper = None
+    with pytest.raises(ValueError, match=r'single numbers \(scale\)'):
+        strategy._wrap_model(model)

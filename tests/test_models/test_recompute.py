@@ -42,11 +42,15 @@ def stepped(repo_root, make_clip, collate):
     ]
     cfg.text_encoder.update(ann_file=None, vocabulary=words, unknown_prob=0.3)
     cfg.proposal_generator.min_score = 0.0
-    whole = MODELS.build(cfg)
-    whole.init_weights()
+    wholes = {}
+    for depth in ('reason', 'scout'):
+        cfg.retrieval.update(depth=depth, train_prob=1.0)
+        torch.manual_seed(0)
+        wholes[depth] = MODELS.build(cfg)
+        wholes[depth].init_weights()
 
-    def step(*names):
-        model = copy.deepcopy(whole)
+    def step(*names, depth='reason'):
+        model = copy.deepcopy(wholes[depth])
         turn_on_activation_checkpointing(model, list(names))
         model.train()
         batch = collate(model, *items)
@@ -95,5 +99,12 @@ def test_a_checkpointed_part_learns_the_same(
     assert len(runs) == PARTS[part]
 
 
-def test_all_parts_at_once(stepped, plain):
-    assert_same(stepped(*PARTS), plain)
+@pytest.mark.parametrize('depth', ['reason', 'scout'])
+def test_all_parts_at_once(stepped, depth):
+    assert_same(stepped(*PARTS, depth=depth), stepped(depth=depth))
+
+
+def test_a_backbone_that_a_scout_leaves_early(stepped):
+    """What is computed again goes no further, either."""
+    plain = stepped(depth='scout')
+    assert_same(stepped('video_encoder.backbone', depth='scout'), plain)

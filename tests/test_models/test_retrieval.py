@@ -152,7 +152,7 @@ def test_chosen_runs_are_encoded_whole(scouting, make_clip, collate):
 def test_the_whole_frames_are_those_that_are_consistent(
     scouting, make_clip, collate
 ):
-    """As the action head finds them in the small ones."""
+    """As the action head finds them at the first layers."""
     model = scouting(keep_ratio=0.25)
     score = torch.full((2, 8), -5.0)
     score[1, 5] = 5.0
@@ -163,37 +163,37 @@ def test_the_whole_frames_are_those_that_are_consistent(
 
 @torch.no_grad()
 @pytest.mark.parametrize('size', [(32, 32), (30, 21)])
-def test_a_glance_is_of_half_the_size(scouting, make_clip, collate, size):
-    """Each cell is written into the four that it covers."""
-    encoder = scouting().video_encoder
+def test_a_glance_ends_with_the_finest_level(
+    scouting, make_clip, collate, size
+):
+    """It is projected alone; the coarser ones are means of its cells."""
     model = scouting()
+    encoder = model.video_encoder
     inputs = collate(model, make_clip(4, size))['inputs']
-    glance, whole = encoder.glance(**inputs), encoder(**inputs)
+    ran = []
+    for blocks in encoder.backbone.stages:
+        blocks[-1].register_forward_hook(lambda *_: ran.append(1))
+    glance = encoder.glance(**inputs)
+    assert len(ran) == 1 < len(encoder.backbone.stages)
+    whole = encoder(**inputs)
     assert torch.equal(glance.sizes_B2, whole.sizes_B2)
     assert torch.equal(glance.picture_BT3HW, whole.picture_BT3HW)
     assert glance.strides == whole.strides
-    width, height = size
-    down, across = -(-height // 2), -(-width // 2)
-    imgs = inputs['imgs'][..., :height, :width].flatten(0, 1)
-    small = F.avg_pool2d(imgs, 2, ceil_mode=True).unflatten(0, (1, 4))
-    masks = torch.ones(1, 4) > 0, torch.ones(1, down, across) > 0
-    seen = encoder(small, *masks)
-    for number, (one, other) in enumerate(zip(glance.levels, whole.levels)):
-        assert one.shape == other.shape
-        twice = seen.levels[number].repeat_interleave(2, 3)
-        twice = twice.repeat_interleave(2, 4)
-        rows, columns = one.shape[-2:]
-        real = whole.real_cells(number)[:, None, None]
-        twice = twice[..., :rows, :columns] * real
-        torch.testing.assert_close(one, twice)
+    shapes = [level.shape for level in whole.levels]
+    assert [level.shape for level in glance.levels] == shapes
+    finest, coarse = glance.levels
+    ratio = finest.shape[-1] // coarse.shape[-1]
+    means = F.avg_pool2d(finest.flatten(0, 1), ratio)
+    torch.testing.assert_close(coarse.flatten(0, 1), means)
+    rows, columns = finest.shape[-2:]
     # Beside a larger and longer clip.
     both = make_clip(4, size), make_clip(6, (48, 40), seed=1)
-    beside = encoder.glance(**collate(model, *both)['inputs'])
-    for one, other in zip(glance.levels, beside.levels):
-        rows, columns = one.shape[-2:]
-        torch.testing.assert_close(
-            one[0], other[0, :4, :, :rows, :columns], atol=1e-4, rtol=1e-4
-        )
+    beside = encoder.glance(**collate(model, *both)['inputs']).levels[0]
+    torch.testing.assert_close(
+        finest[0], beside[0, :4, :, :rows, :columns], atol=1e-4, rtol=1e-4
+    )
+    # Nothing stays behind.
+    torch.testing.assert_close(encoder(**inputs).levels[1], whole.levels[1])
 
 
 @torch.no_grad()
@@ -205,7 +205,7 @@ def test_answers_are_of_the_whole_clip(scouting, make_clip, predict):
     )
     (tubes,) = predict(model, make_clip(8))
     hook.remove()
-    assert seen == [(1, 8, 3, 16, 16), (2, 2, 3, 32, 32)]
+    assert seen == [(2, 2, 3, 32, 32)]
     assert tubes.bboxes.shape == (2, 8, 4)
     assert tubes.action_consistency.shape == (2, 8)
 
@@ -221,7 +221,7 @@ def test_neighbours_in_the_batch_change_nothing(
     same_predictions(alone, beside, atol=1e-3)
 
 
-def test_small_frames_are_trained(scouting, make_clip, collate):
+def test_all_frames_are_trained(scouting, make_clip, collate):
     """Those that are not chosen, too, teach the encoder."""
     model = scouting(train_prob=1.0, train_ratios=(0.25,)).train()
     batch = collate(model, make_clip(8))

@@ -1,7 +1,9 @@
 """tools/model_converters/to_hero.py, as docs/pretrained.md calls it."""
 
 import argparse
+import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,8 +11,25 @@ import pytest
 import torch
 
 from hero_mm.errors import TRACEBACK
+from hero_mm.pretrained import fetching
+from hero_mm.pretrained.conversion import convert
 
 ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / 'docs/pretrained.md').read_text(encoding='utf-8')
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r'```bash\n(.*?)```', TEXT, re.DOTALL)
+    for line in block.replace('\\\n', ' ').splitlines()
+    if line.startswith('python ')
+]
+CONVERTERS = [c[1:] for c in COMMANDS if 'model_converters' in c[1]]
+# Of the files of the page.
+KINDS = {
+    'pretrained_resnet101_checkpoint.pth': 'mdetr',
+    'checkpoint.pth': 'tubedetr',
+    'model_final.pth': 'stcat',
+    'faster_rcnn_r101_fpn_1x_coco_20200130-f513f705.pth': 'mmdetection',
+}
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +50,42 @@ def run(capsys, monkeypatch):
         return done.value.code, said.out, said.err
 
     return call
+
+
+@pytest.mark.parametrize('command', CONVERTERS, ids=lambda c: c[1])
+def test_the_commands_of_the_page(
+    command, source, config_file, language_model, run, tmp_path, monkeypatch
+):
+    """On tiny files of the names of the published ones, in a tiny HERO."""
+    _, file, *words = command
+    kind = KINDS.get(file, 'mm_grounding_dino')
+    torch.save(dict(model=source(kind).weights), tmp_path / 'tiny.pth')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fetching, 'fetch', lambda name: 'tiny.pth')
+    name = 'model.text_encoder.name='
+    words[words.index('--config') + 1] = config_file
+    if name + 'bert-base-uncased' in words:
+        words[-1] = name + language_model('bert')
+    code, said, _ = run(file, *words)
+    assert code == 0
+    (out,) = (tmp_path / 'checkpoints').glob('*.pth')
+    assert f'written: checkpoints/{out.name}' in said
+    found = torch.load(out, weights_only=True)
+    assert f'{file}: {found["meta"]["layout"]}' in said
+    assert f'loaded: {len(found["state_dict"])} of ' in said
+
+
+def test_what_the_page_names_exists(source, shapes_of):
+    names = re.findall(r'`((?:hf|torchvision|file|https)://[^`]+)`', TEXT)
+    assert len(names) >= 5
+    assert all(name.startswith(fetching.FETCHED) for name in names)
+    # Its output, of what HERO shares; the rest of the file is a selection.
+    block = re.search(r'```\n(pretrained_res.*?)```', TEXT, re.DOTALL)[1]
+    name = 'pretrained_resnet101_checkpoint.pth'
+    file = source('mdetr')._replace(path=name, container='model_ema')
+    said = convert(file, shapes_of(None), 'tiny.py').summary()
+    for line in block.splitlines():
+        assert re.sub(r'(of|own:) \d+.*', r'\1', line) in said
 
 
 @pytest.fixture(scope='module')

@@ -51,8 +51,8 @@ model = dict(
         temperature=0.2,
     ),
     # Trained with some frames left out of the reasoning; keep_ratio < 1 leaves
-    # them out at test time, too. 'weigh' leaves out none; 'scout' encodes
-    # them at half of their width and height.
+    # them out at test time, too. 'weigh' leaves out none; 'scout' shows
+    # them to the first layers of the encoder alone.
     retrieval=dict(type='FrameRetrieval', depth='reason', keep_ratio=1.0),
     # Hierarchical reasoning; None leaves it out, attention='joint' is the
     # fully connected attention that it replaces.

@@ -54,7 +54,7 @@ MOST_FRAMES = 200
 SHORT, LONG = 352, 587
 # Frames from one to the next of TubeDETR's slow branch.
 EVERY = 4
-# What a scout does to small frames, too.
+# What a scout saves.
 TOWER = ('backbone', 'pyramid')
 # A training step draws how many frames the reasoning leaves out.
 ALL = {'model.retrieval.train_prob': 0.0}
@@ -351,14 +351,13 @@ def vidstg_rows(args: Namespace) -> Rows:
     shapes = Shapes(args.config, args.cfg_options)
     text = shapes.text_flops
     # By grid, for a frame.
-    once, small, behind = {}, {}, {}
+    once, first, behind = {}, {}, {}
     for grid in {grid for _, grid in clips}:
         counts = shapes.count(16, grid)
         once[grid] = {k: v / 16 for k, v in counts.items() if k in ONCE}
         behind[grid] = TubeDETRLayers.flops(64, grid) / 64
-        # A scout sees half of the width and height.
-        half = shapes.count(16, [side // 2 for side in grid])
-        small[grid] = sum(half[k] for k in TOWER) / 16
+        # A scout goes through the first layers.
+        first[grid] = flops_of(partial(_glance, shapes, grid)) / 16
     lengths = (16, 64, 128, 208)
     some = [shapes.count(n, (64, 64)) for n in lengths]
     said = [_behind(c) - c['rest of the clip'] for c in some]
@@ -375,8 +374,8 @@ def vidstg_rows(args: Namespace) -> Rows:
             answer = float(np.interp(frames, lengths, said)) + text
             flops += asked[frames, grid] * answer
             if keep < 1:
-                # All frames in small, and the action head on them.
-                flops += number * frames * (small[grid] + clip)
+                # The first layers and the action head see all frames.
+                flops += number * frames * (first[grid] + clip)
                 flops += asked[frames, grid] * frames * compared
         return flops
 
@@ -392,9 +391,15 @@ def vidstg_rows(args: Namespace) -> Rows:
         ('a clip once a sentence, as TubeDETR', whole),
         ('the backbone, once a clip', backbone),
         ('HERO, all frames', total(1.0)),
-        ('HERO, half of the frames whole, all in small', total(0.5)),
+        ('HERO, half of the frames behind a scout', total(0.5)),
     ):
         rows.append([name, f'{flops / 1e12:,.0f}', f'1/{whole / flops:.2f}'])
     frames = sum(number * count for (number, _), count in clips.items())
     head = f'{asked.total():,} sentences, {clips.total():,} clips'
     return [*rows, [head, f'{frames:,} frames', '–']]
+
+
+def _glance(shapes: Shapes, size: tuple[int, int]) -> None:
+    """What a scout does of the encoder, to 16 frames."""
+    inputs = shapes.batch(16, size)['inputs']
+    shapes.model.video_encoder.glance(**inputs)

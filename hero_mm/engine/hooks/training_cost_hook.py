@@ -176,7 +176,8 @@ class DeadlineHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Note the start, and how long what lies between epochs takes."""
         self._start = time.time()
-        self._between = max(self._between, self._start - self._end)
+        if self._end < float('inf'):
+            self._between = self._start - self._end
 
     def after_train_epoch(self, runner: Runner) -> None:
         """End the training where the next epoch would take too long."""

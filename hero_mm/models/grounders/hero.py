@@ -132,7 +132,7 @@ class HERO(BaseModel):
         text: TextFeatures,
         clip_of_query: Tensor,
     ) -> Optional[Glance]:
-        """Look at small frames, and choose some; None to encode all whole."""
+        """See the first layers, choose frames for all; None: every frame."""
         if self.retrieval is None or self.action_head is None:
             return None
         share = self.retrieval.share('scout')

@@ -34,6 +34,10 @@ LENGTHS = {'frame': 1, 'clip': 8, 'segments': 12, 'video': 32}
 STRIDED = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
 
 
+class _Reached(Exception):
+    """Carries the finest level out of a backbone."""
+
+
 class FeatureTower(BaseModule):
     """A backbone and a neck that give one map of features a frame.
 
@@ -175,6 +179,35 @@ class FeatureTower(BaseModule):
         place = frames - starts[window]
         return [one[:, window, place] for one in maps]
 
+    def first_level(
+        self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
+    ) -> Tensor:
+        """The finest level of :meth:`feature_maps`; what follows is left out.
+
+        ValueError where it is not what a module of the backbone gives.
+        """
+        if self._first is None or not self.finer_levels:
+            raise UserError(
+                "retrieval.depth='scout' looks at the first layers of the "
+                f'backbone, and {self.name} has none that give the finest '
+                'level: take a 2-D backbone such as mmdet.ResNet with '
+                'finer_levels=(0,), or another depth'
+            )
+
+        def leave(module: nn.Module, inputs: tuple, level: Tensor) -> None:
+            raise _Reached(level)
+
+        handle = self.backbone.get_submodule(
+            self._first
+        ).register_forward_hook(leave)
+        try:
+            self._steps(imgs, frame_mask, pixel_mask)
+        except _Reached as reached:
+            level: Tensor = reached.args[0]
+        finally:
+            handle.remove()
+        return level.unflatten(0, imgs.shape[:2])
+
     def _steps(
         self, imgs: Tensor, frame_mask: Tensor, pixel_mask: Tensor
     ) -> list[Tensor]:
@@ -238,7 +271,14 @@ class FeatureTower(BaseModule):
                 shift = reach / 2 - in_time('padding')
                 shifts.setdefault(inputs[0].shape[2], shift)
 
+        given: dict[str, Any] = {}
         handles = [
+            part.register_forward_hook(
+                lambda _, __, output, name=name: given.update({name: output})
+            )
+            for name, part in self.backbone.named_modules()
+        ]
+        handles += [
             part.register_forward_hook(note)
             for part in self.backbone.modules()
             if isinstance(part, STRIDED)
@@ -246,6 +286,13 @@ class FeatureTower(BaseModule):
         levels = self._steps(imgs, *masks)
         for handle in handles:
             handle.remove()
+        self._first = None
+        if self.finer_levels and self.sees in ('frame', 'clip'):
+            wanted = _pick(levels, self.finer_levels[0], self.name)
+            # The last of them: what is done in place has one memory.
+            for name, output in given.items():
+                if name and _is_same(output, wanted.flatten(0, 1)):
+                    self._first = name
         steps = [level.shape[1] for level in levels]
         if any(
             not number
@@ -365,6 +412,15 @@ def _align(level: Tensor, num_frames: int, first: float) -> Tensor:
     high = (low + 1).clamp(max=num_steps - 1)
     weight = (place - low).to(level.dtype)[:, None, None, None]
     return level[:, low].lerp(level[:, high], weight)
+
+
+def _is_same(output: Any, level: Tensor) -> bool:
+    """Whether both are one memory, seen alike."""
+    return (
+        isinstance(output, Tensor)
+        and output.shape == level.shape
+        and output.untyped_storage()._cdata == level.untyped_storage()._cdata
+    )
 
 
 def _with_gradient(module: nn.Module, inputs: tuple) -> Optional[tuple]:

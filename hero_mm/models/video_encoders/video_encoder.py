@@ -9,7 +9,7 @@ Shape legend: B clips, T frames, C channels, H W grid, D width.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -87,17 +87,64 @@ class VideoEncoder(FeatureTower):
         on what is real, and frames, height and width of each clip without
         padding, which are read from the masks where they are not given.
         """
+        return self._encode(
+            self.encode_alike, imgs, frame_mask, pixel_mask, extents
+        )
+
+    def glance(
+        self,
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+        extents: Optional[Sequence[Extent]] = None,
+    ) -> Pyramid:
+        """As :meth:`forward`, by the layers up to the finest level alone.
+
+        The coarser levels are means of its cells.
+        """
+        pyramid = self._encode(
+            lambda *clips: [self.first_level(*clips)],
+            imgs,
+            frame_mask,
+            pixel_mask,
+            extents,
+        )
+        (finest,), (stride,) = pyramid.levels, pyramid.strides
+        cells = [self.strides[number] for number in self.finer_levels]
+        ratios = [cell // cells[0] for cell in (*cells[1:], self.stride)]
+        coarse = (
+            F.avg_pool2d(finest.flatten(0, 1), ratio).unflatten(
+                0, finest.shape[:2]
+            )
+            for ratio in ratios
+        )
+        across, down = stride
+        return replace(
+            pyramid,
+            levels=(finest, *coarse),
+            strides=(stride, *((r * across, r * down) for r in ratios)),
+        )
+
+    def _encode(
+        self,
+        encode: Callable[..., list[Tensor]],
+        imgs: Tensor,
+        frame_mask: Tensor,
+        pixel_mask: Tensor,
+        extents: Optional[Sequence[Extent]],
+    ) -> Pyramid:
+        """As :meth:`forward`; ``encode`` gives levels of alike clips."""
         sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
         imgs = _pad_up(imgs, self.granule)
         pixel_mask = _pad_up(pixel_mask, self.granule)
         height, width = imgs.shape[-2:]
         if self.sees == 'clip' and not (self.neck or self.motion):
-            maps = self.encode_alike(imgs, frame_mask, pixel_mask)
+            maps = encode(imgs, frame_mask, pixel_mask)
         else:
             if extents is None:
                 extents = read_extents(frame_mask, pixel_mask)
             maps = self._encode_by_extent(
-                imgs, frame_mask, pixel_mask, extents
+                encode, imgs, frame_mask, pixel_mask, extents
             )
         pyramid = Pyramid(
             levels=tuple(maps),
@@ -109,45 +156,6 @@ class VideoEncoder(FeatureTower):
             picture_BT3HW=_reduced(imgs, maps[0].shape[-2:]),
         )
         return replace(pyramid, levels=self._merge(pyramid))
-
-    def glance(
-        self,
-        imgs: Tensor,
-        frame_mask: Tensor,
-        pixel_mask: Tensor,
-        extents: Optional[Sequence[Extent]] = None,
-    ) -> Pyramid:
-        """As :meth:`forward`, of frames of half the width and height.
-
-        Each of their cells is written into the four that it covers.
-        """
-        even = _pad_up(imgs, 2), _pad_up(pixel_mask, 2)
-        real = F.avg_pool2d(even[1].to(imgs)[:, None], 2)
-        small = F.avg_pool2d(even[0].flatten(0, 1), 2)
-        small = small.unflatten(0, imgs.shape[:2])
-        # Half of what lies across the border is padding.
-        small = small / real.clamp(min=0.25)[:, None]
-        if extents is not None:
-            extents = [(t, -(-h // 2), -(-w // 2)) for t, h, w in extents]
-        seen = self(small, frame_mask, real[:, 0] > 0, extents)
-        whole = _pad_up(imgs, self.granule)
-        sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
-        levels = []
-        for level, (across, down) in zip(seen.levels, seen.strides):
-            height = round(whole.shape[-2] / down)
-            width = round(whole.shape[-1] / across)
-            cells = level.movedim(2, -1)
-            cells = cells.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            levels.append(cells[:, :, :height, :width].movedim(-1, 2))
-        pyramid = replace(
-            seen,
-            levels=tuple(levels),
-            sizes_B2=torch.stack(sizes, 1).float(),
-            picture_BT3HW=_reduced(whole, levels[0].shape[-2:]),
-        )
-        reals = map(pyramid.real_cells, range(len(levels)))
-        levels = [x * real[:, None, None] for x, real in zip(levels, reals)]
-        return replace(pyramid, levels=tuple(levels))
 
     def _merge(self, pyramid: Pyramid) -> tuple[Tensor, ...]:
         """Project all levels to one width and pass the coarse ones down."""
@@ -170,6 +178,7 @@ class VideoEncoder(FeatureTower):
 
     def _encode_by_extent(
         self,
+        encode: Callable[..., list[Tensor]],
         imgs: Tensor,
         frame_mask: Tensor,
         pixel_mask: Tensor,
@@ -183,12 +192,12 @@ class VideoEncoder(FeatureTower):
         ]
         whole = (imgs.shape[1], *imgs.shape[-2:])
         if all(extent == whole for extent in extents):
-            return self.encode_alike(imgs, frame_mask, pixel_mask)
+            return encode(imgs, frame_mask, pixel_mask)
         out: list[Tensor] = []
         for extent in dict.fromkeys(extents):
             frames, height, width = extent
             rows = [row for row, one in enumerate(extents) if one == extent]
-            maps = self.encode_alike(
+            maps = encode(
                 imgs[rows, :frames, :, :height, :width],
                 frame_mask[rows, :frames],
                 pixel_mask[rows, :height, :width],

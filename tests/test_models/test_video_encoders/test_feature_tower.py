@@ -230,11 +230,23 @@ class Frozen(nn.Module):
         return self.kept(self.norm(self.conv(x) + 1))
 
 
+class Branches(nn.Module):
+    """3-D; in training it answers three times."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 3, (1, 4, 4), (1, 4, 4))
+
+    def forward(self, x):
+        x = self.conv(x)
+        return torch.cat([x] * 3, 2) if self.training else x
+
+
 @pytest.fixture(autouse=True)
 def known(register):
     register(Flat, Means, OfOneLength, Pathways, Odd, Pooled)
     register(Last, Neck, Stages, Inflating, Checkpointed)
-    register(Frozen)
+    register(Frozen, Branches)
 
 
 def tower(kind, clip_len=None, neck=None, level=-1, **arguments):
@@ -528,3 +540,37 @@ def test_parts_know_the_frames_of_a_clip(clip_of, register):
 def test_sides_are_multiples_of_all_strides():
     assert tower('Flat', strides=[4, 16], level=0).multiple == 16
     assert tower('Flat', strides=[6, 4]).multiple == 12
+
+
+def test_branches_of_training_are_refused(clip_of):
+    with pytest.raises(ValueError, match='without branches of its own'):
+        tower('Branches').train().feature_maps(**clip_of())
+
+
+def test_the_first_level_is_found_without_the_rest(clip_of):
+    found = FeatureTower(dict(type='Flat'), finer_levels=(0,)).eval()
+    ran = []
+    found.backbone.convs[1].register_forward_hook(lambda *_: ran.append(1))
+    clip = clip_of(3)
+    first = found.first_level(**clip)
+    assert not ran
+    assert torch.equal(first, found.feature_maps(**clip)[0]) and ran
+    # Also where layers work in place, as those of a ResNet do.
+    resnet = FeatureTower(
+        dict(type='mmdet.ResNet', depth=18, out_indices=(1, 3)),
+        finer_levels=(0,),
+    )
+    assert resnet._first == 'layer2'
+
+
+@pytest.mark.parametrize(
+    ('config', 'levels'),
+    [
+        (dict(type='Flat'), ()),
+        (dict(type='Means', layers=[(1, 1, 0)] * 2, levels=2), (0,)),
+    ],
+)
+def test_a_first_level_is_needed(clip_of, config, levels):
+    found = FeatureTower(config, finer_levels=levels).eval()
+    with pytest.raises(ValueError, match='none that give the finest level'):
+        found.first_level(**clip_of(8))
