@@ -188,6 +188,11 @@ def read_sentences(args: argparse.Namespace) -> list[str]:
                 'videos behind --videos'
             )
     if args.file is not None:
+        if not os.path.isfile(args.file):
+            raise FileNotFoundError(
+                f'--sentences {args.file}: there is no such file; give one '
+                'with a sentence a line'
+            )
         lines = read_text(args.file).splitlines()
         texts += [line for line in lines if line.strip()]
     return list(dict.fromkeys(check_texts(texts)))

@@ -44,9 +44,6 @@ PACKAGES = {
     'transformers': ('4.40', '', 'text'),
     'tensorboard': ('', '', 'tensorboard'),
 }
-if sys.version_info >= (3, 12):
-    # MMEngine imports distutils, which it brings back.
-    PACKAGES['setuptools'] = ('', '', '')
 # Of a module that must import: its package, what else is to be known, and
 # the cure.
 IMPORTS = {
@@ -78,7 +75,7 @@ CODE = (
     'A config, also that of a work dir, is Python code and is run: take it '
     'from people you trust.'
 )
-
+DISTUTILS_GONE: bool = sys.version_info >= (3, 12)
 
 Versions = Mapping[str, Optional[str]]
 
@@ -95,7 +92,7 @@ class Finding(NamedTuple):
 def installed_versions() -> dict[str, Optional[str]]:
     """Versions of the packages that matter; None where one is absent."""
     versions: dict[str, Optional[str]] = {}
-    for name in (*PACKAGES, *OPENCV):
+    for name in (*PACKAGES, *OPENCV, 'setuptools'):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -114,21 +111,29 @@ def import_error(module: str) -> Optional[str]:
 
 
 def check_packages(versions: Versions) -> Iterator[Finding]:
-    """What is absent, twice there, or of a version that does not fit."""
+    """What is absent, or of a version that hero_mm is not made for."""
     for name, (low, high, extra) in PACKAGES.items():
         found = versions[name]
-        if found is None and name not in MMCV:
-            what = f'"hero-mm[{extra}]"' if extra else name
-            problem = 'is not installed' + (' (optional)' if extra else '')
-            yield Finding(name, problem, f'pip install {what}', not extra)
-        if found is None or not low:
+        if found is None:
+            if extra and name not in MMCV:
+                cure = f'pip install "hero-mm[{extra}]"'
+                yield Finding(name, 'is not installed (optional)', cure)
+            elif name not in MMCV:
+                cure = f'pip install {name}'
+                yield Finding(name, 'is not installed', cure, fatal=True)
             continue
-        number, end = digit_version(found), digit_version(high or '99999')
-        if not digit_version(low) <= number < end:
+        number = digit_version(found)
+        if (low and number < digit_version(low)) or (
+            high and number >= digit_version(high)
+        ):
             wanted = f'{name}>={low}' + (f',<{high}' if high else '')
             problem = f'version {found} is outside {wanted}'
-            yield Finding(name, problem, f'pip install "{wanted}"', fatal=True)
-    # One of its two flavours, never both.
+            cure = f'pip install "{wanted}"'
+            yield Finding(name, problem, cure, fatal=True)
+
+
+def check_mmcv(versions: Versions) -> Iterator[Finding]:
+    """mmcv: one of two flavours, never both."""
     both = [name for name in MMCV if versions[name] is not None]
     if not both:
         yield Finding(
@@ -171,8 +176,23 @@ def check_imports(versions: Versions) -> Iterator[Finding]:
             yield Finding(package, problem, cure, fatal=not free)
 
 
-def check_torch(versions: Versions) -> Iterator[Finding]:
-    """A torch that may run the code of a checkpoint."""
+def check_others(versions: Versions) -> Iterator[Finding]:
+    """What packages do not declare, and a torch that may run code."""
+    if DISTUTILS_GONE and versions['setuptools'] is None:
+        yield Finding(
+            'setuptools',
+            'is not installed; MMEngine imports distutils, which Python '
+            '3.12 took out and setuptools brings back',
+            'pip install setuptools',
+            fatal=True,
+        )
+    undeclared = importlib.util.find_spec('importlib_metadata') is None
+    if versions['mmaction2'] is not None and undeclared:
+        yield Finding(
+            'mmaction2',
+            'imports importlib_metadata, which it does not declare',
+            'pip install importlib_metadata',
+        )
     torch = digit_version((versions['torch'] or '99').partition('+')[0])
     holes = [name for low, name in HOLES.items() if torch < digit_version(low)]
     # An older one is refused altogether.
@@ -188,7 +208,7 @@ def check_torch(versions: Versions) -> Iterator[Finding]:
 
 def diagnose(versions: Versions) -> list[Finding]:
     """Run all checks; what is fatal comes first."""
-    checks = (check_packages, check_imports, check_torch)
+    checks = (check_packages, check_mmcv, check_imports, check_others)
     found = [finding for check in checks for finding in check(versions)]
     return sorted(found, key=lambda finding: not finding.fatal)
 

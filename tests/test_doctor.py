@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hero_mm import doctor
 
-HEALTHY = dict.fromkeys([*doctor.PACKAGES, *doctor.OPENCV])
+HEALTHY = dict.fromkeys([*doctor.PACKAGES, *doctor.OPENCV, 'setuptools'])
 HEALTHY.update(dict.fromkeys(doctor.PACKAGES, '99'))
 HEALTHY.update(
     {
@@ -23,6 +23,7 @@ HEALTHY.update(
         # They differ in a default install; the last one is whole.
         'opencv-python': '4.10.0.84',
         'opencv-contrib-python': '5.1',
+        'setuptools': '80.0',
     }
 )
 COMPILED = {'mmcv': '2.1.0', 'mmcv-lite': None}
@@ -84,6 +85,19 @@ def test_what_does_not_import_is_seen(monkeypatch, module, changes, cure):
     (finding,) = doctor.diagnose({**HEALTHY, **changes})
     assert finding.fatal
     assert 'OSError: libGL.so.1' in finding.problem and cure in finding.cure
+
+
+def test_what_others_forgot_to_declare(monkeypatch):
+    monkeypatch.setattr(doctor, 'DISTUTILS_GONE', True)
+    (finding,) = doctor.diagnose({**HEALTHY, 'setuptools': None})
+    assert 'distutils' in finding.problem and finding.fatal
+    monkeypatch.setattr(
+        doctor.importlib.util,
+        'find_spec',
+        lambda name: None if name == 'importlib_metadata' else True,
+    )
+    (finding,) = doctor.diagnose(HEALTHY)
+    assert finding.cure == 'pip install importlib_metadata'
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,8 @@ def bad(place, whole):
     torch.save(dict(meta={}, state_dict=other), place / 'other.pth')
     data = (place / f'whole/epoch_{EPOCHS}.pth').read_bytes()
     (place / 'half.pth').write_bytes(data[: len(data) // 2])
+    for name in ('blank.pth', 'data/blank.json'):
+        (place / name).write_bytes(b'')
 
 
 SET = '--cfg-options train_dataloader.dataset'
@@ -282,6 +284,7 @@ TRAINING, TESTING = (*TRAIN, 'bad'), (TEST, 'tiny.py')
             ['keyless.json', "key 'span' is missing"],
         ),
         (TRAINING, f'{SET}.ann_file=data/cut.json', ['cut.json', 'JSON']),
+        (TRAINING, f'{SET}.ann_file=data/blank.json', ['blank.json', 'JSON']),
         (
             TRAINING,
             '--cfg-options val_dataloader.dataset.ann_file=data/no.json',
@@ -304,6 +307,11 @@ TRAINING, TESTING = (*TRAIN, 'bad'), (TEST, 'tiny.py')
         ),
         (TRAINING, '--resume half.pth', HALF),
         (TRAINING, '--cfg-options load_from=half.pth', HALF),
+        (
+            TRAINING,
+            '--cfg-options load_from=blank.pth',
+            ['blank.pth is not a readable checkpoint', 'Copy it again'],
+        ),
         (TRAINING, '--resume no.pth', ["'no.pth' does not exist"]),
         (TESTING, 'other.pth', ['other.pth does not fit', 'Use the config']),
         (TESTING, 'no.pth', ["'no.pth' does not exist", 'the work dir of a']),

@@ -43,7 +43,8 @@ def sampled(frames: int) -> dict:
     return {'train_dataloader.batch_size': 8, **changed}
 
 
-# Of the reasoning, and before the encoder; the model that leaves them out.
+# Of the reasoning, or of the layers behind the first ones; the model that was
+# trained so.
 DEPTHS = {
     'drop': 'full',
     'drop_spans': 'spans',

@@ -44,8 +44,11 @@ class VideoWriter:
             )
         self.fps = Fraction(fps).limit_denominator(1001)
         self.comment = comment
+        self.frame_count = 0
         self._open_files = ExitStack()
         self._container: Any = None
+        self._stream: Any = None
+        self._shape: tuple[int, ...] = ()
 
     def _open(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
@@ -70,14 +73,18 @@ class VideoWriter:
             self._open(image.shape)
         if image.shape != self._shape:
             raise UserError(
-                f'{self.path}: a frame has shape {image.shape}, those before '
-                f'it {self._shape}; resize it first.'
+                f'{self.path}: frame {self.frame_count} has shape '
+                f'{image.shape}, the frames before it {self._shape}; resize '
+                'it first.'
             )
         height, width = image.shape[:2]
         pad = ((0, height % 2), (0, width % 2), (0, 0))
         image = np.ascontiguousarray(np.pad(image, pad, mode='edge'))
         frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+        frame.pts = self.frame_count
+        frame.time_base = 1 / self.fps
         self._container.mux(self._stream.encode(frame))
+        self.frame_count += 1
 
     def __enter__(self) -> 'VideoWriter':
         return self

@@ -20,7 +20,7 @@ def test_is_won(): assert 'hero_mm' in sys.modules
 def run(hosts, *words, code):
     tool = ROOT / 'tools/analysis_tools/host_suites.py'
     # Without the folder of our tests.
-    env = dict(HERO_MM_HOSTS=str(hosts), PYTHONPATH=str(ROOT))
+    env = dict(HERO_MM_HOSTS=hosts and str(hosts), PYTHONPATH=str(ROOT))
     return run_program(tool, *words, code=code, timeout=None, **env)
 
 
@@ -43,7 +43,7 @@ def test_what_is_lost_is_listed(tmp_path):
 
 
 def test_without_checkouts_it_says_what_to_do(tmp_path):
-    for hosts in ('', tmp_path):
+    for hosts in (None, tmp_path):
         assert 'clone the versions' in run(hosts, code=2).stderr
 
 
