@@ -1,4 +1,4 @@
-"""Retrieval: which frames are reasoned about, or encoded in full size.
+"""Retrieval: frames for the reasoning, or for the whole encoder.
 
 Frames of low action consistency can be left out of the reasoning, in training
 as at test time; the others keep their places in time. Or a scout looks at all
