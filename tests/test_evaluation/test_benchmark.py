@@ -162,7 +162,9 @@ def test_all_of_vidstg(small, tmp_path, monkeypatch):
     path = tmp_path / 'test_annotations.json'
     path.write_text(json.dumps(entries))
     monkeypatch.setattr(counting, 'SHORT', 64)
-    args = Namespace(config=small[1], cfg_options=None, vidstg=path)
+    # A scout saves the layers behind the first ones: there must be some.
+    deep = {'model.video_encoder.backbone.num_blocks': (1, 20)}
+    args = Namespace(config=small[1], cfg_options=deep, vidstg=path)
     rows = {row[0]: row[1:] for row in counting.vidstg_rows(args)}
     assert rows['3 sentences, 2 clips'][0] == '80 frames'
     shares = [float(row[1][2:]) for row in list(rows.values())[1:5]]
