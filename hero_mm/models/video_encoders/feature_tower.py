@@ -10,7 +10,9 @@ or grid.
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Optional, Union
 
 import torch
@@ -271,28 +273,16 @@ class FeatureTower(BaseModule):
                 shift = reach / 2 - in_time('padding')
                 shifts.setdefault(inputs[0].shape[2], shift)
 
-        given: dict[str, Any] = {}
         handles = [
-            part.register_forward_hook(
-                lambda _, __, output, name=name: given.update({name: output})
-            )
-            for name, part in self.backbone.named_modules()
-        ]
-        handles += [
             part.register_forward_hook(note)
             for part in self.backbone.modules()
             if isinstance(part, STRIDED)
         ]
-        levels = self._steps(imgs, *masks)
+        with _watched(self.backbone) as given:
+            levels = self._steps(imgs, *masks)
         for handle in handles:
             handle.remove()
-        self._first = None
-        if self.finer_levels and self.sees in ('frame', 'clip'):
-            wanted = _pick(levels, self.finer_levels[0], self.name)
-            # The last of them: what is done in place has one memory.
-            for name, output in given.items():
-                if name and _is_same(output, wanted.flatten(0, 1)):
-                    self._first = name
+        self._first = self._find_first(given, levels)
         steps = [level.shape[1] for level in levels]
         if any(
             not number
@@ -338,6 +328,17 @@ class FeatureTower(BaseModule):
         self.stride = _stride(f'level {self.level}', map_NCHW, side)
         self.unread = freeze_unread(self, [*read, map_NCHW])
         self._check_stages()
+
+    def _find_first(
+        self, given: dict[str, Any], levels: Sequence[Tensor]
+    ) -> Optional[str]:
+        """The module of the backbone that gives the finest level."""
+        if not (self.finer_levels and self.sees in ('frame', 'clip')):
+            return None
+        wanted = _pick(levels, self.finer_levels[0], self.name).flatten(0, 1)
+        same = [name for name in given if _is_same(given[name], wanted)]
+        # The last of them: what is done in place has one memory.
+        return same[-1] if same else None
 
     def _check_stages(self) -> None:
         """ValueError where a ResNet does not heed its ``out_indices``."""
@@ -412,6 +413,27 @@ def _align(level: Tensor, num_frames: int, first: float) -> Tensor:
     high = (low + 1).clamp(max=num_steps - 1)
     weight = (place - low).to(level.dtype)[:, None, None, None]
     return level[:, low].lerp(level[:, high], weight)
+
+
+@contextmanager
+def _watched(module: nn.Module) -> Iterator[dict[str, Any]]:
+    """What each part of a module gives within, by name, the last one last."""
+    given: dict[str, Any] = {}
+
+    def note(name: str, part: Any, inputs: tuple, output: Any) -> None:
+        given.pop(name, None)
+        given[name] = output
+
+    handles = [
+        part.register_forward_hook(partial(note, name))
+        for name, part in module.named_modules()
+        if name
+    ]
+    try:
+        yield given
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _is_same(output: Any, level: Tensor) -> bool:
