@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -365,8 +366,9 @@ def test_a_command_is_needed():
         cli.main([])
 
 
-def test_a_command_leaves_the_warnings_of_its_host_on():
-    logger = MMLogger.get_current_instance()
+def test_a_command_leaves_the_warnings_of_its_host_on(monkeypatch):
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())
+    logger = MMLogger.get_instance('host', log_level='INFO')
     with cli._quiet():
         assert not logger.isEnabledFor(logging.WARNING)
     assert logger.isEnabledFor(logging.WARNING)
