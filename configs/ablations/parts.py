@@ -21,8 +21,8 @@ PARTS = {
         'model.tube_head.loss_tube': None,
     },
     # How deep retrieval goes in training: the whole model leaves frames out of
-    # the reasoning in every second step; here it leaves out none, or encodes
-    # them in half size. At test time all go on: see `retrieval`.
+    # the reasoning in every second step; here it leaves out none, or shows
+    # them to the first layers alone. At test time all go on: see `retrieval`.
     'weigh': {'model.retrieval.depth': 'weigh'},
     'scout': {'model.retrieval.depth': 'scout'},
     # The action head learns which frames show it from true spans.

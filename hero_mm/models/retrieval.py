@@ -94,7 +94,7 @@ class FrameRetrieval(BaseModule):
         self.train_prob = train_prob
 
     def share(self, depth: str) -> float:
-        """The share of the frames that goes on at a depth, maybe by chance."""
+        """Share of the frames that goes on at a depth; drawn in training."""
         if depth != self.depth:
             return 1.0
         if not self.training:

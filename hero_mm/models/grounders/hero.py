@@ -132,7 +132,7 @@ class HERO(BaseModel):
         text: TextFeatures,
         clip_of_query: Tensor,
     ) -> Optional[Glance]:
-        """See the first layers, choose frames for all; None: every frame."""
+        """Choose the frames that the whole encoder sees; None where all do."""
         if self.retrieval is None or self.action_head is None:
             return None
         share = self.retrieval.share('scout')
