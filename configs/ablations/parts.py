@@ -54,7 +54,7 @@ PARTS = {
 }
 # Of the others a clip costs about as much as of the whole model.
 OF_OTHER_COST = ('scout', 'joint', 'no_reasoning')
-ON_LONG = ('joint', 'no_reasoning')
+ON_LONG = ('joint', 'no_reasoning', 'scout')
 
 
 def run(name: str, config: str, options: dict, budget: dict) -> dict:
@@ -89,6 +89,7 @@ runs = [
     *(
         run(f'{k}-long-compute', LONG, PARTS[k], trained(0, 'full-long'))
         for k in ON_LONG
+        if k != 'scout'
     ),
 ]
 comparisons = [
@@ -107,6 +108,9 @@ comparisons = [
     ),
     dict(
         title='Long clips, equal compute',
-        rows=['full-long', *(f'{k}-long-compute' for k in ON_LONG)],
+        rows=[
+            'full-long',
+            *(f'{k}-long-compute' for k in ON_LONG if k != 'scout'),
+        ],
     ),
 ]

@@ -1,6 +1,7 @@
 # What is lost where frames are left out, beside models that see fewer.
 #   python tools/analysis_tools/ablate.py retrieval --dry-run
-# Needs the runs `full`, `spans`, `scout` and `scout_spans` of `parts`.
+# Needs the runs `full`, `spans`, `scout` and `scout_spans` of `parts`, and of
+# the long clips `full-long` and `scout-long`.
 from collections.abc import Callable
 
 SHAPES = 'configs/hero_shapes.py'
@@ -51,6 +52,7 @@ DEPTHS = {
     'scout': 'scout',
     'scout_spans': 'scout_spans',
 }
+ON_LONG = {'drop-long': 'full-long', 'scout-long': 'scout-long'}
 FEWER = (12, 8, 4)
 
 runs = [
@@ -68,7 +70,7 @@ runs = [
             budget=dict(trained=f'parts/{model}'),
             tests=tests(kept),
         )
-        for depth, model in DEPTHS.items()
+        for depth, model in {**DEPTHS, **ON_LONG}.items()
     ),
     *(
         dict(
@@ -96,6 +98,17 @@ comparisons = [
     for title, asked in (
         ('All sentences of a clip', 'all'),
         ('One sentence', 'one'),
+    )
+]
+comparisons += [
+    dict(
+        title=f'Long clips, {title}',
+        reference=f'drop-long/{asked}-1',
+        rows=[f'{d}/{asked}-{s:g}' for d in ON_LONG for s in SHARES[::-1]],
+    )
+    for title, asked in (
+        ('all sentences of a clip', 'all'),
+        ('one sentence', 'one'),
     )
 ]
 plots = [
