@@ -15,7 +15,7 @@ from hero_mm.apis.proposal_extraction import ProposalExtractor, fingerprint
 from hero_mm.datasets import load_annotation
 from hero_mm.datasets.proposal_files import load_proposals
 from hero_mm.datasets.video_reader import open_video
-from hero_mm.models.proposals.detector_building import build_detector
+from hero_mm.parts.detectors import build_detector
 from hero_mm.registry import MODELS
 
 EVERY = 8

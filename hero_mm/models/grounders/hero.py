@@ -119,7 +119,8 @@ class HERO(BaseModel):
         text = self.text_encoder(_texts(data_samples))
         clip_of_query = clips_of_queries(data_samples, inputs['imgs'].device)
         glance = self.scout(inputs, data_samples, text, clip_of_query)
-        regions, _ = self._encode(inputs, data_samples, glance)
+        pyramid = self.encode(inputs, glance)
+        regions, _ = self._slots(pyramid, inputs, data_samples)
         if mode == 'predict':
             return self.ground(regions, data_samples, text)
         slots, *_ = self.retrieve(regions, text, clip_of_query)
@@ -182,17 +183,6 @@ class HERO(BaseModel):
     def encode_regions(self, slots: Regions, pyramid: Pyramid) -> Regions:
         """What the slots show, in space and time, without words."""
         return self.region_encoder(slots, pyramid)
-
-    def _encode(
-        self,
-        inputs: dict[str, Any],
-        samples: Samples,
-        glance: Optional[Glance] = None,
-        tracks: Optional[Tracks] = None,
-    ) -> tuple[Regions, dict[str, Tensor]]:
-        """Pixels to encoded slots, and losses where tracks are given."""
-        pyramid = self.encode(inputs, glance)
-        return self._slots(pyramid, inputs, samples, tracks)
 
     def _slots(
         self,
@@ -261,7 +251,7 @@ class HERO(BaseModel):
         self, inputs: dict[str, Any], data_samples: Samples = ()
     ) -> Regions:
         """Encode B clips, whatever sentences :meth:`ground` will get."""
-        return self._encode(inputs, data_samples)[0]
+        return self._slots(self.encode(inputs), inputs, data_samples)[0]
 
     def ground(
         self,
@@ -316,7 +306,8 @@ class HERO(BaseModel):
         num_frames = inputs['frame_mask'].shape[1]
         tracks = Tracks.of(data_samples, num_frames)
         tubes = Tubes.of(data_samples, num_frames)
-        regions, losses = self._encode(inputs, data_samples, glance, tracks)
+        pyramid = self.encode(inputs, glance)
+        regions, losses = self._slots(pyramid, inputs, data_samples, tracks)
         slots, _, kept = self.retrieve(regions, text, clip_of_query)
         losses |= self.tube_head.loss(
             self.decode(*self.reason(slots, text), slots, text),

@@ -12,12 +12,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from hero_mm.errors import UserError
+from hero_mm.parts.building import build_part, in_words
 from hero_mm.registry import MODELS
 from hero_mm.structures import send
 
 from ..features import Pyramid
 from ..regions import Regions
-from ..video_encoders.building import build_part, in_words
 from .base import ProposalGenerator, Samples
 from .frame_samples import (
     RealFrame,

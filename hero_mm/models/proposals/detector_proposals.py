@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
+from hero_mm.parts.building import FAILURES, reason
+from hero_mm.parts.detectors import build_detector, load_detector
 from hero_mm.registry import MODELS
 
 from ..features import Pyramid
 from ..regions import Regions, clips_of_queries
-from ..video_encoders.building import FAILURES, reason
 from .base import ProposalGenerator, Samples
-from .detector_building import build_detector, load_detector
 from .frame_samples import (
     RealFrame,
     frame_sample,

@@ -16,11 +16,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
+from hero_mm.parts.building import freeze_unread, reason, untouched
 from hero_mm.pretrained.reading import TRUST, weights_only_is_sound
 from hero_mm.registry import MODELS
 
 from ..features import TextFeatures, TextPooling
-from ..video_encoders.building import freeze_unread, reason, untouched
 
 # Sentences whose words are kept in memory.
 _KEPT = 100_000

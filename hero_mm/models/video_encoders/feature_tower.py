@@ -21,8 +21,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
-
-from .building import (
+from hero_mm.parts.building import (
     CHOOSE,
     build_part,
     find_part,

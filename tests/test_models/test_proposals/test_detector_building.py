@@ -8,7 +8,7 @@ import torch
 import zoo_detectors
 
 from hero_mm.models import DetectorProposals
-from hero_mm.models.proposals.detector_building import build_detector
+from hero_mm.parts.detectors import build_detector
 from hero_mm.registry import MODELS
 
 

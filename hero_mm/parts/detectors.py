@@ -13,7 +13,7 @@ from hero_mm.errors import UserError
 from hero_mm.pretrained.checkpoints import find_checkpoint, read_checkpoint
 from hero_mm.texts import name_some
 
-from ..video_encoders.building import build_part, find_part, reason
+from .building import build_part, find_part, reason
 
 
 def build_detector(

@@ -1,0 +1,1 @@
+"""Parts of other packages, as configs name them."""
