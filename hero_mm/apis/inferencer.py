@@ -116,9 +116,7 @@ class TubeInferencer(BaseInferencer):
     ) -> None:
         # Not that of the base class: it loads half of a checkpoint, and
         # random weights, with a warning.
-        for name, value in (('batch_size', batch_size), ('top_k', top_k)):
-            if value < 1:
-                raise UserError(f'{name} must be >= 1, got {value}')
+        _check_positive(batch_size=batch_size, top_k=top_k)
         self.window = None if window is None else check_seconds(window)
         self.top_k = top_k
         self.batch_size = batch_size
@@ -182,6 +180,7 @@ class TubeInferencer(BaseInferencer):
             WriteError: If a folder cannot be written to.
         """
         texts = check_texts(texts)
+        _check_positive(batch_size=batch_size)
         videos, single = list_videos(video)
         for folder in (out_dir, pred_out_dir):
             if folder is not None:
@@ -314,7 +313,7 @@ class TubeInferencer(BaseInferencer):
         """What answered: config, weights, data, version, for JSON files."""
         return dict(
             model=str(self.cfg.filename or 'config'),
-            trained_on=trained_on(self.cfg),
+            trained_on=trained_on(self.cfg, self.weights),
             weights=str(self.weights),
             hero_mm_version=__version__,
         )
@@ -510,6 +509,12 @@ def with_queries(
         asked.proposals = sample.proposals
     asked.queries = InstanceData(texts=list(texts))
     return asked
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise UserError(f'{name} must be >= 1, got {value}')
 
 
 def _update(number: int, tube: dict[str, Any], final: bool) -> dict[str, Any]:

@@ -239,10 +239,17 @@ def building(cfg: Config, trust: bool = False) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def trained_on(cfg: Config) -> str:
+def _label(cfg: Config, weights: str) -> Mapping[str, Any]:
+    """What a package says of its own weights; of others it says nothing."""
+    folder = Path(str(cfg.filename)).resolve().parent
+    own = Path(weights).resolve().parent == folder
+    return cfg.get('label') or {} if own else {}
+
+
+def trained_on(cfg: Config, weights: str) -> str:
     """What a model was trained on, as its label or its config says it."""
     if 'label' in cfg:
-        return str(cfg.label.get('trained_on', 'not stated'))
+        return str(_label(cfg, weights).get('trained_on', 'not stated'))
     return ', '.join(_ann_files(cfg)) or 'not stated'
 
 
@@ -302,7 +309,7 @@ def write_package(
     words = [w for w in getattr(encoder, 'words', []) if w[-1].isalnum()]
     folder = Path(out)
     # A package that is written again keeps what its label says.
-    old = cfg.get('label') or {}
+    old = _label(cfg, inferencer.weights)
     if scores is None:
         scores = old.get('scores') or _scores(inferencer)
     label = dict(

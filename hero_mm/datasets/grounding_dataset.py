@@ -5,7 +5,6 @@ An item is a clip with K >= 1 queries; see ``docs/design.md``.
 
 import logging
 import os
-import resource
 import zlib
 from collections.abc import Sequence
 from typing import Any, Optional, Union
@@ -355,8 +354,13 @@ def check_descriptors(count: int) -> None:
     """OSError where a worker could not send clips: it would wait for ever."""
     if get_worker_info() is None:
         return
+    if not os.path.isdir(_OPEN_FILES):
+        return
+    # Windows has none.
+    import resource
+
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit >= _MANY or not os.path.isdir(_OPEN_FILES):
+    if limit >= _MANY:
         return
     free = limit - len(os.listdir(_OPEN_FILES))
     if free < count + _SPARE:

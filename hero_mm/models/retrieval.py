@@ -87,6 +87,10 @@ class FrameRetrieval(BaseModule):
                     'keep_ratio and train_ratios are shares of the frames, '
                     f'in (0, 1]; got {ratio}'
                 )
+        if run < 1:
+            raise UserError(
+                f'run is a number of frames, at least 1; got {run}'
+            )
         self.depth = depth
         self.run = run
         self.keep_ratio = keep_ratio
@@ -115,7 +119,8 @@ class FrameRetrieval(BaseModule):
         ratio = self.share('reason')
         if ratio >= 1:
             return None
-        return best_frames(self._noisy(consistency_QT), mask_QT, ratio)
+        score = self._noisy(consistency_QT.float(), mask_QT)
+        return best_frames(score, mask_QT, ratio)
 
     @torch.no_grad()
     def choose_runs(
@@ -131,10 +136,8 @@ class FrameRetrieval(BaseModule):
         best frame. As :meth:`forward`, (B, K).
         """
         score, real = logits_QT.float(), mask_BT[clip_of_query]
-        count = real.sum(1, keepdim=True).clamp(min=1)
-        score = score - (score * real).sum(1, keepdim=True) / count
-        spread = (score.square() * real).sum(1, keepdim=True) / count
-        score = self._noisy(score / spread.clamp(min=1e-6).sqrt())
+        mean, spread = _mean_spread(score, real)
+        score = self._noisy((score - mean) / spread.clamp(min=1e-3), real)
         index = clip_of_query[:, None].expand_as(score)
         low = score.new_full(mask_BT.shape, -1e4)
         best = low.scatter_reduce(0, index, score, 'amax')
@@ -150,12 +153,19 @@ class FrameRetrieval(BaseModule):
         meant = meant.repeat_interleave(run, 1) & (kept < frames)
         return kept.clamp(max=frames - 1), meant
 
-    def _noisy(self, score: Tensor) -> Tensor:
-        score = score.float()
-        if self.training:
-            spread = score.std(1, correction=0, keepdim=True)
-            score = score + NOISE * spread * torch.randn_like(score)
-        return score
+    def _noisy(self, score: Tensor, real: Tensor) -> Tensor:
+        if not self.training:
+            return score
+        _, spread = _mean_spread(score, real)
+        return score + NOISE * spread * torch.randn_like(score)
+
+
+def _mean_spread(score_QT: Tensor, real_QT: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the real frames, each (Q, 1)."""
+    count = real_QT.sum(1, keepdim=True).clamp(min=1)
+    mean = (score_QT * real_QT).sum(1, keepdim=True) / count
+    apart = (score_QT - mean).square() * real_QT
+    return mean, (apart.sum(1, keepdim=True) / count).sqrt()
 
 
 def best_frames(

@@ -111,6 +111,13 @@ def test_export_and_read_back(work_dir, tmp_path, clip, shipped, capsys):
     first, second = (read_package(one).label for one in (out, again))
     for key in ('scores', 'licence', 'trained_on'):
         assert first[key] == second[key]
+    # What it says is not said of other weights.
+    other = tmp_path / 'other.safetensors'
+    other.write_bytes((out / 'model.safetensors').read_bytes())
+    tuned = TubeInferencer(out, weights=other, device='cpu')
+    third = read_package(write_package(tuned, tmp_path / 'third')).label
+    assert not third['scores'] and third['licence'] == 'not stated'
+    assert tuned.facts()['trained_on'] == third['trained_on'] == 'not stated'
     words[2] = str(out)
     # What stands there is not written over.
     assert cli.main(words) == 1

@@ -6,6 +6,7 @@ import shutil
 import time
 from functools import partial
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -117,6 +118,23 @@ def test_a_resumed_training_goes_on_with_its_cost(tmp_path, monkeypatch):
     assert [p['step'] for p in cost['points']] == [5, 10, 12]
     assert cost['points'][0]['cpu_seconds'] == pytest.approx(spent)
     assert rate(second) == pytest.approx(0.1 / 25 / 1e4, rel=1e-3)
+
+
+def test_time_is_up_before_a_validation_that_does_not_fit(monkeypatch):
+    """Every second epoch has one; an epoch takes 100 s, it takes 50."""
+    monkeypatch.setenv('HERO_MM_STOP_AT', '550')
+    hook, now = HOOKS.build(dict(type='DeadlineHook')), 0.0
+    monkeypatch.setattr('time.time', lambda: now)
+    loop = SimpleNamespace(stop_training=False)
+    for epoch in range(9):
+        hook.before_train_epoch(None)
+        now += 100
+        runner = SimpleNamespace(epoch=epoch, max_epochs=9, train_loop=loop)
+        hook.after_train_epoch(runner)
+        if loop.stop_training:
+            break
+        now += 50 * (epoch % 2)
+    assert now < 500
 
 
 def test_a_warm_up_is_not_counted(tmp_path, monkeypatch):

@@ -63,12 +63,39 @@ def test_training_draws_shares():
     assert set(numbers_kept(none)) == {20}
 
 
+@pytest.mark.parametrize('depth', ['reason', 'scout'])
+def test_training_chooses_alike_beside_a_longer_clip(depth):
+    """What pads a clip, far below all scores, brings no noise into it."""
+    torch.manual_seed(0)
+    retrieval = plain(depth=depth, train_prob=1.0, run=1).train()
+    clips = torch.arange(400)
+
+    def share_of_best(frames):
+        score = torch.randn(400, frames)
+        score[:, 16:] = -100.0
+        mask = real_frames(16, frames)[:1].expand(400, frames)
+        if depth == 'scout':
+            kept, meant = retrieval.choose_runs(score, mask, clips, 0.5)
+        else:
+            retrieval.train_ratios = (0.5,)
+            kept, meant = retrieval(score, mask)
+        best = score.argsort(1, descending=True)[:, :8]
+        found = (kept[:, None] == best[..., None]) & meant[:, None]
+        return found.any(-1).float().mean().item()
+
+    alone = share_of_best(16)
+    assert 0.8 < alone < 0.95
+    assert share_of_best(32) == pytest.approx(alone, abs=0.03)
+
+
 def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match="'weigh', 'reason'.*got 'drop'"):
         FrameRetrieval(depth='drop')
     for options in (dict(keep_ratio=0.0), dict(train_ratios=(0.5, 1.2))):
         with pytest.raises(ValueError, match='shares of the frames'):
             FrameRetrieval(**options)
+    with pytest.raises(ValueError, match='at least 1; got 0'):
+        FrameRetrieval(run=0)
 
 
 # --- the scout
@@ -115,11 +142,7 @@ def scouting(build_hero):
 
 
 def scouted(model, batch) -> tuple:
-    samples = batch['data_samples']
-    clips = torch.arange(len(samples)).repeat_interleave(2)
-    texts = [t for one in samples for t in one.queries.texts]
-    text = model.text_encoder(texts)
-    return model.scout(batch['inputs'], samples, text, clips)
+    return model.scout(batch['inputs'], batch['data_samples'])
 
 
 @torch.no_grad()
@@ -208,6 +231,24 @@ def test_answers_are_of_the_whole_clip(scouting, make_clip, predict):
     assert seen == [(2, 2, 3, 32, 32)]
     assert tubes.bboxes.shape == (2, 8, 4)
     assert tubes.action_consistency.shape == (2, 8)
+
+
+@torch.no_grad()
+def test_a_clip_is_encoded_for_the_sentences_that_are_known(
+    scouting, make_clip, collate
+):
+    model = scouting(keep_ratio=0.25)
+    inputs, samples = collate(model, make_clip(8)).values()
+    seen = []
+    model.video_encoder.register_forward_hook(
+        lambda _, __, found: seen.append(found.frame_mask_BT.shape[1])
+    )
+    model.ground(model.encode_video(inputs, samples), samples)
+    known = samples[0].pred_queries.bboxes
+    model(inputs, samples, mode='predict')
+    assert torch.equal(known, samples[0].pred_queries.bboxes)
+    model.encode_video(inputs)
+    assert seen == [2, 2, 8]
 
 
 @torch.no_grad()

@@ -174,10 +174,10 @@ class DeadlineHook(Hook):
         self._end = float('inf')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Note the start, and how long what lies between epochs takes."""
+        """Note the start, and the longest time between two epochs."""
         self._start = time.time()
-        if self._end < float('inf'):
-            self._between = self._start - self._end
+        # Not every epoch has a validation.
+        self._between = max(self._between, self._start - self._end)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """End the training where the next epoch would take too long."""

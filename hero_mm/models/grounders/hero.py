@@ -118,7 +118,7 @@ class HERO(BaseModel):
             )
         text = self.text_encoder(_texts(data_samples))
         clip_of_query = clips_of_queries(data_samples, inputs['imgs'].device)
-        glance = self.scout(inputs, data_samples, text, clip_of_query)
+        glance = self.scout(inputs, data_samples, text)
         pyramid = self.encode(inputs, glance)
         regions, _ = self._slots(pyramid, inputs, data_samples)
         if mode == 'predict':
@@ -130,19 +130,27 @@ class HERO(BaseModel):
         self,
         inputs: dict[str, Any],
         samples: Samples,
-        text: TextFeatures,
-        clip_of_query: Tensor,
+        text: Optional[TextFeatures] = None,
     ) -> Optional[Glance]:
-        """Choose the frames that the whole encoder sees; None where all do."""
-        if self.retrieval is None or self.action_head is None:
+        """Choose the frames that the whole encoder sees; None where all do.
+
+        All do where the samples carry no sentences.
+        """
+        asked = len(samples) > 0 and all('queries' in one for one in samples)
+        if self.retrieval is None or self.action_head is None or not asked:
             return None
         share = self.retrieval.share('scout')
         if share >= 1:
             return None
+        if text is None:
+            text = self.text_encoder(_texts(samples))
+        clip_of_query = clips_of_queries(samples, inputs['imgs'].device)
         pyramid = self.video_encoder.glance(**inputs)
         with torch.no_grad():
             regions, _ = self._slots(pyramid, inputs, samples)
             logits = self.action_head(regions, text, clip_of_query)
+        # Autocast keeps weights that it has cast, here without gradients.
+        torch.clear_autocast_cache()
         chosen = self.retrieval.choose_runs(
             logits, inputs['frame_mask'], clip_of_query, share
         )
@@ -250,8 +258,12 @@ class HERO(BaseModel):
     def encode_video(
         self, inputs: dict[str, Any], data_samples: Samples = ()
     ) -> Regions:
-        """Encode B clips, whatever sentences :meth:`ground` will get."""
-        return self._slots(self.encode(inputs), inputs, data_samples)[0]
+        """Encode B clips, whatever sentences :meth:`ground` will get.
+
+        A scout chooses frames for the sentences of the samples, if any.
+        """
+        pyramid = self.encode(inputs, self.scout(inputs, data_samples))
+        return self._slots(pyramid, inputs, data_samples)[0]
 
     def ground(
         self,
@@ -302,7 +314,7 @@ class HERO(BaseModel):
         both = self.text_encoder([*texts, *negatives])
         text = both.select(slice(0, len(texts)))
         swapped = both.select(slice(len(texts), None))
-        glance = self.scout(inputs, data_samples, text, clip_of_query)
+        glance = self.scout(inputs, data_samples, text)
         num_frames = inputs['frame_mask'].shape[1]
         tracks = Tracks.of(data_samples, num_frames)
         tubes = Tubes.of(data_samples, num_frames)

@@ -416,12 +416,17 @@ def _align(level: Tensor, num_frames: int, first: float) -> Tensor:
 
 @contextmanager
 def _watched(module: nn.Module) -> Iterator[dict[str, Any]]:
-    """What each part of a module gives within, by name, the last one last."""
+    """What each part of a module gives within, by name, the last one last.
+
+    None for parts that run twice, and for those that give what they get.
+    """
     given: dict[str, Any] = {}
 
     def note(name: str, part: Any, inputs: tuple, output: Any) -> None:
-        given.pop(name, None)
-        given[name] = output
+        # Dropout, say, in evaluation mode.
+        passes = inputs and output is inputs[0]
+        passes = passes and not getattr(part, 'inplace', False)
+        given[name] = None if passes or name in given else output
 
     handles = [
         part.register_forward_hook(partial(note, name))

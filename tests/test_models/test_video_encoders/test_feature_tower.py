@@ -246,7 +246,7 @@ class Branches(nn.Module):
 def known(register):
     register(Flat, Means, OfOneLength, Pathways, Odd, Pooled)
     register(Last, Neck, Stages, Inflating, Checkpointed)
-    register(Frozen, Branches)
+    register(Frozen, Branches, Twice, Dropped)
 
 
 def tower(kind, clip_len=None, neck=None, level=-1, **arguments):
@@ -563,10 +563,41 @@ def test_the_first_level_is_found_without_the_rest(clip_of):
     assert resnet._first == 'layer2'
 
 
+class Twice(nn.Module):
+    """2-D: one layer at two strides, the coarser one first."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 2, 2)
+
+    def forward(self, x):
+        coarse = self.conv(F.avg_pool2d(x, 4))
+        return self.conv(x), coarse
+
+
+class Dropped(nn.Module):
+    """2-D: dropout between its levels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 3, 4, 4), nn.Conv2d(3, 3, 2, 2)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = self.first(x)
+        return x, self.last(self.drop(x))
+
+
+def test_a_level_is_not_what_dropout_makes_of_it():
+    found = FeatureTower(dict(type='Dropped'), finer_levels=(0,))
+    assert found._first == 'first'
+
+
 @pytest.mark.parametrize(
     ('config', 'levels'),
     [
         (dict(type='Flat'), ()),
+        (dict(type='Twice'), (0,)),
         (dict(type='Means', layers=[(1, 1, 0)] * 2, levels=2), (0,)),
     ],
 )
