@@ -23,7 +23,7 @@ from hero_mm.models.features import TextFeatures
 STEPS = {
     'scout': 'scout',
     'encoder': 'encode',
-    'clip': '_encode',
+    'clip': '_slots',
     'reasoning': 'reason',
     'head': 'decode',
 }
@@ -176,6 +176,7 @@ def count_parts(
     """
     parts = dict.fromkeys(STEPS, 0)
     towers = dict.fromkeys(STEPS, 0)
+    running: list[str] = []
     # The name of the module that was called first, then attributes.
     backbones = [
         f'{type(grounder).__name__}.video_encoder.{tower}'
@@ -190,10 +191,15 @@ def count_parts(
 
         def count(name: str, method: Callable[..., Any]) -> None:
             def counted(*args: Any, **kwargs: Any) -> Any:
+                if 'scout' in running:
+                    # It does the other steps, too.
+                    return method(*args, **kwargs)
+                running.append(name)
                 whole, backbone = now()
                 result = method(*args, **kwargs)
                 parts[name] += now()[0] - whole
                 towers[name] += now()[1] - backbone
+                running.remove(name)
                 return result
 
             # Hides the method of the class as long as it is counted.
@@ -210,7 +216,7 @@ def count_parts(
     counts |= {
         'backbone': towers['encoder'],
         'pyramid': parts['encoder'] - towers['encoder'],
-        'rest of the clip': parts['clip'] - parts['encoder'],
+        'rest of the clip': parts['clip'],
         'reasoning': parts['reasoning'],
         'head': parts['head'],
     }
