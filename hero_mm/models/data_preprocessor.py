@@ -3,12 +3,10 @@
 Shape legend: B clips, T frames, H W pixels.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -74,16 +72,3 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             extents=[(len(clip), *clip.shape[2:]) for clip in clips],
         )
         return dict(inputs=inputs, data_samples=data.get('data_samples'))
-
-
-def warn_of_channels(encoder: Any, preprocessor: Any) -> None:
-    """Say where a backbone of the style caffe gets R, G, B."""
-    style = getattr(getattr(encoder, 'backbone', None), 'style', None)
-    if style == 'caffe' and not getattr(preprocessor, 'rgb_to_bgr', False):
-        print_log(
-            'the weights of the backbone, of the style caffe, want the '
-            'channels B, G, R: set data_preprocessor=dict(rgb_to_bgr=True,'
-            ' mean=[103.530, 116.280, 123.675], std=[1.0, 1.0, 1.0])',
-            logger='current',
-            level=logging.WARNING,
-        )

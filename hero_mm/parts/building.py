@@ -2,12 +2,14 @@
 
 import copy
 import importlib
+import logging
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from hero_mm.errors import EXTRAS, UserError
@@ -148,3 +150,16 @@ def freeze_unread(module: nn.Module, read: Sequence[Tensor]) -> list[str]:
             part.requires_grad_(False)
             unread.append(name)
     return unread
+
+
+def warn_of_channels(encoder: Any, preprocessor: Any) -> None:
+    """Say where a backbone of the style caffe gets R, G, B."""
+    style = getattr(getattr(encoder, 'backbone', None), 'style', None)
+    if style == 'caffe' and not getattr(preprocessor, 'rgb_to_bgr', False):
+        print_log(
+            'the weights of the backbone, of the style caffe, want the '
+            'channels B, G, R: set data_preprocessor=dict(rgb_to_bgr=True,'
+            ' mean=[103.530, 116.280, 123.675], std=[1.0, 1.0, 1.0])',
+            logger='current',
+            level=logging.WARNING,
+        )

@@ -17,11 +17,11 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from hero_mm.errors import UserError
+from hero_mm.parts.building import warn_of_channels
 from hero_mm.pretrained.filling import check_version
 from hero_mm.registry import MODELS
 from hero_mm.structures import GroundingDataSample, send
 
-from ..data_preprocessor import warn_of_channels
 from ..features import Pyramid, TextFeatures
 from ..heads.tube_decoding import TubeOutput, query_edges
 from ..recompute import keep_gradients

@@ -9,7 +9,7 @@ Shape legend: B clips, T frames, C channels, H W grid, D width.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -91,24 +91,12 @@ class VideoEncoder(FeatureTower):
             self.encode_alike, imgs, frame_mask, pixel_mask, extents
         )
 
-    def glance(
-        self,
-        imgs: Tensor,
-        frame_mask: Tensor,
-        pixel_mask: Tensor,
-        extents: Optional[Sequence[Extent]] = None,
-    ) -> Pyramid:
+    def glance(self, **clips: Any) -> Pyramid:
         """As :meth:`forward`, by the layers up to the finest level alone.
 
         The coarser levels are means of its cells.
         """
-        pyramid = self._encode(
-            lambda *clips: [self.first_level(*clips)],
-            imgs,
-            frame_mask,
-            pixel_mask,
-            extents,
-        )
+        pyramid = self._encode(lambda *a: [self.first_level(*a)], **clips)
         (finest,), (stride,) = pyramid.levels, pyramid.strides
         cells = [self.strides[number] for number in self.finer_levels]
         ratios = [cell // cells[0] for cell in (*cells[1:], self.stride)]
@@ -131,7 +119,7 @@ class VideoEncoder(FeatureTower):
         imgs: Tensor,
         frame_mask: Tensor,
         pixel_mask: Tensor,
-        extents: Optional[Sequence[Extent]],
+        extents: Optional[Sequence[Extent]] = None,
     ) -> Pyramid:
         """As :meth:`forward`; ``encode`` gives levels of alike clips."""
         sizes = [pixel_mask.any(1).sum(1), pixel_mask.any(2).sum(1)]
