@@ -79,7 +79,8 @@ def replacing(path: PathLike) -> Iterator[Path]:
         return
 
     def move(part: Path) -> None:
-        if target.is_file():
+        # Another process may remove it at any time.
+        with suppress(FileNotFoundError):
             shutil.copymode(target, part)
         os.replace(part, target)
 

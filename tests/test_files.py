@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import resource
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -165,6 +166,20 @@ def test_links_and_rights_stay(tmp_path):
     assert (tmp_path / 'link').is_symlink()
     assert (tmp_path / 'real').read_text() == 'new'
     assert (tmp_path / 'real').stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_that_another_process_removes_meanwhile(tmp_path, monkeypatch):
+    copy_mode = shutil.copymode
+
+    def removed(target, part):
+        target.unlink()
+        copy_mode(target, part)
+
+    monkeypatch.setattr(shutil, 'copymode', removed)
+    path = tmp_path / 'kept.txt'
+    path.write_text('old')
+    write_text(path, 'new')
+    assert path.read_text() == 'new' and os.listdir(tmp_path) == ['kept.txt']
 
 
 def test_what_is_added_replaces_nothing(tmp_path):
