@@ -54,7 +54,8 @@ PARTS = {
 }
 # Of the others a clip costs about as much as of the whole model.
 OF_OTHER_COST = ('scout', 'joint', 'no_reasoning')
-ON_LONG = ('joint', 'no_reasoning', 'scout')
+LONG_OF_OTHER_COST = ('joint', 'no_reasoning')
+ON_LONG = (*LONG_OF_OTHER_COST, 'scout')
 
 
 def run(name: str, config: str, options: dict, budget: dict) -> dict:
@@ -88,8 +89,7 @@ runs = [
     *(run(f'{k}-long', LONG, PARTS[k], trained(LONG_CLIPS)) for k in ON_LONG),
     *(
         run(f'{k}-long-compute', LONG, PARTS[k], trained(0, 'full-long'))
-        for k in ON_LONG
-        if k != 'scout'
+        for k in LONG_OF_OTHER_COST
     ),
 ]
 comparisons = [
@@ -108,9 +108,6 @@ comparisons = [
     ),
     dict(
         title='Long clips, equal compute',
-        rows=[
-            'full-long',
-            *(f'{k}-long-compute' for k in ON_LONG if k != 'scout'),
-        ],
+        rows=['full-long', *(f'{k}-long-compute' for k in LONG_OF_OTHER_COST)],
     ),
 ]
