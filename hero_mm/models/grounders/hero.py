@@ -149,8 +149,6 @@ class HERO(BaseModel):
         with torch.no_grad():
             regions, _ = self._slots(pyramid, inputs, samples)
             logits = self.action_head(regions, text, clip_of_query)
-        # Autocast keeps weights that it has cast, here without gradients.
-        torch.clear_autocast_cache()
         chosen = self.retrieval.choose_runs(
             logits, inputs['frame_mask'], clip_of_query, share
         )

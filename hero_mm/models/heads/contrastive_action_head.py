@@ -113,7 +113,8 @@ class ContrastiveActionHead(BaseModule):
     ) -> Tensor:
         """Logits of action consistency, (Q, T), without a gradient."""
         fit = self.fit(self.fit.slots(regions), text, clip_of_query).sum(-1)
-        # Autocast keeps weights that it has cast, here without gradients.
+        # Autocast keeps weights that it has cast, here and, with a scout, in
+        # all parts before, without gradients.
         torch.clear_autocast_cache()
         scores = self._frame_scores(fit, regions.mask_BTN[clip_of_query])
         if self.offset is not None:
