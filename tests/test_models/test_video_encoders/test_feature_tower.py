@@ -27,6 +27,31 @@ class Flat(nn.Module):
         return tuple(conv(x) for conv in self.convs)
 
 
+class Twice(nn.Module):
+    """2-D: one layer at two strides, the coarser one first."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 2, 2)
+
+    def forward(self, x):
+        coarse = self.conv(F.avg_pool2d(x, 4))
+        return self.conv(x), coarse
+
+
+class Dropped(nn.Module):
+    """2-D: dropout between its levels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 3, 4, 4), nn.Conv2d(3, 3, 2, 2)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = self.first(x)
+        return x, self.last(self.drop(x))
+
+
 class Means(nn.Module):
     """3-D: each layer takes means in time, (kernel, stride, padding).
 
@@ -561,31 +586,6 @@ def test_the_first_level_is_found_without_the_rest(clip_of):
         finer_levels=(0,),
     )
     assert resnet._first == 'layer2'
-
-
-class Twice(nn.Module):
-    """2-D: one layer at two strides, the coarser one first."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 3, 2, 2)
-
-    def forward(self, x):
-        coarse = self.conv(F.avg_pool2d(x, 4))
-        return self.conv(x), coarse
-
-
-class Dropped(nn.Module):
-    """2-D: dropout between its levels."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, 3, 4, 4), nn.Conv2d(3, 3, 2, 2)
-        self.drop = nn.Dropout(0.5)
-
-    def forward(self, x):
-        x = self.first(x)
-        return x, self.last(self.drop(x))
 
 
 def test_a_level_is_not_what_dropout_makes_of_it():
