@@ -51,9 +51,7 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             -(-max(clip.shape[axis] for clip in clips) // divisor) * divisor
             for axis in (2, 3)
         )
-        # Channels last in memory.
         imgs = self.mean.new_zeros(len(clips), num_frames, height, width, 3)
-        imgs = imgs.permute(0, 1, 4, 2, 3)
         frame_mask = imgs.new_zeros(len(clips), num_frames, dtype=torch.bool)
         pixel_mask = imgs.new_zeros(
             len(clips), height, width, dtype=torch.bool
@@ -62,11 +60,16 @@ class GroundingDataPreprocessor(BaseDataPreprocessor):
             t, _, h, w = clip.shape
             if self.rgb_to_bgr:
                 clip = clip.flip(1)
-            imgs[index, :t, :, :h, :w] = (clip - self.mean) / self.std
+            # Rows of pixels: axes of three numbers are slow.
+            rows = clip.permute(0, 2, 3, 1).flatten(2)
+            mean, std = self.mean.flatten(), self.std.flatten()
+            rows = (rows - mean.repeat(w)) / std.repeat(w)
+            imgs[index, :t, :h, :w] = rows.unflatten(2, (w, 3))
             frame_mask[index, :t] = True
             pixel_mask[index, :h, :w] = True
         inputs = dict(
-            imgs=imgs,
+            # Channels last in memory.
+            imgs=imgs.permute(0, 1, 4, 2, 3),
             frame_mask=frame_mask,
             pixel_mask=pixel_mask,
             extents=[(len(clip), *clip.shape[2:]) for clip in clips],
