@@ -9,6 +9,7 @@ Shape legend: B clips, T frames, C channels, H W grid, D width.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Callable, Optional, Union
 
 import torch
@@ -222,9 +223,16 @@ class VideoEncoder(FeatureTower):
 
 def _reduced(imgs: Tensor, size: Sequence[int]) -> Tensor:
     """Frames (B, T, 3, H, W) in cells of half those of a map of some size."""
-    cells = (2 * size[0], 2 * size[1])
-    picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), cells)
-    return picture.unflatten(0, imgs.shape[:2])
+    rows, columns = 2 * size[0], 2 * size[1]
+    height, width = imgs.shape[-2:]
+    if height % rows or width % columns:
+        picture = F.adaptive_avg_pool2d(imgs.flatten(0, 1), (rows, columns))
+        return picture.unflatten(0, imgs.shape[:2])
+    # Channels are last in memory: whole rows are added, then columns.
+    x = imgs.permute(0, 1, 3, 4, 2).unflatten(2, (rows, -1))
+    x = reduce(torch.add, x.unbind(3)).unflatten(3, (columns, -1))
+    x = reduce(torch.add, x.unbind(4)) * (rows * columns / (height * width))
+    return x.permute(0, 1, 4, 2, 3)
 
 
 def _pad_up(pixels: Tensor, multiple: int) -> Tensor:

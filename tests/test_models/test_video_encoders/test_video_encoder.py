@@ -189,3 +189,18 @@ def test_gradients_reach_all_of_clips_of_two_sizes(half, clip_of):
 def test_finer_levels_that_are_not_there_or_not_finer(levels, words):
     with pytest.raises(ValueError, match=words):
         two_levels(finer_levels=levels)
+
+
+@pytest.mark.parametrize('sides', [(32, 48), (36, 44)])
+def test_the_picture_is_pooled(sides):
+    """In cells of half the finest level; it is padded to whole ones."""
+    imgs = torch.rand(2, 3, 3, *sides)
+    masks = torch.ones(2, 3).bool(), torch.ones(2, *sides).bool()
+    pyramid = build('Patches', finer_levels=(0,))(imgs, *masks)
+    cells = [2 * side for side in pyramid.levels[0].shape[-2:]]
+    below, right = (-side % 8 for side in sides)
+    padded = nn.functional.pad(imgs, (0, right, 0, below)).flatten(0, 1)
+    wanted = nn.functional.adaptive_avg_pool2d(padded, cells)
+    torch.testing.assert_close(
+        pyramid.picture_BT3HW, wanted.view(2, 3, 3, *cells)
+    )
