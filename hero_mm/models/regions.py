@@ -150,10 +150,11 @@ def read_cells(
     weight = weight_y[..., :, None] * weight_x[..., None, :]
     cells = cells_BTHWC.to(exact)
     if shift:
-        edge = torch.zeros_like(cells[:, :1, ..., :shift])
-        before = torch.cat([edge, cells[:, :-1, ..., :shift]], 1)
-        after = torch.cat([cells[:, 1:, ..., shift : 2 * shift], edge], 1)
-        cells = torch.cat([cells, before, after], -1)
+        back, ahead, _ = cells.split([shift, shift, dims - 2 * shift], -1)
+        edge = torch.zeros_like(back[:, :1])
+        back = torch.cat([edge, back[:, :-1]], 1)
+        ahead = torch.cat([ahead[:, 1:], edge], 1)
+        cells = torch.cat([cells, back, ahead], -1)
     frame = torch.arange(clips * frames, device=place.device)
     frame = frame.view(clips, frames, 1, 1, 1, 1)
     index = (frame * height * width + place).view(-1, 4)
