@@ -1,7 +1,7 @@
 """Linking: regions of neighbouring frames become slots that follow objects.
 
 One-to-one assignments between frames 1, 2, ... apart, all of them at once, and
-then one pass over the frames that hands each chain of regions a slot.
+then a slot for each chain of regions, without a loop over the frames.
 
 Shape legend: B clips, T frames, N regions a frame, S slots, D width.
 """
@@ -125,37 +125,78 @@ class RegionLinker(BaseModule):
         return before
 
     def _slots(self, before: Tensor, mask: Tensor) -> Tensor:
-        """The slot of each region, (B, T, N); what there is none of, S."""
-        clips, frames, number = before.shape
-        whole = frames * number
-        slots = before.new_full((clips, whole), self.num_slots)
-        # The last region of each slot so far.
-        holder = before.new_full((clips, self.num_slots), -1)
-        flat = before.flatten(1)
-        goes_on = _mark(flat, flat.clamp(min=0), flat >= 0)
-        for frame in range(frames):
-            came = before[:, frame]
-            slot = slots.gather(1, came.clamp(min=0))
-            safe = slot.clamp(max=self.num_slots - 1)
-            held = (came >= 0) & (slot < self.num_slots)
-            held &= holder.gather(1, safe) == came
-            held &= mask[:, frame]
-            # Slots of chains that have ended come first, those unused for
-            # longest; a slot that only pauses is taken last.
-            used = _mark(holder, safe, held)
-            pauses = goes_on.gather(1, holder.clamp(min=0)) & (holder >= 0)
-            rank = holder + whole * pauses + 2 * whole * used
-            order = rank.argsort(dim=1, stable=True)
-            new = mask[:, frame] & ~held
-            turn = (new.cumsum(1) - 1).clamp(min=0)
-            slot = torch.where(held, slot, order.gather(1, turn))
-            slot = slot.masked_fill(~mask[:, frame], self.num_slots)
-            place = torch.arange(number, device=slot.device) + frame * number
-            slots[:, frame * number : (frame + 1) * number] = slot
-            holder = F.pad(holder, (0, 1)).scatter(
-                1, slot, place.expand_as(slot)
-            )[:, : self.num_slots]
-        return slots.view(before.shape)
+        """The slot of each region, (B, T, N); what there is none of, S.
+
+        Chains of regions take slots in turn: those of the past first that
+        have ended for longest.
+        """
+        frames, number = before.shape[1:]
+        place = torch.arange(frames * number, device=before.device)
+        flat, real = before.flatten(1), mask.flatten(1)
+        left = self._left(flat, mask)
+        # Where a slot was taken in a pause, another chain begins behind it.
+        linked = (flat >= 0) & real
+        came = torch.where(linked, flat, place)
+        linked &= left.gather(1, came) < 0
+        first = _follow(torch.where(linked, came, place), frames)
+        begins = real & ~linked
+        turn = begins.cumsum(1) - 1
+        # Chains in the order in which their slots become free.
+        ends = real & ~_mark(flat, came, linked)
+        whole = len(place)
+        free = place // number * 2 * whole + place
+        free = torch.where(left < 0, free, (2 * left - 1) * whole + place)
+        free = free.masked_fill(~ends, 2 * whole * (frames + 1))
+        ended = first.gather(1, free.argsort(dim=1))
+        # The first S chains take new slots, the others follow another one.
+        followed = ended.gather(1, (turn - self.num_slots).clamp(min=0))
+        follows = begins & (turn >= self.num_slots)
+        source = _follow(torch.where(follows, followed, place), frames)
+        slots = turn.gather(1, source).gather(1, first)
+        return slots.masked_fill(~real, self.num_slots).view(before.shape)
+
+    def _left(self, flat: Tensor, mask: Tensor) -> Tensor:
+        """When the slot of a region that pauses is taken, or -1, (B, T * N).
+
+        Where slots do not suffice, those that pause for longest lose theirs.
+        """
+        clips, frames, number = mask.shape
+        left = flat.new_full(mask.shape, -1)
+        gaps = range(1, min(self.max_gap, frames))
+        if not gaps:
+            return left.flatten(1)
+        place = torch.arange(flat.shape[1], device=flat.device)
+        # The frame in which each goes on; the last place collects the others.
+        goes_on = flat.new_full((clips, len(place) + 1), -1).scatter(
+            1,
+            torch.where(flat >= 0, flat, len(place)),
+            (place // number).expand_as(flat),
+        )[:, :-1]
+        goes_on = goes_on.view(mask.shape)
+        # Whether a region of so many frames before pauses here, (B, T, G, N).
+        here = torch.arange(frames, device=flat.device)[:, None]
+        pauses = torch.stack(
+            [
+                F.pad(goes_on, (0, 0, gap, 0), value=-1)[:, :frames] > here
+                for gap in gaps
+            ],
+            2,
+        )
+        # The latest first: of the nearest frame, and there the last.
+        turn = pauses.flip(3).flatten(2).cumsum(2).view(pauses.shape).flip(3)
+        free = self.num_slots - mask.sum(2)
+        loses = pauses & (turn > free[:, :, None, None])
+        for gap in reversed(gaps):
+            lost = F.pad(loses[:, gap:, gap - 1], (0, 0, 0, gap))
+            left = torch.where(lost, here + gap, left)
+        return left.flatten(1)
+
+
+def _follow(index: Tensor, length: int) -> Tensor:
+    """Where chains (B, R) of up to ``length`` steps end."""
+    for _ in range(length.bit_length()):
+        index = index.gather(1, index)
+    return index
 
 
 def _cost(regions: Regions, looks: Tensor, gap: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hero_mm.models import Pyramid, RegionLinker, Regions
 
@@ -162,6 +163,88 @@ def test_every_region_goes_into_one_slot():
     hidden = ~linked.mask_BTN
     assert not linked.boxes_BTN4[hidden].any()
     assert not linked.scores_BTN[hidden].any()
+
+
+def random_chains(generator, frames: int, number: int, gap: int):
+    """Which region each one continues, as :meth:`_predecessors` tells it."""
+
+    def chance() -> float:
+        return float(torch.rand((), generator=generator))
+
+    mask = torch.rand(frames, number, generator=generator) < chance()
+    before = torch.full((frames, number), -1)
+    free: list[int] = []
+    for place in mask.flatten().nonzero().flatten().tolist():
+        frame = place // number
+        old = [one for one in free if 0 < frame - one // number <= gap]
+        if old and chance() < 0.8:
+            before.view(-1)[place] = old[int(len(old) * chance())]
+            free.remove(int(before.view(-1)[place]))
+        free.append(place)
+    return before, mask
+
+
+def slots_frame_by_frame(before, mask, num_slots: int) -> list[int]:
+    """New chains take unused slots, then old ones, then those that pause."""
+    number = mask.shape[1]
+    chain, real = before.flatten().tolist(), mask.flatten().tolist()
+    slots, goes_on = [num_slots] * len(chain), {*chain} - {-1}
+    last = [-1] * num_slots
+    for frame in range(len(mask)):
+        here = range(frame * number, (frame + 1) * number)
+        held = {}
+        for place in here:
+            came = chain[place]
+            if real[place] and came >= 0 and last[slots[came]] == came:
+                held[place] = slots[came]
+        free = sorted(
+            set(range(num_slots)) - set(held.values()),
+            key=lambda slot: (last[slot] in goes_on, last[slot], slot),
+        )
+        for place in here:
+            if real[place]:
+                slots[place] = held[place] if place in held else free.pop(0)
+                last[slots[place]] = place
+    return slots
+
+
+def test_slots_are_those_of_a_pass_over_the_frames():
+    generator = torch.Generator().manual_seed(0)
+    taken = 0
+    for number in (1, 3, 5):
+        for trial in range(60):
+            gap, spare = trial % 6 + 1, trial % 3
+            before, mask = random_chains(generator, 12, number, gap)
+            linker = RegionLinker(number + spare, gap)
+            found = linker._slots(before[None], mask[None])[0]
+            wanted = slots_frame_by_frame(before, mask, number + spare)
+            assert found.flatten().tolist() == wanted
+            taken += int(
+                (linker._left(before.view(1, -1), mask[None]) >= 0).sum()
+            )
+    # Some lost their slots in a pause.
+    assert taken > 50
+
+
+class Operators(TorchDispatchMode):
+    """Counts what is launched."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_long_clips_launch_no_more():
+    """But for doublings, in which chains are followed."""
+    counts = []
+    for frames in (16, 64):
+        scene = random_scene(torch.Generator().manual_seed(0), frames)
+        with Operators() as seen:
+            RegionLinker(num_slots=8)(*batch(scene))
+        counts.append(seen.count)
+    assert counts[0] < counts[1] < counts[0] + 20
 
 
 def test_more_regions_than_slots_are_refused():

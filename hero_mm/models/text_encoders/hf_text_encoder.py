@@ -4,10 +4,7 @@ Shape legend: Q queries, L sub-words, C encoder width, D width.
 """
 
 import inspect
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import torch
@@ -16,8 +13,13 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hero_mm.errors import UserError
-from hero_mm.parts.building import freeze_unread, reason, untouched
-from hero_mm.pretrained.reading import TRUST, weights_only_is_sound
+from hero_mm.parts.building import freeze_unread, untouched
+from hero_mm.parts.language_models import (
+    build_language_model,
+    most_words,
+    read_text_weights,
+    text_part,
+)
 from hero_mm.registry import MODELS
 
 from ..features import TextFeatures, TextPooling
@@ -51,9 +53,8 @@ class HFTextEncoder(BaseModule):
         super().__init__(init_cfg)
         self.name = name
         self.pretrained = pretrained
-        with _explained(name):
-            self.tokenizer, language_model = _load(name, _make)
-        part: Any = _text_part(language_model)
+        self.tokenizer, language_model = build_language_model(name)
+        part: Any = text_part(language_model)
         if hasattr(part, 'pooler'):
             # Words are pooled here; some kinds ask for theirs unseen.
             part.pooler = nn.Identity()
@@ -61,7 +62,7 @@ class HFTextEncoder(BaseModule):
         config = getattr(
             language_model.config, 'text_config', language_model.config
         )
-        most = _most_words(config, part)
+        most = most_words(config, part)
         if max_words > most:
             raise UserError(
                 f'model.text_encoder.max_words={max_words}, and {name!r} has '
@@ -130,9 +131,7 @@ class HFTextEncoder(BaseModule):
         super().init_weights()
         if not self.pretrained:
             return
-        with _explained(self.name):
-            _, loaded = _load(self.name, _read)
-        state = _text_part(loaded).state_dict()
+        state = read_text_weights(self.name)
         own = self.language_model.state_dict()
         self.language_model.load_state_dict({n: state[n] for n in own})
         self._cache.clear()
@@ -211,93 +210,3 @@ class HFTextEncoder(BaseModule):
         """Encode Q sentences, to width D; ValueError where one is empty."""
         encode = self._cached_words if self.frozen else self._words
         return self.pooling(*encode(texts))
-
-
-def _text_part(model: Any) -> nn.Module:
-    """Of a model with a picture tower or a decoder what reads the words."""
-    model = getattr(model, 'text_model', model)
-    if getattr(model.config, 'is_encoder_decoder', False):
-        model = model.get_encoder()
-    part: nn.Module = model
-    return part
-
-
-def _make(name: str, **where: bool) -> Any:
-    """A model of the config, with random weights."""
-    from transformers import AutoConfig, AutoModel
-
-    config = AutoConfig.from_pretrained(name, **where)
-    return AutoModel.from_config(config, trust_remote_code=False)
-
-
-def _read(name: str, **where: bool) -> Any:
-    """A model with its weights."""
-    from transformers import AutoModel
-
-    if not weights_only_is_sound() and os.environ.get(TRUST) != '1':
-        where['use_safetensors'] = True
-    return AutoModel.from_pretrained(name, **where)
-
-
-def _load(name: str, load_model: Callable[..., Any]) -> tuple[Any, Any]:
-    """Tokenizer and language model, of a folder, the cache or the hub."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    def load(**where: bool) -> tuple[Any, Any]:
-        where['trust_remote_code'] = False
-        tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        if len(tokenizer) <= len(tokenizer.all_special_ids):
-            # Made up by transformers, which found none.
-            raise OSError('its tokenizer knows no words')
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        if tokenizer.pad_token is None:
-            raise OSError('its tokenizer has no token to pad sentences with')
-        return tokenizer, load_model(name, **where)
-
-    try:
-        return load(local_files_only=True)
-    except (OSError, ValueError) as error:
-        if Path(name).is_dir() or 'remote_code' in str(error):
-            raise
-        if Path(name).is_absolute():
-            raise OSError('there is no such folder') from error
-        # Without internet the loaders wait for each of ten files in turn.
-        AutoConfig.from_pretrained(name, trust_remote_code=False)
-        return load()
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Say why a model cannot be had, and how to get it."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if 'remote_code' in str(error):
-            raise UserError(
-                f'the text encoder {name!r} needs code of its own (auto_map '
-                'in its config.json), which is not run. Take a model that '
-                'transformers has itself, such as roberta-base'
-            ) from error
-        offline = os.environ.get('HF_HUB_OFFLINE', '0')
-        raise OSError(
-            f'The text encoder {name!r} could not be loaded: {reason(error)} '
-            f'(HF_HUB_OFFLINE={offline}: 1 does not ask the hub). Give a '
-            'folder that holds config.json, the weights (model.safetensors or '
-            'pytorch_model.bin) and the tokenizer: on a machine with internet '
-            '`hf download OWNER/NAME --local-dir FOLDER`, then set '
-            'model.text_encoder.name=FOLDER.'
-        ) from error
-
-
-def _most_words(config: Any, part: nn.Module) -> float:
-    """How many sub-words a language model has positions for."""
-    most = getattr(config, 'max_position_embeddings', None)
-    if most is None or most <= 0:
-        return float('inf')
-    for name, table in part.named_modules():
-        first = getattr(table, 'padding_idx', None)
-        if name.endswith('position_embeddings') and first is not None:
-            # RoBERTa, MPNet, Longformer count from behind the padding on.
-            most -= first + 1
-    return int(most)
