@@ -1,4 +1,4 @@
-"""Sixty small faults, each of which some test must see.
+"""Sixty-two small faults, each of which some test must see.
 
     python tests/mutants.py               all of them, on a copy
     python tests/mutants.py --only fps    those with this in file or change
@@ -65,9 +65,11 @@ MUTANTS = [
     (f'{MODELS}/regions.py', 'overlap.triu(diagonal=1) > threshold', 'overlap.triu(diagonal=0) > threshold', f'{T_MODELS}/test_regions.py'),
     (f'{MODELS}/regions.py', 'x / stride[0] - 0.5', 'x / stride[1] - 0.5', f'{T_MODELS}/test_regions.py {T_MODELS}/test_region_encoder.py'),
     (f'{MODELS}/linker.py', '(best_row >= 0)', '(best_row >= -1)', f'{T_MODELS}/test_linker.py'),
+    (f'{MODELS}/linker.py', 'turn > free[', 'turn >= free[', f'{T_MODELS}/test_linker.py'),
     (f'{MODELS}/linker.py', 'open_ = mask[:, gap:] & (before[:, gap:] < 0)', 'open_ = mask[:, gap:]', f'{T_MODELS}/test_linker.py'),
+    (f'{MODELS}/regions.py', 'grad * share[:, None]', 'grad', f'{T_MODELS}/test_regions.py'),
     (f'{MODELS}/proposals/object_proposals.py', '.clamp(-5, 5).exp() * unit / 2', '.clamp(-5, 5).exp() * unit', f'{T_MODELS}/test_proposals/test_object_proposals.py'),
-    (f'{MODELS}/proposals/object_proposals.py', "masked_fill(~near, float('inf')).argmin(2)", "masked_fill(~near, float('inf')).argmax(2)", f'{T_MODELS}/test_proposals/test_object_proposals.py'),
+    (f'{MODELS}/proposals/object_proposals.py', "masked_fill(~near, float('inf')).min(2)", "masked_fill(~near, -1.0).max(2)", f'{T_MODELS}/test_proposals/test_object_proposals.py'),
     # Truth and losses.
     (f'{MODELS}/targets.py', 'shows = (iou >= self.pos_iou) | (near & (iou == best))', 'shows = iou >= self.pos_iou', f'{T_MODELS}/test_targets.py'),
     (f'{MODELS}/targets.py', 'missed = tracks.valid_BTM & (best < 0.5)', 'missed = tracks.valid_BTM', f'{T_MODELS}/test_targets.py'),
