@@ -19,6 +19,7 @@ from torch import Tensor
 from hero_mm.structures import GroundingDataSample, send
 
 from .features import Pyramid
+from .layers import temporal_shift
 from .losses import pairwise_iou
 
 
@@ -140,7 +141,7 @@ def read_cells(
     In single precision at least; zero outside. Behind them stand the first
     ``shift`` channels of the frame before and the next of the one after.
     """
-    clips, frames, height, width, dims = cells_BTHWC.shape
+    clips, frames, height, width, _ = cells_BTHWC.shape
     # In half precision, places of a large picture would be rounded.
     exact = torch.promote_types(cells_BTHWC.dtype, points_BTNP2.dtype)
     x, y = points_BTNP2.to(exact).unbind(-1)
@@ -150,14 +151,10 @@ def read_cells(
     weight = weight_y[..., :, None] * weight_x[..., None, :]
     cells = cells_BTHWC.to(exact)
     if shift:
-        back, ahead, _ = cells.split([shift, shift, dims - 2 * shift], -1)
-        edge = torch.zeros_like(back[:, :1])
-        back = torch.cat([edge, back[:, :-1]], 1)
-        ahead = torch.cat([ahead[:, 1:], edge], 1)
-        cells = torch.cat([cells, back, ahead], -1)
-    frame = torch.arange(clips * frames, device=place.device)
-    frame = frame.view(clips, frames, 1, 1, 1, 1)
-    index = (frame * height * width + place).view(-1, 4)
+        beside = temporal_shift(cells[..., : 2 * shift], shift)
+        cells = torch.cat([cells, beside], -1)
+    first = torch.arange(clips * frames, device=place.device) * height * width
+    index = (first.view(clips, frames, 1, 1, 1, 1) + place).view(-1, 4)
     read = _WeightedRows.apply(cells.flatten(0, 3), index, weight.view(-1, 4))
     return read.view(*points_BTNP2.shape[:-1], -1)
 
@@ -173,8 +170,8 @@ class _WeightedRows(torch.autograd.Function):
         ctx: Any, table: Tensor, index: Tensor, weight: Tensor
     ) -> Tensor:
         ctx.rows = len(table)
-        asked = weight.requires_grad
-        ctx.save_for_backward(index, weight, table if asked else None)
+        kept = table if weight.requires_grad else None
+        ctx.save_for_backward(index, weight, kept)
         return F.embedding_bag(
             index, table, per_sample_weights=weight, mode='sum'
         )
