@@ -133,21 +133,23 @@ class RegionLinker(BaseModule):
         frames, number = before.shape[1:]
         place = torch.arange(frames * number, device=before.device)
         flat, real = before.flatten(1), mask.flatten(1)
-        left = self._left(flat, mask)
+        lost_at = self._lost(flat, mask)
         # Where a slot was taken in a pause, another chain begins behind it.
         linked = (flat >= 0) & real
         came = torch.where(linked, flat, place)
-        linked &= left.gather(1, came) < 0
+        linked &= lost_at.gather(1, came) < 0
         first = _follow(torch.where(linked, came, place), frames)
         begins = real & ~linked
         turn = begins.cumsum(1) - 1
         # Chains in the order in which their slots become free.
         ends = real & ~_mark(flat, came, linked)
         whole = len(place)
-        free = place // number * 2 * whole + place
-        free = torch.where(left < 0, free, (2 * left - 1) * whole + place)
-        free = free.masked_fill(~ends, 2 * whole * (frames + 1))
-        ended = first.gather(1, free.argsort(dim=1))
+        freed = place // number * 2 * whole + place
+        freed = torch.where(
+            lost_at < 0, freed, (2 * lost_at - 1) * whole + place
+        )
+        freed = freed.masked_fill(~ends, 2 * whole * (frames + 1))
+        ended = first.gather(1, freed.argsort(dim=1))
         # The first S chains take new slots, the others follow another one.
         followed = ended.gather(1, (turn - self.num_slots).clamp(min=0))
         follows = begins & (turn >= self.num_slots)
@@ -155,16 +157,16 @@ class RegionLinker(BaseModule):
         slots = turn.gather(1, source).gather(1, first)
         return slots.masked_fill(~real, self.num_slots).view(before.shape)
 
-    def _left(self, flat: Tensor, mask: Tensor) -> Tensor:
+    def _lost(self, flat: Tensor, mask: Tensor) -> Tensor:
         """When the slot of a region that pauses is taken, or -1, (B, T * N).
 
         Where slots do not suffice, those that pause for longest lose theirs.
         """
         clips, frames, number = mask.shape
-        left = flat.new_full(mask.shape, -1)
+        lost_at = flat.new_full(mask.shape, -1)
         gaps = range(1, min(self.max_gap, frames))
         if not gaps:
-            return left.flatten(1)
+            return lost_at.flatten(1)
         place = torch.arange(flat.shape[1], device=flat.device)
         # The frame in which each goes on; the last place collects the others.
         goes_on = flat.new_full((clips, len(place) + 1), -1).scatter(
@@ -188,8 +190,8 @@ class RegionLinker(BaseModule):
         loses = pauses & (turn > free[:, :, None, None])
         for gap in reversed(gaps):
             lost = F.pad(loses[:, gap:, gap - 1], (0, 0, 0, gap))
-            left = torch.where(lost, here + gap, left)
-        return left.flatten(1)
+            lost_at = torch.where(lost, here + gap, lost_at)
+        return lost_at.flatten(1)
 
 
 def _follow(index: Tensor, length: int) -> Tensor:

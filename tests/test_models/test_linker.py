@@ -220,7 +220,7 @@ def test_slots_are_those_of_a_pass_over_the_frames():
             wanted = slots_frame_by_frame(before, mask, number + spare)
             assert found.flatten().tolist() == wanted
             taken += int(
-                (linker._left(before.view(1, -1), mask[None]) >= 0).sum()
+                (linker._lost(before.view(1, -1), mask[None]) >= 0).sum()
             )
     # Some lost their slots in a pause.
     assert taken > 50
